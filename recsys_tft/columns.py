@@ -1,0 +1,91 @@
+"""The raw columns: what each of the four tables holds, and of what kind."""
+
+import dataclasses
+import enum
+
+import pyarrow as pa
+
+TIMESTAMP = pa.timestamp("us", tz="UTC")
+
+
+class Accuracy(enum.Enum):
+    """As of when a column's value is known."""
+
+    STATIC = "static"  # does not change
+    SNAPSHOT = "snapshot"  # as of the moment when the tables were written
+    AS_OF = "as-of"  # computed from events strictly before the exposure
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One raw column.
+
+    Attributes:
+        name: what the tables, the graph's inputs and serving requests call it.
+        table: the table that holds it.
+        type: the Arrow type that it is read as; integers are int64, floats float32, strings UTF-8.
+        required: whether the table is unusable without it.
+        minimum: rows with a smaller value are rejected; None for no limit. NaN is rejected where this is set.
+        accuracy: as of when its value is known.
+    """
+
+    name: str
+    table: str
+    type: pa.DataType
+    required: bool = False
+    minimum: float | None = None
+    accuracy: Accuracy = Accuracy.STATIC
+
+    @property
+    def is_list(self) -> bool:
+        """Whether one row holds any number of values."""
+        return pa.types.is_list(self.type)
+
+    @property
+    def graph_type(self) -> pa.DataType:
+        """The type of one value as the transform graph reads it: int64, float32 or string."""
+        value = self.type.value_type if self.is_list else self.type
+        return pa.int64() if pa.types.is_timestamp(value) else value
+
+
+INTERACTION_TYPES = ("impression", "click", "watch", "like", "comment", "share")
+# Boolean columns that stand for an interaction type in a table with one wide row per exposure.
+WIDE_SIGNALS = {"clicked": "click", "liked": "like", "commented": "comment", "shared": "share"}
+
+COLUMNS: tuple[Column, ...] = (
+    Column("user_id", "users", pa.int64(), required=True),
+    Column("country", "users", pa.string()),
+    Column("user_language", "users", pa.string()),
+    Column("age", "users", pa.int64(), minimum=0),
+    Column("previously_watched_category", "users", pa.string(), accuracy=Accuracy.AS_OF),
+    Column("video_id", "videos", pa.int64(), required=True),
+    Column("channel_id", "videos", pa.int64()),
+    Column("title", "videos", pa.string()),
+    Column("category", "videos", pa.string()),
+    Column("child_categories", "videos", pa.list_(pa.string())),
+    Column("video_duration", "videos", pa.float32(), minimum=0),
+    Column("popularity", "videos", pa.string(), accuracy=Accuracy.SNAPSHOT),
+    Column("video_language", "videos", pa.string()),
+    Column("tags", "videos", pa.list_(pa.string())),
+    Column("view_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.SNAPSHOT),
+    Column("like_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.SNAPSHOT),
+    Column("comment_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.SNAPSHOT),
+    Column("published_at", "videos", TIMESTAMP),
+    Column("channel_id", "channels", pa.int64(), required=True),
+    Column("channel_subscriber_count", "channels", pa.int64(), minimum=0, accuracy=Accuracy.SNAPSHOT),
+    Column("user_id", "interactions", pa.int64(), required=True),
+    Column("video_id", "interactions", pa.int64(), required=True),
+    Column("interaction_time", "interactions", TIMESTAMP, required=True),
+    Column("interaction_type", "interactions", pa.string()),
+    *(Column(name, "interactions", pa.bool_()) for name in WIDE_SIGNALS),
+    Column("watch_time", "interactions", pa.float32(), minimum=0),
+    Column("device", "interactions", pa.string()),
+)
+
+TABLES = ("users", "videos", "channels", "interactions")
+KEYS = {"users": "user_id", "videos": "video_id", "channels": "channel_id"}
+
+
+def columns_of(table: str) -> dict[str, Column]:
+    """The columns of one of the TABLES, by name."""
+    return {column.name: column for column in COLUMNS if column.table == table}

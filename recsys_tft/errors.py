@@ -1,0 +1,24 @@
+"""Errors that a user can act on: one sentence each."""
+
+import difflib
+import re
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message says what, where, and what would be right."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'x'?` for the closest known name, else ` Known: a, b, c.`"""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(known)}."
+
+
+def sentence_of(error: BaseException) -> str | None:
+    """The InputError's sentence inside `error`, also where a runner wrapped it in text of its own."""
+    if type(error) is InputError and "[while running" not in str(error):
+        return str(error)
+    found = re.search(r"InputError: (.+?)(?: \[while running.*)?(?:\\n|\n|$)", f"{type(error).__name__}: {error}")
+    return found.group(1) if found else None
