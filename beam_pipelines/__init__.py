@@ -1,0 +1,1 @@
+"""The Beam wiring of recsys_tft: PTransforms, and the pipeline that joins them."""

@@ -1,0 +1,145 @@
+"""The feature table: each engineered feature is one row, and everything else is a view of these rows.
+
+To add a feature, add its row to FEATURES; the graph, the data sets, the schemas, the towers, CatBoost's columns, the
+docs and `recsys-tft features` follow.
+"""
+
+import dataclasses
+import enum
+
+from recsys_tft.columns import COLUMNS, Accuracy, Column
+from recsys_tft.errors import did_you_mean
+from recsys_tft.ops import Bag, Bucket, DayOfWeek, HourWave, Level, Lookup, Op, Ratio, SetLookup, ZScore
+from recsys_tft.vocabularies import Vocabulary
+
+
+class Use(enum.Enum):
+    """Who reads a feature."""
+
+    QUERY = "query tower"
+    CANDIDATE = "candidate tower"
+    RANKER = "ranker"
+
+
+class Entity(enum.Enum):
+    """What a feature is a property of: each entity is transformed once, and rows are joined from the results."""
+
+    USER = "user"
+    VIDEO = "video"
+    EXPOSURE = "exposure"
+
+
+QUERY, CANDIDATE, RANKER = Use.QUERY, Use.CANDIDATE, Use.RANKER
+
+# Raw columns by name. Keys appear in several tables; their first row is the entity's own.
+RAW: dict[str, Column] = {column.name: column for column in reversed(COLUMNS)}
+
+
+def entity_of(column: Column) -> Entity:
+    """The entity whose rows carry a column; what is computed as of an exposure belongs to the exposure."""
+    if column.accuracy is Accuracy.AS_OF or column.table == "interactions":
+        return Entity.EXPOSURE
+    return Entity.USER if column.table == "users" else Entity.VIDEO
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """One row of the feature table.
+
+    Attributes:
+        name: `<column>_<what it is now>`.
+        sources: the raw columns that it reads, in the order that the op wants.
+        op: what becomes of them.
+        used_by: who reads it.
+
+    Raises:
+        ValueError: at construction, if a source does not exist, or the sources belong to different entities, which
+            cannot be computed before the join.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    op: Op
+    used_by: tuple[Use, ...]
+
+    def __post_init__(self) -> None:
+        for source in self.sources:
+            if source not in RAW:
+                raise ValueError(f"Feature '{self.name}' reads unknown column '{source}'.{did_you_mean(source, RAW)}")
+        if len({entity_of(RAW[source]) for source in self.sources}) != 1:
+            raise ValueError(f"Feature '{self.name}' reads {self.sources}, columns of more than one entity.")
+
+    @property
+    def entity(self) -> Entity:
+        return entity_of(RAW[self.sources[0]])
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The vocabulary whose tokens it holds."""
+        return self.op.vocabulary if isinstance(self.op, Lookup) else None
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """As of when it is known: the least certain of its sources."""
+        found = {RAW[source].accuracy for source in self.sources}
+        return next(a for a in (Accuracy.SNAPSHOT, Accuracy.AS_OF, Accuracy.STATIC) if a in found)
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether it numbers categories, as CatBoost's native categorical features do."""
+        return isinstance(self.op, Lookup | Bucket | DayOfWeek)
+
+
+LANGUAGE = Vocabulary("language")  # shared by users and videos
+
+FEATURES: tuple[Feature, ...] = (
+    Feature("user_id_token", ("user_id",), Lookup(Vocabulary("user_id", integers=True)), (QUERY,)),
+    Feature("country_token", ("country",), Lookup(Vocabulary("country")), (QUERY, RANKER)),
+    Feature(
+        "previously_watched_category_token",
+        ("previously_watched_category",),
+        Lookup(Vocabulary("previously_watched_category")),
+        (QUERY,),
+    ),
+    Feature("user_language_token", ("user_language",), Lookup(LANGUAGE), (QUERY, RANKER)),
+    Feature("age_z", ("age",), ZScore(), (QUERY, RANKER)),
+    Feature("age_bucket", ("age",), Bucket("age"), (QUERY,)),
+    Feature("video_id_token", ("video_id",), Lookup(Vocabulary("video_id", integers=True)), (CANDIDATE,)),
+    Feature("category_token", ("category",), Lookup(Vocabulary("category")), (CANDIDATE, RANKER)),
+    Feature(
+        "child_categories_token", ("child_categories",), SetLookup(Vocabulary("child_categories")), (RANKER,)
+    ),
+    Feature("video_language_token", ("video_language",), Lookup(LANGUAGE), (CANDIDATE, RANKER)),
+    Feature("video_duration_log_z", ("video_duration",), ZScore(log1p=True), (CANDIDATE, RANKER)),
+    Feature("video_duration_bucket", ("video_duration",), Bucket("duration"), (CANDIDATE,)),
+    Feature("popularity_onehot", ("popularity", "view_count"), Level(), (CANDIDATE,)),
+    Feature("tags_tokens", ("tags",), Bag(Vocabulary("tags")), (CANDIDATE,)),
+    Feature("view_count_log_z", ("view_count",), ZScore(log1p=True), (RANKER,)),
+    Feature("like_count_log_z", ("like_count",), ZScore(log1p=True), (RANKER,)),
+    Feature("comment_count_log_z", ("comment_count",), ZScore(log1p=True), (RANKER,)),
+    Feature("channel_subscriber_count_log_z", ("channel_subscriber_count",), ZScore(log1p=True), (RANKER,)),
+    Feature("like_ratio", ("like_count", "view_count"), Ratio(), (RANKER,)),
+    Feature("comment_ratio", ("comment_count", "view_count"), Ratio(), (RANKER,)),
+    Feature("engagement_rate", ("like_count", "comment_count", "view_count"), Ratio(), (RANKER,)),
+    Feature("device_token", ("device",), Lookup(Vocabulary("device")), (RANKER,)),
+    Feature("interaction_time_day", ("interaction_time",), DayOfWeek(), (RANKER,)),
+    Feature("interaction_time_hour_sin", ("interaction_time",), HourWave("sin"), (RANKER,)),
+    Feature("interaction_time_hour_cos", ("interaction_time",), HourWave("cos"), (RANKER,)),
+)
+
+BY_NAME: dict[str, Feature] = {feature.name: feature for feature in FEATURES}
+VOCABULARIES: tuple[Vocabulary, ...] = tuple(dict.fromkeys(f.vocabulary for f in FEATURES if f.vocabulary))
+
+
+def select(*uses: Use, entity: Entity | None = None) -> tuple[Feature, ...]:
+    """The rows of the table that any of `uses` reads (all rows without one), of one entity if it is named."""
+    return tuple(
+        feature
+        for feature in FEATURES
+        if (not uses or set(uses) & set(feature.used_by)) and entity in (None, feature.entity)
+    )
+
+
+def raw_columns(features: tuple[Feature, ...] = FEATURES) -> tuple[Column, ...]:
+    """The raw columns that features read, each once, in the table's order."""
+    return tuple(RAW[name] for name in dict.fromkeys(source for f in features for source in f.sources))

@@ -1,0 +1,310 @@
+"""The operations that turn raw columns into engineered features.
+
+An op is a frozen dataclass: its fields are what the feature table says, `apply` is what the graph does. Every op reads
+its columns as SparseTensors of at most one value a row (lists: any number), in which a missing value is an absent one,
+and says what missing becomes. NaN, infinite and empty-string values count as missing.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from recsys_tft.settings import Settings
+from recsys_tft.vocabularies import MISSING, Vocabulary
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_DAY = 86_400_000_000  # microseconds
+_HOUR = 3_600_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Fitting:
+    """What an op may ask for while it is applied: the settings, and the files of the fitted vocabularies by name."""
+
+    settings: Settings
+    vocabulary_files: dict[str, "tf.Tensor"] = dataclasses.field(default_factory=dict)
+
+
+class Op:
+    """What becomes of the columns of one feature.
+
+    Class attributes:
+        missing: what a row with missing input becomes, in words.
+        full_pass: whether something is fitted on the training window, rather than the row alone deciding.
+    """
+
+    missing: ClassVar[str]
+    full_pass: ClassVar[bool] = False
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor | tf.RaggedTensor":
+        """The feature called `name` of [batch] rows."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it computes.")  # a new op must
+
+    def width(self, settings: Settings) -> int | None:
+        """Values per row: 1, n for a vector, None for a list of any length."""
+        return 1
+
+
+def scatter(column: "tf.SparseTensor", values: "tf.Tensor", default: float | int | bytes) -> "tf.Tensor":
+    """[batch] of `values`, which belong to the present rows of `column`; `default` where the column is missing."""
+    import tensorflow as tf
+
+    rows = column.indices[:, :1]
+    full = tf.fill([column.dense_shape[0]], tf.constant(default, values.dtype))
+    return tf.ensure_shape(tf.tensor_scatter_nd_update(full, rows, values), [None])
+
+
+@dataclasses.dataclass(frozen=True)
+class Lookup(Op):
+    """Token of a value in a vocabulary.
+
+    Columns:
+        value: [batch] int64 or string.
+
+    Returns:
+        [batch] int64 in the layout of `vocabularies`: 0 missing, then out-of-vocabulary, then the vocabulary.
+    """
+
+    vocabulary: Vocabulary
+    missing: ClassVar[str] = "token 0"
+    full_pass: ClassVar[bool] = True
+
+    def vocabulary_values(self, columns: Sequence["tf.SparseTensor"]) -> "tf.Tensor":
+        """[n] values that the vocabulary is made of."""
+        return columns[0].values
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        return scatter(columns[0], self._tokens(columns[0].values, fitting), MISSING)
+
+    def _tokens(self, values: "tf.Tensor", fitting: Fitting) -> "tf.Tensor":
+        n_oov = fitting.settings.vocabulary(self.vocabulary.name).n_oov
+        return self.vocabulary.tokens(values, fitting.vocabulary_files[self.vocabulary.name], n_oov)
+
+
+@dataclasses.dataclass(frozen=True)
+class SetLookup(Lookup):
+    """Token of a whole list, taken as one category: its values in their order, joined by `|`.
+
+    Columns:
+        values: [batch] lists of strings.
+
+    Returns:
+        [batch] int64 as Lookup; an empty list is missing.
+    """
+
+    def vocabulary_values(self, columns: Sequence["tf.SparseTensor"]) -> "tf.Tensor":
+        return self._joined(columns[0]).values
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        joined = self._joined(columns[0])
+        return scatter(joined, self._tokens(joined.values, fitting), MISSING)
+
+    @staticmethod
+    def _joined(column: "tf.SparseTensor") -> "tf.SparseTensor":
+        import tensorflow as tf
+
+        ragged = tf.RaggedTensor.from_value_rowids(column.values, column.indices[:, 0], column.dense_shape[0])
+        return present_only(tf.strings.reduce_join(ragged, axis=1, separator="|"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Bag(Lookup):
+    """Tokens of every value of a list, for a model that averages their embeddings (CBOW).
+
+    Columns:
+        values: [batch] lists of strings.
+
+    Returns:
+        [batch, (n)] int64 tokens in the list's order.
+    """
+
+    missing: ClassVar[str] = "empty list"
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.RaggedTensor":
+        import tensorflow as tf
+
+        tokens = self._tokens(columns[0].values, fitting)
+        return tf.RaggedTensor.from_value_rowids(tokens, columns[0].indices[:, 0], columns[0].dense_shape[0])
+
+    def width(self, settings: Settings) -> int | None:
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
+class ZScore(Op):
+    """Distance from the mean in standard deviations: (x - mean) / deviation, of log(1 + x) where `log1p`.
+
+    Columns:
+        x: [batch] int64 or float32; below 0 counts as 0 where `log1p`.
+
+    Returns:
+        [batch] float32; 0 where x is missing (the mean) and where the column is constant.
+    """
+
+    log1p: bool = False
+    missing: ClassVar[str] = "0 (the mean)"
+    full_pass: ClassVar[bool] = True
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+        import tensorflow_transform as tft
+
+        from beam_pipelines.analyzers import ExactMoments
+
+        x = tf.cast(columns[0].values, tf.float32)
+        x = tf.math.log1p(tf.maximum(x, 0.0)) if self.log1p else x
+        (fitted,) = tft.experimental.ptransform_analyzer([x], ExactMoments(), [tf.float32], [[2]], name=f"{name}_fit")
+        mean, deviation = tf.unstack(tf.identity(fitted, name=f"{name}_fitted"))
+        return scatter(columns[0], tf.math.divide_no_nan(x - mean, deviation), 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bucket(Op):
+    """Number of the half-open interval that a value lies in, by boundaries from `buckets.<boundaries>` of the settings.
+
+    Columns:
+        x: [batch] int64 or float32.
+
+    Returns:
+        [batch] int64: 0 missing, 1 below the first boundary, i + 1 from boundary i on: boundaries [18, 25] make
+        1: x < 18, 2: 18 <= x < 25, 3: 25 <= x.
+    """
+
+    boundaries: str
+    missing: ClassVar[str] = "bucket 0"
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        boundaries = list(fitting.settings.buckets[self.boundaries])
+        buckets = tf.raw_ops.Bucketize(input=tf.cast(columns[0].values, tf.float32), boundaries=boundaries)
+        return scatter(columns[0], tf.cast(buckets, tf.int64) + 1, MISSING)
+
+
+@dataclasses.dataclass(frozen=True)
+class Level(Op):
+    """One-hot of a popularity level: the one given, else the one that a count falls into.
+
+    The levels and the quantiles between them are `popularity.levels` and `.quantiles` of the settings; the counts at
+    these quantiles are fitted, and a count equal to one of them belongs to the higher level.
+
+    Columns:
+        level: [batch] string, in any case.
+        count: [batch] int64 >= 0.
+
+    Returns:
+        [batch, levels] float32; zeros where both are missing, and for a level that the settings do not know.
+    """
+
+    missing: ClassVar[str] = "from the count; zeros without one"
+    full_pass: ClassVar[bool] = True
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+        import tensorflow_transform as tft
+
+        from beam_pipelines.analyzers import ExactQuantiles
+
+        levels, shares = fitting.settings.popularity.levels, tuple(fitting.settings.popularity.quantiles)
+        given, count = columns
+        x = tf.maximum(tf.cast(count.values, tf.float32), 0.0)
+        (fitted,) = tft.experimental.ptransform_analyzer(
+            [x], ExactQuantiles(shares), [tf.float32], [[len(shares)]], name=f"{name}_fit"
+        )
+        derived = tf.searchsorted(tf.identity(fitted, name=f"{name}_fitted"), x, side="right")
+        known = tf.equal(tf.strings.lower(given.values)[:, None], tf.constant([level.lower() for level in levels]))
+        index = tf.where(tf.reduce_any(known, 1), tf.argmax(known, 1, tf.int32), -1)
+        level = scatter(given, index, -2)
+        return tf.one_hot(tf.where(level == -2, scatter(count, derived, -1), level), len(levels))
+
+    def width(self, settings: Settings) -> int | None:
+        return len(settings.popularity.levels)
+
+
+@dataclasses.dataclass(frozen=True)
+class DayOfWeek(Op):
+    """Day of the week in UTC.
+
+    Columns:
+        time: [batch] int64, microseconds since 1970-01-01 UTC.
+
+    Returns:
+        [batch] int64: 0 missing, 1 Monday to 7 Sunday (ISO 8601).
+    """
+
+    missing: ClassVar[str] = "0"
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        days = columns[0].values // _DAY
+        return scatter(columns[0], (days + 3) % 7 + 1, MISSING)  # 1970-01-01 was a Thursday
+
+
+@dataclasses.dataclass(frozen=True)
+class HourWave(Op):
+    """Sine or cosine of the hour of the day in UTC, so that 23 and 0 are neighbours.
+
+    Columns:
+        time: [batch] int64, microseconds since 1970-01-01 UTC.
+
+    Returns:
+        [batch] float32: sin or cos of 2 pi hour / 24, hour in 0 .. 23; 0 where missing, which no hour gives in both.
+    """
+
+    wave: str
+    missing: ClassVar[str] = "0"
+
+    def __post_init__(self) -> None:
+        if self.wave not in ("sin", "cos"):
+            raise ValueError(f"HourWave takes 'sin' or 'cos', not {self.wave!r}.")
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        wave: Callable = {"sin": math.sin, "cos": math.cos}[self.wave]
+        table = tf.constant([wave(2 * math.pi * hour / 24) for hour in range(24)], tf.float32)
+        return scatter(columns[0], tf.gather(table, columns[0].values % _DAY // _HOUR), 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio(Op):
+    """Share of trials that hit, such as likes per view; of several kinds of hits, their sum.
+
+    Columns:
+        hits, ...: [batch] int64 counts >= 0; a missing one counts as 0.
+        trials: [batch] int64 count >= 0, the last column.
+
+    Returns:
+        [batch] float32, hits / trials; 0 where trials is 0 or missing.
+    """
+
+    missing: ClassVar[str] = "0"
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        *hits, trials = (scatter(column, tf.cast(column.values, tf.float64), 0.0) for column in columns)
+        return tf.cast(tf.math.divide_no_nan(tf.add_n(hits), trials), tf.float32)
+
+
+def present_only(values: "tf.Tensor") -> "tf.SparseTensor":
+    """[batch] or [batch, n] dense as a SparseTensor, without the values that count as missing."""
+    import tensorflow as tf
+
+    matrix = values if values.shape.rank == 2 else tf.reshape(values, [-1, 1])
+    return drop_missing(
+        tf.SparseTensor(
+            tf.where(tf.ones_like(matrix, tf.bool)), tf.reshape(matrix, [-1]), tf.shape(matrix, out_type=tf.int64)
+        )
+    )
+
+
+def drop_missing(column: "tf.SparseTensor") -> "tf.SparseTensor":
+    """The column without empty strings, NaN and infinities."""
+    import tensorflow as tf
+
+    if column.dtype == tf.string:
+        return tf.sparse.retain(column, tf.not_equal(column.values, ""))
+    return tf.sparse.retain(column, tf.math.is_finite(column.values)) if column.dtype.is_floating else column

@@ -1,0 +1,69 @@
+"""Vocabularies and the layout of their tokens.
+
+Every vocabulary has the same layout:
+
+    token 0                 missing, or padding of a list
+    tokens 1 .. n_oov       out of vocabulary, by hash
+    tokens n_oov + 1 ..     the vocabulary, most frequent first
+
+The block in front never moves, so that masks work and an unseen value is not a missing one.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import tensorflow_transform as tft
+
+    from recsys_tft.settings import VocabularySettings
+
+MISSING = 0
+# tft.vocabulary writes this one value where it saw none at all.
+_EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """A vocabulary, declared once and named by the features that look values up in it.
+
+    Attributes:
+        name: its name in the transform graph, in `artifacts/vocabularies/` and in the settings.
+        integers: whether its values are int64 ids rather than strings.
+    """
+
+    name: str
+    integers: bool = False
+
+    @property
+    def _file_format(self) -> str:
+        return "text" if self.integers else "tfrecord_gzip"  # the text format drops strings with a newline
+
+    def fit(self, values: "tf.Tensor", settings: "VocabularySettings") -> "tf.Tensor":
+        """The deferred file of the vocabulary of `values`, [n] int64 or string; values are ordered by count."""
+        import tensorflow_transform as tft
+
+        return tft.vocabulary(
+            values,
+            top_k=settings.max_size,
+            frequency_threshold=settings.min_count,
+            vocab_filename=self.name,
+            file_format=self._file_format,
+            name=f"{self.name}_vocabulary",
+        )
+
+    def tokens(self, values: "tf.Tensor", file: "tf.Tensor", n_oov: int) -> "tf.Tensor":
+        """The token of each of `values`, [n] int64 or string, as [n] int64 >= 1."""
+        import tensorflow as tf
+        import tensorflow_transform as tft
+
+        index = tft.apply_vocabulary(values, file, default_value=-1, file_format=self._file_format)
+        text = tf.strings.as_string(values) if self.integers else values
+        hashed = tf.strings.to_hash_bucket_fast(text, n_oov)
+        return tf.where(index >= 0, index + 1 + n_oov, hashed + 1)
+
+
+def values_of(name: str, graph: "tft.TFTransformOutput") -> list[bytes]:
+    """The values of a fitted vocabulary in order: value i has the token 1 + n_oov + i; ids are in decimal."""
+    values = graph.vocabulary_by_name(name)
+    return [] if values == [_EMPTY_VOCABULARY] else list(values)

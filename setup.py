@@ -1,0 +1,5 @@
+"""Lets `--setup_file` build the package for Beam workers; everything is declared in pyproject.toml."""
+
+import setuptools
+
+setuptools.setup()

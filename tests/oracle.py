@@ -1,0 +1,395 @@
+"""The rules of docs/examples.md in slow, plain Python: what the library is compared with.
+
+Rows are dicts of raw values; a missing key is a missing value. Times are microseconds since 1970-01-01 UTC.
+Everything but `usable` takes rows that `usable` has passed. Nothing here imports the library.
+"""
+
+import dataclasses
+import datetime
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+Row = dict[str, Any]
+Rejected = dict[str, list[tuple[int, str]]]
+
+SIGNALS = ("impression", "click", "watch", "like", "comment", "share")
+WIDE = {"clicked": "click", "liked": "like", "commented": "comment", "shared": "share"}
+WINDOWS = ("train", "val", "test")
+NOT_NEGATIVE = {
+    "users": ("age",),
+    "videos": ("video_duration", "view_count", "like_count", "comment_count"),
+    "interactions": ("watch_time",),
+}
+EPOCH = datetime.datetime(1970, 1, 1)
+MICROSECOND = datetime.timedelta(microseconds=1)
+END_OF_TIME = (datetime.datetime(2200, 1, 1) - EPOCH) // MICROSECOND
+MINUTE = 60_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Exposure:
+    """The events of one user on one video that belong together; label None is contradicted, hence left out."""
+
+    user_id: int
+    video_id: int
+    interaction_time: int
+    signals: frozenset[str]
+    watch_time: float
+    device: str | None
+    previously_watched_category: str | None
+    window: str
+    label: int | None
+    weight: float
+    rules: tuple[str, ...]  # all that hold, named in the settings or not, in the order of SIGNALS
+
+
+# --- Rows that can be used
+
+
+def usable(
+    users: list[Row], videos: list[Row], interactions: list[Row]
+) -> tuple[list[Row], list[Row], list[Row], Rejected]:
+    """The usable rows of each table, and per table the (row index, reason) of the others.
+
+    A row with several faults gets the first in the order null, nan, negative, duplicate (or type, time, unknown_user,
+    unknown_video). An entity row that is rejected for its own values does not take the key from a later one.
+    """
+    good_users, bad_users = _usable_entities(users, "users", "user_id")
+    good_videos, bad_videos = _usable_entities(videos, "videos", "video_id")
+    known_users = {row["user_id"] for row in good_users}
+    known_videos = {row["video_id"] for row in good_videos}
+    long = is_long(interactions)
+    good_events: list[Row] = []
+    bad_events: list[tuple[int, str]] = []
+    for index, row in enumerate(interactions):
+        reason = _fault_of_event(row, long, known_users, known_videos)
+        if reason is None:
+            good_events.append(row)
+        else:
+            bad_events.append((index, reason))
+    return good_users, good_videos, good_events, {"users": bad_users, "videos": bad_videos, "interactions": bad_events}
+
+
+def is_long(interactions: list[Row]) -> bool:
+    """Whether the table has the column interaction_type."""
+    return any("interaction_type" in row for row in interactions)
+
+
+def _usable_entities(rows: list[Row], table: str, key: str) -> tuple[list[Row], list[tuple[int, str]]]:
+    good: list[Row] = []
+    bad: list[tuple[int, str]] = []
+    seen: set[int] = set()
+    for index, row in enumerate(rows):
+        reason = _fault_of_values(row, table, (key,))
+        if reason is None and row[key] in seen:
+            reason = "duplicate"
+        if reason is None:
+            seen.add(row[key])
+            good.append(row)
+        else:
+            bad.append((index, reason))
+    return good, bad
+
+
+def _fault_of_values(row: Row, table: str, keys: tuple[str, ...]) -> str | None:
+    numbers = [row[name] for name in NOT_NEGATIVE[table] if row.get(name) is not None]
+    if any(row.get(key) is None for key in keys):
+        return "null"
+    if any(math.isnan(number) for number in numbers):
+        return "nan"
+    if any(number < 0 for number in numbers):
+        return "negative"
+    return None
+
+
+def _fault_of_event(row: Row, long: bool, users: set[int], videos: set[int]) -> str | None:
+    reason = _fault_of_values(row, "interactions", ("user_id", "video_id"))
+    time = row.get("interaction_time")
+    if reason is not None:
+        return reason
+    if long and row.get("interaction_type") not in SIGNALS:
+        return "type"
+    if time is None or not 0 <= time < END_OF_TIME:
+        return "time"
+    if row["user_id"] not in users:
+        return "unknown_user"
+    if row["video_id"] not in videos:
+        return "unknown_video"
+    return None
+
+
+# --- Events and exposures
+
+
+def signals_of(event: Row, long: bool) -> frozenset[str]:
+    """The signals that one event carries."""
+    if long:
+        return frozenset([event["interaction_type"]])
+    found = {"impression"}
+    if (event.get("watch_time") or 0) > 0:
+        found.add("watch")
+    found.update(signal for column, signal in WIDE.items() if event.get(column))
+    return frozenset(found)
+
+
+def is_viewing(event: Row, long: bool) -> bool:
+    """Whether the event counts as watching for the history."""
+    return bool(signals_of(event, long) - {"impression"}) or (event.get("watch_time") or 0) > 0
+
+
+def window_of(time: int, val_from: int | None, test_from: int | None) -> str:
+    """The window that a time falls in; None is a cut that no time reaches."""
+    if val_from is None or time < val_from:
+        return "train"
+    if test_from is None or time < test_from:
+        return "val"
+    return "test"
+
+
+def _groups(
+    interactions: list[Row], gap_minutes: float, val_from: int | None = None, test_from: int | None = None
+) -> list[list[Row]]:
+    """The events of each exposure, in order of time."""
+    gap = Fraction(str(gap_minutes)) * MINUTE
+    of_pair: dict[tuple[int, int], list[Row]] = defaultdict(list)
+    for event in sorted(interactions, key=lambda event: event["interaction_time"]):
+        of_pair[event["user_id"], event["video_id"]].append(event)
+    groups: list[list[Row]] = []
+    for events in of_pair.values():
+        last: int | None = None
+        for event in events:
+            time = event["interaction_time"]
+            near = last is not None and time - last < gap
+            if near and window_of(last, val_from, test_from) == window_of(time, val_from, test_from):
+                groups[-1].append(event)
+            else:
+                groups.append([event])
+            last = time
+    return groups
+
+
+def cuts(
+    users: list[Row], videos: list[Row], interactions: list[Row], train: str, val: str, gap_minutes: float = 30
+) -> tuple[int, int | None]:
+    """val_from and test_from (None: the test window is empty) of fractions given as decimal strings."""
+    times = sorted(group[0]["interaction_time"] for group in _groups(interactions, gap_minutes))
+    first_val = math.floor(Fraction(train) * len(times))
+    first_test = math.floor((Fraction(train) + Fraction(val)) * len(times))
+    if first_val >= len(times):
+        raise ValueError(f"no exposure has the index {first_val} that val_from is to be taken from")
+    return times[first_val], times[first_test] if first_test < len(times) else None
+
+
+def exposures(
+    users: list[Row],
+    videos: list[Row],
+    interactions: list[Row],
+    *,
+    val_from: int | None,
+    test_from: int | None,
+    positive: Mapping[str, float],
+    min_watch_ratio: float = 0.4,
+    gap_minutes: float = 30,
+) -> list[Exposure]:
+    """All exposures, the contradicted ones too, in order of (time, user_id, video_id)."""
+    long = is_long(interactions)
+    user_of = {row["user_id"]: row for row in users}
+    video_of = {row["video_id"]: row for row in videos}
+    found: list[Exposure] = []
+    for group in _groups(interactions, gap_minutes, val_from, test_from):
+        first = group[0]
+        user_id, video_id, time = first["user_id"], first["video_id"], first["interaction_time"]
+        signals = frozenset(signal for event in group for signal in signals_of(event, long))
+        watch_time = math.fsum(event.get("watch_time") or 0 for event in group)
+        duration = video_of[video_id].get("video_duration")
+        rules = tuple(s for s in SIGNALS if _holds(s, signals, watch_time, duration, min_watch_ratio))
+        weights = [positive[rule] for rule in rules if rule in positive]
+        category = _category_before(user_of[user_id], time, interactions, video_of, long)
+        window = window_of(time, val_from, test_from)
+        label, weight = (1, max(weights)) if weights else (0, 1.0)
+        found.append(
+            Exposure(
+                user_id, video_id, time, signals, watch_time, _device(group), category, window, label, weight, rules
+            )
+        )
+    marked = [dataclasses.replace(e, label=None) if _is_contradicted(e, found) else e for e in found]
+    return sorted(marked, key=lambda e: (e.interaction_time, e.user_id, e.video_id))
+
+
+def _holds(rule: str, signals: frozenset[str], watch_time: float, duration: float | None, ratio: float) -> bool:
+    if rule != "watch":
+        return rule in signals
+    if duration is None:
+        return False
+    if math.isinf(watch_time) or math.isinf(duration):
+        return watch_time > ratio * duration
+    return Fraction(watch_time) > Fraction(str(ratio)) * Fraction(duration)
+
+
+def _device(group: list[Row]) -> str | None:
+    with_one = [
+        (event["interaction_time"], event["device"].encode()) for event in group if event.get("device") is not None
+    ]
+    return min(with_one)[1].decode() if with_one else None
+
+
+def _category_before(user: Row, time: int, interactions: list[Row], video_of: dict[int, Row], long: bool) -> str | None:
+    earlier = [
+        (event["interaction_time"], event["video_id"])
+        for event in interactions
+        if event["user_id"] == user["user_id"] and event["interaction_time"] < time and is_viewing(event, long)
+    ]
+    if not earlier:
+        return user.get("previously_watched_category")
+    return video_of[max(earlier)[1]].get("category")
+
+
+def _up_to(window: str) -> tuple[str, ...]:
+    """The window and the earlier ones."""
+    return WINDOWS[: WINDOWS.index(window) + 1]
+
+
+def _is_contradicted(exposure: Exposure, among: Iterable[Exposure]) -> bool:
+    return exposure.label == 0 and any(
+        other.label == 1
+        and (other.user_id, other.video_id) == (exposure.user_id, exposure.video_id)
+        and other.window in _up_to(exposure.window)
+        for other in among
+    )
+
+
+# --- Negatives
+
+
+def catalogue(exposures: Iterable[Exposure]) -> dict[int, int]:
+    """How many training exposures (contradicted ones are exposures too) each video of the catalogue has."""
+    return dict(Counter(e.video_id for e in exposures if e.window == "train"))
+
+
+def log_q(catalogue: Mapping[int, int], alpha: float) -> dict[int, float]:
+    """The log of the probability with which each video is drawn; alpha 0 is uniform."""
+    total = math.fsum(count**alpha for count in catalogue.values())
+    return {video_id: math.log(count**alpha / total) for video_id, count in catalogue.items()}
+
+
+def legal(exposures: Iterable[Exposure], user_id: int, window: str) -> Callable[[int], bool]:
+    """Whether a video may be a sampled negative of the user in the window (if the catalogue has it)."""
+    own = {e.video_id for e in exposures if e.user_id == user_id and e.label == 1 and e.window in _up_to(window)}
+    return lambda video_id: video_id not in own
+
+
+def sampled_per_positive(exposures: Iterable[Exposure], ratio: int) -> dict[tuple[int, int, int, str], int]:
+    """(user_id, video_id, time, window) of each positive -> slots left for sampled negatives, however few are legal."""
+    positives: dict[tuple[int, str], list[Exposure]] = defaultdict(list)
+    exposed: Counter[tuple[int, str]] = Counter()
+    for e in exposures:
+        if e.label == 1:
+            positives[e.user_id, e.window].append(e)
+        elif e.label == 0:
+            exposed[e.user_id, e.window] += 1
+    wanted: dict[tuple[int, int, int, str], int] = {}
+    for (user_id, window), own in positives.items():
+        each, more = divmod(exposed[user_id, window], len(own))
+        for rank, e in enumerate(sorted(own, key=lambda e: (e.interaction_time, e.video_id))):
+            taken = each + (1 if rank < more else 0)
+            wanted[user_id, e.video_id, e.interaction_time, window] = max(0, ratio - taken)
+    return wanted
+
+
+def drawn_per_positive(
+    exposures: Sequence[Exposure], ratio: int, catalogue: Mapping[int, int]
+) -> dict[tuple[int, int, int, str], int]:
+    """As sampled_per_positive, but no more than the catalogue has legal videos; the difference is the shortage."""
+    drawn: dict[tuple[int, int, int, str], int] = {}
+    for (user_id, video_id, time, window), slots in sampled_per_positive(exposures, ratio).items():
+        is_legal = legal(exposures, user_id, window)
+        drawn[user_id, video_id, time, window] = min(slots, sum(1 for video in catalogue if is_legal(video)))
+    return drawn
+
+
+# --- The ranker's rows
+
+
+def check_ranker(
+    rows: Iterable[Row],
+    exposures: Sequence[Exposure],
+    ratio: int,
+    catalogue: Mapping[int, int],
+    alpha: float,
+    *,
+    window: str,
+) -> None:
+    """Raises AssertionError unless `rows` are what the rules allow for the window; `exposures` are of all windows.
+
+    Rows have user_id, video_id, interaction_time, label, weight, source and log_q, and are compared in device and
+    previously_watched_category where they have these keys. Their order does not matter.
+    """
+    rows = list(rows)
+    _check_log_q(rows, log_q(catalogue, alpha))
+    by_source: dict[str, list[Row]] = {"positive": [], "exposed": [], "sampled": []}
+    for row in rows:
+        assert row["source"] in by_source, f"unknown source: {row}"
+        by_source[row["source"]].append(row)
+    _check_own(by_source["positive"], [e for e in exposures if e.window == window and e.label == 1], "positive")
+    _check_own(by_source["exposed"], [e for e in exposures if e.window == window and e.label == 0], "exposed negative")
+    _check_sampled(by_source["sampled"], exposures, ratio, catalogue, window)
+
+
+def _check_log_q(rows: list[Row], expected: Mapping[int, float]) -> None:
+    for row in rows:
+        right = expected.get(row["video_id"], -math.inf)
+        assert row["log_q"] == right or abs(row["log_q"] - right) <= 1e-5, f"log_q is to be {right}: {row}"
+
+
+def _check_own(rows: list[Row], expected: list[Exposure], what: str) -> None:
+    """Each expected exposure has one row, with its values, and there is no other row."""
+    of_key = {(e.user_id, e.video_id, e.interaction_time): e for e in expected}
+    keys = Counter((row["user_id"], row["video_id"], row["interaction_time"]) for row in rows)
+    for key in keys:
+        assert key in of_key, f"a row (user, video, time) = {key} that is no {what} of this window"
+    for key in of_key:
+        assert keys[key] == 1, f"{keys[key]} rows instead of 1 for the {what} (user, video, time) = {key}"
+    for row in rows:
+        e = of_key[row["user_id"], row["video_id"], row["interaction_time"]]
+        assert row["label"] == e.label, f"label is to be {e.label}: {row}"
+        assert abs(row["weight"] - e.weight) <= 1e-6 * max(1.0, abs(e.weight)), f"weight is to be {e.weight}: {row}"
+        for name in ("device", "previously_watched_category"):
+            assert name not in row or row[name] == getattr(e, name), f"{name} is to be {getattr(e, name)!r}: {row}"
+
+
+def _check_sampled(
+    rows: list[Row], exposures: Sequence[Exposure], ratio: int, catalogue: Mapping[int, int], window: str
+) -> None:
+    for row in rows:
+        assert row["label"] == 0, f"label of a sampled row is to be 0: {row}"
+        assert row["weight"] == 1, f"weight of a sampled row is to be 1: {row}"
+        assert row["video_id"] in catalogue, f"a sampled video outside the catalogue: {row}"
+    legal_for = {user_id: legal(exposures, user_id, window) for user_id in {row["user_id"] for row in rows}}
+    for row in rows:
+        assert legal_for[row["user_id"]](row["video_id"]), f"a sampled video the user has a positive with: {row}"
+    # A sampled row does not say which positive it belongs to, only that one's context.
+    context = [n for n in ("device", "previously_watched_category") if rows and all(n in row for row in rows)]
+    drawn = drawn_per_positive(exposures, ratio, catalogue)
+    sizes: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for e in exposures:
+        if e.window == window and e.label == 1:
+            key = (e.user_id, e.interaction_time, *(getattr(e, name) for name in context))
+            sizes[key].append(drawn[e.user_id, e.video_id, e.interaction_time, window])
+    videos: dict[tuple[Any, ...], Counter[int]] = defaultdict(Counter)
+    for row in rows:
+        key = (row["user_id"], row["interaction_time"], *(row[name] for name in context))
+        assert key in sizes, f"a sampled row with the context of no positive: {row}"
+        videos[key][row["video_id"]] += 1
+    for key, expected in sizes.items():
+        found = videos[key].total()
+        assert found == sum(expected), f"{found} sampled rows instead of {sum(expected)} for the context {key}"
+        assert _splits_into_sets(videos[key], expected), f"a positive with a repeated sampled video, context {key}"
+
+
+def _splits_into_sets(counts: Counter[int], sizes: list[int]) -> bool:
+    """Whether the multiset is a union of sets of these sizes (Gale-Ryser); its size is the sum of theirs."""
+    most = sorted(counts.values(), reverse=True)
+    return all(sum(most[:k]) <= sum(min(size, k) for size in sizes) for k in range(1, len(most) + 1))

@@ -1,0 +1,249 @@
+"""Hypothesis strategies for small raw tables full of ties, and for settings to run them with."""
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from hypothesis import strategies as st
+
+from recsys_tft.columns import INTERACTION_TYPES, KEYS, TABLES, WIDE_SIGNALS, columns_of
+
+Row = dict[str, Any]
+
+START = 1_709_251_200_000_000  # 2024-03-01 00:00 UTC
+END_OF_TIME = 7_258_118_400_000_000  # 2200-01-01 00:00 UTC, the first time that is rejected
+HALF_HOUR = 30 * 60 * 1_000_000
+GAPS = (1, 60_000_000, HALF_HOUR - 1, HALF_HOUR, HALF_HOUR + 1, 24 * 2 * HALF_HOUR)
+# Ids that sort differently as strings, and that a double cannot tell apart.
+IDS = (-3, 2, 9, 10, 2**53, 2**53 + 1)
+UNKNOWN_ID = 99
+CATEGORIES = (None, "music", "Sport", "économie")
+DEVICES = (
+    None,
+    "tv",
+    "TV",
+    "phone",
+    "écran",
+    "\U0001f4f1",
+    "\uffee",
+)  # by bytes, the last two are not in UTF-16's order
+DURATIONS = (None, 0.0, 2.5, 10.0, 25.0, 100.0)
+RATIOS = (0.4, 0.25, 0.5, 0.0)  # times any of DURATIONS, each is exact in float32, and so is its half
+FRACTIONS = (
+    ("0.8", "0.1"),
+    ("0.5", "0.25"),
+    ("0.7", "0.1"),
+    ("0.55", "0.15"),
+    ("0.6", "0.4"),
+    ("0.1", "0.2"),
+    ("0.9", "0.05"),
+)
+OPTIONAL = ("age", "category", "clicked", "device", "previously_watched_category", "video_duration", "watch_time")
+WEIGHTS = {"like": 1.0, "comment": 1.0, "share": 1.0, "watch": 1.0, "click": 0.5, "impression": 0.1}
+
+
+@dataclasses.dataclass(frozen=True)
+class RawTables:
+    """Four raw tables as dicts per row; times in microseconds. A column that no row has is absent."""
+
+    users: list[Row]
+    videos: list[Row]
+    interactions: list[Row]
+    channels: list[Row]
+    long: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    """Random settings: either the fractions or val_from (and perhaps test_from) are set."""
+
+    positive: dict[str, float]
+    min_watch_ratio: float
+    gap_minutes: int
+    negative_ratio: int
+    popularity_alpha: float
+    train: str | None
+    val: str | None
+    val_from: int | None
+    test_from: int | None
+    seed: int
+
+
+@st.composite
+def times(draw: st.DrawFn) -> list[int]:
+    """One to six distinct times, in order, with gaps on and next to half an hour."""
+    found = [START]
+    for gap in draw(st.lists(st.sampled_from(GAPS), max_size=5)):
+        found.append(found[-1] + gap)
+    return found
+
+
+@st.composite
+def tables(draw: st.DrawFn, *, bad_rows: bool = False, long: bool | None = None, ratio: float = 0.4) -> RawTables:
+    """Tables of 1-6 users, 1-6 videos and 0-40 interactions; `ratio` is the watch ratio that watch times tie with."""
+    is_long = draw(st.booleans()) if long is None else long
+    user_ids = draw(st.lists(st.sampled_from(IDS), min_size=1, unique=True))
+    video_ids = draw(st.lists(st.sampled_from(IDS), min_size=1, unique=True))
+    users = [{"user_id": user_id} | draw(_user_values()) for user_id in user_ids]
+    videos = [{"video_id": video_id} | draw(_video_values()) for video_id in video_ids]
+    event = _event(user_ids, videos, draw(times()), is_long, ratio)
+    count = draw(st.integers(0, 40))
+    interactions = draw(st.lists(event, min_size=count, max_size=count))
+    if bad_rows:
+        users = _mixed(draw, users, _bad_user(user_ids))
+        videos = _mixed(draw, videos, _bad_video(video_ids))
+        interactions = _mixed(draw, interactions, _bad_event(event, is_long))
+    dropped = draw(st.sets(st.sampled_from(OPTIONAL), max_size=2))
+    channels = [{"channel_id": 1, "channel_subscriber_count": 0}, {"channel_id": 2, "channel_subscriber_count": None}]
+    return RawTables(*(_without(rows, dropped) for rows in (users, videos, interactions)), channels, is_long)
+
+
+@st.composite
+def run_settings(draw: st.DrawFn) -> RunSettings:
+    """Any settings; explicit cuts lie on, or next to, times that `times` gives."""
+    explicit = draw(st.booleans())
+    train, val = (None, None) if explicit else draw(st.sampled_from(FRACTIONS))
+    val_from = test_from = None
+    if explicit:
+        step = st.sampled_from((0, *GAPS))
+        val_from = START + draw(step) + draw(step)
+        later = draw(st.none() | st.sampled_from(GAPS))
+        test_from = None if later is None else val_from + later
+    names = draw(st.sets(st.sampled_from(tuple(WEIGHTS)), min_size=1))
+    other = draw(st.sampled_from((None, 0.25, 2.0)))
+    return RunSettings(
+        positive={name: WEIGHTS[name] if other is None or name == "like" else other for name in sorted(names)},
+        min_watch_ratio=draw(st.sampled_from(RATIOS)),
+        gap_minutes=draw(st.sampled_from((30, 30, 1, 60))),
+        negative_ratio=draw(st.integers(0, 4)),
+        popularity_alpha=draw(st.sampled_from((0.0, 0.75, 1.0))),
+        train=train,
+        val=val,
+        val_from=val_from,
+        test_from=test_from,
+        seed=draw(st.integers(0, 3)),
+    )
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, bad_rows: bool = False, long: bool | None = None) -> tuple[RawTables, RunSettings]:
+    """Settings, and tables whose watch times tie with their watch ratio."""
+    chosen = draw(run_settings())
+    return draw(tables(bad_rows=bad_rows, long=long, ratio=chosen.min_watch_ratio)), chosen
+
+
+def write_tables(raw: RawTables, folder: Path, *, parts: int = 1) -> None:
+    """Writes NAME.parquet per table, or a folder NAME of `parts` files whose names sort in the order of the rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for table in TABLES:
+        whole = arrow_table(raw, table)
+        if parts == 1:
+            pq.write_table(whole, folder / f"{table}.parquet")
+            continue
+        (folder / table).mkdir()
+        size = math.ceil(whole.num_rows / parts)
+        for part in range(parts):
+            pq.write_table(whole.slice(part * size, size), folder / table / f"part-{part:05d}.parquet")
+
+
+def arrow_table(raw: RawTables, table: str) -> pa.Table:
+    """One of the tables with the types of columns.py: the required columns and those that any row has."""
+    rows: list[Row] = getattr(raw, table)
+    layout = ("interaction_type",) if raw.long else tuple(WIDE_SIGNALS)
+    empty_needs = layout if table == "interactions" and not rows else ()
+    kept = {
+        name: column.type
+        for name, column in columns_of(table).items()
+        if column.required or name in empty_needs or any(name in row for row in rows)
+    }
+    arrays = [pa.array([row.get(name) for row in rows], type=kind) for name, kind in kept.items()]
+    return pa.table(arrays, schema=pa.schema(list(kept.items())))
+
+
+def _without(rows: list[Row], dropped: set[str]) -> list[Row]:
+    return [{name: value for name, value in row.items() if name not in dropped} for row in rows]
+
+
+def _mixed(draw: st.DrawFn, rows: list[Row], bad: st.SearchStrategy[Row]) -> list[Row]:
+    """The rows with up to three bad ones at any place."""
+    mixed = list(rows)
+    for row in draw(st.lists(bad, max_size=3)):
+        mixed.insert(draw(st.integers(0, len(mixed))), row)
+    return mixed
+
+
+def _user_values() -> st.SearchStrategy[Row]:
+    return st.fixed_dictionaries(
+        {"previously_watched_category": st.sampled_from(CATEGORIES), "age": st.sampled_from((None, 0, 30))}
+    )
+
+
+def _video_values() -> st.SearchStrategy[Row]:
+    return st.fixed_dictionaries(
+        {
+            "channel_id": st.sampled_from((None, 1, 2, UNKNOWN_ID)),
+            "category": st.sampled_from(CATEGORIES),
+            "video_duration": st.sampled_from(DURATIONS),
+            "view_count": st.sampled_from((None, 0, 1000)),
+        }
+    )
+
+
+@st.composite
+def _event(
+    draw: st.DrawFn, user_ids: list[int], videos: list[Row], instants: list[int], long: bool, ratio: float
+) -> Row:
+    video = draw(st.sampled_from(videos))
+    row: Row = {
+        "user_id": draw(st.sampled_from(user_ids)),
+        "video_id": video["video_id"],
+        "interaction_time": draw(st.sampled_from(instants)),
+    }
+    if long:
+        row["interaction_type"] = draw(st.sampled_from(INTERACTION_TYPES))
+    else:
+        row |= {name: draw(st.sampled_from((None, False, False, True))) for name in WIDE_SIGNALS}
+    row["watch_time"] = draw(_watch_time(ratio * (video["video_duration"] or 10.0)))
+    row["device"] = draw(st.sampled_from(DEVICES))
+    return row
+
+
+def _watch_time(threshold: float) -> st.SearchStrategy[float | None]:
+    """On and around the threshold, and halves of it, two of which make it up."""
+    around = (threshold, threshold / 2, threshold + 0.25, max(0.0, threshold - 0.25))
+    return st.sampled_from((None, 0.0, 0.25, *around))
+
+
+def _bad_user(user_ids: list[int]) -> st.SearchStrategy[Row]:
+    """A null id, an id that may be there already, or a negative age."""
+    faulty = st.sampled_from(({"user_id": None}, {}, {"age": -1}))
+    key = st.sampled_from(user_ids).map(lambda user_id: {KEYS["users"]: user_id})
+    return st.builds(lambda own, values, fault: own | values | fault, key, _user_values(), faulty)
+
+
+def _bad_video(video_ids: list[int]) -> st.SearchStrategy[Row]:
+    """A null id, an id that may be there already, or a negative or NaN number."""
+    faults = ({"video_id": None}, {}, {"video_duration": -0.25}, {"video_duration": math.nan}, {"view_count": -1})
+    key = st.sampled_from((*video_ids, UNKNOWN_ID)).map(lambda video_id: {KEYS["videos"]: video_id})
+    return st.builds(lambda own, values, fault: own | values | fault, key, _video_values(), st.sampled_from(faults))
+
+
+def _bad_event(event: st.SearchStrategy[Row], long: bool) -> st.SearchStrategy[Row]:
+    """An event with one fault."""
+    faults: list[Row] = [
+        {"user_id": None},
+        {"video_id": None},
+        {"user_id": UNKNOWN_ID},
+        {"video_id": UNKNOWN_ID},
+        {"watch_time": -0.25},
+        {"watch_time": math.nan},
+        {"interaction_time": None},
+        {"interaction_time": -1},
+        {"interaction_time": END_OF_TIME},
+    ]
+    if long:
+        faults += [{"interaction_type": None}, {"interaction_type": "swipe"}, {"interaction_type": "Click"}]
+    return st.builds(lambda row, fault: row | fault, event, st.sampled_from(faults))

@@ -1,0 +1,455 @@
+"""The oracle against examples that were worked out by hand from docs/examples.md."""
+
+import math
+import random
+from typing import Any
+
+import oracle
+import pyarrow.parquet as pq
+import pytest
+import random_tables
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from oracle import Exposure, Row
+
+MINUTE = oracle.MINUTE
+FAR = 10**15  # a cut that no time reaches
+ALL_RULES = {"like": 1.0, "comment": 1.0, "share": 1.0, "watch": 1.0, "click": 0.5, "impression": 0.1}
+ENGAGEMENT = {"like": 1.0, "watch": 0.8, "click": 0.5}
+
+
+def event(video: int, time: float, kind: str | None = "impression", *, user: int = 1, **values: Any) -> Row:
+    """A long row; time in minutes. Without a kind, a wide one."""
+    row = {"user_id": user, "video_id": video, "interaction_time": round(time * MINUTE)} | values
+    return row if kind is None else row | {"interaction_type": kind}
+
+
+def exposures_of(
+    events: list[Row],
+    *,
+    users: list[Row] | None = None,
+    videos: list[Row] | None = None,
+    val_from: float = FAR,
+    test_from: float | None = None,
+    positive: dict[str, float] = ENGAGEMENT,
+    **values: Any,
+) -> list[Exposure]:
+    """The exposures of good rows, cuts in minutes; users and videos default to bare ones."""
+    user_rows = users or [{"user_id": user_id} for user_id in {row["user_id"] for row in events}]
+    video_rows = videos or [{"video_id": video_id} for video_id in {row["video_id"] for row in events}]
+    test_time = None if test_from is None else round(test_from * MINUTE)
+    return oracle.exposures(
+        user_rows,
+        video_rows,
+        events,
+        val_from=round(val_from * MINUTE),
+        test_from=test_time,
+        positive=positive,
+        **values,
+    )
+
+
+# --- Rows that can be used
+
+
+def test_rows_are_rejected_for_one_reason_each() -> None:
+    users = [{"user_id": None}, {"user_id": 1, "age": -1}, {"user_id": 1, "age": 5}, {"user_id": 1}]
+    videos = [{"video_id": 7}, {"video_id": 8, "video_duration": -1.0}, {"video_id": 9, "video_duration": math.nan}]
+    late = oracle.END_OF_TIME / MINUTE
+    events = [
+        event(7, 0, "click"),
+        event(8, 0),
+        event(7, 0, user=2),
+        event(7, 0, "Click"),
+        event(7, 0, interaction_type=None, kind=None),
+        event(7, 0, watch_time=math.nan),
+        event(7, 0, watch_time=-0.5),
+        event(7, 0) | {"interaction_time": None},
+        event(7, late),
+        event(7, 0) | {"video_id": None},
+        event(7, -1),
+    ]
+    good_users, good_videos, good_events, rejected = oracle.usable(users, videos, events)
+    assert good_users == [{"user_id": 1, "age": 5}]
+    assert good_videos == videos[:1]
+    assert good_events == events[:1]
+    assert rejected["users"] == [(0, "null"), (1, "negative"), (3, "duplicate")]
+    assert rejected["videos"] == [(1, "negative"), (2, "nan")]
+    reasons = ["unknown_video", "unknown_user", "type", "type", "nan", "negative", "time", "time", "null", "time"]
+    assert rejected["interactions"] == list(enumerate(reasons, start=1))
+
+
+def test_the_last_microsecond_of_2199_is_usable() -> None:
+    last = event(7, 0) | {"interaction_time": random_tables.END_OF_TIME - 1}
+    assert oracle.usable([{"user_id": 1}], [{"video_id": 7}], [last])[2] == [last]
+    assert oracle.END_OF_TIME == random_tables.END_OF_TIME
+
+
+# --- Events and exposures
+
+
+def test_a_wide_row_is_an_impression_and_its_true_columns() -> None:
+    row = event(7, 0, None, clicked=True, liked=None, shared=False, watch_time=0.25)
+    assert oracle.signals_of(row, long=False) == {"impression", "click", "watch"}
+    assert oracle.signals_of(event(7, 0, None, watch_time=0.0), long=False) == {"impression"}
+
+
+def test_a_long_row_carries_only_what_it_names() -> None:
+    row = event(7, 0, "impression", watch_time=5.0)
+    assert oracle.signals_of(row, long=True) == {"impression"}
+    assert oracle.is_viewing(row, long=True)
+    assert oracle.is_viewing(event(7, 0, "click"), long=True)
+    assert not oracle.is_viewing(event(7, 0, watch_time=0.0), long=True)
+
+
+def test_events_half_an_hour_apart_are_two_exposures_and_nearer_ones_chain() -> None:
+    half = [event(7, 0, "click"), event(7, 30, "like")]
+    nearer = [event(7, 0), event(7, 20, "click", watch_time=1.5), event(7, 45, "like", watch_time=2.0)]
+    assert [e.interaction_time for e in exposures_of(half)] == [0, 30 * MINUTE]
+    almost = [half[0], half[1] | {"interaction_time": 30 * MINUTE - 1}]
+    assert len(exposures_of(almost)) == 1
+    (chained,) = exposures_of(nearer)
+    assert (chained.signals, chained.watch_time) == ({"impression", "click", "like"}, 3.5)
+
+
+def test_another_video_or_user_in_between_does_not_cut_an_exposure() -> None:
+    found = exposures_of([event(7, 0), event(8, 5), event(7, 6, user=2), event(7, 10)])
+    assert [(e.user_id, e.video_id) for e in found] == [(1, 7), (1, 8), (2, 7)]
+
+
+def test_an_exposure_is_cut_where_it_crosses_a_window() -> None:
+    found = exposures_of([event(7, 0), event(7, 10, "like"), event(7, 20)], val_from=10, test_from=15)
+    assert [(e.window, e.label) for e in found] == [("train", 0), ("val", 1), ("test", None)]
+
+
+def test_the_device_is_the_first_known_one_and_at_equal_times_the_smallest_by_bytes() -> None:
+    events = [
+        event(7, 0, device=None),
+        event(7, 1, device="tv"),
+        event(7, 1, device="écran"),
+        event(7, 1, device="TV"),
+        event(7, 2, device="A"),
+    ]
+    assert [e.device for e in exposures_of(events)] == ["TV"]
+    assert [e.device for e in exposures_of([event(7, 0)])] == [None]
+    surrogate_first = [event(7, 0, device="\uffee"), event(7, 0, device="\U0001f4f1")]
+    assert [e.device for e in exposures_of(surrogate_first)] == ["\uffee"]
+
+
+# --- Labels
+
+
+def test_watching_exactly_the_ratio_is_not_enough() -> None:
+    videos = [{"video_id": 7, "video_duration": 10.0}, {"video_id": 8, "video_duration": None}]
+    rules = {
+        seconds: exposures_of([event(7, 0, "watch", watch_time=seconds)], videos=videos)[0].rules
+        for seconds in (4.0, 4.25)
+    }
+    assert rules == {4.0: (), 4.25: ("watch",)}
+    assert exposures_of([event(8, 0, "watch", watch_time=99.0)], videos=videos)[0].label == 0
+    halves = [event(7, 0, watch_time=2.0), event(7, 1, watch_time=2.25), event(7, 2, watch_time=None)]
+    assert exposures_of(halves, videos=videos)[0].weight == 0.8
+
+
+def test_the_weight_is_the_largest_of_the_rules_that_hold_and_are_named() -> None:
+    events = [event(7, 0), event(7, 1, "click"), event(7, 2, "share")]
+    assert [e.weight for e in exposures_of(events)] == [0.5]
+    assert [e.weight for e in exposures_of(events, positive=ALL_RULES)] == [1.0]
+    (shown,) = exposures_of(events[:1], positive=ALL_RULES)
+    assert (shown.label, shown.weight, shown.rules) == (1, 0.1, ("impression",))
+    (ignored,) = exposures_of(events[:1])
+    assert (ignored.label, ignored.weight, ignored.rules) == (0, 1.0, ("impression",))
+
+
+def test_a_negative_is_contradicted_by_a_positive_of_its_window_or_before_but_not_after() -> None:
+    events = [event(7, 0), event(7, 100, "like"), event(7, 200), event(7, 300, "like"), event(7, 400)]
+    assert [e.label for e in exposures_of(events, val_from=100, test_from=300)] == [0, 1, None, 1, None]
+    assert [e.label for e in exposures_of(events, val_from=101)] == [None, 1, None, 1, None]
+    assert [e.label for e in exposures_of([event(7, 0), event(7, 9, "like", user=2)])] == [0, 1]
+
+
+# --- Split
+
+
+def test_cuts_are_taken_from_the_sorted_times_by_exact_arithmetic() -> None:
+    events = [event(video, minute) for video, minute in enumerate([0, 1, 2, 3, 4, 5, 6, 7, 8, 8])]
+    assert oracle.cuts([], [], events, "0.8", "0.1", 30) == (8 * MINUTE, 8 * MINUTE)
+    assert oracle.cuts([], [], events, "0.7", "0.1", 30) == (7 * MINUTE, 8 * MINUTE)
+    assert oracle.cuts([], [], events, "0.1", "0.2", 30) == (1 * MINUTE, 3 * MINUTE)
+    assert oracle.cuts([], [], events, "0.6", "0.4", 30) == (6 * MINUTE, None)
+    with pytest.raises(ValueError, match="no exposure"):
+        oracle.cuts([], [], [], "0.8", "0.1", 30)
+
+
+def test_cuts_count_exposures_not_events() -> None:
+    events = [event(7, 0), event(7, 1), event(7, 2), event(8, 3)]
+    assert oracle.cuts([], [], events, "0.5", "0.5", 30) == (3 * MINUTE, None)
+
+
+def test_windows_begin_at_their_cut() -> None:
+    found = [oracle.window_of(time, 10, 20) for time in (9, 10, 19, 20)]
+    assert found == ["train", "val", "val", "test"]
+    assert [oracle.window_of(time, 10, None) for time in (9, 20)] == ["train", "val"]
+
+
+# --- As-of
+
+
+def test_the_category_is_that_of_the_latest_viewing_strictly_before() -> None:
+    users = [{"user_id": 1, "previously_watched_category": "before"}]
+    videos = [{"video_id": v, "category": c} for v, c in ((7, "a"), (8, "b"), (9, "c"), (10, None))]
+    events = [
+        event(7, 0, "click"),
+        event(8, 50, "watch"),
+        event(9, 50, watch_time=1.0),
+        event(10, 50),
+        event(7, 60),
+        event(10, 70, "like"),
+        event(7, 100),
+    ]
+    found = {
+        (e.video_id, e.interaction_time // MINUTE): e.previously_watched_category
+        for e in exposures_of(events, users=users, videos=videos)
+    }
+    assert found == {
+        (7, 0): "before",
+        (8, 50): "a",
+        (9, 50): "a",
+        (10, 50): "a",
+        (7, 60): "c",
+        (7, 100): None,
+    }
+
+
+# --- Negatives
+
+
+def test_only_training_exposures_make_the_catalogue_and_its_distribution() -> None:
+    events = [event(7, 0), event(7, 40), event(7, 80, "like"), event(8, 0), event(9, 200)]
+    counts = oracle.catalogue(exposures_of(events, val_from=200))
+    assert counts == {7: 3, 8: 1}
+    assert oracle.log_q(counts, 0.0) == pytest.approx({7: math.log(1 / 2), 8: math.log(1 / 2)})
+    assert oracle.log_q(counts, 1.0) == pytest.approx({7: math.log(3 / 4), 8: math.log(1 / 4)})
+
+
+def test_a_positive_makes_its_video_illegal_from_its_window_on() -> None:
+    found = exposures_of([event(7, 0, "like"), event(8, 100, "like"), event(9, 100)], val_from=100)
+    legal = {window: oracle.legal(found, 1, window) for window in ("train", "val", "test")}
+    assert {w: [v for v in (7, 8, 9) if rule(v)] for w, rule in legal.items()} == {
+        "train": [8, 9],
+        "val": [9],
+        "test": [9],
+    }
+    assert oracle.legal(found, 2, "val")(7)
+
+
+def test_exposed_negatives_take_slots_evenly_and_first_from_the_first_positives() -> None:
+    liked = [event(9, 5, "like"), event(8, 5, "like"), event(7, 6, "like")]
+    shown = [event(video, 7) for video in (20, 21, 22, 23)]
+    found = exposures_of(liked + shown)
+    by_video = {video: slots for (_, video, _, _), slots in oracle.sampled_per_positive(found, 3).items()}
+    assert by_video == {8: 1, 9: 2, 7: 2}
+    assert set(oracle.sampled_per_positive(found, 1).values()) == {0}
+    drawn = oracle.drawn_per_positive(found, 3, {8: 1, 20: 1})
+    assert {video: count for (_, video, _, _), count in drawn.items()} == {8: 1, 9: 1, 7: 1}
+
+
+# --- The ranker's rows
+
+
+def own_rows(exposures: list[Exposure], window: str, q: dict[int, float]) -> list[Row]:
+    """The positives and exposed negatives of a window."""
+    return [
+        {
+            "user_id": e.user_id,
+            "video_id": e.video_id,
+            "interaction_time": e.interaction_time,
+            "label": e.label,
+            "weight": e.weight,
+            "source": "positive" if e.label else "exposed",
+            "log_q": q.get(e.video_id, -math.inf),
+            "device": e.device,
+            "previously_watched_category": e.previously_watched_category,
+        }
+        for e in exposures
+        if e.window == window and e.label is not None
+    ]
+
+
+def right_rows(exposures: list[Exposure], window: str, ratio: int, alpha: float, seed: int) -> list[Row]:
+    """Ranker rows by the rules, sampled at random."""
+    counts = oracle.catalogue(exposures)
+    q = oracle.log_q(counts, alpha)
+    rows = own_rows(exposures, window, q)
+    slots = oracle.sampled_per_positive(exposures, ratio)
+    chance = random.Random(seed)
+    for row in [row for row in rows if row["source"] == "positive"]:
+        is_legal = oracle.legal(exposures, row["user_id"], window)
+        videos = sorted(filter(is_legal, counts))
+        wanted = slots[row["user_id"], row["video_id"], row["interaction_time"], window]
+        for video in chance.sample(videos, min(wanted, len(videos))):
+            rows.append(row | {"video_id": video, "label": 0, "weight": 1.0, "source": "sampled", "log_q": q[video]})
+    return rows
+
+
+def small_case() -> tuple[list[Exposure], list[Row]]:
+    """Two same-time positives (7, 8) of user 1, one exposed negative (9), ratio 2: sampled 10; 10 and 11."""
+    events = [event(7, 0, "like"), event(8, 0, "like"), event(9, 50)]
+    events += [event(video, 10, user=2) for video in (10, 11, 12)] + [event(13, 500, user=2)]
+    found = exposures_of(events, val_from=400)
+    q = oracle.log_q(oracle.catalogue(found), 1.0)
+    common = {"user_id": 1, "interaction_time": 0, "label": 0, "weight": 1.0, "source": "sampled"}
+    return found, own_rows(found, "train", q) + [common | {"video_id": v, "log_q": q[v]} for v in (10, 10, 11)]
+
+
+def check_small(found: list[Exposure], rows: list[Row]) -> None:
+    """check_ranker with the settings of small_case."""
+    oracle.check_ranker(rows, found, 2, oracle.catalogue(found), 1.0, window="train")
+
+
+def test_right_rows_pass_in_any_order() -> None:
+    found, rows = small_case()
+    check_small(found, rows)
+    check_small(found, rows[::-1])
+
+
+@pytest.mark.parametrize(
+    ("index", "change", "message"),
+    [
+        (0, {"label": 0}, "label is to be 1"),
+        (0, {"weight": 0.5}, "weight is to be 1.0"),
+        (0, {"video_id": 10}, "no positive of this window"),
+        (0, {"log_q": -1.0}, "log_q is to be"),
+        (0, {"source": "positives"}, "unknown source"),
+        (0, {"device": "tv"}, "device is to be None"),
+        (0, {"previously_watched_category": "a"}, "previously_watched_category is to be None"),
+        (5, {"interaction_time": 1}, "no exposed negative of this window"),
+        (-1, {"log_q": -math.inf}, "log_q is to be"),
+        (-1, {"label": 1}, "label of a sampled row"),
+        (-1, {"weight": 0.1}, "weight of a sampled row"),
+        (-1, {"video_id": 13, "log_q": -math.inf}, "outside the catalogue"),
+        (-1, {"video_id": 7}, "the user has a positive with"),
+        (-1, {"video_id": 10}, "repeated sampled video"),
+        (-1, {"interaction_time": 50 * MINUTE}, "context of no positive"),
+        (-1, {"user_id": 2}, "context of no positive"),
+    ],
+)
+def test_one_wrong_row_is_found(index: int, change: Row, message: str) -> None:
+    found, rows = small_case()
+    rows[index] = rows[index] | change
+    with pytest.raises(AssertionError, match=message):
+        check_small(found, rows)
+
+
+@pytest.mark.parametrize("video", [9, 12])
+def test_any_legal_video_may_be_sampled_also_an_exposed_negative(video: int) -> None:
+    found, rows = small_case()
+    q = oracle.log_q(oracle.catalogue(found), 1.0)
+    rows[-1] = rows[-1] | {"video_id": video, "log_q": q[video]}
+    check_small(found, rows)
+
+
+def test_missing_and_additional_rows_are_found() -> None:
+    found, rows = small_case()
+    for index in range(len(rows)):
+        with pytest.raises(AssertionError, match="instead of"):
+            check_small(found, rows[:index] + rows[index + 1 :])
+        with pytest.raises(AssertionError, match="instead of"):
+            check_small(found, [*rows, rows[index]])
+    with pytest.raises(AssertionError, match="0 rows instead of 1"):
+        check_small(found, [])
+
+
+def test_rows_of_another_window_are_found() -> None:
+    found, rows = small_case()
+    with pytest.raises(AssertionError, match="no positive of this window"):
+        oracle.check_ranker(rows, found, 2, oracle.catalogue(found), 1.0, window="val")
+
+
+def test_a_contradicted_exposure_has_no_row() -> None:
+    found = exposures_of([event(7, 0), event(7, 100, "like")])
+    (row,) = own_rows(found, "train", {7: 0.0})
+    negative = row | {"interaction_time": 0, "label": 0, "weight": 1.0, "source": "exposed"}
+    oracle.check_ranker([row], found, 2, oracle.catalogue(found), 1.0, window="train")
+    with pytest.raises(AssertionError, match="no exposed negative"):
+        oracle.check_ranker([row, negative], found, 2, oracle.catalogue(found), 1.0, window="train")
+
+
+# --- Random tables
+
+
+@st.composite
+def exposed(draw: st.DrawFn) -> tuple[list[Exposure], random_tables.RunSettings]:
+    """The exposures of a random case, bad rows rejected."""
+    raw, chosen = draw(random_tables.cases(bad_rows=True))
+    users, videos, events, rejected = oracle.usable(raw.users, raw.videos, raw.interactions)
+    assert len(events) + len(rejected["interactions"]) == len(raw.interactions)
+    val_from, test_from = chosen.val_from, chosen.test_from
+    if chosen.train is not None and chosen.val is not None and events:
+        val_from, test_from = oracle.cuts(users, videos, events, chosen.train, chosen.val, chosen.gap_minutes)
+    found = oracle.exposures(
+        users,
+        videos,
+        events,
+        val_from=val_from,
+        test_from=test_from,
+        positive=chosen.positive,
+        min_watch_ratio=chosen.min_watch_ratio,
+        gap_minutes=chosen.gap_minutes,
+    )
+    return found, chosen
+
+
+@settings(deadline=None)
+@given(exposed())
+def test_rows_sampled_by_the_rules_pass_and_wrong_ones_do_not(
+    case: tuple[list[Exposure], random_tables.RunSettings],
+) -> None:
+    found, chosen = case
+    counts = oracle.catalogue(found)
+    ratio, alpha = chosen.negative_ratio, chosen.popularity_alpha
+    for window in oracle.WINDOWS:
+        rows = right_rows(found, window, ratio, alpha, chosen.seed)
+        oracle.check_ranker(rows, found, ratio, counts, alpha, window=window)
+        if rows:
+            with pytest.raises(AssertionError, match="instead of"):
+                oracle.check_ranker(rows[:-1], found, ratio, counts, alpha, window=window)
+
+
+@settings(deadline=None)
+@given(random_tables.cases(), st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_changes_no_exposure(
+    case: tuple[random_tables.RawTables, random_tables.RunSettings], chance: random.Random
+) -> None:
+    raw, chosen = case
+    shuffled = list(raw.interactions)
+    chance.shuffle(shuffled)
+    one, other = (
+        oracle.exposures(
+            raw.users,
+            raw.videos,
+            events,
+            val_from=chosen.val_from,
+            test_from=chosen.test_from,
+            positive=chosen.positive,
+            min_watch_ratio=chosen.min_watch_ratio,
+            gap_minutes=chosen.gap_minutes,
+        )
+        for events in (raw.interactions, shuffled)
+    )
+    assert one == other
+
+
+@settings(deadline=None, max_examples=20)
+@given(raw=random_tables.tables(bad_rows=True), parts=st.integers(1, 3))
+def test_written_tables_hold_the_rows(
+    raw: random_tables.RawTables, parts: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("raw")
+    random_tables.write_tables(raw, folder, parts=parts)
+    for name in ("users", "videos", "channels", "interactions"):
+        read = pq.read_table(folder / f"{name}.parquet" if parts == 1 else folder / name)
+        written = random_tables.arrow_table(raw, name)
+        assert read.schema.equals(written.schema)
+        assert str(read.to_pylist()) == str(written.to_pylist())  # as text, since NaN is not equal to itself
+    assert ("interaction_type" in written.schema.names) == raw.long
