@@ -159,15 +159,13 @@ def _groups(
         of_pair[event["user_id"], event["video_id"]].append(event)
     groups: list[list[Row]] = []
     for events in of_pair.values():
-        last: int | None = None
-        for event in events:
-            time = event["interaction_time"]
-            near = last is not None and time - last < gap
-            if near and window_of(last, val_from, test_from) == window_of(time, val_from, test_from):
+        for index, event in enumerate(events):
+            time, last = event["interaction_time"], events[index - 1]["interaction_time"]
+            same_window = window_of(last, val_from, test_from) == window_of(time, val_from, test_from)
+            if index > 0 and time - last < gap and same_window:
                 groups[-1].append(event)
             else:
                 groups.append([event])
-            last = time
     return groups
 
 

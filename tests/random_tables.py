@@ -21,15 +21,8 @@ GAPS = (1, 60_000_000, HALF_HOUR - 1, HALF_HOUR, HALF_HOUR + 1, 24 * 2 * HALF_HO
 IDS = (-3, 2, 9, 10, 2**53, 2**53 + 1)
 UNKNOWN_ID = 99
 CATEGORIES = (None, "music", "Sport", "économie")
-DEVICES = (
-    None,
-    "tv",
-    "TV",
-    "phone",
-    "écran",
-    "\U0001f4f1",
-    "\uffee",
-)  # by bytes, the last two are not in UTF-16's order
+# By bytes, the last two are in another order than in UTF-16.
+DEVICES = (None, "tv", "TV", "phone", "écran", "\U0001f4f1", "\uffee")
 DURATIONS = (None, 0.0, 2.5, 10.0, 25.0, 100.0)
 RATIOS = (0.4, 0.25, 0.5, 0.0)  # times any of DURATIONS, each is exact in float32, and so is its half
 FRACTIONS = (
@@ -74,9 +67,9 @@ class RunSettings:
 
 @st.composite
 def times(draw: st.DrawFn) -> list[int]:
-    """One to six distinct times, in order, with gaps on and next to half an hour."""
+    """Two to nine distinct times, in order, with gaps on and next to half an hour."""
     found = [START]
-    for gap in draw(st.lists(st.sampled_from(GAPS), max_size=5)):
+    for gap in draw(st.lists(st.sampled_from(GAPS), min_size=1, max_size=8)):
         found.append(found[-1] + gap)
     return found
 
@@ -97,8 +90,9 @@ def tables(draw: st.DrawFn, *, bad_rows: bool = False, long: bool | None = None,
         videos = _mixed(draw, videos, _bad_video(video_ids))
         interactions = _mixed(draw, interactions, _bad_event(event, is_long))
     dropped = draw(st.sets(st.sampled_from(OPTIONAL), max_size=2))
-    channels = [{"channel_id": 1, "channel_subscriber_count": 0}, {"channel_id": 2, "channel_subscriber_count": None}]
-    return RawTables(*(_without(rows, dropped) for rows in (users, videos, interactions)), channels, is_long)
+    channels: list[Row] = [{"channel_id": channel, "channel_subscriber_count": n} for channel, n in ((1, 0), (2, None))]
+    users, videos, interactions = (_without(rows, dropped) for rows in (users, videos, interactions))
+    return RawTables(users, videos, interactions, channels, is_long)
 
 
 @st.composite
@@ -108,8 +102,7 @@ def run_settings(draw: st.DrawFn) -> RunSettings:
     train, val = (None, None) if explicit else draw(st.sampled_from(FRACTIONS))
     val_from = test_from = None
     if explicit:
-        step = st.sampled_from((0, *GAPS))
-        val_from = START + draw(step) + draw(step)
+        val_from = START + sum(draw(st.lists(st.sampled_from(GAPS), min_size=1, max_size=4)))
         later = draw(st.none() | st.sampled_from(GAPS))
         test_from = None if later is None else val_from + later
     names = draw(st.sets(st.sampled_from(tuple(WEIGHTS)), min_size=1))
@@ -219,14 +212,20 @@ def _watch_time(threshold: float) -> st.SearchStrategy[float | None]:
 
 def _bad_user(user_ids: list[int]) -> st.SearchStrategy[Row]:
     """A null id, an id that may be there already, or a negative age."""
-    faulty = st.sampled_from(({"user_id": None}, {}, {"age": -1}))
+    faults: tuple[Row, ...] = ({"user_id": None}, {}, {"age": -1})
     key = st.sampled_from(user_ids).map(lambda user_id: {KEYS["users"]: user_id})
-    return st.builds(lambda own, values, fault: own | values | fault, key, _user_values(), faulty)
+    return st.builds(lambda own, values, fault: own | values | fault, key, _user_values(), st.sampled_from(faults))
 
 
 def _bad_video(video_ids: list[int]) -> st.SearchStrategy[Row]:
     """A null id, an id that may be there already, or a negative or NaN number."""
-    faults = ({"video_id": None}, {}, {"video_duration": -0.25}, {"video_duration": math.nan}, {"view_count": -1})
+    faults: tuple[Row, ...] = (
+        {"video_id": None},
+        {},
+        {"video_duration": -0.25},
+        {"video_duration": math.nan},
+        {"view_count": -1},
+    )
     key = st.sampled_from((*video_ids, UNKNOWN_ID)).map(lambda video_id: {KEYS["videos"]: video_id})
     return st.builds(lambda own, values, fault: own | values | fault, key, _video_values(), st.sampled_from(faults))
 

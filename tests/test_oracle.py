@@ -53,8 +53,12 @@ def exposures_of(
 
 
 def test_rows_are_rejected_for_one_reason_each() -> None:
-    users = [{"user_id": None}, {"user_id": 1, "age": -1}, {"user_id": 1, "age": 5}, {"user_id": 1}]
-    videos = [{"video_id": 7}, {"video_id": 8, "video_duration": -1.0}, {"video_id": 9, "video_duration": math.nan}]
+    users: list[Row] = [{"user_id": None}, {"user_id": 1, "age": -1}, {"user_id": 1, "age": 5}, {"user_id": 1}]
+    videos: list[Row] = [
+        {"video_id": 7},
+        {"video_id": 8, "video_duration": -1.0},
+        {"video_id": 9, "video_duration": math.nan},
+    ]
     late = oracle.END_OF_TIME / MINUTE
     events = [
         event(7, 0, "click"),
@@ -109,7 +113,8 @@ def test_events_half_an_hour_apart_are_two_exposures_and_nearer_ones_chain() -> 
     almost = [half[0], half[1] | {"interaction_time": 30 * MINUTE - 1}]
     assert len(exposures_of(almost)) == 1
     (chained,) = exposures_of(nearer)
-    assert (chained.signals, chained.watch_time) == ({"impression", "click", "like"}, 3.5)
+    assert chained.signals == {"impression", "click", "like"}
+    assert chained.watch_time == 3.5
 
 
 def test_another_video_or_user_in_between_does_not_cut_an_exposure() -> None:
@@ -140,7 +145,7 @@ def test_the_device_is_the_first_known_one_and_at_equal_times_the_smallest_by_by
 
 
 def test_watching_exactly_the_ratio_is_not_enough() -> None:
-    videos = [{"video_id": 7, "video_duration": 10.0}, {"video_id": 8, "video_duration": None}]
+    videos: list[Row] = [{"video_id": 7, "video_duration": 10.0}, {"video_id": 8, "video_duration": None}]
     rules = {
         seconds: exposures_of([event(7, 0, "watch", watch_time=seconds)], videos=videos)[0].rules
         for seconds in (4.0, 4.25)
@@ -197,7 +202,7 @@ def test_windows_begin_at_their_cut() -> None:
 
 def test_the_category_is_that_of_the_latest_viewing_strictly_before() -> None:
     users = [{"user_id": 1, "previously_watched_category": "before"}]
-    videos = [{"video_id": v, "category": c} for v, c in ((7, "a"), (8, "b"), (9, "c"), (10, None))]
+    videos: list[Row] = [{"video_id": v, "category": c} for v, c in ((7, "a"), (8, "b"), (9, "c"), (10, None))]
     events = [
         event(7, 0, "click"),
         event(8, 50, "watch"),
