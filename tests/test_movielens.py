@@ -176,9 +176,9 @@ def test_missing_files_are_named(tmp_path: pathlib.Path) -> None:
     files = {name: data for name, data in GROUPLENS_FILES.items() if name == "u.item"}
     with pytest.raises(InputError, match=r"lacks u\.data, u\.user; expected all of u\.data, u\.item, u\.user"):
         movielens.write_tables(tmp_path / "out", _folder(tmp_path / "half", files))
+    files = {name: data for name, data in RECBOLE_FILES.items() if name != "ml-100k.user"}
     with pytest.raises(InputError, match=r"lacks ml-100k\.user"):
-        two = {name: data for name, data in RECBOLE_FILES.items() if name != "ml-100k.user"}
-        movielens.write_tables(tmp_path / "out", _wheel(tmp_path / "half.whl", two))
+        movielens.write_tables(tmp_path / "out", _wheel(tmp_path / "half.whl", files))
 
 
 def test_a_source_that_is_no_source_is_refused(tmp_path: pathlib.Path) -> None:
