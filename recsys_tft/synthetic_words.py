@@ -1,5 +1,14 @@
 """What the synthetic tables are made of: categories, countries, and real words of twelve languages in eight scripts."""
 
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
 # Category: its child categories.
 CATEGORIES = {
     "music": ("pop", "rock", "classical", "hip hop"),
@@ -39,7 +48,7 @@ LANGUAGES = {
 }  # fmt: skip
 UNSPACED_LANGUAGES = ("zh", "ja")  # written without spaces between words
 
-DEVICES = {"phone": 62, "desktop": 18, "tv": 12, "tablet": 8}
+DEVICES = {"phone": 60, "desktop": 18, "tv": 12, "tablet": 7, None: 3}  # share of sessions
 
 COMMON_TAGS = ("shorts", "live", "4k", "tutorial", "review", "2025")
 
@@ -141,3 +150,71 @@ WORDS = {
         "φόρεμα μακιγιάζ στυλ παπούτσια μαλλιά", "κινητήρας κούρσα ρόδα οδηγός γκαράζ",
     ),
 }  # fmt: skip
+
+_Indices = npt.NDArray[np.integer[Any]]
+_Random = np.random.Generator
+_ENGLISH = list(LANGUAGES).index("en")
+_UNSPACED = [list(LANGUAGES).index(name) for name in UNSPACED_LANGUAGES]
+
+
+@functools.cache
+def _lexicon() -> tuple[pa.Array, _Indices]:
+    """All words, and where their groups start: [languages, 1 + categories], first those for any video."""
+    groups = [group.split() for language in WORDS.values() for group in language]
+    starts = np.cumsum([0] + [len(group) for group in groups[:-1]]).reshape(len(WORDS), -1)
+    return pa.array([word for group in groups for word in group]), starts
+
+
+def named(names: Sequence[str | None], indices: _Indices) -> pa.Array:
+    """[n] strings: the name at each index [n]."""
+    return pa.array(names, pa.string()).take(pa.array(indices))
+
+
+def some_missing(rng: _Random, values: pa.Array, share: float) -> pa.Array:
+    """The values, with about this share of them null."""
+    return pc.if_else(pa.array(rng.random(len(values)) < share), pa.scalar(None, values.type), values)
+
+
+def titles(rng: _Random, language: _Indices, category: _Indices) -> pa.Array:
+    """[n] strings: two to five words of the language, most of them of the category; three in ten with a number.
+
+    Args:
+        rng: what to draw from.
+        language: [n] indices into LANGUAGES.
+        category: [n] indices into CATEGORIES.
+    """
+    lexicon, starts = _lexicon()
+    n = len(category)
+    length = rng.integers(2, 6, n)
+    parts = []
+    for place, of_category in enumerate((False, True, True, False, True)):
+        word = starts[language, (category + 1) * of_category] + rng.integers(5 if of_category else 6, size=n)
+        parts.append(lexicon.take(pa.array(word, mask=length <= place)))
+    parts.append(pa.array(rng.integers(1, 100, n), mask=rng.random(n) < 0.7).cast(pa.string()))
+    spaced, unspaced = (pc.binary_join_element_wise(*parts, gap, null_handling="skip") for gap in (" ", ""))
+    return pc.if_else(pa.array(np.isin(language, _UNSPACED)), unspaced, spaced)
+
+
+def tags(rng: _Random, language: _Indices, category: _Indices) -> pa.Array:
+    """[n] lists of 0 to 8 tags: words of the category in the language or in English, and COMMON_TAGS."""
+    lexicon, starts = _lexicon()
+    n = len(category)
+    either = np.where(rng.random((n, 5)) < 0.5, language[:, None], _ENGLISH)
+    of_category = starts[either, category[:, None] + 1] + np.arange(5)
+    common = np.tile(len(lexicon) + np.arange(len(COMMON_TAGS)), (n, 1))
+    names = pa.concat_arrays([lexicon, pa.array(COMMON_TAGS)])
+    return _some_of(rng, names, np.hstack([of_category, common]), rng.binomial(8, 0.45, n))
+
+
+def child_categories(rng: _Random, category: _Indices) -> pa.Array:
+    """[n] lists of 0 to 3 different child categories of the category."""
+    names = pa.array([child for children in CATEGORIES.values() for child in children])
+    return _some_of(rng, names, category[:, None] * 4 + np.arange(4), rng.integers(4, size=len(category)))
+
+
+def _some_of(rng: _Random, names: pa.Array, choices: _Indices, counts: _Indices) -> pa.Array:
+    """Lists of counts [n] names out of each row's choices [n, m], which are indices into `names`."""
+    order = np.argsort(rng.random(choices.shape), axis=1)
+    kept = np.take_along_axis(choices, order, axis=1)[np.arange(choices.shape[1]) < counts[:, None]]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), names.take(pa.array(kept)))

@@ -23,7 +23,7 @@ def _flags(*genres: str) -> str:
 GROUPLENS_FILES = {
     "u.data": b"1\t10\t4\t881250949\n2\t10\t3\t891717742\n1\t11\t5\t878887116\n",
     "u.item": (
-        f"10|Caf\xe9 \"Noir\" (1995)|01-Feb-1995||http://x|{_flags('Comedy', 'Drama', 'Sci-Fi')}\n"
+        f'10|Caf\xe9 "Noir" (1995)|01-Feb-1995||http://x|{_flags("Comedy", "Drama", "Sci-Fi")}\n'
         f"11|Only a Year (1994)|||http://x|{_flags('War')}\n"
         f"12|unknown||||{_flags()}\n"
     ).encode("latin-1"),
