@@ -32,16 +32,16 @@ class MergeCells(beam.CombineFn):
     def __init__(self, shares: tuple[float, ...]):
         self._shares = shares
 
-    def create_accumulator(self) -> collections.Counter[int]:
+    def create_accumulator(self) -> exact.Cells:
         return collections.Counter()
 
-    def add_input(self, accumulator: collections.Counter[int], batch: collections.Counter[int]) -> collections.Counter:
+    def add_input(self, accumulator: exact.Cells, batch: exact.Cells) -> exact.Cells:
         return self.merge_accumulators([accumulator, batch])
 
-    def merge_accumulators(self, accumulators: Iterable[collections.Counter[int]]) -> collections.Counter[int]:
+    def merge_accumulators(self, accumulators: Iterable[exact.Cells]) -> exact.Cells:
         return functools.reduce(lambda a, b: a + b, accumulators, collections.Counter())
 
-    def extract_output(self, accumulator: collections.Counter[int]) -> np.ndarray:
+    def extract_output(self, accumulator: exact.Cells) -> np.ndarray:
         return np.array(exact.quantiles(accumulator, self._shares), np.float32)
 
 

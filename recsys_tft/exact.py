@@ -51,27 +51,28 @@ def mean_and_deviation(total: Moments) -> tuple[float, float]:
 
 # A float32 without its last 11 bits of mantissa: values that share a cell differ by less than 1 part in 4096.
 _CELL_BITS = 11
+Cells = collections.Counter[int]  # how many values fall into each cell; cells are numbered in the order of values
 
 
-def cells(values: np.ndarray) -> collections.Counter[int]:
-    """How many of [n] float32 >= 0 fall into each cell; cells are numbered in the order of their values."""
-    numbers, counts = np.unique(values.astype(np.float32).ravel().view(np.uint32) >> _CELL_BITS, return_counts=True)
-    return collections.Counter(dict(zip(numbers.tolist(), counts.tolist(), strict=True)))
+def cells(counts: np.ndarray) -> Cells:
+    """The cells of [n] whole numbers >= 0, given as float32."""
+    numbers, sizes = np.unique(counts.astype(np.float32).ravel().view(np.uint32) >> _CELL_BITS, return_counts=True)
+    return collections.Counter(dict(zip(numbers.tolist(), sizes.tolist(), strict=True)))
 
 
 def upper_edge(cell: int) -> float:
-    """The smallest value above a cell."""
-    return float(np.uint32((cell + 1) << _CELL_BITS).view(np.float32))
+    """The smallest whole number above a cell."""
+    return math.ceil(np.uint32((cell + 1) << _CELL_BITS).view(np.float32))
 
 
-def quantiles(total: collections.Counter[int], shares: Sequence[float]) -> list[float]:
-    """For each share the smallest cell edge that at least this share of the values lies below.
+def quantiles(total: Cells, shares: Sequence[float]) -> list[float]:
+    """For each share the smallest edge that at least this share of the counts lies below; infinity of no counts.
 
-    Non-negative integers up to 4,096 are told apart exactly. Infinity of no values.
+    Counts up to 4,096 are told apart exactly, larger ones to 1 part in 4,096.
     """
     if not total:
         return [math.inf] * len(shares)
     numbers = sorted(total)
     below = np.cumsum([total[number] for number in numbers])
     wanted = [math.ceil(Fraction(str(share)) * int(below[-1])) for share in shares]
-    return [upper_edge(numbers[int(np.searchsorted(below, max(want, 1)))]) for want in wanted]
+    return [float(upper_edge(numbers[int(np.searchsorted(below, want))])) for want in wanted]

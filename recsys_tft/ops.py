@@ -43,9 +43,13 @@ class Op:
         """The feature called `name` of [batch] rows."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes.")  # a new op must
 
-    def width(self, settings: Settings) -> int | None:
-        """Values per row: 1, n for a vector, None for a list of any length."""
-        return 1
+    def shape(self, settings: Settings) -> tuple[int, ...] | None:
+        """Of one row: () for a scalar, (n,) for a vector, None for a list of any length."""
+        return ()
+
+    def categories(self, settings: Settings) -> int | None:
+        """How many values it numbers, 0 for missing included; None where it measures, or where a vocabulary says."""
+        return None
 
 
 def scatter(column: "tf.SparseTensor", values: "tf.Tensor", default: float | int | bytes) -> "tf.Tensor":
@@ -129,7 +133,7 @@ class Bag(Lookup):
         tokens = self._tokens(columns[0].values, fitting)
         return tf.RaggedTensor.from_value_rowids(tokens, columns[0].indices[:, 0], columns[0].dense_shape[0])
 
-    def width(self, settings: Settings) -> int | None:
+    def shape(self, settings: Settings) -> None:
         return None
 
 
@@ -183,6 +187,9 @@ class Bucket(Op):
         buckets = tf.raw_ops.Bucketize(input=tf.cast(columns[0].values, tf.float32), boundaries=boundaries)
         return scatter(columns[0], tf.cast(buckets, tf.int64) + 1, MISSING)
 
+    def categories(self, settings: Settings) -> int:
+        return len(settings.buckets[self.boundaries]) + 2
+
 
 @dataclasses.dataclass(frozen=True)
 class Level(Op):
@@ -220,8 +227,8 @@ class Level(Op):
         level = scatter(given, index, -2)
         return tf.one_hot(tf.where(level == -2, scatter(count, derived, -1), level), len(levels))
 
-    def width(self, settings: Settings) -> int | None:
-        return len(settings.popularity.levels)
+    def shape(self, settings: Settings) -> tuple[int, ...]:
+        return (len(settings.popularity.levels),)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -240,6 +247,9 @@ class DayOfWeek(Op):
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         days = columns[0].values // _DAY
         return scatter(columns[0], (days + 3) % 7 + 1, MISSING)  # 1970-01-01 was a Thursday
+
+    def categories(self, settings: Settings) -> int:
+        return 8
 
 
 @dataclasses.dataclass(frozen=True)

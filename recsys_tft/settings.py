@@ -1,6 +1,7 @@
 """Every setting, its default and its limits; all are checked before any data is read."""
 
 import datetime
+import itertools
 import math
 import os
 from fractions import Fraction
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 import yaml
 
-from recsys_tft.columns import INTERACTION_TYPES, KEYS, TABLES, WIDE_SIGNALS, columns_of
+from recsys_tft.columns import INTERACTION_TYPES, TABLES, columns_of
 from recsys_tft.errors import InputError, did_you_mean
 
 
@@ -25,7 +26,7 @@ Increasing = Annotated[
 
 
 def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
-    if not all(map(math.isfinite, values)) or any(a >= b for a, b in zip(values, values[1:], strict=False)):
+    if not all(map(math.isfinite, values)) or any(a >= b for a, b in itertools.pairwise(values)):
         raise ValueError(f"must be finite and increase, such as [1, 2, 3], not {list(values)}")
     return values
 
@@ -93,7 +94,7 @@ class LabelSettings(_Section):
         "click": 0.5,
         "impression": 0.1,
     }
-    exposure_gap_minutes: pydantic.PositiveFloat = 30
+    exposure_gap_minutes: Annotated[float, pydantic.Field(ge=0.001, allow_inf_nan=False)] = 30
 
     @pydantic.field_validator("positive")
     @classmethod

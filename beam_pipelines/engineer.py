@@ -1,0 +1,123 @@
+"""Engineering: the analysis of the training window, and the graph applied to users, videos and exposures once each."""
+
+from collections.abc import Iterator, Mapping
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from tfx_bsl.tfxio import tensor_representation_util
+from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
+
+from beam_pipelines.job import Job
+from beam_pipelines.prepare import Frames
+from preprocessing_fn import preprocessing_fn
+from recsys_tft import arrow_ipc, data_sets, negatives, transform_graph
+from recsys_tft.columns import Column
+from recsys_tft.features import Entity, raw_columns, select
+from recsys_tft.graph import raw_feature_spec
+from recsys_tft.rates import rates
+
+TaggedOutput = beam.pvalue.TaggedOutput
+
+
+def raw_metadata() -> tft.DatasetMetadata:
+    """The inputs of the graph, as tf.Transform describes them."""
+    return tft.DatasetMetadata.from_feature_spec(raw_feature_spec())
+
+
+def fit_graph(tables: beam.PCollection, job: Job) -> tuple[beam.PCollection, object]:
+    """From tables of training rows (of users, videos or exposures, each with its own columns) to a transform_fn."""
+    batches = tables | "Analysis batches" >> beam.MapTuple(analysis_batch).with_output_types(pa.RecordBatch)
+    config = {"settings": job.settings.model_dump(mode="json", exclude_unset=True)}
+    return (batches, _adapter()) | "Analyze" >> tft_beam.AnalyzeDataset(Preprocess(config))
+
+
+class Preprocess:
+    """preprocessing_fn with its custom_config, as a TFX Transform component calls it."""
+
+    def __init__(self, custom_config: Mapping[str, object]):
+        self._custom_config = custom_config
+
+    def __call__(self, inputs: Mapping[str, object]) -> dict[str, object]:
+        return preprocessing_fn(inputs, self._custom_config)
+
+
+def _adapter() -> TensorAdapterConfig:
+    representations = tensor_representation_util.InferTensorRepresentationsFromSchema(raw_metadata().schema)
+    return TensorAdapterConfig(analysis_schema(), representations)
+
+
+def analysis_schema() -> pa.Schema:
+    """Every raw column of the graph, as a list."""
+    return pa.schema({column.name: _list_type(column) for column in raw_columns()})
+
+
+def _list_type(column: Column) -> pa.DataType:
+    value = column.graph_type
+    return pa.list_(pa.binary() if pa.types.is_string(value) else value)
+
+
+def analysis_batch(entity: Entity, table: bytes) -> pa.RecordBatch:
+    """Rows of one entity with all columns of the graph; those of other entities are empty."""
+    rows = arrow_ipc.loads(table)
+    own = raw_columns(select(entity=entity))
+    arrays = [
+        _as_lists(rows[column.name], column) if column in own else pa.nulls(len(rows), _list_type(column))
+        for column in raw_columns()
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=analysis_schema())
+
+
+def _as_lists(values: pa.ChunkedArray, column: Column) -> pa.Array:
+    array = values.combine_chunks()
+    if column.is_list:
+        return array
+    offsets = np.concatenate([[0], np.cumsum(array.is_valid().to_numpy(zero_copy_only=False))])
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), array.drop_null())
+
+
+def training_videos(
+    entity: Entity, table: bytes, catalogue: negatives.Catalogue
+) -> Iterator[tuple[Entity, bytes]]:
+    """The videos that occur in the training window."""
+    rows = arrow_ipc.loads(table)
+    yield entity, arrow_ipc.dumps(rows.filter(pa.array(catalogue.position(rows["video_id"].to_numpy()) >= 0)))
+
+
+def engineer_videos(partition: int, table: bytes, graph: str, sizes: dict[int, int], job: Job) -> Iterator[object]:
+    """The videos of a partition with every feature and their `candidate_row`, and how often values are missing."""
+    raw = arrow_ipc.loads(table)
+    features = select(entity=Entity.VIDEO)
+    engineered = transform_graph.load(graph).engineer(raw, features)
+    for item in rates(raw, engineered, features, job.settings).items():
+        yield TaggedOutput("counts", item)
+    first = sum(size for other, size in sizes.items() if other < partition)
+    keys = {"video_id": raw["video_id"], "candidate_row": pa.array(range(first, first + len(raw)), pa.int64())}
+    yield partition, arrow_ipc.dumps(_with_keys(keys, engineered))
+
+
+def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> Iterator[object]:
+    """The users and exposures of a partition with every feature."""
+    users, exposures = arrow_ipc.loads(frames["users"]), arrow_ipc.loads(frames["exposures"])
+    fitted = transform_graph.load(graph)
+    context = select(entity=Entity.EXPOSURE)
+    of_users = fitted.engineer(users, data_sets.USERS.features)
+    of_exposures = fitted.engineer(exposures, context)
+    for raw, engineered, features in (
+        (users, of_users, select(entity=Entity.USER)),
+        (exposures, of_exposures, context),
+    ):
+        for item in rates(raw, engineered, features, job.settings).items():
+            yield TaggedOutput("counts", item)
+    keys = {name: exposures[name] for name in ("user_id", "interaction_time", "window")}
+    yield partition, ("users", arrow_ipc.dumps(_with_keys({"user_id": users["user_id"]}, of_users)))
+    yield partition, ("exposures", arrow_ipc.dumps(_with_keys(keys, of_exposures)))
+    yield partition, ("rows", frames["rows"])
+
+
+def _with_keys(keys: Mapping[str, pa.ChunkedArray | pa.Array], engineered: pa.Table) -> pa.Table:
+    columns = dict(zip(engineered.column_names, engineered.columns, strict=True))
+    return pa.table({**keys, **columns})
+

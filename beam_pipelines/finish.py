@@ -1,0 +1,73 @@
+"""The end of a run: what describes the output is written beside it, and all of it is committed."""
+
+import datetime
+import platform
+from collections.abc import Mapping
+from importlib import metadata
+
+import tensorflow_transform as tft
+from google.protobuf import text_format
+
+from beam_pipelines.job import Job
+from recsys_tft import artifacts, schemas, splits, transform_graph
+from recsys_tft.data_sets import DATA_SETS
+from recsys_tft.output import write_text
+
+VERSIONS = ("recsys_tft", "tensorflow", "tensorflow-transform", "apache-beam", "tfx-bsl", "pyarrow", "polars", "numpy")
+
+
+def finish(
+    graph: str,
+    counts: Mapping[str, int],
+    cuts: splits.Cuts,
+    *written: object,
+    job: Job,
+    started: datetime.datetime,
+) -> dict:
+    """Writes artifacts, schemas and the manifest into the staged output, commits it, and returns the manifest.
+
+    Args:
+        graph: the folder of the fitted SavedModel.
+        counts: of all steps.
+        cuts: where the windows end.
+        written: what has to be written before.
+        job: what was done.
+        started: when the job was built.
+    """
+    output = tft.TFTransformOutput(job.output.staged("artifacts", "transform_graph"))
+    for name, text in artifacts.describe(transform_graph.load(graph), output, job.settings).items():
+        write_text(job.output.staged("artifacts", name), text)
+    sizes = artifacts.categories(output, job.settings)
+    for data_set in DATA_SETS:
+        text = text_format.MessageToString(schemas.schema_of(data_set, job.settings, sizes))
+        for folder in data_set.folders:
+            write_text(job.output.staged("processed_data", folder, schemas.SCHEMA_FILE), text)
+    manifest = make_manifest(job, counts, cuts, sizes, started)
+    write_text(job.output.staged("artifacts", "manifest.json"), artifacts.to_json(manifest))
+    job.output.commit()
+    return manifest
+
+
+def make_manifest(
+    job: Job, counts: Mapping[str, int], cuts: splits.Cuts, sizes: Mapping[str, int], started: datetime.datetime
+) -> dict:
+    """What a run did, in plain values; `times` and `host` apart, the same for the same inputs and settings."""
+    used = {f"rows/{name}/used": used_rows(name, counts) for name in job.tables}
+    now = datetime.datetime.now(datetime.UTC)
+    return {
+        "settings": job.settings.model_dump(mode="json"),
+        "versions": {name: metadata.version(name) for name in VERSIONS},
+        "inputs": {name: [list(file) for file in table.fingerprint] for name, table in job.tables.items()},
+        "absent_columns": {name: list(table.absent) for name, table in job.tables.items()},
+        "windows": {"val_from": splits.describe(cuts[0]), "test_from": cuts[1] and splits.describe(cuts[1])},
+        "categories": dict(sizes),
+        "counts": dict(sorted({**counts, **used}.items())),
+        "times": {"started": started.isoformat(), "finished": now.isoformat()},
+        "host": platform.node(),
+    }
+
+
+def used_rows(table: str, counts: Mapping[str, int]) -> int:
+    """Rows of a table that were not rejected."""
+    rejected = sum(n for name, n in counts.items() if name.startswith(f"rejected/{table}/"))
+    return counts.get(f"rows/{table}/in", 0) - rejected

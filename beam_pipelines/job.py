@@ -1,0 +1,52 @@
+"""What a run of the main job is given."""
+
+import dataclasses
+
+from recsys_tft.data_sets import DATA_SETS, VIDEOS, shard_name
+from recsys_tft.output import Output
+from recsys_tft.raw_tables import RawTable
+from recsys_tft.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """Settings, tables and places of one run; small, so that every worker can have it.
+
+    Attributes:
+        settings: of the run.
+        tables: the raw tables by name.
+        output: where the results go.
+        user_partitions: into how many parts users, with their events, are divided by hash; the number of shards.
+        video_partitions: the same of videos.
+    """
+
+    settings: Settings
+    tables: dict[str, RawTable]
+    output: Output
+    user_partitions: int
+    video_partitions: int
+
+    def shard(self, folder: str, partition: int) -> str:
+        """The staged file of one partition in a folder below `processed_data`."""
+        return self.output.staged("processed_data", folder, shard_name(partition, self.shards(folder), self.extension))
+
+    def shards(self, folder: str) -> int:
+        """How many files a folder below `processed_data` has."""
+        return self.video_partitions if folder == VIDEOS.name else self.user_partitions
+
+    @property
+    def extension(self) -> str:
+        """Of the data files."""
+        return self.settings.output.format
+
+    @property
+    def folders(self) -> list[str]:
+        """Every folder below `processed_data`."""
+        return [folder for data_set in DATA_SETS for folder in data_set.folders]
+
+
+def plan(settings: Settings, tables: dict[str, RawTable], output: Output) -> Job:
+    """A job whose partitions grow with the data, whatever the number of workers."""
+    per_shard = settings.output.interactions_per_shard
+    users = max(tables["interactions"].rows, tables["users"].rows)
+    return Job(settings, tables, output, -(-users // per_shard), -(-tables["videos"].rows // per_shard))

@@ -1,0 +1,117 @@
+"""Joining: negatives are drawn, the videos that a partition's rows need are fetched, and the rows are written.
+
+Rows never travel. A partition of users asks each partition of videos for the distinct videos that it needs, so that a
+video in half of all rows is sent once to each partition, and no partition is larger for it.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from beam_pipelines.job import Job
+from beam_pipelines.prepare import Frames, Parts
+from beam_pipelines.write import write_file
+from recsys_tft import arrow_ipc, data_sets, examples, negatives
+from recsys_tft.data_sets import OUTCOME, DataSet
+from recsys_tft.entities import find_sorted
+from recsys_tft.features import Entity
+from recsys_tft.hashing import partition_of
+from recsys_tft.rows import WRITERS
+from recsys_tft.splits import WINDOWS
+
+TaggedOutput = beam.pvalue.TaggedOutput
+
+
+def sample_negatives(partition: int, frames: Frames, catalogue: negatives.Catalogue, job: Job) -> Iterator[object]:
+    """Adds the ranker's rows to a partition, and asks for the videos that they need."""
+    rows, short = examples.ranker_rows(arrow_ipc.loads(frames["exposures"]), catalogue, job.settings)
+    yield TaggedOutput("counts", ("negatives_short", short))
+    videos = np.unique(rows["video_id"].to_numpy())
+    wanted = pa.table({"video_id": videos})
+    for owner, part in arrow_ipc.split(wanted, partition_of(videos, job.video_partitions)):
+        yield TaggedOutput("wanted", (owner, (str(partition), part)))
+    yield partition, {**frames, "rows": arrow_ipc.dumps(rows)}
+
+
+def answer(_: int, parts: Iterable[tuple[str, bytes]]) -> Iterator[tuple[int, tuple[str, bytes]]]:
+    """From the engineered videos of a partition, and what others want of it, to the rows that each of them wants."""
+    parts = list(parts)
+    videos = next(arrow_ipc.loads(part) for name, part in parts if name == "videos")
+    ids = videos["video_id"].to_numpy()
+    for name, part in parts:
+        if name != "videos":
+            wanted = arrow_ipc.loads(part)["video_id"].to_numpy()
+            yield int(name), ("videos", arrow_ipc.dumps(videos.take(pa.array(find_sorted(ids, wanted)))))
+
+
+def write_rows(
+    partition: int, parts: Iterable[tuple[str, bytes]], catalogue: negatives.Catalogue, job: Job
+) -> Iterator[tuple[str, int]]:
+    """Writes the two_tower, ranker and users files of a partition, and yields how many rows each has."""
+    tables = _tables(parts, catalogue)
+    yield _write_entities(data_sets.USERS, Entity.USER, tables[Entity.USER], partition, job)
+    rows = tables["rows"]
+    for data_set in (data_sets.TWO_TOWER, data_sets.RANKER_ROWS):
+        chosen = np.flatnonzero(rows["label"].to_numpy()) if data_set is data_sets.TWO_TOWER else np.arange(len(rows))
+        yield from _write_windows(tables, data_set, chosen, partition, job)
+
+
+def _tables(parts: Parts, catalogue: negatives.Catalogue) -> dict[object, pa.Table]:
+    """The tables of a partition by the entity that they hold, and its rows."""
+    parts = list(parts)
+    found = {name: arrow_ipc.loads(part) for name, part in parts if name != "videos"}
+    videos = pa.concat_tables([arrow_ipc.loads(part) for name, part in parts if name == "videos"]).sort_by("video_id")
+    log_q = pa.array(catalogue.log_q(videos["video_id"].to_numpy()))
+    return {
+        Entity.USER: found["users"],
+        Entity.EXPOSURE: found["exposures"],
+        Entity.VIDEO: videos.append_column("log_q", log_q),
+        "rows": found["rows"],
+    }
+
+
+def _write_windows(
+    tables: dict[object, pa.Table], data_set: DataSet, chosen: np.ndarray, partition: int, job: Job
+) -> Iterator[tuple[str, int]]:
+    """Writes the `chosen` rows of a partition into one file per window."""
+    rows = tables["rows"].take(pa.array(chosen))
+    outcomes, outcome = distinct_rows(rows.select(data_set.columns(OUTCOME)))
+    exposure = rows["exposure"].to_numpy()
+    exposures = tables[Entity.EXPOSURE]
+    user = find_sorted(tables[Entity.USER]["user_id"].to_numpy(), exposures["user_id"].to_numpy())[exposure]
+    video = find_sorted(tables[Entity.VIDEO]["video_id"].to_numpy(), rows["video_id"].to_numpy())
+    window = exposures["window"].to_numpy()[exposure]
+    codes = {Entity.USER: user, Entity.VIDEO: video, Entity.EXPOSURE: exposure, OUTCOME: outcome}
+    columns = [tables[entity].select(data_set.columns(entity)) for entity in Entity]
+    writer = WRITERS[job.settings.output.format]([*columns, outcomes])
+    for number, name in enumerate(WINDOWS):
+        inside = np.flatnonzero(window == number)
+        path = job.shard(f"{data_set.name}/{name}", partition)
+        write_file(path, lambda file, at=inside: writer.write(file, [codes[e][at] for e in (*Entity, OUTCOME)]))
+        yield f"written/{data_set.name}/{name}", len(inside)
+        sources = rows["source"].take(pa.array(inside)).value_counts().to_pylist()
+        yield from ((f"sources/{name}/{s['values']}", s["counts"]) for s in sources if data_set.labelled)
+
+
+def distinct_rows(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
+    """The distinct rows of a table, and for each of its [n] rows which of them it is."""
+    codes = np.zeros(len(table), np.int64)
+    for column in table.columns:
+        encoded = column.combine_chunks().dictionary_encode()
+        codes = codes * max(len(encoded.dictionary), 1) + encoded.indices.to_numpy()
+    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
+    return table.take(pa.array(first)), inverse
+
+
+def write_videos(partition: int, videos: bytes, job: Job) -> Iterator[tuple[str, int]]:
+    """Writes the videos file of a partition, and yields how many rows it has."""
+    yield _write_entities(data_sets.VIDEOS, Entity.VIDEO, arrow_ipc.loads(videos), partition, job)
+
+
+def _write_entities(data_set: DataSet, entity: Entity, rows: pa.Table, partition: int, job: Job) -> tuple[str, int]:
+    columns = [*data_set.keys[entity], *(feature.name for feature in data_set.features)]
+    writer = WRITERS[job.settings.output.format]([rows.select(columns)])
+    write_file(job.shard(data_set.name, partition), lambda file: writer.write(file, [np.arange(len(rows))]))
+    return f"written/{data_set.name}", len(rows)

@@ -1,0 +1,155 @@
+"""The main job: from four raw tables to the rows of both models and one saved transform graph.
+
+    interactions ─┐
+    users ────────┴─► events ─► exposures ─► negatives ─► engineered ─┐
+                         ▲          │                                 ├─► two_tower/ ranker/ users/
+    videos ⋈ channels ───┴──────────┼──────────────────► engineered ──┴─► videos/
+                                    └─► analysis ─► transform graph
+"""
+
+import datetime
+from collections.abc import Callable
+from typing import Any
+
+import apache_beam as beam
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from apache_beam.pvalue import AsIter, AsSingleton, DoOutputsTuple, PCollection
+from tensorflow_transform.beam.tft_beam_io.beam_metadata_io import WriteMetadata
+
+from beam_pipelines import engineer, finish, join, prepare
+from beam_pipelines.job import Job
+from beam_pipelines.pairs import ForEachPair
+from beam_pipelines.read import ReadTable
+from beam_pipelines.write import write_rejected
+
+
+class MainJob:
+    """The steps of the main job, applied to a pipeline.
+
+    Args:
+        root: the pipeline.
+        job: what to do.
+    """
+
+    def __init__(self, root: beam.Pipeline, job: Job):
+        self._root = root
+        self._job = job
+        self._rejected: list[PCollection] = []
+        self._counts: list[PCollection] = []
+
+    def build(self) -> PCollection:
+        """Applies all steps; the one element of the result is the manifest, once the output is committed."""
+        videos = self._videos()
+        lookup = AsSingleton(self._lookup(videos))
+        events = self._events(lookup)
+        cuts = self._cuts(events)
+        tags = ("catalogue", "analysis", "counts")
+        exposures = self._step("Label", events.main, prepare.label_exposures, lookup, AsSingleton(cuts), tags=tags)
+        catalogue = AsSingleton(self._catalogue(exposures))
+        transform_fn = self._fit(exposures, videos, catalogue)
+        graph = AsSingleton(transform_fn[0])
+        engineered = self._engineered_videos(videos, graph)
+        written = self._write_examples(exposures.main, engineered, catalogue, graph)
+        return self._finish(transform_fn, cuts, written)
+
+    def _step(
+        self, label: str, items: PCollection, function: Callable, *sides: object, tags: tuple[str, ...]
+    ) -> DoOutputsTuple:
+        """A step over (key, value) pairs that yields its main output, and others by tag."""
+        step = beam.ParDo(ForEachPair(function, job=self._job), *sides)
+        return self._note(items | label >> step.with_outputs(*tags, main="main"), tags)
+
+    def _note(self, outputs: DoOutputsTuple, tags: tuple[str, ...]) -> DoOutputsTuple:
+        self._rejected += [outputs.rejected] if "rejected" in tags else []
+        self._counts += [outputs.counts] if "counts" in tags else []
+        return outputs
+
+    def _read(self, table: str, partitions: int) -> PCollection:
+        read = self._root | f"Read {table}" >> ReadTable(self._job.tables[table], partitions)
+        return self._note(read, ("rejected", "counts")).main
+
+    def _videos(self) -> DoOutputsTuple:
+        """Usable videos with their channels' columns, by partition."""
+        parts = self._read("channels", 1) | "Channel parts" >> beam.MapTuple(lambda _, part: (None, part[1]))
+        grouped = parts | "Group channels" >> beam.GroupByKey()
+        tags = ("rejected", "counts")
+        channels = self._step("Unique channels", grouped, prepare.unique_channels, tags=tags).main
+        videos = self._read("videos", self._job.video_partitions) | "Group videos" >> beam.GroupByKey()
+        side = AsSingleton(channels, default_value=None)
+        return self._step("Unique videos", videos, prepare.unique_videos, side, tags=(*tags, "lookup", "sizes", "analysis"))
+
+    def _lookup(self, videos: DoOutputsTuple) -> PCollection:
+        """What labels and history need of all videos, as one element."""
+        return self._single("Lookup", prepare.video_lookup, AsIter(videos.lookup))
+
+    def _single(self, label: str, function: Callable, *sides: object, **options: object) -> PCollection:
+        """A single element, made of side inputs."""
+        once = self._root | f"{label} once" >> beam.Create([None])
+        return once | label >> beam.Map(_call, function, *sides, **options)
+
+    def _events(self, lookup: AsSingleton) -> DoOutputsTuple:
+        """Sorted events, and users, by partition of users."""
+        partitions = self._job.user_partitions
+        parts = [self._read("users", partitions), self._read("interactions", partitions)]
+        grouped = parts | "Users and events" >> beam.Flatten() | "Group users" >> beam.GroupByKey()
+        tags = ("rejected", "counts", "minutes", "times")
+        return self._step("Events", grouped, prepare.gather_events, lookup, tags=tags)
+
+    def _cuts(self, events: DoOutputsTuple) -> PCollection:
+        """Where the windows end; this is also where too many rejected rows stop the run."""
+        minutes = events.minutes | "Minutes" >> beam.CombineGlobally(prepare.MergeHistograms())
+        near = events.times | "Near cuts" >> beam.Map(prepare.times_near_cuts, AsSingleton(minutes), job=self._job)
+        times = near | "Times" >> beam.CombineGlobally(prepare.MergeHistograms())
+        counts = self._counts | "Counts of reading" >> beam.Flatten() | "Sums of reading" >> prepare.SumCounts()
+        sides = [AsSingleton(side) for side in (times, minutes, counts)]
+        return self._single("Cuts", prepare.find_cuts, *sides, job=self._job)
+
+    def _catalogue(self, exposures: DoOutputsTuple) -> PCollection:
+        merged = exposures.catalogue | "Catalogue videos" >> beam.CombineGlobally(prepare.MergeHistograms())
+        counts = exposures.counts | "Counts of labels" >> prepare.SumCounts()
+        return self._single("Catalogue", prepare.make_catalogue, AsSingleton(merged), AsSingleton(counts), job=self._job)
+
+    def _fit(self, exposures: DoOutputsTuple, videos: DoOutputsTuple, catalogue: AsSingleton) -> tuple:
+        """The transform_fn, fitted on the training window; saved as part of the output."""
+        seen = videos.analysis | "Training videos" >> beam.ParDo(ForEachPair(engineer.training_videos), catalogue)
+        tables = [exposures.analysis, seen] | "Training rows" >> beam.Flatten()
+        return engineer.fit_graph(tables, self._job)
+
+    def _engineered_videos(self, videos: DoOutputsTuple, graph: AsSingleton) -> PCollection:
+        sizes = AsSingleton(videos.sizes | "Video counts" >> beam.combiners.ToDict())
+        return self._step("Engineer videos", videos.main, engineer.engineer_videos, graph, sizes, tags=("counts",)).main
+
+    def _write_examples(
+        self, exposures: PCollection, videos: PCollection, catalogue: AsSingleton, graph: AsSingleton
+    ) -> list[PCollection]:
+        """Writes all rows; the results say how many."""
+        sampled = self._step("Negatives", exposures, join.sample_negatives, catalogue, tags=("counts", "wanted"))
+        examples = self._step("Engineer examples", sampled.main, engineer.engineer_examples, graph, tags=("counts",)).main
+        named = videos | "Name videos" >> beam.MapTuple(lambda partition, table: (partition, ("videos", table)))
+        asked = [named, sampled.wanted] | "Videos and wishes" >> beam.Flatten() | "Group wishes" >> beam.GroupByKey()
+        answers = asked | "Answer" >> beam.ParDo(ForEachPair(join.answer))
+        parts = [examples, answers] | "Parts of rows" >> beam.Flatten() | "Group rows" >> beam.GroupByKey()
+        return [
+            parts | "Write rows" >> beam.ParDo(ForEachPair(join.write_rows, job=self._job), catalogue),
+            videos | "Write videos" >> beam.ParDo(ForEachPair(join.write_videos, job=self._job)),
+        ]
+
+    def _finish(self, transform_fn: tuple, cuts: PCollection, written: list[PCollection]) -> PCollection:
+        """Describes and commits the output when all of it is written."""
+        job = self._job
+        folder = job.output.staged("artifacts", "transform_graph")
+        raw = engineer.raw_metadata() | "Raw metadata" >> WriteMetadata(
+            f"{folder}/{tft.TFTransformOutput.RAW_METADATA_DIR}", self._root
+        )
+        saved = transform_fn | "Save graph" >> tft_beam.WriteTransformFn(folder)
+        rejected = self._rejected | "All rejected" >> beam.Flatten()
+        rejected |= "Write rejected" >> beam.ParDo(ForEachPair(write_rejected, job=job))
+        counts = [*self._counts, *written, rejected] | "All counts" >> beam.Flatten() | "Sums" >> prepare.SumCounts()
+        sides = [AsSingleton(side) for side in (transform_fn[0], counts, cuts)]
+        started = datetime.datetime.now(datetime.UTC)
+        return self._single("Finish", finish.finish, *sides, AsIter(raw), AsIter(saved), job=job, started=started)
+
+
+def _call(_: None, function: Callable, *sides: Any, **options: Any) -> Any:
+    return function(*sides, **options)

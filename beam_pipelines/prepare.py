@@ -1,0 +1,139 @@
+"""Preparing: from partitions of events and users to labelled exposures, the catalogue and the windows."""
+
+from collections.abc import Iterable, Iterator
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from beam_pipelines.job import Job
+from beam_pipelines.read import reject
+from recsys_tft import arrow_ipc, examples, negatives, rejects, splits
+from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates
+from recsys_tft.errors import InputError
+from recsys_tft.exposures import EVENT_SCHEMA
+from recsys_tft.features import Entity
+from recsys_tft.raw_tables import ROW, arrow_schema
+
+TaggedOutput = beam.pvalue.TaggedOutput
+Parts = Iterable[tuple[str, bytes]]
+Frames = dict[str, bytes]  # tables of one partition by name
+_EVENTS = EVENT_SCHEMA.append(pa.field(ROW, pa.int64()))
+_USERS = arrow_schema("users").append(pa.field(ROW, pa.int64()))
+
+
+class MergeHistograms(beam.CombineFn):
+    """Merges splits.Histogram."""
+
+    def create_accumulator(self) -> splits.Histogram:
+        return splits.histogram(np.zeros(0, np.int64))
+
+    def add_input(self, accumulator: splits.Histogram, part: splits.Histogram) -> splits.Histogram:
+        return splits.merge([accumulator, part])
+
+    def merge_accumulators(self, accumulators: Iterable[splits.Histogram]) -> splits.Histogram:
+        return splits.merge([*accumulators, self.create_accumulator()])
+
+    def extract_output(self, accumulator: splits.Histogram) -> splits.Histogram:
+        return accumulator
+
+
+class SumCounts(beam.PTransform):
+    """(name, number) pairs as one dictionary of sums, to be read as a singleton side input."""
+
+    def expand(self, counts: beam.PCollection) -> beam.PCollection:
+        sums = counts | "Sum" >> beam.CombinePerKey(sum)
+        return sums | "Gather" >> beam.combiners.ToDict()
+
+
+def unique_channels(_: None, parts: Iterable[bytes], job: Job) -> Iterator[object]:
+    """All channels, one row per id; duplicates rejected."""
+    kept, dropped = drop_duplicates(arrow_ipc.concat(parts, pa.schema({})), "channel_id")
+    yield from reject_duplicates(dropped, job, "channels", "channel_id", 0)
+    yield arrow_ipc.dumps(kept.drop_columns([ROW]))
+
+
+def unique_videos(partition: int, parts: Parts, channels: bytes | None, job: Job) -> Iterator[object]:
+    """The videos of a partition, one row per id, joined with their channels; and what the lookup needs of them."""
+    rows = arrow_ipc.concat((part for _, part in parts), pa.schema({}))
+    kept, dropped = drop_duplicates(rows, "video_id")
+    yield from reject_duplicates(dropped, job, "videos", "video_id", partition)
+    videos = add_subscribers(kept.drop_columns([ROW]), channels and arrow_ipc.loads(channels))
+    yield TaggedOutput("lookup", arrow_ipc.dumps(videos.select(["video_id", "video_duration", "category"])))
+    yield TaggedOutput("sizes", (partition, len(videos)))
+    table = arrow_ipc.dumps(videos)
+    # A collection of its own: FnApiRunner never ends where two steps read one collection and the second waits for a
+    # side input that a Flatten after the first leads to (apache/beam#26190).
+    yield TaggedOutput("analysis", (Entity.VIDEO, table))
+    yield partition, table
+
+
+def reject_duplicates(rows: pa.Table, job: Job, table: str, key: str, partition: int) -> Iterator[TaggedOutput]:
+    """Rows of a key that an earlier row has."""
+    reason = pa.array([f"{key} occurs in an earlier row"] * len(rows), pa.string())
+    rows = rejects.rejected_rows(rows.append_column("reason", reason), job.tables[table])
+    return reject(rows, table, f"unique-{partition:05d}")
+
+
+def video_lookup(parts: Iterable[bytes]) -> bytes:
+    """All videos' ids, durations and categories, by id."""
+    return arrow_ipc.dumps(arrow_ipc.concat(parts, pa.schema({})).sort_by("video_id"))
+
+
+def gather_events(partition: int, parts: Parts, lookup: bytes, job: Job) -> Iterator[object]:
+    """The sorted events and the users of a partition, the times of its exposures, rejected rows and counts."""
+    parts = list(parts)
+    events = arrow_ipc.concat((part for name, part in parts if name == "interactions"), _EVENTS)
+    users = arrow_ipc.concat((part for name, part in parts if name == "users"), _USERS)
+    found = examples.gather_events(events, users, VideoLookup(arrow_ipc.loads(lookup)))
+    yield from reject_duplicates(found.duplicate_users, job, "users", "user_id", partition)
+    unknown = rejects.rejected_rows(found.unknown, job.tables["interactions"])
+    yield from reject(unknown, "interactions", f"join-{partition:05d}")
+    times = found.exposure_times(job.settings.labels.exposure_gap)
+    yield TaggedOutput("minutes", splits.histogram(splits.coarse(times)))
+    yield TaggedOutput("times", times)
+    yield partition, {"events": arrow_ipc.dumps(found.events), "users": arrow_ipc.dumps(found.users)}
+
+
+def times_near_cuts(times: np.ndarray, minutes: splits.Histogram, job: Job) -> splits.Histogram:
+    """The times in the minutes in which the windows end."""
+    wanted = splits.ranks(int(minutes[1].sum()), job.settings.split)
+    near = splits.minutes_of(minutes, wanted)
+    return splits.histogram(times[np.isin(splits.coarse(times), near)])
+
+
+def find_cuts(times: splits.Histogram, minutes: splits.Histogram, counts: dict[str, int], job: Job) -> splits.Cuts:
+    """Where the windows end.
+
+    Raises:
+        InputError: if too many rows were rejected, or the training window is empty.
+    """
+    rejects.check_fractions(counts, job.settings.max_rejected_fraction)
+    return job.settings.split.fixed_cuts or splits.cuts(minutes, times, job.settings.split)
+
+
+def label_exposures(partition: int, frames: Frames, lookup: bytes, cuts: splits.Cuts, job: Job) -> Iterator[object]:
+    """The labelled exposures of a partition, what the catalogue and the analysis need of them, and counts."""
+    users = arrow_ipc.loads(frames["users"])
+    videos = VideoLookup(arrow_ipc.loads(lookup))
+    found = examples.label_exposures(arrow_ipc.loads(frames["events"]), users, videos, cuts, job.settings)
+    yield TaggedOutput("catalogue", found.training_videos)
+    for item in found.counts.items():
+        yield TaggedOutput("counts", item)
+    training = found.exposures.filter(pa.array(found.exposures["window"].to_numpy() == 0))
+    yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
+    seen = np.isin(users["user_id"].to_numpy(), found.training_users)
+    yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(users.filter(pa.array(seen)))))
+    yield partition, {"exposures": arrow_ipc.dumps(found.exposures), "users": frames["users"]}
+
+
+def make_catalogue(exposures: splits.Histogram, counts: dict[str, int], job: Job) -> negatives.Catalogue:
+    """The training-window catalogue.
+
+    Raises:
+        InputError: if no exposure of the training window is positive.
+    """
+    if not counts.get("exposures/train/positive"):
+        rules = ", ".join(job.settings.labels.positive)
+        raise InputError(f"No exposure in the training window is positive by the rules of labels.positive ({rules}).")
+    return negatives.Catalogue(*exposures, job.settings.ranker.popularity_alpha)

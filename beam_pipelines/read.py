@@ -1,0 +1,64 @@
+"""Reading: from Parquet files to partitions of usable rows, rejected rows, and counts."""
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+import pyarrow as pa
+
+from beam_pipelines.pairs import ForEachPair
+from recsys_tft import arrow_ipc, raw_tables
+from recsys_tft.columns import KEYS
+from recsys_tft.exposures import events_of
+from recsys_tft.features import raw_columns
+from recsys_tft.hashing import partition_of
+from recsys_tft.raw_tables import RawTable, Source
+
+# What each table contributes: the columns that features read, keys, and what labels need.
+_NEEDED = {
+    "users": (),
+    "videos": ("video_id", "channel_id", "video_duration", "category"),
+    "channels": ("channel_id",),
+    "interactions": ("user_id", "video_id", "interaction_time", "watch_time", "device"),
+}
+
+
+def needed_columns(table: RawTable) -> list[str]:
+    """The columns of a table that the job uses."""
+    features = [column.name for column in raw_columns() if column.table == table.name]
+    signals = [] if table.name != "interactions" else ["interaction_type", "clicked", "liked", "commented", "shared"]
+    return list(dict.fromkeys([*_NEEDED[table.name], *features, *signals]))
+
+
+class ReadTable(beam.PTransform):
+    """One raw table as (partition, (table name, rows)), with the outputs `rejected` and `counts` beside `main`."""
+
+    def __init__(self, table: RawTable, partitions: int):
+        super().__init__()
+        self._table = table
+        self._partitions = partitions
+
+    def expand(self, root: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
+        sources = root | "Sources" >> beam.Create(list(enumerate(self._table.sources)), reshuffle=True)
+        read = ForEachPair(read_source, table=self._table, partitions=self._partitions)
+        return sources | "Rows" >> beam.ParDo(read).with_outputs("rejected", "counts", main="main")
+
+
+def read_source(number: int, source: Source, table: RawTable, partitions: int) -> Iterator[object]:
+    """The usable rows of one source by partition; rejected rows and counts as tagged outputs."""
+    usable, rejected = raw_tables.read(table, source, needed_columns(table))
+    yield beam.pvalue.TaggedOutput("counts", (f"rows/{table.name}/in", len(usable) + len(rejected)))
+    yield beam.pvalue.TaggedOutput("counts", (f"rows/{table.name}/read", len(usable)))
+    yield from reject(rejected, table.name, f"read-{number:05d}")
+    rows = events_of(usable, table.is_long) if table.name == "interactions" else usable
+    key = "user_id" if table.name == "interactions" else KEYS[table.name]
+    for partition, part in arrow_ipc.split(rows, partition_of(rows[key].to_numpy(), partitions)):
+        yield partition, (table.name, part)
+
+
+def reject(rows: pa.Table, table: str, part: str) -> Iterator[beam.pvalue.TaggedOutput]:
+    """Rejected rows, with a `reason` each, as tagged outputs."""
+    if not len(rows):
+        return
+    yield beam.pvalue.TaggedOutput("rejected", (f"{table}/{part}", arrow_ipc.dumps(rows)))
+    for counted in rows["reason"].value_counts().to_pylist():
+        yield beam.pvalue.TaggedOutput("counts", (f"rejected/{table}/{counted['values']}", counted["counts"]))

@@ -1,0 +1,38 @@
+"""Tables as bytes, which is how they travel between the stages of the pipeline.
+
+A table that is sent as an object may drag along the buffers of the larger table that it was cut from; an Arrow IPC
+stream holds its own rows alone.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import pyarrow as pa
+
+
+def dumps(table: pa.Table) -> bytes:
+    """The table as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+    return sink.getvalue().to_pybytes()
+
+
+def loads(data: bytes) -> pa.Table:
+    """The table in an Arrow IPC stream, without copying its values."""
+    return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+
+
+def concat(parts: Iterable[bytes], empty: pa.Schema) -> pa.Table:
+    """The rows of all streams, in any order; no rows of the schema `empty` if there is none."""
+    tables = [loads(part) for part in parts]
+    return pa.concat_tables(tables).combine_chunks() if tables else empty.empty_table()
+
+
+def split(table: pa.Table, partitions: np.ndarray) -> Iterator[tuple[int, bytes]]:
+    """(partition, its rows) for each partition that occurs in `partitions`, [n] int64."""
+    order = np.argsort(partitions, kind="stable")
+    ordered = table.take(pa.array(order))
+    names, starts = np.unique(partitions[order], return_index=True)
+    for name, start, end in zip(names, starts, [*starts[1:], len(order)], strict=True):
+        yield int(name), dumps(ordered.slice(start, end - start))

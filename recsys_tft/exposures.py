@@ -1,0 +1,121 @@
+"""Exposures: the events of one user on one video that belong together. docs/examples.md has the rules."""
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.columns import INTERACTION_TYPES, WIDE_SIGNALS
+from recsys_tft.splits import Cuts, window_of
+
+# Signals are bits of an event: bit i stands for INTERACTION_TYPES[i].
+SIGNAL = {name: np.uint8(1 << bit) for bit, name in enumerate(INTERACTION_TYPES)}
+
+EVENT_SCHEMA = pa.schema(
+    {
+        "user_id": pa.int64(),
+        "video_id": pa.int64(),
+        "interaction_time": pa.int64(),
+        "signals": pa.uint8(),
+        "watch_time": pa.float32(),
+        "device": pa.binary(),
+    }
+)
+
+
+def sort_events(events: pa.Table) -> pa.Table:
+    """Events by user, video and time; ties are broken by their values, so that the order of input rows is nothing."""
+    frame = pl.from_arrow(events.select(EVENT_SCHEMA.names))
+    keys = ["user_id", "video_id", "interaction_time", "device", "watch_time", "signals"]
+    return frame.sort(keys, nulls_last=True).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(EVENT_SCHEMA)
+
+
+def exposure_starts(events: pa.Table, gap: int, cuts: Cuts | None) -> np.ndarray:
+    """Where exposures begin in sorted events of [n] rows, as [m] int64 row numbers.
+
+    Args:
+        events: sorted as by `sort_events`.
+        gap: microseconds without an event after which a new exposure begins.
+        cuts: exposures end at these times; None to form them without.
+    """
+    if not len(events):
+        return np.zeros(0, np.int64)
+    user, video, time = (events[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
+    begins = (np.diff(user) != 0) | (np.diff(video) != 0) | (np.diff(time) >= gap)
+    if cuts is not None:
+        begins |= np.diff(window_of(time, cuts)) != 0
+    return np.flatnonzero(np.concatenate([[True], begins]))
+
+
+def exposures(events: pa.Table, gap: int, cuts: Cuts) -> pa.Table:
+    """One row per exposure, of EVENT_SCHEMA and `window`: first time, union of signals, watch time in all (float64).
+
+    Args:
+        events: sorted as by `sort_events`.
+        gap: microseconds without an event after which a new exposure begins.
+        cuts: the windows, of which each exposure lies in one.
+    """
+    starts = exposure_starts(events, gap, cuts)
+    if not len(starts):
+        return events.slice(0, 0).append_column("window", pa.array([], pa.int8()))
+    time = events["interaction_time"].to_numpy()[starts]
+    watch = np.nan_to_num(events["watch_time"].to_numpy().astype(np.float64))
+    return pa.table(
+        {
+            "user_id": events["user_id"].to_numpy()[starts],
+            "video_id": events["video_id"].to_numpy()[starts],
+            "interaction_time": time,
+            "signals": np.bitwise_or.reduceat(events["signals"].to_numpy(), starts),
+            "watch_time": np.add.reduceat(watch, starts),
+            "device": _first_present(events["device"], starts),
+            "window": window_of(time, cuts),
+        }
+    )
+
+
+def _first_present(values: pa.ChunkedArray, starts: np.ndarray) -> pa.ChunkedArray:
+    """The first value that is not null in each run of rows from one start to the next; null where there is none."""
+    rows = np.arange(len(values))
+    position = np.where(values.is_valid().to_numpy(), rows, len(values))
+    first = np.minimum.reduceat(position, starts)
+    ends = np.append(starts[1:], len(values))
+    return values.take(pa.array(first, mask=first >= ends))
+
+
+def events_of(rows: pa.Table, is_long: bool) -> pa.Table:
+    """Raw interactions as events, of EVENT_SCHEMA followed by the rows' other columns.
+
+    Args:
+        rows: usable interactions as `raw_tables.read` returns them.
+        is_long: whether `interaction_type` names the signal; else a row is an impression with flags.
+    """
+    signals = pa.array(_long_signals(rows) if is_long else _wide_signals(rows), pa.uint8())
+    return rows.drop_columns(["interaction_type", *WIDE_SIGNALS]).append_column("signals", signals)
+
+
+def _long_signals(rows: pa.Table) -> np.ndarray:
+    names = pa.array(INTERACTION_TYPES, pa.binary())
+    return np.uint8(1) << pc.index_in(rows["interaction_type"], names).to_numpy().astype(np.uint8)
+
+
+def _wide_signals(rows: pa.Table) -> np.ndarray:
+    signals = np.full(len(rows), SIGNAL["impression"])
+    signals |= SIGNAL["watch"] * pc.fill_null(pc.greater(rows["watch_time"], 0), False).to_numpy()
+    for column, name in WIDE_SIGNALS.items():
+        signals |= SIGNAL[name] * pc.fill_null(rows[column], False).to_numpy()
+    return signals
+
+
+def raw_signals(events: pa.Table, is_long: bool) -> pa.Table:
+    """The signals of events as the raw columns that they came from."""
+    bits = events["signals"].to_numpy()
+    if is_long:
+        kind = np.log2(np.maximum(bits, 1)).astype(np.int64)
+        return pa.table({"interaction_type": pa.array(INTERACTION_TYPES).take(pa.array(kind))})
+    return pa.table({column: pa.array(bits & SIGNAL[name] != 0) for column, name in WIDE_SIGNALS.items()})
+
+
+def is_viewing(events: pa.Table) -> np.ndarray:
+    """[n] bool: whether the user opened the video: any signal but an impression, or some watch time."""
+    watched = pc.fill_null(pc.greater(events["watch_time"], 0), False).to_numpy()
+    return (events["signals"].to_numpy() & ~SIGNAL["impression"] != 0) | watched

@@ -1,0 +1,33 @@
+"""Hashes of ids that are the same on every machine: for partitions, and for draws that do not depend on order."""
+
+import numpy as np
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_STEPS = ((30, np.uint64(0xBF58476D1CE4E5B9)), (27, np.uint64(0x94D049BB133111EB)))
+
+
+def mix(values: np.ndarray) -> np.ndarray:
+    """[n] uint64 to well-spread [n] uint64: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    mixed = values.astype(np.uint64)
+    for shift, factor in _STEPS:
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * factor
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def keyed_hash(*keys: np.ndarray | int) -> np.ndarray:
+    """[n] uint64 from keys that are [n] int64, or one int for all; the order of the keys matters."""
+    arrays = np.broadcast_arrays(*(np.atleast_1d(np.asarray(key, np.int64)) for key in keys))
+    hashed = np.zeros(arrays[0].shape, np.uint64)
+    for array in arrays:
+        hashed = mix((hashed ^ array.view(np.uint64)) + _GOLDEN)
+    return hashed
+
+
+def unit_interval(hashes: np.ndarray) -> np.ndarray:
+    """[n] uint64 to [n] float64 in [0, 1)."""
+    return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def partition_of(ids: np.ndarray, partitions: int) -> np.ndarray:
+    """The partition in 0 .. partitions - 1 that each of [n] int64 ids belongs to, as [n] int64."""
+    return (keyed_hash(ids) % np.uint64(partitions)).astype(np.int64)

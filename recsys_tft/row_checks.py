@@ -1,0 +1,48 @@
+"""Checks of single rows: why a row cannot be used."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.columns import INTERACTION_TYPES, Column, columns_of
+
+if TYPE_CHECKING:
+    from recsys_tft.raw_tables import RawTable
+
+_SECONDS_TO_2200 = 7_258_118_400
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def check_rows(rows: pa.Table, table: "RawTable") -> pa.Array:
+    """For each row the first reason why it cannot be used, as a string; null for a usable row."""
+    reasons = np.full(len(rows), None, object)
+    for column in reversed(columns_of(table.name).values()):
+        for reason, bad in reversed(_faults(rows[column.name], column, table.is_long)):
+            reasons[np.asarray(bad)] = f"{column.name} {reason}"
+    return pa.array(reasons, pa.string())
+
+
+def _faults(values: pa.ChunkedArray, column: Column, is_long: bool) -> list[tuple[str, pa.ChunkedArray]]:
+    """(reason, [n] bool) for each way in which a value of the column can be unusable, the first to be named first."""
+    faults = []
+    if column.required:
+        faults.append(("is null", values.is_null()))
+    if column.minimum is not None and pa.types.is_floating(column.type):
+        faults.append(("is NaN", pc.is_nan(values)))
+        faults.append(("is infinite", pc.is_inf(values)))
+    if column.minimum is not None:
+        faults.append(("is negative", pc.less(values, column.minimum)))
+    if column.required and pa.types.is_timestamp(column.type):
+        faults.append(("is not a time between 1970 and 2200", _outside_time(values)))
+    if column.name == "interaction_type" and is_long:
+        known = pc.is_in(values, pa.array(INTERACTION_TYPES, values.type))
+        faults.append((f"is none of {', '.join(INTERACTION_TYPES)}", pc.invert(known)))
+    return [(reason, pc.fill_null(bad, False)) for reason, bad in faults]
+
+
+def _outside_time(times: pa.ChunkedArray) -> pa.ChunkedArray:
+    numbers = times.cast(pa.int64())
+    limit = _SECONDS_TO_2200 * _PER_SECOND[times.type.unit]
+    return pc.or_(pc.less(numbers, 0), pc.greater_equal(numbers, limit))

@@ -1,0 +1,108 @@
+"""The saved transform graph, applied to raw rows in Arrow."""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from recsys_tft.columns import Column
+from recsys_tft.features import Feature, raw_columns
+from recsys_tft.graph import graph_dtype
+
+_ROWS_PER_CALL = 1 << 16
+
+
+class TransformGraph:
+    """A saved transform graph: the SavedModel that tf.Transform writes as `transform_fn`."""
+
+    def __init__(self, saved_model: str):
+        self._model = tf.saved_model.load(saved_model)
+        self._functions: dict[tuple[str, ...], Callable] = {}
+
+    def engineer(self, rows: pa.Table, features: Sequence[Feature]) -> pa.Table:
+        """The features of [n] raw rows, one column each.
+
+        Args:
+            rows: holds the raw columns that the features read, as `raw_tables.read` types them.
+            features: what to compute; only this part of the graph runs.
+        """
+        columns = raw_columns(tuple(features))
+        starts = range(0, max(len(rows), 1), _ROWS_PER_CALL)
+        parts = [self._call(rows.slice(start, _ROWS_PER_CALL), columns, features) for start in starts]
+        return pa.concat_tables(parts).combine_chunks()
+
+    def _call(self, rows: pa.Table, columns: Sequence[Column], features: Sequence[Feature]) -> pa.Table:
+        inputs = {column.name: sparse_of(rows[column.name], column) for column in columns}
+        outputs = self._function(features)(inputs)
+        return pa.table({feature.name: _arrow(outputs[feature.name]) for feature in features})
+
+    def _function(self, features: Sequence[Feature]) -> Callable:
+        names = tuple(feature.name for feature in features)
+        if names not in self._functions:
+            self._functions[names] = tf.function(functools.partial(self._select, names), reduce_retracing=True)
+        return self._functions[names]
+
+    def _select(self, names: Sequence[str], inputs: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
+        """The named outputs; inputs that they do not need are empty, and what reads those is pruned."""
+        rows = next(iter(inputs.values())).dense_shape[0]
+        empty = {c.name: _empty(rows, c) for c in raw_columns() if c.name not in inputs}
+        outputs = self._model.transform_fn({**inputs, **empty})
+        return {name: outputs[name] for name in names}
+
+    def fitted(self) -> dict[str, np.ndarray]:
+        """What the full-pass ops found: constants of the graph, by the feature that they belong to."""
+        function = self._model.transform_fn
+        names = [tensor.name for tensor in function.graph.inputs[-len(function.captured_inputs) :]]
+        suffix = "_fitted_input:0"
+        found = zip(names, function.captured_inputs, strict=True)
+        return {name.removesuffix(suffix): value.numpy() for name, value in found if name.endswith(suffix)}
+
+
+@functools.lru_cache(maxsize=2)
+def load(saved_model: str) -> TransformGraph:
+    """The graph in a folder, loaded once per process."""
+    return TransformGraph(saved_model)
+
+
+def _empty(rows: tf.Tensor, column: Column) -> tf.SparseTensor:
+    return tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], graph_dtype(column)), tf.stack([rows, 1]))
+
+
+def sparse_of(values: pa.ChunkedArray | pa.Array, column: Column) -> tf.SparseTensor:
+    """[n] Arrow values, or lists of them, as a SparseTensor; nulls are absent."""
+    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    lengths = _lengths(array, column)
+    flat = array.flatten() if column.is_list else array
+    offset = np.cumsum(lengths) - lengths
+    places = np.arange(len(flat)) - np.repeat(offset, lengths)
+    valid = flat.is_valid().to_numpy(zero_copy_only=False)
+    indices = np.stack([np.repeat(np.arange(len(array)), lengths), places], axis=1)[valid]
+    shape = [len(array), int(lengths.max(initial=1))]
+    return tf.SparseTensor(indices, _values(flat.drop_null(), column), shape)
+
+
+def _lengths(array: pa.Array, column: Column) -> np.ndarray:
+    if not column.is_list:
+        return np.ones(len(array), np.int64)
+    return array.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _values(flat: pa.Array, column: Column) -> tf.Tensor:
+    """Strings are passed as their distinct values and gathered, since each costs a Python object."""
+    if graph_dtype(column) != tf.string:
+        return tf.constant(flat.to_numpy(zero_copy_only=False), graph_dtype(column))
+    encoded = flat.dictionary_encode()
+    distinct = tf.constant(encoded.dictionary.to_pylist(), tf.string, [len(encoded.dictionary)])
+    return tf.gather(distinct, encoded.indices.to_numpy())
+
+
+def _arrow(tensor: tf.Tensor | tf.RaggedTensor) -> pa.Array:
+    if isinstance(tensor, tf.RaggedTensor):
+        splits = pa.array(tensor.row_splits.numpy().astype(np.int32))
+        return pa.ListArray.from_arrays(splits, pa.array(tensor.flat_values.numpy()))
+    array = tensor.numpy()
+    if array.ndim == 1:
+        return pa.array(array)
+    return pa.FixedSizeListArray.from_arrays(pa.array(array.reshape(-1)), array.shape[1])
