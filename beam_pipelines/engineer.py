@@ -78,9 +78,7 @@ def _as_lists(values: pa.ChunkedArray, column: Column) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), array.drop_null())
 
 
-def training_videos(
-    entity: Entity, table: bytes, catalogue: negatives.Catalogue
-) -> Iterator[tuple[Entity, bytes]]:
+def training_videos(entity: Entity, table: bytes, catalogue: negatives.Catalogue) -> Iterator[tuple[Entity, bytes]]:
     """The videos that occur in the training window."""
     rows = arrow_ipc.loads(table)
     yield entity, arrow_ipc.dumps(rows.filter(pa.array(catalogue.position(rows["video_id"].to_numpy()) >= 0)))
@@ -120,4 +118,3 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
 def _with_keys(keys: Mapping[str, pa.ChunkedArray | pa.Array], engineered: pa.Table) -> pa.Table:
     columns = dict(zip(engineered.column_names, engineered.columns, strict=True))
     return pa.table({**keys, **columns})
-

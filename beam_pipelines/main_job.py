@@ -1,10 +1,10 @@
 """The main job: from four raw tables to the rows of both models and one saved transform graph.
 
-    interactions ─┐
-    users ────────┴─► events ─► exposures ─► negatives ─► engineered ─┐
-                         ▲          │                                 ├─► two_tower/ ranker/ users/
-    videos ⋈ channels ───┴──────────┼──────────────────► engineered ──┴─► videos/
-                                    └─► analysis ─► transform graph
+interactions ─┐
+users ────────┴─► events ─► exposures ─► negatives ─► engineered ─┐
+                     ▲          │                                 ├─► two_tower/ ranker/ users/
+videos ⋈ channels ───┴──────────┼──────────────────► engineered ──┴─► videos/
+                                └─► analysis ─► transform graph
 """
 
 import datetime
@@ -77,7 +77,8 @@ class MainJob:
         channels = self._step("Unique channels", grouped, prepare.unique_channels, tags=tags).main
         videos = self._read("videos", self._job.video_partitions) | "Group videos" >> beam.GroupByKey()
         side = AsSingleton(channels, default_value=None)
-        return self._step("Unique videos", videos, prepare.unique_videos, side, tags=(*tags, "lookup", "sizes", "analysis"))
+        tags += ("lookup", "sizes", "analysis")
+        return self._step("Unique videos", videos, prepare.unique_videos, side, tags=tags)
 
     def _lookup(self, videos: DoOutputsTuple) -> PCollection:
         """What labels and history need of all videos, as one element."""
@@ -108,7 +109,8 @@ class MainJob:
     def _catalogue(self, exposures: DoOutputsTuple) -> PCollection:
         merged = exposures.catalogue | "Catalogue videos" >> beam.CombineGlobally(prepare.MergeHistograms())
         counts = exposures.counts | "Counts of labels" >> prepare.SumCounts()
-        return self._single("Catalogue", prepare.make_catalogue, AsSingleton(merged), AsSingleton(counts), job=self._job)
+        sides = [AsSingleton(merged), AsSingleton(counts)]
+        return self._single("Catalogue", prepare.make_catalogue, *sides, job=self._job)
 
     def _fit(self, exposures: DoOutputsTuple, videos: DoOutputsTuple, catalogue: AsSingleton) -> tuple:
         """The transform_fn, fitted on the training window; saved as part of the output."""
@@ -125,7 +127,8 @@ class MainJob:
     ) -> list[PCollection]:
         """Writes all rows; the results say how many."""
         sampled = self._step("Negatives", exposures, join.sample_negatives, catalogue, tags=("counts", "wanted"))
-        examples = self._step("Engineer examples", sampled.main, engineer.engineer_examples, graph, tags=("counts",)).main
+        tags = ("counts",)
+        examples = self._step("Engineer examples", sampled.main, engineer.engineer_examples, graph, tags=tags).main
         named = videos | "Name videos" >> beam.MapTuple(lambda partition, table: (partition, ("videos", table)))
         asked = [named, sampled.wanted] | "Videos and wishes" >> beam.Flatten() | "Group wishes" >> beam.GroupByKey()
         answers = asked | "Answer" >> beam.ParDo(ForEachPair(join.answer))

@@ -25,5 +25,3 @@ def write_rejected(name: str, rows: bytes, job: Job) -> Iterator[tuple[str, int]
     table = arrow_ipc.loads(rows)
     write_file(job.output.staged("rejected", f"{name}.parquet"), lambda file: pq.write_table(table, file))
     yield f"written/rejected/{name.split('/')[0]}", len(table)
-
-

@@ -1,1 +1,17 @@
-"""Feature engineering for video recommenders on TensorFlow: one table of features, one graph for training and serving."""
+"""Feature engineering for video recommenders: one table of features, one TensorFlow graph for training and serving."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from recsys_tft.processing import PipelineConfig, ProcessingPipeline, RunResult
+
+__all__ = ["PipelineConfig", "ProcessingPipeline", "RunResult"]
+
+
+def __getattr__(name: str) -> object:
+    """The public names, imported when they are first used, so that `import recsys_tft` stays light."""
+    if name in __all__:
+        from recsys_tft import processing
+
+        return getattr(processing, name)
+    raise AttributeError(f"module 'recsys_tft' has no attribute {name!r}")

@@ -1,5 +1,6 @@
 """What the run fitted, in files for people: vocabularies, normalizers, buckets. All are read off the saved graph."""
 
+import itertools
 import json
 
 import tensorflow_transform as tft
@@ -46,7 +47,7 @@ def describe(graph: TransformGraph, output: tft.TFTransformOutput, settings: Set
 
 def bucket_names(boundaries: list[float]) -> list[str]:
     """What each bucket holds, from bucket 0 on."""
-    between = [f"{low:g} <= x < {high:g}" for low, high in zip(boundaries, boundaries[1:], strict=False)]
+    between = [f"{low:g} <= x < {high:g}" for low, high in itertools.pairwise(boundaries)]
     return ["missing", f"x < {boundaries[0]:g}", *between, f"{boundaries[-1]:g} <= x"]
 
 

@@ -157,4 +157,3 @@ def ranker_rows(exposures: pa.Table, catalogue: negatives.Catalogue, settings: S
         "source": pa.array(SOURCES).take(pa.array(source[order])),
     }
     return pa.table(rows, ROW_SCHEMA), int(wanted.sum()) - len(owner)
-

@@ -106,9 +106,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("age_bucket", ("age",), Bucket("age"), (QUERY,)),
     Feature("video_id_token", ("video_id",), Lookup(Vocabulary("video_id", integers=True)), (CANDIDATE,)),
     Feature("category_token", ("category",), Lookup(Vocabulary("category")), (CANDIDATE, RANKER)),
-    Feature(
-        "child_categories_token", ("child_categories",), SetLookup(Vocabulary("child_categories")), (RANKER,)
-    ),
+    Feature("child_categories_token", ("child_categories",), SetLookup(Vocabulary("child_categories")), (RANKER,)),
     Feature("video_language_token", ("video_language",), Lookup(LANGUAGE), (CANDIDATE, RANKER)),
     Feature("video_duration_log_z", ("video_duration",), ZScore(log1p=True), (CANDIDATE, RANKER)),
     Feature("video_duration_bucket", ("video_duration",), Bucket("duration"), (CANDIDATE,)),

@@ -108,3 +108,9 @@ def write_text(path: str, text: str) -> None:
     """Writes a text file on any Beam filesystem."""
     with _filesystems().create(path, "application/octet-stream") as file:
         file.write(text.encode())
+
+
+def read_text(path: str) -> str:
+    """A text file on any Beam filesystem."""
+    with _filesystems().open(path, "application/octet-stream") as file:
+        return file.read().decode()

@@ -32,7 +32,9 @@ def rates(raw: pa.Table, engineered: pa.Table, features: Sequence[Feature], sett
 def _missing(raw: pa.Table, feature: Feature) -> int:
     """Rows in which no source has a value."""
     missing = [
-        pc.equal(pc.fill_null(pc.list_value_length(raw[source]), 0), 0) if RAW[source].is_list else raw[source].is_null()
+        pc.equal(pc.fill_null(pc.list_value_length(raw[source]), 0), 0)
+        if RAW[source].is_list
+        else raw[source].is_null()
         for source in feature.sources
     ]
     every = missing[0]

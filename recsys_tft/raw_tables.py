@@ -1,6 +1,7 @@
 """The four raw tables as the user gives them: finding their files, checking their columns, reading their rows."""
 
 import dataclasses
+import hashlib
 import pathlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -46,18 +47,32 @@ class RawTable:
         sources: its rows, in order.
         own_names: for each column of ours that the user calls differently, what the user calls it.
         absent: columns that no file has.
-        fingerprint: of each file: path, bytes and rows.
+        fingerprint: of each file: name, bytes, rows, and a hash of its footer, which describes its contents.
     """
 
     name: str
     sources: tuple[Source, ...]
     own_names: dict[str, str]
     absent: tuple[str, ...]
-    fingerprint: tuple[tuple[str, int, int], ...]
+    fingerprint: tuple[tuple[str, int, int, str], ...]
 
     @property
     def rows(self) -> int:
         return sum(source.rows for source in self.sources)
+
+    @property
+    def warnings(self) -> list[str]:
+        """One sentence for each column whose features will be missing throughout."""
+        signals = {"interaction_type", *WIDE_SIGNALS}
+        ignored = {"channel_id", *signals}
+        found = [
+            f"{self.name} has no column '{name}'; what is made of it is missing in every row"
+            for name in self.absent
+            if name not in ignored
+        ]
+        if self.name == "interactions" and not self.is_long:
+            found += [f"interactions has no column '{n}'; nothing was {n}" for n in WIDE_SIGNALS if n in self.absent]
+        return found
 
     @property
     def is_long(self) -> bool:
@@ -85,7 +100,8 @@ def find(data_dir: str, columns: dict[str, dict[str, str]]) -> dict[str, RawTabl
     tables = {name: _find_table(data_dir, name, columns.get(name, {})) for name in TABLES}
     for name, table in tables.items():
         if not table.rows and name != "channels":
-            raise InputError(f"{table.fingerprint[0][0]}: the table {name} is empty; it needs at least one row.")
+            file = table.fingerprint[0][0]
+            raise InputError(f"{data_dir}/{file}: the table {name} is empty; it needs at least one row.")
     return tables
 
 
@@ -93,15 +109,15 @@ def _find_table(data_dir: str, name: str, mapping: dict[str, str]) -> RawTable:
     own_names = {ours: own for own, ours in mapping.items()}
     paths = _paths(data_dir, name)
     with ThreadPoolExecutor(16) as pool:
-        opened = list(pool.map(_footer, paths))
-    first_row, sources, present = 0, [], set()
-    for (path, _), footer in zip(paths, opened, strict=True):
+        footers = list(pool.map(_footer, paths))
+    first_row, sources, present, fingerprint = 0, [], set(), []
+    for (path, size), (footer, digest) in zip(paths, footers, strict=True):
         present |= _check_schema(path, name, footer.schema.to_arrow_schema(), own_names)
         sources += _sources(path, footer, first_row)
         first_row += footer.num_rows
-    fingerprint = tuple((path, size, footer.num_rows) for (path, size), footer in zip(paths, opened, strict=True))
+        fingerprint.append((path.removeprefix(data_dir).lstrip("/"), size, footer.num_rows, digest))
     absent = tuple(column for column in columns_of(name) if column not in present)
-    return RawTable(name, tuple(sources), own_names, absent, fingerprint)
+    return RawTable(name, tuple(sources), own_names, absent, tuple(fingerprint))
 
 
 def _paths(data_dir: str, name: str) -> list[tuple[str, int]]:
@@ -130,11 +146,14 @@ def _is_file(path: str) -> bool:
     return "://" in path or pathlib.Path(path).is_file()
 
 
-def _footer(file: tuple[str, int]) -> pq.FileMetaData:
-    path, _ = file
+def _footer(file: tuple[str, int]) -> tuple[pq.FileMetaData, str]:
+    """A file's metadata, and a hash of it."""
+    path, size = file
     try:
         with open_file(path) as opened:
-            return pq.read_metadata(opened)
+            metadata = pq.read_metadata(opened)
+            opened.seek(max(size - 8 - metadata.serialized_size, 0))
+            return metadata, hashlib.sha256(opened.read(metadata.serialized_size)).hexdigest()[:16]
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)}).") from None
 
@@ -272,4 +291,3 @@ def _rejected(checked: pa.Table, reasons: pa.Array, source: Source) -> pa.Table:
     for name, array in added.items():
         checked = checked.append_column(name, array)
     return checked.drop_columns([ROW])
-

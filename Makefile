@@ -1,0 +1,34 @@
+# `make` lists the targets.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+install: $(VENV)/installed  ## set up the environment in .venv
+
+$(VENV)/installed: constraints.txt pyproject.toml setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+run: install  ## run the main job on synthetic data into output/
+	$(BIN)/recsys-tft run --synthetic --output-dir output --overwrite
+
+test: install  ## run all tests
+	$(BIN)/python -m pytest
+
+lint: install  ## check the style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench: install  ## measure the main job on 1 million interactions against its peers
+	$(BIN)/python -m bench.main_job
+
+clean:  ## remove the environment and what was built
+	rm -rf $(VENV) build *.egg-info output

@@ -1,0 +1,76 @@
+"""Running the main job: which runner, how many workers."""
+
+import contextlib
+import json
+import os
+import pathlib
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import apache_beam as beam
+import tensorflow_transform.beam as tft_beam
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+
+from beam_pipelines.job import Job
+from beam_pipelines.main_job import MainJob
+from recsys_tft.output import read_text
+
+
+def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callable[[str], None]) -> dict[str, Any]:
+    """Runs the job to its end and returns its manifest.
+
+    Args:
+        job: what to do.
+        beam_args: options for Beam; without `--runner` it runs in this process.
+        workers: on this machine; None: chosen by the size of the data.
+        say: is told what was chosen.
+    """
+    options = PipelineOptions([*beam_args, *_local(job, workers, beam_args, say)])
+    options.view_as(SetupOptions).save_main_session = False  # all code is in importable modules
+    runner = options.view_as(StandardOptions).runner or FnApiRunner()
+    with _temporary(options) as temp_dir, _environment_first():
+        pipeline = beam.Pipeline(runner=runner, options=options)
+        with tft_beam.Context(temp_dir=temp_dir):
+            MainJob(pipeline, job).build()
+        pipeline.run().wait_until_finish()
+    return json.loads(read_text(f"{job.output.target('artifacts')}/manifest.json"))
+
+
+# Interactions from which a second worker pays for the seconds that it needs to start.
+_WORTH_WORKERS = 2_000_000
+
+
+def _local(job: Job, workers: int | None, beam_args: Sequence[str], say: Callable[[str], None]) -> list[str]:
+    """Beam's options for the workers on this machine; none for another runner."""
+    if any(arg.startswith("--runner") for arg in beam_args):
+        return []
+    rows = job.tables["interactions"].rows
+    chosen = workers or (1 if rows < _WORTH_WORKERS else os.cpu_count() or 1)
+    why = "as asked" if workers else f"chosen for {rows:,} interactions"
+    say(f"Running in this process with {chosen} worker{'s' if chosen > 1 else ''} ({why})")
+    return [] if chosen == 1 else [f"--direct_num_workers={chosen}", "--direct_running_mode=multi_threading"]
+
+
+@contextlib.contextmanager
+def _temporary(options: PipelineOptions) -> Iterator[str]:
+    """Where tf.Transform keeps its phases' graphs: `--temp_location`, which workers reach, or a folder here."""
+    location = options.view_as(GoogleCloudOptions).temp_location
+    if location:
+        yield f"{location.rstrip('/')}/recsys_tft"
+        return
+    with tempfile.TemporaryDirectory(prefix="recsys_tft-") as folder:
+        yield folder
+
+
+@contextlib.contextmanager
+def _environment_first() -> Iterator[None]:
+    """Beam starts plain `python` for its workers: it has to be the one of this environment."""
+    path = os.environ.get("PATH", "")
+    os.environ["PATH"] = os.pathsep.join([str(pathlib.Path(sys.executable).parent), path])
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = path

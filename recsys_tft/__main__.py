@@ -1,0 +1,7 @@
+"""`python -m recsys_tft` is the same as `recsys-tft`."""
+
+import sys
+
+from recsys_tft.cli import main
+
+sys.exit(main())

@@ -1,0 +1,150 @@
+"""The command line: `recsys-tft`, or `python -m recsys_tft`."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from recsys_tft.errors import InputError
+
+_RUN_EXAMPLE = """example:
+  recsys-tft run --synthetic --interactions 100000 --output-dir output
+  recsys-tft run --data-dir data/movielens --output-dir out --config configs/engagement.yaml --overwrite
+  recsys-tft run --data-dir gs://bucket/raw --output-dir gs://bucket/out --runner=DataflowRunner --project=P ...
+
+Every option that is not listed here goes to Apache Beam."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and options.command is not run:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    _quiet(options.debug)
+    try:
+        return options.command(options, rest)
+    except InputError as error:
+        if options.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("error: interrupted; nothing was written.", file=sys.stderr)
+    except BrokenPipeError:
+        sys.stderr.close()
+    return 1
+
+
+def _quiet(debug: bool) -> None:
+    """Keeps the libraries' own logs from the terminal."""
+    import logging
+
+    if debug:
+        logging.basicConfig(level=logging.INFO)
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    logging.disable(logging.WARNING)
+    import warnings
+
+    warnings.filterwarnings("ignore")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="recsys-tft",
+        description="Feature engineering for video recommenders on TensorFlow.",
+        epilog="example:\n  recsys-tft run --synthetic --output-dir output",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_run(_command(commands, "run", run, "raw tables to rows for both models and one transform graph", _RUN_EXAMPLE))
+    example = "example:\n  recsys-tft dataset movielens-100k --data-dir data/movielens"
+    sub = _command(commands, "dataset", dataset, "turn a public data set into the four raw tables", example)
+    sub.add_argument("name", choices=["movielens-100k"], help="the data set")
+    sub.add_argument("--data-dir", required=True, metavar="DIR", help="where to write users.parquet and so on")
+    sub.add_argument("--source", metavar="DIR", help="the original files; downloaded with pip without it")
+    example = "example:\n  recsys-tft features"
+    _command(commands, "features", features, "print the feature table", example)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction, name: str, function: Callable, text: str, example: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks and the libraries' logs")
+    parser.set_defaults(command=function)
+    return parser
+
+
+def _add_run(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--data-dir", metavar="DIR", help="the four raw tables, as Parquet")
+    data.add_argument("--synthetic", action="store_true", help="generate raw tables first, under OUTPUT_DIR/raw")
+    parser.add_argument("--users", type=int, metavar="N", help="synthetic users (default 1000)")
+    parser.add_argument("--videos", type=int, metavar="N", help="synthetic videos (default 500)")
+    parser.add_argument("--interactions", type=int, metavar="N", help="synthetic interactions (default 10000)")
+    parser.add_argument("--config", metavar="FILE", help="YAML with the settings that differ from the defaults")
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="where to write (default: output)")
+    parser.add_argument("--negative-ratio", type=int, metavar="K", help="drawn negatives per positive (default 3)")
+    parser.add_argument("--seed", type=int, metavar="S", help="of synthetic data and negatives (default 0)")
+    parser.add_argument("--workers", type=int, metavar="N", help="workers on this machine (default: by size)")
+    parser.add_argument("--format", choices=["tfrecord", "parquet"], help="of the rows (default: tfrecord)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an output that is there already")
+
+
+def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
+    """The main job."""
+    from recsys_tft.processing import PipelineConfig, ProcessingPipeline
+    from recsys_tft.progress import Progress
+    from recsys_tft.summary import summary
+
+    sizes = {"num_users": options.users, "num_videos": options.videos, "num_interactions": options.interactions}
+    sizes = {name: size for name, size in sizes.items() if size is not None}
+    if sizes and not options.synthetic:
+        raise InputError("--users, --videos and --interactions go with --synthetic, not with --data-dir.")
+    if options.workers is not None and options.workers < 1:
+        raise InputError(f"--workers is {options.workers}; it needs at least 1.")
+    config = PipelineConfig(
+        output_dir=options.output_dir,
+        config=options.config,
+        negative_ratio=options.negative_ratio,
+        seed=options.seed,
+        format=options.format,
+        workers=options.workers,
+        overwrite=options.overwrite,
+        beam_args=tuple(beam_args),
+    )
+    with Progress() as progress:
+        pipeline = ProcessingPipeline(pipeline_config=config, say=progress.say)
+        result = pipeline.run_synthetic(**sizes) if options.synthetic else pipeline.run(options.data_dir)
+    progress.console.print(summary(result.manifest, result.output, result.seconds))
+    return 0
+
+
+def dataset(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """A public data set as raw tables."""
+    from recsys_tft import movielens
+
+    movielens.write_tables(options.data_dir, options.source)
+    print(f"Wrote users, videos, channels and interactions to {options.data_dir}.")
+    print(f"Next: recsys-tft run --data-dir {options.data_dir} --output-dir out")
+    return 0
+
+
+def features(_: argparse.Namespace, __: Sequence[str]) -> int:
+    """The feature table."""
+    from rich.console import Console
+
+    from recsys_tft.feature_table import as_table
+
+    Console(width=None if sys.stdout.isatty() else 200).print(as_table())
+    return 0

@@ -1,0 +1,99 @@
+"""Reading what a run wrote: one folder of shards with its schema."""
+
+import functools
+import glob
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from recsys_tft.data_sets import DATA_SETS
+from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.output import Output
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import tensorflow as tf
+
+
+class DataFolder:
+    """The rows of one folder.
+
+    Args:
+        path: of the folder, with `part-*` files and `schema.pbtxt`.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+
+    @functools.cached_property
+    def files(self) -> list[str]:
+        """The shards, in order."""
+        return sorted(glob.glob(f"{glob.escape(self.path)}/part-*"))
+
+    def feature_spec(self) -> dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]:
+        """How tf.io.parse_example reads the rows."""
+        from google.protobuf import text_format
+        from tensorflow_metadata.proto.v0 import schema_pb2
+        from tensorflow_transform.tf_metadata import schema_utils
+
+        text = (pathlib.Path(self.path) / "schema.pbtxt").read_text()
+        schema = text_format.Parse(text, schema_pb2.Schema())
+        return schema_utils.schema_as_feature_spec(schema).feature_spec
+
+    def dataset(self, batch_size: int = 1024) -> "tf.data.Dataset":
+        """Batches of parsed rows in their order: [batch, ...] tensors by column, lists as SparseTensors.
+
+        Raises:
+            InputError: if the rows are Parquet.
+        """
+        import tensorflow as tf
+
+        if not all(file.endswith(".tfrecord") for file in self.files):
+            raise InputError(f"{self.path}: holds Parquet files; read them with pandas().")
+        records = tf.data.TFRecordDataset(self.files, num_parallel_reads=None).batch(batch_size)
+        spec = self.feature_spec()
+        return records.map(lambda rows: tf.io.parse_example(rows, spec), num_parallel_calls=tf.data.AUTOTUNE)
+
+    def pandas(self) -> "pd.DataFrame":
+        """All rows as a DataFrame; vectors and lists as arrays."""
+        import pandas as pd
+
+        if self.files and self.files[0].endswith(".parquet"):
+            return pd.concat(map(pd.read_parquet, self.files), ignore_index=True)
+        batches = [pd.DataFrame(_columns(batch)) for batch in self.dataset(8192)]
+        return pd.concat(batches, ignore_index=True) if batches else pd.DataFrame(columns=list(self.feature_spec()))
+
+    def __repr__(self) -> str:
+        return f"DataFolder({self.path!r})"
+
+
+def _columns(batch: Mapping[str, Any]) -> dict[str, Any]:
+    import tensorflow as tf
+
+    return {
+        name: list(tf.RaggedTensor.from_sparse(value).numpy())
+        if isinstance(value, tf.SparseTensor)
+        else list(value.numpy())
+        for name, value in batch.items()
+    }
+
+
+class OutputFolders(Mapping[str, DataFolder]):
+    """The data folders of an output by name, such as `two_tower_train`, `ranker_val`, `users`."""
+
+    def __init__(self, output: Output):
+        root = output.target("processed_data")
+        self._paths = {f.replace("/", "_"): f"{root}/{f}" for data_set in DATA_SETS for f in data_set.folders}
+
+    def __getitem__(self, name: str) -> DataFolder:
+        if name not in self._paths:
+            raise KeyError(f"'{name}' is no data folder.{did_you_mean(name, self._paths)}")
+        if not pathlib.Path(self._paths[name]).is_dir():
+            raise InputError(f"{self._paths[name]}: nothing has been written there yet; run the pipeline first.")
+        return DataFolder(self._paths[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)

@@ -1,0 +1,201 @@
+"""Runs the main job, and opens what it wrote."""
+
+import contextlib
+import dataclasses
+import fcntl
+import functools
+import pathlib
+import posixpath
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from recsys_tft import raw_tables, settings
+from recsys_tft.data_folders import DataFolder, OutputFolders
+from recsys_tft.errors import InputError, sentence_of
+from recsys_tft.output import Output
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class PipelineConfig:
+    """What a run is given besides its data.
+
+    Attributes:
+        output_dir: where everything goes that has no folder of its own below; local, or on any Beam filesystem.
+        artifacts_dir: for the transform graph and the other artifacts; `output_dir/artifacts` by default.
+        processed_data_dir: for the rows; `output_dir/processed_data` by default.
+        config: a YAML file of settings that differ from the defaults.
+        negative_ratio: drawn negatives per positive; what the settings say by default.
+        seed: of the synthetic data and the negatives; what the settings say by default.
+        format: tfrecord or parquet; what the settings say by default.
+        workers: how many run the job on this machine; by the size of the data by default.
+        overwrite: whether to replace an output that is there already.
+        beam_args: options for Beam, such as `--runner=DataflowRunner`.
+    """
+
+    output_dir: str | None = None
+    artifacts_dir: str | None = None
+    processed_data_dir: str | None = None
+    config: str | None = None
+    negative_ratio: int | None = None
+    seed: int | None = None
+    format: str | None = None
+    workers: int | None = None
+    overwrite: bool = False
+    beam_args: Sequence[str] = ()
+
+    @functools.cached_property
+    def settings(self) -> settings.Settings:
+        """The settings of the file, with the options above in their place.
+
+        Raises:
+            InputError: if one is wrong.
+        """
+        base = settings.load(self.config) if self.config else settings.Settings()
+        changes: dict[str, Any] = {} if self.seed is None else {"seed": self.seed}
+        if self.negative_ratio is not None:
+            changes["ranker"] = {"negative_sample_ratio": self.negative_ratio}
+        if self.format is not None:
+            changes["output"] = {"format": self.format}
+        return base.replace(changes)
+
+    @property
+    def output(self) -> Output:
+        """Where the parts of the output go."""
+        beside = self.processed_data_dir or self.artifacts_dir
+        base = self.output_dir or (posixpath.dirname(beside.rstrip("/")) or "." if beside else "output")
+        return Output.at(base, artifacts=self.artifacts_dir, processed_data=self.processed_data_dir)
+
+
+class ProcessingPipeline:
+    """The main job: from raw tables, or synthetic ones, to the rows of both models and one transform graph.
+
+    Args:
+        pipeline_config: what a run is given besides its data.
+        say: is told each step, in a short sentence; nothing by default.
+
+    Raises:
+        InputError: if a setting is wrong.
+    """
+
+    def __init__(self, pipeline_config: PipelineConfig | None = None, say: Callable[[str], None] | None = None):
+        self._config = pipeline_config or PipelineConfig()
+        self._settings = self._config.settings
+        self._output = self._config.output
+        self._say = say or (lambda _: None)
+
+    def run(self, data_dir: str) -> "RunResult":
+        """Runs the job on the four tables in `data_dir`.
+
+        Raises:
+            InputError: if something in the settings, the data or the output folder is wrong; nothing is written then.
+        """
+        started = time.monotonic()
+        with self._writing():
+            manifest = self._run(data_dir)
+        return RunResult(self._output, manifest, time.monotonic() - started)
+
+    def run_synthetic(
+        self, num_users: int = 1000, num_videos: int = 500, num_interactions: int = 10_000
+    ) -> "RunResult":
+        """Generates seeded raw tables, keeps them under `raw/` of the output, and runs the job on them.
+
+        Raises:
+            InputError: as `run`, or if a number is below 1.
+        """
+        from recsys_tft import synthetic
+
+        started = time.monotonic()
+        with self._writing():
+            raw = self._output.staged("raw")
+            sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
+            self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
+            synthetic.write_tables(raw, **sizes, seed=self._settings.seed)
+            manifest = self._run(raw)
+        return RunResult(self._output, manifest, time.monotonic() - started)
+
+    def get_feature_specs(self) -> dict[str, dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]]:
+        """For each data set how tf.io.parse_example reads its rows, by column.
+
+        Raises:
+            InputError: if nothing has been written yet.
+        """
+        folders = OutputFolders(self._output)
+        return {name.removesuffix("_train"): folder.feature_spec() for name, folder in folders.items() if _first(name)}
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Holds the output, and leaves nothing half-written in it."""
+        with _locked(self._output):
+            self._output.begin(self._config.overwrite)
+            try:
+                yield
+            except BaseException as error:
+                self._output.discard()
+                sentence = sentence_of(error)
+                if sentence is None or type(error) is InputError:
+                    raise
+                raise InputError(sentence) from error
+
+    def _run(self, data_dir: str) -> dict[str, Any]:
+        from beam_pipelines.job import plan
+        from beam_pipelines.run import run_job
+
+        tables = raw_tables.find(data_dir, self._settings.columns)
+        for table in tables.values():
+            for warning in table.warnings:
+                self._say(f"warning: {warning}")
+        job = plan(self._settings, tables, self._output)
+        return run_job(job, self._config.beam_args, self._config.workers, self._say)
+
+
+def _first(name: str) -> bool:
+    return not name.endswith(("_val", "_test"))
+
+
+@contextlib.contextmanager
+def _locked(output: Output) -> Iterator[None]:
+    """Refuses a second run into the same local folder while one is going on."""
+    target = output.target("processed_data")
+    if "://" in target:
+        yield
+        return
+    parent = pathlib.Path(target).parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        file = (parent / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"{parent}: cannot write there ({error.strerror}).") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{parent}: another run is writing there.") from None
+        yield
+
+
+class RunResult(Mapping[str, DataFolder]):
+    """What a run wrote: its data folders by name, such as `two_tower_train`, `ranker_val`, `users`.
+
+    Attributes:
+        manifest: settings, versions, inputs and counts of the run.
+        seconds: how long it took.
+    """
+
+    def __init__(self, output: Output, manifest: dict[str, Any], seconds: float):
+        self._folders = OutputFolders(output)
+        self.output = output
+        self.manifest = manifest
+        self.seconds = seconds
+
+    def __getitem__(self, name: str) -> DataFolder:
+        return self._folders[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._folders)
+
+    def __len__(self) -> int:
+        return len(self._folders)
