@@ -34,5 +34,6 @@ def split(table: pa.Table, partitions: np.ndarray) -> Iterator[tuple[int, bytes]
     order = np.argsort(partitions, kind="stable")
     ordered = table.take(pa.array(order))
     names, starts = np.unique(partitions[order], return_index=True)
-    for name, start, end in zip(names, starts, [*starts[1:], len(order)], strict=True):
+    ends = np.append(starts, len(order))[1:]
+    for name, start, end in zip(names, starts, ends, strict=True):
         yield int(name), dumps(ordered.slice(start, end - start))

@@ -1,6 +1,8 @@
 """The command line: `recsys-tft`, or `python -m recsys_tft`."""
 
 import argparse
+import contextlib
+import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -32,7 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("error: interrupted; nothing was written.", file=sys.stderr)
     except BrokenPipeError:
         sys.stderr.close()
+    except Exception as error:  # a defect, or a fault of the machine: still one sentence
+        if options.debug:
+            raise
+        print(f"error: {type(error).__name__}: {_first_line(error)} (--debug shows where)", file=sys.stderr)
     return 1
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _quiet(debug: bool) -> None:
@@ -44,7 +54,7 @@ def _quiet(debug: bool) -> None:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    logging.disable(logging.WARNING)
+    logging.disable(logging.CRITICAL)
     import warnings
 
     warnings.filterwarnings("ignore")
@@ -104,7 +114,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     """The main job."""
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline
-    from recsys_tft.progress import Progress
+    from recsys_tft.progress import Progress, libraries_silenced
     from recsys_tft.summary import summary
 
     sizes = {"num_users": options.users, "num_videos": options.videos, "num_interactions": options.interactions}
@@ -124,6 +134,9 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
         beam_args=tuple(beam_args),
     )
     with Progress() as progress:
+        progress.say("Loading TensorFlow and Beam")
+        with contextlib.nullcontext() if options.debug else libraries_silenced():
+            importlib.import_module("beam_pipelines.run")
         pipeline = ProcessingPipeline(pipeline_config=config, say=progress.say)
         result = pipeline.run_synthetic(**sizes) if options.synthetic else pipeline.run(options.data_dir)
     progress.console.print(summary(result.manifest, result.output, result.seconds))

@@ -49,7 +49,7 @@ def _data_sets(counts: Mapping[str, int], windows: Mapping[str, str | None]) -> 
         if data_set is RANKER_ROWS:
             for source in ("positive", "exposed", "sampled"):
                 rows = [counts.get(f"sources/{window}/{source}", 0) for window in WINDOWS]
-                    table.add_row(f"  {source}", *(f"{n:,}" for n in (*rows, sum(rows))), style="dim")
+                table.add_row(f"  {source}", *(f"{n:,}" for n in (*rows, sum(rows))), style="dim")
     return table
 
 

@@ -1,0 +1,114 @@
+"""Windows: disjoint, ordered, and cut exactly where plain fractions cut them."""
+
+import math
+from collections import Counter
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from recsys_tft import splits
+from recsys_tft.errors import InputError
+from recsys_tft.settings import SplitSettings
+
+START = 1_709_251_200_000_000  # 2024-03-01 00:00 UTC
+MINUTE = 1 << 26
+TIMES = st.integers(0, 3 * MINUTE).map(lambda offset: START + offset) | st.sampled_from(
+    (START, START + 1, START + MINUTE, START + 40 * MINUTE)
+)
+CUTS = st.tuples(TIMES, st.none() | st.integers(0, 2 * MINUTE)).map(
+    lambda pair: (pair[0], None if pair[1] is None else pair[0] + pair[1])
+)
+# Shares of which some have no exact double, and add up to 1 in part.
+SPLITS = st.sampled_from(((0.8, 0.1), (0.5, 0.25), (0.55, 0.15), (0.6, 0.4), (0.29, 0.01), (0.7, 0.0), (1.0, 0.0)))
+quick = settings(deadline=None, derandomize=True, max_examples=150)
+
+
+def cuts_of(parts: list[list[int]], split: SplitSettings) -> splits.Cuts:
+    """The cuts of exposures that lie in several partitions, found in two steps as the job finds them."""
+    times = [np.array(part, np.int64) for part in parts]
+    minutes = splits.merge(splits.histogram(splits.coarse(part)) for part in times)
+    near = splits.minutes_of(minutes, splits.ranks(int(minutes[1].sum()), split))
+    exact = splits.merge(splits.histogram(part[np.isin(splits.coarse(part), near)]) for part in times)
+    return splits.cuts(minutes, exact, split)
+
+
+@quick
+@given(st.lists(st.lists(TIMES, max_size=15), min_size=1, max_size=4), SPLITS)
+def test_cuts_are_the_times_of_their_ranks(parts: list[list[int]], shares: tuple[float, float]) -> None:
+    train, val = (Fraction(str(share)) for share in shares)
+    times = sorted(time for part in parts for time in part)
+    first_val, first_test = math.floor(train * len(times)), math.floor((train + val) * len(times))
+    assume(times and (first_val >= len(times) or times[first_val] > times[0]))
+    val_from, test_from = cuts_of(parts, SplitSettings(train=shares[0], val=shares[1]))
+    if first_val < len(times):
+        assert val_from == times[first_val]
+        assert test_from == (times[first_test] if first_test < len(times) else None)
+    else:
+        assert val_from > times[-1]
+        assert test_from is None
+
+
+@quick
+@given(st.lists(TIMES, max_size=30), CUTS)
+def test_windows_are_disjoint_and_in_order_of_time(times: list[int], cuts: splits.Cuts) -> None:
+    val_from, test_from = cuts
+    windows = splits.window_of(np.array(times, np.int64), cuts).tolist()
+    for time, window in zip(times, windows, strict=True):
+        assert (window == 0) == (time < val_from)
+        assert (window == 2) == (test_from is not None and time >= test_from)
+    of_windows = [[t for t, w in zip(times, windows, strict=True) if w == number] for number in range(3)]
+    bounds = [(min(inside), max(inside)) for inside in of_windows if inside]
+    assert all(earlier[1] < later[0] for earlier, later in zip(bounds, bounds[1:], strict=False))
+
+
+@quick
+@given(st.lists(st.lists(st.integers(-3, 3), max_size=8), min_size=1, max_size=5))
+def test_histograms_merge_to_the_histogram_of_all(parts: list[list[int]]) -> None:
+    keys, counts = splits.merge(splits.histogram(np.array(part, np.int64)) for part in parts)
+    assert dict(zip(keys.tolist(), counts.tolist(), strict=True)) == Counter(key for part in parts for key in part)
+    assert (np.diff(keys) > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("total", "train", "val", "expected"),
+    [
+        (10, 0.7, 0.2, (7, 9)),
+        (10, 0.1, 0.2, (1, 3)),  # 0.1 + 0.2 > 0.3 as doubles
+        (100, 0.29, 0.0, (29, 29)),  # 100 * 0.29 < 29 as doubles
+        (100, 0.55, 0.02, (55, 57)),  # 100 * 0.57 < 57 as doubles
+        (10**15 + 1, 0.8, 0.1, (800_000_000_000_000, 900_000_000_000_000)),
+        (0, 0.8, 0.1, (0, 0)),
+    ],
+)
+def test_ranks_are_exact_decimals(total: int, train: float, val: float, expected: tuple[int, int]) -> None:
+    assert splits.ranks(total, SplitSettings(train=train, val=val)) == expected
+
+
+def test_exposures_at_the_same_instant_stay_together() -> None:
+    times = [START, *[START + 5] * 8, START + 9]
+    val_from, test_from = cuts_of([times], SplitSettings(train=0.5, val=0.4))
+    assert (val_from, test_from) == (START + 5, START + 9)
+    assert Counter(splits.window_of(np.array(times), (val_from, test_from)).tolist()) == {0: 1, 1: 8, 2: 1}
+
+
+def test_only_the_minutes_of_the_cuts_are_looked_at_closely() -> None:
+    minutes = splits.histogram(np.repeat(np.arange(100, 200), 10))
+    assert splits.minutes_of(minutes, (800, 900)).tolist() == [180, 190]
+    assert splits.minutes_of(minutes, (809, 1000)).tolist() == [180]
+
+
+def test_one_instant_for_all_of_the_training_window_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"first 80% of the 3 exposures share one instant, 2024-03-01 00:00:00 UTC"):
+        cuts_of([[START] * 3], SplitSettings())
+
+
+def test_no_exposures_cannot_be_split() -> None:
+    with pytest.raises(InputError, match="nothing to split"):
+        cuts_of([[]], SplitSettings())
+
+
+def test_times_are_described_for_people() -> None:
+    assert splits.describe(START + 1_500_000) == "2024-03-01 00:00:01.500000 UTC"
