@@ -1,5 +1,6 @@
 """Windows: disjoint, ordered, and cut exactly where plain fractions cut them."""
 
+import itertools
 import math
 from collections import Counter
 from fractions import Fraction
@@ -61,7 +62,7 @@ def test_windows_are_disjoint_and_in_order_of_time(times: list[int], cuts: split
         assert (window == 2) == (test_from is not None and time >= test_from)
     of_windows = [[t for t, w in zip(times, windows, strict=True) if w == number] for number in range(3)]
     bounds = [(min(inside), max(inside)) for inside in of_windows if inside]
-    assert all(earlier[1] < later[0] for earlier, later in zip(bounds, bounds[1:], strict=False))
+    assert all(earlier[1] < later[0] for earlier, later in itertools.pairwise(bounds))
 
 
 @quick
