@@ -1,0 +1,452 @@
+"""The pure functions from raw tables to labelled rows, against the oracle and against themselves."""
+
+import dataclasses
+import datetime
+import pathlib
+import random
+import tempfile
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import oracle
+import pyarrow as pa
+import pytest
+import random_tables
+from hypothesis import assume, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from oracle import Row
+from random_tables import RawTables, RunSettings
+
+from beam_pipelines.read import needed_columns
+from recsys_tft import arrow_ipc, examples, negatives, raw_tables, rejects, splits
+from recsys_tft.columns import KEYS
+from recsys_tft.entities import VideoLookup, drop_duplicates
+from recsys_tft.errors import InputError
+from recsys_tft.exposures import events_of
+from recsys_tft.hashing import partition_of
+from recsys_tft.settings import Settings, parse
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+Case = tuple[RawTables, RunSettings]
+thorough = hypothesis_settings(deadline=None, derandomize=True, max_examples=100)
+quick = hypothesis_settings(deadline=None, derandomize=True, max_examples=50)
+
+
+def settings_of(chosen: RunSettings) -> Settings:
+    """Random settings as the library's."""
+    cuts = {"val_from": chosen.val_from, "test_from": chosen.test_from}
+    given_cuts = {name: _moment(time) for name, time in cuts.items() if time is not None}
+    shares = {name: float(share) for name, share in (("train", chosen.train), ("val", chosen.val)) if share}
+    ranker = {
+        "negative_sample_ratio": chosen.negative_ratio,
+        "min_watch_ratio": chosen.min_watch_ratio,
+        "popularity_alpha": chosen.popularity_alpha,
+    }
+    labels = {"positive": chosen.positive, "exposure_gap_minutes": chosen.gap_minutes}
+    return parse({"seed": chosen.seed, "split": shares or given_cuts, "labels": labels, "ranker": ranker}, "the test")
+
+
+def _moment(time: int) -> datetime.datetime:
+    return EPOCH + datetime.timedelta(microseconds=time)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gathered:
+    """What stands before the cuts: each partition's events and users, the lookup, and per table the rejected rows."""
+
+    partitions: list[examples.UserEvents]
+    lookup: VideoLookup
+    rejected: dict[str, list[tuple[int, str]]]
+
+    def cuts(self, settings: Settings) -> splits.Cuts:
+        """As prepare.py finds them: coarse times of all partitions first, then exact ones near the cuts."""
+        times = [part.exposure_times(settings.labels.exposure_gap) for part in self.partitions]
+        minutes = splits.merge(splits.histogram(splits.coarse(part)) for part in times)
+        near = splits.minutes_of(minutes, splits.ranks(int(minutes[1].sum()), settings.split))
+        exact = splits.merge(splits.histogram(part[np.isin(splits.coarse(part), near)]) for part in times)
+        return settings.split.fixed_cuts or splits.cuts(minutes, exact, settings.split)
+
+
+def gather(raw: RawTables, *, parts: int = 1, partitions: int = 1) -> Gathered:
+    """Tables written as Parquet, read back, checked and divided by user."""
+    with tempfile.TemporaryDirectory() as folder:
+        random_tables.write_tables(raw, pathlib.Path(folder), parts=parts)
+        tables = raw_tables.find(folder, {})
+        rows, rejected = {}, {}
+        for name in ("users", "videos", "interactions"):
+            rows[name], rejected[name] = _read(tables[name])
+    videos, extra_videos = drop_duplicates(rows["videos"], "video_id")
+    lookup = VideoLookup(videos.select(["video_id", "video_duration", "category"]))
+    events = _divide(events_of(rows["interactions"], raw.long), partitions)
+    users = _divide(rows["users"], partitions)
+    found = [examples.gather_events(e, u, lookup) for e, u in zip(events, users, strict=True)]
+    rejected["videos"] += _numbered(_as_duplicates(extra_videos, tables["videos"]), tables["videos"])
+    for part in found:
+        rejected["users"] += _numbered(_as_duplicates(part.duplicate_users, tables["users"]), tables["users"])
+        unknown = rejects.rejected_rows(part.unknown, tables["interactions"])
+        rejected["interactions"] += _numbered(unknown, tables["interactions"])
+    return Gathered(found, lookup, {name: sorted(found) for name, found in rejected.items()})
+
+
+def _read(table: raw_tables.RawTable) -> tuple[pa.Table, list[tuple[int, str]]]:
+    read = [raw_tables.read(table, source, needed_columns(table)) for source in table.sources]
+    rejected = [row for _, bad in read for row in _numbered(bad, table)]
+    return pa.concat_tables([usable for usable, _ in read]), rejected
+
+
+def _divide(rows: pa.Table, partitions: int) -> list[pa.Table]:
+    parts = dict(arrow_ipc.split(rows, partition_of(rows["user_id"].to_numpy(), partitions)))
+    return [arrow_ipc.concat([parts[n]] if n in parts else [], rows.schema) for n in range(partitions)]
+
+
+def _as_duplicates(rows: pa.Table, table: raw_tables.RawTable) -> pa.Table:
+    reasons = pa.array([f"{KEYS[table.name]} occurs in an earlier row"] * len(rows), pa.string())
+    return rejects.rejected_rows(rows.append_column("reason", reasons), table)
+
+
+def _numbered(rejected: pa.Table, table: raw_tables.RawTable) -> list[tuple[int, str]]:
+    """(row of the whole table, reason in the oracle's words) of rejected rows."""
+    first = {source.path: source.first_row - source.file_row for source in table.sources}
+    return [
+        (first[row["source_file"]] + row["source_row"], _oracles_word(row["reason"])) for row in rejected.to_pylist()
+    ]
+
+
+def _oracles_word(reason: str) -> str:
+    known = {
+        "user_id is not in users": "unknown_user",
+        "video_id is not in videos": "unknown_video",
+        "interaction_time is null": "time",
+        "interaction_time is not a time between 1970 and 2200": "time",
+        "interaction_type is none of impression, click, watch, like, comment, share": "type",
+    }
+    endings = {"is null": "null", "is NaN": "nan", "is negative": "negative", "occurs in an earlier row": "duplicate"}
+    return known.get(reason) or endings[reason.split(" ", 1)[1]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """Labelled exposures and ranker rows of all partitions, and the catalogue that they share."""
+
+    labelled: list[examples.Labelled]
+    ranker: list[tuple[pa.Table, int]]
+    catalogue: negatives.Catalogue
+
+    @property
+    def exposures(self) -> pa.Table:
+        return pa.concat_tables([part.exposures for part in self.labelled]).combine_chunks()
+
+    @property
+    def counts(self) -> Counter[str]:
+        return sum((part.counts for part in self.labelled), Counter())
+
+    @property
+    def short(self) -> int:
+        return sum(short for _, short in self.ranker)
+
+    def ranker_table(self, window: str | None = None) -> pa.Table:
+        """Whole ranker rows, of one window if it is named."""
+        tables = [
+            with_context(rows, part.exposures, self.catalogue)
+            for (rows, _), part in zip(self.ranker, self.labelled, strict=True)
+        ]
+        table = pa.concat_tables(tables).combine_chunks()
+        return table if window is None else in_window(table, window)
+
+
+def in_window(table: pa.Table, window: str) -> pa.Table:
+    return table.filter(pa.array(table["window"].to_numpy() == splits.WINDOWS.index(window)))
+
+
+def with_context(rows: pa.Table, exposures: pa.Table, catalogue: negatives.Catalogue) -> pa.Table:
+    """Ranker rows with the user, time and context of their exposure, and log_q."""
+    context = exposures.take(rows["exposure"]).drop_columns(["video_id", "label", "weight"])
+    for name in ("video_id", "label", "weight", "source"):
+        context = context.append_column(name, rows[name])
+    return context.append_column("log_q", pa.array(catalogue.log_q(rows["video_id"].to_numpy())))
+
+
+def run(gathered: Gathered, settings: Settings) -> Run:
+    """Labels and ranker rows as the job makes them; without a positive in training, the job stops before these."""
+    cuts = gathered.cuts(settings)
+    labelled = [
+        examples.label_exposures(part.events, part.users, gathered.lookup, cuts, settings)
+        for part in gathered.partitions
+    ]
+    histogram = splits.merge(part.training_videos for part in labelled)
+    catalogue = negatives.Catalogue(*histogram, settings.ranker.popularity_alpha)
+    ranker = [examples.ranker_rows(part.exposures, catalogue, settings) for part in labelled] if len(catalogue) else []
+    return Run(labelled, ranker, catalogue)
+
+
+def plain(table: pa.Table) -> list[Row]:
+    """Rows with text instead of bytes."""
+    return [
+        {name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()}
+        for row in table.to_pylist()
+    ]
+
+
+def by_user(table: pa.Table) -> list[Row]:
+    """Rows in order of the user, and otherwise as they are."""
+    return sorted(table.to_pylist(), key=lambda row: row["user_id"])
+
+
+def oracles_exposures(raw: RawTables, chosen: RunSettings, cuts: splits.Cuts) -> list[oracle.Exposure]:
+    users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
+    return oracle.exposures(
+        users,
+        videos,
+        events,
+        val_from=cuts[0],
+        test_from=cuts[1],
+        positive=chosen.positive,
+        min_watch_ratio=chosen.min_watch_ratio,
+        gap_minutes=chosen.gap_minutes,
+    )
+
+
+def oracles_cuts(raw: RawTables, chosen: RunSettings) -> splits.Cuts:
+    """The cuts; the case is set aside where the library has to refuse it."""
+    if chosen.val_from is not None:
+        return chosen.val_from, chosen.test_from
+    users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
+    assume(events)
+    cuts = oracle.cuts(users, videos, events, chosen.train, chosen.val, chosen.gap_minutes)
+    assume(cuts[0] > min(event["interaction_time"] for event in events))
+    return cuts
+
+
+def some_interactions(case: Case) -> bool:
+    return bool(case[0].interactions)
+
+
+CASES = random_tables.cases().filter(some_interactions)
+CASES_WITH_BAD_ROWS = random_tables.cases(bad_rows=True).filter(some_interactions)
+
+
+# --- Against the oracle
+
+
+@thorough
+@given(CASES_WITH_BAD_ROWS, st.integers(1, 3), st.sampled_from((1, 3)))
+def test_rows_are_rejected_for_the_oracles_reasons(case: Case, parts: int, partitions: int) -> None:
+    raw, _ = case
+    gathered = gather(raw, parts=parts, partitions=partitions)
+    users, videos, events, rejected = oracle.usable(raw.users, raw.videos, raw.interactions)
+    assert gathered.rejected == rejected
+    found_users = [user for part in gathered.partitions for user in part.users["user_id"].to_pylist()]
+    assert sorted(found_users) == sorted(user["user_id"] for user in users)
+    assert gathered.lookup.rows["video_id"].to_pylist() == sorted(video["video_id"] for video in videos)
+    assert sum(len(part.events) for part in gathered.partitions) == len(events)
+
+
+@thorough
+@given(CASES_WITH_BAD_ROWS, st.sampled_from((1, 3)))
+def test_cuts_are_the_oracles(case: Case, partitions: int) -> None:
+    raw, chosen = case
+    expected = oracles_cuts(raw, chosen)
+    assert gather(raw, partitions=partitions).cuts(settings_of(chosen)) == expected
+
+
+@thorough
+@given(CASES_WITH_BAD_ROWS)
+def test_exposures_are_the_oracles(case: Case) -> None:
+    raw, chosen = case
+    cuts = oracles_cuts(raw, chosen)
+    expected = oracles_exposures(raw, chosen, cuts)
+    found = run(gather(raw), settings_of(chosen))
+    fields = ("user_id", "video_id", "interaction_time", "device", "previously_watched_category", "label")
+    of_oracle = [
+        {name: getattr(e, name) for name in fields}
+        | {"window": splits.WINDOWS.index(e.window), "weight": np.float32(e.weight)}
+        for e in sorted(expected, key=lambda e: (e.user_id, e.interaction_time, e.video_id))
+        if e.label is not None
+    ]
+    assert plain(found.exposures) == of_oracle
+    videos, sizes = found.labelled[0].training_videos
+    assert dict(zip(videos.tolist(), sizes.tolist(), strict=True)) == oracle.catalogue(expected)
+    assert found.labelled[0].training_users.tolist() == sorted({e.user_id for e in expected if e.window == "train"})
+
+
+@thorough
+@given(CASES_WITH_BAD_ROWS)
+def test_counts_are_the_oracles(case: Case) -> None:
+    raw, chosen = case
+    expected: Counter[str] = Counter()
+    for e in oracles_exposures(raw, chosen, oracles_cuts(raw, chosen)):
+        kind = {1: "positive", 0: "exposed", None: "contradicted"}[e.label]
+        expected[f"exposures/{e.window}/{kind}"] += 1
+        expected.update(f"positives/{rule}/{e.window}" for rule in e.rules if rule in chosen.positive)
+    found = run(gather(raw), settings_of(chosen)).labelled[0].counts
+    assert {name: count for name, count in found.items() if count} == expected
+    assert {name.split("/")[1] for name in found if name.startswith("positives")} == set(chosen.positive)
+
+
+@thorough
+@given(CASES_WITH_BAD_ROWS, st.sampled_from((1, 3)))
+def test_ranker_rows_are_what_the_oracle_allows(case: Case, partitions: int) -> None:
+    raw, chosen = case
+    expected = oracles_exposures(raw, chosen, oracles_cuts(raw, chosen))
+    assume(any(e.label == 1 and e.window == "train" for e in expected))
+    found = run(gather(raw, partitions=partitions), settings_of(chosen))
+    catalogue = oracle.catalogue(expected)
+    for window in splits.WINDOWS:
+        rows = plain(found.ranker_table(window))
+        ratio, alpha = chosen.negative_ratio, chosen.popularity_alpha
+        oracle.check_ranker(rows, expected, ratio, catalogue, alpha, window=window)
+    wanted = oracle.sampled_per_positive(expected, chosen.negative_ratio)
+    drawn = oracle.drawn_per_positive(expected, chosen.negative_ratio, catalogue)
+    assert found.short == sum(wanted.values()) - sum(drawn.values())
+
+
+@quick
+@given(CASES)
+def test_each_exposure_is_followed_by_the_negatives_drawn_for_it(case: Case) -> None:
+    raw, chosen = case
+    oracles_cuts(raw, chosen)
+    found = run(gather(raw), settings_of(chosen))
+    assume(len(found.catalogue))
+    ((rows, _),) = found.ranker
+    assert rows.schema.equals(examples.ROW_SCHEMA)
+    numbers, sources = rows["exposure"].to_numpy(), np.array(rows["source"].to_pylist())
+    first = np.append(True, np.diff(numbers) > 0)[: len(numbers)]
+    assert numbers[first].tolist() == list(range(len(found.exposures)))
+    assert ((sources != "sampled") == first).all()
+    assert rows["video_id"].to_numpy()[first].tolist() == found.exposures["video_id"].to_pylist()
+    assert set(found.exposures["label"].to_numpy()[numbers[~first]].tolist()) <= {1}
+
+
+# --- Against themselves
+
+
+@quick
+@given(CASES, st.randoms(use_true_random=False))
+def test_the_order_of_input_rows_is_nothing(case: Case, chance: random.Random) -> None:
+    raw, chosen = case
+    oracles_cuts(raw, chosen)
+    shuffled = {name: list(getattr(raw, name)) for name in ("users", "videos", "interactions")}
+    for rows in shuffled.values():
+        chance.shuffle(rows)
+    settings = settings_of(chosen)
+    one, other = (run(gather(tables), settings) for tables in (raw, dataclasses.replace(raw, **shuffled)))
+    assert one.exposures.equals(other.exposures)
+    assert len(one.ranker) == len(other.ranker) == min(len(one.catalogue), 1)
+    for (rows, short), (others, also_short) in zip(one.ranker, other.ranker, strict=True):
+        assert rows.equals(others)
+        assert short == also_short
+
+
+@quick
+@given(CASES)
+def test_partitions_change_no_row(case: Case) -> None:
+    raw, chosen = case
+    cuts = oracles_cuts(raw, chosen)
+    settings = settings_of(chosen)
+    one, three = (run(gather(raw, partitions=partitions), settings) for partitions in (1, 3))
+    assert gather(raw, partitions=3).cuts(settings) == cuts
+    assert by_user(three.exposures) == one.exposures.to_pylist()
+    assert three.counts == one.counts
+    assume(len(one.catalogue))
+    assert by_user(three.ranker_table()) == one.ranker_table().to_pylist()
+    assert three.short == one.short
+
+
+@quick
+@given(CASES, st.sets(st.sampled_from(random_tables.IDS), max_size=3))
+def test_negatives_do_not_depend_on_other_users(case: Case, kept: set[int]) -> None:
+    raw, chosen = case
+    oracles_cuts(raw, chosen)
+    settings = settings_of(chosen)
+    found = run(gather(raw), settings)
+    assume(len(found.catalogue))
+    of_kept = pa.array(np.isin(found.exposures["user_id"].to_numpy(), sorted(kept)))
+    alone = found.exposures.filter(of_kept)
+    rows, _ = examples.ranker_rows(alone, found.catalogue, settings)
+    expected = [row for row in found.ranker_table().to_pylist() if row["user_id"] in kept]
+    assert with_context(rows, alone, found.catalogue).to_pylist() == expected
+
+
+@st.composite
+def explicit_cases(draw: st.DrawFn) -> Case:
+    """Cases whose cuts are times."""
+    raw, chosen = draw(CASES)
+    times = sorted(event["interaction_time"] for event in raw.interactions)
+    val_from = draw(st.sampled_from(times)) + draw(st.sampled_from((0, 1)))
+    test_from = draw(st.none() | st.sampled_from([time for time in times if time >= val_from] or [val_from]))
+    return raw, dataclasses.replace(chosen, train=None, val=None, val_from=val_from, test_from=test_from)
+
+
+@st.composite
+def with_another_future(draw: st.DrawFn, raw: RawTables, moment: int, *, keep: bool) -> RawTables:
+    """The tables with other events from a moment on: new ones, and where not `keep`, old ones altered or deleted."""
+    past = [event for event in raw.interactions if event["interaction_time"] < moment]
+    future = [event for event in raw.interactions if event["interaction_time"] >= moment]
+    copies = draw(st.lists(st.sampled_from(raw.interactions), max_size=12))
+    gaps = st.sampled_from((0, *random_tables.GAPS))
+    new = [
+        copy
+        | {
+            "interaction_time": moment + draw(gaps),
+            "user_id": draw(st.sampled_from(raw.users))["user_id"],
+            "video_id": draw(st.sampled_from(raw.videos))["video_id"],
+        }
+        for copy in copies
+    ]
+    if not keep:
+        future = [event for event in future if draw(st.booleans())]
+    return dataclasses.replace(raw, interactions=past + future + new)
+
+
+@quick
+@given(explicit_cases(), st.data())
+def test_later_events_change_no_earlier_history(case: Case, data: st.DataObject) -> None:
+    raw, chosen = case
+    moment = data.draw(st.sampled_from([event["interaction_time"] for event in raw.interactions]))
+    more = data.draw(with_another_future(raw, moment, keep=True))
+    settings = settings_of(dataclasses.replace(chosen, positive=random_tables.WEIGHTS))  # few are contradicted
+    before, after = ({key(row): row for row in run(gather(t), settings).exposures.to_pylist()} for t in (raw, more))
+    for found, row in before.items():
+        if found in after and row["interaction_time"] <= moment:
+            assert after[found]["previously_watched_category"] == row["previously_watched_category"]
+
+
+def key(row: Row) -> tuple[Any, ...]:
+    return row["user_id"], row["video_id"], row["interaction_time"]
+
+
+@quick
+@given(explicit_cases(), st.data())
+def test_nothing_after_the_training_window_changes_its_rows(case: Case, data: st.DataObject) -> None:
+    raw, chosen = case
+    other = data.draw(with_another_future(raw, chosen.val_from, keep=False))
+    assume(any(event["interaction_time"] < chosen.val_from for event in raw.interactions))
+    settings = settings_of(chosen)
+    one, changed = (run(gather(tables), settings) for tables in (raw, other))
+    as_bytes = [arrow_ipc.dumps(in_window(found.exposures, "train")) for found in (one, changed)]
+    assert as_bytes[0] == as_bytes[1]
+    as_bytes = [arrow_ipc.dumps(found.ranker_table("train")) for found in (one, changed)]
+    assert as_bytes[0] == as_bytes[1]
+    assert [a.tolist() for a in one.labelled[0].training_videos] == [
+        a.tolist() for a in changed.labelled[0].training_videos
+    ]
+    assert one.labelled[0].training_users.tolist() == changed.labelled[0].training_users.tolist()
+
+
+# --- What is refused
+
+
+def test_a_table_without_any_usable_event_cannot_be_split() -> None:
+    event = {"user_id": 5, "video_id": 1, "interaction_time": 0, "interaction_type": "click"}
+    raw = RawTables([{"user_id": 1}], [{"video_id": 1}], [event], [{"channel_id": 1}], long=True)
+    with pytest.raises(InputError, match="nothing to split"):
+        gather(raw).cuts(parse({}, "the test"))
+
+
+def test_a_training_window_at_one_instant_is_refused() -> None:
+    event = {"user_id": 1, "video_id": 1, "interaction_time": 60_000_000, "interaction_type": "click"}
+    raw = RawTables([{"user_id": 1}], [{"video_id": 1}], [event], [{"channel_id": 1}], long=True)
+    with pytest.raises(InputError, match="share one instant, 1970-01-01 00:01:00 UTC"):
+        gather(raw).cuts(parse({}, "the test"))
