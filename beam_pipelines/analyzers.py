@@ -1,65 +1,81 @@
-"""Full-pass analyzers whose results do not depend on the order in which a runner merges them."""
+"""The one full-pass analyzer: every statistic of the feature table, in one pass and one merge."""
 
-import collections
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import tensorflow as tf
+from tensorflow_transform.beam.experimental import PTransformAnalyzer
 
-from recsys_tft import exact
+from recsys_tft.statistics import Frequencies, Statistic
 
-
-class MergeMoments(beam.CombineFn):
-    """Merges exact.Moments."""
-
-    def create_accumulator(self) -> exact.Moments:
-        return exact.NO_MOMENTS
-
-    def add_input(self, accumulator: exact.Moments, batch: exact.Moments) -> exact.Moments:
-        return exact.merge_moments([accumulator, batch])
-
-    def merge_accumulators(self, accumulators: Iterable[exact.Moments]) -> exact.Moments:
-        return exact.merge_moments(accumulators)
-
-    def extract_output(self, accumulator: exact.Moments) -> np.ndarray:
-        return np.array(exact.mean_and_deviation(accumulator), np.float32)
+_MERGE_AT = 16  # states that are kept apart before they are merged, as merging costs as much as the merged state
 
 
-class MergeCells(beam.CombineFn):
-    """Merges the cells of exact.cells into quantiles."""
+class MergeStates(beam.CombineFn):
+    """Merges the states of several statistics."""
 
-    def __init__(self, shares: tuple[float, ...]):
-        self._shares = shares
+    def __init__(self, statistics: tuple[Statistic, ...]):
+        self._statistics = statistics
 
-    def create_accumulator(self) -> exact.Cells:
-        return collections.Counter()
+    def create_accumulator(self) -> list[list[Any]]:
+        return []
 
-    def add_input(self, accumulator: exact.Cells, batch: exact.Cells) -> exact.Cells:
-        return self.merge_accumulators([accumulator, batch])
+    def add_input(self, accumulator: list[list[Any]], states: list[Any]) -> list[list[Any]]:
+        return self._merged([*accumulator, states]) if len(accumulator) >= _MERGE_AT else [*accumulator, states]
 
-    def merge_accumulators(self, accumulators: Iterable[exact.Cells]) -> exact.Cells:
-        return functools.reduce(lambda a, b: a + b, accumulators, collections.Counter())
+    def merge_accumulators(self, accumulators: list[list[list[Any]]]) -> list[list[Any]]:
+        return self._merged([states for accumulator in accumulators for states in accumulator])
 
-    def extract_output(self, accumulator: exact.Cells) -> np.ndarray:
-        return np.array(exact.quantiles(accumulator, self._shares), np.float32)
+    def compact(self, accumulator: list[list[Any]]) -> list[list[Any]]:
+        return self._merged(accumulator)
+
+    def extract_output(self, accumulator: list[list[Any]]) -> list[Any]:
+        return self._merged(accumulator)[0]
+
+    def _merged(self, states: list[list[Any]]) -> list[list[Any]]:
+        # The states of no values keep a pass over no batch at all from being a special case.
+        states = states or [states_of(tuple(np.zeros(0) for _ in self._statistics), self._statistics)]
+        columns = zip(*states, strict=True)
+        return [[statistic.merge(column) for statistic, column in zip(self._statistics, columns, strict=True)]]
 
 
-class ExactMoments(beam.PTransform):
-    """From batches of one [n] float32 tensor to its mean and population standard deviation, [2] float32."""
-
-    def expand(self, batches: beam.PCollection[tuple[np.ndarray]]) -> beam.PCollection[np.ndarray]:
-        parts = batches | "Moments" >> beam.MapTuple(exact.moments)
-        return parts | "Merge" >> beam.CombineGlobally(MergeMoments())
+def states_of(batch: tuple[np.ndarray, ...], statistics: tuple[Statistic, ...]) -> list[Any]:
+    """The state of each statistic for its tensor in one batch."""
+    return [statistic.of(values.ravel()) for statistic, values in zip(statistics, batch, strict=True)]
 
 
-class ExactQuantiles(beam.PTransform):
-    """From batches of one [n] float32 tensor >= 0 to its quantiles at `shares`, [len(shares)] float32."""
+class FitStatistics(PTransformAnalyzer):
+    """From batches of tensors, one for each statistic, to the result of each.
 
-    def __init__(self, shares: tuple[float, ...]):
+    Args:
+        statistics: (name, statistic), in the order of the tensors.
+    """
+
+    def __init__(self, statistics: tuple[tuple[str, Statistic], ...]):
         super().__init__()
-        self._shares = shares
+        self._statistics = statistics
 
-    def expand(self, batches: beam.PCollection[tuple[np.ndarray]]) -> beam.PCollection[np.ndarray]:
-        parts = batches | "Cells" >> beam.MapTuple(exact.cells)
-        return parts | "Merge" >> beam.CombineGlobally(MergeCells(self._shares))
+    def expand(self, batches: beam.PCollection) -> tuple[beam.PCollection, ...]:
+        names, statistics = zip(*self._statistics, strict=True)
+        states = batches | "States" >> beam.Map(states_of, statistics=statistics)
+        merged = states | "Merge" >> beam.CombineGlobally(MergeStates(statistics))
+        write = functools.partial(results, statistics=self._statistics, folder=self.base_temp_dir)
+        written = merged | "Results" >> beam.FlatMap(write).with_outputs(*names)
+        return tuple(written[name] for name in names)
+
+
+def results(
+    states: list[Any], statistics: tuple[tuple[str, Statistic], ...], folder: str
+) -> Iterator[beam.pvalue.TaggedOutput]:
+    """The result of each statistic, tagged with its name: a vector, or the path of a file in `folder`."""
+    tf.io.gfile.makedirs(folder)
+    for (name, statistic), state in zip(statistics, states, strict=True):
+        if isinstance(statistic, Frequencies):
+            path = f"{folder}/{statistic.file_name(name)}"
+            statistic.write(state, path)
+            yield beam.pvalue.TaggedOutput(name, np.array(path.encode()))
+        else:
+            yield beam.pvalue.TaggedOutput(name, statistic.result(state))

@@ -153,6 +153,11 @@ def joined(parts: Sequence[Part]) -> Fragments:
     return Fragments(join(parts), join_crc(parts))
 
 
+def row_sizes(parts: Sequence[Part]) -> np.ndarray:
+    """[m] int64 bytes of each row of `join(parts)`."""
+    return functools.reduce(np.add, (gather(views.lengths, codes) for views, codes in parts))
+
+
 def gather(values: np.ndarray, codes: Codes) -> np.ndarray:
     """values[codes], or all of them."""
     return values if codes is None else values.take(codes, mode="clip")

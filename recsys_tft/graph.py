@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 
 import tensorflow as tf
+import tensorflow_transform as tft
 
+from beam_pipelines.analyzers import FitStatistics
 from recsys_tft.columns import Column
 from recsys_tft.errors import InputError
-from recsys_tft.features import FEATURES, VOCABULARIES, raw_columns
+from recsys_tft.features import FEATURES, raw_columns
 from recsys_tft.ops import Fitting, drop_missing, present_only
 from recsys_tft.settings import Settings
+from recsys_tft.statistics import Frequencies, Numbers, Statistic
 
 _DTYPES = {"int64": tf.int64, "float": tf.float32, "string": tf.string}
 
@@ -31,12 +34,51 @@ def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings) -> dict[str, t
         raise InputError(f"The inputs {sorted(inputs)} hold none of the raw columns {sorted(columns)}.")
     rows = next(iter(tensors.values())).dense_shape[0]
     tensors |= {name: _empty(rows, column) for name, column in columns.items() if name not in inputs}
-    fitting = Fitting(settings)
-    for vocabulary in VOCABULARIES:
-        readers = [feature for feature in FEATURES if feature.vocabulary == vocabulary]
-        values = tf.concat([f.op.vocabulary_values([tensors[s] for s in f.sources]) for f in readers], 0)
-        fitting.vocabulary_files[vocabulary.name] = vocabulary.fit(values, settings.vocabulary(vocabulary.name))
-    return {f.name: f.op.apply(f.name, [tensors[s] for s in f.sources], fitting) for f in FEATURES}
+    read = {feature.name: [tensors[source] for source in feature.sources] for feature in FEATURES}
+    fitting = Fitting(settings, _fit(read, settings))
+    return {feature.name: feature.op.apply(feature.name, read[feature.name], fitting) for feature in FEATURES}
+
+
+def _fit(read: Mapping[str, list[tf.SparseTensor]], settings: Settings) -> dict[str, tf.Tensor]:
+    """What the ops of the table need to know of the training window, learned in one pass.
+
+    A vocabulary is learned from the values of all features that share it.
+    """
+    values: dict[str, list[tf.Tensor]] = {}
+    statistics: dict[str, Statistic] = {}
+    for feature in FEATURES:
+        asked = feature.op.statistic(read[feature.name], settings)
+        if asked is not None:
+            name = feature.vocabulary.name if feature.vocabulary else feature.name
+            values.setdefault(name, []).append(asked[0])
+            statistics[name] = asked[1]
+    files = {name: statistic for name, statistic in statistics.items() if isinstance(statistic, Frequencies)}
+    numbers = {name: statistic for name, statistic in statistics.items() if isinstance(statistic, Numbers)}
+    return _fit_files(files, values) | _fit_numbers(numbers, values)
+
+
+def _fit_files(statistics: Mapping[str, Frequencies], values: Mapping[str, list[tf.Tensor]]) -> dict[str, tf.Tensor]:
+    fitted = tft.experimental.ptransform_analyzer(
+        [tf.concat(values[name], 0) for name in statistics],
+        FitStatistics(tuple(statistics.items())),
+        [tf.string] * len(statistics),
+        [[]] * len(statistics),
+        output_asset_default_values=[statistic.empty_file() for statistic in statistics.values()],
+        name="fit_vocabularies",
+    )
+    return dict(zip(statistics, fitted, strict=True))
+
+
+def _fit_numbers(statistics: Mapping[str, Numbers], values: Mapping[str, list[tf.Tensor]]) -> dict[str, tf.Tensor]:
+    fitted = tft.experimental.ptransform_analyzer(
+        [tf.concat(values[name], 0) for name in statistics],
+        FitStatistics(tuple(statistics.items())),
+        [tf.float32] * len(statistics),
+        [[statistic.size] for statistic in statistics.values()],
+        name="fit_numbers",
+    )
+    # TransformGraph.fitted finds the results by these names.
+    return {name: tf.identity(result, f"{name}_fitted") for name, result in zip(statistics, fitted, strict=True)}
 
 
 def _sparse(tensor: tf.Tensor | tf.SparseTensor | tf.RaggedTensor, column: Column) -> tf.SparseTensor:

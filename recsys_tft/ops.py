@@ -7,10 +7,11 @@ and says what missing becomes. NaN, infinite and empty-string values count as mi
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from recsys_tft.settings import Settings
+from recsys_tft.statistics import CountQuantiles, MeanAndDeviation, Statistic
 from recsys_tft.vocabularies import MISSING, Vocabulary
 
 if TYPE_CHECKING:
@@ -22,10 +23,15 @@ _HOUR = 3_600_000_000
 
 @dataclasses.dataclass(frozen=True)
 class Fitting:
-    """What an op may ask for while it is applied: the settings, and the files of the fitted vocabularies by name."""
+    """What an op may ask for while it is applied.
+
+    Attributes:
+        settings: of the run.
+        fitted: results of the statistics that ops asked for: of vocabularies by their names, else by the feature's.
+    """
 
     settings: Settings
-    vocabulary_files: dict[str, "tf.Tensor"] = dataclasses.field(default_factory=dict)
+    fitted: Mapping[str, "tf.Tensor"] = dataclasses.field(default_factory=dict)
 
 
 class Op:
@@ -33,11 +39,15 @@ class Op:
 
     Class attributes:
         missing: what a row with missing input becomes, in words.
-        full_pass: whether something is fitted on the training window, rather than the row alone deciding.
     """
 
     missing: ClassVar[str]
-    full_pass: ClassVar[bool] = False
+
+    def statistic(
+        self, columns: Sequence["tf.SparseTensor"], settings: Settings
+    ) -> "tuple[tf.Tensor, Statistic] | None":
+        """[n] values, and what is to be learned of them in a full pass; None for an op that needs nothing."""
+        return None
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor | tf.RaggedTensor":
         """The feature called `name` of [batch] rows."""
@@ -74,18 +84,16 @@ class Lookup(Op):
 
     vocabulary: Vocabulary
     missing: ClassVar[str] = "token 0"
-    full_pass: ClassVar[bool] = True
 
-    def vocabulary_values(self, columns: Sequence["tf.SparseTensor"]) -> "tf.Tensor":
-        """[n] values that the vocabulary is made of."""
-        return columns[0].values
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: Settings) -> "tuple[tf.Tensor, Statistic]":
+        return columns[0].values, self.vocabulary.statistic(settings.vocabulary(self.vocabulary.name))
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         return scatter(columns[0], self._tokens(columns[0].values, fitting), MISSING)
 
     def _tokens(self, values: "tf.Tensor", fitting: Fitting) -> "tf.Tensor":
         n_oov = fitting.settings.vocabulary(self.vocabulary.name).n_oov
-        return self.vocabulary.tokens(values, fitting.vocabulary_files[self.vocabulary.name], n_oov)
+        return self.vocabulary.tokens(values, fitting.fitted[self.vocabulary.name], n_oov)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,8 +107,8 @@ class SetLookup(Lookup):
         [batch] int64 as Lookup; an empty list is missing.
     """
 
-    def vocabulary_values(self, columns: Sequence["tf.SparseTensor"]) -> "tf.Tensor":
-        return self._joined(columns[0]).values
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: Settings) -> "tuple[tf.Tensor, Statistic]":
+        return super().statistic([self._joined(columns[0])], settings)
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         joined = self._joined(columns[0])
@@ -110,8 +118,9 @@ class SetLookup(Lookup):
     def _joined(column: "tf.SparseTensor") -> "tf.SparseTensor":
         import tensorflow as tf
 
-        ragged = tf.RaggedTensor.from_value_rowids(column.values, column.indices[:, 0], column.dense_shape[0])
-        return present_only(tf.strings.reduce_join(ragged, axis=1, separator="|"))
+        rows, owners = tf.unique(column.indices[:, 0])
+        joined = tf.strings.unsorted_segment_join(column.values, owners, tf.size(rows), separator="|")
+        return tf.SparseTensor(tf.stack([rows, tf.zeros_like(rows)], 1), joined, column.dense_shape)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,7 +140,8 @@ class Bag(Lookup):
         import tensorflow as tf
 
         tokens = self._tokens(columns[0].values, fitting)
-        return tf.RaggedTensor.from_value_rowids(tokens, columns[0].indices[:, 0], columns[0].dense_shape[0])
+        rows, shape = columns[0].indices[:, 0], columns[0].dense_shape
+        return tf.RaggedTensor.from_value_rowids(tokens, rows, shape[0], validate=False)
 
     def shape(self, settings: Settings) -> None:
         return None
@@ -150,19 +160,22 @@ class ZScore(Op):
 
     log1p: bool = False
     missing: ClassVar[str] = "0 (the mean)"
-    full_pass: ClassVar[bool] = True
+
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: Settings) -> "tuple[tf.Tensor, Statistic]":
+        return self._scaled(columns[0].values), MeanAndDeviation()
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf
-        import tensorflow_transform as tft
 
-        from beam_pipelines.analyzers import ExactMoments
+        mean, deviation = tf.unstack(fitting.fitted[name])
+        scaled = self._scaled(columns[0].values)
+        return scatter(columns[0], tf.math.divide_no_nan(scaled - mean, deviation), 0.0)
 
-        x = tf.cast(columns[0].values, tf.float32)
-        x = tf.math.log1p(tf.maximum(x, 0.0)) if self.log1p else x
-        (fitted,) = tft.experimental.ptransform_analyzer([x], ExactMoments(), [tf.float32], [[2]], name=f"{name}_fit")
-        mean, deviation = tf.unstack(tf.identity(fitted, name=f"{name}_fitted"))
-        return scatter(columns[0], tf.math.divide_no_nan(x - mean, deviation), 0.0)
+    def _scaled(self, values: "tf.Tensor") -> "tf.Tensor":
+        import tensorflow as tf
+
+        x = tf.cast(values, tf.float32)
+        return tf.math.log1p(tf.maximum(x, 0.0)) if self.log1p else x
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,25 +220,26 @@ class Level(Op):
     """
 
     missing: ClassVar[str] = "from the count; zeros without one"
-    full_pass: ClassVar[bool] = True
+
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: Settings) -> "tuple[tf.Tensor, Statistic]":
+        return self._counts(columns[1]), CountQuantiles(tuple(settings.popularity.quantiles))
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf
-        import tensorflow_transform as tft
 
-        from beam_pipelines.analyzers import ExactQuantiles
-
-        levels, shares = fitting.settings.popularity.levels, tuple(fitting.settings.popularity.quantiles)
+        levels = fitting.settings.popularity.levels
         given, count = columns
-        x = tf.maximum(tf.cast(count.values, tf.float32), 0.0)
-        (fitted,) = tft.experimental.ptransform_analyzer(
-            [x], ExactQuantiles(shares), [tf.float32], [[len(shares)]], name=f"{name}_fit"
-        )
-        derived = tf.searchsorted(tf.identity(fitted, name=f"{name}_fitted"), x, side="right")
+        derived = tf.searchsorted(fitting.fitted[name], self._counts(count), side="right")
         known = tf.equal(tf.strings.lower(given.values)[:, None], tf.constant([level.lower() for level in levels]))
         index = tf.where(tf.reduce_any(known, 1), tf.argmax(known, 1, tf.int32), -1)
         level = scatter(given, index, -2)
         return tf.one_hot(tf.where(level == -2, scatter(count, derived, -1), level), len(levels))
+
+    @staticmethod
+    def _counts(count: "tf.SparseTensor") -> "tf.Tensor":
+        import tensorflow as tf
+
+        return tf.maximum(tf.cast(count.values, tf.float32), 0.0)
 
     def shape(self, settings: Settings) -> tuple[int, ...]:
         return (len(settings.popularity.levels),)
@@ -316,5 +330,9 @@ def drop_missing(column: "tf.SparseTensor") -> "tf.SparseTensor":
     import tensorflow as tf
 
     if column.dtype == tf.string:
-        return tf.sparse.retain(column, tf.not_equal(column.values, ""))
-    return tf.sparse.retain(column, tf.math.is_finite(column.values)) if column.dtype.is_floating else column
+        kept = tf.where(tf.not_equal(column.values, ""))[:, 0]
+    elif column.dtype.is_floating:
+        kept = tf.where(tf.math.is_finite(column.values))[:, 0]
+    else:
+        return column
+    return tf.SparseTensor(tf.gather(column.indices, kept), tf.gather(column.values, kept), column.dense_shape)

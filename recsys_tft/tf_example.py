@@ -28,7 +28,7 @@ import pyarrow.types as pt
 
 from recsys_tft import crc32c
 from recsys_tft.errors import InputError
-from recsys_tft.fragments import Codes, Fragments, Part, Views, gather, join, joined
+from recsys_tft.fragments import Codes, Fragments, Part, Views, gather, join, joined, row_sizes
 
 __all__ = ["Fragments", "encode_examples", "encode_fragments"]
 
@@ -51,11 +51,11 @@ def encode_fragments(table: pa.Table) -> Fragments:
         InputError: if a column is of another type, has a null inside a list or an integer beyond int64, or if two
             columns have the same name.
     """
-    return Fragments.concatenated(list(fragment_blocks(table)))
+    return Fragments.concatenated([joined(parts) for parts in part_blocks(table)])
 
 
-def fragment_blocks(table: pa.Table) -> Iterator[Fragments]:
-    """`encode_fragments` by blocks of rows, at least one."""
+def part_blocks(table: pa.Table) -> Iterator[list[Part]]:
+    """What to join into the fragments of `encode_fragments`, by blocks of rows, at least one."""
     if repeated := [name for name, count in Counter(table.column_names).items() if count > 1]:
         raise InputError(f"Column '{repeated[0]}' appears more than once; a tf.Example holds a name once.")
     rows = min(ROWS, max(1, BYTES * table.num_rows // max(1, table.nbytes)))
@@ -65,8 +65,7 @@ def fragment_blocks(table: pa.Table) -> Iterator[Fragments]:
 
 def encode_examples(table: pa.Table) -> pa.LargeBinaryArray:
     """[n] serialized tf.Examples, one per row of `table`; see `encode_fragments`."""
-    fragments = Views.of(encode_fragments(table))
-    return join([_prefixes(fragments.lengths), (fragments, None)])
+    return pa.concat_arrays([join([_prefixes(row_sizes(parts)), *parts]) for parts in part_blocks(table)])
 
 
 @functools.lru_cache(maxsize=256)
@@ -90,10 +89,10 @@ def _prefixes(sizes: np.ndarray) -> Part:
     return example_prefixes(tuple(distinct.tolist())), codes
 
 
-def _encode_block(block: pa.RecordBatch) -> Fragments:
+def _encode_block(block: pa.RecordBatch) -> list[Part]:
     if not block.num_columns:
-        return Fragments.of(pa.repeat(pa.scalar(b"", pa.large_binary()), block.num_rows))
-    return joined([part for name in block.schema.names for part in _encode_column(name, block.column(name))])
+        return [(Views.of_strings([b""]), np.zeros(block.num_rows, np.int64))]
+    return [part for name in block.schema.names for part in _encode_column(name, block.column(name))]
 
 
 def _encode_column(name: str, column: pa.Array) -> list[Part]:

@@ -23,8 +23,8 @@ import pyarrow as pa
 
 from recsys_tft import crc32c
 from recsys_tft.errors import InputError
-from recsys_tft.fragments import Fragments, Part, Views, gather, join, join_crc
-from recsys_tft.tf_example import distinct_sizes, example_prefixes, fragment_blocks
+from recsys_tft.fragments import Fragments, Part, Views, join, join_crc, row_sizes
+from recsys_tft.tf_example import distinct_sizes, example_prefixes, part_blocks
 
 BLOCK_BYTES = 16 << 20  # written at a time
 BLOCK_ROWS = 16384  # at most: what is computed about a block stays in the processor's cache
@@ -43,6 +43,7 @@ def frame(parts: Joined) -> pa.Buffer:
     Raises:
         InputError: if there is no part, an index points nowhere, or the parts differ in rows.
     """
+    _rows(parts)
     return _frame([_slice((Views.of(fragments), codes), slice(None)) for fragments, codes in parts])
 
 
@@ -73,8 +74,8 @@ def write_records(file: File, parts: Joined, *, compress: bool = False) -> int:
 def write_examples(file: File, table: pa.Table, *, compress: bool = False) -> int:
     """Writes each row of `table` as a tf.Example, encoded block by block; see `encode_fragments`, `write_records`."""
     with _sink(file, compress) as sink:
-        for fragments in fragment_blocks(table):
-            sink.write(frame([(fragments, None)]))
+        for parts in part_blocks(table):
+            sink.write(_frame(parts))
     return table.num_rows
 
 
@@ -106,8 +107,7 @@ def _slice(part: Part, rows: slice) -> Part:
 
 
 def _frame(parts: Sequence[Part]) -> pa.Buffer:
-    sizes = sum(gather(views.lengths, codes) for views, codes in parts)
-    distinct, codes = distinct_sizes(sizes)
+    distinct, codes = distinct_sizes(row_sizes(parts))
     heads, constants = _heads(distinct)
     crc = crc32c.masked(join_crc(parts) ^ constants.take(codes))
     return join([(heads, codes), *parts, (_words(crc), None)]).buffers()[2]

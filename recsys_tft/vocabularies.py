@@ -12,6 +12,8 @@ The block in front never moves, so that masks work and an unseen value is not a 
 import dataclasses
 from typing import TYPE_CHECKING
 
+from recsys_tft.statistics import EMPTY_VOCABULARY, Frequencies
+
 if TYPE_CHECKING:
     import tensorflow as tf
     import tensorflow_transform as tft
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from recsys_tft.settings import VocabularySettings
 
 MISSING = 0
-# tft.vocabulary writes this one value where it saw none at all.
-_EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,29 +35,17 @@ class Vocabulary:
     name: str
     integers: bool = False
 
-    @property
-    def _file_format(self) -> str:
-        return "text" if self.integers else "tfrecord_gzip"  # the text format drops strings with a newline
-
-    def fit(self, values: "tf.Tensor", settings: "VocabularySettings") -> "tf.Tensor":
-        """The deferred file of the vocabulary of `values`, [n] int64 or string; values are ordered by count."""
-        import tensorflow_transform as tft
-
-        return tft.vocabulary(
-            values,
-            top_k=settings.max_size,
-            frequency_threshold=settings.min_count,
-            vocab_filename=self.name,
-            file_format=self._file_format,
-            name=f"{self.name}_vocabulary",
-        )
+    def statistic(self, settings: "VocabularySettings") -> Frequencies:
+        """What is to be fitted."""
+        return Frequencies(settings.min_count, settings.max_size, self.integers)
 
     def tokens(self, values: "tf.Tensor", file: "tf.Tensor", n_oov: int) -> "tf.Tensor":
         """The token of each of `values`, [n] int64 or string, as [n] int64 >= 1."""
         import tensorflow as tf
         import tensorflow_transform as tft
 
-        index = tft.apply_vocabulary(values, file, default_value=-1, file_format=self._file_format)
+        file_format = "text" if self.integers else "tfrecord_gzip"
+        index = tft.apply_vocabulary(values, file, default_value=-1, file_format=file_format)
         text = tf.strings.as_string(values) if self.integers else values
         hashed = tf.strings.to_hash_bucket_fast(text, n_oov)
         return tf.where(index >= 0, index + 1 + n_oov, hashed + 1)
@@ -66,4 +54,4 @@ class Vocabulary:
 def values_of(name: str, graph: "tft.TFTransformOutput") -> list[bytes]:
     """The values of a fitted vocabulary in order: value i has the token 1 + n_oov + i; ids are in decimal."""
     values = graph.vocabulary_by_name(name)
-    return [] if values == [_EMPTY_VOCABULARY] else list(values)
+    return [] if values == [EMPTY_VOCABULARY] else list(values)
