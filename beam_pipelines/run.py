@@ -16,6 +16,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
+from recsys_tft.errors import UsageError, did_you_mean
 from recsys_tft.output import read_text
 
 
@@ -28,7 +29,7 @@ def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callab
         workers: on this machine; None: chosen by the size of the data.
         say: is told what was chosen.
     """
-    options = PipelineOptions([*beam_args, *_local(job, workers, beam_args, say)])
+    options = beam_options([*beam_args, *_local(job, workers, beam_args, say)])
     options.view_as(SetupOptions).save_main_session = False  # all code is in importable modules
     runner = options.view_as(StandardOptions).runner or FnApiRunner()
     with _temporary(options) as temp_dir, _environment_first():
@@ -37,6 +38,23 @@ def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callab
             MainJob(pipeline, job).build()
         pipeline.run().wait_until_finish()
     return json.loads(read_text(f"{job.output.target('artifacts')}/manifest.json"))
+
+
+def beam_options(arguments: Sequence[str]) -> PipelineOptions:
+    """Beam's options.
+
+    Raises:
+        UsageError: for one that Beam does not know, and would ignore.
+    """
+    options = PipelineOptions(list(arguments))
+    known = options.get_all_options()
+    unknown = set(options.get_all_options(retain_unknown_options=True)) - set(known)
+    if unknown:
+        name = min(unknown).replace("_", "-")
+        own = ["output-dir", "data-dir", "negative-ratio", "overwrite", "workers", "config", "format", "seed"]
+        hint = did_you_mean(name, [*own, *(option.replace("_", "-") for option in known)])
+        raise UsageError(f"neither recsys-tft nor Beam has an option '--{name}'.{hint if 'mean' in hint else ''}")
+    return options
 
 
 # Interactions from which a second worker pays for the seconds that it needs to start.

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, UsageError
 
 _RUN_EXAMPLE = """example:
   recsys-tft run --synthetic --interactions 100000 --output-dir output
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
         print("error: interrupted; nothing was written.", file=sys.stderr)
     except BrokenPipeError:
@@ -120,9 +121,9 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     sizes = {"num_users": options.users, "num_videos": options.videos, "num_interactions": options.interactions}
     sizes = {name: size for name, size in sizes.items() if size is not None}
     if sizes and not options.synthetic:
-        raise InputError("--users, --videos and --interactions go with --synthetic, not with --data-dir.")
+        raise UsageError("--users, --videos and --interactions go with --synthetic, not with --data-dir.")
     if options.workers is not None and options.workers < 1:
-        raise InputError(f"--workers is {options.workers}; it needs at least 1.")
+        raise UsageError(f"--workers is {options.workers}; it needs at least 1.")
     config = PipelineConfig(
         output_dir=options.output_dir,
         config=options.config,

@@ -1,7 +1,6 @@
 """Reading what a run wrote: one folder of shards with its schema."""
 
 import functools
-import glob
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -28,7 +27,7 @@ class DataFolder:
     @functools.cached_property
     def files(self) -> list[str]:
         """The shards, in order."""
-        return sorted(glob.glob(f"{glob.escape(self.path)}/part-*"))
+        return sorted(map(str, pathlib.Path(self.path).glob("part-*")))
 
     def feature_spec(self) -> dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]:
         """How tf.io.parse_example reads the rows."""

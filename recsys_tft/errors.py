@@ -9,6 +9,10 @@ class InputError(ValueError):
     """What the user gave cannot be used; the message says what, where, and what would be right."""
 
 
+class UsageError(InputError):
+    """An option of a command is wrong."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the closest known name, else ` Known: a, b, c.`"""
     known = list(known)
@@ -18,7 +22,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def sentence_of(error: BaseException) -> str | None:
     """The InputError's sentence inside `error`, also where a runner wrapped it in text of its own."""
-    if type(error) is InputError and "[while running" not in str(error):
-        return str(error)
-    found = re.search(r"InputError: (.+?)(?: \[while running.*)?(?:\\n|\n|$)", f"{type(error).__name__}: {error}")
+    found = re.search(
+        r"(?:Input|Usage)Error: (.+?)(?: \[while running.*)?(?:\\n|\n|$)", f"{type(error).__name__}: {error}"
+    )
     return found.group(1) if found else None

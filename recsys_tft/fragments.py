@@ -137,15 +137,20 @@ def join(parts: Sequence[Part]) -> pa.LargeBinaryArray:
 
 
 def join_crc(parts: Sequence[Part]) -> np.ndarray:
-    """[m] uint32 raw checksums of the rows of `join(parts)`: the xor of each part's, shifted by what follows it."""
-    crc, after = np.uint32(0), None
-    for views, codes in reversed(parts):
+    """[m] uint32 raw checksums of the rows of `join(parts)`: each part shifts what came before by its length.
+
+    What is pending is not carried out but kept for the next shift, so that a part costs one, by few bytes.
+    """
+    crc, pending = None, None
+    for views, codes in parts:
+        lengths = gather(views.lengths, codes)
+        pending = lengths if pending is None else pending + lengths
         if views.crc is not None:
-            pending = _sum(after, None if views.pending is None else gather(views.pending, codes))
             own = gather(views.crc, codes)
-            crc = crc ^ (own if pending is None else crc32c.shift(own, pending))
-        after = _sum(after, gather(views.lengths, codes))
-    return crc
+            left = None if views.pending is None else gather(views.pending, codes)
+            crc = own if crc is None else crc32c.shift(crc, pending if left is None else pending - left) ^ own
+            pending = left
+    return crc if pending is None else crc32c.shift(crc, pending)
 
 
 def joined(parts: Sequence[Part]) -> Fragments:
@@ -161,10 +166,6 @@ def row_sizes(parts: Sequence[Part]) -> np.ndarray:
 def gather(values: np.ndarray, codes: Codes) -> np.ndarray:
     """values[codes], or all of them."""
     return values if codes is None else values.take(codes, mode="clip")
-
-
-def _sum(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
-    return second if first is None else first if second is None else first + second
 
 
 def _spans(data: pa.LargeBinaryArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_tft import raw_tables, settings
 from recsys_tft.data_folders import DataFolder, OutputFolders
-from recsys_tft.errors import InputError, sentence_of
+from recsys_tft.errors import InputError, UsageError, sentence_of
 from recsys_tft.output import Output
 
 if TYPE_CHECKING:
@@ -94,8 +94,9 @@ class ProcessingPipeline:
             InputError: if something in the settings, the data or the output folder is wrong; nothing is written then.
         """
         started = time.monotonic()
+        tables = self._find(data_dir)
         with self._writing():
-            manifest = self._run(data_dir)
+            manifest = self._run(tables)
         return RunResult(self._output, manifest, time.monotonic() - started)
 
     def run_synthetic(
@@ -114,7 +115,7 @@ class ProcessingPipeline:
             sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
             synthetic.write_tables(raw, **sizes, seed=self._settings.seed)
-            manifest = self._run(raw)
+            manifest = self._run(self._find(raw))
         return RunResult(self._output, manifest, time.monotonic() - started)
 
     def get_feature_specs(self) -> dict[str, dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]]:
@@ -129,6 +130,9 @@ class ProcessingPipeline:
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Holds the output, and leaves nothing half-written in it."""
+        from beam_pipelines.run import beam_options
+
+        beam_options(self._config.beam_args)  # a wrong one is an error before anything is touched
         with _locked(self._output):
             self._output.begin(self._config.overwrite)
             try:
@@ -136,18 +140,21 @@ class ProcessingPipeline:
             except BaseException as error:
                 self._output.discard()
                 sentence = sentence_of(error)
-                if sentence is None or type(error) is InputError:
+                if sentence is None or isinstance(error, UsageError):
                     raise
                 raise InputError(sentence) from error
 
-    def _run(self, data_dir: str) -> dict[str, Any]:
-        from beam_pipelines.job import plan
-        from beam_pipelines.run import run_job
-
+    def _find(self, data_dir: str) -> dict[str, raw_tables.RawTable]:
         tables = raw_tables.find(data_dir, self._settings.columns)
         for table in tables.values():
             for warning in table.warnings:
                 self._say(f"warning: {warning}")
+        return tables
+
+    def _run(self, tables: dict[str, raw_tables.RawTable]) -> dict[str, Any]:
+        from beam_pipelines.job import plan
+        from beam_pipelines.run import run_job
+
         job = plan(self._settings, tables, self._output)
         return run_job(job, self._config.beam_args, self._config.workers, self._say)
 
@@ -158,12 +165,11 @@ def _first(name: str) -> bool:
 
 @contextlib.contextmanager
 def _locked(output: Output) -> Iterator[None]:
-    """Refuses a second run into the same local folder while one is going on."""
-    target = output.target("processed_data")
-    if "://" in target:
+    """Refuses a second run into the same local folder while one is going on; leaves no empty folder behind."""
+    parent = pathlib.Path(output.target("processed_data")).parent
+    if "://" in output.target("processed_data"):
         yield
         return
-    parent = pathlib.Path(target).parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
         file = (parent / ".lock").open("w")
@@ -174,7 +180,12 @@ def _locked(output: Output) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"{parent}: another run is writing there.") from None
-        yield
+        try:
+            yield
+        finally:
+            (parent / ".lock").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                parent.rmdir()
 
 
 class RunResult(Mapping[str, DataFolder]):
