@@ -10,12 +10,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from recsys_tft.settings import Settings
 from recsys_tft.statistics import CountQuantiles, MeanAndDeviation, Statistic
 from recsys_tft.vocabularies import MISSING, Vocabulary
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+    from recsys_tft.settings import Settings
 
 _DAY = 86_400_000_000  # microseconds
 _HOUR = 3_600_000_000
@@ -30,7 +31,7 @@ class Fitting:
         fitted: results of the statistics that ops asked for: of vocabularies by their names, else by the feature's.
     """
 
-    settings: Settings
+    settings: "Settings"
     fitted: Mapping[str, "tf.Tensor"] = dataclasses.field(default_factory=dict)
 
 
@@ -53,11 +54,11 @@ class Op:
         """The feature called `name` of [batch] rows."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes.")  # a new op must
 
-    def shape(self, settings: Settings) -> tuple[int, ...] | None:
+    def shape(self, settings: "Settings") -> tuple[int, ...] | None:
         """Of one row: () for a scalar, (n,) for a vector, None for a list of any length."""
         return ()
 
-    def categories(self, settings: Settings) -> int | None:
+    def categories(self, settings: "Settings") -> int | None:
         """How many values it numbers, 0 for missing included; None where it measures, or where a vocabulary says."""
         return None
 
@@ -85,7 +86,7 @@ class Lookup(Op):
     vocabulary: Vocabulary
     missing: ClassVar[str] = "token 0"
 
-    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: Settings) -> "tuple[tf.Tensor, Statistic]":
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
         return columns[0].values, self.vocabulary.statistic(settings.vocabulary(self.vocabulary.name))
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
@@ -107,7 +108,7 @@ class SetLookup(Lookup):
         [batch] int64 as Lookup; an empty list is missing.
     """
 
-    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: Settings) -> "tuple[tf.Tensor, Statistic]":
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
         return super().statistic([self._joined(columns[0])], settings)
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
@@ -143,7 +144,7 @@ class Bag(Lookup):
         rows, shape = columns[0].indices[:, 0], columns[0].dense_shape
         return tf.RaggedTensor.from_value_rowids(tokens, rows, shape[0], validate=False)
 
-    def shape(self, settings: Settings) -> None:
+    def shape(self, settings: "Settings") -> None:
         return None
 
 
@@ -161,7 +162,7 @@ class ZScore(Op):
     log1p: bool = False
     missing: ClassVar[str] = "0 (the mean)"
 
-    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: Settings) -> "tuple[tf.Tensor, Statistic]":
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
         return self._scaled(columns[0].values), MeanAndDeviation()
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
@@ -200,7 +201,7 @@ class Bucket(Op):
         buckets = tf.raw_ops.Bucketize(input=tf.cast(columns[0].values, tf.float32), boundaries=boundaries)
         return scatter(columns[0], tf.cast(buckets, tf.int64) + 1, MISSING)
 
-    def categories(self, settings: Settings) -> int:
+    def categories(self, settings: "Settings") -> int:
         return len(settings.buckets[self.boundaries]) + 2
 
 
@@ -221,7 +222,7 @@ class Level(Op):
 
     missing: ClassVar[str] = "from the count; zeros without one"
 
-    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: Settings) -> "tuple[tf.Tensor, Statistic]":
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
         return self._counts(columns[1]), CountQuantiles(tuple(settings.popularity.quantiles))
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
@@ -241,7 +242,7 @@ class Level(Op):
 
         return tf.maximum(tf.cast(count.values, tf.float32), 0.0)
 
-    def shape(self, settings: Settings) -> tuple[int, ...]:
+    def shape(self, settings: "Settings") -> tuple[int, ...]:
         return (len(settings.popularity.levels),)
 
 
@@ -262,7 +263,7 @@ class DayOfWeek(Op):
         days = columns[0].values // _DAY
         return scatter(columns[0], (days + 3) % 7 + 1, MISSING)  # 1970-01-01 was a Thursday
 
-    def categories(self, settings: Settings) -> int:
+    def categories(self, settings: "Settings") -> int:
         return 8
 
 

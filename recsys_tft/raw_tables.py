@@ -236,7 +236,7 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
     """
     columns = columns_of(table.name)
     raw = _read_columns(table, source, columns)
-    reasons = check_rows(raw, table)
+    reasons = check_rows(raw, table.name, table.is_long)
     arrays = {name: _canonical(raw[name], column) for name, column in columns.items()}
     arrays[ROW] = pa.array(range(source.first_row, source.first_row + len(raw)), pa.int64())
     checked = pa.table(arrays)

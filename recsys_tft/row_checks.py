@@ -1,25 +1,26 @@
 """Checks of single rows: why a row cannot be used."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.columns import INTERACTION_TYPES, Column, columns_of
 
-if TYPE_CHECKING:
-    from recsys_tft.raw_tables import RawTable
-
 _SECONDS_TO_2200 = 7_258_118_400
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
-def check_rows(rows: pa.Table, table: "RawTable") -> pa.Array:
-    """For each row the first reason why it cannot be used, as a string; null for a usable row."""
+def check_rows(rows: pa.Table, table: str, is_long: bool) -> pa.Array:
+    """For each row the first reason why it cannot be used, as a string; null for a usable row.
+
+    Args:
+        rows: all columns of the table.
+        table: one of the TABLES.
+        is_long: whether interactions name their type.
+    """
     reasons = np.full(len(rows), None, object)
-    for column in reversed(columns_of(table.name).values()):
-        for reason, bad in reversed(_faults(rows[column.name], column, table.is_long)):
+    for column in reversed(columns_of(table).values()):
+        for reason, bad in reversed(_faults(rows[column.name], column, is_long)):
             reasons[np.asarray(bad)] = f"{column.name} {reason}"
     return pa.array(reasons, pa.string())
 
