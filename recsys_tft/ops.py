@@ -45,7 +45,7 @@ class Op:
     missing: ClassVar[str]
 
     def statistic(
-        self, columns: Sequence["tf.SparseTensor"], settings: Settings
+        self, columns: Sequence["tf.SparseTensor"], settings: "Settings"
     ) -> "tuple[tf.Tensor, Statistic] | None":
         """[n] values, and what is to be learned of them in a full pass; None for an op that needs nothing."""
         return None
