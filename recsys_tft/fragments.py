@@ -133,7 +133,8 @@ def join(parts: Sequence[Part]) -> pa.LargeBinaryArray:
     memory = [None, pa.py_buffer(matrix.view(np.uint8)), *buffers]
     pieces = pa.Array.from_buffers(pa.binary_view(), matrix.size, memory).cast(pa.large_binary())
     offsets = np.frombuffer(pieces.buffers()[1], np.int64, matrix.size + 1)[:: len(parts)].copy()
-    return pa.Array.from_buffers(pa.large_binary(), rows, [None, pa.py_buffer(offsets), pieces.buffers()[2]])
+    octets = pieces.buffers()[2].slice(0, offsets[-1])  # without what Arrow allocated beyond
+    return pa.Array.from_buffers(pa.large_binary(), rows, [None, pa.py_buffer(offsets), octets])
 
 
 def join_crc(parts: Sequence[Part]) -> np.ndarray:

@@ -7,13 +7,9 @@ runs over rows. An entry is
 
     0A varint(size)  0A varint(size) name  12 varint(size)  kind varint(size)  [0A varint(size)] payload
 
-where the payload is packed numbers (the brackets stand only before these) or, for bytes, `0A varint(size) value` for
-each element. All but the payload depends on the payload's size alone, so a column is two parts per row: one of a few
-headers, and a payload.
-
-References:
-    https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto
-    https://protobuf.dev/programming-guides/encoding/
+where the payload is packed numbers (only these have the bracket) or, for bytes, `0A varint(size) value` an element.
+What precedes it depends on its size alone, so a column is two parts per row: one of a few headers, and a payload.
+Reference: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto
 """
 
 import dataclasses
@@ -29,6 +25,7 @@ import pyarrow.types as pt
 from recsys_tft import crc32c
 from recsys_tft.errors import InputError
 from recsys_tft.fragments import Codes, Fragments, Part, Views, gather, join, joined, row_sizes
+from recsys_tft.varints import varint, varints
 
 __all__ = ["Fragments", "encode_examples", "encode_fragments"]
 
@@ -59,8 +56,8 @@ def part_blocks(table: pa.Table) -> Iterator[list[Part]]:
     if repeated := [name for name, count in Counter(table.column_names).items() if count > 1]:
         raise InputError(f"Column '{repeated[0]}' appears more than once; a tf.Example holds a name once.")
     rows = min(ROWS, max(1, BYTES * table.num_rows // max(1, table.nbytes)))
-    blocks = table.to_batches(max_chunksize=rows) or [pa.RecordBatch.from_pylist([], table.schema)]
-    yield from map(_encode_block, blocks)
+    empty = pa.RecordBatch.from_pylist([], table.schema)
+    yield from map(_encode_block, table.to_batches(max_chunksize=rows) or [empty])
 
 
 def encode_examples(table: pa.Table) -> pa.LargeBinaryArray:
@@ -71,7 +68,7 @@ def encode_examples(table: pa.Table) -> pa.LargeBinaryArray:
 @functools.lru_cache(maxsize=256)
 def example_prefixes(sizes: tuple[int, ...]) -> Views:
     """What makes a tf.Example of map entries of each of these sizes; also the start of an element of a bytes list."""
-    return Views.of_strings([b"\x0a" + _varint(size) for size in sizes])
+    return Views.of_strings([b"\x0a" + varint(size) for size in sizes])
 
 
 def distinct_sizes(sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,26 +159,8 @@ def _encode_integers(values: pa.Array) -> Part:
     integers = values.to_numpy()
     lowest, highest = (int(integers.min()), int(integers.max())) if len(integers) else (0, 0)
     if highest - lowest < len(integers) // 4:
-        return _varints(np.arange(lowest, highest + 1)), integers - lowest
-    return _varints(integers), None
-
-
-def _varints(integers: np.ndarray) -> Views:
-    """Two's complement in groups of seven bits, the lowest first; the top bit of a byte says that more follow."""
-    bits = integers.view(np.uint64)
-    sizes = np.searchsorted(1 << np.arange(7, 64, 7, dtype=np.uint64), bits, side="right") + 1
-    low = bits & np.uint64((1 << 56) - 1)
-    for width in (28, 14, 7):  # halves of 56 bits move 4 bits apart, quarters 2, eighths 1: a group per byte
-        lower = np.uint64(sum((1 << width) - 1 << at for at in range(0, 64, width * 8 // 7 * 2)))
-        low = (low & lower) | ((low & ~lower) << np.uint64(width // 7))
-    low |= _CONTINUED.take(sizes)
-    words = [low.astype(np.uint32), (low >> np.uint64(32)).astype(np.uint32)]
-    high = (bits >> np.uint64(56)) & np.uint64(127) | (bits >> np.uint64(63)) * np.uint64(0x180)
-    longest = sizes.max(initial=0)
-    return Views.inline(sizes, [*words, high.astype(np.uint32)][: (longest + 3) // 4])
-
-
-_CONTINUED = np.uint64([sum(128 << 8 * k for k in range(min(size - 1, 8))) for size in range(11)])
+        return varints(np.arange(lowest, highest + 1)), integers - lowest
+    return varints(integers), None
 
 
 def _encode_bytes(values: pa.Array) -> Part:
@@ -200,7 +179,10 @@ def _per_row(elements: Views, codes: Codes, counts: np.ndarray) -> Views:
     lengths = gather(elements.lengths, codes)
     ends = crc32c.offsets_of(lengths)[offsets]
     crc = crc32c.concatenated(gather(elements.raw, codes), lengths, offsets)
-    octets = np.frombuffer(join([(elements, codes)]).buffers()[2] or b"", np.uint8)
+    if codes is None and elements.pending is not None and lengths.min(initial=4) == 4:
+        octets = np.ascontiguousarray(elements.crc).view(np.uint8)  # whole words, whose pending checksum is themselves
+    else:
+        octets = np.frombuffer(join([(elements, codes)]).buffers()[2] or b"", np.uint8)
     return Views.at(octets, ends[:-1], np.diff(ends), crc)
 
 
@@ -211,15 +193,8 @@ def _headers(name: bytes, kind: bytes, sizes: tuple[int, ...]) -> Views:
 
 def _header(name: bytes, kind: bytes, size: int) -> bytes:
     """All of a map entry that stands before a payload of `size` bytes."""
-    packed = b"\x0a" + _varint(size) if size > 0 and kind != _BYTES_LIST else b""
-    listed = b"" if size == _NULL else kind + _varint(len(packed) + size) + packed
-    feature = b"\x12" + _varint(len(listed) + max(size, 0)) + listed
-    entry = b"\x0a" + _varint(len(name)) + name + feature
-    return b"\x0a" + _varint(len(entry) + max(size, 0)) + entry
-
-
-def _varint(value: int) -> bytes:
-    low = b""
-    while value > 127:
-        low, value = low + bytes([value & 127 | 128]), value >> 7
-    return low + bytes([value])
+    packed = b"\x0a" + varint(size) if size > 0 and kind != _BYTES_LIST else b""
+    listed = b"" if size == _NULL else kind + varint(len(packed) + size) + packed
+    feature = b"\x12" + varint(len(listed) + max(size, 0)) + listed
+    entry = b"\x0a" + varint(len(name)) + name + feature
+    return b"\x0a" + varint(len(entry) + max(size, 0)) + entry

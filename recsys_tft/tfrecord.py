@@ -83,7 +83,7 @@ def write_examples(file: File, table: pa.Table, *, compress: bool = False) -> in
 def _sink(file: File, compress: bool) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(pathlib.Path(file).open("wb")) if isinstance(file, str | os.PathLike) else file
-        yield stack.enter_context(gzip.GzipFile("", "wb", fileobj=sink, mtime=0)) if compress else sink
+        yield stack.enter_context(gzip.GzipFile("", "wb", 6, sink, mtime=0)) if compress else sink
 
 
 def _rows(parts: Joined) -> int:
