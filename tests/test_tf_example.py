@@ -42,7 +42,7 @@ def columns(draw: st.DrawFn, rows: int) -> pa.Array:
 @st.composite
 def tables(draw: st.DrawFn) -> pa.Table:
     rows = draw(st.integers(0, 6) | st.just(40))
-    names = st.text(st.characters(codec="utf-8"), max_size=4) | st.just("a" * 200)
+    names = st.text(st.characters(codec="utf-8", min_codepoint=1), max_size=4) | st.just("a" * 200)  # tfx_bsl ends at 0
     return pa.table({name: draw(columns(rows)) for name in draw(st.lists(names, min_size=1, max_size=5, unique=True))})
 
 
