@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 
 # tf.lookup refuses an empty file; no input equals this (it is what tft.vocabulary writes too).
 EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
+EMPTY_IDS = -(2**63)  # the same of integers; tft.vocabulary's -1 is an id that tables do have
 
 
 class Statistic(abc.ABC):
@@ -171,7 +172,7 @@ class Frequencies(Statistic):
         values = self.values(state).to_pylist()
         if self.integers:
             with tf.io.gfile.GFile(path, "w") as file:
-                file.write("".join(f"{value}\n" for value in values or [-1]))
+                file.write("".join(f"{value}\n" for value in values or [EMPTY_IDS]))
             return
         with tf.io.TFRecordWriter(path, "GZIP") as writer:
             for value in values or [EMPTY_VOCABULARY]:

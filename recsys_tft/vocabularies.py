@@ -53,5 +53,12 @@ class Vocabulary:
 
 def values_of(name: str, graph: "tft.TFTransformOutput") -> list[bytes]:
     """The values of a fitted vocabulary in order: value i has the token 1 + n_oov + i; ids are in decimal."""
-    values = graph.vocabulary_by_name(name)
-    return [] if values == [EMPTY_VOCABULARY] else list(values)
+    import tensorflow as tf
+
+    path = graph.vocabulary_file_by_name(name)
+    if path.endswith(".gz"):
+        batches = tf.data.TFRecordDataset(path, "GZIP").batch(65536).as_numpy_iterator()
+        values = [value for batch in batches for value in batch.tolist()]
+    else:
+        values = tf.io.read_file(path).numpy().splitlines()
+    return [] if values == [EMPTY_VOCABULARY] else values

@@ -1,0 +1,524 @@
+"""One contract that every op passes, in a table of cases; and the layout of tokens.
+
+All cases are fitted in one run of tf.Transform over the same few rows, and then replayed from the saved graph.
+"""
+
+import dataclasses
+import datetime
+import functools
+import math
+import pathlib
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+import tensorflow_transform as tft
+import tensorflow_transform.beam as tft_beam
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from tfx_bsl.tfxio import tensor_representation_util
+from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
+
+from recsys_tft import graph, ops
+from recsys_tft.ops import Bag, Bucket, DayOfWeek, Fitting, HourWave, Level, Lookup, Op, Ratio, SetLookup, ZScore
+from recsys_tft.settings import parse
+from recsys_tft.statistics import Frequencies, Numbers
+from recsys_tft.vocabularies import Vocabulary, values_of
+
+NAN, INF = math.nan, math.inf
+ARROW = {tf.int64: pa.int64(), tf.float32: pa.float32(), tf.string: pa.binary()}
+SETTINGS = parse(
+    {
+        "buckets": {"age": [18, 25]},
+        "popularity": {"levels": ["low", "High"], "quantiles": [0.5]},
+        "vocabularies": {
+            "category": {"min_count": 2},
+            "previously_watched_category": {"max_size": 1, "n_oov": 5},
+            "tags": {"n_oov": 3},
+        },
+    },
+    "the test",
+)
+LANGUAGE = Vocabulary("language")
+UNSEEN = 1  # the token of an unseen value where n_oov is 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """An op and what becomes of rows that it is fitted on.
+
+    Attributes:
+        op: what is tested.
+        rows: for each row its columns, each a value, a list of values, or None.
+        expected: for each row the value.
+        dtypes: of the columns.
+        dtype: of the values.
+    """
+
+    op: Op
+    rows: Sequence[Sequence[Any]]
+    expected: Sequence[Any]
+    dtypes: Sequence[tf.DType]
+    dtype: tf.DType
+
+
+def of_one(op: Op, column: tf.DType, dtype: tf.DType, values: Sequence[tuple[Any, Any]]) -> Case:
+    """A case of an op that reads one column, from (raw, expected) of each row."""
+    return Case(op, [(raw,) for raw, _ in values], [expected for _, expected in values], [column], dtype)
+
+
+def at(*date: int) -> int:
+    """Microseconds since 1970 of a date and time in UTC."""
+    return int(datetime.datetime(*date, tzinfo=datetime.UTC).timestamp()) * 1_000_000
+
+
+CASES: dict[str, Case] = {
+    "text": of_one(
+        Lookup(Vocabulary("country")),
+        tf.string,
+        tf.int64,
+        [("de", 3), ("us", 2), ("us", 2), (None, 0), ("", 0), ("fr", 5), ("us", 2), ("de", 3), (" ", 4)],
+    ),
+    "ids": of_one(
+        Lookup(Vocabulary("user_id", integers=True)),
+        tf.int64,
+        tf.int64,
+        [(2**53, 2), (-3, 3), (2**53 + 1, 5), (None, 0), (2**53, 2), (-3, 3), (2**53, 2), (0, 4)],
+    ),
+    "rare_text": of_one(
+        Lookup(Vocabulary("category")),
+        tf.string,
+        tf.int64,
+        [("a", UNSEEN), ("b\nc", 2), ("b\nc", 2), ("b", 3), ("b", 3), ("b\nc", 2), ("d", UNSEEN), (None, 0)],
+    ),
+    "cut_text": of_one(
+        Lookup(Vocabulary("previously_watched_category")),
+        tf.string,
+        tf.int64,
+        [("é", 6), ("é", 6), (None, 0), ("é", 6)],
+    ),
+    "language_one": of_one(Lookup(LANGUAGE), tf.string, tf.int64, [("en", 2), ("fr", 3), ("en", 2), (None, 0)]),
+    "language_two": of_one(Lookup(LANGUAGE), tf.string, tf.int64, [("fr", 3), ("en", 2), (None, 0), ("de", 4)]),
+    "no_text": of_one(Lookup(Vocabulary("device")), tf.string, tf.int64, [(None, 0), ("", 0)]),
+    "no_ids": of_one(Lookup(Vocabulary("video_id", integers=True)), tf.int64, tf.int64, [(None, 0)]),
+    "set": of_one(
+        SetLookup(Vocabulary("child_categories")),
+        tf.string,
+        tf.int64,
+        [
+            (["a", "b"], 3),
+            (["b", "a"], 5),
+            (["a", "b"], 3),
+            ([], 0),
+            (None, 0),
+            (["a"], 2),
+            (["", "a"], 2),
+            ([""], 0),
+            (["a\n"], 4),
+        ],
+    ),
+    "bag": of_one(
+        Bag(Vocabulary("tags")),
+        tf.string,
+        tf.int64,
+        [
+            (["x", "y"], [4, 5]),
+            (["x"], [4]),
+            ([], []),
+            (None, []),
+            (["y", "x", "", "x"], [5, 4, 4]),
+            ([""], []),
+            (["z"], [7]),
+            (["x\ny"], [6]),
+        ],
+    ),
+    "z": of_one(
+        ZScore(),
+        tf.float32,
+        tf.float32,
+        [(1.0, -1), (3.0, 1), (None, 0), (NAN, 0), (INF, 0), (-INF, 0), (1.0, -1), (3.0, 1)],
+    ),
+    "z_of_ids": of_one(ZScore(), tf.int64, tf.float32, [(-10, -1), (30, 1), (None, 0)]),
+    "z_of_one_value": of_one(ZScore(), tf.int64, tf.float32, [(7, 0), (None, 0), (7, 0), (7, 0)]),
+    "z_of_nothing": of_one(ZScore(), tf.float32, tf.float32, [(None, 0), (NAN, 0)]),
+    "log_z": of_one(  # log(1 + x) is 0 and 2, so that mean and deviation are 1
+        ZScore(log1p=True),
+        tf.float32,
+        tf.float32,
+        [(0.0, -1), (math.e**2 - 1, 1), (-5.0, -1), (math.e**2 - 1, 1), (None, 0), (NAN, 0), (INF, 0)],
+    ),
+    "bucket": of_one(
+        Bucket("age"),
+        tf.int64,
+        tf.int64,
+        [(17, 1), (18, 2), (24, 2), (25, 3), (None, 0), (-4, 1), (0, 1), (2**62, 3)],
+    ),
+    "bucket_of_floats": of_one(
+        Bucket("age"),
+        tf.float32,
+        tf.int64,
+        [(17.99, 1), (18.0, 2), (-1e38, 1), (1e38, 3), (None, 0), (NAN, 0), (INF, 0), (-INF, 0)],
+    ),
+    "level": Case(  # of the counts 0, 0, 1, 1, 2, 5, 10 at least half are below 2
+        Level(),
+        [
+            (None, 0),
+            (None, 10),
+            (None, 1),
+            (None, 2),
+            ("hIGH", 0),
+            ("unknown", 5),
+            (None, None),
+            ("LOW", None),
+            ("", 1),
+        ],
+        [[1, 0], [0, 1], [1, 0], [0, 1], [0, 1], [0, 0], [0, 0], [1, 0], [1, 0]],
+        [tf.string, tf.int64],
+        tf.float32,
+    ),
+    "level_of_nothing": Case(
+        Level(), [(None, None), ("high", None)], [[0, 0], [0, 1]], [tf.string, tf.int64], tf.float32
+    ),
+    "day": of_one(
+        DayOfWeek(),
+        tf.int64,
+        tf.int64,
+        [
+            (0, 4),
+            (-1, 3),
+            (at(2024, 3, 3, 23, 59, 59) + 999_999, 7),
+            (at(2024, 3, 4), 1),
+            (at(2024, 2, 29, 12), 4),
+            (None, 0),
+            (at(2199, 12, 31, 23), 2),
+        ],
+    ),
+    "sine": of_one(
+        HourWave("sin"),
+        tf.int64,
+        tf.float32,
+        [
+            (0, 0),
+            (at(2024, 3, 1, 6), 1),
+            (at(2024, 3, 1, 6, 59, 59) + 999_999, 1),
+            (at(2024, 3, 1, 18), -1),
+            (at(2024, 3, 1, 2), 0.5),
+            (-1, math.sin(-math.pi / 12)),
+            (None, 0),
+        ],
+    ),
+    "cosine": of_one(
+        HourWave("cos"),
+        tf.int64,
+        tf.float32,
+        [
+            (0, 1),
+            (at(2024, 3, 1, 6), 0),
+            (at(2024, 3, 1, 12, 30), -1),
+            (at(2024, 3, 1, 4), 0.5),
+            (-1, math.cos(-math.pi / 12)),
+            (None, 0),
+        ],
+    ),
+    "ratio": Case(
+        Ratio(),
+        [(1, 4), (None, 4), (3, None), (3, 0), (5, 2), (2**53, 2**53), (0, 0), (None, None)],
+        [0.25, 0, 0, 0, 2.5, 1, 0, 0],
+        [tf.int64, tf.int64],
+        tf.float32,
+    ),
+    "ratio_of_a_sum": Case(
+        Ratio(),
+        [(1, 2, 4), (None, 1, 4), (1, None, 4), (1, 1, None), (None, None, None)],
+        [0.75, 0.25, 0.25, 0, 0],
+        [tf.int64] * 3,
+        tf.float32,
+    ),
+}
+ROWS = max(len(case.rows) for case in CASES.values())
+INPUTS = {f"{name}_{place}": dtype for name, case in CASES.items() for place, dtype in enumerate(case.dtypes)}
+every_case = pytest.mark.parametrize("name", CASES)
+
+
+def expected_of(case: Case) -> list[Any]:
+    """The values of all rows; those after the case's own are missing."""
+    missing = next(value for row, value in zip(case.rows, case.expected, strict=True) if not any(map(lists, row)))
+    return [*case.expected, *[missing] * (ROWS - len(case.rows))]
+
+
+def lists(value: Any) -> list[Any]:
+    """A raw value as its list of bytes or numbers."""
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    return [v.encode() if isinstance(v, str) else v for v in values]
+
+
+def raw_columns() -> dict[str, list[list[Any]]]:
+    """Every input's rows, each a list of values."""
+    columns = {}
+    for name, case in CASES.items():
+        for place in range(len(case.dtypes)):
+            column = [lists(row[place]) for row in case.rows]
+            columns[f"{name}_{place}"] = column + [[]] * (ROWS - len(column))
+    return columns
+
+
+def preprocess(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
+    """Every case, and nothing else, as graph.engineer applies the table."""
+    columns = {
+        name: [ops.drop_missing(inputs[f"{name}_{place}"]) for place in range(len(case.dtypes))]
+        for name, case in CASES.items()
+    }
+    values: dict[str, list[tf.Tensor]] = {}
+    files: dict[str, Frequencies] = {}
+    numbers: dict[str, Numbers] = {}
+    for name, case in CASES.items():
+        asked = case.op.statistic(columns[name], SETTINGS)
+        if asked is not None:
+            fitted_name = case.op.vocabulary.name if isinstance(case.op, Lookup) else name
+            values.setdefault(fitted_name, []).append(asked[0])
+            (files if isinstance(asked[1], Frequencies) else numbers)[fitted_name] = asked[1]
+    fitting = Fitting(SETTINGS, graph._fit_files(files, values) | graph._fit_numbers(numbers, values))
+    return {name: case.op.apply(name, columns[name], fitting) for name, case in CASES.items()}
+
+
+class Fitted:
+    """The graph of all cases, fitted and saved."""
+
+    def __init__(self, folder: pathlib.Path):
+        spec = {name: tf.io.VarLenFeature(dtype) for name, dtype in INPUTS.items()}
+        metadata = tft.DatasetMetadata.from_feature_spec(spec)
+        schema = pa.schema({name: pa.list_(ARROW[dtype]) for name, dtype in INPUTS.items()})
+        representations = tensor_representation_util.InferTensorRepresentationsFromSchema(metadata.schema)
+        raw = raw_columns()
+        batch = pa.RecordBatch.from_arrays([pa.array(raw[f.name], f.type) for f in schema], schema=schema)
+        with beam.Pipeline(runner=FnApiRunner()) as root, tft_beam.Context(temp_dir=str(folder / "temp")):
+            batches = root | beam.Create([batch.slice(0, 4), batch.slice(4)]).with_output_types(pa.RecordBatch)
+            fitted = (batches, TensorAdapterConfig(schema, representations)) | tft_beam.AnalyzeDataset(preprocess)
+            _ = fitted | tft_beam.WriteTransformFn(str(folder / "graph"))
+        self.output = tft.TFTransformOutput(str(folder / "graph"))
+        self._model = tf.saved_model.load(str(folder / "graph" / "transform_fn"))
+        self.replay = functools.lru_cache(self._replay)
+        self.traced = tf.function(self.call)
+
+    def _replay(self, *rows: int) -> dict[str, tf.Tensor]:
+        """All cases on some of the rows that they were fitted on."""
+        return self.apply({name: [column[row] for row in rows] for name, column in raw_columns().items()})
+
+    def apply(self, columns: Mapping[str, Sequence[Any]]) -> dict[str, tf.Tensor]:
+        """All cases on other rows; inputs that are not named are missing."""
+        size = len(next(iter(columns.values())))
+        rows = {name: [lists(value) for value in columns.get(name, [None] * size)] for name in INPUTS}
+        return self.call({name: sparse(column, INPUTS[name]) for name, column in rows.items()})
+
+    def call(self, inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
+        return self._model.transform_fn(dict(inputs))
+
+
+def sparse(rows: Sequence[Sequence[Any]], dtype: tf.DType) -> tf.SparseTensor:
+    """[batch] lists as the graph reads them."""
+    indices = [(row, place) for row, values in enumerate(rows) for place in range(len(values))]
+    flat = [value for values in rows for value in values]
+    shape = [len(rows), max([1, *map(len, rows)])]
+    return tf.SparseTensor(np.array(indices, np.int64).reshape(-1, 2), tf.constant(flat, dtype, [len(flat)]), shape)
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+    return Fitted(tmp_path_factory.mktemp("ops"))
+
+
+def plain(values: tf.Tensor | tf.RaggedTensor) -> list[Any]:
+    return values.to_list() if isinstance(values, tf.RaggedTensor) else values.numpy().tolist()
+
+
+def assert_equal(case: Case, found: tf.Tensor | tf.RaggedTensor, expected: list[Any]) -> None:
+    """Categories are equal, measures to the precision of float32."""
+    if case.dtype == tf.int64:
+        assert plain(found) == expected
+    else:
+        assert np.array(plain(found)) == pytest.approx(np.array(expected), abs=2e-7)
+
+
+# --- The contract
+
+
+def subclasses(kind: type) -> Iterator[type]:
+    for found in kind.__subclasses__():
+        yield found
+        yield from subclasses(found)
+
+
+def test_every_op_has_a_case() -> None:
+    assert {op.__name__ for op in subclasses(Op)} == {type(case.op).__name__ for case in CASES.values()}
+
+
+@every_case
+def test_values_are_those_worked_out_by_hand(name: str, fitted: Fitted) -> None:
+    assert_equal(CASES[name], fitted.replay(*range(ROWS))[name], expected_of(CASES[name]))
+
+
+@every_case
+def test_half_of_the_rows_have_the_same_values(name: str, fitted: Fitted) -> None:
+    half = range(1, ROWS, 2)
+    whole = plain(fitted.replay(*range(ROWS))[name])
+    assert plain(fitted.replay(*half)[name]) == [whole[row] for row in half]
+
+
+@every_case
+def test_a_row_alone_has_the_same_value(name: str, fitted: Fitted) -> None:
+    whole = plain(fitted.replay(*range(ROWS))[name])
+    assert [plain(fitted.replay(row)[name])[0] for row in range(ROWS)] == whole
+
+
+@every_case
+def test_a_missing_row_becomes_what_the_op_says(name: str, fitted: Fitted) -> None:
+    case = CASES[name]
+    (found,) = plain(fitted.apply({f"{name}_0": [None]})[name])
+    says = {"token 0": 0, "bucket 0": 0, "0": 0, "0 (the mean)": 0, "empty list": []}
+    assert found == says.get(case.op.missing, [0, 0])
+    assert case.op.missing in {*says, "from the count; zeros without one"}
+
+
+@every_case
+def test_an_empty_batch_has_no_values_of_the_right_kind(name: str, fitted: Fitted) -> None:
+    found, whole = fitted.apply({f"{name}_0": []})[name], fitted.replay(*range(ROWS))[name]
+    assert plain(found) == []
+    assert found.dtype == whole.dtype
+    assert isinstance(found, tf.RaggedTensor) or found.shape[1:] == whole.shape[1:]
+
+
+@every_case
+def test_dtype_shape_and_range_are_as_declared(name: str, fitted: Fitted) -> None:
+    case, found = CASES[name], fitted.replay(*range(ROWS))[name]
+    assert found.dtype == case.dtype
+    shape = case.op.shape(SETTINGS)
+    assert isinstance(found, tf.RaggedTensor) == (shape is None)
+    assert shape is None or found.shape == (ROWS, *shape)
+    size = size_of(case.op, fitted)
+    values = found.flat_values if isinstance(found, tf.RaggedTensor) else found
+    assert (size is None) == (case.dtype == tf.float32)
+    assert np.isfinite(values.numpy()).all()
+    assert size is None or set(values.numpy().tolist()) <= set(range(size))
+
+
+def size_of(op: Op, fitted: Fitted) -> int | None:
+    """How many categories an op numbers."""
+    if not isinstance(op, Lookup):
+        return op.categories(SETTINGS)
+    name = op.vocabulary.name
+    return 1 + SETTINGS.vocabulary(name).n_oov + len(values_of(name, fitted.output))
+
+
+def tensors_of(name: str) -> list[tf.SparseTensor]:
+    """The columns of a case as the op reads them."""
+    raw = raw_columns()
+    return [
+        ops.drop_missing(sparse(raw[f"{name}_{place}"], dtype)) for place, dtype in enumerate(CASES[name].dtypes)
+    ]
+
+
+def needs_nothing(name: str) -> bool:
+    return CASES[name].op.statistic(tensors_of(name), SETTINGS) is None
+
+
+@every_case
+def test_eager_equals_graph(name: str, fitted: Fitted) -> None:
+    inputs = {key: sparse(column, INPUTS[key]) for key, column in raw_columns().items()}
+    assert plain(fitted.traced(inputs)[name]) == plain(fitted.replay(*range(ROWS))[name])
+
+
+@pytest.mark.parametrize("name", filter(needs_nothing, CASES))
+def test_ops_that_learn_nothing_need_no_saved_graph(name: str) -> None:
+    case, columns = CASES[name], tensors_of(name)
+    eager = case.op.apply(name, columns, Fitting(SETTINGS))
+    traced = tf.function(lambda tensors: case.op.apply(name, tensors, Fitting(SETTINGS)))(columns)
+    assert plain(eager) == plain(traced)
+    assert_equal(case, eager, expected_of(case))
+
+
+@every_case
+def test_ops_pickle_and_compare_by_value(name: str) -> None:
+    op = CASES[name].op
+    copy = pickle.loads(pickle.dumps(op))
+    assert copy == op
+    assert hash(copy) == hash(op)
+    assert type(copy) is type(op)
+
+
+# --- Errors
+
+
+def test_a_wave_is_a_sine_or_a_cosine() -> None:
+    with pytest.raises(ValueError, match="HourWave takes 'sin' or 'cos', not 'tan'"):
+        HourWave("tan")
+
+
+def test_a_new_op_must_say_what_it_computes() -> None:
+    with pytest.raises(NotImplementedError, match="Op does not say what it computes"):
+        Op().apply("x", [], Fitting(SETTINGS))
+    assert Op().shape(SETTINGS) == ()
+    assert Op().categories(SETTINGS) is None
+
+
+# --- Tokens
+
+
+def test_vocabularies_are_ordered_by_count_and_then_by_value(fitted: Fitted) -> None:
+    assert values_of("country", fitted.output) == [b"us", b"de", b" ", b"fr"]
+    assert values_of("tags", fitted.output) == [b"x", b"y", b"x\ny", b"z"]
+    assert values_of("user_id", fitted.output) == [b"9007199254740992", b"-3", b"0", b"9007199254740993"]
+
+
+def test_min_count_and_max_size_cut_vocabularies(fitted: Fitted) -> None:
+    assert values_of("category", fitted.output) == [b"b\nc", b"b"]
+    assert values_of("previously_watched_category", fitted.output) == ["é".encode()]
+
+
+def test_a_shared_vocabulary_counts_the_values_of_all_its_readers(fitted: Fitted) -> None:
+    assert values_of("language", fitted.output) == [b"en", b"fr", b"de"]
+    found = fitted.apply({"language_one_0": ["de", "en"], "language_two_0": ["de", "en"]})
+    assert plain(found["language_one"]) == plain(found["language_two"]) == [4, 2]
+    assert plain(fitted.apply({"language_two_0": ["fr"]})["language_two"]) == [3]
+
+
+def test_an_empty_vocabulary_has_no_values_and_all_that_comes_later_is_unseen(fitted: Fitted) -> None:
+    assert values_of("device", fitted.output) == values_of("video_id", fitted.output) == []
+    assert plain(fitted.apply({"no_text_0": ["tv", None, "phone"]})["no_text"]) == [UNSEEN, 0, UNSEEN]
+    assert plain(fitted.apply({"no_ids_0": [5, None, -1]})["no_ids"]) == [UNSEEN, 0, UNSEEN]
+
+
+def test_unseen_values_have_stable_tokens_in_the_block_before_the_vocabulary(fitted: Fitted) -> None:
+    unseen = [f"unseen {number}" for number in range(8)]
+    (tokens,) = plain(fitted.apply({"bag_0": [unseen]})["bag"])
+    assert tokens == [3, 2, 2, 1, 3, 1, 2, 3]  # pinned: models are trained on them
+    assert plain(fitted.apply({"bag_0": [[value] for value in unseen]})["bag"]) == [[token] for token in tokens]
+
+
+def test_many_unseen_values_fill_their_block(fitted: Fitted) -> None:
+    (tokens,) = plain(fitted.apply({"bag_0": [[f"unseen {number}" for number in range(3000)]]})["bag"])
+    counts = np.bincount(tokens)
+    assert len(counts) == 4
+    assert counts[0] == 0
+    assert (counts[1:] > 900).all()
+
+
+def test_an_unseen_id_is_not_a_missing_one(fitted: Fitted) -> None:
+    assert plain(fitted.apply({"ids_0": [4, -(2**63), 2**63 - 1, None]})["ids"]) == [UNSEEN] * 3 + [0]
+
+
+def test_an_unseen_set_of_seen_values_is_unseen(fitted: Fitted) -> None:
+    assert plain(fitted.apply({"set_0": [["b"], ["a", "b", "a"], ["b", "a"]]})["set"]) == [UNSEEN, UNSEEN, 5]
+
+
+def test_values_are_measured_by_what_was_fitted(fitted: Fitted) -> None:
+    found = fitted.apply({"z_0": [2.0, 102.0], "log_z_0": [-1.0, math.e - 1], "level_1": [1, 10**9]})
+    assert plain(found["z"]) == [0, 100]
+    assert plain(found["log_z"]) == pytest.approx([-1, 0], abs=1e-6)
+    assert plain(found["level"]) == [[1, 0], [0, 1]]
+    later = fitted.apply({"z_of_one_value_0": [8], "z_of_nothing_0": [5.0], "level_of_nothing_1": [3]})
+    assert plain(later["z_of_one_value"]) == plain(later["z_of_nothing"]) == [0]
+    assert plain(later["level_of_nothing"]) == [[1, 0]]
