@@ -35,9 +35,10 @@ def finish(
         started: when the job was built.
     """
     output = tft.TFTransformOutput(job.output.staged("artifacts", "transform_graph"))
-    for name, text in artifacts.describe(transform_graph.load(graph), output, job.settings).items():
+    vocabularies = artifacts.vocabularies(output)
+    for name, text in artifacts.describe(transform_graph.load(graph), vocabularies, job.settings).items():
         write_text(job.output.staged("artifacts", name), text)
-    sizes = artifacts.categories(output, job.settings)
+    sizes = artifacts.categories(vocabularies, job.settings)
     for data_set in DATA_SETS:
         text = text_format.MessageToString(schemas.schema_of(data_set, job.settings, sizes))
         for folder in data_set.folders:

@@ -5,6 +5,7 @@ video in half of all rows is sent once to each partition, and no partition is la
 """
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import apache_beam as beam
 import numpy as np
@@ -86,13 +87,25 @@ def _write_windows(
     codes = {Entity.USER: user, Entity.VIDEO: video, Entity.EXPOSURE: exposure, OUTCOME: outcome}
     columns = [tables[entity].select(data_set.columns(entity)) for entity in Entity]
     writer = WRITERS[job.settings.output.format]([*columns, outcomes])
-    for number, name in enumerate(WINDOWS):
+
+    def write_window(number: int) -> int:
         inside = np.flatnonzero(window == number)
-        path = job.shard(f"{data_set.name}/{name}", partition)
-        write_file(path, lambda file, at=inside: writer.write(file, [codes[e][at] for e in (*Entity, OUTCOME)]))
-        yield f"written/{data_set.name}/{name}", len(inside)
-        sources = rows["source"].take(pa.array(inside)).value_counts().to_pylist()
-        yield from ((f"sources/{name}/{s['values']}", s["counts"]) for s in sources if data_set.labelled)
+        path = job.shard(f"{data_set.name}/{WINDOWS[number]}", partition)
+        write_file(path, lambda file: writer.write(file, [codes[entity][inside] for entity in (*Entity, OUTCOME)]))
+        return len(inside)
+
+    with ThreadPoolExecutor(len(WINDOWS)) as pool:  # Arrow copies, and files are written, without the GIL
+        written = pool.map(write_window, range(len(WINDOWS)))
+    yield from ((f"written/{data_set.name}/{name}", rows) for name, rows in zip(WINDOWS, written, strict=True))
+    if data_set.labelled:
+        yield from _count_sources(rows["source"], window)
+
+
+def _count_sources(sources: pa.ChunkedArray, window: np.ndarray) -> Iterator[tuple[str, int]]:
+    """How many rows of each window are of which source."""
+    for number, name in enumerate(WINDOWS):
+        for counted in sources.filter(pa.array(window == number)).value_counts().to_pylist():
+            yield f"sources/{name}/{counted['values']}", counted["counts"]
 
 
 def distinct_rows(table: pa.Table) -> tuple[pa.Table, np.ndarray]:

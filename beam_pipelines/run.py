@@ -11,17 +11,23 @@ from typing import Any
 
 import apache_beam as beam
 import tensorflow_transform.beam as tft_beam
+from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.runner import PipelineResult
 
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
+from beam_pipelines.pairs import METRICS
 from recsys_tft.errors import UsageError, did_you_mean
 from recsys_tft.output import read_text
 
 
-def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callable[[str], None]) -> dict[str, Any]:
-    """Runs the job to its end and returns its manifest.
+Finished = tuple[dict[str, Any], dict[str, float]]  # the manifest, and the seconds spent in each step
+
+
+def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callable[[str], None]) -> Finished:
+    """Runs the job to its end and returns its manifest, and the seconds spent in each step.
 
     Args:
         job: what to do.
@@ -36,8 +42,15 @@ def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callab
         pipeline = beam.Pipeline(runner=runner, options=options)
         with tft_beam.Context(temp_dir=temp_dir):
             MainJob(pipeline, job).build()
-        pipeline.run().wait_until_finish()
-    return json.loads(read_text(f"{job.output.target('artifacts')}/manifest.json"))
+        result = pipeline.run()
+        result.wait_until_finish()
+    return json.loads(read_text(f"{job.output.target('artifacts')}/manifest.json")), _seconds(result)
+
+
+def _seconds(result: PipelineResult) -> dict[str, float]:
+    """The seconds spent in each step's function, on all workers."""
+    found = result.metrics().query(MetricsFilter().with_namespace(METRICS))["counters"]
+    return {counter.key.metric.name: counter.committed / 1e6 for counter in found}
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 
 import tensorflow_transform as tft
 
@@ -21,13 +22,20 @@ def vocabulary_lines(values: list[bytes], n_oov: int) -> str:
     return "".join(f"{line}\n" for line in [*reserved, *escaped])
 
 
-def describe(graph: TransformGraph, output: tft.TFTransformOutput, settings: Settings) -> dict[str, str]:
+Vocabularies = Mapping[str, list[bytes]]  # the values of each, in order
+
+
+def vocabularies(output: tft.TFTransformOutput) -> Vocabularies:
+    """The vocabularies of a saved graph."""
+    return {vocabulary.name: values_of(vocabulary.name, output) for vocabulary in VOCABULARIES}
+
+
+def describe(graph: TransformGraph, values: Vocabularies, settings: Settings) -> dict[str, str]:
     """File names below `artifacts/`, and their text."""
-    files = {}
-    for vocabulary in VOCABULARIES:
-        values = values_of(vocabulary.name, output)
-        lines = vocabulary_lines(values, settings.vocabulary(vocabulary.name).n_oov)
-        files[f"vocabularies/{vocabulary.name}.txt"] = lines
+    files = {
+        f"vocabularies/{name}.txt": vocabulary_lines(words, settings.vocabulary(name).n_oov)
+        for name, words in values.items()
+    }
     fitted = graph.fitted()
     for feature in FEATURES:
         if isinstance(feature.op, ZScore):
@@ -51,9 +59,9 @@ def bucket_names(boundaries: list[float]) -> list[str]:
     return ["missing", f"x < {boundaries[0]:g}", *between, f"{boundaries[-1]:g} <= x"]
 
 
-def categories(output: tft.TFTransformOutput, settings: Settings) -> dict[str, int]:
+def categories(values: Vocabularies, settings: Settings) -> dict[str, int]:
     """For each categorical feature how many values it may have, 0 for missing included."""
-    sizes = {vocabulary.name: len(values_of(vocabulary.name, output)) for vocabulary in VOCABULARIES}
+    sizes = {name: len(words) for name, words in values.items()}
     found = {feature.name: feature_size(feature, settings, sizes) for feature in FEATURES}
     return {name: size for name, size in found.items() if size is not None}
 

@@ -55,16 +55,17 @@ def raw(data: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> np.ndarray
     return _xor_by_row(shift(words(data, np.repeat(starts, counts) + behind, left), left), offsets)
 
 
-def concatenated(crc: np.ndarray, lengths: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def concatenated(crc: np.ndarray, pending: np.ndarray | int, lengths: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Raw checksums of rows, each the concatenation of the elements offsets[i] to offsets[i + 1].
 
     Args:
-        crc, lengths: [elements] raw checksum (uint32) and bytes of each element.
+        crc, pending, lengths: [elements] register (uint32), bytes by which it is still to be shifted to be the
+            element's raw checksum, and bytes of the element.
         offsets: [rows + 1] int64, from 0 to elements.
     """
     ends = offsets_of(lengths)
     after = np.repeat(ends[offsets[1:]], np.diff(offsets)) - ends[1:]
-    return _xor_by_row(shift(crc, after), offsets)
+    return _xor_by_row(shift(crc, after + pending), offsets)
 
 
 def finished(crc: np.ndarray, lengths: np.ndarray) -> np.ndarray:

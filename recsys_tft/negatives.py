@@ -33,6 +33,8 @@ class Catalogue:
 
     def draw(self, uniform: np.ndarray) -> np.ndarray:
         """From [m] float64 in [0, 1) to [m] int64 positions in the catalogue."""
+        if self.alpha == 0:
+            return (uniform * len(self)).astype(np.int64)
         drawn = np.searchsorted(self._cumulative, uniform * self._cumulative[-1], side="right")
         return np.minimum(drawn, len(self) - 1)
 

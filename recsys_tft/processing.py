@@ -96,8 +96,8 @@ class ProcessingPipeline:
         started = time.monotonic()
         tables = self._find(data_dir)
         with self._writing():
-            manifest = self._run(tables)
-        return RunResult(self._output, manifest, time.monotonic() - started)
+            manifest, steps = self._run(tables)
+        return RunResult(self._output, manifest, time.monotonic() - started, steps)
 
     def run_synthetic(
         self, num_users: int = 1000, num_videos: int = 500, num_interactions: int = 10_000
@@ -115,8 +115,8 @@ class ProcessingPipeline:
             sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
             synthetic.write_tables(raw, **sizes, seed=self._settings.seed)
-            manifest = self._run(self._find(raw))
-        return RunResult(self._output, manifest, time.monotonic() - started)
+            manifest, steps = self._run(self._find(raw))
+        return RunResult(self._output, manifest, time.monotonic() - started, steps)
 
     def get_feature_specs(self) -> dict[str, dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]]:
         """For each data set how tf.io.parse_example reads its rows, by column.
@@ -151,7 +151,7 @@ class ProcessingPipeline:
                 self._say(f"warning: {warning}")
         return tables
 
-    def _run(self, tables: dict[str, raw_tables.RawTable]) -> dict[str, Any]:
+    def _run(self, tables: dict[str, raw_tables.RawTable]) -> tuple[dict[str, Any], dict[str, float]]:
         from beam_pipelines.job import plan
         from beam_pipelines.run import run_job
 
@@ -194,13 +194,15 @@ class RunResult(Mapping[str, DataFolder]):
     Attributes:
         manifest: settings, versions, inputs and counts of the run.
         seconds: how long it took.
+        steps: the seconds spent in each step, on all workers.
     """
 
-    def __init__(self, output: Output, manifest: dict[str, Any], seconds: float):
+    def __init__(self, output: Output, manifest: dict[str, Any], seconds: float, steps: dict[str, float]):
         self._folders = OutputFolders(output)
         self.output = output
         self.manifest = manifest
         self.seconds = seconds
+        self.steps = steps
 
     def __getitem__(self, name: str) -> DataFolder:
         return self._folders[name]

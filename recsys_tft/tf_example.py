@@ -178,7 +178,8 @@ def _per_row(elements: Views, codes: Codes, counts: np.ndarray) -> Views:
     offsets = crc32c.offsets_of(counts)
     lengths = gather(elements.lengths, codes)
     ends = crc32c.offsets_of(lengths)[offsets]
-    crc = crc32c.concatenated(gather(elements.raw, codes), lengths, offsets)
+    pending = 0 if elements.pending is None else gather(elements.pending, codes)
+    crc = crc32c.concatenated(gather(elements.crc, codes), pending, lengths, offsets)
     if codes is None and elements.pending is not None and lengths.min(initial=4) == 4:
         octets = np.ascontiguousarray(elements.crc).view(np.uint8)  # whole words, whose pending checksum is themselves
     else:

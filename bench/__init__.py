@@ -1,0 +1,1 @@
+"""Measurements. `python -m bench.NAME --help` says of what."""

@@ -1,0 +1,121 @@
+"""The main job against a hand-written Polars pipeline and the floor, on generated data; each is a process of its own.
+
+    python -m bench.main_job --interactions 1000000
+
+Users are a twentieth of the interactions and videos a fiftieth. Prints wall and CPU time, peak memory, rows per second,
+ratios, and the time of each step of ours; and checks that the peer wrote as many rows.
+"""
+
+import argparse
+import collections
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+from recsys_tft import synthetic
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One process: seconds of wall and CPU time, and the most memory that it held, in GB."""
+
+    wall: float
+    cpu: float
+    peak: float
+    printed: str
+
+
+def measure(*command: str) -> Measured:
+    """Runs a command to its end."""
+    began = time.monotonic()
+    with tempfile.TemporaryFile("w+") as printed:
+        quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        process = subprocess.Popen(command, stdout=printed, stderr=subprocess.DEVNULL, env=quiet)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.monotonic() - began
+        printed.seek(0)
+        text = printed.read()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} failed with {process.returncode}: {text[-500:]}")
+    return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1e6, text)
+
+
+def peer_rows(printed: str) -> dict[str, int]:
+    """What the peer says that it wrote, by folder."""
+    rows: collections.Counter[str] = collections.Counter()
+    for line in printed.splitlines():
+        folder, number = line.split()
+        rows[folder] += int(number)
+    return dict(rows)
+
+
+def job(raw: pathlib.Path, output: pathlib.Path, *options: str) -> tuple[Measured, dict[str, int]]:
+    """The main job, and how many rows it wrote by folder."""
+    shutil.rmtree(output, ignore_errors=True)
+    python = [sys.executable, "-m", "bench.timed_job", str(raw), str(output)]
+    measured = measure(*python, *options)
+    counts = json.loads((output / "artifacts" / "manifest.json").read_text())["counts"]
+    written = {name.removeprefix("written/"): rows for name, rows in counts.items() if name.startswith("written/")}
+    return measured, written
+
+
+def compare(interactions: int, ratio: int, workers: int | None, folder: pathlib.Path) -> None:
+    """Measures all three on so many interactions, and prints the table."""
+    raw = folder / f"raw-{interactions}"
+    if not raw.exists():
+        sizes = {"users": max(interactions // 20, 1), "videos": max(interactions // 50, 1)}
+        synthetic.write_tables(raw, **sizes, interactions=interactions)
+    options = ["--negative-ratio", str(ratio), *(["--workers", str(workers)] if workers else [])]
+    runs: dict[str, Measured] = {}
+    runs["recsys-tft, TFRecord"], rows = job(raw, folder / "job", *options)
+    shutil.rmtree(folder / "job")
+    runs["recsys-tft, Parquet"], _ = job(raw, folder / "parquet", "--format", "parquet", *options)
+    module = [sys.executable, "-m"]
+    peer = folder / "peer"
+    runs["Polars peer"] = measure(*module, "bench.polars_peer", str(raw), str(peer), "--negative-ratio", str(ratio))
+    shutil.rmtree(peer)
+    runs["floor"] = measure(*module, "bench.floor", str(folder / "parquet" / "processed_data"), str(peer))
+    shutil.rmtree(peer)
+    shutil.rmtree(folder / "parquet")
+    _print(interactions, sum(rows.values()), runs)
+    found = peer_rows(runs["Polars peer"].printed)
+    rows.pop("rejected", None)
+    if found != rows:
+        raise SystemExit(f"the peer wrote other rows: {found}, not {rows}")
+
+
+def _print(interactions: int, rows: int, runs: dict[str, Measured]) -> None:
+    print(f"\n{interactions:,} interactions, {rows:,} rows written, {os.cpu_count()} cores\n")
+    ours, parquet, peer, floor = runs.values()
+    print("| | wall s | CPU s | CPU/wall | peak GB | rows/s | wall / peer | wall / floor |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, run in runs.items():
+        numbers = [f"{run.wall:.1f}", f"{run.cpu:.1f}", f"{run.cpu / run.wall:.2f}", f"{run.peak:.2f}"]
+        numbers += [f"{rows / run.wall:,.0f}", f"{run.wall / peer.wall:.2f}", f"{run.wall / floor.wall:.2f}"]
+        print(f"| {name} | {' | '.join(numbers)} |")
+    print("\nSeconds in each step of the TFRecord run:", ours.printed.strip().splitlines()[-1])
+    print("Seconds in each step of the Parquet run:", parquet.printed.strip().splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--interactions", type=int, nargs="+", default=[1_000_000])
+    parser.add_argument("--negative-ratio", type=int, default=3)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--folder", type=pathlib.Path, help="for the data, kept there; else a temporary one")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        for interactions in options.interactions:
+            folder = options.folder or pathlib.Path(temporary)
+            compare(interactions, options.negative_ratio, options.workers, folder)
+
+
+if __name__ == "__main__":
+    main()
