@@ -22,7 +22,6 @@ from beam_pipelines.pairs import METRICS
 from recsys_tft.errors import UsageError, did_you_mean
 from recsys_tft.output import read_text
 
-
 Finished = tuple[dict[str, Any], dict[str, float]]  # the manifest, and the seconds spent in each step
 
 

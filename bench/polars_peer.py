@@ -180,6 +180,8 @@ def _as_lists(array: pa.Array) -> pa.Array:
     types = pa.types
     if types.is_list(array.type) or types.is_large_list(array.type):
         return array
+    if types.is_fixed_size_list(array.type):
+        return array.cast(pa.large_list(array.type.value_type))
     if types.is_large_string(array.type) or types.is_string(array.type) or types.is_string_view(array.type):
         array = array.cast(pa.large_binary())
     return pa.LargeListArray.from_arrays(np.arange(len(array) + 1), array)
