@@ -27,8 +27,6 @@ from recsys_tft.errors import InputError
 from recsys_tft.fragments import Codes, Fragments, Part, Views, gather, join, joined, row_sizes
 from recsys_tft.varints import varint, varints
 
-__all__ = ["Fragments", "encode_examples", "encode_fragments"]
-
 ROWS = 32768  # at a time: few enough to stay in cache, many enough to hide what a NumPy call costs
 BYTES = 1 << 23  # at a time, for wide rows such as embeddings
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = b"\x0a", b"\x12", b"\x1a"  # the fields of tf.train.Feature

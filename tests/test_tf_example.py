@@ -30,8 +30,7 @@ def columns(draw: st.DrawFn, rows: int) -> pa.Array:
     shape = draw(st.sampled_from(["scalar", "list", "large_list", "fixed_size_list"]))
     size = draw(st.integers(0, 3))
     lists = {"list": pa.list_(element), "large_list": pa.large_list(element)}
-    lists["fixed_size_list"] = pa.list_(element, size)
-    kind = lists.get(shape, element)
+    kind = (lists | {"fixed_size_list": pa.list_(element, size)}).get(shape, element)
     fixed = shape == "fixed_size_list"
     cell = values if shape == "scalar" else st.lists(values, min_size=size * fixed, max_size=size if fixed else 12)
     cells = draw(st.sampled_from([cell, cell | st.none()]))
