@@ -101,7 +101,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     users, exposures = arrow_ipc.loads(frames["users"]), arrow_ipc.loads(frames["exposures"])
     fitted = transform_graph.load(graph)
     context = select(entity=Entity.EXPOSURE)
-    of_users = fitted.engineer(users, data_sets.USERS.features)
+    of_users = fitted.engineer(users, data_sets.USERS.features(job.settings))
     of_exposures = fitted.engineer(exposures, context)
     for raw, engineered, features in (
         (users, of_users, select(entity=Entity.USER)),

@@ -78,14 +78,14 @@ def _write_windows(
 ) -> Iterator[tuple[str, int]]:
     """Writes the `chosen` rows of a partition into one file per window."""
     rows = tables["rows"].take(pa.array(chosen))
-    outcomes, outcome = distinct_rows(rows.select(data_set.columns(OUTCOME)))
+    outcomes, outcome = distinct_rows(rows.select(data_set.columns(OUTCOME, job.settings)))
     exposure = rows["exposure"].to_numpy()
     exposures = tables[Entity.EXPOSURE]
     user = find_sorted(tables[Entity.USER]["user_id"].to_numpy(), exposures["user_id"].to_numpy())[exposure]
     video = find_sorted(tables[Entity.VIDEO]["video_id"].to_numpy(), rows["video_id"].to_numpy())
     window = exposures["window"].to_numpy()[exposure]
     codes = {Entity.USER: user, Entity.VIDEO: video, Entity.EXPOSURE: exposure, OUTCOME: outcome}
-    columns = [tables[entity].select(data_set.columns(entity)) for entity in Entity]
+    columns = [tables[entity].select(data_set.columns(entity, job.settings)) for entity in Entity]
     writer = WRITERS[job.settings.output.format]([*columns, outcomes])
 
     def write_window(number: int) -> int:
@@ -124,7 +124,7 @@ def write_videos(partition: int, videos: bytes, job: Job) -> Iterator[tuple[str,
 
 
 def _write_entities(data_set: DataSet, entity: Entity, rows: pa.Table, partition: int, job: Job) -> tuple[str, int]:
-    columns = [*data_set.keys[entity], *(feature.name for feature in data_set.features)]
+    columns = [*data_set.keys[entity], *(feature.name for feature in data_set.features(job.settings))]
     writer = WRITERS[job.settings.output.format]([rows.select(columns)])
     write_file(job.shard(data_set.name, partition), lambda file: writer.write(file, [np.arange(len(rows))]))
     return f"written/{data_set.name}", len(rows)

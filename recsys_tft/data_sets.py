@@ -5,6 +5,7 @@ import dataclasses
 import pyarrow as pa
 
 from recsys_tft.features import CANDIDATE, FEATURES, QUERY, RANKER, RAW, Entity, Feature, Use, select
+from recsys_tft.settings import Settings
 from recsys_tft.splits import WINDOWS
 
 OUTCOME = "outcome"  # what belongs to one row alone
@@ -28,18 +29,23 @@ class DataSet:
     Attributes:
         name: its folder under `processed_data/`.
         keys: the KEY_COLUMNS that it has, by the entity they come from.
-        features: its features.
+        table: the rows of the feature table that it may hold.
         windows: the sub-folders, one for each window; none for a corpus.
     """
 
     name: str
     keys: dict[Entity | str, tuple[str, ...]]
-    features: tuple[Feature, ...]
+    table: tuple[Feature, ...]
     windows: tuple[str, ...] = ()
 
-    def columns(self, entity: Entity | str) -> list[str]:
+    def features(self, settings: Settings) -> tuple[Feature, ...]:
+        """Its features under these settings; joined rows leave out what is large and stored once per entity."""
+        inline = not self.windows or settings.output.inline_title_embedding
+        return tuple(f for f in self.table if f.op.is_active(settings) and (inline or not f.op.is_large))
+
+    def columns(self, entity: Entity | str, settings: Settings) -> list[str]:
         """The columns that come from one entity."""
-        own = [feature.name for feature in self.features if feature.entity is entity]
+        own = [feature.name for feature in self.features(settings) if feature.entity is entity]
         return [*self.keys.get(entity, ()), *own]
 
     @property

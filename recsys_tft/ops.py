@@ -40,9 +40,15 @@ class Op:
 
     Class attributes:
         missing: what a row with missing input becomes, in words.
+        is_large: whether joined rows point to the value rather than hold it.
     """
 
     missing: ClassVar[str]
+    is_large: ClassVar[bool] = False
+
+    def is_active(self, settings: "Settings") -> bool:
+        """Whether the settings ask for the feature."""
+        return True
 
     def statistic(
         self, columns: Sequence["tf.SparseTensor"], settings: "Settings"

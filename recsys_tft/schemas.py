@@ -24,7 +24,7 @@ def schema_of(data_set: DataSet, settings: Settings, categories: Mapping[str, in
     schema = schema_pb2.Schema()
     for name in (name for keys in data_set.keys.values() for name in keys):
         _add(schema, name, _TYPES[KEY_COLUMNS[name]], ())
-    for feature in data_set.features:
+    for feature in data_set.features(settings):
         kind = schema_pb2.INT if feature.is_categorical else schema_pb2.FLOAT
         added = _add(schema, feature.name, kind, feature.op.shape(settings))
         if feature.is_categorical:

@@ -164,6 +164,7 @@ class OutputSettings(_Section):
 
     format: Literal["tfrecord", "parquet"] = "tfrecord"
     interactions_per_shard: pydantic.PositiveInt = 131_072
+    inline_title_embedding: bool = False
 
 
 class Settings(_Section):
