@@ -31,7 +31,9 @@ def sample_negatives(partition: int, frames: Frames, catalogue: negatives.Catalo
     yield TaggedOutput("counts", ("negatives_short", short))
     videos = np.unique(rows["video_id"].to_numpy())
     wanted = pa.table({"video_id": videos})
-    for owner, part in arrow_ipc.split(wanted, partition_of(videos, job.video_partitions)):
+    # A partition that needs no video asks for none, so that it gets an answer all the same.
+    asked = dict(arrow_ipc.split(wanted, partition_of(videos, job.video_partitions))) or {0: arrow_ipc.dumps(wanted)}
+    for owner, part in asked.items():
         yield TaggedOutput("wanted", (owner, (str(partition), part)))
     yield partition, {**frames, "rows": arrow_ipc.dumps(rows)}
 

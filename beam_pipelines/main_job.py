@@ -71,14 +71,12 @@ class MainJob:
 
     def _videos(self) -> DoOutputsTuple:
         """Usable videos with their channels' columns, by partition."""
-        parts = self._read("channels", 1) | "Channel parts" >> beam.MapTuple(lambda _, part: (None, part[1]))
-        grouped = parts | "Group channels" >> beam.GroupByKey()
+        grouped = self._read("channels", 1) | "Group channels" >> beam.GroupByKey()
         tags = ("rejected", "counts")
         channels = self._step("Unique channels", grouped, prepare.unique_channels, tags=tags).main
         videos = self._read("videos", self._job.video_partitions) | "Group videos" >> beam.GroupByKey()
-        side = AsSingleton(channels, default_value=None)
         tags += ("lookup", "sizes", "analysis")
-        return self._step("Unique videos", videos, prepare.unique_videos, side, tags=tags)
+        return self._step("Unique videos", videos, prepare.unique_videos, AsSingleton(channels), tags=tags)
 
     def _lookup(self, videos: DoOutputsTuple) -> PCollection:
         """What labels and history need of all videos, as one element."""

@@ -11,15 +11,12 @@ from beam_pipelines.read import reject
 from recsys_tft import arrow_ipc, examples, negatives, rejects, splits
 from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates
 from recsys_tft.errors import InputError
-from recsys_tft.exposures import EVENT_SCHEMA
 from recsys_tft.features import Entity
-from recsys_tft.raw_tables import ROW, arrow_schema
+from recsys_tft.raw_tables import ROW
 
 TaggedOutput = beam.pvalue.TaggedOutput
 Parts = Iterable[tuple[str, bytes]]
 Frames = dict[str, bytes]  # tables of one partition by name
-_EVENTS = EVENT_SCHEMA.append(pa.field(ROW, pa.int64()))
-_USERS = arrow_schema("users").append(pa.field(ROW, pa.int64()))
 
 
 class MergeHistograms(beam.CombineFn):
@@ -46,19 +43,19 @@ class SumCounts(beam.PTransform):
         return sums | "Gather" >> beam.combiners.ToDict()
 
 
-def unique_channels(_: None, parts: Iterable[bytes], job: Job) -> Iterator[object]:
+def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[object]:
     """All channels, one row per id; duplicates rejected."""
-    kept, dropped = drop_duplicates(arrow_ipc.concat(parts, pa.schema({})), "channel_id")
+    kept, dropped = drop_duplicates(arrow_ipc.concat(part for _, part in parts), "channel_id")
     yield from reject_duplicates(dropped, job, "channels", "channel_id", 0)
     yield arrow_ipc.dumps(kept.drop_columns([ROW]))
 
 
-def unique_videos(partition: int, parts: Parts, channels: bytes | None, job: Job) -> Iterator[object]:
+def unique_videos(partition: int, parts: Parts, channels: bytes, job: Job) -> Iterator[object]:
     """The videos of a partition, one row per id, joined with their channels; and what the lookup needs of them."""
-    rows = arrow_ipc.concat((part for _, part in parts), pa.schema({}))
+    rows = arrow_ipc.concat(part for _, part in parts)
     kept, dropped = drop_duplicates(rows, "video_id")
     yield from reject_duplicates(dropped, job, "videos", "video_id", partition)
-    videos = add_subscribers(kept.drop_columns([ROW]), channels and arrow_ipc.loads(channels))
+    videos = add_subscribers(kept.drop_columns([ROW]), arrow_ipc.loads(channels))
     yield TaggedOutput("lookup", arrow_ipc.dumps(videos.select(["video_id", "video_duration", "category"])))
     yield TaggedOutput("sizes", (partition, len(videos)))
     table = arrow_ipc.dumps(videos)
@@ -77,14 +74,14 @@ def reject_duplicates(rows: pa.Table, job: Job, table: str, key: str, partition:
 
 def video_lookup(parts: Iterable[bytes]) -> bytes:
     """All videos' ids, durations and categories, by id."""
-    return arrow_ipc.dumps(arrow_ipc.concat(parts, pa.schema({})).sort_by("video_id"))
+    return arrow_ipc.dumps(arrow_ipc.concat(parts).sort_by("video_id"))
 
 
 def gather_events(partition: int, parts: Parts, lookup: bytes, job: Job) -> Iterator[object]:
     """The sorted events and the users of a partition, the times of its exposures, rejected rows and counts."""
     parts = list(parts)
-    events = arrow_ipc.concat((part for name, part in parts if name == "interactions"), _EVENTS)
-    users = arrow_ipc.concat((part for name, part in parts if name == "users"), _USERS)
+    events = arrow_ipc.concat(part for name, part in parts if name == "interactions")
+    users = arrow_ipc.concat(part for name, part in parts if name == "users")
     found = examples.gather_events(events, users, VideoLookup(arrow_ipc.loads(lookup)))
     yield from reject_duplicates(found.duplicate_users, job, "users", "user_id", partition)
     unknown = rejects.rejected_rows(found.unknown, job.tables["interactions"])

@@ -38,21 +38,33 @@ class ReadTable(beam.PTransform):
         self._partitions = partitions
 
     def expand(self, root: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
-        sources = root | "Sources" >> beam.Create(list(enumerate(self._table.sources)), reshuffle=True)
+        """Every partition gets a part of no rows, so that all of them exist, in small tables too."""
+        nothing = [(partition, None) for partition in range(self._partitions)]
+        sources = root | "Sources" >> beam.Create([*nothing, *enumerate(self._table.sources)], reshuffle=True)
         read = ForEachPair(read_source, table=self._table, partitions=self._partitions)
         return sources | "Rows" >> beam.ParDo(read).with_outputs("rejected", "counts", main="main")
 
 
-def read_source(number: int, source: Source, table: RawTable, partitions: int) -> Iterator[object]:
-    """The usable rows of one source by partition; rejected rows and counts as tagged outputs."""
+def read_source(number: int, source: Source | None, table: RawTable, partitions: int) -> Iterator[object]:
+    """The usable rows of one source by partition; rejected rows and counts as tagged outputs.
+
+    Without a source, no rows for the partition `number`.
+    """
+    if source is None:
+        yield number, (table.name, arrow_ipc.dumps(_rows(raw_tables.empty(table.name, needed_columns(table)), table)))
+        return
     usable, rejected = raw_tables.read(table, source, needed_columns(table))
     yield beam.pvalue.TaggedOutput("counts", (f"rows/{table.name}/in", len(usable) + len(rejected)))
     yield beam.pvalue.TaggedOutput("counts", (f"rows/{table.name}/read", len(usable)))
     yield from reject(rejected, table.name, f"read-{number:05d}")
-    rows = events_of(usable, table.is_long) if table.name == "interactions" else usable
+    rows = _rows(usable, table)
     key = "user_id" if table.name == "interactions" else KEYS[table.name]
     for partition, part in arrow_ipc.split(rows, partition_of(rows[key].to_numpy(), partitions)):
         yield partition, (table.name, part)
+
+
+def _rows(usable: pa.Table, table: RawTable) -> pa.Table:
+    return events_of(usable, table.is_long) if table.name == "interactions" else usable
 
 
 def reject(rows: pa.Table, table: str, part: str) -> Iterator[beam.pvalue.TaggedOutput]:

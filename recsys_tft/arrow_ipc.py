@@ -23,10 +23,9 @@ def loads(data: bytes) -> pa.Table:
     return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
 
 
-def concat(parts: Iterable[bytes], empty: pa.Schema) -> pa.Table:
-    """The rows of all streams, in any order; no rows of the schema `empty` if there is none."""
-    tables = [loads(part) for part in parts]
-    return pa.concat_tables(tables).combine_chunks() if tables else empty.empty_table()
+def concat(parts: Iterable[bytes]) -> pa.Table:
+    """The rows of all streams, of which there is at least one."""
+    return pa.concat_tables([loads(part) for part in parts]).combine_chunks()
 
 
 def split(table: pa.Table, partitions: np.ndarray) -> Iterator[tuple[int, bytes]]:

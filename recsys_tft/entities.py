@@ -29,15 +29,13 @@ def take_or_null(values: pa.ChunkedArray, positions: np.ndarray) -> pa.ChunkedAr
     return values.take(pa.array(positions, mask=positions < 0))
 
 
-def add_subscribers(videos: pa.Table, channels: pa.Table | None) -> pa.Table:
+def add_subscribers(videos: pa.Table, channels: pa.Table) -> pa.Table:
     """The videos with `channel_subscriber_count` of their channel; null for a channel that is not there.
 
     Args:
         videos: with `channel_id`.
-        channels: by increasing `channel_id`; None where there are no channels at all.
+        channels: by increasing `channel_id`.
     """
-    if channels is None:
-        return videos.append_column("channel_subscriber_count", pa.nulls(len(videos), pa.int64()))
     wanted = videos["channel_id"]
     positions = find_sorted(channels["channel_id"].to_numpy(), pc.fill_null(wanted, 0).to_numpy())
     positions[wanted.is_null().to_numpy()] = -1

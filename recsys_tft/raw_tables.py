@@ -279,9 +279,11 @@ def _canonical(array: pa.ChunkedArray | pa.Array, column: Column) -> pa.ChunkedA
     return array.cast(pa.binary()) if pa.types.is_string(column.type) else array
 
 
-def arrow_schema(table: str) -> pa.Schema:
-    """The types in which `read` returns the columns of a table."""
-    return pa.schema({name: _canonical(pa.nulls(0, c.type), c).type for name, c in columns_of(table).items()})
+def empty(table: str, keep: Sequence[str]) -> pa.Table:
+    """No rows of a table, as `read` returns its usable rows."""
+    columns = columns_of(table)
+    arrays = {name: _canonical(pa.nulls(0, columns[name].type), columns[name]) for name in keep}
+    return pa.table({**arrays, ROW: pa.nulls(0, pa.int64())})
 
 
 def _rejected(checked: pa.Table, reasons: pa.Array, source: Source) -> pa.Table:
