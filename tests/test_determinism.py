@@ -1,0 +1,202 @@
+"""The same inputs, settings and seed give the same bytes, whatever the workers; nothing that is fitted sees the future.
+
+A SavedModel is compared by its variables and assets, byte by byte, and by its graph. TensorFlow numbers functions and
+resources in the order in which a process happens to make them, lists functions and nodes in no order, and keeps the
+path of the temporary folder: these are made alike first.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import SMALL_CONFIG, SMALL_SIZES, Ran
+from google.protobuf import text_format
+from tensorflow.core.protobuf import saved_model_pb2
+
+from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.columns import TABLES
+from recsys_tft.data_folders import DataFolder
+
+FITTED = ("artifacts/transform_graph", "artifacts/vocabularies", "artifacts/normalizers", "artifacts/buckets")
+MODEL = "artifacts/transform_graph/transform_fn"
+# Numbers of functions, and of resources that nothing else names.
+NUMBERS = re.compile(r'(?<=__inference_)(\w+?_)(\d+)(?=")|(?<=s: ")()(\d+)(?=")')
+
+
+def files_below(root: pathlib.Path, *parts: str) -> dict[str, bytes]:
+    """The contents of all files, or of those below some parts; but what is compared otherwise."""
+    found = {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
+    otherwise = {"artifacts/manifest.json", f"{MODEL}/saved_model.pb", f"{MODEL}/fingerprint.pb"}
+    return {
+        name: path.read_bytes()
+        for name, path in found.items()
+        if name not in otherwise and (not parts or name.startswith(tuple(f"{part}/" for part in parts)))
+    }
+
+
+def graph_text(root: pathlib.Path) -> list[str]:
+    """The graph of the saved transform graph, and its functions, as comparable texts."""
+    model = saved_model_pb2.SavedModel.FromString((root / MODEL / "saved_model.pb").read_bytes())
+    (graph,) = model.meta_graphs
+    functions = list(graph.graph_def.library.function)
+    del graph.graph_def.library.function[:]
+    for nodes in (graph.graph_def.node, *(function.node_def for function in functions)):
+        nodes.sort(key=lambda node: node.name)
+    texts = [text_format.MessageToString(message) for message in (graph, *functions)]
+    texts = [re.sub(r"/[^\s\"']*/tftransform_tmp/\w+/", "TEMPORARY/", text) for text in texts]
+    texts = [re.sub(r'"[^"]*?([A-Z]\w+Dataset):\d+"', r'"\1"', text) for text in texts]  # for profilers
+    numbers = {int(match[2] or match[4]) for text in texts for match in NUMBERS.finditer(text)}
+    rank = {number: str(position) for position, number in enumerate(sorted(numbers))}
+    renumbered = [NUMBERS.sub(lambda m: (m[1] or "") + rank[int(m[2] or m[4])], text) for text in texts]
+    return [renumbered[0], *sorted(renumbered[1:])]
+
+
+def manifest_of(root: pathlib.Path, *without: str) -> dict[str, object]:
+    """The manifest but for times and host, and what else is named."""
+    manifest = json.loads((root / "artifacts/manifest.json").read_text())
+    return {name: value for name, value in manifest.items() if name not in ("times", "host", *without)}
+
+
+def assert_same_bytes(one: dict[str, bytes], other: dict[str, bytes]) -> None:
+    assert one
+    assert one.keys() == other.keys()
+    assert [name for name in one if one[name] != other[name]] == []
+
+
+def assert_same_output(one: pathlib.Path, other: pathlib.Path, *parts: str, without: Iterable[str] = ()) -> None:
+    """The parts hold the same bytes, and the graphs and manifests are alike."""
+    assert_same_bytes(files_below(one, *parts), files_below(other, *parts))
+    assert graph_text(one) == graph_text(other)
+    assert manifest_of(one, *without) == manifest_of(other, *without)
+
+
+Rerun = Callable[..., pathlib.Path]
+
+
+@pytest.fixture
+def rerun(synthetic_run: Ran, tmp_path: pathlib.Path) -> Rerun:
+    """Runs on the tables of the synthetic run, or on others, and returns the output folder."""
+
+    def run(raw: pathlib.Path = synthetic_run.raw, **options: object) -> pathlib.Path:
+        config = PipelineConfig(**{"output_dir": str(tmp_path / "out"), "config": str(synthetic_run.config)} | options)
+        ProcessingPipeline(config).run(str(raw))
+        return tmp_path / "out"
+
+    return run
+
+
+def test_another_process_writes_the_same_bytes(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
+    sizes = [part for name, size in SMALL_SIZES.items() for part in (name.replace("num_", "--"), str(size))]
+    folders = ["--output-dir", str(tmp_path / "out"), "--config", str(synthetic_run.config)]
+    command = [sys.executable, "-m", "recsys_tft", "run", "--synthetic", *sizes, *folders]
+    run = subprocess.run(
+        command, env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert (run.returncode, run.stderr) == (0, "")
+    assert "Done in" in run.stdout
+    assert_same_output(synthetic_run.root, tmp_path / "out")
+
+
+def test_two_threads_write_the_same_bytes(synthetic_run: Ran, rerun: Rerun) -> None:
+    assert_same_output(synthetic_run.root, rerun(workers=2), "processed_data", "artifacts", "rejected")
+
+
+def test_two_processes_write_the_same_bytes(synthetic_run: Ran, rerun: Rerun) -> None:
+    beam_args = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    assert_same_output(synthetic_run.root, rerun(beam_args=beam_args), "processed_data", "artifacts", "rejected")
+
+
+def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing(
+    synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path
+) -> None:
+    raw = tmp_path / "raw"
+    for table in TABLES:
+        rows = pq.read_table(synthetic_run.raw / f"{table}.parquet")
+        if table == "interactions":
+            rows = rows.take(pa.array(range(len(rows))[::-1]))
+        (raw / table).mkdir(parents=True)
+        third = -(-len(rows) // 3)
+        for part in range(3):
+            path = raw / table / f"part-{part}.parquet"
+            pq.write_table(rows.slice(part * third, third), path, row_group_size=max(third // 4, 1))
+    assert_same_output(synthetic_run.root, rerun(raw), "processed_data", "artifacts", "rejected", without=["inputs"])
+
+
+def test_another_seed_changes_negatives_alone(synthetic_run: Ran, rerun: Rerun) -> None:
+    root = rerun(seed=1)
+    one, other = (files_below(root, "processed_data", "artifacts") for root in (synthetic_run.root, root))
+    assert one.keys() == other.keys()
+    changed = {name for name in one if one[name] != other[name]}
+    assert changed
+    assert all(name.startswith("processed_data/ranker/") for name in changed)
+    assert graph_text(synthetic_run.root) == graph_text(root)
+    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root)))
+    assert pipeline.get_feature_specs() == synthetic_run.pipeline.get_feature_specs()
+    for window in ("train", "val", "test"):
+        ranker = [synthetic_run.result[f"ranker_{window}"].pandas(), ranker_rows(root, window)]
+        kept = [rows[rows["source"] != b"sampled"].reset_index(drop=True) for rows in ranker]
+        pd.testing.assert_frame_equal(*kept)
+        assert len(ranker[0]) == len(ranker[1])
+        assert ranker[0]["video_id"].tolist() != ranker[1]["video_id"].tolist()
+
+
+def ranker_rows(root: pathlib.Path, window: str) -> pd.DataFrame:
+    return DataFolder(str(root / f"processed_data/ranker/{window}")).pandas()
+
+
+def test_what_happens_after_the_training_window_changes_nothing_that_is_fitted_and_no_training_row(
+    synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path
+) -> None:
+    """The past is that of the synthetic run, whose cuts are given as times; the future is another one."""
+    windows = synthetic_run.result.manifest["windows"]
+    raw = tmp_path / "raw"
+    raw.mkdir()
+    for table in ("users", "videos", "channels"):
+        (raw / f"{table}.parquet").write_bytes((synthetic_run.raw / f"{table}.parquet").read_bytes())
+    events = pl.read_parquet(synthetic_run.raw / "interactions.parquet")
+    val_from = pl.lit(windows["val_from"].removesuffix(" UTC")).str.to_datetime(time_unit="us", time_zone="UTC")
+    events = with_another_future(events, val_from)
+    pq.write_table(events.to_arrow(compat_level=pl.CompatLevel.oldest()), raw / "interactions.parquet")
+    config = tmp_path / "config.yaml"
+    split = {name: value.removesuffix(" UTC") for name, value in windows.items()}
+    config.write_text(f"{SMALL_CONFIG}split: {json.dumps(split)}\n")
+
+    root = rerun(raw, config=str(config))
+
+    untouched = (
+        *FITTED,
+        *(f"processed_data/{name}" for name in ("two_tower/train", "ranker/train", "users", "videos")),
+    )
+    one, other = (files_below(root, *untouched) for root in (synthetic_run.root, root))
+    assert_same_bytes(one, other)
+    assert graph_text(synthetic_run.root) == graph_text(root)
+    for window in ("val", "test"):
+        future = [files_below(root, f"processed_data/two_tower/{window}") for root in (synthetic_run.root, root)]
+        assert future[0] != future[1]
+
+
+def with_another_future(events: pl.DataFrame, val_from: pl.Expr) -> pl.DataFrame:
+    """Of the events from val_from on a third is gone, a third is altered, and as many new ones are added."""
+    time = pl.col("interaction_time")
+    past, future = events.filter(time < val_from), events.filter(time >= val_from)
+    number = pl.int_range(pl.len()) % 3
+    altered = future.filter(number == 1).with_columns(
+        pl.col("user_id").reverse(), pl.col("video_id").shift(3, fill_value=1), interaction_type=pl.lit("like")
+    )
+    added = future.filter(number == 0).with_columns(
+        time + pl.duration(days=40), device=pl.lit("a device of the future"), interaction_type=pl.lit("share")
+    )
+    at_once = past.tail(50).with_columns(val_from.alias("interaction_time"), interaction_type=pl.lit("comment"))
+    changed = pl.concat([past, future.filter(number == 2), altered, added, at_once])
+    assert future.height > 300
+    assert -(-changed.height // 700) == -(-events.height // 700)  # as many shards
+    return changed
