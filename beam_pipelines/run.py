@@ -62,10 +62,10 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     known = options.get_all_options()
     unknown = set(options.get_all_options(retain_unknown_options=True)) - set(known)
     if unknown:
-        name = min(unknown).replace("_", "-")
+        name = f"--{min(unknown)}".replace("_", "-")
         own = ["output-dir", "data-dir", "negative-ratio", "overwrite", "workers", "config", "format", "seed"]
-        hint = did_you_mean(name, [*own, *(option.replace("_", "-") for option in known)])
-        raise UsageError(f"neither recsys-tft nor Beam has an option '--{name}'.{hint if 'mean' in hint else ''}")
+        hint = did_you_mean(name, [f"--{option}".replace("_", "-") for option in (*own, *known)])
+        raise UsageError(f"neither recsys-tft nor Beam has an option '{name}'.{hint if 'mean' in hint else ''}")
     return options
 
 

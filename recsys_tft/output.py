@@ -51,8 +51,12 @@ class Output:
     def _marker(self) -> str:
         return self._beside("processed_data", _STAGING, _MARKER)
 
-    def begin(self, overwrite: bool) -> None:
+    def begin(self, overwrite: bool, *also: str) -> None:
         """Finishes or clears away what a killed run left, and prepares the staging folders.
+
+        Args:
+            overwrite: whether an output that is there may be replaced.
+            also: parts that the run makes besides those of REPLACED.
 
         Raises:
             InputError: if there is an output already and `overwrite` is not set, or a folder cannot be written.
@@ -63,7 +67,7 @@ class Output:
                 self._put_in_place()
             self._clear()
             for name, target in self.targets:
-                if name in REPLACED and files.exists(target) and not overwrite:
+                if name in (*REPLACED, *also) and files.exists(target) and not overwrite:
                     raise InputError(f"{target} exists already; give --overwrite to replace the output there.")
             for name in REPLACED:
                 files.mkdirs(self.staged(name))
@@ -77,8 +81,9 @@ class Output:
         self._clear()
 
     def discard(self) -> None:
-        """Removes what was staged."""
-        self._clear()
+        """Removes what was staged; what was being committed is kept, for the next run to finish."""
+        if not _filesystems().exists(self._marker):
+            self._clear()
 
     def _put_in_place(self) -> None:
         files = _filesystems()

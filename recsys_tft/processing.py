@@ -110,7 +110,7 @@ class ProcessingPipeline:
         from recsys_tft import synthetic
 
         started = time.monotonic()
-        with self._writing():
+        with self._writing("raw"):
             raw = self._output.staged("raw")
             sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
@@ -128,13 +128,13 @@ class ProcessingPipeline:
         return {name.removesuffix("_train"): folder.feature_spec() for name, folder in folders.items() if _first(name)}
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Holds the output, and leaves nothing half-written in it."""
+    def _writing(self, *also: str) -> Iterator[None]:
+        """Holds the output, of which the run makes some parts `also`, and leaves nothing half-written in it."""
         from beam_pipelines.run import beam_options
 
         beam_options(self._config.beam_args)  # a wrong one is an error before anything is touched
         with _locked(self._output):
-            self._output.begin(self._config.overwrite)
+            self._output.begin(self._config.overwrite, *also)
             try:
                 yield
             except BaseException as error:

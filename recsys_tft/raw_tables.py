@@ -111,8 +111,8 @@ def _find_table(data_dir: str, name: str, mapping: dict[str, str]) -> RawTable:
     with ThreadPoolExecutor(16) as pool:
         footers = list(pool.map(_footer, paths))
     first_row, sources, present, fingerprint = 0, [], set(), []
-    for (path, size), (footer, digest) in zip(paths, footers, strict=True):
-        present |= _check_schema(path, name, footer.schema.to_arrow_schema(), own_names)
+    for (path, size), (footer, types, digest) in zip(paths, footers, strict=True):
+        present |= _check_schema(path, name, types, own_names)
         sources += _sources(path, footer, first_row)
         first_row += footer.num_rows
         fingerprint.append((path.removeprefix(data_dir).lstrip("/"), size, footer.num_rows, digest))
@@ -146,15 +146,17 @@ def _is_file(path: str) -> bool:
     return "://" in path or pathlib.Path(path).is_file()
 
 
-def _footer(file: tuple[str, int]) -> tuple[pq.FileMetaData, str]:
-    """A file's metadata, and a hash of it."""
+def _footer(file: tuple[str, int]) -> tuple[pq.FileMetaData, dict[str, pa.DataType], str]:
+    """A file's metadata, the types of its columns by name, and a hash of it all."""
     path, size = file
     try:
         with open_file(path) as opened:
             metadata = pq.read_metadata(opened)
+            schema = metadata.schema.to_arrow_schema()
+            types = dict(zip(schema.names, schema.types, strict=True))
             opened.seek(max(size - 8 - metadata.serialized_size, 0))
-            return metadata, hashlib.sha256(opened.read(metadata.serialized_size)).hexdigest()[:16]
-    except (pa.ArrowException, OSError) as error:
+            return metadata, types, hashlib.sha256(opened.read(metadata.serialized_size)).hexdigest()[:16]
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable Parquet file ({_first_line(error)}).") from None
 
 
@@ -174,17 +176,17 @@ def _sources(path: str, footer: pq.FileMetaData, first_row: int) -> list[Source]
     return sources
 
 
-def _check_schema(path: str, table: str, schema: pa.Schema, own_names: dict[str, str]) -> set[str]:
+def _check_schema(path: str, table: str, types: dict[str, pa.DataType], own_names: dict[str, str]) -> set[str]:
     """Our names of the columns that a file has."""
     present = set()
     for name, column in columns_of(table).items():
         own = own_names.get(name, name)
-        if own in schema.names:
+        if own in types:
             present.add(name)
-            _check_type(path, own, schema.field(own).type, column)
+            _check_type(path, own, types[own], column)
         elif column.required or name in own_names:
             raise InputError(
-                f"{path}: the table {table} has no column '{own}'.{did_you_mean(own, schema.names)}"
+                f"{path}: the table {table} has no column '{own}'.{did_you_mean(own, types)}"
                 f" Name it under `columns: {{{table}: ...}}` in the config if it is called otherwise."
             )
     if table == "interactions" and not present & {"interaction_type", *WIDE_SIGNALS}:
