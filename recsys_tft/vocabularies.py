@@ -12,7 +12,7 @@ The block in front never moves, so that masks work and an unseen value is not a 
 import dataclasses
 from typing import TYPE_CHECKING
 
-from recsys_tft.statistics import EMPTY_VOCABULARY, Frequencies
+from recsys_tft.statistics import EMPTY_IDS, EMPTY_VOCABULARY, Frequencies
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -61,4 +61,4 @@ def values_of(name: str, graph: "tft.TFTransformOutput") -> list[bytes]:
         values = [value for batch in batches for value in batch.tolist()]
     else:
         values = tf.io.read_file(path).numpy().splitlines()
-    return [] if values == [EMPTY_VOCABULARY] else values
+    return [] if values in ([EMPTY_VOCABULARY], [b"%d" % EMPTY_IDS]) else values

@@ -98,7 +98,7 @@ def _read(table: raw_tables.RawTable) -> tuple[pa.Table, list[tuple[int, str]]]:
 
 def _divide(rows: pa.Table, partitions: int) -> list[pa.Table]:
     parts = dict(arrow_ipc.split(rows, partition_of(rows["user_id"].to_numpy(), partitions)))
-    return [arrow_ipc.concat([parts[n]] if n in parts else [], rows.schema) for n in range(partitions)]
+    return [arrow_ipc.loads(parts[n]) if n in parts else rows.slice(0, 0) for n in range(partitions)]
 
 
 def _as_duplicates(rows: pa.Table, table: raw_tables.RawTable) -> pa.Table:
