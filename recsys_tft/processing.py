@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recsys_tft import raw_tables, settings
+from recsys_tft import raw_tables, settings, title_encoder
 from recsys_tft.data_folders import DataFolder, OutputFolders
 from recsys_tft.errors import InputError, UsageError, sentence_of
 from recsys_tft.output import Output
@@ -94,6 +94,7 @@ class ProcessingPipeline:
             InputError: if something in the settings, the data or the output folder is wrong; nothing is written then.
         """
         started = time.monotonic()
+        self._prepare_encoder()
         tables = self._find(data_dir)
         with self._writing():
             manifest, steps = self._run(tables)
@@ -110,6 +111,7 @@ class ProcessingPipeline:
         from recsys_tft import synthetic
 
         started = time.monotonic()
+        self._prepare_encoder()
         with self._writing():
             raw = self._output.staged("raw")
             sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
@@ -143,6 +145,13 @@ class ProcessingPipeline:
                 if sentence is None or isinstance(error, UsageError):
                     raise
                 raise InputError(sentence) from error
+
+    def _prepare_encoder(self) -> None:
+        """Loads the title encoder, so that one that cannot be is an error before any data is read."""
+        if self._settings.title_encoder != "none":
+            self._say("Loading the title encoder")
+            title_encoder.resolve(self._settings.title_encoder, self._settings.title_precision, self._say)
+            title_encoder.width(self._settings.title_encoder, self._settings.title_precision)
 
     def _find(self, data_dir: str) -> dict[str, raw_tables.RawTable]:
         tables = raw_tables.find(data_dir, self._settings.columns)
