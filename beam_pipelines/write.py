@@ -5,17 +5,17 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
 from beam_pipelines.job import Job
 from recsys_tft import arrow_ipc
+from recsys_tft.output import open_to_write
 
 
 def write_file(path: str, write: Callable[[BinaryIO], None]) -> None:
     """Lets `write` fill a file beside `path`, and then names it so; a repeated attempt replaces it."""
     beside = f"{path}.{uuid.uuid4().hex}"
-    with FileSystems.create(beside, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    with open_to_write(beside) as file:
         write(file)
     FileSystems.rename([beside], [path])
 

@@ -19,6 +19,7 @@ def main() -> None:
     config = PipelineConfig(
         output_dir=options.output,
         format=options.format,
+        title_encoder="none",
         negative_ratio=options.negative_ratio,
         workers=options.workers,
     )

@@ -75,6 +75,15 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("name", choices=["movielens-100k"], help="the data set")
     sub.add_argument("--data-dir", required=True, metavar="DIR", help="where to write users.parquet and so on")
     sub.add_argument("--source", metavar="DIR", help="the original files; downloaded with pip without it")
+    example = "example:\n  recsys-tft encoder export"
+    sub = _command(commands, "encoder", encoder, "export the default title encoder to the user's cache", example)
+    sub.add_argument("action", choices=["export"], help="what to do")
+    sub.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of its dense layers")
+    example = 'example:\n  recsys-tft similar --title "Toy Story" --output-dir out'
+    sub = _command(commands, "similar", similar, "find the videos with the most similar titles", example)
+    sub.add_argument("--title", required=True, action="append", help="what to look for; may be given several times")
+    sub.add_argument("--output-dir", default="output", metavar="DIR", help="of a run (default: output)")
+    sub.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
     example = "example:\n  recsys-tft features"
     _command(commands, "features", features, "print the feature table", example)
     return parser
@@ -109,6 +118,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="of synthetic data and negatives (default 0)")
     parser.add_argument("--workers", type=int, metavar="N", help="workers on this machine (default: by size)")
     parser.add_argument("--format", choices=["tfrecord", "parquet"], help="of the rows (default: tfrecord)")
+    parser.add_argument("--title-encoder", metavar="NAME", help="none, minilm, a handle or path (default: minilm)")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that is there already")
 
 
@@ -130,6 +140,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
         negative_ratio=options.negative_ratio,
         seed=options.seed,
         format=options.format,
+        title_encoder=options.title_encoder,
         workers=options.workers,
         overwrite=options.overwrite,
         beam_args=tuple(beam_args),
@@ -151,6 +162,35 @@ def dataset(options: argparse.Namespace, _: Sequence[str]) -> int:
     movielens.write_tables(options.data_dir, options.source)
     print(f"Wrote users, videos, channels and interactions to {options.data_dir}.")
     print(f"Next: recsys-tft run --data-dir {options.data_dir} --output-dir out")
+    return 0
+
+
+def encoder(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """The default title encoder as a SavedModel."""
+    from recsys_tft import minilm
+    from recsys_tft.progress import libraries_silenced
+
+    with contextlib.nullcontext() if options.debug else libraries_silenced():
+        importlib.import_module("tensorflow_text")
+    print(minilm.export_minilm(precision=options.precision, say=print))
+    return 0
+
+
+def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """Nearest titles by cosine."""
+    from rich.console import Console
+
+    from recsys_tft.progress import libraries_silenced
+    from recsys_tft.similar import TitleIndex
+
+    with contextlib.nullcontext() if options.debug else libraries_silenced():
+        importlib.import_module("tensorflow_text")
+    if options.k < 1:
+        raise UsageError(f"-k is {options.k}; it needs at least 1.")
+    index = TitleIndex(options.output_dir)
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    for title in options.title:
+        console.print(index.table(title, options.k))
     return 0
 
 

@@ -10,6 +10,7 @@ import enum
 from recsys_tft.columns import COLUMNS, Accuracy, Column
 from recsys_tft.errors import did_you_mean
 from recsys_tft.ops import Bag, Bucket, DayOfWeek, HourWave, Level, Lookup, Op, Ratio, SetLookup, ZScore
+from recsys_tft.title_embedding import TitleEmbedding
 from recsys_tft.vocabularies import Vocabulary
 
 
@@ -108,6 +109,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("category_token", ("category",), Lookup(Vocabulary("category")), (CANDIDATE, RANKER)),
     Feature("child_categories_token", ("child_categories",), SetLookup(Vocabulary("child_categories")), (RANKER,)),
     Feature("video_language_token", ("video_language",), Lookup(LANGUAGE), (CANDIDATE, RANKER)),
+    Feature("title_embedding", ("title",), TitleEmbedding(), (CANDIDATE,)),
     Feature("video_duration_log_z", ("video_duration",), ZScore(log1p=True), (CANDIDATE, RANKER)),
     Feature("video_duration_bucket", ("video_duration",), Bucket("duration"), (CANDIDATE,)),
     Feature("popularity_onehot", ("popularity", "view_count"), Level(), (CANDIDATE,)),

@@ -34,9 +34,10 @@ def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings) -> dict[str, t
         raise InputError(f"The inputs {sorted(inputs)} hold none of the raw columns {sorted(columns)}.")
     rows = next(iter(tensors.values())).dense_shape[0]
     tensors |= {name: _empty(rows, column) for name, column in columns.items() if name not in inputs}
-    read = {feature.name: [tensors[source] for source in feature.sources] for feature in FEATURES}
+    features = [feature for feature in FEATURES if feature.op.is_active(settings)]
+    read = {feature.name: [tensors[source] for source in feature.sources] for feature in features}
     fitting = Fitting(settings, _fit(read, settings))
-    return {feature.name: feature.op.apply(feature.name, read[feature.name], fitting) for feature in FEATURES}
+    return {feature.name: feature.op.apply(feature.name, read[feature.name], fitting) for feature in features}
 
 
 def _fit(read: Mapping[str, list[tf.SparseTensor]], settings: Settings) -> dict[str, tf.Tensor]:
@@ -46,7 +47,7 @@ def _fit(read: Mapping[str, list[tf.SparseTensor]], settings: Settings) -> dict[
     """
     values: dict[str, list[tf.Tensor]] = {}
     statistics: dict[str, Statistic] = {}
-    for feature in FEATURES:
+    for feature in (feature for feature in FEATURES if feature.name in read):
         asked = feature.op.statistic(read[feature.name], settings)
         if asked is not None:
             name = feature.vocabulary.name if feature.vocabulary else feature.name

@@ -7,6 +7,7 @@ before the marker has changed nothing; one that is killed after it is finished b
 
 import dataclasses
 import posixpath
+from typing import BinaryIO
 
 from recsys_tft.errors import InputError
 
@@ -92,30 +93,47 @@ class Output:
             if not files.exists(staged):
                 continue
             if files.exists(target):
-                _delete(old)
+                delete(old)
                 files.mkdirs(posixpath.dirname(old)) if not files.exists(posixpath.dirname(old)) else None
                 files.rename([target], [old])
             files.rename([staged], [target])
 
     def _clear(self) -> None:
         for name, _ in self.targets:
-            _delete(self._beside(name, _STAGING))
-            _delete(self._beside(name, _OLD))
+            delete(self._beside(name, _STAGING))
+            delete(self._beside(name, _OLD))
 
 
-def _delete(path: str) -> None:
+def delete(path: str) -> None:
+    """Removes a file or folder, if it is there."""
     files = _filesystems()
     if files.exists(path):
         files.delete([path])
 
 
+def open_to_write(path: str) -> BinaryIO:
+    """A new file on any Beam filesystem, and the folders above it."""
+    from apache_beam.io.filesystem import CompressionTypes
+
+    return _filesystems().create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def open_to_read(path: str) -> BinaryIO:
+    """A seekable file on any Beam filesystem; a local one without a detour."""
+    from apache_beam.io.filesystem import CompressionTypes
+
+    if _filesystems().get_scheme(path) is None:
+        return open(path, "rb")
+    return _filesystems().open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
 def write_text(path: str, text: str) -> None:
     """Writes a text file on any Beam filesystem."""
-    with _filesystems().create(path, "application/octet-stream") as file:
+    with open_to_write(path) as file:
         file.write(text.encode())
 
 
 def read_text(path: str) -> str:
     """A text file on any Beam filesystem."""
-    with _filesystems().open(path, "application/octet-stream") as file:
+    with open_to_read(path) as file:
         return file.read().decode()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recsys_tft import raw_tables, settings
+from recsys_tft import raw_tables, settings, title_encoder
 from recsys_tft.data_folders import DataFolder, OutputFolders
 from recsys_tft.errors import InputError, UsageError, sentence_of
 from recsys_tft.output import Output
@@ -31,6 +31,7 @@ class PipelineConfig:
         negative_ratio: drawn negatives per positive; what the settings say by default.
         seed: of the synthetic data and the negatives; what the settings say by default.
         format: tfrecord or parquet; what the settings say by default.
+        title_encoder: none, minilm, or a handle or path; what the settings say by default.
         workers: how many run the job on this machine; by the size of the data by default.
         overwrite: whether to replace an output that is there already.
         beam_args: options for Beam, such as `--runner=DataflowRunner`.
@@ -43,6 +44,7 @@ class PipelineConfig:
     negative_ratio: int | None = None
     seed: int | None = None
     format: str | None = None
+    title_encoder: str | None = None
     workers: int | None = None
     overwrite: bool = False
     beam_args: Sequence[str] = ()
@@ -60,6 +62,8 @@ class PipelineConfig:
             changes["ranker"] = {"negative_sample_ratio": self.negative_ratio}
         if self.format is not None:
             changes["output"] = {"format": self.format}
+        if self.title_encoder is not None:
+            changes["title_encoder"] = self.title_encoder
         return base.replace(changes)
 
     @property
@@ -94,6 +98,7 @@ class ProcessingPipeline:
             InputError: if something in the settings, the data or the output folder is wrong; nothing is written then.
         """
         started = time.monotonic()
+        self._prepare_encoder()
         tables = self._find(data_dir)
         with self._writing():
             manifest, steps = self._run(tables)
@@ -110,6 +115,7 @@ class ProcessingPipeline:
         from recsys_tft import synthetic
 
         started = time.monotonic()
+        self._prepare_encoder()
         with self._writing("raw"):
             raw = self._output.staged("raw")
             sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
@@ -143,6 +149,13 @@ class ProcessingPipeline:
                 if sentence is None or isinstance(error, UsageError):
                     raise
                 raise InputError(sentence) from error
+
+    def _prepare_encoder(self) -> None:
+        """Loads the title encoder, so that one that cannot be is an error before any data is read."""
+        if self._settings.title_encoder != "none":
+            self._say("Loading the title encoder")
+            title_encoder.resolve(self._settings.title_encoder, self._settings.title_precision, self._say)
+            title_encoder.width(self._settings.title_encoder, self._settings.title_precision)
 
     def _find(self, data_dir: str) -> dict[str, raw_tables.RawTable]:
         tables = raw_tables.find(data_dir, self._settings.columns)

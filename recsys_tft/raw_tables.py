@@ -5,7 +5,6 @@ import hashlib
 import pathlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 
 from recsys_tft.columns import TABLES, WIDE_SIGNALS, Column, columns_of
 from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.output import open_to_read
 from recsys_tft.row_checks import check_rows
 
 ROW = "_row"  # number of a row in its whole table, files in the order of their names
@@ -80,16 +80,6 @@ class RawTable:
         return "interaction_type" not in self.absent
 
 
-def open_file(path: str) -> BinaryIO:
-    """A seekable file on any Beam filesystem; a local one without a detour."""
-    from apache_beam.io.filesystem import CompressionTypes
-    from apache_beam.io.filesystems import FileSystems
-
-    if FileSystems.get_scheme(path) is None:
-        return open(path, "rb")
-    return FileSystems.open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-
-
 def find(data_dir: str, columns: dict[str, dict[str, str]]) -> dict[str, RawTable]:
     """The four tables in `data_dir`, by name; `columns` maps a user's own names to ours, per table.
 
@@ -150,7 +140,7 @@ def _footer(file: tuple[str, int]) -> tuple[pq.FileMetaData, dict[str, pa.DataTy
     """A file's metadata, the types of its columns by name, and a hash of it all."""
     path, size = file
     try:
-        with open_file(path) as opened:
+        with open_to_read(path) as opened:
             metadata = pq.read_metadata(opened)
             schema = metadata.schema.to_arrow_schema()
             types = dict(zip(schema.names, schema.types, strict=True))
@@ -250,7 +240,7 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
 def _read_columns(table: RawTable, source: Source, columns: dict[str, Column]) -> pa.Table:
     own_names = {name: table.own_names.get(name, name) for name in columns}
     try:
-        with open_file(source.path) as opened, pq.ParquetFile(opened) as file:
+        with open_to_read(source.path) as opened, pq.ParquetFile(opened) as file:
             available = [own for own in own_names.values() if own in file.schema_arrow.names]
             found = file.read_row_groups(list(source.row_groups), columns=available).combine_chunks()
     except (pa.ArrowException, OSError) as error:

@@ -12,6 +12,7 @@ import yaml
 
 from recsys_tft.columns import INTERACTION_TYPES, TABLES, columns_of
 from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.title_encoder import Pair as EncoderPair
 
 
 class _Section(pydantic.BaseModel):
@@ -177,6 +178,9 @@ class Settings(_Section):
     buckets: BucketSettings = BucketSettings()
     popularity: PopularitySettings = PopularitySettings()
     vocabularies: dict[str, VocabularySettings] = {}
+    title_encoder: Annotated[str, pydantic.Field(min_length=1)] | EncoderPair = "minilm"
+    title_precision: Literal["float32", "bfloat16"] = "float32"
+    encoder_cache: str | None = None
     labels: LabelSettings = LabelSettings()
     split: SplitSettings = SplitSettings()
     ranker: RankerSettings = RankerSettings()

@@ -72,7 +72,9 @@ def _rejected(counts: Mapping[str, int]) -> Table:
 def _features(counts: Mapping[str, int]) -> Table:
     table = _table("\nFeatures", "feature", "of", "missing", "unseen")
     for feature in FEATURES:
-        rows = max(counts.get(f"features/{feature.name}/rows", 0), 1)
+        if f"features/{feature.name}/rows" not in counts:
+            continue
+        rows = max(counts[f"features/{feature.name}/rows"], 1)
         missing = counts.get(f"features/{feature.name}/missing", 0) / rows
         unseen = counts.get(f"features/{feature.name}/oov")
         table.add_row(
@@ -88,7 +90,12 @@ def _notes(counts: Mapping[str, int]) -> list[str]:
         "negatives could not be drawn, as too few videos are legal for their users": counts.get("negatives_short", 0),
         "exposures were left out: not positive, of users who are positive on that video": contradicted,
     }
-    return [f"\nNote: {number:,} {text}." for text, number in found.items() if number]
+    notes = [f"\nNote: {number:,} {text}." for text, number in found.items() if number]
+    if "titles/encoded" in counts:
+        missing = counts.get("features/title_embedding/missing", 0)
+        new, old = counts["titles/encoded"], counts["titles/cached"]
+        notes.append(f"\nTitles: {new:,} encoded, {old:,} from the cache; {missing:,} videos without one.")
+    return notes
 
 
 def _places(output: Output) -> list[str]:

@@ -29,6 +29,7 @@ Row = dict[str, Any]
 Tables = dict[str, pa.Table]
 
 START = datetime.datetime(2025, 3, 1, tzinfo=datetime.UTC)
+NO_TITLES = ("--title-encoder", "none")
 USERS, VIDEOS, DAYS = 12, 8, 10
 TYPES = {
     "user_id": pa.int64(),
@@ -97,7 +98,7 @@ class Desk:
         return str(path)
 
     def arguments(self, *options: str) -> list[str]:
-        return ["run", "--data-dir", str(self.data), "--output-dir", str(self.out), *options]
+        return ["run", "--data-dir", str(self.data), "--output-dir", str(self.out), *NO_TITLES, *options]
 
     def state(self) -> dict[str, str]:
         """A hash of each file of the output, hidden ones included."""
@@ -334,7 +335,7 @@ def test_a_wrong_option_is_named_and_ends_with_2(fails: Fails, options: list[str
 
 @pytest.mark.parametrize("sizes", [["--users", "0"], ["--videos", "0"], ["--interactions", "-5"]])
 def test_synthetic_tables_of_no_rows_are_refused(desk: Desk, fails: Fails, sizes: list[str]) -> None:
-    arguments = ["run", "--synthetic", "--output-dir", str(desk.out), "--overwrite", *sizes]
+    arguments = ["run", "--synthetic", "--output-dir", str(desk.out), "--overwrite", *NO_TITLES, *sizes]
     found = fails(arguments=arguments)
     assert sizes[0].removeprefix("--") in found
     assert sizes[1] in found
@@ -366,7 +367,7 @@ def test_all_interactions_at_one_instant_have_no_windows_and_leave_no_folder(
 ) -> None:
     desk.write("interactions", [row | {"interaction_time": START} for row in good_rows()["interactions"]])
     out = desk.folder / "fresh" / "out"
-    assert main(["run", "--data-dir", str(desk.data), "--output-dir", str(out)]) == 1
+    assert main(["run", "--data-dir", str(desk.data), "--output-dir", str(out), *NO_TITLES]) == 1
     assert re.fullmatch(
         r"error: The first 80% of the \d+ exposures share one instant, 2025-03-01 00:00:00 UTC, so that no time ends "
         r"the training window; set split\.val_from\.\n",
@@ -500,7 +501,7 @@ def test_raw_tables_of_ones_own_are_not_replaced_by_synthetic_ones(
     desk.data.rename(desk.out / "raw")
     before = desk.state()
     sizes = ["--users", "20", "--videos", "20", "--interactions", "300"]
-    assert main(["run", "--synthetic", "--output-dir", str(desk.out), *sizes]) == 1
+    assert main(["run", "--synthetic", "--output-dir", str(desk.out), *NO_TITLES, *sizes]) == 1
     assert capfd.readouterr().err == (
         f"error: {desk.out}/raw exists already; give --overwrite to replace the output there.\n"
     )
@@ -513,7 +514,7 @@ def test_an_output_folder_that_cannot_be_written_is_named(
 ) -> None:
     (desk.folder / "file").write_text("in the way")
     out = f"{desk.folder}/file{below}"
-    assert main(["run", "--data-dir", str(desk.data), "--output-dir", out, "--overwrite"]) == 1
+    assert main(["run", "--data-dir", str(desk.data), "--output-dir", out, *NO_TITLES, "--overwrite"]) == 1
     assert re.fullmatch(rf"error: {desk.folder}/file\S*: cannot write there \(.+\)\.\n", capfd.readouterr().err)
     assert (desk.folder / "file").read_text() == "in the way"
 

@@ -1,0 +1,49 @@
+"""The title of a video as a sentence embedding."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from recsys_tft import title_encoder
+from recsys_tft.ops import Fitting, Op
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from recsys_tft.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class TitleEmbedding(Op):
+    """Sentence embedding of a title, by the encoder that `title_encoder` of the settings names.
+
+    The encoder is part of the graph. The batch job encodes each distinct title once and joins the vectors; see
+    `beam_pipelines.titles`.
+
+    Columns:
+        title: [batch] string.
+
+    Returns:
+        [batch, width] float32, width being the encoder's; the zero vector where the title is missing or empty.
+    """
+
+    missing: ClassVar[str] = "the zero vector"
+    is_large: ClassVar[bool] = True
+
+    def is_active(self, settings: "Settings") -> bool:
+        return settings.title_encoder != "none"
+
+    def shape(self, settings: "Settings") -> tuple[int, ...]:
+        return (title_encoder.width(settings.title_encoder, settings.title_precision),)
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+        import tensorflow_transform as tft
+
+        spec, precision = fitting.settings.title_encoder, fitting.settings.title_precision
+        encoder = tft.make_and_track_object(lambda: title_encoder.load(spec, precision), name="title_encoder")
+        (width,) = self.shape(fitting.settings)
+        (titles,) = columns
+        shape = tf.stack([titles.dense_shape[0], tf.constant(width, tf.int64)])
+        vectors = tf.scatter_nd(titles.indices[:, :1], encoder(titles.values), shape)
+        return tf.ensure_shape(vectors, [None, width])
