@@ -144,6 +144,9 @@ def _footer(file: tuple[str, int]) -> tuple[pq.FileMetaData, dict[str, pa.DataTy
             metadata = pq.read_metadata(opened)
             schema = metadata.schema.to_arrow_schema()
             types = dict(zip(schema.names, schema.types, strict=True))
+            if len(types) < len(schema):
+                repeated = next(name for name in types if len(schema.get_all_field_indices(name)) > 1)
+                raise InputError(f"{path}: column '{repeated}' appears more than once; a table holds a name once.")
             opened.seek(max(size - 8 - metadata.serialized_size, 0))
             return metadata, types, hashlib.sha256(opened.read(metadata.serialized_size)).hexdigest()[:16]
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -247,6 +247,13 @@ def test_a_column_name_that_is_no_text_is_named(desk: Desk, fails: Fails) -> Non
     assert fails().startswith(f"{file}: not a readable Parquet file (")
 
 
+def test_a_column_that_is_there_twice_is_named(desk: Desk, fails: Fails) -> None:
+    rows = pq.read_table(desk.data / "users.parquet")
+    desk.write("users", rows.append_column("age", rows["age"]))
+    found = f"{desk.data}/users.parquet: column 'age' appears more than once; a table holds a name once."
+    assert fails() == found
+
+
 @pytest.mark.parametrize("place", ["header", "values"])
 def test_damaged_pages_are_found_where_the_footer_is_good(desk: Desk, fails: Fails, place: str) -> None:
     file = desk.data / "interactions.parquet"
