@@ -1,6 +1,7 @@
 """The title of a video as a sentence embedding."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -40,8 +41,9 @@ class TitleEmbedding(Op):
         import tensorflow as tf
         import tensorflow_transform as tft
 
-        spec, precision = fitting.settings.title_encoder, fitting.settings.title_precision
-        encoder = tft.make_and_track_object(lambda: title_encoder.load(spec, precision), name="title_encoder")
+        load = functools.partial(title_encoder.load, fitting.settings.title_encoder, fitting.settings.title_precision)
+        # Outside of a function there is no graph that would have to keep the weights.
+        encoder = tft.make_and_track_object(load, name="title_encoder") if tf.inside_function() else load()
         (width,) = self.shape(fitting.settings)
         (titles,) = columns
         shape = tf.stack([titles.dense_shape[0], tf.constant(width, tf.int64)])
