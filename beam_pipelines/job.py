@@ -46,7 +46,11 @@ class Job:
 
 
 def plan(settings: Settings, tables: dict[str, RawTable], output: Output) -> Job:
-    """A job whose partitions grow with the data, whatever the number of workers."""
-    per_shard = settings.output.interactions_per_shard
-    users = max(tables["interactions"].rows, tables["users"].rows)
-    return Job(settings, tables, output, -(-users // per_shard), -(-tables["videos"].rows // per_shard))
+    """A job whose partitions grow with the users and videos.
+
+    They do not depend on the number of workers, nor on the interactions: one that comes later must not move a row
+    into another file.
+    """
+    users = -(-tables["users"].rows // settings.output.users_per_shard)
+    videos = -(-tables["videos"].rows // settings.output.videos_per_shard)
+    return Job(settings, tables, output, users, videos)

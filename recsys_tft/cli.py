@@ -21,8 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
     parser = _parser()
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command is not run:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    stray = _stray(rest) if options.command is run else rest
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
     _quiet(options.debug)
     try:
         return options.command(options, rest)
@@ -40,6 +41,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {type(error).__name__}: {_first_line(error)} (--debug shows where)", file=sys.stderr)
     return 1
+
+
+def _stray(beam_args: Sequence[str]) -> list[str]:
+    """Arguments that are neither an option nor the value of the option before."""
+    before = ["", *beam_args]
+    return [
+        argument
+        for previous, argument in zip(before, beam_args, strict=False)
+        if not argument.startswith("-") and not (previous.startswith("--") and "=" not in previous)
+    ]
 
 
 def _first_line(error: BaseException) -> str:
@@ -132,6 +143,8 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     sizes = {name: size for name, size in sizes.items() if size is not None}
     if sizes and not options.synthetic:
         raise UsageError("--users, --videos and --interactions go with --synthetic, not with --data-dir.")
+    if not options.output_dir or options.data_dir == "":
+        raise UsageError("--output-dir and --data-dir need the name of a folder.")
     if options.workers is not None and options.workers < 1:
         raise UsageError(f"--workers is {options.workers}; it needs at least 1.")
     config = PipelineConfig(
@@ -145,6 +158,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
         overwrite=options.overwrite,
         beam_args=tuple(beam_args),
     )
+    _ = config.settings  # a wrong setting is an error before TensorFlow is loaded, which takes seconds
     with Progress() as progress:
         progress.say("Loading TensorFlow and Beam")
         with contextlib.nullcontext() if options.debug else libraries_silenced():

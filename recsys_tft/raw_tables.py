@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys_tft.columns import TABLES, WIDE_SIGNALS, Column, columns_of
+from recsys_tft.columns import TABLES, WIDE_SIGNALS, Accuracy, Column, columns_of
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.output import open_to_read
 from recsys_tft.row_checks import check_rows
@@ -63,12 +63,14 @@ class RawTable:
     @property
     def warnings(self) -> list[str]:
         """One sentence for each column whose features will be missing throughout."""
-        signals = {"interaction_type", *WIDE_SIGNALS}
-        ignored = {"channel_id", *signals}
+        ignored = {"channel_id", "interaction_type", *WIDE_SIGNALS}
+        if "view_count" not in self.absent:
+            ignored.add("popularity")  # is derived from it
+        columns = columns_of(self.name)
         found = [
             f"{self.name} has no column '{name}'; what is made of it is missing in every row"
             for name in self.absent
-            if name not in ignored
+            if name not in ignored and columns[name].accuracy is not Accuracy.AS_OF
         ]
         if self.name == "interactions" and not self.is_long:
             found += [f"interactions has no column '{n}'; nothing was {n}" for n in WIDE_SIGNALS if n in self.absent]
@@ -124,6 +126,8 @@ def _paths(data_dir: str, name: str) -> list[tuple[str, int]]:
     found = [sorted((m.path, m.size_in_bytes) for m in match.metadata_list if _is_file(m.path)) for match in matches]
     found = [paths for paths in found if paths]
     if not found:
+        if not ("://" in data_dir or pathlib.Path(data_dir).is_dir()):
+            raise InputError(f"{data_dir}: there is no such folder.")
         raise InputError(
             f"{data_dir}: found no table {name}; expected {name}.parquet, or a folder {name}/ of Parquet files."
         )

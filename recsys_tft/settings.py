@@ -156,7 +156,7 @@ class RankerSettings(_Section):
     """What a ranker example is."""
 
     negative_sample_ratio: pydantic.NonNegativeInt = 3
-    min_watch_ratio: pydantic.NonNegativeFloat = 0.4
+    min_watch_ratio: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 0.4
     popularity_alpha: Annotated[float, pydantic.Field(ge=0, le=2)] = 0.0
 
 
@@ -164,7 +164,8 @@ class OutputSettings(_Section):
     """How the rows are written."""
 
     format: Literal["tfrecord", "parquet"] = "tfrecord"
-    interactions_per_shard: pydantic.PositiveInt = 131_072
+    users_per_shard: pydantic.PositiveInt = 8192
+    videos_per_shard: pydantic.PositiveInt = 65_536
     inline_title_embedding: bool = False
 
 

@@ -15,13 +15,13 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, 
 # Several partitions of users and of videos; negatives of all three sources, drawn by popularity.
 SMALL_CONFIG = """
 title_encoder: none
-output: {interactions_per_shard: 700}
+output: {users_per_shard: 70, videos_per_shard: 700}
 labels: {positive: {like: 1.0, comment: 1.0, share: 1.0, watch: 0.8, click: 0.5}}
 ranker: {popularity_alpha: 0.75}
 vocabularies: {tags: {n_oov: 3}, country: {n_oov: 2}}
 """
 SMALL_SIZES = {"num_users": 300, "num_videos": 1500, "num_interactions": 3000}
-MOVIELENS_CONFIG = "title_encoder: none\noutput: {interactions_per_shard: 40000}\n"
+MOVIELENS_CONFIG = "title_encoder: none\noutput: {users_per_shard: 400}\n"
 
 
 @dataclasses.dataclass(frozen=True)

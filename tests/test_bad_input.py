@@ -432,7 +432,7 @@ def test_rejected_rows_are_written_with_their_reason_and_place_and_counted_exact
             for number, (_, reason) in enumerate(mixed)
             if reason
         ]
-    config = desk.config("max_rejected_fraction: 0.7\noutput: {interactions_per_shard: 60}")
+    config = desk.config("max_rejected_fraction: 0.7\noutput: {users_per_shard: 5, videos_per_shard: 4}")
 
     counts = succeeds(desk, capfd, "--config", config)["counts"]
 

@@ -337,10 +337,10 @@ def test_the_schema_is_all_that_a_reader_needs(ran: Ran, name: str) -> None:
 
 
 def test_shards_are_numbered_and_there_is_nothing_else(ran: Ran) -> None:
-    per_shard = ran.result.manifest["settings"]["output"]["interactions_per_shard"]
-    rows = {name: len(raw_frames(ran.raw)[name]) for name in TABLES}
+    output = ran.result.manifest["settings"]["output"]
     for name, folder in ran.result.items():
-        shards = -(-(rows["videos"] if name == "videos" else max(rows["interactions"], rows["users"])) // per_shard)
+        table = "videos" if name == "videos" else "users"
+        shards = -(-len(raw_frames(ran.raw)[table]) // output[f"{table}_per_shard"])
         wanted = {f"part-{number:05d}-of-{shards:05d}.tfrecord" for number in range(shards)}
         assert {path.name for path in pathlib.Path(folder.path).iterdir()} == wanted | {"schema.pbtxt"}
     top = {"processed_data", "artifacts", "rejected"} | ({"raw"} if ran.raw.parent == ran.root else set())
