@@ -5,12 +5,15 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
-from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult, movielens
+from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult, minilm, movielens
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, before TensorFlow is imported
+_CACHE = tempfile.TemporaryDirectory()  # of encoders and vectors; the user's own is left alone
+os.environ[minilm.CACHE_VARIABLE] = _CACHE.name
 
 # Several partitions of users and of videos; negatives of all three sources, drawn by popularity.
 SMALL_CONFIG = """
