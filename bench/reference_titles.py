@@ -12,6 +12,7 @@ keeps the exported graph, for `bench.encoder`.
 """
 
 import argparse
+import hashlib
 import json
 import pathlib
 import random
@@ -78,6 +79,14 @@ def export(model: torch.nn.Module, path: str) -> None:
     torch.onnx.export(model, (mask * 1000, mask), path, opset_version=17, dynamo=False, **names)
 
 
+def code_points(tokenizer: tokenizers.Tokenizer) -> str:
+    """sha256 of the int32 token ids of every code point between two letters, 64 of these words a text."""
+    words = [f"a{chr(code)}b" for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    texts = [" ".join(words[k : k + 64]) for k in range(0, len(words), 64)]
+    ids = [id for text in tokenizer.encode_batch(texts, add_special_tokens=False) for id in text.ids]
+    return hashlib.sha256(np.array(ids, np.int32).tobytes()).hexdigest()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--onnx", help="keep the exported graph here")
@@ -101,7 +110,10 @@ def main() -> None:
     ends = np.cumsum([len(title) for title in data])
     versions = f"onnxruntime {onnxruntime.__version__}, tokenizers {tokenizers.__version__}, torch {torch.__version__}"
     text = np.frombuffer(b"".join(data), np.uint8)
-    np.savez_compressed(GOLDEN, titles=text, ends=ends, vectors=np.stack(vectors), reference=np.array(versions))
+    np.savez_compressed(
+        GOLDEN, titles=text, ends=ends, vectors=np.stack(vectors), code_points=np.array(code_points(tokenizer)),
+        reference=np.array(versions),
+    )  # fmt: skip
     print(f"{GOLDEN}: {len(data)} titles by {versions}")
 
 

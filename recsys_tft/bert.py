@@ -2,9 +2,7 @@
 
 The layers that work on one token at a time, nearly all of the arithmetic, run on the batch's tokens laid end to end
 ("packed"): no time goes into padding. Only attention, which pairs the tokens of one title, pads to the longest.
-
-References:
-    Devlin et al. (2019), https://arxiv.org/abs/1810.04805; Reimers and Gurevych (2019), arXiv:1908.10084 (pooling)
+BERT: Devlin et al. (2019), arXiv:1810.04805. Mean pooling: Reimers and Gurevych (2019), arXiv:1908.10084.
 """
 
 import dataclasses
@@ -50,7 +48,7 @@ class Shape:
 
     @classmethod
     def read(cls, folder: pathlib.Path) -> "Shape":
-        """From config.json, and from sentence_bert_config.json, whose max_seq_length sentence-transformers applies."""
+        """From config.json, and max_seq_length of sentence_bert_config.json, as sentence-transformers does."""
         bert = json.loads((folder / "config.json").read_text("utf-8"))
         sentence = json.loads((folder / "sentence_bert_config.json").read_text("utf-8"))
         if bert["hidden_act"] != "gelu" or bert.get("position_embedding_type", "absolute") != "absolute":
@@ -165,10 +163,8 @@ class _Layer(tf.Module):
     def __init__(self, shape: Shape, weights: Mapping[str, np.ndarray], name: str, dtype: tf.DType) -> None:
         super().__init__()
         self.heads, self.depth = shape.heads, shape.width // shape.heads
-        attention = f"{name}.attention"
-        self.query_key_value = _Dense(
-            weights, [f"{attention}.self.{part}" for part in ("query", "key", "value")], dtype
-        )
+        attention, parts = f"{name}.attention", ("query", "key", "value")
+        self.query_key_value = _Dense(weights, [f"{attention}.self.{part}" for part in parts], dtype)
         self.attended = _Dense(weights, [f"{attention}.output.dense"], dtype)
         self.attended_norm = _Norm(weights, f"{attention}.output.LayerNorm", shape.epsilon)
         self.widen = _Dense(weights, [f"{name}.intermediate.dense"], dtype)
@@ -186,9 +182,14 @@ class _Layer(tf.Module):
         parts = tf.reshape(projected, [-1, self.depth])
         query, key, value = (tf.gather(parts, place) for place in places.padded)
         scores = tf.cast(tf.matmul(query, key, transpose_b=True), tf.float32) * self.depth**-0.5
-        shares = tf.cast(tf.nn.softmax(scores + places.bias), value.dtype)
-        context = tf.reshape(tf.matmul(shares, value), [-1, self.depth])
+        context = tf.reshape(tf.matmul(tf.cast(_softmax(scores + places.bias), value.dtype), value), [-1, self.depth])
         return tf.reshape(tf.gather(context, places.packed), [-1, self.heads * self.depth])
+
+
+def _softmax(scores: tf.Tensor) -> tf.Tensor:
+    """Over the last axis; faster for few titles than `tf.nn.softmax`, whose oneDNN kernel is slow to start."""
+    powers = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
+    return powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
 
 
 def read(folder: str | os.PathLike[str], precision: Precision = "float32") -> Bert:

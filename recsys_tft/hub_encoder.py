@@ -27,6 +27,7 @@ _FAILURES = (
     OSError,
     ValueError,
     TypeError,
+    LookupError,
     RuntimeError,
     AttributeError,
     EOFError,
@@ -149,7 +150,7 @@ def _entry(values: Any, name: str) -> tf.Tensor:
 
 def _described(values: Any) -> str:
     if isinstance(values, Mapping):
-        return f"a dict of {', '.join(map(str, values))}"
+        return f"a dict of {', '.join(sorted(map(str, values)))}"
     return f"{values.dtype.name} {values.shape}" if tf.is_tensor(values) else type(values).__name__
 
 

@@ -92,8 +92,10 @@ def weights_folder() -> pathlib.Path:
 
 def is_intact(folder: pathlib.Path) -> bool:
     """Whether this is a whole export, each file as it was written."""
-    record = folder / RECORD
-    return record.is_file() and json.loads(record.read_text("utf-8")).get("files") == _digests(folder)
+    try:
+        return json.loads((folder / RECORD).read_text("utf-8"))["files"] == _digests(folder)
+    except (OSError, ValueError, KeyError, TypeError):  # no record, or a damaged one
+        return False
 
 
 def _save(source: pathlib.Path, precision: str, folder: pathlib.Path) -> None:

