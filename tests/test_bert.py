@@ -11,11 +11,12 @@ import sys
 import zipfile
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from recsys_tft import bert, minilm
+from recsys_tft import bert, minilm, title_encoder
 from recsys_tft.errors import InputError
 from recsys_tft.safetensors import read_safetensors
 from recsys_tft.tiny_bert import TINY, random_weights, tiny
@@ -138,6 +139,15 @@ def test_vectors_are_those_of_onnx_runtime(exported: str) -> None:
     assert len(titles) >= 220
     vectors = tf.saved_model.load(exported)(tf.constant(titles)).numpy()
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5)
+
+
+def test_encode_and_batches_of_one_give_the_reference_vectors(exported: str) -> None:
+    titles, expected = golden_titles(), np.load(GOLDEN)["vectors"]
+    vectors = title_encoder.encode(exported, pa.array(titles, pa.binary()))
+    np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5)
+    model = title_encoder.load(exported)
+    alone = np.concatenate([model.vectors([title]) for title in titles[:20]])
+    np.testing.assert_allclose(alone, expected[:20], rtol=0, atol=1e-5)
 
 
 def test_bfloat16_keeps_the_direction(weights: pathlib.Path) -> None:

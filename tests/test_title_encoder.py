@@ -42,6 +42,19 @@ class Encoder(tf.Module):
         return {"pooled_output": -states[:, 0], "sequence_output": states}
 
 
+class PlainEncoder(tf.Module):
+    """Of the same form, but it knows no training: a token's vector is (position, 1), pooled is (tokens, 0)."""
+
+    KEYS = ("input_word_ids", "input_mask", "input_type_ids")
+
+    @tf.function(input_signature=[{key: tf.TensorSpec([None, None], tf.int32) for key in KEYS}])
+    def __call__(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        mask = tf.cast(inputs["input_mask"], tf.float32)
+        places, total = tf.cumsum(tf.ones_like(mask), axis=1, exclusive=True), tf.reduce_sum(mask, axis=1)
+        states = tf.stack([places, tf.ones_like(places)], axis=2)
+        return {"sequence_output": states, "pooled_output": tf.stack([total, tf.zeros_like(total)], axis=1)}
+
+
 class Signature(tf.Module):
     """Without a `__call__`."""
 
@@ -116,6 +129,15 @@ def test_a_pair_gives_the_mean_over_its_tokens(pair: tuple[str, str]) -> None:
     loaded = title_encoder.load({"preprocessor": pair[0], "encoder": pair[1], "pooling": "mean"})
     np.testing.assert_allclose(loaded.vectors(["four", "four by fours", ""]), [[2.5, 1], [3, 1], [1, 1]])
     assert loaded.width == 2
+
+
+@pytest.mark.parametrize(("pooling", "expected"), [("pooled_output", [[4, 0], [2, 0]]), ("mean", [[1.5, 1], [0.5, 1]])])
+def test_an_encoder_that_knows_no_training_is_pooled_as_asked(
+    pair: tuple[str, str], tmp_path: pathlib.Path, pooling: str, expected: list[list[float]]
+) -> None:
+    spec = Pair(pair[0], saved(PlainEncoder(), tmp_path / "encoder"), pooling)
+    assert title_encoder.width(spec) == 2
+    np.testing.assert_allclose(title_encoder.encode(spec, pa.array(["a b c", "a"])), expected)
 
 
 def test_a_pair_the_wrong_way_round_is_refused(pair: tuple[str, str]) -> None:
