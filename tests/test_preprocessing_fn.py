@@ -152,9 +152,7 @@ def as_tfx_calls(function: Callable[..., dict[str, tf.Tensor]], custom_config: M
     return function
 
 
-CUSTOM = {
-    "settings": {"buckets": {"age": [50]}, "vocabularies": {"tags": {"n_oov": 4}, "user_id": {"min_count": 2}}}
-}
+CUSTOM = {"settings": {"buckets": {"age": [50]}, "vocabularies": {"tags": {"n_oov": 4}, "user_id": {"min_count": 2}}}}
 
 
 @pytest.fixture(scope="session")

@@ -55,5 +55,5 @@ def test_the_line_that_adds_a_feature_is_a_feature() -> None:
 
     line = next(block for block in BLOCKS if block.startswith("Feature("))
     names = {"Feature": Feature, "Lookup": Lookup, "Vocabulary": Vocabulary, "CANDIDATE": CANDIDATE, "RANKER": RANKER}
-    (feature,) = eval(f"({line})", names)
+    feature = eval(line, names)
     assert feature.name == "channel_id_token"
