@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from recsys_tft.data_sets import DATA_SETS, VIDEOS, shard_name
+from recsys_tft.data_sets import VIDEOS, shard_name
 from recsys_tft.output import Output
 from recsys_tft.raw_tables import RawTable
 from recsys_tft.settings import Settings
@@ -38,11 +38,6 @@ class Job:
     def extension(self) -> str:
         """Of the data files."""
         return self.settings.output.format
-
-    @property
-    def folders(self) -> list[str]:
-        """Every folder below `processed_data`."""
-        return [folder for data_set in DATA_SETS for folder in data_set.folders]
 
 
 def plan(settings: Settings, tables: dict[str, RawTable], output: Output) -> Job:

@@ -33,7 +33,7 @@ def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings) -> dict[str, t
     if not tensors:
         raise InputError(f"The inputs {sorted(inputs)} hold none of the raw columns {sorted(columns)}.")
     rows = next(iter(tensors.values())).dense_shape[0]
-    tensors |= {name: _empty(rows, column) for name, column in columns.items() if name not in inputs}
+    tensors |= {name: empty_column(rows, column) for name, column in columns.items() if name not in inputs}
     features = [feature for feature in FEATURES if feature.op.is_active(settings)]
     read = {feature.name: [tensors[source] for source in feature.sources] for feature in features}
     fitting = Fitting(settings, _fit(read, settings))
@@ -92,6 +92,7 @@ def _sparse(tensor: tf.Tensor | tf.SparseTensor | tf.RaggedTensor, column: Colum
     return drop_missing(tensor if tensor.dtype == dtype else tf.cast(tensor, dtype))
 
 
-def _empty(rows: tf.Tensor, column: Column) -> tf.SparseTensor:
+def empty_column(rows: tf.Tensor, column: Column) -> tf.SparseTensor:
+    """A raw column of so many rows that is missing in all of them."""
     shape = tf.stack([rows, 1])
     return tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], graph_dtype(column)), shape)

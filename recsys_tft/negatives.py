@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from recsys_tft.entities import find_sorted
 from recsys_tft.hashing import keyed_hash, unit_interval
 
 _ATTEMPTS = 16  # draws before walking on to the next legal video, which always ends
@@ -46,8 +47,7 @@ class Catalogue:
 
     def position(self, video_ids: np.ndarray) -> np.ndarray:
         """[m] int64: where each video stands in the catalogue, -1 if it does not."""
-        found = np.minimum(np.searchsorted(self.video_ids, video_ids), len(self) - 1)
-        return np.where(self.video_ids[found] == video_ids, found, -1)
+        return find_sorted(self.video_ids, video_ids)
 
 
 class PositivePairs:

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from recsys_tft.columns import Column
 from recsys_tft.features import Feature, raw_columns
-from recsys_tft.graph import graph_dtype
+from recsys_tft.graph import empty_column, graph_dtype
 
 _ROWS_PER_CALL = 1 << 16
 
@@ -47,7 +47,7 @@ class TransformGraph:
     def _select(self, names: Sequence[str], inputs: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
         """The named outputs; inputs that they do not need are empty, and what reads those is pruned."""
         rows = next(iter(inputs.values())).dense_shape[0]
-        empty = {c.name: _empty(rows, c) for c in raw_columns() if c.name not in inputs}
+        empty = {c.name: empty_column(rows, c) for c in raw_columns() if c.name not in inputs}
         outputs = self._model.transform_fn({**inputs, **empty})
         return {name: outputs[name] for name in names}
 
@@ -64,10 +64,6 @@ class TransformGraph:
 def load(saved_model: str) -> TransformGraph:
     """The graph in a folder, loaded once per process."""
     return TransformGraph(saved_model)
-
-
-def _empty(rows: tf.Tensor, column: Column) -> tf.SparseTensor:
-    return tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], graph_dtype(column)), tf.stack([rows, 1]))
 
 
 def sparse_of(values: pa.ChunkedArray | pa.Array, column: Column) -> tf.SparseTensor:
