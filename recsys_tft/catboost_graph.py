@@ -117,7 +117,10 @@ class _Statistics(tf.Module):
     def __init__(self, model: CatBoostModel):
         super().__init__()
         tables = model.statistics
-        self._numeric_elements, self._category_elements = _Above(model.numeric_elements), _Equal(model.category_elements)
+        self._numeric_elements, self._category_elements = (
+            _Above(model.numeric_elements),
+            _Equal(model.category_elements),
+        )
         self._combinations, self._combination_of_table = _combinations(tables.elements)
         slots = cuckoo.build(tables.hashes)
         self._factors = [tf.constant(factors[:, None]) for factors in slots.factors]

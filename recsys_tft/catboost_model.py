@@ -196,7 +196,9 @@ def _element(element: Json, rows: Mapping[str, Mapping[int, int]]) -> Test:
     return kind, rows["cat"][element["cat_feature_index"]], signed(element["value"]) if kind else 0
 
 
-def _split(split: Json, rows: Mapping[str, Mapping[int, int]], owners: Mapping[int, int], positions: np.ndarray) -> Test:
+def _split(
+    split: Json, rows: Mapping[str, Mapping[int, int]], owners: Mapping[int, int], positions: np.ndarray
+) -> Test:
     kind = _SPLITS.index(split["split_type"])
     if kind == 0:
         return kind, rows["float"][split["float_feature_index"]], split["border"]
