@@ -70,7 +70,7 @@ def export(output_dir: str, data_dir: str | None = None, say: Callable[[str], No
     """
     manifest = model_folders.manifest(output_dir)
     of_run = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
-    raw = _raw_folder(output_dir, data_dir)
+    raw = raw_folder(output_dir, data_dir)
     ranker, two_towers = ModelFolder(output_dir, "ranker"), ModelFolder(output_dir, two_tower.FOLDER)
     columns = ranker.read("columns.json")
     for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
@@ -114,7 +114,12 @@ def candidate_vectors(output_dir: str, model: TwoTower) -> tuple[np.ndarray, np.
     return ids, np.concatenate([model.candidate(batch).numpy() for batch in batches])
 
 
-def _raw_folder(output_dir: str, data_dir: str | None) -> str:
+def raw_folder(output_dir: str, data_dir: str | None) -> str:
+    """Where the raw tables of a run are.
+
+    Raises:
+        InputError: if that has to be said.
+    """
     own = pathlib.Path(output_dir, "raw")
     if data_dir is None and not own.is_dir():
         raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
