@@ -208,7 +208,7 @@ def _split(
 
 
 def _statistic_of_split(numeric: Sequence[Json], categorical: Sequence[Json], ctrs: Sequence[Json]) -> dict[int, int]:
-    """Which statistic a split's index belongs to: all borders of numeric columns come first, then all one-hot values."""
+    """The statistic of a split's index; all borders of numeric columns come first, then all one-hot values."""
     first = sum(len(_listed(f, "borders")) for f in numeric) + sum(len(_listed(f, "values")) for f in categorical)
     owners = np.repeat(np.arange(len(ctrs)), [len(ctr["borders"]) for ctr in ctrs]).tolist()
     return dict(enumerate(owners, first))

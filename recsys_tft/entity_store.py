@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import asof
-from recsys_tft.entities import find_sorted, take_or_null
+from recsys_tft.entities import find_sorted
 from recsys_tft.errors import InputError
 from recsys_tft.exposures import is_viewing
 from recsys_tft.raw_rows import RawRows

@@ -1,4 +1,4 @@
-"""Stage 2: which candidates are left out, and why. Each rule is a function from what is known of [n] videos to masks."""
+"""Stage 2: which candidates are left out, and why. Each rule is a function from [n] videos to a mask."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -15,9 +15,7 @@ import tensorflow_transform as tft
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from recsys_tft import title_encoder
-from recsys_tft.columns import Column
 from recsys_tft.features import Feature, raw_columns
-from recsys_tft.graph import empty_column
 from recsys_tft.ops import Fitting, drop_missing
 from recsys_tft.settings import Settings
 from recsys_tft.statistics import EMPTY_VOCABULARY

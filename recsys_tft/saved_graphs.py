@@ -59,6 +59,10 @@ class Transform:
     def __init__(self, folder: str):
         self._graph = TransformGraph(folder)
 
+    def fitted(self) -> dict[str, np.ndarray]:
+        """What the full-pass ops found, by feature."""
+        return self._graph.fitted()
+
     def has(self, feature: Feature) -> bool:
         return True
 
@@ -66,6 +70,18 @@ class Transform:
         columns = [column.name for column in raw_columns(tuple(features))]
         found = self._graph.engineer(raw.select(columns), features)
         return {name: _array(found[name].combine_chunks()) for name in found.column_names}
+
+
+def load_transform(output_dir: str) -> Transform:
+    """The transform graph of a run.
+
+    Raises:
+        InputError: if there is none.
+    """
+    folder = pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no transform graph there; run the main job first.")
+    return Transform(str(folder))
 
 
 class Serving:
@@ -90,16 +106,12 @@ class Serving:
         return {feature.name: found[feature.name].numpy() for feature in features}
 
 
-def load(output_dir: str) -> Iterator[SavedGraph]:
-    """The transform graph, and the newest export's models if there is an export of this run.
+def load_serving(output_dir: str) -> Iterator[Serving]:
+    """The models of the newest export of this run, if there is one.
 
     Raises:
-        InputError: if there is no transform graph.
+        InputError: if the newest export is of another run.
     """
-    folder = pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn")
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no transform graph there; run the main job first.")
-    yield Transform(str(folder))
     root = serving_folders.serving_folder(output_dir)
     if not root.is_dir():
         return

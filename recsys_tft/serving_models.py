@@ -9,7 +9,7 @@ import tensorflow as tf
 from recsys_tft import serving_inputs
 from recsys_tft.catboost_graph import TreeEnsemble
 from recsys_tft.catboost_model import CatBoostModel
-from recsys_tft.features import BY_NAME, Feature
+from recsys_tft.features import BY_NAME
 from recsys_tft.fitted_features import FittedFeatures, FittedGraph
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.two_tower import TwoTower

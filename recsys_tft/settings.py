@@ -247,7 +247,7 @@ class OrderSettings(_Section):
 
 
 class RecommenderSettings(_Section):
-    """The four stages: how many candidates are retrieved, which are filtered out, and how the ranked ones are ordered."""
+    """The four stages: how many candidates are retrieved and ranked, which are filtered out, and their order."""
 
     candidates: pydantic.PositiveInt = 500
     ranked: pydantic.PositiveInt = 200

@@ -1,7 +1,8 @@
 """`recsys-tft verify`: rows on disk against what the saved graphs compute from the raw rows that they were made of.
 
-Integers have to be equal, floats bit-equal or within 1e-6 (title embeddings of bfloat16: 1e-3, as they depend on the
-batch by so much).
+Integers have to be equal, floats bit-equal or within 1e-6. Where rounding alone may do more, it is allowed for: the
+last bit of a raw number that is scaled (TensorFlow's logarithm depends on a number's place in its batch by so much),
+and 1e-3 of title embeddings in bfloat16.
 """
 
 import dataclasses
@@ -18,6 +19,7 @@ from recsys_tft.data_sets import DATA_SETS, USERS, DataSet
 from recsys_tft.errors import InputError
 from recsys_tft.export import raw_folder
 from recsys_tft.features import Entity, Feature
+from recsys_tft.ops import ZScore
 from recsys_tft.raw_matches import Matches
 from recsys_tft.raw_rows import RawRows
 from recsys_tft.saved_graphs import SavedGraph
@@ -130,7 +132,8 @@ def verify(
     say("Reading the raw tables")
     raw = raw_rows.read(raw_folder(output_dir, data_dir), chosen)
     say("Loading the saved graphs")
-    graphs = list(saved_graphs.load(output_dir))
+    transform = saved_graphs.load_transform(output_dir)
+    graphs = [transform, *saved_graphs.load_serving(output_dir)]
     found = Verified()
     for data_set in DATA_SETS:
         for folder in data_set.folders:
@@ -139,10 +142,12 @@ def verify(
             total = manifest["counts"].get(f"written/{folder}", 0)
             disk, count = disk_sample.sample(folder_of(output_dir, folder), names, total, rows, seed)
             if count != total:
-                raise InputError(f"{output_dir}/processed_data/{folder} has {count:,} rows, but the manifest says {total:,}.")
+                raise InputError(
+                    f"{output_dir}/processed_data/{folder} has {count:,} rows, but the manifest says {total:,}."
+                )
             found.rows[folder] = len(disk[names[0]])
             if found.rows[folder]:
-                _Folder(data_set, folder, disk, manifest, chosen).compare(raw, graphs, found)
+                _Folder(data_set, folder, disk, manifest, chosen, transform.fitted()).compare(raw, graphs, found)
     return found
 
 
@@ -160,6 +165,7 @@ class _Folder:
     disk: dict[str, np.ndarray]
     manifest: Mapping[str, Any]
     settings: Settings
+    fitted: Mapping[str, np.ndarray]
 
     def compare(self, raw: RawRows, graphs: Sequence[SavedGraph], found: Verified) -> None:
         """Adds what all graphs make of the rows' features to `found`."""
@@ -216,12 +222,18 @@ class _Folder:
     def _tolerance(self, feature: Feature) -> float:
         if feature.is_categorical:
             return 0.0
-        rough = feature.op.is_large and self.settings.title_precision == "bfloat16"
-        return BFLOAT16_TOLERANCE if rough else TOLERANCE
+        if feature.op.is_large and self.settings.title_precision == "bfloat16":
+            return BFLOAT16_TOLERANCE
+        return max(TOLERANCE, last_bit(*self.fitted[feature.name])) if isinstance(feature.op, ZScore) else TOLERANCE
 
     def _difference(self, feature: str, row: int, on_disk: Any, computed: Any, graph: str) -> Difference:
         key = {name: int(self.disk[name][row]) for name in _keys(self.data_set)}
         return Difference(feature, self.name, key, on_disk, computed, graph)
+
+
+def last_bit(mean: float, deviation: float) -> float:
+    """What the last bit of a number, up to four deviations above the mean, is after scaling; 0 of a constant column."""
+    return float(np.spacing(np.float32(abs(mean) + 4 * deviation)) / deviation) if deviation > 0 else 0.0
 
 
 def _best(owner: np.ndarray, unequal: np.ndarray) -> np.ndarray:
