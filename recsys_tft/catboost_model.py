@@ -85,10 +85,6 @@ def check(model: Json) -> None:
         InputError: naming what cannot be held.
     """
     info = model["features_info"]
-    for kind in ("text_features", "embedding_features"):
-        if info.get(kind):
-            names = ", ".join(str(f.get("feature_id") or f.get("feature_index")) for f in info[kind])
-            raise InputError(f"The CatBoost model reads {kind.replace('_', ' ')} ({names}); give it numeric columns.")
     if "trees" in model:
         raise InputError("The CatBoost model has asymmetric trees; train it with grow_policy SymmetricTree.")
     if len(_biases(model)) > 1:

@@ -178,16 +178,6 @@ def test_categories_that_are_no_tokens_are_refused(tmp_path: pathlib.Path) -> No
         catboost_model.check(json.loads((tmp_path / "m.json").read_text()))
 
 
-def test_embedding_features_are_refused_by_name(tmp_path: pathlib.Path) -> None:
-    rows = pd.DataFrame({"vector": list(TRAINING[["z", "z"]].to_numpy()), "z": TRAINING.z})
-    model = catboost.CatBoost({"loss_function": "Logloss", "iterations": 2, "verbose": 0})
-    model.fit(catboost.Pool(rows, labels(TRAINING), embedding_features=["vector"]))
-    path = str(tmp_path / "m.json")
-    model.save_model(path, format="json")
-    with pytest.raises(InputError, match=r"reads embedding features \(vector\)"):
-        catboost_model.check(json.loads(pathlib.Path(path).read_text()))
-
-
 def test_unknown_kinds_of_statistics_and_splits_are_refused(plain: dict) -> None:
     info = plain["features_info"]
     strange = {**info, "ctrs": [{**info["ctrs"][0], "ctr_type": "Novel"}]}
