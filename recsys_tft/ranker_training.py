@@ -134,8 +134,8 @@ def _fit(train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: Mod
 
 
 def _parameters(options: RankerSettings) -> dict[str, Any]:
-    rate = {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
-    return rate | _OBJECTIVES[options.objective] | {
+    return _OBJECTIVES[options.objective] | {
+        "learning_rate": options.learning_rate,
         "iterations": options.iterations,
         "depth": options.depth,
         "l2_leaf_reg": options.l2_leaf_reg,
