@@ -175,10 +175,11 @@ def _judged(model: Any, rows: dict[str, RankerRows], window: str, chosen: Settin
         owners,
         users,
         keys["label"],
+        keys["weight"],
         ~np.isin(keys["user_id"], training["user_id"]),
         ~np.isin(keys["video_id"], training["video_id"]),
     )
-    constant = np.full(len(owners), training["label"].mean())
+    constant = np.full(len(owners), np.average(training["label"], weights=training["weight"]))
     found = {
         "ranker": (scores(model, rows[window], chosen.ranker.objective), chosen.ranker.objective == "classifier"),
         "popularity": (popularity.astype(np.float64), False),

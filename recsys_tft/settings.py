@@ -202,7 +202,7 @@ class TwoTowerSettings(_Section):
     patience: pydantic.PositiveInt = 3
     learning_rate: Positive = 0.003
     weight_decay: Share = 0.0
-    dropout: Share = 0.1
+    dropout: Share = 0.4
     unseen: Share = 0.1
     shuffle_rows: pydantic.PositiveInt = 200_000
     eval_users: pydantic.PositiveInt = 10_000

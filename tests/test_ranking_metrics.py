@@ -58,9 +58,19 @@ def test_log_loss_is_finite_and_right() -> None:
     assert found.tolist() == pytest.approx([-math.log(0.5), -math.log(0.8), -math.log(1e-7)])
 
 
-def judged(rows: list[Row]) -> ranking_evaluation.Judged:
+def judged(rows: list[Row], weighted: bool = False) -> ranking_evaluation.Judged:
     owners, labels, _ = np.array(rows).T
-    return ranking_evaluation.Judged(owners, int(owners.max()) + 1, labels, owners == 0, np.zeros(len(rows), bool))
+    weights = np.where(labels == 1, 0.5, 1) if weighted else np.ones(len(rows))
+    cold_videos = np.zeros(len(rows), bool)
+    return ranking_evaluation.Judged(owners, int(owners.max()) + 1, labels, weights, owners == 0, cold_videos)
+
+
+def test_log_loss_and_calibration_are_weighted_as_training_is() -> None:
+    rows = [(0, 1, 0), (0, 0, 0), (1, 1, 0), (1, 0, 0)]
+    found = ranking_evaluation.table(judged(rows, weighted=True), np.array([0.2, 0.4, 0.2, 0.4]), True, 0)["all"]
+    expected = (0.5 * -math.log(0.2) - math.log(0.6)) / 1.5
+    assert found["log loss"]["value"] == pytest.approx(expected)
+    assert found["calibration"]["value"] == pytest.approx((0.5 * 0.2 + 0.4) / 0.5)
 
 
 def test_calibration_is_predicted_over_seen_and_slices_are_apart() -> None:

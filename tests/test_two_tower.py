@@ -7,6 +7,7 @@ import pathlib
 import shutil
 
 import keras
+import keras_rs
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -355,3 +356,11 @@ def test_too_few_videos_or_an_empty_split_are_errors(tmp_path: pathlib.Path) -> 
 
 def test_keras_runs_on_tensorflow() -> None:
     assert keras.backend.backend() == "tensorflow"
+
+
+def test_the_layer_of_keras_rs_still_masks_nothing() -> None:
+    """Should this fail after an upgrade: use the layer, and delete docs/decisions/0004."""
+    logits = keras_rs.layers.RemoveAccidentalHits()(
+        tf.zeros([1, 3]), tf.constant([[1.0, 0, 0]]), tf.constant([7, 7, 9])
+    )
+    assert logits.numpy().tolist() == [[0, 0, 0]]
