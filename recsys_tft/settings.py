@@ -189,7 +189,7 @@ class RankerSettings(_Section):
 class TwoTowerSettings(_Section):
     """How the two-tower model is built and trained."""
 
-    dim: pydantic.PositiveInt = 64
+    dim: pydantic.PositiveInt = 32
     hidden: tuple[pydantic.PositiveInt, ...] = ()
     title: bool = True
     title_dim: pydantic.PositiveInt = 32
