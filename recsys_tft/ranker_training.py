@@ -134,8 +134,8 @@ def _fit(train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: Mod
 
 
 def _parameters(options: RankerSettings) -> dict[str, Any]:
-    rate = {} if options.learning_rate is None else {"learning_rate": options.learning_rate}
-    return rate | _OBJECTIVES[options.objective] | {
+    return _OBJECTIVES[options.objective] | {
+        "learning_rate": options.learning_rate,
         "iterations": options.iterations,
         "depth": options.depth,
         "l2_leaf_reg": options.l2_leaf_reg,
@@ -175,10 +175,11 @@ def _judged(model: Any, rows: dict[str, RankerRows], window: str, chosen: Settin
         owners,
         users,
         keys["label"],
+        keys["weight"],
         ~np.isin(keys["user_id"], training["user_id"]),
         ~np.isin(keys["video_id"], training["video_id"]),
     )
-    constant = np.full(len(owners), training["label"].mean())
+    constant = np.full(len(owners), np.average(training["label"], weights=training["weight"]))
     found = {
         "ranker": (scores(model, rows[window], chosen.ranker.objective), chosen.ranker.objective == "classifier"),
         "popularity": (popularity.astype(np.float64), False),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from recsys_tft import bootstrap, ranking_metrics
+from recsys_tft.bootstrap import Estimate
 
 _SAMPLES = 200  # of users for the metrics of all rows, which take a pass over the rows each
 
@@ -18,6 +19,7 @@ class Judged:
         owners: [n] int64, the number of each row's user.
         users: how many there are.
         labels: [n] 0 or 1.
+        weights: [n] of the rows in the log loss and the calibration, as in training.
         cold_users: [n] bool, whether the row's user has no training row.
         cold_videos: [n] bool, whether the row's video has none.
     """
@@ -25,6 +27,7 @@ class Judged:
     owners: np.ndarray
     users: int
     labels: np.ndarray
+    weights: np.ndarray
     cold_users: np.ndarray
     cold_videos: np.ndarray
 
@@ -38,8 +41,8 @@ class Judged:
 def table(judged: Judged, scores: np.ndarray, are_probabilities: bool, seed: int) -> dict[str, Any]:
     """The metrics of [n] scores with their confidence intervals, by slice.
 
-    Log loss is the mean over rows; calibration the mean probability over the share of positives, so 1 is right. Both
-    are left out where scores are no probabilities.
+    Log loss is the weighted mean over rows; calibration the sum of weighted probabilities over that of positives, so 1
+    is right. Both are left out where scores are no probabilities.
     """
     found = {}
     order = np.random.default_rng(seed).permutation(
@@ -48,40 +51,43 @@ def table(judged: Judged, scores: np.ndarray, are_probabilities: bool, seed: int
     for name, mask in judged.slices().items():
         rows = order[mask[order]]
         users, owners = np.unique(judged.owners[rows], return_inverse=True)
-        values = _metrics(owners, len(users), judged.labels[rows], scores[rows], are_probabilities, seed)
+        values = _orders(owners, len(users), judged.labels[rows], scores[rows], seed)
+        if are_probabilities and len(users):
+            weights = judged.weights[rows].astype(np.float64)
+            values |= _probabilities(owners, len(users), judged.labels[rows], scores[rows], weights, seed)
+        else:
+            values |= dict.fromkeys(("log loss", "calibration"), Estimate(None, None, None, len(users)))
         found[name] = {metric: dataclasses.asdict(estimate) for metric, estimate in values.items()}
     return found
 
 
-def _metrics(
-    owners: np.ndarray, users: int, labels: np.ndarray, scores: np.ndarray, are_probabilities: bool, seed: int
-) -> dict[str, bootstrap.Estimate]:
-    per_user = ranking_metrics.auc_per_user(owners, labels, scores, users)
-    found = {"auc": _auc(owners, users, labels, scores, seed), "auc per user": bootstrap.mean(per_user, seed=seed)}
-    nothing = bootstrap.Estimate(None, None, None, users)
-    rows = np.bincount(owners, minlength=users).astype(np.float64)
-    losses = ranking_metrics.log_loss(labels, scores) if are_probabilities else None
-    shares = (_sum(owners, values, users) for values in (losses, scores, labels) if values is not None)
-    if are_probabilities and users:
-        loss, predicted, positive = shares
-        found["log loss"] = bootstrap.ratio(loss, rows, seed=seed)
-        found["calibration"] = bootstrap.ratio(predicted, positive, seed=seed)
-    else:
-        found |= {"log loss": nothing, "calibration": nothing}
-    found["ndcg@10"] = bootstrap.mean(ranking_metrics.ndcg_per_user(owners, labels, scores, users), seed=seed)
-    return found
+def _orders(owners: np.ndarray, users: int, labels: np.ndarray, scores: np.ndarray, seed: int) -> dict[str, Estimate]:
+    aucs = ranking_metrics.auc_per_user(owners, labels, scores, users)
+    ndcgs = ranking_metrics.ndcg_per_user(owners, labels, scores, users)
+    return {
+        "auc": _auc(owners, users, labels, scores, seed),
+        "auc per user": bootstrap.mean(aucs, seed=seed),
+        "ndcg@10": bootstrap.mean(ndcgs, seed=seed),
+    }
 
 
-def _sum(owners: np.ndarray, values: np.ndarray, users: int) -> np.ndarray:
-    return np.bincount(owners, values.astype(np.float64), minlength=users)
+def _probabilities(
+    owners: np.ndarray, users: int, labels: np.ndarray, scores: np.ndarray, weights: np.ndarray, seed: int
+) -> dict[str, Estimate]:
+    sums = (weights * ranking_metrics.log_loss(labels, scores), weights, weights * scores, weights * labels)
+    loss, total, predicted, positive = (np.bincount(owners, values, minlength=users) for values in sums)
+    return {
+        "log loss": bootstrap.ratio(loss, total, seed=seed),
+        "calibration": bootstrap.ratio(predicted, positive, seed=seed),
+    }
 
 
-def _auc(owners: np.ndarray, users: int, labels: np.ndarray, scores: np.ndarray, seed: int) -> bootstrap.Estimate:
+def _auc(owners: np.ndarray, users: int, labels: np.ndarray, scores: np.ndarray, seed: int) -> Estimate:
     """AUC over all rows; the interval is over users."""
     weighted = ranking_metrics.Auc(labels, scores)
     value = weighted(np.ones(len(labels)))
     if np.isnan(value):
-        return bootstrap.Estimate(None, None, None, users)
+        return Estimate(None, None, None, users)
     samples = np.array([weighted(times[owners]) for times in bootstrap.draws(users, _SAMPLES, seed)])
     low, high = np.nanquantile(samples, [0.025, 0.975])
-    return bootstrap.Estimate(value, float(low), float(high), users)
+    return Estimate(value, float(low), float(high), users)

@@ -178,31 +178,31 @@ class RankerSettings(_Section):
     min_watch_ratio: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 0.4
     popularity_alpha: Annotated[float, pydantic.Field(ge=0, le=2)] = 0.0
     objective: Literal["classifier", "yetirank"] = "classifier"
-    iterations: pydantic.PositiveInt = 1000
-    learning_rate: Positive | None = None
+    iterations: pydantic.PositiveInt = 500
+    learning_rate: Positive = 0.1
     depth: Annotated[int, pydantic.Field(ge=1, le=16)] = 6
     l2_leaf_reg: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 3.0
-    early_stopping_rounds: pydantic.PositiveInt = 50
+    early_stopping_rounds: pydantic.PositiveInt = 30
     shap_rows: pydantic.PositiveInt = 5000
 
 
 class TwoTowerSettings(_Section):
     """How the two-tower model is built and trained."""
 
-    dim: pydantic.PositiveInt = 64
+    dim: pydantic.PositiveInt = 32
     hidden: tuple[pydantic.PositiveInt, ...] = ()
     title: bool = True
     title_dim: pydantic.PositiveInt = 32
     compare_title: bool = True
-    normalize: bool = True
-    temperature: Positive = 0.1
+    normalize: bool = False
+    temperature: Positive = 1.0
     sampling_correction: bool = True
     batch_size: Annotated[int, pydantic.Field(ge=2)] = 1024
     epochs: pydantic.PositiveInt = 30
     patience: pydantic.PositiveInt = 3
     learning_rate: Positive = 0.003
     weight_decay: Share = 0.0
-    dropout: Share = 0.1
+    dropout: Share = 0.4
     unseen: Share = 0.1
     shuffle_rows: pydantic.PositiveInt = 200_000
     eval_users: pydantic.PositiveInt = 10_000

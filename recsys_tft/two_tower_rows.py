@@ -38,6 +38,11 @@ class TwoTowerRows:
         return training_rows.columns(folder_of(self.output_dir, "videos"), [f.name for f in self.candidate])
 
     @functools.cached_property
+    def video_ids(self) -> np.ndarray:
+        """[videos] int64 ids, in the same order."""
+        return training_rows.columns(folder_of(self.output_dir, "videos"), ["video_id"])["video_id"]
+
+    @functools.cached_property
     def candidates(self) -> int:
         """How many videos there are."""
         return len(next(iter(self.videos.values())))
