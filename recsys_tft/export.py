@@ -8,9 +8,11 @@ import tempfile
 from collections.abc import Callable
 
 import numpy as np
+from rich.console import RenderableType
 from rich.table import Table
 
 from recsys_tft import (
+    approximate_index,
     catboost_model,
     entity_store,
     model_folders,
@@ -20,6 +22,7 @@ from recsys_tft import (
     training_rows,
     two_tower,
 )
+from recsys_tft.approximate_index import Kind
 from recsys_tft.artifacts import to_json
 from recsys_tft.errors import InputError
 from recsys_tft.fitted_features import FittedGraph
@@ -29,6 +32,7 @@ from recsys_tft.two_tower import TwoTower
 
 RANKER_FILES = ("model.cbm", "columns.json")  # which explanations are computed from
 _BATCH = 4096
+RECALL_AT, _QUERIES = 100, 500  # an approximate index is judged by the best so many for so many users
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,11 +43,13 @@ class Exported:
         version: its number.
         folders: of each model and the store, by name.
         videos: how many the index holds.
+        recall: which share of the exact best the approximate index finds; None without one.
     """
 
     version: int
     folders: dict[str, pathlib.Path]
     videos: int
+    recall: float | None = None
 
     def sizes(self) -> dict[str, int]:
         """Bytes of each folder."""
@@ -53,7 +59,12 @@ class Exported:
         }
 
 
-def export(output_dir: str, data_dir: str | None = None, say: Callable[[str], None] = lambda _: None) -> Exported:
+def export(
+    output_dir: str,
+    data_dir: str | None = None,
+    index: Kind | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Exported:
     """Writes the serving models of a run and its trained models.
 
     A version appears whole or not at all: each model is written beside its place and moved there, the store last, and a
@@ -62,6 +73,7 @@ def export(output_dir: str, data_dir: str | None = None, say: Callable[[str], No
     Args:
         output_dir: of the run.
         data_dir: its raw tables; by default OUTPUT_DIR/raw, where a synthetic run keeps them.
+        index: kind of an approximate index to write beside the exact one, as `retrieval/N/assets.extra/KIND.faiss`.
         say: is told each step.
 
     Raises:
@@ -97,12 +109,19 @@ def export(output_dir: str, data_dir: str | None = None, say: Callable[[str], No
             (staged[name] / EXTRA).mkdir()
         for file in RANKER_FILES:
             shutil.copyfile(ranker.target / file, staged["ranker"] / EXTRA / file)
+        recall = None
+        if index is not None:
+            say(f"Building the index {index}")
+            found = approximate_index.build(video_ids, vectors, index)
+            found.write(staged["retrieval"] / EXTRA / f"{index}.faiss")
+            queries = user_vectors(output_dir, model)
+            recall = approximate_index.recall(found, video_ids, vectors, queries, RECALL_AT)
         say("Writing the raw rows of users and videos")
         entity_store.write(staged[STORE], raw_rows.read(raw, of_run))
         described = {"settings": manifest["settings"], "transform_graph": columns["transform_graph"]}
         (staged[STORE] / DESCRIPTION).write_text(to_json(described))
         version, folders = _commit(staged, root)
-    return Exported(version, folders, len(video_ids))
+    return Exported(version, folders, len(video_ids), recall)
 
 
 def candidate_vectors(output_dir: str, model: TwoTower) -> tuple[np.ndarray, np.ndarray]:
@@ -112,6 +131,13 @@ def candidate_vectors(output_dir: str, model: TwoTower) -> tuple[np.ndarray, np.
     ids = rows.pop("video_id")
     batches = ({n: v[start : start + _BATCH] for n, v in rows.items()} for start in range(0, len(ids), _BATCH))
     return ids, np.concatenate([model.candidate(batch).numpy() for batch in batches])
+
+
+def user_vectors(output_dir: str, model: TwoTower) -> np.ndarray:
+    """[n, dim] float32 vectors of some users."""
+    names = [feature.name for feature in model.query_features]
+    rows = training_rows.columns(training_rows.folder_of(output_dir, "users"), names)
+    return model.query({name: values[:_QUERIES] for name, values in rows.items()}).numpy()
 
 
 def raw_folder(output_dir: str, data_dir: str | None) -> str:
@@ -144,7 +170,7 @@ def _commit(staged: dict[str, pathlib.Path], root: pathlib.Path) -> tuple[int, d
     return version, folders
 
 
-def report(done: Exported) -> Table:
+def report(done: Exported) -> list[RenderableType]:
     """The folders and their sizes, for a terminal."""
     table = Table(title=f"Version {done.version}", title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column("model")
@@ -152,4 +178,6 @@ def report(done: Exported) -> Table:
     table.add_column("folder")
     for name, size in done.sizes().items():
         table.add_row(name, f"{size / 1e6:,.2f}", str(done.folders[name]))
-    return table
+    if done.recall is None:
+        return [table]
+    return [table, f"The approximate index finds {done.recall:.1%} of the {RECALL_AT} best videos."]

@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from recsys_tft import arrangement, filtering, serving_folders, settings
+from recsys_tft import approximate_index, arrangement, filtering, serving_folders, settings
+from recsys_tft.approximate_index import Kind
 from recsys_tft.arrangement import Recommendation
 from recsys_tft.columns import columns_of
 from recsys_tft.entity_store import EntityStore
@@ -36,7 +37,8 @@ class Recommendations:
         items: the best first.
         is_known: whether the store has the user; else what was given about the user is all that is known.
         candidates: how many stage 1 brought.
-        removed: how many of them each rule of stage 2 removed; one that several rules remove counts for each.
+        removed: how many videos each rule of stage 2 left out; `seen` ones, which stage 1 does not even bring, are all
+            that the user has opened; one that several rules leave out counts for each.
         ranked: how many stage 3 ranked.
         seconds: of each stage.
     """
@@ -102,21 +104,28 @@ class Recommender:
         output_dir: of the run.
         config: a YAML file, of which the `recommender` options take the place of the run's.
         version: of the export; the newest by default.
+        index: an approximate one that was exported; by default all videos are compared.
 
     Raises:
-        InputError: if there is no such export, or an option is wrong.
+        InputError: if there is no such export or index, or an option is wrong.
     """
 
-    def __init__(self, output_dir: str, config: str | None = None, version: int | None = None):
+    def __init__(
+        self, output_dir: str, config: str | None = None, version: int | None = None, index: Kind | None = None
+    ):
         root = serving_folders.serving_folder(output_dir)
         self.version = serving_folders.latest(root, version)
         folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}
         self.settings = _options(folders[serving_folders.STORE], config)
         self.store = EntityStore(folders[serving_folders.STORE])
         self._ranker_folder = folders["ranker"]
-        self._models = {name: tf.saved_model.load(str(folders[name])) for name in ("retrieval", "ranker")}
+        extra = folders["retrieval"] / serving_folders.EXTRA
+        self._index = None if index is None else approximate_index.read(extra / f"{index}.faiss")
+        names = ("retrieval" if index is None else "query_tower", "ranker")
+        self._models = {name: tf.saved_model.load(str(folders[name])) for name in names}
         self._signatures = {name: model.signatures["serving_default"] for name, model in self._models.items()}
         self._specs = {name: found.structured_input_signature[1] for name, found in self._signatures.items()}
+        self.recommend(None, 1)  # the first call of a graph takes a hundred times as long as the others
 
     def recommend(self, user_id: int | None, k: int = 10, time: int | None = None, **given: Any) -> Recommendations:
         """The k best videos for a user.
@@ -152,6 +161,7 @@ class Recommender:
         )
         clock.lap("ordering")
         counts = {name: int(mask.sum()) for name, mask in removed.items()}
+        counts["seen"] += len(seen) if self.settings.filters.seen else 0
         return Recommendations(tuple(items[:k]), len(stored) > 0, len(ids), counts, len(kept), clock.seconds)
 
     def retrieve(self, known: Mapping[str, pa.Array], seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,11 +172,19 @@ class Recommender:
             seen: ids of what the user has opened.
         """
         excluded = seen if self.settings.filters.seen else seen[:0]
+        if self._index is not None:
+            return self._search(known, excluded)
         own = {"k": tf.constant(self.settings.candidates), "exclude": tf.constant(excluded[None, :], tf.int64)}
         specs = {name: spec for name, spec in self._specs["retrieval"].items() if name not in own}
         found = self._signatures["retrieval"](**tensors(known, specs), **own)
         ids, scores = found["video_ids"].numpy()[0], found["scores"].numpy()[0]
         return ids[ids != EMPTY_IDS], scores[ids != EMPTY_IDS]
+
+    def _search(self, known: Mapping[str, pa.Array], excluded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `retrieve`, by the approximate index."""
+        vector = self._signatures["query_tower"](**tensors(known, self._specs["query_tower"]))["vector"].numpy()
+        (ids,), (scores,) = self._index.best(vector, self.settings.candidates, excluded)
+        return ids[~np.isneginf(scores)], scores[~np.isneginf(scores)]
 
     def rank(self, known: Mapping[str, pa.Array], videos: pa.Table) -> np.ndarray:
         """Stage 3: [n] float32 scores of videos.

@@ -45,6 +45,7 @@ def add_recommend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", help="YAML whose `recommender` options are used (default: the run's)"
     )
+    parser.add_argument("--index", choices=["hnsw", "ivf"], help="search an approximate index instead of all videos")
     parser.add_argument("--version", type=int, metavar="N", help="of the export (default: the newest)")
     parser.add_argument("--time", metavar="TIME", help="the moment, as 2025-03-01T12:00 UTC (default: now)")
     parser.add_argument("--explain", action="store_true", help="show what contributed most to the ranker's score")
@@ -74,8 +75,9 @@ def export(options: argparse.Namespace, _: Sequence[str]) -> int:
         progress.say("Loading TensorFlow")
         libraries.load("recsys_tft.export", options.debug)
         module = importlib.import_module("recsys_tft.export")
-        done = module.export(options.output_dir, options.data_dir, progress.say)
-    progress.console.print(module.report(done))
+        done = module.export(options.output_dir, options.data_dir, options.index, progress.say)
+    for part in module.report(done):
+        progress.console.print(part)
     return 0
 
 
@@ -92,7 +94,7 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
     time = None if options.time is None else _microseconds(options.time)
     libraries.load("recsys_tft.recommender", options.debug)
     recommender = importlib.import_module("recsys_tft.recommender").Recommender(
-        options.output_dir, options.config, options.version
+        options.output_dir, options.config, options.version, options.index
     )
     found = recommender.recommend(options.user_id, options.k, time, **given)
     ids = [item.video_id for item in found.items]

@@ -115,5 +115,5 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     pipeline.run_synthetic(num_users=150, num_videos=300, num_interactions=4000)
     two_tower_training.train(str(root))
     ranker_training.train(str(root))
-    export.export(str(root))
+    export.export(str(root), index="hnsw")
     return root

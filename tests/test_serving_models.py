@@ -282,8 +282,8 @@ for key, spec in signature.structured_input_signature[1].items():
     else:
         inputs[key] = tf.zeros([2] if spec.shape.rank == 1 else [2, 1], spec.dtype)
 assert all(len(value) == 2 for value in signature(**inputs).values())
-strangers = [m for m in ("recsys_tft", "catboost", "keras", "tensorflow_transform", "tensorflow_text") if m in sys.modules]
-print(strangers)
+known = ("recsys_tft", "catboost", "keras", "tensorflow_transform", "tensorflow_text")
+print([module for module in known if module in sys.modules])
 """
 
 
