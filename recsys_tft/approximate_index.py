@@ -33,7 +33,7 @@ class ApproximateIndex:
         return self._index.ntotal
 
     def best(self, queries: np.ndarray, k: int, exclude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """[batch, at most k] int64 ids and float32 scores, the best first; id -1 and minus infinity where there are fewer.
+        """[batch, at most k] int64 ids and float32 scores, the best first; id -1 and minus infinity of none.
 
         Args:
             queries: [batch, dim] float32.

@@ -65,6 +65,9 @@ class EntityStore:
     Args:
         folder: `serving/store/N`.
 
+    Attributes:
+        video_ids: [videos] int64, increasing.
+
     Raises:
         InputError: if it is not there.
     """
@@ -74,7 +77,7 @@ class EntityStore:
             raise InputError(f"{folder}: no store there; run recsys-tft export first.")
         self._users, self._videos, self._seen = (_read(folder / f"{n}.arrow") for n in ("users", "videos", "seen"))
         self._user_ids, self._seen_ids = (table["user_id"].to_numpy() for table in (self._users, self._seen))
-        self._video_ids = self._videos["video_id"].to_numpy()
+        self.video_ids = self._videos["video_id"].to_numpy()
 
     def user(self, user_id: int | None) -> pa.Table:
         """The user's row; no row for an unknown user."""
@@ -88,7 +91,7 @@ class EntityStore:
 
     def videos(self, video_ids: np.ndarray) -> pa.Table:
         """The rows of [n] known videos, in this order."""
-        return self._videos.take(pa.array(find_sorted(self._video_ids, video_ids)))
+        return self._videos.take(pa.array(find_sorted(self.video_ids, video_ids)))
 
     @staticmethod
     def _position(ids: np.ndarray, user_id: int | None) -> int:
