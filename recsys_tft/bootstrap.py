@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-_CELLS = 1 << 22  # of resampled weights held at a time
+_CELLS = 1 << 22  # of resampled values held at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Estimate:
 
 
 def draws(users: int, samples: int, seed: int) -> np.ndarray:
-    """[samples, users] int64: how often each user is in each resample of as many users, drawn with replacement."""
-    return np.random.default_rng(seed).multinomial(users, np.full(users, 1 / users), size=samples)
+    """[samples, users] int64 numbers of users: resamples of as many, drawn with replacement."""
+    return np.random.default_rng(seed).integers(0, users, size=(samples, users))
 
 
 def mean(values: np.ndarray, samples: int = 1000, seed: int = 0) -> Estimate:
@@ -54,9 +54,9 @@ def ratio(above: np.ndarray, below: np.ndarray, samples: int = 1000, seed: int =
         return Estimate(None, None, None, len(below))
     ratios = []
     for number, rows in enumerate(_portions(samples, len(below))):
-        times = draws(len(below), rows, seed + number)
-        total = times @ below
-        ratios.append(np.divide(times @ above, total, out=np.full(rows, np.nan), where=total > 0))
+        drawn = draws(len(below), rows, seed + number)
+        total = below[drawn].sum(axis=1)
+        ratios.append(np.divide(above[drawn].sum(axis=1), total, out=np.full(rows, np.nan), where=total > 0))
     low, high = np.nanquantile(np.concatenate(ratios), [0.025, 0.975])
     return Estimate(float(above.sum() / below.sum()), float(low), float(high), len(below))
 

@@ -88,6 +88,7 @@ def _auc(owners: np.ndarray, users: int, labels: np.ndarray, scores: np.ndarray,
     value = weighted(np.ones(len(labels)))
     if np.isnan(value):
         return Estimate(None, None, None, users)
-    samples = np.array([weighted(times[owners]) for times in bootstrap.draws(users, _SAMPLES, seed)])
+    times = (np.bincount(drawn, minlength=users) for drawn in bootstrap.draws(users, _SAMPLES, seed))
+    samples = np.array([weighted(own[owners]) for own in times])
     low, high = np.nanquantile(samples, [0.025, 0.975])
     return Estimate(value, float(low), float(high), users)

@@ -198,12 +198,12 @@ class TwoTowerSettings(_Section):
     temperature: Positive = 1.0
     sampling_correction: bool = True
     batch_size: Annotated[int, pydantic.Field(ge=2)] = 1024
-    epochs: pydantic.PositiveInt = 30
+    epochs: pydantic.PositiveInt = 50
     patience: pydantic.PositiveInt = 3
     learning_rate: Positive = 0.003
     weight_decay: Share = 0.0
     dropout: Share = 0.4
-    unseen: Share = 0.1
+    unseen: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 1.0
     shuffle_rows: pydantic.PositiveInt = 200_000
     eval_users: pydantic.PositiveInt = 10_000
 

@@ -52,34 +52,6 @@ class Tables:
             )
         return self._layers[name]
 
-    def unseen(self, feature: Feature) -> int:
-        """How many tokens, from 1 on, stand for values that training did not have; 0 without a vocabulary."""
-        return self._settings.vocabulary(feature.vocabulary.name).n_oov if feature.vocabulary else 0
-
-
-@keras.saving.register_keras_serializable("recsys_tft")
-class PretendUnseen(keras.layers.Layer):
-    """In training replaces a share of the tokens by those of unseen values, which training would never meet otherwise.
-
-    Args:
-        rate: of the tokens, 0 to 1; missing ones stay.
-        tokens: unseen values have the tokens 1 .. tokens.
-        seed: of the choice.
-    """
-
-    def __init__(self, rate: float, tokens: int, seed: int, **options: object):
-        super().__init__(**options)
-        self.rate, self.tokens = rate, tokens
-        self._random = keras.random.SeedGenerator(seed)
-
-    def call(self, tokens: tf.Tensor, training: bool = False) -> tf.Tensor:
-        if not training or not self.rate or not self.tokens:
-            return tokens
-        shape = ops.shape(tokens)
-        chosen = keras.random.uniform(shape, seed=self._random) < self.rate
-        other = keras.random.randint(shape, 1, self.tokens + 1, dtype="int32", seed=self._random)
-        return ops.where(ops.logical_and(chosen, tokens != MISSING), ops.cast(other, tokens.dtype), tokens)
-
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
@@ -88,7 +60,6 @@ class Shape:
     dim: int
     hidden: tuple[int, ...]
     dropout: float
-    unseen: float
     normalize: bool
     large_dim: int
     seed: int
@@ -114,10 +85,6 @@ class Tower(keras.Model):
         # Lists, so that Keras tracks the layers; the order is that of the features.
         self._categorical = [feature for feature in features if feature.is_categorical]
         self._tables = [tables.of(feature) for feature in self._categorical]
-        self._unseen = [
-            PretendUnseen(shape.unseen, tables.unseen(feature), shape.seed + number)
-            for number, feature in enumerate(self._categorical)
-        ]
         self._numeric = [feature for feature in features if not feature.is_categorical and not feature.op.is_large]
         self._large = [feature for feature in features if not feature.is_categorical and feature.op.is_large]
         self._projections = [keras.layers.Dense(shape.large_dim, name=f"{f.name}_projection") for f in self._large]
@@ -128,8 +95,8 @@ class Tower(keras.Model):
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """[batch, ...] dense tensors by feature to [batch, dim] float32, of length 1 where vectors are normalized."""
         parts = [
-            _embedded(table, unseen(inputs[feature.name], training=training))
-            for feature, table, unseen in zip(self._categorical, self._tables, self._unseen, strict=True)
+            _embedded(table, inputs[feature.name])
+            for feature, table in zip(self._categorical, self._tables, strict=True)
         ]
         parts += [_as_matrix(inputs[feature.name]) for feature in self._numeric]
         parts += [

@@ -54,6 +54,15 @@ def batches(folder: DataFolder, names: Sequence[str], size: int, seed: int, shuf
     return records.map(lambda batch: _parsed(batch, spec), num_parallel_calls=tf.data.AUTOTUNE)
 
 
+def token_counts(folder: DataFolder, sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    """For each named column of tokens [size] int64, how often each token occurs; 0 is also the padding of lists."""
+    counts = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
+    for batch in _in_order(folder, _spec(folder, list(sizes))):
+        for name, tokens in batch.items():
+            counts[name] += np.bincount(np.asarray(tokens).ravel(), minlength=sizes[name])
+    return counts
+
+
 def count(folder: DataFolder) -> int:
     """How many rows a folder has."""
     if _is_parquet(folder):

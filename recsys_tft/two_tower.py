@@ -47,7 +47,6 @@ class TwoTower:
             options.dim,
             options.hidden,
             options.dropout,
-            options.unseen,
             options.normalize,
             options.title_dim,
             settings.seed,

@@ -17,6 +17,7 @@ from recsys_tft.scalar_log import ScalarLog
 from recsys_tft.settings import TwoTowerSettings
 from recsys_tft.two_tower import TwoTower
 from recsys_tft.two_tower_rows import TwoTowerRows, encode
+from recsys_tft.unseen import Unseen
 
 _STEPS_PER_REPORT = 20
 
@@ -30,6 +31,7 @@ class State:
     best_ndcg: float = -1.0
     seconds: float = 0.0  # of training alone
     examples: int = 0
+    steps: int = 0
 
     def is_over(self, options: TwoTowerSettings) -> bool:
         """Whether all epochs are done, or the last ones were no better."""
@@ -59,6 +61,8 @@ class Fit:
         self._batch = min(self._options.batch_size, len(rows.keys["train"]["user_id"]))
         self._corpus = {f.name: tf.constant(rows.videos[f.name]) for f in model.candidate_features}
         self._probability = tf.constant(rows.counts / rows.counts.sum(), tf.float32)
+        self._unseen_query = Unseen(model.query_features, rows.query_counts, model.settings, 2 * self._seed)
+        self._unseen_video = Unseen(model.candidate_features, rows.candidate_counts, model.settings, 2 * self._seed + 1)
         self._step = tf.function(self._train_step)
         self._query = tf.function(model.query, reduce_retracing=True)
         self._candidate = tf.function(model.candidate, reduce_retracing=True)
@@ -99,7 +103,7 @@ class Fit:
         started, losses, steps = time.monotonic(), tf.zeros(()), 0
         batches = self._rows.batches(self._batch, self._seed + self.state.epoch, self._options.shuffle_rows)
         for batch in batches.prefetch(4):
-            losses += self._step(batch)
+            losses += self._step(batch, tf.constant(self.state.steps + steps, tf.int64))
             steps += 1
             if steps % _STEPS_PER_REPORT == 0:
                 rate = steps * self._batch / (time.monotonic() - started)
@@ -107,13 +111,15 @@ class Fit:
         loss = float(losses) / max(steps, 1)
         self.state.seconds += time.monotonic() - started
         self.state.examples += steps * self._batch
+        self.state.steps += steps
         return loss
 
-    def _train_step(self, batch: dict[str, tf.Tensor]) -> tf.Tensor:
+    def _train_step(self, batch: dict[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
         row = batch["candidate_row"]
-        videos = {name: tf.gather(values, row) for name, values in self._corpus.items()}
-        queries = {feature.name: batch[feature.name] for feature in self.model.query_features}
-        probability = tf.gather(self._probability, row) if self._options.sampling_correction else None
+        videos, as_shown = self._unseen_video({n: tf.gather(values, row) for n, values in self._corpus.items()}, step)
+        queries, _ = self._unseen_query({f.name: batch[f.name] for f in self.model.query_features}, step)
+        # A video that is shown as unseen is a candidate of its own, as rare as it is shown so.
+        probability = tf.gather(self._probability, row) * as_shown if self._options.sampling_correction else None
         with tf.GradientTape() as tape:
             query = self.model.query_tower(queries, training=True)
             candidate = self.model.candidate_tower(videos, training=True)

@@ -63,6 +63,22 @@ class TwoTowerRows:
         found = training_rows.categories(folder_of(self.output_dir, "two_tower", "train"))
         return found | training_rows.categories(folder_of(self.output_dir, "videos"))
 
+    @functools.cached_property
+    def query_counts(self) -> dict[str, np.ndarray]:
+        """For each query feature with a vocabulary in how many training rows each token is."""
+        sizes = {feature.name: self.categories[feature.name] for feature in self.query if feature.vocabulary}
+        return training_rows.token_counts(folder_of(self.output_dir, "two_tower", "train"), sizes)
+
+    @functools.cached_property
+    def candidate_counts(self) -> dict[str, np.ndarray]:
+        """The same of candidate features."""
+        found = {}
+        for feature in (feature for feature in self.candidate if feature.vocabulary):
+            tokens = self.videos[feature.name]
+            times = np.repeat(self.counts, tokens.size // max(len(tokens), 1))
+            found[feature.name] = np.bincount(tokens.ravel(), times, self.categories[feature.name]).astype(np.int64)
+        return found
+
     def check(self, batch_size: int) -> None:
         """InputError where there is nothing to learn from, or to stop by."""
         for window in ("train", "val"):

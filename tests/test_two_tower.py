@@ -19,15 +19,16 @@ import pytest
 import tensorflow as tf
 from conftest import Ran
 
-from recsys_tft import PipelineConfig, ProcessingPipeline, training_rows, two_tower
+from recsys_tft import PipelineConfig, ProcessingPipeline, retrieval_evaluation, training_rows, two_tower
 from recsys_tft.data_folders import DataFolder
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY, select
 from recsys_tft.sampled_softmax import in_batch_softmax
 from recsys_tft.settings import Settings, parse
-from recsys_tft.towers import PretendUnseen
 from recsys_tft.two_tower import TwoTower, features_for
+from recsys_tft.two_tower_rows import TwoTowerRows
 from recsys_tft.two_tower_training import train
+from recsys_tft.unseen import Unseen
 
 QUICK = "two_tower: {epochs: 3, batch_size: 256, patience: 5}\n"
 
@@ -142,15 +143,35 @@ def test_a_missing_feature_is_named() -> None:
         model.query(rows)
 
 
-def test_only_training_pretends_that_values_are_unseen() -> None:
-    layer = PretendUnseen(0.5, 2, seed=0)
-    tokens = tf.constant([[0, 5, 6, 7]] * 1000, tf.int64)
-    assert (layer(tokens).numpy() == tokens.numpy()).all()
-    changed = layer(tokens, training=True).numpy()
-    assert (changed[:, 0] == 0).all()
-    replaced = changed[:, 1:] != tokens.numpy()[:, 1:]
-    assert set(np.unique(changed[:, 1:][replaced])) == {1, 2}
-    assert 0.45 < replaced.mean() < 0.55
+def test_values_are_shown_as_unseen_equally_often_and_the_choice_has_its_probability() -> None:
+    settings = parse({"vocabularies": {"default": {"n_oov": 2}}, "two_tower": {"unseen": 30}}, "the test")
+    feature = next(f for f in select(CANDIDATE) if f.vocabulary and f.op.shape(settings) == ())
+    counts = np.array([500, 0, 0, 40, 300, 3000])  # 40: half of its rows at most
+    tokens = tf.constant(np.repeat(np.arange(6), counts))
+    unseen = Unseen((feature,), {feature.name: counts}, settings, seed=0)
+    replaced, rare, changed = np.zeros(6), np.zeros(6), []
+    for step in range(50):
+        rows, probability = unseen({feature.name: tokens}, tf.constant(step, tf.int64))
+        found = rows[feature.name].numpy()
+        changed.append(found != tokens.numpy())
+        replaced += np.bincount(tokens.numpy()[changed[-1]], minlength=6)
+        rare += np.bincount(found[changed[-1]], minlength=6)
+        rate = np.array([0, 0, 0, 0.5, 0.1, 0.01])[tokens.numpy()]
+        assert probability.numpy() == pytest.approx(np.where(changed[-1], rate, 1 - rate), rel=1e-5)
+    assert replaced / 50 == pytest.approx([0, 0, 0, 20, 30, 30], rel=0.1)
+    assert rare / rare.sum() == pytest.approx([0, 0.5, 0.5, 0, 0, 0], abs=0.05)
+    again, _ = unseen({feature.name: tokens}, tf.constant(49, tf.int64))
+    assert ((again[feature.name].numpy() != tokens.numpy()) == changed[-1]).all()
+    assert (changed[0] != changed[1]).any()
+
+
+def test_counts_of_tokens_are_those_of_training_rows(synthetic_run: Ran) -> None:
+    rows = TwoTowerRows(str(synthetic_run.root), *features_for(parse({"title_encoder": "none"}, "the test")))
+    frame = synthetic_run.result["two_tower_train"].pandas()
+    for counts in (rows.query_counts, rows.candidate_counts):
+        for name, found in counts.items():
+            tokens = np.concatenate([np.atleast_1d(value) for value in frame[name]])
+            np.testing.assert_array_equal(found[1:], np.bincount(tokens, minlength=len(found))[1:], err_msg=name)
 
 
 # --- The loss
@@ -225,16 +246,12 @@ def test_the_loaded_model_scores_as_the_trained_one_did(trained: pathlib.Path) -
     queries = rows.queries("test", judged.users)
     query = model.query({name: tf.constant(values) for name, values in queries.items()}).numpy()
     candidate = model.candidate({name: tf.constant(values) for name, values in rows.videos.items()}).numpy()
-    from recsys_tft import retrieval_evaluation
-
     ranked = retrieval_evaluation.rank(lambda users: query[users] @ candidate.T, judged, 0)
     expected = metrics_of(trained)["test"]["two_tower"]["all"]["ndcg@10"]["value"]
     assert retrieval_evaluation.ndcg(ranked, judged) == pytest.approx(expected, abs=1e-6)
 
 
-def two_tower_rows(out: pathlib.Path, model: TwoTower):
-    from recsys_tft.two_tower_rows import TwoTowerRows
-
+def two_tower_rows(out: pathlib.Path, model: TwoTower) -> TwoTowerRows:
     return TwoTowerRows(str(out), model.query_features, model.candidate_features)
 
 
