@@ -9,7 +9,8 @@ import tensorflow as tf
 from recsys_tft import cuckoo
 from recsys_tft.catboost_model import CatBoostModel, Tests
 
-_HASH_FACTOR = 0x4906BA494954CB65  # of CatBoost's CalcHash: hash = K * (hash + K * next), modulo 2^64
+_HASH_FACTOR = 0x4906BA494954CB65  # K of CatBoost's CalcHash: hash = K * (hash + K * next), modulo 2^64
+_HASH_FACTOR_SQUARED = int(np.uint64(_HASH_FACTOR**2 % 2**64).view(np.int64))
 _UNSEEN = 1 << 40  # takes the place of a hash, which has 32 bits
 _LANE = 8  # outcomes of so many rows, a byte each, are handled as one int64; bits of so many splits fit into a byte
 
@@ -121,7 +122,8 @@ class _Statistics(tf.Module):
             _Above(model.numeric_elements),
             _Equal(model.category_elements),
         )
-        self._combinations, self._combination_of_table = _combinations(tables.elements)
+        longest = len(tables.elements[0])
+        self._steps = [_elements_at(step, tables.elements) for step in range(longest)]
         slots = cuckoo.build(tables.hashes)
         self._factors = [tf.constant(factors[:, None]) for factors in slots.factors]
         self._shifts, self._sizes = tf.constant(slots.shifts[:, None]), tf.constant(slots.sizes[:, None])
@@ -135,19 +137,24 @@ class _Statistics(tf.Module):
     def __call__(self, numeric: tf.Tensor, hashes: tf.Tensor) -> tf.Tensor:
         outcomes = [self._numeric_elements(numeric), self._category_elements(hashes)]
         elements = tf.concat([hashes, *(tf.cast(outcome, tf.int64) for outcome in outcomes)], 0)
-        keys = tf.gather(self._keys(elements), self._combination_of_table)
+        keys = self._keys(elements)
         slots = [tf.bitwise.right_shift(keys * factors, self._shifts) & (self._sizes - 1) for factors in self._factors]
         first, second = (tf.equal(tf.gather(self._keys_of_slots, self._first_slots + slot), keys) for slot in slots)
         found = tf.where(first, slots[0], tf.where(second, slots[1], self._sizes))
         return tf.gather(self._values, tf.gather(found, self._owner) + self._starts)
 
     def _keys(self, elements: tf.Tensor) -> tf.Tensor:
-        """[combinations, batch] int64: step i of the chain is for the combinations of more than i elements."""
-        finished, keys = [], tf.zeros([len(self._combinations[0]), tf.shape(elements)[1]], tf.int64)
-        for step in self._combinations:
+        """[tables, batch] int64 hashes. Step i is for combinations of more than i elements, which come first."""
+        scaled = _HASH_FACTOR_SQUARED * elements
+        finished, keys = [], tf.zeros([len(self._steps[0]), tf.shape(elements)[1]], tf.int64)
+        for step in self._steps:
             finished.append(keys[len(step) :])
-            keys = _HASH_FACTOR * (keys[: len(step)] + _HASH_FACTOR * tf.gather(elements, step))
+            keys = _HASH_FACTOR * keys[: len(step)] + tf.gather(scaled, step)
         return tf.concat([keys, *reversed(finished)], 0)
+
+
+def _elements_at(step: int, combinations: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    return np.array([elements[step] for elements in combinations if len(elements) > step], np.int32)
 
 
 def _values_of_slots(slots: cuckoo.CuckooTables, values: tuple[np.ndarray, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -157,14 +164,6 @@ def _values_of_slots(slots: cuckoo.CuckooTables, values: tuple[np.ndarray, ...])
     # Entry -1, of an empty slot, has the value of no slot, which is the last one.
     arrays = [of[:, np.append(entry, -1)].ravel() for of, entry in zip(values, entries, strict=True)]
     return np.concatenate(arrays), np.repeat(np.arange(len(values)), [len(of) for of in values])
-
-
-def _combinations(elements: tuple[tuple[int, ...], ...]) -> tuple[list[np.ndarray], np.ndarray]:
-    """For each step the elements of the combinations that are longer, the longest first; and that of each table."""
-    distinct = sorted(set(elements), key=lambda combination: (-len(combination), combination))
-    numbers = {combination: number for number, combination in enumerate(distinct)}
-    steps = [[c[step] for c in distinct if len(c) > step] for step in range(len(distinct[0]))]
-    return [np.array(step, np.int32) for step in steps], np.array([numbers[c] for c in elements], np.int32)
 
 
 def _table(values: np.ndarray, name: str) -> tf.Variable:

@@ -18,11 +18,11 @@ _NO_ENTRY = np.uint64(2**64 - 1)  # the hash of an empty slot
 
 @dataclasses.dataclass(frozen=True)
 class StatisticsTables:
-    """The statistics of each combination of inputs, and of each type: one table each.
+    """The statistics of each combination of inputs: one table each, the longest combinations first.
 
     Attributes:
         elements: for each table, which inputs are hashed, in order.
-        hashes: for each table [n] int64, distinct.
+        hashes: for each table [n] int64, increasing.
         values: for each table [statistics, n + 1] float32; the last column is for a combination that it lacks.
     """
 
@@ -36,23 +36,33 @@ def statistics_tables(
 ) -> tuple[StatisticsTables, np.ndarray]:
     """The tables of a model, and which number each of its [n] statistics has if they are counted through the tables.
 
+    CatBoost keeps a table for each type of statistics; those of one combination become one.
+
     Args:
         ctrs: `features_info.ctrs` of the model's JSON.
         data: `ctr_data` of it.
         combinations: for each statistic the inputs that are hashed.
     """
-    members: dict[str, list[int]] = {}
-    for number, ctr in enumerate(ctrs):
-        members.setdefault(ctr["identifier"], []).append(number)
-    hashes, values = [], []
-    for identifier, numbers in members.items():
-        keys, counts = _entries(data[identifier])
-        denominator = np.float32(data[identifier]["counter_denominator"])
-        hashes.append(keys)
-        values.append(np.stack([_values(ctrs[number], counts, denominator) for number in numbers]))
-    elements = tuple(combinations[numbers[0]] for numbers in members.values())
-    order = [number for numbers in members.values() for number in numbers]
-    return StatisticsTables(elements, tuple(hashes), tuple(values)), np.argsort(np.array(order, np.int64))
+    members: dict[tuple[int, ...], list[int]] = {}
+    for number in sorted(range(len(ctrs)), key=lambda number: (-len(combinations[number]), combinations[number])):
+        members.setdefault(combinations[number], []).append(number)
+    tables = [_table([ctrs[number] for number in numbers], data) for numbers in members.values()]
+    order = np.array([number for numbers in members.values() for number in numbers], np.int64)
+    hashes, values = zip(*tables, strict=True) if tables else ((), ())
+    return StatisticsTables(tuple(members), tuple(hashes), tuple(values)), np.argsort(order)
+
+
+def _table(ctrs: Sequence[Json], data: Mapping[str, Json]) -> tuple[np.ndarray, np.ndarray]:
+    """[n] hashes and [statistics, n + 1] values of one combination."""
+    entries = {name: _entries(data[name]) for name in dict.fromkeys(ctr["identifier"] for ctr in ctrs)}
+    hashes = np.unique(np.concatenate([keys for keys, _ in entries.values()]))
+    values = np.empty((len(ctrs), len(hashes) + 1), np.float32)
+    for row, ctr in zip(values, ctrs, strict=True):
+        keys, counts = entries[ctr["identifier"]]
+        own = _values(ctr, counts, np.float32(data[ctr["identifier"]]["counter_denominator"]))
+        row[:] = own[-1]
+        row[np.searchsorted(hashes, keys)] = own[:-1]
+    return hashes, values
 
 
 def _entries(table: Json) -> tuple[np.ndarray, np.ndarray]:

@@ -43,9 +43,7 @@ def from_named(inputs: Inputs, columns: Sequence[Column]) -> dict[str, tf.Sparse
     rows = tf.reduce_max(lengths)
     names = ", ".join(column.name for column in columns)
     fits = tf.reduce_all((lengths == rows) | (lengths <= 1))
-    check = tf.debugging.Assert(
-        fits, [f"Each of {names} needs 0, 1 or {'the same number of'} rows; found", lengths], 100
-    )
+    check = tf.debugging.Assert(fits, [f"Each of {names} needs 0, 1 or the same number of rows; found", lengths], 100)
     with tf.control_dependencies([check]):
         repeated = {c.name: _repeat(inputs[c.name], lengths[i], rows) for i, c in enumerate(columns)}
     return {column.name: _sparse(repeated[column.name], rows, column) for column in columns}
