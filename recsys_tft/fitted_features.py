@@ -40,13 +40,13 @@ class FittedGraph:
         self.output = tft.TFTransformOutput(str(folder))
         self.numbers = TransformGraph(str(folder / tft.TFTransformOutput.TRANSFORM_FN_DIR)).fitted()
 
-    def fitted_for(self, feature: Feature) -> tuple[str, Any] | None:
-        """The name under which the feature's op looks for what was fitted, and that; None for an op without."""
+    def fitted_for(self, feature: Feature) -> Any:
+        """What the op of a feature needs besides its columns: a table, an encoder or numbers; None if nothing."""
         if feature.vocabulary:
-            return feature.vocabulary.name, self._table(feature.vocabulary)
+            return self._table(feature.vocabulary)
         if isinstance(feature.op, TitleEmbedding):
-            return feature.name, _Frozen(title_encoder.load(self.settings.title_encoder, self.settings.title_precision))
-        return (feature.name, tf.constant(self.numbers[feature.name])) if feature.name in self.numbers else None
+            return _Frozen(title_encoder.load(self.settings.title_encoder, self.settings.title_precision))
+        return tf.constant(self.numbers[feature.name]) if feature.name in self.numbers else None
 
     def _table(self, vocabulary: Vocabulary) -> tf.lookup.StaticHashTable:
         """The number of each value, from 0. Ids stay in a file, of which there may be many; strings are constants."""
@@ -79,12 +79,10 @@ class FittedFeatures(tf.Module):
     def __init__(self, features: Sequence[Feature], graph: FittedGraph):
         super().__init__(name="features")
         self.features, self.columns = tuple(features), raw_columns(tuple(features))
-        found: dict[str, Any] = {}
-        for feature in features:
-            name = feature.vocabulary.name if feature.vocabulary else feature.name
-            if name not in found and (fitted := graph.fitted_for(feature)):
-                found[name] = fitted[1]
-        self._fitted = found
+        # Features that share a vocabulary share its table.
+        owners = {feature.vocabulary.name if feature.vocabulary else feature.name: feature for feature in features}
+        fitted = {name: graph.fitted_for(feature) for name, feature in owners.items()}
+        self._fitted = {name: value for name, value in fitted.items() if value is not None}
         self._settings = graph.settings
 
     def __call__(self, columns: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor | tf.RaggedTensor]:

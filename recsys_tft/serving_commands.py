@@ -92,17 +92,18 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
     if options.k < 1:
         raise UsageError(f"-k is {options.k}; it needs at least 1.")
     time = None if options.time is None else _microseconds(options.time)
-    libraries.load("recsys_tft.recommender", options.debug)
-    recommender = importlib.import_module("recsys_tft.recommender").Recommender(
-        options.output_dir, options.config, options.version, options.index
-    )
-    found = recommender.recommend(options.user_id, options.k, time, **given)
-    ids = [item.video_id for item in found.items]
-    reasons = recommender.explain(options.user_id, ids, time, **given) if options.explain else None
+    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    with console.status("Loading the models"):
+        libraries.load("recsys_tft.recommender", options.debug)
+        recommender = importlib.import_module("recsys_tft.recommender").Recommender(
+            options.output_dir, options.config, options.version, options.index
+        )
+        found = recommender.recommend(options.user_id, options.k, time, **given)
+        ids = [item.video_id for item in found.items]
+        reasons = recommender.explain(options.user_id, ids, time, **given) if options.explain else None
     if options.json:
         print(json.dumps(report.as_json(found, recommender.version, reasons), ensure_ascii=False, indent=2))
         return 0
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
     if not found.is_known:
         console.print("The user is unknown: a cold start from what is given.", style="yellow")
     console.print(report.table(found, reasons))
