@@ -3,9 +3,8 @@
 Prokhorenkova et al., CatBoost: unbiased boosting with categorical features (2018), arXiv:1706.09516.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +15,7 @@ CTR_TYPES = ("Borders", "Buckets", *MEANS, *COUNTERS)
 _NO_ENTRY = np.uint64(2**64 - 1)  # the hash of an empty slot
 
 
-@dataclasses.dataclass(frozen=True)
-class StatisticsTables:
+class StatisticsTables(NamedTuple):
     """The statistics of each combination of inputs: one table each, the longest combinations first.
 
     Attributes:
@@ -29,6 +27,16 @@ class StatisticsTables:
     elements: tuple[tuple[int, ...], ...]
     hashes: tuple[np.ndarray, ...]
     values: tuple[np.ndarray, ...]
+
+    def select(self, numbers: Sequence[int]) -> "StatisticsTables":
+        """Some of the tables."""
+        return StatisticsTables(*(tuple(part[number] for number in numbers) for part in self))
+
+    def steps(self) -> list[np.ndarray]:
+        """For each step i the i-th inputs of the combinations that have as many, which are the first ones."""
+        longest = len(self.elements[0])
+        found = [[inputs[step] for inputs in self.elements if len(inputs) > step] for step in range(longest)]
+        return [np.array(inputs, np.int32) for inputs in found]
 
 
 def statistics_tables(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from recsys_tft import serving_inputs
+from recsys_tft import artifacts, serving_inputs
 from recsys_tft.catboost_graph import TreeEnsemble
 from recsys_tft.catboost_model import CatBoostModel
 from recsys_tft.features import BY_NAME
@@ -146,7 +146,8 @@ def ranker(model: CatBoostModel, columns: Sequence[Mapping[str, Any]], graph: Fi
         graph: what was fitted.
     """
     names = dict.fromkeys(column["feature"] for column in columns)
-    trees = TreeEnsemble(model)
+    categories = artifacts.categories(artifacts.vocabularies(graph.output), graph.settings)
+    trees = TreeEnsemble(model, [categories[columns[number]["feature"]] for number in model.categorical])
 
     def head(features: Features) -> dict[str, tf.Tensor]:
         numeric = _matrix(features, [columns[number] for number in model.numeric], tf.float32)

@@ -86,8 +86,13 @@ def exported(model: catboost.CatBoost, folder: pathlib.Path, columns: tuple[str,
     return json.loads(pathlib.Path(path).read_text())
 
 
-def graph_scores(parsed: catboost_model.CatBoostModel, rows: pd.DataFrame) -> np.ndarray:
-    ensemble = TreeEnsemble(parsed)
+def sizes_of(parsed: catboost_model.CatBoostModel, names: list[str]) -> list[int]:
+    """What a vocabulary would say; one value more than training has had."""
+    return [CATEGORIES[CATEGORICAL.index(names[number])] + 1 for number in parsed.categorical]
+
+
+def graph_scores(parsed: catboost_model.CatBoostModel, rows: pd.DataFrame, limit: int = 1 << 16) -> np.ndarray:
+    ensemble = TreeEnsemble(parsed, sizes_of(parsed, list(rows.columns)), limit)
     call = tf.function(ensemble.__call__, reduce_retracing=True)
     names = list(rows.columns)
     numeric = rows[[names[i] for i in parsed.numeric]].to_numpy(np.float32)
@@ -107,6 +112,9 @@ def test_the_graph_scores_as_catboost_does(case: str, tmp_path: pathlib.Path) ->
     expected = model.predict(pool(WILD, columns=columns), prediction_type="RawFormulaVal")
     assert np.std(expected) > 0.01  # the model tells rows apart
     np.testing.assert_allclose(raw, expected, rtol=0, atol=1e-9)
+    for limit in (0, 1000) if parsed.statistics.elements else ():  # by hash alone, and in both ways
+        few = graph_scores(parsed, WILD.loc[:5000, list(columns)], limit)
+        np.testing.assert_allclose(few, raw[:5001], rtol=0, atol=1e-9)
     assert parsed.is_probability == (case != "yetirank")
     if parsed.is_probability:
         probability = model.predict(pool(WILD, columns=columns), prediction_type="Probability")[:, 1]
@@ -152,7 +160,8 @@ def test_any_number_of_rows_has_that_many_scores(plain: dict, rows: int) -> None
 def _scores_of(parsed: catboost_model.CatBoostModel, rows: pd.DataFrame) -> np.ndarray:
     names = list(rows.columns)
     numeric = rows[[names[i] for i in parsed.numeric]].to_numpy(np.float32).T
-    return TreeEnsemble(parsed)(numeric, rows[[names[i] for i in parsed.categorical]].to_numpy(np.int64).T).numpy()
+    ensemble = TreeEnsemble(parsed, sizes_of(parsed, names))
+    return ensemble(numeric, rows[[names[i] for i in parsed.categorical]].to_numpy(np.int64).T).numpy()
 
 
 @pytest.mark.parametrize("policy", ["Depthwise", "Lossguide"])
