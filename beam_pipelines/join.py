@@ -5,7 +5,6 @@ video in half of all rows is sent once to each partition, and no partition is la
 """
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import apache_beam as beam
 import numpy as np
@@ -112,8 +111,7 @@ def _write_windows(
         write_file(path, lambda file: writer.write(file, [codes[entity][inside] for entity in (*Entity, OUTCOME)]))
         return len(inside)
 
-    with ThreadPoolExecutor(len(WINDOWS)) as pool:  # Arrow copies, and files are written, without the GIL
-        written = pool.map(write_window, range(len(WINDOWS)))
+    written = map(write_window, range(len(WINDOWS)))
     yield from ((f"written/{data_set.name}/{name}", rows) for name, rows in zip(WINDOWS, written, strict=True))
     if data_set.labelled:
         yield from _count_sources(rows["source"], window)

@@ -126,7 +126,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="where to write (default: output)")
     parser.add_argument("--negative-ratio", type=int, metavar="K", help="drawn negatives per positive (default 3)")
     parser.add_argument("--seed", type=int, metavar="S", help="of synthetic data and negatives (default 0)")
-    parser.add_argument("--workers", type=int, metavar="N", help="workers on this machine (default: 1)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="threads in this process (default: as many as cores, and as partitions to fill them)",
+    )
     parser.add_argument("--format", choices=["tfrecord", "parquet"], help="of the rows (default: tfrecord)")
     parser.add_argument("--title-encoder", metavar="NAME", help="none, minilm, a handle or path (default: minilm)")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that is there already")
