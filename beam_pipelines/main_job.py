@@ -30,13 +30,13 @@ class MainJob:
     Args:
         root: the pipeline.
         job: what to do.
-        threads: how many partitions a worker holds, and works on, at a time; see ForEachPair.
+        local: how ForEachPair is to use this machine, for a job that does not leave it.
     """
 
-    def __init__(self, root: beam.Pipeline, job: Job, threads: int = 1):
+    def __init__(self, root: beam.Pipeline, job: Job, **local: object):
         self._root = root
         self._job = job
-        self._threads = threads
+        self._local = local
         self._rejected: list[PCollection] = []
         self._counts: list[PCollection] = []
 
@@ -63,7 +63,7 @@ class MainJob:
         return self._note(items | label >> step.with_outputs(*tags, main="main"), tags)
 
     def _each(self, function: Callable, *sides: object, **options: object) -> beam.ParDo:
-        return beam.ParDo(ForEachPair(function, self._threads, **options), *sides)
+        return beam.ParDo(ForEachPair(function, **self._local, **options), *sides)
 
     def _note(self, outputs: DoOutputsTuple, tags: tuple[str, ...]) -> DoOutputsTuple:
         self._rejected += [outputs.rejected] if "rejected" in tags else []
@@ -71,7 +71,7 @@ class MainJob:
         return outputs
 
     def _read(self, table: str, partitions: int) -> PCollection:
-        read = self._root | f"Read {table}" >> ReadTable(self._job.tables[table], partitions, self._threads)
+        read = self._root | f"Read {table}" >> ReadTable(self._job.tables[table], partitions, **self._local)
         return self._note(read, ("rejected", "counts")).main
 
     def _videos(self) -> DoOutputsTuple:

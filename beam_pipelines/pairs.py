@@ -10,6 +10,8 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
+from beam_pipelines.spill import spill
+
 METRICS = "recsys_tft_microseconds"  # counters: the time spent in each step's function
 _END = object()
 
@@ -22,14 +24,18 @@ class ForEachPair(beam.DoFn):
         threads: how many pairs are worked on at a time. More than 1 is for runners in one process, which hand over
             values that any thread can read: Arrow, NumPy and TensorFlow leave Python's lock alone, and nothing has to
             travel to another worker.
+        spill_folder: where larger tables wait for the next stage; None: they are sent to it.
         options: the same for all pairs.
     """
 
-    def __init__(self, function: Callable[..., Iterator[Any]], threads: int = 1, **options: Any):
+    def __init__(
+        self, function: Callable[..., Iterator[Any]], threads: int = 1, spill_folder: str | None = None, **options: Any
+    ):
         super().__init__()
         self._function = functools.partial(function, **options)
         self._name = function.__name__
         self._threads = threads
+        self._spill_folder = spill_folder
 
     def setup(self) -> None:
         self._time = beam.metrics.Metrics.counter(METRICS, self._name)
@@ -39,7 +45,7 @@ class ForEachPair(beam.DoFn):
         self._started: deque[Future[tuple[list[Any], int]]] = deque()
 
     def process(self, pair: tuple[Any, Any], *sides: Any) -> Iterator[Any]:
-        results = self._function(*pair, *sides)
+        results = spill(self._function(*pair, *sides), self._spill_folder)
         if self._pool is None:
             yield from self._counted(results)
             return

@@ -43,12 +43,15 @@ def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callab
     """
     options = beam_options(beam_args)
     options.view_as(SetupOptions).save_main_session = False  # all code is in importable modules
+    runner = options.view_as(StandardOptions).runner
     threads = _threads(job, options, workers, say)
-    runner = options.view_as(StandardOptions).runner or FnApiRunner()
-    with _temporary(options) as temp_dir, _environment_first():
-        pipeline = beam.Pipeline(runner=runner, options=options)
-        with tft_beam.Context(temp_dir=temp_dir):
-            MainJob(pipeline, job, threads).build()
+    location = options.view_as(GoogleCloudOptions).temp_location
+    with tempfile.TemporaryDirectory(prefix="recsys_tft-") as folder, _environment_first():
+        local = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
+        pipeline = beam.Pipeline(runner=runner or FnApiRunner(), options=options)
+        # The graphs of tf.Transform's phases have to lie where workers reach them.
+        with tft_beam.Context(temp_dir=f"{location.rstrip('/')}/recsys_tft" if location else f"{folder}/graphs"):
+            MainJob(pipeline, job, **local).build()
         result = pipeline.run()
         result.wait_until_finish()
     return json.loads(read_text(f"{job.output.target('artifacts')}/manifest.json")), _seconds(result)
@@ -100,17 +103,6 @@ def _threads(job: Job, options: PipelineOptions, workers: int | None, say: Calla
 
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextlib.contextmanager
-def _temporary(options: PipelineOptions) -> Iterator[str]:
-    """Where tf.Transform keeps its phases' graphs: `--temp_location`, which workers reach, or a folder here."""
-    location = options.view_as(GoogleCloudOptions).temp_location
-    if location:
-        yield f"{location.rstrip('/')}/recsys_tft"
-        return
-    with tempfile.TemporaryDirectory(prefix="recsys_tft-") as folder:
-        yield folder
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ from conftest import SMALL_CONFIG, SMALL_SIZES, Ran
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
+from beam_pipelines import spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.columns import TABLES
 from recsys_tft.data_folders import DataFolder
@@ -119,6 +120,13 @@ def test_another_process_writes_the_same_bytes(synthetic_run: Ran, tmp_path: pat
 )
 def test_every_running_mode_writes_the_same_bytes(synthetic_run: Ran, rerun: Rerun, options: dict[str, object]) -> None:
     assert_same_output(synthetic_run.root, rerun(**options), "processed_data", "artifacts", "rejected")
+
+
+def test_tables_that_wait_in_files_make_the_same_bytes(
+    synthetic_run: Ran, rerun: Rerun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spill, "_SMALLEST", 0)
+    assert_same_output(synthetic_run.root, rerun(), "processed_data", "artifacts", "rejected")
 
 
 def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing(
