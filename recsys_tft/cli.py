@@ -64,7 +64,6 @@ def _quiet(debug: bool) -> None:
         logging.basicConfig(level=logging.INFO)
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     logging.disable(logging.CRITICAL)
     import warnings
 
