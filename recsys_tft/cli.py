@@ -211,9 +211,12 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
         progress.say("Loading TensorFlow")
         with contextlib.nullcontext() if options.debug else libraries_silenced():
             trainer = importlib.import_module(f"recsys_tft.{name}_training")
-        trained = trainer.train(
-            options.output_dir, options.config, options.seed, options.resume, options.overwrite, progress.say
-        )
+        try:
+            trained = trainer.train(
+                options.output_dir, options.config, options.seed, options.resume, options.overwrite, progress.say
+            )
+        except KeyboardInterrupt:
+            raise InputError("interrupted; --resume goes on from the last checkpoint.") from None
     for part in trained.report():
         progress.console.print(part)
     return 0
