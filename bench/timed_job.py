@@ -14,7 +14,9 @@ def main() -> None:
     parser.add_argument("--negative-ratio", type=int)
     parser.add_argument("--workers", type=int)
     options = parser.parse_args()
-    from recsys_tft import PipelineConfig, ProcessingPipeline
+    from recsys_tft import PipelineConfig, ProcessingPipeline, libraries
+
+    libraries.load("beam_pipelines.run")
 
     config = PipelineConfig(
         output_dir=options.output,

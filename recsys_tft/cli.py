@@ -1,12 +1,11 @@
 """The command line: `recsys-tft`, or `python -m recsys_tft`."""
 
 import argparse
-import contextlib
-import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 
+from recsys_tft import libraries
 from recsys_tft.errors import InputError, UsageError
 
 _RUN_EXAMPLE = """example:
@@ -139,7 +138,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="where to write (default: output)")
     parser.add_argument("--negative-ratio", type=int, metavar="K", help="drawn negatives per positive (default 3)")
     parser.add_argument("--seed", type=int, metavar="S", help="of synthetic data and negatives (default 0)")
-    parser.add_argument("--workers", type=int, metavar="N", help="workers on this machine (default: 1)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="threads in this process (default: as many as cores, and as partitions to fill them)",
+    )
     parser.add_argument("--format", choices=["tfrecord", "parquet"], help="of the rows (default: tfrecord)")
     parser.add_argument("--title-encoder", metavar="NAME", help="none, minilm, a handle or path (default: minilm)")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that is there already")
@@ -157,7 +161,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     """The main job."""
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline
-    from recsys_tft.progress import Progress, libraries_silenced
+    from recsys_tft.progress import Progress
     from recsys_tft.summary import summary
 
     sizes = {"num_users": options.users, "num_videos": options.videos, "num_interactions": options.interactions}
@@ -182,8 +186,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     _ = config.settings  # a wrong setting is an error before TensorFlow is loaded, which takes seconds
     with Progress() as progress:
         progress.say("Loading TensorFlow and Beam")
-        with contextlib.nullcontext() if options.debug else libraries_silenced():
-            importlib.import_module("beam_pipelines.run")
+        libraries.load("beam_pipelines.run", options.debug)
         pipeline = ProcessingPipeline(pipeline_config=config, say=progress.say)
         result = pipeline.run_synthetic(**sizes) if options.synthetic else pipeline.run(options.data_dir)
     progress.console.print(summary(result.manifest, result.output, result.seconds))
@@ -225,10 +228,8 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
 def encoder(options: argparse.Namespace, _: Sequence[str]) -> int:
     """The default title encoder as a SavedModel."""
     from recsys_tft import minilm
-    from recsys_tft.progress import libraries_silenced
 
-    with contextlib.nullcontext() if options.debug else libraries_silenced():
-        importlib.import_module("tensorflow_text")
+    libraries.load("tensorflow_text", options.debug)
     print(minilm.export_minilm(precision=options.precision, say=print))
     return 0
 
@@ -237,11 +238,9 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
     """Nearest titles by cosine."""
     from rich.console import Console
 
-    from recsys_tft.progress import libraries_silenced
     from recsys_tft.similar import TitleIndex
 
-    with contextlib.nullcontext() if options.debug else libraries_silenced():
-        importlib.import_module("tensorflow_text")
+    libraries.load("tensorflow_text", options.debug)
     if options.k < 1:
         raise UsageError(f"-k is {options.k}; it needs at least 1.")
     index = TitleIndex(options.output_dir)

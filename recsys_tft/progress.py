@@ -1,9 +1,6 @@
 """What a long command is doing: a spinner on a terminal, plain lines for warnings elsewhere."""
 
-import contextlib
-import os
 import sys
-from collections.abc import Iterator
 from types import TracebackType
 
 from rich.console import Console
@@ -40,16 +37,3 @@ class Progress:
         if not self.console.is_terminal:
             self.console.print(text, markup=False, soft_wrap=True)
         self._status.update(text)
-
-
-@contextlib.contextmanager
-def libraries_silenced() -> Iterator[None]:
-    """Keeps what TensorFlow's C++ code prints while it is imported, before any log level applies, off the terminal."""
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as null:
-        os.dup2(null.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
