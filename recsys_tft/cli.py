@@ -206,14 +206,14 @@ def dataset(options: argparse.Namespace, _: Sequence[str]) -> int:
 def train(options: argparse.Namespace, _: Sequence[str]) -> int:
     """A model on the rows of a run."""
     from recsys_tft import model_folders
-    from recsys_tft.progress import Progress, libraries_silenced
+    from recsys_tft.progress import Progress
 
     model_folders.settings_for(options.output_dir, options.config, options.seed)  # an error before TensorFlow is loaded
     name = "two_tower" if options.model == "two-tower" else "ranker"
     with Progress() as progress:
         progress.say("Loading TensorFlow")
-        with contextlib.nullcontext() if options.debug else libraries_silenced():
-            trainer = importlib.import_module(f"recsys_tft.{name}_training")
+        libraries.load(f"recsys_tft.{name}_training", options.debug)
+        trainer = sys.modules[f"recsys_tft.{name}_training"]
         try:
             trained = trainer.train(
                 options.output_dir, options.config, options.seed, options.resume, options.overwrite, progress.say
