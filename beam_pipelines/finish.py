@@ -19,7 +19,7 @@ VERSIONS = ("recsys_tft", "tensorflow", "tensorflow-transform", "apache-beam", "
 def finish(
     graph: str,
     counts: Mapping[str, int],
-    cuts: splits.Cuts,
+    cuts: splits.Cuts | None,
     *written: object,
     job: Job,
     started: datetime.datetime,
@@ -29,7 +29,7 @@ def finish(
     Args:
         graph: the folder of the fitted SavedModel.
         counts: of all steps.
-        cuts: where the windows end.
+        cuts: where the windows end; None where each user has ends of their own.
         written: what has to be written before.
         job: what was done.
         started: when the job was built.
@@ -54,7 +54,7 @@ def finish(
 
 
 def make_manifest(
-    job: Job, counts: Mapping[str, int], cuts: splits.Cuts, sizes: Mapping[str, int], started: datetime.datetime
+    job: Job, counts: Mapping[str, int], cuts: splits.Cuts | None, sizes: Mapping[str, int], started: datetime.datetime
 ) -> dict:
     """What a run did, in plain values; `times` and `host` apart, the same for the same inputs and settings."""
     used = {f"rows/{name}/used": used_rows(name, counts) for name in job.tables}
@@ -64,7 +64,7 @@ def make_manifest(
         "versions": {name: metadata.version(name) for name in VERSIONS},
         "inputs": {name: [list(file) for file in table.fingerprint] for name, table in job.tables.items()},
         "absent_columns": {name: list(table.absent) for name, table in job.tables.items()},
-        "windows": {"val_from": splits.describe(cuts[0]), "test_from": cuts[1] and splits.describe(cuts[1])},
+        "windows": splits.describe_cuts(cuts),
         "categories": dict(sizes),
         "counts": dict(sorted({**counts, **used}.items())),
         "times": {"started": started.isoformat(), "finished": now.isoformat()},

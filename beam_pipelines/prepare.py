@@ -108,17 +108,22 @@ def times_near_cuts(packed: Packed, minutes: splits.Histogram, job: Job) -> spli
     return splits.histogram(times[np.isin(splits.coarse(times), near)])
 
 
-def find_cuts(times: splits.Histogram, minutes: splits.Histogram, counts: dict[str, int], job: Job) -> splits.Cuts:
-    """Where the windows end.
+def find_cuts(
+    times: splits.Histogram, minutes: splits.Histogram, counts: dict[str, int], job: Job
+) -> splits.Cuts | None:
+    """Where the windows end; None where they end for each user elsewhere.
 
     Raises:
         InputError: if too many rows were rejected, or the training window is empty.
     """
     rejects.check_fractions(counts, job.settings.max_rejected_fraction)
-    return job.settings.split.fixed_cuts or splits.cuts(minutes, times, job.settings.split)
+    split = job.settings.split
+    return split.fixed_cuts or (splits.cuts(minutes, times, split) if split.kind == "time" else None)
 
 
-def label_exposures(partition: int, frames: Frames, lookup: Packed, cuts: splits.Cuts, job: Job) -> Iterator[object]:
+def label_exposures(
+    partition: int, frames: Frames, lookup: Packed, cuts: splits.Cuts | None, job: Job
+) -> Iterator[object]:
     """The labelled exposures of a partition, what the catalogue and the analysis need of them, and counts."""
     users = arrow_ipc.loads(frames["users"])
     videos = VideoLookup(arrow_ipc.loads(lookup))

@@ -16,6 +16,13 @@ _RUN_EXAMPLE = """example:
 Every option that is not listed here goes to Apache Beam."""
 
 
+_TRAIN_EXAMPLE = """example:
+  recsys-tft train two-tower --output-dir output
+  recsys-tft train ranker --output-dir output --config my.yaml --overwrite
+
+Options of the models stand in the config under two_tower and ranker; without --config those of the run hold."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
     parser = _parser()
@@ -84,6 +91,11 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("name", choices=["movielens-100k"], help="the data set")
     sub.add_argument("--data-dir", required=True, metavar="DIR", help="where to write users.parquet and so on")
     sub.add_argument("--source", metavar="DIR", help="the original files; downloaded with pip without it")
+    sub.add_argument(
+        "--liked-from", type=int, choices=range(1, 6), default=4, metavar="STARS",
+        help="the rating, 1 to 5, from which on it is a like (default 4)",
+    )  # fmt: skip
+    _add_train(_command(commands, "train", train, "train a model on the rows of a run", _TRAIN_EXAMPLE))
     example = "example:\n  recsys-tft encoder export"
     sub = _command(commands, "encoder", encoder, "export the default title encoder to the user's cache", example)
     sub.add_argument("action", choices=["export"], help="what to do")
@@ -136,6 +148,15 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an output that is there already")
 
 
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", choices=["two-tower", "ranker"], help="for retrieval, or for ranking")
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
+    parser.add_argument("--config", metavar="FILE", help="YAML with two_tower or ranker settings (default: the run's)")
+    parser.add_argument("--seed", type=int, metavar="S", help="of the training (default: the run's)")
+    parser.add_argument("--resume", action="store_true", help="go on with a training that was interrupted")
+    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
+
+
 def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     """The main job."""
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline
@@ -175,9 +196,31 @@ def dataset(options: argparse.Namespace, _: Sequence[str]) -> int:
     """A public data set as raw tables."""
     from recsys_tft import movielens
 
-    movielens.write_tables(options.data_dir, options.source)
+    movielens.write_tables(options.data_dir, options.source, options.liked_from)
     print(f"Wrote users, videos, channels and interactions to {options.data_dir}.")
     print(f"Next: recsys-tft run --data-dir {options.data_dir} --output-dir out")
+    return 0
+
+
+def train(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """A model on the rows of a run."""
+    from recsys_tft import model_folders
+    from recsys_tft.progress import Progress
+
+    model_folders.settings_for(options.output_dir, options.config, options.seed)  # an error before TensorFlow is loaded
+    name = "two_tower" if options.model == "two-tower" else "ranker"
+    with Progress() as progress:
+        progress.say("Loading TensorFlow")
+        libraries.load(f"recsys_tft.{name}_training", options.debug)
+        trainer = sys.modules[f"recsys_tft.{name}_training"]
+        try:
+            trained = trainer.train(
+                options.output_dir, options.config, options.seed, options.resume, options.overwrite, progress.say
+            )
+        except KeyboardInterrupt:
+            raise InputError("interrupted; --resume goes on from the last checkpoint.") from None
+    for part in trained.report():
+        progress.console.print(part)
     return 0
 
 

@@ -12,6 +12,7 @@ from recsys_tft.output import Output
 if TYPE_CHECKING:
     import pandas as pd
     import tensorflow as tf
+    from tensorflow_metadata.proto.v0 import schema_pb2
 
 
 class DataFolder:
@@ -29,15 +30,18 @@ class DataFolder:
         """The shards, in order."""
         return sorted(map(str, pathlib.Path(self.path).glob("part-*")))
 
-    def feature_spec(self) -> dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]:
-        """How tf.io.parse_example reads the rows."""
+    def schema(self) -> "schema_pb2.Schema":
+        """The columns: types, shapes, ranges."""
         from google.protobuf import text_format
         from tensorflow_metadata.proto.v0 import schema_pb2
+
+        return text_format.Parse((pathlib.Path(self.path) / "schema.pbtxt").read_text(), schema_pb2.Schema())
+
+    def feature_spec(self) -> dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]:
+        """How tf.io.parse_example reads the rows."""
         from tensorflow_transform.tf_metadata import schema_utils
 
-        text = (pathlib.Path(self.path) / "schema.pbtxt").read_text()
-        schema = text_format.Parse(text, schema_pb2.Schema())
-        return schema_utils.schema_as_feature_spec(schema).feature_spec
+        return schema_utils.schema_as_feature_spec(self.schema()).feature_spec
 
     def dataset(self, batch_size: int = 1024) -> "tf.data.Dataset":
         """Batches of parsed rows in their order: [batch, ...] tensors by column, lists as SparseTensors.

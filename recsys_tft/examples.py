@@ -65,11 +65,20 @@ class Labelled:
     counts: Counter[str]
 
 
+def windows_of(events: pa.Table, cuts: splits.Cuts | None, settings: Settings) -> np.ndarray:
+    """The number of the window of each of [n] sorted events, as [n] int8; without `cuts` the split is per user."""
+    user, video, time = (events[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
+    if cuts is not None:
+        return splits.window_of(time, cuts)
+    begins = exposure_starts(events, settings.labels.exposure_gap, None)
+    return splits.per_user(user, video, time, begins, settings.split, settings.seed)
+
+
 def label_exposures(
-    events: pa.Table, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts, settings: Settings
+    events: pa.Table, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
 ) -> Labelled:
-    """Exposures with their label, weight, window and history."""
-    found = exposures(events, settings.labels.exposure_gap, cuts)
+    """Exposures with their label, weight, window and history; `cuts` is None where the split is per user."""
+    found = exposures(events, settings.labels.exposure_gap, windows_of(events, cuts, settings))
     found = found.sort_by([(name, "ascending") for name in ("user_id", "interaction_time", "video_id")])
     user, video, window = (found[name].to_numpy() for name in ("user_id", "video_id", "window"))
     duration = videos.duration(videos.position(video))

@@ -6,7 +6,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.columns import INTERACTION_TYPES, WIDE_SIGNALS
-from recsys_tft.splits import Cuts, window_of
 
 # Signals are bits of an event: bit i stands for INTERACTION_TYPES[i].
 SIGNAL = {name: np.uint8(1 << bit) for bit, name in enumerate(INTERACTION_TYPES)}
@@ -30,32 +29,32 @@ def sort_events(events: pa.Table) -> pa.Table:
     return frame.sort(keys, nulls_last=True).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(EVENT_SCHEMA)
 
 
-def exposure_starts(events: pa.Table, gap: int, cuts: Cuts | None) -> np.ndarray:
+def exposure_starts(events: pa.Table, gap: int, windows: np.ndarray | None) -> np.ndarray:
     """Where exposures begin in sorted events of [n] rows, as [m] int64 row numbers.
 
     Args:
         events: sorted as by `sort_events`.
         gap: microseconds without an event after which a new exposure begins.
-        cuts: exposures end at these times; None to form them without.
+        windows: [n] int8 number of the window of each event, of which an exposure lies in one; None: without.
     """
     if not len(events):
         return np.zeros(0, np.int64)
     user, video, time = (events[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
     begins = (np.diff(user) != 0) | (np.diff(video) != 0) | (np.diff(time) >= gap)
-    if cuts is not None:
-        begins |= np.diff(window_of(time, cuts)) != 0
+    if windows is not None:
+        begins |= np.diff(windows) != 0
     return np.flatnonzero(np.concatenate([[True], begins]))
 
 
-def exposures(events: pa.Table, gap: int, cuts: Cuts) -> pa.Table:
+def exposures(events: pa.Table, gap: int, windows: np.ndarray) -> pa.Table:
     """One row per exposure, of EVENT_SCHEMA and `window`: first time, union of signals, watch time in all (float64).
 
     Args:
         events: sorted as by `sort_events`.
         gap: microseconds without an event after which a new exposure begins.
-        cuts: the windows, of which each exposure lies in one.
+        windows: [n] int8 number of the window of each event, of which an exposure lies in one.
     """
-    starts = exposure_starts(events, gap, cuts)
+    starts = exposure_starts(events, gap, windows)
     if not len(starts):
         return events.slice(0, 0).append_column("window", pa.array([], pa.int8()))
     time = events["interaction_time"].to_numpy()[starts]
@@ -68,7 +67,7 @@ def exposures(events: pa.Table, gap: int, cuts: Cuts) -> pa.Table:
             "signals": np.bitwise_or.reduceat(events["signals"].to_numpy(), starts),
             "watch_time": np.add.reduceat(watch, starts),
             "device": _first_present(events["device"], starts),
-            "window": window_of(time, cuts),
+            "window": windows[starts],
         }
     )
 

@@ -104,22 +104,25 @@ RECBOLE = (
 )  # fmt: skip
 
 
-def write_tables(directory: str | os.PathLike[str], source: str | os.PathLike[str] | None = None) -> None:
+def write_tables(
+    directory: str | os.PathLike[str], source: str | os.PathLike[str] | None = None, liked_from: int = LIKED_RATING
+) -> None:
     """Writes users, videos, channels and interactions .parquet, and prints the data's licence notice.
 
-    A rating of 4 or 5 is a `like`, a lower one a `watch` of unknown length. A movie's first genre is its category,
-    the others its child categories, all of them its tags; it was published on its release date, or on the first of
-    January where only the year is known. There are no channels. Files appear once all four are written.
+    A rating of `liked_from` stars or more is a `like`, a lower one a `watch` of unknown length. A movie's first genre
+    is its category, the others its child categories, all of them its tags; it was published on its release date, or on
+    the first of January where only the year is known. There are no channels. Files appear once all four are written.
 
     Args:
         directory: where the tables go; created if need be.
         source: a folder with u.data, u.item and u.user (GroupLens), or with ml-100k.inter, .item and .user (RecBole),
             or the wheel of RecBole 1.2.1. None takes what RECSYS_TFT_MOVIELENS names, else downloads that wheel.
+        liked_from: 1 to 5 stars; 1 makes every rating a like, as comparisons that take all ratings as relevant do.
 
     Raises:
         InputError: the source is not one of these, a line cannot be read, or the download failed.
     """
-    tables = _tables(_contents(source or os.environ.get(SOURCE_VARIABLE) or None))
+    tables = _tables(_contents(source or os.environ.get(SOURCE_VARIABLE) or None), liked_from)
     directory = pathlib.Path(directory).resolve()
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is a file; expected a folder to write the tables to.")
@@ -173,7 +176,7 @@ def _unzipped(path: pathlib.Path) -> dict[str, bytes]:
         raise InputError(f"MovieLens source {path} is neither a folder nor a wheel of {PACKAGE}.") from error
 
 
-def _tables(contents: dict[str, bytes]) -> dict[str, pa.Table]:
+def _tables(contents: dict[str, bytes], liked_from: int) -> dict[str, pa.Table]:
     """The four tables, of the columns that MovieLens has."""
     layout = RECBOLE if any(file.name in contents for file in RECBOLE) else GROUPLENS
     if missing := [file.name for file in layout if file.name not in contents]:
@@ -184,7 +187,7 @@ def _tables(contents: dict[str, bytes]) -> dict[str, pa.Table]:
         "users": _typed("users", layout[2].integers(users, "user_id", "age").select("user_id", "age")),
         "videos": _typed("videos", _by_genre(videos_of(layout[1], layout[1].integers(items, "video_id")))),
         "channels": _typed("channels", pl.DataFrame(schema={"channel_id": pl.Int64})),
-        "interactions": _typed("interactions", _interactions(layout[0], ratings)),
+        "interactions": _typed("interactions", _interactions(layout[0], ratings, liked_from)),
     }
 
 
@@ -197,7 +200,7 @@ def _typed(table: str, rows: pl.DataFrame) -> pa.Table:
     return rows.to_arrow().cast(pa.schema([(name, columns[name].type) for name in rows.columns]))
 
 
-def _interactions(file: TextFile, rows: pl.DataFrame) -> pl.DataFrame:
+def _interactions(file: TextFile, rows: pl.DataFrame, liked_from: int) -> pl.DataFrame:
     """One event per rating, in the file's order."""
     rows = file.integers(rows, "user_id", "video_id", "timestamp")
     file.check(rows, pl.col("timestamp").is_between(0, LAST_SECOND), "a timestamp in seconds since 1970")
@@ -207,7 +210,7 @@ def _interactions(file: TextFile, rows: pl.DataFrame) -> pl.DataFrame:
         "user_id",
         "video_id",
         pl.from_epoch("timestamp", "s").cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias("interaction_time"),
-        pl.when(rating >= LIKED_RATING).then(pl.lit("like")).otherwise(pl.lit("watch")).alias("interaction_type"),
+        pl.when(rating >= liked_from).then(pl.lit("like")).otherwise(pl.lit("watch")).alias("interaction_type"),
         pl.lit(None, pl.Float32).alias("watch_time"),
     )
 

@@ -26,6 +26,10 @@ Increasing = Annotated[
 ]
 
 
+Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
+
+
 def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
     if not all(map(math.isfinite, values)) or any(a >= b for a, b in itertools.pairwise(values)):
         raise ValueError(f"must be finite and increase, such as [1, 2, 3], not {list(values)}")
@@ -49,6 +53,11 @@ class EmbeddingSettings(_Section):
     tags_dim: pydantic.PositiveInt = 32
     age_bucket_dim: pydantic.PositiveInt = 8
     video_duration_bucket_dim: pydantic.PositiveInt = 8
+    default_dim: pydantic.PositiveInt = 16
+
+    def width(self, table: str) -> int:
+        """Of the table of a vocabulary, or of a feature that numbers its categories itself."""
+        return getattr(self, f"{table}_dim", self.default_dim)
 
 
 class BucketSettings(_Section):
@@ -116,8 +125,12 @@ class LabelSettings(_Section):
 
 
 class SplitSettings(_Section):
-    """Where the training, validation and test windows end: shares of the exposures in time, or fixed times (UTC)."""
+    """Where the training, validation and test windows end: shares of the exposures, or fixed times (UTC).
 
+    The shares are of all exposures in order of time, of each user's in order of time, or of each user's at random.
+    """
+
+    kind: Literal["time", "time_per_user", "random_per_user"] = "time"
     train: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.8
     val: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.1
     val_from: datetime.datetime | None = None
@@ -125,10 +138,12 @@ class SplitSettings(_Section):
 
     @pydantic.model_validator(mode="after")
     def _fit_together(self) -> "SplitSettings":
-        given = self.model_fields_set
+        shares = {name for name in ("train", "val") if getattr(self, name) != type(self).model_fields[name].default}
         if self.val_from is None and self.test_from is not None:
             raise ValueError("test_from needs val_from")
-        if self.val_from is not None and {"train", "val"} & given:
+        if self.val_from is not None and self.kind != "time":
+            raise ValueError(f"{self.kind} cuts each user's exposures by train and val; val_from is for kind time")
+        if self.val_from is not None and shares:  # the defaults are in a manifest beside val_from
             raise ValueError("takes either train and val, or val_from and test_from, not both")
         if self.train_share + self.val_share > 1:
             raise ValueError(f"train {self.train} and val {self.val} exceed 1 together")
@@ -145,6 +160,10 @@ class SplitSettings(_Section):
         return Fraction(str(self.val))
 
     @property
+    def test_share(self) -> Fraction:
+        return 1 - self.train_share - self.val_share
+
+    @property
     def fixed_cuts(self) -> tuple[int, int | None] | None:
         """(val_from, test_from) in microseconds since 1970, where they are given."""
         if self.val_from is None:
@@ -153,11 +172,41 @@ class SplitSettings(_Section):
 
 
 class RankerSettings(_Section):
-    """What a ranker example is."""
+    """What a ranker example is, and how CatBoost is trained on them."""
 
     negative_sample_ratio: pydantic.NonNegativeInt = 3
     min_watch_ratio: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 0.4
     popularity_alpha: Annotated[float, pydantic.Field(ge=0, le=2)] = 0.0
+    objective: Literal["classifier", "yetirank"] = "classifier"
+    iterations: pydantic.PositiveInt = 200
+    learning_rate: Positive = 0.15
+    depth: Annotated[int, pydantic.Field(ge=1, le=16)] = 6
+    l2_leaf_reg: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 3.0
+    max_ctr_complexity: Annotated[int, pydantic.Field(ge=1, le=4)] = 2
+    early_stopping_rounds: pydantic.PositiveInt = 30
+    shap_rows: pydantic.PositiveInt = 5000
+
+
+class TwoTowerSettings(_Section):
+    """How the two-tower model is built and trained."""
+
+    dim: pydantic.PositiveInt = 32
+    hidden: tuple[pydantic.PositiveInt, ...] = ()
+    title: bool = True
+    title_dim: pydantic.PositiveInt = 32
+    compare_title: bool = True
+    normalize: bool = False
+    temperature: Positive = 1.0
+    sampling_correction: bool = True
+    batch_size: Annotated[int, pydantic.Field(ge=2)] = 1024
+    epochs: pydantic.PositiveInt = 50
+    patience: pydantic.PositiveInt = 3
+    learning_rate: Positive = 0.003
+    weight_decay: Share = 0.0
+    dropout: Share = 0.4
+    unseen: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 1.0
+    shuffle_rows: pydantic.PositiveInt = 200_000
+    eval_users: pydantic.PositiveInt = 10_000
 
 
 class OutputSettings(_Section):
@@ -185,6 +234,7 @@ class Settings(_Section):
     labels: LabelSettings = LabelSettings()
     split: SplitSettings = SplitSettings()
     ranker: RankerSettings = RankerSettings()
+    two_tower: TwoTowerSettings = TwoTowerSettings()
     output: OutputSettings = OutputSettings()
 
     @pydantic.field_validator("columns")
@@ -227,6 +277,21 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = _merge(merged[key], value) if both else value
     return merged
+
+
+# What of `ranker` may differ between a run and a training on its rows.
+RANKER_TRAINING = frozenset(
+    (
+        "objective",
+        "iterations",
+        "learning_rate",
+        "depth",
+        "l2_leaf_reg",
+        "max_ctr_complexity",
+        "early_stopping_rounds",
+        "shap_rows",
+    )
+)
 
 
 def parse(values: Any, source: str) -> Settings:

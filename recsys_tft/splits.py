@@ -1,11 +1,17 @@
-"""The training, validation and test windows: time alone decides, so that nothing fitted sees the future."""
+"""The training, validation and test windows.
+
+By default time alone decides, so that nothing fitted sees the future. A split per user cuts each user's exposures
+instead, which is what published comparisons do: docs/examples.md says what that leaks.
+"""
 
 import datetime
 from collections.abc import Iterable
+from fractions import Fraction
 
 import numpy as np
 
 from recsys_tft.errors import InputError
+from recsys_tft.hashing import keyed_hash
 from recsys_tft.settings import SplitSettings
 
 WINDOWS = ("train", "val", "test")
@@ -88,6 +94,54 @@ def _time_of_rank(minutes: Histogram, times: Histogram, rank: int) -> int | None
 def _first_time(minutes: Histogram, times: Histogram) -> int | None:
     """The time of the first exposure, as far as it is among the exact ones."""
     return _time_of_rank(minutes, times, 0) if minutes[0][0] in coarse(times[0]) else None
+
+
+def per_user(
+    users: np.ndarray, videos: np.ndarray, times: np.ndarray, begins: np.ndarray, split: SplitSettings, seed: int
+) -> np.ndarray:
+    """The number in WINDOWS of the window of each of [n] events, as [n] int8, by a split per user.
+
+    Of a user with m exposures the last floor(test * m) are for test and the floor(val * m) before them for val: the
+    latest ones by `time_per_user`, and events at the same instant stay together, in the later window; any ones, by a
+    keyed hash of (seed, user, video, time), by `random_per_user`.
+
+    Args:
+        users: [n] int64 ids.
+        videos: [n] int64 ids.
+        times: [n] int64 times.
+        begins: [m] int64 numbers of the events with which exposures begin, formed without windows.
+        split: how.
+        seed: of the run.
+    """
+    user, time = users[begins], times[begins]
+    number, sizes = np.unique(user, return_inverse=True, return_counts=True)[1:]
+    keys = time if split.kind == "time_per_user" else keyed_hash(seed, user, videos[begins], time)
+    order = np.lexsort((keys, number))
+    ends = np.cumsum(sizes)
+    tests = _floors(split.test_share, sizes)
+    first_test, first_val = ends - tests, ends - tests - _floors(split.val_share, sizes)
+    if split.kind == "random_per_user":
+        place = np.empty(len(user), np.int64)
+        place[order] = np.arange(len(user))
+        window = (place >= first_val[number]).astype(np.int8) + (place >= first_test[number])
+        return np.repeat(window, np.diff(np.append(begins, len(users))))
+    ordered = np.append(time[order], np.iinfo(np.int64).max)
+    never = np.iinfo(np.int64).max
+    val_from = np.where(first_val < ends, ordered[first_val], never)
+    test_from = np.where(first_test < ends, ordered[first_test], never)
+    owner = np.repeat(number, np.diff(np.append(begins, len(users))))
+    return (times >= val_from[owner]).astype(np.int8) + (times >= test_from[owner])
+
+
+def _floors(share: Fraction, sizes: np.ndarray) -> np.ndarray:
+    """floor(share * size) of each of [n] sizes, exactly."""
+    distinct, which = np.unique(sizes, return_inverse=True)
+    return np.array([int(share * int(size)) for size in distinct], np.int64)[which]
+
+
+def describe_cuts(cuts: Cuts | None) -> dict[str, str | None]:
+    """`val_from` and `test_from` for people; empty where each user has ends of their own."""
+    return {} if cuts is None else {"val_from": describe(cuts[0]), "test_from": cuts[1] and describe(cuts[1])}
 
 
 def describe(time: int) -> str:

@@ -16,7 +16,7 @@ from recsys_tft.splits import WINDOWS
 def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Group:
     """Rows by data set, positives by rule, rejected rows by reason, missing and unseen values, where to look next."""
     counts = manifest["counts"]
-    parts = [_tables(counts), _data_sets(counts, manifest["windows"]), _positives(counts)]
+    parts = [_tables(counts), _data_sets(counts, _ends(manifest)), _positives(counts)]
     parts += [_rejected(counts)] if any(name.startswith("rejected/") for name in counts) else []
     parts += [_features(counts), *_notes(counts), *_places(output), f"Done in {seconds:.1f} s."]
     return Group(*parts)
@@ -38,9 +38,17 @@ def _tables(counts: Mapping[str, int]) -> Table:
     return table
 
 
-def _data_sets(counts: Mapping[str, int], windows: Mapping[str, str | None]) -> Table:
+def _ends(manifest: Mapping[str, Any]) -> str:
+    """Where the windows end."""
+    windows = manifest["windows"]
+    if not windows:
+        return f"split {manifest['settings']['split']['kind']}: each user's exposures are cut"
+    return f"val from {windows['val_from']}\ntest from {windows['test_from'] or 'never: it is empty'}"
+
+
+def _data_sets(counts: Mapping[str, int], ends: str) -> Table:
     table = _table("\nRows written", "data set", *WINDOWS, "all")
-    table.caption = f"val from {windows['val_from']}\ntest from {windows['test_from'] or 'never: it is empty'}"
+    table.caption = ends
     table.caption_justify = "left"
     for data_set in DATA_SETS:
         written = [counts.get(f"written/{folder}", 0) for folder in data_set.folders]

@@ -14,6 +14,7 @@ from typing import Any
 
 Row = dict[str, Any]
 Rejected = dict[str, list[tuple[int, str]]]
+Cuts = tuple[int | None, int | None]  # val_from and test_from; None is a cut that no time reaches
 
 SIGNALS = ("impression", "click", "watch", "like", "comment", "share")
 WIDE = {"clicked": "click", "liked": "like", "commented": "comment", "shared": "share"}
@@ -142,26 +143,24 @@ def is_viewing(event: Row, long: bool) -> bool:
 
 def window_of(time: int, val_from: int | None, test_from: int | None) -> str:
     """The window that a time falls in; None is a cut that no time reaches."""
-    if val_from is None or time < val_from:
-        return "train"
-    if test_from is None or time < test_from:
-        return "val"
-    return "test"
+    if test_from is not None and time >= test_from:
+        return "test"
+    return "train" if val_from is None or time < val_from else "val"
 
 
 def _groups(
-    interactions: list[Row], gap_minutes: float, val_from: int | None = None, test_from: int | None = None
+    interactions: list[Row], gap_minutes: float, cuts_of: Callable[[int], Cuts] = lambda user_id: (None, None)
 ) -> list[list[Row]]:
-    """The events of each exposure, in order of time."""
+    """The events of each exposure, in order of time; `cuts_of` a user are val_from and test_from."""
     gap = Fraction(str(gap_minutes)) * MINUTE
     of_pair: dict[tuple[int, int], list[Row]] = defaultdict(list)
     for event in sorted(interactions, key=lambda event: event["interaction_time"]):
         of_pair[event["user_id"], event["video_id"]].append(event)
     groups: list[list[Row]] = []
-    for events in of_pair.values():
+    for (user_id, _), events in of_pair.items():
         for index, event in enumerate(events):
             time, last = event["interaction_time"], events[index - 1]["interaction_time"]
-            same_window = window_of(last, val_from, test_from) == window_of(time, val_from, test_from)
+            same_window = window_of(last, *cuts_of(user_id)) == window_of(time, *cuts_of(user_id))
             if index > 0 and time - last < gap and same_window:
                 groups[-1].append(event)
             else:
@@ -181,23 +180,40 @@ def cuts(
     return times[first_val], times[first_test] if first_test < len(times) else None
 
 
+def user_cuts(interactions: list[Row], train: str, val: str, gap_minutes: float = 30) -> dict[int, Cuts]:
+    """val_from and test_from of each user (None: no event is that late) by a split of each user's exposures in time."""
+    times: dict[int, list[int]] = defaultdict(list)
+    for group in _groups(interactions, gap_minutes):
+        times[group[0]["user_id"]].append(group[0]["interaction_time"])
+    found: dict[int, Cuts] = {}
+    for user_id, own in times.items():
+        n_test = math.floor((1 - Fraction(train) - Fraction(val)) * len(own))
+        n_val = math.floor(Fraction(val) * len(own))
+        later = sorted(own)[len(own) - n_test - n_val :]
+        test_from = later[n_val] if n_test else None
+        found[user_id] = (later[0] if later else None, test_from)
+    return found
+
+
 def exposures(
     users: list[Row],
     videos: list[Row],
     interactions: list[Row],
     *,
-    val_from: int | None,
-    test_from: int | None,
+    val_from: int | None = None,
+    test_from: int | None = None,
+    of_users: Mapping[int, Cuts] | None = None,
     positive: Mapping[str, float],
     min_watch_ratio: float = 0.4,
     gap_minutes: float = 30,
 ) -> list[Exposure]:
-    """All exposures, the contradicted ones too, in order of (time, user_id, video_id)."""
+    """All exposures, the contradicted ones too, by (time, user_id, video_id); `of_users` are own cuts."""
     long = is_long(interactions)
     user_of = {row["user_id"]: row for row in users}
     video_of = {row["video_id"]: row for row in videos}
     found: list[Exposure] = []
-    for group in _groups(interactions, gap_minutes, val_from, test_from):
+    cuts_of: Callable[[int], Cuts] = of_users.__getitem__ if of_users is not None else lambda _: (val_from, test_from)
+    for group in _groups(interactions, gap_minutes, cuts_of):
         first = group[0]
         user_id, video_id, time = first["user_id"], first["video_id"], first["interaction_time"]
         signals = frozenset(signal for event in group for signal in signals_of(event, long))
@@ -206,7 +222,7 @@ def exposures(
         rules = tuple(s for s in SIGNALS if _holds(s, signals, watch_time, duration, min_watch_ratio))
         weights = [positive[rule] for rule in rules if rule in positive]
         category = _category_before(user_of[user_id], time, interactions, video_of, long)
-        window = window_of(time, val_from, test_from)
+        window = window_of(time, *cuts_of(user_id))
         label, weight = (1, max(weights)) if weights else (0, 1.0)
         found.append(
             Exposure(

@@ -60,6 +60,7 @@ class RunSettings:
     popularity_alpha: float
     train: str | None
     val: str | None
+    kind: str
     val_from: int | None
     test_from: int | None
     seed: int
@@ -113,6 +114,7 @@ def run_settings(draw: st.DrawFn) -> RunSettings:
         gap_minutes=draw(st.sampled_from((30, 30, 1, 60))),
         negative_ratio=draw(st.integers(0, 4)),
         popularity_alpha=draw(st.sampled_from((0.0, 0.75, 1.0))),
+        kind="time" if explicit else draw(st.sampled_from(("time", "time_per_user"))),
         train=train,
         val=val,
         val_from=val_from,

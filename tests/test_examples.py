@@ -38,7 +38,11 @@ def settings_of(chosen: RunSettings) -> Settings:
     """Random settings as the library's."""
     cuts = {"val_from": chosen.val_from, "test_from": chosen.test_from}
     given_cuts = {name: _moment(time) for name, time in cuts.items() if time is not None}
-    shares = {name: float(share) for name, share in (("train", chosen.train), ("val", chosen.val)) if share}
+    shares: dict[str, object] = {
+        name: float(share) for name, share in (("train", chosen.train), ("val", chosen.val)) if share
+    }
+    if chosen.kind != "time":
+        shares["kind"] = chosen.kind
     ranker = {
         "negative_sample_ratio": chosen.negative_ratio,
         "min_watch_ratio": chosen.min_watch_ratio,
@@ -60,8 +64,10 @@ class Gathered:
     lookup: VideoLookup
     rejected: dict[str, list[tuple[int, str]]]
 
-    def cuts(self, settings: Settings) -> splits.Cuts:
+    def cuts(self, settings: Settings) -> splits.Cuts | None:
         """As prepare.py finds them: coarse times of all partitions first, then exact ones near the cuts."""
+        if settings.split.kind != "time":
+            return None
         times = [part.exposure_times(settings.labels.exposure_gap) for part in self.partitions]
         minutes = splits.merge(splits.histogram(splits.coarse(part)) for part in times)
         near = splits.minutes_of(minutes, splits.ranks(int(minutes[1].sum()), settings.split))
@@ -194,22 +200,28 @@ def by_user(table: pa.Table) -> list[Row]:
     return sorted(table.to_pylist(), key=lambda row: row["user_id"])
 
 
-def oracles_exposures(raw: RawTables, chosen: RunSettings, cuts: splits.Cuts) -> list[oracle.Exposure]:
+def oracles_exposures(raw: RawTables, chosen: RunSettings, cuts: splits.Cuts | None) -> list[oracle.Exposure]:
     users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
+    of_windows = (
+        {"of_users": oracle.user_cuts(events, chosen.train, chosen.val, chosen.gap_minutes)}
+        if cuts is None
+        else {"val_from": cuts[0], "test_from": cuts[1]}
+    )
     return oracle.exposures(
         users,
         videos,
         events,
-        val_from=cuts[0],
-        test_from=cuts[1],
+        **of_windows,
         positive=chosen.positive,
         min_watch_ratio=chosen.min_watch_ratio,
         gap_minutes=chosen.gap_minutes,
     )
 
 
-def oracles_cuts(raw: RawTables, chosen: RunSettings) -> splits.Cuts:
-    """The cuts; the case is set aside where the library has to refuse it."""
+def oracles_cuts(raw: RawTables, chosen: RunSettings) -> splits.Cuts | None:
+    """The cuts, None if each user has own ones; the case is set aside where the library has to refuse it."""
+    if chosen.kind != "time":
+        return None
     if chosen.val_from is not None:
         return chosen.val_from, chosen.test_from
     users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
@@ -376,7 +388,7 @@ def explicit_cases(draw: st.DrawFn) -> Case:
     times = sorted(event["interaction_time"] for event in raw.interactions)
     val_from = draw(st.sampled_from(times)) + draw(st.sampled_from((0, 1)))
     test_from = draw(st.none() | st.sampled_from([time for time in times if time >= val_from] or [val_from]))
-    return raw, dataclasses.replace(chosen, train=None, val=None, val_from=val_from, test_from=test_from)
+    return raw, dataclasses.replace(chosen, kind="time", train=None, val=None, val_from=val_from, test_from=test_from)
 
 
 @st.composite

@@ -113,3 +113,77 @@ def test_no_exposures_cannot_be_split() -> None:
 
 def test_times_are_described_for_people() -> None:
     assert splits.describe(START + 1_500_000) == "2024-03-01 00:00:01.500000 UTC"
+
+
+# --- Splits of each user's exposures
+
+
+def per_user(rows: list[tuple[int, int, int]], kind: str, seed: int = 0, **shares: float) -> list[int]:
+    """Windows of (user, video, time) rows, each an exposure of its own."""
+    rows = sorted(rows)
+    users, videos, times = np.array(rows, np.int64).reshape(-1, 3).T
+    split = SplitSettings(kind=kind, **shares)
+    return splits.per_user(users, videos, times, np.arange(len(rows)), split, seed).tolist()
+
+
+ROWS = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 40), TIMES), max_size=60, unique_by=lambda row: row[:2])
+
+
+@quick
+@given(ROWS, SPLITS, st.integers(0, 5))
+def test_random_windows_have_each_users_share_of_exposures(
+    rows: list[tuple[int, int, int]], shares: tuple[float, float], seed: int
+) -> None:
+    found = per_user(rows, "random_per_user", seed, train=shares[0], val=shares[1])
+    train, val = (Fraction(str(share)) for share in shares)
+    for user in {user for user, *_ in rows}:
+        own = [window for row, window in zip(sorted(rows), found, strict=True) if row[0] == user]
+        n_val, n_test = math.floor(val * len(own)), math.floor((1 - train - val) * len(own))
+        assert Counter(own) == +Counter({0: len(own) - n_val - n_test, 1: n_val, 2: n_test})
+
+
+@quick
+@given(ROWS, st.integers(1, 4))
+def test_a_users_random_windows_do_not_depend_on_other_users(rows: list[tuple[int, int, int]], user: int) -> None:
+    everyone = dict(zip(sorted(rows), per_user(rows, "random_per_user"), strict=True))
+    alone = [row for row in rows if row[0] == user]
+    assert per_user(alone, "random_per_user") == [everyone[row] for row in sorted(alone)]
+
+
+def test_random_windows_follow_the_seed_and_not_time() -> None:
+    rows = [(1, video, START + video) for video in range(1000)]
+    one, again, other = (per_user(rows, "random_per_user", seed) for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
+    tested = np.flatnonzero(np.array(one) == 2)
+    assert 400 < tested.mean() < 600  # of 100 places out of 1000, were they the last it would be 950
+
+
+def test_the_last_exposures_of_each_user_are_for_test() -> None:
+    rows = [(user, video, START + (7 * video) % 10) for user in (1, 2) for video in range(10)]
+    found = dict(zip(sorted(rows), per_user(rows, "time_per_user"), strict=True))
+    assert [time - START for (_, _, time), window in found.items() if window == 2] == [9, 9]
+    assert [time - START for (_, _, time), window in found.items() if window == 1] == [8, 8]
+
+
+def test_a_users_exposures_at_one_instant_stay_together_in_the_later_window() -> None:
+    rows = [(1, video, START + min(video, 7)) for video in range(10)]
+    assert per_user(rows, "time_per_user") == [0] * 7 + [2] * 3
+
+
+def test_a_user_with_few_exposures_has_them_all_in_training() -> None:
+    for kind in ("time_per_user", "random_per_user"):
+        assert per_user([(1, video, START + video) for video in range(9)], kind) == [0] * 9
+
+
+def test_an_exposure_ends_where_its_users_training_ends() -> None:
+    events = np.array([[1, 5, START], [1, 5, START + 9], *([1, 6 + n, START + 1 + n] for n in range(9))])
+    users, videos, times = events.T
+    begins = np.array([0, *range(2, 11)])  # the first two events are one exposure of ten
+    found = splits.per_user(users, videos, times, begins, SplitSettings(kind="time_per_user"), 0)
+    assert found.tolist() == [0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 2]
+
+
+def test_times_do_not_go_with_splits_per_user() -> None:
+    with pytest.raises(ValueError, match="val_from is for kind time"):
+        SplitSettings(kind="random_per_user", val_from="2024-03-01")

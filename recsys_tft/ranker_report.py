@@ -1,0 +1,54 @@
+"""What a ranker goes by: feature importance and SHAP values by column, as CSV and as pictures."""
+
+import csv
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_SHOWN = 30  # columns in a picture
+
+
+def write(model: Any, train: Any, sample: Any, names: Sequence[str], folder: pathlib.Path) -> None:
+    """Writes feature_importance and shap_summary, each as .csv and .png, into a folder.
+
+    Importance is CatBoost's PredictionValuesChange for classifiers and LossFunctionChange for rankings, in CatBoost's
+    units; the SHAP summary is the mean absolute SHAP value over a sample, in units of the raw score, and the mean
+    signed one beside it.
+
+    Args:
+        model: a fitted CatBoost.
+        train: the pool it was trained on.
+        sample: a pool to explain.
+        names: of the columns.
+        folder: that exists.
+    """
+    importance = np.asarray(model.get_feature_importance(train))
+    _write(folder / "feature_importance", ("column", "importance"), names, importance[:, None], "Feature importance")
+    values = np.asarray(model.get_feature_importance(sample, type="ShapValues"))[:, :-1]
+    both = np.stack([np.abs(values).mean(axis=0), values.mean(axis=0)], axis=1)
+    _write(folder / "shap_summary", ("column", "mean_abs_shap", "mean_shap"), names, both, "Mean absolute SHAP value")
+
+
+def _write(path: pathlib.Path, headings: Sequence[str], names: Sequence[str], values: np.ndarray, title: str) -> None:
+    """Rows by their first value, the largest first."""
+    order = np.argsort(-values[:, 0], kind="stable")
+    with open(path.with_suffix(".csv"), "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(headings)
+        writer.writerows([names[i], *(f"{value:.9g}" for value in values[i])] for i in order)
+    _draw(path.with_suffix(".png"), [names[i] for i in order[:_SHOWN]], values[order[:_SHOWN], 0], title)
+
+
+def _draw(path: pathlib.Path, names: Sequence[str], values: np.ndarray, title: str) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # no window, no state of pyplot
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 1 + 0.28 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(range(len(names)), values)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel(title)
+    FigureCanvasAgg(figure).print_png(str(path))

@@ -1,0 +1,63 @@
+"""Teaches a model what an unseen value is, by showing it some seen ones as if they were not.
+
+The tokens of values out of the vocabulary occur in no training row, so their embeddings would stay random. Here each
+value is shown as unseen in a few rows of an epoch, the same number for all values: a share of all rows would teach that
+an unseen video is like a popular one, as most rows are of those.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from recsys_tft.features import Feature
+from recsys_tft.settings import Settings
+
+_MOST = 0.5  # of the rows of a value
+
+
+class Unseen:
+    """Replaces tokens of features that read a vocabulary.
+
+    Args:
+        features: of one tower.
+        counts: for each such feature [values] int64, in how many training rows each of its tokens is.
+        settings: of the run; `two_tower.unseen` says in how many rows of an epoch each value is to be unseen.
+        seed: of the choice.
+    """
+
+    def __init__(self, features: Sequence[Feature], counts: Mapping[str, np.ndarray], settings: Settings, seed: int):
+        self._seed = seed
+        self._oov = {f.name: settings.vocabulary(f.vocabulary.name).n_oov for f in features if f.name in counts}
+        self._rates = {
+            name: tf.constant(_rates(counts[name], n_oov, settings.two_tower.unseen))
+            for name, n_oov in self._oov.items()
+        }
+
+    def __call__(self, rows: Mapping[str, tf.Tensor], step: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """[batch, ...] features with some tokens replaced, and the [batch] float32 probability of this choice.
+
+        Args:
+            rows: by feature.
+            step: int64 scalar; the choice depends on it and the seed alone.
+        """
+        replaced, probability = dict(rows), tf.ones(tf.shape(next(iter(rows.values())))[:1])
+        for number, (name, rates) in enumerate(self._rates.items()):
+            tokens = rows[name]
+            rate = tf.gather(rates, tokens)
+            key = tf.stack([tf.constant(self._seed * 1000 + number, tf.int64), step])
+            drawn = tf.random.stateless_uniform(tf.shape(tokens), key)
+            chosen = drawn < rate
+            # Which of the out-of-vocabulary tokens, from the same draw: what is below the rate is uniform below it.
+            other = 1 + tf.cast(tf.math.floor(tf.math.divide_no_nan(drawn, rate) * self._oov[name]), tokens.dtype)
+            replaced[name] = tf.where(chosen, other, tokens)
+            if tokens.shape.rank == 1:
+                probability *= tf.where(chosen, rate, 1 - rate)
+        return replaced, probability
+
+
+def _rates(counts: np.ndarray, n_oov: int, rows: float) -> np.ndarray:
+    """[values] float32: how often each token is replaced; missing and out-of-vocabulary ones never."""
+    rates = np.minimum(_MOST, rows / np.maximum(counts, 1)).astype(np.float32)
+    rates[: 1 + n_oov] = 0
+    return rates

@@ -1,0 +1,205 @@
+"""The ranker: its columns, its training, and what stands beside the model."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+import shutil
+
+import catboost
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import Ran
+
+from recsys_tft import ranker_rows, ranker_training
+from recsys_tft.errors import InputError
+from recsys_tft.features import FEATURES, RANKER, select
+from recsys_tft.ranker_training import train
+from recsys_tft.settings import Settings
+
+QUICK = "ranker: {iterations: 30, depth: 4, shap_rows: 100, objective: OBJECTIVE}\n"
+
+
+def output_of(ran: Ran, folder: pathlib.Path, objective: str) -> tuple[str, str]:
+    """The output of a run without its models, at a place of its own, and a config."""
+    shutil.copytree(ran.root, folder / "out", ignore=shutil.ignore_patterns("raw", "models*"))
+    (folder / "config.yaml").write_text(QUICK.replace("OBJECTIVE", objective))
+    return str(folder / "out"), str(folder / "config.yaml")
+
+
+def metrics_of(out: pathlib.Path) -> dict:
+    metrics = json.loads((out / "metrics.json").read_text())
+    del metrics["training"]
+    return metrics
+
+
+@pytest.fixture(scope="module")
+def trained(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The folder of a classifier."""
+    out, config = output_of(synthetic_run, tmp_path_factory.mktemp("ranker"), "classifier")
+    train(out, config)
+    return pathlib.Path(out, "models/ranker")
+
+
+def rows_of(ran: Ran, window: str) -> ranker_rows.RankerRows:
+    features = ranker_rows.features_for(Settings())
+    return ranker_rows.read(str(ran.root), window, features, ranker_rows.columns_of(features, Settings()))
+
+
+# --- Rows
+
+
+def test_columns_are_the_features_of_the_table_and_rows_those_on_disk(synthetic_run: Ran) -> None:
+    rows = rows_of(synthetic_run, "train")
+    assert list(rows.data) == [feature.name for feature in select(RANKER)]
+    frame = synthetic_run.result["ranker_train"].pandas()
+    frame = frame.sort_values(["user_id", "interaction_time", "video_id"], kind="stable").reset_index(drop=True)
+    for feature in select(RANKER):
+        assert isinstance(rows.data[feature.name].dtype, pd.CategoricalDtype) == feature.is_categorical
+        np.testing.assert_array_equal(rows.data[feature.name].to_numpy(), frame[feature.name].to_numpy())
+    for name in ("label", "weight"):
+        np.testing.assert_array_equal(rows.keys[name], frame[name].to_numpy())
+
+
+def test_the_pool_holds_categories_as_their_tokens(synthetic_run: Ran) -> None:
+    rows = rows_of(synthetic_run, "val")
+    pool = rows.pool()
+    assert pool.get_feature_names() == list(rows.data)
+    expected = [i for i, feature in enumerate(select(RANKER)) if feature.is_categorical]
+    assert pool.get_cat_feature_indices() == expected
+    np.testing.assert_array_equal(pool.get_weight(), rows.keys["weight"])
+    as_text = catboost.Pool(
+        rows.data.astype({feature.name: str for feature in select(RANKER) if feature.is_categorical}),
+        label=rows.keys["label"],
+        cat_features=expected,
+    )
+    options = {"iterations": 10, "logging_level": "Silent", "allow_writing_files": False}
+    one, other = (catboost.CatBoost(options | {"loss_function": "Logloss"}).fit(p) for p in (pool, as_text))
+    del other
+    np.testing.assert_array_equal(one.predict(pool), one.predict(as_text))
+
+
+def test_vectors_are_laid_out_one_component_after_the_other() -> None:
+    onehot = next(f for f in FEATURES if f.op.shape(Settings()) not in ((), None) and not f.op.is_large)
+    columns = ranker_rows.columns_of((dataclasses.replace(onehot, used_by=(RANKER,)),), Settings())
+    assert [column.name for column in columns] == [f"{onehot.name}[{i}]" for i in range(4)]
+    assert {(column.feature, column.kind) for column in columns} == {(onehot.name, "numeric")}
+
+
+@pytest.mark.parametrize("kind", ["list", "vector"])
+def test_what_a_served_model_cannot_take_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = next(f for f in FEATURES if (f.op.is_large if kind == "vector" else f.op.shape(Settings()) is None))
+    monkeypatch.setattr(ranker_rows, "select", lambda *_: (found,))
+    with pytest.raises(InputError, match=f"cannot read the feature '{found.name}'"):
+        ranker_rows.features_for(Settings())
+
+
+def test_groups_are_users_and_none_is_too_large() -> None:
+    users = np.repeat([3, 5, 9], [2, 2500, 1])
+    found = ranker_rows.groups(users)
+    assert np.bincount(found).tolist() == [2, 1000, 1000, 500, 1]
+    assert (np.diff(found) >= 0).all()
+
+
+# --- Training
+
+
+def test_the_model_stands_with_all_that_explains_it(trained: pathlib.Path, synthetic_run: Ran) -> None:
+    names = [feature.name for feature in select(RANKER)]
+    described = json.loads((trained / "columns.json").read_text())
+    assert [column["name"] for column in described["columns"]] == names
+    for name, headings in (
+        ("feature_importance", ["column", "importance"]),
+        ("shap_summary", ["column", "mean_abs_shap", "mean_shap"]),
+    ):
+        with open(trained / f"{name}.csv", newline="") as file:
+            rows = list(csv.reader(file))
+        assert rows[0] == headings
+        assert sorted(row[0] for row in rows[1:]) == sorted(names)
+        values = [float(row[1]) for row in rows[1:]]
+        assert values == sorted(values, reverse=True)
+        assert values[0] > 0
+        assert (trained / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    model = catboost.CatBoost()
+    model.load_model(str(trained / "model.cbm"))
+    assert model.feature_names_ == names
+    found = json.loads((trained / "model.json").read_text())
+    assert "oblivious_trees" in found
+    assert [f["feature_id"] for f in found["features_info"]["categorical_features"]] == [
+        f.name for f in select(RANKER) if f.is_categorical
+    ]
+
+
+def test_shap_values_and_scores_are_the_models(trained: pathlib.Path, synthetic_run: Ran) -> None:
+    model = catboost.CatBoost()
+    model.load_model(str(trained / "model.cbm"))
+    rows = rows_of(synthetic_run, "val")
+    scores = ranker_training.scores(model, rows, "classifier")
+    raw = model.predict(rows.pool(), prediction_type="RawFormulaVal")
+    assert scores == pytest.approx(1 / (1 + np.exp(-raw)))
+    explained = model.get_feature_importance(rows.pool(), type="ShapValues").sum(axis=1)
+    assert explained == pytest.approx(raw, abs=1e-6)
+
+
+def test_it_beats_a_constant_and_its_metrics_are_of_these_rows(trained: pathlib.Path, synthetic_run: Ran) -> None:
+    metrics = metrics_of(trained)
+    for window in ("val", "test"):
+        assert set(metrics[window]) == {"ranker", "popularity", "constant"}
+        own, constant = (metrics[window][name]["all"] for name in ("ranker", "constant"))
+        assert own["auc"]["value"] > 0.55
+        assert constant["auc"]["value"] == 0.5
+    val = metrics["val"]
+    assert val["ranker"]["all"]["log loss"]["value"] < val["constant"]["all"]["log loss"]["value"]
+    rows, training = (synthetic_run.result[f"ranker_{window}"].pandas() for window in ("test", "train"))
+    p = np.average(training["label"], weights=training["weight"])
+    constant = metrics["test"]["constant"]["all"]
+    assert constant["calibration"]["value"] == pytest.approx(p / np.average(rows["label"], weights=rows["weight"]))
+    losses = -np.log(np.where(rows["label"] == 1, p, 1 - p))
+    assert constant["log loss"]["value"] == pytest.approx(np.average(losses, weights=rows["weight"]))
+
+
+def test_a_ranking_objective_has_no_probabilities(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
+    out, config = output_of(synthetic_run, tmp_path, "yetirank")
+    metrics = train(out, config).metrics
+    own = metrics["test"]["ranker"]["all"]
+    assert own["log loss"]["value"] is None
+    assert own["auc per user"]["value"] > 0.55
+    assert json.loads(pathlib.Path(out, "models/ranker/columns.json").read_text())["objective"] == "yetirank"
+
+
+def test_the_same_seed_gives_the_same_model_also_when_resumed(
+    trained: pathlib.Path, synthetic_run: Ran, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, config = output_of(synthetic_run, tmp_path, "classifier")
+    monkeypatch.setattr(ranker_training, "_SNAPSHOT_SECONDS", 0)
+
+    def interrupt(text: str) -> None:
+        if text.startswith("progress: tree 20"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(catboost.CatBoostError, match="KeyboardInterrupt"):  # of a callback it is wrapped
+        train(out, config, say=interrupt)
+    snapshot = pathlib.Path(out, "models/ranker.training/checkpoints/snapshot")
+    assert snapshot.is_file()
+    assert not pathlib.Path(out, "models/ranker").exists()
+    said: list[str] = []
+    train(out, config, resume=True, say=said.append)
+    trees = [int(text.split()[2].rstrip(",")) for text in said if text.startswith("progress: tree")]
+    assert min(trees) > 10
+    assert metrics_of(pathlib.Path(out, "models/ranker")) == metrics_of(trained)
+
+
+def test_a_split_without_rows_or_of_one_label_is_an_error(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
+    out, config = output_of(synthetic_run, tmp_path, "classifier")
+    for file in pathlib.Path(out, "processed_data/ranker/val").glob("part-*"):
+        file.unlink()
+    with pytest.raises(InputError, match="ranker/val: the val split is empty"):
+        train(out, config)
+    assert not pathlib.Path(out, "models").exists()
+
+
+def test_one_label_alone_is_an_error() -> None:
+    rows = ranker_rows.RankerRows({"label": np.ones(5, np.int64)}, pd.DataFrame({"x": range(5)}))
+    with pytest.raises(InputError, match="all 5 rows of the train split have the label 1"):
+        ranker_training._check(rows, "out", "train")

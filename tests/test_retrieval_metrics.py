@@ -1,0 +1,146 @@
+"""Retrieval metrics, baselines and judgements against slow, plain Python."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+import scipy.sparse
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recsys_tft import bootstrap, retrieval_baselines, retrieval_evaluation, retrieval_metrics
+
+quick = settings(deadline=None, derandomize=True, max_examples=100)
+INF = float("inf")
+
+
+def oracle(scores: list[float], relevant: set[int], seen: set[int]) -> dict[str, float]:
+    """One user's metrics: sort, look, count."""
+    order = sorted((c for c in range(len(scores)) if c not in seen), key=lambda c: (-scores[c], c))
+    hits = [c in relevant for c in order]
+    best = sum(1 / math.log2(rank + 2) for rank in range(min(len(relevant), 10)))
+    return {
+        "recall@10": sum(hits[:10]) / len(relevant),
+        "recall@100": sum(hits[:100]) / len(relevant),
+        "ndcg@10": sum(1 / math.log2(rank + 2) for rank, hit in enumerate(hits[:10]) if hit) / best,
+        "mrr": 1 / (1 + hits.index(True)),
+    }
+
+
+@st.composite
+def users(draw: st.DrawFn) -> tuple[np.ndarray, list[set[int]], list[set[int]]]:
+    """Scores with ties, relevant (one at least) and seen candidates of some users."""
+    candidates, chance = draw(st.integers(2, 150)), random.Random(draw(st.integers(0, 10**6)))
+    scores, relevant, seen = [], [], []
+    for _ in range(draw(st.integers(1, 4))):
+        scores.append([chance.randint(0, draw(st.sampled_from((1, 5, 1000)))) for _ in range(candidates)])
+        places = list(range(candidates))
+        chance.shuffle(places)
+        size = chance.randint(1, min(15, candidates))
+        relevant.append(set(places[:size]))
+        seen.append(set(places[size : size + chance.randint(0, 20)]))
+    return np.array(scores, np.float32), relevant, seen
+
+
+def pairs(sets: list[set[int]]) -> tuple[np.ndarray, np.ndarray]:
+    flat = [(row, column) for row, columns in enumerate(sets) for column in sorted(columns)]
+    rows, columns = np.array(flat, np.int64).reshape(-1, 2).T
+    return rows, columns
+
+
+@quick
+@given(users())
+def test_metrics_are_the_oracles(case: tuple[np.ndarray, list[set[int]], list[set[int]]]) -> None:
+    scores, relevant, seen = case
+    left = retrieval_metrics.without_seen(scores, pairs(seen))
+    ranks = retrieval_metrics.ranks(left, pairs(relevant))
+    found = retrieval_metrics.per_user(ranks, pairs(relevant)[0], len(scores))
+    assert set(found) == set(retrieval_metrics.NAMES)
+    for user in range(len(scores)):
+        expected = oracle(scores[user].tolist(), relevant[user], seen[user])
+        assert {name: values[user] for name, values in found.items()} == pytest.approx(expected)
+
+
+@quick
+@given(users(), st.integers(1, 12))
+def test_listed_are_the_first_k_of_each_user(case: tuple[np.ndarray, list[set[int]], list[set[int]]], k: int) -> None:
+    scores, _, seen = case
+    left = retrieval_metrics.without_seen(scores, pairs(seen))
+    listed: set[int] = set()
+    for user in range(len(scores)):
+        order = sorted((c for c in range(scores.shape[1]) if c not in seen[user]), key=lambda c: (-scores[user, c], c))
+        listed.update(order[:k])
+    assert set(np.flatnonzero(retrieval_metrics.in_top(left, k))) == listed
+
+
+def test_a_user_without_anything_relevant_does_not_count() -> None:
+    found = retrieval_metrics.per_user(np.array([1]), np.array([1]), 3)
+    for values in found.values():
+        assert values[1] == 1
+        assert np.isnan(values[[0, 2]]).all()
+
+
+def test_intervals_hold_the_mean_and_narrow_with_users() -> None:
+    values = np.random.default_rng(0).random(400)
+    many, few = bootstrap.mean(values), bootstrap.mean(values[:50])
+    assert many.low < many.value < many.high
+    assert many.value == pytest.approx(values.mean())
+    deviation = values.std() / math.sqrt(400)
+    assert many.high - many.low == pytest.approx(2 * 1.96 * deviation, rel=0.1)
+    assert few.high - few.low > many.high - many.low
+    assert bootstrap.mean(np.array([np.nan, 2.0])).users == 1
+    assert bootstrap.mean(np.array([np.nan])) == bootstrap.Estimate(None, None, None, 0)
+
+
+def test_judgements_leave_out_what_was_seen_and_know_who_is_new() -> None:
+    window = np.array([7, 7, 9, 8]), np.array([0, 1, 2, 3])
+    earlier = np.array([7, 8, 5]), np.array([1, 3, 2])
+    judged = retrieval_evaluation.judge(window, earlier, (np.array([7]), np.array([1])), 5, 100, 0)
+    assert judged.users.tolist() == [7, 9]  # of user 8 everything was seen
+    assert judged.relevant.toarray().tolist() == [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0]]
+    assert judged.seen.toarray().tolist() == [[0, 1, 0, 0, 0], [0, 0, 0, 0, 0]]
+    assert judged.cold_users.tolist() == [False, True]
+    assert judged.cold_videos.tolist() == [True, False, True, True, True]
+
+
+def test_a_perfect_scorer_is_perfect_and_equal_scores_are_in_a_random_order() -> None:
+    rng = np.random.default_rng(1)
+    matrix = scipy.sparse.csr_matrix((rng.random((300, 40)) < 0.1).astype(np.float32))
+    kept = np.flatnonzero(np.diff(matrix.indptr))
+    nothing = scipy.sparse.csr_matrix((len(kept), 40), dtype=np.float32)
+    cold = np.zeros(len(kept), bool)
+    judged = retrieval_evaluation.Judgements(kept, matrix[kept], nothing, cold, np.zeros(40, bool))
+    truth = matrix[kept].toarray()
+    perfect = retrieval_evaluation.rank(lambda users: truth[users], judged, 0)
+    assert retrieval_evaluation.ndcg(perfect, judged) == 1
+    flat = retrieval_evaluation.rank(lambda users: np.zeros((len(users), 40)), judged, 0)
+    assert flat.coverage == 10 / 40
+    assert 0.15 < retrieval_evaluation.table(flat, judged, 0)["all"]["recall@10"]["value"] < 0.35
+
+
+def test_item_knn_is_the_sum_of_the_nearest_cosines() -> None:
+    rng = np.random.default_rng(2)
+    training = (rng.random((30, 12)) < 0.3).astype(np.float32)
+    counts, k = training.sum(axis=0), 4
+    scorer = retrieval_baselines.item_knn(*[scipy.sparse.csr_matrix(training)] * 2, counts, k)
+    cosine = [
+        [
+            float(training[:, i] @ training[:, j] / math.sqrt(counts[i] * counts[j])) if counts[i] and counts[j] else 0
+            for j in range(12)
+        ]
+        for i in range(12)
+    ]
+    expected = np.zeros((30, 12))
+    for j in range(12):
+        nearest = sorted((i for i in range(12) if i != j), key=lambda i: (-cosine[j][i], i))[:k]
+        for user in range(30):
+            expected[user, j] = sum(cosine[j][i] for i in nearest if training[user, i])
+    assert scorer(np.arange(30)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_popularity_and_random_score_everyone() -> None:
+    assert retrieval_baselines.popularity(np.array([3, 1]))(np.arange(2)).tolist() == [[3, 1], [3, 1]]
+    first, again = (retrieval_baselines.random(50, 0)(np.arange(3)) for _ in range(2))
+    assert (first == again).all()
+    assert (first[0] != first[1]).any()

@@ -1,0 +1,52 @@
+"""The tutorial runs as it stands."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+TUTORIAL = (pathlib.Path(__file__).parent.parent / "docs" / "tutorial.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TUTORIAL, re.DOTALL | re.MULTILINE)
+COMMANDS = [line for language, block in BLOCKS if not language for line in block.splitlines()]
+PYTHON = [block for language, block in BLOCKS if language == "python"]
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each command printed, all run in one folder; recsys-tft is this checkout's, and titles are not encoded."""
+    folder, printed = tmp_path_factory.mktemp("tutorial"), {}
+    for command in COMMANDS:
+        own = command.replace("recsys-tft", f"{sys.executable} -m recsys_tft")
+        own += " --title-encoder none --interactions 6000" if " run " in command else ""
+        run = subprocess.run(own, shell=True, cwd=folder, capture_output=True, text=True, check=False)
+        assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
+        assert not run.stderr, f"{command}\n{run.stderr}"
+        printed[command] = run.stdout
+    run = subprocess.run([sys.executable, "-c", PYTHON[0]], cwd=folder, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    printed["python"] = run.stdout
+    return printed
+
+
+def test_five_commands_lead_to_both_models(done: dict[str, str]) -> None:
+    assert sum(command.startswith("recsys-tft") for command in COMMANDS) + len(PYTHON) == 5
+    two_tower, ranker, other = (done[command] for command in COMMANDS if " train " in command)
+    for printed, names in ((two_tower, ("item-kNN", "popularity", "random")), (ranker, ("popularity", "constant"))):
+        for window in ("val", "test"):
+            assert re.search(rf"^{window}: .* users, with 95 % confidence intervals", printed, re.MULTILINE)
+        for name in names:
+            assert re.search(rf"^{name} +0\.\d{{4}} \[", printed, re.MULTILINE)
+    assert re.search(r"^ranker .* - ", other, re.MULTILINE)  # a ranking has no log loss
+
+
+def test_the_python_part_opens_both_models(done: dict[str, str]) -> None:
+    assert done["python"].splitlines()[-1] == "True"
+
+
+def test_every_command_of_real_data_names_what_exists() -> None:
+    (block,) = (block for language, block in BLOCKS if language == "sh")
+    root = pathlib.Path(__file__).parent.parent
+    for name in re.findall(r"configs/\S+", block):
+        assert (root / name).is_file()
