@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench clean
+.PHONY: help install run test lint bench check-determinism clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
 
 install: $(VENV)/installed  ## set up the environment in .venv
 
@@ -30,6 +30,9 @@ lint: install  ## check the style
 
 bench: install  ## measure the main job on 1 million interactions against its peers
 	$(BIN)/python -m bench.main_job
+
+check-determinism: install  ## compare the bytes that every running mode writes for 1 million interactions
+	$(BIN)/python -m bench.determinism
 
 clean:  ## remove the environment and what was built
 	rm -rf $(VENV) build *.egg-info output

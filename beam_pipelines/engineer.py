@@ -1,6 +1,6 @@
 """Engineering: the analysis of the training window, and the graph applied to users, videos and exposures once each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import apache_beam as beam
 import numpy as np
@@ -12,9 +12,10 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from beam_pipelines import titles
 from beam_pipelines.job import Job
-from beam_pipelines.prepare import Frames
+from beam_pipelines.prepare import Frames, Parts
 from preprocessing_fn import preprocessing_fn
 from recsys_tft import arrow_ipc, data_sets, negatives, transform_graph
+from recsys_tft.arrow_ipc import Packed
 from recsys_tft.columns import Column
 from recsys_tft.features import Entity, raw_columns, select
 from recsys_tft.graph import raw_feature_spec
@@ -61,7 +62,7 @@ def _list_type(column: Column) -> pa.DataType:
     return pa.list_(pa.binary() if pa.types.is_string(value) else value)
 
 
-def analysis_batch(entity: Entity, table: bytes) -> pa.RecordBatch:
+def analysis_batch(entity: Entity, table: Packed) -> pa.RecordBatch:
     """Rows of one entity with all columns of the graph; those of other entities are empty."""
     rows = arrow_ipc.loads(table)
     own = raw_columns(select(entity=entity))
@@ -80,15 +81,13 @@ def _as_lists(values: pa.ChunkedArray, column: Column) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), array.drop_null())
 
 
-def training_videos(entity: Entity, table: bytes, catalogue: negatives.Catalogue) -> Iterator[tuple[Entity, bytes]]:
+def training_videos(entity: Entity, table: Packed, catalogue: negatives.Catalogue) -> Iterator[tuple[Entity, bytes]]:
     """The videos that occur in the training window."""
     rows = arrow_ipc.loads(table)
     yield entity, arrow_ipc.dumps(rows.filter(pa.array(catalogue.position(rows["video_id"].to_numpy()) >= 0)))
 
 
-def engineer_videos(
-    partition: int, parts: Iterable[tuple[str, bytes]], graph: str, sizes: dict[int, int], job: Job
-) -> Iterator[object]:
+def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, int], job: Job) -> Iterator[object]:
     """The videos of a partition with every feature and their `candidate_row`, and how often values are missing.
 
     The main output has all features, that tagged `slim` those which joined rows hold.

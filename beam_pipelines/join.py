@@ -4,8 +4,7 @@ Rows never travel. A partition of users asks each partition of videos for the di
 video in half of all rows is sent once to each partition, and no partition is larger for it.
 """
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 
 import apache_beam as beam
 import numpy as np
@@ -16,6 +15,7 @@ from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
 from beam_pipelines.write import write_file
 from recsys_tft import arrow_ipc, data_sets, embeddings, examples, negatives
+from recsys_tft.arrow_ipc import Packed
 from recsys_tft.data_sets import OUTCOME, DataSet
 from recsys_tft.entities import find_sorted
 from recsys_tft.features import Entity
@@ -54,7 +54,7 @@ def unpack(rows: pa.Table) -> pa.Table:
     return pa.table([*columns, pa.array(examples.SOURCES).take(source)], examples.ROW_SCHEMA)
 
 
-def answer(_: int, parts: Iterable[tuple[str, bytes]]) -> Iterator[tuple[int, tuple[str, bytes]]]:
+def answer(_: int, parts: Parts) -> Iterator[tuple[int, tuple[str, bytes]]]:
     """From the engineered videos of a partition, and what others want of it, to the rows that each of them wants."""
     parts = list(parts)
     videos = next(arrow_ipc.loads(part) for name, part in parts if name == "videos")
@@ -65,9 +65,7 @@ def answer(_: int, parts: Iterable[tuple[str, bytes]]) -> Iterator[tuple[int, tu
             yield int(name), ("videos", arrow_ipc.dumps(videos.take(pa.array(find_sorted(ids, wanted)))))
 
 
-def write_rows(
-    partition: int, parts: Iterable[tuple[str, bytes]], catalogue: negatives.Catalogue, job: Job
-) -> Iterator[tuple[str, int]]:
+def write_rows(partition: int, parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Iterator[tuple[str, int]]:
     """Writes the two_tower, ranker and users files of a partition, and yields how many rows each has."""
     tables = _tables(parts, catalogue)
     yield _write_entities(data_sets.USERS, Entity.USER, tables[Entity.USER], partition, job)
@@ -112,8 +110,7 @@ def _write_windows(
         write_file(path, lambda file: writer.write(file, [codes[entity][inside] for entity in (*Entity, OUTCOME)]))
         return len(inside)
 
-    with ThreadPoolExecutor(len(WINDOWS)) as pool:  # Arrow copies, and files are written, without the GIL
-        written = pool.map(write_window, range(len(WINDOWS)))
+    written = map(write_window, range(len(WINDOWS)))
     yield from ((f"written/{data_set.name}/{name}", rows) for name, rows in zip(WINDOWS, written, strict=True))
     if data_set.labelled:
         yield from _count_sources(rows["source"], window)
@@ -136,7 +133,7 @@ def distinct_rows(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
     return table.take(pa.array(first)), inverse
 
 
-def write_videos(partition: int, videos: bytes, job: Job) -> Iterator[tuple[str, int]]:
+def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[tuple[str, int]]:
     """Writes the videos file of a partition, and its part of the embeddings; yields how many rows it has."""
     rows = arrow_ipc.loads(videos)
     if "title_embedding" in rows.column_names:

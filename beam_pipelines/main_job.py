@@ -30,11 +30,13 @@ class MainJob:
     Args:
         root: the pipeline.
         job: what to do.
+        local: how ForEachPair is to use this machine, for a job that does not leave it.
     """
 
-    def __init__(self, root: beam.Pipeline, job: Job):
+    def __init__(self, root: beam.Pipeline, job: Job, **local: object):
         self._root = root
         self._job = job
+        self._local = local
         self._rejected: list[PCollection] = []
         self._counts: list[PCollection] = []
 
@@ -57,8 +59,11 @@ class MainJob:
         self, label: str, items: PCollection, function: Callable, *sides: object, tags: tuple[str, ...]
     ) -> DoOutputsTuple:
         """A step over (key, value) pairs that yields its main output, and others by tag."""
-        step = beam.ParDo(ForEachPair(function, job=self._job), *sides)
+        step = self._each(function, *sides, job=self._job)
         return self._note(items | label >> step.with_outputs(*tags, main="main"), tags)
+
+    def _each(self, function: Callable, *sides: object, **options: object) -> beam.ParDo:
+        return beam.ParDo(ForEachPair(function, **self._local, **options), *sides)
 
     def _note(self, outputs: DoOutputsTuple, tags: tuple[str, ...]) -> DoOutputsTuple:
         self._rejected += [outputs.rejected] if "rejected" in tags else []
@@ -66,7 +71,7 @@ class MainJob:
         return outputs
 
     def _read(self, table: str, partitions: int) -> PCollection:
-        read = self._root | f"Read {table}" >> ReadTable(self._job.tables[table], partitions)
+        read = self._root | f"Read {table}" >> ReadTable(self._job.tables[table], partitions, **self._local)
         return self._note(read, ("rejected", "counts")).main
 
     def _videos(self) -> DoOutputsTuple:
@@ -112,7 +117,7 @@ class MainJob:
 
     def _fit(self, exposures: DoOutputsTuple, videos: DoOutputsTuple, catalogue: AsSingleton) -> tuple:
         """The transform_fn, fitted on the training window; saved as part of the output."""
-        seen = videos.analysis | "Training videos" >> beam.ParDo(ForEachPair(engineer.training_videos), catalogue)
+        seen = videos.analysis | "Training videos" >> self._each(engineer.training_videos, catalogue)
         tables = [exposures.analysis, seen] | "Training rows" >> beam.Flatten()
         return engineer.fit_graph(tables, self._job)
 
@@ -127,7 +132,7 @@ class MainJob:
         """The vectors of the titles of each partition of videos; nothing where titles are not encoded."""
         if self._job.settings.title_encoder == "none":
             return []
-        asked = videos.titles | "Split titles" >> beam.ParDo(ForEachPair(titles.split_titles, job=self._job))
+        asked = videos.titles | "Split titles" >> self._each(titles.split_titles, job=self._job)
         grouped = asked | "Group by title" >> beam.GroupByKey()
         return [self._step("Encode titles", grouped, titles.encode_titles, tags=("counts",)).main]
 
@@ -141,11 +146,11 @@ class MainJob:
         asked = (
             [videos.slim, sampled.wanted] | "Videos and wishes" >> beam.Flatten() | "Group wishes" >> beam.GroupByKey()
         )
-        answers = asked | "Answer" >> beam.ParDo(ForEachPair(join.answer))
+        answers = asked | "Answer" >> self._each(join.answer)
         parts = [examples, answers] | "Parts of rows" >> beam.Flatten() | "Group rows" >> beam.GroupByKey()
         return [
-            parts | "Write rows" >> beam.ParDo(ForEachPair(join.write_rows, job=self._job), catalogue),
-            videos.main | "Write videos" >> beam.ParDo(ForEachPair(join.write_videos, job=self._job)),
+            parts | "Write rows" >> self._each(join.write_rows, catalogue, job=self._job),
+            videos.main | "Write videos" >> self._each(join.write_videos, job=self._job),
         ]
 
     def _finish(self, transform_fn: tuple, cuts: PCollection, written: list[PCollection]) -> PCollection:
@@ -157,7 +162,7 @@ class MainJob:
         )
         saved = transform_fn | "Save graph" >> tft_beam.WriteTransformFn(folder)
         rejected = self._rejected | "All rejected" >> beam.Flatten()
-        rejected |= "Write rejected" >> beam.ParDo(ForEachPair(write_rejected, job=job))
+        rejected |= "Write rejected" >> self._each(write_rejected, job=job)
         counts = [*self._counts, *written, rejected] | "All counts" >> beam.Flatten() | "Sums" >> prepare.SumCounts()
         sides = [AsSingleton(side) for side in (transform_fn[0], counts, cuts)]
         started = datetime.datetime.now(datetime.UTC)

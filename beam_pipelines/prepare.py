@@ -9,30 +9,37 @@ import pyarrow as pa
 from beam_pipelines.job import Job
 from beam_pipelines.read import reject
 from recsys_tft import arrow_ipc, examples, negatives, rejects, splits
+from recsys_tft.arrow_ipc import Packed
 from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates
 from recsys_tft.errors import InputError
 from recsys_tft.features import Entity
 from recsys_tft.raw_tables import ROW
 
 TaggedOutput = beam.pvalue.TaggedOutput
-Parts = Iterable[tuple[str, bytes]]
-Frames = dict[str, bytes]  # tables of one partition by name
+Parts = Iterable[tuple[str, Packed]]
+Frames = dict[str, Packed]  # tables of one partition by name
 
 
 class MergeHistograms(beam.CombineFn):
-    """Merges splits.Histogram."""
+    """Merges splits.Histogram, some at a time, as merging costs as much as the merged one."""
 
-    def create_accumulator(self) -> splits.Histogram:
-        return splits.histogram(np.zeros(0, np.int64))
+    _AT_A_TIME = 16
 
-    def add_input(self, accumulator: splits.Histogram, part: splits.Histogram) -> splits.Histogram:
-        return splits.merge([accumulator, part])
+    def create_accumulator(self) -> list[splits.Histogram]:
+        return [splits.histogram(np.zeros(0, np.int64))]
 
-    def merge_accumulators(self, accumulators: Iterable[splits.Histogram]) -> splits.Histogram:
-        return splits.merge([*accumulators, self.create_accumulator()])
+    def add_input(self, accumulator: list[splits.Histogram], part: splits.Histogram) -> list[splits.Histogram]:
+        parts = [*accumulator, part]
+        return parts if len(parts) < self._AT_A_TIME else self.compact(parts)
 
-    def extract_output(self, accumulator: splits.Histogram) -> splits.Histogram:
-        return accumulator
+    def merge_accumulators(self, accumulators: Iterable[list[splits.Histogram]]) -> list[splits.Histogram]:
+        return self.compact([part for accumulator in accumulators for part in accumulator])
+
+    def compact(self, accumulator: list[splits.Histogram]) -> list[splits.Histogram]:
+        return [splits.merge(accumulator)]
+
+    def extract_output(self, accumulator: list[splits.Histogram]) -> splits.Histogram:
+        return splits.merge(accumulator)
 
 
 class SumCounts(beam.PTransform):
@@ -50,7 +57,7 @@ def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[object]:
     yield arrow_ipc.dumps(kept.drop_columns([ROW]))
 
 
-def unique_videos(partition: int, parts: Parts, channels: bytes, job: Job) -> Iterator[object]:
+def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> Iterator[object]:
     """The videos of a partition, one row per id, joined with their channels; and what the lookup needs of them."""
     rows = arrow_ipc.concat(part for _, part in parts)
     kept, dropped = drop_duplicates(rows, "video_id")
@@ -73,12 +80,12 @@ def reject_duplicates(rows: pa.Table, job: Job, table: str, key: str, partition:
     return reject(rows, table, f"unique-{partition:05d}")
 
 
-def video_lookup(parts: Iterable[bytes]) -> bytes:
+def video_lookup(parts: Iterable[Packed]) -> bytes:
     """All videos' ids, durations and categories, by id."""
     return arrow_ipc.dumps(arrow_ipc.concat(parts).sort_by("video_id"))
 
 
-def gather_events(partition: int, parts: Parts, lookup: bytes, job: Job) -> Iterator[object]:
+def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Iterator[object]:
     """The sorted events and the users of a partition, the times of its exposures, rejected rows and counts."""
     parts = list(parts)
     events = arrow_ipc.concat(part for name, part in parts if name == "interactions")
@@ -89,12 +96,13 @@ def gather_events(partition: int, parts: Parts, lookup: bytes, job: Job) -> Iter
     yield from reject(unknown, "interactions", f"join-{partition:05d}")
     times = found.exposure_times(job.settings.labels.exposure_gap)
     yield TaggedOutput("minutes", splits.histogram(splits.coarse(times)))
-    yield TaggedOutput("times", times)
+    yield TaggedOutput("times", arrow_ipc.dumps(pa.table({"time": times})))
     yield partition, {"events": arrow_ipc.dumps(found.events), "users": arrow_ipc.dumps(found.users)}
 
 
-def times_near_cuts(times: np.ndarray, minutes: splits.Histogram, job: Job) -> splits.Histogram:
+def times_near_cuts(packed: Packed, minutes: splits.Histogram, job: Job) -> splits.Histogram:
     """The times in the minutes in which the windows end."""
+    times = arrow_ipc.loads(packed)["time"].to_numpy()
     wanted = splits.ranks(int(minutes[1].sum()), job.settings.split)
     near = splits.minutes_of(minutes, wanted)
     return splits.histogram(times[np.isin(splits.coarse(times), near)])
@@ -114,7 +122,7 @@ def find_cuts(
 
 
 def label_exposures(
-    partition: int, frames: Frames, lookup: bytes, cuts: splits.Cuts | None, job: Job
+    partition: int, frames: Frames, lookup: Packed, cuts: splits.Cuts | None, job: Job
 ) -> Iterator[object]:
     """The labelled exposures of a partition, what the catalogue and the analysis need of them, and counts."""
     users = arrow_ipc.loads(frames["users"])

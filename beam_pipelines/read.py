@@ -32,16 +32,17 @@ def needed_columns(table: RawTable) -> list[str]:
 class ReadTable(beam.PTransform):
     """One raw table as (partition, (table name, rows)), with the outputs `rejected` and `counts` beside `main`."""
 
-    def __init__(self, table: RawTable, partitions: int):
+    def __init__(self, table: RawTable, partitions: int, **local: object):
         super().__init__()
         self._table = table
         self._partitions = partitions
+        self._local = local
 
     def expand(self, root: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
         """Every partition gets a part of no rows, so that all of them exist, in small tables too."""
         nothing = [(partition, None) for partition in range(self._partitions)]
         sources = root | "Sources" >> beam.Create([*nothing, *enumerate(self._table.sources)], reshuffle=True)
-        read = ForEachPair(read_source, table=self._table, partitions=self._partitions)
+        read = ForEachPair(read_source, **self._local, table=self._table, partitions=self._partitions)
         return sources | "Rows" >> beam.ParDo(read).with_outputs("rejected", "counts", main="main")
 
 

@@ -12,7 +12,13 @@ from typing import Any
 import apache_beam as beam
 import tensorflow_transform.beam as tft_beam
 from apache_beam.metrics import MetricsFilter
-from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+)
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 
@@ -22,6 +28,7 @@ from beam_pipelines.pairs import METRICS
 from recsys_tft.errors import UsageError, did_you_mean
 from recsys_tft.output import read_text
 
+IN_MEMORY = "in_memory"  # Beam's name for a job in this process
 Finished = tuple[dict[str, Any], dict[str, float]]  # the manifest, and the seconds spent in each step
 
 
@@ -31,16 +38,20 @@ def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callab
     Args:
         job: what to do.
         beam_args: options for Beam; without `--runner` it runs in this process.
-        workers: on this machine; None: one.
-        say: is told how many.
+        workers: threads that work on partitions in this process; None: one for each core that a partition keeps busy.
+        say: is told where and on how many the job runs.
     """
-    options = beam_options([*beam_args, *_local(job, workers, beam_args, say)])
+    options = beam_options(beam_args)
     options.view_as(SetupOptions).save_main_session = False  # all code is in importable modules
-    runner = options.view_as(StandardOptions).runner or FnApiRunner()
-    with _temporary(options) as temp_dir, _environment_first():
-        pipeline = beam.Pipeline(runner=runner, options=options)
-        with tft_beam.Context(temp_dir=temp_dir):
-            MainJob(pipeline, job).build()
+    runner = options.view_as(StandardOptions).runner
+    threads = _threads(job, options, workers, say)
+    location = options.view_as(GoogleCloudOptions).temp_location
+    with tempfile.TemporaryDirectory(prefix="recsys_tft-") as folder, _environment_first():
+        local = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
+        pipeline = beam.Pipeline(runner=runner or FnApiRunner(), options=options)
+        # The graphs of tf.Transform's phases have to lie where workers reach them.
+        with tft_beam.Context(temp_dir=f"{location.rstrip('/')}/recsys_tft" if location else f"{folder}/graphs"):
+            MainJob(pipeline, job, **local).build()
         result = pipeline.run()
         result.wait_until_finish()
     return json.loads(read_text(f"{job.output.target('artifacts')}/manifest.json")), _seconds(result)
@@ -69,26 +80,29 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     return options
 
 
-def _local(job: Job, workers: int | None, beam_args: Sequence[str], say: Callable[[str], None]) -> list[str]:
-    """Beam's options for the workers on this machine; none for another runner."""
-    if any(arg.startswith("--runner") for arg in beam_args):
-        return []
-    # One by default: at 1 million interactions two took as long (43.8 s against 41.1), as Arrow and Polars use both
-    # cores by themselves and Beam sends the data of threads over the network.
-    chosen = workers or 1
-    say(f"Running in this process with {chosen} worker{'s' if chosen > 1 else ''}")
-    return [] if chosen == 1 else [f"--direct_num_workers={chosen}", "--direct_running_mode=multi_threading"]
+def _threads(job: Job, options: PipelineOptions, workers: int | None, say: Callable[[str], None]) -> int:
+    """How many partitions are worked on at a time in this process; 1 where Beam divides the work among its workers.
+
+    Raises:
+        UsageError: if Beam was told to, and so are we.
+    """
+    runner = options.view_as(StandardOptions).runner
+    direct = options.view_as(DirectOptions)
+    if runner or direct.direct_running_mode != IN_MEMORY or direct.direct_num_workers != 1:
+        if workers is not None:
+            raise UsageError(
+                "--workers is for a job in this process; with --runner or --direct_* options, Beam decides."
+            )
+        where = runner or f"{direct.direct_num_workers or os.cpu_count()} workers of Beam, {direct.direct_running_mode}"
+        say(f"Running on {where}")
+        return 1
+    threads = workers or min(_cores(), max(job.user_partitions, job.video_partitions))
+    say(f"Running in this process on {threads} thread{'s' if threads > 1 else ''}")
+    return threads
 
 
-@contextlib.contextmanager
-def _temporary(options: PipelineOptions) -> Iterator[str]:
-    """Where tf.Transform keeps its phases' graphs: `--temp_location`, which workers reach, or a folder here."""
-    location = options.view_as(GoogleCloudOptions).temp_location
-    if location:
-        yield f"{location.rstrip('/')}/recsys_tft"
-        return
-    with tempfile.TemporaryDirectory(prefix="recsys_tft-") as folder:
-        yield folder
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

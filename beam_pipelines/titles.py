@@ -9,12 +9,13 @@ import pyarrow.compute as pc
 
 from beam_pipelines.job import Job
 from recsys_tft import arrow_ipc, embedding_cache, minilm, title_encoder
+from recsys_tft.arrow_ipc import Packed
 from recsys_tft.embedding_cache import EmbeddingCache
 
 TaggedOutput = beam.pvalue.TaggedOutput
 
 
-def split_titles(partition: int, table: bytes, job: Job) -> Iterator[tuple[int, tuple[str, bytes]]]:
+def split_titles(partition: int, table: Packed, job: Job) -> Iterator[tuple[int, tuple[str, bytes]]]:
     """Sends the distinct titles of a partition of videos to the partitions of titles."""
     titles = pc.unique(arrow_ipc.loads(table)["title"].drop_null())
     titles = titles.filter(pc.greater(pc.binary_length(titles), 0))
@@ -23,7 +24,7 @@ def split_titles(partition: int, table: bytes, job: Job) -> Iterator[tuple[int, 
         yield owner, (str(partition), part)
 
 
-def encode_titles(_: int, parts: Iterable[tuple[str, bytes]], job: Job) -> Iterator[object]:
+def encode_titles(_: int, parts: Iterable[tuple[str, Packed]], job: Job) -> Iterator[object]:
     """Sends each partition of videos the vectors of its titles: from the cache, or else encoded and added to it."""
     asked = [(partition, arrow_ipc.loads(part)["title"]) for partition, part in parts]
     titles = pc.unique(pa.chunked_array([chunk for _, asking in asked for chunk in asking.chunks])).sort()
@@ -52,7 +53,7 @@ def embed(titles: pa.Array, job: Job) -> tuple[np.ndarray, np.ndarray]:
     return vectors, found
 
 
-def vectors_of(titles: pa.ChunkedArray, parts: list[bytes], job: Job) -> pa.Array:
+def vectors_of(titles: pa.ChunkedArray, parts: list[Packed], job: Job) -> pa.Array:
     """The vector of each title, [n] fixed-size lists of float32; zeros for a missing or empty title."""
     width = title_encoder.width(job.settings.title_encoder, job.settings.title_precision)
     vectors = np.zeros((len(titles), width), np.float32)

@@ -9,6 +9,7 @@ from apache_beam.io.filesystems import FileSystems
 
 from beam_pipelines.job import Job
 from recsys_tft import arrow_ipc
+from recsys_tft.arrow_ipc import Packed
 from recsys_tft.output import open_to_write
 
 
@@ -20,7 +21,7 @@ def write_file(path: str, write: Callable[[BinaryIO], None]) -> None:
     FileSystems.rename([beside], [path])
 
 
-def write_rejected(name: str, rows: bytes, job: Job) -> Iterator[tuple[str, int]]:
+def write_rejected(name: str, rows: Packed, job: Job) -> Iterator[tuple[str, int]]:
     """Writes some rejected rows as Parquet below `rejected/`, and says how many."""
     table = arrow_ipc.loads(rows)
     write_file(job.output.staged("rejected", f"{name}.parquet"), lambda file: pq.write_table(table, file))

@@ -2,8 +2,10 @@
 
     python -m bench.main_job --interactions 1000000
 
-Users are a twentieth of the interactions and videos a fiftieth. Prints wall and CPU time, peak memory, rows per second,
-ratios, and the time of each step of ours; and checks that the peer wrote as many rows.
+Users are a twentieth of the interactions and videos a fiftieth. Each interaction is a view of its own, so that 1
+million make 4.5 million rows; with `--sessions` it is one of the several events of a view, as in the tables of
+`run --synthetic`, and they make 2.9 million. Prints wall and CPU time, peak memory, rows per second, ratios, and the
+time of each step of ours; and checks that the peer wrote as many rows.
 """
 
 import argparse
@@ -17,6 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
+
+import polars as pl
 
 from recsys_tft import synthetic
 
@@ -66,12 +70,22 @@ def job(raw: pathlib.Path, output: pathlib.Path, *options: str) -> tuple[Measure
     return measured, written
 
 
-def compare(interactions: int, ratio: int, workers: int | None, folder: pathlib.Path) -> None:
-    """Measures all three on so many interactions, and prints the table."""
-    raw = folder / f"raw-{interactions}"
-    if not raw.exists():
-        sizes = {"users": max(interactions // 20, 1), "videos": max(interactions // 50, 1)}
-        synthetic.write_tables(raw, **sizes, interactions=interactions)
+def tables(interactions: int, sessions: bool, folder: pathlib.Path) -> pathlib.Path:
+    """The folder of the raw tables, which are made if they are not there."""
+    raw = folder / f"{'sessions' if sessions else 'views'}-{interactions}"
+    if raw.exists():
+        return raw
+    sizes = {"users": max(interactions // 20, 1), "videos": max(interactions // 50, 1)}
+    synthetic.write_tables(raw, **sizes, interactions=interactions if sessions else 5 * interactions // 2)
+    if not sessions:
+        events = pl.read_parquet(raw / "interactions.parquet")
+        views = events.unique(["user_id", "video_id"], keep="first", maintain_order=True).head(interactions)
+        views.write_parquet(raw / "interactions.parquet", row_group_size=synthetic.ROWS_PER_GROUP)
+    return raw
+
+
+def compare(raw: pathlib.Path, ratio: int, workers: int | None, folder: pathlib.Path) -> None:
+    """Measures all three on these tables, and prints the results."""
     options = ["--negative-ratio", str(ratio), *(["--workers", str(workers)] if workers else [])]
     runs: dict[str, Measured] = {}
     runs["recsys-tft, TFRecord"], rows = job(raw, folder / "job", *options)
@@ -84,15 +98,15 @@ def compare(interactions: int, ratio: int, workers: int | None, folder: pathlib.
     runs["floor"] = measure(*module, "bench.floor", str(folder / "parquet" / "processed_data"), str(peer))
     shutil.rmtree(peer)
     shutil.rmtree(folder / "parquet")
-    _print(interactions, sum(rows.values()), runs)
+    _print(raw.name, sum(rows.values()), runs)
     found = peer_rows(runs["Polars peer"].printed)
     rows.pop("rejected", None)
     if found != rows:
         raise SystemExit(f"the peer wrote other rows: {found}, not {rows}")
 
 
-def _print(interactions: int, rows: int, runs: dict[str, Measured]) -> None:
-    print(f"\n{interactions:,} interactions, {rows:,} rows written, {os.cpu_count()} cores\n")
+def _print(data: str, rows: int, runs: dict[str, Measured]) -> None:
+    print(f"\n{data}, {rows:,} rows written, {os.cpu_count()} cores\n")
     ours, parquet, peer, floor = runs.values()
     print("| | wall s | CPU s | CPU/wall | peak GB | rows/s | wall / peer | wall / floor |")
     print("|---|---|---|---|---|---|---|---|")
@@ -109,12 +123,14 @@ def main() -> None:
     parser.add_argument("--interactions", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--negative-ratio", type=int, default=3)
     parser.add_argument("--workers", type=int)
+    parser.add_argument("--sessions", action="store_true", help="several events a view")
     parser.add_argument("--folder", type=pathlib.Path, help="for the data, kept there; else a temporary one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         for interactions in options.interactions:
             folder = options.folder or pathlib.Path(temporary)
-            compare(interactions, options.negative_ratio, options.workers, folder)
+            raw = tables(interactions, options.sessions, folder)
+            compare(raw, options.negative_ratio, options.workers, folder)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,26 @@
 """Tables as bytes, which is how they travel between the stages of the pipeline.
 
 A table that is sent as an object may drag along the buffers of the larger table that it was cut from; an Arrow IPC
-stream holds its own rows alone.
+stream holds its own rows alone. On one machine it need not travel: it waits in a file (`beam_pipelines.spill`).
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
+
+
+@dataclasses.dataclass(frozen=True)
+class Spilled:
+    """A table in a file of this machine."""
+
+    path: str
+    offset: int
+    size: int
+
+
+Packed = bytes | Spilled  # a table, as `loads` reads it
 
 
 def dumps(table: pa.Table) -> bytes:
@@ -18,12 +31,16 @@ def dumps(table: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def loads(data: bytes) -> pa.Table:
+def loads(data: Packed) -> pa.Table:
     """The table in an Arrow IPC stream, without copying its values."""
+    if isinstance(data, Spilled):
+        with pa.memory_map(data.path) as file:
+            file.seek(data.offset)
+            return pa.ipc.open_stream(file.read_buffer(data.size)).read_all()
     return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
 
 
-def concat(parts: Iterable[bytes]) -> pa.Table:
+def concat(parts: Iterable[Packed]) -> pa.Table:
     """The rows of all streams, of which there is at least one."""
     return pa.concat_tables([loads(part) for part in parts]).combine_chunks()
 

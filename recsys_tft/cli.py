@@ -1,7 +1,6 @@
 """The command line: `recsys-tft`, or `python -m recsys_tft`."""
 
 import argparse
-import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -72,7 +71,6 @@ def _quiet(debug: bool) -> None:
         logging.basicConfig(level=logging.INFO)
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     logging.disable(logging.CRITICAL)
     import warnings
 
@@ -147,7 +145,12 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="where to write (default: output)")
     parser.add_argument("--negative-ratio", type=int, metavar="K", help="drawn negatives per positive (default 3)")
     parser.add_argument("--seed", type=int, metavar="S", help="of synthetic data and negatives (default 0)")
-    parser.add_argument("--workers", type=int, metavar="N", help="workers on this machine (default: 1)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help="threads in this process (default: as many as cores, and as partitions to fill them)",
+    )
     parser.add_argument("--format", choices=["tfrecord", "parquet"], help="of the rows (default: tfrecord)")
     parser.add_argument("--title-encoder", metavar="NAME", help="none, minilm, a handle or path (default: minilm)")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that is there already")
@@ -217,10 +220,13 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
     with Progress() as progress:
         progress.say("Loading TensorFlow")
         libraries.load(f"recsys_tft.{name}_training", options.debug)
-        trainer = importlib.import_module(f"recsys_tft.{name}_training")
-        trained = trainer.train(
-            options.output_dir, options.config, options.seed, options.resume, options.overwrite, progress.say
-        )
+        trainer = sys.modules[f"recsys_tft.{name}_training"]
+        try:
+            trained = trainer.train(
+                options.output_dir, options.config, options.seed, options.resume, options.overwrite, progress.say
+            )
+        except KeyboardInterrupt:
+            raise InputError("interrupted; --resume goes on from the last checkpoint.") from None
     for part in trained.report():
         progress.console.print(part)
     return 0

@@ -32,7 +32,7 @@ class PipelineConfig:
         seed: of the synthetic data and the negatives; what the settings say by default.
         format: tfrecord or parquet; what the settings say by default.
         title_encoder: none, minilm, or a handle or path; what the settings say by default.
-        workers: how many run the job on this machine; one by default.
+        workers: threads that run the job in this process; by default one for each core that a partition keeps busy.
         overwrite: whether to replace an output that is there already.
         beam_args: options for Beam, such as `--runner=DataflowRunner`.
     """

@@ -77,8 +77,8 @@ class RankerRows:
     def __len__(self) -> int:
         return len(self.data)
 
-    def pool(self) -> Any:
-        """A catboost.Pool with labels, weights and groups."""
+    def pool(self, weighted: bool = True) -> Any:
+        """A catboost.Pool with labels, groups and, unless the objective knows none, weights."""
         import catboost
 
         categorical = [name for name, kind in self.data.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
@@ -86,7 +86,7 @@ class RankerRows:
             self.data,
             label=self.keys["label"],
             cat_features=categorical,
-            weight=self.keys["weight"],
+            weight=self.keys["weight"] if weighted else None,
             group_id=groups(self.keys["user_id"]),
         )
 

@@ -87,7 +87,9 @@ def train(
         _check(rows[window], output_dir, window)
     folder.begin(resume, overwrite, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
     begun = time.monotonic()
-    pools = {window: rows[window].pool() for window in ("train", "val")}
+    weighted = chosen.ranker.objective == "classifier"  # CatBoost's YetiRank ignores weights of rows, and says so
+    pools = {window: rows[window].pool(weighted) for window in ("train", "val")}
+    say("Training")
     model = _fit(pools["train"], pools["val"], chosen, folder, say)
     read = sum(map(len, rows.values()))
     metrics: dict[str, Any] = {w: _judged(model, rows, w, chosen) for w in ("val", "test") if len(rows[w])}
@@ -140,6 +142,7 @@ def _parameters(options: RankerSettings) -> dict[str, Any]:
         "iterations": options.iterations,
         "depth": options.depth,
         "l2_leaf_reg": options.l2_leaf_reg,
+        "max_ctr_complexity": options.max_ctr_complexity,
         "grow_policy": "SymmetricTree",  # the only trees that the serving graph holds
     }  # fmt: skip
 

@@ -178,10 +178,11 @@ class RankerSettings(_Section):
     min_watch_ratio: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 0.4
     popularity_alpha: Annotated[float, pydantic.Field(ge=0, le=2)] = 0.0
     objective: Literal["classifier", "yetirank"] = "classifier"
-    iterations: pydantic.PositiveInt = 500
-    learning_rate: Positive = 0.1
+    iterations: pydantic.PositiveInt = 200
+    learning_rate: Positive = 0.15
     depth: Annotated[int, pydantic.Field(ge=1, le=16)] = 6
     l2_leaf_reg: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 3.0
+    max_ctr_complexity: Annotated[int, pydantic.Field(ge=1, le=4)] = 2
     early_stopping_rounds: pydantic.PositiveInt = 30
     shap_rows: pydantic.PositiveInt = 5000
 
@@ -319,7 +320,16 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 # What of `ranker` may differ between a run and a training on its rows.
 RANKER_TRAINING = frozenset(
-    ("objective", "iterations", "learning_rate", "depth", "l2_leaf_reg", "early_stopping_rounds", "shap_rows")
+    (
+        "objective",
+        "iterations",
+        "learning_rate",
+        "depth",
+        "l2_leaf_reg",
+        "max_ctr_complexity",
+        "early_stopping_rounds",
+        "shap_rows",
+    )
 )
 
 

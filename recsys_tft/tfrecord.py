@@ -11,11 +11,13 @@ References:
     https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
 """
 
+import collections
 import contextlib
 import gzip
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
 import numpy as np
@@ -27,6 +29,7 @@ from recsys_tft.fragments import Fragments, Part, Views, join, join_crc, row_siz
 from recsys_tft.tf_example import distinct_sizes, example_prefixes, part_blocks
 
 BLOCK_BYTES = 16 << 20  # written at a time
+AHEAD = 2  # blocks that are computed while one is written
 BLOCK_ROWS = 16384  # at most: what is computed about a block stays in the processor's cache
 
 File = str | os.PathLike[str] | BinaryIO
@@ -53,8 +56,8 @@ def frames(parts: Joined) -> Iterator[pa.Buffer]:
     views = [(Views.of(fragments), codes) for fragments, codes in parts]
     mean = 32 + sum(part.lengths.mean() for part, _ in views if len(part.lengths))
     step = int(min(BLOCK_ROWS, max(1, BLOCK_BYTES // mean)))
-    for begin in range(0, rows, step):
-        yield _frame([_slice(part, slice(begin, begin + step)) for part in views])
+    blocks = (slice(begin, begin + step) for begin in range(0, rows, step))
+    yield from _ahead(lambda block: _frame([_slice(part, block) for part in views]), blocks)
 
 
 def write_records(file: File, parts: Joined, *, compress: bool = False) -> int:
@@ -84,6 +87,18 @@ def _sink(file: File, compress: bool) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(pathlib.Path(file).open("wb")) if isinstance(file, str | os.PathLike) else file
         yield stack.enter_context(gzip.GzipFile("", "wb", 6, sink, mtime=0)) if compress else sink
+
+
+def _ahead(function: Callable[[slice], pa.Buffer], blocks: Iterable[slice]) -> Iterator[pa.Buffer]:
+    """The results for all blocks in order; the next ones are computed while one is used."""
+    with ThreadPoolExecutor(AHEAD) as pool:  # NumPy gathers, and Arrow copies, without the GIL
+        started: collections.deque[Future[pa.Buffer]] = collections.deque()
+        for block in blocks:
+            started.append(pool.submit(function, block))
+            if len(started) > AHEAD:
+                yield started.popleft().result()
+        while started:
+            yield started.popleft().result()
 
 
 def _rows(parts: Joined) -> int:

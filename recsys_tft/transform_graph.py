@@ -1,6 +1,7 @@
 """The saved transform graph, applied to raw rows in Arrow."""
 
 import functools
+import threading
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -12,6 +13,7 @@ from recsys_tft.features import Feature, raw_columns
 from recsys_tft.graph import empty_column, graph_dtype
 
 _ROWS_PER_CALL = 1 << 16
+_LOADING = threading.Lock()
 
 
 class TransformGraph:
@@ -40,9 +42,8 @@ class TransformGraph:
 
     def _function(self, features: Sequence[Feature]) -> Callable:
         names = tuple(feature.name for feature in features)
-        if names not in self._functions:
-            self._functions[names] = tf.function(functools.partial(self._select, names), reduce_retracing=True)
-        return self._functions[names]
+        function = tf.function(functools.partial(self._select, names), reduce_retracing=True)
+        return self._functions.setdefault(names, function)  # in one step, as threads share a graph
 
     def _select(self, names: Sequence[str], inputs: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
         """The named outputs; inputs that they do not need are empty, and what reads those is pruned."""
@@ -60,9 +61,14 @@ class TransformGraph:
         return {name.removesuffix(suffix): value.numpy() for name, value in found if name.endswith(suffix)}
 
 
-@functools.lru_cache(maxsize=2)
 def load(saved_model: str) -> TransformGraph:
     """The graph in a folder, loaded once per process."""
+    with _LOADING:
+        return _loaded(saved_model)
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(saved_model: str) -> TransformGraph:
     return TransformGraph(saved_model)
 
 

@@ -22,6 +22,7 @@ from conftest import SMALL_CONFIG, SMALL_SIZES, Ran
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
+from beam_pipelines import spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.columns import TABLES
 from recsys_tft.data_folders import DataFolder
@@ -106,13 +107,26 @@ def test_another_process_writes_the_same_bytes(synthetic_run: Ran, tmp_path: pat
     assert_same_output(synthetic_run.root, tmp_path / "out")
 
 
-def test_two_threads_write_the_same_bytes(synthetic_run: Ran, rerun: Rerun) -> None:
-    assert_same_output(synthetic_run.root, rerun(workers=2), "processed_data", "artifacts", "rejected")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"workers": 1},
+        {"workers": 2},
+        {"workers": 4},
+        {"beam_args": ("--direct_running_mode=multi_threading", "--direct_num_workers=2")},
+        {"beam_args": ("--direct_running_mode=multi_processing", "--direct_num_workers=2")},
+    ],
+    ids=str,
+)
+def test_every_running_mode_writes_the_same_bytes(synthetic_run: Ran, rerun: Rerun, options: dict[str, object]) -> None:
+    assert_same_output(synthetic_run.root, rerun(**options), "processed_data", "artifacts", "rejected")
 
 
-def test_two_processes_write_the_same_bytes(synthetic_run: Ran, rerun: Rerun) -> None:
-    beam_args = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
-    assert_same_output(synthetic_run.root, rerun(beam_args=beam_args), "processed_data", "artifacts", "rejected")
+def test_tables_that_wait_in_files_make_the_same_bytes(
+    synthetic_run: Ran, rerun: Rerun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spill, "_SMALLEST", 0)
+    assert_same_output(synthetic_run.root, rerun(), "processed_data", "artifacts", "rejected")
 
 
 def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing(

@@ -213,3 +213,13 @@ def test_the_full_data_set_has_its_known_counts(tmp_path: pathlib.Path, full_sou
     assert interactions["user_id"].is_in(tables["users"]["user_id"].to_list()).all()
     assert interactions["video_id"].is_in(tables["videos"]["video_id"].to_list()).all()
     assert tables["videos"]["category"].is_in(movielens.GENRES).all()
+
+
+def test_the_rating_from_which_on_it_is_a_like_can_be_chosen(tmp_path: pathlib.Path) -> None:
+    source = _folder(tmp_path / "source", GROUPLENS_FILES)
+    likes = []
+    for liked_from in (1, 4, 5):
+        movielens.write_tables(tmp_path / str(liked_from), source, liked_from)
+        likes.append((_read(tmp_path / str(liked_from))["interactions"]["interaction_type"] == "like").sum())
+    rows = len(_read(tmp_path / "1")["interactions"])
+    assert likes[0] == rows > likes[1] >= likes[2]

@@ -8,8 +8,9 @@ import sys
 import pytest
 
 TUTORIAL = (pathlib.Path(__file__).parent.parent / "docs" / "tutorial.md").read_text()
-COMMANDS = [line for block in re.findall(r"```\n(.*?)```", TUTORIAL, re.DOTALL) for line in block.splitlines()]
-PYTHON = re.findall(r"```python\n(.*?)```", TUTORIAL, re.DOTALL)
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TUTORIAL, re.DOTALL | re.MULTILINE)
+COMMANDS = [line for language, block in BLOCKS if not language for line in block.splitlines()]
+PYTHON = [block for language, block in BLOCKS if language == "python"]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def test_the_python_part_opens_both_models(done: dict[str, str]) -> None:
 
 
 def test_every_command_of_real_data_names_what_exists() -> None:
-    (block,) = re.findall(r"```sh\n(.*?)```", TUTORIAL, re.DOTALL)
+    (block,) = (block for language, block in BLOCKS if language == "sh")
     root = pathlib.Path(__file__).parent.parent
     for name in re.findall(r"configs/\S+", block):
         assert (root / name).is_file()
