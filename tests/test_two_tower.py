@@ -387,7 +387,7 @@ def test_the_layer_of_keras_rs_still_masks_nothing() -> None:
     assert logits.numpy().tolist() == [[0, 0, 0]]
 
 
-def test_a_line_in_the_feature_table_adds_a_feature_to_both_models_and_to_what_serves_them(tmp_path: pathlib.Path) -> None:
+def test_a_line_in_the_feature_table_adds_a_feature_to_the_models_and_to_serving(tmp_path: pathlib.Path) -> None:
     """The line of the README, in a copy of the package: nothing else is edited."""
     root = pathlib.Path(__file__).parent.parent
     for package in ("recsys_tft", "beam_pipelines"):
