@@ -13,7 +13,7 @@ from recsys_tft import tfrecord
 from recsys_tft.data_folders import DataFolder
 from recsys_tft.shuffled_rows import ShuffledRows
 
-FILES, PER_FILE = 12, 500
+FILES, PER_FILE = 12, 100
 ROWS = FILES * PER_FILE
 SCHEMA = """
 feature { name: "number" type: INT presence { min_fraction: 1.0 } shape {} }
@@ -25,7 +25,7 @@ NAMES = ["number", "pair", "list"]
 
 def table_of(numbers: np.ndarray) -> pa.Table:
     """Rows that can be told by their number: a vector of it, and a list of number % 4 sevens, longer in later files."""
-    lists = [[7] * (number % 4 + number // 1000) for number in numbers.tolist()]
+    lists = [[7] * (number % 4 + number // 300) for number in numbers.tolist()]
     pairs = [[number, -number] for number in numbers.tolist()]
     return pa.table({
         "number": pa.array(numbers),
@@ -50,7 +50,7 @@ def epoch(folder: DataFolder, held: int, size: int, seed: int) -> list[dict[str,
     return list(ShuffledRows(folder, NAMES, held).epoch(size, seed).as_numpy_iterator())
 
 
-HELD = pytest.mark.parametrize("held", [1, 300, 2500, ROWS - 1, ROWS])
+HELD = pytest.mark.parametrize("held", [60, 500, ROWS])
 
 
 @HELD
@@ -61,13 +61,13 @@ def test_an_epoch_has_every_row_once_and_whole(folder: DataFolder, held: int) ->
     assert sorted(numbers.tolist()) == list(range(ROWS))
     for batch in batches:
         np.testing.assert_array_equal(batch["pair"], np.stack([batch["number"], -batch["number"]], axis=1))
-        np.testing.assert_array_equal((batch["list"] == 7).sum(axis=1), batch["number"] % 4 + batch["number"] // 1000)
+        np.testing.assert_array_equal((batch["list"] == 7).sum(axis=1), batch["number"] % 4 + batch["number"] // 300)
         assert set(np.unique(batch["list"])) <= {0, 7}
 
 
 @HELD
 def test_what_does_not_fill_a_batch_is_left_out(folder: DataFolder, held: int) -> None:
-    assert len(epoch(folder, held, 4001, seed=0)) == 1
+    assert len(epoch(folder, held, 801, seed=0)) == 1
     assert epoch(folder, held, ROWS + 1, seed=0) == []
 
 
@@ -81,9 +81,9 @@ def test_the_seed_decides_the_order(folder: DataFolder, held: int) -> None:
     assert (first != other).mean() > 0.9
 
 
-@pytest.mark.parametrize("held", [2500, ROWS])
+@pytest.mark.parametrize("held", [500, ROWS])
 def test_a_batch_is_of_many_files_in_no_order(folder: DataFolder, held: int) -> None:
-    batches = epoch(folder, held, 500, seed=1)
+    batches = epoch(folder, held, 100, seed=1)
     files = [len(np.unique(batch["number"] // PER_FILE)) for batch in batches]
     assert min(files) >= 5
-    assert all(abs((np.diff(batch["number"]) > 0).mean() - 0.5) < 0.1 for batch in batches)
+    assert all(abs((np.diff(batch["number"]) > 0).mean() - 0.5) < 0.2 for batch in batches)
