@@ -1,40 +1,59 @@
-"""Rows per second of the trainers' input alone: `python -m bench.input --output-dir output`.
+"""Rows per second of the trainers' input alone, and of training: `python -m bench.input --output-dir output`.
 
-It reads, shuffles, batches and parses what the two-tower trainer does, without a model; and reads the ranker's rows and
-makes a CatBoost pool of them.
+It reads, shuffles and batches what the two-tower trainer does, without a model: with all rows in memory (which epoch 0
+reads), and through a pool. Then it trains for an epoch. Last, it reads the ranker's rows and makes a CatBoost pool.
 """
 
 import argparse
+import pathlib
+import tempfile
 import time
 
 from recsys_tft import model_folders, ranker_rows
-from recsys_tft.two_tower import features_for
+from recsys_tft.settings import Settings
+from recsys_tft.two_tower import TwoTower, features_for
+from recsys_tft.two_tower_fit import Fit
 from recsys_tft.two_tower_rows import TwoTowerRows
 
 ROUNDS = 3
+HELD = {"rows in memory": 10**9, "through a pool of 50,000": 50_000}
+
+
+def two_tower(output_dir: str, chosen: Settings) -> None:
+    """Epochs of the input, then one of training."""
+    rows = TwoTowerRows(output_dir, *features_for(chosen))
+    for what, held in HELD.items():
+        shuffled = rows.shuffled(held)
+        for epoch in range(ROUNDS):
+            started, read = time.perf_counter(), 0
+            for batch in shuffled.epoch(chosen.two_tower.batch_size, epoch).prefetch(4):
+                read += int(batch["weight"].shape[0])
+            print(f"two_tower, {what}, epoch {epoch}: {read / (time.perf_counter() - started):,.0f} rows/s", flush=True)
+    widths = {f.name: rows.videos[f.name].shape[1] for f in rows.candidate if f.op.is_large}
+    model = TwoTower(rows.query, rows.candidate, rows.categories, widths, chosen)
+    with tempfile.TemporaryDirectory() as folder:
+        state = Fit(model, rows, pathlib.Path(folder), lambda _: None).run()
+    print(f"two_tower, training: {state.examples / state.seconds:,.0f} examples/s", flush=True)
+
+
+def ranker(output_dir: str, chosen: Settings) -> None:
+    """Its rows, and the pool."""
+    features = ranker_rows.features_for(chosen)
+    started = time.perf_counter()
+    train = ranker_rows.read(output_dir, "train", features, ranker_rows.columns_of(features, chosen))
+    middle = time.perf_counter()
+    train.pool()
+    seconds = time.perf_counter() - middle
+    print(f"ranker: {len(train) / (middle - started):,.0f} rows/s read, {seconds:.2f} s for the pool")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output-dir", default="output")
     output_dir = parser.parse_args().output_dir
-    chosen = model_folders.settings_for(output_dir, None, None)
-    options = chosen.two_tower
-    rows = TwoTowerRows(output_dir, *features_for(chosen))
-    for epoch in range(ROUNDS):
-        started, read = time.perf_counter(), 0
-        for batch in rows.batches(options.batch_size, epoch, options.shuffle_rows).prefetch(4):
-            read += int(batch["weight"].shape[0])
-        print(f"two_tower: {read / (time.perf_counter() - started):,.0f} rows/s")
-    features = ranker_rows.features_for(chosen)
-    columns = ranker_rows.columns_of(features, chosen)
-    started = time.perf_counter()
-    train = ranker_rows.read(output_dir, "train", features, columns)
-    middle = time.perf_counter()
-    train.pool()
-    print(
-        f"ranker: {len(train) / (middle - started):,.0f} rows/s read, {time.perf_counter() - middle:.2f} s for the pool"
-    )
+    chosen = model_folders.settings_for(output_dir, None, None).replace({"two_tower": {"epochs": 1}})
+    two_tower(output_dir, chosen)
+    ranker(output_dir, chosen)
 
 
 if __name__ == "__main__":

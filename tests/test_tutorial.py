@@ -1,5 +1,6 @@
 """The tutorial runs as it stands."""
 
+import json
 import pathlib
 import re
 import subprocess
@@ -13,21 +14,37 @@ COMMANDS = [line for language, block in BLOCKS if not language for line in block
 PYTHON = [block for language, block in BLOCKS if language == "python"]
 
 
+# All in one process, since what takes long is to load TensorFlow and Beam.
+PROGRAM = """
+import contextlib, io, json, shlex, subprocess, sys
+from recsys_tft.cli import main
+
+commands, code = json.load(sys.stdin)
+printed = {}
+for command in commands:
+    name, *arguments = shlex.split(command)
+    if name != "recsys-tft":
+        subprocess.run(command, shell=True, check=True)
+        continue
+    if arguments[0] == "run":
+        arguments += ["--title-encoder", "none", "--interactions", "6000"]
+    with contextlib.redirect_stdout(io.StringIO()) as printed[command]:
+        assert main(arguments) == 0, command
+with contextlib.redirect_stdout(io.StringIO()) as printed["python"]:
+    exec(code, {})
+json.dump({command: text.getvalue() for command, text in printed.items()}, sys.stdout)
+"""
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """What each command printed, all run in one folder; recsys-tft is this checkout's, and titles are not encoded."""
-    folder, printed = tmp_path_factory.mktemp("tutorial"), {}
-    for command in COMMANDS:
-        own = command.replace("recsys-tft", f"{sys.executable} -m recsys_tft")
-        own += " --title-encoder none --interactions 6000" if " run " in command else ""
-        run = subprocess.run(own, shell=True, cwd=folder, capture_output=True, text=True, check=False)
-        assert run.returncode == 0, f"{command}\n{run.stdout}{run.stderr}"
-        assert not run.stderr, f"{command}\n{run.stderr}"
-        printed[command] = run.stdout
-    run = subprocess.run([sys.executable, "-c", PYTHON[0]], cwd=folder, capture_output=True, text=True, check=False)
+    """What each command printed, all run in one folder by this checkout; titles are not encoded."""
+    folder, given = tmp_path_factory.mktemp("tutorial"), json.dumps([COMMANDS, PYTHON[0]])
+    program = [sys.executable, "-c", PROGRAM]
+    run = subprocess.run(program, input=given, cwd=folder, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    printed["python"] = run.stdout
-    return printed
+    assert not run.stderr
+    return json.loads(run.stdout)
 
 
 def test_five_commands_lead_to_both_models(done: dict[str, str]) -> None:
