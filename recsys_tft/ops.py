@@ -181,8 +181,11 @@ class ZScore(Op):
     def _scaled(self, values: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 
-        x = tf.cast(values, tf.float32)
-        return tf.math.log1p(tf.maximum(x, 0.0)) if self.log1p else x
+        if not self.log1p:
+            return tf.cast(values, tf.float32)
+        # In float64, as the last bit of TensorFlow's logarithm depends on the place in the batch; rounding removes it.
+        wide = tf.cast(values, tf.float64)
+        return tf.cast(tf.math.log1p(tf.maximum(wide, 0.0)), tf.float32)
 
 
 @dataclasses.dataclass(frozen=True)

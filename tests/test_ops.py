@@ -544,3 +544,15 @@ def test_values_are_measured_by_what_was_fitted(fitted: Fitted) -> None:
     later = fitted.apply({"z_of_one_value_0": [8], "z_of_nothing_0": [5.0], "level_of_nothing_1": [3]})
     assert plain(later["z_of_one_value"]) == plain(later["z_of_nothing"]) == [0]
     assert plain(later["level_of_nothing"]) == [[1, 0]]
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.int64])
+def test_a_logarithm_does_not_depend_on_the_place_in_the_batch(dtype: tf.DType) -> None:
+    values = np.concatenate([np.arange(1000), np.geomspace(1e3, 1e9, 3000).astype(np.int64)])
+    together = ZScore(log1p=True)._scaled(tf.constant(values, dtype)).numpy()
+    alone = [ZScore(log1p=True)._scaled(tf.constant([value], dtype)).numpy()[0] for value in values]
+    assert together.dtype == np.float32
+    np.testing.assert_array_equal(together, alone)
+    np.testing.assert_array_equal(
+        together, np.log1p(values.astype(dtype.as_numpy_dtype).astype(np.float64)).astype("f4")
+    )
