@@ -21,11 +21,13 @@ def main() -> None:
     chosen = model_folders.settings_for(output_dir, None, None)
     options = chosen.two_tower
     rows = TwoTowerRows(output_dir, *features_for(chosen))
-    for epoch in range(ROUNDS):
-        started, read = time.perf_counter(), 0
-        for batch in rows.batches(options.batch_size, epoch, options.shuffle_rows).prefetch(4):
-            read += int(batch["weight"].shape[0])
-        print(f"two_tower: {read / (time.perf_counter() - started):,.0f} rows/s")
+    for what, held in (("rows in memory", 10**9), ("through a pool of 50,000", 50_000)):
+        shuffled = rows.shuffled(held)
+        for epoch in range(ROUNDS):
+            started, read = time.perf_counter(), 0
+            for batch in shuffled.epoch(options.batch_size, epoch).prefetch(4):
+                read += int(batch["weight"].shape[0])
+            print(f"two_tower, {what}, epoch {epoch}: {read / (time.perf_counter() - started):,.0f} rows/s")
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
     started = time.perf_counter()

@@ -58,6 +58,7 @@ class Fit:
         self._optimizer = keras.optimizers.AdamW(self._options.learning_rate, weight_decay=self._options.weight_decay)
         self._variables = model.variables()
         self._optimizer.build(self._variables)
+        self._shuffled = rows.shuffled(self._options.shuffle_rows)
         self._batch = min(self._options.batch_size, len(rows.keys["train"]["user_id"]))
         self._corpus = {f.name: tf.constant(rows.videos[f.name]) for f in model.candidate_features}
         self._probability = tf.constant(rows.counts / rows.counts.sum(), tf.float32)
@@ -101,7 +102,7 @@ class Fit:
     def _epoch(self) -> float:
         """The mean loss."""
         started, losses, steps = time.monotonic(), tf.zeros(()), 0
-        batches = self._rows.batches(self._batch, self._seed + self.state.epoch, self._options.shuffle_rows)
+        batches = self._shuffled.epoch(self._batch, self._seed + self.state.epoch)
         for batch in batches.prefetch(4):
             losses += self._step(batch, tf.constant(self.state.steps + steps, tf.int64))
             steps += 1

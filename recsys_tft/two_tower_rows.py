@@ -11,6 +11,7 @@ import tensorflow as tf
 from recsys_tft import retrieval_evaluation, training_rows
 from recsys_tft.errors import InputError
 from recsys_tft.features import Feature
+from recsys_tft.shuffled_rows import ShuffledRows
 from recsys_tft.splits import WINDOWS
 from recsys_tft.training_rows import folder_of
 
@@ -118,10 +119,10 @@ class TwoTowerRows:
         first = order[np.searchsorted(keys["user_id"][order], users)]
         return {name: values[first] for name, values in found.items()}
 
-    def batches(self, size: int, seed: int, shuffled: int) -> tf.data.Dataset:
-        """Endless epochs of shuffled training batches: the query features, `candidate_row` and `weight`."""
+    def shuffled(self, held: int) -> ShuffledRows:
+        """Training rows for batches: the query features, `candidate_row` and `weight`; `held` of them in memory."""
         names = [*(feature.name for feature in self.query), "candidate_row", "weight"]
-        return training_rows.batches(folder_of(self.output_dir, "two_tower", "train"), names, size, seed, shuffled)
+        return ShuffledRows(folder_of(self.output_dir, "two_tower", "train"), names, held)
 
 
 def encode(function, rows: dict[str, np.ndarray], features: Sequence[Feature]) -> np.ndarray:
