@@ -83,7 +83,13 @@ class Feature:
     def accuracy(self) -> Accuracy:
         """As of when it is known: the least certain of its sources."""
         found = {RAW[source].accuracy for source in self.sources}
-        return next(a for a in (Accuracy.SNAPSHOT, Accuracy.AS_OF, Accuracy.STATIC) if a in found)
+        order = (Accuracy.SNAPSHOT, Accuracy.COUNTED, Accuracy.AS_OF, Accuracy.STATIC)
+        return next(accuracy for accuracy in order if accuracy in found)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it changes with the counters of a video, so that the video's versions have it."""
+        return any(RAW[source].accuracy is Accuracy.COUNTED for source in self.sources)
 
     @property
     def is_categorical(self) -> bool:

@@ -275,6 +275,61 @@ def _is_contradicted(exposure: Exposure, among: Iterable[Exposure]) -> bool:
     )
 
 
+# --- Counters as of a moment
+
+Counts = tuple[int, int, int]  # view_count, like_count, comment_count
+
+
+def increments(interactions: list[Row], gap_minutes: float = 30) -> list[tuple[int, int, int]]:
+    """(video_id, time, number of the counter in Counts) of each 1 that exposures add to counters."""
+    long = is_long(interactions)
+    found: list[tuple[int, int, int]] = []
+    for group in _groups(interactions, gap_minutes):
+        counted: tuple[Callable[[Row], bool], ...] = (
+            lambda event: is_viewing(event, long),
+            lambda event: "like" in signals_of(event, long),
+            lambda event: "comment" in signals_of(event, long),
+        )
+        for number, counts in enumerate(counted):
+            times = [event["interaction_time"] for event in group if counts(event)]
+            if times:
+                found.append((group[0]["video_id"], min(times), number))
+    return found
+
+
+def counts_before(increments: Iterable[tuple[int, int, int]], video_id: int, moment: int) -> Counts:
+    """The counters of a video from what came strictly before a moment."""
+    own = Counter(number for video, time, number in increments if video == video_id and time < moment)
+    return own[0], own[1], own[2]
+
+
+def shown_counts(
+    increments: Iterable[tuple[int, int, int]], video_id: int, moment: int, growth: str, every: int
+) -> Counts:
+    """What versions that lie apart as settings allow show at a moment."""
+    own = [(video, time, number) for video, time, number in increments if video == video_id]
+    shown: Counts = (0, 0, 0)
+    before: Counts = (0, 0, 0)
+    times = {time for _, time, _ in own}
+    ends = {(time // every + 1) * every - 1 for time in times}
+    for time in sorted(times | ends):
+        now = counts_before(own, video_id, time + 1)
+        reached = any(_level(a, growth) > _level(b, growth) for a, b in zip(now, before, strict=True))
+        if time < moment and (time in ends or reached):
+            shown = now
+        before = now
+    return shown
+
+
+def _level(count: int, growth: str) -> int:
+    """How many of 1 and the numbers that are each at least so much larger than the one before are reached."""
+    level, threshold = 0, 1
+    while count >= threshold:
+        level += 1
+        threshold = max(threshold + 1, math.ceil(threshold * (1 + Fraction(growth))))
+    return level
+
+
 # --- Negatives
 
 
