@@ -20,6 +20,7 @@ from recsys_tft.columns import Column
 from recsys_tft.entities import find_sorted
 from recsys_tft.features import Entity, Feature, raw_columns, select
 from recsys_tft.graph import raw_feature_spec
+from recsys_tft.ops import History
 from recsys_tft.rates import rates
 from recsys_tft.title_embedding import TitleEmbedding
 
@@ -64,9 +65,9 @@ def _list_type(column: Column) -> pa.DataType:
 
 
 def analysis_batch(entity: Entity, table: Packed) -> pa.RecordBatch:
-    """Rows of one entity with all columns of the graph; those of other entities are empty."""
+    """Rows of one entity with all columns of the graph; those of other entities, and what it lacks, are empty."""
     rows = arrow_ipc.loads(table)
-    own = raw_columns(select(entity=entity))
+    own = [column for column in raw_columns(select(entity=entity)) if column.name in rows.column_names]
     arrays = [
         _as_lists(rows[column.name], column) if column in own else pa.nulls(len(rows), _list_type(column))
         for column in raw_columns()
@@ -135,9 +136,12 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     """The users and exposures of a partition with every feature."""
     users, exposures = arrow_ipc.loads(frames["users"]), arrow_ipc.loads(frames["exposures"])
     fitted = transform_graph.load(graph)
-    context = select(entity=Entity.EXPOSURE)
+    context = [feature for feature in select(entity=Entity.EXPOSURE) if feature.op.is_active(job.settings)]
+    lists = [feature for feature in context if isinstance(feature.op, History)]
     of_users = fitted.engineer(users, data_sets.USERS.features(job.settings))
-    of_exposures = fitted.engineer(exposures, context)
+    of_exposures = fitted.engineer(exposures, [feature for feature in context if feature not in lists])
+    for feature in lists:
+        of_exposures = of_exposures.append_column(feature.name, fitted.engineer_values(exposures, feature))
     for raw, engineered, features in (
         (users, of_users, select(entity=Entity.USER)),
         (exposures, of_exposures, context),

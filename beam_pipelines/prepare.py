@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from beam_pipelines.job import Job
 from beam_pipelines.read import reject
-from recsys_tft import arrow_ipc, counters, examples, negatives, rejects, splits
+from recsys_tft import arrow_ipc, counters, examples, history, negatives, rejects, splits
 from recsys_tft.arrow_ipc import Packed
 from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates
 from recsys_tft.errors import InputError
@@ -134,6 +134,7 @@ def label_exposures(
     for item in found.counts.items():
         yield TaggedOutput("counts", item)
     training = found.exposures.filter(pa.array(found.exposures["window"].to_numpy() == 0))
+    training = training.select([name for name in training.column_names if name not in history.COLUMNS])  # fits nothing
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
     seen = np.isin(users["user_id"].to_numpy(), found.training_users)
     yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(users.filter(pa.array(seen)))))

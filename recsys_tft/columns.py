@@ -59,6 +59,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("user_language", "users", pa.string()),
     Column("age", "users", pa.int64(), minimum=0),
     Column("previously_watched_category", "users", pa.string(), accuracy=Accuracy.AS_OF),
+    Column("history_video_ids", "users", pa.list_(pa.int64()), accuracy=Accuracy.AS_OF),
+    Column("history_categories", "users", pa.list_(pa.string()), accuracy=Accuracy.AS_OF),
     Column("video_id", "videos", pa.int64(), required=True),
     Column("channel_id", "videos", pa.int64()),
     Column("title", "videos", pa.string()),

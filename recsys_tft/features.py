@@ -9,7 +9,7 @@ import enum
 
 from recsys_tft.columns import COLUMNS, Accuracy, Column
 from recsys_tft.errors import did_you_mean
-from recsys_tft.ops import Bag, Bucket, DayOfWeek, HourWave, Level, Lookup, Op, Ratio, SetLookup, ZScore
+from recsys_tft.ops import Bag, Bucket, DayOfWeek, History, HourWave, Level, Lookup, Op, Ratio, SetLookup, ZScore
 from recsys_tft.title_embedding import TitleEmbedding
 from recsys_tft.vocabularies import Vocabulary
 
@@ -98,6 +98,7 @@ class Feature:
 
 
 LANGUAGE = Vocabulary("language")  # shared by users and videos
+VIDEO_ID, CATEGORY = Vocabulary("video_id", integers=True), Vocabulary("category")
 
 FEATURES: tuple[Feature, ...] = (
     Feature("user_id_token", ("user_id",), Lookup(Vocabulary("user_id", integers=True)), (QUERY,)),
@@ -108,11 +109,13 @@ FEATURES: tuple[Feature, ...] = (
         Lookup(Vocabulary("previously_watched_category")),
         (QUERY,),
     ),
+    Feature("history_video_ids_tokens", ("history_video_ids",), History(VIDEO_ID), (QUERY,)),
+    Feature("history_categories_tokens", ("history_categories",), History(CATEGORY), (QUERY,)),
     Feature("user_language_token", ("user_language",), Lookup(LANGUAGE), (QUERY, RANKER)),
     Feature("age_z", ("age",), ZScore(), (QUERY, RANKER)),
     Feature("age_bucket", ("age",), Bucket("age"), (QUERY,)),
-    Feature("video_id_token", ("video_id",), Lookup(Vocabulary("video_id", integers=True)), (CANDIDATE,)),
-    Feature("category_token", ("category",), Lookup(Vocabulary("category")), (CANDIDATE, RANKER)),
+    Feature("video_id_token", ("video_id",), Lookup(VIDEO_ID), (CANDIDATE,)),
+    Feature("category_token", ("category",), Lookup(CATEGORY), (CANDIDATE, RANKER)),
     Feature("child_categories_token", ("child_categories",), SetLookup(Vocabulary("child_categories")), (RANKER,)),
     Feature("video_language_token", ("video_language",), Lookup(LANGUAGE), (CANDIDATE, RANKER)),
     Feature("title_embedding", ("title",), TitleEmbedding(), (CANDIDATE,)),

@@ -280,7 +280,8 @@ def _plain(array: pa.ChunkedArray | pa.Array, column: Column) -> pa.ChunkedArray
 
 def _canonical(array: pa.ChunkedArray | pa.Array, column: Column) -> pa.ChunkedArray | pa.Array:
     if column.is_list:
-        return array.cast(pa.list_(pa.binary()))
+        value = column.type.value_type
+        return array.cast(pa.list_(pa.binary() if pa.types.is_string(value) else value))
     if pa.types.is_timestamp(column.type):
         return array.cast(pa.timestamp("us", tz=array.type.tz), safe=False).cast(pa.int64())
     return array.cast(pa.binary()) if pa.types.is_string(column.type) else array

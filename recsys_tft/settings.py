@@ -163,6 +163,12 @@ class CounterSettings(_Section):
         return durations.microseconds(self.every)
 
 
+class HistorySettings(_Section):
+    """How many of the videos that a user was positive on last the query tower reads; 0 turns the history off."""
+
+    length: Annotated[int, pydantic.Field(ge=0, le=1000)] = 20
+
+
 class SplitSettings(_Section):
     """Where the training, validation and test windows end: shares of the exposures, or fixed times (UTC).
 
@@ -272,6 +278,7 @@ class Settings(_Section):
     encoder_cache: str | None = None
     labels: LabelSettings = LabelSettings()
     counters: CounterSettings = CounterSettings()
+    history: HistorySettings = HistorySettings()
     split: SplitSettings = SplitSettings()
     ranker: RankerSettings = RankerSettings()
     two_tower: TwoTowerSettings = TwoTowerSettings()

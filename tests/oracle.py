@@ -45,6 +45,7 @@ class Exposure:
     label: int | None
     weight: float
     rules: tuple[str, ...]  # all that hold, named in the settings or not, in the order of SIGNALS
+    positive_since: int | None = None  # the time of the event by which it became positive
 
 
 # --- Rows that can be used
@@ -221,12 +222,24 @@ def exposures(
         duration = video_of[video_id].get("video_duration")
         rules = tuple(s for s in SIGNALS if _holds(s, signals, watch_time, duration, min_watch_ratio))
         weights = [positive[rule] for rule in rules if rule in positive]
+        since = _positive_since(group, long, duration, min_watch_ratio, positive)
         category = _category_before(user_of[user_id], time, interactions, video_of, long)
         window = window_of(time, *cuts_of(user_id))
         label, weight = (1, max(weights)) if weights else (0, 1.0)
         found.append(
             Exposure(
-                user_id, video_id, time, signals, watch_time, _device(group), category, window, label, weight, rules
+                user_id,
+                video_id,
+                time,
+                signals,
+                watch_time,
+                _device(group),
+                category,
+                window,
+                label,
+                weight,
+                rules,
+                since,
             )
         )
     marked = [dataclasses.replace(e, label=None) if _is_contradicted(e, found) else e for e in found]
@@ -241,6 +254,29 @@ def _holds(rule: str, signals: frozenset[str], watch_time: float, duration: floa
     if math.isinf(watch_time) or math.isinf(duration):
         return watch_time > ratio * duration
     return Fraction(watch_time) > Fraction(str(ratio)) * Fraction(duration)
+
+
+def _positive_since(
+    group: list[Row], long: bool, duration: float | None, ratio: float, positive: Mapping[str, float]
+) -> int | None:
+    for count in range(1, len(group) + 1):
+        part = [event for event in group if event["interaction_time"] <= group[count - 1]["interaction_time"]]
+        signals = frozenset(signal for event in part for signal in signals_of(event, long))
+        watch_time = math.fsum(event.get("watch_time") or 0 for event in part)
+        if any(_holds(rule, signals, watch_time, duration, ratio) for rule in positive):
+            return group[count - 1]["interaction_time"]
+    return None
+
+
+def history(exposures: Iterable[Exposure], user_id: int, moment: int, length: int) -> list[int]:
+    """The last videos that the user became positive on strictly before a moment, most recent first, each once."""
+    own = [
+        (e.positive_since, e.video_id)
+        for e in exposures
+        if e.user_id == user_id and e.positive_since is not None and e.positive_since < moment
+    ]
+    videos = [video for _, video in sorted(own, reverse=True)]
+    return list(dict.fromkeys(videos))[:length]
 
 
 def _device(group: list[Row]) -> str | None:

@@ -1,5 +1,6 @@
 """What a run writes, against the oracle, against its own graph, and against its own words."""
 
+import bisect
 import collections
 import functools
 import json
@@ -59,9 +60,9 @@ def raw_frames(folder: pathlib.Path) -> dict[str, pd.DataFrame]:
     return frames
 
 
-def cuts_of(result: RunResult) -> list[int]:
+def cuts_of(manifest: dict[str, Any]) -> list[int]:
     """val_from and test_from in microseconds."""
-    windows = result.manifest["windows"]
+    windows = manifest["windows"]
     return [pd.Timestamp(windows[name].removesuffix(" UTC")).value // 1000 for name in ("val_from", "test_from")]
 
 
@@ -71,7 +72,7 @@ def exposures(ran: Ran) -> pd.DataFrame:
     if "device" not in events:
         events["device"] = None
     gaps = events.groupby(["user_id", "video_id"])["interaction_time"].diff()
-    window = np.searchsorted(cuts_of(ran.result), events["interaction_time"], side="right")
+    window = np.searchsorted(cuts_of(ran.result.manifest), events["interaction_time"], side="right")
     events["number"] = (gaps.isna() | (gaps >= HALF_HOUR) | (np.diff(window, prepend=-1) != 0)).cumsum()
     devices = events.dropna(subset="device").sort_values(["number", "interaction_time", "device"])
     first = events.drop_duplicates("number").drop(columns="device")
@@ -110,7 +111,7 @@ def with_training_counters(ran: Ran, videos: pd.DataFrame) -> pd.DataFrame:
     events = counting(ran)
     if events.empty:
         return videos
-    training = events[events["interaction_time"] < cuts_of(ran.result)[0]].drop(columns="interaction_time")
+    training = events[events["interaction_time"] < cuts_of(ran.result.manifest)[0]].drop(columns="interaction_time")
     sums = training.groupby("video_id").sum().reindex(videos["video_id"], fill_value=0)
     return videos.assign(**{name: sums[name].to_numpy() for name in sums})
 
@@ -131,6 +132,32 @@ def with_counters(ran: Ran, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**found)
 
 
+# --- Histories
+
+
+def history_before(ran: Ran, rows: pd.DataFrame) -> list[list[int]]:
+    """The last 20 videos that the user of each row was positive on before it, most recent first."""
+    found: dict[int, list[tuple[int, int]]] = collections.defaultdict(list)
+    for user, time, video in sorted(positives(ran)):
+        found[user].append((time, video))
+    keys = zip(rows["user_id"], rows["interaction_time"], strict=True)
+    return [_last(found[user][: bisect.bisect_left(found[user], (time, -math.inf))]) for user, time in keys]
+
+
+def _last(watched: list[tuple[int, int]]) -> list[int]:
+    return list(dict.fromkeys(video for _, video in reversed(watched)))[:20]
+
+
+def positives(ran: Ran) -> list[tuple[int, int, int]]:
+    """(user, time of becoming positive, video): on MovieLens of each like, else as the oracle has it."""
+    events = raw_frames(ran.raw)["interactions"]
+    if raw_frames(ran.raw)["channels"].empty:
+        liked = events[events["interaction_type"] == "like"]
+        return list(liked[["user_id", "interaction_time", "video_id"]].itertuples(index=False, name=None))
+    expected = _oracles_exposures(ran.raw, ran.root)
+    return [(e.user_id, e.positive_since, e.video_id) for e in expected if e.positive_since is not None]
+
+
 def joined_rows(ran: Ran, name: str) -> pd.DataFrame:
     """The raw row of each row of a data folder."""
     frames = raw_frames(ran.raw)
@@ -148,6 +175,9 @@ def joined_rows(ran: Ran, name: str) -> pd.DataFrame:
     rows = rows.assign(shown=shown).merge(context, how="left", validate="m:1", indicator="found")
     assert (rows["found"] == "both").all()
     rows["previously_watched_category"] = category_before(ran, rows[["user_id", "interaction_time"]])
+    rows["history_video_ids"] = history_before(ran, rows)
+    categories = frames["videos"].set_index("video_id")["category"].to_dict()
+    rows["history_categories"] = rows["history_video_ids"].map(lambda ids: [categories[video] for video in ids])
     users = frames["users"].drop(columns="previously_watched_category", errors="ignore")
     whole = rows.merge(users, on="user_id", how="left").merge(frames["videos"], on="video_id", how="left")
     return with_counters(ran, whole)
@@ -198,22 +228,28 @@ def flat(values: Any) -> tuple[np.ndarray, np.ndarray]:
 # --- Rows against the oracle
 
 
-def oracles_exposures(ran: Ran) -> list[oracle.Exposure]:
+@functools.cache
+def _oracles_exposures(raw: pathlib.Path, root: pathlib.Path) -> list[oracle.Exposure]:
+    manifest = json.loads((root / "artifacts/manifest.json").read_text())
     users, videos, events = (
-        raw_frames(ran.raw)[name].astype(object).where(lambda frame: frame.notna(), None).to_dict("records")
+        raw_frames(raw)[name].astype(object).where(lambda frame: frame.notna(), None).to_dict("records")
         for name in ("users", "videos", "interactions")
     )
-    settings = ran.result.manifest["settings"]
     val_from, test_from = oracle.cuts(users, videos, events, "0.8", "0.1")
-    assert [val_from, test_from] == cuts_of(ran.result)
+    assert [val_from, test_from] == cuts_of(manifest)
     return oracle.exposures(
-        users, videos, events, val_from=val_from, test_from=test_from, positive=settings["labels"]["positive"]
+        users,
+        videos,
+        events,
+        val_from=val_from,
+        test_from=test_from,
+        positive=manifest["settings"]["labels"]["positive"],
     )
 
 
 @pytest.fixture(scope="module")
 def expected(synthetic_run: Ran) -> list[oracle.Exposure]:
-    return oracles_exposures(synthetic_run)
+    return _oracles_exposures(synthetic_run.raw, synthetic_run.root)
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -425,7 +461,7 @@ def as_plain(value: Any) -> Any:
 def training_rows(ran: Ran) -> dict[str, pd.DataFrame]:
     """The raw users and videos that occur before val_from."""
     frames = raw_frames(ran.raw)
-    events = frames["interactions"][frames["interactions"]["interaction_time"] < cuts_of(ran.result)[0]]
+    events = frames["interactions"][frames["interactions"]["interaction_time"] < cuts_of(ran.result.manifest)[0]]
     whole = {"users": frames["users"], "videos": with_training_counters(ran, frames["videos"])}
     keys = {"users": "user_id", "videos": "video_id"}
     return {name: table[table[keys[name]].isin(events[keys[name]])] for name, table in whole.items()}
