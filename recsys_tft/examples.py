@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import asof, labels, negatives, splits
+from recsys_tft import asof, history, labels, negatives, splits
 from recsys_tft.entities import VideoLookup, drop_duplicates, find_sorted, take_or_null
 from recsys_tft.exposures import exposure_starts, exposures, is_viewing, sort_events
 from recsys_tft.settings import Settings
@@ -52,8 +52,8 @@ class Labelled:
     """The exposures of one partition.
 
     Attributes:
-        exposures: user_id, video_id, interaction_time, device, previously_watched_category, window, label, weight;
-            by user, time and video; without the contradicted ones.
+        exposures: user_id, video_id, interaction_time, device, previously_watched_category, window, label, weight, and
+            history.COLUMNS unless they are turned off; by user, time and video; without the contradicted ones.
         training_users: increasing ids of the users with an exposure in the training window.
         training_videos: how many exposures in the training window each video has.
         counts: of exposures by window, of positives by rule, of contradicted ones.
@@ -78,10 +78,14 @@ def label_exposures(
     events: pa.Table, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
 ) -> Labelled:
     """Exposures with their label, weight, window and history; `cuts` is None where the split is per user."""
-    found = exposures(events, settings.labels.exposure_gap, windows_of(events, cuts, settings))
+    windows = windows_of(events, cuts, settings)
+    found = exposures(events, settings.labels.exposure_gap, windows)
+    duration = videos.duration(videos.position(found["video_id"].to_numpy()))
+    starts = exposure_starts(events, settings.labels.exposure_gap, windows)
+    since = history.positive_since(events, starts, duration, settings)
+    found = found.append_column("duration", pa.array(duration)).append_column("since", pa.array(since))
     found = found.sort_by([(name, "ascending") for name in ("user_id", "interaction_time", "video_id")])
-    user, video, window = (found[name].to_numpy() for name in ("user_id", "video_id", "window"))
-    duration = videos.duration(videos.position(video))
+    user, video, window, duration = (found[n].to_numpy() for n in ("user_id", "video_id", "window", "duration"))
     rules = labels.rules_that_hold(
         found["signals"].to_numpy(), found["watch_time"].to_numpy(), duration, settings.ranker.min_watch_ratio
     )
@@ -99,6 +103,7 @@ def label_exposures(
             "window": window,
             "label": positive.astype(np.int64),
             "weight": np.where(positive, weight, np.float32(1)),
+            **_history(found, positive, users, videos, settings.history.length),
         }
     ).filter(pa.array(~left_out))
     counts = _count_labels(window, positive, left_out, {rule: rules[rule] for rule in settings.labels.positive})
@@ -113,6 +118,18 @@ def _previous_category(events: pa.Table, users: pa.Table, videos: VideoLookup, f
     watched = videos.category(np.where(last >= 0, videos.position(video)[last], -1) if len(video) else last)
     own = find_sorted(users["user_id"].to_numpy(), found["user_id"].to_numpy())
     return pc.if_else(pa.array(last >= 0), watched, take_or_null(users["previously_watched_category"], own))
+
+
+def _history(
+    found: pa.Table, positive: np.ndarray, users: pa.Table, videos: VideoLookup, length: int
+) -> dict[str, pa.ChunkedArray]:
+    """The columns of the watch history; none where it is turned off."""
+    if not length:
+        return {}
+    user, time = found["user_id"].to_numpy(), found["interaction_time"].to_numpy()
+    own = (user, found["video_id"].to_numpy(), found["since"].to_numpy())
+    positives = history.Positives(*(values[positive] for values in own))
+    return history.histories(positives, users, videos, user, time, length)
 
 
 def _count_labels(
