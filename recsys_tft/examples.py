@@ -78,18 +78,9 @@ def label_exposures(
     events: pa.Table, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
 ) -> Labelled:
     """Exposures with their label, weight, window and history; `cuts` is None where the split is per user."""
-    windows = windows_of(events, cuts, settings)
-    found = exposures(events, settings.labels.exposure_gap, windows)
-    duration = videos.duration(videos.position(found["video_id"].to_numpy()))
-    starts = exposure_starts(events, settings.labels.exposure_gap, windows)
-    since = history.positive_since(events, starts, duration, settings)
-    found = found.append_column("duration", pa.array(duration)).append_column("since", pa.array(since))
-    found = found.sort_by([(name, "ascending") for name in ("user_id", "interaction_time", "video_id")])
-    user, video, window, duration = (found[n].to_numpy() for n in ("user_id", "video_id", "window", "duration"))
-    rules = labels.rules_that_hold(
-        found["signals"].to_numpy(), found["watch_time"].to_numpy(), duration, settings.ranker.min_watch_ratio
-    )
-    weight = labels.weights(rules, settings.labels.positive)
+    found = _timed_exposures(events, videos, cuts, settings)
+    user, video, window = (found[name].to_numpy() for name in ("user_id", "video_id", "window"))
+    rules, weight = _rules_and_weight(found, settings)
     positive = weight > 0
     left_out = labels.contradicted(user, video, window, positive)
     training = window == 0
@@ -127,9 +118,35 @@ def _history(
     if not length:
         return {}
     user, time = found["user_id"].to_numpy(), found["interaction_time"].to_numpy()
-    own = (user, found["video_id"].to_numpy(), found["since"].to_numpy())
-    positives = history.Positives(*(values[positive] for values in own))
-    return history.histories(positives, users, videos, user, time, length)
+    return history.histories(_positives(found, positive), users, videos, user, time, length)
+
+
+def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> history.Positives:
+    """When users became positive on videos: what the histories of `label_exposures` are made of."""
+    found = _timed_exposures(events, videos, cuts, settings)
+    return _positives(found, _rules_and_weight(found, settings)[1] > 0)
+
+
+def _positives(found: pa.Table, positive: np.ndarray) -> history.Positives:
+    return history.Positives(*(found[name].to_numpy()[positive] for name in ("user_id", "video_id", "since")))
+
+
+def _timed_exposures(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> pa.Table:
+    """Exposures by user, time and video, with the `duration` of their video and `since` when they are positive."""
+    windows = windows_of(events, cuts, settings)
+    found = exposures(events, settings.labels.exposure_gap, windows)
+    duration = videos.duration(videos.position(found["video_id"].to_numpy()))
+    starts = exposure_starts(events, settings.labels.exposure_gap, windows)
+    since = history.positive_since(events, starts, duration, settings)
+    found = found.append_column("duration", pa.array(duration)).append_column("since", pa.array(since))
+    return found.sort_by([(name, "ascending") for name in ("user_id", "interaction_time", "video_id")])
+
+
+def _rules_and_weight(found: pa.Table, settings: Settings) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The rules that hold for exposures, by name, and the weight of the exposures by them; 0 where not positive."""
+    signals, watched, duration = (found[name].to_numpy() for name in ("signals", "watch_time", "duration"))
+    rules = labels.rules_that_hold(signals, watched, duration, settings.ranker.min_watch_ratio)
+    return rules, labels.weights(rules, settings.labels.positive)
 
 
 def _count_labels(
