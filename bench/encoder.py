@@ -1,6 +1,6 @@
 """Titles per second of the title encoder against ONNX Runtime on the same weights, titles and thread, in one process.
 
-    pip install onnxruntime tokenizers          (only this bench uses them)
+    pip install 'recsys_tft[bench]'
     python -m bench.reference_titles --onnx minilm.onnx     (see there; in an environment with torch)
     python -m bench.encoder --onnx minilm.onnx [--titles FILE.parquet] [--threads 1]
 
@@ -26,7 +26,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from recsys_tft import bert, minilm
 from recsys_tft.synthetic import write_tables
 
-INSTALL = "pip install onnxruntime tokenizers"
+INSTALL = "pip install 'recsys_tft[bench]'"
 ROUNDS, FIXED_TOKENS = 4, 128
 ONNX = "ONNX Runtime float32"
 SORTED = f"{ONNX}, by characters"

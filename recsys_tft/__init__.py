@@ -4,12 +4,17 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline, RunResult
+    from recsys_tft.recommender import Recommender
 
-__all__ = ["PipelineConfig", "ProcessingPipeline", "RunResult"]
+__all__ = ["PipelineConfig", "ProcessingPipeline", "Recommender", "RunResult"]
 
 
 def __getattr__(name: str) -> object:
     """The public names, imported when they are first used, so that `import recsys_tft` stays light."""
+    if name == "Recommender":
+        from recsys_tft.recommender import Recommender
+
+        return Recommender
     if name in __all__:
         from recsys_tft import processing
 

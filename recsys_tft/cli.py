@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from recsys_tft import libraries
+from recsys_tft import libraries, serving_commands
 from recsys_tft.errors import InputError, UsageError
 
 _RUN_EXAMPLE = """example:
@@ -96,6 +96,14 @@ def _parser() -> argparse.ArgumentParser:
         help="the rating, 1 to 5, from which on it is a like (default 4)",
     )  # fmt: skip
     _add_train(_command(commands, "train", train, "train a model on the rows of a run", _TRAIN_EXAMPLE))
+    for name, text in (
+        ("export", "write serving models of what was trained"),
+        ("recommend", "recommend videos to a user by the exported models"),
+        ("verify", "prove that the rows on disk equal what the saved graphs compute from raw rows"),
+    ):
+        example = getattr(serving_commands, f"{name.upper()}_EXAMPLE")
+        sub = _command(commands, name, getattr(serving_commands, name), text, example)
+        getattr(serving_commands, f"add_{name}")(sub)
     example = "example:\n  recsys-tft encoder export"
     sub = _command(commands, "encoder", encoder, "export the default title encoder to the user's cache", example)
     sub.add_argument("action", choices=["export"], help="what to do")

@@ -106,7 +106,9 @@ def settings_for(output_dir: str, config: str | None, seed: int | None) -> setti
     changes: dict[str, Any] = {} if seed is None else {"seed": seed}
     if config is not None:
         given = settings.load(config)
-        for name in sorted(given.model_fields_set - {"embeddings", "two_tower", "seed", "encoder_cache"}):
+        for name in sorted(
+            given.model_fields_set - {"embeddings", "two_tower", "recommender", "seed", "encoder_cache"}
+        ):
             _same(getattr(of_run, name), getattr(given, name), name, config)
         names = given.model_fields_set & {"embeddings", "two_tower", "ranker"} | ({"seed"} if seed is None else set())
         found = given.model_dump(mode="json", exclude_unset=True)

@@ -8,7 +8,7 @@ and says what missing becomes. NaN, infinite and empty-string values count as mi
 import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from recsys_tft.statistics import CountQuantiles, MeanAndDeviation, Statistic
 from recsys_tft.vocabularies import MISSING, Vocabulary
@@ -32,7 +32,7 @@ class Fitting:
     """
 
     settings: "Settings"
-    fitted: Mapping[str, "tf.Tensor"] = dataclasses.field(default_factory=dict)
+    fitted: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Op:

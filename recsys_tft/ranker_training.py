@@ -1,6 +1,7 @@
 """`recsys-tft train ranker`: trains CatBoost, judges it against baselines in the same run, and writes models/ranker."""
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ import catboost
 import numpy as np
 from rich.console import RenderableType
 
-from recsys_tft import model_folders, ranker_report, ranker_rows, ranking_evaluation, training_report
+from recsys_tft import catboost_model, model_folders, ranker_report, ranker_rows, ranking_evaluation, training_report
 from recsys_tft.artifacts import to_json
 from recsys_tft.errors import InputError
 from recsys_tft.model_folders import METRICS, ModelFolder
@@ -195,6 +196,7 @@ def _write(model, train, rows, columns, graph: str, metrics, chosen: Settings, f
     work = folder.work
     model.save_model(str(work / MODEL))
     model.save_model(str(work / MODEL_JSON), format="json", pool=train)
+    catboost_model.check(json.loads((work / MODEL_JSON).read_text()))  # one that cannot be served is no result
     sample = rows["val"].sample(chosen.ranker.shap_rows, chosen.seed).pool()
     ranker_report.write(model, train, sample, [column.name for column in columns], work)
     described = {

@@ -5,7 +5,7 @@ import itertools
 import math
 import os
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
 import yaml
@@ -263,6 +263,44 @@ class OutputSettings(_Section):
     inline_title_embedding: bool = False
 
 
+class BlockSettings(_Section):
+    """Videos that are not shown: by id, by category or child category, by channel."""
+
+    videos: tuple[int, ...] = ()
+    categories: tuple[str, ...] = ()
+    channels: tuple[int, ...] = ()
+
+
+class FilterSettings(_Section):
+    """Which candidates a recommender leaves out."""
+
+    seen: bool = True
+    max_age_days: Positive | None = None
+    blocked: BlockSettings = BlockSettings()
+    unavailable: dict[str, BlockSettings] = {}
+
+
+class OrderSettings(_Section):
+    """How a recommender orders what the ranker has scored."""
+
+    first: pydantic.PositiveInt = 10
+    per_channel: pydantic.PositiveInt | None = 2
+    per_category: pydantic.PositiveInt | None = 5
+    freshness_boost: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 0.05
+    freshness_half_life_days: Positive = 7.0
+    exploration_share: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.1
+    cold_below_events: pydantic.NonNegativeInt = 5
+
+
+class RecommenderSettings(_Section):
+    """The four stages: how many candidates are retrieved and ranked, which are filtered out, and their order."""
+
+    candidates: pydantic.PositiveInt = 500
+    ranked: pydantic.PositiveInt = 200
+    filters: FilterSettings = FilterSettings()
+    order: OrderSettings = OrderSettings()
+
+
 class Settings(_Section):
     """All settings of a run; `configs/processing_config.yaml` shows each with its default."""
 
@@ -283,6 +321,7 @@ class Settings(_Section):
     ranker: RankerSettings = RankerSettings()
     two_tower: TwoTowerSettings = TwoTowerSettings()
     output: OutputSettings = OutputSettings()
+    recommender: RecommenderSettings = RecommenderSettings()
 
     @pydantic.field_validator("columns")
     @classmethod
@@ -368,8 +407,8 @@ def _explain(error: dict[str, Any]) -> str:
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:
     section: Any = Settings
     for name in path:
-        field = getattr(section, "model_fields", {}).get(name)
-        section = type(field.default) if field else VocabularySettings
+        is_mapping = get_origin(section) is dict
+        section = get_args(section)[1] if is_mapping else section.model_fields[str(name)].annotation
     return list(section.model_fields)
 
 

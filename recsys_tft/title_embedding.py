@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from recsys_tft import title_encoder
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class TitleEmbedding(Op):
     """Sentence embedding of a title, by the encoder that `title_encoder` of the settings names.
 
-    The encoder is part of the graph. The batch job encodes each distinct title once and joins the vectors; see
+    The encoder is part of the graph; one that has been loaded already may stand under the feature's name in
+    `Fitting.fitted`. The batch job encodes each distinct title once and joins the vectors; see
     `beam_pipelines.titles`.
 
     Columns:
@@ -39,13 +40,19 @@ class TitleEmbedding(Op):
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf
-        import tensorflow_transform as tft
 
-        load = functools.partial(title_encoder.load, fitting.settings.title_encoder, fitting.settings.title_precision)
-        # Outside of a function there is no graph that would have to keep the weights.
-        encoder = tft.make_and_track_object(load, name="title_encoder") if tf.inside_function() else load()
+        encoder = fitting.fitted[name] if name in fitting.fitted else self._load(fitting.settings)
         (width,) = self.shape(fitting.settings)
         (titles,) = columns
         shape = tf.stack([titles.dense_shape[0], tf.constant(width, tf.int64)])
         vectors = tf.scatter_nd(titles.indices[:, :1], encoder(titles.values), shape)
         return tf.ensure_shape(vectors, [None, width])
+
+    @staticmethod
+    def _load(settings: "Settings") -> "Callable[[tf.Tensor], tf.Tensor]":
+        import tensorflow as tf
+        import tensorflow_transform as tft
+
+        load = functools.partial(title_encoder.load, settings.title_encoder, settings.title_precision)
+        # Outside of a function there is no graph that would have to keep the weights.
+        return tft.make_and_track_object(load, name="title_encoder") if tf.inside_function() else load()

@@ -39,16 +39,26 @@ class Vocabulary:
         """What is to be fitted."""
         return Frequencies(settings.min_count, settings.max_size, self.integers)
 
-    def tokens(self, values: "tf.Tensor", file: "tf.Tensor", n_oov: int) -> "tf.Tensor":
-        """The token of each of `values`, [n] int64 or string, as [n] int64 >= 1."""
-        import tensorflow as tf
-        import tensorflow_transform as tft
+    def tokens(self, values: "tf.Tensor", fitted: "tf.Tensor | tf.lookup.StaticHashTable", n_oov: int) -> "tf.Tensor":
+        """The token of each of `values`, [n] int64 or string, as [n] int64 >= 1.
 
-        file_format = "text" if self.integers else "tfrecord_gzip"
-        index = tft.apply_vocabulary(values, file, default_value=-1, file_format=file_format)
+        Args:
+            values: what to look up.
+            fitted: the vocabulary's file, or where it has been read already, a table of its values' numbers from 0.
+            n_oov: hash buckets for what is not in it.
+        """
+        import tensorflow as tf
+
+        index = fitted.lookup(values) if hasattr(fitted, "lookup") else self._in_file(values, fitted)
         text = tf.strings.as_string(values) if self.integers else values
         hashed = tf.strings.to_hash_bucket_fast(text, n_oov)
         return tf.where(index >= 0, index + 1 + n_oov, hashed + 1)
+
+    def _in_file(self, values: "tf.Tensor", file: "tf.Tensor") -> "tf.Tensor":
+        import tensorflow_transform as tft
+
+        file_format = "text" if self.integers else "tfrecord_gzip"
+        return tft.apply_vocabulary(values, file, default_value=-1, file_format=file_format)
 
 
 def values_of(name: str, graph: "tft.TFTransformOutput") -> list[bytes]:

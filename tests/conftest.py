@@ -94,3 +94,31 @@ def _folders(factory: pytest.TempPathFactory, name: str, config: str) -> tuple[p
     folder = factory.mktemp(name)
     (folder / "config.yaml").write_text(config)
     return folder / "out", folder / "config.yaml"
+
+
+SERVED_CONFIG = """
+title_encoder: TITLES
+output: {users_per_shard: 50, videos_per_shard: 100}
+vocabularies: {country: {n_oov: 2}}
+two_tower: {epochs: 2, compare_title: false, batch_size: 64}
+ranker: {iterations: 40, depth: 4, shap_rows: 50}
+"""
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The output of a run with titles, both models trained quickly, and their export."""
+    import tensorflow as tf
+
+    from recsys_tft import export, ranker_training, tiny_bert, two_tower_training
+
+    encoder = tiny_bert.tiny()
+    titles = str(tmp_path_factory.mktemp("titles"))
+    tf.saved_model.save(encoder, titles, signatures=encoder.__call__.get_concrete_function())
+    root, config = _folders(tmp_path_factory, "served", SERVED_CONFIG.replace("TITLES", titles))
+    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root), config=str(config)))
+    pipeline.run_synthetic(num_users=150, num_videos=300, num_interactions=4000)
+    two_tower_training.train(str(root))
+    ranker_training.train(str(root))
+    export.export(str(root), index="hnsw")
+    return root

@@ -387,7 +387,7 @@ def test_the_layer_of_keras_rs_still_masks_nothing() -> None:
     assert logits.numpy().tolist() == [[0, 0, 0]]
 
 
-def test_a_line_in_the_feature_table_adds_a_feature_to_both_models(tmp_path: pathlib.Path) -> None:
+def test_a_line_in_the_feature_table_adds_a_feature_to_the_models_and_to_serving(tmp_path: pathlib.Path) -> None:
     """The line of the README, in a copy of the package: nothing else is edited."""
     root = pathlib.Path(__file__).parent.parent
     for package in ("recsys_tft", "beam_pipelines"):
@@ -405,6 +405,9 @@ def test_a_line_in_the_feature_table_adds_a_feature_to_both_models(tmp_path: pat
         ["run", "--synthetic", *sizes, "--config", "config.yaml"],
         ["train", "two-tower"],
         ["train", "ranker"],
+        ["export"],
+        ["recommend", "--user-id", "3"],
+        ["verify", "--rows", "100"],
     )
     for command in commands:
         environment = os.environ | {"PYTHONPATH": str(tmp_path)}
@@ -416,6 +419,8 @@ def test_a_line_in_the_feature_table_adds_a_feature_to_both_models(tmp_path: pat
             text=True,
         )
         assert run.returncode == 0, run.stderr
+    # Both serving models that read it compute it, as the transform graph does.
+    assert re.search(r"^channel_id_token .* candidate_tower, ranker, transform_graph", run.stdout, re.MULTILINE)
     models = tmp_path / "output" / "models"
     described = json.loads((models / "two_tower" / "model.json").read_text())
     assert "channel_id_token" in described["candidate_features"]

@@ -1,0 +1,103 @@
+"""`serving/store/N/`: the raw rows that a recommender asks the models about, in files that are mapped, not loaded.
+
+    users.arrow     raw columns, by increasing user_id; previously_watched_category as of the last event
+    videos.arrow    raw columns and those of the channel, by increasing video_id; `events`: how many the video has
+    seen.arrow      user_id, video_ids: what the user has opened
+
+In production these are a user service and a catalogue service; here they stand in for both.
+"""
+
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft import asof
+from recsys_tft.entities import find_sorted
+from recsys_tft.errors import InputError
+from recsys_tft.exposures import is_viewing
+from recsys_tft.raw_rows import RawRows
+
+EVENTS = "events"
+
+
+def write(folder: pathlib.Path, rows: RawRows) -> None:
+    """Writes the three files."""
+    folder.mkdir(parents=True)
+    viewings = rows.events.filter(pa.array(is_viewing(rows.events)))
+    _write(folder / "users.arrow", _with_history(rows, viewings))
+    videos = rows.videos["video_id"].to_numpy()
+    counts = np.bincount(find_sorted(videos, rows.events["video_id"].to_numpy()), minlength=len(videos))
+    _write(folder / "videos.arrow", rows.videos.append_column(EVENTS, pa.array(counts, pa.int64())))
+    _write(folder / "seen.arrow", _seen(viewings))
+
+
+def _with_history(rows: RawRows, viewings: pa.Table) -> pa.Table:
+    """The users with the category that they watched last, where they have watched any video."""
+    name = "previously_watched_category"
+    user, video, time = (viewings[key].to_numpy() for key in ("user_id", "video_id", "interaction_time"))
+    users = rows.users["user_id"].to_numpy()
+    never = np.full(len(users), np.iinfo(np.int64).max)
+    last = asof.last_before(user, time, users, never, tie=video)
+    positions = np.where(last >= 0, rows.video_lookup.position(video)[last], -1) if len(video) else last
+    watched = rows.video_lookup.category(positions)
+    known = pc.if_else(pa.array(last >= 0), watched, rows.users[name])
+    return rows.users.set_column(rows.users.column_names.index(name), name, known)
+
+
+def _seen(viewings: pa.Table) -> pa.Table:
+    """Each user's distinct videos."""
+    pairs = np.unique(np.stack([viewings["user_id"].to_numpy(), viewings["video_id"].to_numpy()]), axis=1)
+    users, starts = np.unique(pairs[0], return_index=True)
+    offsets = pa.array(np.append(starts, pairs.shape[1]), pa.int64())
+    return pa.table({"user_id": users, "video_ids": pa.LargeListArray.from_arrays(offsets, pa.array(pairs[1]))})
+
+
+def _write(path: pathlib.Path, table: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+class EntityStore:
+    """The store of one export.
+
+    Args:
+        folder: `serving/store/N`.
+
+    Attributes:
+        video_ids: [videos] int64, increasing.
+
+    Raises:
+        InputError: if it is not there.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        if not (folder / "users.arrow").is_file():
+            raise InputError(f"{folder}: no store there; run recsys-tft export first.")
+        self._users, self._videos, self._seen = (_read(folder / f"{n}.arrow") for n in ("users", "videos", "seen"))
+        self._user_ids, self._seen_ids = (table["user_id"].to_numpy() for table in (self._users, self._seen))
+        self.video_ids = self._videos["video_id"].to_numpy()
+
+    def user(self, user_id: int | None) -> pa.Table:
+        """The user's row; no row for an unknown user."""
+        row = self._position(self._user_ids, user_id)
+        return self._users.slice(max(row, 0), int(row >= 0))
+
+    def seen(self, user_id: int | None) -> np.ndarray:
+        """[n] int64 videos that the user has opened."""
+        row = self._position(self._seen_ids, user_id)
+        return self._seen["video_ids"][row].values.to_numpy() if row >= 0 else np.zeros(0, np.int64)
+
+    def videos(self, video_ids: np.ndarray) -> pa.Table:
+        """The rows of [n] known videos, in this order."""
+        return self._videos.take(pa.array(find_sorted(self.video_ids, video_ids)))
+
+    @staticmethod
+    def _position(ids: np.ndarray, user_id: int | None) -> int:
+        return -1 if user_id is None else int(find_sorted(ids, np.array([user_id]))[0])
+
+
+def _read(path: pathlib.Path) -> pa.Table:
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_file(source).read_all().combine_chunks()

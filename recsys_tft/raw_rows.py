@@ -1,0 +1,60 @@
+"""The raw rows of a data folder in memory, as the main job takes them: each key once, usable rows alone."""
+
+import dataclasses
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft import examples, raw_tables
+from recsys_tft.columns import columns_of
+from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates
+from recsys_tft.exposures import events_of
+from recsys_tft.raw_tables import ROW, RawTable
+from recsys_tft.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class RawRows:
+    """Raw users, videos and events.
+
+    Attributes:
+        users: all columns of the table, by increasing `user_id`.
+        videos: all columns of the table and those of its channel, by increasing `video_id`.
+        events: as `exposures.sort_events` leaves them.
+    """
+
+    users: pa.Table
+    videos: pa.Table
+    events: pa.Table
+
+    @property
+    def video_lookup(self) -> VideoLookup:
+        """What labels and history need of the videos."""
+        return VideoLookup(self.videos.select(["video_id", "video_duration", "category"]))
+
+    def of_users(self, user_ids: pa.Array) -> "RawRows":
+        """The same with these users and their events only."""
+        users, events = (table.filter(pc.is_in(table["user_id"], user_ids)) for table in (self.users, self.events))
+        return RawRows(users, self.videos, events)
+
+
+def read(data_dir: str, settings: Settings) -> RawRows:
+    """All usable rows of the four tables.
+
+    Raises:
+        InputError: as `raw_tables.find` and `raw_tables.read`.
+    """
+    tables = raw_tables.find(data_dir, settings.columns)
+    channels, _ = drop_duplicates(_rows(tables["channels"]), "channel_id")
+    videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
+    videos = add_subscribers(videos.drop_columns([ROW]), channels).combine_chunks()
+    events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long)
+    lookup = VideoLookup(videos.select(["video_id", "video_duration", "category"]))
+    found = examples.gather_events(events, _rows(tables["users"]), lookup)
+    return RawRows(found.users.drop_columns([ROW]).combine_chunks(), videos, found.events)
+
+
+def _rows(table: RawTable) -> pa.Table:
+    keep = list(columns_of(table.name))
+    parts = [raw_tables.read(table, source, keep)[0] for source in table.sources]
+    return pa.concat_tables([*parts, raw_tables.empty(table.name, keep)])

@@ -1,0 +1,317 @@
+"""Exports by version, and the four stages on them."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from recsys_tft import Recommender, approximate_index, cli, entity_store, export, serving_models
+from recsys_tft.errors import InputError
+from recsys_tft.recommender import Request
+from recsys_tft.serving_folders import NAMES, STORE, latest
+
+
+@pytest.fixture(scope="module")
+def recommender(served: pathlib.Path) -> Recommender:
+    return Recommender(str(served))
+
+
+def tables(served: pathlib.Path) -> dict[str, list[dict]]:
+    return {
+        name: pq.read_table(served / "raw" / f"{name}.parquet").to_pylist()
+        for name in ("users", "videos", "interactions")
+    }
+
+
+def opened(served: pathlib.Path) -> dict[int, set[int]]:
+    """By plain Python: the videos that each user has opened."""
+    found: dict[int, set[int]] = {}
+    for event in tables(served)["interactions"]:
+        if event["interaction_type"] != "impression" or (event["watch_time"] or 0) > 0:
+            found.setdefault(event["user_id"], set()).add(event["video_id"])
+    return found
+
+
+# --- The four stages
+
+
+def test_nothing_that_the_user_has_opened_is_recommended(served: pathlib.Path, recommender: Recommender) -> None:
+    seen = opened(served)
+    for user in sorted(seen)[:20]:
+        found = recommender.recommend(user, 300)
+        assert found.is_known
+        assert found.removed["seen"] == len(seen[user])
+        assert not {item.video_id for item in found.items} & seen[user]
+        assert found.candidates == 300 - len(seen[user])
+        assert found.ranked == min(200, found.candidates) == len(found.items)
+
+
+def test_the_stored_user_is_the_raw_one_with_the_last_watched_category(
+    served: pathlib.Path, recommender: Recommender
+) -> None:
+    raw = tables(served)
+    categories = {video["video_id"]: video["category"] for video in raw["videos"]}
+    last: dict[int, tuple] = {}
+    for event in raw["interactions"]:
+        if event["interaction_type"] != "impression" or (event["watch_time"] or 0) > 0:
+            key = (event["interaction_time"], event["video_id"])
+            last[event["user_id"]] = max(last.get(event["user_id"], key), key)
+    for user in raw["users"]:
+        row = recommender.store.user(user["user_id"]).to_pylist()[0]
+        known = categories[last[user["user_id"]][1]] if user["user_id"] in last else user["previously_watched_category"]
+        assert row["previously_watched_category"] == (known and known.encode())
+        assert (row["country"], row["age"]) == (user["country"] and user["country"].encode(), user["age"])
+
+
+def test_scores_are_those_of_the_models_and_items_in_order(recommender: Recommender) -> None:
+    found = recommender.recommend(3, 50, time=1_740_000_000_000_000)
+    again = recommender.recommend(3, 50, time=1_740_000_000_000_000)
+    assert found.items == again.items
+    known = Request(3, {}, 1_740_000_000_000_000).columns(recommender.store.user(3))
+    ids = np.array([item.video_id for item in found.items])
+    scores = recommender.rank(known, recommender.store.videos(ids))
+    np.testing.assert_allclose([item.rank_score for item in found.items], scores, atol=1e-6)
+    unmoved = [item.score for item in found.items[10:]]
+    assert unmoved == sorted(unmoved, reverse=True)
+
+
+@pytest.mark.parametrize("user", [10**12, None])
+def test_an_unknown_user_is_a_cold_start_from_what_is_given(recommender: Recommender, user: int | None) -> None:
+    young, old = (recommender.recommend(user, 20, age=age, country="DE", user_language="de") for age in (16, 70))
+    assert not young.is_known
+    assert len(young.items) == 20
+    assert [item.rank_score for item in young.items] != [item.rank_score for item in old.items]
+    assert recommender.recommend(user, 5).items
+
+
+def test_what_is_given_takes_the_place_of_what_is_stored(recommender: Recommender) -> None:
+    (age,) = recommender.store.user(3)["age"].to_pylist()
+    moment = 1_740_000_000_000_000
+    assert recommender.recommend(3, 5, moment, age=age).items == recommender.recommend(3, 5, moment).items
+    assert recommender.recommend(3, 5, moment, age=99).items != recommender.recommend(3, 5, moment).items
+
+
+def test_options_of_a_config_take_the_place_of_the_runs(served: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "recommender:\n  candidates: 40\n  ranked: 15\n  filters: {seen: false, blocked: {categories: [music]}}\n"
+    )
+    found = Recommender(str(served), str(tmp_path / "c.yaml")).recommend(3, 100)
+    assert (found.candidates, found.ranked, found.removed["seen"]) == (40, len(found.items), 0)
+    assert found.ranked <= 15
+    assert all(item.category != "music" for item in found.items)
+    (tmp_path / "c.yaml").write_text("recommender: {filters: {unavailable: {DE: {categorie: [a]}}}}")
+    with pytest.raises(InputError, match=r"unknown setting.*categorie'. Did you mean 'categories'"):
+        Recommender(str(served), str(tmp_path / "c.yaml"))
+
+
+def test_explanations_sum_to_the_logit_but_for_a_constant(recommender: Recommender) -> None:
+    moment = 1_740_000_000_000_000
+    found = recommender.recommend(3, 8, moment)
+    reasons = recommender.explain(3, [item.video_id for item in found.items], moment)
+    scores = np.array([item.rank_score for item in found.items], np.float64)
+    rest = np.log(scores / (1 - scores)) - [sum(value for _, value in row) for row in reasons]
+    np.testing.assert_allclose(rest, rest[0], atol=1e-4)
+    for row in reasons:
+        weights = [abs(value) for _, value in row]
+        assert weights == sorted(weights, reverse=True)
+        assert len({columns for columns, _ in row}) == len(row)
+
+
+def test_an_approximate_index_finds_nearly_the_same(served: pathlib.Path, recommender: Recommender) -> None:
+    moment, seen = 1_740_000_000_000_000, opened(served)
+    approximate = Recommender(str(served), index="hnsw")
+    same = []
+    for user in range(1, 11):
+        exact, found = (r.recommend(user, 30, moment) for r in (recommender, approximate))
+        same += [item.video_id in {other.video_id for other in exact.items} for item in found.items]
+        assert not {item.video_id for item in found.items} & seen.get(user, set())
+    assert np.mean(same) > 0.9
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"age": "old"}, "age is 'old'; expected int64"),
+        ({"contry": "DE"}, "'contry' is not known of a user or a moment. Did you mean 'country'"),
+    ],
+)
+def test_wrong_columns_are_errors(recommender: Recommender, given: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        recommender.recommend(3, 5, **given)
+
+
+def test_k_below_1_is_an_error(recommender: Recommender) -> None:
+    with pytest.raises(InputError, match="k is 0"):
+        recommender.recommend(3, 0)
+
+
+# --- Approximate indexes
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_an_index_finds_the_best_but_what_is_excluded_and_survives_a_file(
+    kind: approximate_index.Kind, tmp_path: pathlib.Path
+) -> None:
+    random = np.random.default_rng(0)
+    vectors, queries = (random.normal(size=(size, 8)).astype(np.float32) for size in (3000, 20))
+    ids = random.permutation(10_000)[:3000].astype(np.int64)
+    approximate_index.build(ids, vectors, kind).write(tmp_path / f"{kind}.faiss")
+    index = approximate_index.read(tmp_path / f"{kind}.faiss")
+    assert len(index) == 3000
+    assert approximate_index.recall(index, ids, vectors, queries, 10) > 0.7
+    best, scores = index.best(queries, 10, np.zeros(0, np.int64))
+    np.testing.assert_allclose(scores[0], vectors[[ids.tolist().index(i) for i in best[0]]] @ queries[0], rtol=1e-4)
+    assert (np.diff(scores, axis=1) <= 0).all()
+    rest, _ = index.best(queries[:1], 10, best[0, :4])
+    assert rest[0, :6].tolist() == best[0, 4:].tolist()
+
+
+def test_faiss_has_no_place_for_negative_ids() -> None:
+    with pytest.raises(InputError, match="negative video_id -4"):
+        approximate_index.build(np.array([-4]), np.ones((1, 8), np.float32), "hnsw")
+
+
+# --- Exports
+
+
+@pytest.fixture
+def copy(served: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    shutil.copytree(served, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def files(folder: pathlib.Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_export_is_a_new_version_and_leaves_the_first_alone(copy: pathlib.Path) -> None:
+    before = files(copy / "serving")
+    done = export.export(str(copy))
+    assert done.version == 2
+    after = files(copy / "serving")
+    assert {name: after[name] for name in before} == before
+    assert {name.split("/")[0] for name in after} == {*NAMES, STORE}
+    assert all(path.name in ("1", "2") for name in (*NAMES, STORE) for path in (copy / "serving" / name).iterdir())
+    assert Recommender(str(copy)).version == 2
+    assert Recommender(str(copy), version=1).version == 1
+    with pytest.raises(InputError, match="looked for version 3, found versions 1, 2"):
+        Recommender(str(copy), version=3)
+
+
+def test_an_export_that_fails_leaves_nothing(copy: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = files(copy / "serving")
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(entity_store, "write", fail)
+    monkeypatch.setattr(serving_models.ServingModel, "save", lambda self, folder: pathlib.Path(folder).mkdir())
+    with pytest.raises(OSError, match="no space left"):
+        export.export(str(copy))
+    assert files(copy / "serving") == before
+    assert not list((copy / "serving").glob(".*"))
+
+
+def test_a_version_without_its_store_is_none(copy: pathlib.Path) -> None:
+    shutil.copytree(copy / "serving/ranker/1", copy / "serving/ranker/2")
+    assert latest(copy / "serving") == 1
+    shutil.rmtree(copy / "serving/store")
+    with pytest.raises(InputError, match="looked for an exported version, found none; run recsys-tft export first"):
+        latest(copy / "serving")
+
+
+def test_what_is_missing_or_of_another_run_is_named(copy: pathlib.Path) -> None:
+    shutil.move(copy / "raw", copy / "tables")
+    with pytest.raises(InputError, match="holds no raw tables; name their folder with --data-dir"):
+        export.export(str(copy))
+    columns = copy / "models/ranker/columns.json"
+    described = json.loads(columns.read_text())
+    columns.write_text(json.dumps({**described, "transform_graph": "other"}))
+    with pytest.raises(InputError, match="ranker: trained on another run"):
+        export.export(str(copy), str(copy / "tables"))
+    shutil.rmtree(copy / "models/ranker")
+    with pytest.raises(InputError, match="train it first"):
+        export.export(str(copy), str(copy / "tables"))
+
+
+# --- Commands
+
+
+def test_the_command_prints_a_table_with_titles_and_reasons(
+    served: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["recommend", "--output-dir", str(served), "--user-id", "3", "-k", "4", "--explain"]
+    assert cli.main([*command, "--time", "2025-02-20T12:00"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[0].split() == [
+        "video_id",
+        "title",
+        "category",
+        "retrieval",
+        "ranker",
+        "score",
+        "rank",
+        "moved",
+        "by",
+        "because",
+        "of",
+    ]
+    assert " ranked (retrieval " in printed
+
+
+def test_json_is_for_programs_and_says_that_the_user_is_unknown(served: pathlib.Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "recsys_tft",
+        "recommend",
+        "--output-dir",
+        str(served),
+        "--country",
+        "DE",
+        "--age",
+        "30",
+    ]
+    done = subprocess.run([*command, "--json", "--explain", "-k", "3"], capture_output=True, text=True, check=True)
+    assert not done.stderr
+    found = json.loads(done.stdout)
+    assert found["is_known"] is False
+    assert found["version"] == 1
+    assert len(found["items"]) == 3
+    assert set(found["items"][0]) >= {
+        "video_id",
+        "title",
+        "category",
+        "retrieval_score",
+        "rank_score",
+        "rules",
+        "because_of",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["-k", "0"], 2, "-k is 0; it needs at least 1."),
+        (["--time", "noon"], 2, "--time is 'noon'; expected a time such as 2025-03-01T12:00."),
+        (["--version", "9"], 1, "looked for version 9, found versions 1"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(
+    served: pathlib.Path, arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["recommend", "--output-dir", str(served), *arguments]) == code
+    assert message in capsys.readouterr().err
+
+
+def test_export_prints_the_folders_and_their_sizes(copy: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", "--output-dir", str(copy), "--index", "ivf"]) == 0
+    printed = capsys.readouterr().out
+    assert "Version 2" in printed
+    assert all(f"\n{name} " in printed for name in (*NAMES, STORE))
+    assert "The approximate index finds" in printed

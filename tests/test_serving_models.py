@@ -1,0 +1,313 @@
+"""The exported SavedModels: what they compute, how they are asked, and what they carry."""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import catboost
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+
+from recsys_tft import raw_rows, saved_graphs, serving_inputs, settings, two_tower
+from recsys_tft.columns import columns_of
+from recsys_tft.features import BY_NAME, CANDIDATE, QUERY, RANKER, Entity, raw_columns, select
+from recsys_tft.raw_rows import RawRows
+from recsys_tft.serving_folders import NAMES
+from recsys_tft.serving_rows import tensors
+from recsys_tft.statistics import EMPTY_IDS
+from recsys_tft.training_rows import columns, folder_of
+
+WORDS = [b"", b"US", b"music", b"en", b"no such value", b"\xff\xfe", "weiß|é".encode(), b"a\nb", b"mobile", b"HIGH"]
+INTEGERS = [0, 1, 2, 7, 50, -3, 10**6, 2**62, -(2**62), 1_740_000_000_000_000]
+FLOATS = [0.0, -1.0, 59.9, 60.0, 1e30, np.nan, np.inf, 240.5]
+
+
+@pytest.fixture(scope="module")
+def raw(served: pathlib.Path) -> RawRows:
+    return raw_rows.read(str(served / "raw"), settings_of(served))
+
+
+@pytest.fixture(scope="module")
+def models(served: pathlib.Path) -> dict[str, object]:
+    return {name: tf.saved_model.load(str(served / "serving" / name / "1")) for name in NAMES}
+
+
+def settings_of(served: pathlib.Path) -> settings.Settings:
+    return settings.parse(json.loads((served / "artifacts/manifest.json").read_text())["settings"], "manifest")
+
+
+def specs(model: object, signature: str = "serving_default") -> dict[str, tf.TensorSpec]:
+    return model.signatures[signature].structured_input_signature[1]
+
+
+def wild(rows: int, seed: int = 0) -> pa.Table:
+    """Raw rows of any values, a third of them missing."""
+    random = np.random.default_rng(seed)
+
+    def values(kind: pa.DataType, size: int) -> list:
+        known = WORDS if pa.types.is_string(kind) else FLOATS if pa.types.is_floating(kind) else INTEGERS
+        return [None if random.random() < 0.3 else known[random.integers(len(known))] for _ in range(size)]
+
+    def column(kind: pa.DataType, is_list: bool) -> pa.Array:
+        stored = pa.binary() if pa.types.is_string(kind) else kind
+        if is_list:
+            lists = [values(kind, random.integers(4)) if random.random() < 0.8 else None for _ in range(rows)]
+            return pa.array([row and [value for value in row if value is not None] for row in lists], pa.list_(stored))
+        return pa.array(values(kind, rows), stored)
+
+    return pa.table({c.name: column(c.graph_type, c.is_list) for c in raw_columns()})
+
+
+# --- Features
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_part_of_the_table_computes_what_the_whole_graph_does_to_the_last_bit(
+    served: pathlib.Path, name: str
+) -> None:
+    whole = saved_graphs.load_transform(str(served))
+    part = saved_graphs.Serving(name, str(served / "serving" / name / "1"))
+    rows = wild(400)
+    for entity in Entity:
+        features = [feature for feature in select(entity=entity) if part.has(feature)]
+        if features:
+            expected, found = (saved_graphs.compute(graph, rows, features) for graph in (whole, part))
+            for feature in features:
+                if feature.op.is_large:
+                    np.testing.assert_allclose(found[feature.name], expected[feature.name], rtol=0, atol=1e-6)
+                else:
+                    np.testing.assert_array_equal(found[feature.name], expected[feature.name], feature.name)
+
+
+def test_each_model_reads_the_features_of_its_use_and_takes_their_raw_columns(models: dict) -> None:
+    for name, use in (("query_tower", QUERY), ("candidate_tower", CANDIDATE), ("ranker", RANKER)):
+        assert set(models[name].signatures["features"].structured_outputs) == {f.name for f in select(use)}
+        assert set(specs(models[name])) == {column.name for column in raw_columns(select(use))}
+    assert set(specs(models["retrieval"])) - set(specs(models["query_tower"])) == {"k", "exclude"}
+
+
+# --- Towers and index
+
+
+def test_query_vectors_are_those_of_the_trained_tower_on_the_rows_on_disk(
+    served: pathlib.Path, models: dict, raw: RawRows
+) -> None:
+    tower = two_tower.load(str(served))
+    disk = columns(folder_of(served, "users"), ["user_id", *(f.name for f in tower.query_features)])
+    order = np.argsort(disk["user_id"])
+    expected = tower.query({name: values[order] for name, values in disk.items()}).numpy()
+    users = {name: raw.users[name] for name in raw.users.column_names}
+    found = models["query_tower"].signatures["serving_default"](**tensors(users, specs(models["query_tower"])))
+    np.testing.assert_allclose(found["vector"], expected, rtol=0, atol=1e-5)
+
+
+def vectors_of(models: dict, raw: RawRows) -> np.ndarray:
+    videos = {name: raw.videos[name] for name in raw.videos.column_names}
+    call = models["candidate_tower"].signatures["serving_default"]
+    return call(**tensors(videos, specs(models["candidate_tower"])))["vector"].numpy()
+
+
+def test_candidate_vectors_are_those_of_the_trained_tower(served: pathlib.Path, models: dict, raw: RawRows) -> None:
+    tower = two_tower.load(str(served))
+    disk = columns(folder_of(served, "videos"), ["video_id", *(f.name for f in tower.candidate_features)])
+    order = np.argsort(disk["video_id"])
+    expected = tower.candidate({name: values[order] for name, values in disk.items()}).numpy()
+    np.testing.assert_allclose(vectors_of(models, raw), expected, rtol=0, atol=1e-5)
+
+
+def test_retrieval_is_exact_and_leaves_out_what_is_excluded(models: dict, raw: RawRows) -> None:
+    candidates, ids = vectors_of(models, raw), raw.videos["video_id"].to_numpy()
+    users = {name: raw.users[name].slice(0, 40) for name in raw.users.column_names}
+    queries = models["query_tower"].signatures["serving_default"](**tensors(users, specs(models["query_tower"])))
+    scores = queries["vector"].numpy() @ candidates.T
+    random = np.random.default_rng(0)
+    exclude = np.where(random.random((40, 30)) < 0.1, EMPTY_IDS, random.choice(np.append(ids, 10**9), (40, 30)))
+    for user in range(40):
+        scores[user, np.isin(ids, exclude[user])] = -np.inf
+    found = retrieve(models, users, 25, exclude)
+    best = np.argsort(-scores, axis=1)[:, :25]
+    np.testing.assert_allclose(found["scores"], np.take_along_axis(scores, best, 1), rtol=0, atol=1e-4)
+    same = found["video_ids"].numpy() == ids[best]
+    assert same.mean() > 0.99  # but for scores that are equal up to rounding
+    assert not any(np.isin(found["video_ids"][user], exclude[user]).any() for user in range(40))
+
+
+def retrieve(models: dict, users: dict, k: int, exclude: np.ndarray) -> dict:
+    own = {name: spec for name, spec in specs(models["retrieval"]).items() if name not in ("k", "exclude")}
+    call = models["retrieval"].signatures["serving_default"]
+    return call(**tensors(users, own), k=tf.constant(k), exclude=tf.constant(exclude, tf.int64))
+
+
+def test_of_more_videos_than_there_are_the_rest_has_no_id(models: dict, raw: RawRows) -> None:
+    users = {name: raw.users[name].slice(0, 2) for name in raw.users.column_names}
+    ids = raw.videos["video_id"].to_numpy()
+    found = retrieve(models, users, 10_000, ids[None, :-3])
+    assert found["video_ids"].shape == (2, len(ids))
+    for row_ids, scores in zip(found["video_ids"].numpy(), found["scores"].numpy(), strict=True):
+        assert set(row_ids[:3]) == set(ids[-3:])
+        assert (row_ids[3:] == EMPTY_IDS).all()
+        assert np.isneginf(scores[3:]).all()
+
+
+# --- Ranker
+
+
+def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
+    served: pathlib.Path, models: dict, raw: RawRows
+) -> None:
+    described = json.loads((served / "models/ranker/columns.json").read_text())["columns"]
+    keys = ["user_id", "video_id", "interaction_time"]
+    disk = columns(folder_of(served, "ranker", "train"), [*keys, *(c["feature"] for c in described)])
+    # Those whose moment tells the device: a user's only exposure then.
+    contexts = raw.events.select(["user_id", "interaction_time", "device"])
+    contexts = contexts.group_by(["user_id", "interaction_time"]).aggregate(
+        [("device", "min"), ("device", "count_distinct")]
+    )
+    known = {(u, t): d for u, t, d, n in zip(*(c.to_pylist() for c in contexts.columns), strict=True) if n == 1}
+    pairs = list(zip(disk["user_id"].tolist(), disk["interaction_time"].tolist(), strict=True))
+    rows = [row for row, pair in enumerate(pairs) if pair in known]
+    assert len(rows) > 500
+    users = raw.users.take(pa.array(np.searchsorted(raw.users["user_id"].to_numpy(), disk["user_id"][rows])))
+    videos = raw.videos.take(pa.array(np.searchsorted(raw.videos["video_id"].to_numpy(), disk["video_id"][rows])))
+    given = {name: table[name] for table in (users, videos) for name in table.column_names}
+    given |= {
+        "interaction_time": pa.array(disk["interaction_time"][rows]),
+        "device": pa.array([known[pairs[row]] for row in rows], pa.binary()),
+    }
+    found = models["ranker"].signatures["serving_default"](**tensors(given, specs(models["ranker"])))["score"]
+    model = catboost.CatBoost().load_model(str(served / "models/ranker/model.cbm"))
+    frame = pd.DataFrame({c["name"]: disk[c["feature"]][rows] for c in described})
+    categorical = [c["name"] for c in described if c["kind"] == "categorical"]
+    expected = model.predict(catboost.Pool(frame, cat_features=categorical), prediction_type="Probability")[:, 1]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert np.std(expected) > 0.01
+
+
+# --- How they are asked
+
+
+def some(models: dict, model: str, rows: int) -> dict[str, tf.Tensor]:
+    table = wild(rows, seed=1)
+    return tensors({name: table[name] for name in table.column_names}, specs(models[model]))
+
+
+@pytest.mark.parametrize("name", ["query_tower", "candidate_tower", "ranker"])
+def test_examples_are_answered_as_named_inputs(models: dict, name: str) -> None:
+    table = wild(50, seed=2)
+    named = tensors({column: table[column] for column in table.column_names}, specs(models[name]))
+    expected = models[name].signatures["serving_default"](**named)
+    examples = [example(row, specs(models[name])) for row in table.to_pylist()]
+    found = models[name].signatures["examples"](examples=tf.constant(examples))
+    for output in expected:
+        np.testing.assert_allclose(found[output], expected[output], rtol=0, atol=1e-6)
+
+
+def example(row: dict, wanted: dict[str, tf.TensorSpec]) -> bytes:
+    kinds = {tf.string: "bytes_list", tf.int64: "int64_list", tf.float32: "float_list"}
+    found = tf.train.Example()
+    for name, spec in wanted.items():
+        values = row[name] if isinstance(row[name], list) else [row[name]]
+        if row[name] is not None:
+            getattr(found.features.feature[name], kinds[spec.dtype]).value.extend(values)
+    return found.SerializeToString()
+
+
+@pytest.mark.parametrize("name", ["query_tower", "candidate_tower", "ranker"])
+def test_an_empty_list_is_a_missing_column(models: dict, name: str) -> None:
+    call, wanted = models[name].signatures["serving_default"], specs(models[name])
+    given = some(models, name, 6)
+    for left_out, spec in wanted.items():
+        rows = [6] if spec.shape.rank == 1 else [6, 1]
+        missing = {**given, left_out: tf.fill(rows, tf.constant(serving_inputs.MISSING[spec.dtype], spec.dtype))}
+        empty = {**given, left_out: tf.zeros([0] * spec.shape.rank, spec.dtype)}
+        for output, expected in call(**missing).items():
+            np.testing.assert_allclose(call(**empty)[output], expected, rtol=0, atol=1e-6)
+
+
+def test_one_row_of_a_column_holds_for_every_row(models: dict) -> None:
+    call = models["ranker"].signatures["serving_default"]
+    given = some(models, "ranker", 8)
+    users = [name for name in given if name in columns_of("users")]
+    one = {name: value[:1] if name in users else value for name, value in given.items()}
+    all_ = {name: tf.repeat(value[:1], 8, axis=0) if name in users else value for name, value in given.items()}
+    np.testing.assert_allclose(call(**one)["score"], call(**all_)["score"], rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["query_tower", "candidate_tower", "ranker"])
+def test_no_rows_have_no_answers(models: dict, name: str) -> None:
+    empty = {n: tf.zeros([0] * spec.shape.rank, spec.dtype) for n, spec in specs(models[name]).items()}
+    (found,) = models[name].signatures["serving_default"](**empty).values()
+    assert found.shape[0] == 0
+
+
+def test_unknown_inputs_and_columns_of_different_lengths_are_errors(models: dict) -> None:
+    call = models["query_tower"].signatures["serving_default"]
+    given = some(models, "query_tower", 3)
+    with pytest.raises(TypeError, match="strange"):
+        call(**given, strange=tf.constant([1]))
+    with pytest.raises(TypeError, match="age"):
+        call(**{name: value for name, value in given.items() if name != "age"})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="needs 0, 1 or the same number of rows"):
+        call(**{**given, "age": tf.constant([1, 2], tf.int64)})
+
+
+# --- What they carry
+
+
+def test_the_query_tower_carries_no_encoder_and_is_small(served: pathlib.Path) -> None:
+    folder = served / "serving/query_tower/1"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 1e6
+    assert {path.name for path in (folder / "assets").iterdir()} == {"user_id"}
+    graph = (folder / "saved_model.pb").read_bytes()
+    assert b"NormalizeUTF8" not in graph
+    assert b"NormalizeUTF8" in (served / "serving/candidate_tower/1/saved_model.pb").read_bytes()
+
+
+FRESH = """
+import sys, tensorflow as tf
+folder, name = sys.argv[1:]
+if name == "candidate_tower":
+    import tensorflow_text
+model = tf.saved_model.load(folder)
+signature = model.signatures["serving_default"]
+inputs = {}
+for key, spec in signature.structured_input_signature[1].items():
+    if key in ("k", "exclude"):
+        inputs[key] = tf.constant(3) if key == "k" else tf.constant([[1]], tf.int64)
+    else:
+        inputs[key] = tf.zeros([2] if spec.shape.rank == 1 else [2, 1], spec.dtype)
+assert all(len(value) == 2 for value in signature(**inputs).values())
+known = ("recsys_tft", "catboost", "keras", "tensorflow_transform", "tensorflow_text")
+print([module for module in known if module in sys.modules])
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_fresh_process_serves_a_moved_folder_with_tensorflow_alone(
+    served: pathlib.Path, name: str, tmp_path: pathlib.Path
+) -> None:
+    moved = tmp_path / "elsewhere" / name / "7"
+    shutil.copytree(served / "serving" / name / "1", moved)
+    found = subprocess.run(
+        [sys.executable, "-I", "-c", FRESH, str(moved), name], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    strangers = set(json.loads(found.stdout.strip().splitlines()[-1].replace("'", '"')))
+    assert strangers <= ({"tensorflow_text", "keras"} if name == "candidate_tower" else {"keras"})
+
+
+def test_saved_model_cli_shows_the_signatures(served: pathlib.Path) -> None:
+    command = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "show", "--all", "--dir"]
+    found = subprocess.run([*command, str(served / "serving/ranker/1")], capture_output=True, text=True, check=True)
+    assert all(f"signature_def['{name}']" in found.stdout for name in ("serving_default", "examples", "features"))
+    assert all(f"inputs['{column.name}']" in found.stdout for column in raw_columns(select(RANKER)))
+
+
+def test_every_feature_of_the_table_is_served(models: dict) -> None:
+    served = {name for model in models.values() for name in model.signatures["features"].structured_outputs}
+    assert served == set(BY_NAME)
