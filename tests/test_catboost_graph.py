@@ -76,7 +76,14 @@ def pool(rows: pd.DataFrame, y: np.ndarray | None = None, columns: tuple[str, ..
 
 
 def fit(options: dict, columns: tuple[str, ...] = COLUMNS) -> catboost.CatBoost:
-    defaults = {"iterations": 40, "loss_function": "Logloss", "random_seed": 0, "thread_count": 2, "verbose": 0}
+    defaults = {
+        "iterations": 40,
+        "loss_function": "Logloss",
+        "random_seed": 0,
+        "thread_count": 2,
+        "verbose": 0,
+        "allow_writing_files": False,
+    }
     return catboost.CatBoost({**defaults, **options}).fit(pool(TRAINING, labels(TRAINING), columns))
 
 
@@ -171,7 +178,9 @@ def test_asymmetric_trees_are_refused(policy: str, tmp_path: pathlib.Path) -> No
 
 
 def test_several_scores_a_row_are_refused(tmp_path: pathlib.Path) -> None:
-    model = catboost.CatBoost({"loss_function": "MultiClass", "iterations": 2, "verbose": 0})
+    model = catboost.CatBoost(
+        {"loss_function": "MultiClass", "iterations": 2, "verbose": 0, "allow_writing_files": False}
+    )
     model.fit(catboost.Pool(TRAINING[list(NUMERIC)], TRAINING.b))
     model.save_model(str(tmp_path / "m.json"), format="json")
     with pytest.raises(InputError, match=r"gives 8 scores a row \(loss MultiClass\)"):
@@ -181,7 +190,9 @@ def test_several_scores_a_row_are_refused(tmp_path: pathlib.Path) -> None:
 def test_categories_that_are_no_tokens_are_refused(tmp_path: pathlib.Path) -> None:
     rows = TRAINING.assign(a="word" + TRAINING.a.astype(str))
     data = catboost.Pool(rows, labels(TRAINING), cat_features=list(CATEGORICAL))
-    model = catboost.CatBoost({"loss_function": "Logloss", "iterations": 2, "verbose": 0}).fit(data)
+    model = catboost.CatBoost(
+        {"loss_function": "Logloss", "iterations": 2, "verbose": 0, "allow_writing_files": False}
+    ).fit(data)
     model.save_model(str(tmp_path / "m.json"), format="json", pool=data)
     with pytest.raises(InputError, match="knows the category 'word"):
         catboost_model.check(json.loads((tmp_path / "m.json").read_text()))
