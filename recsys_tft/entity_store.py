@@ -1,7 +1,8 @@
 """`serving/store/N/`: the raw rows that a recommender asks the models about, in files that are mapped, not loaded.
 
-    users.arrow     raw columns, by increasing user_id; previously_watched_category as of the last event
-    videos.arrow    raw columns and those of the channel, by increasing video_id; `events`: how many the video has
+    users.arrow     raw columns, by increasing user_id; history and previously_watched_category as of the last event
+    videos.arrow    raw columns and those of the channel, by increasing video_id, and `events`: how many the video has;
+                    counters that are counted as of the last event
     seen.arrow      user_id, video_ids: what the user has opened
 
 In production these are a user service and a catalogue service; here they stand in for both.
@@ -13,28 +14,29 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import asof
+from recsys_tft import asof, examples
 from recsys_tft.entities import find_sorted
 from recsys_tft.errors import InputError
 from recsys_tft.exposures import is_viewing
 from recsys_tft.raw_rows import RawRows
+from recsys_tft.settings import Settings
 
 EVENTS = "events"
 
 
-def write(folder: pathlib.Path, rows: RawRows) -> None:
-    """Writes the three files."""
+def write(folder: pathlib.Path, rows: RawRows, settings: Settings) -> None:
+    """Writes the three files of the raw rows of a run with these settings."""
     folder.mkdir(parents=True)
     viewings = rows.events.filter(pa.array(is_viewing(rows.events)))
-    _write(folder / "users.arrow", _with_history(rows, viewings))
+    _write(folder / "users.arrow", _with_history(rows, viewings, settings))
     videos = rows.videos["video_id"].to_numpy()
     counts = np.bincount(find_sorted(videos, rows.events["video_id"].to_numpy()), minlength=len(videos))
     _write(folder / "videos.arrow", rows.videos.append_column(EVENTS, pa.array(counts, pa.int64())))
     _write(folder / "seen.arrow", _seen(viewings))
 
 
-def _with_history(rows: RawRows, viewings: pa.Table) -> pa.Table:
-    """The users with the category that they watched last, where they have watched any video."""
+def _with_history(rows: RawRows, viewings: pa.Table, settings: Settings) -> pa.Table:
+    """The users with the category that they watched last, where they have watched any video, and their history."""
     name = "previously_watched_category"
     user, video, time = (viewings[key].to_numpy() for key in ("user_id", "video_id", "interaction_time"))
     users = rows.users["user_id"].to_numpy()
@@ -43,7 +45,8 @@ def _with_history(rows: RawRows, viewings: pa.Table) -> pa.Table:
     positions = np.where(last >= 0, rows.video_lookup.position(video)[last], -1) if len(video) else last
     watched = rows.video_lookup.category(positions)
     known = pc.if_else(pa.array(last >= 0), watched, rows.users[name])
-    return rows.users.set_column(rows.users.column_names.index(name), name, known)
+    columns = {name: known, **examples.histories_after(rows.events, rows.users, rows.video_lookup, settings)}
+    return pa.table(dict(zip(rows.users.column_names, rows.users.columns, strict=True)) | columns)
 
 
 def _seen(viewings: pa.Table) -> pa.Table:

@@ -78,18 +78,8 @@ def label_exposures(
     events: pa.Table, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
 ) -> Labelled:
     """Exposures with their label, weight, window and history; `cuts` is None where the split is per user."""
-    windows = windows_of(events, cuts, settings)
-    found = exposures(events, settings.labels.exposure_gap, windows)
-    duration = videos.duration(videos.position(found["video_id"].to_numpy()))
-    starts = exposure_starts(events, settings.labels.exposure_gap, windows)
-    since = history.positive_since(events, starts, duration, settings)
-    found = found.append_column("duration", pa.array(duration)).append_column("since", pa.array(since))
-    found = found.sort_by([(name, "ascending") for name in ("user_id", "interaction_time", "video_id")])
-    user, video, window, duration = (found[n].to_numpy() for n in ("user_id", "video_id", "window", "duration"))
-    rules = labels.rules_that_hold(
-        found["signals"].to_numpy(), found["watch_time"].to_numpy(), duration, settings.ranker.min_watch_ratio
-    )
-    weight = labels.weights(rules, settings.labels.positive)
+    found, rules, weight = _labelled(events, videos, windows_of(events, cuts, settings), settings)
+    user, video, window = (found[name].to_numpy() for name in ("user_id", "video_id", "window"))
     positive = weight > 0
     left_out = labels.contradicted(user, video, window, positive)
     training = window == 0
@@ -103,11 +93,36 @@ def label_exposures(
             "window": window,
             "label": positive.astype(np.int64),
             "weight": np.where(positive, weight, np.float32(1)),
-            **_history(found, positive, users, videos, settings.history.length),
+            **_history(found.filter(pa.array(positive)), users, videos, settings.history.length, found),
         }
     ).filter(pa.array(~left_out))
     counts = _count_labels(window, positive, left_out, {rule: rules[rule] for rule in settings.labels.positive})
     return Labelled(labelled, np.unique(user[training]), splits.histogram(video[training]), counts)
+
+
+def _labelled(
+    events: pa.Table, videos: VideoLookup, windows: np.ndarray, settings: Settings
+) -> tuple[pa.Table, dict[str, np.ndarray], np.ndarray]:
+    """Exposures by user, time and video, with the time `since` when they are positive; which rules hold; weights."""
+    gap = settings.labels.exposure_gap
+    found = exposures(events, gap, windows)
+    duration = videos.duration(videos.position(found["video_id"].to_numpy()))
+    since = history.positive_since(events, exposure_starts(events, gap, windows), duration, settings)
+    found = found.append_column("duration", pa.array(duration)).append_column("since", pa.array(since))
+    found = found.sort_by([(name, "ascending") for name in ("user_id", "interaction_time", "video_id")])
+    signals, watched, duration = (found[name].to_numpy() for name in ("signals", "watch_time", "duration"))
+    rules = labels.rules_that_hold(signals, watched, duration, settings.ranker.min_watch_ratio)
+    return found, rules, labels.weights(rules, settings.labels.positive)
+
+
+def histories_after(
+    events: pa.Table, users: pa.Table, videos: VideoLookup, settings: Settings
+) -> dict[str, pa.ChunkedArray]:
+    """history.COLUMNS of [users] after all events, which is what serving knows; none where they are turned off."""
+    found, _, weight = _labelled(events, videos, np.zeros(len(events), np.int8), settings)
+    never = np.full(len(users), np.iinfo(np.int64).max)
+    asked = pa.table({"user_id": users["user_id"], "interaction_time": never})
+    return _history(found.filter(pa.array(weight > 0)), users, videos, settings.history.length, asked)
 
 
 def _previous_category(events: pa.Table, users: pa.Table, videos: VideoLookup, found: pa.Table) -> pa.ChunkedArray:
@@ -121,15 +136,14 @@ def _previous_category(events: pa.Table, users: pa.Table, videos: VideoLookup, f
 
 
 def _history(
-    found: pa.Table, positive: np.ndarray, users: pa.Table, videos: VideoLookup, length: int
+    positives: pa.Table, users: pa.Table, videos: VideoLookup, length: int, asked: pa.Table
 ) -> dict[str, pa.ChunkedArray]:
-    """The columns of the watch history; none where it is turned off."""
+    """The columns of the watch history at the users and times that are asked for; none where it is turned off."""
     if not length:
         return {}
-    user, time = found["user_id"].to_numpy(), found["interaction_time"].to_numpy()
-    own = (user, found["video_id"].to_numpy(), found["since"].to_numpy())
-    positives = history.Positives(*(values[positive] for values in own))
-    return history.histories(positives, users, videos, user, time, length)
+    own = history.Positives(*(positives[name].to_numpy() for name in ("user_id", "video_id", "since")))
+    user, time = asked["user_id"].to_numpy(), asked["interaction_time"].to_numpy()
+    return history.histories(own, users, videos, user, time, length)
 
 
 def _count_labels(

@@ -117,7 +117,7 @@ def export(
             queries = user_vectors(output_dir, model)
             recall = approximate_index.recall(found, video_ids, vectors, queries, RECALL_AT)
         say("Writing the raw rows of users and videos")
-        entity_store.write(staged[STORE], raw_rows.read(raw, of_run))
+        entity_store.write(staged[STORE], raw_rows.read(raw, of_run), of_run)
         described = {"settings": manifest["settings"], "transform_graph": columns["transform_graph"]}
         (staged[STORE] / DESCRIPTION).write_text(to_json(described))
         version, folders = _commit(staged, root)

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft import examples
+from recsys_tft import counters, examples
 from recsys_tft.entities import find_sorted
 from recsys_tft.features import Entity
 from recsys_tft.raw_rows import RawRows
 from recsys_tft.settings import Settings
 from recsys_tft.splits import Cuts
+
+VERSION = "version"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +65,12 @@ def by_exposure(
     """
     own = raw.of_users(pa.array(np.unique(user_ids)))
     found = examples.label_exposures(own.events, own.users, raw.video_lookup, cuts, settings).exposures
-    known = found.select(["user_id", "interaction_time", "device", "previously_watched_category"])
-    known = known.group_by(known.column_names, use_threads=False).aggregate([])
-    known = known.sort_by([("user_id", "ascending"), ("interaction_time", "ascending")])
+    # What a user did before is the same at all exposures of one instant.
+    keys = ["user_id", "interaction_time", "device"]
+    numbered = found.select(keys).append_column("row", pa.array(range(len(found)), pa.int64()))
+    distinct = numbered.group_by(keys, use_threads=False).aggregate([("row", "min")])
+    distinct = distinct.sort_by([("user_id", "ascending"), ("interaction_time", "ascending")])
+    known = found.take(distinct["row_min"])
     users, moments = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
     pairs = np.stack([np.concatenate([users, user_ids]), np.concatenate([moments, times])], axis=1)
     codes = np.unique(pairs, axis=0, return_inverse=True)[1].ravel()
@@ -76,10 +81,27 @@ def by_exposure(
     return Matches(known, owner, first[owner] + within, np.flatnonzero(first == last))
 
 
+def by_version(raw: RawRows, video_ids: np.ndarray, times: np.ndarray, settings: Settings) -> Matches:
+    """The counters of videos as of a moment; a video that does not exist is missed by `by_key` too.
+
+    Args:
+        raw: with versions.
+        video_ids: [n] int64 of rows on disk.
+        times: [n] int64 of rows on disk.
+        settings: of the run.
+    """
+    found = np.flatnonzero(find_sorted(raw.videos["video_id"].to_numpy(), video_ids) >= 0)
+    moments = times[found] - settings.counters.delay_microseconds
+    rows, row = np.unique(counters.last_before(raw.versions, video_ids[found], moments), return_inverse=True)
+    return Matches(raw.versions.take(pa.array(rows)), found, row, np.zeros(0, np.int64))
+
+
 def of_entity(
-    entity: Entity, raw: RawRows, keys: Mapping[str, np.ndarray], manifest: Mapping[str, Any], settings: Settings
+    entity: Entity | str, raw: RawRows, keys: Mapping[str, np.ndarray], manifest: Mapping[str, Any], settings: Settings
 ) -> Matches:
-    """The raw rows of one entity for [n] rows on disk with these keys."""
+    """The raw rows of one entity, or the VERSION of a video, for [n] rows on disk with these keys."""
+    if entity == VERSION:
+        return by_version(raw, keys["video_id"], keys["interaction_time"], settings)
     if entity is Entity.USER:
         return by_key(raw.users, "user_id", keys["user_id"])
     if entity is Entity.VIDEO:

@@ -2,15 +2,17 @@
 
 import dataclasses
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import examples, raw_tables
-from recsys_tft.columns import columns_of
-from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates
+from recsys_tft import counters, examples, raw_tables
+from recsys_tft.columns import Accuracy, columns_of
+from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates, find_sorted
 from recsys_tft.exposures import events_of
 from recsys_tft.raw_tables import ROW, RawTable
 from recsys_tft.settings import Settings
+from recsys_tft.splits import Cuts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,11 +23,15 @@ class RawRows:
         users: all columns of the table, by increasing `user_id`.
         videos: all columns of the table and those of its channel, by increasing `video_id`.
         events: as `exposures.sort_events` leaves them.
+        computed: columns of the videos that are counted from the events; in `videos`, from all of them.
+        versions: of the videos, with all that changes with their counters, where somebody has counted them.
     """
 
     users: pa.Table
     videos: pa.Table
     events: pa.Table
+    computed: tuple[str, ...] = ()
+    versions: pa.Table | None = None
 
     @property
     def video_lookup(self) -> VideoLookup:
@@ -35,7 +41,27 @@ class RawRows:
     def of_users(self, user_ids: pa.Array) -> "RawRows":
         """The same with these users and their events only."""
         users, events = (table.filter(pc.is_in(table["user_id"], user_ids)) for table in (self.users, self.events))
-        return RawRows(users, self.videos, events)
+        return dataclasses.replace(self, users=users, events=events)
+
+    def counted(self, cuts: Cuts | None, settings: Settings) -> "RawRows":
+        """The same with the counters of videos as the job has them: of the training window in `videos`, and versions.
+
+        Args:
+            cuts: where the windows end; None where each user has ends of their own.
+            settings: of the run.
+        """
+        if not self.computed:
+            return self
+        windows = examples.windows_of(self.events, cuts, settings)
+        increments = counters.increments(self.events, settings.labels.exposure_gap, windows)
+        videos = counters.with_totals(self.videos, counters.of_training(increments), self.computed)
+        ids = videos["video_id"].to_numpy()
+        versions = counters.versions(ids, increments, settings.counters)
+        owner = pa.array(find_sorted(ids, versions["video_id"].to_numpy()))
+        for name in (c.name for c in columns_of("videos").values() if c.accuracy is Accuracy.COUNTED):
+            if name not in versions.column_names:
+                versions = versions.append_column(name, videos[name].take(owner))
+        return dataclasses.replace(self, videos=videos, versions=versions)
 
 
 def read(data_dir: str, settings: Settings) -> RawRows:
@@ -51,7 +77,12 @@ def read(data_dir: str, settings: Settings) -> RawRows:
     events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long)
     lookup = VideoLookup(videos.select(["video_id", "video_duration", "category"]))
     found = examples.gather_events(events, _rows(tables["users"]), lookup)
-    return RawRows(found.users.drop_columns([ROW]).combine_chunks(), videos, found.events)
+    computed = counters.computed_columns(settings.counters, tables["videos"].absent)
+    if computed:
+        windows = np.zeros(len(found.events), np.int8)
+        increments = counters.increments(found.events, settings.labels.exposure_gap, windows)
+        videos = counters.with_totals(videos, increments, computed)
+    return RawRows(found.users.drop_columns([ROW]).combine_chunks(), videos, found.events, computed)
 
 
 def _rows(table: RawTable) -> pa.Table:

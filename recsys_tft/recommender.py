@@ -14,7 +14,7 @@ import tensorflow as tf
 from recsys_tft import approximate_index, arrangement, filtering, serving_folders, settings
 from recsys_tft.approximate_index import Kind
 from recsys_tft.arrangement import Recommendation
-from recsys_tft.columns import columns_of
+from recsys_tft.columns import Column, columns_of
 from recsys_tft.entity_store import EntityStore
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.explanations import Explainer
@@ -87,14 +87,20 @@ class Request:
         own = {"user_id": _NOBODY if self.user_id is None else self.user_id, "interaction_time": self.time}
         for name, value in {**own, **self.given}.items():
             try:
-                found[name] = pa.array([value], types[name].graph_type).cast(_store_type(types[name].graph_type))
+                found[name] = _one(value, types[name])
             except (pa.ArrowException, TypeError) as error:
-                raise InputError(f"{name} is {value!r}; expected {types[name].graph_type}.") from error
+                kind = types[name].type if types[name].is_list else types[name].graph_type
+                raise InputError(f"{name} is {value!r}; expected {kind}.") from error
         return found
 
 
-def _store_type(kind: pa.DataType) -> pa.DataType:
-    return pa.binary() if pa.types.is_string(kind) else kind
+def _one(value: Any, column: Column) -> pa.Array:
+    """[1] of a column, as the store types it."""
+    kind = column.graph_type
+    stored = pa.binary() if pa.types.is_string(kind) else kind
+    if column.is_list:
+        return pa.array([value], pa.list_(kind)).cast(pa.list_(stored))
+    return pa.array([value], kind).cast(stored)
 
 
 class Recommender:

@@ -53,9 +53,9 @@ def add_recommend(parser: argparse.ArgumentParser) -> None:
     for column in _given_columns():
         kind = int if str(column.graph_type) == "int64" else str
         option = f"--{column.name.replace('_', '-')}"
-        parser.add_argument(
-            option, dest=column.name, type=kind, metavar="X", help=f"{column.name}, instead of the stored"
-        )
+        several = {"nargs": "+"} if column.is_list else {}
+        text = f"{column.name}, instead of the stored"
+        parser.add_argument(option, dest=column.name, type=kind, metavar="X", help=text, **several)
 
 
 def add_verify(parser: argparse.ArgumentParser) -> None:

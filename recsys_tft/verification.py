@@ -130,7 +130,7 @@ def verify(
     manifest = model_folders.manifest(output_dir)
     chosen = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
     say("Reading the raw tables")
-    raw = raw_rows.read(raw_folder(output_dir, data_dir), chosen)
+    raw = raw_rows.read(raw_folder(output_dir, data_dir), chosen).counted(raw_matches.cuts_of(manifest), chosen)
     say("Loading the saved graphs")
     transform = saved_graphs.load_transform(output_dir)
     graphs = [transform, *saved_graphs.load_serving(output_dir)]
@@ -169,7 +169,7 @@ class _Folder:
 
     def compare(self, raw: RawRows, graphs: Sequence[SavedGraph], found: Verified) -> None:
         """Adds what all graphs make of the rows' features to `found`."""
-        for entity, features in self._by_entity().items():
+        for entity, features in self._by_entity(raw.versions is not None).items():
             matches = raw_matches.of_entity(entity, raw, self.disk, self.manifest, self.settings)
             for row in matches.missing[:_SHOWN]:
                 found.differences.append(self._difference("row", row, "a row", "no such row", "the raw tables"))
@@ -178,11 +178,13 @@ class _Folder:
                 if own and len(matches.owner):
                     self._compare(matches, own, graph, found)
 
-    def _by_entity(self) -> dict[Entity, list[Feature]]:
+    def _by_entity(self, has_versions: bool) -> dict[Entity | str, list[Feature]]:
         """The features by the raw row that they are made of; the users folder is made of the users table alone."""
-        found: dict[Entity, list[Feature]] = {}
+        found: dict[Entity | str, list[Feature]] = {}
         for feature in self.data_set.features(self.settings):
-            entity = Entity.USER if self.data_set is USERS else feature.entity
+            entity: Entity | str = Entity.USER if self.data_set is USERS else feature.entity
+            if has_versions and feature.is_counted and self.data_set.windows:
+                entity = raw_matches.VERSION
             found.setdefault(entity, []).append(feature)
         return found
 
