@@ -19,11 +19,11 @@ def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[object]:
     parts = list(parts)
     videos = next(arrow_ipc.loads(part) for name, part in parts if name == "videos")
     increments = _together([part for name, part in parts if name == "increments"])
-    ids = videos["video_id"].to_numpy()
-    versions = counters.versions(ids, increments, job.settings.counters)
+    versions = counters.versions(videos["video_id"].to_numpy(), increments, job.settings.counters)
     yield TaggedOutput("counts", ("counters/increments", len(increments)))
     yield TaggedOutput("counts", ("counters/versions", len(versions)))
-    table = arrow_ipc.dumps(_with_counters(videos, counters.training_totals(ids, increments), job))
+    computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)
+    table = arrow_ipc.dumps(counters.with_totals(videos, counters.of_training(increments), computed))
     yield TaggedOutput("analysis", (Entity.VIDEO, table))
     yield partition, ("videos", table)
     yield partition, ("versions", arrow_ipc.dumps(versions))
@@ -31,11 +31,3 @@ def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[object]:
 
 def _together(parts: list[Packed]) -> pa.Table:
     return arrow_ipc.concat(parts) if parts else counters.INCREMENT_SCHEMA.empty_table()
-
-
-def _with_counters(videos: pa.Table, totals: dict, job: Job) -> pa.Table:
-    """The videos with these counters, and without other columns that say the same of an unknown moment."""
-    columns = dict(zip(videos.column_names, videos.columns, strict=True)) | totals
-    computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)
-    missing = {name: pa.nulls(len(videos), columns[name].type) for name in computed if name not in totals}
-    return pa.table(columns | missing)

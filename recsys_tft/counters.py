@@ -79,17 +79,26 @@ def first_rows(holds: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return first[first < len(holds)]
 
 
-def training_totals(video_ids: np.ndarray, increments: pa.Table) -> dict[str, np.ndarray]:
-    """For each of COUNTERS [n] int64: what the events of the training window add up to for each video.
+def with_totals(videos: pa.Table, increments: pa.Table, computed: Collection[str]) -> pa.Table:
+    """The videos with COUNTERS that the increments add up to.
 
     Args:
-        video_ids: [n] int64, increasing.
+        videos: by increasing `video_id`.
         increments: of these videos.
+        computed: COUNTERS, and other columns that are not read, which become null.
     """
-    chosen = increments.filter(increments["training"])
-    owner = np.searchsorted(video_ids, chosen["video_id"].to_numpy())
-    counter = chosen["counter"].to_numpy()
-    return {name: np.bincount(owner[counter == k], minlength=len(video_ids)) for k, name in enumerate(COUNTERS)}
+    owner = np.searchsorted(videos["video_id"].to_numpy(), increments["video_id"].to_numpy())
+    counter = increments["counter"].to_numpy()
+    columns = dict(zip(videos.column_names, videos.columns, strict=True))
+    columns |= {name: pa.nulls(len(videos), columns[name].type) for name in computed}
+    return pa.table(
+        columns | {name: np.bincount(owner[counter == k], minlength=len(videos)) for k, name in enumerate(COUNTERS)}
+    )
+
+
+def of_training(increments: pa.Table) -> pa.Table:
+    """Those by events of the training window."""
+    return increments.filter(increments["training"])
 
 
 def versions(video_ids: np.ndarray, increments: pa.Table, settings: CounterSettings) -> pa.Table:

@@ -34,7 +34,9 @@ class CountedVideos:
         """The raw rows of videos with the counters of [n] versions."""
         found = self.versions.take(pa.array(rows))
         owner = find_sorted(self.videos["video_id"].to_numpy(), found["video_id"].to_numpy())
-        return _replaced(self.videos.take(pa.array(owner)), {name: found[name] for name in counters.COUNTERS})
+        videos = self.videos.take(pa.array(owner))
+        columns = dict(zip(videos.column_names, videos.columns, strict=True))
+        return pa.table(columns | {name: found[name] for name in counters.COUNTERS})
 
 
 def count(raw: RawRows, cuts: Cuts | None, settings: Settings) -> CountedVideos | None:
@@ -49,12 +51,6 @@ def count(raw: RawRows, cuts: Cuts | None, settings: Settings) -> CountedVideos 
         return None
     windows = examples.windows_of(raw.events, cuts, settings)
     increments = counters.increments(raw.events, settings.labels.exposure_gap, windows)
-    ids = raw.videos["video_id"].to_numpy()
-    unknown = {name: pa.nulls(len(ids), raw.videos[name].type) for name in raw.counted}
-    videos = _replaced(raw.videos, unknown | counters.training_totals(ids, increments))
-    versions = counters.versions(ids, increments, settings.counters)
+    videos = counters.with_totals(raw.videos, counters.of_training(increments), raw.counted)
+    versions = counters.versions(videos["video_id"].to_numpy(), increments, settings.counters)
     return CountedVideos(videos, versions, settings.counters.delay_microseconds)
-
-
-def _replaced(table: pa.Table, columns: dict[str, pa.Array | pa.ChunkedArray | np.ndarray]) -> pa.Table:
-    return pa.table(dict(zip(table.column_names, table.columns, strict=True)) | columns)

@@ -1,6 +1,8 @@
 """Runs whose counters are counted as of each exposure: against the oracle, and byte by byte against themselves."""
 
+import json
 import pathlib
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -23,7 +25,8 @@ from test_main_job import engineered, raw_frames
 from beam_pipelines import spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.counters import COUNTERS
-from recsys_tft.features import BY_NAME
+from recsys_tft.features import BY_NAME, FEATURES
+from recsys_tft.verification import verify
 
 AS_OF = "counters: {source: as_of, delay: 1h}\n"
 HOUR = 3_600_000_000
@@ -65,6 +68,20 @@ def test_rows_have_the_counters_that_the_oracle_shows(as_of_run: Ran, name: str)
     assert names
     for column in names:
         np.testing.assert_array_equal(np.stack(rows[column]), computed[column].numpy(), column)
+
+
+def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, tmp_path: pathlib.Path) -> None:
+    found = verify(str(as_of_run.root), str(as_of_run.raw), rows=None)
+    assert found.is_equal, "\n".join(map(str, found.differences))
+    assert set(found.lines) == {feature.name for feature in FEATURES if feature.name != "title_embedding"}
+    shutil.copytree(as_of_run.root, tmp_path / "out")
+    path = tmp_path / "out/artifacts/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["settings"]["counters"]["delay"] = "0s"
+    path.write_text(json.dumps(manifest))
+    wrong = {difference.feature for difference in verify(str(tmp_path / "out"), str(as_of_run.raw)).differences}
+    assert wrong
+    assert all(BY_NAME[name].is_counted for name in wrong)
 
 
 def test_the_columns_that_are_not_read_are_named(as_of_run: Ran) -> None:
