@@ -288,6 +288,24 @@ def test_exposures_are_the_oracles(case: Case) -> None:
     assert found.labelled[0].training_users.tolist() == sorted({e.user_id for e in expected if e.window == "train"})
 
 
+@quick
+@given(CASES_WITH_BAD_ROWS)
+def test_serving_knows_the_history_after_all_events(case: Case) -> None:
+    raw, chosen = case
+    gathered = gather(raw)
+    (part,) = gathered.partitions
+    found = examples.histories_after(part.events, part.users, gathered.lookup, settings_of(chosen))
+    assume(chosen.history_length)
+    users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
+    whole = {"min_watch_ratio": chosen.min_watch_ratio, "gap_minutes": chosen.gap_minutes}
+    exposures = oracle.exposures(users, videos, events, positive=chosen.positive, **whole)
+    told = {user["user_id"]: user.get("history_video_ids") for user in users}
+    ids = part.users["user_id"].to_pylist()
+    watched = [oracle.history(exposures, user, oracle.END_OF_TIME, chosen.history_length) for user in ids]
+    own = [told[user] and told[user][: chosen.history_length] for user in ids]
+    assert found["history_video_ids"].to_pylist() == [new or old for new, old in zip(watched, own, strict=True)]
+
+
 def oracles_history(raw: RawTables, chosen: RunSettings, found: list[oracle.Exposure], e: oracle.Exposure) -> Row:
     """The history columns of an exposure."""
     if not chosen.history_length:
