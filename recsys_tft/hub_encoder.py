@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import importlib
+import inspect
 import json
 import posixpath
 import socket
@@ -136,10 +137,10 @@ def _call(model: Any, inputs: Any) -> Any:
         (signature,) = model.signatures.values()
         (name,) = signature.structured_input_signature[1]
         return signature(**{name: inputs})
-    try:
-        return model(inputs, training=False)
-    except (TypeError, ValueError):  # takes no `training`
-        return model(inputs)
+    # Asked first, as a tf.function that is called with an argument that it lacks keeps its lock, and with it all other
+    # threads, for good.
+    spec = inspect.getfullargspec(model.__call__)
+    return model(inputs, **({"training": False} if "training" in (*spec.args, *spec.kwonlyargs) else {}))
 
 
 def _entry(values: Any, name: str) -> tf.Tensor:

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -105,6 +106,15 @@ def test_encode_keeps_the_order_of_the_titles(tiny_path: str, kind: pa.DataType)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, tiny()(tf.constant(titles)), rtol=0, atol=1e-6)
     assert title_encoder.encode(tiny_path, pa.array([], kind)).shape == (0, TINY.width)
+
+
+def test_other_threads_may_use_an_encoder_that_was_loaded_here(tiny_path: str, pair: tuple[str, str]) -> None:
+    for spec in (tiny_path, Pair(*pair)):
+        loaded, found = title_encoder.load(spec), []
+        thread = threading.Thread(target=lambda: found.append(loaded.vectors(TITLES)), daemon=True)  # noqa: B023
+        thread.start()
+        thread.join(60)
+        assert len(found) == 1, f"{spec} is locked"
 
 
 def test_encode_bounds_the_attention_of_a_batch(tiny_path: str, monkeypatch: pytest.MonkeyPatch) -> None:
