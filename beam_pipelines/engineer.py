@@ -17,8 +17,10 @@ from preprocessing_fn import preprocessing_fn
 from recsys_tft import arrow_ipc, data_sets, negatives, transform_graph
 from recsys_tft.arrow_ipc import Packed
 from recsys_tft.columns import Column
-from recsys_tft.features import Entity, raw_columns, select
+from recsys_tft.entities import find_sorted
+from recsys_tft.features import Entity, Feature, raw_columns, select
 from recsys_tft.graph import raw_feature_spec
+from recsys_tft.ops import History
 from recsys_tft.rates import rates
 from recsys_tft.title_embedding import TitleEmbedding
 
@@ -63,9 +65,9 @@ def _list_type(column: Column) -> pa.DataType:
 
 
 def analysis_batch(entity: Entity, table: Packed) -> pa.RecordBatch:
-    """Rows of one entity with all columns of the graph; those of other entities are empty."""
+    """Rows of one entity with all columns of the graph; those of other entities, and what it lacks, are empty."""
     rows = arrow_ipc.loads(table)
-    own = raw_columns(select(entity=entity))
+    own = [column for column in raw_columns(select(entity=entity)) if column.name in rows.column_names]
     arrays = [
         _as_lists(rows[column.name], column) if column in own else pa.nulls(len(rows), _list_type(column))
         for column in raw_columns()
@@ -90,10 +92,12 @@ def training_videos(entity: Entity, table: Packed, catalogue: negatives.Catalogu
 def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, int], job: Job) -> Iterator[object]:
     """The videos of a partition with every feature and their `candidate_row`, and how often values are missing.
 
-    The main output has all features, that tagged `slim` those which joined rows hold.
+    The main output has all features, that tagged `slim` those which joined rows hold; where there are versions of the
+    videos, those have the features that depend on counters.
     """
     parts = list(parts)
-    raw = next(arrow_ipc.loads(part) for name, part in parts if name == "videos")
+    found = {name: arrow_ipc.loads(part) for name, part in parts if name in ("videos", "versions")}
+    raw = found["videos"]
     features = [feature for feature in select(entity=Entity.VIDEO) if feature.op.is_active(job.settings)]
     in_graph = [feature for feature in features if not isinstance(feature.op, TitleEmbedding)]
     engineered = transform_graph.load(graph).engineer(raw, in_graph)
@@ -107,19 +111,37 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
     keys = {"video_id": raw["video_id"], "candidate_row": pa.array(range(first, first + len(raw)), pa.int64())}
     rows = _with_keys(keys, engineered)
     joined = {*data_sets.TWO_TOWER.features(job.settings), *data_sets.RANKER_ROWS.features(job.settings)}
-    slim = [*keys, *(feature.name for feature in features if feature in joined)]
+    counted = tuple(f for f in features if f in joined and f.is_counted) if "versions" in found else ()
+    slim = [*keys, *(feature.name for feature in features if feature in joined and feature not in counted)]
     yield TaggedOutput("slim", (partition, ("videos", arrow_ipc.dumps(rows.select(slim)))))
+    if "versions" in found:
+        versions = _engineer_versions(found["versions"], raw, counted, graph)
+        yield TaggedOutput("slim", (partition, ("versions", arrow_ipc.dumps(versions))))
     rows = rows.append_column("title", raw["title"]) if "title" in raw.column_names else rows
     yield partition, arrow_ipc.dumps(rows)
+
+
+def _engineer_versions(versions: pa.Table, videos: pa.Table, counted: tuple[Feature, ...], graph: str) -> pa.Table:
+    """The features of each version of the videos that depend on counters, with its `video_id` and `since`."""
+    owner = pa.array(find_sorted(videos["video_id"].to_numpy(), versions["video_id"].to_numpy()))
+    names = [column.name for column in raw_columns(counted)]
+    own = {name: versions[name] if name in versions.column_names else videos[name].take(owner) for name in names}
+    keys = {name: versions[name] for name in ("video_id", "since")}
+    if not counted:
+        return pa.table(keys)
+    return _with_keys(keys, transform_graph.load(graph).engineer(pa.table(own), counted))
 
 
 def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> Iterator[object]:
     """The users and exposures of a partition with every feature."""
     users, exposures = arrow_ipc.loads(frames["users"]), arrow_ipc.loads(frames["exposures"])
     fitted = transform_graph.load(graph)
-    context = select(entity=Entity.EXPOSURE)
+    context = [feature for feature in select(entity=Entity.EXPOSURE) if feature.op.is_active(job.settings)]
+    lists = [feature for feature in context if isinstance(feature.op, History)]
     of_users = fitted.engineer(users, data_sets.USERS.features(job.settings))
-    of_exposures = fitted.engineer(exposures, context)
+    of_exposures = fitted.engineer(exposures, [feature for feature in context if feature not in lists])
+    for feature in lists:
+        of_exposures = of_exposures.append_column(feature.name, fitted.engineer_values(exposures, feature))
     for raw, engineered, features in (
         (users, of_users, select(entity=Entity.USER)),
         (exposures, of_exposures, context),

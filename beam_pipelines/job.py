@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from recsys_tft import counters
 from recsys_tft.data_sets import VIDEOS, shard_name
 from recsys_tft.output import Output
 from recsys_tft.raw_tables import RawTable
@@ -33,6 +34,11 @@ class Job:
     def shards(self, folder: str) -> int:
         """How many files a folder below `processed_data` has."""
         return self.video_partitions if folder == VIDEOS.name else self.user_partitions
+
+    @property
+    def counts_as_of(self) -> bool:
+        """Whether the counters of videos are counted from the interactions before each exposure."""
+        return counters.are_as_of(self.settings.counters, self.tables["videos"].absent)
 
     @property
     def extension(self) -> str:

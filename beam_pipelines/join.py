@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
 from beam_pipelines.write import write_file
-from recsys_tft import arrow_ipc, data_sets, embeddings, examples, negatives
+from recsys_tft import arrow_ipc, counters, data_sets, embeddings, examples, negatives
 from recsys_tft.arrow_ipc import Packed
 from recsys_tft.data_sets import OUTCOME, DataSet
 from recsys_tft.entities import find_sorted
@@ -24,19 +24,39 @@ from recsys_tft.rows import WRITERS
 from recsys_tft.splits import WINDOWS
 
 TaggedOutput = beam.pvalue.TaggedOutput
+ANSWERS = ("videos", "versions")  # what partitions of videos have to give
+VERSION = "version"  # of a video; the tables of a partition hold its versions under this name
 
 
 def sample_negatives(partition: int, frames: Frames, catalogue: negatives.Catalogue, job: Job) -> Iterator[object]:
     """Adds the ranker's rows to a partition, and asks for the videos that they need."""
-    rows, short = examples.ranker_rows(arrow_ipc.loads(frames["exposures"]), catalogue, job.settings)
+    exposures = arrow_ipc.loads(frames["exposures"])
+    rows, short = examples.ranker_rows(exposures, catalogue, job.settings)
     yield TaggedOutput("counts", ("negatives_short", short))
-    videos = np.unique(rows["video_id"].to_numpy())
-    wanted = pa.table({"video_id": videos})
+    wanted = _wanted(rows, exposures, job)
+    videos = wanted["video_id"].to_numpy()
     # A partition that needs no video asks for none, so that it gets an answer all the same.
     asked = dict(arrow_ipc.split(wanted, partition_of(videos, job.video_partitions))) or {0: arrow_ipc.dumps(wanted)}
     for owner, part in asked.items():
         yield TaggedOutput("wanted", (owner, (str(partition), part)))
     yield partition, {**frames, "rows": arrow_ipc.dumps(pack(rows))}
+
+
+def _wanted(rows: pa.Table, exposures: pa.Table, job: Job) -> pa.Table:
+    """The distinct videos of rows; where they have versions, with the `earliest` and `latest` time asked for."""
+    video = rows["video_id"].to_numpy()
+    if not job.counts_as_of:
+        return pa.table({"video_id": np.unique(video)})
+    time = _known_at(exposures, job)[rows["exposure"].to_numpy()]
+    order = np.lexsort((time, video))
+    videos, first, sizes = np.unique(video[order], return_index=True, return_counts=True)
+    ordered = time[order]
+    return pa.table({"video_id": videos, "earliest": ordered[first], "latest": ordered[first + sizes - 1]})
+
+
+def _known_at(exposures: pa.Table, job: Job) -> np.ndarray:
+    """[n] int64: the time whose counters an exposure sees, which is earlier than its own by the delay."""
+    return exposures["interaction_time"].to_numpy() - job.settings.counters.delay_microseconds
 
 
 def pack(rows: pa.Table) -> pa.Table:
@@ -57,17 +77,22 @@ def unpack(rows: pa.Table) -> pa.Table:
 def answer(_: int, parts: Parts) -> Iterator[tuple[int, tuple[str, bytes]]]:
     """From the engineered videos of a partition, and what others want of it, to the rows that each of them wants."""
     parts = list(parts)
-    videos = next(arrow_ipc.loads(part) for name, part in parts if name == "videos")
-    ids = videos["video_id"].to_numpy()
+    own = {name: arrow_ipc.loads(part) for name, part in parts if name in ANSWERS}
+    ids = own["videos"]["video_id"].to_numpy()
     for name, part in parts:
-        if name != "videos":
-            wanted = arrow_ipc.loads(part)["video_id"].to_numpy()
-            yield int(name), ("videos", arrow_ipc.dumps(videos.take(pa.array(find_sorted(ids, wanted)))))
+        if name not in ANSWERS:
+            wanted = arrow_ipc.loads(part)
+            videos = wanted["video_id"].to_numpy()
+            yield int(name), ("videos", arrow_ipc.dumps(own["videos"].take(pa.array(find_sorted(ids, videos)))))
+            if "versions" in own:
+                times = (wanted[name].to_numpy() for name in ("earliest", "latest"))
+                needed = counters.needed(own["versions"], videos, *times)
+                yield int(name), ("versions", arrow_ipc.dumps(own["versions"].take(pa.array(needed))))
 
 
 def write_rows(partition: int, parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Iterator[tuple[str, int]]:
     """Writes the two_tower, ranker and users files of a partition, and yields how many rows each has."""
-    tables = _tables(parts, catalogue)
+    tables = _tables(parts, catalogue, job)
     yield _write_entities(data_sets.USERS, Entity.USER, tables[Entity.USER], partition, job)
     rows = tables["rows"]
     for data_set in (data_sets.TWO_TOWER, data_sets.RANKER_ROWS):
@@ -75,18 +100,26 @@ def write_rows(partition: int, parts: Parts, catalogue: negatives.Catalogue, job
         yield from _write_windows(tables, data_set, chosen, partition, job)
 
 
-def _tables(parts: Parts, catalogue: negatives.Catalogue) -> dict[object, pa.Table]:
+def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> dict[object, pa.Table]:
     """The tables of a partition by the entity that they hold, and its rows."""
     parts = list(parts)
-    found = {name: arrow_ipc.loads(part) for name, part in parts if name != "videos"}
-    videos = pa.concat_tables([arrow_ipc.loads(part) for name, part in parts if name == "videos"]).sort_by("video_id")
+    found = {name: arrow_ipc.loads(part) for name, part in parts if name not in ANSWERS}
+    videos = _answered("videos", parts).sort_by("video_id")
     log_q = pa.array(catalogue.log_q(videos["video_id"].to_numpy()))
-    return {
+    tables = {
         Entity.USER: found["users"],
         Entity.EXPOSURE: found["exposures"],
         Entity.VIDEO: videos.append_column("log_q", log_q),
         "rows": unpack(found["rows"]),
     }
+    if job.counts_as_of:
+        order = [("video_id", "ascending"), ("since", "ascending")]
+        tables[VERSION] = _answered("versions", parts).sort_by(order).combine_chunks()
+    return tables
+
+
+def _answered(name: str, parts: list[tuple[str, Packed]]) -> pa.Table:
+    return pa.concat_tables([arrow_ipc.loads(part) for own, part in parts if own == name])
 
 
 def _write_windows(
@@ -101,19 +134,32 @@ def _write_windows(
     video = find_sorted(tables[Entity.VIDEO]["video_id"].to_numpy(), rows["video_id"].to_numpy())
     window = exposures["window"].to_numpy()[exposure]
     codes = {Entity.USER: user, Entity.VIDEO: video, Entity.EXPOSURE: exposure, OUTCOME: outcome}
-    columns = [tables[entity].select(data_set.columns(entity, job.settings)) for entity in Entity]
-    writer = WRITERS[job.settings.output.format]([*columns, outcomes])
+    if VERSION in tables:
+        known = tables[Entity.VIDEO]["video_id"].to_numpy()
+        codes[VERSION] = counters.last_before(tables[VERSION], known, _known_at(exposures, job), (video, exposure))
+    joined = {**_columns(tables, data_set, job), OUTCOME: outcomes}
+    writer = WRITERS[job.settings.output.format](list(joined.values()))
 
     def write_window(number: int) -> int:
         inside = np.flatnonzero(window == number)
         path = job.shard(f"{data_set.name}/{WINDOWS[number]}", partition)
-        write_file(path, lambda file: writer.write(file, [codes[entity][inside] for entity in (*Entity, OUTCOME)]))
+        write_file(path, lambda file: writer.write(file, [codes[part][inside] for part in joined]))
         return len(inside)
 
     written = map(write_window, range(len(WINDOWS)))
     yield from ((f"written/{data_set.name}/{name}", rows) for name, rows in zip(WINDOWS, written, strict=True))
     if data_set.labelled:
         yield from _count_sources(rows["source"], window)
+
+
+def _columns(tables: dict[object, pa.Table], data_set: DataSet, job: Job) -> dict[object, pa.Table]:
+    """What joined rows have from each entity, and from the versions of videos where there are any."""
+    names = {entity: data_set.columns(entity, job.settings) for entity in Entity}
+    if VERSION in tables:
+        counted = [name for name in names[Entity.VIDEO] if name in tables[VERSION].column_names[2:]]
+        names[Entity.VIDEO] = [name for name in names[Entity.VIDEO] if name not in counted]
+        names[VERSION] = counted
+    return {part: tables[part].select(columns) for part, columns in names.items() if columns}
 
 
 def _count_sources(sources: pa.ChunkedArray, window: np.ndarray) -> Iterator[tuple[str, int]]:

@@ -3,7 +3,7 @@
 interactions ─┐
 users ────────┴─► events ─► exposures ─► negatives ─► engineered ─┐
                      ▲          │                                 ├─► two_tower/ ranker/ users/
-videos ⋈ channels ───┴──────────┼──────────────────► engineered ──┴─► videos/
+videos ⋈ channels ───┴──────────┼──► versions ─────► engineered ──┴─► videos/
                                 └─► analysis ─► transform graph
 """
 
@@ -17,7 +17,7 @@ import tensorflow_transform.beam as tft_beam
 from apache_beam.pvalue import AsIter, AsSingleton, DoOutputsTuple, PCollection
 from tensorflow_transform.beam.tft_beam_io.beam_metadata_io import WriteMetadata
 
-from beam_pipelines import engineer, finish, join, prepare, titles
+from beam_pipelines import count, engineer, finish, join, prepare, titles
 from beam_pipelines.job import Job
 from beam_pipelines.pairs import ForEachPair
 from beam_pipelines.read import ReadTable
@@ -46,12 +46,13 @@ class MainJob:
         lookup = AsSingleton(self._lookup(videos))
         events = self._events(lookup)
         cuts = self._cuts(events)
-        tags = ("catalogue", "analysis", "counts")
+        tags = ("catalogue", "analysis", "counts", *(("increments",) if self._job.counts_as_of else ()))
         exposures = self._step("Label", events.main, prepare.label_exposures, lookup, AsSingleton(cuts), tags=tags)
         catalogue = AsSingleton(self._catalogue(exposures))
-        transform_fn = self._fit(exposures, videos, catalogue)
+        named, seen = self._counted_videos(videos, exposures)
+        transform_fn = self._fit(exposures, seen, catalogue)
         graph = AsSingleton(transform_fn[0])
-        engineered = self._engineered_videos(videos, graph)
+        engineered = self._engineered_videos(videos, named, graph)
         written = self._write_examples(exposures.main, engineered, catalogue, graph)
         return self._finish(transform_fn, cuts, written)
 
@@ -115,16 +116,25 @@ class MainJob:
         sides = [AsSingleton(merged), AsSingleton(counts)]
         return self._single("Catalogue", prepare.make_catalogue, *sides, job=self._job)
 
-    def _fit(self, exposures: DoOutputsTuple, videos: DoOutputsTuple, catalogue: AsSingleton) -> tuple:
+    def _counted_videos(self, videos: DoOutputsTuple, exposures: DoOutputsTuple) -> tuple[PCollection, PCollection]:
+        """The named tables of each partition of videos, with their versions if they have any; and all for the fit."""
+        named = videos.main | "Name videos" >> beam.MapTuple(lambda partition, table: (partition, ("videos", table)))
+        if not self._job.counts_as_of:
+            return named, videos.analysis
+        parts = [named, exposures.increments] | "Videos and events" >> beam.Flatten()
+        parts |= "Group increments" >> beam.GroupByKey()
+        counted = self._step("Count videos", parts, count.count_videos, tags=("counts", "analysis"))
+        return counted.main, counted.analysis
+
+    def _fit(self, exposures: DoOutputsTuple, videos: PCollection, catalogue: AsSingleton) -> tuple:
         """The transform_fn, fitted on the training window; saved as part of the output."""
-        seen = videos.analysis | "Training videos" >> self._each(engineer.training_videos, catalogue)
+        seen = videos | "Training videos" >> self._each(engineer.training_videos, catalogue)
         tables = [exposures.analysis, seen] | "Training rows" >> beam.Flatten()
         return engineer.fit_graph(tables, self._job)
 
-    def _engineered_videos(self, videos: DoOutputsTuple, graph: AsSingleton) -> DoOutputsTuple:
+    def _engineered_videos(self, videos: DoOutputsTuple, named: PCollection, graph: AsSingleton) -> DoOutputsTuple:
         sizes = AsSingleton(videos.sizes | "Video counts" >> beam.combiners.ToDict())
-        parts = videos.main | "Name videos" >> beam.MapTuple(lambda partition, table: (partition, ("videos", table)))
-        grouped = [parts, *self._title_vectors(videos)] | "Videos and titles" >> beam.Flatten()
+        grouped = [named, *self._title_vectors(videos)] | "Videos and titles" >> beam.Flatten()
         grouped |= "Group titles" >> beam.GroupByKey()
         return self._step("Engineer videos", grouped, engineer.engineer_videos, graph, sizes, tags=("counts", "slim"))
 

@@ -8,11 +8,12 @@ import pyarrow as pa
 
 from beam_pipelines.job import Job
 from beam_pipelines.read import reject
-from recsys_tft import arrow_ipc, examples, negatives, rejects, splits
+from recsys_tft import arrow_ipc, counters, examples, history, negatives, rejects, splits
 from recsys_tft.arrow_ipc import Packed
 from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates
 from recsys_tft.errors import InputError
 from recsys_tft.features import Entity
+from recsys_tft.hashing import partition_of
 from recsys_tft.raw_tables import ROW
 
 TaggedOutput = beam.pvalue.TaggedOutput
@@ -124,17 +125,25 @@ def find_cuts(
 def label_exposures(
     partition: int, frames: Frames, lookup: Packed, cuts: splits.Cuts | None, job: Job
 ) -> Iterator[object]:
-    """The labelled exposures of a partition, what the catalogue and the analysis need of them, and counts."""
+    """The labelled exposures of a partition, what the catalogue, the analysis and counters need of them, and counts."""
     users = arrow_ipc.loads(frames["users"])
     videos = VideoLookup(arrow_ipc.loads(lookup))
-    found = examples.label_exposures(arrow_ipc.loads(frames["events"]), users, videos, cuts, job.settings)
+    events = arrow_ipc.loads(frames["events"])
+    found = examples.label_exposures(events, users, videos, cuts, job.settings)
     yield TaggedOutput("catalogue", found.training_videos)
     for item in found.counts.items():
         yield TaggedOutput("counts", item)
     training = found.exposures.filter(pa.array(found.exposures["window"].to_numpy() == 0))
+    training = training.select([name for name in training.column_names if name not in history.COLUMNS])  # fits nothing
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
     seen = np.isin(users["user_id"].to_numpy(), found.training_users)
     yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(users.filter(pa.array(seen)))))
+    if job.counts_as_of:
+        gap = job.settings.labels.exposure_gap
+        increments = counters.increments(events, gap, examples.windows_of(events, cuts, job.settings))
+        owners = partition_of(increments["video_id"].to_numpy(), job.video_partitions)
+        for owner, part in arrow_ipc.split(increments, owners):
+            yield TaggedOutput("increments", (owner, ("increments", part)))
     yield partition, {"exposures": arrow_ipc.dumps(found.exposures), "users": frames["users"]}
 
 

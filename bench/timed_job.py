@@ -10,6 +10,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("raw")
     parser.add_argument("output")
+    parser.add_argument("--config")
     parser.add_argument("--format")
     parser.add_argument("--negative-ratio", type=int)
     parser.add_argument("--workers", type=int)
@@ -20,6 +21,7 @@ def main() -> None:
 
     config = PipelineConfig(
         output_dir=options.output,
+        config=options.config,
         format=options.format,
         title_encoder="none",
         negative_ratio=options.negative_ratio,

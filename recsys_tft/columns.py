@@ -13,6 +13,7 @@ class Accuracy(enum.Enum):
 
     STATIC = "static"  # does not change
     SNAPSHOT = "snapshot"  # as of the moment when the tables were written
+    COUNTED = "snapshot or as-of"  # by the setting counters.source
     AS_OF = "as-of"  # computed from events strictly before the exposure
 
 
@@ -58,18 +59,20 @@ COLUMNS: tuple[Column, ...] = (
     Column("user_language", "users", pa.string()),
     Column("age", "users", pa.int64(), minimum=0),
     Column("previously_watched_category", "users", pa.string(), accuracy=Accuracy.AS_OF),
+    Column("history_video_ids", "users", pa.list_(pa.int64()), accuracy=Accuracy.AS_OF),
+    Column("history_categories", "users", pa.list_(pa.string()), accuracy=Accuracy.AS_OF),
     Column("video_id", "videos", pa.int64(), required=True),
     Column("channel_id", "videos", pa.int64()),
     Column("title", "videos", pa.string()),
     Column("category", "videos", pa.string()),
     Column("child_categories", "videos", pa.list_(pa.string())),
     Column("video_duration", "videos", pa.float32(), minimum=0),
-    Column("popularity", "videos", pa.string(), accuracy=Accuracy.SNAPSHOT),
+    Column("popularity", "videos", pa.string(), accuracy=Accuracy.COUNTED),
     Column("video_language", "videos", pa.string()),
     Column("tags", "videos", pa.list_(pa.string())),
-    Column("view_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.SNAPSHOT),
-    Column("like_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.SNAPSHOT),
-    Column("comment_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.SNAPSHOT),
+    Column("view_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.COUNTED),
+    Column("like_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.COUNTED),
+    Column("comment_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.COUNTED),
     Column("published_at", "videos", TIMESTAMP),
     Column("channel_id", "channels", pa.int64(), required=True),
     Column("channel_subscriber_count", "channels", pa.int64(), minimum=0, accuracy=Accuracy.SNAPSHOT),

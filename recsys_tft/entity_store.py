@@ -1,9 +1,11 @@
 """`serving/store/N/`: the raw rows that a recommender asks the models about, in files that are mapped, not loaded.
 
-    users.arrow     raw columns, by increasing user_id; previously_watched_category as of the last event
-    videos.arrow    raw columns and those of the channel, by increasing video_id; `events`: how many the video has
+    users.arrow     raw columns, by increasing user_id; previously_watched_category and the history as of the end
+    videos.arrow    raw columns and those of the channel, by increasing video_id; counters as of the end, where the run
+                    counts them; `events`: how many the video has
     seen.arrow      user_id, video_ids: what the user has opened
 
+The end is the first moment after the last event: what is told of it is what a training row at that moment would have.
 In production these are a user service and a catalogue service; here they stand in for both.
 """
 
@@ -13,27 +15,65 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import asof
-from recsys_tft.entities import find_sorted
+from recsys_tft import asof, examples, history
+from recsys_tft.entities import find_sorted, take_or_null
 from recsys_tft.errors import InputError
 from recsys_tft.exposures import is_viewing
+from recsys_tft.raw_counters import CountedVideos
 from recsys_tft.raw_rows import RawRows
+from recsys_tft.settings import Settings
+from recsys_tft.splits import Cuts
+from recsys_tft.statistics import EMPTY_IDS
 
 EVENTS = "events"
 
 
-def write(folder: pathlib.Path, rows: RawRows) -> None:
-    """Writes the three files."""
+def write(folder: pathlib.Path, rows: RawRows, videos: pa.Table, cuts: Cuts | None, settings: Settings) -> None:
+    """Writes the three files.
+
+    Args:
+        folder: to be made.
+        rows: the raw tables.
+        videos: as `current_videos` returns them.
+        cuts: where the run's windows end.
+        settings: of the run.
+    """
     folder.mkdir(parents=True)
     viewings = rows.events.filter(pa.array(is_viewing(rows.events)))
-    _write(folder / "users.arrow", _with_history(rows, viewings))
-    videos = rows.videos["video_id"].to_numpy()
-    counts = np.bincount(find_sorted(videos, rows.events["video_id"].to_numpy()), minlength=len(videos))
-    _write(folder / "videos.arrow", rows.videos.append_column(EVENTS, pa.array(counts, pa.int64())))
+    _write(folder / "users.arrow", _with_history(rows, _with_last_category(rows, viewings), cuts, settings))
+    ids = videos["video_id"].to_numpy()
+    counts = np.bincount(find_sorted(ids, rows.events["video_id"].to_numpy()), minlength=len(ids))
+    _write(folder / "videos.arrow", videos.append_column(EVENTS, pa.array(counts, pa.int64())))
     _write(folder / "seen.arrow", _seen(viewings))
 
 
-def _with_history(rows: RawRows, viewings: pa.Table) -> pa.Table:
+def current_videos(rows: RawRows, counted: CountedVideos | None) -> pa.Table:
+    """The raw rows of all videos, with their counters as of the end where these are counted."""
+    if counted is None:
+        return rows.videos
+    ids = rows.videos["video_id"].to_numpy()
+    return counted.take(counted.rows_at(ids, np.full(len(ids), _end(rows))))
+
+
+def _end(rows: RawRows) -> int:
+    """The first moment after the last event."""
+    return int(rows.events["interaction_time"].to_numpy().max(initial=0)) + 1
+
+
+def _with_history(rows: RawRows, users: pa.Table, cuts: Cuts | None, settings: Settings) -> pa.Table:
+    """The users with the videos that they were positive on last, unless the history is turned off."""
+    if not settings.history.length:
+        return users
+    positives = examples.positives(rows.events, rows.video_lookup, cuts, settings)
+    ids = users["user_id"].to_numpy()
+    times, length = np.full(len(ids), _end(rows)), settings.history.length
+    found = history.histories(positives, users, rows.video_lookup, ids, times, length)
+    for name, values in found.items():
+        users = users.set_column(users.column_names.index(name), name, values)
+    return users
+
+
+def _with_last_category(rows: RawRows, viewings: pa.Table) -> pa.Table:
     """The users with the category that they watched last, where they have watched any video."""
     name = "previously_watched_category"
     user, video, time = (viewings[key].to_numpy() for key in ("user_id", "video_id", "interaction_time"))
@@ -84,6 +124,10 @@ class EntityStore:
         row = self._position(self._user_ids, user_id)
         return self._users.slice(max(row, 0), int(row >= 0))
 
+    def knows(self, user_id: int | None) -> bool:
+        """Whether the user has a row."""
+        return self._position(self._user_ids, user_id) >= 0
+
     def seen(self, user_id: int | None) -> np.ndarray:
         """[n] int64 videos that the user has opened."""
         row = self._position(self._seen_ids, user_id)
@@ -92,6 +136,13 @@ class EntityStore:
     def videos(self, video_ids: np.ndarray) -> pa.Table:
         """The rows of [n] known videos, in this order."""
         return self._videos.take(pa.array(find_sorted(self.video_ids, video_ids)))
+
+    def categories(self, video_ids: pa.ListArray) -> pa.ListArray:
+        """The categories of lists of videos, in this order; null of a video that is unknown or has none."""
+        ids = pc.fill_null(video_ids.flatten(), EMPTY_IDS).to_numpy()
+        found = take_or_null(self._videos["category"], find_sorted(self.video_ids, ids)).combine_chunks()
+        sizes = pc.fill_null(pc.list_value_length(video_ids), 0).to_numpy()
+        return pa.ListArray.from_arrays(pa.array(np.append(0, np.cumsum(sizes)), pa.int32()), found)
 
     @staticmethod
     def _position(ids: np.ndarray, user_id: int | None) -> int:

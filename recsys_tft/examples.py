@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import asof, labels, negatives, splits
+from recsys_tft import asof, history, labels, negatives, splits
 from recsys_tft.entities import VideoLookup, drop_duplicates, find_sorted, take_or_null
 from recsys_tft.exposures import exposure_starts, exposures, is_viewing, sort_events
 from recsys_tft.settings import Settings
@@ -52,8 +52,8 @@ class Labelled:
     """The exposures of one partition.
 
     Attributes:
-        exposures: user_id, video_id, interaction_time, device, previously_watched_category, window, label, weight;
-            by user, time and video; without the contradicted ones.
+        exposures: user_id, video_id, interaction_time, device, previously_watched_category, window, label, weight, and
+            history.COLUMNS unless they are turned off; by user, time and video; without the contradicted ones.
         training_users: increasing ids of the users with an exposure in the training window.
         training_videos: how many exposures in the training window each video has.
         counts: of exposures by window, of positives by rule, of contradicted ones.
@@ -78,14 +78,9 @@ def label_exposures(
     events: pa.Table, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
 ) -> Labelled:
     """Exposures with their label, weight, window and history; `cuts` is None where the split is per user."""
-    found = exposures(events, settings.labels.exposure_gap, windows_of(events, cuts, settings))
-    found = found.sort_by([(name, "ascending") for name in ("user_id", "interaction_time", "video_id")])
+    found = _timed_exposures(events, videos, cuts, settings)
     user, video, window = (found[name].to_numpy() for name in ("user_id", "video_id", "window"))
-    duration = videos.duration(videos.position(video))
-    rules = labels.rules_that_hold(
-        found["signals"].to_numpy(), found["watch_time"].to_numpy(), duration, settings.ranker.min_watch_ratio
-    )
-    weight = labels.weights(rules, settings.labels.positive)
+    rules, weight = _rules_and_weight(found, settings)
     positive = weight > 0
     left_out = labels.contradicted(user, video, window, positive)
     training = window == 0
@@ -99,6 +94,7 @@ def label_exposures(
             "window": window,
             "label": positive.astype(np.int64),
             "weight": np.where(positive, weight, np.float32(1)),
+            **_history(found, positive, users, videos, settings.history.length),
         }
     ).filter(pa.array(~left_out))
     counts = _count_labels(window, positive, left_out, {rule: rules[rule] for rule in settings.labels.positive})
@@ -113,6 +109,44 @@ def _previous_category(events: pa.Table, users: pa.Table, videos: VideoLookup, f
     watched = videos.category(np.where(last >= 0, videos.position(video)[last], -1) if len(video) else last)
     own = find_sorted(users["user_id"].to_numpy(), found["user_id"].to_numpy())
     return pc.if_else(pa.array(last >= 0), watched, take_or_null(users["previously_watched_category"], own))
+
+
+def _history(
+    found: pa.Table, positive: np.ndarray, users: pa.Table, videos: VideoLookup, length: int
+) -> dict[str, pa.ChunkedArray]:
+    """The columns of the watch history; none where it is turned off."""
+    if not length:
+        return {}
+    user, time = found["user_id"].to_numpy(), found["interaction_time"].to_numpy()
+    return history.histories(_positives(found, positive), users, videos, user, time, length)
+
+
+def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> history.Positives:
+    """When users became positive on videos: what the histories of `label_exposures` are made of."""
+    found = _timed_exposures(events, videos, cuts, settings)
+    return _positives(found, _rules_and_weight(found, settings)[1] > 0)
+
+
+def _positives(found: pa.Table, positive: np.ndarray) -> history.Positives:
+    return history.Positives(*(found[name].to_numpy()[positive] for name in ("user_id", "video_id", "since")))
+
+
+def _timed_exposures(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> pa.Table:
+    """Exposures by user, time and video, with the `duration` of their video and `since` when they are positive."""
+    windows = windows_of(events, cuts, settings)
+    found = exposures(events, settings.labels.exposure_gap, windows)
+    duration = videos.duration(videos.position(found["video_id"].to_numpy()))
+    starts = exposure_starts(events, settings.labels.exposure_gap, windows)
+    since = history.positive_since(events, starts, duration, settings)
+    found = found.append_column("duration", pa.array(duration)).append_column("since", pa.array(since))
+    return found.sort_by([(name, "ascending") for name in ("user_id", "interaction_time", "video_id")])
+
+
+def _rules_and_weight(found: pa.Table, settings: Settings) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The rules that hold for exposures, by name, and the weight of the exposures by them; 0 where not positive."""
+    signals, watched, duration = (found[name].to_numpy() for name in ("signals", "watch_time", "duration"))
+    rules = labels.rules_that_hold(signals, watched, duration, settings.ranker.min_watch_ratio)
+    return rules, labels.weights(rules, settings.labels.positive)
 
 
 def _count_labels(

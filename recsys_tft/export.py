@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 
 import numpy as np
+import pyarrow as pa
 from rich.console import RenderableType
 from rich.table import Table
 
@@ -16,7 +17,10 @@ from recsys_tft import (
     catboost_model,
     entity_store,
     model_folders,
+    raw_counters,
+    raw_matches,
     raw_rows,
+    saved_graphs,
     serving_models,
     settings,
     training_rows,
@@ -24,6 +28,7 @@ from recsys_tft import (
 )
 from recsys_tft.approximate_index import Kind
 from recsys_tft.artifacts import to_json
+from recsys_tft.entities import find_sorted
 from recsys_tft.errors import InputError
 from recsys_tft.fitted_features import FittedGraph
 from recsys_tft.model_folders import ModelFolder
@@ -91,8 +96,12 @@ def export(
     trees = catboost_model.parse(ranker.read("model.json"))
     say("Loading the models")
     model, graph = two_tower.load(output_dir), FittedGraph(output_dir, of_run)
+    say("Reading the raw tables")
+    rows, cuts = raw_rows.read(raw, of_run), raw_matches.cuts_of(manifest)
+    counted = raw_counters.count(rows, cuts, of_run)
+    videos = entity_store.current_videos(rows, counted)
     say("Computing the vectors of all videos")
-    video_ids, vectors = candidate_vectors(output_dir, model)
+    video_ids, vectors = candidate_vectors(output_dir, model, None if counted is None else videos)
     made = {
         "query_tower": lambda: serving_models.query_tower(model, graph),
         "candidate_tower": lambda: serving_models.candidate_tower(model, graph),
@@ -117,18 +126,37 @@ def export(
             queries = user_vectors(output_dir, model)
             recall = approximate_index.recall(found, video_ids, vectors, queries, RECALL_AT)
         say("Writing the raw rows of users and videos")
-        entity_store.write(staged[STORE], raw_rows.read(raw, of_run))
+        entity_store.write(staged[STORE], rows, videos, cuts, of_run)
         described = {"settings": manifest["settings"], "transform_graph": columns["transform_graph"]}
         (staged[STORE] / DESCRIPTION).write_text(to_json(described))
         version, folders = _commit(staged, root)
     return Exported(version, folders, len(video_ids), recall)
 
 
-def candidate_vectors(output_dir: str, model: TwoTower) -> tuple[np.ndarray, np.ndarray]:
-    """[videos] int64 ids and [videos, dim] float32 vectors of all videos that the run engineered."""
+def candidate_vectors(
+    output_dir: str, model: TwoTower, current: pa.Table | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """[videos] int64 ids and [videos, dim] float32 vectors of all videos that the run engineered.
+
+    Args:
+        output_dir: of the run.
+        model: of the run.
+        current: raw rows of these videos by increasing id, of which the counters are taken; without, those that the
+            run has engineered.
+
+    Raises:
+        InputError: if one of the videos is not among the current ones.
+    """
     names = [feature.name for feature in model.candidate_features]
     rows = training_rows.columns(training_rows.folder_of(output_dir, "videos"), ["video_id", *names])
     ids = rows.pop("video_id")
+    changing = [feature for feature in model.candidate_features if feature.is_counted]
+    if current is not None and changing:
+        places = find_sorted(current["video_id"].to_numpy(), ids)
+        if (places < 0).any():
+            raise InputError(f"The raw tables have no video {ids[places < 0][0]}, but the run in {output_dir} has.")
+        own = current.take(pa.array(places))
+        rows |= saved_graphs.compute(saved_graphs.load_transform(output_dir), own, changing)
     batches = ({n: v[start : start + _BATCH] for n, v in rows.items()} for start in range(0, len(ids), _BATCH))
     return ids, np.concatenate([model.candidate(batch).numpy() for batch in batches])
 

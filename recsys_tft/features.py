@@ -9,7 +9,7 @@ import enum
 
 from recsys_tft.columns import COLUMNS, Accuracy, Column
 from recsys_tft.errors import did_you_mean
-from recsys_tft.ops import Bag, Bucket, DayOfWeek, HourWave, Level, Lookup, Op, Ratio, SetLookup, ZScore
+from recsys_tft.ops import Bag, Bucket, DayOfWeek, History, HourWave, Level, Lookup, Op, Ratio, SetLookup, ZScore
 from recsys_tft.title_embedding import TitleEmbedding
 from recsys_tft.vocabularies import Vocabulary
 
@@ -83,7 +83,13 @@ class Feature:
     def accuracy(self) -> Accuracy:
         """As of when it is known: the least certain of its sources."""
         found = {RAW[source].accuracy for source in self.sources}
-        return next(a for a in (Accuracy.SNAPSHOT, Accuracy.AS_OF, Accuracy.STATIC) if a in found)
+        order = (Accuracy.SNAPSHOT, Accuracy.COUNTED, Accuracy.AS_OF, Accuracy.STATIC)
+        return next(accuracy for accuracy in order if accuracy in found)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it changes with the counters of a video, so that the video's versions have it."""
+        return any(RAW[source].accuracy is Accuracy.COUNTED for source in self.sources)
 
     @property
     def is_categorical(self) -> bool:
@@ -92,6 +98,7 @@ class Feature:
 
 
 LANGUAGE = Vocabulary("language")  # shared by users and videos
+VIDEO_ID, CATEGORY = Vocabulary("video_id", integers=True), Vocabulary("category")
 
 FEATURES: tuple[Feature, ...] = (
     Feature("user_id_token", ("user_id",), Lookup(Vocabulary("user_id", integers=True)), (QUERY,)),
@@ -102,11 +109,13 @@ FEATURES: tuple[Feature, ...] = (
         Lookup(Vocabulary("previously_watched_category")),
         (QUERY,),
     ),
+    Feature("history_video_ids_tokens", ("history_video_ids",), History(VIDEO_ID), (QUERY,)),
+    Feature("history_categories_tokens", ("history_categories",), History(CATEGORY), (QUERY,)),
     Feature("user_language_token", ("user_language",), Lookup(LANGUAGE), (QUERY, RANKER)),
     Feature("age_z", ("age",), ZScore(), (QUERY, RANKER)),
     Feature("age_bucket", ("age",), Bucket("age"), (QUERY,)),
-    Feature("video_id_token", ("video_id",), Lookup(Vocabulary("video_id", integers=True)), (CANDIDATE,)),
-    Feature("category_token", ("category",), Lookup(Vocabulary("category")), (CANDIDATE, RANKER)),
+    Feature("video_id_token", ("video_id",), Lookup(VIDEO_ID), (CANDIDATE,)),
+    Feature("category_token", ("category",), Lookup(CATEGORY), (CANDIDATE, RANKER)),
     Feature("child_categories_token", ("child_categories",), SetLookup(Vocabulary("child_categories")), (RANKER,)),
     Feature("video_language_token", ("video_language",), Lookup(LANGUAGE), (CANDIDATE, RANKER)),
     Feature("title_embedding", ("title",), TitleEmbedding(), (CANDIDATE,)),

@@ -155,6 +155,24 @@ class Bag(Lookup):
 
 
 @dataclasses.dataclass(frozen=True)
+class History(Bag):
+    """Tokens of the user's last videos, or of what they have, in a vocabulary that is fitted on the videos alone.
+
+    Columns:
+        values: [batch] lists of int64 or strings, most recent first; any number, as `history.length` cuts them before.
+
+    Returns:
+        [batch, (n)] int64 tokens in the list's order.
+    """
+
+    def is_active(self, settings: "Settings") -> bool:
+        return settings.history.length > 0
+
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> None:
+        return None
+
+
+@dataclasses.dataclass(frozen=True)
 class ZScore(Op):
     """Distance from the mean in standard deviations: (x - mean) / deviation, of log(1 + x) where `log1p`.
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recsys_tft import raw_tables, settings, title_encoder
+from recsys_tft import counters, raw_tables, settings, title_encoder
 from recsys_tft.data_folders import DataFolder, OutputFolders
 from recsys_tft.errors import InputError, UsageError, sentence_of
 from recsys_tft.output import Output
@@ -159,9 +159,12 @@ class ProcessingPipeline:
 
     def _find(self, data_dir: str) -> dict[str, raw_tables.RawTable]:
         tables = raw_tables.find(data_dir, self._settings.columns)
+        computed = counters.computed_columns(self._settings.counters, tables["videos"].absent)
         for table in tables.values():
-            for warning in table.warnings:
+            for warning in table.warnings(computed):
                 self._say(f"warning: {warning}")
+        if computed:
+            self._say("Counting the views, likes and comments of videos before each exposure (counters.source)")
         return tables
 
     def _run(self, tables: dict[str, raw_tables.RawTable]) -> tuple[dict[str, Any], dict[str, float]]:

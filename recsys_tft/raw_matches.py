@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft import examples
+from recsys_tft import examples, history
 from recsys_tft.entities import find_sorted
 from recsys_tft.features import Entity
+from recsys_tft.raw_counters import CountedVideos
 from recsys_tft.raw_rows import RawRows
 from recsys_tft.settings import Settings
 from recsys_tft.splits import Cuts
@@ -63,8 +64,11 @@ def by_exposure(
     """
     own = raw.of_users(pa.array(np.unique(user_ids)))
     found = examples.label_exposures(own.events, own.users, raw.video_lookup, cuts, settings).exposures
-    known = found.select(["user_id", "interaction_time", "device", "previously_watched_category"])
-    known = known.group_by(known.column_names, use_threads=False).aggregate([])
+    names = ["user_id", "interaction_time", "device", "previously_watched_category"]
+    first = found.select(names).append_column("first", pa.array(np.arange(len(found))))
+    first = first.group_by(names, use_threads=False).aggregate([("first", "min")])["first_min"]
+    # The history is the same for all exposures of a user at an instant.
+    known = found.take(first).select([*names, *(name for name in history.COLUMNS if name in found.column_names)])
     known = known.sort_by([("user_id", "ascending"), ("interaction_time", "ascending")])
     users, moments = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
     pairs = np.stack([np.concatenate([users, user_ids]), np.concatenate([moments, times])], axis=1)
@@ -76,15 +80,28 @@ def by_exposure(
     return Matches(known, owner, first[owner] + within, np.flatnonzero(first == last))
 
 
+def by_version(counted: CountedVideos, video_ids: np.ndarray, times: np.ndarray) -> Matches:
+    """The rows of videos with their counters as of exposures.
+
+    Args:
+        counted: all videos.
+        video_ids: [n] int64 of rows on disk.
+        times: [n] int64 of rows on disk.
+    """
+    known = find_sorted(counted.videos["video_id"].to_numpy(), video_ids) >= 0
+    versions, row = np.unique(counted.rows_at(video_ids[known], times[known]), return_inverse=True)
+    return Matches(counted.take(versions), np.flatnonzero(known), row, np.flatnonzero(~known))
+
+
 def of_entity(
-    entity: Entity, raw: RawRows, keys: Mapping[str, np.ndarray], manifest: Mapping[str, Any], settings: Settings
+    entity: Entity, raw: RawRows, keys: Mapping[str, np.ndarray], cuts: Cuts | None, settings: Settings
 ) -> Matches:
     """The raw rows of one entity for [n] rows on disk with these keys."""
     if entity is Entity.USER:
         return by_key(raw.users, "user_id", keys["user_id"])
     if entity is Entity.VIDEO:
         return by_key(raw.videos, "video_id", keys["video_id"])
-    return by_exposure(raw, keys["user_id"], keys["interaction_time"], cuts_of(manifest), settings)
+    return by_exposure(raw, keys["user_id"], keys["interaction_time"], cuts, settings)
 
 
 def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:

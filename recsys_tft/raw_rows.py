@@ -5,7 +5,7 @@ import dataclasses
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import examples, raw_tables
+from recsys_tft import counters, examples, raw_tables
 from recsys_tft.columns import columns_of
 from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates
 from recsys_tft.exposures import events_of
@@ -21,11 +21,13 @@ class RawRows:
         users: all columns of the table, by increasing `user_id`.
         videos: all columns of the table and those of its channel, by increasing `video_id`.
         events: as `exposures.sort_events` leaves them.
+        counted: the columns of videos that the run counts from the events, or does without, instead of reading them.
     """
 
     users: pa.Table
     videos: pa.Table
     events: pa.Table
+    counted: tuple[str, ...] = ()
 
     @property
     def video_lookup(self) -> VideoLookup:
@@ -35,7 +37,7 @@ class RawRows:
     def of_users(self, user_ids: pa.Array) -> "RawRows":
         """The same with these users and their events only."""
         users, events = (table.filter(pc.is_in(table["user_id"], user_ids)) for table in (self.users, self.events))
-        return RawRows(users, self.videos, events)
+        return dataclasses.replace(self, users=users, events=events)
 
 
 def read(data_dir: str, settings: Settings) -> RawRows:
@@ -51,7 +53,8 @@ def read(data_dir: str, settings: Settings) -> RawRows:
     events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long)
     lookup = VideoLookup(videos.select(["video_id", "video_duration", "category"]))
     found = examples.gather_events(events, _rows(tables["users"]), lookup)
-    return RawRows(found.users.drop_columns([ROW]).combine_chunks(), videos, found.events)
+    counted = counters.computed_columns(settings.counters, tables["videos"].absent)
+    return RawRows(found.users.drop_columns([ROW]).combine_chunks(), videos, found.events, counted)
 
 
 def _rows(table: RawTable) -> pa.Table:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -60,10 +60,13 @@ class RawTable:
     def rows(self) -> int:
         return sum(source.rows for source in self.sources)
 
-    @property
-    def warnings(self) -> list[str]:
-        """One sentence for each column whose features will be missing throughout."""
-        ignored = {"channel_id", "interaction_type", *WIDE_SIGNALS}
+    def warnings(self, computed: Collection[str] = ()) -> list[str]:
+        """One sentence for each column whose features will be missing throughout, or that is not read.
+
+        Args:
+            computed: columns that the job computes, so that nothing is missing without them.
+        """
+        ignored = {"channel_id", "interaction_type", *WIDE_SIGNALS, *computed}
         if "view_count" not in self.absent:
             ignored.add("popularity")  # is derived from it
         columns = columns_of(self.name)
@@ -71,6 +74,11 @@ class RawTable:
             f"{self.name} has no column '{name}'; what is made of it is missing in every row"
             for name in self.absent
             if name not in ignored and columns[name].accuracy is not Accuracy.AS_OF
+        ]
+        found += [
+            f"{self.name} has a column '{name}', which is not read: it is counted (counters: {{source: as_of}})"
+            for name in computed
+            if name in columns and name not in self.absent
         ]
         if self.name == "interactions" and not self.is_long:
             found += [f"interactions has no column '{n}'; nothing was {n}" for n in WIDE_SIGNALS if n in self.absent]
@@ -272,7 +280,8 @@ def _plain(array: pa.ChunkedArray | pa.Array, column: Column) -> pa.ChunkedArray
 
 def _canonical(array: pa.ChunkedArray | pa.Array, column: Column) -> pa.ChunkedArray | pa.Array:
     if column.is_list:
-        return array.cast(pa.list_(pa.binary()))
+        value = column.type.value_type
+        return array.cast(pa.list_(pa.binary() if pa.types.is_string(value) else value))
     if pa.types.is_timestamp(column.type):
         return array.cast(pa.timestamp("us", tz=array.type.tz), safe=False).cast(pa.int64())
     return array.cast(pa.binary()) if pa.types.is_string(column.type) else array

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from recsys_tft import approximate_index, arrangement, filtering, serving_folders, settings
+from recsys_tft import approximate_index, arrangement, filtering, history, serving_folders, settings
 from recsys_tft.approximate_index import Kind
 from recsys_tft.arrangement import Recommendation
-from recsys_tft.columns import columns_of
+from recsys_tft.columns import Column, columns_of
 from recsys_tft.entity_store import EntityStore
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.explanations import Explainer
@@ -86,15 +86,17 @@ class Request:
         types = {**columns_of("interactions"), **columns_of("users")}
         own = {"user_id": _NOBODY if self.user_id is None else self.user_id, "interaction_time": self.time}
         for name, value in {**own, **self.given}.items():
+            kind = pa.list_(types[name].graph_type) if types[name].is_list else types[name].graph_type
             try:
-                found[name] = pa.array([value], types[name].graph_type).cast(_store_type(types[name].graph_type))
+                found[name] = pa.array([value], kind).cast(_store_type(types[name]))
             except (pa.ArrowException, TypeError) as error:
-                raise InputError(f"{name} is {value!r}; expected {types[name].graph_type}.") from error
+                raise InputError(f"{name} is {value!r}; expected {kind}.") from error
         return found
 
 
-def _store_type(kind: pa.DataType) -> pa.DataType:
-    return pa.binary() if pa.types.is_string(kind) else kind
+def _store_type(column: Column) -> pa.DataType:
+    value = pa.binary() if pa.types.is_string(column.graph_type) else column.graph_type
+    return pa.list_(value) if column.is_list else value
 
 
 class Recommender:
@@ -143,9 +145,8 @@ class Recommender:
             raise InputError(f"k is {k}; it needs at least 1.")
         request = Request(user_id, given, _now() if time is None else time)
         clock = Clock()
-        stored = self.store.user(user_id)
         seen = self.store.seen(user_id)
-        known = request.columns(stored)
+        known = self.known(request)
         ids, retrieval_scores = self.retrieve(known, seen)
         clock.lap("retrieval")
         videos = self.store.videos(ids)
@@ -162,7 +163,18 @@ class Recommender:
         clock.lap("ordering")
         counts = {name: int(mask.sum()) for name, mask in removed.items()}
         counts["seen"] += len(seen) if self.settings.filters.seen else 0
-        return Recommendations(tuple(items[:k]), len(stored) > 0, len(ids), counts, len(kept), clock.seconds)
+        return Recommendations(tuple(items[:k]), self.store.knows(user_id), len(ids), counts, len(kept), clock.seconds)
+
+    def known(self, request: Request) -> dict[str, pa.Array]:
+        """[1] raw columns of the user and the moment, as far as they are known.
+
+        Where videos of the history are given without their categories, these are the store's.
+        """
+        found = request.columns(self.store.user(request.user_id))
+        videos, categories = history.COLUMNS
+        if videos in request.given and categories not in request.given:
+            found[categories] = self.store.categories(found[videos])
+        return found
 
     def retrieve(self, known: Mapping[str, pa.Array], seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Stage 1: [n] ids and scores, the best first, without what the user has seen.
@@ -210,7 +222,7 @@ class Recommender:
             time: as in `recommend`.
             given: as in `recommend`.
         """
-        known = Request(user_id, given, _now() if time is None else time).columns(self.store.user(user_id))
+        known = self.known(Request(user_id, given, _now() if time is None else time))
         inputs = self._ranker_inputs(known, self.store.videos(np.array(video_ids, np.int64)))
         features = self._models["ranker"].signatures["features"](**inputs)
         return self._explainer.explain({name: values.numpy() for name, values in features.items()})

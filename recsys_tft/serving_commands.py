@@ -52,10 +52,9 @@ def add_recommend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     for column in _given_columns():
         kind = int if str(column.graph_type) == "int64" else str
-        option = f"--{column.name.replace('_', '-')}"
-        parser.add_argument(
-            option, dest=column.name, type=kind, metavar="X", help=f"{column.name}, instead of the stored"
-        )
+        option, told = f"--{column.name.replace('_', '-')}", f"{column.name}, instead of the stored"
+        many = "*" if column.is_list else None
+        parser.add_argument(option, dest=column.name, type=kind, nargs=many, metavar="X", help=told)
 
 
 def add_verify(parser: argparse.ArgumentParser) -> None:

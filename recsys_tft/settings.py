@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pydantic
 import yaml
 
+from recsys_tft import durations
 from recsys_tft.columns import INTERACTION_TYPES, TABLES, columns_of
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.title_encoder import Pair as EncoderPair
@@ -28,6 +29,14 @@ Increasing = Annotated[
 
 Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
+
+
+def _duration(text: str) -> str:
+    durations.microseconds(text)
+    return text
+
+
+Duration = Annotated[str, pydantic.AfterValidator(_duration)]
 
 
 def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -122,6 +131,42 @@ class LabelSettings(_Section):
     def exposure_gap(self) -> int:
         """Microseconds without an event after which a new exposure begins."""
         return round(self.exposure_gap_minutes * 60_000_000)
+
+
+class CounterSettings(_Section):
+    """Where view_count, like_count and comment_count come from.
+
+    `snapshot` reads the columns of the videos table; `as_of` counts the interactions before each exposure; `auto` is
+    `as_of` where the videos table has none of these columns.
+    """
+
+    source: Literal["auto", "snapshot", "as_of"] = "auto"
+    delay: Duration = "0s"
+    growth: Annotated[float, pydantic.Field(ge=0, le=10, allow_inf_nan=False)] = 0.1
+    every: Duration = "1d"
+
+    @pydantic.field_validator("every")
+    @classmethod
+    def _some_time(cls, every: str) -> str:
+        if not durations.microseconds(every):
+            raise ValueError(f"must be more than nothing, such as 1d, not '{every}'")
+        return every
+
+    @property
+    def delay_microseconds(self) -> int:
+        """How long an event takes until counters show it."""
+        return durations.microseconds(self.delay)
+
+    @property
+    def every_microseconds(self) -> int:
+        """After which time a version that is out of date is followed by another one."""
+        return durations.microseconds(self.every)
+
+
+class HistorySettings(_Section):
+    """How many of the videos that a user was positive on last the query tower reads; 0 turns the history off."""
+
+    length: Annotated[int, pydantic.Field(ge=0, le=1000)] = 20
 
 
 class SplitSettings(_Section):
@@ -270,6 +315,8 @@ class Settings(_Section):
     title_precision: Literal["float32", "bfloat16"] = "float32"
     encoder_cache: str | None = None
     labels: LabelSettings = LabelSettings()
+    counters: CounterSettings = CounterSettings()
+    history: HistorySettings = HistorySettings()
     split: SplitSettings = SplitSettings()
     ranker: RankerSettings = RankerSettings()
     two_tower: TwoTowerSettings = TwoTowerSettings()

@@ -99,6 +99,9 @@ def _notes(counts: Mapping[str, int]) -> list[str]:
         "exposures were left out: not positive, of users who are positive on that video": contradicted,
     }
     notes = [f"\nNote: {number:,} {text}." for text, number in found.items() if number]
+    if "counters/versions" in counts:
+        events, versions = counts["counters/increments"], counts["counters/versions"]
+        notes.append(f"\nCounters: {events:,} views, likes and comments made {versions:,} versions of the videos.")
     if "titles/encoded" in counts:
         missing = counts.get("features/title_embedding/missing", 0)
         new, old = counts["titles/encoded"], counts["titles/cached"]

@@ -174,7 +174,8 @@ def write_tables(directory: str | os.PathLike, *, users: int, videos: int, inter
     (directory := pathlib.Path(directory)).mkdir(parents=True, exist_ok=True)
     world = plant(users=users, videos=videos, seed=seed)
     for stream, (table, draw) in enumerate(_ENTITIES.items(), start=2):
-        rows = pa.table(draw(world, np.random.default_rng([seed, stream])), _schema(table))
+        columns = draw(world, np.random.default_rng([seed, stream]))
+        rows = pa.table(columns, pa.schema([field for field in _schema(table) if field.name in columns]))
         pq.write_table(rows, directory / f"{table}.parquet", row_group_size=ROWS_PER_GROUP)
     with pq.ParquetWriter(directory / "interactions.parquet", _schema("interactions")) as writer:
         for window in _windows(world, interactions, seed):

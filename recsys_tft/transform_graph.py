@@ -35,6 +35,22 @@ class TransformGraph:
         parts = [self._call(rows.slice(start, _ROWS_PER_CALL), columns, features) for start in starts]
         return pa.concat_tables(parts).combine_chunks()
 
+    def engineer_values(self, rows: pa.Table, feature: Feature) -> pa.ListArray:
+        """As `engineer`, of a feature that makes one value of each value of a list: distinct ones are computed once."""
+        (source,) = feature.sources
+        lists = rows[source].combine_chunks()
+        encoded = lists.flatten().dictionary_encode()
+        alone = pa.ListArray.from_arrays(pa.array(range(len(encoded.dictionary) + 1), pa.int32()), encoded.dictionary)
+        made = self.engineer(pa.table({source: alone}), [feature])[feature.name].combine_chunks()
+        # A value that counts as missing, such as an empty string, makes none.
+        position = np.where(made.value_lengths().to_numpy() > 0, np.cumsum(made.value_lengths()) - 1, -1)
+        places = position[encoded.indices.fill_null(0)] if len(position) else np.full(len(encoded), -1)
+        places[encoded.indices.is_null()] = -1
+        ends = np.cumsum(_lengths(lists, raw_columns((feature,))[0]))
+        kept = np.concatenate([[0], np.cumsum(places >= 0)])
+        offsets = pa.array(np.concatenate([[0], kept[ends]]), pa.int32())
+        return pa.ListArray.from_arrays(offsets, made.flatten().take(pa.array(places[places >= 0])))
+
     def _call(self, rows: pa.Table, columns: Sequence[Column], features: Sequence[Feature]) -> pa.Table:
         inputs = {column.name: sparse_of(rows[column.name], column) for column in columns}
         outputs = self._function(features)(inputs)

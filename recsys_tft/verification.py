@@ -6,7 +6,7 @@ and 1e-3 of title embeddings in bfloat16.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,16 +14,18 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from recsys_tft import disk_sample, model_folders, raw_matches, raw_rows, saved_graphs, settings
+from recsys_tft import disk_sample, model_folders, raw_counters, raw_matches, raw_rows, saved_graphs, settings
 from recsys_tft.data_sets import DATA_SETS, USERS, DataSet
 from recsys_tft.errors import InputError
 from recsys_tft.export import raw_folder
 from recsys_tft.features import Entity, Feature
 from recsys_tft.ops import ZScore
+from recsys_tft.raw_counters import CountedVideos
 from recsys_tft.raw_matches import Matches
 from recsys_tft.raw_rows import RawRows
 from recsys_tft.saved_graphs import SavedGraph
 from recsys_tft.settings import Settings
+from recsys_tft.splits import Cuts
 from recsys_tft.training_rows import folder_of
 
 TOLERANCE, BFLOAT16_TOLERANCE = 1e-6, 1e-3
@@ -130,7 +132,9 @@ def verify(
     manifest = model_folders.manifest(output_dir)
     chosen = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
     say("Reading the raw tables")
-    raw = raw_rows.read(raw_folder(output_dir, data_dir), chosen)
+    raw, cuts = raw_rows.read(raw_folder(output_dir, data_dir), chosen), raw_matches.cuts_of(manifest)
+    counted = raw_counters.count(raw, cuts, chosen)
+    raw = dataclasses.replace(raw, videos=counted.videos) if counted else raw
     say("Loading the saved graphs")
     transform = saved_graphs.load_transform(output_dir)
     graphs = [transform, *saved_graphs.load_serving(output_dir)]
@@ -147,7 +151,8 @@ def verify(
                 )
             found.rows[folder] = len(disk[names[0]])
             if found.rows[folder]:
-                _Folder(data_set, folder, disk, manifest, chosen, transform.fitted()).compare(raw, graphs, found)
+                own = _Folder(data_set, folder, disk, cuts, chosen, transform.fitted())
+                own.compare(raw, counted, graphs, found)
     return found
 
 
@@ -163,20 +168,33 @@ class _Folder:
     data_set: DataSet
     name: str
     disk: dict[str, np.ndarray]
-    manifest: Mapping[str, Any]
+    cuts: Cuts | None
     settings: Settings
     fitted: Mapping[str, np.ndarray]
 
-    def compare(self, raw: RawRows, graphs: Sequence[SavedGraph], found: Verified) -> None:
+    def compare(
+        self, raw: RawRows, counted: CountedVideos | None, graphs: Sequence[SavedGraph], found: Verified
+    ) -> None:
         """Adds what all graphs make of the rows' features to `found`."""
-        for entity, features in self._by_entity().items():
-            matches = raw_matches.of_entity(entity, raw, self.disk, self.manifest, self.settings)
+        for matches, features in self._matched(raw, counted):
             for row in matches.missing[:_SHOWN]:
                 found.differences.append(self._difference("row", row, "a row", "no such row", "the raw tables"))
             for graph in graphs:
                 own = [feature for feature in features if graph.has(feature)]
                 if own and len(matches.owner):
                     self._compare(matches, own, graph, found)
+
+    def _matched(self, raw: RawRows, counted: CountedVideos | None) -> Iterator[tuple[Matches, list[Feature]]]:
+        """Raw rows, and the features that are made of them."""
+        by_entity = self._by_entity()
+        # A joined row has the counters as of its exposure, a row of the videos folder those of the training window.
+        if counted and self.data_set.windows:
+            of_videos = by_entity.pop(Entity.VIDEO)
+            by_entity[Entity.VIDEO] = [feature for feature in of_videos if not feature.is_counted]
+            matches = raw_matches.by_version(counted, self.disk["video_id"], self.disk["interaction_time"])
+            yield matches, [feature for feature in of_videos if feature.is_counted]
+        for entity, features in by_entity.items():
+            yield raw_matches.of_entity(entity, raw, self.disk, self.cuts, self.settings), features
 
     def _by_entity(self) -> dict[Entity, list[Feature]]:
         """The features by the raw row that they are made of; the users folder is made of the users table alone."""

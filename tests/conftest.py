@@ -24,7 +24,12 @@ ranker: {popularity_alpha: 0.75}
 vocabularies: {tags: {n_oov: 3}, country: {n_oov: 2}}
 """
 SMALL_SIZES = {"num_users": 300, "num_videos": 1500, "num_interactions": 3000}
-MOVIELENS_CONFIG = "title_encoder: none\noutput: {users_per_shard: 400}\n"
+# Counters are exact, so that tests can count them in their own way.
+MOVIELENS_CONFIG = """
+title_encoder: none
+output: {users_per_shard: 400, videos_per_shard: 900}
+counters: {delay: 90m, growth: 0}
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +74,7 @@ def movielens_tables(full_source: pathlib.Path, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture(scope="session")
 def movielens_run(movielens_tables: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """The main job on MovieLens-100K with default settings."""
+    """The main job on MovieLens-100K, which has no counters, in several partitions."""
     root, config = _folders(tmp_path_factory, "movielens-run", MOVIELENS_CONFIG)
     said: list[str] = []
     pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root), config=str(config)), said.append)

@@ -45,6 +45,7 @@ class Exposure:
     label: int | None
     weight: float
     rules: tuple[str, ...]  # all that hold, named in the settings or not, in the order of SIGNALS
+    positive_since: int | None = None  # the time of the event by which it became positive
 
 
 # --- Rows that can be used
@@ -221,12 +222,24 @@ def exposures(
         duration = video_of[video_id].get("video_duration")
         rules = tuple(s for s in SIGNALS if _holds(s, signals, watch_time, duration, min_watch_ratio))
         weights = [positive[rule] for rule in rules if rule in positive]
+        since = _positive_since(group, long, duration, min_watch_ratio, positive)
         category = _category_before(user_of[user_id], time, interactions, video_of, long)
         window = window_of(time, *cuts_of(user_id))
         label, weight = (1, max(weights)) if weights else (0, 1.0)
         found.append(
             Exposure(
-                user_id, video_id, time, signals, watch_time, _device(group), category, window, label, weight, rules
+                user_id,
+                video_id,
+                time,
+                signals,
+                watch_time,
+                _device(group),
+                category,
+                window,
+                label,
+                weight,
+                rules,
+                since,
             )
         )
     marked = [dataclasses.replace(e, label=None) if _is_contradicted(e, found) else e for e in found]
@@ -241,6 +254,29 @@ def _holds(rule: str, signals: frozenset[str], watch_time: float, duration: floa
     if math.isinf(watch_time) or math.isinf(duration):
         return watch_time > ratio * duration
     return Fraction(watch_time) > Fraction(str(ratio)) * Fraction(duration)
+
+
+def _positive_since(
+    group: list[Row], long: bool, duration: float | None, ratio: float, positive: Mapping[str, float]
+) -> int | None:
+    for count in range(1, len(group) + 1):
+        part = [event for event in group if event["interaction_time"] <= group[count - 1]["interaction_time"]]
+        signals = frozenset(signal for event in part for signal in signals_of(event, long))
+        watch_time = math.fsum(event.get("watch_time") or 0 for event in part)
+        if any(_holds(rule, signals, watch_time, duration, ratio) for rule in positive):
+            return group[count - 1]["interaction_time"]
+    return None
+
+
+def history(exposures: Iterable[Exposure], user_id: int, moment: int, length: int) -> list[int]:
+    """The last videos that the user became positive on strictly before a moment, most recent first, each once."""
+    own = [
+        (e.positive_since, e.video_id)
+        for e in exposures
+        if e.user_id == user_id and e.positive_since is not None and e.positive_since < moment
+    ]
+    videos = [video for _, video in sorted(own, reverse=True)]
+    return list(dict.fromkeys(videos))[:length]
 
 
 def _device(group: list[Row]) -> str | None:
@@ -273,6 +309,61 @@ def _is_contradicted(exposure: Exposure, among: Iterable[Exposure]) -> bool:
         and other.window in _up_to(exposure.window)
         for other in among
     )
+
+
+# --- Counters as of a moment
+
+Counts = tuple[int, int, int]  # view_count, like_count, comment_count
+
+
+def increments(interactions: list[Row], gap_minutes: float = 30) -> list[tuple[int, int, int]]:
+    """(video_id, time, number of the counter in Counts) of each 1 that exposures add to counters."""
+    long = is_long(interactions)
+    found: list[tuple[int, int, int]] = []
+    for group in _groups(interactions, gap_minutes):
+        counted: tuple[Callable[[Row], bool], ...] = (
+            lambda event: is_viewing(event, long),
+            lambda event: "like" in signals_of(event, long),
+            lambda event: "comment" in signals_of(event, long),
+        )
+        for number, counts in enumerate(counted):
+            times = [event["interaction_time"] for event in group if counts(event)]
+            if times:
+                found.append((group[0]["video_id"], min(times), number))
+    return found
+
+
+def counts_before(increments: Iterable[tuple[int, int, int]], video_id: int, moment: int) -> Counts:
+    """The counters of a video from what came strictly before a moment."""
+    own = Counter(number for video, time, number in increments if video == video_id and time < moment)
+    return own[0], own[1], own[2]
+
+
+def shown_counts(
+    increments: Iterable[tuple[int, int, int]], video_id: int, moment: int, growth: str, every: int
+) -> Counts:
+    """What versions that lie apart as settings allow show at a moment."""
+    own = [(video, time, number) for video, time, number in increments if video == video_id]
+    shown: Counts = (0, 0, 0)
+    before: Counts = (0, 0, 0)
+    times = {time for _, time, _ in own}
+    ends = {(time // every + 1) * every - 1 for time in times}
+    for time in sorted(times | ends):
+        now = counts_before(own, video_id, time + 1)
+        reached = any(_level(a, growth) > _level(b, growth) for a, b in zip(now, before, strict=True))
+        if time < moment and (time in ends or reached):
+            shown = now
+        before = now
+    return shown
+
+
+def _level(count: int, growth: str) -> int:
+    """How many of 1 and the numbers that are each at least so much larger than the one before are reached."""
+    level, threshold = 0, 1
+    while count >= threshold:
+        level += 1
+        threshold = max(threshold + 1, math.ceil(threshold * (1 + Fraction(growth))))
+    return level
 
 
 # --- Negatives

@@ -34,7 +34,17 @@ FRACTIONS = (
     ("0.1", "0.2"),
     ("0.9", "0.05"),
 )
-OPTIONAL = ("age", "category", "clicked", "device", "previously_watched_category", "video_duration", "watch_time")
+OPTIONAL = (
+    "age",
+    "category",
+    "clicked",
+    "device",
+    "history_categories",
+    "history_video_ids",
+    "previously_watched_category",
+    "video_duration",
+    "watch_time",
+)
 WEIGHTS = {"like": 1.0, "comment": 1.0, "share": 1.0, "watch": 1.0, "click": 0.5, "impression": 0.1}
 
 
@@ -64,6 +74,7 @@ class RunSettings:
     val_from: int | None
     test_from: int | None
     seed: int
+    history_length: int = 20
 
 
 @st.composite
@@ -120,6 +131,7 @@ def run_settings(draw: st.DrawFn) -> RunSettings:
         val_from=val_from,
         test_from=test_from,
         seed=draw(st.integers(0, 3)),
+        history_length=draw(st.sampled_from((20, 3, 1, 0))),
     )
 
 
@@ -172,7 +184,12 @@ def _mixed(draw: st.DrawFn, rows: list[Row], bad: st.SearchStrategy[Row]) -> lis
 
 def _user_values() -> st.SearchStrategy[Row]:
     return st.fixed_dictionaries(
-        {"previously_watched_category": st.sampled_from(CATEGORIES), "age": st.sampled_from((None, 0, 30))}
+        {
+            "previously_watched_category": st.sampled_from(CATEGORIES),
+            "age": st.sampled_from((None, 0, 30)),
+            "history_video_ids": st.sampled_from((None, [], [9, 2, UNKNOWN_ID, 10])),
+            "history_categories": st.sampled_from((None, [], ["music", None, "", "Sport"])),
+        }
     )
 
 

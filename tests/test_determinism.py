@@ -28,6 +28,8 @@ from recsys_tft.columns import TABLES
 from recsys_tft.data_folders import DataFolder
 
 FITTED = ("artifacts/transform_graph", "artifacts/vocabularies", "artifacts/normalizers", "artifacts/buckets")
+TRAINING = ("two_tower/train", "ranker/train", "users", "videos")
+UNTOUCHED = (*FITTED, *(f"processed_data/{name}" for name in TRAINING))  # by what comes after the training window
 MODEL = "artifacts/transform_graph/transform_fn"
 # Numbers of functions, and of resources that nothing else names.
 NUMBERS = re.compile(r'(?<=__inference_)(\w+?_)(\d+)(?=")|(?<=s: ")()(\d+)(?=")')
@@ -132,17 +134,22 @@ def test_tables_that_wait_in_files_make_the_same_bytes(
 def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing(
     synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path
 ) -> None:
-    raw = tmp_path / "raw"
+    raw = divided_tables(synthetic_run.raw, tmp_path / "raw")
+    assert_same_output(synthetic_run.root, rerun(raw), "processed_data", "artifacts", "rejected", without=["inputs"])
+
+
+def divided_tables(raw: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """The tables in three files each, interactions in the opposite order."""
     for table in TABLES:
-        rows = pq.read_table(synthetic_run.raw / f"{table}.parquet")
+        rows = pq.read_table(raw / f"{table}.parquet")
         if table == "interactions":
             rows = rows.take(pa.array(range(len(rows))[::-1]))
-        (raw / table).mkdir(parents=True)
+        (folder / table).mkdir(parents=True)
         third = -(-len(rows) // 3)
         for part in range(3):
-            path = raw / table / f"part-{part}.parquet"
+            path = folder / table / f"part-{part}.parquet"
             pq.write_table(rows.slice(part * third, third), path, row_group_size=max(third // 4, 1))
-    assert_same_output(synthetic_run.root, rerun(raw), "processed_data", "artifacts", "rejected", without=["inputs"])
+    return folder
 
 
 def test_another_seed_changes_negatives_alone(synthetic_run: Ran, rerun: Rerun) -> None:
@@ -171,31 +178,32 @@ def test_what_happens_after_the_training_window_changes_nothing_that_is_fitted_a
     synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path
 ) -> None:
     """The past is that of the synthetic run, whose cuts are given as times; the future is another one."""
-    windows = synthetic_run.result.manifest["windows"]
-    raw = tmp_path / "raw"
-    raw.mkdir()
-    for table in ("users", "videos", "channels"):
-        (raw / f"{table}.parquet").write_bytes((synthetic_run.raw / f"{table}.parquet").read_bytes())
-    events = pl.read_parquet(synthetic_run.raw / "interactions.parquet")
-    val_from = pl.lit(windows["val_from"].removesuffix(" UTC")).str.to_datetime(time_unit="us", time_zone="UTC")
-    events = with_another_future(events, val_from)
-    pq.write_table(events.to_arrow(compat_level=pl.CompatLevel.oldest()), raw / "interactions.parquet")
+    raw, split = tables_with_another_future(synthetic_run, tmp_path / "raw")
     config = tmp_path / "config.yaml"
-    split = {name: value.removesuffix(" UTC") for name, value in windows.items()}
-    config.write_text(f"{SMALL_CONFIG}split: {json.dumps(split)}\n")
+    config.write_text(f"{SMALL_CONFIG}{split}")
 
     root = rerun(raw, config=str(config))
 
-    untouched = (
-        *FITTED,
-        *(f"processed_data/{name}" for name in ("two_tower/train", "ranker/train", "users", "videos")),
-    )
-    one, other = (files_below(root, *untouched) for root in (synthetic_run.root, root))
+    one, other = (files_below(root, *UNTOUCHED) for root in (synthetic_run.root, root))
     assert_same_bytes(one, other)
     assert graph_text(synthetic_run.root) == graph_text(root)
     for window in ("val", "test"):
         future = [files_below(root, f"processed_data/two_tower/{window}") for root in (synthetic_run.root, root)]
         assert future[0] != future[1]
+
+
+def tables_with_another_future(ran: Ran, folder: pathlib.Path) -> tuple[pathlib.Path, str]:
+    """The run's tables with another future, and the line of settings that gives its cuts as times."""
+    windows = ran.result.manifest["windows"]
+    folder.mkdir()
+    for table in ("users", "videos", "channels"):
+        (folder / f"{table}.parquet").write_bytes((ran.raw / f"{table}.parquet").read_bytes())
+    events = pl.read_parquet(ran.raw / "interactions.parquet")
+    val_from = pl.lit(windows["val_from"].removesuffix(" UTC")).str.to_datetime(time_unit="us", time_zone="UTC")
+    events = with_another_future(events, val_from)
+    pq.write_table(events.to_arrow(compat_level=pl.CompatLevel.oldest()), folder / "interactions.parquet")
+    split = {name: value.removesuffix(" UTC") for name, value in windows.items()}
+    return folder, f"split: {json.dumps(split)}\n"
 
 
 def with_another_future(events: pl.DataFrame, val_from: pl.Expr) -> pl.DataFrame:

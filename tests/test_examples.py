@@ -20,7 +20,7 @@ from oracle import Row
 from random_tables import RawTables, RunSettings
 
 from beam_pipelines.read import needed_columns
-from recsys_tft import arrow_ipc, examples, negatives, raw_tables, rejects, splits
+from recsys_tft import arrow_ipc, examples, history, negatives, raw_tables, rejects, splits
 from recsys_tft.columns import KEYS
 from recsys_tft.entities import VideoLookup, drop_duplicates
 from recsys_tft.errors import InputError
@@ -49,7 +49,8 @@ def settings_of(chosen: RunSettings) -> Settings:
         "popularity_alpha": chosen.popularity_alpha,
     }
     labels = {"positive": chosen.positive, "exposure_gap_minutes": chosen.gap_minutes}
-    return parse({"seed": chosen.seed, "split": shares or given_cuts, "labels": labels, "ranker": ranker}, "the test")
+    parts = {"split": shares or given_cuts, "labels": labels, "ranker": ranker}
+    return parse({"seed": chosen.seed, "history": {"length": chosen.history_length}, **parts}, "the test")
 
 
 def _moment(time: int) -> datetime.datetime:
@@ -189,10 +190,13 @@ def run(gathered: Gathered, settings: Settings) -> Run:
 
 def plain(table: pa.Table) -> list[Row]:
     """Rows with text instead of bytes."""
-    return [
-        {name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()}
-        for row in table.to_pylist()
-    ]
+    return [{name: _text(value) for name, value in row.items()} for row in table.to_pylist()]
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_text(one) for one in value]
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def by_user(table: pa.Table) -> list[Row]:
@@ -274,6 +278,7 @@ def test_exposures_are_the_oracles(case: Case) -> None:
     of_oracle = [
         {name: getattr(e, name) for name in fields}
         | {"window": splits.WINDOWS.index(e.window), "weight": np.float32(e.weight)}
+        | oracles_history(raw, chosen, expected, e)
         for e in sorted(expected, key=lambda e: (e.user_id, e.interaction_time, e.video_id))
         if e.label is not None
     ]
@@ -281,6 +286,20 @@ def test_exposures_are_the_oracles(case: Case) -> None:
     videos, sizes = found.labelled[0].training_videos
     assert dict(zip(videos.tolist(), sizes.tolist(), strict=True)) == oracle.catalogue(expected)
     assert found.labelled[0].training_users.tolist() == sorted({e.user_id for e in expected if e.window == "train"})
+
+
+def oracles_history(raw: RawTables, chosen: RunSettings, found: list[oracle.Exposure], e: oracle.Exposure) -> Row:
+    """The history columns of an exposure."""
+    if not chosen.history_length:
+        return {}
+    users, videos, _, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
+    watched = oracle.history(found, e.user_id, e.interaction_time, chosen.history_length)
+    if watched:
+        categories = {video["video_id"]: video.get("category") for video in videos}
+        return {"history_video_ids": watched, "history_categories": [categories[video] for video in watched]}
+    (user,) = [user for user in users if user["user_id"] == e.user_id]
+    told = {name: user.get(name) for name in ("history_video_ids", "history_categories")}
+    return {name: values and values[: chosen.history_length] for name, values in told.items()}
 
 
 @thorough
@@ -422,7 +441,8 @@ def test_later_events_change_no_earlier_history(case: Case, data: st.DataObject)
     before, after = ({key(row): row for row in run(gather(t), settings).exposures.to_pylist()} for t in (raw, more))
     for found, row in before.items():
         if found in after and row["interaction_time"] <= moment:
-            assert after[found]["previously_watched_category"] == row["previously_watched_category"]
+            for name in ("previously_watched_category", *history.COLUMNS):
+                assert after[found].get(name) == row.get(name)
 
 
 def key(row: Row) -> tuple[Any, ...]:

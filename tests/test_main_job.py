@@ -1,5 +1,6 @@
 """What a run writes, against the oracle, against its own graph, and against its own words."""
 
+import bisect
 import collections
 import functools
 import json
@@ -33,6 +34,7 @@ WINDOWS = ("train", "val", "test")
 FOLDERS = (*(f"{name}_{window}" for name in ("two_tower", "ranker") for window in WINDOWS), "users", "videos")
 RUNS = ("synthetic_run", "movielens_run")
 HALF_HOUR = 30 * 60 * 10**6
+HOUR_AND_A_HALF = 3 * HALF_HOUR
 Tensors = dict[str, tf.Tensor | tf.SparseTensor]
 
 
@@ -58,9 +60,9 @@ def raw_frames(folder: pathlib.Path) -> dict[str, pd.DataFrame]:
     return frames
 
 
-def cuts_of(result: RunResult) -> list[int]:
+def cuts_of(manifest: dict[str, Any]) -> list[int]:
     """val_from and test_from in microseconds."""
-    windows = result.manifest["windows"]
+    windows = manifest["windows"]
     return [pd.Timestamp(windows[name].removesuffix(" UTC")).value // 1000 for name in ("val_from", "test_from")]
 
 
@@ -70,7 +72,7 @@ def exposures(ran: Ran) -> pd.DataFrame:
     if "device" not in events:
         events["device"] = None
     gaps = events.groupby(["user_id", "video_id"])["interaction_time"].diff()
-    window = np.searchsorted(cuts_of(ran.result), events["interaction_time"], side="right")
+    window = np.searchsorted(cuts_of(ran.result.manifest), events["interaction_time"], side="right")
     events["number"] = (gaps.isna() | (gaps >= HALF_HOUR) | (np.diff(window, prepend=-1) != 0)).cumsum()
     devices = events.dropna(subset="device").sort_values(["number", "interaction_time", "device"])
     first = events.drop_duplicates("number").drop(columns="device")
@@ -92,6 +94,70 @@ def category_before(ran: Ran, rows: pd.DataFrame) -> pd.Series:
     return found["category"].where(found["viewed"].notna(), own)
 
 
+# --- Counters, which MovieLens lacks, counted with pandas: nobody rated a movie twice, so each rating is an exposure
+
+
+def counting(ran: Ran) -> pd.DataFrame:
+    """What each event adds to the counters of its video; no rows where the videos table has them."""
+    frames = raw_frames(ran.raw)
+    events = frames["interactions"] if "view_count" not in frames["videos"] else frames["interactions"].iloc[:0]
+    kinds = {"view_count": "like|watch", "like_count": "like", "comment_count": "comment"}
+    added = {name: events["interaction_type"].str.fullmatch(kind).astype(int) for name, kind in kinds.items()}
+    return events[["video_id", "interaction_time"]].assign(**added)
+
+
+def with_training_counters(ran: Ran, videos: pd.DataFrame) -> pd.DataFrame:
+    """The videos with the counters that events before val_from make, where they are counted."""
+    events = counting(ran)
+    if events.empty:
+        return videos
+    training = events[events["interaction_time"] < cuts_of(ran.result.manifest)[0]].drop(columns="interaction_time")
+    sums = training.groupby("video_id").sum().reindex(videos["video_id"], fill_value=0)
+    return videos.assign(**{name: sums[name].to_numpy() for name in sums})
+
+
+def with_counters(ran: Ran, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with the counters of their video as of an hour and a half before them, where they are counted."""
+    events = counting(ran).sort_values("interaction_time")
+    if events.empty:
+        return rows
+    names = list(events.columns[2:])
+    events[names] = events.groupby("video_id")[names].cumsum()
+    moments = rows[["video_id", "interaction_time"]].assign(interaction_time=rows["interaction_time"] - HOUR_AND_A_HALF)
+    key = {"on": "interaction_time", "by": "video_id", "allow_exact_matches": False}
+    ordered = moments.sort_values("interaction_time", kind="stable")
+    # Of events at one instant the last has the sums of all.
+    found = pd.merge_asof(ordered, events.drop_duplicates(["video_id", "interaction_time"], keep="last"), **key)
+    found = found.set_index(ordered.index).sort_index()[names].fillna(0).astype(np.int64)
+    return rows.assign(**found)
+
+
+# --- Histories
+
+
+def history_before(ran: Ran, rows: pd.DataFrame) -> list[list[int]]:
+    """The last 20 videos that the user of each row was positive on before it, most recent first."""
+    found: dict[int, list[tuple[int, int]]] = collections.defaultdict(list)
+    for user, time, video in sorted(positives(ran)):
+        found[user].append((time, video))
+    keys = zip(rows["user_id"], rows["interaction_time"], strict=True)
+    return [_last(found[user][: bisect.bisect_left(found[user], (time, -math.inf))]) for user, time in keys]
+
+
+def _last(watched: list[tuple[int, int]]) -> list[int]:
+    return list(dict.fromkeys(video for _, video in reversed(watched)))[:20]
+
+
+def positives(ran: Ran) -> list[tuple[int, int, int]]:
+    """(user, time of becoming positive, video): on MovieLens of each like, else as the oracle has it."""
+    events = raw_frames(ran.raw)["interactions"]
+    if raw_frames(ran.raw)["channels"].empty:
+        liked = events[events["interaction_type"] == "like"]
+        return list(liked[["user_id", "interaction_time", "video_id"]].itertuples(index=False, name=None))
+    expected = _oracles_exposures(ran.raw, ran.root)
+    return [(e.user_id, e.positive_since, e.video_id) for e in expected if e.positive_since is not None]
+
+
 def joined_rows(ran: Ran, name: str) -> pd.DataFrame:
     """The raw row of each row of a data folder."""
     frames = raw_frames(ran.raw)
@@ -99,7 +165,8 @@ def joined_rows(ran: Ran, name: str) -> pd.DataFrame:
     read = {key: values.numpy() for key, values in all_rows(ran.result[name]).items() if key in keys}
     rows = pd.DataFrame(read)
     if name in ("users", "videos"):
-        return rows.merge(frames[name], on=f"{name[:-1]}_id", how="left", validate="1:1")
+        whole = with_training_counters(ran, frames[name]) if name == "videos" else frames[name]
+        return rows.merge(whole, on=f"{name[:-1]}_id", how="left", validate="1:1")
     shown = rows["video_id"]
     if "source" in rows:  # what is drawn for a positive follows it, and has its context
         shown = shown.where(rows["source"] != b"sampled").ffill().astype(np.int64)
@@ -108,8 +175,12 @@ def joined_rows(ran: Ran, name: str) -> pd.DataFrame:
     rows = rows.assign(shown=shown).merge(context, how="left", validate="m:1", indicator="found")
     assert (rows["found"] == "both").all()
     rows["previously_watched_category"] = category_before(ran, rows[["user_id", "interaction_time"]])
+    rows["history_video_ids"] = history_before(ran, rows)
+    categories = frames["videos"].set_index("video_id")["category"].to_dict()
+    rows["history_categories"] = rows["history_video_ids"].map(lambda ids: [categories[video] for video in ids])
     users = frames["users"].drop(columns="previously_watched_category", errors="ignore")
-    return rows.merge(users, on="user_id", how="left").merge(frames["videos"], on="video_id", how="left")
+    whole = rows.merge(users, on="user_id", how="left").merge(frames["videos"], on="video_id", how="left")
+    return with_counters(ran, whole)
 
 
 # --- The graph as a user opens it, and rows as a user reads them
@@ -157,22 +228,28 @@ def flat(values: Any) -> tuple[np.ndarray, np.ndarray]:
 # --- Rows against the oracle
 
 
-def oracles_exposures(ran: Ran) -> list[oracle.Exposure]:
+@functools.cache
+def _oracles_exposures(raw: pathlib.Path, root: pathlib.Path) -> list[oracle.Exposure]:
+    manifest = json.loads((root / "artifacts/manifest.json").read_text())
     users, videos, events = (
-        raw_frames(ran.raw)[name].astype(object).where(lambda frame: frame.notna(), None).to_dict("records")
+        raw_frames(raw)[name].astype(object).where(lambda frame: frame.notna(), None).to_dict("records")
         for name in ("users", "videos", "interactions")
     )
-    settings = ran.result.manifest["settings"]
     val_from, test_from = oracle.cuts(users, videos, events, "0.8", "0.1")
-    assert [val_from, test_from] == cuts_of(ran.result)
+    assert [val_from, test_from] == cuts_of(manifest)
     return oracle.exposures(
-        users, videos, events, val_from=val_from, test_from=test_from, positive=settings["labels"]["positive"]
+        users,
+        videos,
+        events,
+        val_from=val_from,
+        test_from=test_from,
+        positive=manifest["settings"]["labels"]["positive"],
     )
 
 
 @pytest.fixture(scope="module")
 def expected(synthetic_run: Ran) -> list[oracle.Exposure]:
-    return oracles_exposures(synthetic_run)
+    return _oracles_exposures(synthetic_run.raw, synthetic_run.root)
 
 
 @pytest.mark.parametrize("window", WINDOWS)
@@ -312,8 +389,10 @@ def test_all_of_movielens_is_accounted_for(movielens_run: Ran) -> None:
 
 def test_movielens_is_warned_of_once_per_absent_column(movielens_run: Ran) -> None:
     warnings = [text for text in movielens_run.said if text.startswith("warning: ")]
-    absent = ("country", "user_language", "video_duration", "video_language", "view_count", "device")
+    absent = ("country", "user_language", "video_duration", "video_language", "device")
     assert all(sum(f"'{name}'" in text for text in warnings) == 1 for name in absent)
+    assert not any("_count'" in text for text in warnings if "subscriber" not in text)
+    assert sum("Counting the views" in text for text in movielens_run.said) == 1
     assert len(warnings) == len(set(warnings))
 
 
@@ -382,11 +461,10 @@ def as_plain(value: Any) -> Any:
 def training_rows(ran: Ran) -> dict[str, pd.DataFrame]:
     """The raw users and videos that occur before val_from."""
     frames = raw_frames(ran.raw)
-    events = frames["interactions"][frames["interactions"]["interaction_time"] < cuts_of(ran.result)[0]]
-    return {
-        name: frames[name][frames[name][key].isin(events[key])]
-        for name, key in (("users", "user_id"), ("videos", "video_id"))
-    }
+    events = frames["interactions"][frames["interactions"]["interaction_time"] < cuts_of(ran.result.manifest)[0]]
+    whole = {"users": frames["users"], "videos": with_training_counters(ran, frames["videos"])}
+    keys = {"users": "user_id", "videos": "video_id"}
+    return {name: table[table[keys[name]].isin(events[keys[name]])] for name, table in whole.items()}
 
 
 def lines_of(ran: Ran, vocabulary: str) -> list[str]:
@@ -472,25 +550,20 @@ def test_buckets_are_those_of_the_graph(ran: Ran, feature: Feature) -> None:
     assert found["buckets"][:2] == ["missing", f"x < {edges[0]:g}"]
 
 
-def test_popularity_levels_are_those_of_the_graph_and_of_the_training_window(synthetic_run: Ran) -> None:
+def test_popularity_levels_are_those_of_the_graph_and_of_the_training_window(ran: Ran) -> None:
     (feature,) = [feature for feature in FEATURES if isinstance(feature.op, Level)]
-    found = json.loads((synthetic_run.root / f"artifacts/buckets/{feature.name}.json").read_text())
+    found = json.loads((ran.root / f"artifacts/buckets/{feature.name}.json").read_text())
     edges, levels = found["boundaries"], found["levels"]
-    counts = np.sort(training_rows(synthetic_run)["videos"]["view_count"].dropna().astype(np.int64))
+    counts = np.sort(training_rows(ran)["videos"]["view_count"].dropna().astype(np.int64))
     for edge, share in zip(edges, (0.5, 0.8, 0.95), strict=True):
         exact = counts[math.ceil(share * len(counts)) - 1] + 1
         assert exact <= edge <= exact * (1 + 1 / 2048)
     probe = [*edges, *(edge - 1 for edge in edges), None, None]
     given = [None] * (2 * len(edges)) + [levels[2].upper(), None]
-    output = engineered(synthetic_run.root, {"view_count": pd.Series(probe, dtype=object), "popularity": given})
+    output = engineered(ran.root, {"view_count": pd.Series(probe, dtype=object), "popularity": given})
     rows = [row.tolist() for row in output[feature.name].numpy()]
     assert [row.index(1.0) for row in rows[:-1]] == [1, 2, 3, 0, 1, 2, 2]
     assert rows[-1] == [0.0] * len(levels)
-
-
-def test_the_levels_of_no_counts_have_no_boundaries(movielens_run: Ran) -> None:
-    found = json.loads((movielens_run.root / "artifacts/buckets/popularity_onehot.json").read_text())
-    assert found["boundaries"] == [None, None, None]
 
 
 def test_the_graph_comes_with_its_raw_metadata(ran: Ran) -> None:

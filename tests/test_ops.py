@@ -25,7 +25,20 @@ from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from recsys_tft import graph, ops
-from recsys_tft.ops import Bag, Bucket, DayOfWeek, Fitting, HourWave, Level, Lookup, Op, Ratio, SetLookup, ZScore
+from recsys_tft.ops import (
+    Bag,
+    Bucket,
+    DayOfWeek,
+    Fitting,
+    History,
+    HourWave,
+    Level,
+    Lookup,
+    Op,
+    Ratio,
+    SetLookup,
+    ZScore,
+)
 from recsys_tft.settings import parse
 from recsys_tft.statistics import Frequencies, Numbers
 from recsys_tft.title_embedding import TitleEmbedding
@@ -151,6 +164,12 @@ CASES: dict[str, Case] = {
             (["z"], [7]),
             (["x\ny"], [6]),
         ],
+    ),
+    "history": of_one(  # in the vocabulary that "ids" is fitted on
+        History(Vocabulary("user_id", integers=True)),
+        tf.int64,
+        tf.int64,
+        [([-3, 2**53, -3], [3, 2, 3]), ([], []), (None, []), ([77], [UNSEEN]), ([0, 77, 2**53 + 1], [4, UNSEEN, 5])],
     ),
     "z": of_one(
         ZScore(),
@@ -444,7 +463,7 @@ def tensors_of(name: str) -> list[tf.SparseTensor]:
 def needs_nothing(name: str) -> bool:
     """Neither something learned, nor tf.Transform to keep its model."""
     op = CASES[name].op
-    return op.statistic(tensors_of(name), SETTINGS) is None and not isinstance(op, TitleEmbedding)
+    return op.statistic(tensors_of(name), SETTINGS) is None and not isinstance(op, TitleEmbedding | History)
 
 
 @every_case

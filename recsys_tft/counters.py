@@ -1,0 +1,214 @@
+"""Counters of videos as of a moment: how often each was viewed, liked and commented on before it.
+
+The events of all users make a video into *versions*: what its counters were from one moment on. Each version goes
+through the transform graph once, and a row takes the last one strictly before its exposure. docs/examples.md has the
+rules, and how far a version may lag behind.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from fractions import Fraction
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.exposures import SIGNAL, exposure_starts, is_viewing
+from recsys_tft.settings import CounterSettings
+
+COUNTERS = ("view_count", "like_count", "comment_count")
+ALWAYS = np.iinfo(np.int64).min  # since when a video has its first version
+
+INCREMENT_SCHEMA = pa.schema(
+    {
+        "video_id": pa.int64(),
+        "time": pa.int64(),
+        "counter": pa.int8(),  # which of COUNTERS grows by 1
+        "training": pa.bool_(),  # whether by an event of the training window
+    }
+)
+VERSION_SCHEMA = pa.schema({"video_id": pa.int64(), "since": pa.int64(), **dict.fromkeys(COUNTERS, pa.int64())})
+
+
+def are_as_of(settings: CounterSettings, absent: Collection[str]) -> bool:
+    """Whether counters are counted from interactions; `absent` are the columns that the videos table lacks."""
+    return settings.source == "as_of" or (settings.source == "auto" and set(COUNTERS) <= set(absent))
+
+
+def computed_columns(settings: CounterSettings, absent: Collection[str]) -> tuple[str, ...]:
+    """The columns of videos that are not read: COUNTERS where they are counted, and what is derived from them.
+
+    A `popularity` that the table has is read by `auto`, but not by `as_of`, as nobody knows of when it is.
+    """
+    if not are_as_of(settings, absent):
+        return ()
+    derived = () if settings.source == "auto" and "popularity" not in absent else ("popularity",)
+    return (*COUNTERS, *derived)
+
+
+def increments(events: pa.Table, gap: int, windows: np.ndarray) -> pa.Table:
+    """When events add 1 to a counter of their video, as rows of INCREMENT_SCHEMA.
+
+    An exposure, formed without cuts, adds 1 to `view_count` at its first viewing, to `like_count` at its first like and
+    to `comment_count` at its first comment: later events change nothing about it, and no video has more likes than
+    views.
+
+    Args:
+        events: sorted as by `exposures.sort_events`.
+        gap: microseconds without an event after which a new exposure begins.
+        windows: [n] int8 number of the window of each event.
+    """
+    starts = exposure_starts(events, gap, None)
+    if not len(starts):
+        return INCREMENT_SCHEMA.empty_table()
+    signals = events["signals"].to_numpy()
+    counted = (is_viewing(events), signals & SIGNAL["like"] != 0, signals & SIGNAL["comment"] != 0)
+    firsts = [first_rows(holds, starts) for holds in counted]
+    rows = np.concatenate(firsts)
+    columns = {
+        "video_id": events["video_id"].to_numpy()[rows],
+        "time": events["interaction_time"].to_numpy()[rows],
+        "counter": np.repeat(np.arange(len(firsts), dtype=np.int8), list(map(len, firsts))),
+        "training": windows[rows] == 0,
+    }
+    return pa.table(columns, INCREMENT_SCHEMA)
+
+
+def first_rows(holds: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The first row in which [n] bool holds, of each run of rows from one start to the next that has any."""
+    first = np.minimum.reduceat(np.where(holds, np.arange(len(holds)), len(holds)), starts)
+    return first[first < len(holds)]
+
+
+def with_totals(videos: pa.Table, increments: pa.Table, computed: Collection[str]) -> pa.Table:
+    """The videos with COUNTERS that the increments add up to.
+
+    Args:
+        videos: by increasing `video_id`.
+        increments: of these videos.
+        computed: COUNTERS, and other columns that are not read, which become null.
+    """
+    owner = np.searchsorted(videos["video_id"].to_numpy(), increments["video_id"].to_numpy())
+    counter = increments["counter"].to_numpy()
+    columns = dict(zip(videos.column_names, videos.columns, strict=True))
+    columns |= {name: pa.nulls(len(videos), columns[name].type) for name in computed}
+    return pa.table(
+        columns | {name: np.bincount(owner[counter == k], minlength=len(videos)) for k, name in enumerate(COUNTERS)}
+    )
+
+
+def of_training(increments: pa.Table) -> pa.Table:
+    """Those by events of the training window."""
+    return increments.filter(increments["training"])
+
+
+def versions(video_ids: np.ndarray, increments: pa.Table, settings: CounterSettings) -> pa.Table:
+    """The versions of videos, rows of VERSION_SCHEMA by video and time: the counters after all that was until `since`.
+
+    The first version of a video has counters of 0 and is there since ALWAYS. Another one begins whenever a counter
+    reaches the next of `thresholds`, and at the end of each interval of `settings.every` since 1970 in which a counter
+    grew: of what happens in between a row sees nothing. Which versions there are until a moment depends on nothing
+    after it.
+
+    Args:
+        video_ids: [n] int64, increasing.
+        increments: of these videos, in any order.
+        settings: how far versions may lie apart.
+    """
+    owner = np.searchsorted(video_ids, increments["video_id"].to_numpy())
+    time, counter = increments["time"].to_numpy(), increments["counter"].to_numpy()
+    order = np.lexsort((time, owner))
+    owner, time, counter = owner[order], time[order], counter[order]
+    totals = _running_totals(owner, counter)
+    last = _ends(owner, time)  # what happens at one instant is seen at once
+    owner, time, totals = owner[last], time[last], totals[last]
+    levels = np.stack([_levels(column, settings.growth) for column in totals.T], axis=1)
+    before = np.concatenate([np.zeros((1, len(COUNTERS)), np.int64), levels[:-1]])[: len(levels)]
+    before[_begins(owner)] = 0
+    grown = (levels != before).any(axis=1)
+    interval = time // settings.every_microseconds
+    closing = _ends(owner, interval)
+    closing = closing[~grown[closing]]
+    zeros = np.zeros((len(video_ids), len(COUNTERS)), np.int64)
+    parts = (
+        (np.arange(len(video_ids)), np.full(len(video_ids), ALWAYS), zeros),
+        (owner[grown], time[grown], totals[grown]),
+        (owner[closing], (interval[closing] + 1) * settings.every_microseconds - 1, totals[closing]),
+    )
+    owner, since, totals = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    order = np.lexsort((since, owner))
+    columns = [video_ids[owner[order]], since[order], *totals[order].T]
+    return pa.table([pa.array(column, pa.int64()) for column in columns], VERSION_SCHEMA)
+
+
+def _running_totals(owner: np.ndarray, counter: np.ndarray) -> np.ndarray:
+    """[m, counters] int64: the counters of the owner of each row, up to this row."""
+    totals = np.cumsum(counter[:, None] == np.arange(len(COUNTERS)), axis=0)
+    begins = _begins(owner)
+    base = np.concatenate([np.zeros((1, len(COUNTERS)), np.int64), totals])[begins]
+    return totals - np.repeat(base, np.diff(np.append(begins, len(owner))), axis=0)
+
+
+def _begins(*keys: np.ndarray) -> np.ndarray:
+    """The first row of each run of rows that agree in [m] keys."""
+    changes = np.any([np.diff(key) != 0 for key in keys], axis=0)
+    return np.flatnonzero(np.concatenate([[True], changes])[: len(keys[0])])
+
+
+def _ends(*keys: np.ndarray) -> np.ndarray:
+    """The last row of each run of rows that agree in [m] keys."""
+    return np.append(_begins(*keys), len(keys[0]))[1:] - 1 if len(keys[0]) else np.zeros(0, np.int64)
+
+
+def _levels(totals: np.ndarray, growth: float) -> np.ndarray:
+    """[m] int64: how many thresholds each total has reached."""
+    if growth == 0:
+        return totals
+    return np.searchsorted(thresholds(int(totals.max(initial=0)), growth), totals, side="right")
+
+
+def thresholds(largest: int, growth: float) -> np.ndarray:
+    """Increasing [k] int64 up to `largest`, from 1: each is the first number at least 1 + growth times the one before.
+
+    So a total is less than 1 + growth times the last threshold that it has reached; up to 1 / growth it is equal.
+    """
+    factor = 1 + Fraction(str(growth))
+    found = [1]
+    while found[-1] < largest:
+        found.append(max(found[-1] + 1, math.ceil(found[-1] * factor)))
+    return np.array(found, np.int64)
+
+
+def needed(table: pa.Table, video_ids: np.ndarray, earliest: np.ndarray, latest: np.ndarray) -> np.ndarray:
+    """[m] int64 rows of versions that lookups of [k] videos, at times from `earliest` to `latest`, may find.
+
+    Args:
+        table: versions by video and time.
+        video_ids: [k] int64 ids, all in the table.
+        earliest: [k] int64.
+        latest: [k] int64.
+    """
+    first, last = (last_before(table, video_ids, times) for times in (earliest, latest))
+    sizes = last - first + 1
+    return np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+
+
+def last_before(
+    table: pa.Table, video_ids: np.ndarray, times: np.ndarray, rows: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    """[m] int64: the row of the last version of each video strictly before each time.
+
+    Args:
+        table: versions by video and time, in which each of the videos has one since ALWAYS.
+        video_ids: [k] int64.
+        times: [j] int64.
+        rows: which of the k videos and which of the j times each of m lookups has; without, one after the other.
+    """
+    owners, since = table["video_id"].to_numpy(), table["since"].to_numpy()
+    begins = _begins(owners)
+    moments = np.unique(since)
+    place = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(owners))))
+    codes = place * (len(moments) + 1) + np.searchsorted(moments, since)
+    video = np.searchsorted(owners[begins], video_ids) * (len(moments) + 1)
+    moment = np.searchsorted(moments, times)
+    wanted = video[rows[0]] + moment[rows[1]] if rows else video + moment
+    return np.searchsorted(codes, wanted) - 1

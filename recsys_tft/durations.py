@@ -1,0 +1,23 @@
+"""Lengths of time in settings, such as `90s`, `15m`, `6h` or `1d`."""
+
+import re
+from fractions import Fraction
+
+_MICROSECONDS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
+_FORM = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+LONGEST = 36_500 * _MICROSECONDS["d"]
+
+
+def microseconds(text: str) -> int:
+    """How many microseconds a duration is.
+
+    Raises:
+        ValueError: if it is not a number and one of s, m, h, d, or more than 100 years.
+    """
+    found = _FORM.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f"must be a number with its unit s, m, h or d, such as 90s, 15m, 6h or 1d, not '{text}'")
+    length = round(Fraction(found[1]) * _MICROSECONDS[found[2]])
+    if length > LONGEST:
+        raise ValueError(f"must be at most 36500d, not '{text}'")
+    return length

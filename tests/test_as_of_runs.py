@@ -1,0 +1,118 @@
+"""Runs whose counters are counted as of each exposure: against the oracle, and byte by byte against themselves."""
+
+import json
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+import oracle
+import pandas as pd
+import pytest
+from conftest import SMALL_CONFIG, Ran
+from test_counters import DAY
+from test_determinism import (
+    UNTOUCHED,
+    assert_same_bytes,
+    assert_same_output,
+    divided_tables,
+    files_below,
+    graph_text,
+    tables_with_another_future,
+)
+from test_main_job import engineered, raw_frames
+
+from beam_pipelines import spill
+from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.counters import COUNTERS
+from recsys_tft.features import BY_NAME, FEATURES
+from recsys_tft.verification import verify
+
+AS_OF = "counters: {source: as_of, delay: 1h}\n"
+HOUR = 3_600_000_000
+Run = Callable[..., Ran]
+
+
+@pytest.fixture(scope="module")
+def run(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Runs on the synthetic tables or on others, with counters as of each exposure."""
+
+    def run_on(raw: pathlib.Path = synthetic_run.raw, more: str = "", **options: object) -> Ran:
+        root = tmp_path_factory.mktemp("as-of")
+        (root / "config.yaml").write_text(f"{SMALL_CONFIG}{AS_OF}{more}")
+        said: list[str] = []
+        config = PipelineConfig(output_dir=str(root / "out"), config=str(root / "config.yaml"), **options)
+        pipeline = ProcessingPipeline(config, said.append)
+        return Ran(pipeline.run(str(raw)), pipeline, raw, root / "out", root / "config.yaml", said)
+
+    return run_on
+
+
+@pytest.fixture(scope="module")
+def as_of_run(run: Run) -> Ran:
+    return run()
+
+
+@pytest.mark.parametrize("name", ["ranker_train", "ranker_test", "two_tower_val"])
+def test_rows_have_the_counters_that_the_oracle_shows(as_of_run: Ran, name: str) -> None:
+    rows = as_of_run.result[name].pandas()
+    rows = rows.iloc[:: max(len(rows) // 400, 1)].reset_index(drop=True)
+    events = raw_frames(as_of_run.raw)["interactions"]
+    increments = oracle.increments(events.astype(object).where(events.notna(), None).to_dict("records"))
+    keys = zip(rows["video_id"], rows["interaction_time"] - HOUR, strict=True)
+    shown = [oracle.shown_counts(increments, video, moment, "0.1", DAY) for video, moment in keys]
+    assert len(set(shown)) > 10
+    raw = {counter: pd.Series([counts[k] for counts in shown]) for k, counter in enumerate(COUNTERS)}
+    computed = engineered(as_of_run.root, {**raw, "popularity": pd.Series([None] * len(rows), dtype=object)})
+    names = [column for column in rows if column in BY_NAME and BY_NAME[column].is_counted]
+    assert names
+    for column in names:
+        np.testing.assert_array_equal(np.stack(rows[column]), computed[column].numpy(), column)
+
+
+def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, tmp_path: pathlib.Path) -> None:
+    found = verify(str(as_of_run.root), str(as_of_run.raw), rows=None)
+    assert found.is_equal, "\n".join(map(str, found.differences))
+    assert set(found.lines) == {feature.name for feature in FEATURES if feature.name != "title_embedding"}
+    shutil.copytree(as_of_run.root, tmp_path / "out")
+    path = tmp_path / "out/artifacts/manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["settings"]["counters"]["delay"] = "0s"
+    path.write_text(json.dumps(manifest))
+    wrong = {difference.feature for difference in verify(str(tmp_path / "out"), str(as_of_run.raw)).differences}
+    assert wrong
+    assert all(BY_NAME[name].is_counted for name in wrong)
+
+
+def test_the_columns_that_are_not_read_are_named(as_of_run: Ran) -> None:
+    ignored = [text for text in as_of_run.said if "which is not read" in text]
+    assert [text.split("'")[1] for text in ignored] == [*COUNTERS, "popularity"]
+    counts = as_of_run.result.manifest["counts"]
+    assert counts["counters/increments"] > 500
+    assert counts["rows/videos/used"] < counts["counters/versions"]
+
+
+@pytest.mark.parametrize(
+    "mode",
+    [{"workers": 4}, {"beam_args": ("--direct_running_mode=multi_processing", "--direct_num_workers=2")}],
+    ids=str,
+)
+def test_every_running_mode_writes_the_same_bytes(as_of_run: Ran, run: Run, mode: dict[str, object]) -> None:
+    assert_same_output(as_of_run.root, run(**mode).root, "processed_data", "artifacts", "rejected")
+
+
+def test_the_order_of_rows_and_where_tables_wait_change_nothing(
+    as_of_run: Ran, run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spill, "_SMALLEST", 0)
+    other = run(divided_tables(as_of_run.raw, tmp_path / "raw"))
+    assert_same_output(as_of_run.root, other.root, "processed_data", "artifacts", "rejected", without=["inputs"])
+
+
+def test_what_happens_after_the_training_window_changes_nothing_of_it(
+    as_of_run: Ran, run: Run, tmp_path: pathlib.Path
+) -> None:
+    raw, split = tables_with_another_future(as_of_run, tmp_path / "raw")
+    other = run(raw, split)
+    assert_same_bytes(*(files_below(ran.root, *UNTOUCHED) for ran in (as_of_run, other)))
+    assert graph_text(as_of_run.root) == graph_text(other.root)

@@ -1,0 +1,198 @@
+"""Serving and verifying a run whose counters and histories are as of each exposure."""
+
+import json
+import pathlib
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+import oracle
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from conftest import SERVED_CONFIG, Ran
+from test_counters import DAY
+from test_main_job import _oracles_exposures, raw_frames
+from test_verify import rewrite
+
+from recsys_tft import (
+    PipelineConfig,
+    ProcessingPipeline,
+    Recommender,
+    export,
+    ranker_training,
+    two_tower,
+    two_tower_training,
+)
+from recsys_tft.counters import COUNTERS
+from recsys_tft.errors import InputError
+from recsys_tft.features import BY_NAME
+from recsys_tft.history import COLUMNS
+from recsys_tft.recommender import Request
+from recsys_tft.serving_rows import tensors
+from recsys_tft.verification import verify
+
+AS_OF = """
+counters: {source: as_of, delay: 6h}
+history: {length: 3}
+"""
+DELAY = 6 * 3_600_000_000
+MOMENT = 1_790_000_000_000_000
+COUNTED = {name for name, feature in BY_NAME.items() if feature.is_counted}
+HISTORY = {name for name, feature in BY_NAME.items() if set(feature.sources) <= set(COLUMNS)}
+
+
+@pytest.fixture(scope="module")
+def as_of(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A run on few tables, both models, and their export."""
+    root = tmp_path_factory.mktemp("as-of-served")
+    config = SERVED_CONFIG.replace("TITLES", "none").replace("epochs: 2", "epochs: 1")
+    (root / "config.yaml").write_text(config + AS_OF)
+    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root / "out"), config=str(root / "config.yaml")))
+    result = pipeline.run_synthetic(num_users=60, num_videos=120, num_interactions=2500)
+    two_tower_training.train(str(root / "out"))
+    ranker_training.train(str(root / "out"))
+    export.export(str(root / "out"))
+    return Ran(result, pipeline, root / "out/raw", root / "out", root / "config.yaml", [])
+
+
+@pytest.fixture(scope="module")
+def recommender(as_of: Ran) -> Recommender:
+    return Recommender(str(as_of.root))
+
+
+# --- Verifying
+
+
+def test_all_rows_agree_with_all_graphs(as_of: Ran) -> None:
+    found = verify(str(as_of.root), rows=None)
+    assert found.is_equal, "\n".join(map(str, found.differences))
+    assert set(found.lines) == set(BY_NAME) - {"title_embedding"}
+    for name in HISTORY:
+        assert found.lines[name].graphs == {"transform_graph", "query_tower", "retrieval"}
+    for name in COUNTED:
+        assert found.lines[name].graphs & {"candidate_tower", "ranker"}
+
+
+def set_first(feature: object, number: float) -> None:
+    values = feature.float_list.value
+    values[0] = number if values[0] != number else number + 0.5
+
+
+def append_token(feature: object) -> None:
+    feature.int64_list.value.append(1)
+
+
+ALTERATIONS: list[tuple[str, str, Callable[[object], None]]] = [
+    ("ranker/train", "view_count_log_z", lambda feature: set_first(feature, 0.25)),
+    ("ranker/val", "like_ratio", lambda feature: set_first(feature, 0.375)),
+    ("two_tower/test", "popularity_onehot", lambda feature: set_first(feature, 0.5)),
+    ("videos", "comment_count_log_z", lambda feature: set_first(feature, 3.5)),
+    ("two_tower/train", "history_video_ids_tokens", append_token),
+    ("two_tower/val", "history_categories_tokens", append_token),
+    ("users", "history_categories_tokens", append_token),
+]
+
+
+def test_what_was_altered_is_named(as_of: Ran, tmp_path: pathlib.Path) -> None:
+    shutil.copytree(as_of.root, tmp_path / "out", ignore=shutil.ignore_patterns("models", "serving"))
+    for row, (folder, name, change) in enumerate(ALTERATIONS):
+        path = tmp_path / "out/processed_data" / folder
+        rewrite(path, lambda example, name=name, change=change: change(example.features.feature[name]), row)
+    found = verify(str(tmp_path / "out"), rows=None)
+    assert sorted((d.folder, d.feature) for d in found.differences) == sorted(a[:2] for a in ALTERATIONS)
+
+
+def test_rows_of_another_delay_or_length_are_caught(as_of: Ran, tmp_path: pathlib.Path) -> None:
+    shutil.copytree(as_of.root, tmp_path / "out", ignore=shutil.ignore_patterns("models", "serving"))
+    manifest = tmp_path / "out/artifacts/manifest.json"
+    described = json.loads(manifest.read_text())
+    described["settings"]["counters"]["delay"] = "0s"
+    described["settings"]["history"]["length"] = 2
+    manifest.write_text(json.dumps(described))
+    differing = {name for name, line in verify(str(tmp_path / "out"), rows=None).lines.items() if line.unequal}
+    assert HISTORY <= differing <= HISTORY | COUNTED
+    assert differing & COUNTED
+
+
+# --- Serving
+
+
+def end_of(ran: Ran) -> int:
+    return int(raw_frames(ran.raw)["interactions"]["interaction_time"].max()) + 1
+
+
+def test_stored_counters_are_those_of_a_row_after_the_last_event(as_of: Ran, recommender: Recommender) -> None:
+    events = raw_frames(as_of.raw)["interactions"]
+    increments = oracle.increments(events.astype(object).where(events.notna(), None).to_dict("records"))
+    ids = recommender.store.video_ids
+    stored = recommender.store.videos(ids)
+    shown = [oracle.shown_counts(increments, video, end_of(as_of) - DELAY, "0.1", DAY) for video in ids.tolist()]
+    assert list(zip(*(stored[name].to_pylist() for name in COUNTERS), strict=True)) == shown
+    assert len(set(shown)) > 10
+    assert stored["popularity"].null_count == len(ids)
+
+
+def test_the_models_are_given_the_history_of_the_user_and_the_counters(
+    as_of: Ran, recommender: Recommender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, dict] = {}
+    for name, signature in list(recommender._signatures.items()):
+
+        def record(name: str = name, signature: Callable = signature, **inputs: tf.Tensor) -> dict:
+            asked[name] = {key: value.numpy() for key, value in inputs.items()}
+            return signature(**inputs)
+
+        monkeypatch.setitem(recommender._signatures, name, record)
+    categories = {row["video_id"]: row["category"] for row in pq.read_table(as_of.raw / "videos.parquet").to_pylist()}
+    exposures = _oracles_exposures(as_of.raw, as_of.root)
+    lengths, end = set(), end_of(as_of)
+    for user in raw_frames(as_of.raw)["users"]["user_id"]:
+        found = recommender.recommend(int(user), 10**6, MOMENT)
+        watched = oracle.history(exposures, user, end, 3)
+        lengths.add(len(watched))
+        assert asked["retrieval"]["history_video_ids"].tolist() == [watched]
+        named = [(categories[video] or "").encode() for video in watched]
+        assert asked["retrieval"]["history_categories"].tolist() == [named]
+        ranked = recommender.store.videos(np.array([item.video_id for item in found.items]))
+        rows = zip(*(asked["ranker"][name].tolist() for name in COUNTERS), strict=True)
+        assert sorted(rows) == sorted(zip(*(ranked[name].to_pylist() for name in COUNTERS), strict=True))
+    assert max(lengths) == 3
+
+
+def test_the_index_has_the_vectors_of_the_candidate_tower_for_the_current_counters(
+    as_of: Ran, recommender: Recommender
+) -> None:
+    known = recommender.known(Request(3, {}, MOMENT))
+    ids, scores = recommender.retrieve(known, np.zeros(0, np.int64))
+    videos = recommender.store.videos(ids)
+    vectors = []
+    for name, rows in (("query_tower", known), ("candidate_tower", {n: videos[n] for n in videos.column_names})):
+        call = tf.saved_model.load(str(as_of.root / "serving" / name / "1")).signatures["serving_default"]
+        vectors.append(call(**tensors(rows, call.structured_input_signature[1]))["vector"].numpy())
+    np.testing.assert_allclose(vectors[0] @ vectors[1].T, scores[None], atol=1e-5)
+    _, of_training = export.candidate_vectors(str(as_of.root), two_tower.load(str(as_of.root)))
+    current = recommender.store.videos(recommender.store.video_ids)
+    _, of_now = export.candidate_vectors(str(as_of.root), two_tower.load(str(as_of.root)), current)
+    assert 0 < (of_training != of_now).any(axis=1).sum() < len(of_now)
+    with pytest.raises(InputError, match="The raw tables have no video"):
+        export.candidate_vectors(str(as_of.root), two_tower.load(str(as_of.root)), current.slice(1))
+
+
+@pytest.mark.parametrize("user", [3, None])
+def test_a_given_history_takes_the_place_of_the_stored_with_its_categories(
+    recommender: Recommender, user: int | None
+) -> None:
+    videos = recommender.store.videos(np.array([7, 2]))
+    known = recommender.known(Request(user, {"history_video_ids": [7, 10**9, 2]}, MOMENT))
+    assert known["history_video_ids"].to_pylist() == [[7, 10**9, 2]]
+    first, second = videos["category"].to_pylist()
+    assert known["history_categories"].to_pylist() == [[first, None, second]]
+    own = recommender.known(Request(user, {"history_video_ids": [7], "history_categories": ["music"]}, MOMENT))
+    assert own["history_categories"].to_pylist() == [[b"music"]]
+    nothing = recommender.known(Request(user, {"history_video_ids": None}, MOMENT))
+    assert nothing["history_categories"].to_pylist() == [[]]
+    given, stored = (recommender.recommend(user, 5, MOMENT, **own) for own in ({"history_video_ids": [7, 2]}, {}))
+    assert [item.retrieval_score for item in given.items] != [item.retrieval_score for item in stored.items]
+    with pytest.raises(InputError, match="history_video_ids is 'x'; expected list<item: int64>"):
+        recommender.recommend(user, 5, MOMENT, history_video_ids="x")
