@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from recsys_tft.errors import InputError
 
@@ -103,8 +104,12 @@ def _save(source: pathlib.Path, precision: str, folder: pathlib.Path) -> None:
 
     from recsys_tft import bert
 
-    model = bert.read(source, precision)
-    tf.saved_model.save(model, str(folder), signatures=model.__call__.get_concrete_function())
+    def save() -> None:
+        model = bert.read(source, precision)
+        tf.saved_model.save(model, str(folder), signatures=model.__call__.get_concrete_function())
+
+    with ThreadPoolExecutor(1) as pool:  # a thread is outside of the graph that may be traced where this is called
+        pool.submit(save).result()
     record = {"fingerprint": fingerprint(precision), "package": PACKAGE, "precision": precision, "width": WIDTH}
     (folder / RECORD).write_text(json.dumps(record | {"files": _digests(folder)}, indent=1), "utf-8")
 

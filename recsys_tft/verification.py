@@ -1,8 +1,6 @@
 """`recsys-tft verify`: rows on disk against what the saved graphs compute from the raw rows that they were made of.
 
-Integers have to be equal, floats bit-equal or within 1e-6. Where rounding alone may do more, it is allowed for: the
-last bit of a raw number that is scaled (TensorFlow's logarithm depends on a number's place in its batch by so much),
-and 1e-3 of title embeddings in bfloat16.
+Integers have to be equal, floats bit-equal or within 1e-6; title embeddings in bfloat16 within 1e-3.
 """
 
 import dataclasses
@@ -19,7 +17,6 @@ from recsys_tft.data_sets import DATA_SETS, USERS, DataSet
 from recsys_tft.errors import InputError
 from recsys_tft.export import raw_folder
 from recsys_tft.features import Entity, Feature
-from recsys_tft.ops import ZScore
 from recsys_tft.raw_counters import CountedVideos
 from recsys_tft.raw_matches import Matches
 from recsys_tft.raw_rows import RawRows
@@ -151,7 +148,7 @@ def verify(
                 )
             found.rows[folder] = len(disk[names[0]])
             if found.rows[folder]:
-                own = _Folder(data_set, folder, disk, cuts, chosen, transform.fitted())
+                own = _Folder(data_set, folder, disk, cuts, chosen)
                 own.compare(raw, counted, graphs, found)
     return found
 
@@ -170,7 +167,6 @@ class _Folder:
     disk: dict[str, np.ndarray]
     cuts: Cuts | None
     settings: Settings
-    fitted: Mapping[str, np.ndarray]
 
     def compare(
         self, raw: RawRows, counted: CountedVideos | None, graphs: Sequence[SavedGraph], found: Verified
@@ -242,16 +238,11 @@ class _Folder:
             return 0.0
         if feature.op.is_large and self.settings.title_precision == "bfloat16":
             return BFLOAT16_TOLERANCE
-        return max(TOLERANCE, last_bit(*self.fitted[feature.name])) if isinstance(feature.op, ZScore) else TOLERANCE
+        return TOLERANCE
 
     def _difference(self, feature: str, row: int, on_disk: Any, computed: Any, graph: str) -> Difference:
         key = {name: int(self.disk[name][row]) for name in _keys(self.data_set)}
         return Difference(feature, self.name, key, on_disk, computed, graph)
-
-
-def last_bit(mean: float, deviation: float) -> float:
-    """What the last bit of a number, up to four deviations above the mean, is after scaling; 0 of a constant column."""
-    return float(np.spacing(np.float32(abs(mean) + 4 * deviation)) / deviation) if deviation > 0 else 0.0
 
 
 def _best(owner: np.ndarray, unequal: np.ndarray) -> np.ndarray:

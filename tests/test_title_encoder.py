@@ -280,6 +280,16 @@ def test_the_export_is_made_once(package: pathlib.Path) -> None:
     assert title_encoder.fingerprint(path) == title_encoder.fingerprint("minilm") == minilm.fingerprint()
 
 
+def test_the_export_may_be_made_where_a_graph_is_traced(package: pathlib.Path) -> None:
+    @tf.function
+    def traced() -> tf.Tensor:
+        return tf.constant(title_encoder.resolve("minilm"))
+
+    path = traced().numpy().decode()
+    assert minilm.is_intact(pathlib.Path(path))
+    assert title_encoder.load(path).width == TINY.width
+
+
 def test_an_export_is_used_without_the_package(package: pathlib.Path) -> None:
     path = minilm.export_minilm()
     shutil.rmtree(package)

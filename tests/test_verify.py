@@ -13,7 +13,7 @@ from conftest import Ran
 from recsys_tft import cli, raw_matches, raw_rows, settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import BY_NAME
-from recsys_tft.verification import last_bit, verify
+from recsys_tft.verification import verify
 
 
 @pytest.fixture
@@ -221,8 +221,3 @@ def test_exposures_of_one_instant_are_all_candidates(tmp_path: pathlib.Path) -> 
     assert found.missing.tolist() == [2]
     (row,) = found.row[found.owner == 0]
     assert found.raw["previously_watched_category"][int(row)].as_py() == b"b"  # of the last one before, the larger id
-
-
-def test_the_last_bit_of_a_scaled_number_is_what_rounding_may_do() -> None:
-    assert last_bit(12.0, 1.0) == np.spacing(np.float32(16))
-    assert last_bit(5.0, 0.0) == 0
