@@ -21,8 +21,8 @@ $(VENV)/installed: constraints.txt pyproject.toml setup.py
 run: install  ## run the main job on synthetic data into output/
 	$(BIN)/recsys-tft run --synthetic --output-dir output --overwrite
 
-test: install  ## run all tests
-	$(BIN)/python -m pytest
+test: install  ## run all tests, on as many cores as four
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: install  ## check the style
 	$(BIN)/ruff check .
