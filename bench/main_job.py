@@ -24,6 +24,8 @@ import polars as pl
 
 from recsys_tft import synthetic
 
+PEER = pathlib.Path(__file__).with_name("peer.yaml")
+
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
@@ -86,7 +88,7 @@ def tables(interactions: int, sessions: bool, folder: pathlib.Path) -> pathlib.P
 
 def compare(raw: pathlib.Path, ratio: int, workers: int | None, folder: pathlib.Path) -> None:
     """Measures all three on these tables, and prints the results."""
-    options = ["--negative-ratio", str(ratio), *(["--workers", str(workers)] if workers else [])]
+    options = ["--config", str(PEER), "--negative-ratio", str(ratio), *(["--workers", str(workers)] if workers else [])]
     runs: dict[str, Measured] = {}
     runs["recsys-tft, TFRecord"], rows = job(raw, folder / "job", *options)
     shutil.rmtree(folder / "job")
