@@ -12,20 +12,16 @@ import argparse
 import time
 from collections.abc import Callable
 
-from recsys_tft import libraries
+import catboost
+import numpy as np
+import pandas as pd
+import tensorflow as tf
 
-libraries.load("recsys_tft.recommender")
-
-import catboost  # noqa: E402
-import numpy as np  # noqa: E402
-import pandas as pd  # noqa: E402
-import tensorflow as tf  # noqa: E402
-
-from recsys_tft import approximate_index  # noqa: E402
-from recsys_tft.recommender import Recommender, Request  # noqa: E402
-from recsys_tft.serving_folders import EXTRA, serving_folder  # noqa: E402
-from recsys_tft.serving_models import ExactIndex  # noqa: E402
-from recsys_tft.serving_rows import tensors  # noqa: E402
+from recsys_tft import approximate_index, libraries
+from recsys_tft.recommender import Recommender, Request
+from recsys_tft.serving_folders import EXTRA, serving_folder
+from recsys_tft.serving_models import ExactIndex
+from recsys_tft.serving_rows import tensors
 
 MOMENT = 1_740_000_000_000_000
 
@@ -116,6 +112,7 @@ def approximate(kind: approximate_index.Kind, count: int, dim: int, times: int) 
 
 
 def main() -> None:
+    libraries.load("recsys_tft.recommender")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output_dir", help="of an export")
     parser.add_argument("--times", type=int, default=300, help="calls of each kind (default 300)")

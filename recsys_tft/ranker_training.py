@@ -26,17 +26,8 @@ _OBJECTIVES = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """What a training led to.
-
-    Attributes:
-        folder: of the model.
-        metrics: what `metrics.json` holds.
-    """
-
-    folder: ModelFolder
-    metrics: dict[str, Any]
+class Trained(training_report.Trained):
+    """A trained ranker."""
 
     def report(self) -> list[RenderableType]:
         """The metrics beside those of the baselines, and where everything is, for a terminal."""

@@ -1,12 +1,27 @@
 """What a training led to, as tables on the terminal. All of it is read off metrics.json."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
 from recsys_tft import ranking_metrics, retrieval_metrics
+from recsys_tft.model_folders import ModelFolder
 from recsys_tft.retrieval_evaluation import SLICES
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What a training led to.
+
+    Attributes:
+        folder: of the model.
+        metrics: what `metrics.json` holds.
+    """
+
+    folder: ModelFolder
+    metrics: dict[str, Any]
 
 
 def retrieval(metrics: Mapping[str, Any]) -> list[Table]:

@@ -18,17 +18,8 @@ from recsys_tft.two_tower_rows import TwoTowerRows
 WITHOUT_TITLE = "without titles"
 
 
-@dataclasses.dataclass(frozen=True)
-class Trained:
-    """What a training led to.
-
-    Attributes:
-        folder: of the model.
-        metrics: what `metrics.json` holds.
-    """
-
-    folder: ModelFolder
-    metrics: dict[str, Any]
+class Trained(training_report.Trained):
+    """A trained two-tower model."""
 
     def report(self) -> list[RenderableType]:
         """The metrics beside those of the baselines, and where everything is, for a terminal."""

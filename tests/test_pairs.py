@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Iterator
+from typing import ClassVar
 
 import apache_beam as beam
 import numpy as np
@@ -32,7 +33,7 @@ def fail_at_seven(number: int, _: str) -> Iterator[object]:
 class Collected(beam.DoFn):
     """Collects in this process what a bundle holds, in order."""
 
-    lists: dict[str, list[object]] = {}  # noqa: RUF012
+    lists: ClassVar[dict[str, list[object]]] = {}
 
     def __init__(self, name: str):
         super().__init__()

@@ -1,5 +1,6 @@
 """What the settings' title_encoder may name, and what happens when it cannot be had."""
 
+import functools
 import json
 import os
 import pathlib
@@ -111,7 +112,8 @@ def test_encode_keeps_the_order_of_the_titles(tiny_path: str, kind: pa.DataType)
 def test_other_threads_may_use_an_encoder_that_was_loaded_here(tiny_path: str, pair: tuple[str, str]) -> None:
     for spec in (tiny_path, Pair(*pair)):
         loaded, found = title_encoder.load(spec), []
-        thread = threading.Thread(target=lambda: found.append(loaded.vectors(TITLES)), daemon=True)  # noqa: B023
+        use = functools.partial(lambda encoder, into: into.append(encoder.vectors(TITLES)), loaded, found)
+        thread = threading.Thread(target=use, daemon=True)
         thread.start()
         thread.join(60)
         assert len(found) == 1, f"{spec} is locked"
