@@ -173,7 +173,9 @@ class MainJob:
         saved = transform_fn | "Save graph" >> tft_beam.WriteTransformFn(folder)
         rejected = self._rejected | "All rejected" >> beam.Flatten()
         rejected |= "Write rejected" >> self._each(write_rejected, job=job)
-        counts = [*self._counts, *written, rejected] | "All counts" >> beam.Flatten() | "Sums" >> prepare.SumCounts()
+        counts = [*self._counts, *written, rejected] | "All counts" >> beam.Flatten()
+        counts |= "Counters" >> beam.Map(prepare.publish)
+        counts |= "Sums" >> prepare.SumCounts()
         sides = [AsSingleton(side) for side in (transform_fn[0], counts, cuts)]
         started = datetime.datetime.now(datetime.UTC)
         return self._single("Finish", finish.finish, *sides, AsIter(raw), AsIter(saved), job=job, started=started)

@@ -19,6 +19,7 @@ from recsys_tft.raw_tables import ROW
 TaggedOutput = beam.pvalue.TaggedOutput
 Parts = Iterable[tuple[str, Packed]]
 Frames = dict[str, Packed]  # tables of one partition by name
+COUNTS = "recsys_tft"  # the namespace of Beam's metrics for what the manifest counts
 
 
 class MergeHistograms(beam.CombineFn):
@@ -49,6 +50,17 @@ class SumCounts(beam.PTransform):
     def expand(self, counts: beam.PCollection) -> beam.PCollection:
         sums = counts | "Sum" >> beam.CombinePerKey(sum)
         return sums | "Gather" >> beam.combiners.ToDict()
+
+
+def publish(item: tuple[str, int]) -> tuple[str, int]:
+    """Adds a count to Beam's metric of its name, which a runner shows while the job runs.
+
+    What the manifest sums up and what a runner shows pass here, so that they cannot differ: a runner that repeats a
+    bundle commits the metrics of the attempt whose results it keeps.
+    """
+    name, number = item
+    beam.metrics.Metrics.counter(COUNTS, name).inc(number)
+    return item
 
 
 def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[object]:

@@ -25,15 +25,17 @@ from apache_beam.runners.runner import PipelineResult
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
 from beam_pipelines.pairs import METRICS
+from beam_pipelines.prepare import COUNTS
 from recsys_tft.errors import UsageError, did_you_mean
 from recsys_tft.output import read_text
 
 IN_MEMORY = "in_memory"  # Beam's name for a job in this process
-Finished = tuple[dict[str, Any], dict[str, float]]  # the manifest, and the seconds spent in each step
+# The manifest, what Beam's metrics counted, and the seconds spent in each step.
+Finished = tuple[dict[str, Any], dict[str, int], dict[str, float]]
 
 
 def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callable[[str], None]) -> Finished:
-    """Runs the job to its end and returns its manifest, and the seconds spent in each step.
+    """Runs the job to its end and returns its manifest, its counters, and the seconds spent in each step.
 
     Args:
         job: what to do.
@@ -54,13 +56,15 @@ def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callab
             MainJob(pipeline, job, **local).build()
         result = pipeline.run()
         result.wait_until_finish()
-    return json.loads(read_text(f"{job.output.target('artifacts')}/manifest.json")), _seconds(result)
+    manifest = json.loads(read_text(f"{job.output.target('artifacts')}/manifest.json"))
+    seconds = {step: microseconds / 1e6 for step, microseconds in _counters(result, METRICS).items()}
+    return manifest, _counters(result, COUNTS), seconds
 
 
-def _seconds(result: PipelineResult) -> dict[str, float]:
-    """The seconds spent in each step's function, on all workers."""
-    found = result.metrics().query(MetricsFilter().with_namespace(METRICS))["counters"]
-    return {counter.key.metric.name: counter.committed / 1e6 for counter in found}
+def _counters(result: PipelineResult, namespace: str) -> dict[str, int]:
+    """Beam's metrics of one namespace by name, without what attempts that failed had counted."""
+    found = result.metrics().query(MetricsFilter().with_namespace(namespace))["counters"]
+    return {counter.key.metric.name: counter.committed for counter in found}
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:

@@ -101,8 +101,8 @@ class ProcessingPipeline:
         self._prepare_encoder()
         tables = self._find(data_dir)
         with self._writing():
-            manifest, steps = self._run(tables)
-        return RunResult(self._output, manifest, time.monotonic() - started, steps)
+            manifest, counted, steps = self._run(tables)
+        return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 
     def run_synthetic(
         self, num_users: int = 1000, num_videos: int = 500, num_interactions: int = 10_000
@@ -121,8 +121,8 @@ class ProcessingPipeline:
             sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
             synthetic.write_tables(raw, **sizes, seed=self._settings.seed)
-            manifest, steps = self._run(self._find(raw))
-        return RunResult(self._output, manifest, time.monotonic() - started, steps)
+            manifest, counted, steps = self._run(self._find(raw))
+        return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 
     def get_feature_specs(self) -> dict[str, dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]]:
         """For each data set how tf.io.parse_example reads its rows, by column.
@@ -167,7 +167,7 @@ class ProcessingPipeline:
             self._say("Counting the views, likes and comments of videos before each exposure (counters.source)")
         return tables
 
-    def _run(self, tables: dict[str, raw_tables.RawTable]) -> tuple[dict[str, Any], dict[str, float]]:
+    def _run(self, tables: dict[str, raw_tables.RawTable]) -> tuple[dict[str, Any], dict[str, int], dict[str, float]]:
         from beam_pipelines.job import plan
         from beam_pipelines.run import run_job
 
@@ -211,14 +211,23 @@ class RunResult(Mapping[str, DataFolder]):
         manifest: settings, versions, inputs and counts of the run.
         seconds: how long it took.
         steps: the seconds spent in each step, on all workers.
+        counters: Beam's metrics of the counts in the manifest, as a runner shows them.
     """
 
-    def __init__(self, output: Output, manifest: dict[str, Any], seconds: float, steps: dict[str, float]):
+    def __init__(
+        self,
+        output: Output,
+        manifest: dict[str, Any],
+        seconds: float,
+        steps: dict[str, float],
+        counters: dict[str, int],
+    ):
         self._folders = OutputFolders(output)
         self.output = output
         self.manifest = manifest
         self.seconds = seconds
         self.steps = steps
+        self.counters = counters
 
     def __getitem__(self, name: str) -> DataFolder:
         return self._folders[name]
