@@ -56,7 +56,7 @@ def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callab
             MainJob(pipeline, job, **local).build()
         result = pipeline.run()
         result.wait_until_finish()
-    manifest = json.loads(read_text(f"{job.output.target('artifacts')}/manifest.json"))
+    manifest = json.loads(read_text(job.output.manifest))
     seconds = {step: microseconds / 1e6 for step, microseconds in _counters(result, METRICS).items()}
     return manifest, _counters(result, COUNTS), seconds
 
