@@ -13,6 +13,16 @@ class UsageError(InputError):
     """An option of a command is wrong."""
 
 
+def require_local(output_dir: str) -> None:
+    """Refuses what is not on this machine.
+
+    Raises:
+        InputError: if the folder is on another filesystem, as `gs://...`.
+    """
+    if "://" in output_dir:
+        raise InputError(f"{output_dir}: only the main job works there; copy its output into a local folder.")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the closest known name, else ` Known: a, b, c.`"""
     known = list(known)
