@@ -168,10 +168,12 @@ class ProcessingPipeline:
         return tables
 
     def _run(self, tables: dict[str, raw_tables.RawTable]) -> tuple[dict[str, Any], dict[str, int], dict[str, float]]:
-        from beam_pipelines.job import plan
+        from beam_pipelines.job import advice, plan
         from beam_pipelines.run import run_job
 
         job = plan(self._settings, tables, self._output)
+        for sentence in advice(job):
+            self._say(sentence)
         return run_job(job, self._config.beam_args, self._config.workers, self._say)
 
 
