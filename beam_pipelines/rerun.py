@@ -19,10 +19,10 @@ from recsys_tft.data_sets import DATA_SETS
 from recsys_tft.errors import InputError, sentence_of
 from recsys_tft.features import Entity
 from recsys_tft.output import Output
+from recsys_tft.past_rows import FIT
 from recsys_tft.settings import Settings
 
-_FIT, _PARTITIONS = "fit", 2  # however many rows there are: how users are divided is the same in all reruns
-FIT_FOLDERS = {f"{_FIT}/{entity.value}s": entity for entity in Entity}
+_PARTITIONS = 2  # however many rows there are: how users are divided is the same in all reruns
 
 
 class Rerun(MainJob):
@@ -42,7 +42,7 @@ class Rerun(MainJob):
         self._graph = graph
 
     def _fit(self, training: PCollection) -> tuple:
-        folder = self._job.output.staged("processed_data", _FIT)
+        folder = self._job.output.staged("processed_data", FIT)
         training | "Write training rows" >> beam.MapTuple(functools.partial(write_training_rows, folder=folder))
         return self._root | "Graph" >> beam.Create([self._graph]), None
 
@@ -51,14 +51,16 @@ class Rerun(MainJob):
 
 
 def write_training_rows(entity: Entity, table: Packed, folder: str) -> None:
-    """Writes rows of one entity into a file of their own."""
-    target = pathlib.Path(folder, f"{entity.value}s")
+    """Writes rows of one entity into a file of their own, beside others with the same columns."""
+    rows = arrow_ipc.loads(table)
+    whole = f"{entity.value}_id" in rows.column_names or entity is Entity.EXPOSURE
+    target = pathlib.Path(folder, "_".join([f"{entity.value}s", *([] if whole else rows.column_names)]))
     target.mkdir(parents=True, exist_ok=True)
-    pq.write_table(arrow_ipc.loads(table), target / f"{uuid.uuid4().hex}.parquet")
+    pq.write_table(rows, target / f"{uuid.uuid4().hex}.parquet")
 
 
 def rerun(settings: Settings, data_dir: str, graph: str, output_dir: str) -> dict[str, pa.Table]:
-    """The rows of all data folders, and what a graph would be fitted on, by folder.
+    """The rows of all data folders, and below FIT what a graph would be fitted on, by folder.
 
     Args:
         settings: of the run; its format is parquet, and titles are not encoded.
@@ -79,8 +81,10 @@ def rerun(settings: Settings, data_dir: str, graph: str, output_dir: str) -> dic
         if sentence is None:
             raise
         raise InputError(sentence) from error
-    folders = [*(folder for data_set in DATA_SETS for folder in data_set.folders), *FIT_FOLDERS]
-    return {folder: _read(pathlib.Path(job.output.staged("processed_data"), folder)) for folder in folders}
+    root = pathlib.Path(job.output.staged("processed_data"))
+    folders = [folder for data_set in DATA_SETS for folder in data_set.folders]
+    folders += [str(path.relative_to(root)) for path in sorted((root / FIT).iterdir())]
+    return {folder: _read(root / folder) for folder in folders}
 
 
 def _read(folder: pathlib.Path) -> pa.Table:

@@ -121,7 +121,7 @@ class Audited:
 
 
 def _text(line: Line, difference: Difference) -> str:
-    key = ", ".join(f"{name} {value}" for name, value in difference.key.items())
+    key = ", ".join(f"{name} {_shortened(value)}" for name, value in difference.key.items())
     one, other = map(_shortened, difference.values)
     cut = splits.describe(line.cut.time)
     feature, folder = difference.feature, difference.folder

@@ -13,11 +13,11 @@ from beam_pipelines.rerun import rerun
 from recsys_tft import audit_cuts, audit_sample, counters, futures, model_folders, raw_matches, raw_tables, settings
 from recsys_tft.audit_report import Audited, Line
 from recsys_tft.audit_sample import Tables
-from recsys_tft.columns import Accuracy
+from recsys_tft.columns import Accuracy, Column
 from recsys_tft.errors import InputError
 from recsys_tft.export import raw_folder
-from recsys_tft.features import select
-from recsys_tft.futures import FUTURES, TIME, Cut
+from recsys_tft.features import RAW, select
+from recsys_tft.futures import FUTURES, TIME, VERSION, Cut
 from recsys_tft.past_rows import PastRows, Rows, moment_of
 from recsys_tft.raw_tables import RawTable
 from recsys_tft.settings import Settings
@@ -100,9 +100,25 @@ class Trial:
 
     @property
     def snapshots(self) -> tuple[str, ...]:
-        """Features that are as of the moment when the tables were written, whatever the exposure."""
-        accuracies = {Accuracy.SNAPSHOT} | (set() if self.counts else {Accuracy.COUNTED})
-        return tuple(f.name for f in select() if f.accuracy in accuracies and f.op.is_active(self.of_run))
+        """Features of columns that are as of the moment when the tables were written, whatever the exposure."""
+        counted = counters.computed_columns(self.of_run.counters, self.raw["videos"].absent)
+
+        def is_snapshot(column: Column) -> bool:
+            changes = column.accuracy in (Accuracy.SNAPSHOT, Accuracy.COUNTED) and column.name not in counted
+            known = {VERSION, column.name} & set(self.sample[column.table].columns)
+            return changes and known == {column.name}
+
+        return tuple(feature.name for feature in select() if any(is_snapshot(RAW[name]) for name in feature.sources))
+
+    @property
+    def versioned(self) -> tuple[str, ...]:
+        """The corpora that hold the latest versions of what they are made of."""
+        made_of = {"users": ("users",), "videos": ("videos", "channels")}
+        return tuple(
+            corpus
+            for corpus, tables in made_of.items()
+            if any(VERSION in self.sample[table].columns for table in tables)
+        )
 
     def cuts(self, given: Sequence[int]) -> list[tuple[Cut, Cuts]]:
         """Where to cut, and the windows of the reruns there.
@@ -130,7 +146,7 @@ class Trial:
         chosen = self._settings(windows)
         base = futures.crowded(self.sample, cut, self.seed)
         events = audit_cuts.sorted_events(base["interactions"], self.raw["interactions"])
-        past = PastRows(cut, audit_cuts.settled_exposures(events, cut, windows), chosen)
+        past = PastRows(cut, audit_cuts.settled_exposures(events, cut, windows), chosen, self.versioned)
         rows, across = self._rerun(base, chosen), audit_cuts.unsettled(events, cut)
         found = []
         for name, future in FUTURES.items():

@@ -16,8 +16,8 @@ from recsys_tft.settings import Settings
 
 Rows = Mapping[str, pa.Table]  # of one rerun, by folder
 _EXAMPLES = (TWO_TOWER, RANKER_ROWS)
-# Of these a row each is there for each key: what the graph is fitted on, and the corpora.
-_KEYS = {"fit/users": KEY[:1], "fit/videos": KEY[1:2], "fit/exposures": KEY, USERS.name: KEY[:1], VIDEOS.name: KEY[1:2]}
+FIT = "fit"  # the folder of what the graph would be fitted on
+_CORPORA = (USERS, VIDEOS)
 
 
 def moment_of(feature: Feature) -> tuple[str, bool] | None:
@@ -40,11 +40,13 @@ class PastRows:
         cut: where the future begins.
         settled: the exposures that nothing from the cut on belongs to, by KEY.
         settings: of the reruns.
+        versioned: the corpora whose entities have versions, so that they hold the latest ones, whatever the cut.
     """
 
     cut: Cut
     settled: pl.DataFrame
     settings: Settings
+    versioned: tuple[str, ...] = ()
 
     def compare(self, rows: Rows, others: Rows) -> Iterator[tuple[Compared, bool]]:
         """What was compared, and whether whole rows were, or else what was known at a moment."""
@@ -54,9 +56,17 @@ class PastRows:
             for compared in self._moments(data_set, one, other):
                 yield compared, False
         if self.cut.ends_training:
-            for folder, key in _KEYS.items():
-                columns = [name for name in rows[folder].column_names if name not in key]
-                yield compare(folder, rows[folder], others[folder], key, columns, all_there=True), True
+            for folder in self._of_training(rows, others):
+                empty = next(found[folder] for found in (rows, others) if folder in found).slice(0, 0)
+                key = [name for name in KEY if name in empty.column_names] or empty.column_names
+                columns = [name for name in empty.column_names if name not in key]
+                pair = (found.get(folder, empty) for found in (rows, others))
+                yield compare(folder, *pair, key, columns, all_there=True), True
+
+    def _of_training(self, rows: Rows, others: Rows) -> list[str]:
+        """The folders of what the training window alone makes: what the graph is fitted on, and the corpora."""
+        fitted = {folder for folder in (*rows, *others) if folder.startswith(f"{FIT}/")}
+        return [*sorted(fitted), *(corpus.name for corpus in _CORPORA if corpus.name not in self.versioned)]
 
     def _whole(self, data_set: DataSet, one: pa.Table, other: pa.Table) -> Compared:
         """Rows before the cut in all of their columns.

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 
 KEY = ("user_id", "video_id", "interaction_time")
@@ -26,7 +27,7 @@ class Difference:
 
     feature: str
     folder: str
-    key: Mapping[str, int]
+    key: Mapping[str, Any]
     values: tuple[Any, Any]
 
 
@@ -86,19 +87,20 @@ def compare(
             unequal[name] = len(where)
         for place in where[:shown].tolist():
             pair = (values[place].as_py(), compared[place].as_py())
-            found.append(Difference(name, folder, _key(rows, both["row"][place]), pair))
+            found.append(Difference(name, folder, _key(rows, key, both["row"][place]), pair))
     if all_there:
         sides = ((rows, _lonely(one, other, key), 0), (others, _lonely(other, one, key), 1))
         for table, places, side in sides:
             pair = (_THERE[side], _THERE[1 - side])
-            found += [Difference(ROW, folder, _key(table, place), pair) for place in places[:shown].tolist()]
+            found += [Difference(ROW, folder, _key(table, key, place), pair) for place in places[:shown].tolist()]
             unequal |= {ROW: unequal.get(ROW, 0) + len(places)} if len(places) else {}
 
     return Compared(both, tuple(features), found, unequal)
 
 
 def _numbered(rows: pa.Table, key: Sequence[str], name: str) -> pl.DataFrame:
-    keys = pl.from_arrow(rows.select(list(key)))
+    lists = cs.list().cast(pl.List(pl.String)).list.join("\0")
+    keys = pl.from_arrow(rows.select(list(key))).with_columns(lists)
     return keys.with_columns(pl.int_range(pl.len()).over(key).alias("_nth")).with_row_index(name)
 
 
@@ -108,8 +110,8 @@ def _lonely(have: pl.DataFrame, lack: pl.DataFrame, key: Sequence[str]) -> np.nd
     return alone[alone.columns[0]].to_numpy()
 
 
-def _key(rows: pa.Table, place: int) -> dict[str, int]:
-    return {name: rows[name][place].as_py() for name in KEY if name in rows.column_names}
+def _key(rows: pa.Table, key: Sequence[str], place: int) -> dict[str, Any]:
+    return {name: rows[name][place].as_py() for name in dict.fromkeys((*KEY, *key)) if name in rows.column_names}
 
 
 def differ(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
