@@ -51,18 +51,19 @@ def crowded(tables: Tables, cut: Cut, seed: int) -> Tables:
     they do after that is moved to the cut and the delay of counters. The next version of each user, video and channel
     is moved to the cut.
     """
-    rows = _in_order(tables["interactions"], cut, seed)
-    later = pl.col(TIME) >= cut.time
-    next_video = pl.col("video_id").filter(later).first().over("user_id")
-    last_video = pl.col("video_id").filter(~later).last().over("user_id")
-    video = pl.when(_is_first(later) & pl.col("goes_on")).then(last_video).otherwise("video_id")
-    other = later & (pl.col("video_id") != pl.when("goes_on").then(last_video).otherwise(next_video))
-    at_cut = _is_first(later) | _is_first(other)
-    delayed = _is_first(later & ~at_cut) & pl.col("watches")
-    time = pl.when(at_cut).then(cut.time).when(delayed).then(cut.time + cut.delay).otherwise(TIME)
-    signals = _where(at_cut, _positive_signals(rows, cut), rows)
-    rows = rows.with_columns(time.cast(pl.Int64).alias(TIME), video.alias("video_id"), *signals)
-    return {**_versions(tables, cut, _next_at(cut.time)), "interactions": rows.drop("watches", "goes_on")}
+    rows = _in_order(tables["interactions"], cut, seed).with_columns(later=pl.col(TIME) >= cut.time)
+    last_video = pl.col("video_id").filter(~pl.col("later")).last().over("user_id")
+    rows = rows.with_columns(first=_is_first(pl.col("later")), last_video=last_video)
+    video = pl.when(pl.col("first") & pl.col("goes_on")).then("last_video").otherwise("video_id")
+    rows = rows.with_columns(video.alias("video_id"))
+    first_video = pl.col("video_id").filter("first").first().over("user_id")
+    rows = rows.with_columns(other=pl.col("later") & (pl.col("video_id") != first_video))
+    rows = rows.with_columns(at_cut=pl.col("first") | _is_first(pl.col("other")))
+    delayed = _is_first(pl.col("later") & ~pl.col("at_cut")) & pl.col("watches")
+    time = pl.when("at_cut").then(cut.time).when(delayed).then(cut.time + cut.delay).otherwise(TIME)
+    signals = _where(pl.col("at_cut"), _positive_signals(rows, cut), rows)
+    events = rows.with_columns(time.cast(pl.Int64).alias(TIME), *signals).select(tables["interactions"].columns)
+    return {**_versions(tables, cut, _next_at(cut.time)), "interactions": events}
 
 
 def _is_first(condition: pl.Expr) -> pl.Expr:
@@ -73,22 +74,21 @@ def _is_first(condition: pl.Expr) -> pl.Expr:
 def removed(tables: Tables, cut: Cut, seed: int) -> Tables:
     """The tables without the future."""
     events = tables["interactions"].filter(pl.col(TIME) < cut.time)
-    return {**_versions(tables, cut, lambda rows, later, _: rows.filter(~later)), "interactions": events}
+    return {**_versions(tables, cut, lambda rows, _: rows.filter(~pl.col("later"))), "interactions": events}
 
 
 def shuffled(tables: Tables, cut: Cut, seed: int) -> Tables:
     """The tables with the times of the future in another order."""
     random = np.random.default_rng(seed)
 
-    def permute(rows: pl.DataFrame, later: pl.Series, name: str) -> pl.DataFrame:
-        times = rows[name].to_numpy().copy()
-        where = np.flatnonzero(later.to_numpy())
-        times[where] = random.permutation(times[where])
-        return rows.with_columns(pl.Series(name, times).set(rows[name].is_null(), None))
+    def permute(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+        places = np.arange(len(rows))
+        later = rows["later"].to_numpy()
+        places[later] = random.permutation(places[later])
+        return rows.with_columns(rows[name].gather(places))
 
-    events = tables["interactions"]
-    events = permute(events, events[TIME] >= cut.time, TIME)
-    return {**_versions(tables, cut, lambda rows, later, _: permute(rows, later, VERSION)), "interactions": events}
+    events = permute(tables["interactions"].with_columns(later=pl.col(TIME) >= cut.time), TIME).drop("later")
+    return {**_versions(tables, cut, lambda rows, _: permute(rows, VERSION)), "interactions": events}
 
 
 def altered(tables: Tables, cut: Cut, seed: int) -> Tables:
@@ -167,41 +167,40 @@ def _other_signals(rows: pl.DataFrame, cut: Cut) -> dict[str, pl.Expr]:
     return {"interaction_type": pl.when(kind == first).then(pl.lit(second)).otherwise(pl.lit(first)), **flags}
 
 
-Change = Callable[[pl.DataFrame, pl.Series, str], pl.DataFrame]  # of rows: which of them are later; their key
+Change = Callable[[pl.DataFrame, str], pl.DataFrame]  # of rows, with a column `later`, and the name of their key
 
 
 def _versions(tables: Tables, cut: Cut, change: Change) -> Tables:
     """The tables of entities, changed where versions are later than the cut; the first of a key serves earlier rows."""
     changed = dict(tables)
     for name, key in KEYS.items():
-        rows = tables[name]
-        if VERSION in rows.columns:
+        if VERSION in tables[name].columns:
             rank = pl.col(VERSION).fill_null(np.iinfo(np.int64).min).rank("ordinal").over(key)
-            later = rows.select(((pl.col(VERSION) >= cut.time) & (rank > 1)).fill_null(False)).to_series()
-            changed[name] = change(rows, later, key)
+            later = ((pl.col(VERSION) >= cut.time) & (rank > 1)).fill_null(False)
+            changed[name] = change(tables[name].with_columns(later=later), key).drop("later")
     return changed
 
 
 def _next_at(time: int) -> Change:
     """Moves the first later version of each key to a time."""
 
-    def change(rows: pl.DataFrame, later: pl.Series, key: str) -> pl.DataFrame:
-        first = pl.col(VERSION).filter(later).min().over(key)
-        is_next = later & pl.col(VERSION).eq(first).fill_null(False)
-        return rows.with_columns(pl.when(is_next).then(pl.lit(time, pl.Int64)).otherwise(VERSION).alias(VERSION))
+    def change(rows: pl.DataFrame, key: str) -> pl.DataFrame:
+        first = pl.col(VERSION).filter("later").min().over(key)
+        moved = pl.when(pl.col("later") & (pl.col(VERSION) == first)).then(pl.lit(time, pl.Int64))
+        return rows.with_columns(moved.otherwise(VERSION).alias(VERSION))
 
     return change
 
 
-def _other_values(rows: pl.DataFrame, later: pl.Series, key: str) -> pl.DataFrame:
+def _other_values(rows: pl.DataFrame, key: str) -> pl.DataFrame:
     """Other values of all columns but the key and the time: numbers, strings, and lists of other rows."""
     changed = []
     for name, kind in rows.schema.items():
-        if name in (key, VERSION):
+        if name in (key, VERSION, "later"):
             continue
         if isinstance(kind, pl.List):
             other = pl.col(name).shift(1)
         else:
             other = pl.col(name) + b" altered" if kind == pl.Binary else pl.col(name) * 2 + 1
-        changed.append(pl.when(later).then(other).otherwise(name).alias(name))
+        changed.append(pl.when("later").then(other).otherwise(name).alias(name))
     return rows.with_columns(changed)

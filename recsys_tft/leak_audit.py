@@ -52,7 +52,7 @@ def audit(
     if not graph.is_dir():
         raise InputError(f"{graph}: no transform graph there; run the main job first.")
     tables = raw_tables.find(raw_folder(output_dir, data_dir), of_run.columns)
-    _warn(manifest, tables, of_run, say)
+    warn(manifest, tables, of_run, say)
     say(f"Drawing {users:,} users")
     sample = audit_sample.draw(tables, users, seed)
     trial = Trial(str(graph), of_run, tables, raw_matches.cuts_of(manifest), sample, seed)
@@ -60,9 +60,10 @@ def audit(
     return Audited({name: len(rows) for name, rows in sample.items()}, lines, trial.snapshots, trial.untried(lines))
 
 
-def _warn(
+def warn(
     manifest: Mapping[str, Any], tables: Mapping[str, RawTable], of_run: Settings, say: Callable[[str], None]
 ) -> None:
+    """Says where an audit is not of quite what was trained on."""
     for name, table in tables.items():
         if [list(file) for file in table.fingerprint] != manifest["inputs"][name]:
             say(f"warning: the table {name} is not the one that the run was made of; it is audited all the same")
