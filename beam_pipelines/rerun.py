@@ -20,6 +20,7 @@ from recsys_tft.errors import InputError, sentence_of
 from recsys_tft.features import Entity
 from recsys_tft.output import Output
 from recsys_tft.past_rows import FIT
+from recsys_tft.raw_tables import ROW
 from recsys_tft.settings import Settings
 
 _PARTITIONS = 2  # however many rows there are: how users are divided is the same in all reruns
@@ -53,6 +54,7 @@ class Rerun(MainJob):
 def write_training_rows(entity: Entity, table: Packed, folder: str) -> None:
     """Writes rows of one entity into a file of their own, beside others with the same columns."""
     rows = arrow_ipc.loads(table)
+    rows = rows.select([name for name in rows.column_names if name != ROW])
     whole = f"{entity.value}_id" in rows.column_names or entity is Entity.EXPOSURE
     target = pathlib.Path(folder, "_".join([f"{entity.value}s", *([] if whole else rows.column_names)]))
     target.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Other futures of the same past: what a leak audit puts in the place of all that happened from a cut on.
 
 Interactions from the cut on, and versions of users, videos and channels (rows with `updated_at`) from the cut on that
-are not the first of their key, are removed, shuffled in time among themselves, or altered. All else stays.
+have an earlier one of their key, are removed, shuffled in time among themselves, or altered. All else stays.
 """
 
 import dataclasses
@@ -171,12 +171,15 @@ Change = Callable[[pl.DataFrame, str], pl.DataFrame]  # of rows, with a column `
 
 
 def _versions(tables: Tables, cut: Cut, change: Change) -> Tables:
-    """The tables of entities, changed where versions are later than the cut; the first of a key serves earlier rows."""
+    """The tables of entities, changed where versions are later than the cut, and others of their key are earlier.
+
+    Where none is earlier, the first serves all rows before it, and has to stay the first.
+    """
     changed = dict(tables)
     for name, key in KEYS.items():
         if VERSION in tables[name].columns:
-            rank = pl.col(VERSION).fill_null(np.iinfo(np.int64).min).rank("ordinal").over(key)
-            later = ((pl.col(VERSION) >= cut.time) & (rank > 1)).fill_null(False)
+            since = pl.col(VERSION).fill_null(np.iinfo(np.int64).min)
+            later = (since >= cut.time) & (since.min().over(key) < cut.time)
             changed[name] = change(tables[name].with_columns(later=later), key).drop("later")
     return changed
 

@@ -350,11 +350,12 @@ def test_futures_do_what_they_are_called() -> None:
     assert set(new["country"]) <= {None, b"FR altered", b"PL altered", b"DE altered"}
 
 
-def test_the_first_version_of_a_key_serves_earlier_rows_and_stays() -> None:
-    tables = small_tables(2)
-    users = pl.DataFrame({"user_id": [1, 1, 2], "updated_at": [2000, 3000, 4000], "age": [1, 2, 3]})
-    removed = futures.removed({**tables, "users": users}, CUT, 0)["users"]
-    assert removed.rows() == [(1, 2000, 1), (2, 4000, 3)]
+def test_versions_of_which_none_is_before_the_cut_stay_as_they_are() -> None:
+    users = pl.DataFrame({"user_id": [1, 1, 2, 3, 3], "updated_at": [2000, 3000, 4000, 5, 6000], "age": range(5)})
+    tables = {**small_tables(3), "users": users}
+    assert futures.removed(tables, CUT, 0)["users"].rows() == users.rows()[:4]
+    for name in ("crowded", *FUTURES):
+        assert getattr(futures, name)(tables, CUT, 0)["users"].rows()[:4] == users.rows()[:4]
 
 
 def test_wide_interactions_are_altered_too() -> None:
