@@ -77,7 +77,7 @@ def compare(
         shown: how many differences of a column are told.
     """
     one, other = _numbered(rows, key, "row"), _numbered(others, key, "other")
-    both = one.join(other, [*key, "_nth"], maintain_order="left")
+    both = one.join(other, [*key, "_nth"], nulls_equal=True, maintain_order="left")
     unequal: dict[str, int] = {}
     found: list[Difference] = []
     for name in features:
@@ -106,7 +106,7 @@ def _numbered(rows: pa.Table, key: Sequence[str], name: str) -> pl.DataFrame:
 
 def _lonely(have: pl.DataFrame, lack: pl.DataFrame, key: Sequence[str]) -> np.ndarray:
     """[m] numbers of the rows that the other table lacks."""
-    alone = have.join(lack, on=[*key, "_nth"], how="anti", maintain_order="left")
+    alone = have.join(lack, on=[*key, "_nth"], how="anti", nulls_equal=True, maintain_order="left")
     return alone[alone.columns[0]].to_numpy()
 
 

@@ -416,6 +416,8 @@ def test_rows_are_matched_by_their_keys_and_missing_ones_are_named() -> None:
         ("row", {"user_id": 4}, ("not there", "there")),
     ]
     assert compare("ranker/train", one, other, ["user_id"], ["label"], all_there=False).unequal == {"label": 1}
+    missing = pa.table({"country": pa.array([None, b"DE", None])})
+    assert len(compare("fit/users_country", missing, missing, ["country"], [], all_there=True)) == 3
     tags = [pa.table({"tags": pa.array(values, pa.list_(pa.binary()))}) for values in ([[b"a", b"b"]], [[b"ab"]])]
     assert compare("fit/videos_tags", *tags, ["tags"], [], all_there=True).unequal == {"row": 2}
 
