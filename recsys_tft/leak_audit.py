@@ -16,9 +16,9 @@ from recsys_tft.audit_sample import Tables
 from recsys_tft.columns import Accuracy, Column
 from recsys_tft.errors import InputError
 from recsys_tft.export import raw_folder
-from recsys_tft.features import RAW, select
+from recsys_tft.features import RAW, Feature
 from recsys_tft.futures import FUTURES, TIME, VERSION, Cut
-from recsys_tft.past_rows import PastRows, Rows, moment_of
+from recsys_tft.past_rows import EXAMPLES, PastRows, Rows, changes
 from recsys_tft.raw_tables import RawTable
 from recsys_tft.settings import Settings
 from recsys_tft.splits import Cuts, describe
@@ -109,7 +109,9 @@ class Trial:
             known = {VERSION, column.name} & set(self.sample[column.table].columns)
             return changes and known == {column.name}
 
-        return tuple(feature.name for feature in select() if any(is_snapshot(RAW[name]) for name in feature.sources))
+        return tuple(
+            feature.name for feature in _features(self.of_run) if any(is_snapshot(RAW[s]) for s in feature.sources)
+        )
 
     @property
     def versioned(self) -> tuple[str, ...]:
@@ -175,13 +177,13 @@ class Trial:
             return rerun(chosen, str(raw), self.graph, f"{folder}/out")
 
     def untried(self, lines: Sequence[Line]) -> tuple[str, ...]:
-        """The features of which nothing was compared: of those as of a moment, nothing at a cut."""
+        """The features of which nothing was compared: of those that change, nothing at a cut."""
         known = {name for line in lines for name in line.features}
-        moments = {name for line in lines for name in line.at_cut}
-        active = [feature for feature in select() if feature.op.is_active(self._settings((1, None)))]
-        return tuple(
-            f.name for f in active if f.name not in (moments if moment_of(f) and f.accuracy in _AS_OF else known)
-        )
+        at_cut = {name for line in lines for name in line.at_cut}
+        features = _features(self._settings((1, None)))
+        return tuple(f.name for f in features if f.name not in (at_cut if changes(f) else known))
 
 
-_AS_OF = (Accuracy.AS_OF, Accuracy.COUNTED)
+def _features(chosen: Settings) -> list[Feature]:
+    """The features that rows have under some settings."""
+    return list(dict.fromkeys(feature for data_set in EXAMPLES for feature in data_set.features(chosen)))

@@ -9,13 +9,13 @@ import pyarrow as pa
 
 from recsys_tft.columns import Accuracy
 from recsys_tft.data_sets import RANKER_ROWS, TWO_TOWER, USERS, VIDEOS, DataSet
-from recsys_tft.features import Entity, Feature
+from recsys_tft.features import RAW, Feature
 from recsys_tft.futures import TIME, Cut
 from recsys_tft.row_differences import KEY, Compared, compare
 from recsys_tft.settings import Settings
 
 Rows = Mapping[str, pa.Table]  # of one rerun, by folder
-_EXAMPLES = (TWO_TOWER, RANKER_ROWS)
+EXAMPLES = (TWO_TOWER, RANKER_ROWS)
 FIT = "fit"  # the folder of what the graph would be fitted on
 _CORPORA = (USERS, VIDEOS)
 
@@ -25,11 +25,15 @@ def moment_of(feature: Feature) -> tuple[str, bool] | None:
 
     None where it is what the exposure itself tells, such as its device.
     """
-    if feature.is_counted:
-        return "video_id", True
-    if feature.entity is Entity.EXPOSURE:
-        return ("user_id", False) if feature.accuracy is Accuracy.AS_OF else None
-    return f"{feature.entity.value}_id", False
+    sources = [RAW[name] for name in feature.sources]
+    if any(source.table in ("videos", "channels") for source in sources):
+        return "video_id", changes(feature)
+    return ("user_id", False) if changes(feature) or all(source.table == "users" for source in sources) else None
+
+
+def changes(feature: Feature) -> bool:
+    """Whether it is another one at another moment, though no table says so."""
+    return feature.accuracy not in (Accuracy.STATIC, Accuracy.SNAPSHOT)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +54,7 @@ class PastRows:
 
     def compare(self, rows: Rows, others: Rows) -> Iterator[tuple[Compared, bool]]:
         """What was compared, and whether whole rows were, or else what was known at a moment."""
-        for data_set in _EXAMPLES:
+        for data_set in EXAMPLES:
             one, other = (_together(data_set, found) for found in (rows, others))
             yield self._whole(data_set, one, other), True
             for compared in self._moments(data_set, one, other):
