@@ -5,6 +5,7 @@ import polars as pl
 import pyarrow as pa
 
 from recsys_tft import labels, splits
+from recsys_tft.errors import InputError
 from recsys_tft.exposures import events_of, exposure_starts, sort_events
 from recsys_tft.futures import Cut
 from recsys_tft.raw_tables import RawTable, empty
@@ -35,20 +36,20 @@ def choose(events: pa.Table, windows: Cuts | None, settings: Settings) -> list[t
         events: of the sample, sorted.
         windows: of the run; None where each user has windows of their own.
         settings: of the run.
+
+    Raises:
+        InputError: if all events are at one instant.
     """
     times = np.sort(events["interaction_time"].to_numpy())
+    possible = np.unique(times)[1:]
+    if not len(possible):
+        raise InputError("All interactions of the sample are at one instant, so that none of them is later.")
     end = windows[0] if windows else int(np.quantile(times, float(settings.split.train_share), method="nearest"))
-    inside, after = times[times < end], times[times >= end]
-    wanted = [(int(end), True)]
-    wanted += [(int(part[len(part) // 2]), False) for part in (inside, after) if len(part)]
-    places = _decisive_times(events, settings)
-    found = [(_nearest(places[places > times[0]], time), ends) for time, ends in wanted]
-    return list(dict.fromkeys(sorted(found)))
-
-
-def _nearest(places: np.ndarray, time: int) -> int:
-    """The one of increasing places that is nearest to a time; the time itself where there is none."""
-    return int(places[np.abs(places - time).argmin()]) if len(places) else time
+    wanted = [(end, True)]
+    wanted += [(part[len(part) // 2], False) for part in (times[times < end], times[times >= end]) if len(part)]
+    decisive = np.intersect1d(_decisive_times(events, settings), possible)
+    places = decisive if len(decisive) else possible
+    return sorted({(int(places[np.abs(places - time).argmin()]), ends) for time, ends in wanted})
 
 
 def _decisive_times(events: pa.Table, settings: Settings) -> np.ndarray:
@@ -67,7 +68,7 @@ def _decisive_times(events: pa.Table, settings: Settings) -> np.ndarray:
     frame = frame.with_columns(earlier=pl.col("weight").cum_max().shift(1).over("exposure"))
     grows = frame.filter(pl.col("weight") > pl.col("earlier"))
     turns = grows.filter(pl.col("earlier") == 0)
-    return (turns if len(turns) else grows)["time"].unique().sort().to_numpy()
+    return (turns if len(turns) else grows)["time"].to_numpy()
 
 
 def settled_exposures(events: pa.Table, cut: Cut, windows: Cuts) -> pl.DataFrame:

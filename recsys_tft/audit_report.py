@@ -96,8 +96,15 @@ class Audited:
             parts.append(
                 Text(f"NOT AUDITED: no row at a cut has {names}; take more users (--users) or other times (--cut).")
             )
-        last = "No row knows what happens later." if self.is_clean else "The audit did not compare everything."
-        return [*parts, Text("Rows know what happens later." if self.leaks else last)]
+        return [*parts, Text(self._verdict)]
+
+    @property
+    def _verdict(self) -> str:
+        if self.leaks:
+            return "Rows know what happens later."
+        if self.untried:
+            return "Nothing is proved of these."
+        return f"{'But for these, no' if self.snapshots else 'No'} row knows what happens later."
 
     def _table(self) -> Table:
         table = Table(box=None, pad_edge=False, header_style="bold")

@@ -174,7 +174,11 @@ class Trial:
             raw = pathlib.Path(folder, "raw")
             raw.mkdir()
             audit_sample.write(tables, str(raw))
-            return rerun(chosen, str(raw), self.graph, f"{folder}/out")
+            try:
+                return rerun(chosen, str(raw), self.graph, f"{folder}/out")
+            except InputError as error:
+                end = describe(chosen.split.fixed_cuts[0])
+                raise InputError(f"On the sample, with a training window that ends at {end}: {error}") from error
 
     def untried(self, lines: Sequence[Line]) -> tuple[str, ...]:
         """The features of which nothing was compared: of those that change, nothing at a cut."""

@@ -1,6 +1,7 @@
 """`recsys-tft audit`: a run without a leak passes, and each leak that is planted is found by its feature."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import re
@@ -32,6 +33,7 @@ from recsys_tft import (
     splits,
 )
 from recsys_tft.audit_report import Audited, Line
+from recsys_tft.errors import InputError
 from recsys_tft.features import BY_NAME
 from recsys_tft.futures import FUTURES, Cut
 from recsys_tft.row_differences import KEY, Compared, compare, differ
@@ -223,7 +225,7 @@ def test_a_run_without_a_leak_passes(
     assert all(line[-1] == "0" and int(line[-4].replace(",", "")) > 100 for line in lines)
     assert [" there " in line for line in printed.splitlines() if line.startswith("2025-")].count(True) == 3
     assert "as of when the tables were written: channel_subscriber_count_log_z\n" in printed
-    assert "No row knows what happens later." in printed
+    assert "But for these, no row knows what happens later." in printed
 
 
 def test_what_was_not_compared_is_no_proof(as_of_output: pathlib.Path) -> None:
@@ -372,6 +374,29 @@ def test_wide_interactions_are_altered_too() -> None:
     only_watched = dataclasses.replace(CUT, positive={"watch": 1.0})
     crowd = futures.crowded({**tables, "interactions": wide}, only_watched, 0)["interactions"]
     assert (crowd.filter(pl.col("interaction_time") == CUT.time)["watch_time"] > 1000).all()
+
+
+def events_of(*rows: tuple[int, int, int, str]) -> pa.Table:
+    """Sorted events: user, video, time and signal."""
+    users, videos, times, kinds = zip(*rows, strict=True)
+    columns = {"user_id": users, "video_id": videos, "interaction_time": times}
+    columns |= {"signals": [exposures.SIGNAL[kind] for kind in kinds], "watch_time": 1.0, "device": None}
+    columns = {n: [v] * len(rows) if not isinstance(v, list | tuple) else v for n, v in columns.items()}
+    return exposures.sort_events(pa.table(columns, exposures.EVENT_SCHEMA))
+
+
+def test_cuts_fall_where_a_label_is_in_the_making() -> None:
+    chosen = settings.parse({"labels": {"positive": {"like": 1.0, "click": 0.5}}}, "the test")
+    others = [(2, 1, time, "impression") for time in range(0, 1000, 10)]
+    turning = [(1, 1, 301, "impression"), (1, 1, 303, "like"), (3, 1, 800, "impression"), (3, 1, 805, "click")]
+    growing = [(1, 2, 200, "click"), (1, 2, 220, "like")]
+    find = functools.partial(audit_cuts.choose, windows=(600, 900), settings=chosen)
+    assert find(events_of(*others, *growing, *turning)) == [(303, False), (805, False), (805, True)]
+    assert find(events_of(*others, *growing)) == [(220, False), (220, True)]
+    assert find(events_of(*others)) == [(300, False), (600, True), (800, False)]
+    assert audit_cuts.choose(events_of(*others), None, chosen)[1] == (790, True)
+    with pytest.raises(InputError, match="All interactions of the sample are at one instant"):
+        find(events_of((1, 1, 5, "like"), (2, 1, 5, "like")))
 
 
 def test_exposures_are_settled_when_no_later_event_can_belong_to_them() -> None:
