@@ -105,9 +105,9 @@ class Trial:
         counted = counters.computed_columns(self.of_run.counters, self.raw["videos"].absent)
 
         def is_snapshot(column: Column) -> bool:
-            changes = column.accuracy in (Accuracy.SNAPSHOT, Accuracy.COUNTED) and column.name not in counted
+            is_read = column.accuracy in (Accuracy.SNAPSHOT, Accuracy.COUNTED) and column.name not in counted
             known = {VERSION, column.name} & set(self.sample[column.table].columns)
-            return changes and known == {column.name}
+            return is_read and known == {column.name}
 
         return tuple(
             feature.name for feature in _features(self.of_run) if any(is_snapshot(RAW[s]) for s in feature.sources)

@@ -32,7 +32,7 @@ def moment_of(feature: Feature) -> tuple[str, bool] | None:
 
 
 def changes(feature: Feature) -> bool:
-    """Whether it is another one at another moment, though no table says so."""
+    """Whether it depends on the moment even where no table has versions."""
     return feature.accuracy not in (Accuracy.STATIC, Accuracy.SNAPSHOT)
 
 
