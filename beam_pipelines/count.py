@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 
 from beam_pipelines.job import Job
@@ -19,7 +20,7 @@ def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[object]:
     parts = list(parts)
     videos = next(arrow_ipc.loads(part) for name, part in parts if name == "videos")
     increments = _together([part for name, part in parts if name == "increments"])
-    versions = counters.versions(videos["video_id"].to_numpy(), increments, job.settings.counters)
+    versions = counters.versions(np.unique(videos["video_id"].to_numpy()), increments, job.settings.counters)
     yield TaggedOutput("counts", ("counters/increments", len(increments)))
     yield TaggedOutput("counts", ("counters/versions", len(versions)))
     computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)

@@ -1,6 +1,6 @@
 """Engineering: the analysis of the training window, and the graph applied to users, videos and exposures once each."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import apache_beam as beam
 import numpy as np
@@ -14,7 +14,7 @@ from beam_pipelines import titles
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
 from preprocessing_fn import preprocessing_fn
-from recsys_tft import arrow_ipc, data_sets, negatives, transform_graph
+from recsys_tft import arrow_ipc, data_sets, fitting_rows, negatives, transform_graph, versions
 from recsys_tft.arrow_ipc import Packed
 from recsys_tft.columns import Column
 from recsys_tft.entities import find_sorted
@@ -83,28 +83,26 @@ def _as_lists(values: pa.ChunkedArray, column: Column) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), array.drop_null())
 
 
-def training_videos(entity: Entity, table: Packed, catalogue: negatives.Catalogue) -> Iterator[tuple[Entity, bytes]]:
-    """The videos that occur in the training window."""
-    rows = arrow_ipc.loads(table)
-    yield entity, arrow_ipc.dumps(rows.filter(pa.array(catalogue.position(rows["video_id"].to_numpy()) >= 0)))
+def training_videos(
+    entity: Entity, table: Packed, catalogue: negatives.Catalogue, until: int = 0
+) -> Iterator[tuple[Entity, bytes]]:
+    """The videos that occur in the training window, of which the last exposure is at `until`."""
+    for rows in fitting_rows.of_videos(arrow_ipc.loads(table), catalogue, until):
+        yield entity, arrow_ipc.dumps(rows)
 
 
 def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, int], job: Job) -> Iterator[object]:
     """The videos of a partition with every feature and their `candidate_row`, and how often values are missing.
 
-    The main output has all features, that tagged `slim` those which joined rows hold; where there are versions of the
-    videos, those have the features that depend on counters.
+    The main output has all features of the latest videos, that tagged `slim` those which joined rows hold, of all
+    versions. Where counters have versions of their own, these have the features that depend on counters.
     """
     parts = list(parts)
     found = {name: arrow_ipc.loads(part) for name, part in parts if name in ("videos", "versions")}
-    raw = found["videos"]
+    vectors = [part for name, part in parts if name == "titles"]
+    raw = versions.latest(found["videos"], "video_id")
     features = [feature for feature in select(entity=Entity.VIDEO) if feature.op.is_active(job.settings)]
-    in_graph = [feature for feature in features if not isinstance(feature.op, TitleEmbedding)]
-    engineered = transform_graph.load(graph).engineer(raw, in_graph)
-    for feature in features:
-        if isinstance(feature.op, TitleEmbedding):
-            vectors = titles.vectors_of(raw["title"], [part for name, part in parts if name == "titles"], job)
-            engineered = engineered.append_column(feature.name, vectors)
+    engineered = _engineer_videos(raw, features, vectors, graph, job)
     for item in rates(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
     first = sum(size for other, size in sizes.items() if other < partition)
@@ -112,28 +110,52 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
     rows = _with_keys(keys, engineered)
     joined = {*data_sets.TWO_TOWER.features(job.settings), *data_sets.RANKER_ROWS.features(job.settings)}
     counted = tuple(f for f in features if f in joined and f.is_counted) if "versions" in found else ()
-    slim = [*keys, *(feature.name for feature in features if feature in joined and feature not in counted)]
-    yield TaggedOutput("slim", (partition, ("videos", arrow_ipc.dumps(rows.select(slim)))))
+    own = [feature for feature in features if feature in joined and feature not in counted]
+    slim = rows.select([*keys, *(feature.name for feature in own)])
+    if versions.is_versioned(found["videos"]):
+        owner = find_sorted(raw["video_id"].to_numpy(), found["videos"]["video_id"].to_numpy())
+        dated = {"video_id": found["videos"]["video_id"], versions.SINCE: found["videos"][versions.SINCE]}
+        dated["candidate_row"] = pa.array(first + owner)
+        slim = _with_keys(dated, _engineer_videos(found["videos"], own, vectors, graph, job))
+    yield TaggedOutput("slim", (partition, ("videos", arrow_ipc.dumps(slim))))
     if "versions" in found:
-        versions = _engineer_versions(found["versions"], raw, counted, graph)
-        yield TaggedOutput("slim", (partition, ("versions", arrow_ipc.dumps(versions))))
+        dated = _engineer_counted(found["versions"], found["videos"], counted, graph)
+        yield TaggedOutput("slim", (partition, ("versions", arrow_ipc.dumps(dated))))
     rows = rows.append_column("title", raw["title"]) if "title" in raw.column_names else rows
     yield partition, arrow_ipc.dumps(rows)
 
 
-def _engineer_versions(versions: pa.Table, videos: pa.Table, counted: tuple[Feature, ...], graph: str) -> pa.Table:
-    """The features of each version of the videos that depend on counters, with its `video_id` and `since`."""
-    owner = pa.array(find_sorted(videos["video_id"].to_numpy(), versions["video_id"].to_numpy()))
+def _engineer_videos(
+    videos: pa.Table, features: Sequence[Feature], vectors: list[Packed], graph: str, job: Job
+) -> pa.Table:
+    """Features of videos; those of titles are looked up in the `vectors` of a partition of titles each."""
+    encoded = [feature for feature in features if isinstance(feature.op, TitleEmbedding)]
+    in_graph = [feature for feature in features if feature not in encoded]
+    engineered = transform_graph.load(graph).engineer(videos, in_graph)
+    for feature in encoded:
+        engineered = engineered.append_column(feature.name, titles.vectors_of(videos["title"], vectors, job))
+    return engineered
+
+
+def _engineer_counted(counts: pa.Table, videos: pa.Table, counted: tuple[Feature, ...], graph: str) -> pa.Table:
+    """The features that depend on counters as of each change of them or of the video, with `video_id` and `since`."""
+    if versions.is_versioned(videos):
+        keys = videos["video_id"].to_numpy()
+        own, rows, since = versions.together(videos, "video_id", counts, "video_id", keys, np.ones(len(keys), bool))
+        counts = versions.dated(counts.take(pa.array(rows)), since)
+    else:
+        own = find_sorted(videos["video_id"].to_numpy(), counts["video_id"].to_numpy())
+    owner = pa.array(own)
     names = [column.name for column in raw_columns(counted)]
-    own = {name: versions[name] if name in versions.column_names else videos[name].take(owner) for name in names}
-    keys = {name: versions[name] for name in ("video_id", "since")}
+    read = {name: counts[name] if name in counts.column_names else videos[name].take(owner) for name in names}
+    keys = {name: counts[name] for name in ("video_id", versions.SINCE)}
     if not counted:
         return pa.table(keys)
-    return _with_keys(keys, transform_graph.load(graph).engineer(pa.table(own), counted))
+    return _with_keys(keys, transform_graph.load(graph).engineer(pa.table(read), counted))
 
 
 def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> Iterator[object]:
-    """The users and exposures of a partition with every feature."""
+    """The users (all versions that its rows take) and exposures of a partition with every feature."""
     users, exposures = arrow_ipc.loads(frames["users"]), arrow_ipc.loads(frames["exposures"])
     fitted = transform_graph.load(graph)
     context = [feature for feature in select(entity=Entity.EXPOSURE) if feature.op.is_active(job.settings)]
@@ -142,14 +164,16 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     of_exposures = fitted.engineer(exposures, [feature for feature in context if feature not in lists])
     for feature in lists:
         of_exposures = of_exposures.append_column(feature.name, fitted.engineer_values(exposures, feature))
+    of_user = {name: users[name] for name in ("user_id", versions.SINCE) if name in users.column_names}
+    of_users = _with_keys(of_user, of_users)
     for raw, engineered, features in (
-        (users, of_users, select(entity=Entity.USER)),
+        (*(versions.latest(table, "user_id") for table in (users, of_users)), select(entity=Entity.USER)),
         (exposures, of_exposures, context),
     ):
         for item in rates(raw, engineered, features, job.settings).items():
             yield TaggedOutput("counts", item)
     keys = {name: exposures[name] for name in ("user_id", "interaction_time", "window")}
-    yield partition, ("users", arrow_ipc.dumps(_with_keys({"user_id": users["user_id"]}, of_users)))
+    yield partition, ("users", arrow_ipc.dumps(of_users))
     yield partition, ("exposures", arrow_ipc.dumps(_with_keys(keys, of_exposures)))
     yield partition, ("rows", frames["rows"])
 

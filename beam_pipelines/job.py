@@ -43,6 +43,11 @@ class Job:
         return counters.are_as_of(self.settings.counters, self.tables["videos"].absent)
 
     @property
+    def videos_have_versions(self) -> bool:
+        """Whether videos or their channels change, so that a video is another one at another time."""
+        return any(self.tables[name].is_versioned for name in ("videos", "channels"))
+
+    @property
     def extension(self) -> str:
         """Of the data files."""
         return self.settings.output.format

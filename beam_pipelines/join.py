@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
-from recsys_tft import arrow_ipc, counters, data_sets, embeddings, examples, negatives
+from recsys_tft import arrow_ipc, data_sets, embeddings, examples, negatives, versions
 from recsys_tft.arrow_ipc import Packed
 from recsys_tft.data_sets import OUTCOME, DataSet
-from recsys_tft.entities import find_sorted
+from recsys_tft.entities import find_sorted, rows_at
 from recsys_tft.features import Entity
 from recsys_tft.hashing import partition_of
 from recsys_tft.output import write_file
@@ -45,18 +45,13 @@ def sample_negatives(partition: int, frames: Frames, catalogue: negatives.Catalo
 def _wanted(rows: pa.Table, exposures: pa.Table, job: Job) -> pa.Table:
     """The distinct videos of rows; where they have versions, with the `earliest` and `latest` time asked for."""
     video = rows["video_id"].to_numpy()
-    if not job.counts_as_of:
+    if not (job.counts_as_of or job.videos_have_versions):
         return pa.table({"video_id": np.unique(video)})
-    time = _known_at(exposures, job)[rows["exposure"].to_numpy()]
+    time = exposures["interaction_time"].to_numpy()[rows["exposure"].to_numpy()]
     order = np.lexsort((time, video))
     videos, first, sizes = np.unique(video[order], return_index=True, return_counts=True)
     ordered = time[order]
     return pa.table({"video_id": videos, "earliest": ordered[first], "latest": ordered[first + sizes - 1]})
-
-
-def _known_at(exposures: pa.Table, job: Job) -> np.ndarray:
-    """[n] int64: the time whose counters an exposure sees, which is earlier than its own by the delay."""
-    return exposures["interaction_time"].to_numpy() - job.settings.counters.delay_microseconds
 
 
 def pack(rows: pa.Table) -> pa.Table:
@@ -85,17 +80,20 @@ def answer(_: int, parts: Parts) -> Iterator[tuple[int, tuple[str, bytes]]]:
         if name not in ANSWERS:
             wanted = arrow_ipc.loads(part)
             videos = wanted["video_id"].to_numpy()
-            yield int(name), ("videos", arrow_ipc.dumps(own["videos"].take(pa.array(find_sorted(ids, videos)))))
-            if "versions" in own:
-                times = (wanted[name].to_numpy() for name in ("earliest", "latest"))
-                needed = counters.needed(own["versions"], videos, *times)
-                yield int(name), ("versions", arrow_ipc.dumps(own["versions"].take(pa.array(needed))))
+            for table, rows in own.items():
+                if versions.is_versioned(rows):
+                    times = (wanted[end].to_numpy() for end in ("earliest", "latest"))
+                    _, needed = versions.between(rows, "video_id", videos, *times)
+                else:
+                    needed = find_sorted(ids, videos)
+                yield int(name), (table, arrow_ipc.dumps(rows.take(pa.array(needed))))
 
 
 def write_rows(partition: int, parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Iterator[tuple[str, int]]:
     """Writes the two_tower, ranker and users files of a partition, and yields how many rows each has."""
     tables = _tables(parts, catalogue, job)
-    yield _write_entities(data_sets.USERS, Entity.USER, tables[Entity.USER], partition, job)
+    users = versions.latest(tables[Entity.USER], "user_id")
+    yield _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
     rows = tables["rows"]
     for data_set in (data_sets.TWO_TOWER, data_sets.RANKER_ROWS):
         chosen = np.flatnonzero(rows["label"].to_numpy()) if data_set is data_sets.TWO_TOWER else np.arange(len(rows))
@@ -106,7 +104,7 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> dict[obje
     """The tables of a partition by the entity that they hold, and its rows."""
     parts = list(parts)
     found = {name: arrow_ipc.loads(part) for name, part in parts if name not in ANSWERS}
-    videos = _answered("videos", parts).sort_by("video_id")
+    videos = _answered("videos", parts)
     log_q = pa.array(catalogue.log_q(videos["video_id"].to_numpy()))
     tables = {
         Entity.USER: found["users"],
@@ -115,13 +113,14 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> dict[obje
         "rows": unpack(found["rows"]),
     }
     if job.counts_as_of:
-        order = [("video_id", "ascending"), ("since", "ascending")]
-        tables[VERSION] = _answered("versions", parts).sort_by(order).combine_chunks()
+        tables[VERSION] = _answered("versions", parts).combine_chunks()
     return tables
 
 
 def _answered(name: str, parts: list[tuple[str, Packed]]) -> pa.Table:
-    return pa.concat_tables([arrow_ipc.loads(part) for own, part in parts if own == name])
+    table = pa.concat_tables([arrow_ipc.loads(part) for own, part in parts if own == name])
+    by = [key for key in ("video_id", versions.SINCE) if key in table.column_names]
+    return table.sort_by([(key, "ascending") for key in by])
 
 
 def _write_windows(
@@ -132,13 +131,14 @@ def _write_windows(
     outcomes, outcome = distinct_rows(rows.select(data_set.columns(OUTCOME, job.settings)))
     exposure = rows["exposure"].to_numpy()
     exposures = tables[Entity.EXPOSURE]
-    user = find_sorted(tables[Entity.USER]["user_id"].to_numpy(), exposures["user_id"].to_numpy())[exposure]
+    time = exposures["interaction_time"].to_numpy()
+    user = rows_at(tables[Entity.USER], "user_id", exposures["user_id"].to_numpy(), time)[exposure]
     video = find_sorted(tables[Entity.VIDEO]["video_id"].to_numpy(), rows["video_id"].to_numpy())
     window = exposures["window"].to_numpy()[exposure]
     codes = {Entity.USER: user, Entity.VIDEO: video, Entity.EXPOSURE: exposure, OUTCOME: outcome}
-    if VERSION in tables:
-        known = tables[Entity.VIDEO]["video_id"].to_numpy()
-        codes[VERSION] = counters.last_before(tables[VERSION], known, _known_at(exposures, job), (video, exposure))
+    known = tables[Entity.VIDEO]["video_id"].to_numpy()
+    for part in (part for part in (Entity.VIDEO, VERSION) if part in tables and versions.is_versioned(tables[part])):
+        codes[part] = versions.last_before(tables[part], "video_id", known, time, (video, exposure))
     joined = {**_columns(tables, data_set, job), OUTCOME: outcomes}
     writer = WRITERS[job.settings.output.format](list(joined.values()))
 

@@ -44,6 +44,7 @@ class MainJob:
         events = self._events(lookup)
         cuts = self._cuts(events)
         tags = ("catalogue", "analysis", "counts", *(("increments",) if self._job.counts_as_of else ()))
+        tags += ("until",) if self._job.videos_have_versions else ()
         exposures = self._step("Label", events.main, prepare.label_exposures, lookup, AsSingleton(cuts), tags=tags)
         catalogue = AsSingleton(self._catalogue(exposures))
         named, seen = self._counted_videos(videos, exposures)
@@ -125,7 +126,10 @@ class MainJob:
 
     def _training_rows(self, exposures: DoOutputsTuple, videos: PCollection, catalogue: AsSingleton) -> PCollection:
         """The tables, each of one entity, that the graph is fitted on."""
-        seen = videos | "Training videos" >> self._each(engineer.training_videos, catalogue)
+        sides = [catalogue]
+        if self._job.videos_have_versions:
+            sides.append(AsSingleton(exposures.until | "End of training" >> beam.CombineGlobally(max)))
+        seen = videos | "Training videos" >> self._each(engineer.training_videos, *sides)
         return [exposures.analysis, seen] | "Training rows" >> beam.Flatten()
 
     def _fit(self, training: PCollection) -> tuple:

@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from beam_pipelines.job import Job
 from beam_pipelines.read import reject
-from recsys_tft import arrow_ipc, counters, examples, history, negatives, rejects, splits
+from recsys_tft import arrow_ipc, counters, examples, fitting_rows, history, negatives, rejects, splits, versions
 from recsys_tft.arrow_ipc import Packed
-from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates
+from recsys_tft.columns import UPDATED
+from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates, rows_at
 from recsys_tft.errors import InputError
 from recsys_tft.features import Entity
 from recsys_tft.hashing import partition_of
@@ -64,38 +65,46 @@ def publish(item: tuple[str, int]) -> tuple[str, int]:
 
 
 def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[object]:
-    """All channels, one row per id; duplicates rejected."""
+    """All channels, one row per id or per version of one; duplicates rejected."""
     kept, dropped = drop_duplicates(arrow_ipc.concat(part for _, part in parts), "channel_id")
     yield from reject_duplicates(dropped, job, "channels", "channel_id", 0)
     yield arrow_ipc.dumps(kept.drop_columns([ROW]))
 
 
 def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> Iterator[object]:
-    """The videos of a partition, one row per id, joined with their channels; and what the lookup needs of them."""
+    """The videos of a partition, or their versions, joined with their channels; and what the lookup needs of them."""
     rows = arrow_ipc.concat(part for _, part in parts)
     kept, dropped = drop_duplicates(rows, "video_id")
     yield from reject_duplicates(dropped, job, "videos", "video_id", partition)
-    videos = add_subscribers(kept.drop_columns([ROW]), arrow_ipc.loads(channels))
-    yield TaggedOutput("lookup", arrow_ipc.dumps(videos.select(["video_id", "video_duration", "category"])))
-    yield TaggedOutput("sizes", (partition, len(videos)))
+    of_channels = arrow_ipc.loads(channels)
+    yield TaggedOutput("lookup", arrow_ipc.dumps(VideoLookup.of(kept, of_channels).rows))
+    videos = add_subscribers(kept.drop_columns([ROW]), of_channels)
+    current = versions.latest(videos, "video_id")
+    yield TaggedOutput("sizes", (partition, len(current)))
+    if UPDATED in kept.column_names:
+        yield TaggedOutput("counts", ("versions/videos/keys", len(current)))
     table = arrow_ipc.dumps(videos)
     # A collection of its own: FnApiRunner never ends where two steps read one collection and the second waits for a
     # side input that a Flatten after the first leads to (apache/beam#26190).
     yield TaggedOutput("analysis", (Entity.VIDEO, table))
-    yield TaggedOutput("titles", (partition, arrow_ipc.dumps(videos.select(["title"]))))
+    titles = (videos if job.settings.output.inline_title_embedding else current).select(["title"])
+    yield TaggedOutput("titles", (partition, arrow_ipc.dumps(titles)))
     yield partition, table
 
 
 def reject_duplicates(rows: pa.Table, job: Job, table: str, key: str, partition: int) -> Iterator[TaggedOutput]:
-    """Rows of a key that an earlier row has."""
-    reason = pa.array([f"{key} occurs in an earlier row"] * len(rows), pa.string())
+    """Rows of a key, or of one at the same time, that an earlier row has."""
+    what = f"{key} with this {UPDATED}" if UPDATED in rows.column_names else key
+    reason = pa.array([f"{what} occurs in an earlier row"] * len(rows), pa.string())
     rows = rejects.rejected_rows(rows.append_column("reason", reason), job.tables[table])
     return reject(rows, table, f"unique-{partition:05d}")
 
 
 def video_lookup(parts: Iterable[Packed]) -> bytes:
-    """All videos' ids, durations and categories, by id."""
-    return arrow_ipc.dumps(arrow_ipc.concat(parts).sort_by("video_id"))
+    """All videos' ids, durations and categories, by id; or versions of them."""
+    rows = arrow_ipc.concat(parts)
+    by = [name for name in ("video_id", versions.SINCE) if name in rows.column_names]
+    return arrow_ipc.dumps(rows.sort_by([(name, "ascending") for name in by]))
 
 
 def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Iterator[object]:
@@ -107,6 +116,8 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
     yield from reject_duplicates(found.duplicate_users, job, "users", "user_id", partition)
     unknown = rejects.rejected_rows(found.unknown, job.tables["interactions"])
     yield from reject(unknown, "interactions", f"join-{partition:05d}")
+    if UPDATED in found.users.column_names:
+        yield TaggedOutput("counts", ("versions/users/keys", len(versions.latest(found.users, "user_id"))))
     times = found.exposure_times(job.settings.labels.exposure_gap)
     yield TaggedOutput("minutes", splits.histogram(splits.coarse(times)))
     yield TaggedOutput("times", arrow_ipc.dumps(pa.table({"time": times})))
@@ -148,15 +159,25 @@ def label_exposures(
     training = found.exposures.filter(pa.array(found.exposures["window"].to_numpy() == 0))
     training = training.select([name for name in training.column_names if name not in history.COLUMNS])  # fits nothing
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
-    seen = np.isin(users["user_id"].to_numpy(), found.training_users)
-    yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(users.filter(pa.array(seen)))))
+    for rows in fitting_rows.of_users(users, found, training):
+        yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))
+    if job.videos_have_versions:
+        yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))
     if job.counts_as_of:
         gap = job.settings.labels.exposure_gap
         increments = counters.increments(events, gap, examples.windows_of(events, cuts, job.settings))
         owners = partition_of(increments["video_id"].to_numpy(), job.video_partitions)
         for owner, part in arrow_ipc.split(increments, owners):
             yield TaggedOutput("increments", (owner, ("increments", part)))
+    if versions.is_versioned(users):
+        frames = {**frames, "users": arrow_ipc.dumps(_users_at(users, found.exposures))}
     yield partition, {"exposures": arrow_ipc.dumps(found.exposures), "users": frames["users"]}
+
+
+def _users_at(users: pa.Table, exposures: pa.Table) -> pa.Table:
+    """The versions of users that any exposure takes, and the latest ones."""
+    taken = rows_at(users, "user_id", *(exposures[name].to_numpy() for name in ("user_id", "interaction_time")))
+    return users.take(pa.array(np.union1d(taken, versions.ends(users["user_id"].to_numpy()))))
 
 
 def make_catalogue(exposures: splits.Histogram, counts: dict[str, int], job: Job) -> negatives.Catalogue:

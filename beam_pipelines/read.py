@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from beam_pipelines.pairs import ForEachPair
 from recsys_tft import arrow_ipc, raw_tables
-from recsys_tft.columns import KEYS
+from recsys_tft.columns import KEYS, UPDATED
 from recsys_tft.exposures import events_of
 from recsys_tft.features import raw_columns
 from recsys_tft.hashing import partition_of
@@ -26,7 +26,8 @@ def needed_columns(table: RawTable) -> list[str]:
     """The columns of a table that the job uses."""
     features = [column.name for column in raw_columns() if column.table == table.name]
     signals = [] if table.name != "interactions" else ["interaction_type", "clicked", "liked", "commented", "shared"]
-    return list(dict.fromkeys([*_NEEDED[table.name], *features, *signals]))
+    updated = [UPDATED] if table.is_versioned else []
+    return list(dict.fromkeys([*_NEEDED[table.name], *updated, *features, *signals]))
 
 
 class ReadTable(beam.PTransform):

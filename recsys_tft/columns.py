@@ -6,6 +6,7 @@ import enum
 import pyarrow as pa
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+UPDATED = "updated_at"  # since when a row of users, videos or channels holds; with it a key may have several
 
 
 class Accuracy(enum.Enum):
@@ -55,6 +56,7 @@ WIDE_SIGNALS = {"clicked": "click", "liked": "like", "commented": "comment", "sh
 
 COLUMNS: tuple[Column, ...] = (
     Column("user_id", "users", pa.int64(), required=True),
+    Column(UPDATED, "users", TIMESTAMP),
     Column("country", "users", pa.string()),
     Column("user_language", "users", pa.string()),
     Column("age", "users", pa.int64(), minimum=0),
@@ -62,6 +64,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("history_video_ids", "users", pa.list_(pa.int64()), accuracy=Accuracy.AS_OF),
     Column("history_categories", "users", pa.list_(pa.string()), accuracy=Accuracy.AS_OF),
     Column("video_id", "videos", pa.int64(), required=True),
+    Column(UPDATED, "videos", TIMESTAMP),
     Column("channel_id", "videos", pa.int64()),
     Column("title", "videos", pa.string()),
     Column("category", "videos", pa.string()),
@@ -75,6 +78,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("comment_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.COUNTED),
     Column("published_at", "videos", TIMESTAMP),
     Column("channel_id", "channels", pa.int64(), required=True),
+    Column(UPDATED, "channels", TIMESTAMP),
     Column("channel_subscriber_count", "channels", pa.int64(), minimum=0, accuracy=Accuracy.SNAPSHOT),
     Column("user_id", "interactions", pa.int64(), required=True),
     Column("video_id", "interactions", pa.int64(), required=True),

@@ -6,7 +6,7 @@ rules, and how far a version may lag behind.
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from fractions import Fraction
 
 import numpy as np
@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from recsys_tft.exposures import SIGNAL, exposure_starts, is_viewing
 from recsys_tft.settings import CounterSettings
+from recsys_tft.versions import ALWAYS, begins, ends
 
 COUNTERS = ("view_count", "like_count", "comment_count")
-ALWAYS = np.iinfo(np.int64).min  # since when a video has its first version
 
 INCREMENT_SCHEMA = pa.schema(
     {
@@ -83,16 +83,17 @@ def with_totals(videos: pa.Table, increments: pa.Table, computed: Collection[str
     """The videos with COUNTERS that the increments add up to.
 
     Args:
-        videos: by increasing `video_id`.
+        videos: by `video_id`, or versions of them.
         increments: of these videos.
         computed: COUNTERS, and other columns that are not read, which become null.
     """
-    owner = np.searchsorted(videos["video_id"].to_numpy(), increments["video_id"].to_numpy())
+    ids, place = np.unique(videos["video_id"].to_numpy(), return_inverse=True)
+    owner = np.searchsorted(ids, increments["video_id"].to_numpy())
     counter = increments["counter"].to_numpy()
     columns = dict(zip(videos.column_names, videos.columns, strict=True))
     columns |= {name: pa.nulls(len(videos), columns[name].type) for name in computed}
     return pa.table(
-        columns | {name: np.bincount(owner[counter == k], minlength=len(videos)) for k, name in enumerate(COUNTERS)}
+        columns | {name: np.bincount(owner[counter == k], minlength=len(ids))[place] for k, name in enumerate(COUNTERS)}
     )
 
 
@@ -106,8 +107,8 @@ def versions(video_ids: np.ndarray, increments: pa.Table, settings: CounterSetti
 
     The first version of a video has counters of 0 and is there since ALWAYS. Another one begins whenever a counter
     reaches the next of `thresholds`, and at the end of each interval of `settings.every` since 1970 in which a counter
-    grew: of what happens in between a row sees nothing. Which versions there are until a moment depends on nothing
-    after it.
+    grew: of what happens in between a row sees nothing. Rows see either later by `settings.delay`. Which versions there
+    are until a moment depends on nothing after it.
 
     Args:
         video_ids: [n] int64, increasing.
@@ -119,20 +120,20 @@ def versions(video_ids: np.ndarray, increments: pa.Table, settings: CounterSetti
     order = np.lexsort((time, owner))
     owner, time, counter = owner[order], time[order], counter[order]
     totals = _running_totals(owner, counter)
-    last = _ends(owner, time)  # what happens at one instant is seen at once
+    last = ends(owner, time)  # what happens at one instant is seen at once
     owner, time, totals = owner[last], time[last], totals[last]
     levels = np.stack([_levels(column, settings.growth) for column in totals.T], axis=1)
     before = np.concatenate([np.zeros((1, len(COUNTERS)), np.int64), levels[:-1]])[: len(levels)]
-    before[_begins(owner)] = 0
+    before[begins(owner)] = 0
     grown = (levels != before).any(axis=1)
-    interval = time // settings.every_microseconds
-    closing = _ends(owner, interval)
+    end = (time // settings.every_microseconds + 1) * settings.every_microseconds - 1  # of the interval
+    closing = ends(owner, end)
     closing = closing[~grown[closing]]
     zeros = np.zeros((len(video_ids), len(COUNTERS)), np.int64)
     parts = (
         (np.arange(len(video_ids)), np.full(len(video_ids), ALWAYS), zeros),
-        (owner[grown], time[grown], totals[grown]),
-        (owner[closing], (interval[closing] + 1) * settings.every_microseconds - 1, totals[closing]),
+        (owner[grown], time[grown] + settings.delay_microseconds, totals[grown]),
+        (owner[closing], end[closing] + settings.delay_microseconds, totals[closing]),
     )
     owner, since, totals = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     order = np.lexsort((since, owner))
@@ -143,20 +144,9 @@ def versions(video_ids: np.ndarray, increments: pa.Table, settings: CounterSetti
 def _running_totals(owner: np.ndarray, counter: np.ndarray) -> np.ndarray:
     """[m, counters] int64: the counters of the owner of each row, up to this row."""
     totals = np.cumsum(counter[:, None] == np.arange(len(COUNTERS)), axis=0)
-    begins = _begins(owner)
-    base = np.concatenate([np.zeros((1, len(COUNTERS)), np.int64), totals])[begins]
-    return totals - np.repeat(base, np.diff(np.append(begins, len(owner))), axis=0)
-
-
-def _begins(*keys: np.ndarray) -> np.ndarray:
-    """The first row of each run of rows that agree in [m] keys."""
-    changes = np.any([np.diff(key) != 0 for key in keys], axis=0)
-    return np.flatnonzero(np.concatenate([[True], changes])[: len(keys[0])])
-
-
-def _ends(*keys: np.ndarray) -> np.ndarray:
-    """The last row of each run of rows that agree in [m] keys."""
-    return np.append(_begins(*keys), len(keys[0]))[1:] - 1 if len(keys[0]) else np.zeros(0, np.int64)
+    first = begins(owner)
+    base = np.concatenate([np.zeros((1, len(COUNTERS)), np.int64), totals])[first]
+    return totals - np.repeat(base, np.diff(np.append(first, len(owner))), axis=0)
 
 
 def _levels(totals: np.ndarray, growth: float) -> np.ndarray:
@@ -176,39 +166,3 @@ def thresholds(largest: int, growth: float) -> np.ndarray:
     while found[-1] < largest:
         found.append(max(found[-1] + 1, math.ceil(found[-1] * factor)))
     return np.array(found, np.int64)
-
-
-def needed(table: pa.Table, video_ids: np.ndarray, earliest: np.ndarray, latest: np.ndarray) -> np.ndarray:
-    """[m] int64 rows of versions that lookups of [k] videos, at times from `earliest` to `latest`, may find.
-
-    Args:
-        table: versions by video and time.
-        video_ids: [k] int64 ids, all in the table.
-        earliest: [k] int64.
-        latest: [k] int64.
-    """
-    first, last = (last_before(table, video_ids, times) for times in (earliest, latest))
-    sizes = last - first + 1
-    return np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
-
-
-def last_before(
-    table: pa.Table, video_ids: np.ndarray, times: np.ndarray, rows: Sequence[np.ndarray] = ()
-) -> np.ndarray:
-    """[m] int64: the row of the last version of each video strictly before each time.
-
-    Args:
-        table: versions by video and time, in which each of the videos has one since ALWAYS.
-        video_ids: [k] int64.
-        times: [j] int64.
-        rows: which of the k videos and which of the j times each of m lookups has; without, one after the other.
-    """
-    owners, since = table["video_id"].to_numpy(), table["since"].to_numpy()
-    begins = _begins(owners)
-    moments = np.unique(since)
-    place = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(owners))))
-    codes = place * (len(moments) + 1) + np.searchsorted(moments, since)
-    video = np.searchsorted(owners[begins], video_ids) * (len(moments) + 1)
-    moment = np.searchsorted(moments, times)
-    wanted = video[rows[0]] + moment[rows[1]] if rows else video + moment
-    return np.searchsorted(codes, wanted) - 1

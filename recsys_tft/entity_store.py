@@ -1,8 +1,9 @@
 """`serving/store/N/`: the raw rows that a recommender asks the models about, in files that are mapped, not loaded.
 
-    users.arrow     raw columns, by increasing user_id; previously_watched_category and the history as of the end
-    videos.arrow    raw columns and those of the channel, by increasing video_id; counters as of the end, where the run
-                    counts them; `events`: how many the video has
+    users.arrow     the latest raw columns, by increasing user_id; previously_watched_category and the history as of the
+                    end
+    videos.arrow    the latest raw columns and those of the channel, by increasing video_id; counters as of the end,
+                    where the run counts them; `events`: how many the video has
     seen.arrow      user_id, video_ids: what the user has opened
 
 The end is the first moment after the last event: what is told of it is what a training row at that moment would have.
@@ -15,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import asof, examples, history
-from recsys_tft.entities import find_sorted, take_or_null
+from recsys_tft import asof, examples, history, versions
+from recsys_tft.columns import UPDATED
+from recsys_tft.entities import VideoLookup, find_sorted, take_or_null
 from recsys_tft.errors import InputError
 from recsys_tft.exposures import is_viewing
-from recsys_tft.raw_counters import CountedVideos
+from recsys_tft.raw_counters import DatedVideos
 from recsys_tft.raw_rows import RawRows
 from recsys_tft.settings import Settings
 from recsys_tft.splits import Cuts
@@ -47,12 +49,18 @@ def write(folder: pathlib.Path, rows: RawRows, videos: pa.Table, cuts: Cuts | No
     _write(folder / "seen.arrow", _seen(viewings))
 
 
-def current_videos(rows: RawRows, counted: CountedVideos | None) -> pa.Table:
-    """The raw rows of all videos, with their counters as of the end where these are counted."""
-    if counted is None:
-        return rows.videos
-    ids = rows.videos["video_id"].to_numpy()
-    return counted.take(counted.rows_at(ids, np.full(len(ids), _end(rows))))
+def current_videos(rows: RawRows, videos: DatedVideos) -> pa.Table:
+    """The latest raw rows of all videos, with their counters as of the end where these are counted."""
+    return _undated(videos.latest_with_counts_at(_end(rows)))
+
+
+def _undated(table: pa.Table) -> pa.Table:
+    return table.select([name for name in table.column_names if name not in (UPDATED, versions.SINCE)])
+
+
+def _latest_lookup(rows: RawRows) -> VideoLookup:
+    """What is told of watched videos, as they are at last."""
+    return VideoLookup(rows.latest_videos.select(["video_id", "video_duration", "category"]))
 
 
 def _end(rows: RawRows) -> int:
@@ -64,10 +72,10 @@ def _with_history(rows: RawRows, users: pa.Table, cuts: Cuts | None, settings: S
     """The users with the videos that they were positive on last, unless the history is turned off."""
     if not settings.history.length:
         return users
-    positives = examples.positives(rows.events, rows.video_lookup, cuts, settings)
+    positives = examples.positives(rows.events, rows.lookup, cuts, settings)
     ids = users["user_id"].to_numpy()
     times, length = np.full(len(ids), _end(rows)), settings.history.length
-    found = history.histories(positives, users, rows.video_lookup, ids, times, length)
+    found = history.histories(positives, users, _latest_lookup(rows), ids, times, length)
     for name, values in found.items():
         users = users.set_column(users.column_names.index(name), name, values)
     return users
@@ -77,13 +85,14 @@ def _with_last_category(rows: RawRows, viewings: pa.Table) -> pa.Table:
     """The users with the category that they watched last, where they have watched any video."""
     name = "previously_watched_category"
     user, video, time = (viewings[key].to_numpy() for key in ("user_id", "video_id", "interaction_time"))
-    users = rows.users["user_id"].to_numpy()
+    latest = _undated(rows.latest_users)
+    users = latest["user_id"].to_numpy()
     never = np.full(len(users), np.iinfo(np.int64).max)
     last = asof.last_before(user, time, users, never, tie=video)
-    positions = np.where(last >= 0, rows.video_lookup.position(video)[last], -1) if len(video) else last
-    watched = rows.video_lookup.category(positions)
-    known = pc.if_else(pa.array(last >= 0), watched, rows.users[name])
-    return rows.users.set_column(rows.users.column_names.index(name), name, known)
+    videos = _latest_lookup(rows)
+    positions = np.where(last >= 0, videos.position(video, time)[last], -1) if len(video) else last
+    known = pc.if_else(pa.array(last >= 0), videos.category(positions), latest[name])
+    return latest.set_column(latest.column_names.index(name), name, known)
 
 
 def _seen(viewings: pa.Table) -> pa.Table:

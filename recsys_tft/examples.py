@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import asof, history, labels, negatives, splits
-from recsys_tft.entities import VideoLookup, drop_duplicates, find_sorted, take_or_null
+from recsys_tft.columns import UPDATED
+from recsys_tft.entities import VideoLookup, drop_duplicates, early, find_sorted, rows_at, take_or_null
 from recsys_tft.exposures import exposure_starts, exposures, is_viewing, sort_events
 from recsys_tft.settings import Settings
 
@@ -20,7 +21,7 @@ class UserEvents:
     """The events of the users of one partition.
 
     Attributes:
-        users: one row per user, by increasing `user_id`.
+        users: one row per user, by increasing `user_id`, or versions of them.
         events: as `exposures.sort_events` leaves them; of known users and videos only.
         duplicate_users: rows of users that are not the first of their key.
         unknown: the other events, with the `reason` why they cannot be used.
@@ -40,7 +41,7 @@ def gather_events(events: pa.Table, users: pa.Table, videos: VideoLookup) -> Use
     """Events with those of unknown users or videos set apart, and users without duplicates."""
     users, duplicates = drop_duplicates(users, "user_id")
     no_user = find_sorted(users["user_id"].to_numpy(), events["user_id"].to_numpy()) < 0
-    no_video = videos.position(events["video_id"].to_numpy()) < 0
+    no_video = videos.position(*(events[name].to_numpy() for name in ("video_id", "interaction_time"))) < 0
     reasons = np.where(no_user, "user_id is not in users", "video_id is not in videos")
     bad = no_user | no_video
     unknown = events.append_column("reason", pa.array(reasons, pa.string())).filter(pa.array(bad))
@@ -98,16 +99,21 @@ def label_exposures(
         }
     ).filter(pa.array(~left_out))
     counts = _count_labels(window, positive, left_out, {rule: rules[rule] for rule in settings.labels.positive})
+    counts.update(_count_early(labelled, users, videos))
     return Labelled(labelled, np.unique(user[training]), splits.histogram(video[training]), counts)
 
 
 def _previous_category(events: pa.Table, users: pa.Table, videos: VideoLookup, found: pa.Table) -> pa.ChunkedArray:
-    """Category of the user's latest viewing strictly before each exposure, else what the users table says."""
+    """Category of the user's latest viewing strictly before each exposure, else what the users table says.
+
+    Either is as of the exposure.
+    """
     viewings = events.filter(pa.array(is_viewing(events)))
     user, video, time = (viewings[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
-    last = asof.last_before(user, time, found["user_id"].to_numpy(), found["interaction_time"].to_numpy(), tie=video)
-    watched = videos.category(np.where(last >= 0, videos.position(video)[last], -1) if len(video) else last)
-    own = find_sorted(users["user_id"].to_numpy(), found["user_id"].to_numpy())
+    of_user, moment = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
+    last = asof.last_before(user, time, of_user, moment, tie=video)
+    watched = videos.category(np.where(last >= 0, videos.position(video[last], moment), -1) if len(video) else last)
+    own = rows_at(users, "user_id", of_user, moment)
     return pc.if_else(pa.array(last >= 0), watched, take_or_null(users["previously_watched_category"], own))
 
 
@@ -135,7 +141,7 @@ def _timed_exposures(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | 
     """Exposures by user, time and video, with the `duration` of their video and `since` when they are positive."""
     windows = windows_of(events, cuts, settings)
     found = exposures(events, settings.labels.exposure_gap, windows)
-    duration = videos.duration(videos.position(found["video_id"].to_numpy()))
+    duration = videos.duration(videos.position(*(found[name].to_numpy() for name in ("video_id", "interaction_time"))))
     starts = exposure_starts(events, settings.labels.exposure_gap, windows)
     since = history.positive_since(events, starts, duration, settings)
     found = found.append_column("duration", pa.array(duration)).append_column("since", pa.array(since))
@@ -161,6 +167,15 @@ def _count_labels(
         for rule, holds in rules.items():
             counts[f"positives/{rule}/{name}"] = int((inside & holds).sum())
     return counts
+
+
+def _count_early(exposures: pa.Table, users: pa.Table, videos: VideoLookup) -> dict[str, int]:
+    """By table with versions, how many exposures are before the first one of their user, video or channel."""
+    user, video, time = (exposures[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
+    found = videos.early(video, time)
+    if UPDATED in users.column_names:
+        found["users"] = early(users[UPDATED], rows_at(users, "user_id", user, time), time)
+    return {f"versions/{table}/early": count for table, count in found.items()}
 
 
 ROW_SCHEMA = pa.schema(

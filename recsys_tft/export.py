@@ -99,10 +99,10 @@ def export(
     model, graph = two_tower.load(output_dir), FittedGraph(output_dir, of_run)
     say("Reading the raw tables")
     rows, cuts = raw_rows.read(raw, of_run), raw_matches.cuts_of(manifest)
-    counted = raw_counters.count(rows, cuts, of_run)
-    videos = entity_store.current_videos(rows, counted)
+    dated = raw_counters.dated_videos(rows, cuts, of_run)
+    videos = entity_store.current_videos(rows, dated)
     say("Computing the vectors of all videos")
-    video_ids, vectors = candidate_vectors(output_dir, model, None if counted is None else videos)
+    video_ids, vectors = candidate_vectors(output_dir, model, None if dated.counts is None else videos)
     made = {
         "query_tower": lambda: serving_models.query_tower(model, graph),
         "candidate_tower": lambda: serving_models.candidate_tower(model, graph),

@@ -7,7 +7,7 @@ docs and `recsys-tft features` follow.
 import dataclasses
 import enum
 
-from recsys_tft.columns import COLUMNS, Accuracy, Column
+from recsys_tft.columns import COLUMNS, UPDATED, Accuracy, Column
 from recsys_tft.errors import did_you_mean
 from recsys_tft.ops import Bag, Bucket, DayOfWeek, History, HourWave, Level, Lookup, Op, Ratio, SetLookup, ZScore
 from recsys_tft.title_embedding import TitleEmbedding
@@ -32,8 +32,9 @@ class Entity(enum.Enum):
 
 QUERY, CANDIDATE, RANKER = Use.QUERY, Use.CANDIDATE, Use.RANKER
 
-# Raw columns by name. Keys appear in several tables; their first row is the entity's own.
-RAW: dict[str, Column] = {column.name: column for column in reversed(COLUMNS)}
+# Raw columns by name. Keys appear in several tables; their first row is the entity's own. UPDATED says which row of an
+# entity holds, and is a property of none.
+RAW: dict[str, Column] = {column.name: column for column in reversed(COLUMNS) if column.name != UPDATED}
 
 
 def entity_of(column: Column) -> Entity:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import asof, labels
-from recsys_tft.entities import VideoLookup, find_sorted, take_or_null
+from recsys_tft.entities import VideoLookup, rows_at, take_or_null
 from recsys_tft.settings import Settings
 
 COLUMNS = ("history_video_ids", "history_categories")
@@ -67,7 +67,7 @@ def histories(
 
     Args:
         positives: of the users, in any order.
-        users: by increasing `user_id`, with COLUMNS.
+        users: by increasing `user_id`, or versions of them, with COLUMNS.
         videos: the lookup of all videos.
         user: [m] int64 ids.
         time: [m] int64 times of the exposures.
@@ -81,15 +81,22 @@ def histories(
     used = rows >= 0
     offsets = pa.array(np.concatenate([[0], np.cumsum(used.sum(axis=1))]), pa.int32())
     chosen = rows[used]
-    categories = videos.category(videos.position(video) if len(video) else video).combine_chunks()
-    values = (pa.array(video[chosen]), categories.take(pa.array(chosen)))
-    given = find_sorted(users["user_id"].to_numpy(), user)
+    values = (pa.array(video[chosen]), _categories(videos, video, chosen, np.repeat(time, used.sum(axis=1))))
+    given = rows_at(users, "user_id", user, time)
     given[last >= 0] = -1
     found = {}
     for name, array in zip(COLUMNS, values, strict=True):
         told = pc.list_slice(take_or_null(users[name], given), 0, length).cast(users[name].type)
         found[name] = pc.if_else(pa.array(given >= 0), told, pa.ListArray.from_arrays(offsets, array))
     return found
+
+
+def _categories(videos: VideoLookup, video: np.ndarray, chosen: np.ndarray, times: np.ndarray) -> pa.Array:
+    """The categories of video[chosen] as of [m] times."""
+    if videos.is_versioned:
+        return videos.category(videos.position(video[chosen], times)).combine_chunks()
+    positions = videos.position(video, video) if len(video) else video  # each once, as no time matters
+    return videos.category(positions).combine_chunks().take(pa.array(chosen))
 
 
 def _recently_used(user: np.ndarray, video: np.ndarray, length: int) -> np.ndarray:

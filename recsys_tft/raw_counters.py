@@ -1,46 +1,70 @@
-"""The counters of videos by the raw interactions in memory, as the main job counts them one partition at a time."""
+"""Videos as of a moment by the raw tables in memory, as the main job finds them one partition at a time."""
 
 import dataclasses
 
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft import counters, examples
-from recsys_tft.entities import find_sorted
+from recsys_tft import counters, examples, versions
+from recsys_tft.entities import rows_at
 from recsys_tft.raw_rows import RawRows
 from recsys_tft.settings import Settings
 from recsys_tft.splits import Cuts
 
 
 @dataclasses.dataclass(frozen=True)
-class CountedVideos:
-    """Videos whose counters are as of a moment.
+class DatedVideos:
+    """Videos that are others at other times.
 
     Attributes:
-        videos: the raw rows by increasing `video_id`, with the counters that the training window makes.
-        versions: of these videos, as `counters.versions`.
-        delay: microseconds until an event shows in the counters.
+        videos: the raw rows by increasing `video_id`, or versions of them; with the counters that the training window
+            makes, where they are counted.
+        counts: versions of the counters, as `counters.versions`; None where the videos table tells them.
     """
 
     videos: pa.Table
-    versions: pa.Table
-    delay: int
+    counts: pa.Table | None
+
+    @property
+    def latest(self) -> pa.Table:
+        """The latest row of each video."""
+        return versions.latest(self.videos, "video_id")
+
+    @property
+    def uncounted(self) -> "DatedVideos":
+        """The same without what is counted."""
+        return DatedVideos(self.videos, None)
 
     def rows_at(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """[n] int64: which version an exposure of each known video at each time sees."""
-        return counters.last_before(self.versions, video_ids, times - self.delay)
+        """[n] int64 a number for what an exposure of each known video at each time sees, as `take` wants it."""
+        own = rows_at(self.videos, "video_id", video_ids, times)
+        if self.counts is None:
+            return own
+        return own * len(self.counts) + versions.last_before(self.counts, "video_id", video_ids, times)
 
     def take(self, rows: np.ndarray) -> pa.Table:
-        """The raw rows of videos with the counters of [n] versions."""
-        found = self.versions.take(pa.array(rows))
-        owner = find_sorted(self.videos["video_id"].to_numpy(), found["video_id"].to_numpy())
-        videos = self.videos.take(pa.array(owner))
-        columns = dict(zip(videos.column_names, videos.columns, strict=True))
-        return pa.table(columns | {name: found[name] for name in counters.COUNTERS})
+        """The raw rows of videos with the counters, as [n] `rows_at` says."""
+        if self.counts is None:
+            return self.videos.take(pa.array(rows))
+        own, counted = np.divmod(rows, len(self.counts))
+        return _with_counts(self.videos.take(pa.array(own)), self.counts.take(pa.array(counted)))
+
+    def latest_with_counts_at(self, moment: int) -> pa.Table:
+        """The latest row of each video, with the counters as of a moment."""
+        if self.counts is None:
+            return self.latest
+        ids = self.latest["video_id"].to_numpy()
+        rows = versions.last_before(self.counts, "video_id", ids, np.full(len(ids), moment))
+        return _with_counts(self.latest, self.counts.take(pa.array(rows)))
 
 
-def count(raw: RawRows, cuts: Cuts | None, settings: Settings) -> CountedVideos | None:
-    """The videos with their counters; None where the videos table tells them.
+def _with_counts(videos: pa.Table, counts: pa.Table) -> pa.Table:
+    columns = dict(zip(videos.column_names, videos.columns, strict=True))
+    return pa.table(columns | {name: counts[name] for name in counters.COUNTERS})
+
+
+def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVideos:
+    """The videos with their counters, counted where the run counts them.
 
     Args:
         raw: the raw tables.
@@ -48,9 +72,9 @@ def count(raw: RawRows, cuts: Cuts | None, settings: Settings) -> CountedVideos 
         settings: of the run.
     """
     if not raw.counted:
-        return None
+        return DatedVideos(raw.videos, None)
     windows = examples.windows_of(raw.events, cuts, settings)
     increments = counters.increments(raw.events, settings.labels.exposure_gap, windows)
     videos = counters.with_totals(raw.videos, counters.of_training(increments), raw.counted)
-    versions = counters.versions(videos["video_id"].to_numpy(), increments, settings.counters)
-    return CountedVideos(videos, versions, settings.counters.delay_microseconds)
+    counts = counters.versions(np.unique(videos["video_id"].to_numpy()), increments, settings.counters)
+    return DatedVideos(videos, counts)

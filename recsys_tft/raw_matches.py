@@ -9,9 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft import examples, history
-from recsys_tft.entities import find_sorted
-from recsys_tft.features import Entity
-from recsys_tft.raw_counters import CountedVideos
+from recsys_tft.entities import find_sorted, rows_at
+from recsys_tft.raw_counters import DatedVideos
 from recsys_tft.raw_rows import RawRows
 from recsys_tft.settings import Settings
 from recsys_tft.splits import Cuts
@@ -63,7 +62,7 @@ def by_exposure(
         settings: of the run.
     """
     own = raw.of_users(pa.array(np.unique(user_ids)))
-    found = examples.label_exposures(own.events, own.users, raw.video_lookup, cuts, settings).exposures
+    found = examples.label_exposures(own.events, own.users, raw.lookup, cuts, settings).exposures
     names = ["user_id", "interaction_time", "device", "previously_watched_category"]
     first = found.select(names).append_column("first", pa.array(np.arange(len(found))))
     first = first.group_by(names, use_threads=False).aggregate([("first", "min")])["first_min"]
@@ -80,28 +79,30 @@ def by_exposure(
     return Matches(known, owner, first[owner] + within, np.flatnonzero(first == last))
 
 
-def by_version(counted: CountedVideos, video_ids: np.ndarray, times: np.ndarray) -> Matches:
-    """The rows of videos with their counters as of exposures.
+def by_video(videos: DatedVideos, video_ids: np.ndarray, times: np.ndarray) -> Matches:
+    """The rows of videos, with their counters, as of exposures.
 
     Args:
-        counted: all videos.
+        videos: all of them.
         video_ids: [n] int64 of rows on disk.
         times: [n] int64 of rows on disk.
     """
-    known = find_sorted(counted.videos["video_id"].to_numpy(), video_ids) >= 0
-    versions, row = np.unique(counted.rows_at(video_ids[known], times[known]), return_inverse=True)
-    return Matches(counted.take(versions), np.flatnonzero(known), row, np.flatnonzero(~known))
+    known = find_sorted(videos.videos["video_id"].to_numpy(), video_ids) >= 0
+    taken, row = np.unique(videos.rows_at(video_ids[known], times[known]), return_inverse=True)
+    return Matches(videos.take(taken), np.flatnonzero(known), row, np.flatnonzero(~known))
 
 
-def of_entity(
-    entity: Entity, raw: RawRows, keys: Mapping[str, np.ndarray], cuts: Cuts | None, settings: Settings
-) -> Matches:
-    """The raw rows of one entity for [n] rows on disk with these keys."""
-    if entity is Entity.USER:
-        return by_key(raw.users, "user_id", keys["user_id"])
-    if entity is Entity.VIDEO:
-        return by_key(raw.videos, "video_id", keys["video_id"])
-    return by_exposure(raw, keys["user_id"], keys["interaction_time"], cuts, settings)
+def by_user(users: pa.Table, user_ids: np.ndarray, times: np.ndarray) -> Matches:
+    """The rows of users as of exposures.
+
+    Args:
+        users: by increasing `user_id`, or versions of them.
+        user_ids: [n] int64 of rows on disk.
+        times: [n] int64 of rows on disk.
+    """
+    found = rows_at(users, "user_id", user_ids, times)
+    taken, row = np.unique(found[found >= 0], return_inverse=True)
+    return Matches(users.take(pa.array(taken)), np.flatnonzero(found >= 0), row, np.flatnonzero(found < 0))
 
 
 def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:

@@ -1,12 +1,11 @@
-"""The raw rows of a data folder in memory, as the main job takes them: each key once, usable rows alone."""
+"""The raw rows of a data folder in memory, as the main job takes them: usable rows alone."""
 
 import dataclasses
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import counters, examples, raw_tables
-from recsys_tft.columns import columns_of
+from recsys_tft import counters, examples, raw_tables, versions
 from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates
 from recsys_tft.exposures import events_of
 from recsys_tft.raw_tables import ROW, RawTable
@@ -18,21 +17,28 @@ class RawRows:
     """Raw users, videos and events.
 
     Attributes:
-        users: all columns of the table, by increasing `user_id`.
-        videos: all columns of the table and those of its channel, by increasing `video_id`.
+        users: all columns of the table, by increasing `user_id`, or versions of them.
+        videos: all columns of the table and those of its channel, by increasing `video_id`, or versions of them.
         events: as `exposures.sort_events` leaves them.
+        lookup: what labels and history need of the videos.
         counted: the columns of videos that the run counts from the events, or does without, instead of reading them.
     """
 
     users: pa.Table
     videos: pa.Table
     events: pa.Table
+    lookup: VideoLookup
     counted: tuple[str, ...] = ()
 
     @property
-    def video_lookup(self) -> VideoLookup:
-        """What labels and history need of the videos."""
-        return VideoLookup(self.videos.select(["video_id", "video_duration", "category"]))
+    def latest_users(self) -> pa.Table:
+        """The latest row of each user."""
+        return versions.latest(self.users, "user_id")
+
+    @property
+    def latest_videos(self) -> pa.Table:
+        """The latest row of each video."""
+        return versions.latest(self.videos, "video_id")
 
     def of_users(self, user_ids: pa.Array) -> "RawRows":
         """The same with these users and their events only."""
@@ -49,15 +55,15 @@ def read(data_dir: str, settings: Settings) -> RawRows:
     tables = raw_tables.find(data_dir, settings.columns)
     channels, _ = drop_duplicates(_rows(tables["channels"]), "channel_id")
     videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
+    lookup = VideoLookup.of(videos, channels)
     videos = add_subscribers(videos.drop_columns([ROW]), channels).combine_chunks()
     events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long)
-    lookup = VideoLookup(videos.select(["video_id", "video_duration", "category"]))
     found = examples.gather_events(events, _rows(tables["users"]), lookup)
     counted = counters.computed_columns(settings.counters, tables["videos"].absent)
-    return RawRows(found.users.drop_columns([ROW]).combine_chunks(), videos, found.events, counted)
+    return RawRows(found.users.drop_columns([ROW]).combine_chunks(), videos, found.events, lookup, counted)
 
 
 def _rows(table: RawTable) -> pa.Table:
-    keep = list(columns_of(table.name))
+    keep = list(table.columns)
     parts = [raw_tables.read(table, source, keep)[0] for source in table.sources]
     return pa.concat_tables([*parts, raw_tables.empty(table.name, keep)])

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys_tft.columns import TABLES, WIDE_SIGNALS, Accuracy, Column, columns_of
+from recsys_tft.columns import TABLES, UPDATED, WIDE_SIGNALS, Accuracy, Column, columns_of
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.output import open_to_read
 from recsys_tft.row_checks import check_rows
@@ -46,7 +46,8 @@ class RawTable:
         name: one of the TABLES.
         sources: its rows, in order.
         own_names: for each column of ours that the user calls differently, what the user calls it.
-        absent: columns that no file has.
+        absent: columns that no file has, UPDATED apart.
+        is_versioned: whether a file has UPDATED, so that a key may have several rows.
         fingerprint: of each file: name, bytes, rows, and a hash of its footer, which describes its contents.
     """
 
@@ -55,10 +56,16 @@ class RawTable:
     own_names: dict[str, str]
     absent: tuple[str, ...]
     fingerprint: tuple[tuple[str, int, int, str], ...]
+    is_versioned: bool = False
 
     @property
     def rows(self) -> int:
         return sum(source.rows for source in self.sources)
+
+    @property
+    def columns(self) -> dict[str, Column]:
+        """The columns that are read, by name."""
+        return {name: c for name, c in columns_of(self.name).items() if name != UPDATED or self.is_versioned}
 
     def warnings(self, computed: Collection[str] = ()) -> list[str]:
         """One sentence for each column whose features will be missing throughout, or that is not read.
@@ -116,8 +123,8 @@ def _find_table(data_dir: str, name: str, mapping: dict[str, str]) -> RawTable:
         sources += _sources(path, footer, first_row)
         first_row += footer.num_rows
         fingerprint.append((path.removeprefix(data_dir).lstrip("/"), size, footer.num_rows, digest))
-    absent = tuple(column for column in columns_of(name) if column not in present)
-    return RawTable(name, tuple(sources), own_names, absent, tuple(fingerprint))
+    absent = tuple(column for column in columns_of(name) if column not in (*present, UPDATED))
+    return RawTable(name, tuple(sources), own_names, absent, tuple(fingerprint), UPDATED in present)
 
 
 def _paths(data_dir: str, name: str) -> list[tuple[str, int]]:
@@ -241,9 +248,9 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
     Raises:
         InputError: if the file turns out to be damaged.
     """
-    columns = columns_of(table.name)
+    columns = table.columns
     raw = _read_columns(table, source, columns)
-    reasons = check_rows(raw, table.name, table.is_long)
+    reasons = check_rows(raw, columns, table.is_long)
     arrays = {name: _canonical(raw[name], column) for name, column in columns.items()}
     arrays[ROW] = pa.array(range(source.first_row, source.first_row + len(raw)), pa.int64())
     checked = pa.table(arrays)

@@ -14,7 +14,7 @@ import tensorflow as tf
 from recsys_tft import approximate_index, arrangement, filtering, history, serving_folders, settings
 from recsys_tft.approximate_index import Kind
 from recsys_tft.arrangement import Recommendation
-from recsys_tft.columns import Column, columns_of
+from recsys_tft.columns import UPDATED, Column, columns_of
 from recsys_tft.entity_store import EntityStore
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.explanations import Explainer
@@ -24,7 +24,7 @@ from recsys_tft.settings import RecommenderSettings
 from recsys_tft.statistics import EMPTY_IDS
 
 # What a request may say of the user and of the moment, besides the user's id and the time.
-USER_COLUMNS = tuple(name for name in columns_of("users") if name != "user_id")
+USER_COLUMNS = tuple(name for name in columns_of("users") if name not in ("user_id", UPDATED))
 CONTEXT_COLUMNS = tuple(c.name for c in raw_columns() if c.table == "interactions" and c.name != "interaction_time")
 _NOBODY = EMPTY_IDS + 1  # an id that no user has
 

@@ -1,25 +1,27 @@
 """Checks of single rows: why a row cannot be used."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import INTERACTION_TYPES, Column, columns_of
+from recsys_tft.columns import INTERACTION_TYPES, UPDATED, Column
 
 _SECONDS_TO_2200 = 7_258_118_400
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
-def check_rows(rows: pa.Table, table: str, is_long: bool) -> pa.Array:
+def check_rows(rows: pa.Table, columns: Mapping[str, Column], is_long: bool) -> pa.Array:
     """For each row the first reason why it cannot be used, as a string; null for a usable row.
 
     Args:
-        rows: all columns of the table.
-        table: one of the TABLES.
+        rows: all columns of a table.
+        columns: what they are, by name.
         is_long: whether interactions name their type.
     """
     reasons = np.full(len(rows), None, object)
-    for column in reversed(columns_of(table).values()):
+    for column in reversed(columns.values()):
         for reason, bad in reversed(_faults(rows[column.name], column, is_long)):
             reasons[np.asarray(bad)] = f"{column.name} {reason}"
     return pa.array(reasons, pa.string())
@@ -28,14 +30,15 @@ def check_rows(rows: pa.Table, table: str, is_long: bool) -> pa.Array:
 def _faults(values: pa.ChunkedArray, column: Column, is_long: bool) -> list[tuple[str, pa.ChunkedArray]]:
     """(reason, [n] bool) for each way in which a value of the column can be unusable, the first to be named first."""
     faults = []
-    if column.required:
+    required = column.required or column.name == UPDATED
+    if required:
         faults.append(("is null", values.is_null()))
     if column.minimum is not None and pa.types.is_floating(column.type):
         faults.append(("is NaN", pc.is_nan(values)))
         faults.append(("is infinite", pc.is_inf(values)))
     if column.minimum is not None:
         faults.append(("is negative", pc.less(values, column.minimum)))
-    if column.required and pa.types.is_timestamp(column.type):
+    if required and pa.types.is_timestamp(column.type):
         faults.append(("is not a time between 1970 and 2200", _outside_time(values)))
     if column.name == "interaction_type" and is_long:
         known = pc.is_in(values, pa.array(INTERACTION_TYPES, values.type))

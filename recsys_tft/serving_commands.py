@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from recsys_tft import libraries
-from recsys_tft.columns import Column, columns_of
+from recsys_tft.columns import UPDATED, Column, columns_of
 from recsys_tft.errors import UsageError
 from recsys_tft.features import raw_columns
 
@@ -24,7 +24,7 @@ VERIFY_EXAMPLE = """example:
 
 def _given_columns() -> list[Column]:
     """What may be said of a user, or of the moment, on the command line."""
-    users = [column for name, column in columns_of("users").items() if name != "user_id"]
+    users = [column for name, column in columns_of("users").items() if name not in ("user_id", UPDATED)]
     return [*users, *(c for c in raw_columns() if c.table == "interactions" and c.name != "interaction_time")]
 
 

@@ -17,7 +17,7 @@ from recsys_tft.data_sets import DATA_SETS, USERS, DataSet
 from recsys_tft.errors import InputError
 from recsys_tft.export import raw_folder
 from recsys_tft.features import Entity, Feature
-from recsys_tft.raw_counters import CountedVideos
+from recsys_tft.raw_counters import DatedVideos
 from recsys_tft.raw_matches import Matches
 from recsys_tft.raw_rows import RawRows
 from recsys_tft.saved_graphs import SavedGraph
@@ -130,8 +130,7 @@ def verify(
     chosen = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
     say("Reading the raw tables")
     raw, cuts = raw_rows.read(raw_folder(output_dir, data_dir), chosen), raw_matches.cuts_of(manifest)
-    counted = raw_counters.count(raw, cuts, chosen)
-    raw = dataclasses.replace(raw, videos=counted.videos) if counted else raw
+    videos = raw_counters.dated_videos(raw, cuts, chosen)
     say("Loading the saved graphs")
     transform = saved_graphs.load_transform(output_dir)
     graphs = [transform, *saved_graphs.load_serving(output_dir)]
@@ -149,7 +148,7 @@ def verify(
             found.rows[folder] = len(disk[names[0]])
             if found.rows[folder]:
                 own = _Folder(data_set, folder, disk, cuts, chosen)
-                own.compare(raw, counted, graphs, found)
+                own.compare(raw, videos, graphs, found)
     return found
 
 
@@ -168,11 +167,9 @@ class _Folder:
     cuts: Cuts | None
     settings: Settings
 
-    def compare(
-        self, raw: RawRows, counted: CountedVideos | None, graphs: Sequence[SavedGraph], found: Verified
-    ) -> None:
+    def compare(self, raw: RawRows, videos: DatedVideos, graphs: Sequence[SavedGraph], found: Verified) -> None:
         """Adds what all graphs make of the rows' features to `found`."""
-        for matches, features in self._matched(raw, counted):
+        for matches, features in self._matched(raw, videos):
             for row in matches.missing[:_SHOWN]:
                 found.differences.append(self._difference("row", row, "a row", "no such row", "the raw tables"))
             for graph in graphs:
@@ -180,17 +177,27 @@ class _Folder:
                 if own and len(matches.owner):
                     self._compare(matches, own, graph, found)
 
-    def _matched(self, raw: RawRows, counted: CountedVideos | None) -> Iterator[tuple[Matches, list[Feature]]]:
+    def _matched(self, raw: RawRows, videos: DatedVideos) -> Iterator[tuple[Matches, list[Feature]]]:
         """Raw rows, and the features that are made of them."""
-        by_entity = self._by_entity()
-        # A joined row has the counters as of its exposure, a row of the videos folder those of the training window.
-        if counted and self.data_set.windows:
-            of_videos = by_entity.pop(Entity.VIDEO)
-            by_entity[Entity.VIDEO] = [feature for feature in of_videos if not feature.is_counted]
-            matches = raw_matches.by_version(counted, self.disk["video_id"], self.disk["interaction_time"])
-            yield matches, [feature for feature in of_videos if feature.is_counted]
+        by_entity, keys = self._by_entity(), self.disk
+        if not self.data_set.windows:  # one row per key, of what it is at last
+            tables = {Entity.USER: ("user_id", raw.latest_users), Entity.VIDEO: ("video_id", videos.latest)}
+            for entity, features in by_entity.items():
+                key, table = tables[entity]
+                yield raw_matches.by_key(table, key, keys[key]), features
+            return
         for entity, features in by_entity.items():
-            yield raw_matches.of_entity(entity, raw, self.disk, self.cuts, self.settings), features
+            if entity is Entity.EXPOSURE:
+                yield (
+                    raw_matches.by_exposure(raw, keys["user_id"], keys["interaction_time"], self.cuts, self.settings),
+                    features,
+                )
+            elif entity is Entity.USER:
+                yield raw_matches.by_user(raw.users, keys["user_id"], keys["interaction_time"]), features
+            else:
+                own = [feature for feature in features if not feature.is_counted]
+                for table, some in ((videos.uncounted, own), (videos, [f for f in features if f not in own])):
+                    yield raw_matches.by_video(table, keys["video_id"], keys["interaction_time"]), some
 
     def _by_entity(self) -> dict[Entity, list[Feature]]:
         """The features by the raw row that they are made of; the users folder is made of the users table alone."""
