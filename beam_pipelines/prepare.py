@@ -68,6 +68,8 @@ def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[object]:
     """All channels, one row per id or per version of one; duplicates rejected."""
     kept, dropped = drop_duplicates(arrow_ipc.concat(part for _, part in parts), "channel_id")
     yield from reject_duplicates(dropped, job, "channels", "channel_id", 0)
+    if versions.is_versioned(kept):
+        yield TaggedOutput("counts", ("versions/channels/keys", len(versions.latest(kept, "channel_id"))))
     yield arrow_ipc.dumps(kept.drop_columns([ROW]))
 
 

@@ -10,6 +10,7 @@ from recsys_tft.errors import InputError, UsageError
 
 _RUN_EXAMPLE = """example:
   recsys-tft run --synthetic --interactions 100000 --output-dir output
+  recsys-tft run --synthetic --versioned --output-dir changing
   recsys-tft run --data-dir data/movielens --output-dir out --config configs/engagement.yaml --overwrite
   recsys-tft run --data-dir gs://bucket/raw --output-dir gs://bucket/out --runner=DataflowRunner --project=P ...
 
@@ -143,6 +144,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--users", type=int, metavar="N", help="synthetic users (default 1000)")
     parser.add_argument("--videos", type=int, metavar="N", help="synthetic videos (default 500)")
     parser.add_argument("--interactions", type=int, metavar="N", help="synthetic interactions (default 10000)")
+    parser.add_argument(
+        "--versioned", action="store_true", help="synthetic users, videos and channels change: several rows each"
+    )
     parser.add_argument("--config", metavar="FILE", help="YAML with the settings that differ from the defaults")
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="where to write (default: output)")
     parser.add_argument("--negative-ratio", type=int, metavar="K", help="drawn negatives per positive (default 3)")
@@ -175,8 +179,10 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
 
     sizes = {"num_users": options.users, "num_videos": options.videos, "num_interactions": options.interactions}
     sizes = {name: size for name, size in sizes.items() if size is not None}
+    if options.versioned:
+        sizes["versioned"] = True
     if sizes and not options.synthetic:
-        raise UsageError("--users, --videos and --interactions go with --synthetic, not with --data-dir.")
+        raise UsageError("--users, --videos, --interactions and --versioned go with --synthetic, not with --data-dir.")
     if not options.output_dir or options.data_dir == "":
         raise UsageError("--output-dir and --data-dir need the name of a folder.")
     if options.workers is not None and options.workers < 1:

@@ -105,9 +105,11 @@ class ProcessingPipeline:
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 
     def run_synthetic(
-        self, num_users: int = 1000, num_videos: int = 500, num_interactions: int = 10_000
+        self, num_users: int = 1000, num_videos: int = 500, num_interactions: int = 10_000, versioned: bool = False
     ) -> "RunResult":
         """Generates seeded raw tables, keeps them under `raw/` of the output, and runs the job on them.
+
+        With `versioned` users, videos and channels change in time, and have several rows each (`updated_at`).
 
         Raises:
             InputError: as `run`, or if a number is below 1.
@@ -120,7 +122,7 @@ class ProcessingPipeline:
             raw = self._output.staged("raw")
             sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
-            synthetic.write_tables(raw, **sizes, seed=self._settings.seed)
+            synthetic.write_tables(raw, **sizes, seed=self._settings.seed, versioned=versioned)
             manifest, counted, steps = self._run(self._find(raw))
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 

@@ -102,10 +102,23 @@ def _notes(counts: Mapping[str, int]) -> list[str]:
     if "counters/versions" in counts:
         events, versions = counts["counters/increments"], counts["counters/versions"]
         notes.append(f"\nCounters: {events:,} views, likes and comments made {versions:,} versions of the videos.")
+    notes += _versions(counts)
     if "titles/encoded" in counts:
         missing = counts.get("features/title_embedding/missing", 0)
         new, old = counts["titles/encoded"], counts["titles/cached"]
         notes.append(f"\nTitles: {new:,} encoded, {old:,} from the cache; {missing:,} videos without one.")
+    return notes
+
+
+def _versions(counts: Mapping[str, int]) -> list[str]:
+    """Of tables with versions how many there are, and how many exposures are before the first one."""
+    notes = []
+    for table in (name for name in TABLES if f"versions/{name}/early" in counts):
+        keys, used = counts.get(f"versions/{table}/keys", 0), counts[f"rows/{table}/used"]
+        early = counts[f"versions/{table}/early"]
+        notes.append(
+            f"\nVersions: {used:,} of {keys:,} {table}; {early:,} exposures are before the first of theirs, and take it."
+        )
     return notes
 
 

@@ -28,6 +28,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys_tft import synthetic_versions
 from recsys_tft import synthetic_words as words
 from recsys_tft.columns import INTERACTION_TYPES, TIMESTAMP, columns_of
 from recsys_tft.errors import InputError
@@ -152,7 +153,9 @@ def _drawn(rng: np.random.Generator, shares: Array | list[int], n: int) -> Array
     return np.minimum(np.searchsorted(running, rng.random(n) * running[-1], side="right"), len(running) - 1)
 
 
-def write_tables(directory: str | os.PathLike, *, users: int, videos: int, interactions: int, seed: int = 0) -> None:
+def write_tables(
+    directory: str | os.PathLike, *, users: int, videos: int, interactions: int, seed: int = 0, versioned: bool = False
+) -> None:
     """Writes users, videos, channels and interactions .parquet; the same arguments give the same bytes.
 
     Exactly `interactions` events over eight weeks, one row each, all usable; in order of time but for sessions that
@@ -164,6 +167,7 @@ def write_tables(directory: str | os.PathLike, *, users: int, videos: int, inter
         videos: rows of videos, ids 1 to `videos`; there are a tenth as many channels.
         interactions: rows of interactions.
         seed: 0 or greater.
+        versioned: whether users, videos and channels change, and have a row for each time (`synthetic_versions`).
 
     Raises:
         InputError: users, videos or interactions is less than 1, or the seed less than 0.
@@ -175,6 +179,9 @@ def write_tables(directory: str | os.PathLike, *, users: int, videos: int, inter
     world = plant(users=users, videos=videos, seed=seed)
     for stream, (table, draw) in enumerate(_ENTITIES.items(), start=2):
         columns = draw(world, np.random.default_rng([seed, stream]))
+        if versioned:
+            rng = np.random.default_rng([seed, 6, stream])
+            columns = synthetic_versions.with_versions(table, columns, world, rng, START, PERIOD)
         rows = pa.table(columns, pa.schema([field for field in _schema(table) if field.name in columns]))
         pq.write_table(rows, directory / f"{table}.parquet", row_group_size=ROWS_PER_GROUP)
     with pq.ParquetWriter(directory / "interactions.parquet", _schema("interactions")) as writer:
