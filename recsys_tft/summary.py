@@ -117,7 +117,7 @@ def _versions(counts: Mapping[str, int]) -> list[str]:
         keys, used = counts.get(f"versions/{table}/keys", 0), counts[f"rows/{table}/used"]
         early = counts[f"versions/{table}/early"]
         notes.append(
-            f"\nVersions: {used:,} of {keys:,} {table}; {early:,} exposures are before the first of theirs, and take it."
+            f"\nVersions: {used:,} of {keys:,} {table}; {early:,} exposures are before their first one, and take it."
         )
     return notes
 

@@ -57,7 +57,8 @@ def usable(
     """The usable rows of each table, and per table the (row index, reason) of the others.
 
     A row with several faults gets the first in the order null, nan, negative, duplicate (or type, time, unknown_user,
-    unknown_video). An entity row that is rejected for its own values does not take the key from a later one.
+    unknown_video); an `updated_at` that is no time comes after null. An entity row that is rejected for its own values does not take the key from a later one. Rows of a
+    table with `updated_at` are duplicates where they share that, too.
     """
     good_users, bad_users = _usable_entities(users, "users", "user_id")
     good_videos, bad_videos = _usable_entities(videos, "videos", "video_id")
@@ -80,16 +81,25 @@ def is_long(interactions: list[Row]) -> bool:
     return any("interaction_type" in row for row in interactions)
 
 
+def is_versioned(rows: list[Row]) -> bool:
+    """Whether the table has the column updated_at."""
+    return any("updated_at" in row for row in rows)
+
+
 def _usable_entities(rows: list[Row], table: str, key: str) -> tuple[list[Row], list[tuple[int, str]]]:
     good: list[Row] = []
     bad: list[tuple[int, str]] = []
-    seen: set[int] = set()
+    seen: set[tuple[int, ...]] = set()
+    keys = (key, "updated_at") if is_versioned(rows) else (key,)
     for index, row in enumerate(rows):
-        reason = _fault_of_values(row, table, (key,))
-        if reason is None and row[key] in seen:
+        reason = _fault_of_values(row, table, keys)
+        if reason != "null" and is_versioned(rows) and not 0 <= row["updated_at"] < END_OF_TIME:
+            reason = "time"
+        version = tuple(row[name] for name in keys if reason is None)
+        if reason is None and version in seen:
             reason = "duplicate"
         if reason is None:
-            seen.add(row[key])
+            seen.add(version)
             good.append(row)
         else:
             bad.append((index, reason))
@@ -121,6 +131,26 @@ def _fault_of_event(row: Row, long: bool, users: set[int], videos: set[int]) -> 
     if row["video_id"] not in videos:
         return "unknown_video"
     return None
+
+
+# --- Versions
+
+
+def versions_of(rows: Iterable[Row], key: str, value: Any) -> list[Row]:
+    """The usable rows of a key, by time."""
+    return sorted((row for row in rows if row[key] == value), key=lambda row: row.get("updated_at", 0))
+
+
+def row_at(rows: Iterable[Row], key: str, value: Any, time: float) -> Row | None:
+    """What was known of a key: its last version strictly before a time, else its first one; None for no such key."""
+    own = versions_of(rows, key, value)
+    known = [row for row in own if row.get("updated_at", -math.inf) < time]
+    return (known or own[:1] or [None])[-1]
+
+
+def is_early(rows: Iterable[Row], key: str, value: Any, time: int) -> bool:
+    """Whether a key has versions, and none of them strictly before a time."""
+    return all(row["updated_at"] >= time for row in rows if row[key] == value)
 
 
 # --- Events and exposures
@@ -210,8 +240,6 @@ def exposures(
 ) -> list[Exposure]:
     """All exposures, the contradicted ones too, by (time, user_id, video_id); `of_users` are own cuts."""
     long = is_long(interactions)
-    user_of = {row["user_id"]: row for row in users}
-    video_of = {row["video_id"]: row for row in videos}
     found: list[Exposure] = []
     cuts_of: Callable[[int], Cuts] = of_users.__getitem__ if of_users is not None else lambda _: (val_from, test_from)
     for group in _groups(interactions, gap_minutes, cuts_of):
@@ -219,11 +247,14 @@ def exposures(
         user_id, video_id, time = first["user_id"], first["video_id"], first["interaction_time"]
         signals = frozenset(signal for event in group for signal in signals_of(event, long))
         watch_time = math.fsum(event.get("watch_time") or 0 for event in group)
-        duration = video_of[video_id].get("video_duration")
+        user, video = row_at(users, "user_id", user_id, time), row_at(videos, "video_id", video_id, time)
+        assert user, f"an exposure of the unknown user {user_id}"
+        assert video, f"an exposure of the unknown video {video_id}"
+        duration = video.get("video_duration")
         rules = tuple(s for s in SIGNALS if _holds(s, signals, watch_time, duration, min_watch_ratio))
         weights = [positive[rule] for rule in rules if rule in positive]
         since = _positive_since(group, long, duration, min_watch_ratio, positive)
-        category = _category_before(user_of[user_id], time, interactions, video_of, long)
+        category = _category_before(user, time, interactions, videos, long)
         window = window_of(time, *cuts_of(user_id))
         label, weight = (1, max(weights)) if weights else (0, 1.0)
         found.append(
@@ -286,7 +317,7 @@ def _device(group: list[Row]) -> str | None:
     return min(with_one)[1].decode() if with_one else None
 
 
-def _category_before(user: Row, time: int, interactions: list[Row], video_of: dict[int, Row], long: bool) -> str | None:
+def _category_before(user: Row, time: int, interactions: list[Row], videos: list[Row], long: bool) -> str | None:
     earlier = [
         (event["interaction_time"], event["video_id"])
         for event in interactions
@@ -294,7 +325,8 @@ def _category_before(user: Row, time: int, interactions: list[Row], video_of: di
     ]
     if not earlier:
         return user.get("previously_watched_category")
-    return video_of[max(earlier)[1]].get("category")
+    video = row_at(videos, "video_id", max(earlier)[1], time)
+    return video and video.get("category")
 
 
 def _up_to(window: str) -> tuple[str, ...]:

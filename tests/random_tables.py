@@ -87,22 +87,36 @@ def times(draw: st.DrawFn) -> list[int]:
 
 
 @st.composite
-def tables(draw: st.DrawFn, *, bad_rows: bool = False, long: bool | None = None, ratio: float = 0.4) -> RawTables:
-    """Tables of 1-6 users, 1-6 videos and 0-40 interactions; `ratio` is the watch ratio that watch times tie with."""
+def tables(
+    draw: st.DrawFn, *, bad_rows: bool = False, long: bool | None = None, ratio: float = 0.4, versions: bool = False
+) -> RawTables:
+    """Tables of 1-6 users, 1-6 videos and 0-40 interactions; `ratio` is the watch ratio that watch times tie with.
+
+    With `versions` some of the entity tables have several rows per key, at the instants of interactions and others.
+    """
     is_long = draw(st.booleans()) if long is None else long
     user_ids = draw(st.lists(st.sampled_from(IDS), min_size=1, unique=True))
     video_ids = draw(st.lists(st.sampled_from(IDS), min_size=1, unique=True))
     users = [{"user_id": user_id} | draw(_user_values()) for user_id in user_ids]
     videos = [{"video_id": video_id} | draw(_video_values()) for video_id in video_ids]
-    event = _event(user_ids, videos, draw(times()), is_long, ratio)
+    instants = draw(times())
+    event = _event(user_ids, videos, instants, is_long, ratio)
     count = draw(st.integers(0, 40))
     interactions = draw(st.lists(event, min_size=count, max_size=count))
+    channels: list[Row] = [{"channel_id": channel, "channel_subscriber_count": n} for channel, n in ((1, 0), (2, None))]
+    moments = st.sampled_from((0, *instants, instants[-1] + HALF_HOUR))
+    of_users = of_videos = st.just({})
+    if versions:
+        changing = draw(st.sets(st.sampled_from(tuple(KEYS)), min_size=1))
+        of_users, of_videos = (_time(moments) if name in changing else st.just({}) for name in ("users", "videos"))
+        users = draw(_versions(users, _user_values(), moments)) if "users" in changing else users
+        videos = draw(_versions(videos, _video_values(), moments)) if "videos" in changing else videos
+        channels = draw(_versions(channels, _channel_values(), moments)) if "channels" in changing else channels
     if bad_rows:
-        users = _mixed(draw, users, _bad_user(user_ids))
-        videos = _mixed(draw, videos, _bad_video(video_ids))
+        users = _mixed(draw, users, _bad(_bad_user(user_ids), of_users))
+        videos = _mixed(draw, videos, _bad(_bad_video(video_ids), of_videos))
         interactions = _mixed(draw, interactions, _bad_event(event, is_long))
     dropped = draw(st.sets(st.sampled_from(OPTIONAL), max_size=2))
-    channels: list[Row] = [{"channel_id": channel, "channel_subscriber_count": n} for channel, n in ((1, 0), (2, None))]
     users, videos, interactions = (_without(rows, dropped) for rows in (users, videos, interactions))
     return RawTables(users, videos, interactions, channels, is_long)
 
@@ -136,10 +150,32 @@ def run_settings(draw: st.DrawFn) -> RunSettings:
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, bad_rows: bool = False, long: bool | None = None) -> tuple[RawTables, RunSettings]:
-    """Settings, and tables whose watch times tie with their watch ratio."""
+def cases(draw: st.DrawFn, *, bad_rows: bool = False, versions: bool | None = None) -> tuple[RawTables, RunSettings]:
+    """Settings, and tables whose watch times tie with their watch ratio; half of them with versions, if not told."""
     chosen = draw(run_settings())
-    return draw(tables(bad_rows=bad_rows, long=long, ratio=chosen.min_watch_ratio)), chosen
+    has = draw(st.booleans()) if versions is None else versions
+    return draw(tables(bad_rows=bad_rows, ratio=chosen.min_watch_ratio, versions=has)), chosen
+
+
+@st.composite
+def _versions(
+    draw: st.DrawFn, rows: list[Row], values: st.SearchStrategy[Row], moments: st.SearchStrategy
+) -> list[Row]:
+    """One to four versions of each row, the same key never twice at one moment, in any order."""
+    found = []
+    for row in rows:
+        for moment in draw(st.lists(moments, min_size=1, max_size=4, unique=True)):
+            found.append(row | draw(values) | {"updated_at": moment})
+    return draw(st.permutations(found))
+
+
+def _time(moments: st.SearchStrategy[int]) -> st.SearchStrategy[Row]:
+    """When a row that is unusable may say that it begins."""
+    return (moments | st.sampled_from((None, -1, END_OF_TIME))).map(lambda moment: {"updated_at": moment})
+
+
+def _bad(rows: st.SearchStrategy[Row], more: st.SearchStrategy[Row]) -> st.SearchStrategy[Row]:
+    return st.builds(lambda row, own: row | own, rows, more)
 
 
 def write_tables(raw: RawTables, folder: Path, *, parts: int = 1) -> None:
@@ -202,6 +238,10 @@ def _video_values() -> st.SearchStrategy[Row]:
             "view_count": st.sampled_from((None, 0, 1000)),
         }
     )
+
+
+def _channel_values() -> st.SearchStrategy[Row]:
+    return st.fixed_dictionaries({"channel_subscriber_count": st.sampled_from((None, 0, 5, 1000))})
 
 
 @st.composite

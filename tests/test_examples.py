@@ -21,7 +21,7 @@ from random_tables import RawTables, RunSettings
 
 from beam_pipelines.read import needed_columns
 from recsys_tft import arrow_ipc, examples, history, negatives, raw_tables, rejects, splits
-from recsys_tft.columns import KEYS
+from recsys_tft.columns import KEYS, TABLES
 from recsys_tft.entities import VideoLookup, drop_duplicates
 from recsys_tft.errors import InputError
 from recsys_tft.exposures import events_of
@@ -82,10 +82,10 @@ def gather(raw: RawTables, *, parts: int = 1, partitions: int = 1) -> Gathered:
         random_tables.write_tables(raw, pathlib.Path(folder), parts=parts)
         tables = raw_tables.find(folder, {})
         rows, rejected = {}, {}
-        for name in ("users", "videos", "interactions"):
+        for name in TABLES:
             rows[name], rejected[name] = _read(tables[name])
     videos, extra_videos = drop_duplicates(rows["videos"], "video_id")
-    lookup = VideoLookup(videos.select(["video_id", "video_duration", "category"]))
+    lookup = VideoLookup.of(videos, drop_duplicates(rows["channels"], "channel_id")[0])
     events = _divide(events_of(rows["interactions"], raw.long), partitions)
     users = _divide(rows["users"], partitions)
     found = [examples.gather_events(e, u, lookup) for e, u in zip(events, users, strict=True)]
@@ -109,7 +109,8 @@ def _divide(rows: pa.Table, partitions: int) -> list[pa.Table]:
 
 
 def _as_duplicates(rows: pa.Table, table: raw_tables.RawTable) -> pa.Table:
-    reasons = pa.array([f"{KEYS[table.name]} occurs in an earlier row"] * len(rows), pa.string())
+    what = f"{KEYS[table.name]} with this updated_at" if table.is_versioned else KEYS[table.name]
+    reasons = pa.array([f"{what} occurs in an earlier row"] * len(rows), pa.string())
     return rejects.rejected_rows(rows.append_column("reason", reasons), table)
 
 
@@ -127,10 +128,11 @@ def _oracles_word(reason: str) -> str:
         "video_id is not in videos": "unknown_video",
         "interaction_time is null": "time",
         "interaction_time is not a time between 1970 and 2200": "time",
+        "updated_at is not a time between 1970 and 2200": "time",
         "interaction_type is none of impression, click, watch, like, comment, share": "type",
     }
     endings = {"is null": "null", "is NaN": "nan", "is negative": "negative", "occurs in an earlier row": "duplicate"}
-    return known.get(reason) or endings[reason.split(" ", 1)[1]]
+    return known.get(reason) or next(word for ending, word in endings.items() if reason.endswith(ending))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,10 +254,10 @@ def test_rows_are_rejected_for_the_oracles_reasons(case: Case, parts: int, parti
     raw, _ = case
     gathered = gather(raw, parts=parts, partitions=partitions)
     users, videos, events, rejected = oracle.usable(raw.users, raw.videos, raw.interactions)
-    assert gathered.rejected == rejected
+    assert gathered.rejected == {**rejected, "channels": []}
     found_users = [user for part in gathered.partitions for user in part.users["user_id"].to_pylist()]
     assert sorted(found_users) == sorted(user["user_id"] for user in users)
-    assert gathered.lookup.rows["video_id"].to_pylist() == sorted(video["video_id"] for video in videos)
+    assert gathered.lookup.rows["video_id"].unique().to_pylist() == sorted({video["video_id"] for video in videos})
     assert sum(len(part.events) for part in gathered.partitions) == len(events)
 
 
@@ -295,9 +297,9 @@ def oracles_history(raw: RawTables, chosen: RunSettings, found: list[oracle.Expo
     users, videos, _, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
     watched = oracle.history(found, e.user_id, e.interaction_time, chosen.history_length)
     if watched:
-        categories = {video["video_id"]: video.get("category") for video in videos}
-        return {"history_video_ids": watched, "history_categories": [categories[video] for video in watched]}
-    (user,) = [user for user in users if user["user_id"] == e.user_id]
+        known = [oracle.row_at(videos, "video_id", video, e.interaction_time) for video in watched]
+        return {"history_video_ids": watched, "history_categories": [video.get("category") for video in known]}
+    user = oracle.row_at(users, "user_id", e.user_id, e.interaction_time)
     told = {name: user.get(name) for name in ("history_video_ids", "history_categories")}
     return {name: values and values[: chosen.history_length] for name, values in told.items()}
 
@@ -307,13 +309,27 @@ def oracles_history(raw: RawTables, chosen: RunSettings, found: list[oracle.Expo
 def test_counts_are_the_oracles(case: Case) -> None:
     raw, chosen = case
     expected: Counter[str] = Counter()
+    users, videos, _, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
     for e in oracles_exposures(raw, chosen, oracles_cuts(raw, chosen)):
+        expected.update(f"versions/{table}/early" for table in early(raw, users, videos, e))
         kind = {1: "positive", 0: "exposed", None: "contradicted"}[e.label]
         expected[f"exposures/{e.window}/{kind}"] += 1
         expected.update(f"positives/{rule}/{e.window}" for rule in e.rules if rule in chosen.positive)
     found = run(gather(raw), settings_of(chosen)).labelled[0].counts
     assert {name: count for name, count in found.items() if count} == expected
     assert {name.split("/")[1] for name in found if name.startswith("positives")} == set(chosen.positive)
+
+
+def early(raw: RawTables, users: list[Row], videos: list[Row], e: oracle.Exposure) -> list[str]:
+    """The tables with versions whose first one is not there before a labelled exposure, but stands in."""
+    time, channel = e.interaction_time, oracle.row_at(videos, "video_id", e.video_id, e.interaction_time)["channel_id"]
+    wanted = [("users", users, "user_id", e.user_id), ("videos", videos, "video_id", e.video_id)]
+    wanted += [("channels", raw.channels, "channel_id", channel)] if channel in (1, 2) else []
+    return [
+        table
+        for table, rows, key, value in wanted
+        if e.label is not None and oracle.is_versioned(rows) and oracle.is_early(rows, key, value, time)
+    ]
 
 
 @thorough
