@@ -57,8 +57,8 @@ def usable(
     """The usable rows of each table, and per table the (row index, reason) of the others.
 
     A row with several faults gets the first in the order null, nan, negative, duplicate (or type, time, unknown_user,
-    unknown_video); an `updated_at` that is no time comes after null. An entity row that is rejected for its own values does not take the key from a later one. Rows of a
-    table with `updated_at` are duplicates where they share that, too.
+    unknown_video); an `updated_at` that is no time comes after null. An entity row that is rejected for its own values
+    does not take the key from a later one. Rows of a table with `updated_at` are duplicates where they share that, too.
     """
     good_users, bad_users = _usable_entities(users, "users", "user_id")
     good_videos, bad_videos = _usable_entities(videos, "videos", "video_id")
