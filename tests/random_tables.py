@@ -223,6 +223,7 @@ def _user_values() -> st.SearchStrategy[Row]:
         {
             "previously_watched_category": st.sampled_from(CATEGORIES),
             "age": st.sampled_from((None, 0, 30)),
+            "country": st.sampled_from((None, "DE", "FR")),
             "history_video_ids": st.sampled_from((None, [], [9, 2, UNKNOWN_ID, 10])),
             "history_categories": st.sampled_from((None, [], ["music", None, "", "Sport"])),
         }

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys_tft import history, synthetic
-from recsys_tft.columns import COLUMNS, INTERACTION_TYPES, KEYS, TABLES, WIDE_SIGNALS, columns_of
+from recsys_tft.columns import COLUMNS, INTERACTION_TYPES, KEYS, TABLES, UPDATED, WIDE_SIGNALS, columns_of
 from recsys_tft.errors import InputError
 
 SIZES = {"users": 2000, "videos": 1000, "interactions": 60_000}
@@ -72,9 +72,31 @@ def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path: pathlib.Pat
 def test_the_files_have_the_columns_of_the_long_layout(directory: pathlib.Path) -> None:
     for table in TABLES:
         schema = pq.read_schema(directory / f"{table}.parquet")
-        own = [name for name in columns_of(table) if name not in (*WIDE_SIGNALS, *history.COLUMNS)]
+        own = [name for name in columns_of(table) if name not in (*WIDE_SIGNALS, *history.COLUMNS, UPDATED)]
         expected = {name: columns_of(table)[name].type for name in own}
         assert dict(zip(schema.names, schema.types, strict=True)) == expected
+
+
+def test_versions_begin_with_the_rows_of_tables_without_and_before_the_first_event(
+    tmp_path: pathlib.Path, tables: Tables
+) -> None:
+    for name in ("one", "other"):
+        synthetic.write_tables(tmp_path / name, **SIZES, seed=0, versioned=True)
+    assert _bytes(tmp_path / "one") == _bytes(tmp_path / "other")
+    changing = _read(tmp_path / "one")
+    assert changing["interactions"].equals(tables["interactions"])
+    first_event = tables["interactions"]["interaction_time"].min()
+    for table, key in KEYS.items():
+        rows = changing[table]
+        assert rows.height > 1.2 * tables[table].height
+        assert rows.select(key, UPDATED).is_unique().all()
+        assert rows.equals(rows.sort(key, UPDATED))
+        first = rows.unique(key, keep="first", maintain_order=True)
+        assert first.drop(UPDATED).equals(tables[table].select(first.drop(UPDATED).columns))
+        if table != "videos":
+            assert (first[UPDATED] < first_event).all()
+        last = rows.unique(key, keep="last", maintain_order=True)
+        assert not last.drop(UPDATED).equals(first.drop(UPDATED))
 
 
 @pytest.mark.parametrize(

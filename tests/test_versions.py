@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from oracle import Row
 from test_counters import DAY
 from test_determinism import FITTED, assert_same_bytes, divided_tables, files_below, manifest_of
-from test_examples import Case, gather, oracles_cuts, oracles_exposures, settings_of
+from test_examples import Case, gather, oracles_cuts, oracles_exposures, plain, settings_of
 from test_examples import run as label
 from test_main_job import cuts_of, engineered, flat, lines_of
 
@@ -158,10 +158,6 @@ def assert_fitted(tables: list[pa.Table], rows: list[Row], key: str, moments: di
             for row in own or [oracle.row_at(rows, key, value, moment)]:
                 had[value].add(repr(row.get(name)))
         assert counted == Counter(value for values in had.values() for value in values)
-
-
-def plain(table: pa.Table) -> list[Row]:
-    return [{k: v.decode() if isinstance(v, bytes) else v for k, v in row.items()} for row in table.to_pylist()]
 
 
 @quick
