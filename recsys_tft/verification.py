@@ -195,9 +195,11 @@ class _Folder:
             elif entity is Entity.USER:
                 yield raw_matches.by_user(raw.users, keys["user_id"], keys["interaction_time"]), features
             else:
-                own = [feature for feature in features if not feature.is_counted]
-                for table, some in ((videos.uncounted, own), (videos, [f for f in features if f not in own])):
-                    yield raw_matches.by_video(table, keys["video_id"], keys["interaction_time"]), some
+                counted = [feature for feature in features if videos.counts is not None and feature.is_counted]
+                others = [feature for feature in features if feature not in counted]
+                for table, own in ((videos.uncounted, others), (videos, counted)):
+                    if own:
+                        yield raw_matches.by_video(table, keys["video_id"], keys["interaction_time"]), own
 
     def _by_entity(self) -> dict[Entity, list[Feature]]:
         """The features by the raw row that they are made of; the users folder is made of the users table alone."""
