@@ -333,7 +333,10 @@ def test_a_negative_ratio_of_minus_one_is_refused(fails: Fails) -> None:
         (["--ouput-dir=x"], "neither recsys-tft nor Beam has an option '--ouput-dir'. Did you mean '--output-dir'?"),
         (["--zzzz", "1"], "neither recsys-tft nor Beam has an option '--zzzz'."),
         (["--workers", "0"], "--workers is 0; it needs at least 1."),
-        (["--users", "3"], "--users, --videos and --interactions go with --synthetic, not with --data-dir."),
+        (
+            ["--users", "3"],
+            "--users, --videos, --interactions and --versioned go with --synthetic, not with --data-dir.",
+        ),
     ],
 )
 def test_a_wrong_option_is_named_and_ends_with_2(fails: Fails, options: list[str], sentence: str) -> None:
