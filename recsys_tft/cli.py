@@ -182,7 +182,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     if options.versioned:
         sizes["versioned"] = True
     if sizes and not options.synthetic:
-        raise UsageError("--users, --videos, --interactions and --versioned go with --synthetic, not with --data-dir.")
+        raise UsageError("--users, --videos, --interactions and --versioned go with --synthetic, not --data-dir.")
     if not options.output_dir or options.data_dir == "":
         raise UsageError("--output-dir and --data-dir need the name of a folder.")
     if options.workers is not None and options.workers < 1:
