@@ -31,6 +31,7 @@ from recsys_tft import (
     raw_tables,
     settings,
     splits,
+    versions,
 )
 from recsys_tft.audit_report import Audited, Line
 from recsys_tft.errors import InputError
@@ -86,8 +87,8 @@ def positive_before_it_was(patch: pytest.MonkeyPatch) -> None:
 
 
 def counters_with_ties(patch: pytest.MonkeyPatch) -> None:
-    sound = counters.last_before
-    patch.setattr(counters, "last_before", lambda table, ids, times, rows=(): sound(table, ids, times + 1, rows))
+    sound = versions.last_before
+    patch.setattr(versions, "last_before", lambda table, key, ids, t, rows=(): sound(table, key, ids, t + 1, rows))
 
 
 def counters_without_delay(patch: pytest.MonkeyPatch) -> None:
