@@ -50,7 +50,7 @@ def _is_in(rows: pl.DataFrame, key: str, others: pl.DataFrame) -> pl.Series:
 
 def _rows(table: RawTable, chosen: Callable[[pl.DataFrame], pl.Series] | None = None) -> pl.DataFrame:
     """The usable rows of a table in their order; of each source the `chosen` ones."""
-    keep = [name for name in columns_of(table.name) if name not in table.absent]
+    keep = [name for name in table.columns if name not in table.absent]
     parts = [pl.from_arrow(raw_tables.empty(table.name, keep).select(keep))]
     for source in table.sources:
         rows = pl.from_arrow(raw_tables.read(table, source, keep)[0].select(keep))
