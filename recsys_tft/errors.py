@@ -13,6 +13,10 @@ class UsageError(InputError):
     """An option of a command is wrong."""
 
 
+class StillRunning(InputError):
+    """A job that runs elsewhere is no longer waited for; what it has staged must stay."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the closest known name, else ` Known: a, b, c.`"""
     known = list(known)
