@@ -1,6 +1,7 @@
 """The one full-pass analyzer: every statistic of the feature table, in one pass and one merge."""
 
 import functools
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,7 +76,9 @@ def results(
     for (name, statistic), state in zip(statistics, states, strict=True):
         if isinstance(statistic, Frequencies):
             path = f"{folder}/{statistic.file_name(name)}"
-            statistic.write(state, path)
+            beside = f"{folder}/{uuid.uuid4().hex}"  # as two attempts may write at the same time
+            statistic.write(state, beside)
+            tf.io.gfile.rename(beside, path, overwrite=True)
             yield beam.pvalue.TaggedOutput(name, np.array(path.encode()))
         else:
             yield beam.pvalue.TaggedOutput(name, statistic.result(state))

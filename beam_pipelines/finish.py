@@ -1,17 +1,20 @@
 """The end of a run: what describes the output is written beside it, and all of it is committed."""
 
 import datetime
+import json
 import platform
 from collections.abc import Mapping
 from importlib import metadata
 
+import tensorflow as tf
 import tensorflow_transform as tft
 from google.protobuf import text_format
 
+from beam_pipelines.engineer import raw_metadata
 from beam_pipelines.job import Job
 from recsys_tft import artifacts, embeddings, schemas, splits, title_encoder, transform_graph
 from recsys_tft.data_sets import DATA_SETS
-from recsys_tft.output import write_text
+from recsys_tft.output import MANIFEST, exists, read_text, write_file, write_text
 
 VERSIONS = ("recsys_tft", "tensorflow", "tensorflow-transform", "apache-beam", "tfx-bsl", "pyarrow", "polars", "numpy")
 
@@ -34,6 +37,8 @@ def finish(
         job: what was done.
         started: when the job was built.
     """
+    if committed := _committed(job, started):
+        return committed
     output = tft.TFTransformOutput(job.output.staged("artifacts", "transform_graph"))
     vocabularies = artifacts.vocabularies(output)
     for name, text in artifacts.describe(transform_graph.load(graph), vocabularies, job.settings).items():
@@ -45,12 +50,57 @@ def finish(
             write_text(job.output.staged("processed_data", folder, schemas.SCHEMA_FILE), text)
     if job.settings.title_encoder != "none":
         width = title_encoder.width(job.settings.title_encoder, job.settings.title_precision)
-        folder = job.output.staged("artifacts", "embeddings")
-        embeddings.gather(folder, job.video_partitions, counts["written/videos"], width)
+        parts, folder = (place("artifacts", "embeddings") for place in (job.output.scratch, job.output.staged))
+        embeddings.gather(parts, folder, job.video_partitions, counts["written/videos"], width)
     manifest = make_manifest(job, counts, cuts, sizes, started)
-    write_text(job.output.staged("artifacts", "manifest.json"), artifacts.to_json(manifest))
+    write_text(job.output.staged("artifacts", MANIFEST), artifacts.to_json(manifest))
     job.output.commit()
     return manifest
+
+
+def _committed(job: Job, started: datetime.datetime) -> dict | None:
+    """The manifest, if an earlier attempt at this step has begun to commit; what it left undone is done now."""
+    job.output.resume()
+    if not exists(job.output.manifest):
+        return None
+    manifest = json.loads(read_text(job.output.manifest))
+    return manifest if manifest["times"]["started"] == started.isoformat() else None
+
+
+def save_graph(graph: str, metadata: tft.DatasetMetadata, asset_map: Mapping[str, str], job: Job) -> None:
+    """Writes the fitted graph, and what it takes and makes, as tft.TFTransformOutput reads them.
+
+    tft_beam.WriteTransformFn moves them from temporary folders, after it has removed what is there: the second attempt
+    of a worker that died just then finds nothing to move.
+
+    Args:
+        graph: the folder of the fitted SavedModel.
+        metadata: of the rows that it makes.
+        asset_map: where its vocabularies lie, by name.
+        job: what is done.
+    """
+    folder = job.output.staged("artifacts", "transform_graph")
+    for path in _files_below(graph):
+        with tf.io.gfile.GFile(path, "rb") as source:
+            data = source.read()
+        _write(f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}{path.removeprefix(graph)}", data)
+    described = {
+        tft.TFTransformOutput.TRANSFORMED_METADATA_DIR: metadata,
+        tft.TFTransformOutput.RAW_METADATA_DIR: raw_metadata(),
+    }
+    for name, schema in described.items():
+        write_text(f"{folder}/{name}/{schemas.SCHEMA_FILE}", text_format.MessageToString(schema.schema))
+    assets = f"{folder}/{tft.TFTransformOutput.TRANSFORMED_METADATA_DIR}/{tft.TFTransformOutput.ASSET_MAP}"
+    write_text(assets, json.dumps(asset_map))
+
+
+def _files_below(folder: str) -> list[str]:
+    walked = tf.io.gfile.walk(folder)
+    return sorted(f"{path.rstrip('/')}/{name}" for path, _, names in walked for name in names)
+
+
+def _write(path: str, data: bytes) -> None:
+    write_file(path, lambda file: file.write(data))
 
 
 def make_manifest(

@@ -13,13 +13,13 @@ import pyarrow.compute as pc
 
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
-from beam_pipelines.write import write_file
 from recsys_tft import arrow_ipc, counters, data_sets, embeddings, examples, negatives
 from recsys_tft.arrow_ipc import Packed
 from recsys_tft.data_sets import OUTCOME, DataSet
 from recsys_tft.entities import find_sorted
 from recsys_tft.features import Entity
 from recsys_tft.hashing import partition_of
+from recsys_tft.output import write_file
 from recsys_tft.rows import WRITERS
 from recsys_tft.splits import WINDOWS
 
@@ -183,7 +183,7 @@ def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[tuple[str
     """Writes the videos file of a partition, and its part of the embeddings; yields how many rows it has."""
     rows = arrow_ipc.loads(videos)
     if "title_embedding" in rows.column_names:
-        embeddings.write_part(job.output.staged("artifacts", "embeddings"), partition, rows)
+        embeddings.write_part(job.output.scratch("artifacts", "embeddings"), partition, rows)
     yield _write_entities(data_sets.VIDEOS, Entity.VIDEO, rows, partition, job)
 
 

@@ -12,10 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
-import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
 from apache_beam.pvalue import AsIter, AsSingleton, DoOutputsTuple, PCollection
-from tensorflow_transform.beam.tft_beam_io.beam_metadata_io import WriteMetadata
 
 from beam_pipelines import count, engineer, finish, join, prepare, titles
 from beam_pipelines.job import Job
@@ -166,19 +163,18 @@ class MainJob:
     def _finish(self, transform_fn: tuple, cuts: PCollection, written: list[PCollection]) -> PCollection:
         """Describes and commits the output when all of it is written."""
         job = self._job
-        folder = job.output.staged("artifacts", "transform_graph")
-        raw = engineer.raw_metadata() | "Raw metadata" >> WriteMetadata(
-            f"{folder}/{tft.TFTransformOutput.RAW_METADATA_DIR}", self._root
-        )
-        saved = transform_fn | "Save graph" >> tft_beam.WriteTransformFn(folder)
+        graph, metadata = transform_fn
+        made = AsSingleton(metadata.deferred_metadata)
+        options = {"asset_map": metadata.asset_map, "job": job}
+        saved = self._single("Save graph", finish.save_graph, AsSingleton(graph), made, **options)
         rejected = self._rejected | "All rejected" >> beam.Flatten()
         rejected |= "Write rejected" >> self._each(write_rejected, job=job)
         counts = [*self._counts, *written, rejected] | "All counts" >> beam.Flatten()
         counts |= "Counters" >> beam.Map(prepare.publish)
         counts |= "Sums" >> prepare.SumCounts()
-        sides = [AsSingleton(side) for side in (transform_fn[0], counts, cuts)]
+        sides = [AsSingleton(side) for side in (graph, counts, cuts)]
         started = datetime.datetime.now(datetime.UTC)
-        return self._single("Finish", finish.finish, *sides, AsIter(raw), AsIter(saved), job=job, started=started)
+        return self._single("Finish", finish.finish, *sides, AsIter(saved), job=job, started=started)
 
 
 def _call(_: None, function: Callable, *sides: Any, **options: Any) -> Any:

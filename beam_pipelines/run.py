@@ -72,7 +72,7 @@ def run_job(job: Job, options: PipelineOptions, workers: int | None, say: Callab
             _wait(_submitted(job, options, result), result, say)
         else:
             result.wait_until_finish()
-    manifest = json.loads(read_text(f"{job.output.target('artifacts')}/manifest.json"))
+    manifest = json.loads(read_text(job.output.manifest))
     seconds = {step: microseconds / 1e6 for step, microseconds in _counters(result, METRICS).items()}
     return manifest, _counters(result, COUNTS), seconds
 

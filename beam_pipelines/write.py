@@ -1,24 +1,13 @@
-"""Writing files on any Beam filesystem, so that each appears whole."""
+"""Writing what was rejected."""
 
-import uuid
-from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from collections.abc import Iterator
 
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
 from beam_pipelines.job import Job
 from recsys_tft import arrow_ipc
 from recsys_tft.arrow_ipc import Packed
-from recsys_tft.output import open_to_write
-
-
-def write_file(path: str, write: Callable[[BinaryIO], None]) -> None:
-    """Lets `write` fill a file beside `path`, and then names it so; a repeated attempt replaces it."""
-    beside = f"{path}.{uuid.uuid4().hex}"
-    with open_to_write(beside) as file:
-        write(file)
-    FileSystems.rename([beside], [path])
+from recsys_tft.output import write_file
 
 
 def write_rejected(name: str, rows: Packed, job: Job) -> Iterator[tuple[str, int]]:

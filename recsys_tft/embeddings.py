@@ -7,14 +7,16 @@
 Each partition of videos writes its part; `gather` strings the parts together without holding all of them.
 """
 
+import itertools
 import posixpath
 from collections.abc import Iterable
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_tft.output import delete, open_to_read, open_to_write
+from recsys_tft.output import open_to_read, write_file
 
 VECTORS, IDS, TITLES = "title_embeddings.npy", "video_ids.npy", "titles.parquet"
 
@@ -25,43 +27,51 @@ def _part(folder: str, partition: int) -> str:
 
 def write_part(folder: str, partition: int, videos: pa.Table) -> None:
     """Writes video_id, title and title_embedding of a partition."""
-    with open_to_write(_part(folder, partition)) as file:
-        pq.write_table(videos.select(["video_id", "title", "title_embedding"]), file, compression="none")
+    part = videos.select(["video_id", "title", "title_embedding"])
+    write_file(_part(folder, partition), lambda file: pq.write_table(part, file, compression="none"))
 
 
-def gather(folder: str, partitions: int, videos: int, width: int) -> None:
-    """Makes the arrays of all parts, and removes the parts.
+def gather(parts: str, folder: str, partitions: int, videos: int, width: int) -> None:
+    """Makes the arrays of all parts.
 
     Args:
-        folder: of the parts.
+        parts: the folder of the parts.
+        folder: of the arrays.
         partitions: how many there are.
         videos: how many rows they have.
         width: of the vectors.
     """
-    paths = [_part(folder, partition) for partition in range(partitions)]
-    _write_array(posixpath.join(folder, VECTORS), np.float32, (videos, width), (_vectors(path) for path in paths))
-    _write_array(
-        posixpath.join(folder, IDS), np.int64, (videos,), (_read(path, "video_id").to_numpy() for path in paths)
-    )
-    tables = [pa.table({name: _read(path, name) for name in ("video_id", "title")}) for path in paths]
-    with open_to_write(posixpath.join(folder, TITLES)) as file:
-        pq.write_table(pa.concat_tables(tables), file)
-    for path in paths:
-        delete(path)
+    paths = [_part(parts, partition) for partition in range(partitions)]
+    _write_array(posixpath.join(folder, VECTORS), np.float32, (videos, width), map(_vectors, paths))
+    ids = (_read(path, "video_id")["video_id"].to_numpy() for path in paths)
+    _write_array(posixpath.join(folder, IDS), np.int64, (videos,), ids)
+    write_file(posixpath.join(folder, TITLES), lambda file: _write_titles(file, paths))
 
 
-def _read(path: str, column: str) -> pa.ChunkedArray:
+def _write_titles(file: BinaryIO, paths: list[str]) -> None:
+    """One row group for each part, so that only one is in memory."""
+    tables = (_read(path, "video_id", "title") for path in paths)
+    first = next(tables)
+    with pq.ParquetWriter(file, first.schema) as writer:
+        for table in itertools.chain([first], tables):
+            writer.write_table(table)
+
+
+def _read(path: str, *columns: str) -> pa.Table:
     with open_to_read(path) as file:
-        return pq.read_table(file, columns=[column])[column]
+        return pq.read_table(file, columns=list(columns))
 
 
 def _vectors(path: str) -> np.ndarray:
-    return _read(path, "title_embedding").combine_chunks().flatten().to_numpy()
+    return _read(path, "title_embedding")["title_embedding"].combine_chunks().flatten().to_numpy()
 
 
 def _write_array(path: str, dtype: type, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:
     header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    with open_to_write(path) as file:
+
+    def write(file: BinaryIO) -> None:
         np.lib.format.write_array_header_1_0(file, header)
         for part in parts:
             file.write(np.ascontiguousarray(part, dtype).tobytes())
+
+    write_file(path, write)

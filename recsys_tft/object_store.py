@@ -1,0 +1,51 @@
+"""Folders of filesystems that have none, such as Cloud Storage: a folder is what the names of its objects begin with.
+
+Nothing moves a folder at once there. Everything here can be repeated from the beginning, and by two workers at a time.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from apache_beam.io.filesystem import BeamIOError
+from apache_beam.io.filesystems import FileSystems
+
+_THREADS, _AT_A_TIME = 16, 100  # requests at a time, and objects in one, which is as many as Cloud Storage takes
+
+
+def has_folders(path: str) -> bool:
+    """Whether the filesystem of a path has folders that can be made, moved and removed."""
+    return FileSystems.get_filesystem(path).has_dirs()
+
+
+def below(folder: str, limit: int | None = None) -> list[str]:
+    """The objects in a folder and the folders in it, by name."""
+    pattern = re.sub(r"([*?[])", r"[\1]", folder.rstrip("/")) + "/**"
+    return sorted(found.path for found in FileSystems.match([pattern], [limit])[0].metadata_list)
+
+
+def move(moves: Sequence[tuple[str, str]]) -> None:
+    """Renames objects, (from, to) each; those that are not there any more have been renamed before."""
+    _in_batches(moves, lambda batch: FileSystems.rename(*map(list, zip(*batch, strict=True))), lambda move: move[0])
+
+
+def delete(paths: Sequence[str]) -> None:
+    """Removes objects; those that are not there any more have been removed before."""
+    _in_batches(paths, FileSystems.delete, lambda path: path)
+
+
+def _in_batches(items: Sequence[Any], act: Callable[[list[Any]], None], source: Callable[[Any], str]) -> None:
+    """Applies `act` to some items at a time; where it fails, to each of those whose source is still there."""
+
+    def one_batch(batch: list[Any]) -> None:
+        try:
+            act(batch)
+        except BeamIOError:
+            for item in batch:
+                if FileSystems.exists(source(item)):
+                    act([item])
+
+    batches = [list(items[start : start + _AT_A_TIME]) for start in range(0, len(items), _AT_A_TIME)]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(one_batch, batches))

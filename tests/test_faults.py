@@ -1,0 +1,104 @@
+"""Workers that die, and attempts that are repeated or run side by side, leave the output that one attempt makes."""
+
+import pathlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from conftest import Ran
+from test_counts import counted
+from test_determinism import assert_same_output, files_below
+
+from beam_pipelines.pairs import ForEachPair
+from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.output import Output, write_file, write_text
+
+
+class Attempts:
+    """Makes Beam's local runner attempt each bundle three times, as a cluster does whose workers die.
+
+    The first attempt dies after its first pair, having written what it makes of it; the second does all of its work,
+    and dies before it can say so; the results of the third are taken.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.died = 0
+        self._dying = False
+        process = ForEachPair.process
+
+        def process_and_die(step: ForEachPair, *arguments: Any) -> Iterator[Any]:
+            yield from process(step, *arguments)
+            if self._dying:
+                raise RuntimeError("a worker died")
+
+        monkeypatch.setattr(ForEachPair, "process", process_and_die)
+        monkeypatch.setattr(FnApiRunner, "_run_bundle_multiple_times_for_testing", self._attempt)
+
+    def _attempt(self, execution: Any, bundle_manager: Any, *bundle: Any) -> None:
+        for self._dying in (True, False):
+            execution.state_servicer.checkpoint()
+            try:
+                bundle_manager.process_bundle(*bundle, dry_run=True)
+            except RuntimeError as error:
+                assert "a worker died" in str(error)  # noqa: PT017
+                self.died += 1
+            finally:
+                execution.state_servicer.restore()
+        self._dying = False
+
+
+def test_bundles_whose_worker_died_are_repeated_without_a_trace(
+    synthetic_run: Ran, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempts = Attempts(monkeypatch)
+    config = PipelineConfig(output_dir=str(tmp_path / "out"), config=str(synthetic_run.config))
+    ran = ProcessingPipeline(config).run(str(synthetic_run.raw))
+    assert attempts.died > 10
+    (tmp_path / "out" / "raw").symlink_to(synthetic_run.raw)
+    assert files_below(tmp_path / "out").keys() == {n for n in files_below(synthetic_run.root) if n[:4] != "raw/"}
+    assert_same_output(synthetic_run.root, tmp_path / "out", "artifacts", "processed_data", "rejected")
+    assert ran.counters == counted(ran.manifest) == counted(synthetic_run.result.manifest)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "artifacts",
+        "processed_data",
+        "raw",
+        "rejected",
+    ]
+
+
+def test_two_attempts_at_one_file_at_the_same_time_leave_one_whole_file(tmp_path: pathlib.Path) -> None:
+    output = Output.at(str(tmp_path))
+    path = output.staged("processed_data", "users", "part")
+    both = threading.Barrier(2)
+
+    def attempt() -> None:
+        def write(file: Any) -> None:
+            file.write(b"first half, ")
+            both.wait(timeout=60)  # both have begun, and neither has finished
+            file.write(b"second half")
+
+        write_file(path, write)
+
+    threads = [threading.Thread(target=attempt) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    folder = pathlib.Path(path).parent
+    assert {found.name: found.read_bytes() for found in folder.iterdir()} == {"part": b"first half, second half"}
+
+
+def test_an_attempt_that_dies_while_writing_leaves_nothing_in_the_output(tmp_path: pathlib.Path) -> None:
+    output = Output.at(str(tmp_path))
+
+    def write(file: Any) -> None:
+        file.write(b"half of ")
+        raise RuntimeError("a worker died")
+
+    with pytest.raises(RuntimeError, match="a worker died"):
+        write_file(output.staged("processed_data", "users", "part"), write)
+    write_text(output.staged("processed_data", "users", "other"), "whole")
+    output.commit()
+    assert files_below(tmp_path) == {"processed_data/users/other": b"whole"}
