@@ -1,4 +1,4 @@
-"""A job submitted to Dataflow by Beam's own client, to a stub on the loopback interface; and that very job, executed."""
+"""A job submitted to Dataflow by Beam's own client, to a stub on the loopback interface; and that job, executed."""
 
 import dataclasses
 import pathlib
