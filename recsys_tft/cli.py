@@ -135,6 +135,13 @@ def _command(
     return parser
 
 
+def run_parser() -> argparse.ArgumentParser:
+    """The options of `recsys-tft run`, for what turns other things into them."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_run(parser)
+    return parser
+
+
 def _add_run(parser: argparse.ArgumentParser) -> None:
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--data-dir", metavar="DIR", help="the four raw tables, as Parquet")

@@ -76,6 +76,7 @@ def executed(cloud: Cloud, submission: Submission) -> None:
 
 def test_the_job_says_what_it_is(submission: Submission) -> None:
     import json
+
     print(json.dumps(submission.job, indent=1)[:6000])
     print(submission.returned, submission.staged)
 
