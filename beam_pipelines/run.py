@@ -43,7 +43,7 @@ class Submitted:
 
     Attributes:
         name: of the job.
-        job_id: its identifier; None where `--template_location` had its description written instead.
+        job_id: its identifier; None where an option of Beam had it described and not submitted.
         where: the page that shows it, or the description.
         output: what it writes.
     """
@@ -108,17 +108,18 @@ def _start(
 
 def _submitted(job: Job, options: PipelineOptions, result: PipelineResult) -> Submitted:
     google = options.view_as(GoogleCloudOptions)
-    if not result.has_job:
-        return Submitted(google.job_name, None, google.template_location, job.output)
+    if not getattr(result, "has_job", False):  # for --template_location and --dry_run
+        return Submitted(google.job_name, None, google.template_location or "nothing", job.output)
     return Submitted(google.job_name, result.job_id(), dataflow.console(options, result.job_id()), job.output)
 
 
 def _wait(submitted: Submitted, result: PipelineResult, say: Callable[[str], None]) -> None:
     if submitted.job_id is None:
         raise UsageError(
-            "--template_location writes what a job would be; give --no-wait, as there is none to wait for."
+            "--template_location and --dry_run submit no job that could be waited for; give --no-wait with them."
         )
-    say(f"Job {submitted.name}, {submitted.job_id}: {submitted.where}")
+    say(f"note: Job {submitted.name}, {submitted.job_id}: {submitted.where}")
+    say("Waiting for the job")
     try:
         result.wait_until_finish()
     except DataflowRuntimeException:

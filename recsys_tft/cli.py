@@ -208,7 +208,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
         pipeline = ProcessingPipeline(pipeline_config=config, say=progress.say)
         if options.no_wait:
             submitted = pipeline.submit(options.data_dir)
-            progress.console.print(submission(submitted))
+            progress.console.print(submission(submitted), soft_wrap=True)
             return 0
         result = pipeline.run_synthetic(**sizes) if options.synthetic else pipeline.run(options.data_dir)
     progress.console.print(summary(result.manifest, result.output, result.seconds))

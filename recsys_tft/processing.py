@@ -202,8 +202,8 @@ class ProcessingPipeline:
 
         options = beam_options((*self._settings.beam_arguments, *self._config.beam_args))
         if dataflow.is_dataflow(options):
-            places = {"--data-dir": data_dir, "--output-dir": self._output.target("processed_data")}
-            places["artifacts_dir"] = self._output.target("artifacts")
+            places = {"--data-dir": data_dir, "--output-dir": posixpath.dirname(self._output.target("rejected"))}
+            places |= {f"{name}_dir": self._output.target(name) for name in ("processed_data", "artifacts")}
             if self._settings.encoder_cache is not None:
                 places["encoder_cache"] = self._settings.encoder_cache
             dataflow.check(options, places)

@@ -355,7 +355,7 @@ def options_of(*arguments: str) -> PipelineOptions:
             "--data-dir raw --output-dir gs://b/out CLOUD",
             "--data-dir is 'raw', on this machine, where Dataflow's workers",
         ),
-        ("--data-dir gs://b/raw --output-dir out CLOUD", "--output-dir is 'out/processed_data', on this machine"),
+        ("--data-dir gs://b/raw --output-dir out CLOUD", "--output-dir is 'out', on this machine"),
         (
             "--data-dir gs://b/raw --output-dir gs://b/out CLOUD --temp_location=tmp",
             "--temp_location is 'tmp'; Dataflow",
@@ -479,6 +479,9 @@ def test_workers_load_a_copy_of_the_title_encoder(cloud: Cloud, model: str) -> N
     assert (title_encoder.encode(sent.title_encoder, titles) == expected).all()
     assert title_encoder.fingerprint(sent.title_encoder) == title_encoder.fingerprint(model)
     assert dataflow.reachable(settings, options, said.append) == sent
+    pair = title_encoder.Pair("gs://models/preprocessor", model, "mean")
+    paired = dataflow.reachable(parse({"title_encoder": pair}, "a test"), options, said.append).title_encoder
+    assert paired == title_encoder.Pair("gs://models/preprocessor", sent.title_encoder, "mean")
     assert len(said) == 1  # what is there is not copied again
 
 
