@@ -558,12 +558,12 @@ def staged_output(desk: Desk) -> Output:
 
 
 def fail_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> None:
-    """Lets the call of that number, from 0, to FileSystems.rename raise an error."""
+    """Lets the rename of a folder of that number, from 0, raise an error."""
     calls: list[Any] = []
     rename = FileSystems.rename
 
     def failing(source: list[str], target: list[str]) -> None:
-        calls.append(source)
+        calls.extend(source if pathlib.Path(source[0]).is_dir() else [])
         if len(calls) == number + 1:
             raise error
         rename(source, target)
