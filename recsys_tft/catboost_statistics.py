@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Json = Mapping[str, Any]
-COUNTERS = ("Counter", "FeatureFreq")  # how often a combination occurs
-MEANS = ("BinarizedTargetMeanValue", "FloatTargetMeanValue")
-CTR_TYPES = ("Borders", "Buckets", *MEANS, *COUNTERS)
+CTR_TYPES = ("Borders", "Buckets", "BinarizedTargetMeanValue", "Counter")  # those that CatBoost has on a CPU
 _NO_ENTRY = np.uint64(2**64 - 1)  # the hash of an empty slot
 
 
@@ -85,7 +83,7 @@ def _values(ctr: Json, counts: np.ndarray, denominator: np.float32) -> np.ndarra
     """[n + 1] float32: ((good + prior) / (total + prior's denominator) + shift) * scale; of no events in the end."""
     good, total = _good_and_total(ctr, counts, denominator)
     good = np.append(good, np.float32(0))
-    total = np.append(total, denominator if ctr["ctr_type"] in COUNTERS else np.float32(0))
+    total = np.append(total, denominator if ctr["ctr_type"] == "Counter" else np.float32(0))
     prior, prior_denominator, shift, scale = (
         np.float32(ctr[name]) for name in ("prior_numerator", "prior_denomerator", "shift", "scale")
     )
@@ -95,9 +93,9 @@ def _values(ctr: Json, counts: np.ndarray, denominator: np.float32) -> np.ndarra
 def _good_and_total(ctr: Json, counts: np.ndarray, denominator: np.float32) -> tuple[np.ndarray, np.ndarray]:
     """What is counted of each combination, and out of how many: [n] float32 each."""
     kind, border = ctr["ctr_type"], ctr["target_border_idx"]
-    if kind in COUNTERS:
+    if kind == "Counter":
         return counts[:, 0], np.full(len(counts), denominator)
-    if kind in MEANS:
+    if kind == "BinarizedTargetMeanValue":
         return counts[:, 0], counts[:, 1]
     good = counts[:, border] if kind == "Buckets" else counts[:, border + 1 :].sum(axis=1)
     return good, counts.sum(axis=1)

@@ -17,6 +17,16 @@ class StillRunning(InputError):
     """A job that runs elsewhere is no longer waited for; what it has staged must stay."""
 
 
+def require_local(output_dir: str) -> None:
+    """Refuses what is not on this machine.
+
+    Raises:
+        InputError: if the folder is on another filesystem, as `gs://...`.
+    """
+    if "://" in output_dir:
+        raise InputError(f"{output_dir}: only the main job works there; copy its output into a local folder.")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'x'?` for the closest known name, else ` Known: a, b, c.`"""
     known = list(known)

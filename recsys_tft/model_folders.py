@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from recsys_tft import settings
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, require_local
 
 METRICS, MODEL = "metrics.json", "model.json"
 
@@ -88,8 +88,9 @@ def manifest(output_dir: str) -> dict[str, Any]:
     """The manifest of the run.
 
     Raises:
-        InputError: if there is none.
+        InputError: if there is none, or it is not on this machine.
     """
+    require_local(output_dir)
     path = pathlib.Path(output_dir, "artifacts", "manifest.json")
     if not path.is_file():
         raise InputError(f"{path}: no run there; run the main job first (recsys-tft run --output-dir {output_dir}).")

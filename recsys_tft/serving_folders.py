@@ -4,7 +4,7 @@ import json
 import pathlib
 from typing import Any
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, require_local
 
 NAMES = ("query_tower", "candidate_tower", "retrieval", "ranker")
 STORE = "store"
@@ -13,7 +13,12 @@ EXTRA = "assets.extra"  # which a SavedModel may have, and loaders leave alone
 
 
 def serving_folder(output_dir: str) -> pathlib.Path:
-    """The folder of all versions."""
+    """The folder of all versions.
+
+    Raises:
+        InputError: if it is not on this machine.
+    """
+    require_local(output_dir)
     return pathlib.Path(output_dir, "serving")
 
 

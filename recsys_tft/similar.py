@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys_tft import embeddings, settings, title_encoder
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, require_local
 
 
 class TitleIndex:
@@ -20,10 +20,11 @@ class TitleIndex:
         output_dir: of the run.
 
     Raises:
-        InputError: if there is no run, or one without titles.
+        InputError: if there is no run on this machine, or one without titles.
     """
 
     def __init__(self, output_dir: str):
+        require_local(output_dir)
         artifacts = pathlib.Path(output_dir) / "artifacts"
         folder = artifacts / "embeddings"
         if not folder.is_dir():

@@ -662,3 +662,13 @@ def test_an_error_is_one_sentence_also_in_a_process_of_its_own(desk: Desk) -> No
 def test_debug_shows_where_an_error_comes_from(desk: Desk) -> None:
     with pytest.raises(InputError, match="exists already"):
         main(desk.arguments("--debug"))
+
+
+@pytest.mark.parametrize(
+    "command", [["train", "two-tower"], ["train", "ranker"], ["export"], ["verify"], ["recommend"], ["similar"]]
+)
+def test_what_needs_a_local_run_says_so(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    title = ["--title", "x"] if command == ["similar"] else []
+    assert main([*command, *title, "--output-dir", "gs://bucket/out"]) == 1
+    said = "error: gs://bucket/out: only the main job works there; copy its output into a local folder.\n"
+    assert capsys.readouterr().err == said
