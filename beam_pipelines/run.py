@@ -29,7 +29,7 @@ from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
 from beam_pipelines.pairs import METRICS
 from beam_pipelines.prepare import COUNTS
-from recsys_tft.errors import StillRunning, UsageError, did_you_mean
+from recsys_tft.errors import InputError, StillRunning, UsageError, did_you_mean, sentence_of
 from recsys_tft.output import Output, read_text
 
 IN_MEMORY = "in_memory"  # Beam's name for a job in this process
@@ -44,13 +44,13 @@ class Submitted:
     Attributes:
         name: of the job.
         job_id: its identifier; None where an option of Beam had it described and not submitted.
-        where: the page that shows it, or the description.
+        where: the page that shows it, or the description; None for `--dry_run`, which leaves neither.
         output: what it writes.
     """
 
     name: str
     job_id: str | None
-    where: str
+    where: str | None
     output: Output
 
 
@@ -109,7 +109,7 @@ def _start(
 def _submitted(job: Job, options: PipelineOptions, result: PipelineResult) -> Submitted:
     google = options.view_as(GoogleCloudOptions)
     if not getattr(result, "has_job", False):  # for --template_location and --dry_run
-        return Submitted(google.job_name, None, google.template_location or "nothing", job.output)
+        return Submitted(google.job_name, None, google.template_location, job.output)
     return Submitted(google.job_name, result.job_id(), dataflow.console(options, result.job_id()), job.output)
 
 
@@ -122,8 +122,10 @@ def _wait(submitted: Submitted, result: PipelineResult, say: Callable[[str], Non
     say("Waiting for the job")
     try:
         result.wait_until_finish()
-    except DataflowRuntimeException:
-        raise
+    except DataflowRuntimeException as error:
+        last = (str(error).strip().splitlines() or [""])[-1].removesuffix("Error:").strip(" ,.")
+        sentence = sentence_of(error) or f"the job failed ({last}); {submitted.where} shows why."
+        raise InputError(sentence) from error
     except (Exception, KeyboardInterrupt) as error:
         why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
         raise StillRunning(

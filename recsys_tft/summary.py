@@ -29,7 +29,8 @@ def submission(submitted: "Submitted") -> Group:
     """Where to see a job that goes on elsewhere, and what it will have written."""
     output = f"Output:   {submitted.output.target('artifacts')}/manifest.json is there when all of it is"
     if submitted.job_id is None:
-        return Group(f"Job:      {submitted.name}, described in {submitted.where}, not submitted", output)
+        described = f", described in {submitted.where}" if submitted.where else ""
+        return Group(f"Job:      {submitted.name}{described}, not submitted", *([output] if described else []))
     return Group(f"Job:      {submitted.name}, {submitted.job_id}", f"Console:  {submitted.where}", output)
 
 

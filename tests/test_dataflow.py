@@ -309,6 +309,11 @@ RUNNER = ("--runner=DataflowRunner",)
         (KeyboardInterrupt(), r"stopped waiting \(interrupted\), but the job goes on: https://console\..*/job-7", True),
         (OSError("no route"), r"stopped waiting \(OSError: no route\), but the job goes on: .*jobs cancel job-7", True),
         (
+            DataflowRuntimeException("State: FAILED, Error:\nNo quota.", None),
+            r"^the job failed \(No quota\); http",
+            False,
+        ),
+        (
             DataflowRuntimeException("failed. Error:\nInputError: no users. [while running 'x'\n", None),
             "^no users",
             False,
