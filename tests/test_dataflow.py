@@ -4,6 +4,7 @@ import base64
 import bz2
 import contextlib
 import dataclasses
+import datetime
 import pathlib
 import re
 import shutil
@@ -20,6 +21,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 import yaml
+from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions
 from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
@@ -38,6 +40,29 @@ from recsys_tft.settings import Settings, parse
 ROOT = pathlib.Path(__file__).parent.parent
 DATAFLOW = yaml.safe_load((ROOT / "configs" / "dataflow.yaml").read_text())["beam"]
 PACKAGE = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "preprocessing_fn.py", "recsys_tft", "beam_pipelines")
+RUNNER = ("--runner=DataflowRunner",)
+
+
+class Result:
+    """Of a job that has ended, or whose end never comes."""
+
+    has_job = True
+
+    def __init__(self, error: BaseException | None = None):
+        self._error = error
+
+    def job_id(self) -> str:
+        return "job-7"
+
+    def wait_until_finish(self) -> None:
+        if self._error:
+            raise self._error
+
+    def metrics(self) -> "Result":
+        return self
+
+    def query(self, _: object) -> dict[str, list[Any]]:
+        return {"counters": []}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,8 +257,6 @@ def test_no_path_of_this_machine_is_in_the_graph(submission: Submission, synthet
 
 def steps(pipeline: beam_runner_api_pb2.Pipeline) -> Iterator[pairs.ForEachPair]:
     """The functions of ours in a graph."""
-    from apache_beam.internal import pickler
-
     for transform in pipeline.components.transforms.values():
         if transform.spec.urn == "beam:transform:pardo:v1":
             pardo = beam_runner_api_pb2.ParDoPayload.FromString(transform.spec.payload)
@@ -265,7 +288,7 @@ def test_the_staged_graph_writes_what_a_local_run_writes(
 
 @pytest.mark.usefixtures("executed")
 def test_a_finished_job_is_read_from_the_bucket(
-    cloud: Cloud, synthetic_run: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cloud: Cloud, synthetic_run: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "_start", lambda *_: Result())
     monkeypatch.setattr(ProcessingPipeline, "_writing", lambda *_: contextlib.nullcontext())
@@ -278,31 +301,7 @@ def test_a_finished_job_is_read_from_the_bucket(
     assert result["users"].pandas().equals(synthetic_run.result["users"].pandas())
 
 
-class Result:
-    """Of a job that has ended, or whose end never comes."""
-
-    has_job = True
-
-    def __init__(self, error: BaseException | None = None):
-        self._error = error
-
-    def job_id(self) -> str:
-        return "job-7"
-
-    def wait_until_finish(self) -> None:
-        if self._error:
-            raise self._error
-
-    def metrics(self) -> "Result":
-        return self
-
-    def query(self, _: object) -> dict[str, list[Any]]:
-        return {"counters": []}
-
-
-RUNNER = ("--runner=DataflowRunner",)
-
-
+@pytest.mark.usefixtures("submission")  # for the raw tables
 @pytest.mark.parametrize(
     ("error", "expected", "stays"),
     [
@@ -325,7 +324,6 @@ def test_what_is_staged_stays_while_the_job_goes_on(
     expected: str,
     stays: bool,
     cloud: Cloud,
-    submission: Submission,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def start(*_: object) -> Result:
@@ -339,7 +337,6 @@ def test_what_is_staged_stays_while_the_job_goes_on(
     with pytest.raises(StillRunning if stays else InputError, match=expected):
         ProcessingPipeline(config).run("gs://bucket/films/raw")
     assert bool(cloud.names("bucket/other")) is stays
-    assert submission.returned.job_id
 
 
 # --- Before it is submitted
@@ -411,8 +408,6 @@ def test_not_waiting_is_for_dataflow(synthetic_run: Ran) -> None:
     ],
 )
 def test_names_keep_to_the_rules_of_dataflow(data_dir: str, expected: str) -> None:
-    import datetime
-
     options = options_of()
     dataflow.name_job(options, data_dir, datetime.datetime(2025, 3, 1, 12, 30, 5, tzinfo=datetime.UTC))
     google = options.view_as(GoogleCloudOptions)
@@ -423,9 +418,7 @@ def test_names_keep_to_the_rules_of_dataflow(data_dir: str, expected: str) -> No
     assert labels["data-set"].endswith(expected)
 
 
-def test_a_name_and_labels_of_the_user_win(cloud: Cloud) -> None:
-    import datetime
-
+def test_a_name_and_labels_of_the_user_win() -> None:
     options = options_of("--job_name=mine", "--labels=data-set=theirs", "--labels={'team': 'video'}")
     dataflow.name_job(options, "gs://b/raw", datetime.datetime.now(datetime.UTC))
     google = options.view_as(GoogleCloudOptions)
