@@ -60,7 +60,7 @@ def plan(settings: Settings, tables: dict[str, RawTable], output: Output, reacha
         output: where the results go.
         reachable: the settings for workers that lack what this machine has.
     """
-    given = settings.model_copy(update={"beam": {}})
+    given, taken = (each.model_copy(update={"beam": {}}) for each in (settings, reachable or settings))
     users = -(-tables["users"].rows // settings.output.users_per_shard)
     videos = -(-tables["videos"].rows // settings.output.videos_per_shard)
-    return Job(reachable or given, given, tables, output, users, videos)
+    return Job(taken, given, tables, output, users, videos)
