@@ -8,6 +8,8 @@ from recsys_tft.output import Output
 from recsys_tft.raw_tables import RawTable
 from recsys_tft.settings import Settings
 
+_MOST = 1_000_000  # interactions of a shard: docs/scale.md
+
 
 @dataclasses.dataclass(frozen=True)
 class Job:
@@ -64,3 +66,15 @@ def plan(settings: Settings, tables: dict[str, RawTable], output: Output, reacha
     users = -(-tables["users"].rows // settings.output.users_per_shard)
     videos = -(-tables["videos"].rows // settings.output.videos_per_shard)
     return Job(taken, given, tables, output, users, videos)
+
+
+def advice(job: Job) -> list[str]:
+    """A sentence, if partitions of users hold so many interactions that each takes more than a gigabyte or two."""
+    rows = job.tables["interactions"].rows
+    if rows <= _MOST * job.user_partitions:
+        return []
+    better = max(job.tables["users"].rows * _MOST // 4 // rows, 1)
+    return [
+        f"advice: a shard has {rows // job.user_partitions:,} interactions on average, which takes much memory; "
+        f"output.users_per_shard: {better} makes smaller ones"
+    ]

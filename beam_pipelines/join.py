@@ -75,8 +75,10 @@ def unpack(rows: pa.Table) -> pa.Table:
 
 
 def answer(_: int, parts: Parts) -> Iterator[tuple[int, tuple[str, bytes]]]:
-    """From the engineered videos of a partition, and what others want of it, to the rows that each of them wants."""
-    parts = list(parts)
+    """From the engineered videos of a partition, and what others want of it, to the rows that each of them wants.
+
+    The parts are read twice rather than held: there are as many as partitions of users.
+    """
     own = {name: arrow_ipc.loads(part) for name, part in parts if name in ANSWERS}
     ids = own["videos"]["video_id"].to_numpy()
     for name, part in parts:

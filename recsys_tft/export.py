@@ -20,6 +20,7 @@ from recsys_tft import (
     raw_counters,
     raw_matches,
     raw_rows,
+    raw_tables,
     saved_graphs,
     serving_models,
     settings,
@@ -172,12 +173,18 @@ def raw_folder(output_dir: str, data_dir: str | None) -> str:
     """Where the raw tables of a run are.
 
     Raises:
-        InputError: if that has to be said.
+        InputError: if that has to be said: OUTPUT_DIR/raw is not there, or holds those of an earlier run.
     """
+    if data_dir is not None:
+        return data_dir
     own = pathlib.Path(output_dir, "raw")
-    if data_dir is None and not own.is_dir():
+    if not own.is_dir():
         raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
-    return data_dir if data_dir is not None else str(own)
+    manifest = model_folders.manifest(output_dir)
+    tables = raw_tables.find(str(own), manifest["settings"]["columns"])
+    if {name: [list(file) for file in table.fingerprint] for name, table in tables.items()} != manifest["inputs"]:
+        raise InputError(f"{own}: not the tables that the run has read; name their folder with --data-dir.")
+    return str(own)
 
 
 def _commit(staged: dict[str, pathlib.Path], root: pathlib.Path) -> tuple[int, dict[str, pathlib.Path]]:

@@ -212,11 +212,14 @@ class ProcessingPipeline:
 
     def _plan(self, tables: dict[str, raw_tables.RawTable], options: "PipelineOptions") -> "Job":
         from beam_pipelines import dataflow
-        from beam_pipelines.job import plan
+        from beam_pipelines.job import advice, plan
 
         elsewhere = dataflow.is_dataflow(options)
         settings = dataflow.reachable(self._settings, options, self._say) if elsewhere else None
-        return plan(self._settings, tables, self._output, settings)
+        job = plan(self._settings, tables, self._output, settings)
+        for sentence in advice(job):
+            self._say(sentence)
+        return job
 
     def _run(
         self, tables: dict[str, raw_tables.RawTable], options: "PipelineOptions"

@@ -1,6 +1,10 @@
 """Another runner, in other processes: the job crosses as a serialised graph, and its data over the network."""
 
+import os
 import pathlib
+import signal
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -18,11 +22,44 @@ def beam_args() -> Iterator[tuple[str, ...]]:
         yield options
 
 
-def test_a_separate_worker_process_writes_the_same_bytes(
+def worker_of(pool: str) -> int:
+    """The worker that the pool with these words in its command has started: a child of it."""
+    commands = {}
+    for folder in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_text().replace("\0", " ")
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+        commands[int(folder.name)] = command, parent
+    (found,) = (pid for pid, (_, parent) in commands.items() if pool in commands.get(parent, ("", 0))[0])
+    return found
+
+
+def test_a_worker_killed_while_it_writes_leaves_nothing_and_the_next_one_writes_the_same_bytes(
     synthetic_run: Ran, beam_args: tuple[str, ...], tmp_path: pathlib.Path
 ) -> None:
     config = PipelineConfig(output_dir=str(tmp_path / "out"), config=str(synthetic_run.config), beam_args=beam_args)
+    port = beam_args[-1].rpartition(":")[2]
+    killed = []
+
+    def kill_when_it_writes() -> None:
+        staged = tmp_path / "out" / ".staging" / "processed_data"
+        while not any(staged.rglob("part-*")):
+            time.sleep(0.01)
+        killed.append(worker_of(f"worker_pool_main --service_port={port}"))
+        os.kill(killed[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill_when_it_writes, daemon=True)
+    killer.start()
+    with pytest.raises(RuntimeError, match="failed in state FAILED"):
+        ProcessingPipeline(config).run(str(synthetic_run.raw))
+    killer.join()
+    assert killed[0] != os.getpid()
+    assert not (tmp_path / "out").exists()
+
     ran = ProcessingPipeline(config).run(str(synthetic_run.raw))
+
     expected = {name: data for name, data in files_below(synthetic_run.root).items() if not name.startswith("raw/")}
     assert files_below(tmp_path / "out") == expected
     assert ran.counters == counted(ran.manifest) == counted(synthetic_run.result.manifest)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from conftest import Ran
@@ -175,6 +176,13 @@ def test_a_damaged_file_is_named(copy: pathlib.Path) -> None:
         verify(str(copy))
 
 
+def test_raw_tables_of_an_earlier_run_are_not_taken_for_those_of_this_one(copy: pathlib.Path) -> None:
+    videos = copy / "raw" / "videos.parquet"
+    pq.write_table(pq.read_table(videos).slice(1), videos)
+    with pytest.raises(InputError, match="raw: not the tables that the run has read; name their folder with --data-d"):
+        verify(str(copy))
+
+
 def test_missing_raw_tables_and_missing_runs_are_named(copy: pathlib.Path, tmp_path: pathlib.Path) -> None:
     shutil.rmtree(copy / "raw")
     with pytest.raises(InputError, match="holds no raw tables; name their folder with --data-dir"):
@@ -197,8 +205,6 @@ def test_rows_are_matched_by_key_and_unknown_keys_are_missing() -> None:
 
 
 def test_exposures_of_one_instant_are_all_candidates(tmp_path: pathlib.Path) -> None:
-    import pyarrow.parquet as pq
-
     time = pa.array([100, 100, 5000], pa.timestamp("s", "UTC"))
     tables = {
         "users": {"user_id": [1]},
