@@ -48,7 +48,7 @@ class MainJob:
         exposures = self._step("Label", events.main, prepare.label_exposures, lookup, AsSingleton(cuts), tags=tags)
         catalogue = AsSingleton(self._catalogue(exposures))
         named, seen = self._counted_videos(videos, exposures)
-        transform_fn = self._fit(exposures, seen, catalogue)
+        transform_fn = self._fit(self._training_rows(exposures, seen, catalogue))
         graph = AsSingleton(transform_fn[0])
         engineered = self._engineered_videos(videos, named, graph)
         written = self._write_examples(exposures.main, engineered, catalogue, graph)
@@ -124,11 +124,14 @@ class MainJob:
         counted = self._step("Count videos", parts, count.count_videos, tags=("counts", "analysis"))
         return counted.main, counted.analysis
 
-    def _fit(self, exposures: DoOutputsTuple, videos: PCollection, catalogue: AsSingleton) -> tuple:
-        """The transform_fn, fitted on the training window; saved as part of the output."""
+    def _training_rows(self, exposures: DoOutputsTuple, videos: PCollection, catalogue: AsSingleton) -> PCollection:
+        """The tables, each of one entity, that the graph is fitted on."""
         seen = videos | "Training videos" >> self._each(engineer.training_videos, catalogue)
-        tables = [exposures.analysis, seen] | "Training rows" >> beam.Flatten()
-        return engineer.fit_graph(tables, self._job)
+        return [exposures.analysis, seen] | "Training rows" >> beam.Flatten()
+
+    def _fit(self, training: PCollection) -> tuple:
+        """The transform_fn, fitted on the training window; saved as part of the output."""
+        return engineer.fit_graph(training, self._job)
 
     def _engineered_videos(self, videos: DoOutputsTuple, named: PCollection, graph: AsSingleton) -> DoOutputsTuple:
         sizes = AsSingleton(videos.sizes | "Video counts" >> beam.combiners.ToDict())

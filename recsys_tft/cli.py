@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from recsys_tft import libraries, serving_commands
+from recsys_tft import audit_command, libraries, serving_commands
 from recsys_tft.errors import InputError, UsageError
 
 _RUN_EXAMPLE = """example:
@@ -105,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         example = getattr(serving_commands, f"{name.upper()}_EXAMPLE")
         sub = _command(commands, name, getattr(serving_commands, name), text, example)
         getattr(serving_commands, f"add_{name}")(sub)
+    text = "prove that no row of a run knows what happens later"
+    audit_command.add(_command(commands, "audit", audit_command.audit, text, audit_command.EXAMPLE))
     example = "example:\n  recsys-tft encoder export"
     sub = _command(commands, "encoder", encoder, "export the default title encoder to the user's cache", example)
     sub.add_argument("action", choices=["export"], help="what to do")

@@ -90,7 +90,7 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
     given = {name: value for name, value in given.items() if value is not None}
     if options.k < 1:
         raise UsageError(f"-k is {options.k}; it needs at least 1.")
-    time = None if options.time is None else _microseconds(options.time)
+    time = None if options.time is None else microseconds("--time", options.time)
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
     with console.status("Loading the models"):
         libraries.load("recsys_tft.recommender", options.debug)
@@ -110,11 +110,16 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
-def _microseconds(text: str) -> int:
+def microseconds(option: str, text: str) -> int:
+    """The time that an option names, in microseconds since 1970.
+
+    Raises:
+        UsageError: if it is not a time.
+    """
     try:
         time = datetime.datetime.fromisoformat(text)
     except ValueError:
-        raise UsageError(f"--time is {text!r}; expected a time such as 2025-03-01T12:00.") from None
+        raise UsageError(f"{option} is {text!r}; expected a time such as 2025-03-01T12:00.") from None
     aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
     return (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
 
