@@ -54,6 +54,9 @@ def finish(
         embeddings.gather(parts, folder, job.video_partitions, counts["written/videos"], width)
     manifest = make_manifest(job, counts, cuts, sizes, started)
     write_text(job.output.staged("artifacts", MANIFEST), artifacts.to_json(manifest))
+    if committed := _committed(job, started):  # by another attempt, while this one was at work
+        job.output.discard()
+        return committed
     job.output.commit()
     return manifest
 

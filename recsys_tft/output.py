@@ -129,12 +129,8 @@ class Output:
 
     def _swap(self, name: str) -> None:
         """Moves the staged folder of a part, if it is still there, into the place of the old one."""
-        files, target, staged, old = (
-            _filesystems(),
-            self.target(name),
-            self.staged(name),
-            self._beside(name, _OLD, name),
-        )
+        files, old = _filesystems(), self._beside(name, _OLD, name)
+        staged, target = self.staged(name), self.target(name)
         if not files.exists(staged):
             return
         if files.exists(target):

@@ -1,8 +1,10 @@
 """Workers that die, and attempts that are repeated or run side by side, leave the output that one attempt makes."""
 
+import datetime
 import pathlib
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from conftest import Ran
 from test_counts import counted
 from test_determinism import assert_same_output, files_below
 
+from beam_pipelines import finish
 from beam_pipelines.pairs import ForEachPair
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.output import Output, write_file, write_text
@@ -102,3 +105,33 @@ def test_an_attempt_that_dies_while_writing_leaves_nothing_in_the_output(tmp_pat
     write_text(output.staged("processed_data", "users", "other"), "whole")
     output.commit()
     assert files_below(tmp_path) == {"processed_data/users/other": b"whole"}
+
+
+def test_an_attempt_at_the_commit_that_another_one_overtakes_takes_nothing_away(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What describes the output is empty here; the attempts at committing it are what they are in a run."""
+    job = SimpleNamespace(output=Output.at(str(tmp_path)), settings=SimpleNamespace(title_encoder="none"))
+    started = datetime.datetime(2025, 3, 1, tzinfo=datetime.UTC)
+    manifest = {"times": {"started": started.isoformat()}}
+    attempts: list[dict[str, Any]] = []
+
+    def overtaken(*_: object) -> dict[str, Any]:
+        if not attempts:
+            attempts.append({})  # the one that is at this point now
+            attempts.append(finish.finish("", {}, None, job=job, started=started))
+        return manifest
+
+    monkeypatch.setattr(finish, "make_manifest", overtaken)
+    monkeypatch.setattr(finish, "DATA_SETS", ())
+    monkeypatch.setattr(finish.tft, "TFTransformOutput", lambda _: None)
+    monkeypatch.setattr(finish.transform_graph, "load", lambda _: None)
+    for name in ("vocabularies", "describe", "categories"):
+        monkeypatch.setattr(finish.artifacts, name, lambda *_: {})
+    write_text(job.output.staged("processed_data", "users", "part"), "whole")
+
+    assert finish.finish("", {}, None, job=job, started=started) == manifest == attempts[1]
+    assert finish.finish("", {}, None, job=job, started=started) == manifest  # one that is later still
+
+    assert files_below(tmp_path) == {"processed_data/users/part": b"whole"}
+    assert {path.name for path in tmp_path.iterdir()} == {"artifacts", "processed_data"}
