@@ -1,5 +1,5 @@
-"""Lets `--setup_file` build the package for Beam workers; everything is declared in pyproject.toml."""
+"""Lets `--setup_file` build the package for Beam workers; all but the licence is declared in pyproject.toml."""
 
 import setuptools
 
-setuptools.setup()
+setuptools.setup(license="MIT")

@@ -113,7 +113,7 @@ def make_manifest(
     used = {f"rows/{name}/used": used_rows(name, counts) for name in job.tables}
     now = datetime.datetime.now(datetime.UTC)
     return {
-        "settings": job.settings.model_dump(mode="json"),
+        "settings": job.given.model_dump(mode="json"),
         "versions": {name: metadata.version(name) for name in VERSIONS},
         "inputs": {name: [list(file) for file in table.fingerprint] for name, table in job.tables.items()},
         "absent_columns": {name: list(table.absent) for name, table in job.tables.items()},

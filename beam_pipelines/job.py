@@ -16,7 +16,8 @@ class Job:
     """Settings, tables and places of one run; small, so that every worker can have it.
 
     Attributes:
-        settings: of the run.
+        settings: of the run, as workers take them.
+        given: the same as the user gave them, for the manifest.
         tables: the raw tables by name.
         output: where the results go.
         user_partitions: into how many parts users, with their events, are divided by hash; the number of shards.
@@ -24,6 +25,7 @@ class Job:
     """
 
     settings: Settings
+    given: Settings
     tables: dict[str, RawTable]
     output: Output
     user_partitions: int
@@ -53,15 +55,22 @@ class Job:
         return self.settings.output.format
 
 
-def plan(settings: Settings, tables: dict[str, RawTable], output: Output) -> Job:
+def plan(settings: Settings, tables: dict[str, RawTable], output: Output, reachable: Settings | None = None) -> Job:
     """A job whose partitions grow with the users and videos.
 
     They do not depend on the number of workers, nor on the interactions: one that comes later must not move a row
     into another file.
+
+    Args:
+        settings: of the run. Where it runs is no part of what it makes, so that the manifest is silent of it.
+        tables: the raw tables by name.
+        output: where the results go.
+        reachable: the settings for workers that lack what this machine has.
     """
+    given, taken = (each.model_copy(update={"beam": {}}) for each in (settings, reachable or settings))
     users = -(-tables["users"].rows // settings.output.users_per_shard)
     videos = -(-tables["videos"].rows // settings.output.videos_per_shard)
-    return Job(settings, tables, output, users, videos)
+    return Job(taken, given, tables, output, users, videos)
 
 
 def advice(job: Job) -> list[str]:

@@ -19,6 +19,7 @@ from beam_pipelines.job import Job
 from beam_pipelines.pairs import ForEachPair
 from beam_pipelines.read import ReadTable
 from beam_pipelines.write import write_rejected
+from recsys_tft.arrow_ipc import Packed
 
 
 class MainJob:
@@ -116,7 +117,7 @@ class MainJob:
 
     def _counted_videos(self, videos: DoOutputsTuple, exposures: DoOutputsTuple) -> tuple[PCollection, PCollection]:
         """The named tables of each partition of videos, with their versions if they have any; and all for the fit."""
-        named = videos.main | "Name videos" >> beam.MapTuple(lambda partition, table: (partition, ("videos", table)))
+        named = videos.main | "Name videos" >> beam.MapTuple(_as_videos)
         if not self._job.counts_as_of:
             return named, videos.analysis
         parts = [named, exposures.increments] | "Videos and events" >> beam.Flatten()
@@ -182,6 +183,11 @@ class MainJob:
         sides = [AsSingleton(side) for side in (graph, counts, cuts)]
         started = datetime.datetime.now(datetime.UTC)
         return self._single("Finish", finish.finish, *sides, AsIter(saved), job=job, started=started)
+
+
+def _as_videos(partition: int, table: Packed) -> tuple[int, tuple[str, Packed]]:
+    """A named function, as Beam would send an unnamed one with its code, and the path of this file."""
+    return partition, ("videos", table)
 
 
 def _call(_: None, function: Callable, *sides: Any, **options: Any) -> Any:

@@ -73,7 +73,8 @@ def rerun(settings: Settings, data_dir: str, graph: str, output_dir: str) -> dic
     Raises:
         InputError: if the raw tables are of no use to a run.
     """
-    job = Job(settings, raw_tables.find(data_dir, settings.columns), Output.at(output_dir), _PARTITIONS, _PARTITIONS)
+    tables = raw_tables.find(data_dir, settings.columns)
+    job = Job(settings, settings, tables, Output.at(output_dir), _PARTITIONS, _PARTITIONS)
     try:
         pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
         Rerun(pipeline, job, graph).build()

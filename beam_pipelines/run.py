@@ -1,6 +1,7 @@
 """Running the main job: which runner, how many workers."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -19,46 +20,118 @@ from apache_beam.options.pipeline_options import (
     SetupOptions,
     StandardOptions,
 )
+from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 
+from beam_pipelines import dataflow
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
 from beam_pipelines.pairs import METRICS
 from beam_pipelines.prepare import COUNTS
-from recsys_tft.errors import UsageError, did_you_mean
-from recsys_tft.output import read_text
+from recsys_tft.errors import InputError, StillRunning, UsageError, did_you_mean, sentence_of
+from recsys_tft.output import Output, read_text
 
 IN_MEMORY = "in_memory"  # Beam's name for a job in this process
 # The manifest, what Beam's metrics counted, and the seconds spent in each step.
 Finished = tuple[dict[str, Any], dict[str, int], dict[str, float]]
 
 
-def run_job(job: Job, beam_args: Sequence[str], workers: int | None, say: Callable[[str], None]) -> Finished:
+@dataclasses.dataclass(frozen=True)
+class Submitted:
+    """A job that goes on elsewhere.
+
+    Attributes:
+        name: of the job.
+        job_id: its identifier; None where an option of Beam had it described and not submitted.
+        where: the page that shows it, or the description; None for `--dry_run`, which leaves neither.
+        output: what it writes.
+    """
+
+    name: str
+    job_id: str | None
+    where: str | None
+    output: Output
+
+
+def run_job(job: Job, options: PipelineOptions, workers: int | None, say: Callable[[str], None]) -> Finished:
     """Runs the job to its end and returns its manifest, its counters, and the seconds spent in each step.
 
     Args:
         job: what to do.
-        beam_args: options for Beam; without `--runner` it runs in this process.
+        options: of Beam; without a runner it runs in this process.
         workers: threads that work on partitions in this process; None: one for each core that a partition keeps busy.
         say: is told where and on how many the job runs.
+
+    Raises:
+        StillRunning: if waiting for it was interrupted, while it goes on elsewhere.
     """
-    options = beam_options(beam_args)
+    with _place_to_work() as folder:
+        result = _start(job, options, workers, folder, say)
+        if dataflow.is_dataflow(options):
+            _wait(_submitted(job, options, result), result, say)
+        else:
+            result.wait_until_finish()
+    manifest = json.loads(read_text(job.output.manifest))
+    seconds = {step: microseconds / 1e6 for step, microseconds in _counters(result, METRICS).items()}
+    return manifest, _counters(result, COUNTS), seconds
+
+
+def submit_job(job: Job, options: PipelineOptions, say: Callable[[str], None]) -> Submitted:
+    """Has Dataflow run the job, and does not wait for it."""
+    with _place_to_work() as folder:
+        return _submitted(job, options, _start(job, options, None, folder, say))
+
+
+@contextlib.contextmanager
+def _place_to_work() -> Iterator[str]:
+    with tempfile.TemporaryDirectory(prefix="recsys_tft-") as folder, _environment_first():
+        yield folder
+
+
+def _start(
+    job: Job, options: PipelineOptions, workers: int | None, folder: str, say: Callable[[str], None]
+) -> PipelineResult:
     options.view_as(SetupOptions).save_main_session = False  # all code is in importable modules
     runner = options.view_as(StandardOptions).runner
     threads = _threads(job, options, workers, say)
     location = options.view_as(GoogleCloudOptions).temp_location
-    with tempfile.TemporaryDirectory(prefix="recsys_tft-") as folder, _environment_first():
-        local = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
-        pipeline = beam.Pipeline(runner=runner or FnApiRunner(), options=options)
-        # The graphs of tf.Transform's phases have to lie where workers reach them.
-        with tft_beam.Context(temp_dir=f"{location.rstrip('/')}/recsys_tft" if location else f"{folder}/graphs"):
-            MainJob(pipeline, job, **local).build()
-        result = pipeline.run()
+    if dataflow.is_dataflow(options):
+        dataflow.add_package(options, folder)
+    local = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
+    pipeline = beam.Pipeline(runner=runner or FnApiRunner(), options=options)
+    # The graphs of tf.Transform's phases have to lie where workers reach them.
+    with tft_beam.Context(temp_dir=dataflow.scratch(options) if location else f"{folder}/graphs"):
+        MainJob(pipeline, job, **local).build()
+    return pipeline.run()
+
+
+def _submitted(job: Job, options: PipelineOptions, result: PipelineResult) -> Submitted:
+    google = options.view_as(GoogleCloudOptions)
+    if not getattr(result, "has_job", False):  # for --template_location and --dry_run
+        return Submitted(google.job_name, None, google.template_location, job.output)
+    return Submitted(google.job_name, result.job_id(), dataflow.console(options, result.job_id()), job.output)
+
+
+def _wait(submitted: Submitted, result: PipelineResult, say: Callable[[str], None]) -> None:
+    if submitted.job_id is None:
+        raise UsageError(
+            "--template_location and --dry_run submit no job that could be waited for; give --no-wait with them."
+        )
+    say(f"note: Job {submitted.name}, {submitted.job_id}: {submitted.where}")
+    say("Waiting for the job")
+    try:
         result.wait_until_finish()
-    manifest = json.loads(read_text(job.output.manifest))
-    seconds = {step: microseconds / 1e6 for step, microseconds in _counters(result, METRICS).items()}
-    return manifest, _counters(result, COUNTS), seconds
+    except DataflowRuntimeException as error:
+        last = (str(error).strip().splitlines() or [""])[-1].removesuffix("Error:").strip(" ,.")
+        sentence = sentence_of(error) or f"the job failed ({last}); {submitted.where} shows why."
+        raise InputError(sentence) from error
+    except (Exception, KeyboardInterrupt) as error:
+        why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        raise StillRunning(
+            f"stopped waiting ({why}), but the job goes on: {submitted.where}; "
+            f"`gcloud dataflow jobs cancel {submitted.job_id}` ends it."
+        ) from None
 
 
 def _counters(result: PipelineResult, namespace: str) -> dict[str, int]:

@@ -12,9 +12,10 @@ _RUN_EXAMPLE = """example:
   recsys-tft run --synthetic --interactions 100000 --output-dir output
   recsys-tft run --synthetic --versioned --output-dir changing
   recsys-tft run --data-dir data/movielens --output-dir out --config configs/engagement.yaml --overwrite
-  recsys-tft run --data-dir gs://bucket/raw --output-dir gs://bucket/out --runner=DataflowRunner --project=P ...
+  recsys-tft run --data-dir gs://bucket/raw --output-dir gs://bucket/out --config configs/dataflow.yaml \\
+    --project=my-project --region=europe-west1 --temp_location=gs://bucket/temp
 
-Every option that is not listed here goes to Apache Beam."""
+Every option that is not listed here goes to Apache Beam; `beam` of the config holds such options too."""
 
 
 _TRAIN_EXAMPLE = """example:
@@ -137,6 +138,13 @@ def _command(
     return parser
 
 
+def run_parser() -> argparse.ArgumentParser:
+    """The options of `recsys-tft run`, for what turns other things into them."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_run(parser)
+    return parser
+
+
 def _add_run(parser: argparse.ArgumentParser) -> None:
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--data-dir", metavar="DIR", help="the four raw tables, as Parquet")
@@ -160,6 +168,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=["tfrecord", "parquet"], help="of the rows (default: tfrecord)")
     parser.add_argument("--title-encoder", metavar="NAME", help="none, minilm, a handle or path (default: minilm)")
     parser.add_argument("--overwrite", action="store_true", help="replace an output that is there already")
+    parser.add_argument("--no-wait", action="store_true", help="leave when Dataflow has got the job")
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
@@ -175,7 +184,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     """The main job."""
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline
     from recsys_tft.progress import Progress
-    from recsys_tft.summary import summary
+    from recsys_tft.summary import submission, summary
 
     sizes = {"num_users": options.users, "num_videos": options.videos, "num_interactions": options.interactions}
     sizes = {name: size for name, size in sizes.items() if size is not None}
@@ -183,6 +192,8 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
         sizes["versioned"] = True
     if sizes and not options.synthetic:
         raise UsageError("--users, --videos, --interactions and --versioned go with --synthetic, not --data-dir.")
+    if options.no_wait and options.synthetic:
+        raise UsageError("--no-wait is for --data-dir and --runner=DataflowRunner, not for --synthetic.")
     if not options.output_dir or options.data_dir == "":
         raise UsageError("--output-dir and --data-dir need the name of a folder.")
     if options.workers is not None and options.workers < 1:
@@ -203,6 +214,10 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
         progress.say("Loading TensorFlow and Beam")
         libraries.load("beam_pipelines.run", options.debug)
         pipeline = ProcessingPipeline(pipeline_config=config, say=progress.say)
+        if options.no_wait:
+            submitted = pipeline.submit(options.data_dir)
+            progress.console.print(submission(submitted), soft_wrap=True)
+            return 0
         result = pipeline.run_synthetic(**sizes) if options.synthetic else pipeline.run(options.data_dir)
     progress.console.print(summary(result.manifest, result.output, result.seconds))
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_tft.data_sets import DATA_SETS
 from recsys_tft.errors import InputError, did_you_mean
-from recsys_tft.output import Output
+from recsys_tft.output import Output, exists, open_to_read, read_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,14 +28,18 @@ class DataFolder:
     @functools.cached_property
     def files(self) -> list[str]:
         """The shards, in order."""
-        return sorted(map(str, pathlib.Path(self.path).glob("part-*")))
+        if "://" not in self.path:
+            return sorted(map(str, pathlib.Path(self.path).glob("part-*")))
+        from apache_beam.io.filesystems import FileSystems
+
+        return sorted(file.path for file in FileSystems.match([f"{self.path}/part-*"])[0].metadata_list)
 
     def schema(self) -> "schema_pb2.Schema":
         """The columns: types, shapes, ranges."""
         from google.protobuf import text_format
         from tensorflow_metadata.proto.v0 import schema_pb2
 
-        return text_format.Parse((pathlib.Path(self.path) / "schema.pbtxt").read_text(), schema_pb2.Schema())
+        return text_format.Parse(read_text(f"{self.path}/schema.pbtxt"), schema_pb2.Schema())
 
     def feature_spec(self) -> dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]:
         """How tf.io.parse_example reads the rows."""
@@ -62,12 +66,19 @@ class DataFolder:
         import pandas as pd
 
         if self.files and self.files[0].endswith(".parquet"):
-            return pd.concat(map(pd.read_parquet, self.files), ignore_index=True)
+            return pd.concat(map(_read_parquet, self.files), ignore_index=True)
         batches = [pd.DataFrame(_columns(batch)) for batch in self.dataset(8192)]
         return pd.concat(batches, ignore_index=True) if batches else pd.DataFrame(columns=list(self.feature_spec()))
 
     def __repr__(self) -> str:
         return f"DataFolder({self.path!r})"
+
+
+def _read_parquet(path: str) -> "pd.DataFrame":
+    import pandas as pd
+
+    with open_to_read(path) as file:
+        return pd.read_parquet(file)
 
 
 def _columns(batch: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +102,7 @@ class OutputFolders(Mapping[str, DataFolder]):
     def __getitem__(self, name: str) -> DataFolder:
         if name not in self._paths:
             raise KeyError(f"'{name}' is no data folder.{did_you_mean(name, self._paths)}")
-        if not pathlib.Path(self._paths[name]).is_dir():
+        if not exists(self._paths[name]):
             raise InputError(f"{self._paths[name]}: nothing has been written there yet; run the pipeline first.")
         return DataFolder(self._paths[name])
 

@@ -13,6 +13,10 @@ class UsageError(InputError):
     """An option of a command is wrong."""
 
 
+class StillRunning(InputError):
+    """A job that runs elsewhere is no longer waited for; what it has staged must stay."""
+
+
 def require_local(output_dir: str) -> None:
     """Refuses what is not on this machine.
 

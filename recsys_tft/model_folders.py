@@ -108,7 +108,7 @@ def settings_for(output_dir: str, config: str | None, seed: int | None) -> setti
     if config is not None:
         given = settings.load(config)
         for name in sorted(
-            given.model_fields_set - {"embeddings", "two_tower", "recommender", "seed", "encoder_cache"}
+            given.model_fields_set - {"embeddings", "two_tower", "recommender", "seed", "encoder_cache", "beam"}
         ):
             _same(getattr(of_run, name), getattr(given, name), name, config)
         names = given.model_fields_set & {"embeddings", "two_tower", "ranker"} | ({"seed"} if seed is None else set())

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import datetime
 import fcntl
 import functools
 import pathlib
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_tft import counters, raw_tables, settings, title_encoder
 from recsys_tft.data_folders import DataFolder, OutputFolders
-from recsys_tft.errors import InputError, UsageError, sentence_of
+from recsys_tft.errors import InputError, StillRunning, UsageError, sentence_of
 from recsys_tft.output import Output
 
 if TYPE_CHECKING:
     import tensorflow as tf
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    from beam_pipelines.job import Job
+    from beam_pipelines.run import Submitted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +39,7 @@ class PipelineConfig:
         title_encoder: none, minilm, or a handle or path; what the settings say by default.
         workers: threads that run the job in this process; by default one for each core that a partition keeps busy.
         overwrite: whether to replace an output that is there already.
-        beam_args: options for Beam, such as `--runner=DataflowRunner`.
+        beam_args: options for Beam, such as `--runner=DataflowRunner`; they come after `beam` of the settings, and win.
     """
 
     output_dir: str | None = None
@@ -98,11 +103,29 @@ class ProcessingPipeline:
             InputError: if something in the settings, the data or the output folder is wrong; nothing is written then.
         """
         started = time.monotonic()
+        options = self._options(data_dir)
         self._prepare_encoder()
         tables = self._find(data_dir)
         with self._writing():
-            manifest, counted, steps = self._run(tables)
+            manifest, counted, steps = self._run(tables, options)
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
+
+    def submit(self, data_dir: str) -> "Submitted":
+        """Has Dataflow run the job on the four tables in `data_dir`, and does not wait for it.
+
+        Raises:
+            InputError: as `run`, or if `--runner` in the options is not DataflowRunner.
+        """
+        from beam_pipelines import dataflow
+        from beam_pipelines.run import submit_job
+
+        options = self._options(data_dir)
+        if not dataflow.is_dataflow(options):
+            raise UsageError("--no-wait is for a job that runs elsewhere; give --runner=DataflowRunner with it.")
+        self._prepare_encoder()
+        tables = self._find(data_dir)
+        with self._writing():
+            return submit_job(self._plan(tables, options), options, self._say)
 
     def run_synthetic(
         self, num_users: int = 1000, num_videos: int = 500, num_interactions: int = 10_000, versioned: bool = False
@@ -117,13 +140,19 @@ class ProcessingPipeline:
         from recsys_tft import synthetic
 
         started = time.monotonic()
+        raw = self._output.staged("raw")
+        if "://" in raw:
+            raise UsageError(
+                f"--synthetic makes its tables on this machine, but the output is {self._output.target('raw')}; make "
+                "them with a local --output-dir, copy its raw/ to a bucket, and name that with --data-dir."
+            )
+        options = self._options(raw)
         self._prepare_encoder()
         with self._writing("raw"):
-            raw = self._output.staged("raw")
             sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
             synthetic.write_tables(raw, **sizes, seed=self._settings.seed, versioned=versioned)
-            manifest, counted, steps = self._run(self._find(raw))
+            manifest, counted, steps = self._run(self._find(raw), options)
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 
     def get_feature_specs(self) -> dict[str, dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]]:
@@ -138,13 +167,12 @@ class ProcessingPipeline:
     @contextlib.contextmanager
     def _writing(self, *also: str) -> Iterator[None]:
         """Holds the output, of which the run makes some parts `also`, and leaves nothing half-written in it."""
-        from beam_pipelines.run import beam_options
-
-        beam_options(self._config.beam_args)  # a wrong one is an error before anything is touched
         with _locked(self._output):
             self._output.begin(self._config.overwrite, *also)
             try:
                 yield
+            except StillRunning:
+                raise
             except BaseException as error:
                 self._output.discard()
                 sentence = sentence_of(error)
@@ -169,14 +197,38 @@ class ProcessingPipeline:
             self._say("Counting the views, likes and comments of videos before each exposure (counters.source)")
         return tables
 
-    def _run(self, tables: dict[str, raw_tables.RawTable]) -> tuple[dict[str, Any], dict[str, int], dict[str, float]]:
-        from beam_pipelines.job import advice, plan
-        from beam_pipelines.run import run_job
+    def _options(self, data_dir: str) -> "PipelineOptions":
+        """Beam's options; a wrong one is an error before anything is touched."""
+        from beam_pipelines import dataflow
+        from beam_pipelines.run import beam_options
 
-        job = plan(self._settings, tables, self._output)
+        options = beam_options((*self._settings.beam_arguments, *self._config.beam_args))
+        if dataflow.is_dataflow(options):
+            places = {"--data-dir": data_dir, "--output-dir": posixpath.dirname(self._output.target("rejected"))}
+            places |= {f"{name}_dir": self._output.target(name) for name in ("processed_data", "artifacts")}
+            if self._settings.encoder_cache is not None:
+                places["encoder_cache"] = self._settings.encoder_cache
+            dataflow.check(options, places)
+            dataflow.name_job(options, data_dir, datetime.datetime.now(datetime.UTC))
+        return options
+
+    def _plan(self, tables: dict[str, raw_tables.RawTable], options: "PipelineOptions") -> "Job":
+        from beam_pipelines import dataflow
+        from beam_pipelines.job import advice, plan
+
+        elsewhere = dataflow.is_dataflow(options)
+        settings = dataflow.reachable(self._settings, options, self._say) if elsewhere else None
+        job = plan(self._settings, tables, self._output, settings)
         for sentence in advice(job):
             self._say(sentence)
-        return run_job(job, self._config.beam_args, self._config.workers, self._say)
+        return job
+
+    def _run(
+        self, tables: dict[str, raw_tables.RawTable], options: "PipelineOptions"
+    ) -> tuple[dict[str, Any], dict[str, int], dict[str, float]]:
+        from beam_pipelines.run import run_job
+
+        return run_job(self._plan(tables, options), options, self._config.workers, self._say)
 
 
 def _first(name: str) -> bool:

@@ -27,9 +27,12 @@ class Progress:
         self._status.stop()
 
     def say(self, text: str) -> None:
-        """A new step; a warning is printed and stays, and `progress: ` is for terminals only."""
+        """A new step; a warning or `note: ` is printed and stays, and `progress: ` is for terminals only."""
         if text.startswith("progress: "):
             self._status.update(text.removeprefix("progress: "))
+            return
+        if text.startswith("note: "):
+            self.console.print(text.removeprefix("note: "), markup=False, soft_wrap=True)
             return
         if text.startswith("warning: "):
             self.console.print(text, markup=False, style="yellow", soft_wrap=True)

@@ -13,6 +13,7 @@ import yaml
 from recsys_tft import durations
 from recsys_tft.columns import INTERACTION_TYPES, TABLES, columns_of
 from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.output import read_text
 from recsys_tft.title_encoder import Pair as EncoderPair
 
 
@@ -301,6 +302,9 @@ class RecommenderSettings(_Section):
     order: OrderSettings = OrderSettings()
 
 
+BeamValue = bool | int | float | str | list[str]
+
+
 class Settings(_Section):
     """All settings of a run; `configs/processing_config.yaml` shows each with its default."""
 
@@ -322,6 +326,7 @@ class Settings(_Section):
     two_tower: TwoTowerSettings = TwoTowerSettings()
     output: OutputSettings = OutputSettings()
     recommender: RecommenderSettings = RecommenderSettings()
+    beam: dict[str, BeamValue] = {}
 
     @pydantic.field_validator("columns")
     @classmethod
@@ -352,9 +357,20 @@ class Settings(_Section):
         """The settings of one vocabulary: its own, else `default`'s, else the defaults."""
         return self.vocabularies.get(name) or self.vocabularies.get("default") or VocabularySettings()
 
+    @property
+    def beam_arguments(self) -> tuple[str, ...]:
+        """The options of `beam` as on a command line; a list is an option given several times."""
+        return tuple(argument for name, value in self.beam.items() for argument in _arguments(name, value))
+
     def replace(self, changes: dict[str, Any]) -> "Settings":
         """A checked copy with e.g. `{"seed": 1, "ranker": {"negative_sample_ratio": 5}}` changed."""
         return parse(_merge(self.model_dump(exclude_unset=True), changes), "the options")
+
+
+def _arguments(name: str, value: "BeamValue") -> list[str]:
+    if isinstance(value, bool):
+        return [f"--{name}" if value else f"--no_{name}"]
+    return [f"--{name}={one}" for one in (value if isinstance(value, list) else [value])]
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -412,17 +428,23 @@ def _known_keys(path: tuple[int | str, ...]) -> list[str]:
     return list(section.model_fields)
 
 
+def _text(path: str | os.PathLike[str]) -> str:
+    if "://" in str(path):
+        return read_text(str(path))
+    with open(path, encoding="utf-8") as file:  # without importing Beam, which takes seconds
+        return file.read()
+
+
 def load(path: str | os.PathLike[str]) -> Settings:
-    """Settings from a YAML file.
+    """Settings from a YAML file, local or on any Beam filesystem.
 
     Raises:
         InputError: if the file cannot be read, is not YAML, or holds a wrong setting.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            values = yaml.safe_load(file)
+        values = yaml.safe_load(_text(path))
     except OSError as error:
-        raise InputError(f"{path}: cannot read the config ({error.strerror}).") from None
+        raise InputError(f"{path}: cannot read the config ({error.strerror or error}).") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a YAML file ({' '.join(str(error).split())}).") from None
     return parse({} if values is None else values, str(path))

@@ -1,7 +1,7 @@
 """What a run did, as tables on the terminal. All of it is read off the manifest."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.table import Table
@@ -12,6 +12,9 @@ from recsys_tft.features import FEATURES
 from recsys_tft.output import Output
 from recsys_tft.splits import WINDOWS
 
+if TYPE_CHECKING:
+    from beam_pipelines.run import Submitted
+
 
 def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Group:
     """Rows by data set, positives by rule, rejected rows by reason, missing and unseen values, where to look next."""
@@ -20,6 +23,15 @@ def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Grou
     parts += [_rejected(counts)] if any(name.startswith("rejected/") for name in counts) else []
     parts += [_features(counts), *_notes(counts), *_places(output), f"Done in {seconds:.1f} s."]
     return Group(*parts)
+
+
+def submission(submitted: "Submitted") -> Group:
+    """Where to see a job that goes on elsewhere, and what it will have written."""
+    output = f"Output:   {submitted.output.target('artifacts')}/manifest.json is there when all of it is"
+    if submitted.job_id is None:
+        described = f", described in {submitted.where}" if submitted.where else ""
+        return Group(f"Job:      {submitted.name}{described}, not submitted", *([output] if described else []))
+    return Group(f"Job:      {submitted.name}, {submitted.job_id}", f"Console:  {submitted.where}", output)
 
 
 def _table(title: str, first: str, *numbers: str) -> Table:

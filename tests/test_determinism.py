@@ -55,7 +55,7 @@ def graph_text(root: pathlib.Path) -> list[str]:
     for nodes in (graph.graph_def.node, *(function.node_def for function in functions)):
         nodes.sort(key=lambda node: node.name)
     texts = [text_format.MessageToString(message) for message in (graph, *functions)]
-    texts = [re.sub(r"/[^\s\"']*/tftransform_tmp/\w+/", "TEMPORARY/", text) for text in texts]
+    texts = [re.sub(r"(?:\w+:/)?/[^\s\"']*/tftransform_tmp/\w+/", "TEMPORARY/", text) for text in texts]
     texts = [re.sub(r'"[^"]*?([A-Z]\w+Dataset):\d+"', r'"\1"', text) for text in texts]  # for profilers
     numbers = {int(match[2] or match[4]) for text in texts for match in NUMBERS.finditer(text)}
     rank = {number: str(position) for position, number in enumerate(sorted(numbers))}

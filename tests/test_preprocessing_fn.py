@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import math
 import pathlib
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -134,10 +135,11 @@ def test_extra_columns_are_ignored(fitted: tft.TFTransformOutput) -> None:
 
 
 @pytest.fixture(scope="session")
-def user_module() -> Iterator[Any]:
-    """The module file as TFX loads it: from its path, under a name of its own."""
+def user_module(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """The module file as TFX loads it: a copy, from its path, under a name of its own."""
     name = "user_module_0"
-    loader = importlib.machinery.SourceFileLoader(name, str(pathlib.Path(module.__file__).resolve()))
+    copied = shutil.copy(module.__file__, tmp_path_factory.mktemp("module") / "preprocessing_fn.py")
+    loader = importlib.machinery.SourceFileLoader(name, str(copied))
     loaded = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
     sys.modules[name] = loaded
     loader.exec_module(loaded)

@@ -1,0 +1,152 @@
+"""What Dataflow needs of a job: places that its workers reach, a name, labels, and the package itself.
+
+What is wrong is said before anything is read or written, as a job that fails in the cloud does so minutes later.
+"""
+
+import dataclasses
+import datetime
+import os
+import pathlib
+import posixpath
+import re
+from collections.abc import Callable, Mapping
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import (
+    GoogleCloudOptions,
+    PipelineOptions,
+    SetupOptions,
+    StandardOptions,
+    WorkerOptions,
+)
+
+from recsys_tft import title_encoder, wheel
+from recsys_tft.errors import UsageError
+from recsys_tft.settings import Settings
+from recsys_tft.title_encoder import Pair, Spec
+
+_MODEL = "saved_model.pb"  # the last file of an encoder to be copied
+_LONGEST = 63  # of a job's name and of a label
+_NEEDED = {"project": "my-project", "region": "europe-west1", "temp_location": "gs://my-bucket/temp"}
+
+
+def is_dataflow(options: PipelineOptions) -> bool:
+    """Whether Dataflow is to run the job."""
+    runner = options.view_as(StandardOptions).runner or ""
+    return runner.rpartition(".")[2].lower() == "dataflowrunner"
+
+
+def check(options: PipelineOptions, places: Mapping[str, str]) -> None:
+    """Refuses what could not run.
+
+    Args:
+        options: of Beam.
+        places: folders and files that workers read or write, by the option that names them.
+
+    Raises:
+        UsageError: if an option is missing or wrong, or a place is on this machine.
+    """
+    google = options.view_as(GoogleCloudOptions)
+    missing = [name for name in _NEEDED if not getattr(google, name)]
+    if missing:
+        example = " ".join(f"--{name}={_NEEDED[name]}" for name in missing)
+        raise UsageError(f"--runner=DataflowRunner needs {example}.")
+    for name in ("temp_location", "staging_location"):
+        place = getattr(google, name)
+        if place and not re.fullmatch(r"gs://[^/]+/.+", place):
+            raise UsageError(
+                f"--{name} is '{place}'; Dataflow needs a folder of a bucket, such as gs://my-bucket/temp."
+            )
+    for name, place in places.items():
+        if "://" not in place:
+            raise UsageError(
+                f"{name} is '{place}', on this machine, where Dataflow's workers do not reach it; "
+                "it has to be in a bucket, such as gs://my-bucket/folder."
+            )
+    if google.job_name and not re.fullmatch(r"[a-z]([-a-z0-9]*[a-z0-9])?", google.job_name):
+        raise UsageError(
+            f"--job_name is '{google.job_name}'; it has to be of lower-case letters, digits and '-', "
+            "to begin with a letter, and not to end with '-'."
+        )
+
+
+def data_set_name(data_dir: str) -> str:
+    """What the last two parts of a path are called, as a job's name or label may hold it."""
+    parts = [part for part in data_dir.partition("://")[2].split("/") if part] or ["data"]
+    return _plain("-".join(parts[-2:]))
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-") or "data"
+
+
+def name_job(options: PipelineOptions, data_dir: str, now: datetime.datetime) -> None:
+    """Gives the job a name that says data set and time, and labels, where the user's options say nothing else."""
+    google = options.view_as(GoogleCloudOptions)
+    data_set = data_set_name(data_dir)
+    if not google.job_name:
+        time = now.strftime("%Y%m%d-%H%M%S")
+        room = _LONGEST - len(f"recsys-tft--{time}")
+        google.job_name = f"recsys-tft-{data_set[-room:].strip('-')}-{time}"
+    labels = {"recsys-tft": _plain(wheel.version()), "data-set": data_set[-_LONGEST:].strip("-")}
+    # Of two labels with one key Beam takes the later one.
+    google.labels = [*(f"{key}={value}" for key, value in labels.items()), *(google.labels or [])]
+
+
+def add_package(options: PipelineOptions, folder: str) -> None:
+    """Sends this package to the workers, unless their container has it or the options send it.
+
+    Args:
+        options: of Beam.
+        folder: where to build it.
+    """
+    setup, worker = options.view_as(SetupOptions), options.view_as(WorkerOptions)
+    given = [pathlib.PurePath(path).name.replace("-", "_") for path in setup.extra_packages or []]
+    if setup.setup_file or worker.sdk_container_image or any(name.startswith(wheel.DISTRIBUTION) for name in given):
+        return
+    setup.extra_packages = [*(setup.extra_packages or []), wheel.build(folder)]
+
+
+def scratch(options: PipelineOptions) -> str:
+    """Where a job's temporary files go, and what later jobs find again."""
+    return posixpath.join(options.view_as(GoogleCloudOptions).temp_location, "recsys_tft")
+
+
+def reachable(settings: Settings, options: PipelineOptions, say: Callable[[str], None]) -> Settings:
+    """The same settings for workers, who have neither this machine's title encoder nor its cache of vectors."""
+    if settings.title_encoder == title_encoder.NONE:
+        return settings
+    folder, precision = scratch(options), settings.title_precision
+    changes: dict[str, object] = {}
+    if settings.encoder_cache is None:
+        changes["encoder_cache"] = f"{folder}/title_vectors"
+    spec = title_encoder.resolve(settings.title_encoder, precision)
+    if isinstance(spec, Pair):
+        models = {name: _in_bucket(getattr(spec, name), folder, say) for name in ("preprocessor", "encoder")}
+        changes["title_encoder"] = dataclasses.replace(spec, **models)
+    else:
+        changes["title_encoder"] = _in_bucket(spec, folder, say)
+    return settings.model_copy(update=changes)
+
+
+def _in_bucket(model: Spec, folder: str, say: Callable[[str], None]) -> str:
+    """The address of a model that workers reach; one on this machine is copied, once for the same files."""
+    if not os.path.isdir(model):  # noqa: PTH112, as it may be a URL
+        return model
+    target = f"{folder}/title_encoders/{title_encoder.fingerprint(model)}"
+    if FileSystems.exists(f"{target}/{_MODEL}"):
+        return target
+    say(f"Copying the title encoder to {target}")
+    files = sorted(file for file in pathlib.Path(model).rglob("*") if file.is_file())
+    for file in sorted(files, key=lambda file: file.name == _MODEL):
+        with FileSystems.create(
+            f"{target}/{file.relative_to(model).as_posix()}", compression_type="uncompressed"
+        ) as copy:
+            copy.write(file.read_bytes())
+    return target
+
+
+def console(options: PipelineOptions, job_id: str) -> str:
+    """The page that shows a job."""
+    google = options.view_as(GoogleCloudOptions)
+    return f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{job_id}?project={google.project}"
