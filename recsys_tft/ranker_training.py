@@ -128,6 +128,7 @@ def _fit(train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: Mod
 
 
 def parameters(options: RankerSettings) -> dict[str, Any]:
+    """What CatBoost is told of the settings."""
     return _OBJECTIVES[options.objective] | {
         "learning_rate": options.learning_rate,
         "iterations": options.iterations,
