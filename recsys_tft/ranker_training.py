@@ -113,7 +113,7 @@ def _check(rows: RankerRows, output_dir: str, window: str) -> None:
 def _fit(train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: ModelFolder, say: Callable) -> Any:
     logs, checkpoints = folder.work / "logs", folder.work / "checkpoints"
     checkpoints.mkdir(exist_ok=True)
-    options = _parameters(chosen.ranker) | {
+    options = parameters(chosen.ranker) | {
         "random_seed": chosen.seed % 2**31,
         "train_dir": str(logs),
         "save_snapshot": True,
@@ -127,7 +127,8 @@ def _fit(train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: Mod
     return model
 
 
-def _parameters(options: RankerSettings) -> dict[str, Any]:
+def parameters(options: RankerSettings) -> dict[str, Any]:
+    """What CatBoost is told of the settings."""
     return _OBJECTIVES[options.objective] | {
         "learning_rate": options.learning_rate,
         "iterations": options.iterations,

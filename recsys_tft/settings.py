@@ -251,6 +251,7 @@ class TwoTowerSettings(_Section):
     weight_decay: Share = 0.0
     dropout: Share = 0.4
     unseen: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 1.0
+    history_dropout: Share = 0.2
     shuffle_rows: pydantic.PositiveInt = 2_000_000
     eval_users: pydantic.PositiveInt = 10_000
 

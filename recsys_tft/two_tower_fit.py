@@ -17,7 +17,7 @@ from recsys_tft.scalar_log import ScalarLog
 from recsys_tft.settings import TwoTowerSettings
 from recsys_tft.two_tower import TwoTower
 from recsys_tft.two_tower_rows import TwoTowerRows, encode
-from recsys_tft.unseen import Unseen
+from recsys_tft.unseen import Unseen, without_past
 
 _STEPS_PER_REPORT = 20
 
@@ -119,6 +119,7 @@ class Fit:
         row = batch["candidate_row"]
         videos, as_shown = self._unseen_video({n: tf.gather(values, row) for n, values in self._corpus.items()}, step)
         queries, _ = self._unseen_query({f.name: batch[f.name] for f in self.model.query_features}, step)
+        queries = without_past(queries, self.model.query_features, self._options.history_dropout, self._seed, step)
         # A video that is shown as unseen is a candidate of its own, as rare as it is shown so.
         probability = tf.gather(self._probability, row) * as_shown if self._options.sampling_correction else None
         with tf.GradientTape() as tape:

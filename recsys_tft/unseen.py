@@ -1,8 +1,11 @@
-"""Teaches a model what an unseen value is, by showing it some seen ones as if they were not.
+"""Teaches a model what it is not to know: an unseen value, and a user without a past.
 
-The tokens of values out of the vocabulary occur in no training row, so their embeddings would stay random. Here each
+The tokens of values out of the vocabulary occur in no training row, so their embeddings would stay random. Each
 value is shown as unseen in a few rows of an epoch, the same number for all values: a share of all rows would teach that
 an unseen video is like a popular one, as most rows are of those.
+
+Rows without a history are few: the first of each user. What is learned with one leaves little to the rest of the query
+tower, so that in a share of rows it is hidden (as in Volkovs et al., DropoutNet, NIPS 2017).
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,6 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
+from recsys_tft.columns import Accuracy
 from recsys_tft.features import Feature
 from recsys_tft.settings import Settings
 
@@ -54,6 +58,30 @@ class Unseen:
             if tokens.shape.rank == 1:
                 probability *= tf.where(chosen, rate, 1 - rate)
         return replaced, probability
+
+
+def without_past(
+    rows: Mapping[str, tf.Tensor], features: Sequence[Feature], share: float, seed: int, step: tf.Tensor
+) -> dict[str, tf.Tensor]:
+    """[batch, ...] features in which, in a share of rows, all that is as of the exposure is 0, as where it is missing.
+
+    Args:
+        rows: by feature.
+        features: of the query tower.
+        share: of rows, from 0 to 1.
+        seed: of the choice.
+        step: int64 scalar; the choice depends on it and the seed alone.
+    """
+    past = [feature.name for feature in features if feature.accuracy is Accuracy.AS_OF]
+    batch = tf.shape(next(iter(rows.values())))[:1]
+    kept = tf.random.stateless_uniform(batch, tf.stack([tf.constant(seed * 1000 - 1, tf.int64), step])) >= share
+    return dict(rows) | {name: _where(kept, rows[name]) for name in past}
+
+
+def _where(kept: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """[batch, ...] values, 0 in rows that are not kept."""
+    shape = tf.concat([tf.shape(kept), tf.ones(values.shape.rank - 1, tf.int32)], 0)
+    return values * tf.cast(tf.reshape(kept, shape), values.dtype)
 
 
 def _rates(counts: np.ndarray, n_oov: int, rows: float) -> np.ndarray:

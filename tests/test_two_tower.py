@@ -20,6 +20,7 @@ import tensorflow as tf
 from conftest import Ran
 
 from recsys_tft import PipelineConfig, ProcessingPipeline, retrieval_evaluation, training_rows, two_tower
+from recsys_tft.columns import Accuracy
 from recsys_tft.data_folders import DataFolder
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY, select
@@ -28,7 +29,7 @@ from recsys_tft.settings import Settings, parse
 from recsys_tft.two_tower import TwoTower, features_for
 from recsys_tft.two_tower_rows import TwoTowerRows
 from recsys_tft.two_tower_training import train
-from recsys_tft.unseen import Unseen
+from recsys_tft.unseen import Unseen, without_past
 
 QUICK = "two_tower: {epochs: 3, batch_size: 256, patience: 5}\n"
 
@@ -163,6 +164,26 @@ def test_values_are_shown_as_unseen_equally_often_and_the_choice_has_its_probabi
     again, _ = unseen({feature.name: tokens}, tf.constant(49, tf.int64))
     assert ((again[feature.name].numpy() != tokens.numpy()) == changed[-1]).all()
     assert (changed[0] != changed[1]).any()
+
+
+def test_the_past_of_a_share_of_rows_is_hidden_as_a_whole() -> None:
+    model = model_of({})
+    rows = {name: tf.ones_like(values) for name, values in rows_of(model, "query", 4000).items()}
+    past = {feature.name for feature in model.query_features if feature.accuracy is Accuracy.AS_OF}
+    shown, again, later, whole = (
+        without_past(rows, model.query_features, share, 5, tf.constant(step, tf.int64))
+        for share, step in ((0.2, 7), (0.2, 7), (0.2, 8), (0.0, 7))
+    )
+    assert 0 < len(past) < len(rows)
+    hidden = {name: (values.numpy().reshape(4000, -1) == 0).all(axis=1) for name, values in shown.items()}
+    for name, values in shown.items():
+        assert hidden[name].mean() == pytest.approx(0.2 if name in past else 0, abs=0.03), name
+        np.testing.assert_array_equal(values, again[name])
+        np.testing.assert_array_equal(whole[name], rows[name])
+        assert values.dtype == rows[name].dtype
+    for name in past:
+        np.testing.assert_array_equal(hidden[name], hidden[min(past)])
+        assert (later[name].numpy() != shown[name].numpy()).any()
 
 
 def test_counts_of_tokens_are_those_of_training_rows(synthetic_run: Ran) -> None:
