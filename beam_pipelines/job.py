@@ -41,6 +41,11 @@ class Job:
         return counters.are_as_of(self.settings.counters, self.tables["videos"].absent)
 
     @property
+    def has_versions(self) -> bool:
+        """Whether something of a video is known as of each exposure: its counters, or what is recent."""
+        return self.counts_as_of or self.settings.recent.enabled
+
+    @property
     def extension(self) -> str:
         """Of the data files."""
         return self.settings.output.format

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from beam_pipelines.job import Job
 from beam_pipelines.read import reject
-from recsys_tft import arrow_ipc, counters, examples, history, negatives, rejects, splits
+from recsys_tft import arrow_ipc, counters, examples, history, negatives, recent, rejects, splits
 from recsys_tft.arrow_ipc import Packed
 from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates
 from recsys_tft.errors import InputError
@@ -138,13 +138,21 @@ def label_exposures(
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
     seen = np.isin(users["user_id"].to_numpy(), found.training_users)
     yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(users.filter(pa.array(seen)))))
-    if job.counts_as_of:
+    if job.has_versions:
         gap = job.settings.labels.exposure_gap
         increments = counters.increments(events, gap, examples.windows_of(events, cuts, job.settings))
-        owners = partition_of(increments["video_id"].to_numpy(), job.video_partitions)
-        for owner, part in arrow_ipc.split(increments, owners):
-            yield TaggedOutput("increments", (owner, ("increments", part)))
+        yield from _to_videos("increments", increments, job)
+    if job.settings.recent.enabled:
+        yield from _to_videos("seen", recent.first_seen(events), job)
+        latest = int(events["interaction_time"].to_numpy().max(initial=0))
+        yield from (TaggedOutput("increments", (owner, ("latest", latest))) for owner in range(job.video_partitions))
     yield partition, {"exposures": arrow_ipc.dumps(found.exposures), "users": frames["users"]}
+
+
+def _to_videos(name: str, rows: pa.Table, job: Job) -> Iterator[TaggedOutput]:
+    """Rows of videos, to the partitions of these."""
+    for owner, part in arrow_ipc.split(rows, partition_of(rows["video_id"].to_numpy(), job.video_partitions)):
+        yield TaggedOutput("increments", (owner, (name, part)))
 
 
 def make_catalogue(exposures: splits.Histogram, counts: dict[str, int], job: Job) -> negatives.Catalogue:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from recsys_tft.entities import find_sorted
+
 
 def last_before(
     event_keys: np.ndarray, event_times: np.ndarray, keys: np.ndarray, times: np.ndarray, tie: np.ndarray
@@ -30,3 +32,23 @@ def last_before(
     position = np.searchsorted(event_codes, codes) - 1
     found = order[np.maximum(position, 0)]
     return np.where((position >= 0) & (event_keys[found] == keys), found, -1)
+
+
+def count_between(
+    event_keys: np.ndarray, event_times: np.ndarray, keys: np.ndarray, since: np.ndarray, until: np.ndarray
+) -> np.ndarray:
+    """[m] int64: how many events each key has at times from `since` on and strictly before `until`.
+
+    Args:
+        event_keys: [n] int64, whose events they are.
+        event_times: [n] int64.
+        keys: [m] int64.
+        since: [m] int64.
+        until: [m] int64.
+    """
+    known_keys, known_times = np.unique(event_keys), np.unique(event_times)
+    width = len(known_times) + 1
+    codes = np.sort(np.searchsorted(known_keys, event_keys) * width + np.searchsorted(known_times, event_times))
+    first = find_sorted(known_keys, keys) * width
+    begins, ends = (np.searchsorted(codes, first + np.searchsorted(known_times, times)) for times in (since, until))
+    return np.where(first < 0, 0, np.maximum(ends - begins, 0))

@@ -102,7 +102,7 @@ def export(
     counted = raw_counters.count(rows, cuts, of_run)
     videos = entity_store.current_videos(rows, counted)
     say("Computing the vectors of all videos")
-    video_ids, vectors = candidate_vectors(output_dir, model, None if counted is None else videos)
+    video_ids, vectors = candidate_vectors(output_dir, model, videos if rows.counted else None)
     made = {
         "query_tower": lambda: serving_models.query_tower(model, graph),
         "candidate_tower": lambda: serving_models.candidate_tower(model, graph),

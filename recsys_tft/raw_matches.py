@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft import examples, history
+from recsys_tft import examples, history, recent
 from recsys_tft.entities import find_sorted
 from recsys_tft.features import Entity
 from recsys_tft.raw_counters import CountedVideos
@@ -67,8 +67,9 @@ def by_exposure(
     names = ["user_id", "interaction_time", "device", "previously_watched_category"]
     first = found.select(names).append_column("first", pa.array(np.arange(len(found))))
     first = first.group_by(names, use_threads=False).aggregate([("first", "min")])["first_min"]
-    # The history is the same for all exposures of a user at an instant.
-    known = found.take(first).select([*names, *(name for name in history.COLUMNS if name in found.column_names)])
+    # What follows is the same for all exposures of a user at an instant.
+    others = (name for name in (*history.COLUMNS, *recent.USER_COLUMNS) if name in found.column_names)
+    known = found.take(first).select([*names, *others])
     known = known.sort_by([("user_id", "ascending"), ("interaction_time", "ascending")])
     users, moments = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
     pairs = np.stack([np.concatenate([users, user_ids]), np.concatenate([moments, times])], axis=1)
@@ -81,7 +82,7 @@ def by_exposure(
 
 
 def by_version(counted: CountedVideos, video_ids: np.ndarray, times: np.ndarray) -> Matches:
-    """The rows of videos with their counters as of exposures.
+    """The rows of videos with what is counted of them as of exposures.
 
     Args:
         counted: all videos.
@@ -93,6 +94,23 @@ def by_version(counted: CountedVideos, video_ids: np.ndarray, times: np.ndarray)
     return Matches(counted.take(versions), np.flatnonzero(known), row, np.flatnonzero(~known))
 
 
+def by_pair(videos: pa.Table, video_ids: np.ndarray, times: np.ndarray, delay: int) -> Matches:
+    """When exposures were, and since when their videos were there, as then known.
+
+    Args:
+        videos: the raw rows by increasing `video_id`, with recent.DATES.
+        video_ids: [n] int64 of rows on disk.
+        times: [n] int64 of rows on disk.
+        delay: microseconds until an event is known.
+    """
+    places = find_sorted(videos["video_id"].to_numpy(), video_ids)
+    known = np.flatnonzero(places >= 0)
+    since = recent.published(videos, places[known], times[known], delay)
+    published = pa.array(since, mask=since == recent.NEVER)
+    raw = pa.table({"interaction_time": times[known], "published_at": published})
+    return Matches(raw, known, np.arange(len(known)), np.flatnonzero(places < 0))
+
+
 def of_entity(
     entity: Entity, raw: RawRows, keys: Mapping[str, np.ndarray], cuts: Cuts | None, settings: Settings
 ) -> Matches:
@@ -101,6 +119,9 @@ def of_entity(
         return by_key(raw.users, "user_id", keys["user_id"])
     if entity is Entity.VIDEO:
         return by_key(raw.videos, "video_id", keys["video_id"])
+    if entity is Entity.PAIR:
+        delay = settings.counters.delay_microseconds
+        return by_pair(raw.videos, keys["video_id"], keys["interaction_time"], delay)
     return by_exposure(raw, keys["user_id"], keys["interaction_time"], cuts, settings)
 
 

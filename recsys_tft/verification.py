@@ -183,12 +183,12 @@ class _Folder:
     def _matched(self, raw: RawRows, counted: CountedVideos | None) -> Iterator[tuple[Matches, list[Feature]]]:
         """Raw rows, and the features that are made of them."""
         by_entity = self._by_entity()
-        # A joined row has the counters as of its exposure, a row of the videos folder those of the training window.
+        # A joined row has what is counted as of its exposure, a row of the videos folder that of the training window.
         if counted and self.data_set.windows:
             of_videos = by_entity.pop(Entity.VIDEO)
-            by_entity[Entity.VIDEO] = [feature for feature in of_videos if not feature.is_counted]
-            matches = raw_matches.by_version(counted, self.disk["video_id"], self.disk["interaction_time"])
-            yield matches, [feature for feature in of_videos if feature.is_counted]
+            dated = [feature for feature in of_videos if feature.is_counted or feature.is_versioned]
+            by_entity[Entity.VIDEO] = [feature for feature in of_videos if feature not in dated]
+            yield raw_matches.by_version(counted, self.disk["video_id"], self.disk["interaction_time"]), dated
         for entity, features in by_entity.items():
             yield raw_matches.of_entity(entity, raw, self.disk, self.cuts, self.settings), features
 
