@@ -81,14 +81,15 @@ def answer(_: int, parts: Parts) -> Iterator[tuple[int, tuple[str, bytes]]]:
     parts = list(parts)
     own = {name: arrow_ipc.loads(part) for name, part in parts if name in ANSWERS}
     ids = own["videos"]["video_id"].to_numpy()
+    timeline = counters.Timeline(own["versions"]) if "versions" in own else None
     for name, part in parts:
         if name not in ANSWERS:
             wanted = arrow_ipc.loads(part)
             videos = wanted["video_id"].to_numpy()
             yield int(name), ("videos", arrow_ipc.dumps(own["videos"].take(pa.array(find_sorted(ids, videos)))))
-            if "versions" in own:
+            if timeline:
                 times = (wanted[name].to_numpy() for name in ("earliest", "latest"))
-                needed = counters.needed(own["versions"], videos, *times)
+                needed = timeline.needed(videos, *times)
                 yield int(name), ("versions", arrow_ipc.dumps(own["versions"].take(pa.array(needed))))
 
 
@@ -130,8 +131,9 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
         "rows": unpack(found["rows"]),
     }
     if job.has_versions:
-        order = [("video_id", "ascending"), ("since", "ascending")]
-        tables[VERSION] = _answered("versions", parts).sort_by(order).combine_chunks()
+        versions = _answered("versions", parts)
+        order = np.argsort(versions["video_id"].to_numpy(), kind="stable")  # a video's own are in order
+        tables[VERSION] = versions.take(pa.array(order)).combine_chunks()
     return tables
 
 
@@ -146,7 +148,8 @@ def _codes(tables: Tables) -> Codes:
 def _versions_of(tables: Tables, codes: Codes, job: Job) -> tuple[pa.Table, np.ndarray]:
     """The versions that a partition's rows have, and for each row which of them it is."""
     known, moments = tables[Entity.VIDEO]["video_id"].to_numpy(), _known_at(tables[Entity.EXPOSURE], job)
-    found = counters.last_before(tables[VERSION], known, moments, (codes[Entity.VIDEO], codes[Entity.EXPOSURE]))
+    timeline = counters.Timeline(tables[VERSION])
+    found = timeline.last_before(known, moments, (codes[Entity.VIDEO], codes[Entity.EXPOSURE]))
     used = np.zeros(len(tables[VERSION]), bool)
     used[found] = True
     return tables[VERSION].filter(pa.array(used)), (np.cumsum(used) - 1)[found]

@@ -13,6 +13,7 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
+from recsys_tft import asof
 from recsys_tft.exposures import SIGNAL, exposure_starts, is_viewing
 from recsys_tft.settings import CounterSettings
 
@@ -207,37 +208,41 @@ def thresholds(largest: int, growth: float) -> np.ndarray:
     return np.array(found, np.int64)
 
 
-def needed(table: pa.Table, video_ids: np.ndarray, earliest: np.ndarray, latest: np.ndarray) -> np.ndarray:
-    """[m] int64 rows of versions that lookups of [k] videos, at times from `earliest` to `latest`, may find.
+class Timeline:
+    """Versions, to be looked up by video and time.
 
     Args:
-        table: versions by video and time.
-        video_ids: [k] int64 ids, all in the table.
-        earliest: [k] int64.
-        latest: [k] int64.
+        table: versions by video and time, in which each video has one since ALWAYS.
     """
-    first, last = (last_before(table, video_ids, times) for times in (earliest, latest))
-    sizes = last - first + 1
-    return np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
 
+    def __init__(self, table: pa.Table):
+        owners, since = table["video_id"].to_numpy(), table["since"].to_numpy()
+        begins = _begins(owners)
+        place = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(owners))))
+        self._videos, self._moments = owners[begins], asof.distinct(since)
+        self._codes = place * (len(self._moments) + 1) + np.searchsorted(self._moments, since)
 
-def last_before(
-    table: pa.Table, video_ids: np.ndarray, times: np.ndarray, rows: Sequence[np.ndarray] = ()
-) -> np.ndarray:
-    """[m] int64: the row of the last version of each video strictly before each time.
+    def last_before(self, video_ids: np.ndarray, times: np.ndarray, rows: Sequence[np.ndarray] = ()) -> np.ndarray:
+        """[m] int64: the row of the last version of each video strictly before each time.
 
-    Args:
-        table: versions by video and time, in which each of the videos has one since ALWAYS.
-        video_ids: [k] int64.
-        times: [j] int64.
-        rows: which of the k videos and which of the j times each of m lookups has; without, one after the other.
-    """
-    owners, since = table["video_id"].to_numpy(), table["since"].to_numpy()
-    begins = _begins(owners)
-    moments = np.unique(since)
-    place = np.repeat(np.arange(len(begins)), np.diff(np.append(begins, len(owners))))
-    codes = place * (len(moments) + 1) + np.searchsorted(moments, since)
-    video = np.searchsorted(owners[begins], video_ids) * (len(moments) + 1)
-    moment = np.searchsorted(moments, times)
-    wanted = video[rows[0]] + moment[rows[1]] if rows else video + moment
-    return np.searchsorted(codes, wanted) - 1
+        Args:
+            video_ids: [k] int64, of which there are versions.
+            times: [j] int64.
+            rows: which of the k videos and which of the j times each of m lookups has; without, one after the other.
+        """
+        video = np.searchsorted(self._videos, video_ids) * (len(self._moments) + 1)
+        moment = np.searchsorted(self._moments, times)
+        wanted = video[rows[0]] + moment[rows[1]] if rows else video + moment
+        return np.searchsorted(self._codes, wanted) - 1
+
+    def needed(self, video_ids: np.ndarray, earliest: np.ndarray, latest: np.ndarray) -> np.ndarray:
+        """[m] int64 rows of versions that lookups of [k] videos, at times from `earliest` to `latest`, may find.
+
+        Args:
+            video_ids: [k] int64, of which there are versions.
+            earliest: [k] int64.
+            latest: [k] int64.
+        """
+        first, last = (self.last_before(video_ids, times) for times in (earliest, latest))
+        sizes = last - first + 1
+        return np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())

@@ -29,7 +29,7 @@ class CountedVideos:
 
     def rows_at(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
         """[n] int64: which version an exposure of each known video at each time sees."""
-        return counters.last_before(self.versions, video_ids, times - self.delay)
+        return counters.Timeline(self.versions).last_before(video_ids, times - self.delay)
 
     def take(self, rows: np.ndarray) -> pa.Table:
         """The raw rows of videos with what [n] versions hold."""

@@ -149,11 +149,10 @@ def of_users(events: pa.Table, gap: int, users: np.ndarray, moments: np.ndarray)
         moments: [n] int64.
     """
     own, time = events["user_id"].to_numpy(), events["interaction_time"].to_numpy()
-    found = {
-        f"user_events_{days}d": asof.count_between(own, time, users, moments - days * _DAY, moments) for days in (1, 30)
-    }
-    always = np.zeros(len(moments), np.int64)
+    ever = asof.EventCounts(own, time)
+    found = {f"user_events_{days}d": ever.between(users, moments - days * _DAY, moments) for days in (1, 30)}
     for counter, rows in zip(COUNTERS, first_rows(events, gap), strict=True):
-        if f"user_{counter}" in USER_COLUMNS:
-            found[f"user_{counter}"] = asof.count_between(own[rows], time[rows], users, always, moments)
-    return {name: found[name] for name in USER_COLUMNS}
+        name = f"user_{counter}"
+        if name in USER_COLUMNS:
+            found[name] = asof.EventCounts(own[rows], time[rows]).between(users, None, moments)
+    return found

@@ -59,7 +59,9 @@ class TransformGraph:
 
     def _function(self, features: Sequence[Feature]) -> Callable:
         names = tuple(feature.name for feature in features)
-        function = tf.function(functools.partial(self._select, names), reduce_retracing=True)
+        # Traced once for rows of any number, and as it is: the graph holds no Python that could be compiled.
+        specs = {c.name: tf.SparseTensorSpec([None, None], graph_dtype(c)) for c in raw_columns(tuple(features))}
+        function = tf.function(functools.partial(self._select, names), input_signature=[specs], autograph=False)
         return self._functions.setdefault(names, function)  # in one step, as threads share a graph
 
     def _select(self, names: Sequence[str], inputs: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:

@@ -56,7 +56,7 @@ def versions_of(increments: list[tuple[int, int, int]], chosen: tuple[str, str])
 def found(versions: pa.Table, asked: list[tuple[int, int]]) -> list[oracle.Counts]:
     """The counters that each (video, moment) is shown."""
     videos, moments = np.array(asked, np.int64).reshape(-1, 2).T
-    rows = counters.last_before(versions, videos, moments)
+    rows = counters.Timeline(versions).last_before(videos, moments)
     return [tuple(row.values()) for row in versions.select(counters.COUNTERS).take(pa.array(rows)).to_pylist()]
 
 
@@ -137,7 +137,7 @@ def test_the_needed_versions_answer_as_all_of_them(
     videos = np.unique([video for video, _ in asked])
     spans = [[time for video, time in asked if video == own] for own in videos.tolist()]
     earliest, latest = (np.array([end(times) for times in spans]) for end in (min, max))
-    few = versions.take(pa.array(counters.needed(versions, videos, earliest, latest)))
+    few = versions.take(pa.array(counters.Timeline(versions).needed(videos, earliest, latest)))
     assert found(few, asked) == found(versions, asked)
     assert set(few["video_id"].to_pylist()) == set(videos.tolist())
 
