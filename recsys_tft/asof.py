@@ -24,7 +24,7 @@ def last_before(
         return np.full(len(keys), -1)
     order = np.lexsort((tie, event_times, event_keys))
     # (key, time) as one number: ranks among all keys, and among all times, that occur.
-    known_keys, known_times = np.unique(event_keys), np.unique(event_times)
+    known_keys, known_times = distinct(event_keys), distinct(event_times)
     event_codes = np.searchsorted(known_keys, event_keys[order]) * (len(known_times) + 1)
     event_codes += np.searchsorted(known_times, event_times[order])
     rank = np.minimum(np.searchsorted(known_keys, keys), len(known_keys) - 1)
