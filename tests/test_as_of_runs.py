@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import oracle
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import SMALL_CONFIG, Ran
 from test_counters import DAY
@@ -76,9 +78,11 @@ def test_rows_have_the_counters_that_the_oracle_shows(as_of_run: Ran, name: str)
 def test_rows_have_what_users_did_lately_and_the_ages_of_videos(as_of_run: Ran, name: str) -> None:
     rows = as_of_run.result[name].pandas()
     rows = rows.iloc[:: max(len(rows) // 400, 1)].reset_index(drop=True)
-    frames = {table: raw_frames(as_of_run.raw)[table].astype(object) for table in ("interactions", "videos")}
-    tables = {table: frame.where(frame.notna(), None).to_dict("records") for table, frame in frames.items()}
-    events, videos = tables["interactions"], {video["video_id"]: video for video in tables["videos"]}
+    frame = raw_frames(as_of_run.raw)["interactions"].astype(object)
+    events = frame.where(frame.notna(), None).to_dict("records")
+    table = pq.read_table(as_of_run.raw / "videos.parquet", columns=["video_id", "published_at"])
+    published = table["published_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    videos = {row["video_id"]: row for row in table.set_column(1, "published_at", published).to_pylist()}
     moments = list(zip(rows["user_id"], rows["video_id"], rows["interaction_time"], strict=True))
     did = [oracle.user_before(events, user, time - HOUR) for user, _, time in moments]
     hours = [oracle.hours_of(videos[video], events, time, HOUR) for _, video, time in moments]
