@@ -86,8 +86,8 @@ def positive_before_it_was(patch: pytest.MonkeyPatch) -> None:
 
 
 def counters_with_ties(patch: pytest.MonkeyPatch) -> None:
-    sound = counters.last_before
-    patch.setattr(counters, "last_before", lambda table, ids, times, rows=(): sound(table, ids, times + 1, rows))
+    sound = counters.Timeline.last_before
+    patch.setattr(counters.Timeline, "last_before", lambda own, ids, times, rows=(): sound(own, ids, times + 1, rows))
 
 
 def counters_without_delay(patch: pytest.MonkeyPatch) -> None:
