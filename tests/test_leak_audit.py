@@ -100,7 +100,7 @@ def counters_of_the_whole_table(patch: pytest.MonkeyPatch) -> None:
     def versions(video_ids: np.ndarray, increments: pa.Table, _: object) -> pa.Table:
         totals = counters.with_totals(pa.table({"video_id": video_ids}), increments, ())
         since = pa.array(np.full(len(totals), counters.ALWAYS))
-        return totals.add_column(1, "since", since).select(counters.VERSION_SCHEMA.names)
+        return totals.add_column(1, "since", since).select(counters.COUNTED.schema.names)
 
     patch.setattr(counters, "versions", versions)
 
