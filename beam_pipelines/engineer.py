@@ -1,5 +1,6 @@
 """Engineering: the analysis of the training window, and the graph applied to users, videos and exposures once each."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 
 import apache_beam as beam
@@ -14,29 +15,31 @@ from beam_pipelines import titles
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
 from preprocessing_fn import preprocessing_fn
-from recsys_tft import arrow_ipc, data_sets, fitting_rows, negatives, transform_graph, versions
+from recsys_tft import arrow_ipc, data_sets, fitting_rows, negatives, recent, transform_graph, versions
 from recsys_tft.arrow_ipc import Packed
 from recsys_tft.columns import Column
 from recsys_tft.entities import find_sorted
 from recsys_tft.features import Entity, Feature, raw_columns, select
-from recsys_tft.graph import raw_feature_spec
+from recsys_tft.graph import graph_columns, raw_feature_spec
 from recsys_tft.ops import History
 from recsys_tft.rates import rates
+from recsys_tft.settings import Settings
 from recsys_tft.title_embedding import TitleEmbedding
 
 TaggedOutput = beam.pvalue.TaggedOutput
 
 
-def raw_metadata() -> tft.DatasetMetadata:
+def raw_metadata(settings: Settings) -> tft.DatasetMetadata:
     """The inputs of the graph, as tf.Transform describes them."""
-    return tft.DatasetMetadata.from_feature_spec(raw_feature_spec())
+    return tft.DatasetMetadata.from_feature_spec(raw_feature_spec(settings))
 
 
 def fit_graph(tables: beam.PCollection, job: Job) -> tuple[beam.PCollection, object]:
     """From tables of training rows (of users, videos or exposures, each with its own columns) to a transform_fn."""
-    batches = tables | "Analysis batches" >> beam.MapTuple(analysis_batch).with_output_types(pa.RecordBatch)
+    to_batch = functools.partial(analysis_batch, settings=job.settings)
+    batches = tables | "Analysis batches" >> beam.MapTuple(to_batch).with_output_types(pa.RecordBatch)
     config = {"settings": job.settings.model_dump(mode="json", exclude_unset=True)}
-    return (batches, _adapter()) | "Analyze" >> tft_beam.AnalyzeDataset(Preprocess(config))
+    return (batches, _adapter(job.settings)) | "Analyze" >> tft_beam.AnalyzeDataset(Preprocess(config))
 
 
 class Preprocess:
@@ -49,14 +52,14 @@ class Preprocess:
         return preprocessing_fn(inputs, self._custom_config)
 
 
-def _adapter() -> TensorAdapterConfig:
-    representations = tensor_representation_util.InferTensorRepresentationsFromSchema(raw_metadata().schema)
-    return TensorAdapterConfig(analysis_schema(), representations)
+def _adapter(settings: Settings) -> TensorAdapterConfig:
+    representations = tensor_representation_util.InferTensorRepresentationsFromSchema(raw_metadata(settings).schema)
+    return TensorAdapterConfig(analysis_schema(settings), representations)
 
 
-def analysis_schema() -> pa.Schema:
+def analysis_schema(settings: Settings) -> pa.Schema:
     """Every raw column of the graph, as a list."""
-    return pa.schema({column.name: _list_type(column) for column in raw_columns()})
+    return pa.schema({column.name: _list_type(column) for column in graph_columns(settings)})
 
 
 def _list_type(column: Column) -> pa.DataType:
@@ -64,15 +67,15 @@ def _list_type(column: Column) -> pa.DataType:
     return pa.list_(pa.binary() if pa.types.is_string(value) else value)
 
 
-def analysis_batch(entity: Entity, table: Packed) -> pa.RecordBatch:
+def analysis_batch(entity: Entity, table: Packed, settings: Settings) -> pa.RecordBatch:
     """Rows of one entity with all columns of the graph; those of other entities, and what it lacks, are empty."""
     rows = arrow_ipc.loads(table)
     own = [column for column in raw_columns(select(entity=entity)) if column.name in rows.column_names]
     arrays = [
         _as_lists(rows[column.name], column) if column in own else pa.nulls(len(rows), _list_type(column))
-        for column in raw_columns()
+        for column in graph_columns(settings)
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=analysis_schema())
+    return pa.RecordBatch.from_arrays(arrays, schema=analysis_schema(settings))
 
 
 def _as_lists(values: pa.ChunkedArray, column: Column) -> pa.Array:
@@ -95,28 +98,32 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
     """The videos of a partition with every feature and their `candidate_row`, and how often values are missing.
 
     The main output has all features of the latest videos, that tagged `slim` those which joined rows hold, of all
-    versions. Where counters have versions of their own, these have the features that depend on counters.
+    versions. Where something is counted, its own versions have the features that depend on it.
     """
     parts = list(parts)
     found = {name: arrow_ipc.loads(part) for name, part in parts if name in ("videos", "versions")}
     vectors = [part for name, part in parts if name == "titles"]
     raw = versions.latest(found["videos"], "video_id")
-    features = [feature for feature in select(entity=Entity.VIDEO) if feature.op.is_active(job.settings)]
+    features = data_sets.VIDEOS.features(job.settings)
     engineered = _engineer_videos(raw, features, vectors, graph, job)
     for item in rates(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
     first = sum(size for other, size in sizes.items() if other < partition)
     keys = {"video_id": raw["video_id"], "candidate_row": pa.array(range(first, first + len(raw)), pa.int64())}
     rows = _with_keys(keys, engineered)
-    joined = {*data_sets.TWO_TOWER.features(job.settings), *data_sets.RANKER_ROWS.features(job.settings)}
-    counted = tuple(f for f in features if f in joined and f.is_counted) if "versions" in found else ()
+    joined = dict.fromkeys([*data_sets.TWO_TOWER.features(job.settings), *data_sets.RANKER_ROWS.features(job.settings)])
+    known = found["versions"].column_names[2:] if "versions" in found else ()
+    counted = tuple(feature for feature in joined if not {*feature.sources}.isdisjoint(known))
     own = [feature for feature in features if feature in joined and feature not in counted]
     slim = rows.select([*keys, *(feature.name for feature in own)])
+    dates = [*(recent.DATES if job.settings.recent.enabled else ())]
     if versions.is_versioned(found["videos"]):
         owner = find_sorted(raw["video_id"].to_numpy(), found["videos"]["video_id"].to_numpy())
-        dated = {"video_id": found["videos"]["video_id"], versions.SINCE: found["videos"][versions.SINCE]}
+        dated = {name: found["videos"][name] for name in ("video_id", versions.SINCE, *dates)}
         dated["candidate_row"] = pa.array(first + owner)
         slim = _with_keys(dated, _engineer_videos(found["videos"], own, vectors, graph, job))
+    elif dates:
+        slim = _with_keys({name: raw[name] for name in dates}, slim)
     yield TaggedOutput("slim", (partition, ("videos", arrow_ipc.dumps(slim))))
     if "versions" in found:
         dated = _engineer_counted(found["versions"], found["videos"], counted, graph)
@@ -138,7 +145,7 @@ def _engineer_videos(
 
 
 def _engineer_counted(counts: pa.Table, videos: pa.Table, counted: tuple[Feature, ...], graph: str) -> pa.Table:
-    """The features that depend on counters as of each change of them or of the video, with `video_id` and `since`."""
+    """The features that depend on what is counted, as of each change of it or of the video; with their keys."""
     if versions.is_versioned(videos):
         keys = videos["video_id"].to_numpy()
         own, rows, since = versions.together(videos, "video_id", counts, "video_id", keys, np.ones(len(keys), bool))
@@ -158,7 +165,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     """The users (all versions that its rows take) and exposures of a partition with every feature."""
     users, exposures = arrow_ipc.loads(frames["users"]), arrow_ipc.loads(frames["exposures"])
     fitted = transform_graph.load(graph)
-    context = [feature for feature in select(entity=Entity.EXPOSURE) if feature.op.is_active(job.settings)]
+    context = [feature for feature in select(entity=Entity.EXPOSURE) if feature.is_active(job.settings)]
     lists = [feature for feature in context if isinstance(feature.op, History)]
     of_users = fitted.engineer(users, data_sets.USERS.features(job.settings))
     of_exposures = fitted.engineer(exposures, [feature for feature in context if feature not in lists])

@@ -89,7 +89,7 @@ def save_graph(graph: str, metadata: tft.DatasetMetadata, asset_map: Mapping[str
         _write(f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}{path.removeprefix(graph)}", data)
     described = {
         tft.TFTransformOutput.TRANSFORMED_METADATA_DIR: metadata,
-        tft.TFTransformOutput.RAW_METADATA_DIR: raw_metadata(),
+        tft.TFTransformOutput.RAW_METADATA_DIR: raw_metadata(job.settings),
     }
     for name, schema in described.items():
         write_text(f"{folder}/{name}/{schemas.SCHEMA_FILE}", text_format.MessageToString(schema.schema))

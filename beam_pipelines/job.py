@@ -50,6 +50,11 @@ class Job:
         return any(self.tables[name].is_versioned for name in ("videos", "channels"))
 
     @property
+    def counts_videos(self) -> bool:
+        """Whether something of a video is counted as of each exposure: its counters, or what is recent."""
+        return self.counts_as_of or self.settings.recent.enabled
+
+    @property
     def extension(self) -> str:
         """Of the data files."""
         return self.settings.output.format

@@ -4,7 +4,7 @@ Rows never travel. A partition of users asks each partition of videos for the di
 video in half of all rows is sent once to each partition, and no partition is larger for it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import apache_beam as beam
 import numpy as np
@@ -13,18 +13,21 @@ import pyarrow.compute as pc
 
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
-from recsys_tft import arrow_ipc, data_sets, embeddings, examples, negatives, versions
+from recsys_tft import arrow_ipc, data_sets, embeddings, examples, negatives, recent, transform_graph, versions
 from recsys_tft.arrow_ipc import Packed
 from recsys_tft.data_sets import OUTCOME, DataSet
 from recsys_tft.entities import find_sorted, rows_at
-from recsys_tft.features import Entity
+from recsys_tft.features import Entity, select
 from recsys_tft.hashing import partition_of
 from recsys_tft.output import write_file
 from recsys_tft.rows import WRITERS
 from recsys_tft.splits import WINDOWS
+from recsys_tft.versions import Timeline
 
 TaggedOutput = beam.pvalue.TaggedOutput
 ANSWERS = ("videos", "versions")  # what partitions of videos have to give
+Tables = dict[object, pa.Table]  # of a partition, by what they hold
+Codes = dict[object, np.ndarray]  # [rows] int64: which row of each table each of a partition's rows has
 VERSION = "version"  # of a video; the tables of a partition hold its versions under this name
 
 
@@ -45,7 +48,7 @@ def sample_negatives(partition: int, frames: Frames, catalogue: negatives.Catalo
 def _wanted(rows: pa.Table, exposures: pa.Table, job: Job) -> pa.Table:
     """The distinct videos of rows; where they have versions, with the `earliest` and `latest` time asked for."""
     video = rows["video_id"].to_numpy()
-    if not (job.counts_as_of or job.videos_have_versions):
+    if not (job.counts_videos or job.videos_have_versions):
         return pa.table({"video_id": np.unique(video)})
     time = exposures["interaction_time"].to_numpy()[rows["exposure"].to_numpy()]
     order = np.lexsort((time, video))
@@ -76,31 +79,45 @@ def answer(_: int, parts: Parts) -> Iterator[tuple[int, tuple[str, bytes]]]:
     """
     own = {name: arrow_ipc.loads(part) for name, part in parts if name in ANSWERS}
     ids = own["videos"]["video_id"].to_numpy()
+    timelines = {name: Timeline(rows, "video_id") for name, rows in own.items() if versions.is_versioned(rows)}
     for name, part in parts:
         if name not in ANSWERS:
             wanted = arrow_ipc.loads(part)
             videos = wanted["video_id"].to_numpy()
             for table, rows in own.items():
-                if versions.is_versioned(rows):
+                if table in timelines:
                     times = (wanted[end].to_numpy() for end in ("earliest", "latest"))
-                    _, needed = versions.between(rows, "video_id", videos, *times)
+                    _, needed = timelines[table].between(videos, *times)
                 else:
                     needed = find_sorted(ids, videos)
                 yield int(name), (table, arrow_ipc.dumps(rows.take(pa.array(needed))))
 
 
-def write_rows(partition: int, parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Iterator[tuple[str, int]]:
-    """Writes the two_tower, ranker and users files of a partition, and yields how many rows each has."""
+def write_rows(
+    partition: int, parts: Parts, catalogue: negatives.Catalogue, graph: str | None = None, *, job: Job
+) -> Iterator[tuple[str, int]]:
+    """Writes the two_tower, ranker and users files of a partition, and yields how many rows each has.
+
+    Args:
+        partition: of users.
+        parts: its tables.
+        catalogue: which says how likely a video is drawn.
+        graph: the folder of the fitted SavedModel, for features of pairs.
+        job: what to do.
+    """
     tables = _tables(parts, catalogue, job)
     users = versions.latest(tables[Entity.USER], "user_id")
     yield _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
+    codes = _codes(tables)
+    if job.settings.recent.enabled:
+        tables[Entity.PAIR], codes[Entity.PAIR] = yield from _engineer_pairs(tables, codes, graph, job)
     rows = tables["rows"]
     for data_set in (data_sets.TWO_TOWER, data_sets.RANKER_ROWS):
         chosen = np.flatnonzero(rows["label"].to_numpy()) if data_set is data_sets.TWO_TOWER else np.arange(len(rows))
-        yield from _write_windows(tables, data_set, chosen, partition, job)
+        yield from _write_windows(tables, codes, data_set, chosen, partition, job)
 
 
-def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> dict[object, pa.Table]:
+def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
     """The tables of a partition by the entity that they hold, and its rows."""
     parts = list(parts)
     found = {name: arrow_ipc.loads(part) for name, part in parts if name not in ANSWERS}
@@ -112,9 +129,43 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> dict[obje
         Entity.VIDEO: videos.append_column("log_q", log_q),
         "rows": unpack(found["rows"]),
     }
-    if job.counts_as_of:
+    if job.counts_videos:
         tables[VERSION] = _answered("versions", parts).combine_chunks()
     return tables
+
+
+def _codes(tables: Tables) -> Codes:
+    """For each of a partition's rows its exposure, and what it has of each other table, by their places.
+
+    Versions that no row has are taken out of the tables.
+    """
+    exposure, times = tables["rows"]["exposure"].to_numpy(), tables[Entity.EXPOSURE]["interaction_time"].to_numpy()
+    user = rows_at(tables[Entity.USER], "user_id", tables[Entity.EXPOSURE]["user_id"].to_numpy(), times)
+    known = tables[Entity.VIDEO]["video_id"].to_numpy()
+    video = find_sorted(known, tables["rows"]["video_id"].to_numpy())
+    codes = {Entity.USER: user[exposure], Entity.VIDEO: video, Entity.EXPOSURE: exposure}
+    for part in (Entity.VIDEO, VERSION):
+        if part in tables and versions.is_versioned(tables[part]):
+            found = Timeline(tables[part], "video_id").last_before(known, times, (video, exposure))
+            used = np.zeros(len(tables[part]), bool)
+            used[found] = True
+            tables[part], codes[part] = tables[part].filter(pa.array(used)), (np.cumsum(used) - 1)[found]
+    return codes
+
+
+def _engineer_pairs(
+    tables: Tables, codes: Codes, graph: str, job: Job
+) -> Generator[tuple[str, int], None, tuple[pa.Table, np.ndarray]]:
+    """The features of distinct pairs, and for each row which pair it is; yields how often they are missing."""
+    times = tables[Entity.EXPOSURE]["interaction_time"].to_numpy()[codes[Entity.EXPOSURE]]
+    delay = job.settings.counters.delay_microseconds
+    since = recent.published(tables[Entity.VIDEO], codes[Entity.VIDEO], times, delay)
+    pairs, pair = recent.distinct_ages(times, since)
+    features = [feature for feature in select(entity=Entity.PAIR) if feature.is_active(job.settings)]
+    for feature in features:
+        yield f"features/{feature.name}/rows", len(times)
+        yield f"features/{feature.name}/missing", int((since == recent.NEVER).sum())
+    return transform_graph.load(graph).engineer(pairs, features), pair
 
 
 def _answered(name: str, parts: list[tuple[str, Packed]]) -> pa.Table:
@@ -124,21 +175,13 @@ def _answered(name: str, parts: list[tuple[str, Packed]]) -> pa.Table:
 
 
 def _write_windows(
-    tables: dict[object, pa.Table], data_set: DataSet, chosen: np.ndarray, partition: int, job: Job
+    tables: Tables, codes: Codes, data_set: DataSet, chosen: np.ndarray, partition: int, job: Job
 ) -> Iterator[tuple[str, int]]:
     """Writes the `chosen` rows of a partition into one file per window."""
     rows = tables["rows"].take(pa.array(chosen))
     outcomes, outcome = distinct_rows(rows.select(data_set.columns(OUTCOME, job.settings)))
-    exposure = rows["exposure"].to_numpy()
-    exposures = tables[Entity.EXPOSURE]
-    time = exposures["interaction_time"].to_numpy()
-    user = rows_at(tables[Entity.USER], "user_id", exposures["user_id"].to_numpy(), time)[exposure]
-    video = find_sorted(tables[Entity.VIDEO]["video_id"].to_numpy(), rows["video_id"].to_numpy())
-    window = exposures["window"].to_numpy()[exposure]
-    codes = {Entity.USER: user, Entity.VIDEO: video, Entity.EXPOSURE: exposure, OUTCOME: outcome}
-    known = tables[Entity.VIDEO]["video_id"].to_numpy()
-    for part in (part for part in (Entity.VIDEO, VERSION) if part in tables and versions.is_versioned(tables[part])):
-        codes[part] = versions.last_before(tables[part], "video_id", known, time, (video, exposure))
+    codes = {**{part: places[chosen] for part, places in codes.items()}, OUTCOME: outcome}
+    window = tables[Entity.EXPOSURE]["window"].to_numpy()[codes[Entity.EXPOSURE]]
     joined = {**_columns(tables, data_set, job), OUTCOME: outcomes}
     writer = WRITERS[job.settings.output.format](list(joined.values()))
 
@@ -154,7 +197,7 @@ def _write_windows(
         yield from _count_sources(rows["source"], window)
 
 
-def _columns(tables: dict[object, pa.Table], data_set: DataSet, job: Job) -> dict[object, pa.Table]:
+def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Table]:
     """What joined rows have from each entity, and from the versions of videos where there are any."""
     names = {entity: data_set.columns(entity, job.settings) for entity in Entity}
     if VERSION in tables:

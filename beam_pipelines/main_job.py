@@ -44,7 +44,7 @@ class MainJob:
         lookup = AsSingleton(self._lookup(videos))
         events = self._events(lookup)
         cuts = self._cuts(events)
-        tags = ("catalogue", "analysis", "counts", *(("increments",) if self._job.counts_as_of else ()))
+        tags = ("catalogue", "analysis", "counts", *(("increments",) if self._job.counts_videos else ()))
         tags += ("until",) if self._job.videos_have_versions else ()
         exposures = self._step("Label", events.main, prepare.label_exposures, lookup, AsSingleton(cuts), tags=tags)
         catalogue = AsSingleton(self._catalogue(exposures))
@@ -71,7 +71,9 @@ class MainJob:
         return outputs
 
     def _read(self, table: str, partitions: int) -> PCollection:
-        read = self._root | f"Read {table}" >> ReadTable(self._job.tables[table], partitions, **self._local)
+        read = self._root | f"Read {table}" >> ReadTable(
+            self._job.tables[table], self._job.settings, partitions, **self._local
+        )
         return self._note(read, ("rejected", "counts")).main
 
     def _videos(self) -> DoOutputsTuple:
@@ -118,7 +120,7 @@ class MainJob:
     def _counted_videos(self, videos: DoOutputsTuple, exposures: DoOutputsTuple) -> tuple[PCollection, PCollection]:
         """The named tables of each partition of videos, with their versions if they have any; and all for the fit."""
         named = videos.main | "Name videos" >> beam.MapTuple(_as_videos)
-        if not self._job.counts_as_of:
+        if not self._job.counts_videos:
             return named, videos.analysis
         parts = [named, exposures.increments] | "Videos and events" >> beam.Flatten()
         parts |= "Group increments" >> beam.GroupByKey()
@@ -163,8 +165,9 @@ class MainJob:
         )
         answers = asked | "Answer" >> self._each(join.answer)
         parts = [examples, answers] | "Parts of rows" >> beam.Flatten() | "Group rows" >> beam.GroupByKey()
+        sides = [catalogue, *([graph] if self._job.settings.recent.enabled else [])]
         return [
-            parts | "Write rows" >> self._each(join.write_rows, catalogue, job=self._job),
+            parts | "Write rows" >> self._each(join.write_rows, *sides, job=self._job),
             videos.main | "Write videos" >> self._each(join.write_videos, job=self._job),
         ]
 

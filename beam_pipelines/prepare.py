@@ -8,7 +8,18 @@ import pyarrow as pa
 
 from beam_pipelines.job import Job
 from beam_pipelines.read import reject
-from recsys_tft import arrow_ipc, counters, examples, fitting_rows, history, negatives, rejects, splits, versions
+from recsys_tft import (
+    arrow_ipc,
+    counters,
+    examples,
+    fitting_rows,
+    history,
+    negatives,
+    recent,
+    rejects,
+    splits,
+    versions,
+)
 from recsys_tft.arrow_ipc import Packed
 from recsys_tft.columns import UPDATED
 from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates, rows_at
@@ -165,15 +176,23 @@ def label_exposures(
         yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))
     if job.videos_have_versions:
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))
-    if job.counts_as_of:
+    if job.counts_videos:
         gap = job.settings.labels.exposure_gap
         increments = counters.increments(events, gap, examples.windows_of(events, cuts, job.settings))
-        owners = partition_of(increments["video_id"].to_numpy(), job.video_partitions)
-        for owner, part in arrow_ipc.split(increments, owners):
-            yield TaggedOutput("increments", (owner, ("increments", part)))
+        yield from _to_videos("increments", increments, job)
+    if job.settings.recent.enabled:
+        yield from _to_videos("seen", recent.first_seen(events), job)
+        latest = int(events["interaction_time"].to_numpy().max(initial=0))
+        yield from (TaggedOutput("increments", (owner, ("latest", latest))) for owner in range(job.video_partitions))
     if versions.is_versioned(users):
         frames = {**frames, "users": arrow_ipc.dumps(_users_at(users, found.exposures))}
     yield partition, {"exposures": arrow_ipc.dumps(found.exposures), "users": frames["users"]}
+
+
+def _to_videos(name: str, rows: pa.Table, job: Job) -> Iterator[TaggedOutput]:
+    """Rows of videos, to the partitions of these."""
+    for owner, part in arrow_ipc.split(rows, partition_of(rows["video_id"].to_numpy(), job.video_partitions)):
+        yield TaggedOutput("increments", (owner, (name, part)))
 
 
 def _users_at(users: pa.Table, exposures: pa.Table) -> pa.Table:

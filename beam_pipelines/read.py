@@ -7,11 +7,12 @@ import pyarrow as pa
 
 from beam_pipelines.pairs import ForEachPair
 from recsys_tft import arrow_ipc, raw_tables
-from recsys_tft.columns import KEYS, UPDATED
+from recsys_tft.columns import KEYS, UPDATED, columns_of
 from recsys_tft.exposures import events_of
-from recsys_tft.features import raw_columns
+from recsys_tft.graph import graph_columns
 from recsys_tft.hashing import partition_of
 from recsys_tft.raw_tables import RawTable, Source
+from recsys_tft.settings import Settings
 
 # What each table contributes: the columns that features read, keys, and what labels need.
 _NEEDED = {
@@ -22,9 +23,10 @@ _NEEDED = {
 }
 
 
-def needed_columns(table: RawTable) -> list[str]:
+def needed_columns(table: RawTable, settings: Settings) -> list[str]:
     """The columns of a table that the job uses."""
-    features = [column.name for column in raw_columns() if column.table == table.name]
+    own = columns_of(table.name).values()
+    features = [column.name for column in graph_columns(settings) if column in own]
     signals = [] if table.name != "interactions" else ["interaction_type", "clicked", "liked", "commented", "shared"]
     updated = [UPDATED] if table.is_versioned else []
     return list(dict.fromkeys([*_NEEDED[table.name], *updated, *features, *signals]))
@@ -33,9 +35,10 @@ def needed_columns(table: RawTable) -> list[str]:
 class ReadTable(beam.PTransform):
     """One raw table as (partition, (table name, rows)), with the outputs `rejected` and `counts` beside `main`."""
 
-    def __init__(self, table: RawTable, partitions: int, **local: object):
+    def __init__(self, table: RawTable, settings: Settings, partitions: int, **local: object):
         super().__init__()
         self._table = table
+        self._keep = needed_columns(table, settings)
         self._partitions = partitions
         self._local = local
 
@@ -43,19 +46,21 @@ class ReadTable(beam.PTransform):
         """Every partition gets a part of no rows, so that all of them exist, in small tables too."""
         nothing = [(partition, None) for partition in range(self._partitions)]
         sources = root | "Sources" >> beam.Create([*nothing, *enumerate(self._table.sources)], reshuffle=True)
-        read = ForEachPair(read_source, **self._local, table=self._table, partitions=self._partitions)
+        read = ForEachPair(read_source, **self._local, table=self._table, keep=self._keep, partitions=self._partitions)
         return sources | "Rows" >> beam.ParDo(read).with_outputs("rejected", "counts", main="main")
 
 
-def read_source(number: int, source: Source | None, table: RawTable, partitions: int) -> Iterator[object]:
+def read_source(
+    number: int, source: Source | None, table: RawTable, keep: list[str], partitions: int
+) -> Iterator[object]:
     """The usable rows of one source by partition; rejected rows and counts as tagged outputs.
 
     Without a source, no rows for the partition `number`.
     """
     if source is None:
-        yield number, (table.name, arrow_ipc.dumps(_rows(raw_tables.empty(table.name, needed_columns(table)), table)))
+        yield number, (table.name, arrow_ipc.dumps(_rows(raw_tables.empty(table.name, keep), table)))
         return
-    usable, rejected = raw_tables.read(table, source, needed_columns(table))
+    usable, rejected = raw_tables.read(table, source, keep)
     yield beam.pvalue.TaggedOutput("counts", (f"rows/{table.name}/in", len(usable) + len(rejected)))
     yield beam.pvalue.TaggedOutput("counts", (f"rows/{table.name}/read", len(usable)))
     yield from reject(rejected, table.name, f"read-{number:05d}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import tensorflow_transform as tft
 
-from recsys_tft.features import FEATURES, VOCABULARIES
+from recsys_tft.features import VOCABULARIES, switched_on
 from recsys_tft.ops import Bucket, Level, ZScore
 from recsys_tft.schemas import feature_size
 from recsys_tft.settings import Settings
@@ -37,7 +37,7 @@ def describe(graph: TransformGraph, values: Vocabularies, settings: Settings) ->
         for name, words in values.items()
     }
     fitted = graph.fitted()
-    for feature in FEATURES:
+    for feature in switched_on(settings):
         if isinstance(feature.op, ZScore):
             mean, deviation = map(float, fitted[feature.name])
             found = {"column": feature.sources[0], "log1p": feature.op.log1p, "mean": mean, "std": deviation}
@@ -62,7 +62,7 @@ def bucket_names(boundaries: list[float]) -> list[str]:
 def categories(values: Vocabularies, settings: Settings) -> dict[str, int]:
     """For each categorical feature how many values it may have, 0 for missing included."""
     sizes = {name: len(words) for name, words in values.items()}
-    found = {feature.name: feature_size(feature, settings, sizes) for feature in FEATURES}
+    found = {feature.name: feature_size(feature, settings, sizes) for feature in switched_on(settings)}
     return {name: size for name, size in found.items() if size is not None}
 
 

@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from recsys_tft.entities import find_sorted
+from recsys_tft.versions import distinct
+
 
 def last_before(
     event_keys: np.ndarray, event_times: np.ndarray, keys: np.ndarray, times: np.ndarray, tie: np.ndarray
@@ -22,7 +25,7 @@ def last_before(
         return np.full(len(keys), -1)
     order = np.lexsort((tie, event_times, event_keys))
     # (key, time) as one number: ranks among all keys, and among all times, that occur.
-    known_keys, known_times = np.unique(event_keys), np.unique(event_times)
+    known_keys, known_times = distinct(event_keys), distinct(event_times)
     event_codes = np.searchsorted(known_keys, event_keys[order]) * (len(known_times) + 1)
     event_codes += np.searchsorted(known_times, event_times[order])
     rank = np.minimum(np.searchsorted(known_keys, keys), len(known_keys) - 1)
@@ -30,3 +33,33 @@ def last_before(
     position = np.searchsorted(event_codes, codes) - 1
     found = order[np.maximum(position, 0)]
     return np.where((position >= 0) & (event_keys[found] == keys), found, -1)
+
+
+class EventCounts:
+    """How many events a key has before a moment.
+
+    Args:
+        keys: [n] int64, whose events they are.
+        times: [n] int64.
+    """
+
+    def __init__(self, keys: np.ndarray, times: np.ndarray):
+        self._keys, self._times = distinct(keys), distinct(times)
+        codes = np.searchsorted(self._keys, keys) * (len(self._times) + 1) + np.searchsorted(self._times, times)
+        self._codes = np.sort(codes)
+
+    def between(self, keys: np.ndarray, since: np.ndarray | None, until: np.ndarray) -> np.ndarray:
+        """[m] int64: the events of keys at times from `since` on and strictly before `until`.
+
+        Args:
+            keys: [m] int64.
+            since: [m] int64, not after `until`; None: from the first one on.
+            until: [m] int64.
+        """
+        place = find_sorted(self._keys, keys)
+        first = place * (len(self._times) + 1)
+        ends, begins = (
+            np.searchsorted(self._codes, first + (0 if times is None else np.searchsorted(self._times, times)))
+            for times in (until, since)
+        )
+        return np.where(place < 0, 0, ends - begins)

@@ -16,6 +16,7 @@ class Accuracy(enum.Enum):
     SNAPSHOT = "snapshot"  # as of the moment when the tables were written
     COUNTED = "snapshot or as-of"  # by the setting counters.source
     AS_OF = "as-of"  # computed from events strictly before the exposure
+    VERSIONED = "as-of, thinned"  # counted from such events in the versions of a video
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Column:
 
     Attributes:
         name: what the tables, the graph's inputs and serving requests call it.
-        table: the table that holds it.
+        table: the table that holds it; of what the job computes, the one whose rows it describes.
         type: the Arrow type that it is read as; integers are int64, floats float32, strings UTF-8.
         required: whether the table is unusable without it.
         minimum: rows with a smaller value are rejected; None for no limit. NaN is rejected where this is set.
@@ -87,6 +88,17 @@ COLUMNS: tuple[Column, ...] = (
     *(Column(name, "interactions", pa.bool_()) for name in WIDE_SIGNALS),
     Column("watch_time", "interactions", pa.float32(), minimum=0),
     Column("device", "interactions", pa.string()),
+)
+
+# What no table holds: the job computes it where the setting `recent` asks for it.
+COMPUTED: tuple[Column, ...] = (
+    *(
+        Column(f"{what}_{days}d", "videos", pa.int64(), accuracy=Accuracy.VERSIONED)
+        for what in ("views", "likes")
+        for days in (1, 7, 30)
+    ),
+    *(Column(f"user_events_{days}d", "interactions", pa.int64(), accuracy=Accuracy.AS_OF) for days in (1, 30)),
+    *(Column(f"user_{what}_count", "interactions", pa.int64(), accuracy=Accuracy.AS_OF) for what in ("view", "like")),
 )
 
 TABLES = ("users", "videos", "channels", "interactions")

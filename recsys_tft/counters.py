@@ -5,6 +5,7 @@ through the transform graph once, and a row takes the last one strictly before i
 rules, and how far a version may lag behind.
 """
 
+import dataclasses
 import math
 from collections.abc import Collection
 from fractions import Fraction
@@ -26,7 +27,27 @@ INCREMENT_SCHEMA = pa.schema(
         "training": pa.bool_(),  # whether by an event of the training window
     }
 )
-VERSION_SCHEMA = pa.schema({"video_id": pa.int64(), "since": pa.int64(), **dict.fromkeys(COUNTERS, pa.int64())})
+
+
+@dataclasses.dataclass(frozen=True)
+class Values:
+    """What versions hold.
+
+    Attributes:
+        names: [k] of the columns.
+        effects: [kinds, k] int64: what a change of each kind adds to each of them.
+    """
+
+    names: tuple[str, ...]
+    effects: np.ndarray
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the versions."""
+        return pa.schema({"video_id": pa.int64(), "since": pa.int64(), **dict.fromkeys(self.names, pa.int64())})
+
+
+COUNTED = Values(COUNTERS, np.eye(len(COUNTERS), dtype=np.int64))
 
 
 def are_as_of(settings: CounterSettings, absent: Collection[str]) -> bool:
@@ -57,12 +78,7 @@ def increments(events: pa.Table, gap: int, windows: np.ndarray) -> pa.Table:
         gap: microseconds without an event after which a new exposure begins.
         windows: [n] int8 number of the window of each event.
     """
-    starts = exposure_starts(events, gap, None)
-    if not len(starts):
-        return INCREMENT_SCHEMA.empty_table()
-    signals = events["signals"].to_numpy()
-    counted = (is_viewing(events), signals & SIGNAL["like"] != 0, signals & SIGNAL["comment"] != 0)
-    firsts = [first_rows(holds, starts) for holds in counted]
+    firsts = first_rows(events, gap)
     rows = np.concatenate(firsts)
     columns = {
         "video_id": events["video_id"].to_numpy()[rows],
@@ -73,7 +89,17 @@ def increments(events: pa.Table, gap: int, windows: np.ndarray) -> pa.Table:
     return pa.table(columns, INCREMENT_SCHEMA)
 
 
-def first_rows(holds: np.ndarray, starts: np.ndarray) -> np.ndarray:
+def first_rows(events: pa.Table, gap: int) -> list[np.ndarray]:
+    """For each of COUNTERS the rows of events that add 1 to it, as `increments` says."""
+    starts = exposure_starts(events, gap, None)
+    if not len(starts):
+        return [np.zeros(0, np.int64) for _ in COUNTERS]
+    signals = events["signals"].to_numpy()
+    counted = (is_viewing(events), signals & SIGNAL["like"] != 0, signals & SIGNAL["comment"] != 0)
+    return [_first_of_each(holds, starts) for holds in counted]
+
+
+def _first_of_each(holds: np.ndarray, starts: np.ndarray) -> np.ndarray:
     """The first row in which [n] bool holds, of each run of rows from one start to the next that has any."""
     first = np.minimum.reduceat(np.where(holds, np.arange(len(holds)), len(holds)), starts)
     return first[first < len(holds)]
@@ -102,50 +128,54 @@ def of_training(increments: pa.Table) -> pa.Table:
     return increments.filter(increments["training"])
 
 
-def versions(video_ids: np.ndarray, increments: pa.Table, settings: CounterSettings) -> pa.Table:
-    """The versions of videos, rows of VERSION_SCHEMA by video and time: the counters after all that was until `since`.
+def versions(
+    video_ids: np.ndarray, increments: pa.Table, settings: CounterSettings, values: Values = COUNTED
+) -> pa.Table:
+    """The versions of videos, rows of `values.schema` by video and time: the values after all that was until `since`.
 
-    The first version of a video has counters of 0 and is there since ALWAYS. Another one begins whenever a counter
-    reaches the next of `thresholds`, and at the end of each interval of `settings.every` since 1970 in which a counter
-    grew: of what happens in between a row sees nothing. Rows see either later by `settings.delay`. Which versions there
-    are until a moment depends on nothing after it.
+    The first version of a video has values of 0 and is there since ALWAYS. Another one begins whenever a value passes
+    one of `thresholds`, and at the end of each interval of `settings.every` since 1970 in which a value changed: of
+    what happens in between a row sees nothing. Rows see either later by `settings.delay`. Which versions there are
+    until a moment depends on nothing after it.
 
     Args:
         video_ids: [n] int64, increasing.
-        increments: of these videos, in any order.
+        increments: of these videos, in any order; `counter` is the kind of the change.
         settings: how far versions may lie apart.
+        values: what changes.
     """
+    increments = increments.filter(pa.array(values.effects.any(axis=1)[increments["counter"].to_numpy()]))
     owner = np.searchsorted(video_ids, increments["video_id"].to_numpy())
-    time, counter = increments["time"].to_numpy(), increments["counter"].to_numpy()
+    time, kind = increments["time"].to_numpy(), increments["counter"].to_numpy()
     order = np.lexsort((time, owner))
-    owner, time, counter = owner[order], time[order], counter[order]
-    totals = _running_totals(owner, counter)
+    owner, time, kind = owner[order], time[order], kind[order]
+    totals = _running_totals(owner, values.effects[kind])
     last = ends(owner, time)  # what happens at one instant is seen at once
     owner, time, totals = owner[last], time[last], totals[last]
     levels = np.stack([_levels(column, settings.growth) for column in totals.T], axis=1)
-    before = np.concatenate([np.zeros((1, len(COUNTERS)), np.int64), levels[:-1]])[: len(levels)]
+    before = np.concatenate([np.zeros((1, len(values.names)), np.int64), levels[:-1]])[: len(levels)]
     before[begins(owner)] = 0
-    grown = (levels != before).any(axis=1)
+    passed = (levels != before).any(axis=1)
     end = (time // settings.every_microseconds + 1) * settings.every_microseconds - 1  # of the interval
     closing = ends(owner, end)
-    closing = closing[~grown[closing]]
-    zeros = np.zeros((len(video_ids), len(COUNTERS)), np.int64)
+    closing = closing[~passed[closing]]
+    zeros = np.zeros((len(video_ids), len(values.names)), np.int64)
     parts = (
         (np.arange(len(video_ids)), np.full(len(video_ids), ALWAYS), zeros),
-        (owner[grown], time[grown] + settings.delay_microseconds, totals[grown]),
+        (owner[passed], time[passed] + settings.delay_microseconds, totals[passed]),
         (owner[closing], end[closing] + settings.delay_microseconds, totals[closing]),
     )
     owner, since, totals = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     order = np.lexsort((since, owner))
     columns = [video_ids[owner[order]], since[order], *totals[order].T]
-    return pa.table([pa.array(column, pa.int64()) for column in columns], VERSION_SCHEMA)
+    return pa.table([pa.array(column, pa.int64()) for column in columns], values.schema)
 
 
-def _running_totals(owner: np.ndarray, counter: np.ndarray) -> np.ndarray:
-    """[m, counters] int64: the counters of the owner of each row, up to this row."""
-    totals = np.cumsum(counter[:, None] == np.arange(len(COUNTERS)), axis=0)
+def _running_totals(owner: np.ndarray, changes: np.ndarray) -> np.ndarray:
+    """[m, k] int64: the sums of [m, k] changes of the owner of each row, up to this row."""
+    totals = np.cumsum(changes, axis=0)
     first = begins(owner)
-    base = np.concatenate([np.zeros((1, len(COUNTERS)), np.int64), totals])[first]
+    base = np.concatenate([np.zeros((1, changes.shape[1]), np.int64), totals])[first]
     return totals - np.repeat(base, np.diff(np.append(first, len(owner))), axis=0)
 
 

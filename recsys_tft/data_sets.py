@@ -41,7 +41,7 @@ class DataSet:
     def features(self, settings: Settings) -> tuple[Feature, ...]:
         """Its features under these settings; joined rows leave out what is large and stored once per entity."""
         inline = not self.windows or settings.output.inline_title_embedding
-        return tuple(f for f in self.table if f.op.is_active(settings) and (inline or not f.op.is_large))
+        return tuple(f for f in self.table if f.is_active(settings) and (inline or not f.op.is_large))
 
     def columns(self, entity: Entity | str, settings: Settings) -> list[str]:
         """The columns that come from one entity."""
@@ -70,7 +70,9 @@ RANKER_ROWS = _example("ranker", {Entity.VIDEO: ("log_q",), OUTCOME: ("label", "
 # All that the users table tells, what an exposure replaces by its own history included.
 _OF_USERS = tuple(feature for feature in FEATURES if all(RAW[source].table == "users" for source in feature.sources))
 USERS = DataSet("users", {Entity.USER: ("user_id",)}, _OF_USERS)
-VIDEOS = DataSet("videos", {Entity.VIDEO: ("video_id", "candidate_row")}, select(entity=Entity.VIDEO))
+# All that is true of a video whatever the moment.
+_OF_VIDEOS = tuple(feature for feature in select(entity=Entity.VIDEO) if not feature.is_versioned)
+VIDEOS = DataSet("videos", {Entity.VIDEO: ("video_id", "candidate_row")}, _OF_VIDEOS)
 DATA_SETS = (TWO_TOWER, RANKER_ROWS, USERS, VIDEOS)
 
 

@@ -33,7 +33,7 @@ def rows_at(table: pa.Table, key: str, keys: np.ndarray, times: np.ndarray) -> n
     found = find_sorted(table[key].to_numpy(), keys)
     if versions.is_versioned(table):
         known = np.flatnonzero(found >= 0)
-        found[known] = versions.last_before(table, key, keys[known], times[known])
+        found[known] = versions.Timeline(table, key).last_before(keys[known], times[known])
     return found
 
 

@@ -1,9 +1,10 @@
 """`serving/store/N/`: the raw rows that a recommender asks the models about, in files that are mapped, not loaded.
 
-    users.arrow     the latest raw columns, by increasing user_id; previously_watched_category and the history as of the
-                    end
+    users.arrow     the latest raw columns, by increasing user_id; previously_watched_category, the history and, where
+                    the run has them, recent events as of the end
     videos.arrow    the latest raw columns and those of the channel, by increasing video_id; counters as of the end,
-                    where the run counts them; `events`: how many the video has
+                    where the run counts them, and recent ones with `first_seen`, where it has them; `events`: how many
+                    the video has
     seen.arrow      user_id, video_ids: what the user has opened
 
 The end is the first moment after the last event: what is told of it is what a training row at that moment would have.
@@ -16,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import asof, examples, history, versions
+from recsys_tft import asof, examples, history, recent, versions
 from recsys_tft.columns import UPDATED
 from recsys_tft.entities import VideoLookup, find_sorted, take_or_null
 from recsys_tft.errors import InputError
@@ -42,7 +43,8 @@ def write(folder: pathlib.Path, rows: RawRows, videos: pa.Table, cuts: Cuts | No
     """
     folder.mkdir(parents=True)
     viewings = rows.events.filter(pa.array(is_viewing(rows.events)))
-    _write(folder / "users.arrow", _with_history(rows, _with_last_category(rows, viewings), cuts, settings))
+    users = _with_history(rows, _with_last_category(rows, viewings), cuts, settings)
+    _write(folder / "users.arrow", _with_recent(rows, users, settings))
     ids = videos["video_id"].to_numpy()
     counts = np.bincount(find_sorted(ids, rows.events["video_id"].to_numpy()), minlength=len(ids))
     _write(folder / "videos.arrow", videos.append_column(EVENTS, pa.array(counts, pa.int64())))
@@ -50,7 +52,7 @@ def write(folder: pathlib.Path, rows: RawRows, videos: pa.Table, cuts: Cuts | No
 
 
 def current_videos(rows: RawRows, videos: DatedVideos) -> pa.Table:
-    """The latest raw rows of all videos, with their counters as of the end where these are counted."""
+    """The latest raw rows of all videos, with what is counted of them as of the end."""
     return _undated(videos.latest_with_counts_at(_end(rows)))
 
 
@@ -78,6 +80,17 @@ def _with_history(rows: RawRows, users: pa.Table, cuts: Cuts | None, settings: S
     found = history.histories(positives, users, _latest_lookup(rows), ids, times, length)
     for name, values in found.items():
         users = users.set_column(users.column_names.index(name), name, values)
+    return users
+
+
+def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table:
+    """The users with what they did lately, where the run has that."""
+    if not settings.recent.enabled:
+        return users
+    ids = users["user_id"].to_numpy()
+    moments = np.full(len(ids), _end(rows) - settings.counters.delay_microseconds)
+    for name, values in recent.of_users(rows.events, settings.labels.exposure_gap, ids, moments).items():
+        users = users.append_column(name, pa.array(values))
     return users
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import asof, history, labels, negatives, splits
+from recsys_tft import asof, history, labels, negatives, recent, splits
 from recsys_tft.columns import UPDATED
 from recsys_tft.entities import VideoLookup, drop_duplicates, early, find_sorted, rows_at, take_or_null
 from recsys_tft.exposures import exposure_starts, exposures, is_viewing, sort_events
@@ -54,7 +54,8 @@ class Labelled:
 
     Attributes:
         exposures: user_id, video_id, interaction_time, device, previously_watched_category, window, label, weight, and
-            history.COLUMNS unless they are turned off; by user, time and video; without the contradicted ones.
+            history.COLUMNS and recent.USER_COLUMNS unless they are turned off; by user, time and video; without the
+            contradicted ones.
         training_users: increasing ids of the users with an exposure in the training window.
         training_videos: how many exposures in the training window each video has.
         counts: of exposures by window, of positives by rule, of contradicted ones.
@@ -96,6 +97,7 @@ def label_exposures(
             "label": positive.astype(np.int64),
             "weight": np.where(positive, weight, np.float32(1)),
             **_history(found, positive, users, videos, settings.history.length),
+            **_recent(events, found, settings),
         }
     ).filter(pa.array(~left_out))
     counts = _count_labels(window, positive, left_out, {rule: rules[rule] for rule in settings.labels.positive})
@@ -125,6 +127,14 @@ def _history(
         return {}
     user, time = found["user_id"].to_numpy(), found["interaction_time"].to_numpy()
     return history.histories(_positives(found, positive), users, videos, user, time, length)
+
+
+def _recent(events: pa.Table, found: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
+    """recent.USER_COLUMNS as a feature store knows them; none where they are turned off."""
+    if not settings.recent.enabled:
+        return {}
+    users, times = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
+    return recent.of_users(events, settings.labels.exposure_gap, users, times - settings.counters.delay_microseconds)
 
 
 def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> history.Positives:

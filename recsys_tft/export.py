@@ -102,7 +102,7 @@ def export(
     dated = raw_counters.dated_videos(rows, cuts, of_run)
     videos = entity_store.current_videos(rows, dated)
     say("Computing the vectors of all videos")
-    video_ids, vectors = candidate_vectors(output_dir, model, None if dated.counts is None else videos)
+    video_ids, vectors = candidate_vectors(output_dir, model, videos if rows.counted else None)
     made = {
         "query_tower": lambda: serving_models.query_tower(model, graph),
         "candidate_tower": lambda: serving_models.candidate_tower(model, graph),

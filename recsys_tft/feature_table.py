@@ -7,7 +7,7 @@ from rich.table import Table
 from recsys_tft.features import FEATURES, Feature
 from recsys_tft.vocabularies import Vocabulary
 
-HEADINGS = ("feature", "sources", "op", "missing becomes", "used by", "known as of")
+HEADINGS = ("feature", "sources", "op", "missing becomes", "used by", "known as of", "option")
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -20,6 +20,7 @@ def rows() -> list[tuple[str, ...]]:
             feature.op.missing,
             ", ".join(use.value for use in feature.used_by),
             feature.accuracy.value,
+            feature.option or "",
         )
         for feature in FEATURES
     ]

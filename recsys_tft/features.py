@@ -6,12 +6,30 @@ docs and `recsys-tft features` follow.
 
 import dataclasses
 import enum
+from typing import TYPE_CHECKING
 
-from recsys_tft.columns import COLUMNS, UPDATED, Accuracy, Column
+from recsys_tft.columns import COLUMNS, COMPUTED, UPDATED, Accuracy, Column
 from recsys_tft.errors import did_you_mean
-from recsys_tft.ops import Bag, Bucket, DayOfWeek, History, HourWave, Level, Lookup, Op, Ratio, SetLookup, ZScore
+from recsys_tft.ops import (
+    Age,
+    Bag,
+    Bucket,
+    DayOfWeek,
+    History,
+    HourWave,
+    Level,
+    Log,
+    Lookup,
+    Op,
+    Ratio,
+    SetLookup,
+    ZScore,
+)
 from recsys_tft.title_embedding import TitleEmbedding
 from recsys_tft.vocabularies import Vocabulary
+
+if TYPE_CHECKING:
+    from recsys_tft.settings import Settings
 
 
 class Use(enum.Enum):
@@ -28,13 +46,14 @@ class Entity(enum.Enum):
     USER = "user"
     VIDEO = "video"
     EXPOSURE = "exposure"
+    PAIR = "pair"  # of an exposure and a video: what an op that `joins` makes of both
 
 
 QUERY, CANDIDATE, RANKER = Use.QUERY, Use.CANDIDATE, Use.RANKER
 
 # Raw columns by name. Keys appear in several tables; their first row is the entity's own. UPDATED says which row of an
 # entity holds, and is a property of none.
-RAW: dict[str, Column] = {column.name: column for column in reversed(COLUMNS) if column.name != UPDATED}
+RAW: dict[str, Column] = {column.name: column for column in reversed((*COLUMNS, *COMPUTED)) if column.name != UPDATED}
 
 
 def entity_of(column: Column) -> Entity:
@@ -53,27 +72,37 @@ class Feature:
         sources: the raw columns that it reads, in the order that the op wants.
         op: what becomes of them.
         used_by: who reads it.
+        option: the section of the settings that has to be enabled for it; None: it is always there.
 
     Raises:
         ValueError: at construction, if a source does not exist, or the sources belong to different entities, which
-            cannot be computed before the join.
+            cannot be computed before the join unless the op joins them.
     """
 
     name: str
     sources: tuple[str, ...]
     op: Op
     used_by: tuple[Use, ...]
+    option: str | None = None
 
     def __post_init__(self) -> None:
         for source in self.sources:
             if source not in RAW:
                 raise ValueError(f"Feature '{self.name}' reads unknown column '{source}'.{did_you_mean(source, RAW)}")
-        if len({entity_of(RAW[source]) for source in self.sources}) != 1:
+        if len({entity_of(RAW[source]) for source in self.sources}) != 1 and not self.op.joins:
             raise ValueError(f"Feature '{self.name}' reads {self.sources}, columns of more than one entity.")
 
     @property
     def entity(self) -> Entity:
-        return entity_of(RAW[self.sources[0]])
+        return Entity.PAIR if self.op.joins else entity_of(RAW[self.sources[0]])
+
+    def is_on(self, settings: "Settings") -> bool:
+        """Whether its option is enabled, without which the graph does not even ask for its sources."""
+        return self.option is None or getattr(settings, self.option).enabled
+
+    def is_active(self, settings: "Settings") -> bool:
+        """Whether the settings ask for it."""
+        return self.is_on(settings) and self.op.is_active(settings)
 
     @property
     def vocabulary(self) -> Vocabulary | None:
@@ -84,13 +113,18 @@ class Feature:
     def accuracy(self) -> Accuracy:
         """As of when it is known: the least certain of its sources."""
         found = {RAW[source].accuracy for source in self.sources}
-        order = (Accuracy.SNAPSHOT, Accuracy.COUNTED, Accuracy.AS_OF, Accuracy.STATIC)
+        order = (Accuracy.SNAPSHOT, Accuracy.COUNTED, Accuracy.VERSIONED, Accuracy.AS_OF, Accuracy.STATIC)
         return next(accuracy for accuracy in order if accuracy in found)
 
     @property
     def is_counted(self) -> bool:
         """Whether it changes with the counters of a video, so that the video's versions have it."""
         return any(RAW[source].accuracy is Accuracy.COUNTED for source in self.sources)
+
+    @property
+    def is_versioned(self) -> bool:
+        """Whether it is of a moment, so that the versions of a video alone have it."""
+        return any(RAW[source].accuracy is Accuracy.VERSIONED for source in self.sources)
 
     @property
     def is_categorical(self) -> bool:
@@ -135,6 +169,15 @@ FEATURES: tuple[Feature, ...] = (
     Feature("interaction_time_day", ("interaction_time",), DayOfWeek(), (RANKER,)),
     Feature("interaction_time_hour_sin", ("interaction_time",), HourWave("sin"), (RANKER,)),
     Feature("interaction_time_hour_cos", ("interaction_time",), HourWave("cos"), (RANKER,)),
+    *(
+        Feature(f"{what}_{days}d_log", (f"{what}_{days}d",), Log(), (RANKER,), option="recent")
+        for what in ("views", "likes")
+        for days in (1, 7, 30)
+    ),
+    Feature("video_age_log", ("interaction_time", "published_at"), Age(), (RANKER,), option="recent"),
+    Feature("user_events_1d_log", ("user_events_1d",), Log(), (RANKER,), option="recent"),
+    Feature("user_events_30d_log", ("user_events_30d",), Log(), (RANKER,), option="recent"),
+    Feature("user_like_rate", ("user_like_count", "user_view_count"), Ratio(), (RANKER,), option="recent"),
 )
 
 BY_NAME: dict[str, Feature] = {feature.name: feature for feature in FEATURES}
@@ -148,6 +191,11 @@ def select(*uses: Use, entity: Entity | None = None) -> tuple[Feature, ...]:
         for feature in FEATURES
         if (not uses or set(uses) & set(feature.used_by)) and entity in (None, feature.entity)
     )
+
+
+def switched_on(settings: "Settings") -> tuple[Feature, ...]:
+    """The rows of the table whose options are enabled."""
+    return tuple(feature for feature in FEATURES if feature.is_on(settings))
 
 
 def raw_columns(features: tuple[Feature, ...] = FEATURES) -> tuple[Column, ...]:

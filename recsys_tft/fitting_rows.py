@@ -44,7 +44,7 @@ def of_videos(videos: pa.Table, catalogue: Catalogue, until: int) -> Iterator[pa
 
 def _fitted(table: pa.Table, key: str, keys: np.ndarray, moments: np.ndarray, entity: Entity) -> Iterator[pa.Table]:
     """The versions of [k] keys as of [k] moments; then for each column with a vocabulary what they had before."""
-    owner, rows = versions.between(table, key, keys, np.full(len(keys), versions.ALWAYS + 1), moments)
+    owner, rows = versions.Timeline(table, key).between(keys, np.full(len(keys), versions.ALWAYS + 1), moments)
     last = versions.ends(owner)
     yield table.take(pa.array(rows[last]))
     is_earlier = np.ones(len(rows), bool)

@@ -8,7 +8,7 @@ import tensorflow_transform as tft
 from beam_pipelines.analyzers import FitStatistics
 from recsys_tft.columns import Column
 from recsys_tft.errors import InputError
-from recsys_tft.features import FEATURES, raw_columns
+from recsys_tft.features import FEATURES, raw_columns, switched_on
 from recsys_tft.ops import Fitting, drop_missing, present_only
 from recsys_tft.settings import Settings
 from recsys_tft.statistics import Frequencies, Numbers, Statistic
@@ -21,20 +21,25 @@ def graph_dtype(column: Column) -> tf.DType:
     return _DTYPES[str(column.graph_type)]
 
 
-def raw_feature_spec() -> dict[str, tf.io.VarLenFeature]:
-    """The graph's inputs: every raw column that a feature reads, of any number of values so that it may be missing."""
-    return {column.name: tf.io.VarLenFeature(graph_dtype(column)) for column in raw_columns()}
+def graph_columns(settings: Settings) -> tuple[Column, ...]:
+    """The graph's inputs: every raw column that a feature reads whose option is enabled."""
+    return raw_columns(switched_on(settings))
+
+
+def raw_feature_spec(settings: Settings) -> dict[str, tf.io.VarLenFeature]:
+    """What the graph's inputs are: of any number of values, so that they may be missing."""
+    return {column.name: tf.io.VarLenFeature(graph_dtype(column)) for column in graph_columns(settings)}
 
 
 def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings) -> dict[str, tf.Tensor]:
     """Every feature of the table, from raw columns of [batch] rows each."""
-    columns = {column.name: column for column in raw_columns()}
+    columns = {column.name: column for column in graph_columns(settings)}
     tensors = {name: _sparse(inputs[name], column) for name, column in columns.items() if name in inputs}
     if not tensors:
         raise InputError(f"The inputs {sorted(inputs)} hold none of the raw columns {sorted(columns)}.")
     rows = next(iter(tensors.values())).dense_shape[0]
     tensors |= {name: empty_column(rows, column) for name, column in columns.items() if name not in inputs}
-    features = [feature for feature in FEATURES if feature.op.is_active(settings)]
+    features = [feature for feature in FEATURES if feature.is_active(settings)]
     read = {feature.name: [tensors[source] for source in feature.sources] for feature in features}
     fitting = Fitting(settings, _fit(read, settings))
     return {feature.name: feature.op.apply(feature.name, read[feature.name], fitting) for feature in features}

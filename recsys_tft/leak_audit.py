@@ -96,8 +96,9 @@ class Trial:
 
     @property
     def counts(self) -> bool:
-        """Whether counters are counted from interactions."""
-        return counters.are_as_of(self.of_run.counters, self.raw["videos"].absent)
+        """Whether something is counted from interactions, and so with the delay."""
+        as_of = counters.are_as_of(self.of_run.counters, self.raw["videos"].absent)
+        return as_of or self.of_run.recent.enabled
 
     @property
     def snapshots(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from recsys_tft.settings import Settings
 
 _DAY = 86_400_000_000  # microseconds
-_HOUR = 3_600_000_000
+HOUR = 3_600_000_000  # microseconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,10 +41,12 @@ class Op:
     Class attributes:
         missing: what a row with missing input becomes, in words.
         is_large: whether joined rows point to the value rather than hold it.
+        joins: whether it reads columns of an exposure and of a video.
     """
 
     missing: ClassVar[str]
     is_large: ClassVar[bool] = False
+    joins: ClassVar[bool] = False
 
     def is_active(self, settings: "Settings") -> bool:
         """Whether the settings ask for the feature."""
@@ -76,6 +78,15 @@ def scatter(column: "tf.SparseTensor", values: "tf.Tensor", default: float | int
     rows = column.indices[:, :1]
     full = tf.fill([column.dense_shape[0]], tf.constant(default, values.dtype))
     return tf.ensure_shape(tf.tensor_scatter_nd_update(full, rows, values), [None])
+
+
+def _log1p(values: "tf.Tensor") -> "tf.Tensor":
+    """log(1 + x) as float32; below 0 counts as 0."""
+    import tensorflow as tf
+
+    # In float64, as the last bit of TensorFlow's logarithm depends on the place in the batch; rounding removes it.
+    wide = tf.cast(values, tf.float64)
+    return tf.cast(tf.math.log1p(tf.maximum(wide, 0.0)), tf.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,11 +210,50 @@ class ZScore(Op):
     def _scaled(self, values: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 
-        if not self.log1p:
-            return tf.cast(values, tf.float32)
-        # In float64, as the last bit of TensorFlow's logarithm depends on the place in the batch; rounding removes it.
-        wide = tf.cast(values, tf.float64)
-        return tf.cast(tf.math.log1p(tf.maximum(wide, 0.0)), tf.float32)
+        return _log1p(values) if self.log1p else tf.cast(values, tf.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Log(Op):
+    """Logarithm of a count, log(1 + x); nothing is fitted.
+
+    Columns:
+        x: [batch] int64; below 0 counts as 0.
+
+    Returns:
+        [batch] float32; 0 where x is missing, as for a count of 0.
+    """
+
+    missing: ClassVar[str] = "0 (none)"
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        return scatter(columns[0], _log1p(columns[0].values), 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Age(Op):
+    """Logarithm of the days since a moment, log(1 + whole hours / 24); nothing is fitted.
+
+    It depends on the number of whole hours alone, so that a job need not compute it for every pair.
+
+    Columns:
+        time: [batch] int64, microseconds since 1970-01-01 UTC.
+        since: [batch] int64, the same of an earlier moment; a later one counts as `time`.
+
+    Returns:
+        [batch] float32; 0 where either is missing.
+    """
+
+    missing: ClassVar[str] = "0 (new)"
+    joins: ClassVar[bool] = True
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        time, since = (scatter(column, column.values, 0) for column in columns)
+        known = tf.reduce_all([scatter(column, tf.ones_like(column.values), 0) > 0 for column in columns], axis=0)
+        hours = tf.where(known, tf.maximum(time - since, 0) // HOUR, 0)
+        return _log1p(tf.cast(hours, tf.float64) / 24)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -317,7 +367,7 @@ class HourWave(Op):
 
         wave: Callable = {"sin": math.sin, "cos": math.cos}[self.wave]
         table = tf.constant([wave(2 * math.pi * hour / 24) for hour in range(24)], tf.float32)
-        return scatter(columns[0], tf.gather(table, columns[0].values % _DAY // _HOUR), 0.0)
+        return scatter(columns[0], tf.gather(table, columns[0].values % _DAY // HOUR), 0.0)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,7 +23,7 @@ def features_for(chosen: Settings) -> tuple[Feature, ...]:
     Raises:
         InputError: if one is a list or a title's vector, which a CatBoost model that is to be served cannot take.
     """
-    features = tuple(feature for feature in select(RANKER) if feature.op.is_active(chosen))
+    features = tuple(feature for feature in select(RANKER) if feature.is_active(chosen))
     for feature in features:
         if feature.op.shape(chosen) is None or feature.op.is_large:
             raise InputError(

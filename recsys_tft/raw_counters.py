@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft import counters, examples, versions
+from recsys_tft import counters, examples, recent, versions
 from recsys_tft.entities import rows_at
 from recsys_tft.raw_rows import RawRows
 from recsys_tft.settings import Settings
@@ -18,8 +18,9 @@ class DatedVideos:
 
     Attributes:
         videos: the raw rows by increasing `video_id`, or versions of them; with the counters that the training window
-            makes, where they are counted.
-        counts: versions of the counters, as `counters.versions`; None where the videos table tells them.
+            makes, if these are counted; and when they were first seen, if that is asked for.
+        counts: versions of the counters, of what is recent, or of both, as `counters.versions`; None where nothing is
+            counted.
     """
 
     videos: pa.Table
@@ -40,41 +41,46 @@ class DatedVideos:
         own = rows_at(self.videos, "video_id", video_ids, times)
         if self.counts is None:
             return own
-        return own * len(self.counts) + versions.last_before(self.counts, "video_id", video_ids, times)
+        return own * len(self.counts) + rows_at(self.counts, "video_id", video_ids, times)
 
     def take(self, rows: np.ndarray) -> pa.Table:
-        """The raw rows of videos with the counters, as [n] `rows_at` says."""
+        """The raw rows of videos with what is counted, as [n] `rows_at` says."""
         if self.counts is None:
             return self.videos.take(pa.array(rows))
         own, counted = np.divmod(rows, len(self.counts))
         return _with_counts(self.videos.take(pa.array(own)), self.counts.take(pa.array(counted)))
 
     def latest_with_counts_at(self, moment: int) -> pa.Table:
-        """The latest row of each video, with the counters as of a moment."""
+        """The latest row of each video, with what is counted as of a moment."""
         if self.counts is None:
             return self.latest
         ids = self.latest["video_id"].to_numpy()
-        rows = versions.last_before(self.counts, "video_id", ids, np.full(len(ids), moment))
+        rows = rows_at(self.counts, "video_id", ids, np.full(len(ids), moment))
         return _with_counts(self.latest, self.counts.take(pa.array(rows)))
 
 
 def _with_counts(videos: pa.Table, counts: pa.Table) -> pa.Table:
     columns = dict(zip(videos.column_names, videos.columns, strict=True))
-    return pa.table(columns | {name: counts[name] for name in counters.COUNTERS})
+    return pa.table(columns | {name: counts[name] for name in counts.column_names[2:]})
 
 
 def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVideos:
-    """The videos with their counters, counted where the run counts them.
+    """The videos with their counters and what is recent, where the run counts them.
 
     Args:
         raw: the raw tables.
         cuts: where the run's windows end.
         settings: of the run.
     """
-    if not raw.counted:
+    if not (raw.counted or settings.recent.enabled):
         return DatedVideos(raw.videos, None)
     windows = examples.windows_of(raw.events, cuts, settings)
     increments = counters.increments(raw.events, settings.labels.exposure_gap, windows)
-    videos = counters.with_totals(raw.videos, counters.of_training(increments), raw.counted)
-    counts = counters.versions(np.unique(videos["video_id"].to_numpy()), increments, settings.counters)
-    return DatedVideos(videos, counts)
+    videos, ids = raw.videos, np.unique(raw.videos["video_id"].to_numpy())
+    if raw.counted:
+        videos = counters.with_totals(videos, counters.of_training(increments), raw.counted)
+    if not settings.recent.enabled:
+        return DatedVideos(videos, counters.versions(ids, increments, settings.counters))
+    videos = recent.with_first_seen(videos, recent.first_seen(raw.events))
+    changes = recent.changes(increments, settings.recent)
+    return DatedVideos(videos, counters.versions(ids, changes, settings.counters, recent.values(bool(raw.counted))))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft import examples, history
+from recsys_tft import examples, history, recent
 from recsys_tft.entities import find_sorted, rows_at
 from recsys_tft.raw_counters import DatedVideos
 from recsys_tft.raw_rows import RawRows
@@ -66,8 +66,9 @@ def by_exposure(
     names = ["user_id", "interaction_time", "device", "previously_watched_category"]
     first = found.select(names).append_column("first", pa.array(np.arange(len(found))))
     first = first.group_by(names, use_threads=False).aggregate([("first", "min")])["first_min"]
-    # The history is the same for all exposures of a user at an instant.
-    known = found.take(first).select([*names, *(name for name in history.COLUMNS if name in found.column_names)])
+    # What follows is the same for all exposures of a user at an instant.
+    others = (name for name in (*history.COLUMNS, *recent.USER_COLUMNS) if name in found.column_names)
+    known = found.take(first).select([*names, *others])
     known = known.sort_by([("user_id", "ascending"), ("interaction_time", "ascending")])
     users, moments = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
     pairs = np.stack([np.concatenate([users, user_ids]), np.concatenate([moments, times])], axis=1)
@@ -80,7 +81,7 @@ def by_exposure(
 
 
 def by_video(videos: DatedVideos, video_ids: np.ndarray, times: np.ndarray) -> Matches:
-    """The rows of videos, with their counters, as of exposures.
+    """The rows of videos, with what is counted of them, as of exposures.
 
     Args:
         videos: all of them.
@@ -103,6 +104,23 @@ def by_user(users: pa.Table, user_ids: np.ndarray, times: np.ndarray) -> Matches
     found = rows_at(users, "user_id", user_ids, times)
     taken, row = np.unique(found[found >= 0], return_inverse=True)
     return Matches(users.take(pa.array(taken)), np.flatnonzero(found >= 0), row, np.flatnonzero(found < 0))
+
+
+def by_pair(videos: pa.Table, video_ids: np.ndarray, times: np.ndarray, delay: int) -> Matches:
+    """When exposures were, and since when their videos were there, as then known.
+
+    Args:
+        videos: the raw rows by increasing `video_id`, or versions of them, with recent.DATES.
+        video_ids: [n] int64 of rows on disk.
+        times: [n] int64 of rows on disk.
+        delay: microseconds until an event is known.
+    """
+    places = rows_at(videos, "video_id", video_ids, times)
+    known = np.flatnonzero(places >= 0)
+    since = recent.published(videos, places[known], times[known], delay)
+    published = pa.array(since, mask=since == recent.NEVER)
+    raw = pa.table({"interaction_time": times[known], "published_at": published})
+    return Matches(raw, known, np.arange(len(known)), np.flatnonzero(places < 0))
 
 
 def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:

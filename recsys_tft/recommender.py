@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 
-from recsys_tft import approximate_index, arrangement, filtering, history, serving_folders, settings
+from recsys_tft import approximate_index, arrangement, filtering, history, recent, serving_folders, settings
 from recsys_tft.approximate_index import Kind
 from recsys_tft.arrangement import Recommendation
-from recsys_tft.columns import UPDATED, Column, columns_of
+from recsys_tft.columns import COMPUTED, UPDATED, Column, columns_of
 from recsys_tft.entity_store import EntityStore
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.explanations import Explainer
@@ -83,7 +84,7 @@ class Request:
             stored: the user's row in the store, or none.
         """
         found = {name: stored[name].combine_chunks() for name in stored.column_names} if len(stored) else {}
-        types = {**columns_of("interactions"), **columns_of("users")}
+        types = {column.name: column for column in COMPUTED} | columns_of("interactions") | columns_of("users")
         own = {"user_id": _NOBODY if self.user_id is None else self.user_id, "interaction_time": self.time}
         for name, value in {**own, **self.given}.items():
             kind = pa.list_(types[name].graph_type) if types[name].is_list else types[name].graph_type
@@ -233,6 +234,8 @@ class Recommender:
 
     def _ranker_inputs(self, known: Mapping[str, pa.Array], videos: pa.Table) -> dict[str, tf.Tensor]:
         of_videos = dict(zip(videos.column_names, videos.columns, strict=True))
+        if recent.FIRST_SEEN in of_videos:
+            of_videos["published_at"] = pc.coalesce(of_videos["published_at"], of_videos[recent.FIRST_SEEN])
         return tensors({**known, **of_videos}, self._specs["ranker"])
 
 

@@ -170,6 +170,16 @@ class HistorySettings(_Section):
     length: Annotated[int, pydantic.Field(ge=0, le=1000)] = 20
 
 
+class RecentSettings(_Section):
+    """Whether the ranker reads the recent views and likes of videos, their age, and the recent events of users.
+
+    The old end of what counts as recent moves on in so many `steps` as its days have.
+    """
+
+    enabled: bool = False
+    steps: Annotated[int, pydantic.Field(ge=1, le=1000)] = 24
+
+
 class SplitSettings(_Section):
     """Where the training, validation and test windows end: shares of the exposures, or fixed times (UTC).
 
@@ -322,6 +332,7 @@ class Settings(_Section):
     labels: LabelSettings = LabelSettings()
     counters: CounterSettings = CounterSettings()
     history: HistorySettings = HistorySettings()
+    recent: RecentSettings = RecentSettings()
     split: SplitSettings = SplitSettings()
     ranker: RankerSettings = RankerSettings()
     two_tower: TwoTowerSettings = TwoTowerSettings()

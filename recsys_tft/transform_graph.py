@@ -9,7 +9,7 @@ import pyarrow as pa
 import tensorflow as tf
 
 from recsys_tft.columns import Column
-from recsys_tft.features import Feature, raw_columns
+from recsys_tft.features import RAW, Feature, raw_columns
 from recsys_tft.graph import empty_column, graph_dtype
 
 _ROWS_PER_CALL = 1 << 16
@@ -21,6 +21,7 @@ class TransformGraph:
 
     def __init__(self, saved_model: str):
         self._model = tf.saved_model.load(saved_model)
+        (self._inputs,), _ = self._model.transform_fn.structured_input_signature
         self._functions: dict[tuple[str, ...], Callable] = {}
 
     def engineer(self, rows: pa.Table, features: Sequence[Feature]) -> pa.Table:
@@ -58,13 +59,17 @@ class TransformGraph:
 
     def _function(self, features: Sequence[Feature]) -> Callable:
         names = tuple(feature.name for feature in features)
-        function = tf.function(functools.partial(self._select, names), reduce_retracing=True)
+        # Traced once for rows of any number, and as it is: the graph holds no Python that could be compiled.
+        specs = {c.name: tf.SparseTensorSpec([None, None], graph_dtype(c)) for c in raw_columns(tuple(features))}
+        function = tf.function(functools.partial(self._select, names), input_signature=[specs], autograph=False)
         return self._functions.setdefault(names, function)  # in one step, as threads share a graph
 
     def _select(self, names: Sequence[str], inputs: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
         """The named outputs; inputs that they do not need are empty, and what reads those is pruned."""
         rows = next(iter(inputs.values())).dense_shape[0]
-        empty = {c.name: empty_column(rows, c) for c in raw_columns() if c.name not in inputs}
+        others = [RAW[name] for name in self._inputs if name not in inputs]
+        of_type = {column.graph_type: empty_column(rows, column) for column in others}  # each takes milliseconds
+        empty = {column.name: of_type[column.graph_type] for column in others}
         outputs = self._model.transform_fn({**inputs, **empty})
         return {name: outputs[name] for name in names}
 

@@ -134,7 +134,7 @@ def from_description(found: Mapping[str, Any], source: str) -> TwoTower:
 
 def features_for(chosen: Settings) -> tuple[tuple[Feature, ...], tuple[Feature, ...]]:
     """The features of the query tower and of the candidate tower under these settings."""
-    active = [feature for feature in select(QUERY, CANDIDATE) if feature.op.is_active(chosen)]
+    active = [feature for feature in select(QUERY, CANDIDATE) if feature.is_active(chosen)]
     active = [feature for feature in active if chosen.two_tower.title or not feature.op.is_large]
     return tuple(f for f in active if QUERY in f.used_by), tuple(f for f in active if CANDIDATE in f.used_by)
 

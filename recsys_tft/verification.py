@@ -194,10 +194,13 @@ class _Folder:
                 )
             elif entity is Entity.USER:
                 yield raw_matches.by_user(raw.users, keys["user_id"], keys["interaction_time"]), features
+            elif entity is Entity.PAIR:
+                delay = self.settings.counters.delay_microseconds
+                yield raw_matches.by_pair(videos.videos, keys["video_id"], keys["interaction_time"], delay), features
             else:
-                counted = [feature for feature in features if videos.counts is not None and feature.is_counted]
-                others = [feature for feature in features if feature not in counted]
-                for table, own in ((videos.uncounted, others), (videos, counted)):
+                dated = [f for f in features if f.is_counted or f.is_versioned] if videos.counts is not None else []
+                others = [feature for feature in features if feature not in dated]
+                for table, own in ((videos.uncounted, others), (videos, dated)):
                     if own:
                         yield raw_matches.by_video(table, keys["video_id"], keys["interaction_time"]), own
 

@@ -52,48 +52,55 @@ def latest(table: pa.Table, key: str) -> pa.Table:
     return table.take(pa.array(ends(table[key].to_numpy()))) if is_versioned(table) else table
 
 
-def last_before(
-    table: pa.Table, key: str, keys: np.ndarray, times: np.ndarray, rows: Sequence[np.ndarray] = ()
-) -> np.ndarray:
-    """[m] int64: the row of the last version of each key strictly before each time.
-
-    Args:
-        table: versions, in which each of the keys has one before its times.
-        key: the name of their key.
-        keys: [k] int64.
-        times: [j] int64.
-        rows: which of the k keys and which of the j times each of m lookups has; without, one after the other.
-    """
-    owners, since = table[key].to_numpy(), table[SINCE].to_numpy()
-    first = begins(owners)
-    moments = np.unique(since)
-    place = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(owners))))
-    codes = place * (len(moments) + 1) + np.searchsorted(moments, since)
-    owner = np.searchsorted(owners[first], keys) * (len(moments) + 1)
-    moment = np.searchsorted(moments, times)
-    wanted = owner[rows[0]] + moment[rows[1]] if rows else owner + moment
-    return np.searchsorted(codes, wanted) - 1
+def distinct(values: np.ndarray) -> np.ndarray:
+    """The different ones of [n] values, increasing; np.unique, which hashes them, takes ten times as long."""
+    ordered = np.sort(values)
+    return ordered[begins(ordered)]
 
 
-def between(
-    table: pa.Table, key: str, keys: np.ndarray, earliest: np.ndarray, latest: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The versions that lookups of [k] keys, at times from `earliest` to `latest`, may find.
+class Timeline:
+    """Versions, to be looked up by key and time.
 
     Args:
         table: versions.
         key: the name of their key.
-        keys: [k] int64, all in the table.
-        earliest: [k] int64.
-        latest: [k] int64, not before them.
-
-    Returns:
-        [m] int64 which of the k lookups, increasing, and [m] int64 rows of the table, increasing within a lookup.
     """
-    first, last = (last_before(table, key, keys, times) for times in (earliest, latest))
-    sizes = last - first + 1
-    rows = np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
-    return np.repeat(np.arange(len(keys)), sizes), rows
+
+    def __init__(self, table: pa.Table, key: str):
+        owners, since = table[key].to_numpy(), table[SINCE].to_numpy()
+        first = begins(owners)
+        place = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(owners))))
+        self._keys, self._moments = owners[first], distinct(since)
+        self._codes = place * (len(self._moments) + 1) + np.searchsorted(self._moments, since)
+
+    def last_before(self, keys: np.ndarray, times: np.ndarray, rows: Sequence[np.ndarray] = ()) -> np.ndarray:
+        """[m] int64: the row of the last version of each key strictly before each time.
+
+        Args:
+            keys: [k] int64, of which there are versions before their times.
+            times: [j] int64.
+            rows: which of the k keys and which of the j times each of m lookups has; without, one after the other.
+        """
+        owner = np.searchsorted(self._keys, keys) * (len(self._moments) + 1)
+        moment = np.searchsorted(self._moments, times)
+        wanted = owner[rows[0]] + moment[rows[1]] if rows else owner + moment
+        return np.searchsorted(self._codes, wanted) - 1
+
+    def between(self, keys: np.ndarray, earliest: np.ndarray, latest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The versions that lookups of [k] keys, at times from `earliest` to `latest`, may find.
+
+        Args:
+            keys: [k] int64, of which there are versions.
+            earliest: [k] int64.
+            latest: [k] int64, not before them.
+
+        Returns:
+            [m] int64 which of the k lookups, increasing, and [m] int64 rows of versions, increasing within a lookup.
+        """
+        first, last = (self.last_before(keys, times) for times in (earliest, latest))
+        sizes = last - first + 1
+        rows = np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+        return np.repeat(np.arange(len(keys)), sizes), rows
 
 
 def together(
@@ -117,7 +124,7 @@ def together(
     until = np.append(since[1:], NEVER)
     until[ends(table[key].to_numpy())] = NEVER
     known = np.flatnonzero(has_other)
-    own, found = between(other, other_key, others[known], since[known] + 1, until[known])
+    own, found = Timeline(other, other_key).between(others[known], since[known] + 1, until[known])
     without = np.flatnonzero(~has_other)
     rows, found = np.concatenate([without, known[own]]), np.concatenate([np.full(len(without), -1), found])
     began = np.maximum(since[rows], np.where(found >= 0, _at(other[SINCE].to_numpy(), found), ALWAYS))

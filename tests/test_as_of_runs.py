@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 import oracle
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import SMALL_CONFIG, Ran
 from test_counters import DAY
@@ -23,12 +25,12 @@ from test_determinism import (
 from test_main_job import engineered, raw_frames
 
 from beam_pipelines import spill
-from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft import PipelineConfig, ProcessingPipeline, recent
 from recsys_tft.counters import COUNTERS
 from recsys_tft.features import BY_NAME, FEATURES
 from recsys_tft.verification import verify
 
-AS_OF = "counters: {source: as_of, delay: 1h}\n"
+AS_OF = "counters: {source: as_of, delay: 1h}\nrecent: {enabled: true}\n"
 HOUR = 3_600_000_000
 Run = Callable[..., Ran]
 
@@ -60,14 +62,35 @@ def test_rows_have_the_counters_that_the_oracle_shows(as_of_run: Ran, name: str)
     events = raw_frames(as_of_run.raw)["interactions"]
     increments = oracle.increments(events.astype(object).where(events.notna(), None).to_dict("records"))
     keys = zip(rows["video_id"], rows["interaction_time"] - HOUR, strict=True)
-    shown = [oracle.shown_counts(increments, video, moment, "0.1", DAY) for video, moment in keys]
+    shown = [oracle.shown_values(increments, video, moment, "0.1", DAY, 24, True) for video, moment in keys]
     assert len(set(shown)) > 10
-    raw = {counter: pd.Series([counts[k] for counts in shown]) for k, counter in enumerate(COUNTERS)}
+    columns = (*COUNTERS, *recent.VIDEO_COLUMNS)
+    raw = {name: pd.Series([counts[k] for counts in shown]) for k, name in enumerate(columns)}
     computed = engineered(as_of_run.root, {**raw, "popularity": pd.Series([None] * len(rows), dtype=object)})
-    names = [column for column in rows if column in BY_NAME and BY_NAME[column].is_counted]
-    assert names
+    known = [BY_NAME[column] for column in rows if column in BY_NAME]
+    names = [feature.name for feature in known if feature.is_counted or feature.is_versioned]
+    assert len(names) == (1 if name == "two_tower_val" else 12)
     for column in names:
         np.testing.assert_array_equal(np.stack(rows[column]), computed[column].numpy(), column)
+
+
+@pytest.mark.parametrize("name", ["ranker_train", "ranker_test"])
+def test_rows_have_what_users_did_lately_and_the_ages_of_videos(as_of_run: Ran, name: str) -> None:
+    rows = as_of_run.result[name].pandas()
+    rows = rows.iloc[:: max(len(rows) // 400, 1)].reset_index(drop=True)
+    frame = raw_frames(as_of_run.raw)["interactions"].astype(object)
+    events = frame.where(frame.notna(), None).to_dict("records")
+    table = pq.read_table(as_of_run.raw / "videos.parquet", columns=["video_id", "published_at"])
+    published = table["published_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
+    videos = {row["video_id"]: row for row in table.set_column(1, "published_at", published).to_pylist()}
+    moments = list(zip(rows["user_id"], rows["video_id"], rows["interaction_time"], strict=True))
+    did = [oracle.user_before(events, user, time - HOUR) for user, _, time in moments]
+    hours = [oracle.hours_of(videos[video], events, time, HOUR) for _, video, time in moments]
+    assert min(len(set(hours)), len({tuple(found.values()) for found in did})) > 10
+    ages = {"interaction_time": pd.Series(hours) * HOUR, "published_at": pd.Series([0] * len(rows))}
+    computed = engineered(as_of_run.root, {**pd.DataFrame(did).to_dict("series"), **ages})
+    for column in ("user_events_1d_log", "user_events_30d_log", "user_like_rate", "video_age_log"):
+        np.testing.assert_array_equal(rows[column], computed[column].numpy(), column)
 
 
 def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, tmp_path: pathlib.Path) -> None:
@@ -80,8 +103,9 @@ def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, t
     manifest["settings"]["counters"]["delay"] = "0s"
     path.write_text(json.dumps(manifest))
     wrong = {difference.feature for difference in verify(str(tmp_path / "out"), str(as_of_run.raw)).differences}
-    assert wrong
-    assert all(BY_NAME[name].is_counted for name in wrong)
+    assert {name for name in wrong if BY_NAME[name].is_counted}
+    assert {"views_1d_log", "user_events_1d_log"} <= wrong
+    assert all(BY_NAME[name].is_counted or BY_NAME[name].option == "recent" for name in wrong)
 
 
 def test_the_columns_that_are_not_read_are_named(as_of_run: Ran) -> None:

@@ -21,6 +21,7 @@ from recsys_tft import (
     Recommender,
     export,
     ranker_training,
+    recent,
     two_tower,
     two_tower_training,
 )
@@ -30,6 +31,7 @@ from recsys_tft.features import BY_NAME
 from recsys_tft.history import COLUMNS
 from recsys_tft.recommender import Request
 from recsys_tft.serving_rows import tensors
+from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.verification import verify
 
 AS_OF = """
@@ -39,6 +41,8 @@ history: {length: 3}
 DELAY = 6 * 3_600_000_000
 MOMENT = 1_790_000_000_000_000
 COUNTED = {name for name, feature in BY_NAME.items() if feature.is_counted}
+RECENT = {name for name, feature in BY_NAME.items() if feature.option == "recent"}
+COUNTS = (*COUNTERS, *recent.VIDEO_COLUMNS)
 HISTORY = {name for name, feature in BY_NAME.items() if set(feature.sources) <= set(COLUMNS)}
 
 
@@ -72,6 +76,8 @@ def test_all_rows_agree_with_all_graphs(as_of: Ran) -> None:
         assert found.lines[name].graphs == {"transform_graph", "query_tower", "retrieval"}
     for name in COUNTED:
         assert found.lines[name].graphs & {"candidate_tower", "ranker"}
+    for name in RECENT:
+        assert found.lines[name].graphs == {"transform_graph", "ranker"}
 
 
 def set_first(feature: object, number: float) -> None:
@@ -91,6 +97,18 @@ ALTERATIONS: list[tuple[str, str, Callable[[object], None]]] = [
     ("two_tower/train", "history_video_ids_tokens", append_token),
     ("two_tower/val", "history_categories_tokens", append_token),
     ("users", "history_categories_tokens", append_token),
+    *(
+        (f"ranker/{window}", name, lambda feature: set_first(feature, 0.75))
+        for window, name in (
+            ("train", "likes_30d_log"),
+            ("train", "views_7d_log"),
+            ("train", "video_age_log"),
+            ("val", "user_like_rate"),
+            ("test", "user_events_1d_log"),
+            ("test", "user_events_30d_log"),
+            ("test", "views_1d_log"),
+        )
+    ),
 ]
 
 
@@ -111,8 +129,9 @@ def test_rows_of_another_delay_or_length_are_caught(as_of: Ran, tmp_path: pathli
     described["settings"]["history"]["length"] = 2
     manifest.write_text(json.dumps(described))
     differing = {name for name, line in verify(str(tmp_path / "out"), rows=None).lines.items() if line.unequal}
-    assert HISTORY <= differing <= HISTORY | COUNTED
+    assert HISTORY <= differing <= HISTORY | COUNTED | RECENT
     assert differing & COUNTED
+    assert differing & RECENT
 
 
 # --- Serving
@@ -127,8 +146,9 @@ def test_stored_counters_are_those_of_a_row_after_the_last_event(as_of: Ran, rec
     increments = oracle.increments(events.astype(object).where(events.notna(), None).to_dict("records"))
     ids = recommender.store.video_ids
     stored = recommender.store.videos(ids)
-    shown = [oracle.shown_counts(increments, video, end_of(as_of) - DELAY, "0.1", DAY) for video in ids.tolist()]
-    assert list(zip(*(stored[name].to_pylist() for name in COUNTERS), strict=True)) == shown
+    moment = end_of(as_of) - DELAY
+    shown = [oracle.shown_values(increments, video, moment, "0.1", DAY, 24, True) for video in ids.tolist()]
+    assert list(zip(*(stored[name].to_pylist() for name in COUNTS), strict=True)) == shown
     assert len(set(shown)) > 10
     assert stored["popularity"].null_count == len(ids)
 
@@ -147,6 +167,12 @@ def test_the_models_are_given_the_history_of_the_user_and_the_counters(
     categories = {row["video_id"]: row["category"] for row in pq.read_table(as_of.raw / "videos.parquet").to_pylist()}
     exposures = _oracles_exposures(as_of.raw, as_of.root)
     lengths, end = set(), end_of(as_of)
+    frame = raw_frames(as_of.raw)["interactions"].astype(object)
+    events = frame.where(frame.notna(), None).to_dict("records")
+    stored = recommender.store.videos(recommender.store.video_ids).to_pylist()
+    seen = frame.groupby("video_id")["interaction_time"].min().to_dict()
+    published = {row["video_id"]: row["published_at"] for row in stored}
+    ages = {video: seen.get(video, EMPTY_IDS) if told is None else told for video, told in published.items()}
     for user in raw_frames(as_of.raw)["users"]["user_id"]:
         found = recommender.recommend(int(user), 10**6, MOMENT)
         watched = oracle.history(exposures, user, end, 3)
@@ -155,8 +181,12 @@ def test_the_models_are_given_the_history_of_the_user_and_the_counters(
         named = [(categories[video] or "").encode() for video in watched]
         assert asked["retrieval"]["history_categories"].tolist() == [named]
         ranked = recommender.store.videos(np.array([item.video_id for item in found.items]))
-        rows = zip(*(asked["ranker"][name].tolist() for name in COUNTERS), strict=True)
-        assert sorted(rows) == sorted(zip(*(ranked[name].to_pylist() for name in COUNTERS), strict=True))
+        rows = zip(*(asked["ranker"][name].tolist() for name in COUNTS), strict=True)
+        assert sorted(rows) == sorted(zip(*(ranked[name].to_pylist() for name in COUNTS), strict=True))
+        did = oracle.user_before(events, user, end - DELAY)
+        assert {name: asked["ranker"][name].tolist() for name in did} == {name: [did[name]] for name in did}
+        since = [ages[video] for video in ranked["video_id"].to_pylist()]
+        assert sorted(asked["ranker"]["published_at"].tolist()) == sorted(since)
     assert max(lengths) == 3
 
 
@@ -177,6 +207,16 @@ def test_the_index_has_the_vectors_of_the_candidate_tower_for_the_current_counte
     assert 0 < (of_training != of_now).any(axis=1).sum() < len(of_now)
     with pytest.raises(InputError, match="The raw tables have no video"):
         export.candidate_vectors(str(as_of.root), two_tower.load(str(as_of.root)), current.slice(1))
+
+
+def test_recent_events_may_be_given_and_a_stranger_has_none(recommender: Recommender) -> None:
+    known = recommender.known(Request(3, {"user_events_1d": 17}, MOMENT))
+    assert known["user_events_1d"].to_pylist() == [17]
+    assert known["user_events_30d"].to_pylist() == recommender.store.user(3)["user_events_30d"].to_pylist()
+    assert "user_events_1d" not in recommender.known(Request(None, {}, MOMENT))
+    assert recommender.recommend(None, 5, MOMENT, user_events_1d=17, user_view_count=4, user_like_count=2).items
+    with pytest.raises(InputError, match="user_events_1d is 'many'; expected int64"):
+        recommender.recommend(3, 5, MOMENT, user_events_1d="many")
 
 
 @pytest.mark.parametrize("user", [3, None])

@@ -16,7 +16,7 @@ from recsys_tft.columns import Accuracy
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES, RAW
 from recsys_tft.settings import CounterSettings, parse
-from recsys_tft.versions import between, last_before
+from recsys_tft.versions import Timeline
 
 DAY = 86_400_000_000
 quick = settings(deadline=None, derandomize=True, max_examples=100)
@@ -57,7 +57,7 @@ def versions_of(increments: list[tuple[int, int, int]], chosen: tuple[str, str])
 def found(versions: pa.Table, asked: list[tuple[int, int]]) -> list[oracle.Counts]:
     """The counters that each (video, moment) is shown."""
     videos, moments = np.array(asked, np.int64).reshape(-1, 2).T
-    rows = last_before(versions, "video_id", videos, moments)
+    rows = Timeline(versions, "video_id").last_before(videos, moments)
     return [tuple(row.values()) for row in versions.select(counters.COUNTERS).take(pa.array(rows)).to_pylist()]
 
 
@@ -138,7 +138,7 @@ def test_the_needed_versions_answer_as_all_of_them(
     videos = np.unique([video for video, _ in asked])
     spans = [[time for video, time in asked if video == own] for own in videos.tolist()]
     earliest, latest = (np.array([end(times) for times in spans]) for end in (min, max))
-    few = versions.take(pa.array(between(versions, "video_id", videos, earliest, latest)[1]))
+    few = versions.take(pa.array(Timeline(versions, "video_id").between(videos, earliest, latest)[1]))
     assert found(few, asked) == found(versions, asked)
     assert set(few["video_id"].to_pylist()) == set(videos.tolist())
 

@@ -52,9 +52,12 @@ def graph_text(root: pathlib.Path) -> list[str]:
     (graph,) = model.meta_graphs
     functions = list(graph.graph_def.library.function)
     del graph.graph_def.library.function[:]
+    concrete = graph.object_graph_def.concrete_functions  # in the order of names, and so of numbers as text
+    signatures = [f'"{name}" {text_format.MessageToString(concrete[name])}' for name in concrete]
+    concrete.clear()
     for nodes in (graph.graph_def.node, *(function.node_def for function in functions)):
         nodes.sort(key=lambda node: node.name)
-    texts = [text_format.MessageToString(message) for message in (graph, *functions)]
+    texts = [text_format.MessageToString(message) for message in (graph, *functions)] + signatures
     texts = [re.sub(r"(?:\w+:/)?/[^\s\"']*/tftransform_tmp/\w+/", "TEMPORARY/", text) for text in texts]
     texts = [re.sub(r'"[^"]*?([A-Z]\w+Dataset):\d+"', r'"\1"', text) for text in texts]  # for profilers
     numbers = {int(match[2] or match[4]) for text in texts for match in NUMBERS.finditer(text)}

@@ -98,7 +98,7 @@ def gather(raw: RawTables, *, parts: int = 1, partitions: int = 1) -> Gathered:
 
 
 def _read(table: raw_tables.RawTable) -> tuple[pa.Table, list[tuple[int, str]]]:
-    read = [raw_tables.read(table, source, needed_columns(table)) for source in table.sources]
+    read = [raw_tables.read(table, source, needed_columns(table, Settings())) for source in table.sources]
     rejected = [row for _, bad in read for row in _numbered(bad, table)]
     return pa.concat_tables([usable for usable, _ in read]), rejected
 

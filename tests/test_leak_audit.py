@@ -31,13 +31,14 @@ from recsys_tft import (
     raw_tables,
     settings,
     splits,
-    versions,
 )
 from recsys_tft.audit_report import Audited, Line
 from recsys_tft.errors import InputError
-from recsys_tft.features import BY_NAME
+from recsys_tft.features import BY_NAME, switched_on
 from recsys_tft.futures import FUTURES, Cut
 from recsys_tft.row_differences import KEY, Compared, compare, differ
+from recsys_tft.settings import Settings
+from recsys_tft.versions import Timeline
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 HISTORY = {"history_video_ids_tokens", "history_categories_tokens"}
@@ -87,8 +88,8 @@ def positive_before_it_was(patch: pytest.MonkeyPatch) -> None:
 
 
 def counters_with_ties(patch: pytest.MonkeyPatch) -> None:
-    sound = versions.last_before
-    patch.setattr(versions, "last_before", lambda table, key, ids, t, rows=(): sound(table, key, ids, t + 1, rows))
+    sound = Timeline.last_before
+    patch.setattr(Timeline, "last_before", lambda own, keys, times, rows=(): sound(own, keys, times + 1, rows))
 
 
 def counters_without_delay(patch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def counters_of_the_whole_table(patch: pytest.MonkeyPatch) -> None:
     def versions(video_ids: np.ndarray, increments: pa.Table, _: object) -> pa.Table:
         totals = counters.with_totals(pa.table({"video_id": video_ids}), increments, ())
         since = pa.array(np.full(len(totals), counters.ALWAYS))
-        return totals.add_column(1, "since", since).select(counters.VERSION_SCHEMA.names)
+        return totals.add_column(1, "since", since).select(counters.COUNTED.schema.names)
 
     patch.setattr(counters, "versions", versions)
 
@@ -232,13 +233,14 @@ def test_a_run_without_a_leak_passes(
 def test_what_was_not_compared_is_no_proof(as_of_output: pathlib.Path) -> None:
     trial = trial_of(as_of_output)
     untried = trial.untried([])
-    assert set(untried) == {name for name in BY_NAME if name != "title_embedding"}
+    names = {feature.name for feature in switched_on(Settings())} - {"title_embedding"}
+    assert set(untried) == names
     cut = Cut(5, 0, 1, {}, False)
     line = Line(cut, "altered", 0)
     keys = pl.DataFrame({"user_id": [1], "interaction_time": [4]})
-    line.add(Compared(keys, tuple(BY_NAME), [], {}), whole=False)
+    line.add(Compared(keys, tuple(names), [], {}), whole=False)
     assert set(trial.untried([line])) == {*HISTORY, *PREVIOUS, *COUNTED}  # of these nothing at the cut itself
-    line.add(Compared(keys.with_columns(interaction_time=5), tuple(BY_NAME), [], {}), whole=False)
+    line.add(Compared(keys.with_columns(interaction_time=5), tuple(names), [], {}), whole=False)
     assert trial.untried([line]) == ()
     assert Audited({}, [line]).is_clean
     unproven = Audited({}, [line], untried=("age_z",))

@@ -27,8 +27,9 @@ from recsys_tft.columns import TABLES
 from recsys_tft.data_folders import DataFolder
 from recsys_tft.data_sets import KEY_COLUMNS
 from recsys_tft.errors import InputError
-from recsys_tft.features import FEATURES, RAW, VOCABULARIES, Feature
+from recsys_tft.features import FEATURES, RAW, VOCABULARIES, Feature, switched_on
 from recsys_tft.ops import Bag, Bucket, Level, SetLookup, ZScore
+from recsys_tft.settings import Settings
 
 WINDOWS = ("train", "val", "test")
 FOLDERS = (*(f"{name}_{window}" for name in ("two_tower", "ranker") for window in WINDOWS), "users", "videos")
@@ -568,7 +569,7 @@ def test_popularity_levels_are_those_of_the_graph_and_of_the_training_window(ran
 
 def test_the_graph_comes_with_its_raw_metadata(ran: Ran) -> None:
     output, _ = opened(ran.root)
-    sources = {source for feature in FEATURES for source in feature.sources}
+    sources = {source for feature in switched_on(Settings()) for source in feature.sources}
     assert {feature.name for feature in output.raw_metadata.schema.feature} == sources
     assert set(output.raw_feature_spec()) == sources
     assert all(isinstance(spec, tf.io.VarLenFeature) for spec in output.raw_feature_spec().values())

@@ -26,6 +26,7 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from recsys_tft import graph, ops
 from recsys_tft.ops import (
+    Age,
     Bag,
     Bucket,
     DayOfWeek,
@@ -33,6 +34,7 @@ from recsys_tft.ops import (
     History,
     HourWave,
     Level,
+    Log,
     Lookup,
     Op,
     Ratio,
@@ -185,6 +187,24 @@ CASES: dict[str, Case] = {
         tf.float32,
         tf.float32,
         [(0.0, -1), (math.e**2 - 1, 1), (-5.0, -1), (math.e**2 - 1, 1), (None, 0), (NAN, 0), (INF, 0)],
+    ),
+    "log": of_one(Log(), tf.int64, tf.float32, [(0, 0), (1, math.log(2)), (99, math.log(100)), (-3, 0), (None, 0)]),
+    "age": Case(
+        Age(),
+        [
+            (at(2024, 3, 2), at(2024, 3, 1)),
+            (at(2024, 3, 2), at(2024, 3, 2)),
+            (at(2024, 3, 2), at(2024, 3, 1, 23)),
+            (at(2024, 3, 2) - 1, at(2024, 3, 1, 23)),
+            (at(2024, 3, 2), at(2024, 3, 3)),
+            (at(2024, 3, 2), -at(1970, 1, 2)),
+            (None, at(2024, 3, 3)),
+            (at(2024, 3, 2), None),
+            (None, None),
+        ],
+        [math.log(2), 0, math.log(25 / 24), 0, 0, math.log(at(2024, 3, 4) / at(1970, 1, 2)), 0, 0, 0],
+        [tf.int64, tf.int64],
+        tf.float32,
     ),
     "bucket": of_one(
         Bucket("age"),
@@ -419,7 +439,7 @@ def test_a_row_alone_has_the_same_value(name: str, fitted: Fitted) -> None:
 def test_a_missing_row_becomes_what_the_op_says(name: str, fitted: Fitted) -> None:
     case = CASES[name]
     (found,) = plain(fitted.apply({f"{name}_0": [None]})[name])
-    numbers = {"token 0": 0, "bucket 0": 0, "0": 0, "0 (the mean)": 0}
+    numbers = dict.fromkeys(("token 0", "bucket 0", "0", "0 (the mean)", "0 (none)", "0 (new)"), 0)
     lists_of = {"empty list": [], "from the count; zeros without one": [0, 0], "the zero vector": [0, 0]}
     assert found == {**numbers, **lists_of}[case.op.missing]
 

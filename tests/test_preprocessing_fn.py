@@ -24,8 +24,9 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 import preprocessing_fn as module
 from recsys_tft.errors import InputError
-from recsys_tft.features import FEATURES
+from recsys_tft.features import FEATURES, switched_on
 from recsys_tft.graph import raw_feature_spec
+from recsys_tft.settings import Settings
 from recsys_tft.vocabularies import values_of
 
 # Inputs of every kind: dense, sparse and ragged. Many columns are absent, and one is of no feature.
@@ -99,9 +100,10 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tft.TFTransformOutput:
 
 
 def test_inputs_alone_give_every_feature_of_the_table(fitted: tft.TFTransformOutput) -> None:
-    assert set(fitted.transformed_feature_spec()) == {feature.name for feature in FEATURES}
+    names = {feature.name for feature in switched_on(Settings())}
+    assert set(fitted.transformed_feature_spec()) == names
     found = values(fitted, inputs_of_batch())
-    assert set(found) == {feature.name for feature in FEATURES}
+    assert set(found) == names
     assert {len(column) for column in found.values()} == {3}
 
 
@@ -154,7 +156,13 @@ def as_tfx_calls(function: Callable[..., dict[str, tf.Tensor]], custom_config: M
     return function
 
 
-CUSTOM = {"settings": {"buckets": {"age": [50]}, "vocabularies": {"tags": {"n_oov": 4}, "user_id": {"min_count": 2}}}}
+CUSTOM = {
+    "settings": {
+        "buckets": {"age": [50]},
+        "vocabularies": {"tags": {"n_oov": 4}, "user_id": {"min_count": 2}},
+        "recent": {"enabled": True},
+    }
+}
 
 
 @pytest.fixture(scope="session")
@@ -166,6 +174,7 @@ def fitted_by_tfx(user_module: Any, tmp_path_factory: pytest.TempPathFactory) ->
 def test_custom_config_changes_the_settings(fitted_by_tfx: tft.TFTransformOutput) -> None:
     found = values(fitted_by_tfx, inputs_of_batch())
     assert set(found) == {feature.name for feature in FEATURES}
+    assert found["video_age_log"] == [0, 0, 0]
     assert found["age_bucket"] == [1, 1, 2]
     assert found["tags_tokens"] == [[5, 6], [5], []]
     assert found["user_id_token"] == [2, 2, 1]
@@ -227,6 +236,6 @@ def test_inputs_without_any_column_of_the_table_are_refused() -> None:
 
 
 def test_the_raw_feature_spec_allows_every_column_to_be_missing() -> None:
-    spec = raw_feature_spec()
-    assert {source for feature in FEATURES for source in feature.sources} == set(spec)
+    spec = raw_feature_spec(Settings())
+    assert {source for feature in switched_on(Settings()) for source in feature.sources} == set(spec)
     assert {type(feature) for feature in spec.values()} == {tf.io.VarLenFeature}

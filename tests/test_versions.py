@@ -44,9 +44,9 @@ from recsys_tft import (
 from recsys_tft.cli import main
 from recsys_tft.columns import KEYS, TABLES, UPDATED
 from recsys_tft.entities import add_subscribers, drop_duplicates, rows_at
-from recsys_tft.features import BY_NAME, FEATURES, Entity, select
+from recsys_tft.features import BY_NAME, FEATURES, Entity, select, switched_on
 from recsys_tft.raw_tables import ROW
-from recsys_tft.settings import parse
+from recsys_tft.settings import Settings, parse
 from recsys_tft.verification import verify
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)
@@ -362,7 +362,7 @@ def test_the_vocabulary_of_countries_has_each_country_once_for_each_user(ran: Ra
 def test_verify_finds_all_rows_equal_and_other_moments_unequal(ran: Ran, tmp_path: pathlib.Path) -> None:
     found = verify(str(ran.root), str(ran.raw), rows=None)
     assert found.is_equal, "\n".join(map(str, found.differences))
-    assert set(found.lines) == set(BY_NAME)
+    assert set(found.lines) == {feature.name for feature in switched_on(Settings())}
     for table in TABLES:
         rows = pl.read_parquet(ran.raw / f"{table}.parquet")
         later = rows.with_columns(pl.col(UPDATED) + pl.duration(days=9)) if table == "users" else rows
