@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from recsys_tft import ordering
 from recsys_tft.entity_store import EVENTS
 from recsys_tft.filtering import DAY, floats
-from recsys_tft.settings import OrderSettings
+from recsys_tft.recommender_settings import OrderSettings
 
 FRESHNESS, EXPLORATION = "fresh", "explored"
 _GROUPS = {"channel": "channel_id", "category": "category"}  # what a limit is about: the raw column

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.exposures import SIGNAL, exposure_starts, is_viewing
-from recsys_tft.settings import CounterSettings
+from recsys_tft.job_settings import CounterSettings
 from recsys_tft.versions import ALWAYS, begins, ends
 
 COUNTERS = ("view_count", "like_count", "comment_count")

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.settings import BlockSettings, FilterSettings
+from recsys_tft.recommender_settings import BlockSettings, FilterSettings
 
 DAY = 86_400_000_000  # microseconds
 

@@ -13,7 +13,7 @@ from beam_pipelines.rerun import rerun
 from recsys_tft import audit_cuts, audit_sample, counters, futures, model_folders, raw_matches, raw_tables, settings
 from recsys_tft.audit_report import Audited, Line
 from recsys_tft.audit_sample import Tables
-from recsys_tft.columns import Accuracy, Column
+from recsys_tft.columns import KEYS, Accuracy, Column
 from recsys_tft.errors import InputError
 from recsys_tft.export import raw_folder
 from recsys_tft.features import RAW, Feature
@@ -57,7 +57,8 @@ def audit(
     sample = audit_sample.draw(tables, users, seed)
     trial = Trial(str(graph), of_run, tables, raw_matches.cuts_of(manifest), sample, seed)
     lines = [line for cut, windows in trial.cuts(cuts) for line in trial.lines(cut, windows, say)]
-    return Audited({name: len(rows) for name, rows in sample.items()}, lines, trial.snapshots, trial.untried(lines))
+    sizes = {name: rows[KEYS[name]].n_unique() if name in KEYS else len(rows) for name, rows in sample.items()}
+    return Audited(sizes, lines, trial.snapshots, trial.untried(lines))
 
 
 def warn(

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from recsys_tft import settings
+from recsys_tft import model_settings, settings
 from recsys_tft.errors import InputError, require_local
 
 METRICS, MODEL = "metrics.json", "model.json"
@@ -120,7 +120,7 @@ def settings_for(output_dir: str, config: str | None, seed: int | None) -> setti
 def _same(old: Any, new: Any, path: str, config: str) -> None:
     """InputError if a setting that the rows were made by differs."""
     if hasattr(new, "model_fields_set"):
-        for name in sorted(new.model_fields_set - (settings.RANKER_TRAINING if path == "ranker" else set())):
+        for name in sorted(new.model_fields_set - (model_settings.RANKER_TRAINING if path == "ranker" else set())):
             _same(getattr(old, name), getattr(new, name), f"{path}.{name}", config)
     elif old != new:
         raise InputError(f"{config}: {path} is {new!r}, but the rows were made with {old!r}; run the main job again.")

@@ -14,8 +14,9 @@ from recsys_tft import catboost_model, model_folders, ranker_report, ranker_rows
 from recsys_tft.artifacts import to_json
 from recsys_tft.errors import InputError
 from recsys_tft.model_folders import METRICS, ModelFolder
+from recsys_tft.model_settings import RankerSettings
 from recsys_tft.ranker_rows import RankerRows
-from recsys_tft.settings import RankerSettings, Settings
+from recsys_tft.settings import Settings
 
 FOLDER = "ranker"
 MODEL, MODEL_JSON, COLUMNS = "model.cbm", "model.json", "columns.json"

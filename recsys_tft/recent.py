@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from recsys_tft import asof
 from recsys_tft.columns import COMPUTED, Accuracy
 from recsys_tft.counters import COUNTERS, INCREMENT_SCHEMA, Values, first_rows
+from recsys_tft.job_settings import RecentSettings
 from recsys_tft.ops import HOUR
-from recsys_tft.settings import RecentSettings
 
 _DAY = 24 * HOUR
 _COUNTERS = {"views": COUNTERS.index("view_count"), "likes": COUNTERS.index("like_count")}

@@ -20,8 +20,8 @@ from recsys_tft.entity_store import EntityStore
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.explanations import Explainer
 from recsys_tft.features import raw_columns
+from recsys_tft.recommender_settings import RecommenderSettings
 from recsys_tft.serving_rows import tensors
-from recsys_tft.settings import RecommenderSettings
 from recsys_tft.statistics import EMPTY_IDS
 
 # What a request may say of the user and of the moment, besides the user's id and the time.

@@ -12,7 +12,7 @@ import numpy as np
 
 from recsys_tft.errors import InputError
 from recsys_tft.hashing import keyed_hash
-from recsys_tft.settings import SplitSettings
+from recsys_tft.job_settings import SplitSettings
 
 WINDOWS = ("train", "val", "test")
 Cuts = tuple[int, int | None]  # val_from, test_from (None: no test window), microseconds since 1970

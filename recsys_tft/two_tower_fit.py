@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from recsys_tft import retrieval_evaluation
+from recsys_tft.model_settings import TwoTowerSettings
 from recsys_tft.retrieval_baselines import Scorer
 from recsys_tft.sampled_softmax import in_batch_softmax
 from recsys_tft.scalar_log import ScalarLog
-from recsys_tft.settings import TwoTowerSettings
 from recsys_tft.two_tower import TwoTower
 from recsys_tft.two_tower_rows import TwoTowerRows, encode
 from recsys_tft.unseen import Unseen, without_past

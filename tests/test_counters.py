@@ -15,7 +15,8 @@ from recsys_tft import counters, durations, examples
 from recsys_tft.columns import Accuracy
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES, RAW
-from recsys_tft.settings import CounterSettings, parse
+from recsys_tft.job_settings import CounterSettings
+from recsys_tft.settings import parse
 from recsys_tft.versions import Timeline
 
 DAY = 86_400_000_000

@@ -57,3 +57,8 @@ def test_the_line_that_adds_a_feature_is_a_feature() -> None:
     names = {"Feature": Feature, "Lookup": Lookup, "Vocabulary": Vocabulary, "CANDIDATE": CANDIDATE, "RANKER": RANKER}
     feature = eval(line, names)
     assert feature.name == "channel_id_token"
+
+
+def test_every_module_is_in_the_map() -> None:
+    modules = {path.name for path in (ROOT / "recsys_tft").glob("*.py") if not path.name.startswith("__")}
+    assert {name for name in modules if f"{name}`" not in README} == set()

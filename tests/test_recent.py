@@ -18,7 +18,8 @@ from test_examples import CASES, Case, gather, oracles_cuts, settings_of
 from recsys_tft import counters, examples, recent
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES
-from recsys_tft.settings import CounterSettings, RecentSettings, Settings, parse
+from recsys_tft.job_settings import CounterSettings, RecentSettings
+from recsys_tft.settings import Settings, parse
 from recsys_tft.versions import Timeline
 
 HOUR = DAY // 24

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from recsys_tft import splits
 from recsys_tft.errors import InputError
-from recsys_tft.settings import SplitSettings
+from recsys_tft.job_settings import SplitSettings
 
 START = 1_709_251_200_000_000  # 2024-03-01 00:00 UTC
 MINUTE = 1 << 26
