@@ -42,6 +42,9 @@ def trained(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> pat
     return pathlib.Path(out, "models/ranker")
 
 
+RANKER_FEATURES = tuple(feature for feature in select(RANKER) if feature.is_active(Settings()))
+
+
 def rows_of(ran: Ran, window: str) -> ranker_rows.RankerRows:
     features = ranker_rows.features_for(Settings())
     return ranker_rows.read(str(ran.root), window, features, ranker_rows.columns_of(features, Settings()))
@@ -52,10 +55,10 @@ def rows_of(ran: Ran, window: str) -> ranker_rows.RankerRows:
 
 def test_columns_are_the_features_of_the_table_and_rows_those_on_disk(synthetic_run: Ran) -> None:
     rows = rows_of(synthetic_run, "train")
-    assert list(rows.data) == [feature.name for feature in select(RANKER)]
+    assert list(rows.data) == [feature.name for feature in RANKER_FEATURES]
     frame = synthetic_run.result["ranker_train"].pandas()
     frame = frame.sort_values(["user_id", "interaction_time", "video_id"], kind="stable").reset_index(drop=True)
-    for feature in select(RANKER):
+    for feature in RANKER_FEATURES:
         assert isinstance(rows.data[feature.name].dtype, pd.CategoricalDtype) == feature.is_categorical
         np.testing.assert_array_equal(rows.data[feature.name].to_numpy(), frame[feature.name].to_numpy())
     for name in ("label", "weight"):
@@ -66,11 +69,11 @@ def test_the_pool_holds_categories_as_their_tokens(synthetic_run: Ran) -> None:
     rows = rows_of(synthetic_run, "val")
     pool = rows.pool()
     assert pool.get_feature_names() == list(rows.data)
-    expected = [i for i, feature in enumerate(select(RANKER)) if feature.is_categorical]
+    expected = [i for i, feature in enumerate(RANKER_FEATURES) if feature.is_categorical]
     assert pool.get_cat_feature_indices() == expected
     np.testing.assert_array_equal(pool.get_weight(), rows.keys["weight"])
     as_text = catboost.Pool(
-        rows.data.astype({feature.name: str for feature in select(RANKER) if feature.is_categorical}),
+        rows.data.astype({feature.name: str for feature in RANKER_FEATURES if feature.is_categorical}),
         label=rows.keys["label"],
         cat_features=expected,
     )
@@ -106,7 +109,7 @@ def test_groups_are_users_and_none_is_too_large() -> None:
 
 
 def test_the_model_stands_with_all_that_explains_it(trained: pathlib.Path, synthetic_run: Ran) -> None:
-    names = [feature.name for feature in select(RANKER)]
+    names = [feature.name for feature in RANKER_FEATURES]
     described = json.loads((trained / "columns.json").read_text())
     assert [column["name"] for column in described["columns"]] == names
     for name, headings in (
@@ -127,7 +130,7 @@ def test_the_model_stands_with_all_that_explains_it(trained: pathlib.Path, synth
     found = json.loads((trained / "model.json").read_text())
     assert "oblivious_trees" in found
     assert [f["feature_id"] for f in found["features_info"]["categorical_features"]] == [
-        f.name for f in select(RANKER) if f.is_categorical
+        f.name for f in RANKER_FEATURES if f.is_categorical
     ]
 
 

@@ -13,7 +13,17 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from recsys_tft import raw_rows, saved_graphs, serving_inputs, settings, two_tower
+from recsys_tft import (
+    model_folders,
+    raw_counters,
+    raw_matches,
+    raw_rows,
+    recent,
+    saved_graphs,
+    serving_inputs,
+    settings,
+    two_tower,
+)
 from recsys_tft.columns import columns_of
 from recsys_tft.features import BY_NAME, CANDIDATE, QUERY, RANKER, Entity, raw_columns, select
 from recsys_tft.raw_rows import RawRows
@@ -173,9 +183,16 @@ def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
     rows = [row for row, pair in enumerate(pairs) if pair in known]
     assert len(rows) > 500
     users = raw.users.take(pa.array(np.searchsorted(raw.users["user_id"].to_numpy(), disk["user_id"][rows])))
-    videos = raw.videos.take(pa.array(np.searchsorted(raw.videos["video_id"].to_numpy(), disk["video_id"][rows])))
+    ids, times = disk["video_id"][rows], disk["interaction_time"][rows]
+    of_run, cuts = settings_of(served), raw_matches.cuts_of(model_folders.manifest(str(served)))
+    dated, delay = raw_counters.dated_videos(raw, cuts, of_run), of_run.counters.delay_microseconds
+    videos = dated.take(dated.rows_at(ids, times))
+    gap = of_run.labels.exposure_gap
     given = {name: table[name] for table in (users, videos) for name in table.column_names}
+    lately = recent.of_users(raw.events, gap, disk["user_id"][rows], times - delay)
+    given |= {name: pa.array(values) for name, values in lately.items()}
     given |= {
+        "published_at": raw_matches.by_pair(dated.videos, ids, times, delay).raw["published_at"],
         "interaction_time": pa.array(disk["interaction_time"][rows]),
         "device": pa.array([known[pairs[row]] for row in rows], pa.binary()),
     }
