@@ -36,9 +36,9 @@ WINDOWS = ("val", "test")
 # A rating of 4 or 5 is positive, a lower one an exposed negative, as in configs/engagement.yaml.
 CONFIG = {
     "title_encoder": "none",
+    "recent": {"enabled": True},
     "labels": {"positive": {"like": 1.0, "comment": 1.0, "share": 1.0, "watch": 1.0, "click": 0.5}},
 }
-RECENT = "recent" in Settings.model_fields
 Figures = dict[str, dict[str, list[float]]]  # by model and by window
 
 
@@ -48,8 +48,7 @@ def run(data_dir: str, folder: pathlib.Path, split: str) -> str:
     if not (out / "artifacts/manifest.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / f"{split}.yaml"
-        recent = {"recent": {"enabled": True}} if RECENT else {}
-        config.write_text(json.dumps(CONFIG | recent | {"split": {"kind": split}}))  # JSON is YAML
+        config.write_text(json.dumps(CONFIG | {"split": {"kind": split}}))  # JSON is YAML
         ProcessingPipeline(PipelineConfig(output_dir=str(out), config=str(config)), print).run(data_dir)
     return str(out)
 
@@ -91,11 +90,9 @@ def ranking(out: str, seed: int) -> Figures:
     rows = {
         w: ranker_rows.read(out, w, features, ranker_rows.columns_of(features, chosen)) for w in ("train", *WINDOWS)
     }
-    lasting = features
-    if RECENT:
-        lasting = ranker_rows.features_for(chosen.replace({"recent": {"enabled": False}}))
-    arms = {"counters, recent": features} if RECENT else {}
-    arms |= {"counters": lasting, "neither": [feature for feature in lasting if not feature.is_counted]}
+    lasting = ranker_rows.features_for(chosen.replace({"recent": {"enabled": False}}))
+    neither = [feature for feature in lasting if not feature.is_counted]
+    arms = {"counters, recent": features, "counters": lasting, "neither": neither}
     found = {}
     for name, own in arms.items():
         columns = [column.name for column in ranker_rows.columns_of(own, chosen)]
