@@ -79,7 +79,7 @@ def rerun(settings: Settings, data_dir: str, graph: str, output_dir: str) -> dic
         pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
         Rerun(pipeline, job, graph).build()
         pipeline.run().wait_until_finish()
-    except Exception as error:
+    except Exception as error:  # of any kind, as a runner wraps what a step raised
         sentence = sentence_of(error)
         if sentence is None:
             raise
