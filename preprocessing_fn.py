@@ -9,7 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from recsys_tft import settings as settings_module
+from recsys_tft.configuration import settings as settings_module
 from recsys_tft.graph import engineer
 
 

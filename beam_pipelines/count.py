@@ -9,8 +9,9 @@ import pyarrow as pa
 
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Parts
-from recsys_tft import arrow_ipc, counters, recent
 from recsys_tft.features import Entity
+from recsys_tft.labelling import counters, recent
+from recsys_tft.storage import arrow_ipc
 
 TaggedOutput = beam.pvalue.TaggedOutput
 

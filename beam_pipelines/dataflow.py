@@ -20,10 +20,11 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from recsys_tft import title_encoder, wheel
+from beam_pipelines import wheel
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import UsageError
-from recsys_tft.settings import Settings
-from recsys_tft.title_encoder import Pair, Spec
+from recsys_tft.titles import title_encoder
+from recsys_tft.titles.title_encoder import Pair, Spec
 
 _MODEL = "saved_model.pb"  # the last file of an encoder to be copied
 _LONGEST = 63  # of a job's name and of a label

@@ -15,16 +15,18 @@ from beam_pipelines import titles
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
 from preprocessing_fn import preprocessing_fn
-from recsys_tft import arrow_ipc, data_sets, fitting_rows, negatives, recent, transform_graph, versions
-from recsys_tft.arrow_ipc import Packed
+from recsys_tft import transform_graph
 from recsys_tft.columns import Column
-from recsys_tft.entities import find_sorted
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, raw_columns, select
 from recsys_tft.graph import graph_columns, raw_feature_spec
+from recsys_tft.labelling import fitting_rows, negatives, recent, versions
 from recsys_tft.ops import History
 from recsys_tft.rates import rates
-from recsys_tft.settings import Settings
-from recsys_tft.title_embedding import TitleEmbedding
+from recsys_tft.storage import arrow_ipc, data_sets
+from recsys_tft.storage.arrow_ipc import Packed
+from recsys_tft.tables.entities import find_sorted
+from recsys_tft.titles.title_embedding import TitleEmbedding
 
 TaggedOutput = beam.pvalue.TaggedOutput
 

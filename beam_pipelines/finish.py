@@ -12,9 +12,12 @@ from google.protobuf import text_format
 
 from beam_pipelines.engineer import raw_metadata
 from beam_pipelines.job import Job
-from recsys_tft import artifacts, embeddings, schemas, splits, title_encoder, transform_graph
-from recsys_tft.data_sets import DATA_SETS
-from recsys_tft.output import MANIFEST, exists, read_text, write_file, write_text
+from recsys_tft import transform_graph
+from recsys_tft.labelling import splits
+from recsys_tft.storage import artifacts, schemas
+from recsys_tft.storage.data_sets import DATA_SETS
+from recsys_tft.storage.output import MANIFEST, exists, read_text, write_file, write_text
+from recsys_tft.titles import embeddings, title_encoder
 
 VERSIONS = ("recsys_tft", "tensorflow", "tensorflow-transform", "apache-beam", "tfx-bsl", "pyarrow", "polars", "numpy")
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from recsys_tft import counters
-from recsys_tft.data_sets import VIDEOS, shard_name
-from recsys_tft.output import Output
-from recsys_tft.raw_tables import RawTable
-from recsys_tft.settings import Settings
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.labelling import counters
+from recsys_tft.storage.data_sets import VIDEOS, shard_name
+from recsys_tft.storage.output import Output
+from recsys_tft.tables.raw_tables import RawTable
 
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
 

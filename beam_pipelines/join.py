@@ -13,16 +13,19 @@ import pyarrow.compute as pc
 
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
-from recsys_tft import arrow_ipc, data_sets, embeddings, examples, negatives, recent, transform_graph, versions
-from recsys_tft.arrow_ipc import Packed
-from recsys_tft.data_sets import OUTCOME, DataSet
-from recsys_tft.entities import find_sorted, rows_at
+from recsys_tft import transform_graph
 from recsys_tft.features import Entity, select
-from recsys_tft.hashing import partition_of
-from recsys_tft.output import write_file
-from recsys_tft.rows import WRITERS
-from recsys_tft.splits import WINDOWS
-from recsys_tft.versions import Timeline
+from recsys_tft.labelling import examples, negatives, recent, versions
+from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.versions import Timeline
+from recsys_tft.storage import arrow_ipc, data_sets
+from recsys_tft.storage.arrow_ipc import Packed
+from recsys_tft.storage.data_sets import OUTCOME, DataSet
+from recsys_tft.storage.hashing import partition_of
+from recsys_tft.storage.output import write_file
+from recsys_tft.storage.rows import WRITERS
+from recsys_tft.tables.entities import find_sorted, rows_at
+from recsys_tft.titles import embeddings
 
 TaggedOutput = beam.pvalue.TaggedOutput
 ANSWERS = ("videos", "versions")  # what partitions of videos have to give

@@ -19,7 +19,7 @@ from beam_pipelines.job import Job
 from beam_pipelines.pairs import ForEachPair
 from beam_pipelines.read import ReadTable
 from beam_pipelines.write import write_rejected
-from recsys_tft.arrow_ipc import Packed
+from recsys_tft.storage.arrow_ipc import Packed
 
 
 class MainJob:

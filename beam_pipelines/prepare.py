@@ -8,25 +8,16 @@ import pyarrow as pa
 
 from beam_pipelines.job import Job
 from beam_pipelines.read import reject
-from recsys_tft import (
-    arrow_ipc,
-    counters,
-    examples,
-    fitting_rows,
-    history,
-    negatives,
-    recent,
-    rejects,
-    splits,
-    versions,
-)
-from recsys_tft.arrow_ipc import Packed
 from recsys_tft.columns import UPDATED
-from recsys_tft.entities import VideoLookup, add_subscribers, drop_duplicates, rows_at
 from recsys_tft.errors import InputError
 from recsys_tft.features import Entity
-from recsys_tft.hashing import partition_of
-from recsys_tft.raw_tables import ROW
+from recsys_tft.labelling import counters, examples, fitting_rows, history, negatives, recent, splits, versions
+from recsys_tft.storage import arrow_ipc
+from recsys_tft.storage.arrow_ipc import Packed
+from recsys_tft.storage.hashing import partition_of
+from recsys_tft.tables import rejects
+from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates, rows_at
+from recsys_tft.tables.raw_tables import ROW
 
 TaggedOutput = beam.pvalue.TaggedOutput
 Parts = Iterable[tuple[str, Packed]]

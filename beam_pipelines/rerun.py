@@ -13,15 +13,16 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
-from recsys_tft import arrow_ipc, raw_tables
-from recsys_tft.arrow_ipc import Packed
-from recsys_tft.data_sets import DATA_SETS
+from recsys_tft.auditing.past_rows import FIT
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, sentence_of
 from recsys_tft.features import Entity
-from recsys_tft.output import Output
-from recsys_tft.past_rows import FIT
-from recsys_tft.raw_tables import ROW
-from recsys_tft.settings import Settings
+from recsys_tft.storage import arrow_ipc
+from recsys_tft.storage.arrow_ipc import Packed
+from recsys_tft.storage.data_sets import DATA_SETS
+from recsys_tft.storage.output import Output
+from recsys_tft.tables import raw_tables
+from recsys_tft.tables.raw_tables import ROW
 
 _PARTITIONS = 2  # however many rows there are: how users are divided is the same in all reruns
 

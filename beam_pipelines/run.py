@@ -30,7 +30,7 @@ from beam_pipelines.main_job import MainJob
 from beam_pipelines.pairs import METRICS
 from beam_pipelines.prepare import COUNTS
 from recsys_tft.errors import InputError, StillRunning, UsageError, did_you_mean, sentence_of
-from recsys_tft.output import Output, read_text
+from recsys_tft.storage.output import Output, read_text
 
 IN_MEMORY = "in_memory"  # Beam's name for a job in this process
 # The manifest, what Beam's metrics counted, and the seconds spent in each step.

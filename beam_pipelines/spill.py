@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from apache_beam.pvalue import TaggedOutput
 
-from recsys_tft.arrow_ipc import Spilled
+from recsys_tft.storage.arrow_ipc import Spilled
 
 _SMALLEST = 1 << 14  # bytes of a table that is worth a place in a file
 _ALIGNMENT = 64  # bytes; Arrow reads what is so aligned without a copy

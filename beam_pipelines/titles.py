@@ -8,9 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from beam_pipelines.job import Job
-from recsys_tft import arrow_ipc, embedding_cache, minilm, title_encoder
-from recsys_tft.arrow_ipc import Packed
-from recsys_tft.embedding_cache import EmbeddingCache
+from recsys_tft.storage import arrow_ipc
+from recsys_tft.storage.arrow_ipc import Packed
+from recsys_tft.titles import embedding_cache, minilm, title_encoder
+from recsys_tft.titles.embedding_cache import EmbeddingCache
 
 TaggedOutput = beam.pvalue.TaggedOutput
 

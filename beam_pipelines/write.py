@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pyarrow.parquet as pq
 
 from beam_pipelines.job import Job
-from recsys_tft import arrow_ipc
-from recsys_tft.arrow_ipc import Packed
-from recsys_tft.output import write_file
+from recsys_tft.storage import arrow_ipc
+from recsys_tft.storage.arrow_ipc import Packed
+from recsys_tft.storage.output import write_file
 
 
 def write_rejected(name: str, rows: Packed, job: Job) -> Iterator[tuple[str, int]]:

@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 
-from recsys_tft import synthetic
+from recsys_tft.tables import synthetic
 
 MODES = {
     "1 thread": ("--workers=1",),

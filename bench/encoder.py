@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from recsys_tft import bert, minilm
-from recsys_tft.synthetic import write_tables
+from recsys_tft.tables.synthetic import write_tables
+from recsys_tft.titles import bert, minilm
 
 INSTALL = "pip install 'recsys_tft[bench]'"
 ROUNDS, FIXED_TOKENS = 4, 128

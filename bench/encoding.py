@@ -18,8 +18,8 @@ import pyarrow as pa
 import tensorflow as tf
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from recsys_tft.tf_example import Fragments, encode_fragments
-from recsys_tft.tfrecord import frame, write_examples, write_records
+from recsys_tft.storage.tf_example import Fragments, encode_fragments
+from recsys_tft.storage.tfrecord import frame, write_examples, write_records
 
 USERS, VIDEOS = 50_000, 20_000
 TF_ROWS = 100_000  # enough to time the slower one

@@ -9,11 +9,12 @@ import pathlib
 import tempfile
 import time
 
-from recsys_tft import model_folders, ranker_rows
-from recsys_tft.settings import Settings
-from recsys_tft.two_tower import TwoTower, features_for
-from recsys_tft.two_tower_fit import Fit
-from recsys_tft.two_tower_rows import TwoTowerRows
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.ranking import ranker_rows
+from recsys_tft.retrieval.two_tower import TwoTower, features_for
+from recsys_tft.retrieval.two_tower_fit import Fit
+from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
+from recsys_tft.training import model_folders
 
 ROUNDS = 3
 HELD = {"rows in memory": 10**9, "through a pool of 50,000": 50_000}

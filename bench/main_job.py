@@ -22,7 +22,7 @@ import time
 
 import polars as pl
 
-from recsys_tft import synthetic
+from recsys_tft.tables import synthetic
 
 PEER = pathlib.Path(__file__).with_name("peer.yaml")
 

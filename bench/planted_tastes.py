@@ -11,17 +11,12 @@ import argparse
 import numpy as np
 import tensorflow as tf
 
-from recsys_tft import (
-    model_folders,
-    ranker_rows,
-    ranking_metrics,
-    retrieval_baselines,
-    retrieval_evaluation,
-    synthetic,
-    two_tower,
-)
-from recsys_tft.ranker_training import MODEL, scores
-from recsys_tft.two_tower_rows import TwoTowerRows, encode
+from recsys_tft.ranking import ranker_rows, ranking_metrics
+from recsys_tft.ranking.ranker_training import MODEL, scores
+from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, two_tower
+from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
+from recsys_tft.tables import synthetic
+from recsys_tft.training import model_folders
 
 
 class Generator:

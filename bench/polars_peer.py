@@ -1,7 +1,7 @@
 """The same rows, written by hand: Polars for all of the work, tfx_bsl and tf.io for the TFRecords.
 
 What somebody writes who knows the data and does not need a graph for serving: no rejected rows, no exact order, no
-manifest, and no Beam. It reads the tables of `recsys_tft.synthetic` and makes as many rows as the main job does.
+manifest, and no Beam. It reads the tables of `recsys_tft.tables.synthetic` and makes as many rows as the main job does.
 """
 
 import argparse

@@ -16,20 +16,13 @@ import catboost
 import keras
 import numpy as np
 
-from recsys_tft import (
-    PipelineConfig,
-    ProcessingPipeline,
-    model_folders,
-    ranker_rows,
-    ranker_training,
-    ranking_metrics,
-    retrieval_baselines,
-    retrieval_evaluation,
-    two_tower,
-)
-from recsys_tft.settings import Settings
-from recsys_tft.two_tower_fit import Fit
-from recsys_tft.two_tower_rows import TwoTowerRows
+from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.ranking import ranker_rows, ranker_training, ranking_metrics
+from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, two_tower
+from recsys_tft.retrieval.two_tower_fit import Fit
+from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
+from recsys_tft.training import model_folders
 
 SPLITS = ("time", "time_per_user", "random_per_user")
 WINDOWS = ("val", "test")

@@ -24,7 +24,7 @@ import tokenizers
 import torch
 import transformers
 
-from recsys_tft import minilm
+from recsys_tft.titles import minilm
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "tests" / "data" / "minilm_golden.npz"
 TITLES = pathlib.Path(__file__).with_suffix(".txt")  # eight lines each of 16 languages or scripts

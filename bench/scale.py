@@ -19,8 +19,8 @@ import tempfile
 
 import numpy as np
 
-from recsys_tft import synthetic
-from recsys_tft.hashing import partition_of
+from recsys_tft.storage.hashing import partition_of
+from recsys_tft.tables import synthetic
 
 EXPONENTS = (1.1, 1.2, 1.3, 1.4, 1.5)
 ACTIVITY = 0.6

@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from recsys_tft import approximate_index, libraries
-from recsys_tft.recommender import Recommender, Request
-from recsys_tft.serving_folders import EXTRA, serving_folder
-from recsys_tft.serving_models import ExactIndex
-from recsys_tft.serving_rows import tensors
+from recsys_tft import libraries
+from recsys_tft.recommending.recommender import Recommender, Request
+from recsys_tft.serving import approximate_index
+from recsys_tft.serving.serving_folders import EXTRA, serving_folder
+from recsys_tft.serving.serving_models import ExactIndex
+from recsys_tft.serving.serving_rows import tensors
 
 MOMENT = 1_740_000_000_000_000
 
@@ -112,7 +113,7 @@ def approximate(kind: approximate_index.Kind, count: int, dim: int, times: int) 
 
 
 def main() -> None:
-    libraries.load("recsys_tft.recommender")
+    libraries.load("recsys_tft.recommending.recommender")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output_dir", help="of an export")
     parser.add_argument("--times", type=int, default=300, help="calls of each kind (default 300)")

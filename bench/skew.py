@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 
-from recsys_tft import synthetic
+from recsys_tft.tables import synthetic
 
 MODES = ("even", "video", "user")
 _PAGE = resource.getpagesize()
@@ -73,7 +73,7 @@ def size_of(value: Any) -> int:
     """The bytes of all tables in a value."""
     from apache_beam.pvalue import TaggedOutput
 
-    from recsys_tft.arrow_ipc import Spilled
+    from recsys_tft.storage.arrow_ipc import Spilled
 
     if isinstance(value, (bytes, Spilled)):
         return len(value) if isinstance(value, bytes) else value.size

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline, RunResult
-    from recsys_tft.recommender import Recommender
+    from recsys_tft.recommending.recommender import Recommender
 
 __all__ = ["PipelineConfig", "ProcessingPipeline", "Recommender", "RunResult"]
 
@@ -12,7 +12,7 @@ __all__ = ["PipelineConfig", "ProcessingPipeline", "Recommender", "RunResult"]
 def __getattr__(name: str) -> object:
     """The public names, imported when they are first used, so that `import recsys_tft` stays light."""
     if name == "Recommender":
-        from recsys_tft.recommender import Recommender
+        from recsys_tft.recommending.recommender import Recommender
 
         return Recommender
     if name in __all__:

@@ -5,7 +5,8 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from recsys_tft import audit_command, libraries, serving_commands
+from recsys_tft import libraries
+from recsys_tft.commands import audit_command, serving_commands
 from recsys_tft.errors import InputError, UsageError
 
 _RUN_EXAMPLE = """example:
@@ -182,9 +183,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     """The main job."""
+    from recsys_tft.commands.summary import submission, summary
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline
     from recsys_tft.progress import Progress
-    from recsys_tft.summary import submission, summary
 
     sizes = {"num_users": options.users, "num_videos": options.videos, "num_interactions": options.interactions}
     sizes = {name: size for name, size in sizes.items() if size is not None}
@@ -225,7 +226,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
 
 def dataset(options: argparse.Namespace, _: Sequence[str]) -> int:
     """A public data set as raw tables."""
-    from recsys_tft import movielens
+    from recsys_tft.tables import movielens
 
     movielens.write_tables(options.data_dir, options.source, options.liked_from)
     print(f"Wrote users, videos, channels and interactions to {options.data_dir}.")
@@ -235,15 +236,16 @@ def dataset(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def train(options: argparse.Namespace, _: Sequence[str]) -> int:
     """A model on the rows of a run."""
-    from recsys_tft import model_folders
     from recsys_tft.progress import Progress
+    from recsys_tft.training import model_folders
 
     model_folders.settings_for(options.output_dir, options.config, options.seed)  # an error before TensorFlow is loaded
-    name = "two_tower" if options.model == "two-tower" else "ranker"
+    trainers = {"two-tower": "retrieval.two_tower_training", "ranker": "ranking.ranker_training"}
+    name = f"recsys_tft.{trainers[options.model]}"
     with Progress() as progress:
         progress.say("Loading TensorFlow")
-        libraries.load(f"recsys_tft.{name}_training", options.debug)
-        trainer = sys.modules[f"recsys_tft.{name}_training"]
+        libraries.load(name, options.debug)
+        trainer = sys.modules[name]
         try:
             trained = trainer.train(
                 options.output_dir, options.config, options.seed, options.resume, options.overwrite, progress.say
@@ -257,7 +259,7 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def encoder(options: argparse.Namespace, _: Sequence[str]) -> int:
     """The default title encoder as a SavedModel."""
-    from recsys_tft import minilm
+    from recsys_tft.titles import minilm
 
     libraries.load("tensorflow_text", options.debug)
     print(minilm.export_minilm(precision=options.precision, say=print))
@@ -268,7 +270,7 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
     """Nearest titles by cosine."""
     from rich.console import Console
 
-    from recsys_tft.similar import TitleIndex
+    from recsys_tft.commands.similar import TitleIndex
 
     libraries.load("tensorflow_text", options.debug)
     if options.k < 1:
@@ -284,7 +286,7 @@ def features(_: argparse.Namespace, __: Sequence[str]) -> int:
     """The feature table."""
     from rich.console import Console
 
-    from recsys_tft.feature_table import as_table
+    from recsys_tft.commands.feature_table import as_table
 
     Console(width=None if sys.stdout.isatty() else 200).print(as_table())
     return 0

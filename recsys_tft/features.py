@@ -25,11 +25,11 @@ from recsys_tft.ops import (
     SetLookup,
     ZScore,
 )
-from recsys_tft.title_embedding import TitleEmbedding
+from recsys_tft.titles.title_embedding import TitleEmbedding
 from recsys_tft.vocabularies import Vocabulary
 
 if TYPE_CHECKING:
-    from recsys_tft.settings import Settings
+    from recsys_tft.configuration.settings import Settings
 
 
 class Use(enum.Enum):

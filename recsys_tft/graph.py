@@ -7,10 +7,10 @@ import tensorflow_transform as tft
 
 from beam_pipelines.analyzers import FitStatistics
 from recsys_tft.columns import Column
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES, raw_columns, switched_on
 from recsys_tft.ops import Fitting, drop_missing, present_only
-from recsys_tft.settings import Settings
 from recsys_tft.statistics import Frequencies, Numbers, Statistic
 
 _DTYPES = {"int64": tf.int64, "float": tf.float32, "string": tf.string}

@@ -16,7 +16,7 @@ from recsys_tft.vocabularies import MISSING, Vocabulary
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from recsys_tft.settings import Settings
+    from recsys_tft.configuration.settings import Settings
 
 _DAY = 86_400_000_000  # microseconds
 HOUR = 3_600_000_000  # microseconds

@@ -11,10 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recsys_tft import counters, raw_tables, settings, title_encoder
-from recsys_tft.data_folders import DataFolder, OutputFolders
+from recsys_tft.configuration import settings
 from recsys_tft.errors import InputError, StillRunning, UsageError, sentence_of
-from recsys_tft.output import Output
+from recsys_tft.labelling import counters
+from recsys_tft.storage.data_folders import DataFolder, OutputFolders
+from recsys_tft.storage.output import Output
+from recsys_tft.tables import raw_tables
+from recsys_tft.titles import title_encoder
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -137,7 +140,7 @@ class ProcessingPipeline:
         Raises:
             InputError: as `run`, or if a number is below 1.
         """
-        from recsys_tft import synthetic
+        from recsys_tft.tables import synthetic
 
         started = time.monotonic()
         raw = self._output.staged("raw")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import RAW, Feature
-from recsys_tft.settings import Settings
 
 
 def rates(raw: pa.Table, engineered: pa.Table, features: Sequence[Feature], settings: Settings) -> Counter[str]:

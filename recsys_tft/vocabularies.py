@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
     import tensorflow_transform as tft
 
-    from recsys_tft.job_settings import VocabularySettings
+    from recsys_tft.configuration.job_settings import VocabularySettings
 
 MISSING = 0
 

@@ -9,7 +9,9 @@ import tempfile
 
 import pytest
 
-from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult, minilm, movielens
+from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult
+from recsys_tft.tables import movielens
+from recsys_tft.titles import minilm
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, before TensorFlow is imported
 _CACHE = tempfile.TemporaryDirectory()  # of encoders and vectors; the user's own is left alone
@@ -111,7 +113,10 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The output of a run with titles, both models trained quickly, and their export."""
     import tensorflow as tf
 
-    from recsys_tft import export, ranker_training, tiny_bert, two_tower_training
+    from recsys_tft.ranking import ranker_training
+    from recsys_tft.retrieval import two_tower_training
+    from recsys_tft.serving import export
+    from recsys_tft.titles import tiny_bert
 
     encoder = tiny_bert.tiny()
     titles = str(tmp_path_factory.mktemp("titles"))

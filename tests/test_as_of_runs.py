@@ -25,10 +25,11 @@ from test_determinism import (
 from test_main_job import engineered, raw_frames
 
 from beam_pipelines import spill
-from recsys_tft import PipelineConfig, ProcessingPipeline, recent
-from recsys_tft.counters import COUNTERS
+from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.features import BY_NAME, FEATURES
-from recsys_tft.verification import verify
+from recsys_tft.labelling import recent
+from recsys_tft.labelling.counters import COUNTERS
+from recsys_tft.verifying.verification import verify
 
 AS_OF = "counters: {source: as_of, delay: 1h}\nrecent: {enabled: true}\n"
 HOUR = 3_600_000_000

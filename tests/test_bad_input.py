@@ -23,7 +23,7 @@ from apache_beam.io.filesystems import FileSystems
 from recsys_tft.cli import main
 from recsys_tft.columns import TABLES
 from recsys_tft.errors import InputError
-from recsys_tft.output import REPLACED, Output
+from recsys_tft.storage.output import REPLACED, Output
 
 Row = dict[str, Any]
 Tables = dict[str, pa.Table]

@@ -16,11 +16,11 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from recsys_tft import bert, minilm, title_encoder
 from recsys_tft.errors import InputError
-from recsys_tft.safetensors import read_safetensors
-from recsys_tft.tiny_bert import TINY, random_weights, tiny
-from recsys_tft.wordpiece import SPECIAL, WordPiece
+from recsys_tft.titles import bert, minilm, title_encoder
+from recsys_tft.titles.safetensors import read_safetensors
+from recsys_tft.titles.tiny_bert import TINY, random_weights, tiny
+from recsys_tft.titles.wordpiece import SPECIAL, WordPiece
 
 GOLDEN = pathlib.Path(__file__).parent / "data" / "minilm_golden.npz"
 MIXED = [b"", b"a", b"toy story", b"the matrix " * 9, b"!", b"\xff \xc3\xa9?", b"z " * 200]
@@ -118,7 +118,7 @@ def test_a_vocabulary_without_special_tokens_is_refused() -> None:
 
 def test_lower_case_does_not_depend_on_the_locale() -> None:
     code = (
-        "import tensorflow as tf; from recsys_tft.wordpiece import normalised;"
+        "import tensorflow as tf; from recsys_tft.titles.wordpiece import normalised;"
         "print(normalised(tf.constant(['TITLE IN ISTANBUL']))[0].numpy().decode())"
     )
     turkish = {**os.environ, "LC_ALL": "tr_TR.UTF-8", "LANG": "tr_TR.UTF-8"}

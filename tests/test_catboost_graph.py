@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recsys_tft import catboost_model, cuckoo
-from recsys_tft.catboost_graph import TreeEnsemble
 from recsys_tft.errors import InputError
+from recsys_tft.trees import catboost_model, cuckoo
+from recsys_tft.trees.catboost_graph import TreeEnsemble
 
 ROWS = 100_000
 CATEGORIES = (30, 8, 2, 200)

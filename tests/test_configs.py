@@ -7,7 +7,7 @@ import pydantic
 import pytest
 import yaml
 
-from recsys_tft.settings import Settings, load
+from recsys_tft.configuration.settings import Settings, load
 
 CONFIGS = pathlib.Path(__file__).parent.parent / "configs"
 

@@ -13,8 +13,9 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from google.cloud import dataflow_v1beta3
 from google.protobuf import json_format
 
-from recsys_tft import cli, minilm
-from recsys_tft.settings import Settings, load
+from recsys_tft import cli
+from recsys_tft.configuration.settings import Settings, load
+from recsys_tft.titles import minilm
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCKER = ROOT / "docker"

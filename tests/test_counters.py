@@ -11,13 +11,14 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_examples import CASES, Case, Gathered, gather, oracles_cuts, settings_of
 
-from recsys_tft import counters, durations, examples
 from recsys_tft.columns import Accuracy
+from recsys_tft.configuration import durations
+from recsys_tft.configuration.job_settings import CounterSettings
+from recsys_tft.configuration.settings import parse
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES, RAW
-from recsys_tft.job_settings import CounterSettings
-from recsys_tft.settings import parse
-from recsys_tft.versions import Timeline
+from recsys_tft.labelling import counters, examples
+from recsys_tft.labelling.versions import Timeline
 
 DAY = 86_400_000_000
 quick = settings(deadline=None, derandomize=True, max_examples=100)

@@ -5,8 +5,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft import crc32c
-from recsys_tft.fragments import Fragments
+from recsys_tft.storage import crc32c
+from recsys_tft.storage.fragments import Fragments
 
 
 def reference_crc(data: bytes, register: int = 0) -> int:

@@ -31,11 +31,12 @@ from cloud_stub import Cloud
 from conftest import Ran
 from test_determinism import assert_same_output
 
-from beam_pipelines import dataflow, pairs, run
+from beam_pipelines import dataflow, pairs, run, wheel
 from beam_pipelines.run import Submitted, beam_options
-from recsys_tft import PipelineConfig, ProcessingPipeline, cli, tiny_bert, title_encoder, wheel
+from recsys_tft import PipelineConfig, ProcessingPipeline, cli
+from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import InputError, StillRunning, UsageError
-from recsys_tft.settings import Settings, parse
+from recsys_tft.titles import tiny_bert, title_encoder
 
 ROOT = pathlib.Path(__file__).parent.parent
 DATAFLOW = yaml.safe_load((ROOT / "configs" / "dataflow.yaml").read_text())["beam"]
@@ -184,13 +185,12 @@ def import_from(folder: pathlib.Path) -> str:
 import pathlib, sys
 sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder).lower()]
 sys.path.insert(0, {str(folder)!r})
-import recsys_tft.cli, recsys_tft.settings, preprocessing_fn, beam_pipelines
+import recsys_tft.cli, recsys_tft.configuration.settings, preprocessing_fn, beam_pipelines
 print(*(pathlib.Path(module.__file__) for module in (recsys_tft, preprocessing_fn, beam_pipelines)))
 missing = set()
 for package in (recsys_tft, beam_pipelines):
-    here = {{file.name for file in pathlib.Path(package.__file__).parent.glob("*.py")}}
-    source = pathlib.Path({str(ROOT)!r}, package.__name__)
-    missing |= {{file.name for file in source.glob("*.py")}} - here
+    here, source = pathlib.Path(package.__file__).parent, pathlib.Path({str(ROOT)!r}, package.__name__)
+    missing |= {{f for f in source.rglob("*.py") if not (here / f.relative_to(source)).exists()}}
 assert not missing, missing
 """
     done = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True, check=False)

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from recsys_tft import embedding_cache
-from recsys_tft.embedding_cache import EmbeddingCache, hashes, owner
 from recsys_tft.errors import InputError
+from recsys_tft.titles import embedding_cache
+from recsys_tft.titles.embedding_cache import EmbeddingCache, hashes, owner
 
 FINGERPRINT, WIDTH = "f" * 32, 4
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)

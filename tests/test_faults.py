@@ -16,7 +16,7 @@ from test_determinism import assert_same_output, files_below
 from beam_pipelines import finish
 from beam_pipelines.pairs import ForEachPair
 from recsys_tft import PipelineConfig, ProcessingPipeline
-from recsys_tft.output import Output, write_file, write_text
+from recsys_tft.storage.output import Output, write_file, write_text
 
 
 class Attempts:

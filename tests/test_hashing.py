@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft.hashing import keyed_hash, mix, partition_of, unit_interval
+from recsys_tft.storage.hashing import keyed_hash, mix, partition_of, unit_interval
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 IDS = np.array([-3, 2, 9, 10, 2**53, 2**53 + 1])

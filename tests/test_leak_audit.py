@@ -14,31 +14,19 @@ import pytest
 from conftest import Ran
 from test_determinism import divided_tables
 
-from recsys_tft import (
-    asof,
-    audit_cuts,
-    audit_sample,
-    cli,
-    counters,
-    examples,
-    exposures,
-    futures,
-    history,
-    labels,
-    leak_audit,
-    negatives,
-    raw_matches,
-    raw_tables,
-    settings,
-    splits,
-)
-from recsys_tft.audit_report import Audited, Line
+from recsys_tft import cli
+from recsys_tft.auditing import audit_cuts, audit_sample, futures, leak_audit
+from recsys_tft.auditing.audit_report import Audited, Line
+from recsys_tft.auditing.futures import FUTURES, Cut
+from recsys_tft.auditing.row_differences import KEY, Compared, compare, differ
+from recsys_tft.configuration import settings
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import BY_NAME, switched_on
-from recsys_tft.futures import FUTURES, Cut
-from recsys_tft.row_differences import KEY, Compared, compare, differ
-from recsys_tft.settings import Settings
-from recsys_tft.versions import Timeline
+from recsys_tft.labelling import asof, counters, examples, exposures, history, labels, negatives, splits
+from recsys_tft.labelling.versions import Timeline
+from recsys_tft.tables import raw_tables
+from recsys_tft.verifying import raw_matches
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 HISTORY = {"history_video_ids_tokens", "history_categories_tokens"}

@@ -24,12 +24,12 @@ from tensorflow_transform.tf_metadata import schema_utils
 
 from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult
 from recsys_tft.columns import TABLES
-from recsys_tft.data_folders import DataFolder
-from recsys_tft.data_sets import KEY_COLUMNS
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES, RAW, VOCABULARIES, Feature, switched_on
 from recsys_tft.ops import Bag, Bucket, Level, SetLookup, ZScore
-from recsys_tft.settings import Settings
+from recsys_tft.storage.data_folders import DataFolder
+from recsys_tft.storage.data_sets import KEY_COLUMNS
 
 WINDOWS = ("train", "val", "test")
 FOLDERS = (*(f"{name}_{window}" for name in ("two_tower", "ranker") for window in WINDOWS), "users", "videos")

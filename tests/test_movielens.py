@@ -8,9 +8,9 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from recsys_tft import movielens
 from recsys_tft.columns import TABLES, columns_of
 from recsys_tft.errors import InputError
+from recsys_tft.tables import movielens
 
 
 def _flags(*genres: str) -> str:

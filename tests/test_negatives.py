@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft.negatives import Catalogue, PositivePairs, sample, slots
+from recsys_tft.labelling.negatives import Catalogue, PositivePairs, sample, slots
 
 quick = settings(deadline=None, derandomize=True, max_examples=80)
 Positive = tuple[int, int, int]  # user number, video, window

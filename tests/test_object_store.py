@@ -11,9 +11,10 @@ from object_store import ObjectStore
 from test_counts import counted
 from test_determinism import files_below
 
-from recsys_tft import PipelineConfig, ProcessingPipeline, object_store
+from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.errors import InputError
-from recsys_tft.output import REPLACED, Output, exists, read_text, write_text
+from recsys_tft.storage import object_store
+from recsys_tft.storage.output import REPLACED, Output, exists, read_text, write_text
 
 
 @pytest.fixture

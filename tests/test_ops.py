@@ -25,6 +25,7 @@ from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from recsys_tft import graph, ops
+from recsys_tft.configuration.settings import parse
 from recsys_tft.ops import (
     Age,
     Bag,
@@ -41,9 +42,8 @@ from recsys_tft.ops import (
     SetLookup,
     ZScore,
 )
-from recsys_tft.settings import parse
 from recsys_tft.statistics import Frequencies, Numbers
-from recsys_tft.title_embedding import TitleEmbedding
+from recsys_tft.titles.title_embedding import TitleEmbedding
 from recsys_tft.vocabularies import Vocabulary, values_of
 
 

@@ -12,8 +12,8 @@ from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_pipelines.pairs import METRICS, ForEachPair
-from recsys_tft import arrow_ipc
 from recsys_tft.errors import InputError, sentence_of
+from recsys_tft.storage import arrow_ipc
 
 PAIRS = [(number, "x" * (number % 3)) for number in range(20)]
 

@@ -23,10 +23,10 @@ from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 import preprocessing_fn as module
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES, switched_on
 from recsys_tft.graph import raw_feature_spec
-from recsys_tft.settings import Settings
 from recsys_tft.vocabularies import values_of
 
 # Inputs of every kind: dense, sparse and ragged. Many columns are absent, and one is of no feature.

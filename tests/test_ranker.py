@@ -12,11 +12,11 @@ import pandas as pd
 import pytest
 from conftest import Ran
 
-from recsys_tft import ranker_rows, ranker_training
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES, RANKER, select
-from recsys_tft.ranker_training import train
-from recsys_tft.settings import Settings
+from recsys_tft.ranking import ranker_rows, ranker_training
+from recsys_tft.ranking.ranker_training import train
 
 QUICK = "ranker: {iterations: 30, depth: 4, shap_rows: 100, objective: OBJECTIVE}\n"
 

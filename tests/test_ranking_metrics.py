@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft import ranking_evaluation, ranking_metrics
+from recsys_tft.ranking import ranking_evaluation, ranking_metrics
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
 Row = tuple[int, int, int]  # user, label, score

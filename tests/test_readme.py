@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from recsys_tft.feature_table import as_markdown
+from recsys_tft.commands.feature_table import as_markdown
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -60,5 +60,5 @@ def test_the_line_that_adds_a_feature_is_a_feature() -> None:
 
 
 def test_every_module_is_in_the_map() -> None:
-    modules = {path.name for path in (ROOT / "recsys_tft").glob("*.py") if not path.name.startswith("__")}
+    modules = {path.name for path in (ROOT / "recsys_tft").rglob("*.py") if not path.name.startswith("__")}
     assert {name for name in modules if f"{name}`" not in README} == set()

@@ -15,12 +15,12 @@ from oracle import DAY
 from test_counters import EVERY, IDS, START, quick, table_of
 from test_examples import CASES, Case, gather, oracles_cuts, settings_of
 
-from recsys_tft import counters, examples, recent
+from recsys_tft.configuration.job_settings import CounterSettings, RecentSettings
+from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES
-from recsys_tft.job_settings import CounterSettings, RecentSettings
-from recsys_tft.settings import Settings, parse
-from recsys_tft.versions import Timeline
+from recsys_tft.labelling import counters, examples, recent
+from recsys_tft.labelling.versions import Timeline
 
 HOUR = DAY // 24
 # On and beside the ends of steps, and the moments at which events of START cease to be recent.

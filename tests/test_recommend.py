@@ -10,10 +10,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from recsys_tft import Recommender, approximate_index, cli, entity_store, export, serving_models
+from recsys_tft import Recommender, cli
 from recsys_tft.errors import InputError
-from recsys_tft.recommender import Request
-from recsys_tft.serving_folders import NAMES, STORE, latest
+from recsys_tft.recommending import entity_store
+from recsys_tft.recommending.recommender import Request
+from recsys_tft.serving import approximate_index, export, serving_models
+from recsys_tft.serving.serving_folders import NAMES, STORE, latest
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,8 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft import bootstrap, retrieval_baselines, retrieval_evaluation, retrieval_metrics
+from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, retrieval_metrics
+from recsys_tft.training import bootstrap
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
 INF = float("inf")

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recsys_tft import filtering, ordering
-from recsys_tft.arrangement import arrange, codes
-from recsys_tft.filtering import DAY
-from recsys_tft.recommender_settings import BlockSettings, FilterSettings, OrderSettings
+from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings, OrderSettings
+from recsys_tft.recommending import filtering, ordering
+from recsys_tft.recommending.arrangement import arrange, codes
+from recsys_tft.recommending.filtering import DAY
 
 NOW = 1_740_000_000_000_000
 OFF = OrderSettings(per_channel=None, per_category=None, freshness_boost=0, exploration_share=0)

@@ -5,9 +5,9 @@ import pytest
 
 from beam_pipelines.job import Job, advice, plan
 from bench import scale
-from recsys_tft.output import Output
-from recsys_tft.raw_tables import RawTable, Source
-from recsys_tft.settings import Settings
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.storage.output import Output
+from recsys_tft.tables.raw_tables import RawTable, Source
 
 
 def job_of(users: int, interactions: int, users_per_shard: int) -> Job:

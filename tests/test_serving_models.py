@@ -13,24 +13,19 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from recsys_tft import (
-    model_folders,
-    raw_counters,
-    raw_matches,
-    raw_rows,
-    recent,
-    saved_graphs,
-    serving_inputs,
-    settings,
-    two_tower,
-)
 from recsys_tft.columns import columns_of
+from recsys_tft.configuration import settings
 from recsys_tft.features import BY_NAME, CANDIDATE, QUERY, RANKER, Entity, raw_columns, select
-from recsys_tft.raw_rows import RawRows
-from recsys_tft.serving_folders import NAMES
-from recsys_tft.serving_rows import tensors
+from recsys_tft.labelling import recent
+from recsys_tft.retrieval import two_tower
+from recsys_tft.serving import serving_inputs
+from recsys_tft.serving.serving_folders import NAMES
+from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.statistics import EMPTY_IDS
-from recsys_tft.training_rows import columns, folder_of
+from recsys_tft.training import model_folders
+from recsys_tft.training.training_rows import columns, folder_of
+from recsys_tft.verifying import raw_counters, raw_matches, raw_rows, saved_graphs
+from recsys_tft.verifying.raw_rows import RawRows
 
 WORDS = [b"", b"US", b"music", b"en", b"no such value", b"\xff\xfe", "weiß|é".encode(), b"a\nb", b"mobile", b"HIGH"]
 INTEGERS = [0, 1, 2, 7, 50, -3, 10**6, 2**62, -(2**62), 1_740_000_000_000_000]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from recsys_tft import splits
+from recsys_tft.configuration.job_settings import SplitSettings
 from recsys_tft.errors import InputError
-from recsys_tft.job_settings import SplitSettings
+from recsys_tft.labelling import splits
 
 START = 1_709_251_200_000_000  # 2024-03-01 00:00 UTC
 MINUTE = 1 << 26

@@ -11,9 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys_tft import history, synthetic
 from recsys_tft.columns import COLUMNS, INTERACTION_TYPES, KEYS, TABLES, UPDATED, WIDE_SIGNALS, columns_of
 from recsys_tft.errors import InputError
+from recsys_tft.labelling import history
+from recsys_tft.tables import synthetic
 
 SIZES = {"users": 2000, "videos": 1000, "interactions": 60_000}
 Tables = dict[str, pl.DataFrame]
@@ -276,7 +277,7 @@ def test_every_optional_column_has_some_nulls_but_not_many(tables: Tables) -> No
 
 
 def test_importing_the_module_leaves_tensorflow_and_beam_out() -> None:
-    code = "import sys, recsys_tft.synthetic; sys.exit(bool({'tensorflow', 'apache_beam'} & set(sys.modules)))"
+    code = "import sys, recsys_tft.tables.synthetic; sys.exit(bool({'tensorflow', 'apache_beam'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder, RecordBatchToExamplesEncoder
 
-from recsys_tft import fragments, tf_example
 from recsys_tft.errors import InputError
-from recsys_tft.tf_example import Fragments, encode_examples, encode_fragments
-from recsys_tft.tfrecord import frame
+from recsys_tft.storage import fragments, tf_example
+from recsys_tft.storage.tf_example import Fragments, encode_examples, encode_fragments
+from recsys_tft.storage.tfrecord import frame
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1) | st.integers(-200, 20_000) | st.sampled_from([0, 127, 128, -1])
 FLOATS = st.floats(width=32) | st.sampled_from([float("inf"), float("-inf"), -0.0])
@@ -196,5 +196,5 @@ def test_what_a_tf_example_cannot_hold_is_named(table: pa.Table, sentence: str):
 
 
 def test_importing_the_encoder_leaves_tensorflow_alone():
-    code = "import recsys_tft.tf_example, recsys_tft.tfrecord, sys; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys; from recsys_tft.storage import tf_example, tfrecord; sys.exit('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from recsys_tft import tfrecord
 from recsys_tft.errors import InputError
-from recsys_tft.tf_example import Fragments, encode_examples, encode_fragments
-from recsys_tft.tfrecord import frame, frames, write_examples, write_records
+from recsys_tft.storage import tfrecord
+from recsys_tft.storage.tf_example import Fragments, encode_examples, encode_fragments
+from recsys_tft.storage.tfrecord import frame, frames, write_examples, write_records
 
 USERS = pa.table(
     {"user_id": [f"u{k}" for k in range(20)], "age": pa.array([k * k if k % 3 else None for k in range(20)])}

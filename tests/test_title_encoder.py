@@ -15,11 +15,11 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from recsys_tft import minilm, title_encoder
 from recsys_tft.errors import InputError
-from recsys_tft.tiny_bert import TINY, random_weights, tiny
-from recsys_tft.title_encoder import Pair
-from recsys_tft.wordpiece import SPECIAL
+from recsys_tft.titles import minilm, title_encoder
+from recsys_tft.titles.tiny_bert import TINY, random_weights, tiny
+from recsys_tft.titles.title_encoder import Pair
+from recsys_tft.titles.wordpiece import SPECIAL
 
 TITLES = ["toy story", "", "the matrix", "a " * 100, "x"]
 
@@ -229,7 +229,8 @@ def test_the_fingerprint_is_of_the_files(tiny_path: str, pair: tuple[str, str], 
 
 
 def test_importing_the_settings_side_does_not_import_tensorflow() -> None:
-    code = "import sys; import recsys_tft.title_encoder, recsys_tft.embedding_cache; print('tensorflow' in sys.modules)"
+    imports = "from recsys_tft.titles import embedding_cache, title_encoder"
+    code = f"import sys; {imports}; print('tensorflow' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "False"
 
@@ -330,7 +331,8 @@ def test_an_interrupted_export_leaves_nothing(package: pathlib.Path, monkeypatch
 
 def test_a_killed_export_is_no_export_and_is_cleared_away_later(package: pathlib.Path) -> None:
     script = (
-        "import os, sys; from recsys_tft import minilm; import tensorflow as tf; sys.path.insert(0, sys.argv[1]);"
+        "import os, sys; from recsys_tft.titles import minilm; import tensorflow as tf;"
+        "sys.path.insert(0, sys.argv[1]);"
         "minilm._IMPORT_NAME = 'tiny_minilm'; minilm.SHA256 = eval(sys.argv[2]); save = tf.saved_model.save;"
         "tf.saved_model.save = lambda *args, **options: (save(*args, **options), os._exit(9)); minilm.export_minilm()"
     )

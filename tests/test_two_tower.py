@@ -19,17 +19,19 @@ import pytest
 import tensorflow as tf
 from conftest import Ran
 
-from recsys_tft import PipelineConfig, ProcessingPipeline, retrieval_evaluation, training_rows, two_tower
+from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.columns import Accuracy
-from recsys_tft.data_folders import DataFolder
+from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY, select
-from recsys_tft.sampled_softmax import in_batch_softmax
-from recsys_tft.settings import Settings, parse
-from recsys_tft.two_tower import TwoTower, features_for
-from recsys_tft.two_tower_rows import TwoTowerRows
-from recsys_tft.two_tower_training import train
-from recsys_tft.unseen import Unseen, without_past
+from recsys_tft.retrieval import retrieval_evaluation, two_tower
+from recsys_tft.retrieval.sampled_softmax import in_batch_softmax
+from recsys_tft.retrieval.two_tower import TwoTower, features_for
+from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
+from recsys_tft.retrieval.two_tower_training import train
+from recsys_tft.retrieval.unseen import Unseen, without_past
+from recsys_tft.storage.data_folders import DataFolder
+from recsys_tft.training import training_rows
 
 QUICK = "two_tower: {epochs: 3, batch_size: 256, patience: 5}\n"
 

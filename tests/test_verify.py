@@ -11,11 +11,13 @@ import pytest
 import tensorflow as tf
 from conftest import Ran
 
-from recsys_tft import cli, raw_matches, raw_rows, settings
+from recsys_tft import cli
+from recsys_tft.configuration import settings
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import BY_NAME, switched_on
-from recsys_tft.settings import Settings
-from recsys_tft.verification import verify
+from recsys_tft.verifying import raw_matches, raw_rows
+from recsys_tft.verifying.verification import verify
 
 
 @pytest.fixture

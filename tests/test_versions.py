@@ -28,26 +28,19 @@ from test_examples import run as label
 from test_main_job import cuts_of, engineered, flat, lines_of
 
 from beam_pipelines import spill
-from recsys_tft import (
-    PipelineConfig,
-    ProcessingPipeline,
-    counters,
-    entity_store,
-    fitting_rows,
-    raw_counters,
-    raw_matches,
-    raw_rows,
-    synthetic,
-    tiny_bert,
-    versions,
-)
+from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.cli import main
 from recsys_tft.columns import KEYS, TABLES, UPDATED
-from recsys_tft.entities import add_subscribers, drop_duplicates, rows_at
+from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.features import BY_NAME, FEATURES, Entity, select, switched_on
-from recsys_tft.raw_tables import ROW
-from recsys_tft.settings import Settings, parse
-from recsys_tft.verification import verify
+from recsys_tft.labelling import counters, fitting_rows, versions
+from recsys_tft.recommending import entity_store
+from recsys_tft.tables import synthetic
+from recsys_tft.tables.entities import add_subscribers, drop_duplicates, rows_at
+from recsys_tft.tables.raw_tables import ROW
+from recsys_tft.titles import tiny_bert
+from recsys_tft.verifying import raw_counters, raw_matches, raw_rows
+from recsys_tft.verifying.verification import verify
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)
 CASES = random_tables.cases(versions=True).filter(lambda case: bool(case[0].interactions))

@@ -1,0 +1,1 @@
+"""Whether any row changes when its future does."""

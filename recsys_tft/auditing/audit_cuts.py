@@ -1,0 +1,102 @@
+"""Where a leak audit cuts time, and which rows were whole before a cut."""
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from recsys_tft.auditing.futures import Cut
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import InputError
+from recsys_tft.labelling import labels, splits
+from recsys_tft.labelling.exposures import events_of, exposure_starts, sort_events
+from recsys_tft.labelling.splits import Cuts
+from recsys_tft.tables.raw_tables import RawTable, empty
+
+
+def sorted_events(interactions: pl.DataFrame, table: RawTable) -> pa.Table:
+    """Raw interactions as events, sorted.
+
+    Args:
+        interactions: of a sample.
+        table: where they are from.
+    """
+    rows = interactions.to_arrow(compat_level=pl.CompatLevel.oldest())
+    missing = empty("interactions", table.absent)
+    for name in table.absent:
+        rows = rows.append_column(name, pa.nulls(len(rows), missing.schema.field(name).type))
+    return sort_events(events_of(rows, table.is_long))
+
+
+def choose(events: pa.Table, windows: Cuts | None, settings: Settings) -> list[tuple[int, bool]]:
+    """Times to cut at, and whether the training window is to end there: at its end, and within and after it.
+
+    Cuts are moved to where a label is made of what happens on both sides, as far as there is such a place.
+
+    Args:
+        events: of the sample, sorted.
+        windows: of the run; None where each user has windows of their own.
+        settings: of the run.
+
+    Raises:
+        InputError: if all events are at one instant.
+    """
+    times = np.sort(events["interaction_time"].to_numpy())
+    possible = np.unique(times)[1:]
+    if not len(possible):
+        raise InputError("All interactions of the sample are at one instant, so that none of them is later.")
+    end = windows[0] if windows else int(np.quantile(times, float(settings.split.train_share), method="nearest"))
+    wanted = [(end, True)]
+    wanted += [(part[len(part) // 2], False) for part in (times[times < end], times[times >= end]) if len(part)]
+    decisive = np.intersect1d(_decisive_times(events, settings), possible)
+    places = decisive if len(decisive) else possible
+    return sorted({(int(places[np.abs(places - time).argmin()]), ends) for time, ends in wanted})
+
+
+def _decisive_times(events: pa.Table, settings: Settings) -> np.ndarray:
+    """Times of later events by which exposures become positive; where there are none, by which their weight grows."""
+    starts = exposure_starts(events, settings.labels.exposure_gap, None)
+    signals = events["signals"].to_numpy()
+    nothing = np.zeros(len(events))
+    rules = labels.rules_that_hold(signals, nothing, np.full(len(events), np.nan, np.float32), 0.0)
+    frame = pl.DataFrame(
+        {
+            "exposure": np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(events)))),
+            "time": events["interaction_time"].to_numpy(),
+            "weight": labels.weights(rules, settings.labels.positive),
+        }
+    )
+    frame = frame.with_columns(earlier=pl.col("weight").cum_max().shift(1).over("exposure"))
+    grows = frame.filter(pl.col("weight") > pl.col("earlier"))
+    turns = grows.filter(pl.col("earlier") == 0)
+    return (turns if len(turns) else grows)["time"].to_numpy()
+
+
+def settled_exposures(events: pa.Table, cut: Cut, windows: Cuts) -> pl.DataFrame:
+    """The exposures that nothing from the cut on belongs to, as user_id, video_id and interaction_time.
+
+    They end in an earlier window than the cut's, or so long before it that no later event goes on with them.
+
+    Args:
+        events: of the sample, sorted.
+        cut: where the future begins.
+        windows: of the rerun.
+    """
+    past = events.filter(pa.array(events["interaction_time"].to_numpy() < cut.time))
+    time = past["interaction_time"].to_numpy()
+    number = splits.window_of(time, windows)
+    starts = exposure_starts(past, cut.gap, number)
+    last = np.append(starts[1:], len(past))[: len(starts)] - 1
+    now = splits.window_of(np.array([cut.time]), windows)[0]
+    settled = (number[last] < now) | (cut.time - time[last] >= cut.gap)
+    rows = past.take(pa.array(starts[settled])).select(["user_id", "video_id", "interaction_time"])
+    return pl.from_arrow(rows)
+
+
+def unsettled(events: pa.Table, cut: Cut) -> int:
+    """How many exposures an event before the cut and one from it on could belong to, but for windows."""
+    starts = exposure_starts(events, cut.gap, None)
+    if not len(starts):
+        return 0
+    time = events["interaction_time"].to_numpy()
+    ends = np.append(starts[1:], len(events)) - 1
+    return int(((time[starts] < cut.time) & (time[ends] >= cut.time)).sum())

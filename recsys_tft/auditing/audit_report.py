@@ -1,0 +1,140 @@
+"""What a leak audit found, for a terminal."""
+
+import dataclasses
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from recsys_tft.auditing.futures import Cut
+from recsys_tft.auditing.row_differences import Compared, Difference
+from recsys_tft.labelling import splits
+
+
+@dataclasses.dataclass
+class Line:
+    """What was compared of one cut and one future.
+
+    Attributes:
+        cut: where the future begins.
+        future: what was done to it: one of `futures.FUTURES`.
+        across: how many exposures go on over the cut in the future that this one is compared with.
+        rows: compared in all of their columns.
+        moments: rows of which only what was known at their moment was compared, each user or video and moment once.
+        features: columns that were compared.
+        at_cut: those of them that were compared at a moment at or after the cut.
+        unequal: how many values of each column differ.
+        differences: the first ones of each column and folder.
+    """
+
+    cut: Cut
+    future: str
+    across: int
+    rows: int = 0
+    moments: int = 0
+    features: set[str] = dataclasses.field(default_factory=set)
+    at_cut: set[str] = dataclasses.field(default_factory=set)
+    unequal: dict[str, int] = dataclasses.field(default_factory=dict)
+    differences: list[Difference] = dataclasses.field(default_factory=list)
+
+    def add(self, compared: Compared, whole: bool) -> None:
+        """Adds what was compared of some rows, as a whole or at their moments."""
+        self.rows += len(compared) if whole else 0
+        self.moments += 0 if whole else len(compared)
+        self.features |= set(compared.features) if len(compared) else set()
+        if not whole and compared.latest >= self.cut.time:
+            self.at_cut |= set(compared.features)
+        for name, number in compared.unequal.items():
+            self.unequal[name] = self.unequal.get(name, 0) + number
+        self.differences += compared.differences
+
+
+@dataclasses.dataclass
+class Audited:
+    """What `audit` found.
+
+    Attributes:
+        sizes: rows of the sample, by table.
+        lines: one for each cut and future.
+        snapshots: features whose columns are as of the moment when the tables were written.
+        untried: features of which nothing was compared where a leak of an instant would show.
+    """
+
+    sizes: dict[str, int]
+    lines: list[Line] = dataclasses.field(default_factory=list)
+    snapshots: tuple[str, ...] = ()
+    untried: tuple[str, ...] = ()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether all that has to be compared was, and nothing differs."""
+        return not self.untried and not self.leaks
+
+    @property
+    def leaks(self) -> dict[str, int]:
+        """How many values of each column differ, in all lines."""
+        found: dict[str, int] = {}
+        for line in self.lines:
+            for name, number in line.unequal.items():
+                found[name] = found.get(name, 0) + number
+        return found
+
+    def report(self) -> list[RenderableType]:
+        """One line per cut and future, then what differs, and what no audit can see."""
+        sizes = ", ".join(f"{number:,} {name}" for name, number in self.sizes.items())
+        parts: list[RenderableType] = [Text(f"Sample: {sizes}\n"), self._table(), Text()]
+        parts += [Text(f"LEAK: {text}") for text in self._texts()]
+        if self.leaks:
+            parts.append(Text("Values that differ: " + ", ".join(f"{name} {n:,}" for name, n in self.leaks.items())))
+        if self.snapshots:
+            names = ", ".join(self.snapshots)
+            parts.append(
+                Text(f"Not to be seen here, as their columns are as of when the tables were written: {names}", "yellow")
+            )
+        if self.untried:
+            names = ", ".join(self.untried)
+            parts.append(
+                Text(f"NOT AUDITED: no row at a cut has {names}; take more users (--users) or other times (--cut).")
+            )
+        return [*parts, Text(self._verdict)]
+
+    @property
+    def _verdict(self) -> str:
+        if self.leaks:
+            return "Rows know what happens later."
+        if self.untried:
+            return "Nothing is proved of these."
+        return f"{'But for these, no' if self.snapshots else 'No'} row knows what happens later."
+
+    def _table(self) -> Table:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("cut", "training ends", "what is later was"):
+            table.add_column(heading)
+        for heading in ("goes on", "rows", "moments", "columns", "differ"):
+            table.add_column(heading, justify="right")
+        for line in self.lines:
+            ends = "there" if line.cut.ends_training else ""
+            numbers = (line.across, line.rows, line.moments, len(line.features), sum(line.unequal.values()))
+            time = splits.describe(line.cut.time)
+            style = "red" if line.unequal else None
+            table.add_row(time, ends, line.future, *(f"{number:,}" for number in numbers), style=style)
+        return table
+
+    def _texts(self) -> list[str]:
+        """The first difference of each column."""
+        found = [(line, difference) for line in self.lines for difference in line.differences]
+        first = {difference.feature: (line, difference) for line, difference in reversed(found)}
+        return [_text(*pair) for pair in reversed(first.values())]
+
+
+def _text(line: Line, difference: Difference) -> str:
+    key = ", ".join(f"{name} {_shortened(value)}" for name, value in difference.key.items())
+    one, other = map(_shortened, difference.values)
+    cut = splits.describe(line.cut.time)
+    feature, folder = difference.feature, difference.folder
+    return f"{feature} of {key} in {folder}: {one}, but {other} with what comes from {cut} on {line.future}"
+
+
+def _shortened(value: object) -> str:
+    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,0 +1,209 @@
+"""Other futures of the same past: what a leak audit puts in the place of all that happened from a cut on.
+
+Interactions from the cut on, and versions of users, videos and channels (rows with `updated_at`) from the cut on that
+have an earlier one of their key, are removed, shuffled in time among themselves, or altered. All else stays.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import polars as pl
+
+from recsys_tft.auditing.audit_sample import Tables
+from recsys_tft.columns import INTERACTION_TYPES, KEYS, WIDE_SIGNALS
+from recsys_tft.storage.hashing import keyed_hash
+
+TIME, VERSION = "interaction_time", "updated_at"
+_SECONDS = 10_000.0  # more than `min_watch_ratio` of most videos
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """Where the future begins.
+
+    Attributes:
+        time: microseconds since 1970; what happens at it is future.
+        delay: microseconds until an event shows in the counters of its video.
+        gap: microseconds without an event after which a new exposure begins.
+        positive: the weights of the rules that make an exposure positive.
+        ends_training: whether the training window ends here.
+    """
+
+    time: int
+    delay: int
+    gap: int
+    positive: Mapping[str, float]
+    ends_training: bool
+
+    @property
+    def strongest(self) -> list[str]:
+        """The interaction types that are positive by themselves, by decreasing weight."""
+        names = [name for name in INTERACTION_TYPES if name in self.positive and name != "watch"]
+        return sorted(names, key=lambda name: -self.positive[name])
+
+
+def crowded(tables: Tables, cut: Cut, seed: int) -> Tables:
+    """The tables with a future that crowds at the cut, so that every tie there is tried.
+
+    The next interaction of each user from the cut on, and the next one on another video, are moved to the cut itself,
+    and made positive; who was in the middle of an exposure goes on with it. Of the others half are *watchers*: what
+    they do after that is moved to the cut and the delay of counters. The next version of each user, video and channel
+    is moved to the cut.
+    """
+    rows = _in_order(tables["interactions"], cut, seed).with_columns(later=pl.col(TIME) >= cut.time)
+    last_video = pl.col("video_id").filter(~pl.col("later")).last().over("user_id")
+    rows = rows.with_columns(first=_is_first(pl.col("later")), last_video=last_video)
+    video = pl.when(pl.col("first") & pl.col("goes_on")).then("last_video").otherwise("video_id")
+    rows = rows.with_columns(video.alias("video_id"))
+    first_video = pl.col("video_id").filter("first").first().over("user_id")
+    rows = rows.with_columns(other=pl.col("later") & (pl.col("video_id") != first_video))
+    rows = rows.with_columns(at_cut=pl.col("first") | _is_first(pl.col("other")))
+    delayed = _is_first(pl.col("later") & ~pl.col("at_cut")) & pl.col("watches")
+    time = pl.when("at_cut").then(cut.time).when(delayed).then(cut.time + cut.delay).otherwise(TIME)
+    signals = _where(pl.col("at_cut"), _positive_signals(rows, cut), rows)
+    events = rows.with_columns(time.cast(pl.Int64).alias(TIME), *signals).select(tables["interactions"].columns)
+    return {**_versions(tables, cut, _next_at(cut.time)), "interactions": events}
+
+
+def _is_first(condition: pl.Expr) -> pl.Expr:
+    """Whether a row is the first of its user in which a condition holds."""
+    return condition & (condition.cum_sum().over("user_id") == 1)
+
+
+def removed(tables: Tables, cut: Cut, seed: int) -> Tables:
+    """The tables without the future."""
+    events = tables["interactions"].filter(pl.col(TIME) < cut.time)
+    return {**_versions(tables, cut, lambda rows, _: rows.filter(~pl.col("later"))), "interactions": events}
+
+
+def shuffled(tables: Tables, cut: Cut, seed: int) -> Tables:
+    """The tables with the times of the future in another order."""
+    random = np.random.default_rng(seed)
+
+    def permute(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+        places = np.arange(len(rows))
+        later = rows["later"].to_numpy()
+        places[later] = random.permutation(places[later])
+        return rows.with_columns(rows[name].gather(places))
+
+    events = permute(tables["interactions"].with_columns(later=pl.col(TIME) >= cut.time), TIME).drop("later")
+    return {**_versions(tables, cut, lambda rows, _: permute(rows, VERSION)), "interactions": events}
+
+
+def altered(tables: Tables, cut: Cut, seed: int) -> Tables:
+    """The tables with other values in the future: of interactions video, type, watch time and device.
+
+    What watchers do until the cut and the delay stays, so that rows remain which must not notice what others do; the
+    others do it on the watchers' videos.
+    """
+    rows = _in_order(tables["interactions"], cut, seed)
+    later = pl.col(TIME) >= cut.time
+    stays = later & pl.col("watches") & (pl.col(TIME) <= cut.time + cut.delay)
+    offered = rows.filter(stays)["video_id"].to_numpy()
+    offered = offered if len(offered) else rows.filter(later)["video_id"].to_numpy()
+    values = {
+        "video_id": pl.lit(_other_videos(rows["video_id"].to_numpy(), offered)),
+        **_other_signals(rows, cut),
+        "watch_time": pl.col("watch_time").fill_null(0) + np.float32(_SECONDS),
+        "device": pl.lit(b"altered"),
+    }
+    rows = rows.with_columns(_where(later & ~stays, values, rows))
+    return {**_versions(tables, cut, _other_values), "interactions": rows.drop("watches", "goes_on")}
+
+
+FUTURES: dict[str, Callable[[Tables, Cut, int], Tables]] = {
+    "removed": removed,
+    "shuffled": shuffled,
+    "altered": altered,
+}
+
+
+def _in_order(events: pl.DataFrame, cut: Cut, seed: int) -> pl.DataFrame:
+    """Interactions in order of time; whether their users are in an exposure at the cut, and whether they are watchers.
+
+    Both depend on what is before the cut alone.
+    """
+    last = pl.col(TIME).filter(pl.col(TIME) < cut.time).max().over("user_id")
+    rows = events.with_columns(goes_on=(cut.time - last < cut.gap).fill_null(False))
+    even = pl.Series(keyed_hash(seed, cut.time, events["user_id"].to_numpy()) % np.uint64(2) == 0)
+    return rows.with_columns(watches=even & ~rows["goes_on"]).sort(TIME, maintain_order=True)
+
+
+def _where(condition: pl.Expr, values: Mapping[str, pl.Expr], rows: pl.DataFrame) -> list[pl.Expr]:
+    """Other values of the columns that there are, where a condition holds."""
+    return [
+        pl.when(condition).then(value).otherwise(name).cast(rows.schema[name]).alias(name)
+        for name, value in values.items()
+        if name in rows.columns
+    ]
+
+
+def _other_videos(videos: np.ndarray, offered: np.ndarray) -> pl.Series:
+    """For each row one of the offered videos, another than its own where there is one."""
+    if not len(offered):
+        return pl.Series(videos)
+    places = np.arange(len(videos)) % len(offered)
+    found = offered[places]
+    return pl.Series(np.where(found == videos, offered[(places + 1) % len(offered)], found))
+
+
+def _positive_signals(rows: pl.DataFrame, cut: Cut) -> dict[str, pl.Expr]:
+    """The signal that is the most positive, or watch time where only that is."""
+    if not cut.strongest:
+        return {"watch_time": pl.lit(_SECONDS), "interaction_type": pl.lit(b"watch")}
+    flags = {column: pl.lit(True) for column, name in WIDE_SIGNALS.items() if name == cut.strongest[0]}
+    return {"interaction_type": pl.lit(cut.strongest[0].encode()), **flags}
+
+
+def _other_signals(rows: pl.DataFrame, cut: Cut) -> dict[str, pl.Expr]:
+    """Other interaction types or flags, that are positive as far as there are such."""
+    first, second = (name.encode() for name in [*cut.strongest, "watch", "watch"][:2])
+    kind = pl.col("interaction_type")
+    flags = {
+        column: pl.lit(True) if name in cut.strongest[1:2] else ~pl.col(column).fill_null(False)
+        for column, name in WIDE_SIGNALS.items()
+    }
+    return {"interaction_type": pl.when(kind == first).then(pl.lit(second)).otherwise(pl.lit(first)), **flags}
+
+
+Change = Callable[[pl.DataFrame, str], pl.DataFrame]  # of rows, with a column `later`, and the name of their key
+
+
+def _versions(tables: Tables, cut: Cut, change: Change) -> Tables:
+    """The tables of entities, changed where versions are later than the cut, and others of their key are earlier.
+
+    Where none is earlier, the first serves all rows before it, and has to stay the first.
+    """
+    changed = dict(tables)
+    for name, key in KEYS.items():
+        if VERSION in tables[name].columns:
+            since = pl.col(VERSION).fill_null(np.iinfo(np.int64).min)
+            later = (since >= cut.time) & (since.min().over(key) < cut.time)
+            changed[name] = change(tables[name].with_columns(later=later), key).drop("later")
+    return changed
+
+
+def _next_at(time: int) -> Change:
+    """Moves the first later version of each key to a time."""
+
+    def change(rows: pl.DataFrame, key: str) -> pl.DataFrame:
+        first = pl.col(VERSION).filter("later").min().over(key)
+        moved = pl.when(pl.col("later") & (pl.col(VERSION) == first)).then(pl.lit(time, pl.Int64))
+        return rows.with_columns(moved.otherwise(VERSION).alias(VERSION))
+
+    return change
+
+
+def _other_values(rows: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Other values of all columns but the key and the time: numbers, strings, and lists of other rows."""
+    changed = []
+    for name, kind in rows.schema.items():
+        if name in (key, VERSION, "later"):
+            continue
+        if isinstance(kind, pl.List):
+            other = pl.col(name).shift(1)
+        else:
+            other = pl.col(name) + b" altered" if kind == pl.Binary else pl.col(name) * 2 + 1
+        changed.append(pl.when("later").then(other).otherwise(name).alias(name))
+    return rows.with_columns(changed)

@@ -1,0 +1,200 @@
+"""`recsys-tft audit`: reruns of the job on one past with several futures, of which no row of the past may know.
+
+docs/leaks.md says what is compared, and why.
+"""
+
+import dataclasses
+import pathlib
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from beam_pipelines.rerun import rerun
+from recsys_tft.auditing import audit_cuts, audit_sample, futures
+from recsys_tft.auditing.audit_report import Audited, Line
+from recsys_tft.auditing.audit_sample import Tables
+from recsys_tft.auditing.futures import FUTURES, TIME, VERSION, Cut
+from recsys_tft.auditing.past_rows import EXAMPLES, PastRows, Rows, changes
+from recsys_tft.columns import KEYS, Accuracy, Column
+from recsys_tft.configuration import settings
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import InputError
+from recsys_tft.features import RAW, Feature
+from recsys_tft.labelling import counters
+from recsys_tft.labelling.splits import Cuts, describe
+from recsys_tft.serving.export import raw_folder
+from recsys_tft.tables import raw_tables
+from recsys_tft.tables.raw_tables import RawTable
+from recsys_tft.training import model_folders
+from recsys_tft.verifying import raw_matches
+
+
+def audit(
+    output_dir: str,
+    data_dir: str | None = None,
+    users: int = 1000,
+    cuts: Sequence[int] = (),
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> Audited:
+    """Reruns the job of a run on a sample of users, with what is later than some cuts removed, shuffled and altered.
+
+    Args:
+        output_dir: of the run, whose settings, windows and transform graph are used.
+        data_dir: its raw tables; by default OUTPUT_DIR/raw.
+        users: how many to sample.
+        cuts: times to cut at, microseconds since 1970; by default the end of the training window, and the middles of
+            the interactions before and after it.
+        seed: of the sample and of the futures.
+        say: is told each step.
+
+    Raises:
+        InputError: if there is no run, the raw tables cannot be read, or a cut leaves nothing on one of its sides.
+    """
+    manifest = model_folders.manifest(output_dir)
+    of_run = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
+    graph = pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn")
+    if not graph.is_dir():
+        raise InputError(f"{graph}: no transform graph there; run the main job first.")
+    tables = raw_tables.find(raw_folder(output_dir, data_dir), of_run.columns)
+    warn(manifest, tables, of_run, say)
+    say(f"Drawing {users:,} users")
+    sample = audit_sample.draw(tables, users, seed)
+    trial = Trial(str(graph), of_run, tables, raw_matches.cuts_of(manifest), sample, seed)
+    lines = [line for cut, windows in trial.cuts(cuts) for line in trial.lines(cut, windows, say)]
+    sizes = {name: rows[KEYS[name]].n_unique() if name in KEYS else len(rows) for name, rows in sample.items()}
+    return Audited(sizes, lines, trial.snapshots, trial.untried(lines))
+
+
+def warn(
+    manifest: Mapping[str, Any], tables: Mapping[str, RawTable], of_run: Settings, say: Callable[[str], None]
+) -> None:
+    """Says where an audit is not of quite what was trained on."""
+    for name, table in tables.items():
+        if [list(file) for file in table.fingerprint] != manifest["inputs"][name]:
+            say(f"warning: the table {name} is not the one that the run was made of; it is audited all the same")
+    if of_run.split.kind != "time":
+        say(
+            f"warning: with split.kind {of_run.split.kind} the windows of users overlap in time, so that what is "
+            "fitted knows the future of some rows; the audit ends the training window at one time for all"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """Reruns on one sample.
+
+    Attributes:
+        graph: the folder of the run's `transform_fn`.
+        of_run: settings of the run.
+        raw: the run's raw tables.
+        windows: of the run; None where each user has windows of their own.
+        sample: the rows to rerun on.
+        seed: of the futures.
+    """
+
+    graph: str
+    of_run: Settings
+    raw: Mapping[str, RawTable]
+    windows: Cuts | None
+    sample: Tables
+    seed: int
+
+    @property
+    def counts(self) -> bool:
+        """Whether something is counted from interactions, and so with the delay."""
+        as_of = counters.are_as_of(self.of_run.counters, self.raw["videos"].absent)
+        return as_of or self.of_run.recent.enabled
+
+    @property
+    def snapshots(self) -> tuple[str, ...]:
+        """Features of columns that are as of the moment when the tables were written, whatever the exposure."""
+        counted = counters.computed_columns(self.of_run.counters, self.raw["videos"].absent)
+
+        def is_snapshot(column: Column) -> bool:
+            is_read = column.accuracy in (Accuracy.SNAPSHOT, Accuracy.COUNTED) and column.name not in counted
+            known = {VERSION, column.name} & set(self.sample[column.table].columns)
+            return is_read and known == {column.name}
+
+        return tuple(
+            feature.name for feature in _features(self.of_run) if any(is_snapshot(RAW[s]) for s in feature.sources)
+        )
+
+    @property
+    def versioned(self) -> tuple[str, ...]:
+        """The corpora that hold the latest versions of what they are made of."""
+        made_of = {"users": ("users",), "videos": ("videos", "channels")}
+        return tuple(
+            corpus
+            for corpus, tables in made_of.items()
+            if any(VERSION in self.sample[table].columns for table in tables)
+        )
+
+    def cuts(self, given: Sequence[int]) -> list[tuple[Cut, Cuts]]:
+        """Where to cut, and the windows of the reruns there.
+
+        Raises:
+            InputError: if a given one leaves nothing on one of its sides.
+        """
+        events = audit_cuts.sorted_events(self.sample["interactions"], self.raw["interactions"])
+        times = events[TIME].to_numpy()
+        for time in given:
+            if not times.min() < time <= times.max():
+                first, last = describe(int(times.min())), describe(int(times.max()))
+                raise InputError(f"--cut {describe(time)} is not within the interactions, from {first} to {last}.")
+        chosen = audit_cuts.choose(events, self.windows, self.of_run)
+        windows = self.windows or (next(time for time, ends in chosen if ends), None)
+        if given:
+            chosen = [(time, ends) for time in given for ends in (True, False)]
+        delay = self.of_run.counters.delay_microseconds if self.counts else 0
+        common = (delay, self.of_run.labels.exposure_gap, self.of_run.labels.positive)
+        return [(Cut(time, *common, ends), (time, None) if ends else windows) for time, ends in chosen]
+
+    def lines(self, cut: Cut, windows: Cuts, say: Callable[[str], None]) -> list[Line]:
+        """The rows of one cut and each future compared with those of the crowded one."""
+        say(f"Cutting at {describe(cut.time)}")
+        chosen = self._settings(windows)
+        base = futures.crowded(self.sample, cut, self.seed)
+        events = audit_cuts.sorted_events(base["interactions"], self.raw["interactions"])
+        past = PastRows(cut, audit_cuts.settled_exposures(events, cut, windows), chosen, self.versioned)
+        rows, across = self._rerun(base, chosen), audit_cuts.unsettled(events, cut)
+        found = []
+        for name, future in FUTURES.items():
+            say(f"Cutting at {describe(cut.time)}: {name}")
+            line = Line(cut, name, across)
+            for compared, whole in past.compare(rows, self._rerun(future(base, cut, self.seed), chosen)):
+                line.add(compared, whole)
+            found.append(line)
+        return found
+
+    def _settings(self, windows: Cuts) -> Settings:
+        """Those of the run, for tables of our own, with windows that do not depend on what happens."""
+        values = self.of_run.model_dump(mode="json")
+        times = [None if cut is None else describe(cut).removesuffix(" UTC") for cut in windows]
+        values |= {"columns": {}, "title_encoder": "none", "max_rejected_fraction": 1.0}
+        values["split"] = dict(zip(("val_from", "test_from"), times, strict=True))
+        values["output"]["format"] = "parquet"
+        return settings.parse(values, "the settings of the run")
+
+    def _rerun(self, tables: Tables, chosen: Settings) -> Rows:
+        with tempfile.TemporaryDirectory(prefix="recsys_tft-") as folder:
+            raw = pathlib.Path(folder, "raw")
+            raw.mkdir()
+            audit_sample.write(tables, str(raw))
+            try:
+                return rerun(chosen, str(raw), self.graph, f"{folder}/out")
+            except InputError as error:
+                end = describe(chosen.split.fixed_cuts[0])
+                raise InputError(f"On the sample, with a training window that ends at {end}: {error}") from error
+
+    def untried(self, lines: Sequence[Line]) -> tuple[str, ...]:
+        """The features of which nothing was compared: of those that change, nothing at a cut."""
+        known = {name for line in lines for name in line.features}
+        at_cut = {name for line in lines for name in line.at_cut}
+        features = _features(self._settings((1, None)))
+        return tuple(f.name for f in features if f.name not in (at_cut if changes(f) else known))
+
+
+def _features(chosen: Settings) -> list[Feature]:
+    """The features that rows have under some settings."""
+    return list(dict.fromkeys(feature for data_set in EXAMPLES for feature in data_set.features(chosen)))

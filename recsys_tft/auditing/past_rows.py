@@ -1,0 +1,123 @@
+"""What has to be the same in two reruns of one past with two futures."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from recsys_tft.auditing.futures import TIME, Cut
+from recsys_tft.auditing.row_differences import KEY, Compared, compare
+from recsys_tft.columns import Accuracy
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.features import RAW, Feature
+from recsys_tft.storage.data_sets import RANKER_ROWS, TWO_TOWER, USERS, VIDEOS, DataSet
+
+Rows = Mapping[str, pa.Table]  # of one rerun, by folder
+EXAMPLES = (TWO_TOWER, RANKER_ROWS)
+FIT = "fit"  # the folder of what the graph would be fitted on
+_CORPORA = (USERS, VIDEOS)
+
+
+def moment_of(feature: Feature) -> tuple[str, bool] | None:
+    """Whose moment a feature is a function of, by the name of its key, and whether it lags behind by the delay.
+
+    None where it is what the exposure itself tells, such as its device.
+    """
+    sources = [RAW[name] for name in feature.sources]
+    if any(source.table in ("videos", "channels") for source in sources):
+        return "video_id", changes(feature)
+    return ("user_id", False) if changes(feature) or all(source.table == "users" for source in sources) else None
+
+
+def changes(feature: Feature) -> bool:
+    """Whether it depends on the moment even where no table has versions."""
+    return feature.accuracy not in (Accuracy.STATIC, Accuracy.SNAPSHOT)
+
+
+@dataclasses.dataclass(frozen=True)
+class PastRows:
+    """Compares the rows before a cut, and what rows at the cut know.
+
+    Attributes:
+        cut: where the future begins.
+        settled: the exposures that nothing from the cut on belongs to, by KEY.
+        settings: of the reruns.
+        versioned: the corpora whose entities have versions, so that they hold the latest ones, whatever the cut.
+    """
+
+    cut: Cut
+    settled: pl.DataFrame
+    settings: Settings
+    versioned: tuple[str, ...] = ()
+
+    def compare(self, rows: Rows, others: Rows) -> Iterator[tuple[Compared, bool]]:
+        """What was compared, and whether whole rows were, or else what was known at a moment."""
+        for data_set in EXAMPLES:
+            one, other = (_together(data_set, found) for found in (rows, others))
+            yield self._whole(data_set, one, other), True
+            for compared in self._moments(data_set, one, other):
+                yield compared, False
+        if self.cut.ends_training:
+            for folder in self._of_training(rows, others):
+                empty = next(found[folder] for found in (rows, others) if folder in found).slice(0, 0)
+                key = [name for name in KEY if name in empty.column_names] or empty.column_names
+                columns = [name for name in empty.column_names if name not in key]
+                pair = (found.get(folder, empty) for found in (rows, others))
+                yield compare(folder, *pair, key, columns, all_there=True), True
+
+    def _of_training(self, rows: Rows, others: Rows) -> list[str]:
+        """The folders of what the training window alone makes: what the graph is fitted on, and the corpora."""
+        fitted = {folder for folder in (*rows, *others) if folder.startswith(f"{FIT}/")}
+        return [*sorted(fitted), *(corpus.name for corpus in _CORPORA if corpus.name not in self.versioned)]
+
+    def _whole(self, data_set: DataSet, one: pa.Table, other: pa.Table) -> Compared:
+        """Rows before the cut in all of their columns.
+
+        Where the training window goes on after the cut, what negatives are drawn from, and whether an exposed one is
+        contradicted, is rightly decided later.
+        """
+        later = {"log_q"} if not self.cut.ends_training else set()
+        columns = [name for name in one.column_names if name not in {*KEY, *later}]
+        parts = [table.filter(pa.array(self._is_whole(table))) for table in (one, other)]
+        there = self.cut.ends_training or not data_set.labelled
+        return compare(data_set.name, *parts, KEY, columns, all_there=there)
+
+    def _is_whole(self, rows: pa.Table) -> np.ndarray:
+        """[n] bool: whether a row was all made of what was before the cut."""
+        before = rows[TIME].to_numpy() < self.cut.time
+        if self.cut.ends_training:
+            return before
+        keys = pl.from_arrow(rows.select(list(KEY))).with_row_index("row")
+        found = np.zeros(len(rows), bool)
+        found[keys.join(self.settled, on=KEY, how="semi")["row"].to_numpy()] = True
+        if "source" in rows.column_names:
+            found &= pl.Series(rows["source"]).cast(pl.String).to_numpy() != "sampled"
+        return found & before
+
+    def _moments(self, data_set: DataSet, one: pa.Table, other: pa.Table) -> Iterator[Compared]:
+        """What other rows know of a user or a video, as far as it is of before the cut."""
+        groups: dict[tuple[str, int], list[str]] = {}
+        for feature in data_set.features(self.settings):
+            if moment := moment_of(feature):
+                key, lags = moment
+                groups.setdefault((key, self.cut.delay if lags else 0), []).append(feature.name)
+        for (key, delay), names in groups.items():
+            parts = [_first_of_moment(self._known(table, delay), key) for table in (one, other)]
+            yield compare(data_set.name, *parts, (key, TIME), names, all_there=False)
+
+    def _known(self, rows: pa.Table, delay: int) -> pa.Table:
+        """The rows that are not compared as a whole, and know nothing from the cut on."""
+        known = rows[TIME].to_numpy() - delay <= self.cut.time
+        return rows.filter(pa.array(known & ~self._is_whole(rows)))
+
+
+def _together(data_set: DataSet, rows: Rows) -> pa.Table:
+    return pa.concat_tables([rows[folder] for folder in data_set.folders])
+
+
+def _first_of_moment(rows: pa.Table, key: str) -> pa.Table:
+    keys = pl.from_arrow(rows.select(list(KEY))).with_row_index("row")
+    first = keys.sort(key, TIME, *KEY, "row").unique([key, TIME], keep="first", maintain_order=True)
+    return rows.take(first["row"].to_arrow())

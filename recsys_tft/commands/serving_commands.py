@@ -1,0 +1,141 @@
+"""The commands that serve: export, recommend, verify."""
+
+import argparse
+import datetime
+import importlib
+import json
+from collections.abc import Sequence
+
+from recsys_tft import libraries
+from recsys_tft.columns import UPDATED, Column, columns_of
+from recsys_tft.errors import UsageError
+from recsys_tft.features import raw_columns
+
+EXPORT_EXAMPLE = """example:
+  recsys-tft export --output-dir output
+  recsys-tft export --output-dir out --data-dir data/movielens"""
+RECOMMEND_EXAMPLE = """example:
+  recsys-tft recommend --output-dir output --user-id 5
+  recsys-tft recommend --output-dir output --country DE --age 30 -k 20 --explain"""
+VERIFY_EXAMPLE = """example:
+  recsys-tft verify --output-dir output
+  recsys-tft verify --output-dir out --data-dir data/movielens --all"""
+
+
+def _given_columns() -> list[Column]:
+    """What may be said of a user, or of the moment, on the command line."""
+    users = [column for name, column in columns_of("users").items() if name not in ("user_id", UPDATED)]
+    return [*users, *(c for c in raw_columns() if c.table == "interactions" and c.name != "interaction_time")]
+
+
+def add_export(parser: argparse.ArgumentParser) -> None:
+    """The options of `export`."""
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
+    parser.add_argument("--data-dir", metavar="DIR", help="the run's raw tables (default: OUTPUT_DIR/raw)")
+    parser.add_argument(
+        "--index", choices=["hnsw", "ivf"], help="also write an approximate index of faiss, and print its recall"
+    )
+
+
+def add_recommend(parser: argparse.ArgumentParser) -> None:
+    """The options of `recommend`; those of the user and the moment are columns of the raw tables."""
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
+    parser.add_argument("--user-id", type=int, metavar="U", help="for whom; without it, someone unknown")
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML whose `recommender` options are used (default: the run's)"
+    )
+    parser.add_argument("--index", choices=["hnsw", "ivf"], help="search an approximate index instead of all videos")
+    parser.add_argument("--version", type=int, metavar="N", help="of the export (default: the newest)")
+    parser.add_argument("--time", metavar="TIME", help="the moment, as 2025-03-01T12:00 UTC (default: now)")
+    parser.add_argument("--explain", action="store_true", help="show what contributed most to the ranker's score")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    for column in _given_columns():
+        kind = int if str(column.graph_type) == "int64" else str
+        option, told = f"--{column.name.replace('_', '-')}", f"{column.name}, instead of the stored"
+        many = "*" if column.is_list else None
+        parser.add_argument(option, dest=column.name, type=kind, nargs=many, metavar="X", help=told)
+
+
+def add_verify(parser: argparse.ArgumentParser) -> None:
+    """The options of `verify`."""
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
+    parser.add_argument("--data-dir", metavar="DIR", help="the run's raw tables (default: OUTPUT_DIR/raw)")
+    parser.add_argument("--rows", type=int, default=10_000, metavar="N", help="to sample of each data folder")
+    parser.add_argument("--all", action="store_true", help="compare all rows")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the sample (default 0)")
+
+
+def export(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """Serving models."""
+    from recsys_tft.progress import Progress
+
+    with Progress() as progress:
+        progress.say("Loading TensorFlow")
+        libraries.load("recsys_tft.serving.export", options.debug)
+        module = importlib.import_module("recsys_tft.serving.export")
+        done = module.export(options.output_dir, options.data_dir, options.index, progress.say)
+    for part in module.report(done):
+        progress.console.print(part)
+    return 0
+
+
+def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """The four stages for one user."""
+    from rich.console import Console
+
+    from recsys_tft.recommending import recommendation_report as report
+
+    given = {column.name: getattr(options, column.name) for column in _given_columns()}
+    given = {name: value for name, value in given.items() if value is not None}
+    if options.k < 1:
+        raise UsageError(f"-k is {options.k}; it needs at least 1.")
+    time = None if options.time is None else microseconds("--time", options.time)
+    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    with console.status("Loading the models"):
+        libraries.load("recsys_tft.recommending.recommender", options.debug)
+        recommender = importlib.import_module("recsys_tft.recommending.recommender").Recommender(
+            options.output_dir, options.config, options.version, options.index
+        )
+        found = recommender.recommend(options.user_id, options.k, time, **given)
+        ids = [item.video_id for item in found.items]
+        reasons = recommender.explain(options.user_id, ids, time, **given) if options.explain else None
+    if options.json:
+        print(json.dumps(report.as_json(found, recommender.version, reasons), ensure_ascii=False, indent=2))
+        return 0
+    if not found.is_known:
+        console.print("The user is unknown: a cold start from what is given.", style="yellow")
+    console.print(report.table(found, reasons))
+    console.print(report.stages(found), style="dim")
+    return 0
+
+
+def microseconds(option: str, text: str) -> int:
+    """The time that an option names, in microseconds since 1970.
+
+    Raises:
+        UsageError: if it is not a time.
+    """
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} is {text!r}; expected a time such as 2025-03-01T12:00.") from None
+    aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+    return (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
+
+
+def verify(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """Training and serving compared."""
+    from recsys_tft.progress import Progress
+
+    if options.rows < 1:
+        raise UsageError(f"--rows is {options.rows}; it needs at least 1.")
+    with Progress() as progress:
+        progress.say("Loading TensorFlow")
+        libraries.load("recsys_tft.verifying.verification", options.debug)
+        module = importlib.import_module("recsys_tft.verifying.verification")
+        rows = None if options.all else options.rows
+        result = module.verify(options.output_dir, options.data_dir, rows, options.seed, progress.say)
+    for part in result.report():
+        progress.console.print(part)
+    return 0 if result.is_equal else 1

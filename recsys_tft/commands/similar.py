@@ -1,0 +1,60 @@
+"""Videos with similar titles, from the embeddings that a run wrote."""
+
+import json
+import pathlib
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.table import Table
+from rich.text import Text
+
+from recsys_tft.configuration import settings
+from recsys_tft.errors import InputError, require_local
+from recsys_tft.titles import embeddings, title_encoder
+
+
+class TitleIndex:
+    """The titles of a run's videos and their vectors.
+
+    Args:
+        output_dir: of the run.
+
+    Raises:
+        InputError: if there is no run on this machine, or one without titles.
+    """
+
+    def __init__(self, output_dir: str):
+        require_local(output_dir)
+        artifacts = pathlib.Path(output_dir) / "artifacts"
+        folder = artifacts / "embeddings"
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no title embeddings there; run the job with a title_encoder first.")
+        manifest = json.loads((artifacts / "manifest.json").read_text())
+        self._settings = settings.parse(manifest["settings"], str(artifacts / "manifest.json"))
+        self._vectors = np.load(folder / embeddings.VECTORS, mmap_mode="r")
+        self._videos = pq.read_table(folder / embeddings.TITLES)
+
+    def nearest(self, title: str, k: int) -> list[tuple[int, str | None, float]]:
+        """(video_id, title, cosine) of the k videos whose titles are most similar, the best first."""
+        spec, precision = self._settings.title_encoder, self._settings.title_precision
+        (vector,) = title_encoder.encode(spec, pa.array([title]), precision=precision)
+        lengths = np.linalg.norm(self._vectors, axis=1) * np.linalg.norm(vector)
+        cosines = np.divide(self._vectors @ vector, lengths, out=np.full(len(lengths), -1.0), where=lengths > 0)
+        best = np.argsort(-cosines, kind="stable")[:k]
+        rows = self._videos.take(best).to_pylist()
+        return [(r["video_id"], _text(r["title"]), float(c)) for r, c in zip(rows, cosines[best], strict=True)]
+
+    def table(self, title: str, k: int) -> Table:
+        """The nearest videos for a terminal."""
+        table = Table(title=Text(f"Like {title!r}"), title_justify="left", title_style="bold", box=None, pad_edge=False)
+        table.add_column("cosine", justify="right")
+        table.add_column("video_id", justify="right")
+        table.add_column("title")
+        for video, name, cosine in self.nearest(title, k):
+            table.add_row(f"{cosine:.3f}", str(video), Text(name or ""))
+        return table
+
+
+def _text(title: bytes | str | None) -> str | None:
+    return title.decode(errors="replace") if isinstance(title, bytes) else title

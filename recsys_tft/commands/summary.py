@@ -1,0 +1,143 @@
+"""What a run did, as tables on the terminal. All of it is read off the manifest."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group
+from rich.table import Table
+
+from recsys_tft.columns import TABLES
+from recsys_tft.features import FEATURES
+from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.storage.data_sets import DATA_SETS, RANKER_ROWS
+from recsys_tft.storage.output import Output
+
+if TYPE_CHECKING:
+    from beam_pipelines.run import Submitted
+
+
+def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Group:
+    """Rows by data set, positives by rule, rejected rows by reason, missing and unseen values, where to look next."""
+    counts = manifest["counts"]
+    parts = [_tables(counts), _data_sets(counts, _ends(manifest)), _positives(counts)]
+    parts += [_rejected(counts)] if any(name.startswith("rejected/") for name in counts) else []
+    parts += [_features(counts), *_notes(counts), *_places(output), f"Done in {seconds:.1f} s."]
+    return Group(*parts)
+
+
+def submission(submitted: "Submitted") -> Group:
+    """Where to see a job that goes on elsewhere, and what it will have written."""
+    output = f"Output:   {submitted.output.target('artifacts')}/manifest.json is there when all of it is"
+    if submitted.job_id is None:
+        described = f", described in {submitted.where}" if submitted.where else ""
+        return Group(f"Job:      {submitted.name}{described}, not submitted", *([output] if described else []))
+    return Group(f"Job:      {submitted.name}, {submitted.job_id}", f"Console:  {submitted.where}", output)
+
+
+def _table(title: str, first: str, *numbers: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column(first)
+    for name in numbers:
+        table.add_column(name, justify="right")
+    return table
+
+
+def _tables(counts: Mapping[str, int]) -> Table:
+    table = _table("Raw tables", "table", "rows", "used", "rejected")
+    for name in TABLES:
+        rows, used = counts.get(f"rows/{name}/in", 0), counts[f"rows/{name}/used"]
+        table.add_row(name, f"{rows:,}", f"{used:,}", f"{rows - used:,}")
+    return table
+
+
+def _ends(manifest: Mapping[str, Any]) -> str:
+    """Where the windows end."""
+    windows = manifest["windows"]
+    if not windows:
+        return f"split {manifest['settings']['split']['kind']}: each user's exposures are cut"
+    return f"val from {windows['val_from']}\ntest from {windows['test_from'] or 'never: it is empty'}"
+
+
+def _data_sets(counts: Mapping[str, int], ends: str) -> Table:
+    table = _table("\nRows written", "data set", *WINDOWS, "all")
+    table.caption = ends
+    table.caption_justify = "left"
+    for data_set in DATA_SETS:
+        written = [counts.get(f"written/{folder}", 0) for folder in data_set.folders]
+        shown = [f"{rows:,}" for rows in written] if data_set.windows else [""] * len(WINDOWS)
+        table.add_row(data_set.name, *shown, f"{sum(written):,}")
+        if data_set is RANKER_ROWS:
+            for source in ("positive", "exposed", "sampled"):
+                rows = [counts.get(f"sources/{window}/{source}", 0) for window in WINDOWS]
+                table.add_row(f"  {source}", *(f"{n:,}" for n in (*rows, sum(rows))), style="dim")
+    return table
+
+
+def _positives(counts: Mapping[str, int]) -> Table:
+    table = _table("\nPositives by rule", "rule that holds", *WINDOWS)
+    for rule in sorted({name.split("/")[1] for name in counts if name.startswith("positives/")}):
+        table.add_row(rule, *(f"{counts[f'positives/{rule}/{window}']:,}" for window in WINDOWS))
+    return table
+
+
+def _rejected(counts: Mapping[str, int]) -> Table:
+    table = _table("\nRejected rows", "table and reason", "rows")
+    for name, rows in counts.items():
+        if name.startswith("rejected/"):
+            _, raw, reason = name.split("/", 2)
+            table.add_row(f"{raw}: {reason}", f"{rows:,}")
+    return table
+
+
+def _features(counts: Mapping[str, int]) -> Table:
+    table = _table("\nFeatures", "feature", "of", "missing", "unseen")
+    for feature in FEATURES:
+        if f"features/{feature.name}/rows" not in counts:
+            continue
+        rows = max(counts[f"features/{feature.name}/rows"], 1)
+        missing = counts.get(f"features/{feature.name}/missing", 0) / rows
+        unseen = counts.get(f"features/{feature.name}/oov")
+        table.add_row(
+            feature.name, f"{feature.entity.value}s", f"{missing:.1%}", "" if unseen is None else f"{unseen / rows:.1%}"
+        )
+    return table
+
+
+def _notes(counts: Mapping[str, int]) -> list[str]:
+    """What a reader may not expect."""
+    contradicted = sum(n for name, n in counts.items() if name.endswith("/contradicted"))
+    found = {
+        "negatives could not be drawn, as too few videos are legal for their users": counts.get("negatives_short", 0),
+        "exposures were left out: not positive, of users who are positive on that video": contradicted,
+    }
+    notes = [f"\nNote: {number:,} {text}." for text, number in found.items() if number]
+    if "counters/versions" in counts:
+        events, versions = counts["counters/increments"], counts["counters/versions"]
+        notes.append(f"\nCounters: {events:,} views, likes and comments made {versions:,} versions of the videos.")
+    notes += _versions(counts)
+    if "titles/encoded" in counts:
+        missing = counts.get("features/title_embedding/missing", 0)
+        new, old = counts["titles/encoded"], counts["titles/cached"]
+        notes.append(f"\nTitles: {new:,} encoded, {old:,} from the cache; {missing:,} videos without one.")
+    return notes
+
+
+def _versions(counts: Mapping[str, int]) -> list[str]:
+    """Of tables with versions how many there are, and how many exposures are before the first one."""
+    notes = []
+    for table in (name for name in TABLES if f"versions/{name}/early" in counts):
+        keys, used = counts.get(f"versions/{table}/keys", 0), counts[f"rows/{table}/used"]
+        early = counts[f"versions/{table}/early"]
+        notes.append(
+            f"\nVersions: {used:,} of {keys:,} {table}; {early:,} exposures are before their first one, and take it."
+        )
+    return notes
+
+
+def _places(output: Output) -> list[str]:
+    return [
+        f"\nRows:            {output.target('processed_data')}  (schema.pbtxt in each folder)",
+        f"Transform graph: {output.target('artifacts')}/transform_graph",
+        f"What was fitted: {output.target('artifacts')}/vocabularies, normalizers, buckets",
+        f"All counts:      {output.target('artifacts')}/manifest.json",
+    ]

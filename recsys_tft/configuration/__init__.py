@@ -1,0 +1,1 @@
+"""What a configuration file may say: every option with its default, checked."""

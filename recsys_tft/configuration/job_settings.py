@@ -1,0 +1,187 @@
+"""Settings of the main job: what rows are, what is known of them, and how they are written."""
+
+import datetime
+import math
+from fractions import Fraction
+from typing import Annotated, Literal
+
+import pydantic
+
+from recsys_tft.columns import INTERACTION_TYPES
+from recsys_tft.configuration import durations
+from recsys_tft.configuration.setting_types import Duration, Increasing, Section
+from recsys_tft.errors import did_you_mean
+
+
+def _microseconds(time: datetime.datetime) -> int:
+    aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+    return (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
+
+
+class BucketSettings(Section):
+    """Boundaries of the bucketed columns: years of age, seconds of video."""
+
+    age: Increasing = (18, 25, 35, 45, 55, 65)
+    duration: Increasing = (60, 300, 600, 1800, 3600)
+
+    def __getitem__(self, name: str) -> tuple[float, ...]:
+        return getattr(self, name)
+
+
+class PopularitySettings(Section):
+    """The popularity levels, from low to high, and the quantiles of view_count between them."""
+
+    levels: tuple[str, ...] = ("low", "medium", "high", "viral")
+    quantiles: Increasing = (0.5, 0.8, 0.95)
+
+    @pydantic.model_validator(mode="after")
+    def _fit_together(self) -> "PopularitySettings":
+        if len(self.levels) != len(self.quantiles) + 1:
+            raise ValueError(f"{len(self.levels)} levels need {len(self.levels) - 1} quantiles, not {self.quantiles}")
+        if not 0 < self.quantiles[0] <= self.quantiles[-1] < 1:
+            raise ValueError(f"quantiles must lie between 0 and 1, not {self.quantiles}")
+        return self
+
+
+class VocabularySettings(Section):
+    """How one vocabulary is cut, and into how many hash buckets the rest falls."""
+
+    n_oov: pydantic.PositiveInt = 1
+    min_count: pydantic.NonNegativeInt = 1
+    max_size: pydantic.PositiveInt | None = None
+
+
+_POSITIVE = {
+    "like": 1.0,
+    "comment": 1.0,
+    "share": 1.0,
+    "watch": 1.0,
+    "click": 0.5,
+    "impression": 0.1,
+}
+
+
+class LabelSettings(Section):
+    """Which rules make an exposure positive, and with what weight."""
+
+    positive: dict[str, float] = pydantic.Field(default=_POSITIVE)
+    exposure_gap_minutes: Annotated[float, pydantic.Field(ge=0.001, allow_inf_nan=False)] = 30
+
+    @pydantic.field_validator("positive")
+    @classmethod
+    def _known_rules(cls, positive: dict[str, float]) -> dict[str, float]:
+        for rule, weight in positive.items():
+            if rule not in INTERACTION_TYPES:
+                raise ValueError(f"has the unknown rule '{rule}'.{did_you_mean(rule, INTERACTION_TYPES)}")
+            if not (weight > 0 and math.isfinite(weight)):
+                raise ValueError(f"gives '{rule}' the weight {weight}, which must be above 0")
+        if not positive:
+            raise ValueError("names no rule, so that nothing is positive")
+        return positive
+
+    @property
+    def exposure_gap(self) -> int:
+        """Microseconds without an event after which a new exposure begins."""
+        return round(self.exposure_gap_minutes * 60_000_000)
+
+
+class CounterSettings(Section):
+    """Where view_count, like_count and comment_count come from.
+
+    `snapshot` reads the columns of the videos table; `as_of` counts the interactions before each exposure; `auto` is
+    `as_of` where the videos table has none of these columns.
+    """
+
+    source: Literal["auto", "snapshot", "as_of"] = "auto"
+    delay: Duration = "0s"
+    growth: Annotated[float, pydantic.Field(ge=0, le=10, allow_inf_nan=False)] = 0.1
+    every: Duration = "1d"
+
+    @pydantic.field_validator("every")
+    @classmethod
+    def _some_time(cls, every: str) -> str:
+        if not durations.microseconds(every):
+            raise ValueError(f"must be more than nothing, such as 1d, not '{every}'")
+        return every
+
+    @property
+    def delay_microseconds(self) -> int:
+        """How long an event takes until counters show it."""
+        return durations.microseconds(self.delay)
+
+    @property
+    def every_microseconds(self) -> int:
+        """After which time a version that is out of date is followed by another one."""
+        return durations.microseconds(self.every)
+
+
+class HistorySettings(Section):
+    """How many of the videos that a user was positive on last the query tower reads; 0 turns the history off."""
+
+    length: Annotated[int, pydantic.Field(ge=0, le=1000)] = 20
+
+
+class RecentSettings(Section):
+    """Whether the ranker reads the recent views and likes of videos, their age, and the recent events of users.
+
+    The old end of what counts as recent moves on in so many `steps` as its days have.
+    """
+
+    enabled: bool = False
+    steps: Annotated[int, pydantic.Field(ge=1, le=1000)] = 24
+
+
+class SplitSettings(Section):
+    """Where the training, validation and test windows end: shares of the exposures, or fixed times (UTC).
+
+    The shares are of all exposures in order of time, of each user's in order of time, or of each user's at random.
+    """
+
+    kind: Literal["time", "time_per_user", "random_per_user"] = "time"
+    train: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.8
+    val: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.1
+    val_from: datetime.datetime | None = None
+    test_from: datetime.datetime | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _fit_together(self) -> "SplitSettings":
+        shares = {name for name in ("train", "val") if getattr(self, name) != type(self).model_fields[name].default}
+        if self.val_from is None and self.test_from is not None:
+            raise ValueError("test_from needs val_from")
+        if self.val_from is not None and self.kind != "time":
+            raise ValueError(f"{self.kind} cuts each user's exposures by train and val; val_from is for kind time")
+        if self.val_from is not None and shares:  # the defaults are in a manifest beside val_from
+            raise ValueError("takes either train and val, or val_from and test_from, not both")
+        if self.train_share + self.val_share > 1:
+            raise ValueError(f"train {self.train} and val {self.val} exceed 1 together")
+        if self.val_from and self.test_from and _microseconds(self.val_from) > _microseconds(self.test_from):
+            raise ValueError(f"val_from {self.val_from} is after test_from {self.test_from}")
+        return self
+
+    @property
+    def train_share(self) -> Fraction:
+        return Fraction(str(self.train))
+
+    @property
+    def val_share(self) -> Fraction:
+        return Fraction(str(self.val))
+
+    @property
+    def test_share(self) -> Fraction:
+        return 1 - self.train_share - self.val_share
+
+    @property
+    def fixed_cuts(self) -> tuple[int, int | None] | None:
+        """(val_from, test_from) in microseconds since 1970, where they are given."""
+        if self.val_from is None:
+            return None
+        return _microseconds(self.val_from), self.test_from and _microseconds(self.test_from)
+
+
+class OutputSettings(Section):
+    """How the rows are written."""
+
+    format: Literal["tfrecord", "parquet"] = "tfrecord"
+    users_per_shard: pydantic.PositiveInt = 8192
+    videos_per_shard: pydantic.PositiveInt = 65_536
+    inline_title_embedding: bool = False

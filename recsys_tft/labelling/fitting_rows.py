@@ -1,0 +1,57 @@
+"""The rows of users and videos that take part in fitting: those with an exposure in the training window, each once.
+
+Of one with versions that is the one which a training exposure took last, so that no number is fitted on what is later,
+and no key counts more for having changed. In vocabularies, a value that it had before counts once for each key, too.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from recsys_tft.features import Entity, select
+from recsys_tft.labelling import versions
+from recsys_tft.labelling.examples import Labelled
+from recsys_tft.labelling.negatives import Catalogue
+
+
+def of_users(users: pa.Table, labelled: Labelled, training: pa.Table) -> Iterator[pa.Table]:
+    """Those of the users of a partition.
+
+    Args:
+        users: by increasing `user_id`, or versions of them.
+        labelled: their exposures.
+        training: those of the training window.
+    """
+    if not versions.is_versioned(users):
+        yield users.filter(pa.array(np.isin(users["user_id"].to_numpy(), labelled.training_users)))
+        return
+    user, time = (training[name].to_numpy() for name in ("user_id", "interaction_time"))
+    last = versions.ends(user)  # exposures are sorted by user and time
+    yield from _fitted(users, "user_id", user[last], time[last], Entity.USER)
+
+
+def of_videos(videos: pa.Table, catalogue: Catalogue, until: int) -> Iterator[pa.Table]:
+    """Those of the videos of a partition; `until` is the time of the last exposure of the training window."""
+    inside = videos.filter(pa.array(catalogue.position(videos["video_id"].to_numpy()) >= 0))
+    if not versions.is_versioned(videos):
+        yield inside
+        return
+    ids = np.unique(inside["video_id"].to_numpy())
+    yield from _fitted(inside, "video_id", ids, np.full(len(ids), until), Entity.VIDEO)
+
+
+def _fitted(table: pa.Table, key: str, keys: np.ndarray, moments: np.ndarray, entity: Entity) -> Iterator[pa.Table]:
+    """The versions of [k] keys as of [k] moments; then for each column with a vocabulary what they had before."""
+    owner, rows = versions.Timeline(table, key).between(keys, np.full(len(keys), versions.ALWAYS + 1), moments)
+    last = versions.ends(owner)
+    yield table.take(pa.array(rows[last]))
+    is_earlier = np.ones(len(rows), bool)
+    is_earlier[last] = False
+    of_rows = pl.DataFrame({"key": owner, "row": rows, "is_earlier": is_earlier})
+    sources = (source for f in select(entity=entity) if f.vocabulary for source in f.sources)
+    for name in dict.fromkeys(source for source in sources if source != key and source in table.column_names):
+        values = of_rows.with_columns(value=pl.from_arrow(table[name].take(pa.array(rows))))
+        other = values.unique(["key", "value"], keep="last", maintain_order=True).filter("is_earlier")
+        yield table.select([name]).take(pa.array(other["row"].to_numpy()))

@@ -1,0 +1,158 @@
+"""What happened lately, as of an exposure: views and likes of a video, its age, and events of the user.
+
+Turned on by the setting `recent`. docs/examples.md has the rules, and how far the counts of videos may be off.
+"""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.columns import COMPUTED, Accuracy
+from recsys_tft.configuration.job_settings import RecentSettings
+from recsys_tft.labelling import asof
+from recsys_tft.labelling.counters import COUNTERS, INCREMENT_SCHEMA, Values, first_rows
+from recsys_tft.ops import HOUR
+
+_DAY = 24 * HOUR
+_COUNTERS = {"views": COUNTERS.index("view_count"), "likes": COUNTERS.index("like_count")}
+FIRST_SEEN = "first_seen"  # of a video, the time of its first event by any user
+DATES = ("published_at", FIRST_SEEN)  # what the age of a video is counted from
+FIRST_SEEN_SCHEMA = pa.schema({"video_id": pa.int64(), FIRST_SEEN: pa.int64()})
+NEVER = np.iinfo(np.int64).max  # a moment that has not come
+
+
+@dataclasses.dataclass(frozen=True)
+class RecentCount:
+    """A part of a counter.
+
+    Attributes:
+        name: of the column.
+        counter: which of COUNTERS it is a part of.
+        days: how far it reaches back.
+    """
+
+    name: str
+    counter: int
+    days: int
+
+    @classmethod
+    def named(cls, name: str) -> "RecentCount":
+        """By a name such as `views_7d`."""
+        what, days = name.split("_")
+        return cls(name, _COUNTERS[what], int(days.removesuffix("d")))
+
+    def leaving(self, times: np.ndarray, steps: int) -> np.ndarray:
+        """[n] int64: after which moments events of [n] times are not counted any more.
+
+        What is counted begins at a whole multiple, since 1970, of the `steps`-th part of the days.
+        """
+        reach = self.days * _DAY
+        step = reach // steps
+        return (times // step + 1) * step + reach - 1
+
+
+_VIDEO_COUNTS = tuple(RecentCount.named(c.name) for c in COMPUTED if c.accuracy is Accuracy.VERSIONED)
+VIDEO_COLUMNS = tuple(count.name for count in _VIDEO_COUNTS)
+USER_COLUMNS = tuple(column.name for column in COMPUTED if column.accuracy is Accuracy.AS_OF)
+
+
+def values(counted: bool) -> Values:
+    """What versions hold where recent counts are asked for; with COUNTERS where these are counted too."""
+    effects = np.zeros((len(COUNTERS) + len(_VIDEO_COUNTS), len(COUNTERS) + len(_VIDEO_COUNTS)), np.int64)
+    effects[: len(COUNTERS), : len(COUNTERS)] = np.eye(len(COUNTERS))
+    for place, count in enumerate(_VIDEO_COUNTS, len(COUNTERS)):
+        effects[count.counter, place] = 1
+        effects[place, place] = -1
+    first = 0 if counted else len(COUNTERS)
+    return Values((*COUNTERS, *VIDEO_COLUMNS)[first:], effects[:, first:])
+
+
+def changes(increments: pa.Table, settings: RecentSettings, latest: int | None = None) -> pa.Table:
+    """The increments, and when each of them ceases to be recent, of the kinds of `values`.
+
+    Args:
+        increments: of INCREMENT_SCHEMA.
+        settings: how finely events cease to be recent.
+        latest: a moment after which nothing is looked up; None: what comes last is kept.
+    """
+    kinds = increments["counter"].to_numpy()
+    parts = [increments]
+    for kind, count in enumerate(_VIDEO_COUNTS, len(COUNTERS)):
+        own = increments.filter(pa.array(kinds == count.counter))
+        time = count.leaving(own["time"].to_numpy(), settings.steps)
+        columns = [own["video_id"], pa.array(time), pa.array(np.full(len(own), kind, np.int8)), own["training"]]
+        left = pa.table(columns, INCREMENT_SCHEMA)
+        parts.append(left if latest is None else left.filter(pa.array(time < latest)))
+    return pa.concat_tables(parts)
+
+
+def first_seen(events: pa.Table) -> pa.Table:
+    """When each video that has events was first seen, by increasing id."""
+    video, time = (events[name].to_numpy() for name in ("video_id", "interaction_time"))
+    order = np.lexsort((time, video))
+    videos, first = np.unique(video[order], return_index=True)
+    return pa.table([videos, time[order][first]], FIRST_SEEN_SCHEMA)
+
+
+def with_first_seen(videos: pa.Table, seen: pa.Table) -> pa.Table:
+    """The videos with FIRST_SEEN, null for one without events.
+
+    Args:
+        videos: by increasing `video_id`, or versions of them.
+        seen: of `first_seen`, of any parts of the events, together.
+    """
+    ids, place = np.unique(videos["video_id"].to_numpy(), return_inverse=True)
+    earliest = np.full(len(ids), NEVER)
+    np.minimum.at(earliest, np.searchsorted(ids, seen["video_id"].to_numpy()), seen[FIRST_SEEN].to_numpy())
+    return videos.append_column(FIRST_SEEN, pa.array(earliest[place], mask=earliest[place] == NEVER))
+
+
+def published(videos: pa.Table, rows: np.ndarray, times: np.ndarray, delay: int) -> np.ndarray:
+    """[n] int64: since when videos are there, as known at [n] times; the largest int64 where nobody knows.
+
+    That is `published_at`; of a video without it the time of its first event, once that is known.
+
+    Args:
+        videos: with `published_at` and FIRST_SEEN.
+        rows: [n] int64, which video.
+        times: [n] int64.
+        delay: microseconds until an event is known.
+    """
+    told, seen = (pc.fill_null(videos[name], NEVER).to_numpy() for name in ("published_at", FIRST_SEEN))
+    since = np.where(told != NEVER, told, seen)[rows]
+    unknown = (told == NEVER)[rows] & (since >= times - delay)
+    return np.where(unknown, NEVER, since)
+
+
+def distinct_ages(times: np.ndarray, since: np.ndarray) -> tuple[pa.Table, np.ndarray]:
+    """Raw rows for ops.Age, one for each whole number of hours that occurs, and for [n] pairs which of them it is.
+
+    Args:
+        times: [n] int64.
+        since: [n] int64, of `published`.
+    """
+    encoded = pa.array(np.maximum(times - since, 0) // HOUR).dictionary_encode()
+    time = pc.multiply(encoded.dictionary, HOUR)
+    rows = pa.table({"interaction_time": time, "published_at": pa.array(np.zeros(len(time), np.int64))})
+    return rows, encoded.indices.to_numpy()
+
+
+def of_users(events: pa.Table, gap: int, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
+    """USER_COLUMNS, [n] int64 each: what users did strictly before moments.
+
+    Args:
+        events: of these users, sorted as by `exposures.sort_events`.
+        gap: microseconds without an event after which a new exposure begins.
+        users: [n] int64 ids.
+        moments: [n] int64.
+    """
+    own, time = events["user_id"].to_numpy(), events["interaction_time"].to_numpy()
+    ever = asof.EventCounts(own, time)
+    found = {f"user_events_{days}d": ever.between(users, moments - days * _DAY, moments) for days in (1, 30)}
+    for counter, rows in zip(COUNTERS, first_rows(events, gap), strict=True):
+        name = f"user_{counter}"
+        if name in USER_COLUMNS:
+            found[name] = asof.EventCounts(own[rows], time[rows]).between(users, None, moments)
+    return found

@@ -1,0 +1,150 @@
+"""The training, validation and test windows.
+
+By default time alone decides, so that nothing fitted sees the future. A split per user cuts each user's exposures
+instead, which is what published comparisons do: docs/examples.md says what that leaks.
+"""
+
+import datetime
+from collections.abc import Iterable
+from fractions import Fraction
+
+import numpy as np
+
+from recsys_tft.configuration.job_settings import SplitSettings
+from recsys_tft.errors import InputError
+from recsys_tft.storage.hashing import keyed_hash
+
+WINDOWS = ("train", "val", "test")
+Cuts = tuple[int, int | None]  # val_from, test_from (None: no test window), microseconds since 1970
+Histogram = tuple[np.ndarray, np.ndarray]  # increasing keys [n] int64, how many times each occurs [n] int64
+_COARSE = 26  # 2^26 microseconds: about a minute
+
+
+def window_of(times: np.ndarray, cuts: Cuts) -> np.ndarray:
+    """The number in WINDOWS of the window of each of [n] int64 times, as [n] int8."""
+    edges = np.array([cut for cut in cuts if cut is not None], np.int64)
+    return np.searchsorted(edges, times, side="right").astype(np.int8)
+
+
+def histogram(keys: np.ndarray) -> Histogram:
+    """How often each of [n] int64 keys occurs."""
+    return np.unique(keys, return_counts=True)
+
+
+def merge(parts: Iterable[Histogram]) -> Histogram:
+    """The histogram of all keys together."""
+    keys, counts = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    merged, position = np.unique(keys, return_inverse=True)
+    totals = np.zeros(len(merged), np.int64)
+    np.add.at(totals, position, counts)
+    return merged, totals
+
+
+def ranks(total: int, split: SplitSettings) -> tuple[int, int]:
+    """How many of `total` exposures, in order of time, come before val, and before test."""
+    train = split.train_share * total
+    return int(train), int(train + split.val_share * total)
+
+
+def coarse(times: np.ndarray) -> np.ndarray:
+    """The minutes or so that times lie in: few enough for all of them to be counted in one place."""
+    return times >> _COARSE
+
+
+def minutes_of(minutes: Histogram, wanted: tuple[int, int]) -> np.ndarray:
+    """The coarse times that hold the exposures of the `wanted` ranks; only these need to be looked at closely."""
+    keys, counts = minutes
+    ends = np.cumsum(counts)
+    inside = [rank for rank in wanted if rank < counts.sum()]
+    return keys[np.searchsorted(ends, inside, side="right")]
+
+
+def cuts(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts:
+    """Where the windows end, from the histogram of all coarse times, and of the exact times near the cuts.
+
+    Raises:
+        InputError: if there is no exposure at all, or all that would be for training are at one instant.
+    """
+    total = int(minutes[1].sum())
+    if not total:
+        raise InputError("No interaction can be used, so there is nothing to split.")
+    val_from, test_from = (_time_of_rank(minutes, times, rank) for rank in ranks(total, split))
+    if val_from is None:
+        return int(minutes[0][-1] + 1) << _COARSE, None
+    if val_from == _first_time(minutes, times):
+        raise InputError(
+            f"The first {float(split.train_share):.0%} of the {total:,} exposures share one instant, "
+            f"{describe(val_from)}, so that no time ends the training window; set split.val_from."
+        )
+    return val_from, test_from
+
+
+def _time_of_rank(minutes: Histogram, times: Histogram, rank: int) -> int | None:
+    """The time of the exposure number `rank` from 0; None beyond the last."""
+    keys, counts = minutes
+    ends = np.cumsum(counts)
+    if rank >= ends[-1]:
+        return None
+    minute = int(np.searchsorted(ends, rank, side="right"))
+    inside = coarse(times[0]) == keys[minute]
+    within = ends[minute] - counts[minute] + np.cumsum(times[1][inside])
+    return int(times[0][inside][np.searchsorted(within, rank, side="right")])
+
+
+def _first_time(minutes: Histogram, times: Histogram) -> int | None:
+    """The time of the first exposure, as far as it is among the exact ones."""
+    return _time_of_rank(minutes, times, 0) if minutes[0][0] in coarse(times[0]) else None
+
+
+def per_user(
+    users: np.ndarray, videos: np.ndarray, times: np.ndarray, begins: np.ndarray, split: SplitSettings, seed: int
+) -> np.ndarray:
+    """The number in WINDOWS of the window of each of [n] events, as [n] int8, by a split per user.
+
+    Of a user with m exposures the last floor(test * m) are for test and the floor(val * m) before them for val: the
+    latest ones by `time_per_user`, and events at the same instant stay together, in the later window; any ones, by a
+    keyed hash of (seed, user, video, time), by `random_per_user`.
+
+    Args:
+        users: [n] int64 ids.
+        videos: [n] int64 ids.
+        times: [n] int64 times.
+        begins: [m] int64 numbers of the events with which exposures begin, formed without windows.
+        split: how.
+        seed: of the run.
+    """
+    user, time = users[begins], times[begins]
+    number, sizes = np.unique(user, return_inverse=True, return_counts=True)[1:]
+    keys = time if split.kind == "time_per_user" else keyed_hash(seed, user, videos[begins], time)
+    order = np.lexsort((keys, number))
+    ends = np.cumsum(sizes)
+    tests = _floors(split.test_share, sizes)
+    first_test, first_val = ends - tests, ends - tests - _floors(split.val_share, sizes)
+    if split.kind == "random_per_user":
+        place = np.empty(len(user), np.int64)
+        place[order] = np.arange(len(user))
+        window = (place >= first_val[number]).astype(np.int8) + (place >= first_test[number])
+        return np.repeat(window, np.diff(np.append(begins, len(users))))
+    ordered = np.append(time[order], np.iinfo(np.int64).max)
+    never = np.iinfo(np.int64).max
+    val_from = np.where(first_val < ends, ordered[first_val], never)
+    test_from = np.where(first_test < ends, ordered[first_test], never)
+    owner = np.repeat(number, np.diff(np.append(begins, len(users))))
+    return (times >= val_from[owner]).astype(np.int8) + (times >= test_from[owner])
+
+
+def _floors(share: Fraction, sizes: np.ndarray) -> np.ndarray:
+    """floor(share * size) of each of [n] sizes, exactly."""
+    distinct, which = np.unique(sizes, return_inverse=True)
+    return np.array([int(share * int(size)) for size in distinct], np.int64)[which]
+
+
+def describe_cuts(cuts: Cuts | None) -> dict[str, str | None]:
+    """`val_from` and `test_from` for people; empty where each user has ends of their own."""
+    return {} if cuts is None else {"val_from": describe(cuts[0]), "test_from": cuts[1] and describe(cuts[1])}
+
+
+def describe(time: int) -> str:
+    """A time in microseconds since 1970, for people."""
+    moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(microseconds=time)
+    return moment.isoformat(sep=" ").removesuffix("+00:00") + " UTC"

@@ -1,0 +1,1 @@
+"""The ranker's rows, CatBoost's training, and its evaluation."""

@@ -1,0 +1,129 @@
+"""The ranker's rows as CatBoost takes them: columns by name, groups by user, no loop over rows."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import InputError
+from recsys_tft.features import RANKER, Feature, select
+from recsys_tft.training import training_rows
+from recsys_tft.training.training_rows import folder_of
+
+KEYS = ("user_id", "video_id", "interaction_time", "label", "weight")
+LARGEST_GROUP = 1000  # rows; YetiRank takes at most 1023 in a group
+
+
+def features_for(chosen: Settings) -> tuple[Feature, ...]:
+    """The ranker's features under these settings.
+
+    Raises:
+        InputError: if one is a list or a title's vector, which a CatBoost model that is to be served cannot take.
+    """
+    features = tuple(feature for feature in select(RANKER) if feature.is_active(chosen))
+    for feature in features:
+        if feature.op.shape(chosen) is None or feature.op.is_large:
+            raise InputError(
+                f"The ranker cannot read the feature '{feature.name}': a served CatBoost model takes categories, "
+                "numbers and short vectors, not lists or embeddings; leave RANKER out of its used_by."
+            )
+    return features
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column as CatBoost sees it.
+
+    Attributes:
+        name: of the feature; `NAME[i]` for component i of a vector.
+        feature: which it is from.
+        index: of the component; None for a scalar.
+        kind: categorical or numeric.
+    """
+
+    name: str
+    feature: str
+    index: int | None
+    kind: str
+
+
+def columns_of(features: Sequence[Feature], chosen: Settings) -> tuple[Column, ...]:
+    """The columns in the order in which CatBoost is given them: vectors one component after the other."""
+    found = []
+    for feature in features:
+        kind = "categorical" if feature.is_categorical else "numeric"
+        shape = feature.op.shape(chosen)
+        indices = range(shape[0]) if shape else (None,)
+        names = (feature.name if i is None else f"{feature.name}[{i}]" for i in indices)
+        found += [Column(name, feature.name, i, kind) for name, i in zip(names, indices, strict=True)]
+    return tuple(found)
+
+
+@dataclasses.dataclass(frozen=True)
+class RankerRows:
+    """The rows of one window, by user and in each by time.
+
+    Attributes:
+        keys: [n] arrays of KEYS.
+        data: [n] rows of the columns: tokens as pandas categories, numbers as float32.
+    """
+
+    keys: dict[str, np.ndarray]
+    data: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def pool(self, weighted: bool = True) -> Any:
+        """A catboost.Pool with labels, groups and, unless the objective knows none, weights."""
+        import catboost
+
+        categorical = [name for name, kind in self.data.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
+        return catboost.Pool(
+            self.data,
+            label=self.keys["label"],
+            cat_features=categorical,
+            weight=self.keys["weight"] if weighted else None,
+            group_id=groups(self.keys["user_id"]),
+        )
+
+    def owners(self) -> tuple[np.ndarray, int]:
+        """The user's number of each row, from 0, and how many users there are."""
+        users, owners = np.unique(self.keys["user_id"], return_inverse=True)
+        return owners, len(users)
+
+    def sample(self, rows: int, seed: int) -> "RankerRows":
+        """At most so many of the rows, drawn by the seed, in their order."""
+        if rows >= len(self):
+            return self
+        chosen = np.sort(np.random.default_rng(seed).choice(len(self), rows, replace=False))
+        return RankerRows({name: values[chosen] for name, values in self.keys.items()}, self.data.iloc[chosen])
+
+
+def read(output_dir: str, window: str, features: Sequence[Feature], columns: Sequence[Column]) -> RankerRows:
+    """The rows of a window of OUTPUT_DIR/processed_data/ranker."""
+    folder = folder_of(output_dir, "ranker", window)
+    found = training_rows.columns(folder, [*KEYS, *(feature.name for feature in features)])
+    order = np.lexsort((found["video_id"], found["interaction_time"], found["user_id"]))
+    sizes = training_rows.categories(folder)
+    data = {column.name: _values(found[column.feature], column, sizes, order) for column in columns}
+    return RankerRows({name: found[name][order] for name in KEYS}, pd.DataFrame(data, copy=False))
+
+
+def _values(values: np.ndarray, column: Column, sizes: dict[str, int], order: np.ndarray) -> Any:
+    chosen = (values if column.index is None else values[:, column.index])[order]
+    if column.kind == "numeric":
+        return chosen.astype(np.float32)
+    # CatBoost turns each category, not each row, into text.
+    return pd.Categorical.from_codes(chosen, categories=np.arange(sizes[column.feature]))
+
+
+def groups(users: np.ndarray) -> np.ndarray:
+    """[n] int64: one number for the rows of one user, [n] ids that stand together; users of many rows have several."""
+    begins = np.concatenate([[True], users[1:] != users[:-1]])[: len(users)]
+    starts = np.flatnonzero(begins)
+    place = np.arange(len(users)) - np.repeat(starts, np.diff(np.append(starts, len(users))))
+    return np.cumsum(place % LARGEST_GROUP == 0) - 1

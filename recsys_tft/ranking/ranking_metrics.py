@@ -1,0 +1,96 @@
+"""Metrics of scores of labelled rows: pure functions over arrays. NaN where a metric is not defined."""
+
+import numpy as np
+
+from recsys_tft.retrieval.retrieval_metrics import gain
+
+NAMES = ("auc", "auc per user", "log loss", "calibration", "ndcg@10")
+SLICES = ("all", "warm users", "cold users", "cold videos")
+_SMALLEST = 1e-7  # of a probability in the log loss
+
+
+def auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """The probability that a positive has a higher score than a negative, ties counted half.
+
+    Args:
+        labels: [n] 0 or 1.
+        scores: [n] float.
+        weights: [n] how often each row counts; once by default.
+    """
+    return Auc(labels, scores)(np.ones(len(labels)) if weights is None else weights)
+
+
+class Auc:
+    """AUC of the same rows for any weights, sorted once.
+
+    Args:
+        labels: [n] 0 or 1.
+        scores: [n] float.
+    """
+
+    def __init__(self, labels: np.ndarray, scores: np.ndarray):
+        self._order = np.argsort(scores, kind="stable")
+        ordered = scores[self._order]
+        self._starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
+        self._positive = labels[self._order] == 1
+
+    def __call__(self, weights: np.ndarray) -> float:
+        """With [n] weights; NaN where one class has none."""
+        weight = weights[self._order].astype(np.float64)
+        if not len(weight):
+            return float("nan")
+        positive = np.add.reduceat(np.where(self._positive, weight, 0), self._starts)
+        negative = np.add.reduceat(np.where(self._positive, 0, weight), self._starts)
+        pairs = positive.sum() * negative.sum()
+        below = np.cumsum(negative) - negative
+        return float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
+
+
+def auc_per_user(owners: np.ndarray, labels: np.ndarray, scores: np.ndarray, users: int) -> np.ndarray:
+    """[users] float64: the AUC among each user's rows; NaN for a user without both classes.
+
+    By the mean rank of positives (Mann and Whitney): (sum of ranks - P (P + 1) / 2) / (P N), ties at their mean rank.
+
+    Args:
+        owners: [n] int64 user of each row, 0 to users - 1.
+        labels: [n] 0 or 1.
+        scores: [n] float.
+        users: how many there are.
+    """
+    order = np.lexsort((scores, owners))
+    owner, score, label = owners[order], scores[order], labels[order]
+    begins = np.concatenate([[True], (owner[1:] != owner[:-1]) | (score[1:] != score[:-1])])[: len(owner)]
+    starts = np.flatnonzero(begins)
+    ends = np.append(starts[1:], len(owner))
+    first = np.searchsorted(owner, owner)  # the user's first row
+    rank = np.repeat((starts + ends + 1) / 2, ends - starts) - first
+    positives = np.bincount(owner, label, minlength=users)
+    negatives = np.bincount(owner, 1 - label, minlength=users)
+    sums = np.bincount(owner, rank * label, minlength=users)
+    pairs = positives * negatives
+    return np.divide(sums - positives * (positives + 1) / 2, pairs, out=np.full(users, np.nan), where=pairs > 0)
+
+
+def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """[n] float64: minus the log of the probability of each row's label, cut at 1e-7."""
+    right = np.where(labels == 1, probabilities, 1 - probabilities)
+    return -np.log(np.clip(right, _SMALLEST, 1))
+
+
+def ndcg_per_user(owners: np.ndarray, labels: np.ndarray, scores: np.ndarray, users: int, k: int = 10) -> np.ndarray:
+    """[users] float64: NDCG@k of each user's rows by score, equal ones in the order of rows; NaN without a positive.
+
+    The sum of 1 / log2(r + 1) over positives at ranks r <= k, over the same sum with all positives in front.
+    """
+    gained = np.bincount(owners, gain(_ranks(owners, -scores), k) * labels, minlength=users)
+    best = np.bincount(owners, gain(_ranks(owners, -labels), k) * labels, minlength=users)
+    return np.divide(gained, best, out=np.full(users, np.nan), where=best > 0)
+
+
+def _ranks(owners: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """[n] int64 from 1: the place of each row among its user's by increasing key."""
+    order = np.lexsort((keys, owners))
+    owner = owners[order]
+    ranks = np.empty(len(owners), np.int64)
+    ranks[order] = np.arange(len(owners)) - np.searchsorted(owner, owner) + 1
+    return ranks

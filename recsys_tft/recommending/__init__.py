@@ -1,0 +1,1 @@
+"""The four stages at serving time: candidates, filtering, ranking, ordering."""

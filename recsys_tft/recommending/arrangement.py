@@ -1,0 +1,105 @@
+"""Stage 4 as a whole: the rules of `ordering` applied to ranked videos, and which of them moved each."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.configuration.recommender_settings import OrderSettings
+from recsys_tft.recommending import ordering
+from recsys_tft.recommending.entity_store import EVENTS
+from recsys_tft.recommending.filtering import DAY, floats
+
+FRESHNESS, EXPLORATION = "fresh", "explored"
+_GROUPS = {"channel": "channel_id", "category": "category"}  # what a limit is about: the raw column
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendation:
+    """One recommended video.
+
+    Attributes:
+        video_id: its id.
+        title: as in the raw table.
+        category: as in the raw table.
+        retrieval_score: of stage 1.
+        rank_score: of stage 3.
+        score: of stage 4, with what freshness adds.
+        rank: its place by rank_score alone, from 1.
+        rules: names of the rules that moved it.
+    """
+
+    video_id: int
+    title: str | None
+    category: str | None
+    retrieval_score: float
+    rank_score: float
+    score: float
+    rank: int
+    rules: tuple[str, ...]
+
+
+def arrange(
+    videos: pa.Table,
+    retrieval_scores: np.ndarray,
+    rank_scores: np.ndarray,
+    user_id: int | None,
+    now: int,
+    chosen: OrderSettings,
+) -> list[Recommendation]:
+    """The videos in their final order.
+
+    Args:
+        videos: [n] rows of the store.
+        retrieval_scores: [n] float32.
+        rank_scores: [n] float32.
+        user_id: whose exploration is drawn; it is the same for a user on one day.
+        now: microseconds since 1970.
+        chosen: the rules.
+    """
+    ids, events = videos["video_id"].to_numpy(), videos[EVENTS].to_numpy()
+    published = floats(videos["published_at"])
+    boost = chosen.freshness_boost, chosen.freshness_half_life_days
+    scores = ordering.boosted(rank_scores.astype(np.float64), published, now, *boost)
+    order, by_rank = ordering.best_first(scores, ids), ordering.best_first(rank_scores, ids)
+    cold = events < chosen.cold_below_events
+    draw = (user_id or 0, now // DAY)
+    fixed = ordering.explored(order, cold, ids, chosen.exploration_share, chosen.first, draw)
+    limits = {"channel": chosen.per_channel, "category": chosen.per_category}
+    limits = {name: limit for name, limit in limits.items() if limit is not None}
+    groups = {name: codes(videos[_GROUPS[name]]) for name in limits}
+    final, held = ordering.spread(order.tolist(), groups, limits, chosen.first, fixed)
+    rank, place = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
+    rank[by_rank], place[order] = np.arange(len(ids)), np.arange(len(ids))
+    explored = set(fixed.values())
+
+    def rules(row: int) -> tuple[str, ...]:
+        limit = f"at most {limits[held[row]]} per {held[row]}" if row in held else None
+        found = (FRESHNESS if place[row] < rank[row] else None, limit, EXPLORATION if row in explored else None)
+        return tuple(rule for rule in found if rule)
+
+    titles, categories = (_texts(videos[name]) for name in ("title", "category"))
+    return [
+        Recommendation(
+            video_id=int(ids[row]),
+            title=titles[row],
+            category=categories[row],
+            retrieval_score=float(retrieval_scores[row]),
+            rank_score=float(rank_scores[row]),
+            score=float(scores[row]),
+            rank=int(rank[row]) + 1,
+            rules=rules(row),
+        )
+        for row in final
+    ]
+
+
+def codes(column: pa.ChunkedArray) -> np.ndarray:
+    """[n] int64: equal for equal values, -1 for null."""
+    indices = column.combine_chunks().dictionary_encode().indices
+    return pc.fill_null(indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
+    return [value.decode(errors="replace") if isinstance(value, bytes) else value for value in column.to_pylist()]

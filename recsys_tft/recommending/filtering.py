@@ -1,0 +1,79 @@
+"""Stage 2: which candidates are left out, and why. Each rule is a function from [n] videos to a mask."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings
+
+DAY = 86_400_000_000  # microseconds
+
+
+def seen(video_ids: np.ndarray, seen_ids: np.ndarray) -> np.ndarray:
+    """[n] bool: whether the user has opened the video."""
+    return np.isin(video_ids, seen_ids)
+
+
+def too_old(published_at: np.ndarray, now: int, max_age_days: float | None) -> np.ndarray:
+    """[n] bool: whether a video is older than the limit; of unknown age, or without a limit, it is not.
+
+    Args:
+        published_at: [n] float64 microseconds since 1970, NaN where unknown.
+        now: microseconds since 1970.
+        max_age_days: the limit.
+    """
+    if max_age_days is None:
+        return np.zeros(len(published_at), bool)
+    return now - published_at > max_age_days * DAY
+
+
+def blocked(videos: pa.Table, rules: BlockSettings) -> np.ndarray:
+    """[n] bool: whether a video, or its category, one of its child categories or its channel, is on a list.
+
+    Args:
+        videos: [n] rows with video_id, category, child_categories and channel_id.
+        rules: the lists.
+    """
+    found = np.isin(videos["video_id"].to_numpy(), np.array(rules.videos, np.int64))
+    categories = pa.array([name.encode() for name in rules.categories], pa.binary())
+    found |= pc.is_in(videos["category"], categories).to_numpy(zero_copy_only=False)
+    children = videos["child_categories"].combine_chunks()
+    hit = pc.list_parent_indices(children).filter(pc.is_in(children.flatten(), categories)).to_numpy()
+    found[hit] = True
+    channels = pa.array(rules.channels, pa.int64())
+    return found | pc.is_in(videos["channel_id"], channels).to_numpy(zero_copy_only=False)
+
+
+def unavailable(videos: pa.Table, country: bytes | None, rules: Mapping[str, BlockSettings]) -> np.ndarray:
+    """[n] bool: whether a video is on a list of the user's country; nothing is, where that is unknown."""
+    of_country = rules.get(country.decode(errors="replace")) if country else None
+    return blocked(videos, of_country) if of_country else np.zeros(len(videos), bool)
+
+
+def removed(
+    videos: pa.Table, seen_ids: np.ndarray, country: bytes | None, now: int, chosen: FilterSettings
+) -> dict[str, np.ndarray]:
+    """For each rule which of [n] videos it removes.
+
+    Args:
+        videos: their rows in the store.
+        seen_ids: what the user has opened.
+        country: of the user.
+        now: microseconds since 1970.
+        chosen: the rules.
+    """
+    rules: dict[str, Callable[[], np.ndarray]] = {
+        "seen": lambda: seen(videos["video_id"].to_numpy(), seen_ids if chosen.seen else np.zeros(0, np.int64)),
+        "too old": lambda: too_old(floats(videos["published_at"]), now, chosen.max_age_days),
+        "unavailable": lambda: unavailable(videos, country, chosen.unavailable),
+        "blocked": lambda: blocked(videos, chosen.blocked),
+    }
+    return {name: rule() for name, rule in rules.items()}
+
+
+def floats(column: Any) -> np.ndarray:
+    """[n] numbers as float64, NaN where null."""
+    return pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()

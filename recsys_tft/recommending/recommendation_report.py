@@ -1,0 +1,56 @@
+"""What `recsys-tft recommend` prints: a table for people, JSON for programs."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from recsys_tft.recommending.recommender import Recommendations
+
+Reasons = Sequence[Sequence[tuple[str, float]]]  # (raw columns, contribution) of each item
+_MOST_REASONS = 4
+
+
+def table(found: "Recommendations", reasons: Reasons | None = None) -> Table:
+    """One row per recommended video."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "video_id"):
+        shown.add_column(heading, justify="right")
+    shown.add_column("title", overflow="fold")
+    shown.add_column("category")
+    for heading in ("retrieval", "ranker", "score", "rank"):
+        shown.add_column(heading, justify="right")
+    shown.add_column("moved by")
+    if reasons is not None:
+        shown.add_column("because of", overflow="fold")
+    for place, item in enumerate(found.items, 1):
+        scores = (f"{score:.3f}" for score in (item.retrieval_score, item.rank_score, item.score))
+        because = [] if reasons is None else [Text(because_of(reasons[place - 1]))]
+        texts = [Text(item.title or ""), Text(item.category or "")]
+        rules = ", ".join(item.rules)
+        shown.add_row(str(place), str(item.video_id), *texts, *scores, str(item.rank), rules, *because)
+    return shown
+
+
+def because_of(reasons: Sequence[tuple[str, float]]) -> str:
+    """The weightiest contributions, such as `category +0.31, age -0.12`."""
+    return ", ".join(f"{columns} {value:+.2f}" for columns, value in reasons[:_MOST_REASONS])
+
+
+def stages(found: "Recommendations") -> str:
+    """What the four stages did, in one line."""
+    removed = ", ".join(f"{count} {rule}" for rule, count in found.removed.items() if count) or "none"
+    spent = ", ".join(f"{stage} {seconds * 1e3:.1f} ms" for stage, seconds in found.seconds.items())
+    return f"{found.candidates} candidates, removed: {removed}, {found.ranked} ranked ({spent})"
+
+
+def as_json(found: "Recommendations", version: int, reasons: Reasons | None = None) -> dict[str, Any]:
+    """All of it in plain values."""
+    items = [dataclasses.asdict(item) for item in found.items]
+    for item, because in zip(items, reasons or [], strict=bool(reasons)):
+        item["because_of"] = [{"columns": columns, "contribution": value} for columns, value in because]
+    rest = {field.name: getattr(found, field.name) for field in dataclasses.fields(found) if field.name != "items"}
+    return {"version": version, "items": items, **rest}

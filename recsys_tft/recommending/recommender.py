@@ -1,0 +1,270 @@
+"""The four stages of a recommender on the exported models: retrieval, filtering, ranking, ordering."""
+
+import dataclasses
+import functools
+import pathlib
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+
+from recsys_tft.columns import COMPUTED, UPDATED, Column, columns_of
+from recsys_tft.configuration import settings
+from recsys_tft.configuration.recommender_settings import RecommenderSettings
+from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.features import raw_columns
+from recsys_tft.labelling import history, recent
+from recsys_tft.recommending import arrangement, filtering
+from recsys_tft.recommending.arrangement import Recommendation
+from recsys_tft.recommending.entity_store import EntityStore
+from recsys_tft.recommending.explanations import Explainer
+from recsys_tft.serving import approximate_index, serving_folders
+from recsys_tft.serving.approximate_index import Kind
+from recsys_tft.serving.serving_rows import tensors
+from recsys_tft.statistics import EMPTY_IDS
+
+# What a request may say of the user and of the moment, besides the user's id and the time.
+USER_COLUMNS = tuple(name for name in columns_of("users") if name not in ("user_id", UPDATED))
+CONTEXT_COLUMNS = tuple(c.name for c in raw_columns() if c.table == "interactions" and c.name != "interaction_time")
+_NOBODY = EMPTY_IDS + 1  # an id that no user has
+
+
+@dataclasses.dataclass(frozen=True)
+class Recommendations:
+    """What the four stages found.
+
+    Attributes:
+        items: the best first.
+        is_known: whether the store has the user; else what was given about the user is all that is known.
+        candidates: how many stage 1 brought.
+        removed: how many videos each rule of stage 2 left out; `seen` ones, which stage 1 does not even bring, are all
+            that the user has opened; one that several rules leave out counts for each.
+        ranked: how many stage 3 ranked.
+        seconds: of each stage.
+    """
+
+    items: tuple[Recommendation, ...]
+    is_known: bool
+    candidates: int
+    removed: dict[str, int]
+    ranked: int
+    seconds: dict[str, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A user at a moment.
+
+    Attributes:
+        user_id: whose recommendations are wanted; None for someone without an id, who is asked for as an unseen user:
+            the towers have learned what to make of those, whereas no training row lacks its user.
+        given: raw columns of the user or the moment that take the place of what the store knows, such as
+            {"country": "DE", "age": 30, "device": "mobile"}.
+        time: microseconds since 1970 UTC.
+
+    Raises:
+        InputError: if `given` has a column that is neither the user's nor the moment's, or a value of a wrong type.
+    """
+
+    user_id: int | None
+    given: Mapping[str, Any]
+    time: int
+
+    def __post_init__(self) -> None:
+        known = (*USER_COLUMNS, *CONTEXT_COLUMNS)
+        for name in self.given:
+            if name not in known:
+                raise InputError(f"'{name}' is not known of a user or a moment.{did_you_mean(name, known)}")
+
+    def columns(self, stored: pa.Table) -> dict[str, pa.Array]:
+        """[1] raw columns of the user and the moment, as far as they are known.
+
+        Args:
+            stored: the user's row in the store, or none.
+        """
+        found = {name: stored[name].combine_chunks() for name in stored.column_names} if len(stored) else {}
+        types = {column.name: column for column in COMPUTED} | columns_of("interactions") | columns_of("users")
+        own = {"user_id": _NOBODY if self.user_id is None else self.user_id, "interaction_time": self.time}
+        for name, value in {**own, **self.given}.items():
+            kind = pa.list_(types[name].graph_type) if types[name].is_list else types[name].graph_type
+            try:
+                found[name] = pa.array([value], kind).cast(_store_type(types[name]))
+            except (pa.ArrowException, TypeError) as error:
+                raise InputError(f"{name} is {value!r}; expected {kind}.") from error
+        return found
+
+
+def _store_type(column: Column) -> pa.DataType:
+    value = pa.binary() if pa.types.is_string(column.graph_type) else column.graph_type
+    return pa.list_(value) if column.is_list else value
+
+
+class Recommender:
+    """Recommends videos with the models under OUTPUT_DIR/serving; loading takes seconds, a request milliseconds.
+
+    Args:
+        output_dir: of the run.
+        config: a YAML file, of which the `recommender` options take the place of the run's.
+        version: of the export; the newest by default.
+        index: an approximate one that was exported; by default all videos are compared.
+
+    Raises:
+        InputError: if there is no such export or index, or an option is wrong.
+    """
+
+    def __init__(
+        self, output_dir: str, config: str | None = None, version: int | None = None, index: Kind | None = None
+    ):
+        root = serving_folders.serving_folder(output_dir)
+        self.version = serving_folders.latest(root, version)
+        folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}
+        self.settings = _options(folders[serving_folders.STORE], config)
+        self.store = EntityStore(folders[serving_folders.STORE])
+        self._ranker_folder = folders["ranker"]
+        extra = folders["retrieval"] / serving_folders.EXTRA
+        self._index = None if index is None else approximate_index.read(extra / f"{index}.faiss")
+        names = ("retrieval" if index is None else "query_tower", "ranker")
+        self._models = {name: tf.saved_model.load(str(folders[name])) for name in names}
+        self._signatures = {name: model.signatures["serving_default"] for name, model in self._models.items()}
+        self._specs = {name: found.structured_input_signature[1] for name, found in self._signatures.items()}
+        self.recommend(None, 1)  # the first call of a graph takes a hundred times as long as the others
+
+    def recommend(self, user_id: int | None, k: int = 10, time: int | None = None, **given: Any) -> Recommendations:
+        """The k best videos for a user.
+
+        Args:
+            user_id: an id; one that the store does not know, or None, is a cold start from what is given alone.
+            k: how many.
+            time: microseconds since 1970 UTC; now by default.
+            given: raw columns of the user or the moment, such as country="DE", age=30, device="mobile".
+
+        Raises:
+            InputError: if k is below 1, or a given column is unknown or of a wrong type.
+        """
+        if k < 1:
+            raise InputError(f"k is {k}; it needs at least 1.")
+        request = Request(user_id, given, _now() if time is None else time)
+        clock = Clock()
+        seen = self.store.seen(user_id)
+        known = self.known(request)
+        ids, retrieval_scores = self.retrieve(known, seen)
+        clock.lap("retrieval")
+        videos = self.store.videos(ids)
+        country = known["country"][0].as_py() if "country" in known else None
+        removed = filtering.removed(videos, seen, country, request.time, self.settings.filters)
+        kept = np.flatnonzero(~np.any(list(removed.values()), axis=0))[: self.settings.ranked]
+        videos = videos.take(pa.array(kept))
+        clock.lap("filtering")
+        rank_scores = self.rank(known, videos)
+        clock.lap("ranking")
+        items = arrangement.arrange(
+            videos, retrieval_scores[kept], rank_scores, request.user_id, request.time, self.settings.order
+        )
+        clock.lap("ordering")
+        counts = {name: int(mask.sum()) for name, mask in removed.items()}
+        counts["seen"] += len(seen) if self.settings.filters.seen else 0
+        return Recommendations(tuple(items[:k]), self.store.knows(user_id), len(ids), counts, len(kept), clock.seconds)
+
+    def known(self, request: Request) -> dict[str, pa.Array]:
+        """[1] raw columns of the user and the moment, as far as they are known.
+
+        Where videos of the history are given without their categories, these are the store's.
+        """
+        found = request.columns(self.store.user(request.user_id))
+        videos, categories = history.COLUMNS
+        if videos in request.given and categories not in request.given:
+            found[categories] = self.store.categories(found[videos])
+        return found
+
+    def retrieve(self, known: Mapping[str, pa.Array], seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Stage 1: [n] ids and scores, the best first, without what the user has seen.
+
+        Args:
+            known: [1] raw columns of the user.
+            seen: ids of what the user has opened.
+        """
+        excluded = seen if self.settings.filters.seen else seen[:0]
+        if self._index is not None:
+            return self._search(known, excluded)
+        own = {"k": tf.constant(self.settings.candidates), "exclude": tf.constant(excluded[None, :], tf.int64)}
+        specs = {name: spec for name, spec in self._specs["retrieval"].items() if name not in own}
+        found = self._signatures["retrieval"](**tensors(known, specs), **own)
+        ids, scores = found["video_ids"].numpy()[0], found["scores"].numpy()[0]
+        return ids[ids != EMPTY_IDS], scores[ids != EMPTY_IDS]
+
+    def _search(self, known: Mapping[str, pa.Array], excluded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `retrieve`, by the approximate index."""
+        vector = self._signatures["query_tower"](**tensors(known, self._specs["query_tower"]))["vector"].numpy()
+        (ids,), (scores,) = self._index.best(vector, self.settings.candidates, excluded)
+        return ids[~np.isneginf(scores)], scores[~np.isneginf(scores)]
+
+    def rank(self, known: Mapping[str, pa.Array], videos: pa.Table) -> np.ndarray:
+        """Stage 3: [n] float32 scores of videos.
+
+        Args:
+            known: [1] raw columns of the user and the moment.
+            videos: [n] rows of the store.
+        """
+        if not len(videos):
+            return np.zeros(0, np.float32)
+        return self._signatures["ranker"](**self._ranker_inputs(known, videos))["score"].numpy()
+
+    def explain(
+        self, user_id: int | None, video_ids: Sequence[int], time: int | None = None, **given: Any
+    ) -> list[list[tuple[str, float]]]:
+        """For each video (raw columns, contribution) in the order of their weight in the ranker's score.
+
+        Contributions are SHAP values, of the score before it becomes a probability. This needs catboost.
+
+        Args:
+            user_id: as in `recommend`.
+            video_ids: known videos.
+            time: as in `recommend`.
+            given: as in `recommend`.
+        """
+        known = self.known(Request(user_id, given, _now() if time is None else time))
+        inputs = self._ranker_inputs(known, self.store.videos(np.array(video_ids, np.int64)))
+        features = self._models["ranker"].signatures["features"](**inputs)
+        return self._explainer.explain({name: values.numpy() for name, values in features.items()})
+
+    @functools.cached_property
+    def _explainer(self) -> Explainer:
+        return Explainer(self._ranker_folder / serving_folders.EXTRA)
+
+    def _ranker_inputs(self, known: Mapping[str, pa.Array], videos: pa.Table) -> dict[str, tf.Tensor]:
+        of_videos = dict(zip(videos.column_names, videos.columns, strict=True))
+        if recent.FIRST_SEEN in of_videos:
+            of_videos["published_at"] = pc.coalesce(of_videos["published_at"], of_videos[recent.FIRST_SEEN])
+        return tensors({**known, **of_videos}, self._specs["ranker"])
+
+
+class Clock:
+    """Seconds of the parts of something.
+
+    Attributes:
+        seconds: by the name of the part.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Ends a part."""
+        now = time.perf_counter()
+        self.seconds[name], self._last = now - self._last, now
+
+
+def _now() -> int:
+    return time.time_ns() // 1000
+
+
+def _options(store: pathlib.Path, config: str | None) -> RecommenderSettings:
+    if config is not None:
+        return settings.load(config).recommender
+    path = store / serving_folders.DESCRIPTION
+    return settings.parse(serving_folders.description(store)["settings"], str(path)).recommender

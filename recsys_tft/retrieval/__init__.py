@@ -1,0 +1,1 @@
+"""Candidate generation: the two-tower model, its training and its evaluation."""

@@ -1,0 +1,145 @@
+"""Retrieval judged on a window: every candidate is ranked for every user, for models and baselines alike."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import scipy.sparse
+
+from recsys_tft.retrieval import retrieval_metrics
+from recsys_tft.retrieval.retrieval_baselines import Scorer
+from recsys_tft.training import bootstrap
+
+SLICES = ("all", "warm users", "cold users", "cold videos")
+_CELLS = 1 << 23  # of scores held at a time
+
+
+@dataclasses.dataclass(frozen=True)
+class Judgements:
+    """What is right for the users of a window.
+
+    Attributes:
+        users: [n] int64 ids of the users with a relevant video, increasing.
+        relevant: [n, candidates] the videos that the user is positive on in the window, and was not before.
+        seen: [n, candidates] the videos that the user is positive on in an earlier window: they are not ranked.
+        cold_users: [n] bool, whether the user has no training positive.
+        cold_videos: [candidates] bool, whether the video has none.
+    """
+
+    users: np.ndarray
+    relevant: scipy.sparse.csr_matrix
+    seen: scipy.sparse.csr_matrix
+    cold_users: np.ndarray
+    cold_videos: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+def pairs_matrix(users: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], candidates: int) -> scipy.sparse.csr_matrix:
+    """[users, candidates] 1 for each pair of a user id and a candidate; pairs of other users are left out.
+
+    Args:
+        users: [n] int64 ids, increasing.
+        pairs: [p] int64 user ids, and [p] int64 candidates.
+        candidates: how many there are.
+    """
+    place = np.searchsorted(users, pairs[0])
+    known = place < len(users)
+    known[known] = users[place[known]] == pairs[0][known]
+    codes = np.unique(place[known] * candidates + pairs[1][known])
+    ones = np.ones(len(codes), np.float32)
+    return scipy.sparse.csr_matrix((ones, divmod(codes, candidates)), shape=(len(users), candidates))
+
+
+def judge(
+    window: tuple[np.ndarray, np.ndarray],
+    earlier: tuple[np.ndarray, np.ndarray],
+    training: tuple[np.ndarray, np.ndarray],
+    candidates: int,
+    most: int,
+    seed: int,
+) -> Judgements:
+    """Judgements from pairs of user ids and candidates: of the window, of all earlier windows, and of training.
+
+    At most `most` users are judged, drawn by the seed.
+    """
+    users = np.unique(window[0])
+    relevant, seen = (pairs_matrix(users, pairs, candidates) for pairs in (window, earlier))
+    relevant = relevant - relevant.multiply(seen)
+    relevant.eliminate_zeros()
+    kept = np.flatnonzero(np.diff(relevant.tocsr().indptr) > 0)
+    if len(kept) > most:
+        kept = np.sort(np.random.default_rng(seed).choice(kept, most, replace=False))
+    cold_videos = np.bincount(training[1], minlength=candidates) == 0
+    cold_users = ~np.isin(users[kept], training[0])
+    return Judgements(users[kept], relevant.tocsr()[kept], seen[kept], cold_users, cold_videos)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranked:
+    """Where one scorer puts what is relevant.
+
+    Attributes:
+        ranks: [p] int64 from 1, of the relevant pairs in the order of `Judgements.relevant`.
+        coverage: the share of candidates that are among the first ten of some user.
+    """
+
+    ranks: np.ndarray
+    coverage: float
+
+
+def rank(scorer: Scorer, judged: Judgements, seed: int) -> Ranked:
+    """Ranks all candidates for all judged users; equal scores are in an order drawn by the seed, the same for all.
+
+    Args:
+        scorer: scores of all candidates for numbers of judged users.
+        judged: what is right.
+        seed: of the order of equal scores.
+    """
+    candidates = judged.relevant.shape[1]
+    order = np.random.default_rng(seed).permutation(candidates)
+    place = np.argsort(order)
+    size = max(1, _CELLS // candidates)
+    covered = np.zeros(candidates, bool)
+    found = []
+    for start in range(0, len(judged), size):
+        users = np.arange(start, min(start + size, len(judged)))
+        seen, relevant = (_placed(matrix[users], place) for matrix in (judged.seen, judged.relevant))
+        scores = retrieval_metrics.without_seen(scorer(users)[:, order], seen)
+        found.append(retrieval_metrics.ranks(scores, relevant))
+        covered |= retrieval_metrics.in_top(scores)
+    return Ranked(np.concatenate([np.zeros(0, np.int64), *found]), float(covered.mean()))
+
+
+def _placed(matrix: scipy.sparse.csr_matrix, place: np.ndarray) -> retrieval_metrics.Pairs:
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    return rows, place[matrix.indices]
+
+
+def ndcg(ranked: Ranked, judged: Judgements) -> float:
+    """The mean NDCG@10 over users; 0 without any."""
+    owners = np.repeat(np.arange(len(judged)), np.diff(judged.relevant.indptr))
+    values = retrieval_metrics.per_user(ranked.ranks, owners, len(judged))["ndcg@10"]
+    return float(np.nanmean(values)) if len(values) else 0.0
+
+
+def table(ranked: Ranked, judged: Judgements, seed: int) -> dict[str, Any]:
+    """The metrics with their confidence intervals, by slice; and the coverage."""
+    owners = np.repeat(np.arange(len(judged)), np.diff(judged.relevant.indptr))
+    chosen = {
+        "all": np.ones(len(owners), bool),
+        "warm users": ~judged.cold_users[owners],
+        "cold users": judged.cold_users[owners],
+        "cold videos": judged.cold_videos[judged.relevant.indices],
+    }
+    found: dict[str, Any] = {"coverage": ranked.coverage}
+    for name, rows in chosen.items():
+        values = retrieval_metrics.per_user(ranked.ranks[rows], owners[rows], len(judged))
+        found[name] = _estimates(values, seed)
+    return found
+
+
+def _estimates(values: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:
+    return {name: dataclasses.asdict(bootstrap.mean(of_users, seed=seed)) for name, of_users in values.items()}

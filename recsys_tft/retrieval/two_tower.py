@@ -1,0 +1,153 @@
+"""The two-tower model: vectors of users in context and of videos, whose dot product says how well they go together."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from recsys_tft.configuration import settings
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import InputError
+from recsys_tft.features import BY_NAME, CANDIDATE, QUERY, Feature, select
+from recsys_tft.retrieval.towers import Shape, Tables, Tensors, Tower, dense
+from recsys_tft.training.model_folders import MODEL, ModelFolder
+
+FOLDER = "two_tower"
+QUERY_WEIGHTS, CANDIDATE_WEIGHTS = "query_tower.weights.h5", "candidate_tower.weights.h5"
+
+
+class TwoTower:
+    """Both towers, with the tables that they share.
+
+    Args:
+        query: the features of the query tower.
+        candidate: the features of the candidate tower.
+        categories: for each categorical feature how many values it may have, 0 for missing included.
+        shapes: for each large feature the width of its vector.
+        settings: of the run; `two_tower`, `embeddings`, `vocabularies` and `seed` matter.
+
+    Attributes:
+        query_tower: a keras.Model from dense tensors by feature to [batch, dim] float32.
+        candidate_tower: the same for videos.
+    """
+
+    def __init__(
+        self,
+        query: tuple[Feature, ...],
+        candidate: tuple[Feature, ...],
+        categories: Mapping[str, int],
+        widths: Mapping[str, int],
+        settings: Settings,
+    ):
+        self.categories, self.widths, self.settings = dict(categories), dict(widths), settings
+        options = settings.two_tower
+        shape = Shape(
+            options.dim,
+            options.hidden,
+            options.dropout,
+            options.normalize,
+            options.title_dim,
+            settings.seed,
+        )
+        tables = Tables(categories, settings)
+        self.query_tower = Tower(query, tables, shape, "query_tower")
+        self.candidate_tower = Tower(candidate, tables, shape, "candidate_tower")
+        for tower in (self.query_tower, self.candidate_tower):
+            tower({feature.name: self._example(feature) for feature in tower.features})
+
+    def _example(self, feature: Feature) -> tf.Tensor:
+        """One row of a feature, with which layers are built."""
+        shape = (self.widths[feature.name],) if feature.op.is_large else feature.op.shape(self.settings)
+        shape = (1,) if shape is None else shape
+        return tf.zeros((1, *shape), tf.int64 if feature.is_categorical else tf.float32)
+
+    @property
+    def query_features(self) -> tuple[Feature, ...]:
+        """What `query` reads."""
+        return self.query_tower.features
+
+    @property
+    def candidate_features(self) -> tuple[Feature, ...]:
+        """What `candidate` reads."""
+        return self.candidate_tower.features
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors."""
+        return self.settings.two_tower.dim
+
+    def query(self, features: Tensors) -> tf.Tensor:
+        """[batch, dim] float32 of engineered features: dense; lists also ragged, sparse or padded with 0."""
+        return self._vectors(self.query_tower, features)
+
+    def candidate(self, features: Tensors) -> tf.Tensor:
+        """As `query`, of videos."""
+        return self._vectors(self.candidate_tower, features)
+
+    @staticmethod
+    def _vectors(tower: Tower, features: Tensors) -> tf.Tensor:
+        missing = [feature.name for feature in tower.features if feature.name not in features]
+        if missing:
+            raise InputError(
+                f"The {tower.name} needs the feature '{missing[0]}', which is not among {sorted(features)}."
+            )
+        return tower({feature.name: dense(features[feature.name]) for feature in tower.features})
+
+    def variables(self) -> list[keras.Variable]:
+        """What is learned, each once."""
+        both = [*self.query_tower.trainable_variables, *self.candidate_tower.trainable_variables]
+        return list({id(variable): variable for variable in both}.values())
+
+    def description(self) -> dict[str, Any]:
+        """All that `from_description` needs to build it again, in plain values."""
+        return {
+            "settings": self.settings.model_dump(mode="json"),
+            "query_features": [feature.name for feature in self.query_features],
+            "candidate_features": [feature.name for feature in self.candidate_features],
+            "categories": self.categories,
+            "widths": self.widths,
+            "dim": self.dim,
+        }
+
+    def save(self, folder: pathlib.Path) -> None:
+        """Writes the weights of both towers; those of shared tables are in both files."""
+        self.query_tower.save_weights(folder / QUERY_WEIGHTS)
+        self.candidate_tower.save_weights(folder / CANDIDATE_WEIGHTS)
+
+
+def from_description(found: Mapping[str, Any], source: str) -> TwoTower:
+    """The model that `TwoTower.description` describes, with fresh weights.
+
+    Raises:
+        InputError: if it has a feature that the table no longer has; `source` is where it is from.
+    """
+    for name in (*found["query_features"], *found["candidate_features"]):
+        if name not in BY_NAME:
+            raise InputError(
+                f"{source}: the model reads '{name}', which the feature table does not have; train it again."
+            )
+    query, candidate = (tuple(BY_NAME[name] for name in found[f"{side}_features"]) for side in ("query", "candidate"))
+    return TwoTower(query, candidate, found["categories"], found["widths"], settings.parse(found["settings"], source))
+
+
+def features_for(chosen: Settings) -> tuple[tuple[Feature, ...], tuple[Feature, ...]]:
+    """The features of the query tower and of the candidate tower under these settings."""
+    active = [feature for feature in select(QUERY, CANDIDATE) if feature.is_active(chosen)]
+    active = [feature for feature in active if chosen.two_tower.title or not feature.op.is_large]
+    return tuple(f for f in active if QUERY in f.used_by), tuple(f for f in active if CANDIDATE in f.used_by)
+
+
+def load(output_dir: str) -> TwoTower:
+    """The trained model of a run: OUTPUT_DIR/models/two_tower.
+
+    Raises:
+        InputError: if there is none, or the feature table no longer has one of its features.
+    """
+    folder = ModelFolder(output_dir, FOLDER)
+    found = folder.read(MODEL)
+    model = from_description(found, str(folder.target / MODEL))
+    model.query_tower.load_weights(folder.target / QUERY_WEIGHTS)
+    model.candidate_tower.load_weights(folder.target / CANDIDATE_WEIGHTS)
+    return model

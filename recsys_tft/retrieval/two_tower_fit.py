@@ -1,0 +1,151 @@
+"""Fits a two-tower model: epochs with checkpoints, until the NDCG on the validation window no longer improves."""
+
+import dataclasses
+import json
+import pathlib
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from recsys_tft.configuration.model_settings import TwoTowerSettings
+from recsys_tft.retrieval import retrieval_evaluation
+from recsys_tft.retrieval.retrieval_baselines import Scorer
+from recsys_tft.retrieval.sampled_softmax import in_batch_softmax
+from recsys_tft.retrieval.two_tower import TwoTower
+from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
+from recsys_tft.retrieval.unseen import Unseen, without_past
+from recsys_tft.training.scalar_log import ScalarLog
+
+_STEPS_PER_REPORT = 20
+
+
+@dataclasses.dataclass
+class State:
+    """How far training has come."""
+
+    epoch: int = 0
+    best_epoch: int = 0
+    best_ndcg: float = -1.0
+    seconds: float = 0.0  # of training alone
+    examples: int = 0
+    steps: int = 0
+
+    def is_over(self, options: TwoTowerSettings) -> bool:
+        """Whether all epochs are done, or the last ones were no better."""
+        return self.epoch >= options.epochs or (self.epoch - self.best_epoch >= options.patience and self.epoch > 0)
+
+
+class Fit:
+    """The training of one model.
+
+    Args:
+        model: with fresh weights.
+        rows: of the run.
+        folder: for `logs/` and `checkpoints/`.
+        say: is told how far it is.
+    """
+
+    def __init__(self, model: TwoTower, rows: TwoTowerRows, folder: pathlib.Path, say: Callable[[str], None]):
+        self.model, self.state = model, State()
+        self._rows, self._say = rows, say
+        self._options, self._seed = model.settings.two_tower, model.settings.seed
+        self._checkpoints = folder / "checkpoints"
+        self._checkpoints.mkdir(parents=True, exist_ok=True)
+        self._log = ScalarLog(folder / "logs")
+        self._optimizer = keras.optimizers.AdamW(self._options.learning_rate, weight_decay=self._options.weight_decay)
+        self._variables = model.variables()
+        self._optimizer.build(self._variables)
+        self._shuffled = rows.shuffled(self._options.shuffle_rows)
+        self._batch = min(self._options.batch_size, len(rows.keys["train"]["user_id"]))
+        self._corpus = {f.name: tf.constant(rows.videos[f.name]) for f in model.candidate_features}
+        self._probability = tf.constant(rows.counts / rows.counts.sum(), tf.float32)
+        self._unseen_query = Unseen(model.query_features, rows.query_counts, model.settings, 2 * self._seed)
+        self._unseen_video = Unseen(model.candidate_features, rows.candidate_counts, model.settings, 2 * self._seed + 1)
+        self._step = tf.function(self._train_step)
+        self._query = tf.function(model.query, reduce_retracing=True)
+        self._candidate = tf.function(model.candidate, reduce_retracing=True)
+
+    def run(self) -> State:
+        """Trains to the end and leaves the weights of the best epoch in the model."""
+        judged = self._rows.judgements("val", self._options.eval_users, self._seed)
+        queries = self._rows.queries("val", judged.users)
+        while not self.state.is_over(self._options):
+            loss = self._epoch()
+            ndcg = retrieval_evaluation.ndcg(
+                retrieval_evaluation.rank(self.scorer(queries), judged, self._seed), judged
+            )
+            self.state.epoch += 1
+            self._log.write(self.state.epoch, loss=loss, val_ndcg_at_10=ndcg)
+            self._say(f"Epoch {self.state.epoch}: loss {loss:.4f}, val NDCG@10 {ndcg:.4f}")
+            if ndcg > self.state.best_ndcg:
+                self.state.best_epoch, self.state.best_ndcg = self.state.epoch, ndcg
+                self._write("best", self._variables)
+            self._write("last", self._all())
+        self._read("best", self._variables)
+        return self.state
+
+    def resume(self) -> None:
+        """Goes on from the last checkpoint, if there is one."""
+        if (self._checkpoints / "last.npz").is_file():
+            self._read("last", self._all())
+            self._say(f"Resuming after epoch {self.state.epoch}")
+
+    def scorer(self, queries: dict[str, np.ndarray]) -> Scorer:
+        """Scores of all videos for [n] queries by their numbers, with the weights as they are."""
+        query = encode(self._query, queries, self.model.query_features)
+        candidate = encode(self._candidate, self._rows.videos, self.model.candidate_features)
+        return lambda users: query[users] @ candidate.T
+
+    def _epoch(self) -> float:
+        """The mean loss."""
+        started, losses, steps = time.monotonic(), tf.zeros(()), 0
+        batches = self._shuffled.epoch(self._batch, self._seed + self.state.epoch)
+        for batch in batches.prefetch(4):
+            losses += self._step(batch, tf.constant(self.state.steps + steps, tf.int64))
+            steps += 1
+            if steps % _STEPS_PER_REPORT == 0:
+                rate = steps * self._batch / (time.monotonic() - started)
+                self._say(f"progress: epoch {self.state.epoch + 1}, step {steps}, {rate:,.0f} examples/s")
+        loss = float(losses) / max(steps, 1)
+        self.state.seconds += time.monotonic() - started
+        self.state.examples += steps * self._batch
+        self.state.steps += steps
+        return loss
+
+    def _train_step(self, batch: dict[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
+        row = batch["candidate_row"]
+        videos, as_shown = self._unseen_video({n: tf.gather(values, row) for n, values in self._corpus.items()}, step)
+        queries, _ = self._unseen_query({f.name: batch[f.name] for f in self.model.query_features}, step)
+        queries = without_past(queries, self.model.query_features, self._options.history_dropout, self._seed, step)
+        # A video that is shown as unseen is a candidate of its own, as rare as it is shown so.
+        probability = tf.gather(self._probability, row) * as_shown if self._options.sampling_correction else None
+        with tf.GradientTape() as tape:
+            query = self.model.query_tower(queries, training=True)
+            candidate = self.model.candidate_tower(videos, training=True)
+            loss = in_batch_softmax(query, candidate, row, probability, batch["weight"], self._options.temperature)
+        gradients = tape.gradient(loss, [variable.value for variable in self._variables])
+        self._optimizer.apply(gradients, self._variables)
+        return loss
+
+    def _all(self) -> list[keras.Variable]:
+        """What has to be kept to go on as if nothing had happened: weights, moments, states of random generators."""
+        towers = (self.model.query_tower, self.model.candidate_tower)
+        variables = [variable for tower in towers for variable in tower.variables]
+        return list({id(v): v for v in [*variables, *self._optimizer.variables]}.values())
+
+    def _write(self, name: str, variables: list[keras.Variable]) -> None:
+        """A checkpoint, which is whole or not there."""
+        part = self._checkpoints / f".{name}.npz"
+        arrays = {f"v{number}": np.asarray(variable) for number, variable in enumerate(variables)}
+        np.savez(part, state=json.dumps(dataclasses.asdict(self.state)), **arrays)
+        part.rename(self._checkpoints / f"{name}.npz")
+
+    def _read(self, name: str, variables: list[keras.Variable]) -> None:
+        with np.load(self._checkpoints / f"{name}.npz") as found:
+            for number, variable in enumerate(variables):
+                variable.assign(found[f"v{number}"])
+            if name == "last":
+                self.state = State(**json.loads(str(found["state"])))

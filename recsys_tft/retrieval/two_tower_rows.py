@@ -1,0 +1,136 @@
+"""What the two-tower trainer reads of a run: the corpus of videos, who liked what in each window, and queries."""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse
+import tensorflow as tf
+
+from recsys_tft.errors import InputError
+from recsys_tft.features import Feature
+from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.retrieval import retrieval_evaluation
+from recsys_tft.training import training_rows
+from recsys_tft.training.shuffled_rows import ShuffledRows
+from recsys_tft.training.training_rows import folder_of
+
+KEYS = ("user_id", "candidate_row", "interaction_time")
+ENCODED = 4096  # rows per call of a tower
+
+
+@dataclasses.dataclass(frozen=True)
+class TwoTowerRows:
+    """The rows of a run, for features of both towers.
+
+    Args:
+        output_dir: of the run.
+        query: features that queries are read with.
+        candidate: features that videos are read with.
+    """
+
+    output_dir: str
+    query: tuple[Feature, ...]
+    candidate: tuple[Feature, ...]
+
+    @functools.cached_property
+    def videos(self) -> dict[str, np.ndarray]:
+        """[videos, ...] candidate features of all videos, in the order that `candidate_row` counts."""
+        return training_rows.columns(folder_of(self.output_dir, "videos"), [f.name for f in self.candidate])
+
+    @functools.cached_property
+    def video_ids(self) -> np.ndarray:
+        """[videos] int64 ids, in the same order."""
+        return training_rows.columns(folder_of(self.output_dir, "videos"), ["video_id"])["video_id"]
+
+    @functools.cached_property
+    def candidates(self) -> int:
+        """How many videos there are."""
+        return len(next(iter(self.videos.values())))
+
+    @functools.cached_property
+    def keys(self) -> dict[str, dict[str, np.ndarray]]:
+        """The KEYS of all rows, by window."""
+        return {w: training_rows.columns(folder_of(self.output_dir, "two_tower", w), KEYS) for w in WINDOWS}
+
+    @functools.cached_property
+    def counts(self) -> np.ndarray:
+        """[videos] int64: training rows of each video."""
+        return np.bincount(self.keys["train"]["candidate_row"], minlength=self.candidates)
+
+    @functools.cached_property
+    def categories(self) -> dict[str, int]:
+        """How many values each categorical feature may have."""
+        found = training_rows.categories(folder_of(self.output_dir, "two_tower", "train"))
+        return found | training_rows.categories(folder_of(self.output_dir, "videos"))
+
+    @functools.cached_property
+    def query_counts(self) -> dict[str, np.ndarray]:
+        """For each query feature with a vocabulary in how many training rows each token is."""
+        sizes = {feature.name: self.categories[feature.name] for feature in self.query if feature.vocabulary}
+        return training_rows.token_counts(folder_of(self.output_dir, "two_tower", "train"), sizes)
+
+    @functools.cached_property
+    def candidate_counts(self) -> dict[str, np.ndarray]:
+        """The same of candidate features."""
+        found = {}
+        for feature in (feature for feature in self.candidate if feature.vocabulary):
+            tokens = self.videos[feature.name]
+            times = np.repeat(self.counts, tokens.size // max(len(tokens), 1))
+            found[feature.name] = np.bincount(tokens.ravel(), times, self.categories[feature.name]).astype(np.int64)
+        return found
+
+    def check(self, batch_size: int) -> None:
+        """InputError where there is nothing to learn from, or to stop by."""
+        for window in ("train", "val"):
+            if not len(self.keys[window]["user_id"]):
+                path = folder_of(self.output_dir, "two_tower", window).path
+                raise InputError(f"{path}: the {window} split is empty; two-tower training needs positives there.")
+        for what, ids in (("video", "candidate_row"), ("user", "user_id")):
+            found = np.unique(self.keys["train"][ids])
+            if len(found) < 2:
+                raise InputError(
+                    f"{folder_of(self.output_dir, 'two_tower', 'train').path}: the vocabulary of {what}s is too small: "
+                    f"all {len(self.keys['train'][ids])} training rows are of one {what}; at least 2 are needed."
+                )
+        if len(self.keys["train"]["user_id"]) < 2:
+            raise InputError(f"The training split has {len(self.keys['train']['user_id'])} row; a batch needs 2.")
+
+    def pairs(self, *windows: str) -> tuple[np.ndarray, np.ndarray]:
+        """User ids and candidate rows of all positives of some windows."""
+        parts = [self.keys[window] for window in windows]
+        return tuple(np.concatenate([part[name] for part in parts]) for name in ("user_id", "candidate_row"))
+
+    def history(self) -> scipy.sparse.csr_matrix:
+        """[users, videos] 1 for a training positive, of all users with one."""
+        users, videos = self.pairs("train")
+        return retrieval_evaluation.pairs_matrix(np.unique(users), (users, videos), self.candidates)
+
+    def judgements(self, window: str, most: int, seed: int) -> retrieval_evaluation.Judgements:
+        """What is right in a window; what its users were positive on before is not asked for again."""
+        earlier = self.pairs(*WINDOWS[: WINDOWS.index(window)])
+        return retrieval_evaluation.judge(self.pairs(window), earlier, self.pairs("train"), self.candidates, most, seed)
+
+    def queries(self, window: str, users: np.ndarray) -> dict[str, np.ndarray]:
+        """[n, ...] query features of users (increasing ids), as they are at the first positive of each in a window."""
+        keys = self.keys[window]
+        found = training_rows.columns(folder_of(self.output_dir, "two_tower", window), [f.name for f in self.query])
+        order = np.lexsort((keys["interaction_time"], keys["user_id"]))
+        first = order[np.searchsorted(keys["user_id"][order], users)]
+        return {name: values[first] for name, values in found.items()}
+
+    def shuffled(self, held: int) -> ShuffledRows:
+        """Training rows for batches: the query features, `candidate_row` and `weight`; `held` of them in memory."""
+        names = [*(feature.name for feature in self.query), "candidate_row", "weight"]
+        return ShuffledRows(folder_of(self.output_dir, "two_tower", "train"), names, held)
+
+
+def encode(function, rows: dict[str, np.ndarray], features: Sequence[Feature]) -> np.ndarray:
+    """[n, dim] vectors of [n] rows, by a function of dense features."""
+    total = len(next(iter(rows.values())))
+    parts = [
+        function({f.name: tf.constant(rows[f.name][start : start + ENCODED]) for f in features}).numpy()
+        for start in range(0, total, ENCODED)
+    ]
+    return np.concatenate(parts)

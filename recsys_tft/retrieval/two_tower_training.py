@@ -1,0 +1,128 @@
+"""`recsys-tft train two-tower`: trains, judges against baselines in the same run, and writes models/two_tower."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+from rich.console import RenderableType
+
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation
+from recsys_tft.retrieval.two_tower import FOLDER, TwoTower, features_for
+from recsys_tft.retrieval.two_tower_fit import Fit, State
+from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
+from recsys_tft.storage.artifacts import to_json
+from recsys_tft.training import model_folders, training_report
+from recsys_tft.training.model_folders import METRICS, MODEL, ModelFolder
+
+WITHOUT_TITLE = "without titles"
+
+
+class Trained(training_report.Trained):
+    """A trained two-tower model."""
+
+    def report(self) -> list[RenderableType]:
+        """The metrics beside those of the baselines, and where everything is, for a terminal."""
+        seconds = sum(fitted["seconds"] for fitted in self.metrics["training"].values())
+        own = self.metrics["training"][FOLDER]
+        return [
+            *training_report.retrieval(self.metrics),
+            f"\nBest epoch: {own['best_epoch']} of {own['epoch']}; {own['examples_per_second']:,.0f} examples/s",
+            f"Model:      {self.folder.target}  (metrics.json, model.json, weights)",
+            f"Logs:       tensorboard --logdir {self.folder.target / 'logs'}",
+            f"Trained in {seconds:.1f} s.",
+        ]
+
+
+def train(
+    output_dir: str,
+    config: str | None = None,
+    seed: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> Trained:
+    """Trains the two-tower model on the rows of a run.
+
+    Args:
+        output_dir: of the run.
+        config: a YAML file; its `two_tower`, `embeddings` and `seed` take the place of the run's.
+        seed: of the weights, the order of rows and the dropout; the settings' by default.
+        resume: whether to go on with an interrupted training.
+        overwrite: whether to replace a model that is there already.
+        say: is told each step.
+
+    Raises:
+        InputError: if there is no run, a setting is wrong or differs from the run's, the training or validation split
+            is empty, too few videos or users are known, or a model exists already.
+    """
+    chosen = model_folders.settings_for(output_dir, config, seed)
+    folder = ModelFolder(output_dir, FOLDER)
+    graph = model_folders.fingerprint(output_dir)
+    rows = TwoTowerRows(output_dir, *features_for(chosen))
+    rows.check(chosen.two_tower.batch_size)
+    folder.begin(resume, overwrite, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
+    fits = dict(_fits(folder, rows, chosen, resume, say))
+    say("Judging")
+    metrics = {window: _judged(rows, fits, window, chosen, say) for window in ("val", "test")}
+    metrics["training"] = {name: _described(fit.state) for name, fit in fits.items()}
+    main = fits[FOLDER].model
+    main.save(folder.work)
+    _write(folder, MODEL, main.description() | {"transform_graph": graph, "versions": {"keras": keras.__version__}})
+    _write(folder, METRICS, metrics)
+    folder.commit()
+    return Trained(folder, metrics)
+
+
+def _fits(
+    folder: ModelFolder, rows: TwoTowerRows, chosen: Settings, resume: bool, say: Callable[[str], None]
+) -> Iterator[tuple[str, Fit]]:
+    """The model, and where titles are compared the one without them, both trained."""
+    yield FOLDER, _fit(folder.work, rows, chosen, resume, say)
+    plain = chosen.replace({"two_tower": {"title": False}})
+    if chosen.two_tower.compare_title and features_for(plain) != features_for(chosen):
+        say("Again without titles, to compare")
+        work = folder.work / "without_titles"
+        yield f"{FOLDER} {WITHOUT_TITLE}", _fit(work, rows, plain, resume, say)
+
+
+def _fit(work, rows: TwoTowerRows, chosen: Settings, resume: bool, say: Callable[[str], None]) -> Fit:
+    keras.utils.set_random_seed(chosen.seed % 2**32)
+    query, candidate = features_for(chosen)
+    widths = {f.name: rows.videos[f.name].shape[1] for f in candidate if f.op.is_large}
+    fit = Fit(TwoTower(query, candidate, rows.categories, widths, chosen), rows, work, say)
+    if resume:
+        fit.resume()
+    fit.run()
+    return fit
+
+
+def _judged(
+    rows: TwoTowerRows, fits: dict[str, Fit], window: str, chosen: Settings, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The table of one window: models and baselines, all on the same users; empty where none has a new positive."""
+    judged = rows.judgements(window, chosen.two_tower.eval_users, chosen.seed)
+    if not len(judged):
+        return {}
+    queries = rows.queries(window, judged.users)
+    history = retrieval_evaluation.pairs_matrix(judged.users, rows.pairs("train"), rows.candidates)
+    scorers = {name: fit.scorer(queries) for name, fit in fits.items()} | {
+        "item-kNN": retrieval_baselines.item_knn(rows.history(), history, rows.counts),
+        "popularity": retrieval_baselines.popularity(rows.counts),
+        "random": retrieval_baselines.random(rows.candidates, chosen.seed),
+    }
+    found = {}
+    for name, scorer in scorers.items():
+        ranked = retrieval_evaluation.rank(scorer, judged, chosen.seed)
+        found[name] = retrieval_evaluation.table(ranked, judged, chosen.seed)
+    return found
+
+
+def _described(state: State) -> dict[str, Any]:
+    rate = state.examples / state.seconds if state.seconds else None
+    return dataclasses.asdict(state) | {"examples_per_second": rate}
+
+
+def _write(folder: ModelFolder, name: str, value: Any) -> None:
+    (folder.work / name).write_text(to_json(value))

@@ -1,0 +1,1 @@
+"""Models for serving, which hold the transform graph, and their inputs."""

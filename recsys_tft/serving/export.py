@@ -1,0 +1,211 @@
+"""`recsys-tft export`: trained models, the index and the raw rows as one new version under OUTPUT_DIR/serving."""
+
+import contextlib
+import dataclasses
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+from rich.console import RenderableType
+from rich.table import Table
+
+from recsys_tft.configuration import settings
+from recsys_tft.errors import InputError
+from recsys_tft.recommending import entity_store
+from recsys_tft.retrieval import two_tower
+from recsys_tft.retrieval.two_tower import TwoTower
+from recsys_tft.serving import approximate_index, serving_models
+from recsys_tft.serving.approximate_index import Kind
+from recsys_tft.serving.fitted_features import FittedGraph
+from recsys_tft.serving.serving_folders import DESCRIPTION, EXTRA, NAMES, STORE, next_version, serving_folder
+from recsys_tft.storage.artifacts import to_json
+from recsys_tft.tables import raw_tables
+from recsys_tft.tables.entities import find_sorted
+from recsys_tft.training import model_folders, training_rows
+from recsys_tft.training.model_folders import ModelFolder
+from recsys_tft.trees import catboost_model
+from recsys_tft.verifying import raw_counters, raw_matches, raw_rows, saved_graphs
+
+RANKER_FILES = ("model.cbm", "columns.json")  # which explanations are computed from
+_BATCH = 4096
+RECALL_AT, _QUERIES = 100, 500  # an approximate index is judged by the best so many for so many users
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """A finished export.
+
+    Attributes:
+        version: its number.
+        folders: of each model and the store, by name.
+        videos: how many the index holds.
+        recall: which share of the exact best the approximate index finds; None without one.
+    """
+
+    version: int
+    folders: dict[str, pathlib.Path]
+    videos: int
+    recall: float | None = None
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each folder."""
+        return {
+            name: sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            for name, folder in self.folders.items()
+        }
+
+
+def export(
+    output_dir: str,
+    data_dir: str | None = None,
+    index: Kind | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Exported:
+    """Writes the serving models of a run and its trained models.
+
+    A version appears whole or not at all: each model is written beside its place and moved there, the store last, and a
+    version without a store is none. Earlier versions are left as they are.
+
+    Args:
+        output_dir: of the run.
+        data_dir: its raw tables; by default OUTPUT_DIR/raw, where a synthetic run keeps them.
+        index: kind of an approximate index to write beside the exact one, as `retrieval/N/assets.extra/KIND.faiss`.
+        say: is told each step.
+
+    Raises:
+        InputError: if there is no run, no trained model, models of another run, no raw tables, or a ranker that a graph
+            cannot hold.
+    """
+    manifest = model_folders.manifest(output_dir)
+    of_run = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
+    raw = raw_folder(output_dir, data_dir)
+    ranker, two_towers = ModelFolder(output_dir, "ranker"), ModelFolder(output_dir, two_tower.FOLDER)
+    columns = ranker.read("columns.json")
+    for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
+        if described["transform_graph"] != model_folders.fingerprint(output_dir):
+            raise InputError(f"{folder.target}: trained on another run than the one in {output_dir}; train it again.")
+    trees = catboost_model.parse(ranker.read("model.json"))
+    say("Loading the models")
+    model, graph = two_tower.load(output_dir), FittedGraph(output_dir, of_run)
+    say("Reading the raw tables")
+    rows, cuts = raw_rows.read(raw, of_run), raw_matches.cuts_of(manifest)
+    dated = raw_counters.dated_videos(rows, cuts, of_run)
+    videos = entity_store.current_videos(rows, dated)
+    say("Computing the vectors of all videos")
+    video_ids, vectors = candidate_vectors(output_dir, model, videos if rows.counted else None)
+    made = {
+        "query_tower": lambda: serving_models.query_tower(model, graph),
+        "candidate_tower": lambda: serving_models.candidate_tower(model, graph),
+        "retrieval": lambda: serving_models.retrieval(model, graph, video_ids, vectors),
+        "ranker": lambda: serving_models.ranker(trees, columns["columns"], graph),
+    }
+    root = serving_folder(output_dir)
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root, prefix=".staging-") as beside:
+        staged = {name: pathlib.Path(beside, name) for name in (*NAMES, STORE)}
+        for name, make in made.items():
+            say(f"Writing {name}")
+            make().save(str(staged[name]))
+            (staged[name] / EXTRA).mkdir()
+        for file in RANKER_FILES:
+            shutil.copyfile(ranker.target / file, staged["ranker"] / EXTRA / file)
+        recall = None
+        if index is not None:
+            say(f"Building the index {index}")
+            found = approximate_index.build(video_ids, vectors, index)
+            found.write(staged["retrieval"] / EXTRA / f"{index}.faiss")
+            queries = user_vectors(output_dir, model)
+            recall = approximate_index.recall(found, video_ids, vectors, queries, RECALL_AT)
+        say("Writing the raw rows of users and videos")
+        entity_store.write(staged[STORE], rows, videos, cuts, of_run)
+        described = {"settings": manifest["settings"], "transform_graph": columns["transform_graph"]}
+        (staged[STORE] / DESCRIPTION).write_text(to_json(described))
+        version, folders = _commit(staged, root)
+    return Exported(version, folders, len(video_ids), recall)
+
+
+def candidate_vectors(
+    output_dir: str, model: TwoTower, current: pa.Table | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """[videos] int64 ids and [videos, dim] float32 vectors of all videos that the run engineered.
+
+    Args:
+        output_dir: of the run.
+        model: of the run.
+        current: raw rows of these videos by increasing id, of which the counters are taken; without, those that the
+            run has engineered.
+
+    Raises:
+        InputError: if one of the videos is not among the current ones.
+    """
+    names = [feature.name for feature in model.candidate_features]
+    rows = training_rows.columns(training_rows.folder_of(output_dir, "videos"), ["video_id", *names])
+    ids = rows.pop("video_id")
+    changing = [feature for feature in model.candidate_features if feature.is_counted]
+    if current is not None and changing:
+        places = find_sorted(current["video_id"].to_numpy(), ids)
+        if (places < 0).any():
+            raise InputError(f"The raw tables have no video {ids[places < 0][0]}, but the run in {output_dir} has.")
+        own = current.take(pa.array(places))
+        rows |= saved_graphs.compute(saved_graphs.load_transform(output_dir), own, changing)
+    batches = ({n: v[start : start + _BATCH] for n, v in rows.items()} for start in range(0, len(ids), _BATCH))
+    return ids, np.concatenate([model.candidate(batch).numpy() for batch in batches])
+
+
+def user_vectors(output_dir: str, model: TwoTower) -> np.ndarray:
+    """[n, dim] float32 vectors of some users."""
+    names = [feature.name for feature in model.query_features]
+    rows = training_rows.columns(training_rows.folder_of(output_dir, "users"), names)
+    return model.query({name: values[:_QUERIES] for name, values in rows.items()}).numpy()
+
+
+def raw_folder(output_dir: str, data_dir: str | None) -> str:
+    """Where the raw tables of a run are.
+
+    Raises:
+        InputError: if that has to be said: OUTPUT_DIR/raw is not there, or holds those of an earlier run.
+    """
+    if data_dir is not None:
+        return data_dir
+    own = pathlib.Path(output_dir, "raw")
+    if not own.is_dir():
+        raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
+    manifest = model_folders.manifest(output_dir)
+    tables = raw_tables.find(str(own), manifest["settings"]["columns"])
+    if {name: [list(file) for file in table.fingerprint] for name, table in tables.items()} != manifest["inputs"]:
+        raise InputError(f"{own}: not the tables that the run has read; name their folder with --data-dir.")
+    return str(own)
+
+
+def _commit(staged: dict[str, pathlib.Path], root: pathlib.Path) -> tuple[int, dict[str, pathlib.Path]]:
+    """Moves all folders to the next version's places, the last one last."""
+    version = next_version(root)
+    folders = {name: root / name / str(version) for name in staged}
+    done: list[pathlib.Path] = []
+    try:
+        for name, folder in folders.items():
+            folder.parent.mkdir(exist_ok=True)
+            staged[name].rename(folder)
+            done.append(folder)
+    except OSError as error:
+        for folder in done:
+            with contextlib.suppress(OSError):
+                shutil.rmtree(folder)
+        raise InputError(f"{root}: cannot put version {version} in place ({error.strerror}).") from None
+    return version, folders
+
+
+def report(done: Exported) -> list[RenderableType]:
+    """The folders and their sizes, for a terminal."""
+    table = Table(title=f"Version {done.version}", title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table.add_column("model")
+    table.add_column("MB", justify="right")
+    table.add_column("folder")
+    for name, size in done.sizes().items():
+        table.add_row(name, f"{size / 1e6:,.2f}", str(done.folders[name]))
+    if done.recall is None:
+        return [table]
+    return [table, f"The approximate index finds {done.recall:.1%} of the {RECALL_AT} best videos."]

@@ -1,0 +1,81 @@
+"""The data sets that a run writes: which columns their rows have, and from which entity each column comes."""
+
+import dataclasses
+
+import pyarrow as pa
+
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.features import CANDIDATE, FEATURES, QUERY, RANKER, RAW, Entity, Feature, Use, select
+from recsys_tft.labelling.splits import WINDOWS
+
+OUTCOME = "outcome"  # what belongs to one row alone
+# Columns besides the features, and their types.
+KEY_COLUMNS: dict[str, pa.DataType] = {
+    "user_id": pa.int64(),
+    "video_id": pa.int64(),
+    "interaction_time": pa.int64(),  # microseconds since 1970-01-01 UTC
+    "candidate_row": pa.int64(),  # number of the video's row in videos/, all files in order
+    "label": pa.int64(),  # 1 positive, 0 negative
+    "weight": pa.float32(),
+    "source": pa.string(),  # positive, exposed or sampled
+    "log_q": pa.float32(),  # log of the probability with which the sampler draws the video
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """One kind of rows.
+
+    Attributes:
+        name: its folder under `processed_data/`.
+        keys: the KEY_COLUMNS that it has, by the entity they come from.
+        table: the rows of the feature table that it may hold.
+        windows: the sub-folders, one for each window; none for a corpus.
+    """
+
+    name: str
+    keys: dict[Entity | str, tuple[str, ...]]
+    table: tuple[Feature, ...]
+    windows: tuple[str, ...] = ()
+
+    def features(self, settings: Settings) -> tuple[Feature, ...]:
+        """Its features under these settings; joined rows leave out what is large and stored once per entity."""
+        inline = not self.windows or settings.output.inline_title_embedding
+        return tuple(f for f in self.table if f.is_active(settings) and (inline or not f.op.is_large))
+
+    def columns(self, entity: Entity | str, settings: Settings) -> list[str]:
+        """The columns that come from one entity."""
+        own = [feature.name for feature in self.features(settings) if feature.entity is entity]
+        return [*self.keys.get(entity, ()), *own]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its rows are positives and negatives."""
+        return "label" in self.keys.get(OUTCOME, ())
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Its folders below `processed_data/`."""
+        return tuple(f"{self.name}/{window}" for window in self.windows) or (self.name,)
+
+
+def _example(name: str, keys: dict[Entity | str, tuple[str, ...]], *uses: Use) -> DataSet:
+    own = {Entity.USER: ("user_id",), Entity.VIDEO: ("video_id",), Entity.EXPOSURE: ("interaction_time",)}
+    merged = {entity: own.get(entity, ()) + keys.get(entity, ()) for entity in (*Entity, OUTCOME)}
+    return DataSet(name, merged, select(*uses), WINDOWS)
+
+
+TWO_TOWER = _example("two_tower", {Entity.VIDEO: ("candidate_row",), OUTCOME: ("weight",)}, QUERY, CANDIDATE)
+RANKER_ROWS = _example("ranker", {Entity.VIDEO: ("log_q",), OUTCOME: ("label", "weight", "source")}, RANKER)
+# All that the users table tells, what an exposure replaces by its own history included.
+_OF_USERS = tuple(feature for feature in FEATURES if all(RAW[source].table == "users" for source in feature.sources))
+USERS = DataSet("users", {Entity.USER: ("user_id",)}, _OF_USERS)
+# All that is true of a video whatever the moment.
+_OF_VIDEOS = tuple(feature for feature in select(entity=Entity.VIDEO) if not feature.is_versioned)
+VIDEOS = DataSet("videos", {Entity.VIDEO: ("video_id", "candidate_row")}, _OF_VIDEOS)
+DATA_SETS = (TWO_TOWER, RANKER_ROWS, USERS, VIDEOS)
+
+
+def shard_name(number: int, shards: int, extension: str) -> str:
+    """The file name of one shard."""
+    return f"part-{number:05d}-of-{shards:05d}.{extension}"

@@ -1,0 +1,57 @@
+"""Rows of the data sets: joined from entities that were transformed once each, and written as files."""
+
+from collections.abc import Sequence
+from typing import BinaryIO, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys_tft.storage import tfrecord
+from recsys_tft.storage.tf_example import encode_fragments
+
+_ROWS_PER_GROUP = 1 << 17
+
+
+class RowWriter(Protocol):
+    """Writes rows that are joined from the tables that it was made of."""
+
+    def write(self, file: BinaryIO, rows: Sequence[np.ndarray]) -> None:
+        """Row i consists of row rows[k][i] of each table k; rows[k] is [n] int64."""
+
+
+class TFRecordWriter:
+    """Writes TFRecords of tf.Examples; each entity is encoded once, however many rows it is joined into.
+
+    Args:
+        tables: the columns that come from one entity each.
+    """
+
+    def __init__(self, tables: Sequence[pa.Table]):
+        self._fragments = [encode_fragments(table) for table in tables]
+
+    def write(self, file: BinaryIO, rows: Sequence[np.ndarray]) -> None:
+        tfrecord.write_records(file, list(zip(self._fragments, rows, strict=True)))
+
+
+class ParquetWriter:
+    """Writes the same rows as Parquet.
+
+    Args:
+        tables: the columns that come from one entity each.
+    """
+
+    def __init__(self, tables: Sequence[pa.Table]):
+        self._tables = tables
+        self._schema = pa.schema([field for table in tables for field in table.schema])
+
+    def write(self, file: BinaryIO, rows: Sequence[np.ndarray]) -> None:
+        with pq.ParquetWriter(file, self._schema) as writer:
+            for begin in range(0, len(rows[0]), _ROWS_PER_GROUP):
+                window = slice(begin, begin + _ROWS_PER_GROUP)
+                parts = [table.take(pa.array(r[window])) for table, r in zip(self._tables, rows, strict=True)]
+                columns = [column for part in parts for column in part.columns]
+                writer.write_table(pa.table(columns, self._schema))
+
+
+WRITERS: dict[str, type[TFRecordWriter] | type[ParquetWriter]] = {"tfrecord": TFRecordWriter, "parquet": ParquetWriter}

@@ -1,0 +1,50 @@
+"""The schema of each data folder, so that tf.data and `schema.pbtxt` are all that a reader needs."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.features import Feature
+from recsys_tft.storage.data_sets import KEY_COLUMNS, DataSet
+
+SCHEMA_FILE = "schema.pbtxt"
+_TYPES = {pa.int64(): schema_pb2.INT, pa.float32(): schema_pb2.FLOAT, pa.string(): schema_pb2.BYTES}
+
+
+def schema_of(data_set: DataSet, settings: Settings, categories: Mapping[str, int]) -> schema_pb2.Schema:
+    """The columns of a data set: keys and features, their types, shapes and ranges.
+
+    Args:
+        data_set: which.
+        settings: of the run.
+        categories: for each categorical feature how many values it may have, 0 included.
+    """
+    schema = schema_pb2.Schema()
+    for name in (name for keys in data_set.keys.values() for name in keys):
+        _add(schema, name, _TYPES[KEY_COLUMNS[name]], ())
+    for feature in data_set.features(settings):
+        kind = schema_pb2.INT if feature.is_categorical else schema_pb2.FLOAT
+        added = _add(schema, feature.name, kind, feature.op.shape(settings))
+        if feature.is_categorical:
+            added.int_domain.CopyFrom(schema_pb2.IntDomain(min=0, max=categories[feature.name] - 1))
+    return schema
+
+
+def _add(schema: schema_pb2.Schema, name: str, kind: int, shape: tuple[int, ...] | None) -> schema_pb2.Feature:
+    added = schema.feature.add(name=name, type=kind)
+    if shape is not None:
+        added.presence.min_fraction = 1.0
+        added.shape.SetInParent()
+        for size in shape:
+            added.shape.dim.add(size=size)
+    return added
+
+
+def feature_size(feature: Feature, settings: Settings, vocabulary_sizes: Mapping[str, int]) -> int | None:
+    """How many values a categorical feature may have, 0 for missing included; None for another feature."""
+    if feature.vocabulary:
+        name = feature.vocabulary.name
+        return 1 + settings.vocabulary(name).n_oov + vocabulary_sizes[name]
+    return feature.op.categories(settings)

@@ -1,0 +1,131 @@
+"""Users, videos and channels: one row per key, or one per version of a key."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.columns import UPDATED
+from recsys_tft.labelling import versions
+from recsys_tft.tables.raw_tables import ROW
+
+
+def drop_duplicates(rows: pa.Table, key: str) -> tuple[pa.Table, pa.Table]:
+    """(first row of each key, or of each key and UPDATED, in this order, as versions; the other rows)."""
+    keys = [name for name in (key, UPDATED) if name in rows.column_names]
+    rows = rows.sort_by([(name, "ascending") for name in (*keys, ROW)])
+    first = np.zeros(len(rows), bool)
+    first[versions.begins(*(rows[name].to_numpy() for name in keys))] = True
+    return versions.of_rows(rows.filter(pa.array(first)), key), rows.filter(pa.array(~first))
+
+
+def find_sorted(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """[m] int64: the position of each wanted key in the increasing [n] keys, -1 if it is not there."""
+    if not len(keys):
+        return np.full(len(wanted), -1)
+    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[found] == wanted, found, -1)
+
+
+def rows_at(table: pa.Table, key: str, keys: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """[m] int64: the row of each key as of each time, -1 for an unknown key; a row without versions holds always."""
+    found = find_sorted(table[key].to_numpy(), keys)
+    if versions.is_versioned(table):
+        known = np.flatnonzero(found >= 0)
+        found[known] = versions.Timeline(table, key).last_before(keys[known], times[known])
+    return found
+
+
+def take_or_null(values: pa.ChunkedArray, positions: np.ndarray) -> pa.ChunkedArray:
+    """values at [m] positions; null where the position is -1."""
+    return values.take(pa.array(positions, mask=positions < 0))
+
+
+def add_subscribers(videos: pa.Table, channels: pa.Table) -> pa.Table:
+    """The videos with `channel_subscriber_count` of their channel; null for a channel that is not there.
+
+    Where channels have versions, so have the videos: one begins whenever a video or its channel changes.
+
+    Args:
+        videos: with `channel_id`, by increasing `video_id`, or versions of them.
+        channels: by increasing `channel_id`, or versions of them.
+    """
+    channel, has_channel = _channels_of(videos, channels)
+    if versions.is_versioned(channels):
+        begun = (
+            videos if versions.is_versioned(videos) else versions.dated(videos, np.full(len(videos), versions.ALWAYS))
+        )
+        own, rows, since = versions.together(begun, "video_id", channels, "channel_id", channel, has_channel)
+        videos = versions.dated(begun.take(pa.array(own)), since)
+    else:
+        rows = np.where(has_channel, find_sorted(channels["channel_id"].to_numpy(), channel), -1)
+    return videos.append_column("channel_subscriber_count", take_or_null(channels["channel_subscriber_count"], rows))
+
+
+def _channels_of(videos: pa.Table, channels: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """[n] int64 the channel of each video, and [n] bool whether it is known."""
+    wanted = videos["channel_id"]
+    ids = pc.fill_null(wanted, 0).to_numpy()
+    return ids, wanted.is_valid().to_numpy() & (find_sorted(channels["channel_id"].to_numpy(), ids) >= 0)
+
+
+_CHANNEL_UPDATED = f"channel_{UPDATED}"  # since when the channel of a video has its first version
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoLookup:
+    """What labels and history need to know of every video; small enough for each worker to hold (about 20 bytes each).
+
+    Attributes:
+        rows: `video_id`, `video_duration` and `category` of all usable videos, by increasing id; or versions of them.
+    """
+
+    rows: pa.Table
+
+    @classmethod
+    def of(cls, videos: pa.Table, channels: pa.Table) -> "VideoLookup":
+        """Of usable videos, before their channels' columns are added; versions that differ elsewhere are left out."""
+        dated = [name for name in (versions.SINCE, UPDATED) if name in videos.column_names]
+        rows = videos.select(["video_id", *dated, "video_duration", "category"])
+        if UPDATED in channels.column_names:
+            channel, known = _channels_of(videos, channels)
+            first = np.where(known, find_sorted(channels["channel_id"].to_numpy(), channel), -1)
+            rows = rows.append_column(_CHANNEL_UPDATED, take_or_null(channels[UPDATED], first))
+        told = [name for name in rows.column_names if name not in dated]
+        return cls(rows.take(pa.array(versions.begins(*(_codes(rows[name]) for name in told)))) if dated else rows)
+
+    @property
+    def is_versioned(self) -> bool:
+        """Whether a video may be another one later."""
+        return versions.is_versioned(self.rows)
+
+    def position(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """[m] int64: the row of each video as of each time, -1 for one that is unknown."""
+        return rows_at(self.rows, "video_id", video_ids, times)
+
+    def duration(self, positions: np.ndarray) -> np.ndarray:
+        """[m] float32 seconds, NaN where missing."""
+        durations = pc.fill_null(self.rows["video_duration"], float("nan")).to_numpy()
+        return durations[positions]
+
+    def category(self, positions: np.ndarray) -> pa.ChunkedArray:
+        """[m] binary; null for position -1."""
+        return take_or_null(self.rows["category"], positions)
+
+    def early(self, video_ids: np.ndarray, times: np.ndarray) -> dict[str, int]:
+        """By table with versions, at how many of [m] times a known video is older than its first version there."""
+        positions = self.position(video_ids, times)
+        names = {"videos": UPDATED, "channels": _CHANNEL_UPDATED}
+        known = {table: name for table, name in names.items() if name in self.rows.column_names}
+        return {table: early(self.rows[name], positions, times) for table, name in known.items()}
+
+
+def early(updated: pa.ChunkedArray, rows: np.ndarray, times: np.ndarray) -> int:
+    """At how many of [m] times a version is not there yet, which is a first one, as others would not be taken."""
+    return int((pc.fill_null(updated, versions.ALWAYS).to_numpy()[rows] >= times).sum())
+
+
+def _codes(values: pa.ChunkedArray) -> np.ndarray:
+    """[n] int64: equal where the values are."""
+    return pc.fill_null(values.combine_chunks().dictionary_encode().indices, -1).to_numpy(zero_copy_only=False)

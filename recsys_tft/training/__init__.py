@@ -1,0 +1,1 @@
+"""What both trainers share: rows read from disk, folders of models, reports."""

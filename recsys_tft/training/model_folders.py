@@ -1,0 +1,135 @@
+"""Where a trainer writes: OUTPUT_DIR/models/NAME, which appears when training has ended, and not before.
+
+While it is going on, its logs and checkpoints grow in OUTPUT_DIR/models/NAME.training, from which it can be resumed.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+from recsys_tft.configuration import model_settings, settings
+from recsys_tft.errors import InputError, require_local
+
+METRICS, MODEL = "metrics.json", "model.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelFolder:
+    """The folder of one model.
+
+    Attributes:
+        output_dir: of the run whose rows are trained on.
+        name: two_tower or ranker.
+    """
+
+    output_dir: str
+    name: str
+
+    @property
+    def target(self) -> pathlib.Path:
+        """Where the finished model is."""
+        return pathlib.Path(self.output_dir, "models", self.name)
+
+    @property
+    def work(self) -> pathlib.Path:
+        """Where it grows."""
+        return self.target.with_name(f"{self.name}.training")
+
+    def begin(self, resume: bool, overwrite: bool, fingerprint: Mapping[str, Any]) -> None:
+        """Prepares `work`: as it was left, to resume; else empty.
+
+        Raises:
+            InputError: if there is a model already and `overwrite` is not set; or if there is nothing to resume, or
+                what there is was trained with other settings or on other rows.
+        """
+        if self.target.exists() and not overwrite:
+            raise InputError(f"{self.target} exists already; give --overwrite to replace the model there.")
+        begun = self.work / "begun.json"
+        if resume:
+            if not begun.is_file():
+                raise InputError(f"{self.work}: no interrupted training to resume; leave out --resume.")
+            if json.loads(begun.read_text()) != json.loads(json.dumps(fingerprint)):
+                raise InputError(
+                    f"{self.work}: that training had other settings or rows; start again without --resume."
+                )
+            return
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(parents=True)
+        begun.write_text(json.dumps(fingerprint))
+
+    def commit(self) -> None:
+        """Puts `work` in the place of the model."""
+        (self.work / "begun.json").unlink()
+        old = self.target.with_name(f"{self.name}.replaced")
+        shutil.rmtree(old, ignore_errors=True)
+        if self.target.exists():
+            self.target.rename(old)
+        self.work.rename(self.target)
+        shutil.rmtree(old, ignore_errors=True)
+
+    def read(self, file: str) -> Any:
+        """What a JSON file of the finished model says.
+
+        Raises:
+            InputError: if no model has been trained.
+        """
+        path = self.target / file
+        if not path.is_file():
+            command = self.name.replace("_", "-")
+            raise InputError(f"{path}: no such model; train it first (recsys-tft train {command}).")
+        return json.loads(path.read_text())
+
+
+def manifest(output_dir: str) -> dict[str, Any]:
+    """The manifest of the run.
+
+    Raises:
+        InputError: if there is none, or it is not on this machine.
+    """
+    require_local(output_dir)
+    path = pathlib.Path(output_dir, "artifacts", "manifest.json")
+    if not path.is_file():
+        raise InputError(f"{path}: no run there; run the main job first (recsys-tft run --output-dir {output_dir}).")
+    return json.loads(path.read_text())
+
+
+def settings_for(output_dir: str, config: str | None, seed: int | None) -> settings.Settings:
+    """The run's settings, with what a config file says of training in their place.
+
+    Raises:
+        InputError: if there is no run, or the file changes what the rows were made by.
+    """
+    of_run = settings.parse(manifest(output_dir)["settings"], f"{output_dir}/artifacts/manifest.json")
+    changes: dict[str, Any] = {} if seed is None else {"seed": seed}
+    if config is not None:
+        given = settings.load(config)
+        for name in sorted(
+            given.model_fields_set - {"embeddings", "two_tower", "recommender", "seed", "encoder_cache", "beam"}
+        ):
+            _same(getattr(of_run, name), getattr(given, name), name, config)
+        names = given.model_fields_set & {"embeddings", "two_tower", "ranker"} | ({"seed"} if seed is None else set())
+        found = given.model_dump(mode="json", exclude_unset=True)
+        changes |= {name: found[name] for name in names if name in found}
+    return of_run.replace(changes)
+
+
+def _same(old: Any, new: Any, path: str, config: str) -> None:
+    """InputError if a setting that the rows were made by differs."""
+    if hasattr(new, "model_fields_set"):
+        for name in sorted(new.model_fields_set - (model_settings.RANKER_TRAINING if path == "ranker" else set())):
+            _same(getattr(old, name), getattr(new, name), f"{path}.{name}", config)
+    elif old != new:
+        raise InputError(f"{config}: {path} is {new!r}, but the rows were made with {old!r}; run the main job again.")
+
+
+def fingerprint(output_dir: str) -> str:
+    """A hash of the transform graph's files, which tells whether a model belongs to it."""
+    root = pathlib.Path(output_dir, "artifacts", "transform_graph")
+    found = hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        found.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()

@@ -1,0 +1,100 @@
+"""Shuffled batches of rows: out of memory where all rows fit there, else through a pool of as many as do."""
+
+import functools
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+from recsys_tft.storage.data_folders import DataFolder
+from recsys_tft.training import row_blocks
+from recsys_tft.training.row_blocks import Block
+
+
+class ShuffledRows:
+    """Batches of the rows of a folder, each epoch in another order.
+
+    Up to `held` rows are read once and stay in memory; an epoch is then a permutation of them. Of more rows, a pool of
+    `held` is kept: each block that is read takes the places of as many rows drawn from the pool, which go into batches.
+    Files are read in an order drawn for the epoch, several in turn.
+
+    Args:
+        folder: TFRecord or Parquet.
+        names: the columns to read.
+        held: rows in memory, at least 1.
+
+    Raises:
+        InputError: if the folder lacks one of the columns.
+    """
+
+    def __init__(self, folder: DataFolder, names: Sequence[str], held: int):
+        self._folder, self._held = folder, held
+        self._spec = row_blocks.spec_of(folder, names)
+
+    def epoch(self, size: int, seed: int) -> tf.data.Dataset:
+        """floor(rows / size) batches of `size` rows, [size, ...] by column; lists padded with 0.
+
+        The same seed gives the same batches.
+        """
+        if self._resident is not None:
+            return self._permuted(self._resident, size, seed)
+        signature = {name: _signature(kind, size) for name, kind in self._spec.items()}
+        return tf.data.Dataset.from_generator(lambda: self._pooled(size, seed), output_signature=signature)
+
+    @functools.cached_property
+    def _resident(self) -> dict[str, tf.Tensor] | None:
+        """All rows; None where they are too many."""
+        blocks, rows = [], 0
+        for block in row_blocks.in_order(self._folder.files, self._spec):
+            blocks.append(block)
+            rows += _rows(block)
+            if rows > self._held:
+                return None
+        return {name: tf.constant(values) for name, values in row_blocks.stacked(blocks, self._spec).items()}
+
+    def _permuted(self, rows: dict[str, tf.Tensor], size: int, seed: int) -> tf.data.Dataset:
+        total = len(next(iter(rows.values())))
+        order = np.random.default_rng(seed).permutation(total)[: total - total % size].reshape(-1, size)
+        batches = tf.data.Dataset.from_tensor_slices(order)
+        return batches.map(
+            lambda chosen: {name: tf.gather(values, chosen) for name, values in rows.items()},
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+
+    def _pooled(self, size: int, seed: int) -> Iterator[Block]:
+        rng = np.random.default_rng(seed)
+        files = [self._folder.files[i] for i in rng.permutation(len(self._folder.files))]
+        # A block is never larger than the pool, so that it finds room there.
+        blocks = row_blocks.alternating(files, self._spec, min(row_blocks.ROWS, self._held))
+        waiting = None
+        for drawn in self._drawn(blocks, rng):
+            waiting = drawn if waiting is None else row_blocks.stacked([waiting, drawn], self._spec)
+            full = _rows(waiting) - _rows(waiting) % size
+            for start in range(0, full, size):
+                yield {name: values[start : start + size] for name, values in waiting.items()}
+            waiting = {name: values[full:] for name, values in waiting.items()}
+
+    def _drawn(self, blocks: Iterator[Block], rng: np.random.Generator) -> Iterator[Block]:
+        """All rows of the blocks: first as many as come in, at the end what is left in the pool."""
+        first: list[Block] = []
+        while sum(map(_rows, first)) < self._held:
+            first.append(next(blocks))
+        pool = row_blocks.stacked(first, self._spec)
+        for block in blocks:
+            places = rng.choice(_rows(pool), _rows(block), replace=False)
+            yield {name: values[places] for name, values in pool.items()}
+            for name, values in block.items():
+                width = max(values.shape[-1], pool[name].shape[-1])
+                pool[name] = row_blocks.widened(pool[name], width)
+                pool[name][places] = row_blocks.widened(values, width)
+        order = rng.permutation(_rows(pool))
+        yield {name: values[order] for name, values in pool.items()}
+
+
+def _rows(block: Block) -> int:
+    return len(next(iter(block.values())))
+
+
+def _signature(kind: object, size: int) -> tf.TensorSpec:
+    shape = [None] if isinstance(kind, tf.io.VarLenFeature) else list(kind.shape)
+    return tf.TensorSpec([size, *shape], kind.dtype)

@@ -1,0 +1,1 @@
+"""Whether serving graphs compute what stands on disk, value by value."""

@@ -1,0 +1,60 @@
+"""A sample of the rows that a run wrote, from every file of a data folder."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from recsys_tft.errors import InputError
+from recsys_tft.storage.data_folders import DataFolder
+from recsys_tft.training import training_rows
+
+
+def sample(
+    folder: DataFolder, names: Sequence[str], total: int, rows: int | None, seed: int
+) -> tuple[dict[str, np.ndarray], int]:
+    """Columns of sampled rows, lists padded with 0 to the longest; and how many rows the folder has.
+
+    Each file gives its share, at least one row.
+
+    Args:
+        folder: of one data set and window.
+        names: of the columns.
+        total: how many rows the folder should have.
+        rows: how many to sample; None for all.
+        seed: of the choice.
+
+    Raises:
+        InputError: if a file is damaged, or lacks one of the columns.
+    """
+    share = 1.0 if rows is None or total <= rows else rows / total
+    random = np.random.default_rng(seed)
+    parts, found = [], 0
+    for file in folder.files:
+        read = _read(folder, file, names)
+        count = len(next(iter(read.values())))
+        chosen = np.sort(random.choice(count, min(count, math.ceil(share * count)), replace=False))
+        parts.append({name: values[chosen] for name, values in read.items()})
+        found += count
+    parts = parts or [training_rows.columns(folder, names)]
+    return {name: stack([part[name] for part in parts]) for name in names}, found
+
+
+def _read(folder: DataFolder, file: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+    import tensorflow as tf
+
+    one = DataFolder(folder.path)
+    one.files = [file]
+    try:
+        return training_rows.columns(one, names)
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, OSError) as error:
+        reason = str(error).split("[[")[0].split("\n")[0].strip().rstrip(".")
+        raise InputError(f"{file}: the rows cannot be read ({reason}).") from error
+
+
+def stack(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays one after the other; those of lists padded with 0 to the longest."""
+    if parts[0].ndim == 1:
+        return np.concatenate(parts)
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])

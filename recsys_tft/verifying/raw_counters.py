@@ -1,0 +1,86 @@
+"""Videos as of a moment by the raw tables in memory, as the main job finds them one partition at a time."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.labelling import counters, examples, recent, versions
+from recsys_tft.labelling.splits import Cuts
+from recsys_tft.tables.entities import rows_at
+from recsys_tft.verifying.raw_rows import RawRows
+
+
+@dataclasses.dataclass(frozen=True)
+class DatedVideos:
+    """Videos that are others at other times.
+
+    Attributes:
+        videos: the raw rows by increasing `video_id`, or versions of them; with the counters that the training window
+            makes, if these are counted; and when they were first seen, if that is asked for.
+        counts: versions of the counters, of what is recent, or of both, as `counters.versions`; None where nothing is
+            counted.
+    """
+
+    videos: pa.Table
+    counts: pa.Table | None
+
+    @property
+    def latest(self) -> pa.Table:
+        """The latest row of each video."""
+        return versions.latest(self.videos, "video_id")
+
+    @property
+    def uncounted(self) -> "DatedVideos":
+        """The same without what is counted."""
+        return DatedVideos(self.videos, None)
+
+    def rows_at(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """[n] int64 a number for what an exposure of each known video at each time sees, as `take` wants it."""
+        own = rows_at(self.videos, "video_id", video_ids, times)
+        if self.counts is None:
+            return own
+        return own * len(self.counts) + rows_at(self.counts, "video_id", video_ids, times)
+
+    def take(self, rows: np.ndarray) -> pa.Table:
+        """The raw rows of videos with what is counted, as [n] `rows_at` says."""
+        if self.counts is None:
+            return self.videos.take(pa.array(rows))
+        own, counted = np.divmod(rows, len(self.counts))
+        return _with_counts(self.videos.take(pa.array(own)), self.counts.take(pa.array(counted)))
+
+    def latest_with_counts_at(self, moment: int) -> pa.Table:
+        """The latest row of each video, with what is counted as of a moment."""
+        if self.counts is None:
+            return self.latest
+        ids = self.latest["video_id"].to_numpy()
+        rows = rows_at(self.counts, "video_id", ids, np.full(len(ids), moment))
+        return _with_counts(self.latest, self.counts.take(pa.array(rows)))
+
+
+def _with_counts(videos: pa.Table, counts: pa.Table) -> pa.Table:
+    columns = dict(zip(videos.column_names, videos.columns, strict=True))
+    return pa.table(columns | {name: counts[name] for name in counts.column_names[2:]})
+
+
+def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVideos:
+    """The videos with their counters and what is recent, where the run counts them.
+
+    Args:
+        raw: the raw tables.
+        cuts: where the run's windows end.
+        settings: of the run.
+    """
+    if not (raw.counted or settings.recent.enabled):
+        return DatedVideos(raw.videos, None)
+    windows = examples.windows_of(raw.events, cuts, settings)
+    increments = counters.increments(raw.events, settings.labels.exposure_gap, windows)
+    videos, ids = raw.videos, np.unique(raw.videos["video_id"].to_numpy())
+    if raw.counted:
+        videos = counters.with_totals(videos, counters.of_training(increments), raw.counted)
+    if not settings.recent.enabled:
+        return DatedVideos(videos, counters.versions(ids, increments, settings.counters))
+    videos = recent.with_first_seen(videos, recent.first_seen(raw.events))
+    changes = recent.changes(increments, settings.recent)
+    return DatedVideos(videos, counters.versions(ids, changes, settings.counters, recent.values(bool(raw.counted))))

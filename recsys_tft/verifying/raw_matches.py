@@ -1,0 +1,134 @@
+"""Which raw rows the rows on disk were made of."""
+
+import dataclasses
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.labelling import examples, history, recent
+from recsys_tft.labelling.splits import Cuts
+from recsys_tft.tables.entities import find_sorted, rows_at
+from recsys_tft.verifying.raw_counters import DatedVideos
+from recsys_tft.verifying.raw_rows import RawRows
+
+
+@dataclasses.dataclass(frozen=True)
+class Matches:
+    """Raw rows of one entity, and those that [n] rows on disk may have been made of.
+
+    Attributes:
+        raw: distinct raw rows.
+        owner: [m] int64 numbers of rows on disk, increasing; one occurs once for each raw row that it may be of.
+        row: [m] int64 the raw row.
+        missing: [k] int64 numbers of rows on disk that are of no raw row.
+    """
+
+    raw: pa.Table
+    owner: np.ndarray
+    row: np.ndarray
+    missing: np.ndarray
+
+
+def by_key(raw: pa.Table, key: str, wanted: np.ndarray) -> Matches:
+    """The rows of users or videos: each key has one.
+
+    Args:
+        raw: by increasing key.
+        key: its name.
+        wanted: [n] int64 keys of rows on disk.
+    """
+    keys, inverse = np.unique(wanted, return_inverse=True)
+    places = find_sorted(raw[key].to_numpy(), keys)
+    position = np.cumsum(places >= 0) - 1
+    found = places[inverse] >= 0
+    rows = raw.take(pa.array(places[places >= 0]))
+    return Matches(rows, np.flatnonzero(found), position[inverse][found], np.flatnonzero(~found))
+
+
+def by_exposure(
+    raw: RawRows, user_ids: np.ndarray, times: np.ndarray, cuts: Cuts | None, settings: Settings
+) -> Matches:
+    """What was known at exposures. Those of one user at one instant may differ, and then each of them may be meant.
+
+    Args:
+        raw: the raw tables.
+        user_ids: [n] int64 of rows on disk.
+        times: [n] int64 of rows on disk.
+        cuts: where the run's windows end.
+        settings: of the run.
+    """
+    own = raw.of_users(pa.array(np.unique(user_ids)))
+    found = examples.label_exposures(own.events, own.users, raw.lookup, cuts, settings).exposures
+    names = ["user_id", "interaction_time", "device", "previously_watched_category"]
+    first = found.select(names).append_column("first", pa.array(np.arange(len(found))))
+    first = first.group_by(names, use_threads=False).aggregate([("first", "min")])["first_min"]
+    # What follows is the same for all exposures of a user at an instant.
+    others = (name for name in (*history.COLUMNS, *recent.USER_COLUMNS) if name in found.column_names)
+    known = found.take(first).select([*names, *others])
+    known = known.sort_by([("user_id", "ascending"), ("interaction_time", "ascending")])
+    users, moments = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
+    pairs = np.stack([np.concatenate([users, user_ids]), np.concatenate([moments, times])], axis=1)
+    codes = np.unique(pairs, axis=0, return_inverse=True)[1].ravel()
+    stored, wanted = codes[: len(users)], codes[len(users) :]
+    first, last = np.searchsorted(stored, wanted), np.searchsorted(stored, wanted, side="right")
+    owner = np.repeat(np.arange(len(wanted)), last - first)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(last - first) - (last - first), last - first)
+    return Matches(known, owner, first[owner] + within, np.flatnonzero(first == last))
+
+
+def by_video(videos: DatedVideos, video_ids: np.ndarray, times: np.ndarray) -> Matches:
+    """The rows of videos, with what is counted of them, as of exposures.
+
+    Args:
+        videos: all of them.
+        video_ids: [n] int64 of rows on disk.
+        times: [n] int64 of rows on disk.
+    """
+    known = find_sorted(videos.videos["video_id"].to_numpy(), video_ids) >= 0
+    taken, row = np.unique(videos.rows_at(video_ids[known], times[known]), return_inverse=True)
+    return Matches(videos.take(taken), np.flatnonzero(known), row, np.flatnonzero(~known))
+
+
+def by_user(users: pa.Table, user_ids: np.ndarray, times: np.ndarray) -> Matches:
+    """The rows of users as of exposures.
+
+    Args:
+        users: by increasing `user_id`, or versions of them.
+        user_ids: [n] int64 of rows on disk.
+        times: [n] int64 of rows on disk.
+    """
+    found = rows_at(users, "user_id", user_ids, times)
+    taken, row = np.unique(found[found >= 0], return_inverse=True)
+    return Matches(users.take(pa.array(taken)), np.flatnonzero(found >= 0), row, np.flatnonzero(found < 0))
+
+
+def by_pair(videos: pa.Table, video_ids: np.ndarray, times: np.ndarray, delay: int) -> Matches:
+    """When exposures were, and since when their videos were there, as then known.
+
+    Args:
+        videos: the raw rows by increasing `video_id`, or versions of them, with recent.DATES.
+        video_ids: [n] int64 of rows on disk.
+        times: [n] int64 of rows on disk.
+        delay: microseconds until an event is known.
+    """
+    places = rows_at(videos, "video_id", video_ids, times)
+    known = np.flatnonzero(places >= 0)
+    since = recent.published(videos, places[known], times[known], delay)
+    published = pa.array(since, mask=since == recent.NEVER)
+    raw = pa.table({"interaction_time": times[known], "published_at": published})
+    return Matches(raw, known, np.arange(len(known)), np.flatnonzero(places < 0))
+
+
+def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:
+    """Where the windows of a run end, by its manifest; None where each user has ends of their own."""
+    windows = manifest["windows"]
+    return (_time(windows["val_from"]), windows["test_from"] and _time(windows["test_from"])) if windows else None
+
+
+def _time(text: str) -> int:
+    moment = datetime.datetime.fromisoformat(text.removesuffix(" UTC")).replace(tzinfo=datetime.UTC)
+    return (moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)

@@ -1,0 +1,70 @@
+"""The raw rows of a data folder in memory, as the main job takes them: usable rows alone."""
+
+import dataclasses
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.labelling import counters, examples, versions
+from recsys_tft.labelling.exposures import events_of
+from recsys_tft.tables import raw_tables
+from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates
+from recsys_tft.tables.raw_tables import ROW, RawTable
+
+
+@dataclasses.dataclass(frozen=True)
+class RawRows:
+    """Raw users, videos and events.
+
+    Attributes:
+        users: all columns of the table, by increasing `user_id`, or versions of them.
+        videos: all columns of the table and those of its channel, by increasing `video_id`, or versions of them.
+        events: as `exposures.sort_events` leaves them.
+        lookup: what labels and history need of the videos.
+        counted: the columns of videos that the run counts from the events, or does without, instead of reading them.
+    """
+
+    users: pa.Table
+    videos: pa.Table
+    events: pa.Table
+    lookup: VideoLookup
+    counted: tuple[str, ...] = ()
+
+    @property
+    def latest_users(self) -> pa.Table:
+        """The latest row of each user."""
+        return versions.latest(self.users, "user_id")
+
+    @property
+    def latest_videos(self) -> pa.Table:
+        """The latest row of each video."""
+        return versions.latest(self.videos, "video_id")
+
+    def of_users(self, user_ids: pa.Array) -> "RawRows":
+        """The same with these users and their events only."""
+        users, events = (table.filter(pc.is_in(table["user_id"], user_ids)) for table in (self.users, self.events))
+        return dataclasses.replace(self, users=users, events=events)
+
+
+def read(data_dir: str, settings: Settings) -> RawRows:
+    """All usable rows of the four tables.
+
+    Raises:
+        InputError: as `raw_tables.find` and `raw_tables.read`.
+    """
+    tables = raw_tables.find(data_dir, settings.columns)
+    channels, _ = drop_duplicates(_rows(tables["channels"]), "channel_id")
+    videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
+    lookup = VideoLookup.of(videos, channels)
+    videos = add_subscribers(videos.drop_columns([ROW]), channels).combine_chunks()
+    events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long)
+    found = examples.gather_events(events, _rows(tables["users"]), lookup)
+    counted = counters.computed_columns(settings.counters, tables["videos"].absent)
+    return RawRows(found.users.drop_columns([ROW]).combine_chunks(), videos, found.events, lookup, counted)
+
+
+def _rows(table: RawTable) -> pa.Table:
+    keep = list(table.columns)
+    parts = [raw_tables.read(table, source, keep)[0] for source in table.sources]
+    return pa.concat_tables([*parts, raw_tables.empty(table.name, keep)])

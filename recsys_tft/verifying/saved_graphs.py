@@ -1,0 +1,136 @@
+"""The saved graphs of a run, loaded from disk to compute features of raw rows: the transform graph, and what serves."""
+
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from recsys_tft.errors import InputError
+from recsys_tft.features import Feature, raw_columns
+from recsys_tft.serving import serving_folders
+from recsys_tft.serving.serving_rows import tensors
+from recsys_tft.training import model_folders
+from recsys_tft.transform_graph import TransformGraph
+from recsys_tft.verifying.disk_sample import stack
+
+_MANY, _FEW = 1 << 15, 256  # rows per call, without and with a feature that takes an encoder
+
+
+class SavedGraph(Protocol):
+    """Computes features.
+
+    Attributes:
+        name: for people.
+    """
+
+    name: str
+
+    def has(self, feature: Feature) -> bool:
+        """Whether it computes the feature."""
+
+    def call(self, raw: pa.Table, features: Sequence[Feature]) -> dict[str, np.ndarray]:
+        """[n] or [n, width] values of features by name; lists padded with 0."""
+
+
+def compute(graph: SavedGraph, raw: pa.Table, features: Sequence[Feature]) -> dict[str, np.ndarray]:
+    """[n] or [n, width] values of features of [n] raw rows by name; lists padded with 0 to the longest.
+
+    Args:
+        graph: which computes them.
+        raw: rows of one entity.
+        features: of this entity.
+    """
+    size = _FEW if any(feature.op.is_large for feature in features) else _MANY
+    parts = [graph.call(raw.slice(start, size), features) for start in range(0, max(len(raw), 1), size)]
+    return {feature.name: stack([part[feature.name] for part in parts]) for feature in features}
+
+
+class Transform:
+    """`artifacts/transform_graph`.
+
+    Args:
+        folder: of the SavedModel.
+    """
+
+    name = "transform_graph"
+
+    def __init__(self, folder: str):
+        self._graph = TransformGraph(folder)
+
+    def fitted(self) -> dict[str, np.ndarray]:
+        """What the full-pass ops found, by feature."""
+        return self._graph.fitted()
+
+    def has(self, feature: Feature) -> bool:
+        return True
+
+    def call(self, raw: pa.Table, features: Sequence[Feature]) -> dict[str, np.ndarray]:
+        columns = [column.name for column in raw_columns(tuple(features))]
+        found = self._graph.engineer(raw.select(columns), features)
+        return {name: _array(found[name].combine_chunks()) for name in found.column_names}
+
+
+def load_transform(output_dir: str) -> Transform:
+    """The transform graph of a run.
+
+    Raises:
+        InputError: if there is none.
+    """
+    folder = pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no transform graph there; run the main job first.")
+    return Transform(str(folder))
+
+
+class Serving:
+    """The `features` signature of a serving model.
+
+    Args:
+        name: of the model.
+        folder: of the SavedModel.
+    """
+
+    def __init__(self, name: str, folder: str):
+        self.name = name
+        self._model = tf.saved_model.load(folder)
+        self._features = self._model.signatures["features"]
+
+    def has(self, feature: Feature) -> bool:
+        return feature.name in self._features.structured_outputs
+
+    def call(self, raw: pa.Table, features: Sequence[Feature]) -> dict[str, np.ndarray]:
+        columns = {column.name: raw[column.name] for column in raw_columns(tuple(features))}
+        found = self._features(**tensors(columns, self._features.structured_input_signature[1]))
+        return {feature.name: found[feature.name].numpy() for feature in features}
+
+
+def load_serving(output_dir: str) -> Iterator[Serving]:
+    """The models of the newest export of this run, if there is one.
+
+    Raises:
+        InputError: if the newest export is of another run.
+    """
+    root = serving_folders.serving_folder(output_dir)
+    if not root.is_dir():
+        return
+    version = serving_folders.latest(root)
+    described = serving_folders.description(root / serving_folders.STORE / str(version))
+    if described["transform_graph"] != model_folders.fingerprint(output_dir):
+        raise InputError(f"{root}: version {version} is of another run than {output_dir}; export again.")
+    for name in serving_folders.NAMES:
+        yield Serving(f"{name}/{version}", str(root / name / str(version)))
+
+
+def _array(values: pa.Array) -> np.ndarray:
+    if pa.types.is_fixed_size_list(values.type):
+        return values.flatten().to_numpy().reshape(len(values), -1)
+    if not pa.types.is_list(values.type):
+        return values.to_numpy(zero_copy_only=False)
+    lengths = values.value_lengths().to_numpy(zero_copy_only=False).astype(np.int64)
+    flat = values.flatten().to_numpy()
+    padded = np.zeros((len(values), int(lengths.max(initial=0))), flat.dtype)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = flat
+    return padded

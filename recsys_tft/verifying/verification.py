@@ -1,0 +1,276 @@
+"""`recsys-tft verify`: rows on disk against what the saved graphs compute from the raw rows that they were made of.
+
+Integers have to be equal, floats bit-equal or within 1e-6; title embeddings in bfloat16 within 1e-3.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from recsys_tft.configuration import settings
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import InputError
+from recsys_tft.features import Entity, Feature
+from recsys_tft.labelling.splits import Cuts
+from recsys_tft.serving.export import raw_folder
+from recsys_tft.storage.data_sets import DATA_SETS, USERS, DataSet
+from recsys_tft.training import model_folders
+from recsys_tft.training.training_rows import folder_of
+from recsys_tft.verifying import disk_sample, raw_counters, raw_matches, raw_rows, saved_graphs
+from recsys_tft.verifying.raw_counters import DatedVideos
+from recsys_tft.verifying.raw_matches import Matches
+from recsys_tft.verifying.raw_rows import RawRows
+from recsys_tft.verifying.saved_graphs import SavedGraph
+
+TOLERANCE, BFLOAT16_TOLERANCE = 1e-6, 1e-3
+_SHOWN = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """One value on disk that a graph does not compute.
+
+    Attributes:
+        feature: its name, or what else is wrong with the row.
+        folder: below `processed_data/`.
+        key: of the row.
+        on_disk: the value there.
+        computed: the graph's value, or why there is none.
+        graph: which.
+    """
+
+    feature: str
+    folder: str
+    key: Mapping[str, int]
+    on_disk: Any
+    computed: Any
+    graph: str
+
+    def __str__(self) -> str:
+        key = ", ".join(f"{name} {value}" for name, value in self.key.items())
+        return f"{self.feature} of {key} in {self.folder}: {self.on_disk} on disk, {self.computed} by {self.graph}"
+
+
+@dataclasses.dataclass
+class Line:
+    """What was compared of one feature.
+
+    Attributes:
+        rows: how many values, of all folders and graphs.
+        unequal: how many of them differ.
+        largest: the largest difference of floats.
+        graphs: by which it was computed.
+    """
+
+    rows: int = 0
+    unequal: int = 0
+    largest: float = 0.0
+    graphs: set[str] = dataclasses.field(default_factory=set)
+
+
+@dataclasses.dataclass
+class Verified:
+    """What `verify` found.
+
+    Attributes:
+        lines: by feature.
+        differences: the first ones of each feature and folder.
+        rows: compared, by folder.
+    """
+
+    lines: dict[str, Line] = dataclasses.field(default_factory=dict)
+    differences: list[Difference] = dataclasses.field(default_factory=list)
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+    def report(self) -> list[RenderableType]:
+        """One line per feature, then the differences, for a terminal."""
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for heading in ("feature", "values", "differ", "largest difference", "computed by"):
+            table.add_column(heading, justify="left" if heading in ("feature", "computed by") else "right")
+        for name, line in self.lines.items():
+            style = "red" if line.unequal else None
+            numbers = (f"{line.rows:,}", f"{line.unequal:,}", f"{line.largest:.2g}")
+            table.add_row(name, *numbers, ", ".join(sorted(line.graphs)), style=style)
+        compared = ", ".join(f"{folder} {count:,}" for folder, count in self.rows.items())
+        texts = [Text(f"DIFFERENT: {difference}") for difference in self.differences[:_SHOWN]]
+        last = "All values are equal." if self.is_equal else "Training and serving disagree."
+        return [table, Text(f"\nRows: {compared}"), *texts, Text(last)]
+
+
+def verify(
+    output_dir: str,
+    data_dir: str | None = None,
+    rows: int | None = 10_000,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda _: None,
+) -> Verified:
+    """Compares rows of every data folder with what the saved graphs of the run compute from their raw rows.
+
+    Call it in a process that has not run the job, as the command does, so that nothing is shared with it but files.
+
+    Args:
+        output_dir: of the run; its newest export, if there is one, is verified too.
+        data_dir: its raw tables; by default OUTPUT_DIR/raw.
+        rows: how many to sample of each folder; None for all.
+        seed: of the sample.
+        say: is told each step.
+
+    Raises:
+        InputError: if there is no run, no raw tables, or rows cannot be read.
+    """
+    manifest = model_folders.manifest(output_dir)
+    chosen = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
+    say("Reading the raw tables")
+    raw, cuts = raw_rows.read(raw_folder(output_dir, data_dir), chosen), raw_matches.cuts_of(manifest)
+    videos = raw_counters.dated_videos(raw, cuts, chosen)
+    say("Loading the saved graphs")
+    transform = saved_graphs.load_transform(output_dir)
+    graphs = [transform, *saved_graphs.load_serving(output_dir)]
+    found = Verified()
+    for data_set in DATA_SETS:
+        for folder in data_set.folders:
+            say(f"Verifying {folder}")
+            names = [*_keys(data_set), *(f.name for f in data_set.features(chosen))]
+            total = manifest["counts"].get(f"written/{folder}", 0)
+            disk, count = disk_sample.sample(folder_of(output_dir, folder), names, total, rows, seed)
+            if count != total:
+                raise InputError(
+                    f"{output_dir}/processed_data/{folder} has {count:,} rows, but the manifest says {total:,}."
+                )
+            found.rows[folder] = len(disk[names[0]])
+            if found.rows[folder]:
+                own = _Folder(data_set, folder, disk, cuts, chosen)
+                own.compare(raw, videos, graphs, found)
+    return found
+
+
+def _keys(data_set: DataSet) -> list[str]:
+    known = ("user_id", "video_id", "interaction_time")
+    return [name for name in known if any(name in names for names in data_set.keys.values())]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Folder:
+    """The sampled rows of one folder."""
+
+    data_set: DataSet
+    name: str
+    disk: dict[str, np.ndarray]
+    cuts: Cuts | None
+    settings: Settings
+
+    def compare(self, raw: RawRows, videos: DatedVideos, graphs: Sequence[SavedGraph], found: Verified) -> None:
+        """Adds what all graphs make of the rows' features to `found`."""
+        for matches, features in self._matched(raw, videos):
+            for row in matches.missing[:_SHOWN]:
+                found.differences.append(self._difference("row", row, "a row", "no such row", "the raw tables"))
+            for graph in graphs:
+                own = [feature for feature in features if graph.has(feature)]
+                if own and len(matches.owner):
+                    self._compare(matches, own, graph, found)
+
+    def _matched(self, raw: RawRows, videos: DatedVideos) -> Iterator[tuple[Matches, list[Feature]]]:
+        """Raw rows, and the features that are made of them."""
+        by_entity, keys = self._by_entity(), self.disk
+        if not self.data_set.windows:  # one row per key, of what it is at last
+            tables = {Entity.USER: ("user_id", raw.latest_users), Entity.VIDEO: ("video_id", videos.latest)}
+            for entity, features in by_entity.items():
+                key, table = tables[entity]
+                yield raw_matches.by_key(table, key, keys[key]), features
+            return
+        for entity, features in by_entity.items():
+            if entity is Entity.EXPOSURE:
+                yield (
+                    raw_matches.by_exposure(raw, keys["user_id"], keys["interaction_time"], self.cuts, self.settings),
+                    features,
+                )
+            elif entity is Entity.USER:
+                yield raw_matches.by_user(raw.users, keys["user_id"], keys["interaction_time"]), features
+            elif entity is Entity.PAIR:
+                delay = self.settings.counters.delay_microseconds
+                yield raw_matches.by_pair(videos.videos, keys["video_id"], keys["interaction_time"], delay), features
+            else:
+                dated = [f for f in features if f.is_counted or f.is_versioned] if videos.counts is not None else []
+                others = [feature for feature in features if feature not in dated]
+                for table, own in ((videos.uncounted, others), (videos, dated)):
+                    if own:
+                        yield raw_matches.by_video(table, keys["video_id"], keys["interaction_time"]), own
+
+    def _by_entity(self) -> dict[Entity, list[Feature]]:
+        """The features by the raw row that they are made of; the users folder is made of the users table alone."""
+        found: dict[Entity, list[Feature]] = {}
+        for feature in self.data_set.features(self.settings):
+            entity = Entity.USER if self.data_set is USERS else feature.entity
+            found.setdefault(entity, []).append(feature)
+        return found
+
+    def _compare(self, matches: Matches, features: list[Feature], graph: SavedGraph, found: Verified) -> None:
+        computed = saved_graphs.compute(graph, matches.raw, features)
+        gaps = {f.name: self._gaps(f, computed[f.name], matches) for f in features}
+        unequal = {f.name: gaps[f.name] > self._tolerance(f) for f in features}
+        best = _best(matches.owner, np.sum(list(unequal.values()), axis=0))
+        for feature in features:
+            line = found.lines.setdefault(feature.name, Line())
+            wrong = best[unequal[feature.name][best]]
+            line.rows += len(best)
+            line.unequal += len(wrong)
+            line.largest = max(line.largest, float(gaps[feature.name][best].max(initial=0)))
+            line.graphs.add(graph.name.split("/")[0])
+            for pair in wrong[:_SHOWN]:
+                row, value = matches.owner[pair], computed[feature.name][matches.row[pair]]
+                on_disk = self.disk[feature.name][row]
+                found.differences.append(self._difference(feature.name, row, *_shown(on_disk, value), graph.name))
+
+    def _gaps(self, feature: Feature, computed: np.ndarray, matches: Matches) -> np.ndarray:
+        """[m] float64: the largest difference of a row on disk and a raw row that it may be of; infinite for NaN."""
+        disk = self.disk[feature.name]
+        if computed.ndim == 2:
+            width = max(disk.shape[1], computed.shape[1])
+            disk, computed = (np.pad(a, ((0, 0), (0, width - a.shape[1]))) for a in (disk, computed))
+        if computed.dtype != disk.dtype or computed.shape[1:] != disk.shape[1:]:
+            raise InputError(
+                f"{self.name}: {feature.name} is {disk.dtype}{list(disk.shape[1:])} on disk, "
+                f"but the graph computes {computed.dtype}{list(computed.shape[1:])}."
+            )
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(disk[matches.owner].astype(np.float64) - computed[matches.row].astype(np.float64))
+        apart = apart.reshape(len(apart), -1).max(axis=1, initial=0)
+        return np.where(np.isnan(apart), np.inf, apart)
+
+    def _tolerance(self, feature: Feature) -> float:
+        if feature.is_categorical:
+            return 0.0
+        if feature.op.is_large and self.settings.title_precision == "bfloat16":
+            return BFLOAT16_TOLERANCE
+        return TOLERANCE
+
+    def _difference(self, feature: str, row: int, on_disk: Any, computed: Any, graph: str) -> Difference:
+        key = {name: int(self.disk[name][row]) for name in _keys(self.data_set)}
+        return Difference(feature, self.name, key, on_disk, computed, graph)
+
+
+def _best(owner: np.ndarray, unequal: np.ndarray) -> np.ndarray:
+    """For each row on disk the pair with the fewest differences: [rows] numbers of pairs."""
+    order = np.lexsort((unequal, owner))
+    first = np.concatenate([[True], np.diff(owner[order]) != 0])
+    return order[first]
+
+
+def _shown(on_disk: np.ndarray, computed: np.ndarray) -> tuple[Any, Any]:
+    """Both values; of vectors the component that differs most."""
+    if np.ndim(on_disk) == 0:
+        return on_disk.item(), computed.item()
+    width = max(len(on_disk), len(computed))
+    both = [np.pad(values, (0, width - len(values))) for values in (on_disk, computed)]
+    place = int(np.nanargmax(np.abs(both[0].astype(np.float64) - both[1])))
+    return tuple(f"{values[place].item()} at [{place}]" for values in both)
