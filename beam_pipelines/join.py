@@ -52,7 +52,7 @@ def _wanted(rows: pa.Table, exposures: pa.Table, job: Job) -> pa.Table:
     """The distinct videos of rows; where they have versions, with the `earliest` and `latest` time asked for."""
     video = rows["video_id"].to_numpy()
     if not (job.counts_videos or job.videos_have_versions):
-        return pa.table({"video_id": np.unique(video)})
+        return pa.table({"video_id": versions.distinct(video)})
     time = exposures["interaction_time"].to_numpy()[rows["exposure"].to_numpy()]
     order = np.lexsort((time, video))
     videos, first, sizes = np.unique(video[order], return_index=True, return_counts=True)

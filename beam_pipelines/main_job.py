@@ -15,6 +15,7 @@ import apache_beam as beam
 from apache_beam.pvalue import AsIter, AsSingleton, DoOutputsTuple, PCollection
 
 from beam_pipelines import count, engineer, finish, join, prepare, titles
+from beam_pipelines.ahead import Ahead, BeginPairs, TakeResults
 from beam_pipelines.job import Job
 from beam_pipelines.pairs import ForEachPair
 from beam_pipelines.read import ReadTable
@@ -28,12 +29,14 @@ class MainJob:
     Args:
         root: the pipeline.
         job: what to do.
+        ahead: threads for steps that can begin before their turn; None: each waits for it.
         local: how ForEachPair is to use this machine, for a job that does not leave it.
     """
 
-    def __init__(self, root: beam.Pipeline, job: Job, **local: object):
+    def __init__(self, root: beam.Pipeline, job: Job, ahead: Ahead | None = None, **local: object):
         self._root = root
         self._job = job
+        self._ahead = ahead
         self._local = local
         self._rejected: list[PCollection] = []
         self._counts: list[PCollection] = []
@@ -49,10 +52,12 @@ class MainJob:
         exposures = self._step("Label", events.main, prepare.label_exposures, lookup, AsSingleton(cuts), tags=tags)
         catalogue = AsSingleton(self._catalogue(exposures))
         named, seen = self._counted_videos(videos, exposures)
-        transform_fn = self._fit(self._training_rows(exposures, seen, catalogue))
+        begun = self._begin_negatives(exposures.main, catalogue)
+        transform_fn = self._fit(self._training_rows(exposures, seen, catalogue), begun)
         graph = AsSingleton(transform_fn[0])
+        sampled = self._negatives(exposures.main, catalogue, begun, graph)
         engineered = self._engineered_videos(videos, named, graph)
-        written = self._write_examples(exposures.main, engineered, catalogue, graph)
+        written = self._write_examples(sampled, engineered, catalogue, graph)
         return self._finish(transform_fn, cuts, written)
 
     def _step(
@@ -72,7 +77,7 @@ class MainJob:
 
     def _read(self, table: str, partitions: int) -> PCollection:
         read = self._root | f"Read {table}" >> ReadTable(
-            self._job.tables[table], self._job.settings, partitions, **self._local
+            self._job.tables[table], self._job.settings, partitions, self._ahead, **self._local
         )
         return self._note(read, ("rejected", "counts")).main
 
@@ -135,9 +140,27 @@ class MainJob:
         seen = videos | "Training videos" >> self._each(engineer.training_videos, *sides)
         return [exposures.analysis, seen] | "Training rows" >> beam.Flatten()
 
-    def _fit(self, training: PCollection) -> tuple:
-        """The transform_fn, fitted on the training window; saved as part of the output."""
+    def _begin_negatives(self, exposures: PCollection, catalogue: AsSingleton) -> list[PCollection]:
+        """Draws the ranker's rows while the graph is fitted, if there are threads for it."""
+        if self._ahead is None:
+            return []
+        begin = BeginPairs(self._ahead, join.sample_negatives, job=self._job)
+        return [exposures | "Begin negatives" >> beam.ParDo(begin, catalogue) | "Begun" >> beam.Reshuffle()]
+
+    def _fit(self, training: PCollection, begun: list[PCollection]) -> tuple:
+        """The transform_fn, fitted on the training window after what is to go on meanwhile has `begun`."""
+        training |= "Training rows at last" >> beam.Map(_first, *map(AsIter, begun))
         return engineer.fit_graph(training, self._job)
+
+    def _negatives(
+        self, exposures: PCollection, catalogue: AsSingleton, begun: list[PCollection], graph: AsSingleton
+    ) -> DoOutputsTuple:
+        """The ranker's rows; those that have begun are not waited for before there is a graph."""
+        tags = ("counts", "wanted")
+        if self._ahead is None:
+            return self._step("Negatives", exposures, join.sample_negatives, catalogue, tags=tags)
+        take = beam.ParDo(TakeResults(self._ahead, join.sample_negatives.__name__), graph)
+        return self._note(begun[0] | "Negatives" >> take.with_outputs(*tags, main="main"), tags)
 
     def _engineered_videos(self, videos: DoOutputsTuple, named: PCollection, graph: AsSingleton) -> DoOutputsTuple:
         sizes = AsSingleton(videos.sizes | "Video counts" >> beam.combiners.ToDict())
@@ -154,10 +177,9 @@ class MainJob:
         return [self._step("Encode titles", grouped, titles.encode_titles, tags=("counts",)).main]
 
     def _write_examples(
-        self, exposures: PCollection, videos: DoOutputsTuple, catalogue: AsSingleton, graph: AsSingleton
+        self, sampled: DoOutputsTuple, videos: DoOutputsTuple, catalogue: AsSingleton, graph: AsSingleton
     ) -> list[PCollection]:
         """Writes all rows; the results say how many."""
-        sampled = self._step("Negatives", exposures, join.sample_negatives, catalogue, tags=("counts", "wanted"))
         tags = ("counts",)
         examples = self._step("Engineer examples", sampled.main, engineer.engineer_examples, graph, tags=tags).main
         asked = (
@@ -191,6 +213,10 @@ class MainJob:
 def _as_videos(partition: int, table: Packed) -> tuple[int, tuple[str, Packed]]:
     """A named function, as Beam would send an unnamed one with its code, and the path of this file."""
     return partition, ("videos", table)
+
+
+def _first(item: Any, *_: Any) -> Any:
+    return item
 
 
 def _call(_: None, function: Callable, *sides: Any, **options: Any) -> Any:

@@ -13,6 +13,7 @@ from apache_beam.transforms.window import GlobalWindows
 from beam_pipelines.spill import spill
 
 METRICS = "recsys_tft_microseconds"  # counters: the time spent in each step's function
+Timed = tuple[list[Any], int]  # the results of a step's function, and the microseconds that they took
 _END = object()
 
 
@@ -38,18 +39,18 @@ class ForEachPair(beam.DoFn):
         self._spill_folder = spill_folder
 
     def setup(self) -> None:
-        self._time = beam.metrics.Metrics.counter(METRICS, self._name)
+        self._time = step_time(self._name)
 
     def start_bundle(self) -> None:
         self._pool = ThreadPoolExecutor(self._threads) if self._threads > 1 else None
-        self._started: deque[Future[tuple[list[Any], int]]] = deque()
+        self._started: deque[Future[Timed]] = deque()
 
     def process(self, pair: tuple[Any, Any], *sides: Any) -> Iterator[Any]:
         results = spill(self._function(*pair, *sides), self._spill_folder)
         if self._pool is None:
             yield from self._counted(results)
             return
-        self._started.append(self._pool.submit(_timed, results))
+        self._started.append(self._pool.submit(timed, results))
         while len(self._started) > self._threads:
             yield from self._finished()
 
@@ -75,7 +76,13 @@ class ForEachPair(beam.DoFn):
         return results
 
 
-def _timed(results: Iterator[Any]) -> tuple[list[Any], int]:
+def step_time(name: str) -> Any:
+    """The counter of the microseconds spent in a step's function."""
+    return beam.metrics.Metrics.counter(METRICS, name)
+
+
+def timed(results: Iterator[Any]) -> Timed:
+    """All results of a step's function, and the microseconds that they took."""
     began = time.perf_counter_ns()
     return list(results), (time.perf_counter_ns() - began) // 1000
 

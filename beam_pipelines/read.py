@@ -1,10 +1,12 @@
 """Reading: from Parquet files to partitions of usable rows, rejected rows, and counts."""
 
+import functools
 from collections.abc import Iterator
 
 import apache_beam as beam
 import pyarrow as pa
 
+from beam_pipelines.ahead import Ahead, TakeResults
 from beam_pipelines.pairs import ForEachPair
 from recsys_tft.columns import KEYS, UPDATED, columns_of
 from recsys_tft.configuration.settings import Settings
@@ -36,18 +38,27 @@ def needed_columns(table: RawTable, settings: Settings) -> list[str]:
 class ReadTable(beam.PTransform):
     """One raw table as (partition, (table name, rows)), with the outputs `rejected` and `counts` beside `main`."""
 
-    def __init__(self, table: RawTable, settings: Settings, partitions: int, **local: object):
+    def __init__(
+        self, table: RawTable, settings: Settings, partitions: int, ahead: Ahead | None = None, **local: object
+    ):
         super().__init__()
         self._table = table
         self._keep = needed_columns(table, settings)
         self._partitions = partitions
+        self._ahead = ahead
         self._local = local
 
     def expand(self, root: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
         """Every partition gets a part of no rows, so that all of them exist, in small tables too."""
         nothing = [(partition, None) for partition in range(self._partitions)]
-        sources = root | "Sources" >> beam.Create([*nothing, *enumerate(self._table.sources)], reshuffle=True)
-        read = ForEachPair(read_source, **self._local, table=self._table, keep=self._keep, partitions=self._partitions)
+        pairs = [*nothing, *enumerate(self._table.sources)]
+        options = {"table": self._table, "keep": self._keep, "partitions": self._partitions}
+        if self._ahead is None:
+            read = ForEachPair(read_source, **self._local, **options)
+        else:
+            pairs = [self._ahead.begin(functools.partial(read_source, **options), *pair) for pair in pairs]
+            read = TakeResults(self._ahead, read_source.__name__)
+        sources = root | "Sources" >> beam.Create(pairs, reshuffle=True)
         return sources | "Rows" >> beam.ParDo(read).with_outputs("rejected", "counts", main="main")
 
 

@@ -25,6 +25,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 
 from beam_pipelines import dataflow
+from beam_pipelines.ahead import Ahead
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
 from beam_pipelines.pairs import METRICS
@@ -100,10 +101,11 @@ def _start(
         dataflow.add_package(options, folder)
     local = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
     pipeline = beam.Pipeline(runner=runner or FnApiRunner(), options=options)
-    # The graphs of tf.Transform's phases have to lie where workers reach them.
-    with tft_beam.Context(temp_dir=dataflow.scratch(options) if location else f"{folder}/graphs"):
-        MainJob(pipeline, job, **local).build()
-    return pipeline.run()
+    with Ahead(**local).open() if threads > 1 else contextlib.nullcontext() as ahead:
+        # The graphs of tf.Transform's phases have to lie where workers reach them.
+        with tft_beam.Context(temp_dir=dataflow.scratch(options) if location else f"{folder}/graphs"):
+            MainJob(pipeline, job, ahead, **local).build()
+        return pipeline.run()
 
 
 def _submitted(job: Job, options: PipelineOptions, result: PipelineResult) -> Submitted:

@@ -3,7 +3,7 @@
 import datetime
 import pathlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,6 +14,7 @@ from test_counts import counted
 from test_determinism import assert_same_output, files_below
 
 from beam_pipelines import finish
+from beam_pipelines.ahead import TakeResults
 from beam_pipelines.pairs import ForEachPair
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.storage.output import Output, write_file, write_text
@@ -29,15 +30,17 @@ class Attempts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.died = 0
         self._dying = False
-        process = ForEachPair.process
+        for step in (ForEachPair, TakeResults):
+            monkeypatch.setattr(step, "process", self._and_die(step.process))
+        monkeypatch.setattr(FnApiRunner, "_run_bundle_multiple_times_for_testing", self._attempt)
 
-        def process_and_die(step: ForEachPair, *arguments: Any) -> Iterator[Any]:
+    def _and_die(self, process: Callable[..., Iterable[Any]]) -> Callable[..., Iterator[Any]]:
+        def process_and_die(step: object, *arguments: Any) -> Iterator[Any]:
             yield from process(step, *arguments)
             if self._dying:
                 raise RuntimeError("a worker died")
 
-        monkeypatch.setattr(ForEachPair, "process", process_and_die)
-        monkeypatch.setattr(FnApiRunner, "_run_bundle_multiple_times_for_testing", self._attempt)
+        return process_and_die
 
     def _attempt(self, execution: Any, bundle_manager: Any, *bundle: Any) -> None:
         for self._dying in (True, False):

@@ -12,6 +12,7 @@ import numpy as np
 
 from recsys_tft.configuration.job_settings import SplitSettings
 from recsys_tft.errors import InputError
+from recsys_tft.labelling.versions import begins
 from recsys_tft.storage.hashing import keyed_hash
 
 WINDOWS = ("train", "val", "test")
@@ -34,10 +35,10 @@ def histogram(keys: np.ndarray) -> Histogram:
 def merge(parts: Iterable[Histogram]) -> Histogram:
     """The histogram of all keys together."""
     keys, counts = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    merged, position = np.unique(keys, return_inverse=True)
-    totals = np.zeros(len(merged), np.int64)
-    np.add.at(totals, position, counts)
-    return merged, totals
+    order = np.argsort(keys, kind="stable")  # the parts are in order, which this sort makes use of
+    keys, counts = keys[order], counts[order]
+    first = begins(keys)
+    return keys[first], np.add.reduceat(counts, first)
 
 
 def ranks(total: int, split: SplitSettings) -> tuple[int, int]:
