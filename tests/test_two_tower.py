@@ -26,10 +26,13 @@ from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY, select
 from recsys_tft.retrieval import retrieval_evaluation, two_tower
 from recsys_tft.retrieval.sampled_softmax import in_batch_softmax
-from recsys_tft.retrieval.two_tower import TwoTower, features_for
+from recsys_tft.retrieval.towers import table_name
+from recsys_tft.retrieval.two_tower import TwoTower, features_for, load
+from recsys_tft.retrieval.two_tower_fit import batch_size
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 from recsys_tft.retrieval.two_tower_training import train
 from recsys_tft.retrieval.unseen import Unseen, without_past
+from recsys_tft.retrieval.untrained import Untrained
 from recsys_tft.storage.data_folders import DataFolder
 from recsys_tft.training import training_rows
 
@@ -195,6 +198,61 @@ def test_counts_of_tokens_are_those_of_training_rows(synthetic_run: Ran) -> None
         for name, found in counts.items():
             tokens = np.concatenate([np.atleast_1d(value) for value in frame[name]])
             np.testing.assert_array_equal(found[1:], np.bincount(tokens, minlength=len(found))[1:], err_msg=name)
+
+
+def test_a_value_that_no_row_shows_is_like_one_of_which_nothing_is_known() -> None:
+    model = model_of({"vocabularies": {"default": {"n_oov": 2}}})
+    counts = {name: np.full(size, 5) for name, size in sizes_of(model.settings).items()}
+    words = {feature.name: feature for feature in (*model.query_features, *model.candidate_features)}
+    lacking, bag, lone = "country_token", "tags_tokens", "category_token"
+    for name in (lacking, bag):
+        counts[name] = np.array([5, 0, 0, 0, 0, 0, 0])  # 0 is missing, or the padding of lists
+    counts[lone] = np.array([5, 0, 0, 5, 5, 0, 5])
+    before = {name: np.array(table.embeddings) for name, table in model.tables().items()}
+    Untrained(model, counts)()
+    query, candidate = rows_of(model, "query", 7), rows_of(model, "candidate", 7)
+    everything = tf.range(7, dtype=tf.int64)
+    of_countries = model.query({n: v[:1].numpy().repeat(7, 0) for n, v in query.items()} | {lacking: everything})
+    np.testing.assert_allclose(of_countries, np.repeat(of_countries[:1], 7, axis=0), rtol=1e-6)
+    empty = model.candidate(candidate | {bag: tf.zeros((7, 2), tf.int64)})
+    np.testing.assert_allclose(model.candidate(candidate | {bag: everything[:, None]}), empty, rtol=1e-6)
+    after = {name: np.array(table.embeddings) for name, table in model.tables().items()}
+    # The history has categories too, and shows them: nothing is left to mend in the table that both read.
+    np.testing.assert_array_equal(after[table_name(words[lone])], before[table_name(words[lone])])
+    counts["history_categories_tokens"] = counts["previously_watched_category_token"] = np.zeros(7, np.int64)
+    Untrained(model, counts)()
+    expected = before[table_name(words[lone])].copy()
+    expected[5] = expected[1:3].mean(axis=0)
+    np.testing.assert_allclose(np.array(model.tables()[table_name(words[lone])].embeddings), expected, rtol=1e-6)
+
+
+def test_a_trained_model_has_no_vector_as_it_was_drawn(trained: pathlib.Path, synthetic_run: Ran) -> None:
+    model, mended = load(str(trained)), 0
+    frame = synthetic_run.result["two_tower_train"].pandas()
+    for name, table in model.tables().items():
+        own = [f for f in (*model.query_features, *model.candidate_features) if table_name(f) == name]
+        if own[0].vocabulary is None:
+            continue
+        first = 1 + model.settings.vocabulary(name).n_oov  # of the vocabulary; before it 0, missing, and unseen values
+        shown = {int(token) for f in own for value in frame[f.name] for token in np.atleast_1d(value)}
+        vectors = np.array(table.embeddings)
+        for token in set(range(first, len(vectors))) - shown:
+            np.testing.assert_allclose(vectors[token], vectors[1:first].mean(axis=0), atol=1e-6, err_msg=name)
+            mended += 1
+    assert mended > 0
+
+
+@pytest.mark.parametrize(
+    ("most", "rows", "expected"), [(1024, 10, 10), (1024, 600, 32), (8, 600, 8), (1024, 2000, 100), (1024, 10**6, 1024)]
+)
+def test_few_rows_are_cut_into_smaller_batches(most: int, rows: int, expected: int) -> None:
+    assert batch_size(most, rows) == expected
+
+
+def test_the_past_is_not_read_where_rows_are_drawn_at_random() -> None:
+    model = model_of({"split": {"kind": "random_per_user"}})
+    assert [f.name for f in model.query_features] == [f.name for f in select(QUERY) if f.accuracy is not Accuracy.AS_OF]
+    assert Accuracy.AS_OF in {f.accuracy for f in model_of({"split": {"kind": "time_per_user"}}).query_features}
 
 
 # --- The loss

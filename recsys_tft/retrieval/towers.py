@@ -92,6 +92,10 @@ class Tower(keras.Model):
         self._hidden = [keras.layers.Dense(width, activation="relu") for width in shape.hidden]
         self._last = keras.layers.Dense(shape.dim, name="vector")
 
+    def tables(self) -> dict[str, keras.layers.Embedding]:
+        """The embedding tables that it reads, by `table_name`."""
+        return {table_name(feature): table for feature, table in zip(self._categorical, self._tables, strict=True)}
+
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """[batch, ...] dense tensors by feature to [batch, dim] float32, of length 1 where vectors are normalized."""
         parts = [

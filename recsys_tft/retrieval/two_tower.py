@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from recsys_tft.columns import Accuracy
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
@@ -95,6 +96,10 @@ class TwoTower:
             )
         return tower({feature.name: dense(features[feature.name]) for feature in tower.features})
 
+    def tables(self) -> dict[str, keras.layers.Embedding]:
+        """The embedding tables of both towers, each once, by `table_name`."""
+        return self.query_tower.tables() | self.candidate_tower.tables()
+
     def variables(self) -> list[keras.Variable]:
         """What is learned, each once."""
         both = [*self.query_tower.trainable_variables, *self.candidate_tower.trainable_variables]
@@ -133,9 +138,15 @@ def from_description(found: Mapping[str, Any], source: str) -> TwoTower:
 
 
 def features_for(chosen: Settings) -> tuple[tuple[Feature, ...], tuple[Feature, ...]]:
-    """The features of the query tower and of the candidate tower under these settings."""
+    """The features of the query tower and of the candidate tower under these settings.
+
+    By a random split the past of a training row holds what the user is judged on, which would be trained against (a
+    video of the past is never the next one). So what is as of the exposure is left out there.
+    """
     active = [feature for feature in select(QUERY, CANDIDATE) if feature.is_active(chosen)]
     active = [feature for feature in active if chosen.two_tower.title or not feature.op.is_large]
+    if chosen.split.kind == "random_per_user":
+        active = [feature for feature in active if feature.accuracy is not Accuracy.AS_OF]
     return tuple(f for f in active if QUERY in f.used_by), tuple(f for f in active if CANDIDATE in f.used_by)
 
 

@@ -17,9 +17,12 @@ from recsys_tft.retrieval.sampled_softmax import in_batch_softmax
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
 from recsys_tft.retrieval.unseen import Unseen, without_past
+from recsys_tft.retrieval.untrained import Untrained
 from recsys_tft.training.scalar_log import ScalarLog
 
 _STEPS_PER_REPORT = 20
+_STEPS_PER_EPOCH = 20  # at least: patience counts epochs, and one of a step or two says nothing
+_SMALLEST_BATCH = 32  # for the sake of these; a row needs others to be told from
 
 
 @dataclasses.dataclass
@@ -36,6 +39,11 @@ class State:
     def is_over(self, options: TwoTowerSettings) -> bool:
         """Whether all epochs are done, or the last ones were no better."""
         return self.epoch >= options.epochs or (self.epoch - self.best_epoch >= options.patience and self.epoch > 0)
+
+
+def batch_size(most: int, rows: int) -> int:
+    """Rows of a batch: `most`, or fewer where an epoch of so few `rows` would have hardly a step."""
+    return min(most, rows, max(_SMALLEST_BATCH, rows // _STEPS_PER_EPOCH))
 
 
 class Fit:
@@ -59,11 +67,12 @@ class Fit:
         self._variables = model.variables()
         self._optimizer.build(self._variables)
         self._shuffled = rows.shuffled(self._options.shuffle_rows)
-        self._batch = min(self._options.batch_size, len(rows.keys["train"]["user_id"]))
+        self._batch = batch_size(self._options.batch_size, len(rows.keys["train"]["user_id"]))
         self._corpus = {f.name: tf.constant(rows.videos[f.name]) for f in model.candidate_features}
         self._probability = tf.constant(rows.counts / rows.counts.sum(), tf.float32)
         self._unseen_query = Unseen(model.query_features, rows.query_counts, model.settings, 2 * self._seed)
         self._unseen_video = Unseen(model.candidate_features, rows.candidate_counts, model.settings, 2 * self._seed + 1)
+        self._untrained = Untrained(model, rows.query_counts | rows.candidate_counts)
         self._step = tf.function(self._train_step)
         self._query = tf.function(model.query, reduce_retracing=True)
         self._candidate = tf.function(model.candidate, reduce_retracing=True)
@@ -74,6 +83,7 @@ class Fit:
         queries = self._rows.queries("val", judged.users)
         while not self.state.is_over(self._options):
             loss = self._epoch()
+            self._untrained()
             ndcg = retrieval_evaluation.ndcg(
                 retrieval_evaluation.rank(self.scorer(queries), judged, self._seed), judged
             )

@@ -67,15 +67,15 @@ class TwoTowerRows:
 
     @functools.cached_property
     def query_counts(self) -> dict[str, np.ndarray]:
-        """For each query feature with a vocabulary in how many training rows each token is."""
-        sizes = {feature.name: self.categories[feature.name] for feature in self.query if feature.vocabulary}
+        """For each categorical query feature in how many training rows each token is; 0 also counts padding."""
+        sizes = {feature.name: self.categories[feature.name] for feature in self.query if feature.is_categorical}
         return training_rows.token_counts(folder_of(self.output_dir, "two_tower", "train"), sizes)
 
     @functools.cached_property
     def candidate_counts(self) -> dict[str, np.ndarray]:
         """The same of candidate features."""
         found = {}
-        for feature in (feature for feature in self.candidate if feature.vocabulary):
+        for feature in (feature for feature in self.candidate if feature.is_categorical):
             tokens = self.videos[feature.name]
             times = np.repeat(self.counts, tokens.size // max(len(tokens), 1))
             found[feature.name] = np.bincount(tokens.ravel(), times, self.categories[feature.name]).astype(np.int64)

@@ -25,14 +25,14 @@ class Unseen:
 
     Args:
         features: of one tower.
-        counts: for each such feature [values] int64, in how many training rows each of its tokens is.
+        counts: for each categorical feature [values] int64, in how many training rows each of its tokens is.
         settings: of the run; `two_tower.unseen` says in how many rows of an epoch each value is to be unseen.
         seed: of the choice.
     """
 
     def __init__(self, features: Sequence[Feature], counts: Mapping[str, np.ndarray], settings: Settings, seed: int):
         self._seed = seed
-        self._oov = {f.name: settings.vocabulary(f.vocabulary.name).n_oov for f in features if f.name in counts}
+        self._oov = {f.name: settings.vocabulary(f.vocabulary.name).n_oov for f in features if f.vocabulary}
         self._rates = {
             name: tf.constant(_rates(counts[name], n_oov, settings.two_tower.unseen))
             for name, n_oov in self._oov.items()
