@@ -62,6 +62,8 @@ def train(
     graph = model_folders.fingerprint(output_dir)
     rows = TwoTowerRows(output_dir, *features_for(chosen))
     rows.check(chosen.two_tower.batch_size)
+    if chosen.split.kind == "random_per_user":
+        say("The split is random: the model reads nothing of the past, which holds what it is judged on")
     folder.begin(resume, overwrite, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
     fits = dict(_fits(folder, rows, chosen, resume, say))
     say("Judging")
