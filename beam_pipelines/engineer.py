@@ -164,7 +164,7 @@ def _engineer_counted(counts: pa.Table, videos: pa.Table, counted: tuple[Feature
 
 
 def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> Iterator[object]:
-    """The users (all versions that its rows take) and exposures of a partition with every feature."""
+    """The users (all versions that its rows take) and exposures of a partition, or a part, with every feature."""
     users, exposures = arrow_ipc.loads(frames["users"]), arrow_ipc.loads(frames["exposures"])
     fitted = transform_graph.load(graph)
     context = [feature for feature in select(entity=Entity.EXPOSURE) if feature.is_active(job.settings)]
@@ -175,10 +175,11 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
         of_exposures = of_exposures.append_column(feature.name, fitted.engineer_values(exposures, feature))
     of_user = {name: users[name] for name in ("user_id", versions.SINCE) if name in users.column_names}
     of_users = _with_keys(of_user, of_users)
-    for raw, engineered, features in (
-        (*(versions.latest(table, "user_id") for table in (users, of_users)), select(entity=Entity.USER)),
-        (exposures, of_exposures, context),
-    ):
+    counted = [(exposures, of_exposures, context)]
+    if job.is_first(partition):  # other parts have some of the same users
+        latest = (versions.latest(table, "user_id") for table in (users, of_users))
+        counted.append((*latest, select(entity=Entity.USER)))
+    for raw, engineered, features in counted:
         for item in rates(raw, engineered, features, job.settings).items():
             yield TaggedOutput("counts", item)
     keys = {name: exposures[name] for name in ("user_id", "interaction_time", "window")}

@@ -32,8 +32,18 @@ class Job:
     video_partitions: int
 
     def shard(self, folder: str, partition: int) -> str:
-        """The staged file of one partition in a folder below `processed_data`."""
-        return self.output.staged("processed_data", folder, shard_name(partition, self.shards(folder), self.extension))
+        """The staged file of one partition, or of a part of one, in a folder below `processed_data`."""
+        shards = self.shards(folder)
+        name = shard_name(partition % shards, shards, self.extension, partition // shards)
+        return self.output.staged("processed_data", folder, name)
+
+    def part(self, partition: int, number: int) -> int:
+        """The key of a part of a partition of users, which for part 0 is that of the partition."""
+        return partition + number * self.user_partitions
+
+    def is_first(self, part: int) -> bool:
+        """Whether a key is that of part 0 of a partition of users."""
+        return part < self.user_partitions
 
     def shards(self, folder: str) -> int:
         """How many files a folder below `processed_data` has."""

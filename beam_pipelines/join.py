@@ -35,9 +35,10 @@ VERSION = "version"  # of a video; the tables of a partition hold its versions u
 
 
 def sample_negatives(partition: int, frames: Frames, catalogue: negatives.Catalogue, job: Job) -> Iterator[object]:
-    """Adds the ranker's rows to a partition, and asks for the videos that they need."""
+    """Adds the ranker's rows to a partition, or a part of one, and asks for the videos that they need."""
     exposures = arrow_ipc.loads(frames["exposures"])
-    rows, short = examples.ranker_rows(exposures, catalogue, job.settings)
+    pairs = arrow_ipc.loads(frames["pairs"]) if "pairs" in frames else None
+    rows, short = examples.ranker_rows(exposures, catalogue, job.settings, pairs)
     yield TaggedOutput("counts", ("negatives_short", short))
     wanted = _wanted(rows, exposures, job)
     videos = wanted["video_id"].to_numpy()
@@ -45,7 +46,8 @@ def sample_negatives(partition: int, frames: Frames, catalogue: negatives.Catalo
     asked = dict(arrow_ipc.split(wanted, partition_of(videos, job.video_partitions))) or {0: arrow_ipc.dumps(wanted)}
     for owner, part in asked.items():
         yield TaggedOutput("wanted", (owner, (str(partition), part)))
-    yield partition, {**frames, "rows": arrow_ipc.dumps(pack(rows))}
+    packed = {name: frames[name] for name in ("exposures", "users")}
+    yield partition, {**packed, "rows": arrow_ipc.dumps(pack(rows))}
 
 
 def _wanted(rows: pa.Table, exposures: pa.Table, job: Job) -> pa.Table:
@@ -102,15 +104,16 @@ def write_rows(
     """Writes the two_tower, ranker and users files of a partition, and yields how many rows each has.
 
     Args:
-        partition: of users.
+        partition: of users, or a further part of one, which has no file of users, nor any without rows.
         parts: its tables.
         catalogue: which says how likely a video is drawn.
         graph: the folder of the fitted SavedModel, for features of pairs.
         job: what to do.
     """
     tables = _tables(parts, catalogue, job)
-    users = versions.latest(tables[Entity.USER], "user_id")
-    yield _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
+    if job.is_first(partition):
+        users = versions.latest(tables[Entity.USER], "user_id")
+        yield _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
     codes = _codes(tables)
     if job.settings.recent.enabled:
         tables[Entity.PAIR], codes[Entity.PAIR] = yield from _engineer_pairs(tables, codes, graph, job)
@@ -191,7 +194,8 @@ def _write_windows(
     def write_window(number: int) -> int:
         inside = np.flatnonzero(window == number)
         path = job.shard(f"{data_set.name}/{WINDOWS[number]}", partition)
-        write_file(path, lambda file: writer.write(file, [codes[part][inside] for part in joined]))
+        if len(inside) or job.is_first(partition):
+            write_file(path, lambda file: writer.write(file, [codes[part][inside] for part in joined]))
         return len(inside)
 
     written = map(write_window, range(len(WINDOWS)))

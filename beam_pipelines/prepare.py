@@ -1,6 +1,7 @@
 """Preparing: from partitions of events and users to labelled exposures, the catalogue and the windows."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -11,7 +12,18 @@ from beam_pipelines.read import reject
 from recsys_tft.columns import UPDATED
 from recsys_tft.errors import InputError
 from recsys_tft.features import Entity
-from recsys_tft.labelling import counters, examples, fitting_rows, history, negatives, recent, splits, versions
+from recsys_tft.labelling import (
+    counters,
+    event_pieces,
+    examples,
+    fitting_rows,
+    history,
+    negatives,
+    recent,
+    splits,
+    user_parts,
+    versions,
+)
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
@@ -21,7 +33,7 @@ from recsys_tft.tables.raw_tables import ROW
 
 TaggedOutput = beam.pvalue.TaggedOutput
 Parts = Iterable[tuple[str, Packed]]
-Frames = dict[str, Packed]  # tables of one partition by name
+Frames = dict[str, Any]  # tables of one partition, or of a part of it, by name; its events are several
 COUNTS = "recsys_tft"  # the namespace of Beam's metrics for what the manifest counts
 
 
@@ -114,18 +126,23 @@ def video_lookup(parts: Iterable[Packed]) -> bytes:
 def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Iterator[object]:
     """The sorted events and the users of a partition, the times of its exposures, rejected rows and counts."""
     parts = list(parts)
-    events = arrow_ipc.concat(part for name, part in parts if name == "interactions")
-    users = arrow_ipc.concat(part for name, part in parts if name == "users")
-    found = examples.gather_events(events, users, VideoLookup(arrow_ipc.loads(lookup)))
-    yield from reject_duplicates(found.duplicate_users, job, "users", "user_id", partition)
-    unknown = rejects.rejected_rows(found.unknown, job.tables["interactions"])
+    rows = arrow_ipc.concat(part for name, part in parts if name == "users")
+    users, duplicates = drop_duplicates(rows, "user_id")
+    yield from reject_duplicates(duplicates, job, "users", "user_id", partition)
+    if UPDATED in users.column_names:
+        yield TaggedOutput("counts", ("versions/users/keys", len(versions.latest(users, "user_id"))))
+    events = [part for name, part in parts if name == "interactions"]
+    gathered = event_pieces.Gathered(events, users, VideoLookup(arrow_ipc.loads(lookup)))
+    unknown = rejects.rejected_rows(gathered.unknown, job.tables["interactions"])
     yield from reject(unknown, "interactions", f"join-{partition:05d}")
-    if UPDATED in found.users.column_names:
-        yield TaggedOutput("counts", ("versions/users/keys", len(versions.latest(found.users, "user_id"))))
-    times = found.exposure_times(job.settings.labels.exposure_gap)
+    times, pieces = [], []
+    for piece in gathered.pieces():
+        times.append(examples.exposure_times(piece, job.settings.labels.exposure_gap))
+        pieces.append(arrow_ipc.dumps(piece))
+    times = np.concatenate(times)
     yield TaggedOutput("minutes", splits.histogram(splits.coarse(times)))
     yield TaggedOutput("times", arrow_ipc.dumps(pa.table({"time": times})))
-    yield partition, {"events": arrow_ipc.dumps(found.events), "users": arrow_ipc.dumps(found.users)}
+    yield partition, {"events": tuple(pieces), "users": arrow_ipc.dumps(users)}
 
 
 def times_near_cuts(packed: Packed, minutes: splits.Histogram, job: Job) -> splits.Histogram:
@@ -152,17 +169,16 @@ def find_cuts(
 def label_exposures(
     partition: int, frames: Frames, lookup: Packed, cuts: splits.Cuts | None, job: Job
 ) -> Iterator[object]:
-    """The labelled exposures of a partition, what the catalogue, the analysis and counters need of them, and counts."""
+    """The labelled exposures of a partition, in parts where a user has very many, what the catalogue, the analysis and
+    counters need of them, and counts."""
     users = arrow_ipc.loads(frames["users"])
     videos = VideoLookup(arrow_ipc.loads(lookup))
-    events = arrow_ipc.loads(frames["events"])
+    events = pa.concat_tables(map(arrow_ipc.loads, frames["events"]))
     found = examples.label_exposures(events, users, videos, cuts, job.settings)
     yield TaggedOutput("catalogue", found.training_videos)
     for item in found.counts.items():
         yield TaggedOutput("counts", item)
-    training = found.exposures.filter(pa.array(found.exposures["window"].to_numpy() == 0))
-    training = training.select([name for name in training.column_names if name not in history.COLUMNS])  # fits nothing
-    yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
+    training = found.keys.filter(pa.array(found.keys["window"].to_numpy() == 0))
     for rows in fitting_rows.of_users(users, found, training):
         yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))
     if job.videos_have_versions:
@@ -175,9 +191,21 @@ def label_exposures(
         yield from _to_videos("seen", recent.first_seen(events), job)
         latest = int(events["interaction_time"].to_numpy().max(initial=0))
         yield from (TaggedOutput("increments", (owner, ("latest", latest))) for owner in range(job.video_partitions))
-    if versions.is_versioned(users):
-        frames = {**frames, "users": arrow_ipc.dumps(_users_at(users, found.exposures))}
-    yield partition, {"exposures": arrow_ipc.dumps(found.exposures), "users": frames["users"]}
+    del events, training
+    for part in user_parts.divide(found, job.settings.output.user_exposures_per_shard, job.settings):
+        yield from _labelled_part(partition, part, users, job)
+
+
+def _labelled_part(partition: int, part: user_parts.Part, users: pa.Table, job: Job) -> Iterator[object]:
+    training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == 0))
+    besides = (*history.COLUMNS, examples.DRAWS)  # which fit nothing
+    training = training.select([name for name in training.column_names if name not in besides])
+    yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
+    own = part.users(users)
+    own = _users_at(own, part.exposures) if versions.is_versioned(users) else own
+    frames = {"exposures": part.exposures, "users": own, **({} if part.pairs is None else {"pairs": part.pairs})}
+    packed = {name: arrow_ipc.dumps(table) for name, table in frames.items()}
+    yield job.part(partition, part.number), packed
 
 
 def _to_videos(name: str, rows: pa.Table, job: Job) -> Iterator[TaggedOutput]:

@@ -1,14 +1,19 @@
 """Skewed tables: a video in half of all interactions, and a user with many of them; memory of each step and partition.
 
-    python -m bench.skew --interactions 1000000 --partitions 16
+    python -m bench.skew --interactions 1000000 --partitions 7
+    python -m bench.skew --interactions 2000000 --partitions 13 --modes even user  # a user with a million
 
 Runs the main job in this process on one partition at a time, on even tables and on skewed ones of the same size, and
-prints for each step the bytes of its largest and average partition and the most memory that it took on the way.
+prints for each step the bytes of its largest and average partition (or part of one), the most memory that it took on
+the way, beyond what the process had after it gave back all that it could, and how many times the mean that is.
 """
 
 import argparse
 import collections
+import ctypes
+import gc
 import json
+import os
 import pathlib
 import resource
 import subprocess
@@ -21,12 +26,14 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_tft.tables import synthetic
 
 MODES = ("even", "video", "user")
 _PAGE = resource.getpagesize()
+_AT_ONCE = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:0,muzzy_decay_ms:0"}  # Polars gives back what it frees
 
 
 def skew(raw: pathlib.Path, mode: str, share: float) -> None:
@@ -47,6 +54,7 @@ class Watched:
         self.calls: dict[str, list[dict[str, float]]] = collections.defaultdict(list)
 
     def watch(self, name: str, results: Iterator[Any], taken: int) -> Iterator[Any]:
+        _give_back()
         before, peak, going = _resident(), [_resident()], threading.Event()
 
         def look() -> None:
@@ -63,6 +71,13 @@ class Watched:
         thread.join()
         seconds = time.perf_counter() - began
         self.calls[name].append({"in": taken, "out": made, "peak": peak[0] - before, "seconds": seconds})
+
+
+def _give_back() -> None:
+    """Returns to the system what the allocators of Python and Arrow keep for later."""
+    gc.collect()
+    pa.default_memory_pool().release_unused()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def _resident() -> int:
@@ -108,12 +123,18 @@ def show(mode: str, seconds: float, found: dict[str, Any]) -> None:
     mega = 1 / 1e6
     print(f"\n{mode}: {seconds:.0f} s, {found['peak'] * mega:,.0f} MB at most, {found['files']} files,", end=" ")
     print(f"the largest of {found['largest_file'] * mega:,.1f} MB\n")
-    print("| step | calls | MB in, mean | largest | MB out, mean | largest | MB in use, mean | largest | s, largest |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print(
+        "| step | calls | MB in, mean | largest | MB out, mean | largest | MB in use, mean | largest | x | s, largest |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for step, calls in found["steps"].items():
         numbers = {name: np.array([call[name] for call in calls]) for name in calls[0]}
         cells = [f"{f(numbers[name]) * mega:.1f}" for name in ("in", "out", "peak") for f in (np.mean, np.max)]
-        print(f"| {step} | {len(calls)} | {' | '.join(cells)} | {numbers['seconds'].max():.1f} |", flush=True)
+        times = numbers["peak"].max() / max(numbers["peak"].mean(), 1)
+        print(
+            f"| {step} | {len(calls)} | {' | '.join(cells)} | {times:.1f} | {numbers['seconds'].max():.1f} |",
+            flush=True,
+        )
 
 
 def tables(folder: pathlib.Path, interactions: int, users: int, videos: int, mode: str, share: float) -> pathlib.Path:
@@ -151,7 +172,11 @@ def main() -> None:
             command = [sys.executable, "-m", "bench.skew", "--one", str(raw), str(folder / "output")]
             began = time.monotonic()
             ran = subprocess.run(
-                [*command, "--overwrite", "--config", str(config), *job], check=True, stdout=subprocess.PIPE, text=True
+                [*command, "--overwrite", "--config", str(config), *job],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=os.environ | _AT_ONCE,
             )
             found = json.loads(ran.stdout.splitlines()[-1])
             show(f"{mode}, {rows:,} interactions", time.monotonic() - began, found)

@@ -66,8 +66,8 @@ def as_of_the_end(patch: pytest.MonkeyPatch) -> None:
 
 
 def history_with_the_exposure_itself(patch: pytest.MonkeyPatch) -> None:
-    sound = history.histories
-    patch.setattr(history, "histories", lambda *args: sound(*args[:4], args[4] + 1, args[5]))
+    sound = history.Histories
+    patch.setattr(history, "Histories", lambda *args: sound(*args[:4], args[4] + 1, args[5]))
 
 
 def positive_before_it_was(patch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,10 @@
 """From the events of some users to their labelled examples: the rules of docs/examples.md, one partition at a time."""
 
 import dataclasses
+import functools
+import itertools
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -9,8 +12,8 @@ import pyarrow.compute as pc
 
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import asof, history, labels, negatives, recent, splits
-from recsys_tft.labelling.exposures import exposure_starts, exposures, is_viewing, sort_events
+from recsys_tft.labelling import asof, history, labels, negatives, recent, splits, versions
+from recsys_tft.labelling.exposures import PIECE, exposure_starts, exposures, is_viewing, piece_bounds, sort_events
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early, find_sorted, rows_at, take_or_null
 
 SOURCES = ("positive", "exposed", "sampled")
@@ -34,37 +37,62 @@ class UserEvents:
 
     def exposure_times(self, gap: int) -> np.ndarray:
         """[n] int64 times of the exposures, formed without cuts."""
-        return self.events["interaction_time"].to_numpy()[exposure_starts(self.events, gap, None)]
+        return exposure_times(self.events, gap)
+
+
+def exposure_times(events: pa.Table, gap: int) -> np.ndarray:
+    """[n] int64 times of the exposures of sorted events, formed without cuts."""
+    return events["interaction_time"].to_numpy()[exposure_starts(events, gap, None)]
 
 
 def gather_events(events: pa.Table, users: pa.Table, videos: VideoLookup) -> UserEvents:
     """Events with those of unknown users or videos set apart, and users without duplicates."""
     users, duplicates = drop_duplicates(users, "user_id")
+    reasons = unknown_reasons(events, users, videos)
+    unknown = events.append_column("reason", reasons).filter(reasons.is_valid())
+    return UserEvents(users, sort_events(events.filter(reasons.is_null())), duplicates, unknown)
+
+
+def unknown_reasons(events: pa.Table, users: pa.Table, videos: VideoLookup) -> pa.Array:
+    """Why each event cannot be used; null for one of a known user and video.
+
+    Args:
+        events: any.
+        users: by increasing `user_id`, or versions of them.
+        videos: the lookup of all videos.
+    """
     no_user = find_sorted(users["user_id"].to_numpy(), events["user_id"].to_numpy()) < 0
     no_video = videos.position(*(events[name].to_numpy() for name in ("video_id", "interaction_time"))) < 0
     reasons = np.where(no_user, "user_id is not in users", "video_id is not in videos")
-    bad = no_user | no_video
-    unknown = events.append_column("reason", pa.array(reasons, pa.string())).filter(pa.array(bad))
-    return UserEvents(users, sort_events(events.filter(pa.array(~bad))), duplicates, unknown)
+    return pa.array(reasons, pa.string(), mask=~(no_user | no_video))
 
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """The exposures of one partition.
+    """The exposures of one partition; the wider columns are made when they are asked for.
 
     Attributes:
-        exposures: user_id, video_id, interaction_time, device, previously_watched_category, window, label, weight, and
-            history.COLUMNS and recent.USER_COLUMNS unless they are turned off; by user, time and video; without the
-            contradicted ones.
+        keys: user_id, video_id, interaction_time, window and label of the exposures, by user, time and video; without
+            the contradicted ones.
         training_users: increasing ids of the users with an exposure in the training window.
         training_videos: how many exposures in the training window each video has.
         counts: of exposures by window, of positives by rule, of contradicted ones.
+        number: for each exposure, how many earlier ones its user has, contradicted ones included.
+        context: makes the exposures of the rows of `keys` in each of some parts, as `history.Histories.of_parts` does.
     """
 
-    exposures: pa.Table
+    keys: pa.Table
     training_users: np.ndarray
     training_videos: splits.Histogram
     counts: Counter[str]
+    number: np.ndarray
+    context: Callable[[Iterable[np.ndarray]], Iterator[pa.Table]]
+
+    @functools.cached_property
+    def exposures(self) -> pa.Table:
+        """All of them: user_id, video_id, interaction_time, device, previously_watched_category, window, label, weight,
+        and history.COLUMNS and recent.USER_COLUMNS unless they are turned off."""
+        return next(self.context([np.arange(len(self.keys))]))
 
 
 def windows_of(events: pa.Table, cuts: splits.Cuts | None, settings: Settings) -> np.ndarray:
@@ -86,47 +114,85 @@ def label_exposures(
     positive = weight > 0
     left_out = labels.contradicted(user, video, window, positive)
     training = window == 0
-    labelled = pa.table(
-        {
-            "user_id": user,
-            "video_id": video,
-            "interaction_time": found["interaction_time"],
-            "device": found["device"],
-            "previously_watched_category": _previous_category(events, users, videos, found),
-            "window": window,
-            "label": positive.astype(np.int64),
-            "weight": np.where(positive, weight, np.float32(1)),
-            **_history(found, positive, users, videos, settings.history.length),
-            **_recent(events, found, settings),
-        }
-    ).filter(pa.array(~left_out))
     counts = _count_labels(window, positive, left_out, {rule: rules[rule] for rule in settings.labels.positive})
-    counts.update(_count_early(labelled, users, videos))
-    return Labelled(labelled, np.unique(user[training]), splits.histogram(video[training]), counts)
+    training_users, training_videos = np.unique(user[training]), splits.histogram(video[training])
+    number = np.arange(len(user)) - np.repeat(first := versions.begins(user), np.diff(np.append(first, len(user))))
+    positives = _positives(found, positive)
+    weighted = found.select(["user_id", "video_id", "interaction_time", "device", "window"])
+    weighted = weighted.append_column("label", pa.array(positive.astype(np.int64)))
+    weighted = weighted.append_column("weight", pa.array(np.where(positive, weight, np.float32(1))))
+    del found, rules, user, video, window, weight, positive, training
+    kept = weighted.filter(pa.array(~left_out)).combine_chunks()
+    counts.update(_count_early(kept, users, videos))
+    context = _Context(kept, events, positives, users, videos, settings)
+    keys = kept.select(["user_id", "video_id", "interaction_time", "window", "label"])
+    return Labelled(keys, training_users, training_videos, counts, number[~left_out], context.of_parts)
 
 
-def _previous_category(events: pa.Table, users: pa.Table, videos: VideoLookup, found: pa.Table) -> pa.ChunkedArray:
-    """Category of the user's latest viewing strictly before each exposure, else what the users table says.
+class _Context:
+    """What was known of the users of [m] exposures at their times.
 
-    Either is as of the exposure.
+    Args:
+        exposures: by user, time and video, with all that is not of the past.
+        events: of their users, sorted as by `exposures.sort_events`.
+        positives: of their users.
+        users: by increasing `user_id`, or versions of them.
+        videos: the lookup of all videos.
+        settings: of the run.
     """
-    viewings = events.filter(pa.array(is_viewing(events)))
-    user, video, time = (viewings[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
-    of_user, moment = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
-    last = asof.last_before(user, time, of_user, moment, tie=video)
-    watched = videos.category(np.where(last >= 0, videos.position(video[last], moment), -1) if len(video) else last)
-    own = rows_at(users, "user_id", of_user, moment)
-    return pc.if_else(pa.array(last >= 0), watched, take_or_null(users["previously_watched_category"], own))
+
+    def __init__(
+        self,
+        exposures: pa.Table,
+        events: pa.Table,
+        positives: history.Positives,
+        users: pa.Table,
+        videos: VideoLookup,
+        settings: Settings,
+    ):
+        self._exposures, self._users, self._videos = exposures, users, videos
+        user, time = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
+        self._viewed, self._has_viewed = _last_viewed(events, user, time)
+        length = settings.history.length
+        self._histories = history.Histories(positives, users, videos, user, time, length) if length else None
+        self._recent = _recent(events, exposures, settings)
+
+    def of_parts(self, parts: Iterable[np.ndarray]) -> Iterator[pa.Table]:
+        """The exposures in each part, with their context.
+
+        Args:
+            parts: row numbers, as `history.Histories.of_parts` takes them.
+        """
+        histories = self._histories
+        if histories is None:
+            yield from (self._of(part, {}) for part in parts)
+            return
+        parts, of_histories = itertools.tee(parts)
+        yield from map(self._of, parts, histories.of_parts(of_histories))
+
+    def _of(self, part: np.ndarray, histories: dict[str, pa.ChunkedArray]) -> pa.Table:
+        known = self._exposures.take(pa.array(part))
+        columns = dict(zip(known.column_names, known.columns, strict=True))
+        before = {name: columns.pop(name) for name in ("user_id", "video_id", "interaction_time", "device")}
+        category = {"previously_watched_category": self._category(known, part)}
+        recents = {name: values[part] for name, values in self._recent.items()}
+        return pa.table({**before, **category, **columns, **histories, **recents})
+
+    def _category(self, known: pa.Table, part: np.ndarray) -> pa.ChunkedArray:
+        """Category of the user's latest viewing before each exposure, else what the users table says; as of then."""
+        user, moment = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
+        has_viewed = self._has_viewed[part]
+        positions = np.where(has_viewed, self._videos.position(self._viewed[part], moment), -1)
+        own = take_or_null(self._users["previously_watched_category"], rows_at(self._users, "user_id", user, moment))
+        return pc.if_else(pa.array(has_viewed), self._videos.category(positions), own)
 
 
-def _history(
-    found: pa.Table, positive: np.ndarray, users: pa.Table, videos: VideoLookup, length: int
-) -> dict[str, pa.ChunkedArray]:
-    """The columns of the watch history; none where it is turned off."""
-    if not length:
-        return {}
-    user, time = found["user_id"].to_numpy(), found["interaction_time"].to_numpy()
-    return history.histories(_positives(found, positive), users, videos, user, time, length)
+def _last_viewed(events: pa.Table, users: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The video of each user's latest viewing strictly before each time, [m] int64; and [m] bool, if there is any."""
+    viewing = is_viewing(events)
+    user, video, time = (events[name].to_numpy()[viewing] for name in ("user_id", "video_id", "interaction_time"))
+    last = asof.last_before(user, time, users, times, tie=video)
+    return (video[last] if len(video) else last), last >= 0
 
 
 def _recent(events: pa.Table, found: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
@@ -150,12 +216,19 @@ def _positives(found: pa.Table, positive: np.ndarray) -> history.Positives:
 def _timed_exposures(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> pa.Table:
     """Exposures by user, time and video, with the `duration` of their video and `since` when they are positive."""
     windows = windows_of(events, cuts, settings)
+    found = [
+        _timed_piece(events.slice(first, end - first), windows[first:end], videos, settings)
+        for first, end in itertools.pairwise(piece_bounds(events, PIECE))
+    ]
+    return pa.concat_tables(found).sort_by([(n, "ascending") for n in ("user_id", "interaction_time", "video_id")])
+
+
+def _timed_piece(events: pa.Table, windows: np.ndarray, videos: VideoLookup, settings: Settings) -> pa.Table:
     found = exposures(events, settings.labels.exposure_gap, windows)
     duration = videos.duration(videos.position(*(found[name].to_numpy() for name in ("video_id", "interaction_time"))))
     starts = exposure_starts(events, settings.labels.exposure_gap, windows)
     since = history.positive_since(events, starts, duration, settings)
-    found = found.append_column("duration", pa.array(duration)).append_column("since", pa.array(since))
-    return found.sort_by([(name, "ascending") for name in ("user_id", "interaction_time", "video_id")])
+    return found.append_column("duration", pa.array(duration)).append_column("since", pa.array(since))
 
 
 def _rules_and_weight(found: pa.Table, settings: Settings) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -199,21 +272,38 @@ ROW_SCHEMA = pa.schema(
 )
 
 
-def ranker_rows(exposures: pa.Table, catalogue: negatives.Catalogue, settings: Settings) -> tuple[pa.Table, int]:
+DRAWS = "draws"  # a column of exposures: how many negatives to draw for each
+
+
+def draws(exposures: pa.Table, settings: Settings) -> np.ndarray:
+    """[n] int64: how many negatives to draw for each exposure, by user, time and video; all of their users."""
+    user, window, label = (exposures[name].to_numpy() for name in ("user_id", "window", "label"))
+    number, positive = np.unique(user, return_inverse=True)[1], label == 1
+    return negatives.slots(number, window.astype(np.int64), positive, ~positive, settings.ranker.negative_sample_ratio)
+
+
+def ranker_rows(
+    exposures: pa.Table, catalogue: negatives.Catalogue, settings: Settings, pairs: pa.Table | None = None
+) -> tuple[pa.Table, int]:
     """Labelled rows of ROW_SCHEMA: each exposure, followed by the negatives drawn for it; and how many were missing.
 
     Args:
-        exposures: as `label_exposures` returns them.
+        exposures: as `label_exposures` returns them, all of their users; or a part of them, with DRAWS.
         catalogue: what negatives are drawn from.
         settings: of the run.
+        pairs: user_id, video_id and window of positives that these users have besides.
     """
     user, video, time = (exposures[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
     window = exposures["window"].to_numpy().astype(np.int64)
     positive = exposures["label"].to_numpy() == 1
-    number = np.unique(user, return_inverse=True)[1]
-    wanted = negatives.slots(number, window, positive, ~positive, settings.ranker.negative_sample_ratio)
-    pairs = negatives.PositivePairs(number[positive], video[positive], window[positive], catalogue)
-    owner, drawn = negatives.sample(catalogue, pairs, number, window, (user, video, time), wanted, settings.seed)
+    wanted = exposures[DRAWS].to_numpy() if DRAWS in exposures.column_names else draws(exposures, settings)
+    users, number = np.unique(user, return_inverse=True)
+    of_positives = [number[positive], video[positive], window[positive]]
+    if pairs is not None:
+        besides = (np.searchsorted(users, pairs["user_id"].to_numpy()), pairs["video_id"], pairs["window"])
+        of_positives = [np.concatenate(both) for both in zip(of_positives, besides, strict=True)]
+    taken = negatives.PositivePairs(*of_positives, catalogue)
+    owner, drawn = negatives.sample(catalogue, taken, number, window, (user, video, time), wanted, settings.seed)
     exposure = np.concatenate([np.arange(len(user)), owner])
     order = np.argsort(exposure, kind="stable")
     source = np.concatenate([np.where(positive, 0, 1), np.full(len(owner), 2)])

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.columns import INTERACTION_TYPES, WIDE_SIGNALS
+from recsys_tft.labelling import versions
 
 # Signals are bits of an event: bit i stands for INTERACTION_TYPES[i].
 SIGNAL = {name: np.uint8(1 << bit) for bit, name in enumerate(INTERACTION_TYPES)}
@@ -20,6 +21,19 @@ EVENT_SCHEMA = pa.schema(
         "device": pa.binary(),
     }
 )
+
+
+PIECE = 1 << 17  # events that are worked on at a time where a partition has many more, as work takes several copies
+
+
+def piece_bounds(events: pa.Table, size: int) -> list[int]:
+    """The row numbers between which sorted events fall into pieces of about `size` rows.
+
+    All events of a user on a video are in one piece. No events are one piece, too.
+    """
+    first = versions.begins(events["user_id"].to_numpy(), events["video_id"].to_numpy())
+    inner = first[np.searchsorted(first, np.arange(size, len(events), size), side="right") - 1]
+    return [0, *np.unique(inner[inner > 0]).tolist(), len(events)]
 
 
 def sort_events(events: pa.Table) -> pa.Table:

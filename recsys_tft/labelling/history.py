@@ -1,6 +1,7 @@
 """Watch history: the videos that a user was positive on last, as of each exposure. docs/examples.md has the rules."""
 
 import dataclasses
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,7 @@ import pyarrow.compute as pc
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import asof, labels
+from recsys_tft.labelling.versions import begins
 from recsys_tft.tables.entities import VideoLookup, rows_at, take_or_null
 
 COLUMNS = ("history_video_ids", "history_categories")
@@ -61,6 +63,11 @@ def _running_sums(values: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> 
 def histories(
     positives: Positives, users: pa.Table, videos: VideoLookup, user: np.ndarray, time: np.ndarray, length: int
 ) -> dict[str, pa.ChunkedArray]:
+    """COLUMNS of [m] exposures in any order, as `Histories` says."""
+    return next(Histories(positives, users, videos, user, time, length).of_parts([np.arange(len(user))]))
+
+
+class Histories:
     """COLUMNS of [m] exposures: lists of the last videos, most recent first, and of their categories.
 
     Where a user has no earlier positive, what the users table says stands in.
@@ -73,22 +80,46 @@ def histories(
         time: [m] int64 times of the exposures.
         length: how many videos at most.
     """
-    order = np.lexsort((positives.video, positives.since, positives.user))
-    own, video, since = (values[order] for values in (positives.user, positives.video, positives.since))
-    last = asof.last_before(own, since, user, time, tie=video)
-    rows = _recently_used(own, video, length)[last] if len(own) else np.full((len(user), length), -1)
-    rows[last < 0] = -1
-    used = rows >= 0
-    offsets = pa.array(np.concatenate([[0], np.cumsum(used.sum(axis=1))]), pa.int32())
-    chosen = rows[used]
-    values = (pa.array(video[chosen]), _categories(videos, video, chosen, np.repeat(time, used.sum(axis=1))))
-    given = rows_at(users, "user_id", user, time)
-    given[last >= 0] = -1
-    found = {}
-    for name, array in zip(COLUMNS, values, strict=True):
-        told = pc.list_slice(take_or_null(users[name], given), 0, length).cast(users[name].type)
-        found[name] = pc.if_else(pa.array(given >= 0), told, pa.ListArray.from_arrays(offsets, array))
-    return found
+
+    def __init__(
+        self,
+        positives: Positives,
+        users: pa.Table,
+        videos: VideoLookup,
+        user: np.ndarray,
+        time: np.ndarray,
+        length: int,
+    ):
+        order = np.lexsort((positives.video, positives.since, positives.user))
+        self._own, self._video = positives.user[order], positives.video[order]
+        self._last = asof.last_before(self._own, positives.since[order], user, time, tie=self._video)
+        self._users, self._videos, self._user, self._time, self._length = users, videos, user, time, length
+
+    def of_parts(self, parts: Iterable[np.ndarray]) -> Iterator[dict[str, pa.ChunkedArray]]:
+        """COLUMNS of the exposures of each part.
+
+        Args:
+            parts: row numbers of exposures, [k] int64 each; of a user, none before those of an earlier part in time.
+        """
+        walk = _Walk(self._own, self._video, self._length)
+        for part in parts:
+            yield self._of(part, walk)
+
+    def _of(self, part: np.ndarray, walk: "_Walk") -> dict[str, pa.ChunkedArray]:
+        user, time, last = self._user[part], self._time[part], self._last[part]
+        rows = np.full((len(part), self._length), -1, np.int32)
+        rows[last >= 0] = walk.after(last[last >= 0])
+        used = rows >= 0
+        offsets = pa.array(np.concatenate([[0], np.cumsum(used.sum(axis=1))]), pa.int32())
+        chosen = rows[used]
+        categories = _categories(self._videos, self._video, chosen, np.repeat(time, used.sum(axis=1)))
+        given = rows_at(self._users, "user_id", user, time)
+        given[last >= 0] = -1
+        found = {}
+        for name, array in zip(COLUMNS, (pa.array(self._video[chosen]), categories), strict=True):
+            told = pc.list_slice(take_or_null(self._users[name], given), 0, self._length).cast(self._users[name].type)
+            found[name] = pc.if_else(pa.array(given >= 0), told, pa.ListArray.from_arrays(offsets, array))
+        return found
 
 
 def _categories(videos: VideoLookup, video: np.ndarray, chosen: np.ndarray, times: np.ndarray) -> pa.Array:
@@ -99,8 +130,8 @@ def _categories(videos: VideoLookup, video: np.ndarray, chosen: np.ndarray, time
     return videos.category(positions).combine_chunks().take(pa.array(chosen))
 
 
-def _recently_used(user: np.ndarray, video: np.ndarray, length: int) -> np.ndarray:
-    """After each of [n] positives, which rows hold the user's last different videos: [n, length] int32, -1 for none.
+class _Walk:
+    """Walks over the positives of all users, and knows the last different videos of each where it stands.
 
     Each step takes the next positive of every user, so that there are as many as the most active user has positives.
 
@@ -109,20 +140,43 @@ def _recently_used(user: np.ndarray, video: np.ndarray, length: int) -> np.ndarr
         video: [n] int64.
         length: how many videos.
     """
-    begins = np.flatnonzero(np.concatenate([[True], np.diff(user) != 0]))
-    sizes = np.diff(np.append(begins, len(user)))
-    order = np.argsort(-sizes, kind="stable")
-    begins, sizes = begins[order], sizes[order]
-    found = np.empty((len(user), length), np.int32)
-    recent = np.full((len(begins), length), -1, np.int32)
-    places = np.arange(length)
-    for step in range(int(sizes[0])):
-        active = np.searchsorted(-sizes, -step, side="left")
-        rows, before = begins[:active] + step, recent[:active]
-        same = (before >= 0) & (video[before] == video[rows][:, None])
-        # What stood before the video's earlier place moves on by one; the rest stays.
-        end = np.where(same.any(axis=1), same.argmax(axis=1), length - 1)
-        moved = np.concatenate([rows[:, None].astype(np.int32), before[:, :-1]], axis=1)
-        recent[:active] = np.where(places <= end[:, None], moved, before)
-        found[rows] = recent[:active]
-    return found
+
+    def __init__(self, user: np.ndarray, video: np.ndarray, length: int):
+        self._video, self._length = video, length
+        self._begins = begins(user)
+        self._done = np.zeros(len(self._begins), np.int64)  # positives of each user that lie behind
+        self._recent = np.full((len(self._begins), length), -1, np.int32)  # rows of the last different videos there
+
+    def after(self, rows: np.ndarray) -> np.ndarray:
+        """Which rows hold the user's last different videos after each of [m] positives: [m, length] int32, -1 for none.
+
+        A positive before the last one of its user of an earlier call is behind.
+        """
+        owner = np.searchsorted(self._begins, rows, side="right") - 1
+        place = rows - self._begins[owner] + 1
+        until = self._done.copy()
+        np.maximum.at(until, owner, place)
+        steps = until - self._done
+        first = np.cumsum(steps + 1) - (steps + 1)  # where each user's places in `found` begin
+        wanted = first[owner] + place - self._done[owner]
+        return self._walk(steps, first)[wanted]
+
+    def _walk(self, steps: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """What is known before each step, and after the last, of each user: [sum(steps + 1), length] int32."""
+        order = np.argsort(-steps, kind="stable")
+        ordered, begins, first = steps[order], (self._begins + self._done)[order], first[order]
+        recent, places = self._recent[order], np.arange(self._length)
+        found = np.empty((int((steps + 1).sum()), self._length), np.int32)
+        found[first] = recent
+        for step in range(int(ordered.max(initial=0))):
+            active = np.searchsorted(-ordered, -step, side="left")
+            rows, before = begins[:active] + step, recent[:active]
+            same = (before >= 0) & (self._video[before] == self._video[rows][:, None])
+            # What stood before the video's earlier place moves on by one; the rest stays.
+            end = np.where(same.any(axis=1), same.argmax(axis=1), self._length - 1)
+            moved = np.concatenate([rows[:, None].astype(np.int32), before[:, :-1]], axis=1)
+            recent[:active] = np.where(places <= end[:, None], moved, before)
+            found[first[:active] + step + 1] = recent[:active]
+        self._recent[order] = recent
+        self._done += steps
+        return found

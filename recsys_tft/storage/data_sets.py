@@ -76,6 +76,6 @@ VIDEOS = DataSet("videos", {Entity.VIDEO: ("video_id", "candidate_row")}, _OF_VI
 DATA_SETS = (TWO_TOWER, RANKER_ROWS, USERS, VIDEOS)
 
 
-def shard_name(number: int, shards: int, extension: str) -> str:
-    """The file name of one shard."""
-    return f"part-{number:05d}-of-{shards:05d}.{extension}"
+def shard_name(number: int, shards: int, extension: str, part: int = 0) -> str:
+    """The file name of one shard, or of a further part of it, which comes right after it in order of names."""
+    return f"part-{number:05d}-of-{shards:05d}{f'_{part:05d}' if part else ''}.{extension}"
