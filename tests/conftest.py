@@ -17,10 +17,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, 
 _CACHE = tempfile.TemporaryDirectory()  # of encoders and vectors; the user's own is left alone
 os.environ[minilm.CACHE_VARIABLE] = _CACHE.name
 
-# Several partitions of users and of videos; negatives of all three sources, drawn by popularity.
+# Several partitions of users, in parts, and of videos; negatives of all three sources, drawn by popularity.
 SMALL_CONFIG = """
 title_encoder: none
-output: {users_per_shard: 70, videos_per_shard: 700}
+output: {users_per_shard: 70, videos_per_shard: 700, user_exposures_per_shard: 8}
 labels: {positive: {like: 1.0, comment: 1.0, share: 1.0, watch: 0.8, click: 0.5}}
 ranker: {popularity_alpha: 0.75}
 vocabularies: {tags: {n_oov: 3}, country: {n_oov: 2}}

@@ -183,6 +183,6 @@ class OutputSettings(Section):
 
     format: Literal["tfrecord", "parquet"] = "tfrecord"
     users_per_shard: pydantic.PositiveInt = 8192
-    user_exposures_per_shard: pydantic.PositiveInt = 65_536
+    user_exposures_per_shard: pydantic.PositiveInt = 32_768
     videos_per_shard: pydantic.PositiveInt = 65_536
     inline_title_embedding: bool = False

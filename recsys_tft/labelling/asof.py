@@ -5,6 +5,8 @@ import numpy as np
 from recsys_tft.labelling.versions import distinct
 from recsys_tft.tables.entities import find_sorted
 
+_AT_A_TIME = 1 << 17  # lookups, each of which takes some 50 bytes on the way
+
 
 def last_before(
     event_keys: np.ndarray, event_times: np.ndarray, keys: np.ndarray, times: np.ndarray, tie: np.ndarray
@@ -28,11 +30,15 @@ def last_before(
     known_keys, known_times = distinct(event_keys), distinct(event_times)
     event_codes = np.searchsorted(known_keys, event_keys[order]) * (len(known_times) + 1)
     event_codes += np.searchsorted(known_times, event_times[order])
-    rank = np.minimum(np.searchsorted(known_keys, keys), len(known_keys) - 1)
-    codes = rank * (len(known_times) + 1) + np.searchsorted(known_times, times)
-    position = np.searchsorted(event_codes, codes) - 1
-    found = order[np.maximum(position, 0)]
-    return np.where((position >= 0) & (event_keys[found] == keys), found, -1)
+    latest = np.empty(len(keys), np.int64)
+    for begin in range(0, len(keys), _AT_A_TIME):
+        some = slice(begin, begin + _AT_A_TIME)
+        rank = np.minimum(np.searchsorted(known_keys, keys[some]), len(known_keys) - 1)
+        codes = rank * (len(known_times) + 1) + np.searchsorted(known_times, times[some])
+        position = np.searchsorted(event_codes, codes) - 1
+        found = order[np.maximum(position, 0)]
+        latest[some] = np.where((position >= 0) & (event_keys[found] == keys[some]), found, -1)
+    return latest
 
 
 class EventCounts:

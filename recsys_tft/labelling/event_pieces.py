@@ -17,6 +17,8 @@ from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.tables.entities import VideoLookup
 
+_SMALL = 1 << 14  # events of a table that is not worth to be worked on by itself
+
 
 class Gathered:
     """The usable events of a partition.
@@ -32,9 +34,9 @@ class Gathered:
     """
 
     def __init__(self, tables: Sequence[Packed], users: pa.Table, videos: VideoLookup, size: int = PIECE):
-        self._tables = tables
+        self._tables = _together(tables)
         reasons, unknown, keys = [], [], []
-        for events in map(arrow_ipc.loads, tables):
+        for events in map(_loaded, self._tables):
             reason = unknown_reasons(events, users, videos)
             unknown.append(events.append_column("reason", reason).filter(reason.is_valid()))
             reasons.append(reason.is_null().to_numpy(zero_copy_only=False))
@@ -54,8 +56,29 @@ class Gathered:
     def _rows_of(self, number: int) -> Iterator[pa.Table]:
         for table, piece in zip(self._tables, self._piece, strict=True):
             rows = np.flatnonzero(piece == number)
-            events = arrow_ipc.loads(table).select(EVENT_SCHEMA.names)
+            events = _loaded(table).select(EVENT_SCHEMA.names)
             yield events.take(pa.array(rows)) if len(rows) < len(events) else events
+
+
+def _together(tables: Sequence[Packed]) -> list[Packed | pa.Table]:
+    """The tables, of which small ones that follow one another are one, as each table has its price."""
+    found: list[Packed | pa.Table] = []
+    small: list[pa.Table] = []
+    for table in tables:
+        events = arrow_ipc.loads(table)
+        small.append(events)
+        if len(events) >= _SMALL:
+            found.extend([pa.concat_tables(small[:-1]).combine_chunks()] if len(small) > 1 else [])
+            found.append(table)
+            small = []
+        elif sum(map(len, small)) >= _SMALL:
+            found.append(pa.concat_tables(small).combine_chunks())
+            small = []
+    return found + ([pa.concat_tables(small).combine_chunks()] if small else [])
+
+
+def _loaded(table: Packed | pa.Table) -> pa.Table:
+    return table if isinstance(table, pa.Table) else arrow_ipc.loads(table)
 
 
 def _pieces(user: np.ndarray, video: np.ndarray, size: int) -> np.ndarray:

@@ -72,8 +72,8 @@ class Labelled:
     """The exposures of one partition; the wider columns are made when they are asked for.
 
     Attributes:
-        keys: user_id, video_id, interaction_time, window and label of the exposures, by user, time and video; without
-            the contradicted ones.
+        keys: user_id, video_id, interaction_time, window and label (bool) of the exposures, by user, time and video;
+            without the contradicted ones.
         training_users: increasing ids of the users with an exposure in the training window.
         training_videos: how many exposures in the training window each video has.
         counts: of exposures by window, of positives by rule, of contradicted ones.
@@ -108,25 +108,22 @@ def label_exposures(
     events: pa.Table, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
 ) -> Labelled:
     """Exposures with their label, weight, window and history; `cuts` is None where the split is per user."""
-    found = _timed_exposures(events, videos, cuts, settings)
-    user, video, window = (found[name].to_numpy() for name in ("user_id", "video_id", "window"))
-    rules, weight = _rules_and_weight(found, settings)
-    positive = weight > 0
-    left_out = labels.contradicted(user, video, window, positive)
-    training = window == 0
-    counts = _count_labels(window, positive, left_out, {rule: rules[rule] for rule in settings.labels.positive})
-    training_users, training_videos = np.unique(user[training]), splits.histogram(video[training])
+    found, counts = _weighted_exposures(events, videos, cuts, settings)
+    user, training = found["user_id"].to_numpy(), found["window"].to_numpy() == 0
+    training_users, training_videos = (
+        np.unique(user[training]),
+        splits.histogram(found["video_id"].to_numpy()[training]),
+    )
     number = np.arange(len(user)) - np.repeat(first := versions.begins(user), np.diff(np.append(first, len(user))))
-    positives = _positives(found, positive)
-    weighted = found.select(["user_id", "video_id", "interaction_time", "device", "window"])
-    weighted = weighted.append_column("label", pa.array(positive.astype(np.int64)))
-    weighted = weighted.append_column("weight", pa.array(np.where(positive, weight, np.float32(1))))
-    del found, rules, user, video, window, weight, positive, training
-    kept = weighted.filter(pa.array(~left_out)).combine_chunks()
-    counts.update(_count_early(kept, users, videos))
-    context = _Context(kept, events, positives, users, videos, settings)
-    keys = kept.select(["user_id", "video_id", "interaction_time", "window", "label"])
-    return Labelled(keys, training_users, training_videos, counts, number[~left_out], context.of_parts)
+    if found["left_out"].to_numpy().any():
+        number = number[~found["left_out"].to_numpy()]
+        found = found.filter(pc.invert(found["left_out"]))
+    positives = _positives(found)
+    found = found.drop_columns(["since", "left_out"])
+    counts.update(_count_early(found, users, videos))
+    context = _Context(found, events, positives, users, videos, settings)
+    keys = found.select(["user_id", "video_id", "interaction_time", "window", "label"])
+    return Labelled(keys, training_users, training_videos, counts, number, context.of_parts)
 
 
 class _Context:
@@ -163,16 +160,14 @@ class _Context:
         Args:
             parts: row numbers, as `history.Histories.of_parts` takes them.
         """
-        histories = self._histories
-        if histories is None:
-            yield from (self._of(part, {}) for part in parts)
-            return
         parts, of_histories = itertools.tee(parts)
-        yield from map(self._of, parts, histories.of_parts(of_histories))
+        histories = self._histories.of_parts(of_histories) if self._histories else itertools.repeat({})
+        yield from map(self._of, parts, histories)
 
     def _of(self, part: np.ndarray, histories: dict[str, pa.ChunkedArray]) -> pa.Table:
         known = self._exposures.take(pa.array(part))
         columns = dict(zip(known.column_names, known.columns, strict=True))
+        columns["label"] = columns["label"].cast(pa.int64())
         before = {name: columns.pop(name) for name in ("user_id", "video_id", "interaction_time", "device")}
         category = {"previously_watched_category": self._category(known, part)}
         recents = {name: values[part] for name, values in self._recent.items()}
@@ -205,37 +200,59 @@ def _recent(events: pa.Table, found: pa.Table, settings: Settings) -> dict[str, 
 
 def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> history.Positives:
     """When users became positive on videos: what the histories of `label_exposures` are made of."""
-    found = _timed_exposures(events, videos, cuts, settings)
-    return _positives(found, _rules_and_weight(found, settings)[1] > 0)
+    return _positives(_weighted_exposures(events, videos, cuts, settings)[0])
 
 
-def _positives(found: pa.Table, positive: np.ndarray) -> history.Positives:
+def _positives(found: pa.Table) -> history.Positives:
+    positive = found["label"].to_numpy()
     return history.Positives(*(found[name].to_numpy()[positive] for name in ("user_id", "video_id", "since")))
 
 
-def _timed_exposures(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> pa.Table:
-    """Exposures by user, time and video, with the `duration` of their video and `since` when they are positive."""
+def _weighted_exposures(
+    events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
+) -> tuple[pa.Table, Counter[str]]:
+    """Exposures by user, time and video, of `_weighted_piece`, and counts of them."""
     windows = windows_of(events, cuts, settings)
-    found = [
-        _timed_piece(events.slice(first, end - first), windows[first:end], videos, settings)
-        for first, end in itertools.pairwise(piece_bounds(events, PIECE))
-    ]
-    return pa.concat_tables(found).sort_by([(n, "ascending") for n in ("user_id", "interaction_time", "video_id")])
+    found, counts = [], Counter()
+    for first, end in itertools.pairwise(piece_bounds(events, PIECE)):
+        piece, counted = _weighted_piece(events.slice(first, end - first), windows[first:end], videos, settings)
+        found.append(piece)
+        counts.update(counted)
+    together = pa.concat_tables(found)
+    order = pa.array(np.lexsort([together[name].to_numpy() for name in ("video_id", "interaction_time", "user_id")]))
+    columns = dict(zip(together.column_names, together.columns, strict=True))
+    del found, piece, together
+    for name in columns:  # one by one, as each of them is there twice meanwhile
+        columns[name] = columns[name].take(order).combine_chunks()
+    return pa.table(columns), counts
 
 
-def _timed_piece(events: pa.Table, windows: np.ndarray, videos: VideoLookup, settings: Settings) -> pa.Table:
+def _weighted_piece(
+    events: pa.Table, windows: np.ndarray, videos: VideoLookup, settings: Settings
+) -> tuple[pa.Table, Counter[str]]:
+    """Exposures of whole pairs of user and video, `since` when they are positive, and whether they are `left_out`."""
     found = exposures(events, settings.labels.exposure_gap, windows)
-    duration = videos.duration(videos.position(*(found[name].to_numpy() for name in ("video_id", "interaction_time"))))
+    user, video, time = (found[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
+    window, signals, watched = (found[name].to_numpy() for name in ("window", "signals", "watch_time"))
+    duration = videos.duration(videos.position(video, time))
     starts = exposure_starts(events, settings.labels.exposure_gap, windows)
-    since = history.positive_since(events, starts, duration, settings)
-    return found.append_column("duration", pa.array(duration)).append_column("since", pa.array(since))
-
-
-def _rules_and_weight(found: pa.Table, settings: Settings) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The rules that hold for exposures, by name, and the weight of the exposures by them; 0 where not positive."""
-    signals, watched, duration = (found[name].to_numpy() for name in ("signals", "watch_time", "duration"))
     rules = labels.rules_that_hold(signals, watched, duration, settings.ranker.min_watch_ratio)
-    return rules, labels.weights(rules, settings.labels.positive)
+    weight = labels.weights(rules, settings.labels.positive)
+    positive = weight > 0
+    left_out = labels.contradicted(user, video, window, positive)
+    columns = {
+        "user_id": user,
+        "video_id": video,
+        "interaction_time": time,
+        "device": found["device"],
+        "window": window,
+        "label": positive,
+        "weight": np.where(positive, weight, np.float32(1)),
+        "since": history.positive_since(events, starts, duration, settings),
+        "left_out": left_out,
+    }
+    counts = _count_labels(window, positive, left_out, {rule: rules[rule] for rule in settings.labels.positive})
+    return pa.table(columns), counts
 
 
 def _count_labels(

@@ -23,7 +23,7 @@ EVENT_SCHEMA = pa.schema(
 )
 
 
-PIECE = 1 << 17  # events that are worked on at a time where a partition has many more, as work takes several copies
+PIECE = 1 << 16  # events that are worked on at a time where a partition has more, as that takes several copies of them
 
 
 def piece_bounds(events: pa.Table, size: int) -> list[int]:

@@ -91,8 +91,9 @@ class Histories:
         length: int,
     ):
         order = np.lexsort((positives.video, positives.since, positives.user))
-        self._own, self._video = positives.user[order], positives.video[order]
-        self._last = asof.last_before(self._own, positives.since[order], user, time, tie=self._video)
+        own, self._video = positives.user[order], positives.video[order]
+        self._begins = begins(own)
+        self._last = asof.last_before(own, positives.since[order], user, time, tie=self._video)
         self._users, self._videos, self._user, self._time, self._length = users, videos, user, time, length
 
     def of_parts(self, parts: Iterable[np.ndarray]) -> Iterator[dict[str, pa.ChunkedArray]]:
@@ -101,7 +102,7 @@ class Histories:
         Args:
             parts: row numbers of exposures, [k] int64 each; of a user, none before those of an earlier part in time.
         """
-        walk = _Walk(self._own, self._video, self._length)
+        walk = _Walk(self._begins, self._video, self._length)
         for part in parts:
             yield self._of(part, walk)
 
@@ -136,14 +137,13 @@ class _Walk:
     Each step takes the next positive of every user, so that there are as many as the most active user has positives.
 
     Args:
-        user: [n] int64, each user's rows together and in order of time.
-        video: [n] int64.
+        begins: [k] int64, where the rows of each user begin.
+        video: [n] int64, each user's in order of time.
         length: how many videos.
     """
 
-    def __init__(self, user: np.ndarray, video: np.ndarray, length: int):
-        self._video, self._length = video, length
-        self._begins = begins(user)
+    def __init__(self, begins: np.ndarray, video: np.ndarray, length: int):
+        self._begins, self._video, self._length = begins, video, length
         self._done = np.zeros(len(self._begins), np.int64)  # positives of each user that lie behind
         self._recent = np.full((len(self._begins), length), -1, np.int32)  # rows of the last different videos there
 
