@@ -11,6 +11,7 @@ import pytest
 import random_tables
 import test_examples as of
 from hypothesis import assume, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from oracle import Row
 
@@ -21,6 +22,7 @@ from recsys_tft.storage import arrow_ipc
 from recsys_tft.tables.entities import VideoLookup
 
 SIZES = st.integers(1, 3)
+few = hypothesis_settings(deadline=None, derandomize=True, max_examples=25)
 
 
 def divided(case: of.Case, size: int) -> tuple[of.Run, list[user_parts.Part], Settings]:
@@ -40,7 +42,7 @@ def counted(rows: Iterable[Row]) -> Counter[str]:
     return Counter(map(repr, rows))
 
 
-@of.quick
+@few
 @given(of.CASES, SIZES)
 def test_the_parts_hold_the_exposures_of_the_whole_and_no_more_of_a_user_than_their_size(
     case: of.Case, size: int
@@ -64,7 +66,7 @@ def test_the_parts_hold_the_exposures_of_the_whole_and_no_more_of_a_user_than_th
             last[row["user_id"]] = moment
 
 
-@of.quick
+@few
 @given(of.CASES, SIZES)
 def test_the_parts_make_the_rankers_rows_of_the_whole(case: of.Case, size: int) -> None:
     of.oracles_cuts(*case)
@@ -79,7 +81,7 @@ def test_the_parts_make_the_rankers_rows_of_the_whole(case: of.Case, size: int) 
     assert sum(short for _, short in made) == whole.short
 
 
-@of.quick
+@few
 @given(of.explicit_cases(), SIZES, st.data())
 def test_no_later_event_moves_a_training_row_into_another_part(case: of.Case, size: int, data: st.DataObject) -> None:
     raw, chosen = case
@@ -100,7 +102,7 @@ def test_no_later_event_moves_a_training_row_into_another_part(case: of.Case, si
     assert training(raw) == training(other)
 
 
-@of.quick
+@few
 @given(of.CASES_WITH_BAD_ROWS, st.integers(1, 6), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_pieces_follow_one_another_in_the_order_of_the_whole(case: of.Case, size: int, files: int, chance: Any) -> None:
     gathered = of.gather(case[0])
@@ -123,7 +125,7 @@ def pairs_of(events: pa.Table) -> list[tuple[int, int]]:
     return list(zip(*(events[name].to_pylist() for name in ("user_id", "video_id")), strict=True))
 
 
-@of.quick
+@few
 @given(of.CASES, st.integers(1, 6))
 def test_labels_made_in_pieces_are_those_of_the_whole(case: of.Case, size: int) -> None:
     of.oracles_cuts(*case)
