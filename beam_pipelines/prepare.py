@@ -161,7 +161,10 @@ def label_exposures(
     for item in found.counts.items():
         yield TaggedOutput("counts", item)
     training = found.exposures.filter(pa.array(found.exposures["window"].to_numpy() == 0))
-    training = training.select([name for name in training.column_names if name not in history.COLUMNS])  # fits nothing
+    if job.settings.cooccurrence.enabled:
+        yield TaggedOutput("analysis", (Entity.PAIR, arrow_ipc.dumps(fitting_rows.of_pairs(training))))
+    fits_nothing = (*history.COLUMNS, examples.COUNTED)
+    training = training.select([name for name in training.column_names if name not in fits_nothing])
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
     for rows in fitting_rows.of_users(users, found, training):
         yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))

@@ -14,6 +14,7 @@ from recsys_tft.labelling.exposures import exposure_starts, exposures, is_viewin
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early, find_sorted, rows_at, take_or_null
 
 SOURCES = ("positive", "exposed", "sampled")
+COUNTED = "counted_video_id"  # null for an exposure that is not counted in what videos have in common
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +55,8 @@ class Labelled:
 
     Attributes:
         exposures: user_id, video_id, interaction_time, device, previously_watched_category, window, label, weight, and
-            history.COLUMNS and recent.USER_COLUMNS unless they are turned off; by user, time and video; without the
-            contradicted ones.
+            history.COLUMNS, recent.USER_COLUMNS, COUNTED unless they are turned off; by user, time and video; without
+            the contradicted ones.
         training_users: increasing ids of the users with an exposure in the training window.
         training_videos: how many exposures in the training window each video has.
         counts: of exposures by window, of positives by rule, of contradicted ones.
@@ -98,6 +99,7 @@ def label_exposures(
             "weight": np.where(positive, weight, np.float32(1)),
             **_history(found, positive, users, videos, settings.history.length),
             **_recent(events, found, settings),
+            **_counted(video, positive & (window == 0), settings),
         }
     ).filter(pa.array(~left_out))
     counts = _count_labels(window, positive, left_out, {rule: rules[rule] for rule in settings.labels.positive})
@@ -135,6 +137,11 @@ def _recent(events: pa.Table, found: pa.Table, settings: Settings) -> dict[str, 
         return {}
     users, times = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
     return recent.of_users(events, settings.labels.exposure_gap, users, times - settings.counters.delay_microseconds)
+
+
+def _counted(video: np.ndarray, counted: np.ndarray, settings: Settings) -> dict[str, pa.Array]:
+    """The column COUNTED; none where it is turned off."""
+    return {COUNTED: pa.array(video, mask=~counted)} if settings.cooccurrence.enabled else {}
 
 
 def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> history.Positives:
