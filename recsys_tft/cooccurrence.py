@@ -30,11 +30,9 @@ class PairCounts(Statistic):
     kept.
 
     Attributes:
-        min_count: pairs that occur less often are left out.
         max_pairs: how many remain at the most; of equally frequent ones those of smaller ids.
     """
 
-    min_count: int
     max_pairs: int
 
     def of(self, values: np.ndarray) -> pa.Table:
@@ -48,7 +46,7 @@ class PairCounts(Statistic):
     def result(self, state: pa.Table) -> np.ndarray:
         """[pairs + 1, 2] int64: `pair_keys`, increasing, and counts; the last one is of no pair."""
         alone = pc.equal(state["low"], state["high"])
-        pairs = state.filter(pc.and_not(pc.greater_equal(state["count"], self.min_count), alone))
+        pairs = state.filter(pc.invert(alone))
         order = [("count", "descending"), ("low", "ascending"), ("high", "ascending")]
         kept = pa.concat_tables([state.filter(alone), pairs.sort_by(order).slice(0, self.max_pairs)])
         low, high, count = (kept[name].to_numpy() for name in ("low", "high", "count"))
@@ -78,7 +76,8 @@ class Cooccurrence(Op):
             always is when serving.
 
     Returns:
-        [batch] float32 in 0 .. 1, the mean over the history; a pair that is not known counts as 0.
+        [batch] float32 >= 0, the mean over the history; a pair that is not known counts as 0, and a video with itself
+        as 1. No cosine is above 1 unless users are positive on a video repeatedly.
     """
 
     missing: ClassVar[str] = "0 (nothing in common)"
@@ -95,9 +94,8 @@ class Cooccurrence(Op):
         taken = tf.where(tf.logical_and(own != EMPTY_IDS, own != history.values))[:, 0]
         together = tf.stack([tf.gather(history.values, taken), tf.gather(own, taken)], axis=1)
         alone = tf.stack([counted.values, counted.values], axis=1)
-        chosen = settings.cooccurrence
         pairs = tf.reshape(tf.concat([together, alone], axis=0), [-1])
-        return pairs, PairCounts(chosen.min_count, chosen.max_pairs)
+        return pairs, PairCounts(settings.cooccurrence.max_pairs)
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf
@@ -119,7 +117,7 @@ class Cooccurrence(Op):
         often = tf.gather(count(distinct, distinct), at)
         candidate, own = tf.gather(videos, row), tf.gather(own, row)
         is_own = tf.cast(own == candidate, tf.int64)
-        n_other = often[: tf.size(other)] - tf.cast(own == other, tf.int64)
+        n_other = often[: tf.size(other)] - tf.where(other == candidate, is_own, 0)
         n_candidate = tf.gather(often[tf.size(other) :], row) - is_own
         both = count(other, candidate) - is_own
         product = tf.cast(n_other, tf.float64) * tf.cast(n_candidate, tf.float64)

@@ -22,7 +22,7 @@ from test_determinism import (
     graph_text,
     tables_with_another_future,
 )
-from test_main_job import engineered, raw_frames
+from test_main_job import engineered, history_before, raw_frames
 
 from beam_pipelines import spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
@@ -31,7 +31,7 @@ from recsys_tft.labelling import recent
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.verifying.verification import verify
 
-AS_OF = "counters: {source: as_of, delay: 1h}\nrecent: {enabled: true}\n"
+AS_OF = "counters: {source: as_of, delay: 1h}\nrecent: {enabled: true}\ncooccurrence: {enabled: true}\n"
 HOUR = 3_600_000_000
 Run = Callable[..., Ran]
 
@@ -92,6 +92,20 @@ def test_rows_have_what_users_did_lately_and_the_ages_of_videos(as_of_run: Ran, 
     computed = engineered(as_of_run.root, {**pd.DataFrame(did).to_dict("series"), **ages})
     for column in ("user_events_1d_log", "user_events_30d_log", "user_like_rate", "video_age_log"):
         np.testing.assert_array_equal(rows[column], computed[column].numpy(), column)
+
+
+@pytest.mark.parametrize("name", ["ranker_train", "ranker_test"])
+def test_rows_know_what_their_video_has_in_common_with_the_history(as_of_run: Ran, name: str) -> None:
+    counted = as_of_run.result["two_tower_train"].pandas()
+    pairs = [(h, None, v) for h, v in zip(history_before(as_of_run, counted), counted["video_id"], strict=True)]
+    rows = as_of_run.result[name].pandas()
+    # What is drawn follows its positive, which was counted where it is of the training window.
+    shown = rows["video_id"].where(rows["source"] != "sampled").ffill()
+    own = shown.where((rows["label"] == 1) & (name == "ranker_train"))
+    asked = zip(history_before(as_of_run, rows), rows["video_id"], own, strict=True)
+    expected = [oracle.cooccurrence(pairs, *each) for each in list(asked)[::5]]
+    np.testing.assert_allclose(rows["history_cooccurrence"][::5], expected, atol=1e-6)
+    assert sum(value > 0 for value in expected) > 10
 
 
 def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, tmp_path: pathlib.Path) -> None:

@@ -134,11 +134,10 @@ class RecentSettings(Section):
 class CooccurrenceSettings(Section):
     """Whether the ranker reads how often the candidate was liked together with the videos of the user's history.
 
-    Pairs of videos that occur less often than `min_count` are left out, and the most frequent `max_pairs` are kept.
+    Of the pairs of videos that were, the most frequent `max_pairs` are kept, in 16 bytes each.
     """
 
     enabled: bool = False
-    min_count: pydantic.PositiveInt = 2
     max_pairs: pydantic.PositiveInt = 1_000_000
 
 

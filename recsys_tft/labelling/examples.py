@@ -55,7 +55,7 @@ class Labelled:
 
     Attributes:
         exposures: user_id, video_id, interaction_time, device, previously_watched_category, window, label, weight, and
-            history.COLUMNS, recent.USER_COLUMNS, COUNTED unless they are turned off; by user, time and video; without
+            history.COLUMNS, recent.USER_COLUMNS and COUNTED unless they are turned off; by user, time, video; without
             the contradicted ones.
         training_users: increasing ids of the users with an exposure in the training window.
         training_videos: how many exposures in the training window each video has.
