@@ -1,8 +1,8 @@
 """How often videos were liked together: what is learned of it in the training window, and the feature made of it."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
     from recsys_tft.configuration.settings import Settings
 
-# Odd numbers without a pattern: a pair of ids becomes one number, the same for either order. That two of a million
-# pairs share one, or that another pair is taken for one of them, has a probability of about 1 in 10^13.
-_LOW, _HIGH = -7046029254386353131, -4417276706812531889
+_FIRST, _SECOND = -7046029254386353131, -4417276706812531889  # odd numbers without a pattern in their bits
 _LAST = np.iinfo(np.int64).max  # the number behind the last one, of no pair
 
 
@@ -50,9 +48,23 @@ class PairCounts(Statistic):
         order = [("count", "descending"), ("low", "ascending"), ("high", "ascending")]
         kept = pa.concat_tables([state.filter(alone), pairs.sort_by(order).slice(0, self.max_pairs)])
         low, high, count = (kept[name].to_numpy() for name in ("low", "high", "count"))
-        keys = low * np.int64(_LOW) + high * np.int64(_HIGH)
+        keys = pair_keys(low, high, np.bitwise_xor, np.right_shift)
         order = np.argsort(keys, kind="stable")
         return np.stack([np.append(keys[order], _LAST), np.append(count[order], 0)], axis=1)
+
+
+def pair_keys(low: Any, high: Any, xor: Callable[..., Any], shift: Callable[..., Any]) -> Any:
+    """[n] int64: one number for each pair of ids, of which 10^6 share one with a probability of 1 in 10^7.
+
+    Args:
+        low: [n] int64 the smaller ids, as an array or a tensor.
+        high: [n] int64 the larger ones.
+        xor: of two such.
+        shift: to the right, with the sign, of two such.
+    """
+    mixed = low * _FIRST
+    mixed = (xor(mixed, shift(mixed, low * 0 + 32)) + high) * _SECOND
+    return xor(mixed, shift(mixed, low * 0 + 29)) * _FIRST
 
 
 def _summed(pairs: pa.Table) -> pa.Table:
@@ -108,7 +120,8 @@ class Cooccurrence(Op):
         keys, counts = table[:, 0], table[:, 1]
 
         def count(one: "tf.Tensor", two: "tf.Tensor") -> "tf.Tensor":
-            wanted = tf.minimum(one, two) * _LOW + tf.maximum(one, two) * _HIGH
+            xor, shift = tf.bitwise.bitwise_xor, tf.bitwise.right_shift
+            wanted = pair_keys(tf.minimum(one, two), tf.maximum(one, two), xor, shift)
             place = tf.minimum(tf.searchsorted(keys, wanted), tf.size(keys) - 1)
             return tf.where(tf.gather(keys, place) == wanted, tf.gather(counts, place), 0)
 
@@ -121,7 +134,8 @@ class Cooccurrence(Op):
         n_candidate = tf.gather(often[tf.size(other) :], row) - is_own
         both = count(other, candidate) - is_own
         product = tf.cast(n_other, tf.float64) * tf.cast(n_candidate, tf.float64)
-        cosine = tf.math.divide_no_nan(tf.cast(tf.maximum(both, 0), tf.float64), tf.sqrt(tf.maximum(product, 0.0)))
+        both = tf.where(candidate == EMPTY_IDS, 0, tf.maximum(both, 0))
+        cosine = tf.math.divide_no_nan(tf.cast(both, tf.float64), tf.sqrt(tf.maximum(product, 0.0)))
         rows = history.dense_shape[0]
         total = tf.math.unsorted_segment_sum(cosine, row, rows)
         size = tf.math.unsorted_segment_sum(tf.ones_like(cosine), row, rows)
