@@ -134,7 +134,7 @@ class Cooccurrence(Op):
         n_candidate = tf.gather(often[tf.size(other) :], row) - is_own
         both = count(other, candidate) - is_own
         product = tf.cast(n_other, tf.float64) * tf.cast(n_candidate, tf.float64)
-        both = tf.where(candidate == EMPTY_IDS, 0, tf.maximum(both, 0))
+        both = tf.where(candidate == EMPTY_IDS, tf.zeros_like(both), tf.maximum(both, 0))
         cosine = tf.math.divide_no_nan(tf.cast(both, tf.float64), tf.sqrt(tf.maximum(product, 0.0)))
         rows = history.dense_shape[0]
         total = tf.math.unsorted_segment_sum(cosine, row, rows)

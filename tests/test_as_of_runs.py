@@ -22,12 +22,14 @@ from test_determinism import (
     graph_text,
     tables_with_another_future,
 )
+from test_leak_audit import history_with_the_exposure_itself, only
 from test_main_job import engineered, history_before, raw_frames
 
 from beam_pipelines import spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.auditing import leak_audit
 from recsys_tft.features import BY_NAME, FEATURES
-from recsys_tft.labelling import recent
+from recsys_tft.labelling import examples, recent
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.verifying.verification import verify
 
@@ -121,6 +123,36 @@ def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, t
     assert {name for name in wrong if BY_NAME[name].is_counted}
     assert {"views_1d_log", "user_events_1d_log"} <= wrong
     assert all(BY_NAME[name].is_counted or BY_NAME[name].option == "recent" for name in wrong)
+
+
+def counted_in_all_windows(patch: pytest.MonkeyPatch) -> None:
+    sound = examples._counted
+    patch.setattr(examples, "_counted", lambda video, counted, chosen: sound(video, np.ones_like(counted), chosen))
+
+
+@pytest.mark.parametrize(
+    ("plant", "ends_training", "future", "shows_in"),
+    [
+        (None, False, "altered", set()),
+        (history_with_the_exposure_itself, False, "altered", {"history_cooccurrence"}),
+        (counted_in_all_windows, True, "removed", {"row"}),
+    ],
+    ids=["none", "tied", "fitted"],
+)
+def test_the_audit_finds_what_leaks_into_what_is_liked_together(
+    as_of_run: Ran,
+    monkeypatch: pytest.MonkeyPatch,
+    plant: Callable | None,
+    ends_training: bool,
+    future: str,
+    shows_in: set[str],
+) -> None:
+    only(monkeypatch, ends_training, future)
+    if plant:
+        plant(monkeypatch)
+    found = leak_audit.audit(str(as_of_run.root), str(as_of_run.raw))
+    assert shows_in <= set(found.leaks)
+    assert bool(found.leaks) == bool(plant)
 
 
 def test_the_columns_that_are_not_read_are_named(as_of_run: Ran) -> None:

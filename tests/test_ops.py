@@ -300,6 +300,7 @@ CASES: dict[str, Case] = {
             ([1], 1, None),
             (None, 1, None),
             ([2], None, None),
+            (None, None, None),
         ],
         [
             3 / math.sqrt(4),
@@ -311,6 +312,7 @@ CASES: dict[str, Case] = {
             4 / math.sqrt(8) / 2,
             0,
             1,
+            0,
             0,
             0,
         ],
