@@ -103,11 +103,9 @@ def test_nothing_counted_is_nothing_in_common() -> None:
 
 
 def test_a_pair_is_one_number_in_either_order() -> None:
-    many = np.arange(1, 1000)
-    ids = np.concatenate(
-        [many, many << 40, -(many << 52), np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 1000)]
-    )
-    pairs = np.stack(np.triu_indices(len(ids)), axis=1)[::5]
+    many = np.arange(1, 200)
+    ids = np.concatenate([many, many << 40, -(many << 52), np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 200)])
+    pairs = np.stack(np.triu_indices(len(ids)), axis=1)
     values = ids[pairs].ravel()
     keys = PairCounts(len(pairs)).result(PairCounts(len(pairs)).of(values))[:-1, 0]
     assert len(np.unique(keys)) == len(pairs)
