@@ -20,7 +20,7 @@ from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, raw_columns, select
 from recsys_tft.graph import graph_columns, raw_feature_spec
-from recsys_tft.labelling import fitting_rows, negatives, recent, versions
+from recsys_tft.labelling import examples, fitting_rows, negatives, recent, versions
 from recsys_tft.ops import History
 from recsys_tft.rates import rates
 from recsys_tft.storage import arrow_ipc, data_sets
@@ -29,6 +29,7 @@ from recsys_tft.tables.entities import find_sorted
 from recsys_tft.titles.title_embedding import TitleEmbedding
 
 TaggedOutput = beam.pvalue.TaggedOutput
+PAIRED = ("history_video_ids", examples.COUNTED)  # raw columns of exposures that features of pairs read
 
 
 def raw_metadata(settings: Settings) -> tft.DatasetMetadata:
@@ -182,7 +183,8 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     for raw, engineered, features in counted:
         for item in rates(raw, engineered, features, job.settings).items():
             yield TaggedOutput("counts", item)
-    keys = {name: exposures[name] for name in ("user_id", "interaction_time", "window")}
+    names = ("user_id", "interaction_time", "window", *(PAIRED if job.settings.cooccurrence.enabled else ()))
+    keys = {name: exposures[name] for name in names}
     yield partition, ("users", arrow_ipc.dumps(of_users))
     yield partition, ("exposures", arrow_ipc.dumps(_with_keys(keys, of_exposures)))
     yield partition, ("rows", frames["rows"])

@@ -3,6 +3,7 @@
 import dataclasses
 
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.features import Entity, select
 from recsys_tft.labelling import counters
 from recsys_tft.storage.data_sets import VIDEOS, shard_name
 from recsys_tft.storage.output import Output
@@ -63,6 +64,11 @@ class Job:
     def counts_videos(self) -> bool:
         """Whether something of a video is counted as of each exposure: its counters, or what is recent."""
         return self.counts_as_of or self.settings.recent.enabled
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether rows have features of an exposure and a video together."""
+        return any(feature.is_active(self.settings) for feature in select(entity=Entity.PAIR))
 
     @property
     def extension(self) -> str:

@@ -11,10 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from beam_pipelines.engineer import PAIRED
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
 from recsys_tft import transform_graph
-from recsys_tft.features import Entity, select
+from recsys_tft.features import Entity, Feature, select
 from recsys_tft.labelling import examples, negatives, recent, versions
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.labelling.versions import Timeline
@@ -115,7 +116,7 @@ def write_rows(
         users = versions.latest(tables[Entity.USER], "user_id")
         yield _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
     codes = _codes(tables)
-    if job.settings.recent.enabled:
+    if job.has_pairs:
         tables[Entity.PAIR], codes[Entity.PAIR] = yield from _engineer_pairs(tables, codes, graph, job)
     rows = tables["rows"]
     for data_set in (data_sets.TWO_TOWER, data_sets.RANKER_ROWS):
@@ -162,16 +163,47 @@ def _codes(tables: Tables) -> Codes:
 def _engineer_pairs(
     tables: Tables, codes: Codes, graph: str, job: Job
 ) -> Generator[tuple[str, int], None, tuple[pa.Table, np.ndarray]]:
-    """The features of distinct pairs, and for each row which pair it is; yields how often they are missing."""
+    """The features of pairs, and for each row which pair it is; yields how often they are missing."""
+    active = [feature for feature in select(entity=Entity.PAIR) if feature.is_active(job.settings)]
+    of_history = [feature for feature in active if examples.COUNTED in feature.sources]
+    of_age = [feature for feature in active if feature not in of_history]
+    found, pair = pa.table({}), np.arange(len(tables["rows"]))
+    if of_age:
+        found, pair, missing = _engineer_ages(tables, codes, of_age, graph, job)
+        yield from _count_missing(of_age, len(tables["rows"]), missing)
+    if of_history:
+        engineered, missing = _engineer_histories(tables, of_history, graph)
+        yield from _count_missing(of_history, len(tables["rows"]), missing)
+        ages = found.take(pa.array(pair)) if of_age else found
+        columns = [*zip(ages.column_names, ages.columns, strict=True)]
+        columns += zip(engineered.column_names, engineered.columns, strict=True)
+        found, pair = pa.table(dict(columns)), np.arange(len(engineered))
+    return found, pair
+
+
+def _count_missing(features: list[Feature], rows: int, missing: int) -> Iterator[tuple[str, int]]:
+    for feature in features:
+        yield f"features/{feature.name}/rows", rows
+        yield f"features/{feature.name}/missing", missing
+
+
+def _engineer_ages(
+    tables: Tables, codes: Codes, features: list[Feature], graph: str, job: Job
+) -> tuple[pa.Table, np.ndarray, int]:
+    """The features of distinct ages of videos, for each row which of them it is, and how many rows have none."""
     times = tables[Entity.EXPOSURE]["interaction_time"].to_numpy()[codes[Entity.EXPOSURE]]
     delay = job.settings.counters.delay_microseconds
     since = recent.published(tables[Entity.VIDEO], codes[Entity.VIDEO], times, delay)
     pairs, pair = recent.distinct_ages(times, since)
-    features = [feature for feature in select(entity=Entity.PAIR) if feature.is_active(job.settings)]
-    for feature in features:
-        yield f"features/{feature.name}/rows", len(times)
-        yield f"features/{feature.name}/missing", int((since == recent.NEVER).sum())
-    return transform_graph.load(graph).engineer(pairs, features), pair
+    return transform_graph.load(graph).engineer(pairs, features), pair, int((since == recent.NEVER).sum())
+
+
+def _engineer_histories(tables: Tables, features: list[Feature], graph: str) -> tuple[pa.Table, int]:
+    """The features of each row's history and video, and how many rows have no history."""
+    exposures = tables[Entity.EXPOSURE].select(PAIRED).take(tables["rows"]["exposure"])
+    pairs = exposures.append_column("video_id", tables["rows"]["video_id"])
+    empty = pc.equal(pc.fill_null(pc.list_value_length(pairs[PAIRED[0]]), 0), 0)
+    return transform_graph.load(graph).engineer(pairs, features), pc.sum(empty).as_py() or 0
 
 
 def _answered(name: str, parts: list[tuple[str, Packed]]) -> pa.Table:

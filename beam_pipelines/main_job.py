@@ -187,7 +187,7 @@ class MainJob:
         )
         answers = asked | "Answer" >> self._each(join.answer)
         parts = [examples, answers] | "Parts of rows" >> beam.Flatten() | "Group rows" >> beam.GroupByKey()
-        sides = [catalogue, *([graph] if self._job.settings.recent.enabled else [])]
+        sides = [catalogue, *([graph] if self._job.has_pairs else [])]
         return [
             parts | "Write rows" >> self._each(join.write_rows, *sides, job=self._job),
             videos.main | "Write videos" >> self._each(join.write_videos, job=self._job),

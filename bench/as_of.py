@@ -21,6 +21,8 @@ CONFIGS = {
     "history": "counters: {source: snapshot}\nhistory: {length: 20}\nrecent: {enabled: false}\n",
     "recent": "counters: {source: snapshot}\nhistory: {length: 0}\nrecent: {enabled: true}\n",
     "all": "counters: {source: as_of}\nhistory: {length: 20}\nrecent: {enabled: true}\n",
+    "co-occurrence": "counters: {source: as_of}\nhistory: {length: 20}\nrecent: {enabled: true}\n"
+    "cooccurrence: {enabled: true}\n",
 }
 Run = tuple[Measured, int]  # and the number of versions
 

@@ -30,6 +30,7 @@ WINDOWS = ("val", "test")
 CONFIG = {
     "title_encoder": "none",
     "recent": {"enabled": True},
+    "cooccurrence": {"enabled": True},
     "labels": {"positive": {"like": 1.0, "comment": 1.0, "share": 1.0, "watch": 1.0, "click": 0.5}},
 }
 Figures = dict[str, dict[str, list[float]]]  # by model and by window
@@ -52,7 +53,7 @@ def retrieval(out: str, seed: int) -> Figures:
     for name, length in (("with history", None), ("without history", 0)):
         chosen = model_folders.settings_for(out, None, seed)
         if length is not None:
-            chosen = chosen.replace({"history": {"length": length}})
+            chosen = chosen.replace({"history": {"length": length}, "cooccurrence": {"enabled": False}})
         rows = TwoTowerRows(out, *two_tower.features_for(chosen))
         keras.utils.set_random_seed(seed)
         model = two_tower.TwoTower(rows.query, rows.candidate, rows.categories, {}, chosen)
@@ -83,9 +84,11 @@ def ranking(out: str, seed: int) -> Figures:
     rows = {
         w: ranker_rows.read(out, w, features, ranker_rows.columns_of(features, chosen)) for w in ("train", *WINDOWS)
     }
-    lasting = ranker_rows.features_for(chosen.replace({"recent": {"enabled": False}}))
+    lately = [feature for feature in features if feature.option != "cooccurrence"]
+    lasting = [feature for feature in features if feature.option is None]
     neither = [feature for feature in lasting if not feature.is_counted]
-    arms = {"counters, recent": features, "counters": lasting, "neither": neither}
+    alone = [feature for feature in features if feature.option != "recent"]
+    arms = {"all": features, "co-occurrence": alone, "recent": lately, "counters": lasting, "neither": neither}
     found = {}
     for name, own in arms.items():
         columns = [column.name for column in ranker_rows.columns_of(own, chosen)]
@@ -157,12 +160,13 @@ def main() -> None:
     parser.add_argument("--folder", required=True, type=pathlib.Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS)
+    parser.add_argument("--models", nargs="+", choices=("retrieval", "ranking"), default=("retrieval", "ranking"))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     kept = options.folder / "figures.json"
     figures = json.loads(kept.read_text()) if kept.is_file() else {}
     judges = {"retrieval": retrieval, "ranking": ranking}
-    for model, judge in judges.items():
+    for model, judge in ((name, judges[name]) for name in options.models):
         for key in (f"{model} {split} {seed}" for split in options.splits for seed in range(options.seeds)):
             if key not in figures:
                 _, split, seed = key.split()
@@ -170,7 +174,7 @@ def main() -> None:
                 kept.write_text(json.dumps(figures, indent=1))
                 print(f"Done: {key}", flush=True)
     titles = {"retrieval": "NDCG@10", "ranking": "AUC; AUC per user"}
-    for model, title in titles.items():
+    for model, title in ((name, titles[name]) for name in options.models):
         show({key: found for key, found in figures.items() if key.startswith(f"{model} ")}, title)
 
 

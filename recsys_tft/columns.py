@@ -90,7 +90,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("device", "interactions", pa.string()),
 )
 
-# What no table holds: the job computes it where the setting `recent` asks for it.
+# What no table holds: the job computes it where the settings `recent` and `cooccurrence` ask for it.
 COMPUTED: tuple[Column, ...] = (
     *(
         Column(f"{what}_{days}d", "videos", pa.int64(), accuracy=Accuracy.VERSIONED)
@@ -99,6 +99,8 @@ COMPUTED: tuple[Column, ...] = (
     ),
     *(Column(f"user_events_{days}d", "interactions", pa.int64(), accuracy=Accuracy.AS_OF) for days in (1, 30)),
     *(Column(f"user_{what}_count", "interactions", pa.int64(), accuracy=Accuracy.AS_OF) for what in ("view", "like")),
+    # The video of a positive exposure of the training window, by which it is counted in what videos have in common.
+    Column("counted_video_id", "interactions", pa.int64()),
 )
 
 TABLES = ("users", "videos", "channels", "interactions")

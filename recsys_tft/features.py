@@ -9,6 +9,7 @@ import enum
 from typing import TYPE_CHECKING
 
 from recsys_tft.columns import COLUMNS, COMPUTED, UPDATED, Accuracy, Column
+from recsys_tft.cooccurrence import Cooccurrence
 from recsys_tft.errors import did_you_mean
 from recsys_tft.ops import (
     Age,
@@ -178,6 +179,13 @@ FEATURES: tuple[Feature, ...] = (
     Feature("user_events_1d_log", ("user_events_1d",), Log(), (RANKER,), option="recent"),
     Feature("user_events_30d_log", ("user_events_30d",), Log(), (RANKER,), option="recent"),
     Feature("user_like_rate", ("user_like_count", "user_view_count"), Ratio(), (RANKER,), option="recent"),
+    Feature(
+        "history_cooccurrence",
+        ("history_video_ids", "video_id", "counted_video_id"),
+        Cooccurrence(),
+        (RANKER,),
+        option="cooccurrence",
+    ),
 )
 
 BY_NAME: dict[str, Feature] = {feature.name: feature for feature in FEATURES}

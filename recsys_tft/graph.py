@@ -1,6 +1,6 @@
 """The body of preprocessing_fn: the feature table applied to raw tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -8,6 +8,7 @@ import tensorflow_transform as tft
 from beam_pipelines.analyzers import FitStatistics
 from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.cooccurrence import PairCounts
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES, raw_columns, switched_on
 from recsys_tft.ops import Fitting, drop_missing, present_only
@@ -60,7 +61,8 @@ def _fit(read: Mapping[str, list[tf.SparseTensor]], settings: Settings) -> dict[
             statistics[name] = asked[1]
     files = {name: statistic for name, statistic in statistics.items() if isinstance(statistic, Frequencies)}
     numbers = {name: statistic for name, statistic in statistics.items() if isinstance(statistic, Numbers)}
-    return _fit_files(files, values) | _fit_numbers(numbers, values)
+    pairs = {name: statistic for name, statistic in statistics.items() if isinstance(statistic, PairCounts)}
+    return _fit_files(files, values) | _fit_numbers(numbers, values) | _fit_pairs(pairs, values)
 
 
 def _fit_files(statistics: Mapping[str, Frequencies], values: Mapping[str, list[tf.Tensor]]) -> dict[str, tf.Tensor]:
@@ -83,6 +85,23 @@ def _fit_numbers(statistics: Mapping[str, Numbers], values: Mapping[str, list[tf
         [[statistic.size] for statistic in statistics.values()],
         name="fit_numbers",
     )
+    return _named(statistics, fitted)
+
+
+def _fit_pairs(statistics: Mapping[str, PairCounts], values: Mapping[str, list[tf.Tensor]]) -> dict[str, tf.Tensor]:
+    if not statistics:
+        return {}
+    fitted = tft.experimental.ptransform_analyzer(
+        [tf.concat(values[name], 0) for name in statistics],
+        FitStatistics(tuple(statistics.items())),
+        [tf.int64] * len(statistics),
+        [[None, 2]] * len(statistics),
+        name="fit_pairs",
+    )
+    return _named(statistics, fitted)
+
+
+def _named(statistics: Iterable[str], fitted: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
     # TransformGraph.fitted finds the results by these names.
     return {name: tf.identity(result, f"{name}_fitted") for name, result in zip(statistics, fitted, strict=True)}
 

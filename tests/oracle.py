@@ -478,6 +478,24 @@ def hours_of(video: Row, interactions: list[Row], time: int, delay: int) -> int:
 # --- Negatives
 
 
+def cooccurrence(
+    counted: Iterable[tuple[list[int], int | None, int | None]], history: list[int], video: int | None, own: int | None
+) -> float:
+    """The mean cosine of a video and those of a history; `counted` exposures and `own` are (history, _, counted)."""
+    known = [(others, one) for others, _, one in counted if one is not None]
+    n = Counter(one for _, one in known)
+    together = Counter(frozenset((one, other)) for others, one in known for other in others if other != one)
+    if video is None or not history:
+        return 0.0
+    less = int(own == video)
+    cosines = []
+    for other in history:
+        times = (n[video] - less) * (n[other] if other != video else n[other] - less)
+        both = (together[frozenset((other, video))] if other != video else n[video]) - less
+        cosines.append(max(both, 0) / math.sqrt(times) if times > 0 else 0.0)
+    return sum(cosines) / len(cosines)
+
+
 def catalogue(exposures: Iterable[Exposure]) -> dict[int, int]:
     """How many training exposures (contradicted ones are exposures too) each video of the catalogue has."""
     return dict(Counter(e.video_id for e in exposures if e.window == "train"))

@@ -22,16 +22,18 @@ from test_determinism import (
     graph_text,
     tables_with_another_future,
 )
-from test_main_job import engineered, raw_frames
+from test_leak_audit import history_with_the_exposure_itself, only
+from test_main_job import engineered, history_before, raw_frames
 
 from beam_pipelines import spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.auditing import leak_audit
 from recsys_tft.features import BY_NAME, FEATURES
-from recsys_tft.labelling import recent
+from recsys_tft.labelling import examples, recent
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.verifying.verification import verify
 
-AS_OF = "counters: {source: as_of, delay: 1h}\nrecent: {enabled: true}\n"
+AS_OF = "counters: {source: as_of, delay: 1h}\nrecent: {enabled: true}\ncooccurrence: {enabled: true}\n"
 HOUR = 3_600_000_000
 Run = Callable[..., Ran]
 
@@ -94,6 +96,20 @@ def test_rows_have_what_users_did_lately_and_the_ages_of_videos(as_of_run: Ran, 
         np.testing.assert_array_equal(rows[column], computed[column].numpy(), column)
 
 
+@pytest.mark.parametrize("name", ["ranker_train", "ranker_test"])
+def test_rows_know_what_their_video_has_in_common_with_the_history(as_of_run: Ran, name: str) -> None:
+    counted = as_of_run.result["two_tower_train"].pandas()
+    pairs = [(h, None, v) for h, v in zip(history_before(as_of_run, counted), counted["video_id"], strict=True)]
+    rows = as_of_run.result[name].pandas()
+    # What is drawn follows its positive, which was counted where it is of the training window.
+    shown = rows["video_id"].where(rows["source"] != "sampled").ffill()
+    own = shown.where((rows["label"] == 1) & (name == "ranker_train"))
+    asked = zip(history_before(as_of_run, rows), rows["video_id"], own, strict=True)
+    expected = [oracle.cooccurrence(pairs, *each) for each in list(asked)[::5]]
+    np.testing.assert_allclose(rows["history_cooccurrence"][::5], expected, atol=1e-6)
+    assert sum(value > 0 for value in expected) > 10
+
+
 def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, tmp_path: pathlib.Path) -> None:
     found = verify(str(as_of_run.root), str(as_of_run.raw), rows=None)
     assert found.is_equal, "\n".join(map(str, found.differences))
@@ -107,6 +123,36 @@ def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, t
     assert {name for name in wrong if BY_NAME[name].is_counted}
     assert {"views_1d_log", "user_events_1d_log"} <= wrong
     assert all(BY_NAME[name].is_counted or BY_NAME[name].option == "recent" for name in wrong)
+
+
+def counted_in_all_windows(patch: pytest.MonkeyPatch) -> None:
+    sound = examples._counted
+    patch.setattr(examples, "_counted", lambda video, counted, chosen: sound(video, np.ones_like(counted), chosen))
+
+
+@pytest.mark.parametrize(
+    ("plant", "ends_training", "future", "shows_in"),
+    [
+        (None, False, "altered", set()),
+        (history_with_the_exposure_itself, False, "altered", {"history_cooccurrence"}),
+        (counted_in_all_windows, True, "removed", {"row"}),
+    ],
+    ids=["none", "tied", "fitted"],
+)
+def test_the_audit_finds_what_leaks_into_what_is_liked_together(
+    as_of_run: Ran,
+    monkeypatch: pytest.MonkeyPatch,
+    plant: Callable | None,
+    ends_training: bool,
+    future: str,
+    shows_in: set[str],
+) -> None:
+    only(monkeypatch, ends_training, future)
+    if plant:
+        plant(monkeypatch)
+    found = leak_audit.audit(str(as_of_run.root), str(as_of_run.raw))
+    assert shows_in <= set(found.leaks)
+    assert bool(found.leaks) == bool(plant)
 
 
 def test_the_columns_that_are_not_read_are_named(as_of_run: Ran) -> None:

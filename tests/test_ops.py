@@ -26,6 +26,7 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from recsys_tft import graph, ops
 from recsys_tft.configuration.settings import parse
+from recsys_tft.cooccurrence import Cooccurrence, PairCounts
 from recsys_tft.ops import (
     Age,
     Bag,
@@ -285,6 +286,39 @@ CASES: dict[str, Case] = {
         tf.float32,
         [("abc", [3, 1]), (None, [0, 0]), ("", [0, 0]), ("\u00e9", [2, 1]), ("abc", [3, 1])],
     ),
+    "cooccurrence": Case(  # counted: 1 four times, 2 twice; both together four times
+        Cooccurrence(),
+        [
+            ([1], 2, 2),
+            ([2], 1, 1),
+            ([1, 3], 2, 2),
+            ([], 1, 1),
+            ([3], 1, 1),
+            ([2], 1, None),
+            ([2, 3], 1, None),
+            ([2], 7, 1),
+            ([1], 1, None),
+            (None, 1, None),
+            ([2], None, None),
+            (None, None, None),
+        ],
+        [
+            3 / math.sqrt(4),
+            3 / math.sqrt(6),
+            3 / math.sqrt(4) / 2,
+            0,
+            0,
+            4 / math.sqrt(8),
+            4 / math.sqrt(8) / 2,
+            0,
+            1,
+            0,
+            0,
+            0,
+        ],
+        [tf.int64, tf.int64, tf.int64],
+        tf.float32,
+    ),
     "ratio": Case(
         Ratio(),
         [(1, 4), (None, 4), (3, None), (3, 0), (5, 2), (2**53, 2**53), (0, 0), (None, None)],
@@ -336,13 +370,16 @@ def preprocess(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
     values: dict[str, list[tf.Tensor]] = {}
     files: dict[str, Frequencies] = {}
     numbers: dict[str, Numbers] = {}
+    pairs: dict[str, PairCounts] = {}
     for name, case in CASES.items():
         asked = case.op.statistic(columns[name], SETTINGS)
         if asked is not None:
             fitted_name = case.op.vocabulary.name if isinstance(case.op, Lookup) else name
             values.setdefault(fitted_name, []).append(asked[0])
-            (files if isinstance(asked[1], Frequencies) else numbers)[fitted_name] = asked[1]
-    fitting = Fitting(SETTINGS, graph._fit_files(files, values) | graph._fit_numbers(numbers, values))
+            kinds = {Frequencies: files, PairCounts: pairs}
+            kinds.get(type(asked[1]), numbers)[fitted_name] = asked[1]
+    fitted = graph._fit_files(files, values) | graph._fit_numbers(numbers, values) | graph._fit_pairs(pairs, values)
+    fitting = Fitting(SETTINGS, fitted)
     return {name: case.op.apply(name, columns[name], fitting) for name, case in CASES.items()}
 
 
@@ -439,7 +476,9 @@ def test_a_row_alone_has_the_same_value(name: str, fitted: Fitted) -> None:
 def test_a_missing_row_becomes_what_the_op_says(name: str, fitted: Fitted) -> None:
     case = CASES[name]
     (found,) = plain(fitted.apply({f"{name}_0": [None]})[name])
-    numbers = dict.fromkeys(("token 0", "bucket 0", "0", "0 (the mean)", "0 (none)", "0 (new)"), 0)
+    numbers = dict.fromkeys(
+        ("token 0", "bucket 0", "0", "0 (the mean)", "0 (none)", "0 (new)", "0 (nothing in common)"), 0
+    )
     lists_of = {"empty list": [], "from the count; zeros without one": [0, 0], "the zero vector": [0, 0]}
     assert found == {**numbers, **lists_of}[case.op.missing]
 

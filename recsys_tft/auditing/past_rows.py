@@ -6,12 +6,14 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys_tft.auditing.futures import TIME, Cut
 from recsys_tft.auditing.row_differences import KEY, Compared, compare
 from recsys_tft.columns import Accuracy
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import RAW, Feature
+from recsys_tft.labelling.examples import COUNTED
 from recsys_tft.storage.data_sets import RANKER_ROWS, TWO_TOWER, USERS, VIDEOS, DataSet
 
 Rows = Mapping[str, pa.Table]  # of one rerun, by folder
@@ -20,15 +22,17 @@ FIT = "fit"  # the folder of what the graph would be fitted on
 _CORPORA = (USERS, VIDEOS)
 
 
-def moment_of(feature: Feature) -> tuple[str, bool] | None:
-    """Whose moment a feature is a function of, by the name of its key, and whether it lags behind by the delay.
+def moment_of(feature: Feature) -> tuple[tuple[str, ...], bool] | None:
+    """Whose moment a feature is a function of, by the names of its key, and whether it lags behind by the delay.
 
     None where it is what the exposure itself tells, such as its device.
     """
     sources = [RAW[name] for name in feature.sources]
+    of_user = all(source.table == "users" for source in sources)
     if any(source.table in ("videos", "channels") for source in sources):
-        return "video_id", changes(feature)
-    return ("user_id", False) if changes(feature) or all(source.table == "users" for source in sources) else None
+        both = any(source.table == "users" for source in sources)
+        return (("user_id", "video_id"), False) if both else (("video_id",), changes(feature))
+    return (("user_id",), False) if changes(feature) or of_user else None
 
 
 def changes(feature: Feature) -> bool:
@@ -98,14 +102,17 @@ class PastRows:
 
     def _moments(self, data_set: DataSet, one: pa.Table, other: pa.Table) -> Iterator[Compared]:
         """What other rows know of a user or a video, as far as it is of before the cut."""
-        groups: dict[tuple[str, int], list[str]] = {}
+        groups: dict[tuple[tuple[str, ...], int, bool], list[str]] = {}
         for feature in data_set.features(self.settings):
             if moment := moment_of(feature):
                 key, lags = moment
-                groups.setdefault((key, self.cut.delay if lags else 0), []).append(feature.name)
-        for (key, delay), names in groups.items():
-            parts = [_first_of_moment(self._known(table, delay), key) for table in (one, other)]
-            yield compare(data_set.name, *parts, (key, TIME), names, all_there=False)
+                delay, counted = self.cut.delay if lags else 0, COUNTED in feature.sources
+                groups.setdefault((key, delay, counted), []).append(feature.name)
+        for (key, delay, counted), names in groups.items():
+            # What a positive row adds to the fit is taken off again, and whether it is positive is of its own moment.
+            tables = [t.filter(pc.equal(t["label"], 0)) if counted else t for t in (one, other)]
+            parts = [_first_of_moment(self._known(table, delay), key) for table in tables]
+            yield compare(data_set.name, *parts, (*key, TIME), names, all_there=False)
 
     def _known(self, rows: pa.Table, delay: int) -> pa.Table:
         """The rows that are not compared as a whole, and know nothing from the cut on."""
@@ -117,7 +124,7 @@ def _together(data_set: DataSet, rows: Rows) -> pa.Table:
     return pa.concat_tables([rows[folder] for folder in data_set.folders])
 
 
-def _first_of_moment(rows: pa.Table, key: str) -> pa.Table:
+def _first_of_moment(rows: pa.Table, key: tuple[str, ...]) -> pa.Table:
     keys = pl.from_arrow(rows.select(list(KEY))).with_row_index("row")
-    first = keys.sort(key, TIME, *KEY, "row").unique([key, TIME], keep="first", maintain_order=True)
+    first = keys.sort(*key, TIME, *KEY, "row").unique([*key, TIME], keep="first", maintain_order=True)
     return rows.take(first["row"].to_arrow())

@@ -131,6 +131,16 @@ class RecentSettings(Section):
     steps: Annotated[int, pydantic.Field(ge=1, le=1000)] = 24
 
 
+class CooccurrenceSettings(Section):
+    """Whether the ranker reads how often the candidate was liked together with the videos of the user's history.
+
+    Of the pairs of videos that were, the most frequent `max_pairs` are kept, in 16 bytes each.
+    """
+
+    enabled: bool = False
+    max_pairs: pydantic.PositiveInt = 1_000_000
+
+
 class SplitSettings(Section):
     """Where the training, validation and test windows end: shares of the exposures, or fixed times (UTC).
 

@@ -9,6 +9,7 @@ import yaml
 from recsys_tft.columns import TABLES, columns_of
 from recsys_tft.configuration.job_settings import (
     BucketSettings,
+    CooccurrenceSettings,
     CounterSettings,
     HistorySettings,
     LabelSettings,
@@ -45,6 +46,7 @@ class Settings(Section):
     counters: CounterSettings = CounterSettings()
     history: HistorySettings = HistorySettings()
     recent: RecentSettings = RecentSettings()
+    cooccurrence: CooccurrenceSettings = CooccurrenceSettings()
     split: SplitSettings = SplitSettings()
     ranker: RankerSettings = RankerSettings()
     two_tower: TwoTowerSettings = TwoTowerSettings()
@@ -76,6 +78,12 @@ class Settings(Section):
             if name not in known:
                 raise ValueError(f"has the unknown vocabulary '{name}'.{did_you_mean(name, known)}")
         return vocabularies
+
+    @pydantic.model_validator(mode="after")
+    def _fit_together(self) -> "Settings":
+        if self.cooccurrence.enabled and not self.history.length:
+            raise ValueError("cooccurrence.enabled needs a history: history.length must be above 0")
+        return self
 
     def vocabulary(self, name: str) -> VocabularySettings:
         """The settings of one vocabulary: its own, else `default`'s, else the defaults."""

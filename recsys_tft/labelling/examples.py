@@ -17,6 +17,7 @@ from recsys_tft.labelling.exposures import PIECE, exposure_starts, exposures, is
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early, find_sorted, rows_at, take_or_null
 
 SOURCES = ("positive", "exposed", "sampled")
+COUNTED = "counted_video_id"  # null for an exposure that is not counted in what videos have in common
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Labelled:
     @functools.cached_property
     def exposures(self) -> pa.Table:
         """All of them: user_id, video_id, interaction_time, device, previously_watched_category, window, label, weight,
-        and history.COLUMNS and recent.USER_COLUMNS unless they are turned off."""
+        and history.COLUMNS, recent.USER_COLUMNS and COUNTED unless they are turned off."""
         return next(self.context([np.arange(len(self.keys))]))
 
 
@@ -153,6 +154,7 @@ class _Context:
         length = settings.history.length
         self._histories = history.Histories(positives, users, videos, user, time, length) if length else None
         self._recent = _recent(events, exposures, settings)
+        self._counts_pairs = settings.cooccurrence.enabled
 
     def of_parts(self, parts: Iterable[np.ndarray]) -> Iterator[pa.Table]:
         """The exposures in each part, with their context.
@@ -171,7 +173,8 @@ class _Context:
         before = {name: columns.pop(name) for name in ("user_id", "video_id", "interaction_time", "device")}
         category = {"previously_watched_category": self._category(known, part)}
         recents = {name: values[part] for name, values in self._recent.items()}
-        return pa.table({**before, **category, **columns, **histories, **recents})
+        counted = _counted(known) if self._counts_pairs else {}
+        return pa.table({**before, **category, **columns, **histories, **recents, **counted})
 
     def _category(self, known: pa.Table, part: np.ndarray) -> pa.ChunkedArray:
         """Category of the user's latest viewing before each exposure, else what the users table says; as of then."""
@@ -196,6 +199,12 @@ def _recent(events: pa.Table, found: pa.Table, settings: Settings) -> dict[str, 
         return {}
     users, times = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
     return recent.of_users(events, settings.labels.exposure_gap, users, times - settings.counters.delay_microseconds)
+
+
+def _counted(exposures: pa.Table) -> dict[str, pa.Array]:
+    """The column COUNTED: the videos of the training window's positives."""
+    counts = exposures["label"].to_numpy() & (exposures["window"].to_numpy() == 0)
+    return {COUNTED: pa.array(exposures["video_id"].to_numpy(), mask=~counts)}
 
 
 def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> history.Positives:

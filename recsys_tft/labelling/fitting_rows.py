@@ -11,8 +11,8 @@ import polars as pl
 import pyarrow as pa
 
 from recsys_tft.features import Entity, select
-from recsys_tft.labelling import versions
-from recsys_tft.labelling.examples import Labelled
+from recsys_tft.labelling import history, versions
+from recsys_tft.labelling.examples import COUNTED, Labelled
 from recsys_tft.labelling.negatives import Catalogue
 
 
@@ -40,6 +40,11 @@ def of_videos(videos: pa.Table, catalogue: Catalogue, until: int) -> Iterator[pa
         return
     ids = np.unique(inside["video_id"].to_numpy())
     yield from _fitted(inside, "video_id", ids, np.full(len(ids), until), Entity.VIDEO)
+
+
+def of_pairs(training: pa.Table) -> pa.Table:
+    """The histories of exposures of the training window that are counted in what videos have in common."""
+    return training.select([history.COLUMNS[0], COUNTED]).filter(training[COUNTED].is_valid())
 
 
 def _fitted(table: pa.Table, key: str, keys: np.ndarray, moments: np.ndarray, entity: Entity) -> Iterator[pa.Table]:

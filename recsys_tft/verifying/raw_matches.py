@@ -64,6 +64,7 @@ def by_exposure(
     own = raw.of_users(pa.array(np.unique(user_ids)))
     found = examples.label_exposures(own.events, own.users, raw.lookup, cuts, settings).exposures
     names = ["user_id", "interaction_time", "device", "previously_watched_category"]
+    names += [examples.COUNTED] if examples.COUNTED in found.column_names else []
     first = found.select(names).append_column("first", pa.array(np.arange(len(found))))
     first = first.group_by(names, use_threads=False).aggregate([("first", "min")])["first_min"]
     # What follows is the same for all exposures of a user at an instant.
@@ -121,6 +122,18 @@ def by_pair(videos: pa.Table, video_ids: np.ndarray, times: np.ndarray, delay: i
     published = pa.array(since, mask=since == recent.NEVER)
     raw = pa.table({"interaction_time": times[known], "published_at": published})
     return Matches(raw, known, np.arange(len(known)), np.flatnonzero(places < 0))
+
+
+def by_history(exposures: Matches, video_ids: np.ndarray) -> Matches:
+    """What was known of users at exposures, beside the videos of [n] rows on disk.
+
+    Args:
+        exposures: of `by_exposure`, for these rows.
+        video_ids: [n] int64 of rows on disk.
+    """
+    known = exposures.raw.take(pa.array(exposures.row)).select([history.COLUMNS[0], examples.COUNTED])
+    raw = known.append_column("video_id", pa.array(video_ids[exposures.owner]))
+    return dataclasses.replace(exposures, raw=raw, row=np.arange(len(raw)))
 
 
 def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:

@@ -4,6 +4,7 @@ Integers have to be equal, floats bit-equal or within 1e-6; title embeddings in 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import Entity, Feature
+from recsys_tft.labelling import examples
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.serving.export import raw_folder
 from recsys_tft.storage.data_sets import DATA_SETS, USERS, DataSet
@@ -188,17 +190,20 @@ class _Folder:
                 key, table = tables[entity]
                 yield raw_matches.by_key(table, key, keys[key]), features
             return
+        users, times = keys["user_id"], keys["interaction_time"]
+        exposures = functools.cache(lambda: raw_matches.by_exposure(raw, users, times, self.cuts, self.settings))
         for entity, features in by_entity.items():
             if entity is Entity.EXPOSURE:
-                yield (
-                    raw_matches.by_exposure(raw, keys["user_id"], keys["interaction_time"], self.cuts, self.settings),
-                    features,
-                )
+                yield exposures(), features
             elif entity is Entity.USER:
                 yield raw_matches.by_user(raw.users, keys["user_id"], keys["interaction_time"]), features
             elif entity is Entity.PAIR:
-                delay = self.settings.counters.delay_microseconds
-                yield raw_matches.by_pair(videos.videos, keys["video_id"], keys["interaction_time"], delay), features
+                of_history = [feature for feature in features if examples.COUNTED in feature.sources]
+                if of_history:
+                    yield raw_matches.by_history(exposures(), keys["video_id"]), of_history
+                if of_age := [feature for feature in features if feature not in of_history]:
+                    delay = self.settings.counters.delay_microseconds
+                    yield raw_matches.by_pair(videos.videos, keys["video_id"], times, delay), of_age
             else:
                 dated = [f for f in features if f.is_counted or f.is_versioned] if videos.counts is not None else []
                 others = [feature for feature in features if feature not in dated]

@@ -1,0 +1,142 @@
+"""How often videos were liked together: what is learned of it in the training window, and the feature made of it."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.ops import Fitting, Op, scatter
+from recsys_tft.statistics import EMPTY_IDS, Statistic
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from recsys_tft.configuration.settings import Settings
+
+_FIRST, _SECOND = -7046029254386353131, -4417276706812531889  # odd numbers without a pattern in their bits
+_LAST = np.iinfo(np.int64).max  # the number behind the last one, of no pair
+
+
+@dataclasses.dataclass(frozen=True)
+class PairCounts(Statistic):
+    """How often each unordered pair of ids occurs, of the most frequent pairs.
+
+    Values are one pair of ids after the other. A pair of an id with itself says how often the id occurs; these are all
+    kept.
+
+    Attributes:
+        max_pairs: how many remain at the most; of equally frequent ones those of smaller ids.
+    """
+
+    max_pairs: int
+
+    def of(self, values: np.ndarray) -> pa.Table:
+        pairs = values.astype(np.int64).reshape(-1, 2)
+        ones = pa.array(np.ones(len(pairs), np.int64))
+        return _summed(pa.table({"low": pairs.min(axis=1), "high": pairs.max(axis=1), "count": ones}))
+
+    def merge(self, states: Iterable[pa.Table]) -> pa.Table:
+        return _summed(pa.concat_tables(states))
+
+    def result(self, state: pa.Table) -> np.ndarray:
+        """[pairs + 1, 2] int64: `pair_keys`, increasing, and counts; the last one is of no pair."""
+        alone = pc.equal(state["low"], state["high"])
+        pairs = state.filter(pc.invert(alone))
+        order = [("count", "descending"), ("low", "ascending"), ("high", "ascending")]
+        kept = pa.concat_tables([state.filter(alone), pairs.sort_by(order).slice(0, self.max_pairs)])
+        low, high, count = (kept[name].to_numpy() for name in ("low", "high", "count"))
+        keys = pair_keys(low, high, np.bitwise_xor, np.right_shift)
+        order = np.argsort(keys, kind="stable")
+        return np.stack([np.append(keys[order], _LAST), np.append(count[order], 0)], axis=1)
+
+
+def pair_keys(low: Any, high: Any, xor: Callable[..., Any], shift: Callable[..., Any]) -> Any:
+    """[n] int64: one number for each pair of ids, of which 10^6 share one with a probability of 1 in 10^7.
+
+    Args:
+        low: [n] int64 the smaller ids, as an array or a tensor.
+        high: [n] int64 the larger ones.
+        xor: of two such.
+        shift: to the right, with the sign, of two such.
+    """
+    mixed = low * _FIRST
+    mixed = (xor(mixed, shift(mixed, low * 0 + 32)) + high) * _SECOND
+    return xor(mixed, shift(mixed, low * 0 + 29)) * _FIRST
+
+
+def _summed(pairs: pa.Table) -> pa.Table:
+    grouped = pairs.group_by(["low", "high"], use_threads=False).aggregate([("count", "sum")])
+    return grouped.rename_columns(["low", "high", "count"]).combine_chunks()
+
+
+@dataclasses.dataclass(frozen=True)
+class Cooccurrence(Op):
+    """How similar a video is to the videos of a history: the mean cosine of who was positive on them.
+
+    The cosine of videos a and b is c(a, b) / sqrt(n(a) n(b)): of the positive exposures of the training window, n(a)
+    are of a, and c(a, b) are of one of them with the other in the history. An exposure that was counted does not count
+    for its own row, which would know its label by it: where `counted` is the video, c(a, video) and n(video) are less
+    by 1. (Item-based collaborative filtering: Sarwar et al., WWW 2001.)
+
+    Columns:
+        history: [batch] lists of int64 ids.
+        video: [batch] int64 id.
+        counted: [batch] int64 id of the video by which the row's exposure was counted; missing where it was not, as it
+            always is when serving.
+
+    Returns:
+        [batch] float32 >= 0, the mean over the history; a pair that is not known counts as 0, and a video with itself
+        as 1. No cosine is above 1 unless users are positive on a video repeatedly.
+    """
+
+    missing: ClassVar[str] = "0 (nothing in common)"
+    joins: ClassVar[bool] = True
+
+    def is_active(self, settings: "Settings") -> bool:
+        return settings.history.length > 0
+
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
+        import tensorflow as tf
+
+        history, _, counted = columns
+        own = tf.gather(scatter(counted, counted.values, EMPTY_IDS), history.indices[:, 0])
+        taken = tf.where(tf.logical_and(own != EMPTY_IDS, own != history.values))[:, 0]
+        together = tf.stack([tf.gather(history.values, taken), tf.gather(own, taken)], axis=1)
+        alone = tf.stack([counted.values, counted.values], axis=1)
+        pairs = tf.reshape(tf.concat([together, alone], axis=0), [-1])
+        return pairs, PairCounts(settings.cooccurrence.max_pairs)
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        history, video, counted = columns
+        row, other = history.indices[:, 0], history.values
+        videos = scatter(video, video.values, EMPTY_IDS)
+        own = scatter(counted, counted.values, EMPTY_IDS)
+        table = fitting.fitted[name]
+        keys, counts = table[:, 0], table[:, 1]
+
+        def count(one: "tf.Tensor", two: "tf.Tensor") -> "tf.Tensor":
+            xor, shift = tf.bitwise.bitwise_xor, tf.bitwise.right_shift
+            wanted = pair_keys(tf.minimum(one, two), tf.maximum(one, two), xor, shift)
+            place = tf.minimum(tf.searchsorted(keys, wanted), tf.size(keys) - 1)
+            return tf.where(tf.gather(keys, place) == wanted, tf.gather(counts, place), 0)
+
+        # How often a video was counted is looked up once for each that occurs, not for each pair.
+        distinct, at = tf.unique(tf.concat([other, videos], axis=0))
+        often = tf.gather(count(distinct, distinct), at)
+        candidate, own = tf.gather(videos, row), tf.gather(own, row)
+        is_own = tf.cast(own == candidate, tf.int64)
+        n_other = often[: tf.size(other)] - tf.where(other == candidate, is_own, 0)
+        n_candidate = tf.gather(often[tf.size(other) :], row) - is_own
+        both = count(other, candidate) - is_own
+        product = tf.cast(n_other, tf.float64) * tf.cast(n_candidate, tf.float64)
+        both = tf.where(candidate == EMPTY_IDS, tf.zeros_like(both), tf.maximum(both, 0))
+        cosine = tf.math.divide_no_nan(tf.cast(both, tf.float64), tf.sqrt(tf.maximum(product, 0.0)))
+        rows = history.dense_shape[0]
+        total = tf.math.unsorted_segment_sum(cosine, row, rows)
+        size = tf.math.unsorted_segment_sum(tf.ones_like(cosine), row, rows)
+        return tf.ensure_shape(tf.cast(tf.math.divide_no_nan(total, size), tf.float32), [None])
