@@ -112,33 +112,27 @@ def test_another_process_writes_the_same_bytes(synthetic_run: Ran, tmp_path: pat
     assert_same_output(synthetic_run.root, tmp_path / "out")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"workers": 1},
-        {"workers": 2},
-        {"workers": 4},
-        {"beam_args": ("--direct_running_mode=multi_threading", "--direct_num_workers=2")},
-        {"beam_args": ("--direct_running_mode=multi_processing", "--direct_num_workers=2")},
-    ],
-    ids=str,
-)
-def test_every_running_mode_writes_the_same_bytes(synthetic_run: Ran, rerun: Rerun, options: dict[str, object]) -> None:
-    assert_same_output(synthetic_run.root, rerun(**options), "processed_data", "artifacts", "rejected")
+MULTI_THREADING = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
 
 
-def test_tables_that_wait_in_files_make_the_same_bytes(
+def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing_on_one_thread(
+    synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path
+) -> None:
+    """The synthetic run itself has two."""
+    other = rerun(divided_tables(synthetic_run.raw, tmp_path / "raw"), workers=1)
+    assert_same_output(synthetic_run.root, other, "processed_data", "artifacts", "rejected", without=["inputs"])
+
+
+def test_tables_that_wait_in_files_make_the_same_bytes_on_four_threads(
     synthetic_run: Ran, rerun: Rerun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spill, "_SMALLEST", 0)
-    assert_same_output(synthetic_run.root, rerun(), "processed_data", "artifacts", "rejected")
+    assert_same_output(synthetic_run.root, rerun(workers=4), "processed_data", "artifacts", "rejected")
 
 
-def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing(
-    synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path
-) -> None:
-    raw = divided_tables(synthetic_run.raw, tmp_path / "raw")
-    assert_same_output(synthetic_run.root, rerun(raw), "processed_data", "artifacts", "rejected", without=["inputs"])
+def test_threads_of_beams_own_write_the_same_bytes(synthetic_run: Ran, rerun: Rerun) -> None:
+    """Its processes do so in test_as_of_runs and test_portable_runner."""
+    assert_same_output(synthetic_run.root, rerun(beam_args=MULTI_THREADING), "processed_data", "artifacts", "rejected")
 
 
 def divided_tables(raw: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

@@ -17,7 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import random_tables
+import tensorflow as tf
 from conftest import SMALL_CONFIG, Ran
+from hashed_titles import HashedTitles
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from oracle import Row
@@ -38,7 +40,6 @@ from recsys_tft.recommending import entity_store
 from recsys_tft.tables import synthetic
 from recsys_tft.tables.entities import add_subscribers, drop_duplicates, rows_at
 from recsys_tft.tables.raw_tables import ROW
-from recsys_tft.titles import tiny_bert
 from recsys_tft.verifying import raw_counters, raw_matches, raw_rows
 from recsys_tft.verifying.verification import verify
 
@@ -212,10 +213,8 @@ DESCRIBED = tuple(f"artifacts/{name}" for name in ("embeddings", "vocabularies",
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Runs on tables, with titles in each row and counters as of each exposure."""
-    import tensorflow as tf
-
-    encoder, titles = tiny_bert.tiny(), str(tmp_path_factory.mktemp("titles"))
-    tf.saved_model.save(encoder, titles, signatures=encoder.__call__.get_concrete_function())
+    titles = str(tmp_path_factory.mktemp("titles"))
+    tf.saved_model.save(HashedTitles(), titles)
     base = re.sub("output: .*\n", MORE, SMALL_CONFIG).replace("title_encoder: none", f"title_encoder: {titles}")
 
     def run_on(raw: pathlib.Path, more: str = "", **options: Any) -> Ran:
