@@ -9,8 +9,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -18,6 +18,10 @@ from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult
 from recsys_tft.tables import movielens
 from recsys_tft.titles import minilm
 
+if TYPE_CHECKING:
+    from cloud_stub import Cloud
+
+pytest_plugins = ["desk"]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, before TensorFlow is imported
 _CACHE = tempfile.TemporaryDirectory()  # of encoders and vectors; the user's own is left alone
 os.environ[minilm.CACHE_VARIABLE] = _CACHE.name
@@ -132,6 +136,26 @@ def _pipeline(folder: pathlib.Path, config: str, **options: object) -> tuple[Pro
     said: list[str] = []
     given = PipelineConfig(output_dir=str(folder / "out"), config=str(folder / "config.yaml"), **options)
     return ProcessingPipeline(given, said.append), said
+
+
+@pytest.fixture(params=["synthetic_run", "movielens_run"])
+def ran(request: pytest.FixtureRequest) -> Ran:
+    """Each of the runs in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Cloud]":
+    """A stub of Google Cloud, to which Beam's and TensorFlow's clients go."""
+    import apache_beam.internal.gcp.auth as beam_auth
+    from cloud_stub import Cloud
+
+    with Cloud(tmp_path_factory.mktemp("cloud")) as cloud, pytest.MonkeyPatch.context() as patch:
+        for name, value in cloud.environment.items():
+            patch.setenv(name, value)
+        # Beam asks for credentials once per process, with retries that take 24 s where there are none.
+        patch.setattr(beam_auth._Credentials, "_credentials_init", True)
+        yield cloud
 
 
 SERVED_CONFIG = """

@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Callable
 
 import numpy as np
-import oracle
+import oracle_counters
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import SMALL_CONFIG, Ran
+from joined_rows import engineered, raw_frames
 from test_counters import DAY
 from test_determinism import (
     UNTOUCHED,
@@ -22,7 +23,6 @@ from test_determinism import (
     graph_text,
     tables_with_another_future,
 )
-from test_main_job import engineered, raw_frames
 
 from beam_pipelines import spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
@@ -61,9 +61,9 @@ def test_rows_have_the_counters_that_the_oracle_shows(as_of_run: Ran, name: str)
     rows = as_of_run.result[name].pandas()
     rows = rows.iloc[:: max(len(rows) // 400, 1)].reset_index(drop=True)
     events = raw_frames(as_of_run.raw)["interactions"]
-    increments = oracle.increments(events.astype(object).where(events.notna(), None).to_dict("records"))
+    increments = oracle_counters.increments(events.astype(object).where(events.notna(), None).to_dict("records"))
     keys = zip(rows["video_id"], rows["interaction_time"] - HOUR, strict=True)
-    shown = [oracle.shown_values(increments, video, moment, "0.1", DAY, 24, True) for video, moment in keys]
+    shown = [oracle_counters.shown_values(increments, video, moment, "0.1", DAY, 24, True) for video, moment in keys]
     assert len(set(shown)) > 10
     columns = (*COUNTERS, *recent.VIDEO_COLUMNS)
     raw = {name: pd.Series([counts[k] for counts in shown]) for k, name in enumerate(columns)}
@@ -85,8 +85,8 @@ def test_rows_have_what_users_did_lately_and_the_ages_of_videos(as_of_run: Ran, 
     published = table["published_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     videos = {row["video_id"]: row for row in table.set_column(1, "published_at", published).to_pylist()}
     moments = list(zip(rows["user_id"], rows["video_id"], rows["interaction_time"], strict=True))
-    did = [oracle.user_before(events, user, time - HOUR) for user, _, time in moments]
-    hours = [oracle.hours_of(videos[video], events, time, HOUR) for _, video, time in moments]
+    did = [oracle_counters.user_before(events, user, time - HOUR) for user, _, time in moments]
+    hours = [oracle_counters.hours_of(videos[video], events, time, HOUR) for _, video, time in moments]
     assert min(len(set(hours)), len({tuple(found.values()) for found in did})) > 10
     ages = {"interaction_time": pd.Series(hours) * HOUR, "published_at": pd.Series([0] * len(rows))}
     computed = engineered(as_of_run.root, {**pd.DataFrame(did).to_dict("series"), **ages})
