@@ -5,6 +5,7 @@ resources in the order in which a process happens to make them, lists functions 
 path of the temporary folder: these are made alike first.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -46,6 +47,7 @@ def files_below(root: pathlib.Path, *parts: str) -> dict[str, bytes]:
     }
 
 
+@functools.cache  # of the folders that many outputs are compared with
 def graph_text(root: pathlib.Path) -> list[str]:
     """The graph of the saved transform graph, and its functions, as comparable texts."""
     model = saved_model_pb2.SavedModel.FromString((root / MODEL / "saved_model.pb").read_bytes())
