@@ -11,21 +11,8 @@ import pyarrow as pa
 import tensorflow as tf
 
 from recsys_tft.configuration.settings import parse
-from recsys_tft.ops import (
-    Age,
-    Bag,
-    Bucket,
-    DayOfWeek,
-    History,
-    HourWave,
-    Level,
-    Log,
-    Lookup,
-    Op,
-    Ratio,
-    SetLookup,
-    ZScore,
-)
+from recsys_tft.number_ops import Age, Bucket, DayOfWeek, HourWave, Level, Log, Ratio, ZScore
+from recsys_tft.ops import Bag, History, Lookup, Op, SetLookup
 from recsys_tft.titles.title_embedding import TitleEmbedding
 from recsys_tft.vocabularies import Vocabulary
 

@@ -20,7 +20,8 @@ from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES, RAW, VOCABULARIES, Feature, switched_on
-from recsys_tft.ops import Bag, Bucket, Level, SetLookup, ZScore
+from recsys_tft.number_ops import Bucket, Level, ZScore
+from recsys_tft.ops import Bag, SetLookup
 
 # --- Files
 

@@ -23,14 +23,8 @@ from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from recsys_tft import graph, ops
-from recsys_tft.ops import (
-    Fitting,
-    History,
-    HourWave,
-    Lookup,
-    Op,
-    ZScore,
-)
+from recsys_tft.number_ops import HourWave, ZScore
+from recsys_tft.ops import Fitting, History, Lookup, Op
 from recsys_tft.statistics import Frequencies, Numbers
 from recsys_tft.titles.title_embedding import TitleEmbedding
 from recsys_tft.vocabularies import values_of
