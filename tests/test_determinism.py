@@ -102,9 +102,9 @@ def rerun(synthetic_run: Ran, tmp_path: pathlib.Path) -> Rerun:
     return run
 
 
-def test_another_process_writes_the_same_bytes(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
+def test_another_process_writes_the_same_bytes_on_one_thread(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
     sizes = [part for name, size in SMALL_SIZES.items() for part in (name.replace("num_", "--"), str(size))]
-    folders = ["--output-dir", str(tmp_path / "out"), "--config", str(synthetic_run.config)]
+    folders = ["--output-dir", str(tmp_path / "out"), "--config", str(synthetic_run.config), "--workers", "1"]
     command = [sys.executable, "-m", "recsys_tft", "run", "--synthetic", *sizes, *folders]
     run = subprocess.run(
         command, env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True, cwd=tmp_path, check=False
@@ -114,27 +114,21 @@ def test_another_process_writes_the_same_bytes(synthetic_run: Ran, tmp_path: pat
     assert_same_output(synthetic_run.root, tmp_path / "out")
 
 
-MULTI_THREADING = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
-
-
-def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing_on_one_thread(
+def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing_on_four_threads(
     synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path
 ) -> None:
     """The synthetic run itself has two."""
-    other = rerun(divided_tables(synthetic_run.raw, tmp_path / "raw"), workers=1)
+    other = rerun(divided_tables(synthetic_run.raw, tmp_path / "raw"), workers=4)
     assert_same_output(synthetic_run.root, other, "processed_data", "artifacts", "rejected", without=["inputs"])
 
 
-def test_tables_that_wait_in_files_make_the_same_bytes_on_four_threads(
+def test_threads_of_beams_own_and_tables_that_wait_in_files_make_the_same_bytes(
     synthetic_run: Ran, rerun: Rerun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Beam's processes do so in test_as_of_runs and test_portable_runner."""
     monkeypatch.setattr(spill, "_SMALLEST", 0)
-    assert_same_output(synthetic_run.root, rerun(workers=4), "processed_data", "artifacts", "rejected")
-
-
-def test_threads_of_beams_own_write_the_same_bytes(synthetic_run: Ran, rerun: Rerun) -> None:
-    """Its processes do so in test_as_of_runs and test_portable_runner."""
-    assert_same_output(synthetic_run.root, rerun(beam_args=MULTI_THREADING), "processed_data", "artifacts", "rejected")
+    other = rerun(beam_args=("--direct_running_mode=multi_threading", "--direct_num_workers=2"))
+    assert_same_output(synthetic_run.root, other, "processed_data", "artifacts", "rejected")
 
 
 def divided_tables(raw: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

@@ -22,6 +22,7 @@ from op_cases import ARROW, CASES, SETTINGS, UNSEEN, Case
 from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
+from beam_pipelines.options import Options
 from recsys_tft import graph, ops
 from recsys_tft.number_ops import HourWave, ZScore
 from recsys_tft.ops import Fitting, History, Lookup, Op
@@ -85,7 +86,10 @@ class Fitted:
         representations = tensor_representation_util.InferTensorRepresentationsFromSchema(metadata.schema)
         raw = raw_columns()
         batch = pa.RecordBatch.from_arrays([pa.array(raw[f.name], f.type) for f in schema], schema=schema)
-        with beam.Pipeline(runner=FnApiRunner()) as root, tft_beam.Context(temp_dir=str(folder / "temp")):
+        with (
+            beam.Pipeline(runner=FnApiRunner(), options=Options([])) as root,
+            tft_beam.Context(temp_dir=str(folder / "temp")),
+        ):
             batches = root | beam.Create([batch.slice(0, 4), batch.slice(4)]).with_output_types(pa.RecordBatch)
             fitted = (batches, TensorAdapterConfig(schema, representations)) | tft_beam.AnalyzeDataset(preprocess)
             _ = fitted | tft_beam.WriteTransformFn(str(folder / "graph"))
