@@ -140,6 +140,12 @@ def test_extra_columns_are_ignored(fitted: tft.TFTransformOutput) -> None:
     assert values(fitted, other) == values(fitted, inputs_of_batch())
 
 
+def test_features_of_one_vocabulary_share_its_table(fitted: tft.TFTransformOutput) -> None:
+    found = loaded(fitted.transform_savedmodel_dir).transform_fn.captured_inputs
+    readers = [feature.vocabulary.name for feature in switched_on(Settings()) if feature.vocabulary]
+    assert sum(tensor.dtype == tf.resource for tensor in found) == len(set(readers)) < len(readers)
+
+
 # --- As a TFX Transform component
 
 

@@ -293,6 +293,7 @@ def test_one_version_of_each_row_makes_the_bytes_of_a_table_without(synthetic_ru
 # --- What is refused
 
 
+@pytest.mark.usefixtures("unfitted")
 def test_updated_at_of_another_type_is_refused_and_bad_ones_are_rejected(
     tables: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
