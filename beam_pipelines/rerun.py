@@ -43,7 +43,7 @@ class Rerun(MainJob):
         super().__init__(root, job)
         self._graph = graph
 
-    def _fit(self, training: PCollection) -> tuple:
+    def _fit(self, training: PCollection, _: list[PCollection]) -> tuple:
         folder = self._job.output.staged("processed_data", FIT)
         training | "Write training rows" >> beam.MapTuple(functools.partial(write_training_rows, folder=folder))
         return self._root | "Graph" >> beam.Create([self._graph]), None

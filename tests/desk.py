@@ -130,7 +130,7 @@ def unfitted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     from beam_pipelines.main_job import MainJob
 
-    def fit(_: MainJob, training: beam.PCollection) -> tuple[beam.PCollection, SimpleNamespace]:
+    def fit(_: MainJob, training: beam.PCollection, begun: object) -> tuple[beam.PCollection, SimpleNamespace]:
         # It waits for the training rows, as the fit does, and so nothing that needs a graph comes before them.
         no_graph = training | "No fit" >> beam.combiners.Count.Globally() | "No graph" >> beam.Map(str)
         return no_graph, SimpleNamespace(deferred_metadata=no_graph, asset_map={})

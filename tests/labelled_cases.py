@@ -13,6 +13,7 @@ import pyarrow as pa
 import random_tables
 from hypothesis import assume
 from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 from oracle import Row
 from random_tables import RawTables, RunSettings
 
@@ -241,3 +242,13 @@ def some_interactions(case: Case) -> bool:
 
 CASES = random_tables.cases().filter(some_interactions)
 CASES_WITH_BAD_ROWS = random_tables.cases(bad_rows=True).filter(some_interactions)
+
+
+@st.composite
+def explicit_cases(draw: st.DrawFn) -> Case:
+    """Cases whose cuts are times."""
+    raw, chosen = draw(CASES)
+    times = sorted(event["interaction_time"] for event in raw.interactions)
+    val_from = draw(st.sampled_from(times)) + draw(st.sampled_from((0, 1)))
+    test_from = draw(st.none() | st.sampled_from([time for time in times if time >= val_from] or [val_from]))
+    return raw, dataclasses.replace(chosen, kind="time", train=None, val=None, val_from=val_from, test_from=test_from)

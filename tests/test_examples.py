@@ -18,6 +18,7 @@ from labelled_cases import (
     CASES_WITH_BAD_ROWS,
     Case,
     by_user,
+    explicit_cases,
     gather,
     in_window,
     oracles_cuts,
@@ -206,16 +207,6 @@ def test_negatives_do_not_depend_on_other_users(case: Case, kept: set[int]) -> N
     rows, _ = examples.ranker_rows(alone, found.catalogue, settings)
     expected = [row for row in found.ranker_table().to_pylist() if row["user_id"] in kept]
     assert with_context(rows, alone, found.catalogue).to_pylist() == expected
-
-
-@st.composite
-def explicit_cases(draw: st.DrawFn) -> Case:
-    """Cases whose cuts are times."""
-    raw, chosen = draw(CASES)
-    times = sorted(event["interaction_time"] for event in raw.interactions)
-    val_from = draw(st.sampled_from(times)) + draw(st.sampled_from((0, 1)))
-    test_from = draw(st.none() | st.sampled_from([time for time in times if time >= val_from] or [val_from]))
-    return raw, dataclasses.replace(chosen, kind="time", train=None, val=None, val_from=val_from, test_from=test_from)
 
 
 @st.composite
