@@ -10,37 +10,23 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_transform.beam.experimental import PTransformAnalyzer
 
+from beam_pipelines.merging import MergeSome
 from recsys_tft.statistics import Frequencies, Statistic
 
-_MERGE_AT = 16  # states that are kept apart before they are merged, as merging costs as much as the merged state
 
-
-class MergeStates(beam.CombineFn):
+class MergeStates(MergeSome):
     """Merges the states of several statistics."""
 
     def __init__(self, statistics: tuple[Statistic, ...]):
-        self._statistics = statistics
-
-    def create_accumulator(self) -> list[list[Any]]:
-        return []
-
-    def add_input(self, accumulator: list[list[Any]], states: list[Any]) -> list[list[Any]]:
-        return self._merged([*accumulator, states]) if len(accumulator) >= _MERGE_AT else [*accumulator, states]
-
-    def merge_accumulators(self, accumulators: list[list[list[Any]]]) -> list[list[Any]]:
-        return self._merged([states for accumulator in accumulators for states in accumulator])
-
-    def compact(self, accumulator: list[list[Any]]) -> list[list[Any]]:
-        return self._merged(accumulator)
-
-    def extract_output(self, accumulator: list[list[Any]]) -> list[Any]:
-        return self._merged(accumulator)[0]
-
-    def _merged(self, states: list[list[Any]]) -> list[list[Any]]:
         # The states of no values keep a pass over no batch at all from being a special case.
-        states = states or [states_of(tuple(np.zeros(0) for _ in self._statistics), self._statistics)]
-        columns = zip(*states, strict=True)
-        return [[statistic.merge(column) for statistic, column in zip(self._statistics, columns, strict=True)]]
+        nothing = states_of(tuple(np.zeros(0) for _ in statistics), statistics)
+        super().__init__(functools.partial(merge_states, statistics=statistics), nothing)
+
+
+def merge_states(states: list[list[Any]], statistics: tuple[Statistic, ...]) -> list[Any]:
+    """The states of the statistics for the values of all `states` together."""
+    columns = zip(*states, strict=True)
+    return [statistic.merge(column) for statistic, column in zip(statistics, columns, strict=True)]
 
 
 def states_of(batch: tuple[np.ndarray, ...], statistics: tuple[Statistic, ...]) -> list[Any]:

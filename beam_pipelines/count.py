@@ -11,6 +11,7 @@ from beam_pipelines.job import Job
 from beam_pipelines.prepare import Parts
 from recsys_tft.features import Entity
 from recsys_tft.labelling import counters, recent
+from recsys_tft.labelling.versions import distinct
 from recsys_tft.storage import arrow_ipc
 
 TaggedOutput = beam.pvalue.TaggedOutput
@@ -21,7 +22,7 @@ def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[object]:
     parts = list(parts)
     videos = next(arrow_ipc.loads(part) for name, part in parts if name == "videos")
     increments = _together("increments", parts)
-    versions = _versions(np.unique(videos["video_id"].to_numpy()), increments, parts, job)
+    versions = _versions(distinct(videos["video_id"].to_numpy()), increments, parts, job)
     yield TaggedOutput("counts", ("counters/increments", len(increments)))
     yield TaggedOutput("counts", ("counters/versions", len(versions)))
     if job.counts_as_of:

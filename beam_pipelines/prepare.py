@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from beam_pipelines.job import Job
+from beam_pipelines.merging import MergeSome
 from beam_pipelines.read import reject
 from recsys_tft.columns import UPDATED
 from recsys_tft.errors import InputError
@@ -37,26 +38,11 @@ Frames = dict[str, Any]  # tables of one partition, or of a part of it, by name;
 COUNTS = "recsys_tft"  # the namespace of Beam's metrics for what the manifest counts
 
 
-class MergeHistograms(beam.CombineFn):
-    """Merges splits.Histogram, some at a time, as merging costs as much as the merged one."""
+class MergeHistograms(MergeSome):
+    """Merges splits.Histogram."""
 
-    _AT_A_TIME = 16
-
-    def create_accumulator(self) -> list[splits.Histogram]:
-        return [splits.histogram(np.zeros(0, np.int64))]
-
-    def add_input(self, accumulator: list[splits.Histogram], part: splits.Histogram) -> list[splits.Histogram]:
-        parts = [*accumulator, part]
-        return parts if len(parts) < self._AT_A_TIME else self.compact(parts)
-
-    def merge_accumulators(self, accumulators: Iterable[list[splits.Histogram]]) -> list[splits.Histogram]:
-        return self.compact([part for accumulator in accumulators for part in accumulator])
-
-    def compact(self, accumulator: list[splits.Histogram]) -> list[splits.Histogram]:
-        return [splits.merge(accumulator)]
-
-    def extract_output(self, accumulator: list[splits.Histogram]) -> splits.Histogram:
-        return splits.merge(accumulator)
+    def __init__(self) -> None:
+        super().__init__(splits.merge, splits.histogram(np.zeros(0, np.int64)))
 
 
 class SumCounts(beam.PTransform):

@@ -7,15 +7,15 @@ import uuid
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
+from beam_pipelines.options import Options
 from recsys_tft.auditing.past_rows import FIT
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import InputError, sentence_of
+from recsys_tft.errors import sentences
 from recsys_tft.features import Entity
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
@@ -43,7 +43,7 @@ class Rerun(MainJob):
         super().__init__(root, job)
         self._graph = graph
 
-    def _fit(self, training: PCollection) -> tuple:
+    def _fit(self, training: PCollection, _: list[PCollection]) -> tuple:
         folder = self._job.output.staged("processed_data", FIT)
         training | "Write training rows" >> beam.MapTuple(functools.partial(write_training_rows, folder=folder))
         return self._root | "Graph" >> beam.Create([self._graph]), None
@@ -76,15 +76,10 @@ def rerun(settings: Settings, data_dir: str, graph: str, output_dir: str) -> dic
     """
     tables = raw_tables.find(data_dir, settings.columns)
     job = Job(settings, settings, tables, Output.at(output_dir), _PARTITIONS, _PARTITIONS)
-    try:
-        pipeline = beam.Pipeline(runner=FnApiRunner(), options=PipelineOptions([]))
+    with sentences():
+        pipeline = beam.Pipeline(runner=FnApiRunner(), options=Options([]))
         Rerun(pipeline, job, graph).build()
         pipeline.run().wait_until_finish()
-    except Exception as error:  # of any kind, as a runner wraps what a step raised
-        sentence = sentence_of(error)
-        if sentence is None:
-            raise
-        raise InputError(sentence) from error
     root = pathlib.Path(job.output.staged("processed_data"))
     folders = [folder for data_set in DATA_SETS for folder in data_set.folders]
     folders += [str(path.relative_to(root)) for path in sorted((root / FIT).iterdir())]

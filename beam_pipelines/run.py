@@ -28,6 +28,7 @@ from beam_pipelines import dataflow
 from beam_pipelines.ahead import Ahead
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
+from beam_pipelines.options import Options
 from beam_pipelines.pairs import METRICS
 from beam_pipelines.prepare import COUNTS
 from recsys_tft.errors import InputError, StillRunning, UsageError, did_you_mean, sentence_of
@@ -148,7 +149,7 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     Raises:
         UsageError: for one that Beam does not know, and would ignore.
     """
-    options = PipelineOptions(list(arguments))
+    options = Options(list(arguments))
     known = options.get_all_options()
     unknown = set(options.get_all_options(retain_unknown_options=True)) - set(known)
     if unknown:

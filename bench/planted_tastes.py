@@ -15,7 +15,7 @@ from recsys_tft.ranking import ranker_rows, ranking_metrics
 from recsys_tft.ranking.ranker_training import MODEL, scores
 from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, two_tower
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
-from recsys_tft.tables import synthetic
+from recsys_tft.tables import synthetic, synthetic_world
 from recsys_tft.training import model_folders
 
 
@@ -29,7 +29,7 @@ class Generator:
     def __init__(self, manifest: dict):
         counts, chosen = manifest["counts"], manifest["settings"]
         sizes = {name: counts[f"rows/{name}/in"] for name in ("users", "videos")}
-        self.world = synthetic.plant(**sizes, seed=chosen["seed"])
+        self.world = synthetic_world.plant(**sizes, seed=chosen["seed"])
         self._engaged = "impression" not in chosen["labels"]["positive"]
         self._by_category = [np.flatnonzero(self.world.category == c) for c in range(self.world.taste.shape[1])]
 

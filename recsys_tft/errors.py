@@ -1,8 +1,9 @@
 """Errors that a user can act on: one sentence each."""
 
+import contextlib
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class InputError(ValueError):
@@ -40,3 +41,17 @@ def sentence_of(error: BaseException) -> str | None:
         r"(?:Input|Usage)Error: (.+?)(?: \[while running.*)?(?:\\n|\n|$)", f"{type(error).__name__}: {error}"
     )
     return found.group(1) if found else None
+
+
+@contextlib.contextmanager
+def sentences() -> Iterator[None]:
+    """Lets an InputError leave as one of its sentence alone, also where a runner wrapped it in text of its own."""
+    try:
+        yield
+    except (UsageError, StillRunning):
+        raise
+    except Exception as error:  # of any kind, as runners differ
+        sentence = sentence_of(error)
+        if sentence is None:
+            raise
+        raise InputError(sentence) from error

@@ -11,21 +11,8 @@ from typing import TYPE_CHECKING
 from recsys_tft.columns import COLUMNS, COMPUTED, UPDATED, Accuracy, Column
 from recsys_tft.cooccurrence import Cooccurrence
 from recsys_tft.errors import did_you_mean
-from recsys_tft.ops import (
-    Age,
-    Bag,
-    Bucket,
-    DayOfWeek,
-    History,
-    HourWave,
-    Level,
-    Log,
-    Lookup,
-    Op,
-    Ratio,
-    SetLookup,
-    ZScore,
-)
+from recsys_tft.number_ops import Age, Bucket, DayOfWeek, HourWave, Level, Log, Ratio, ZScore
+from recsys_tft.ops import Bag, History, Lookup, Op, SetLookup
 from recsys_tft.titles.title_embedding import TitleEmbedding
 from recsys_tft.vocabularies import Vocabulary
 

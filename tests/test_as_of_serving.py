@@ -7,12 +7,13 @@ from collections.abc import Callable
 
 import numpy as np
 import oracle
+import oracle_counters
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from conftest import SERVED_CONFIG, Ran
+from joined_rows import oracles_exposures, raw_frames
 from test_counters import DAY
-from test_main_job import _oracles_exposures, raw_frames
 from test_verify import rewrite
 
 from recsys_tft import PipelineConfig, ProcessingPipeline, Recommender
@@ -138,11 +139,11 @@ def end_of(ran: Ran) -> int:
 
 def test_stored_counters_are_those_of_a_row_after_the_last_event(as_of: Ran, recommender: Recommender) -> None:
     events = raw_frames(as_of.raw)["interactions"]
-    increments = oracle.increments(events.astype(object).where(events.notna(), None).to_dict("records"))
+    increments = oracle_counters.increments(events.astype(object).where(events.notna(), None).to_dict("records"))
     ids = recommender.store.video_ids
     stored = recommender.store.videos(ids)
     moment = end_of(as_of) - DELAY
-    shown = [oracle.shown_values(increments, video, moment, "0.1", DAY, 24, True) for video in ids.tolist()]
+    shown = [oracle_counters.shown_values(increments, video, moment, "0.1", DAY, 24, True) for video in ids.tolist()]
     assert list(zip(*(stored[name].to_pylist() for name in COUNTS), strict=True)) == shown
     assert len(set(shown)) > 10
     assert stored["popularity"].null_count == len(ids)
@@ -160,7 +161,7 @@ def test_the_models_are_given_the_history_of_the_user_and_the_counters(
 
         monkeypatch.setitem(recommender._signatures, name, record)
     categories = {row["video_id"]: row["category"] for row in pq.read_table(as_of.raw / "videos.parquet").to_pylist()}
-    exposures = _oracles_exposures(as_of.raw, as_of.root)
+    exposures = oracles_exposures(as_of.raw, as_of.root)
     lengths, end = set(), end_of(as_of)
     frame = raw_frames(as_of.raw)["interactions"].astype(object)
     events = frame.where(frame.notna(), None).to_dict("records")
@@ -178,7 +179,7 @@ def test_the_models_are_given_the_history_of_the_user_and_the_counters(
         ranked = recommender.store.videos(np.array([item.video_id for item in found.items]))
         rows = zip(*(asked["ranker"][name].tolist() for name in COUNTS), strict=True)
         assert sorted(rows) == sorted(zip(*(ranked[name].to_pylist() for name in COUNTS), strict=True))
-        did = oracle.user_before(events, user, end - DELAY)
+        did = oracle_counters.user_before(events, user, end - DELAY)
         assert {name: asked["ranker"][name].tolist() for name in did} == {name: [did[name]] for name in did}
         since = [ages[video] for video in ranked["video_id"].to_pylist()]
         assert sorted(asked["ranker"]["published_at"].tolist()) == sorted(since)

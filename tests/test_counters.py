@@ -4,12 +4,13 @@ from fractions import Fraction
 
 import numpy as np
 import oracle
+import oracle_counters
 import pyarrow as pa
 import pytest
 import random_tables
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from test_examples import CASES, Case, Gathered, gather, oracles_cuts, settings_of
+from labelled_cases import CASES, Case, Gathered, gather, oracles_cuts, settings_of
 
 from recsys_tft.columns import Accuracy
 from recsys_tft.configuration import durations
@@ -56,7 +57,7 @@ def versions_of(increments: list[tuple[int, int, int]], chosen: tuple[str, str])
     return counters.versions(IDS, table_of(increments), CounterSettings(growth=float(growth), every=every))
 
 
-def found(versions: pa.Table, asked: list[tuple[int, int]]) -> list[oracle.Counts]:
+def found(versions: pa.Table, asked: list[tuple[int, int]]) -> list[oracle_counters.Counts]:
     """The counters that each (video, moment) is shown."""
     videos, moments = np.array(asked, np.int64).reshape(-1, 2).T
     rows = Timeline(versions, "video_id").last_before(videos, moments)
@@ -70,13 +71,13 @@ def test_an_exposure_adds_what_the_oracle_says(case: Case, partitions: int) -> N
     cuts = oracles_cuts(raw, chosen)
     table = increments_of(gather(raw, partitions=partitions), chosen, cuts)
     _, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
-    expected = oracle.increments(events, chosen.gap_minutes)
+    expected = oracle_counters.increments(events, chosen.gap_minutes)
     assert sorted(triples(table)) == sorted(expected)
     if cuts is not None:
         ids = np.array(sorted({video["video_id"] for video in videos}))
         totals = counters.with_totals(pa.table({"video_id": ids}), counters.of_training(table), ())
         found = list(zip(*(totals[name].to_pylist() for name in counters.COUNTERS), strict=True))
-        assert found == [oracle.counts_before(expected, video, cuts[0]) for video in ids.tolist()]
+        assert found == [oracle_counters.counts_before(expected, video, cuts[0]) for video in ids.tolist()]
 
 
 @quick
@@ -87,8 +88,8 @@ def test_later_events_change_no_increment_before_them(case: Case, data: st.DataO
     assume(events)
     moment = data.draw(st.sampled_from([event["interaction_time"] for event in events]))
     earlier = [event for event in events if event["interaction_time"] < moment]
-    kept = [increment for increment in oracle.increments(events) if increment[1] < moment]
-    assert sorted(oracle.increments(earlier)) == sorted(kept)
+    kept = [increment for increment in oracle_counters.increments(events) if increment[1] < moment]
+    assert sorted(oracle_counters.increments(earlier)) == sorted(kept)
 
 
 @quick
@@ -97,7 +98,7 @@ def test_lookups_show_the_oracles_counters(
     increments: list[tuple[int, int, int]], asked: list[tuple[int, int]], chosen: tuple[str, str]
 ) -> None:
     growth, every = chosen
-    expected = [oracle.shown_counts(increments, *pair, growth, EVERY[every]) for pair in asked]
+    expected = [oracle_counters.shown_counts(increments, *pair, growth, EVERY[every]) for pair in asked]
     assert found(versions_of(increments, chosen), asked) == expected
 
 
@@ -108,8 +109,8 @@ def test_counters_lag_no_further_behind_than_documented(
 ) -> None:
     growth, every = chosen
     for (video, moment), shown in zip(asked, found(versions_of(increments, chosen), asked), strict=True):
-        exact = oracle.counts_before(increments, video, moment)
-        begun = oracle.counts_before(increments, video, moment // EVERY[every] * EVERY[every])
+        exact = oracle_counters.counts_before(increments, video, moment)
+        begun = oracle_counters.counts_before(increments, video, moment // EVERY[every] * EVERY[every])
         for count, true, old in zip(shown, exact, begun, strict=True):
             assert old <= count <= true
             assert count == true or true < count * (1 + Fraction(growth))

@@ -5,6 +5,7 @@ resources in the order in which a process happens to make them, lists functions 
 path of the temporary folder: these are made alike first.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -46,6 +47,7 @@ def files_below(root: pathlib.Path, *parts: str) -> dict[str, bytes]:
     }
 
 
+@functools.cache  # of the folders that many outputs are compared with
 def graph_text(root: pathlib.Path) -> list[str]:
     """The graph of the saved transform graph, and its functions, as comparable texts."""
     model = saved_model_pb2.SavedModel.FromString((root / MODEL / "saved_model.pb").read_bytes())
@@ -100,9 +102,9 @@ def rerun(synthetic_run: Ran, tmp_path: pathlib.Path) -> Rerun:
     return run
 
 
-def test_another_process_writes_the_same_bytes(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
+def test_another_process_writes_the_same_bytes_on_one_thread(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
     sizes = [part for name, size in SMALL_SIZES.items() for part in (name.replace("num_", "--"), str(size))]
-    folders = ["--output-dir", str(tmp_path / "out"), "--config", str(synthetic_run.config)]
+    folders = ["--output-dir", str(tmp_path / "out"), "--config", str(synthetic_run.config), "--workers", "1"]
     command = [sys.executable, "-m", "recsys_tft", "run", "--synthetic", *sizes, *folders]
     run = subprocess.run(
         command, env=os.environ | {"PYTHONHASHSEED": "7"}, capture_output=True, text=True, cwd=tmp_path, check=False
@@ -112,33 +114,21 @@ def test_another_process_writes_the_same_bytes(synthetic_run: Ran, tmp_path: pat
     assert_same_output(synthetic_run.root, tmp_path / "out")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"workers": 1},
-        {"workers": 2},
-        {"workers": 4},
-        {"beam_args": ("--direct_running_mode=multi_threading", "--direct_num_workers=2")},
-        {"beam_args": ("--direct_running_mode=multi_processing", "--direct_num_workers=2")},
-    ],
-    ids=str,
-)
-def test_every_running_mode_writes_the_same_bytes(synthetic_run: Ran, rerun: Rerun, options: dict[str, object]) -> None:
-    assert_same_output(synthetic_run.root, rerun(**options), "processed_data", "artifacts", "rejected")
-
-
-def test_tables_that_wait_in_files_make_the_same_bytes(
-    synthetic_run: Ran, rerun: Rerun, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(spill, "_SMALLEST", 0)
-    assert_same_output(synthetic_run.root, rerun(), "processed_data", "artifacts", "rejected")
-
-
-def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing(
+def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing_on_four_threads(
     synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path
 ) -> None:
-    raw = divided_tables(synthetic_run.raw, tmp_path / "raw")
-    assert_same_output(synthetic_run.root, rerun(raw), "processed_data", "artifacts", "rejected", without=["inputs"])
+    """The synthetic run itself has two."""
+    other = rerun(divided_tables(synthetic_run.raw, tmp_path / "raw"), workers=4)
+    assert_same_output(synthetic_run.root, other, "processed_data", "artifacts", "rejected", without=["inputs"])
+
+
+def test_threads_of_beams_own_and_tables_that_wait_in_files_make_the_same_bytes(
+    synthetic_run: Ran, rerun: Rerun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beam's processes do so in test_as_of_runs and test_portable_runner."""
+    monkeypatch.setattr(spill, "_SMALLEST", 0)
+    other = rerun(beam_args=("--direct_running_mode=multi_threading", "--direct_num_workers=2"))
+    assert_same_output(synthetic_run.root, other, "processed_data", "artifacts", "rejected")
 
 
 def divided_tables(raw: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

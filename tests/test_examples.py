@@ -1,251 +1,42 @@
 """The pure functions from raw tables to labelled rows, against the oracle and against themselves."""
 
 import dataclasses
-import datetime
-import pathlib
 import random
-import tempfile
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import oracle
+import oracle_negatives
 import pyarrow as pa
 import pytest
 import random_tables
 from hypothesis import assume, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from labelled_cases import (
+    CASES,
+    CASES_WITH_BAD_ROWS,
+    Case,
+    by_user,
+    explicit_cases,
+    gather,
+    in_window,
+    oracles_cuts,
+    oracles_exposures,
+    plain,
+    quick,
+    run,
+    settings_of,
+    thorough,
+    with_context,
+)
 from oracle import Row
 from random_tables import RawTables, RunSettings
 
-from beam_pipelines.read import needed_columns
-from recsys_tft.columns import KEYS, TABLES
-from recsys_tft.configuration.settings import Settings, parse
+from recsys_tft.configuration.settings import parse
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import examples, history, negatives, splits
-from recsys_tft.labelling.exposures import events_of
+from recsys_tft.labelling import examples, history, splits
 from recsys_tft.storage import arrow_ipc
-from recsys_tft.storage.hashing import partition_of
-from recsys_tft.tables import raw_tables, rejects
-from recsys_tft.tables.entities import VideoLookup, drop_duplicates
-
-EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-Case = tuple[RawTables, RunSettings]
-thorough = hypothesis_settings(deadline=None, derandomize=True, max_examples=100)
-quick = hypothesis_settings(deadline=None, derandomize=True, max_examples=50)
-
-
-def settings_of(chosen: RunSettings) -> Settings:
-    """Random settings as the library's."""
-    cuts = {"val_from": chosen.val_from, "test_from": chosen.test_from}
-    given_cuts = {name: _moment(time) for name, time in cuts.items() if time is not None}
-    shares: dict[str, object] = {
-        name: float(share) for name, share in (("train", chosen.train), ("val", chosen.val)) if share
-    }
-    if chosen.kind != "time":
-        shares["kind"] = chosen.kind
-    ranker = {
-        "negative_sample_ratio": chosen.negative_ratio,
-        "min_watch_ratio": chosen.min_watch_ratio,
-        "popularity_alpha": chosen.popularity_alpha,
-    }
-    labels = {"positive": chosen.positive, "exposure_gap_minutes": chosen.gap_minutes}
-    parts = {"split": shares or given_cuts, "labels": labels, "ranker": ranker}
-    return parse({"seed": chosen.seed, "history": {"length": chosen.history_length}, **parts}, "the test")
-
-
-def _moment(time: int) -> datetime.datetime:
-    return EPOCH + datetime.timedelta(microseconds=time)
-
-
-@dataclasses.dataclass(frozen=True)
-class Gathered:
-    """What stands before the cuts: each partition's events and users, the lookup, and per table the rejected rows."""
-
-    partitions: list[examples.UserEvents]
-    lookup: VideoLookup
-    rejected: dict[str, list[tuple[int, str]]]
-
-    def cuts(self, settings: Settings) -> splits.Cuts | None:
-        """As prepare.py finds them: coarse times of all partitions first, then exact ones near the cuts."""
-        if settings.split.kind != "time":
-            return None
-        times = [part.exposure_times(settings.labels.exposure_gap) for part in self.partitions]
-        minutes = splits.merge(splits.histogram(splits.coarse(part)) for part in times)
-        near = splits.minutes_of(minutes, splits.ranks(int(minutes[1].sum()), settings.split))
-        exact = splits.merge(splits.histogram(part[np.isin(splits.coarse(part), near)]) for part in times)
-        return settings.split.fixed_cuts or splits.cuts(minutes, exact, settings.split)
-
-
-def gather(raw: RawTables, *, parts: int = 1, partitions: int = 1) -> Gathered:
-    """Tables written as Parquet, read back, checked and divided by user."""
-    with tempfile.TemporaryDirectory() as folder:
-        random_tables.write_tables(raw, pathlib.Path(folder), parts=parts)
-        tables = raw_tables.find(folder, {})
-        rows, rejected = {}, {}
-        for name in TABLES:
-            rows[name], rejected[name] = _read(tables[name])
-    videos, extra_videos = drop_duplicates(rows["videos"], "video_id")
-    lookup = VideoLookup.of(videos, drop_duplicates(rows["channels"], "channel_id")[0])
-    events = _divide(events_of(rows["interactions"], raw.long), partitions)
-    users = _divide(rows["users"], partitions)
-    found = [examples.gather_events(e, u, lookup) for e, u in zip(events, users, strict=True)]
-    rejected["videos"] += _numbered(_as_duplicates(extra_videos, tables["videos"]), tables["videos"])
-    for part in found:
-        rejected["users"] += _numbered(_as_duplicates(part.duplicate_users, tables["users"]), tables["users"])
-        unknown = rejects.rejected_rows(part.unknown, tables["interactions"])
-        rejected["interactions"] += _numbered(unknown, tables["interactions"])
-    return Gathered(found, lookup, {name: sorted(found) for name, found in rejected.items()})
-
-
-def _read(table: raw_tables.RawTable) -> tuple[pa.Table, list[tuple[int, str]]]:
-    read = [raw_tables.read(table, source, needed_columns(table, Settings())) for source in table.sources]
-    rejected = [row for _, bad in read for row in _numbered(bad, table)]
-    return pa.concat_tables([usable for usable, _ in read]), rejected
-
-
-def _divide(rows: pa.Table, partitions: int) -> list[pa.Table]:
-    parts = dict(arrow_ipc.split(rows, partition_of(rows["user_id"].to_numpy(), partitions)))
-    return [arrow_ipc.loads(parts[n]) if n in parts else rows.slice(0, 0) for n in range(partitions)]
-
-
-def _as_duplicates(rows: pa.Table, table: raw_tables.RawTable) -> pa.Table:
-    what = f"{KEYS[table.name]} with this updated_at" if table.is_versioned else KEYS[table.name]
-    reasons = pa.array([f"{what} occurs in an earlier row"] * len(rows), pa.string())
-    return rejects.rejected_rows(rows.append_column("reason", reasons), table)
-
-
-def _numbered(rejected: pa.Table, table: raw_tables.RawTable) -> list[tuple[int, str]]:
-    """(row of the whole table, reason in the oracle's words) of rejected rows."""
-    first = {source.path: source.first_row - source.file_row for source in table.sources}
-    return [
-        (first[row["source_file"]] + row["source_row"], _oracles_word(row["reason"])) for row in rejected.to_pylist()
-    ]
-
-
-def _oracles_word(reason: str) -> str:
-    known = {
-        "user_id is not in users": "unknown_user",
-        "video_id is not in videos": "unknown_video",
-        "interaction_time is null": "time",
-        "interaction_time is not a time between 1970 and 2200": "time",
-        "updated_at is not a time between 1970 and 2200": "time",
-        "interaction_type is none of impression, click, watch, like, comment, share": "type",
-    }
-    endings = {"is null": "null", "is NaN": "nan", "is negative": "negative", "occurs in an earlier row": "duplicate"}
-    return known.get(reason) or next(word for ending, word in endings.items() if reason.endswith(ending))
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """Labelled exposures and ranker rows of all partitions, and the catalogue that they share."""
-
-    labelled: list[examples.Labelled]
-    ranker: list[tuple[pa.Table, int]]
-    catalogue: negatives.Catalogue
-
-    @property
-    def exposures(self) -> pa.Table:
-        return pa.concat_tables([part.exposures for part in self.labelled]).combine_chunks()
-
-    @property
-    def counts(self) -> Counter[str]:
-        return sum((part.counts for part in self.labelled), Counter())
-
-    @property
-    def short(self) -> int:
-        return sum(short for _, short in self.ranker)
-
-    def ranker_table(self, window: str | None = None) -> pa.Table:
-        """Whole ranker rows, of one window if it is named."""
-        tables = [
-            with_context(rows, part.exposures, self.catalogue)
-            for (rows, _), part in zip(self.ranker, self.labelled, strict=True)
-        ]
-        table = pa.concat_tables(tables).combine_chunks()
-        return table if window is None else in_window(table, window)
-
-
-def in_window(table: pa.Table, window: str) -> pa.Table:
-    return table.filter(pa.array(table["window"].to_numpy() == splits.WINDOWS.index(window)))
-
-
-def with_context(rows: pa.Table, exposures: pa.Table, catalogue: negatives.Catalogue) -> pa.Table:
-    """Ranker rows with the user, time and context of their exposure, and log_q."""
-    context = exposures.take(rows["exposure"]).drop_columns(["video_id", "label", "weight"])
-    for name in ("video_id", "label", "weight", "source"):
-        context = context.append_column(name, rows[name])
-    return context.append_column("log_q", pa.array(catalogue.log_q(rows["video_id"].to_numpy())))
-
-
-def run(gathered: Gathered, settings: Settings) -> Run:
-    """Labels and ranker rows as the job makes them; without a positive in training, the job stops before these."""
-    cuts = gathered.cuts(settings)
-    labelled = [
-        examples.label_exposures(part.events, part.users, gathered.lookup, cuts, settings)
-        for part in gathered.partitions
-    ]
-    histogram = splits.merge(part.training_videos for part in labelled)
-    catalogue = negatives.Catalogue(*histogram, settings.ranker.popularity_alpha)
-    ranker = [examples.ranker_rows(part.exposures, catalogue, settings) for part in labelled] if len(catalogue) else []
-    return Run(labelled, ranker, catalogue)
-
-
-def plain(table: pa.Table) -> list[Row]:
-    """Rows with text instead of bytes."""
-    return [{name: _text(value) for name, value in row.items()} for row in table.to_pylist()]
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_text(one) for one in value]
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def by_user(table: pa.Table) -> list[Row]:
-    """Rows in order of the user, and otherwise as they are."""
-    return sorted(table.to_pylist(), key=lambda row: row["user_id"])
-
-
-def oracles_exposures(raw: RawTables, chosen: RunSettings, cuts: splits.Cuts | None) -> list[oracle.Exposure]:
-    users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
-    of_windows = (
-        {"of_users": oracle.user_cuts(events, chosen.train, chosen.val, chosen.gap_minutes)}
-        if cuts is None
-        else {"val_from": cuts[0], "test_from": cuts[1]}
-    )
-    return oracle.exposures(
-        users,
-        videos,
-        events,
-        **of_windows,
-        positive=chosen.positive,
-        min_watch_ratio=chosen.min_watch_ratio,
-        gap_minutes=chosen.gap_minutes,
-    )
-
-
-def oracles_cuts(raw: RawTables, chosen: RunSettings) -> splits.Cuts | None:
-    """The cuts, None if each user has own ones; the case is set aside where the library has to refuse it."""
-    if chosen.kind != "time":
-        return None
-    if chosen.val_from is not None:
-        return chosen.val_from, chosen.test_from
-    users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
-    assume(events)
-    cuts = oracle.cuts(users, videos, events, chosen.train, chosen.val, chosen.gap_minutes)
-    assume(cuts[0] > min(event["interaction_time"] for event in events))
-    return cuts
-
-
-def some_interactions(case: Case) -> bool:
-    return bool(case[0].interactions)
-
-
-CASES = random_tables.cases().filter(some_interactions)
-CASES_WITH_BAD_ROWS = random_tables.cases(bad_rows=True).filter(some_interactions)
-
 
 # --- Against the oracle
 
@@ -288,7 +79,7 @@ def test_exposures_are_the_oracles(case: Case) -> None:
     ]
     assert plain(found.exposures) == of_oracle
     videos, sizes = found.labelled[0].training_videos
-    assert dict(zip(videos.tolist(), sizes.tolist(), strict=True)) == oracle.catalogue(expected)
+    assert dict(zip(videos.tolist(), sizes.tolist(), strict=True)) == oracle_negatives.catalogue(expected)
     assert found.labelled[0].training_users.tolist() == sorted({e.user_id for e in expected if e.window == "train"})
 
 
@@ -341,13 +132,13 @@ def test_ranker_rows_are_what_the_oracle_allows(case: Case, partitions: int) -> 
     expected = oracles_exposures(raw, chosen, oracles_cuts(raw, chosen))
     assume(any(e.label == 1 and e.window == "train" for e in expected))
     found = run(gather(raw, partitions=partitions), settings_of(chosen))
-    catalogue = oracle.catalogue(expected)
+    catalogue = oracle_negatives.catalogue(expected)
     for window in splits.WINDOWS:
         rows = plain(found.ranker_table(window))
         ratio, alpha = chosen.negative_ratio, chosen.popularity_alpha
-        oracle.check_ranker(rows, expected, ratio, catalogue, alpha, window=window)
-    wanted = oracle.sampled_per_positive(expected, chosen.negative_ratio)
-    drawn = oracle.drawn_per_positive(expected, chosen.negative_ratio, catalogue)
+        oracle_negatives.check_ranker(rows, expected, ratio, catalogue, alpha, window=window)
+    wanted = oracle_negatives.sampled_per_positive(expected, chosen.negative_ratio)
+    drawn = oracle_negatives.drawn_per_positive(expected, chosen.negative_ratio, catalogue)
     assert found.short == sum(wanted.values()) - sum(drawn.values())
 
 
@@ -416,16 +207,6 @@ def test_negatives_do_not_depend_on_other_users(case: Case, kept: set[int]) -> N
     rows, _ = examples.ranker_rows(alone, found.catalogue, settings)
     expected = [row for row in found.ranker_table().to_pylist() if row["user_id"] in kept]
     assert with_context(rows, alone, found.catalogue).to_pylist() == expected
-
-
-@st.composite
-def explicit_cases(draw: st.DrawFn) -> Case:
-    """Cases whose cuts are times."""
-    raw, chosen = draw(CASES)
-    times = sorted(event["interaction_time"] for event in raw.interactions)
-    val_from = draw(st.sampled_from(times)) + draw(st.sampled_from((0, 1)))
-    test_from = draw(st.none() | st.sampled_from([time for time in times if time >= val_from] or [val_from]))
-    return raw, dataclasses.replace(chosen, kind="time", train=None, val=None, val_from=val_from, test_from=test_from)
 
 
 @st.composite

@@ -23,6 +23,7 @@ from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 import preprocessing_fn as module
+from beam_pipelines.options import Options
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import FEATURES, switched_on
@@ -59,16 +60,22 @@ def fit(function: Callable[..., dict[str, tf.Tensor]], folder: pathlib.Path) -> 
     schema = tft.DatasetMetadata.from_feature_spec(SPEC).schema
     representations = tensor_representation_util.InferTensorRepresentationsFromSchema(schema)
     representations |= tensor_representation_util.GetTensorRepresentationsFromSchema(schema)  # the ragged ones
-    with beam.Pipeline(runner=FnApiRunner()) as root, tft_beam.Context(temp_dir=str(folder / "temp")):
+    with (
+        beam.Pipeline(runner=FnApiRunner(), options=Options([])) as root,
+        tft_beam.Context(temp_dir=str(folder / "temp")),
+    ):
         batches = root | beam.Create([BATCH]).with_output_types(pa.RecordBatch)
         fitted = (batches, TensorAdapterConfig(BATCH.schema, representations)) | tft_beam.AnalyzeDataset(function)
         _ = fitted | tft_beam.WriteTransformFn(str(folder / "graph"))
     return tft.TFTransformOutput(str(folder / "graph"))
 
 
+loaded = functools.cache(tf.saved_model.load)
+
+
 def values(output: tft.TFTransformOutput, inputs: Mapping[str, Any]) -> dict[str, list[Any]]:
     """The features of raw inputs by the saved graph."""
-    found = tf.saved_model.load(output.transform_savedmodel_dir).transform_fn(dict(inputs))
+    found = loaded(output.transform_savedmodel_dir).transform_fn(dict(inputs))
     return {
         name: value.to_list() if isinstance(value, tf.RaggedTensor) else value.numpy().tolist()
         for name, value in found.items()
@@ -131,6 +138,12 @@ def test_absent_columns_are_missing_everywhere(fitted: tft.TFTransformOutput) ->
 def test_extra_columns_are_ignored(fitted: tft.TFTransformOutput) -> None:
     other = inputs_of_batch() | {"shoe_size": tf.sparse.from_dense(tf.constant([[1.0], [2.0], [3.0]]))}
     assert values(fitted, other) == values(fitted, inputs_of_batch())
+
+
+def test_features_of_one_vocabulary_share_its_table(fitted: tft.TFTransformOutput) -> None:
+    found = loaded(fitted.transform_savedmodel_dir).transform_fn.captured_inputs
+    readers = [feature.vocabulary.name for feature in switched_on(Settings()) if feature.vocabulary]
+    assert sum(tensor.dtype == tf.resource for tensor in found) == len(set(readers)) < len(readers)
 
 
 # --- As a TFX Transform component

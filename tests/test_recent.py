@@ -6,14 +6,15 @@ from fractions import Fraction
 
 import numpy as np
 import oracle
+import oracle_counters
 import pyarrow as pa
 import pytest
 import random_tables
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from labelled_cases import CASES, Case, gather, oracles_cuts, settings_of
 from oracle import DAY
 from test_counters import EVERY, IDS, START, quick, table_of
-from test_examples import CASES, Case, gather, oracles_cuts, settings_of
 
 from recsys_tft.configuration.job_settings import CounterSettings, RecentSettings
 from recsys_tft.configuration.settings import Settings, parse
@@ -61,7 +62,7 @@ def found(versions: pa.Table, asked: Asked) -> list[tuple[int, ...]]:
 @given(INCREMENTS, ASKED, CHOSEN)
 def test_lookups_show_what_the_oracle_does(increments: list[Increment], asked: Asked, chosen: Chosen) -> None:
     growth, every, steps, counted = chosen
-    expected = [oracle.shown_values(increments, *pair, growth, EVERY[every], steps, counted) for pair in asked]
+    expected = [oracle_counters.shown_values(increments, *pair, growth, EVERY[every], steps, counted) for pair in asked]
     assert found(versions_of(increments, chosen), asked) == expected
 
 
@@ -72,12 +73,12 @@ def test_recent_counts_are_as_near_the_exact_ones_as_documented(
 ) -> None:
     growth, _, steps, counted = chosen
     for (video, moment), shown in zip(asked, found(versions_of(increments, chosen), asked), strict=True):
-        exact = oracle.recent_before(increments, video, moment, None)
-        stepped = oracle.recent_before(increments, video, moment, steps)
+        exact = oracle_counters.recent_before(increments, video, moment, None)
+        stepped = oracle_counters.recent_before(increments, video, moment, steps)
         longer = [
             sum(1 for v, t, n in increments if v == video and n == kind and moment - reach <= t < moment)
             for kind in (0, 1)
-            for reach in (days * DAY + days * DAY // steps for days in oracle.DAYS)
+            for reach in (days * DAY + days * DAY // steps for days in oracle_counters.DAYS)
         ]
         for count, value, true, more in zip(shown[3:] if counted else shown, stepped, exact, longer, strict=True):
             assert true <= value <= more
@@ -118,7 +119,7 @@ def bound(increments: list[Increment], every: int, growth: str, steps: int) -> i
     times = {time for _, time, _ in increments}
     found = 1 + sum(levels(count, growth) for count in numbers.values())
     for kind in (0, 1):
-        for days in oracle.DAYS:
+        for days in oracle_counters.DAYS:
             step = days * DAY // steps
             left = {(t // step + 1) * step + days * DAY - 1 for _, t, number in increments if number == kind}
             found += len(left) + (len(left) + 1) * levels(numbers[kind], growth)
@@ -172,7 +173,7 @@ def test_what_users_did_lately_is_what_the_oracle_says(case: Case, partitions: i
         ).exposures
         for row in rows.to_pylist():
             moment = row["interaction_time"] - own.counters.delay_microseconds
-            expected = oracle.user_before(events, row["user_id"], moment, chosen.gap_minutes)
+            expected = oracle_counters.user_before(events, row["user_id"], moment, chosen.gap_minutes)
             assert {name: row[name] for name in recent.USER_COLUMNS} == expected
 
 
@@ -208,7 +209,7 @@ def test_ages_are_counted_from_publication_or_from_the_first_event_that_is_known
     rows, times = np.array(asked, np.int64).reshape(-1, 2).T
     pairs, pair = recent.distinct_ages(times, recent.published(table, rows, times, delay))
     told = table.to_pylist()
-    expected = [oracle.hours_of(told[row], events, time, delay) for row, time in asked]
+    expected = [oracle_counters.hours_of(told[row], events, time, delay) for row, time in asked]
     hours = (pairs["interaction_time"].to_numpy() - pairs["published_at"].to_numpy()) / HOUR
     assert hours[pair].tolist() == expected
     assert len(pairs) == len(set(expected))

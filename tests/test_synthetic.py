@@ -14,7 +14,8 @@ import pytest
 from recsys_tft.columns import COLUMNS, INTERACTION_TYPES, KEYS, TABLES, UPDATED, WIDE_SIGNALS, columns_of
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import history
-from recsys_tft.tables import synthetic
+from recsys_tft.tables import synthetic, synthetic_world
+from recsys_tft.tables.synthetic_world import START
 
 SIZES = {"users": 2000, "videos": 1000, "interactions": 60_000}
 Tables = dict[str, pl.DataFrame]
@@ -41,8 +42,8 @@ def tables(directory: pathlib.Path) -> Tables:
 
 
 @pytest.fixture(scope="module")
-def world() -> synthetic.World:
-    return synthetic.plant(users=SIZES["users"], videos=SIZES["videos"])
+def world() -> synthetic_world.World:
+    return synthetic_world.plant(users=SIZES["users"], videos=SIZES["videos"])
 
 
 @pytest.fixture(scope="module")
@@ -147,8 +148,8 @@ def test_a_size_below_one_is_refused(tmp_path: pathlib.Path, name: str) -> None:
 def test_events_lie_within_eight_weeks_and_row_groups_stay_small(tmp_path: pathlib.Path) -> None:
     synthetic.write_tables(tmp_path, users=50, videos=50, interactions=200_000)
     times = pl.read_parquet(tmp_path / "interactions.parquet")["interaction_time"].to_physical()
-    assert times.min() >= synthetic.START
-    assert times.max() < synthetic.START + synthetic.PERIOD + synthetic.DAY  # a last session may go on
+    assert times.min() >= START
+    assert times.max() < START + synthetic_world.PERIOD + synthetic_world.DAY  # a last session may go on
     file = pq.ParquetFile(tmp_path / "interactions.parquet").metadata
     assert [file.row_group(i).num_rows for i in range(file.num_row_groups)] == [100_000, 100_000]
 
@@ -167,7 +168,7 @@ def test_channels_own_several_videos_and_few_have_most_subscribers(tables: Table
 
 
 def test_users_see_and_click_their_favourite_category_far_more_often_than_chance(
-    world: synthetic.World, exposures: pl.DataFrame
+    world: synthetic_world.World, exposures: pl.DataFrame
 ) -> None:
     favourite = world.taste.argmax(axis=1)[exposures["user_id"].to_numpy() - 1]
     hit = favourite == world.category[exposures["video_id"].to_numpy() - 1]
@@ -182,7 +183,7 @@ def test_the_taste_shows_in_the_tables_alone(tables: Tables) -> None:
     assert (joined["category"] == joined["previously_watched_category"]).mean() > 0.25
 
 
-def test_engagement_follows_the_planted_affinity(world: synthetic.World, exposures: pl.DataFrame) -> None:
+def test_engagement_follows_the_planted_affinity(world: synthetic_world.World, exposures: pl.DataFrame) -> None:
     users, videos = exposures["user_id"].to_numpy(), exposures["video_id"].to_numpy()
     liking = world.affinity(users, videos)
     assert ((liking >= 0) & (liking <= 1)).all()
@@ -201,10 +202,10 @@ def _spearman(a: np.ndarray, b: np.ndarray) -> float:
 
 def test_affinity_of_known_values() -> None:
     taste, understood, quality = np.array([0.1, 0.9, 0.9, 0.0]), np.array([1, 1, 0.5, 1]), np.array([1, 0, 0, 1])
-    assert synthetic.affinity(taste, understood, quality) == pytest.approx([0.5, 0.54, 0.27, 0])
+    assert synthetic_world.affinity(taste, understood, quality) == pytest.approx([0.5, 0.54, 0.27, 0])
 
 
-def test_most_clicks_are_on_videos_in_the_own_language(world: synthetic.World, exposures: pl.DataFrame) -> None:
+def test_most_clicks_are_on_videos_in_the_own_language(world: synthetic_world.World, exposures: pl.DataFrame) -> None:
     clicked = exposures.filter(pl.col("click"))
     users, videos = clicked["user_id"].to_numpy() - 1, clicked["video_id"].to_numpy() - 1
     own = world.language[users] == world.video_language[videos]
@@ -223,7 +224,7 @@ def test_no_video_is_seen_before_it_is_published_and_some_appear_during_the_peri
     first = tables["interactions"].group_by("video_id").agg(pl.col("interaction_time").min())
     seen = first.join(tables["videos"].drop_nulls("published_at"), on="video_id")
     assert (seen["published_at"] <= seen["interaction_time"]).all()
-    during = (tables["videos"]["published_at"].to_physical() > synthetic.START).mean()
+    during = (tables["videos"]["published_at"].to_physical() > START).mean()
     assert 0.08 < during < 0.22
 
 

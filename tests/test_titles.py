@@ -12,21 +12,12 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
+from hashed_titles import OfSomeTitles
 
 from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult
 from recsys_tft.cli import main
 
 SIZES = {"num_users": 40, "num_videos": 60, "num_interactions": 600}
-
-
-class Hashes(tf.Module):
-    """A title encoder without meaning, which cannot be run on no titles."""
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
-    def __call__(self, titles: tf.Tensor) -> tf.Tensor:
-        buckets = [tf.strings.to_hash_bucket_strong(titles, 1000, key=[salt, 1]) for salt in range(6)]
-        one = tf.size(titles) // tf.size(titles)
-        return tf.math.l2_normalize(tf.cast(tf.stack(buckets, axis=1), tf.float32) + tf.cast(one, tf.float32), axis=1)
 
 
 # Reads what the graph makes of titles in a process that has nothing but the graph.
@@ -55,7 +46,7 @@ class Titled:
 @pytest.fixture(scope="module")
 def titled(tmp_path_factory: pytest.TempPathFactory) -> Titled:
     root = tmp_path_factory.mktemp("titled")
-    tf.saved_model.save(Hashes(), str(root / "encoder"))
+    tf.saved_model.save(OfSomeTitles(), str(root / "encoder"))
     settings = f"title_encoder: {root}/encoder\nencoder_cache: {root}/cache\n"
     shards = "users_per_shard: 15, videos_per_shard: 25"
     (root / "first.yaml").write_text(f"{settings}output: {{{shards}}}\n")

@@ -1,67 +1,23 @@
-"""The two-tower model and its training: what it is built of, what it learns, that it can be repeated and resumed."""
+"""The two-tower model: what it is built of, what it reads, and its loss."""
 
-import itertools
-import json
 import math
-import os
-import pathlib
-import re
-import shutil
-import subprocess
-import sys
 
-import keras
-import keras_rs
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from conftest import Ran
 
-from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.columns import Accuracy
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY, select
-from recsys_tft.retrieval import retrieval_evaluation, two_tower
 from recsys_tft.retrieval.sampled_softmax import in_batch_softmax
 from recsys_tft.retrieval.towers import table_name
-from recsys_tft.retrieval.two_tower import TwoTower, features_for, load
+from recsys_tft.retrieval.two_tower import TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import batch_size
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
-from recsys_tft.retrieval.two_tower_training import train
 from recsys_tft.retrieval.unseen import Unseen, without_past
 from recsys_tft.retrieval.untrained import Untrained
-from recsys_tft.storage.data_folders import DataFolder
-from recsys_tft.training import training_rows
-
-QUICK = "two_tower: {epochs: 3, batch_size: 256, patience: 5}\n"
-
-
-def output_of(ran: Ran, folder: pathlib.Path) -> pathlib.Path:
-    """The output of a run without its models, at a place of its own."""
-    shutil.copytree(ran.root, folder / "out", ignore=shutil.ignore_patterns("raw", "models*"))
-    (folder / "config.yaml").write_text(QUICK)
-    return folder / "out"
-
-
-def metrics_of(out: pathlib.Path) -> dict:
-    metrics = json.loads((out / "models/two_tower/metrics.json").read_text())
-    for fitted in metrics["training"].values():
-        fitted.pop("seconds")
-        fitted.pop("examples_per_second")
-    return metrics
-
-
-@pytest.fixture(scope="module")
-def trained(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """An output with a model."""
-    folder = tmp_path_factory.mktemp("two-tower")
-    out = output_of(synthetic_run, folder)
-    train(str(out), str(folder / "config.yaml"))
-    return out
-
 
 # --- The model
 
@@ -226,22 +182,6 @@ def test_a_value_that_no_row_shows_is_like_one_of_which_nothing_is_known() -> No
     np.testing.assert_allclose(np.array(model.tables()[table_name(words[lone])].embeddings), expected, rtol=1e-6)
 
 
-def test_a_trained_model_has_no_vector_as_it_was_drawn(trained: pathlib.Path, synthetic_run: Ran) -> None:
-    model, mended = load(str(trained)), 0
-    frame = synthetic_run.result["two_tower_train"].pandas()
-    for name, table in model.tables().items():
-        own = [f for f in (*model.query_features, *model.candidate_features) if table_name(f) == name]
-        if own[0].vocabulary is None:
-            continue
-        first = 1 + model.settings.vocabulary(name).n_oov  # of the vocabulary; before it 0, missing, and unseen values
-        shown = {int(token) for f in own for value in frame[f.name] for token in np.atleast_1d(value)}
-        vectors = np.array(table.embeddings)
-        for token in set(range(first, len(vectors))) - shown:
-            np.testing.assert_allclose(vectors[token], vectors[1:first].mean(axis=0), atol=1e-6, err_msg=name)
-            mended += 1
-    assert mended > 0
-
-
 @pytest.mark.parametrize(
     ("most", "rows", "expected"), [(1024, 10, 10), (1024, 600, 32), (8, 600, 8), (1024, 2000, 100), (1024, 10**6, 1024)]
 )
@@ -280,238 +220,3 @@ def test_the_loss_is_the_corrected_softmax_without_accidental_hits(corrected: bo
     weight = np.array([1, 0.5, 1, 0.1, 0, 2], np.float32)
     found = in_batch_softmax(query, candidate, ids, probability, weight, 0.5)
     assert float(found) == pytest.approx(slow_loss(query, candidate, ids, probability, weight, 0.5), rel=1e-4)
-
-
-# --- Reading
-
-
-def test_parquet_and_tfrecords_are_read_alike(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
-    folder = synthetic_run.result["two_tower_train"]
-    names = list(folder.feature_spec())
-    expected = training_rows.columns(folder, names)
-    types = {f.name: f.op.shape(Settings()) for f in select(QUERY, CANDIDATE)}
-    columns = {}
-    for name, values in folder.pandas().items():
-        kind = pa.array(np.zeros(0, expected[name].dtype)).type if expected[name].dtype != object else pa.binary()
-        shape = types.get(name, ())
-        nested = kind if shape == () else pa.list_(kind) if shape is None else pa.list_(kind, shape[0])
-        columns[name] = pa.array(list(values), nested)
-    pq.write_table(pa.table(columns), tmp_path / "part-00000-of-00001.parquet")
-    shutil.copy(pathlib.Path(folder.path) / "schema.pbtxt", tmp_path)
-    found = training_rows.columns(DataFolder(str(tmp_path)), names)
-    for name in names:
-        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
-    for source in (folder, DataFolder(str(tmp_path))):
-        keys = ["user_id", "interaction_time", "candidate_row"]
-        batches = list(training_rows.batches(source, [*keys, "tags_tokens"], 100, 0, 10**6).as_numpy_iterator())
-        assert {len(batch["user_id"]) for batch in batches} == {100}
-        assert len(batches) == len(expected["user_id"]) // 100
-        drawn = [tuple(row) for batch in batches for row in zip(*(batch[name] for name in keys), strict=True)]
-        assert not set(drawn) - set(zip(*(expected[name] for name in keys), strict=True))
-        assert drawn[:50] != list(zip(*(expected[name][:50] for name in keys), strict=True))
-
-
-# --- Training
-
-
-def test_the_loaded_model_scores_as_the_trained_one_did(trained: pathlib.Path) -> None:
-    model = two_tower.load(str(trained))
-    described = json.loads((trained / "models/two_tower/model.json").read_text())
-    assert described["categories"] == {
-        name: size
-        for name, size in json.loads((trained / "artifacts/manifest.json").read_text())["categories"].items()
-        if name in described["categories"]
-    }
-    rows = two_tower_rows(trained, model)
-    judged = rows.judgements("test", 10_000, 0)
-    queries = rows.queries("test", judged.users)
-    query = model.query({name: tf.constant(values) for name, values in queries.items()}).numpy()
-    candidate = model.candidate({name: tf.constant(values) for name, values in rows.videos.items()}).numpy()
-    ranked = retrieval_evaluation.rank(lambda users: query[users] @ candidate.T, judged, 0)
-    expected = metrics_of(trained)["test"]["two_tower"]["all"]["ndcg@10"]["value"]
-    assert retrieval_evaluation.ndcg(ranked, judged) == pytest.approx(expected, abs=1e-6)
-
-
-def two_tower_rows(out: pathlib.Path, model: TwoTower) -> TwoTowerRows:
-    return TwoTowerRows(str(out), model.query_features, model.candidate_features)
-
-
-def test_metrics_stand_beside_their_baselines(trained: pathlib.Path) -> None:
-    metrics = metrics_of(trained)
-    for window in ("val", "test"):
-        assert set(metrics[window]) == {"two_tower", "item-kNN", "popularity", "random"}  # this run has no titles
-        for values in metrics[window].values():
-            assert {"all", "warm users", "cold users", "cold videos", "coverage"} == set(values)
-    assert list((trained / "models/two_tower/logs").glob("events.out.tfevents.*"))
-    assert not (trained / "models/two_tower.training").exists()
-
-
-def test_the_same_seed_gives_the_same_metrics_also_when_resumed(
-    trained: pathlib.Path, synthetic_run: Ran, tmp_path: pathlib.Path
-) -> None:
-    out = output_of(synthetic_run, tmp_path)
-
-    def interrupt(text: str) -> None:
-        if text.startswith("Epoch 2"):
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        train(str(out), str(tmp_path / "config.yaml"), say=interrupt)
-    assert not (out / "models/two_tower").exists()
-    with pytest.raises(InputError, match="had other settings or rows"):
-        train(str(out), str(tmp_path / "config.yaml"), seed=5, resume=True)
-    said: list[str] = []
-    train(str(out), str(tmp_path / "config.yaml"), resume=True, say=said.append)
-    assert "Resuming after epoch 1" in said
-    assert metrics_of(out) == metrics_of(trained)
-
-
-def test_a_model_is_replaced_only_with_overwrite(trained: pathlib.Path) -> None:
-    with pytest.raises(InputError, match="--overwrite"):
-        train(str(trained))
-
-
-def test_nothing_to_resume_is_an_error(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
-    with pytest.raises(InputError, match="no interrupted training to resume"):
-        train(str(output_of(synthetic_run, tmp_path)), resume=True)
-
-
-def test_settings_that_the_rows_were_made_by_cannot_change(trained: pathlib.Path, tmp_path: pathlib.Path) -> None:
-    config = tmp_path / "other.yaml"
-    config.write_text("labels: {positive: {like: 1.0}}\n")
-    with pytest.raises(InputError, match=r"labels.positive is .* the rows were made with"):
-        train(str(trained), str(config), overwrite=True)
-    config.write_text("ranker: {negative_sample_ratio: 9}\n")
-    with pytest.raises(InputError, match=r"ranker.negative_sample_ratio is 9"):
-        train(str(trained), str(config), overwrite=True)
-
-
-def test_without_a_run_there_is_nothing_to_train_on(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(InputError, match="run the main job first"):
-        train(str(tmp_path))
-    with pytest.raises(InputError, match="train it first"):
-        two_tower.load(str(tmp_path))
-
-
-# --- Known answers
-
-
-def tables_of(rows: list[tuple[int, int, int]], folder: pathlib.Path) -> None:
-    """Raw tables of (user, video, day) likes."""
-    users, videos, days = map(list, zip(*rows, strict=True))
-    folder.mkdir()
-    pq.write_table(pa.table({"user_id": pa.array(sorted(set(users)), pa.int64())}), folder / "users.parquet")
-    pq.write_table(pa.table({"video_id": pa.array(sorted(set(videos)), pa.int64())}), folder / "videos.parquet")
-    pq.write_table(pa.table({"channel_id": pa.array([], pa.int64())}), folder / "channels.parquet")
-    times = pa.array([1_700_000_000_000_000 + day * 86_400_000_000 for day in days], pa.timestamp("us", "UTC"))
-    events = {
-        "user_id": pa.array(users, pa.int64()),
-        "video_id": pa.array(videos, pa.int64()),
-        "interaction_time": times,
-        "interaction_type": ["like"] * len(rows),
-    }
-    pq.write_table(pa.table(events), folder / "interactions.parquet")
-
-
-def run_on(rows: list[tuple[int, int, int]], folder: pathlib.Path, config: str) -> pathlib.Path:
-    tables_of(rows, folder / "raw")
-    (folder / "config.yaml").write_text(f"title_encoder: none\n{config}")
-    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(folder / "out"), config=str(folder / "config.yaml")))
-    pipeline.run(str(folder / "raw"))
-    return folder / "out"
-
-
-def test_on_a_checkerboard_the_held_out_half_is_ranked_first(tmp_path: pathlib.Path) -> None:
-    rng, rows, held_out = np.random.default_rng(0), [], 10
-    for user in range(1, 81):
-        liked = rng.permutation([video for video in range(1, 41) if (user + video) % 2 == 0])
-        days = itertools.chain(range(8), range(20, 22), range(30, 30 + held_out))
-        rows += [(user, int(video), day) for video, day in zip(liked, days, strict=True)]
-    cuts = "split: {val_from: 2023-12-01, test_from: 2023-12-12}\n"
-    options = "two_tower: {batch_size: 64, epochs: 30, patience: 8, dim: 16, learning_rate: 0.01}\n"
-    out = run_on(rows, tmp_path, cuts + options)
-    train(str(out))
-    model = two_tower.load(str(out))
-    data = two_tower_rows(out, model)
-    judged = data.judgements("test", 1000, 0)
-    assert np.diff(judged.relevant.indptr).tolist() == [held_out] * 80
-    queries = data.queries("test", judged.users)
-    query = model.query({name: tf.constant(values) for name, values in queries.items()}).numpy()
-    candidate = model.candidate({name: tf.constant(values) for name, values in data.videos.items()}).numpy()
-    scores = np.where(judged.seen.toarray() > 0, -np.inf, query @ candidate.T)
-    first = np.argsort(-scores, axis=1)[:, :held_out]
-    recall = np.take_along_axis(judged.relevant.toarray(), first, axis=1).sum() / judged.relevant.sum()
-    assert recall >= 0.95
-
-
-def test_too_few_videos_or_an_empty_split_are_errors(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
-    out = output_of(synthetic_run, tmp_path)
-    train_folder = out / "processed_data/two_tower/train"
-    column = training_rows.columns(DataFolder(str(train_folder)), ["candidate_row"])["candidate_row"]
-    records = np.array(list(tf.data.TFRecordDataset(DataFolder(str(train_folder)).files).as_numpy_iterator()), object)
-    kept = records[column == np.bincount(column).argmax()]
-    first, *others = train_folder.glob("part-*")
-    for file in others:
-        file.unlink()
-    with tf.io.TFRecordWriter(str(first)) as writer:
-        for record in kept:
-            writer.write(record)
-    message = f"vocabulary of videos is too small: all {len(kept)} training rows are of one video"
-    with pytest.raises(InputError, match=message):
-        train(str(out))
-    for file in (out / "processed_data/two_tower/val").glob("part-*"):
-        file.unlink()
-    with pytest.raises(InputError, match="two_tower/val: the val split is empty"):
-        train(str(out))
-    assert not (out / "models").exists()
-
-
-def test_keras_runs_on_tensorflow() -> None:
-    assert keras.backend.backend() == "tensorflow"
-
-
-def test_the_layer_of_keras_rs_still_masks_nothing() -> None:
-    """Should this fail after an upgrade: use the layer, and delete docs/decisions/0004."""
-    logits = keras_rs.layers.RemoveAccidentalHits()(
-        tf.zeros([1, 3]), tf.constant([[1.0, 0, 0]]), tf.constant([7, 7, 9])
-    )
-    assert logits.numpy().tolist() == [[0, 0, 0]]
-
-
-def test_a_line_in_the_feature_table_adds_a_feature_to_the_models_and_to_serving(tmp_path: pathlib.Path) -> None:
-    """The line of the README, in a copy of the package: nothing else is edited."""
-    root = pathlib.Path(__file__).parent.parent
-    for package in ("recsys_tft", "beam_pipelines"):
-        shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (line,) = re.findall(r'^Feature\("channel_id_token".*', (root / "README.md").read_text(), re.MULTILINE)
-    table = tmp_path / "recsys_tft" / "features.py"
-    opening = "FEATURES: tuple[Feature, ...] = (\n"
-    assert opening in table.read_text()
-    table.write_text(table.read_text().replace(opening, f"{opening}    {line},\n"))
-    (tmp_path / "config.yaml").write_text(
-        "title_encoder: none\ntwo_tower: {epochs: 1, batch_size: 64}\nranker: {iterations: 5}\n"
-    )
-    sizes = ["--users", "60", "--videos", "60", "--interactions", "1500"]
-    commands = (
-        ["run", "--synthetic", *sizes, "--config", "config.yaml"],
-        ["train", "two-tower"],
-        ["train", "ranker"],
-        ["export"],
-        ["recommend", "--user-id", "3"],
-        ["verify", "--rows", "100"],
-    )
-    # One process for all: what takes long is to load TensorFlow and Beam.
-    program = f"from recsys_tft.cli import main\nfor command in {commands!r}:\n    assert main(command) == 0, command"
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    run = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    # Both serving models that read it compute it, as the transform graph does.
-    assert re.search(r"^channel_id_token .* candidate_tower, ranker, transform_graph", run.stdout, re.MULTILINE)
-    models = tmp_path / "output" / "models"
-    described = json.loads((models / "two_tower" / "model.json").read_text())
-    assert "channel_id_token" in described["candidate_features"]
-    assert described["categories"]["channel_id_token"] > 2
-    columns = json.loads((models / "ranker" / "columns.json").read_text())["columns"]
-    assert {"name": "channel_id_token", "feature": "channel_id_token", "index": None, "kind": "categorical"} in columns

@@ -5,15 +5,16 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+import labelled_cases as of
 import numpy as np
 import pyarrow as pa
 import pytest
 import random_tables
-import test_examples as of
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from oracle import Row
+from test_examples import with_another_future
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import event_pieces, examples, history, user_parts
@@ -85,7 +86,7 @@ def test_the_parts_make_the_rankers_rows_of_the_whole(case: of.Case, size: int) 
 @given(of.explicit_cases(), SIZES, st.data())
 def test_no_later_event_moves_a_training_row_into_another_part(case: of.Case, size: int, data: st.DataObject) -> None:
     raw, chosen = case
-    other = data.draw(of.with_another_future(raw, chosen.val_from, keep=False))
+    other = data.draw(with_another_future(raw, chosen.val_from, keep=False))
     assume(any(event["interaction_time"] < chosen.val_from for event in raw.interactions))
 
     def training(tables: random_tables.RawTables) -> dict[int, list[Row]]:

@@ -111,10 +111,9 @@ def label_exposures(
     """Exposures with their label, weight, window and history; `cuts` is None where the split is per user."""
     found, counts = _weighted_exposures(events, videos, cuts, settings)
     user, training = found["user_id"].to_numpy(), found["window"].to_numpy() == 0
-    training_users, training_videos = (
-        np.unique(user[training]),
-        splits.histogram(found["video_id"].to_numpy()[training]),
-    )
+    fitting = user[training]  # in order
+    training_users = fitting[versions.begins(fitting)]
+    training_videos = splits.histogram(found["video_id"].to_numpy()[training])
     number = np.arange(len(user)) - np.repeat(first := versions.begins(user), np.diff(np.append(first, len(user))))
     if found["left_out"].to_numpy().any():
         number = number[~found["left_out"].to_numpy()]

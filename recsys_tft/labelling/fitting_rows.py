@@ -38,7 +38,7 @@ def of_videos(videos: pa.Table, catalogue: Catalogue, until: int) -> Iterator[pa
     if not versions.is_versioned(videos):
         yield inside
         return
-    ids = np.unique(inside["video_id"].to_numpy())
+    ids = versions.distinct(inside["video_id"].to_numpy())
     yield from _fitted(inside, "video_id", ids, np.full(len(ids), until), Entity.VIDEO)
 
 

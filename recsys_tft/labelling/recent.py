@@ -13,7 +13,7 @@ from recsys_tft.columns import COMPUTED, Accuracy
 from recsys_tft.configuration.job_settings import RecentSettings
 from recsys_tft.labelling import asof
 from recsys_tft.labelling.counters import COUNTERS, INCREMENT_SCHEMA, Values, first_rows
-from recsys_tft.ops import HOUR
+from recsys_tft.number_ops import HOUR
 
 _DAY = 24 * HOUR
 _COUNTERS = {"views": COUNTERS.index("view_count"), "likes": COUNTERS.index("like_count")}
@@ -127,7 +127,7 @@ def published(videos: pa.Table, rows: np.ndarray, times: np.ndarray, delay: int)
 
 
 def distinct_ages(times: np.ndarray, since: np.ndarray) -> tuple[pa.Table, np.ndarray]:
-    """Raw rows for ops.Age, one for each whole number of hours that occurs, and for [n] pairs which of them it is.
+    """Raw rows for the op Age, one for each number of whole hours that occurs, and for [n] pairs which of them it is.
 
     Args:
         times: [n] int64.

@@ -8,7 +8,7 @@ import tensorflow_transform as tft
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import VOCABULARIES, switched_on
-from recsys_tft.ops import Bucket, Level, ZScore
+from recsys_tft.number_ops import Bucket, Level, ZScore
 from recsys_tft.storage.schemas import feature_size
 from recsys_tft.transform_graph import TransformGraph
 from recsys_tft.vocabularies import values_of

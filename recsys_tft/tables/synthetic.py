@@ -1,29 +1,20 @@
 """Seeded raw tables with a planted taste, so that a model has something to learn.
 
-The world. A user has a *taste*, a share for each category (Dirichlet), understands the own language fully and one
-other (English; Spanish for English speakers) fairly well. A video has one category, one language, a quality, and a
-popularity that falls with its rank as 1 / rank. How much a user likes a video is their `affinity`.
-
-The events. A session of one user starts at an hour that is usual in their country and shows some videos, one after
-the other. A shown video's category is drawn by the user's taste (a share EXPLORED of them uniformly); out of
-CANDIDATES published videos of that category, drawn by popularity, one is shown, by how well its language is
-understood. What follows, with affinity a:
+`synthetic_world` says what is true of users and videos. A session of one user starts at an hour that is usual in their
+country and shows some videos, one after the other. A shown video's category is drawn by the user's taste (a share
+EXPLORED of them uniformly); out of CANDIDATES published videos of that category, drawn by popularity, one is shown, by
+how well its language is understood. What follows, with affinity a:
 
     impression -> click, probability 0.05 + 0.8 a
                -> watch of a ratio r of the duration, P(r < x) = x ** (0.3 + 3 a), in one or two rows
                -> like 0.6 a r, comment 0.15 a r, share 0.1 a r
 """
 
-import dataclasses
-import datetime
-import functools
 import os
 import pathlib
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -32,125 +23,31 @@ from recsys_tft.columns import INTERACTION_TYPES, TIMESTAMP, columns_of
 from recsys_tft.errors import InputError
 from recsys_tft.tables import synthetic_versions
 from recsys_tft.tables import synthetic_words as words
+from recsys_tft.tables.synthetic_world import (
+    CATEGORIES,
+    COUNTRIES,
+    DAY,
+    LANGUAGES,
+    PERIOD,
+    START,
+    VIDEOS_PER_CHANNEL,
+    Array,
+    World,
+    drawn,
+    plant,
+)
 
-START = int(datetime.datetime(2025, 1, 6, tzinfo=datetime.UTC).timestamp()) * 10**6  # a Monday
-SECOND, HOUR, DAY = 10**6, 3600 * 10**6, 86_400 * 10**6  # microseconds
-PERIOD = 56 * DAY
+SECOND, HOUR = 10**6, 3600 * 10**6  # microseconds
 ROWS_PER_GROUP = 2**17  # events are drawn, sorted and written one row group at a time
 CANDIDATES = 16
-VIDEOS_PER_CHANNEL = 10
 EXPLORED = 0.15
-OWN, SECOND_LANGUAGE, FOREIGN = 1.0, 0.4, 0.04  # how well a language is understood
 # Sessions that start in each hour of the user's day, relative to the busiest.
 HOURS = np.array([25, 14, 8, 5, 4, 6, 12, 22, 30, 32, 34, 40, 52, 48, 42, 42, 46, 55, 68, 82, 95, 100, 80, 48]) / 100
 LONGEST_WAIT = 900  # seconds; keeps the events of an exposure less than 30 minutes apart
 # What can happen to one shown video, as indices into INTERACTION_TYPES; a watch (2) may go on after a pause.
 EVENT_SLOTS = np.array([0, 1, 2, 2, 3, 4, 5])
 
-Array = npt.NDArray[Any]
-_CATEGORIES, _COUNTRIES, _LANGUAGES = list(words.CATEGORIES), list(words.COUNTRIES), list(words.LANGUAGES)
 _OFFSETS = np.array([hours for _, hours, _ in words.COUNTRIES.values()]) * HOUR  # local time less UTC
-
-
-def affinity(taste: Array, understood: Array, quality: Array) -> Array:
-    """How much a user likes a video: understood * taste / (taste + 1 / categories) * (0.6 + 0.4 quality).
-
-    Args:
-        taste: [n] the user's share for the video's category, 0 to 1.
-        understood: [n] how well the user understands its language, 0 to 1.
-        quality: [n] of the video, 0 to 1.
-
-    Returns:
-        [n] float64, 0 to 1.
-    """
-    return understood * taste / (taste + 1 / len(_CATEGORIES)) * (0.6 + 0.4 * quality)
-
-
-@dataclasses.dataclass(frozen=True)
-class World:
-    """What is true of U users and V videos, also where the tables say nothing. Row i belongs to id i + 1."""
-
-    taste: Array  # [U, categories] float64, a user's shares, sum 1
-    activity: Array  # [U] float64, rank ** -0.6: how many sessions, relative to the busiest
-    country: Array  # [U] index into COUNTRIES
-    language: Array  # [U] index into LANGUAGES, the own one
-    second_language: Array  # [U] index into LANGUAGES
-    channel: Array  # [V] index of the channel
-    category: Array  # [V] index into CATEGORIES
-    video_language: Array  # [V] index into LANGUAGES
-    quality: Array  # [V] float64, 0 to 1
-    popularity: Array  # [V] float64, 1 / rank
-    duration: Array  # [V] float32, seconds
-    published: Array  # [V] int64, microseconds since 1970; the most popular video is older than any event
-
-    def affinity(self, users: Array, videos: Array) -> Array:
-        """[n] float64, 0 to 1, of each pair of user_id [n] and video_id [n]."""
-        users, videos = np.asarray(users) - 1, np.asarray(videos) - 1
-        return affinity(self.taste[users, self.category[videos]], self.understood(users, videos), self.quality[videos])
-
-    def understood(self, users: Array, videos: Array) -> Array:
-        """How well each user (row) understands each video (row); any two shapes that broadcast."""
-        language = self.video_language[videos]
-        second = np.where(language == self.second_language[users], SECOND_LANGUAGE, FOREIGN)
-        return np.where(language == self.language[users], OWN, second)
-
-    @functools.cached_property
-    def shelves(self) -> tuple[Array, Array, Array]:
-        """Videos by category, [V]; their running popularity, [V]; and its value at each shelf's edges."""
-        order = np.argsort(self.category, kind="stable")
-        running = np.cumsum(self.popularity[order])
-        ends = np.searchsorted(self.category[order], np.arange(len(_CATEGORIES) + 1))
-        return order, running, np.concatenate([[0.0], running])[ends]
-
-
-def plant(*, users: int, videos: int, seed: int = 0) -> World:
-    """The world behind the tables that `write_tables` writes for the same users, videos and seed."""
-    rng = np.random.default_rng([seed, 0])
-    taste = rng.gamma(0.3, size=(users, len(_CATEGORIES))) + 1e-6
-    country = _drawn(rng, [share for *_, share in words.COUNTRIES.values()], users)
-    own = np.array([_LANGUAGES.index(language) for language, *_ in words.COUNTRIES.values()])[country]
-    language = np.where(rng.random(users) < 0.9, own, _drawn(rng, list(words.LANGUAGES.values()), users))
-    english, spanish = _LANGUAGES.index("en"), _LANGUAGES.index("es")
-    return World(
-        taste=taste / taste.sum(axis=1, keepdims=True),
-        activity=_zipf(rng, users, 0.6),
-        country=country,
-        language=language,
-        second_language=np.where(language == english, spanish, english),
-        **_catalogue(np.random.default_rng([seed, 1]), videos),
-    )
-
-
-def _catalogue(rng: np.random.Generator, videos: int) -> dict[str, Array]:
-    """The World's attributes of videos: a channel has a main category and language."""
-    channels, languages = max(1, videos // VIDEOS_PER_CHANNEL), list(words.LANGUAGES.values())
-    channel = _drawn(rng, _zipf(rng, channels, 0.7), videos)
-    category = rng.integers(len(_CATEGORIES), size=channels)[channel]
-    language = _drawn(rng, languages, channels)[channel]
-    popularity = _zipf(rng, videos, 1.0)
-    before = START - (rng.exponential(250, videos) + 0.1) * DAY
-    during = START + rng.random(videos) * 0.9 * PERIOD
-    late = (rng.random(videos) < 0.15) & (popularity < 1)
-    return {
-        "channel": channel,
-        "category": np.where(rng.random(videos) < 0.8, category, rng.integers(len(_CATEGORIES), size=videos)),
-        "video_language": np.where(rng.random(videos) < 0.95, language, _drawn(rng, languages, videos)),
-        "quality": rng.beta(2, 2, videos),
-        "popularity": popularity,
-        "duration": np.clip(rng.lognormal(np.log(240), 1.2, videos), 5, 10_800).astype(np.float32).round(1),
-        "published": np.where(late, during, before).astype(np.int64),
-    }
-
-
-def _zipf(rng: np.random.Generator, n: int, exponent: float) -> Array:
-    """[n] float64: rank ** -exponent, ranks in random order."""
-    return (rng.permutation(n) + 1.0) ** -exponent
-
-
-def _drawn(rng: np.random.Generator, shares: Array | list[int], n: int) -> Array:
-    """[n] indices into `shares`, drawn in proportion to them."""
-    running = np.cumsum(shares)
-    return np.minimum(np.searchsorted(running, rng.random(n) * running[-1], side="right"), len(running) - 1)
 
 
 def write_tables(
@@ -198,10 +95,10 @@ def _users(world: World, rng: np.random.Generator) -> dict[str, pa.Array]:
     users, watched = len(world.country), _by_taste(rng, world.taste)
     return {
         "user_id": pa.array(np.arange(1, users + 1)),
-        "country": words.some_missing(rng, words.named(_COUNTRIES, world.country), 0.03),
-        "user_language": words.some_missing(rng, words.named(_LANGUAGES, world.language), 0.05),
+        "country": words.some_missing(rng, words.named(COUNTRIES, world.country), 0.03),
+        "user_language": words.some_missing(rng, words.named(LANGUAGES, world.language), 0.05),
         "age": words.some_missing(rng, pa.array(rng.normal(32, 12, users).clip(13, 95).astype(np.int64)), 0.1),
-        "previously_watched_category": words.some_missing(rng, words.named(_CATEGORIES, watched), 0.3),
+        "previously_watched_category": words.some_missing(rng, words.named(CATEGORIES, watched), 0.3),
     }
 
 
@@ -211,11 +108,11 @@ def _videos(world: World, rng: np.random.Generator) -> dict[str, pa.Array]:
         "video_id": pa.array(np.arange(1, len(views) + 1)),
         "channel_id": words.some_missing(rng, pa.array(world.channel + 1), 0.02),
         "title": words.some_missing(rng, words.titles(rng, world.video_language, world.category), 0.02),
-        "category": words.some_missing(rng, words.named(_CATEGORIES, world.category), 0.03),
+        "category": words.some_missing(rng, words.named(CATEGORIES, world.category), 0.03),
         "child_categories": words.some_missing(rng, words.child_categories(rng, world.category), 0.05),
         "video_duration": words.some_missing(rng, pa.array(world.duration), 0.02),
         "popularity": words.some_missing(rng, _popularity(views), 0.4),
-        "video_language": words.some_missing(rng, words.named(_LANGUAGES, world.video_language), 0.04),
+        "video_language": words.some_missing(rng, words.named(LANGUAGES, world.video_language), 0.04),
         "tags": words.some_missing(rng, words.tags(rng, world.video_language, world.category), 0.05),
         "view_count": words.some_missing(rng, pa.array(views), 0.03),
         "like_count": words.some_missing(rng, pa.array(likes), 0.03),
@@ -275,7 +172,7 @@ def _window(world: World, rng: np.random.Generator, start: int, span: int, event
 
 def _sessions(world: World, rng: np.random.Generator, start: int, span: int, tries: int) -> tuple[Array, Array]:
     """Users (rows) and start times of sessions: by activity, thinned to the hours that are usual in their country."""
-    user = _drawn(rng, world.activity, tries)
+    user = drawn(rng, world.activity, tries)
     time = start + (rng.random(tries) * span).astype(np.int64)
     hour = (time + _OFFSETS[world.country[user]]).astype(np.int64) % DAY // HOUR
     usual = rng.random(tries) < HOURS[hour]
@@ -285,7 +182,7 @@ def _sessions(world: World, rng: np.random.Generator, start: int, span: int, tri
 def _events(world: World, rng: np.random.Generator, user: Array, time: Array) -> pl.DataFrame:
     """The events of these sessions, session by session, ids and times as int64, type and device as indices."""
     shown = rng.geometric(1 / 6, len(user)).clip(max=40)
-    device = np.repeat(_drawn(rng, list(words.DEVICES.values()), len(user)), shown)
+    device = np.repeat(drawn(rng, list(words.DEVICES.values()), len(user)), shown)
     user, time = np.repeat(user, shown), np.repeat(time, shown)
     video = _shown_videos(world, rng, user, time)
     happens, watched = _engagement(world, rng, user, video)
@@ -312,7 +209,7 @@ def _by_taste(rng: np.random.Generator, taste: Array) -> Array:
 def _shown_videos(world: World, rng: np.random.Generator, user: Array, time: Array) -> Array:
     """[n] rows of videos, each published by `time`; the most popular one where no candidate is."""
     explored = rng.random(len(user)) < EXPLORED
-    category = np.where(explored, rng.integers(len(_CATEGORIES), size=len(user)), _by_taste(rng, world.taste[user]))
+    category = np.where(explored, rng.integers(len(CATEGORIES), size=len(user)), _by_taste(rng, world.taste[user]))
     candidates = _from_shelves(world, rng, category)
     # The smallest of exponentials over weights falls on each candidate in proportion to its weight.
     race = rng.exponential(size=candidates.shape) / world.understood(user, candidates)

@@ -1,30 +1,23 @@
 """Versions of the synthetic users, videos and channels: what changes in the eight weeks, and when."""
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.columns import TIMESTAMP, UPDATED
 from recsys_tft.tables import synthetic_words as words
+from recsys_tft.tables.synthetic_world import DAY, Array, World
 
-if TYPE_CHECKING:
-    from recsys_tft.tables.synthetic import World
-
-DAY = 86_400 * 10**6  # microseconds
 # Changes per row: a third of the users move or have a birthday; half of the videos get another title, and some another
 # category; channels are counted about once a week.
 CHANGES = {"users": 0.3, "videos": 0.5, "channels": 8.0}
 MOVED, RECATEGORISED = 0.5, 0.2  # of these changes
 
-Array = npt.NDArray[Any]
 Columns = dict[str, pa.Array]
 
 
 def with_versions(
-    table: str, columns: Columns, world: "World", rng: np.random.Generator, start: int, period: int
+    table: str, columns: Columns, world: World, rng: np.random.Generator, start: int, period: int
 ) -> Columns:
     """The rows of a table and what they become later, by key and UPDATED; no two rows share both.
 
@@ -54,7 +47,7 @@ def with_versions(
     return {name: values.take(order) for name, values in both.items()}
 
 
-def _users(later: Columns, row: Array, _: Array, __: "World", rng: np.random.Generator) -> Columns:
+def _users(later: Columns, row: Array, _: Array, __: World, rng: np.random.Generator) -> Columns:
     """Half of them in another country, the others a year older."""
     moves = rng.random(len(row)) < MOVED
     countries = words.named(list(words.COUNTRIES), rng.integers(len(words.COUNTRIES), size=len(row)))
@@ -64,7 +57,7 @@ def _users(later: Columns, row: Array, _: Array, __: "World", rng: np.random.Gen
     }
 
 
-def _videos(later: Columns, row: Array, _: Array, world: "World", rng: np.random.Generator) -> Columns:
+def _videos(later: Columns, row: Array, _: Array, world: World, rng: np.random.Generator) -> Columns:
     """All with another title, some in another category, with its tags."""
     other = rng.random(len(row)) < RECATEGORISED
     category = np.where(other, rng.integers(len(words.CATEGORIES), size=len(row)), world.category[row])
@@ -77,7 +70,7 @@ def _videos(later: Columns, row: Array, _: Array, world: "World", rng: np.random
     }
 
 
-def _channels(later: Columns, row: Array, elapsed: Array, _: "World", rng: np.random.Generator) -> Columns:
+def _channels(later: Columns, row: Array, elapsed: Array, _: World, rng: np.random.Generator) -> Columns:
     """Up to twice as many subscribers at the end."""
     growth = 1 + elapsed * rng.random(row.max(initial=0) + 1)[row]
     subscribers = later["channel_subscriber_count"]

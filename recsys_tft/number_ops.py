@@ -1,0 +1,235 @@
+"""The ops that read numbers, and times as numbers: z-scores, logarithms, buckets, levels, waves and ratios."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from recsys_tft.ops import Fitting, Op, scatter
+from recsys_tft.statistics import CountQuantiles, MeanAndDeviation, Statistic
+from recsys_tft.vocabularies import MISSING
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from recsys_tft.configuration.settings import Settings
+
+_DAY = 86_400_000_000  # microseconds
+HOUR = 3_600_000_000  # microseconds
+
+
+def _log1p(values: "tf.Tensor") -> "tf.Tensor":
+    """log(1 + x) as float32; below 0 counts as 0."""
+    import tensorflow as tf
+
+    # In float64, as the last bit of TensorFlow's logarithm depends on the place in the batch; rounding removes it.
+    wide = tf.cast(values, tf.float64)
+    return tf.cast(tf.math.log1p(tf.maximum(wide, 0.0)), tf.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class ZScore(Op):
+    """Distance from the mean in standard deviations: (x - mean) / deviation, of log(1 + x) where `log1p`.
+
+    Columns:
+        x: [batch] int64 or float32; below 0 counts as 0 where `log1p`.
+
+    Returns:
+        [batch] float32; 0 where x is missing (the mean) and where the column is constant.
+    """
+
+    log1p: bool = False
+    missing: ClassVar[str] = "0 (the mean)"
+
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
+        return self._scaled(columns[0].values), MeanAndDeviation()
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        mean, deviation = tf.unstack(fitting.fitted[name])
+        scaled = self._scaled(columns[0].values)
+        return scatter(columns[0], tf.math.divide_no_nan(scaled - mean, deviation), 0.0)
+
+    def _scaled(self, values: "tf.Tensor") -> "tf.Tensor":
+        import tensorflow as tf
+
+        return _log1p(values) if self.log1p else tf.cast(values, tf.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Log(Op):
+    """Logarithm of a count, log(1 + x); nothing is fitted.
+
+    Columns:
+        x: [batch] int64; below 0 counts as 0.
+
+    Returns:
+        [batch] float32; 0 where x is missing, as for a count of 0.
+    """
+
+    missing: ClassVar[str] = "0 (none)"
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        return scatter(columns[0], _log1p(columns[0].values), 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Age(Op):
+    """Logarithm of the days since a moment, log(1 + whole hours / 24); nothing is fitted.
+
+    It depends on the number of whole hours alone, so that a job need not compute it for every pair.
+
+    Columns:
+        time: [batch] int64, microseconds since 1970-01-01 UTC.
+        since: [batch] int64, the same of an earlier moment; a later one counts as `time`.
+
+    Returns:
+        [batch] float32; 0 where either is missing.
+    """
+
+    missing: ClassVar[str] = "0 (new)"
+    joins: ClassVar[bool] = True
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        time, since = (scatter(column, column.values, 0) for column in columns)
+        known = tf.reduce_all([scatter(column, tf.ones_like(column.values), 0) > 0 for column in columns], axis=0)
+        hours = tf.where(known, tf.maximum(time - since, 0) // HOUR, 0)
+        return _log1p(tf.cast(hours, tf.float64) / 24)
+
+
+@dataclasses.dataclass(frozen=True)
+class Bucket(Op):
+    """Number of the half-open interval that a value lies in, by boundaries from `buckets.<boundaries>` of the settings.
+
+    Columns:
+        x: [batch] int64 or float32.
+
+    Returns:
+        [batch] int64: 0 missing, 1 below the first boundary, i + 1 from boundary i on: boundaries [18, 25] make
+        1: x < 18, 2: 18 <= x < 25, 3: 25 <= x.
+    """
+
+    boundaries: str
+    missing: ClassVar[str] = "bucket 0"
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        boundaries = list(fitting.settings.buckets[self.boundaries])
+        buckets = tf.raw_ops.Bucketize(input=tf.cast(columns[0].values, tf.float32), boundaries=boundaries)
+        return scatter(columns[0], tf.cast(buckets, tf.int64) + 1, MISSING)
+
+    def categories(self, settings: "Settings") -> int:
+        return len(settings.buckets[self.boundaries]) + 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Level(Op):
+    """One-hot of a popularity level: the one given, else the one that a count falls into.
+
+    The levels and the quantiles between them are `popularity.levels` and `.quantiles` of the settings; the counts at
+    these quantiles are fitted, and a count equal to one of them belongs to the higher level.
+
+    Columns:
+        level: [batch] string, in any case.
+        count: [batch] int64 >= 0.
+
+    Returns:
+        [batch, levels] float32; zeros where both are missing, and for a level that the settings do not know.
+    """
+
+    missing: ClassVar[str] = "from the count; zeros without one"
+
+    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
+        return self._counts(columns[1]), CountQuantiles(tuple(settings.popularity.quantiles))
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        levels = fitting.settings.popularity.levels
+        given, count = columns
+        derived = tf.searchsorted(fitting.fitted[name], self._counts(count), side="right")
+        known = tf.equal(tf.strings.lower(given.values)[:, None], tf.constant([level.lower() for level in levels]))
+        index = tf.where(tf.reduce_any(known, 1), tf.argmax(known, 1, tf.int32), -1)
+        level = scatter(given, index, -2)
+        return tf.one_hot(tf.where(level == -2, scatter(count, derived, -1), level), len(levels))
+
+    @staticmethod
+    def _counts(count: "tf.SparseTensor") -> "tf.Tensor":
+        import tensorflow as tf
+
+        return tf.maximum(tf.cast(count.values, tf.float32), 0.0)
+
+    def shape(self, settings: "Settings") -> tuple[int, ...]:
+        return (len(settings.popularity.levels),)
+
+
+@dataclasses.dataclass(frozen=True)
+class DayOfWeek(Op):
+    """Day of the week in UTC.
+
+    Columns:
+        time: [batch] int64, microseconds since 1970-01-01 UTC.
+
+    Returns:
+        [batch] int64: 0 missing, 1 Monday to 7 Sunday (ISO 8601).
+    """
+
+    missing: ClassVar[str] = "0"
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        days = columns[0].values // _DAY
+        return scatter(columns[0], (days + 3) % 7 + 1, MISSING)  # 1970-01-01 was a Thursday
+
+    def categories(self, settings: "Settings") -> int:
+        return 8
+
+
+@dataclasses.dataclass(frozen=True)
+class HourWave(Op):
+    """Sine or cosine of the hour of the day in UTC, so that 23 and 0 are neighbours.
+
+    Columns:
+        time: [batch] int64, microseconds since 1970-01-01 UTC.
+
+    Returns:
+        [batch] float32: sin or cos of 2 pi hour / 24, hour in 0 .. 23; 0 where missing, which no hour gives in both.
+    """
+
+    wave: str
+    missing: ClassVar[str] = "0"
+
+    def __post_init__(self) -> None:
+        if self.wave not in ("sin", "cos"):
+            raise ValueError(f"HourWave takes 'sin' or 'cos', not {self.wave!r}.")
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        wave: Callable = {"sin": math.sin, "cos": math.cos}[self.wave]
+        table = tf.constant([wave(2 * math.pi * hour / 24) for hour in range(24)], tf.float32)
+        return scatter(columns[0], tf.gather(table, columns[0].values % _DAY // HOUR), 0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio(Op):
+    """Share of trials that hit, such as likes per view; of several kinds of hits, their sum.
+
+    Columns:
+        hits, ...: [batch] int64 counts >= 0; a missing one counts as 0.
+        trials: [batch] int64 count >= 0, the last column.
+
+    Returns:
+        [batch] float32, hits / trials; 0 where trials is 0 or missing.
+    """
+
+    missing: ClassVar[str] = "0"
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        *hits, trials = (scatter(column, tf.cast(column.values, tf.float64), 0.0) for column in columns)
+        return tf.cast(tf.math.divide_no_nan(tf.add_n(hits), trials), tf.float32)

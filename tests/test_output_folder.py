@@ -1,0 +1,143 @@
+"""The output folder: whole or as it was, whatever fails or is killed."""
+
+import hashlib
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+from apache_beam.io.filesystems import FileSystems
+from desk import NO_TITLES, Desk, Fails, good_rows, succeeds
+
+from recsys_tft.cli import main
+from recsys_tft.errors import InputError
+from recsys_tft.storage.output import REPLACED, Output
+
+# --- The output folder
+
+
+def test_an_output_that_exists_is_replaced_only_when_told_to(desk: Desk, fails: Fails) -> None:
+    assert fails(arguments=desk.arguments()) == (
+        f"{desk.out}/processed_data exists already; give --overwrite to replace the output there."
+    )
+
+
+def test_raw_tables_of_ones_own_are_not_replaced_by_synthetic_ones(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in REPLACED:
+        (desk.out / name / "below" / "file").unlink()
+        (desk.out / name / "below").rmdir()
+        (desk.out / name).rmdir()
+    desk.data.rename(desk.out / "raw")
+    before = desk.state()
+    sizes = ["--users", "20", "--videos", "20", "--interactions", "300"]
+    assert main(["run", "--synthetic", "--output-dir", str(desk.out), *NO_TITLES, *sizes]) == 1
+    assert capfd.readouterr().err == (
+        f"error: {desk.out}/raw exists already; give --overwrite to replace the output there.\n"
+    )
+    assert desk.state() == before
+
+
+@pytest.mark.parametrize("below", ["", "/deeper/out"])
+def test_an_output_folder_that_cannot_be_written_is_named(
+    desk: Desk, capfd: pytest.CaptureFixture[str], below: str
+) -> None:
+    (desk.folder / "file").write_text("in the way")
+    out = f"{desk.folder}/file{below}"
+    assert main(["run", "--data-dir", str(desk.data), "--output-dir", out, *NO_TITLES, "--overwrite"]) == 1
+    assert re.fullmatch(rf"error: {desk.folder}/file\S*: cannot write there \(.+\)\.\n", capfd.readouterr().err)
+    assert (desk.folder / "file").read_text() == "in the way"
+
+
+def test_a_killed_run_leaves_the_previous_output_and_the_next_one_succeeds_on_one_user_alone(
+    desk: Desk, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = desk.state()
+    staged = desk.out / ".staging" / "processed_data"
+    command = [sys.executable, "-m", "recsys_tft", *desk.arguments("--overwrite")]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while run.poll() is None and not any(staged.rglob("part-*")):
+        time.sleep(0.002)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+    assert any(staged.rglob("part-*"))
+    kept = {name: digest for name, digest in desk.state().items() if not name.startswith(".")}
+    assert kept == before
+    desk.write("users", good_rows()["users"][:1])
+    desk.write("interactions", [row for row in good_rows()["interactions"] if row["user_id"] == 1])
+
+    counts = succeeds(desk, capfd)["counts"]
+
+    assert counts["written/users"] == 1
+    assert counts["exposures/train/positive"] == 8
+    assert not before.keys() & desk.state().keys()
+
+
+@pytest.fixture
+def staged_output(desk: Desk) -> Output:
+    """A new output that is whole, but not yet in the place of the previous one."""
+    output = Output.at(str(desk.out))
+    output.begin(overwrite=True)
+    for name in REPLACED:
+        (pathlib.Path(output.staged(name)) / "new").write_text(f"the new {name}")
+    return output
+
+
+def fail_at(monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException) -> None:
+    """Lets the rename of a folder of that number, from 0, raise an error."""
+    calls: list[Any] = []
+    rename = FileSystems.rename
+
+    def failing(source: list[str], target: list[str]) -> None:
+        calls.extend(source if pathlib.Path(source[0]).is_dir() else [])
+        if len(calls) == number + 1:
+            raise error
+        rename(source, target)
+
+    monkeypatch.setattr(FileSystems, "rename", failing)
+
+
+NEW = {f"{name}/new": hashlib.sha256(f"the new {name}".encode()).hexdigest() for name in REPLACED}
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+@pytest.mark.parametrize("number", range(2 * len(REPLACED)))
+def test_a_commit_that_is_killed_between_two_renames_is_finished_by_the_next_run(
+    desk: Desk, staged_output: Output, monkeypatch: pytest.MonkeyPatch, number: int, overwrite: bool
+) -> None:
+    with monkeypatch.context() as patched:
+        fail_at(patched, number, SystemExit("killed"))
+        with pytest.raises(SystemExit):
+            staged_output.commit()
+    if overwrite:
+        staged_output.begin(overwrite=True)
+        staged_output.discard()
+    else:
+        with pytest.raises(InputError, match="exists already"):
+            staged_output.begin(overwrite=False)
+    assert desk.state() == NEW
+
+
+@pytest.mark.parametrize("number", range(2 * len(REPLACED)))
+def test_a_commit_that_fails_loses_neither_the_previous_output_nor_the_new_one(
+    desk: Desk, staged_output: Output, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    with monkeypatch.context() as patched:
+        fail_at(patched, number, OSError("no space left"))
+        with pytest.raises(OSError, match="no space left"):
+            staged_output.commit()
+        staged_output.discard()  # as a run that fails does
+    staged_output.begin(overwrite=True)
+    staged_output.discard()
+    assert desk.state() == NEW
+
+
+def test_a_run_that_fails_before_it_is_whole_leaves_the_previous_output(desk: Desk, staged_output: Output) -> None:
+    staged_output.discard()
+    assert {path.name for path in desk.out.iterdir()} == set(REPLACED)
+    assert {name.split("/", 1)[1] for name in desk.state()} == {"below/file"}
