@@ -185,7 +185,7 @@ def label_exposures(
 def _labelled_part(partition: int, part: user_parts.Part, users: pa.Table, job: Job) -> Iterator[object]:
     training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == 0))
     if job.settings.cooccurrence.enabled:
-        yield TaggedOutput("analysis", (Entity.PAIR, arrow_ipc.dumps(fitting_rows.of_pairs(training))))
+        yield TaggedOutput("analysis", (Entity.PAIR, arrow_ipc.dumps(fitting_rows.of_pairs(part.exposures))))
     besides = (*history.COLUMNS, examples.COUNTED, examples.DRAWS)  # which fit nothing
     training = training.select([name for name in training.column_names if name not in besides])
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))

@@ -163,6 +163,7 @@ title_encoder: TITLES
 output: {users_per_shard: 50, videos_per_shard: 100}
 vocabularies: {country: {n_oov: 2}}
 recent: {enabled: true}
+cooccurrence: {enabled: true}
 two_tower: {epochs: 2, compare_title: false, batch_size: 64}
 ranker: {iterations: 40, depth: 4, shap_rows: 50}
 """

@@ -4,7 +4,6 @@ import contextlib
 import pathlib
 import threading
 from collections.abc import Iterator
-from concurrent import futures
 
 import apache_beam as beam
 import pytest
@@ -53,17 +52,18 @@ def test_an_error_ends_the_run_with_its_sentence(tmp_path: pathlib.Path) -> None
 
 def test_what_has_not_begun_when_a_run_ends_never_does(tmp_path: pathlib.Path) -> None:
     began: list[int] = []
-    begun, ahead = threading.Event(), Ahead(1, str(tmp_path))
+    begun, cancelled, ahead = threading.Event(), threading.Event(), Ahead(1, str(tmp_path))
 
     def waits_for_the_last(number: int) -> Iterator[int]:
         began.append(number)
         begun.wait()
-        futures.wait([ahead._begun[2]], timeout=60)  # for ever, if it were not cancelled: there is one thread
+        assert cancelled.wait(timeout=60)
         yield number
 
     with contextlib.suppress(KeyboardInterrupt), ahead.open():
         for number in range(3):
             ahead.begin(waits_for_the_last, number)
+        ahead._begun[2].add_done_callback(lambda _: cancelled.set())
         begun.set()
         raise KeyboardInterrupt
     assert began in ([0], [])

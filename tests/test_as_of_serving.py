@@ -125,7 +125,7 @@ def test_rows_of_another_delay_or_length_are_caught(as_of: Ran, tmp_path: pathli
     described["settings"]["history"]["length"] = 2
     manifest.write_text(json.dumps(described))
     differing = {name for name, line in verify(str(tmp_path / "out"), rows=None).lines.items() if line.unequal}
-    assert HISTORY <= differing <= HISTORY | COUNTED | RECENT
+    assert HISTORY <= differing <= HISTORY | COUNTED | RECENT | {"history_cooccurrence"}
     assert differing & COUNTED
     assert differing & RECENT
 

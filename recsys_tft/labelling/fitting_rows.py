@@ -42,9 +42,9 @@ def of_videos(videos: pa.Table, catalogue: Catalogue, until: int) -> Iterator[pa
     yield from _fitted(inside, "video_id", ids, np.full(len(ids), until), Entity.VIDEO)
 
 
-def of_pairs(training: pa.Table) -> pa.Table:
-    """The histories of exposures of the training window that are counted in what videos have in common."""
-    return training.select([history.COLUMNS[0], COUNTED]).filter(training[COUNTED].is_valid())
+def of_pairs(exposures: pa.Table) -> pa.Table:
+    """The histories of exposures that are counted in what videos have in common."""
+    return exposures.select([history.COLUMNS[0], COUNTED]).filter(exposures[COUNTED].is_valid())
 
 
 def _fitted(table: pa.Table, key: str, keys: np.ndarray, moments: np.ndarray, entity: Entity) -> Iterator[pa.Table]:
