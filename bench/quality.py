@@ -49,11 +49,12 @@ def run(data_dir: str, folder: pathlib.Path, split: str) -> str:
 
 def retrieval(out: str, seed: int) -> Figures:
     """NDCG@10 of the two-tower model with and without the history, and of baselines."""
-    found = {}
-    for name, length in (("with history", None), ("without history", 0)):
-        chosen = model_folders.settings_for(out, None, seed)
-        if length is not None:
-            chosen = chosen.replace({"history": {"length": length}, "cooccurrence": {"enabled": False}})
+    found, of_run = {}, model_folders.settings_for(out, None, seed)
+    without = of_run.replace({"history": {"length": 0}, "cooccurrence": {"enabled": False}})
+    arms = {"with history": of_run, "without history": without}
+    if of_run.split.kind == "random_per_user":  # where the model never reads one
+        del arms["with history"]
+    for name, chosen in arms.items():
         rows = TwoTowerRows(out, *two_tower.features_for(chosen))
         keras.utils.set_random_seed(seed)
         model = two_tower.TwoTower(rows.query, rows.candidate, rows.categories, {}, chosen)
@@ -87,8 +88,7 @@ def ranking(out: str, seed: int) -> Figures:
     lately = [feature for feature in features if feature.option != "cooccurrence"]
     lasting = [feature for feature in features if feature.option is None]
     neither = [feature for feature in lasting if not feature.is_counted]
-    alone = [feature for feature in features if feature.option != "recent"]
-    arms = {"all": features, "co-occurrence": alone, "recent": lately, "counters": lasting, "neither": neither}
+    arms = {"neither": neither, "counters": lasting, "counters, recent": lately, "counters, recent, together": features}
     found = {}
     for name, own in arms.items():
         columns = [column.name for column in ranker_rows.columns_of(own, chosen)]
@@ -135,19 +135,19 @@ def show(figures: dict[str, Figures], title: str) -> None:
     """One table: a row for each split and window, a column for each model; the mean over seeds, and their range."""
     print(f"\n## {title}\n")
     splits = list(dict.fromkeys(key.split()[1] for key in figures))
-    names = list(next(iter(figures.values())))
+    names = list(dict.fromkeys(name for found in figures.values() for name in found))
     print(f"| split | window | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}")
     for split in splits:
         for window in WINDOWS:
             of_seeds = [found for key, found in figures.items() if key.split()[1] == split]
-            cells = (_cell(np.array([found[name][window] for found in of_seeds])) for name in names)
+            cells = (_cell([found[name][window] for found in of_seeds if name in found]) for name in names)
             print(f"| {split} | {window} | {' | '.join(cells)} |")
 
 
-def _cell(values: np.ndarray) -> str:
+def _cell(values: list[list[float]]) -> str:
     """Of [seeds, metrics]: each metric's mean and, where seeds differ, the smallest and the largest value."""
     shown = []
-    for column in values.T:
+    for column in np.array(values).T:
         span = f" ({column.min():.4f} to {column.max():.4f})" if np.ptp(column) > 5e-5 else ""
         shown.append(f"{column.mean():.4f}{span}")
     return "; ".join(shown)

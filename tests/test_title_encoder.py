@@ -14,7 +14,8 @@ import pytest
 import tensorflow as tf
 
 from recsys_tft.errors import InputError
-from recsys_tft.titles import title_encoder
+from recsys_tft.titles import frozen_encoder, title_encoder
+from recsys_tft.titles.frozen_encoder import FrozenEncoder
 from recsys_tft.titles.tiny_bert import TINY, tiny
 from recsys_tft.titles.title_encoder import Pair
 
@@ -67,7 +68,20 @@ class Function(tf.Module):
 
     def __init__(self, function: Callable[[tf.Tensor], object]) -> None:
         super().__init__()
+        self.function = function
         self.__call__ = tf.function(function, input_signature=[tf.TensorSpec([None], tf.string)])
+
+
+class Weights(tf.Module):
+    """A vector for each length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.vectors = tf.Variable(tf.random.stateless_normal([300, 2], (0, 0)))
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def __call__(self, titles: tf.Tensor) -> tf.Tensor:
+        return tf.gather(self.vectors, tf.strings.length(titles))
 
 
 def saved(module: tf.Module, folder: pathlib.Path) -> str:
@@ -206,6 +220,23 @@ def test_a_model_of_numbers_is_refused(tmp_path: pathlib.Path) -> None:
     module.__call__ = tf.function(lambda x: x, input_signature=[tf.TensorSpec([None, 2], tf.float32)])
     with pytest.raises(InputError, match=r"hub\.load could not use"):
         title_encoder.load(saved(module, tmp_path / "model"))
+
+
+@pytest.mark.parametrize("too_large", [False, True])
+def test_a_frozen_encoder_has_constants_for_variables_unless_they_are_too_large(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, too_large: bool
+) -> None:
+    monkeypatch.setattr(frozen_encoder, "MOST_BYTES", 300 * 2 * 4 - too_large)
+    loaded = title_encoder.load(saved(Weights(), tmp_path / "model"))
+    path = saved(Function(FrozenEncoder(loaded)), tmp_path / "frozen")
+    np.testing.assert_array_equal(title_encoder.load(path).vectors(TITLES), loaded.vectors(TITLES))
+    assert any(shape for _, shape in tf.train.list_variables(f"{path}/variables/variables")) == too_large
+
+
+def test_a_frozen_encoder_keeps_its_tables(tiny_path: str, tmp_path: pathlib.Path) -> None:
+    loaded = title_encoder.load(tiny_path)
+    again = title_encoder.load(saved(Function(FrozenEncoder(loaded)), tmp_path / "again"))
+    np.testing.assert_allclose(again.vectors(TITLES), loaded.vectors(TITLES), rtol=0, atol=1e-6)
 
 
 def test_none_encodes_nothing() -> None:

@@ -12,13 +12,13 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Feature, raw_columns
 from recsys_tft.ops import Fitting, drop_missing
 from recsys_tft.statistics import EMPTY_VOCABULARY
 from recsys_tft.titles import title_encoder
+from recsys_tft.titles.frozen_encoder import FrozenEncoder
 from recsys_tft.titles.title_embedding import TitleEmbedding
 from recsys_tft.transform_graph import TransformGraph
 from recsys_tft.vocabularies import Vocabulary, values_of
@@ -45,7 +45,7 @@ class FittedGraph:
         if feature.vocabulary:
             return self._table(feature.vocabulary)
         if isinstance(feature.op, TitleEmbedding):
-            return _Frozen(title_encoder.load(self.settings.title_encoder, self.settings.title_precision))
+            return FrozenEncoder(title_encoder.load(self.settings.title_encoder, self.settings.title_precision))
         return tf.constant(self.numbers[feature.name]) if feature.name in self.numbers else None
 
     def _table(self, vocabulary: Vocabulary) -> tf.lookup.StaticHashTable:
@@ -89,23 +89,3 @@ class FittedFeatures(tf.Module):
         read = {column.name: drop_missing(columns[column.name]) for column in self.columns}
         fitting = Fitting(self._settings, self._fitted)
         return {f.name: f.op.apply(f.name, [read[source] for source in f.sources], fitting) for f in self.features}
-
-
-class _Frozen(tf.Module):
-    """A title encoder with its weights as constants, where that can be: a batch of one is encoded half as fast again.
-
-    Args:
-        encoder: [n] tf.string to [n, width] float32.
-    """
-
-    def __init__(self, encoder: tf.Module):
-        super().__init__(name="title_encoder")
-        traced = tf.function(encoder.__call__).get_concrete_function(tf.TensorSpec([None], tf.string))
-        captured = {id(handle) for _, handle in traced.graph.captures}
-        only_variables = captured <= {id(variable.handle) for variable in traced.variables}
-        self._encoder = None if only_variables else encoder  # one with tables of its own is kept as it is
-        self._encode = convert_variables_to_constants_v2(traced) if only_variables else encoder
-
-    def __call__(self, titles: tf.Tensor) -> tf.Tensor:
-        found = self._encode(titles)
-        return found[0] if isinstance(found, list | tuple) else found
