@@ -13,10 +13,13 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
+from recsys_tft.ops import Fitting
 from recsys_tft.titles import frozen_encoder, title_encoder
 from recsys_tft.titles.frozen_encoder import FrozenEncoder
 from recsys_tft.titles.tiny_bert import TINY, tiny
+from recsys_tft.titles.title_embedding import TitleEmbedding
 from recsys_tft.titles.title_encoder import Pair
 
 TITLES = ["toy story", "", "the matrix", "a " * 100, "x"]
@@ -237,6 +240,21 @@ def test_a_frozen_encoder_keeps_its_tables(tiny_path: str, tmp_path: pathlib.Pat
     loaded = title_encoder.load(tiny_path)
     again = title_encoder.load(saved(Function(FrozenEncoder(loaded)), tmp_path / "again"))
     np.testing.assert_allclose(again.vectors(TITLES), loaded.vectors(TITLES), rtol=0, atol=1e-6)
+
+
+def test_the_op_loads_no_encoder_beside_the_one_that_it_is_given(tiny_path: str, tmp_path: pathlib.Path) -> None:
+    settings, encoder = Settings(title_encoder=tiny_path), title_encoder.load(tiny_path)
+    op = TitleEmbedding()
+
+    def embed(titles: tf.Tensor) -> tf.Tensor:
+        column = tf.RaggedTensor.from_tensor(titles[:, tf.newaxis]).to_sparse()
+        return op.apply("title_embedding", [column], Fitting(settings, {"title_embedding": encoder}))
+
+    title_encoder._loaded.cache_clear()  # as in a new process
+    module = Function(embed)
+    module.encoder = encoder
+    again = title_encoder.load(saved(module, tmp_path / "model"))  # which refuses weights of any other encoder
+    np.testing.assert_allclose(again.vectors(TITLES), encoder.vectors(TITLES), rtol=0, atol=1e-6)
 
 
 def test_none_encodes_nothing() -> None:

@@ -3,6 +3,8 @@
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from recsys_tft.titles.hub_encoder import HubEncoder
+
 MOST_BYTES = 1 << 30  # of weights, as a graph holds at most 2 GiB
 
 
@@ -13,10 +15,14 @@ class FrozenEncoder(tf.Module):
 
     Args:
         encoder: what to freeze.
+
+    Attributes:
+        width: of the vectors.
     """
 
-    def __init__(self, encoder: tf.Module):
+    def __init__(self, encoder: HubEncoder):
         super().__init__(name="title_encoder")
+        self.width = encoder.width
         traced = tf.function(encoder.__call__).get_concrete_function(tf.TensorSpec([None], tf.string))
         resources = {id(taken) for taken, _ in traced.graph.captures if taken.dtype == tf.resource}
         size = sum(variable.shape.num_elements() * variable.dtype.size for variable in traced.variables)

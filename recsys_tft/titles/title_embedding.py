@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from recsys_tft.ops import Fitting, Op
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from recsys_tft.configuration.settings import Settings
+    from recsys_tft.titles.hub_encoder import HubEncoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,14 +43,13 @@ class TitleEmbedding(Op):
         import tensorflow as tf
 
         encoder = fitting.fitted[name] if name in fitting.fitted else self._load(fitting.settings)
-        (width,) = self.shape(fitting.settings)
         (titles,) = columns
-        shape = tf.stack([titles.dense_shape[0], tf.constant(width, tf.int64)])
+        shape = tf.stack([titles.dense_shape[0], tf.constant(encoder.width, tf.int64)])
         vectors = tf.scatter_nd(titles.indices[:, :1], encoder(titles.values), shape)
-        return tf.ensure_shape(vectors, [None, width])
+        return tf.ensure_shape(vectors, [None, encoder.width])
 
     @staticmethod
-    def _load(settings: "Settings") -> "Callable[[tf.Tensor], tf.Tensor]":
+    def _load(settings: "Settings") -> "HubEncoder":
         import tensorflow as tf
         import tensorflow_transform as tft
 
