@@ -1,6 +1,10 @@
-"""The one full-pass analyzer: every statistic of the feature table, in one pass and one merge."""
+"""The one full-pass analyzer: every statistic of the feature table, in one pass.
+
+What is learned of ids is merged in parts by their hashes, and only what remains of each part goes to one worker.
+"""
 
 import functools
+import itertools
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -19,8 +23,7 @@ class MergeStates(MergeSome):
 
     def __init__(self, statistics: tuple[Statistic, ...]):
         # The states of no values keep a pass over no batch at all from being a special case.
-        nothing = states_of(tuple(np.zeros(0) for _ in statistics), statistics)
-        super().__init__(functools.partial(merge_states, statistics=statistics), nothing)
+        super().__init__(functools.partial(merge_states, statistics=statistics), nothing_of(statistics))
 
 
 def merge_states(states: list[list[Any]], statistics: tuple[Statistic, ...]) -> list[Any]:
@@ -32,6 +35,25 @@ def merge_states(states: list[list[Any]], statistics: tuple[Statistic, ...]) -> 
 def states_of(batch: tuple[np.ndarray, ...], statistics: tuple[Statistic, ...]) -> list[Any]:
     """The state of each statistic for its tensor in one batch."""
     return [statistic.of(values.ravel()) for statistic, values in zip(statistics, batch, strict=True)]
+
+
+def nothing_of(statistics: tuple[Statistic, ...]) -> list[Any]:
+    """The state of each statistic for no values."""
+    return states_of(tuple(np.zeros(0) for _ in statistics), statistics)
+
+
+def divided(
+    states: list[Any], statistics: tuple[Statistic, ...], nothing: list[Any]
+) -> Iterator[tuple[int, list[Any]]]:
+    """The states by parts, each with the state of no values for what is not in it."""
+    parts = [statistic.divided(state) for statistic, state in zip(statistics, states, strict=True)]
+    for number, part in enumerate(itertools.zip_longest(*parts)):
+        yield number, [none if state is None else state for state, none in zip(part, nothing, strict=True)]
+
+
+def trimmed(part: tuple[int, list[Any]], statistics: tuple[Statistic, ...]) -> list[Any]:
+    """What the results need of the merged states of a part."""
+    return [statistic.trimmed(state) for statistic, state in zip(statistics, part[1], strict=True)]
 
 
 class FitStatistics(PTransformAnalyzer):
@@ -47,10 +69,15 @@ class FitStatistics(PTransformAnalyzer):
 
     def expand(self, batches: beam.PCollection) -> tuple[beam.PCollection, ...]:
         names, statistics = zip(*self._statistics, strict=True)
+        nothing = nothing_of(statistics)
         states = batches | "States" >> beam.Map(states_of, statistics=statistics)
-        merged = states | "Merge" >> beam.CombineGlobally(MergeStates(statistics))
+        if any(len(statistic.divided(state)) > 1 for statistic, state in zip(statistics, nothing, strict=True)):
+            parts = states | "Divide" >> beam.FlatMap(divided, statistics=statistics, nothing=nothing)
+            merged = parts | "Merge parts" >> beam.CombinePerKey(MergeStates(statistics))
+            states = merged | "Trim" >> beam.Map(trimmed, statistics=statistics)
+        whole = states | "Merge" >> beam.CombineGlobally(MergeStates(statistics))
         write = functools.partial(results, statistics=self._statistics, folder=self.base_temp_dir)
-        written = merged | "Results" >> beam.FlatMap(write).with_outputs(*names)
+        written = whole | "Results" >> beam.FlatMap(write).with_outputs(*names)
         return tuple(written[name] for name in names)
 
 

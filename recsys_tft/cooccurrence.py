@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.ops import Fitting, Op, scatter
-from recsys_tft.statistics import EMPTY_IDS, Statistic
+from recsys_tft.statistics import EMPTY_IDS, Statistic, divided_by
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -41,12 +41,21 @@ class PairCounts(Statistic):
     def merge(self, states: Iterable[pa.Table]) -> pa.Table:
         return _summed(pa.concat_tables(states))
 
-    def result(self, state: pa.Table) -> np.ndarray:
-        """[pairs + 1, 2] int64: `pair_keys`, increasing, and counts; the last one is of no pair."""
+    def divided(self, state: pa.Table) -> list[pa.Table]:
+        """PARTS of pairs."""
+        low, high = state["low"].to_numpy(), state["high"].to_numpy()
+        return divided_by(pair_keys(low, high, np.bitwise_xor, np.right_shift), state)
+
+    def trimmed(self, state: pa.Table) -> pa.Table:
+        """The pairs that are kept."""
         alone = pc.equal(state["low"], state["high"])
         pairs = state.filter(pc.invert(alone))
         order = [("count", "descending"), ("low", "ascending"), ("high", "ascending")]
-        kept = pa.concat_tables([state.filter(alone), pairs.sort_by(order).slice(0, self.max_pairs)])
+        return pa.concat_tables([state.filter(alone), pairs.sort_by(order).slice(0, self.max_pairs)])
+
+    def result(self, state: pa.Table) -> np.ndarray:
+        """[pairs + 1, 2] int64: `pair_keys`, increasing, and counts; the last one is of no pair."""
+        kept = self.trimmed(state)
         low, high, count = (kept[name].to_numpy() for name in ("low", "high", "count"))
         keys = pair_keys(low, high, np.bitwise_xor, np.right_shift)
         order = np.argsort(keys, kind="stable")

@@ -19,8 +19,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft.storage.hashing import partition_of
+
 # tf.lookup refuses an empty file; no input equals this (it is what tft.vocabulary writes too).
 EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
+PARTS = 16  # that what is learned of ids is divided into
 _VALUES_AT_A_TIME = 1 << 20
 EMPTY_IDS = -(2**63)  # the same of integers; tft.vocabulary's -1 is an id that tables do have
 
@@ -35,6 +38,14 @@ class Statistic(abc.ABC):
     @abc.abstractmethod
     def merge(self, states: Iterable[Any]) -> Any:
         """The state of all values together; `states` holds at least one."""
+
+    def divided(self, state: Any) -> list[Any]:
+        """The state in parts that can be merged apart from each other; here it is one."""
+        return [state]
+
+    def trimmed(self, state: Any) -> Any:
+        """What the result needs of a part that has been merged with all others of its kind; here it is all."""
+        return state
 
 
 class Numbers(Statistic):
@@ -130,6 +141,12 @@ def _upper_edge(cell: int) -> int:
     return math.ceil(np.uint32((cell + 1) << _CELL_BITS).view(np.float32))
 
 
+def divided_by(ids: np.ndarray, state: pa.Table) -> list[pa.Table]:
+    """The rows of a state in PARTS, by [n] int64 ids that equal rows of other states share."""
+    part = partition_of(ids, PARTS)
+    return [state.filter(pa.array(part == number)) for number in range(PARTS)]
+
+
 @dataclasses.dataclass(frozen=True)
 class Frequencies(Statistic):
     """The distinct values by descending count; equally frequent ones in ascending order, so that larger new ids, which
@@ -153,15 +170,22 @@ class Frequencies(Statistic):
         grouped = pa.concat_tables(states).group_by("value", use_threads=False).aggregate([("count", "sum")])
         return grouped.rename_columns(["value", "count"]).combine_chunks()
 
+    def divided(self, state: pa.Table) -> list[pa.Table]:
+        """PARTS of ids, of which there may be very many."""
+        return divided_by(state["value"].to_numpy(), state) if self.integers else [state]
+
+    def trimmed(self, state: pa.Table) -> pa.Table:
+        """The values that are kept, in order."""
+        kept = state.filter(pc.field("count") >= self.min_count)
+        return kept.sort_by([("count", "descending"), ("value", "ascending")]).slice(0, self.max_size)
+
     def file_name(self, name: str) -> str:
         """What the file of the vocabulary `name` is called."""
         return name if self.integers else f"{name}.tfrecord.gz"
 
     def values(self, state: pa.Table) -> pa.ChunkedArray:
         """The values in order."""
-        kept = state.filter(pc.field("count") >= self.min_count)
-        ordered = kept.sort_by([("count", "descending"), ("value", "ascending")])
-        return ordered["value"].slice(0, self.max_size)
+        return self.trimmed(state)["value"]
 
     def write(self, state: pa.Table, path: str) -> None:
         """Writes the values, one per line if they are integers, else one per record of a gzipped TFRecord.

@@ -1,5 +1,6 @@
 """Statistics of the training window, which do not depend on grouping or order, against plain Python."""
 
+import collections
 import itertools
 import math
 import pathlib
@@ -16,14 +17,17 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_pipelines.analyzers import MergeStates, states_of
+from beam_pipelines.analyzers import MergeStates, divided, nothing_of, states_of, trimmed
+from recsys_tft.cooccurrence import PairCounts
 from recsys_tft.statistics import (
     EMPTY_IDS,
     EMPTY_VOCABULARY,
+    PARTS,
     CountQuantiles,
     Frequencies,
     MeanAndDeviation,
     Numbers,
+    Statistic,
     exact_sum,
 )
 
@@ -34,6 +38,7 @@ TEXTS = st.sampled_from((b"a", b"b", b"B", b"a\nb", b" ", "é".encode(), b"\xff"
 SHARES = st.sampled_from((0.05, 0.1, 0.25, 0.3, 0.5, 0.7, 0.8, 0.95, 0.99))
 MOMENTS = MeanAndDeviation()
 COUNT_IDS, COUNT_TEXTS = Frequencies(1, None, integers=True), Frequencies(1, None, integers=False)
+FOUR = (MOMENTS, CountQuantiles((0.5, 0.9)), COUNT_IDS, COUNT_TEXTS)
 quick = settings(deadline=None, derandomize=True, max_examples=100)
 
 
@@ -191,7 +196,7 @@ def test_a_file_of_no_values_holds_what_no_input_equals(tmp_path: pathlib.Path) 
 def test_no_result_depends_on_order_or_grouping(
     rows: list[tuple[float, int, int, bytes]], cuts: list[int], chance: random.Random
 ) -> None:
-    merging = MergeStates((MOMENTS, CountQuantiles((0.5, 0.9)), COUNT_IDS, COUNT_TEXTS))
+    merging = MergeStates(FOUR)
     whole = merging.extract_output(merging.add_input(merging.create_accumulator(), state_of(rows)))
     shuffled = list(rows)
     chance.shuffle(shuffled)
@@ -205,20 +210,38 @@ def test_no_result_depends_on_order_or_grouping(
     assert results_of(parts) == results_of(whole)
 
 
-def state_of(rows: list[tuple[float, int, int, bytes]]) -> list[Any]:
-    """The states of a batch that has a value for each of the four statistics."""
+@quick
+@given(st.lists(st.tuples(FLOATS, st.integers(0, 9), st.integers(-5, 5), TEXTS), max_size=60), st.integers(1, 3))
+def test_parts_that_are_merged_and_trimmed_make_the_same_result(
+    rows: list[tuple[float, int, int, bytes]], min_count: int
+) -> None:
+    ids, texts = (Frequencies(min_count, 4, integers) for integers in (True, False))
+    statistics = (MOMENTS, CountQuantiles((0.5,)), ids, texts, PairCounts(max_pairs=3))
+    batches = [rows[start : start + 7] for start in range(0, len(rows), 7)]
+    parts = collections.defaultdict(list)
+    for batch in batches:
+        for number, part in divided(state_of(batch, statistics), statistics, nothing_of(statistics)):
+            parts[number].append(part)
+    merging = MergeStates(statistics)
+    kept = [trimmed((number, merging.extract_output(part)), statistics) for number, part in parts.items()]
+    whole = merging.extract_output([state_of(batch, statistics) for batch in batches])
+    assert results_of(merging.extract_output(kept), statistics) == results_of(whole, statistics)
+    assert len(parts) == (PARTS if rows else 0)
+    assert all(len(part[2]) <= 4 for part in kept)
+
+
+def state_of(rows: list[tuple[float, int, int, bytes]], statistics: tuple[Statistic, ...] = FOUR) -> list[Any]:
+    """The states of a batch that has a value for each statistic; pairs are of each id with itself and with the next."""
     real, count, number, text = zip(*rows, strict=True) if rows else ((), (), (), ())
-    batch = (floats(real), floats(count), np.array(number, np.int64), np.array(text, object))
-    return states_of(batch, (MOMENTS, CountQuantiles((0.5, 0.9)), COUNT_IDS, COUNT_TEXTS))
+    ids = np.array(number, np.int64)
+    batch = (floats(real), floats(count), ids, np.array(text, object), np.stack([ids, ids, ids, ids // 2], 1))
+    return states_of(batch[: len(statistics)], statistics)
 
 
-def results_of(states: list[Any]) -> list[list[Any]]:
-    moments, quantiles, ids, texts = states
+def results_of(states: list[Any], statistics: tuple[Statistic, ...] = FOUR) -> list[list[Any]]:
     return [
-        MOMENTS.result(moments).tolist(),
-        CountQuantiles((0.5, 0.9)).result(quantiles).tolist(),
-        COUNT_IDS.values(ids).to_pylist(),
-        COUNT_TEXTS.values(texts).to_pylist(),
+        (one.values(state).to_pylist() if isinstance(one, Frequencies) else one.result(state).tolist())
+        for one, state in zip(statistics, states, strict=True)
     ]
 
 
