@@ -1,8 +1,8 @@
 """The events of a partition of users, gathered a piece at a time.
 
 Sorting takes several times the memory of what is sorted. So a partition in which a user did very much is sorted piece
-by piece: the pieces follow one another in the order of the whole, and what is in memory is one of them, two columns
-of ids and a number for each event.
+by piece: the pieces follow one another in the order of the whole, and what is in memory is one of them, and two
+numbers for each event.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,14 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.labelling.examples import unknown_reasons
+from recsys_tft.labelling.examples import divide_unknown
 from recsys_tft.labelling.exposures import EVENT_SCHEMA, PIECE, sort_events
 from recsys_tft.labelling.versions import begins
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.tables.entities import VideoLookup
 
+_UNKNOWN = np.iinfo(np.int64).max  # the place of what is in no piece
 _SMALL = 1 << 14  # events of a table that is not worth to be worked on by itself
 
 
@@ -35,18 +36,17 @@ class Gathered:
 
     def __init__(self, tables: Sequence[Packed], users: pa.Table, videos: VideoLookup, size: int = PIECE):
         self._tables = _together(tables)
-        reasons, unknown, keys = [], [], []
+        user_ids, video_ids = users["user_id"].to_numpy(), videos.rows["video_id"].to_numpy()
+        unknown, places = [], []
         for events in map(_loaded, self._tables):
-            reason = unknown_reasons(events, users, videos)
-            unknown.append(events.append_column("reason", reason).filter(reason.is_valid()))
-            reasons.append(reason.is_null().to_numpy(zero_copy_only=False))
-            keys.append([events[name].to_numpy() for name in ("user_id", "video_id")])
+            known, others = divide_unknown(events, users, videos)
+            unknown.append(others)
+            own = (events[name].to_numpy() for name in ("user_id", "video_id"))
+            places.append(np.where(known, _places(user_ids, video_ids, *own), _UNKNOWN))
         self.unknown = pa.concat_tables(unknown)
-        known = np.concatenate(reasons)
-        piece = np.full(len(known), -1, np.int32)
-        piece[known] = _pieces(*(np.concatenate(values)[known] for values in zip(*keys, strict=True)), size)
-        self._piece = np.split(piece, np.cumsum([len(own) for own in reasons])[:-1])
-        self._count = int(piece.max(initial=0)) + 1
+        starts = _starts(np.concatenate(places), size)
+        self._piece = [np.searchsorted(starts, own, side="right").astype(np.int32) for own in places]
+        self._count = len(starts)
 
     def pieces(self) -> Iterator[pa.Table]:
         """Sorted as by `exposures.sort_events`, one after the other; all events of a user on a video are in one."""
@@ -81,13 +81,14 @@ def _loaded(table: Packed | pa.Table) -> pa.Table:
     return table if isinstance(table, pa.Table) else arrow_ipc.loads(table)
 
 
-def _pieces(user: np.ndarray, video: np.ndarray, size: int) -> np.ndarray:
-    """[n] int32: the number of the piece that each event belongs to, in order of user and video."""
-    found = np.zeros(len(user), np.int32)
-    if len(user) <= size:
-        return found
-    order = np.lexsort((video, user))
-    first = begins(user[order], video[order])
-    number = np.repeat(first // size, np.diff(np.append(first, len(user))))  # of the piece in which the pair begins
-    found[order] = np.cumsum(np.append(0, np.diff(number) > 0))
-    return found
+def _places(user_ids: np.ndarray, video_ids: np.ndarray, user: np.ndarray, video: np.ndarray) -> np.ndarray:
+    """[n] int64: a number for each pair of a known user and video, in their order."""
+    return np.searchsorted(user_ids, user) << 32 | np.searchsorted(video_ids, video)
+
+
+def _starts(places: np.ndarray, size: int) -> np.ndarray:
+    """The places at which the next piece of about `size` begins, and at last what is in none; sorts [n] places."""
+    places.sort()
+    known = places[: np.searchsorted(places, _UNKNOWN)]
+    first = begins(known)
+    return np.append(known[first[np.flatnonzero(np.diff(first // size)) + 1]], _UNKNOWN)

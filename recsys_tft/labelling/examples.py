@@ -49,23 +49,23 @@ def exposure_times(events: pa.Table, gap: int) -> np.ndarray:
 def gather_events(events: pa.Table, users: pa.Table, videos: VideoLookup) -> UserEvents:
     """Events with those of unknown users or videos set apart, and users without duplicates."""
     users, duplicates = drop_duplicates(users, "user_id")
-    reasons = unknown_reasons(events, users, videos)
-    unknown = events.append_column("reason", reasons).filter(reasons.is_valid())
-    return UserEvents(users, sort_events(events.filter(reasons.is_null())), duplicates, unknown)
+    known, unknown = divide_unknown(events, users, videos)
+    return UserEvents(users, sort_events(events.filter(pa.array(known))), duplicates, unknown)
 
 
-def unknown_reasons(events: pa.Table, users: pa.Table, videos: VideoLookup) -> pa.Array:
-    """Why each event cannot be used; null for one of a known user and video.
+def divide_unknown(events: pa.Table, users: pa.Table, videos: VideoLookup) -> tuple[np.ndarray, pa.Table]:
+    """[n] bool: whether [n] events are of a known user and video; and the others, with the `reason`.
 
     Args:
         events: any.
         users: by increasing `user_id`, or versions of them.
         videos: the lookup of all videos.
     """
-    no_user = find_sorted(users["user_id"].to_numpy(), events["user_id"].to_numpy()) < 0
-    no_video = videos.position(*(events[name].to_numpy() for name in ("video_id", "interaction_time"))) < 0
-    reasons = np.where(no_user, "user_id is not in users", "video_id is not in videos")
-    return pa.array(reasons, pa.string(), mask=~(no_user | no_video))
+    has_user = find_sorted(users["user_id"].to_numpy(), events["user_id"].to_numpy()) >= 0
+    has_video = videos.position(*(events[name].to_numpy() for name in ("video_id", "interaction_time"))) >= 0
+    known = has_user & has_video
+    reasons = np.where(has_user[~known], "video_id is not in videos", "user_id is not in users")
+    return known, events.filter(pa.array(~known)).append_column("reason", pa.array(reasons, pa.string()))
 
 
 @dataclasses.dataclass(frozen=True)
