@@ -20,7 +20,6 @@ from recsys_tft.features import Entity
 from recsys_tft.labelling import counters, recent
 from recsys_tft.labelling.versions import distinct
 from recsys_tft.storage import arrow_ipc
-from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
 
 TaggedOutput = beam.pvalue.TaggedOutput
@@ -47,12 +46,12 @@ def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[object]:
         yield TaggedOutput("bases", (portion, ("base", arrow_ipc.dumps(base))))
     if job.counts_as_of:
         computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)
-        training = _together(found["training"], counters.sums(counters.INCREMENT_SCHEMA.empty_table()).schema)
-        videos = counters.with_totals(videos, training, computed)
+        videos = counters.with_totals(videos, map(arrow_ipc.loads, found["training"]), computed)
     table = arrow_ipc.dumps(videos)
     yield TaggedOutput("analysis", (Entity.VIDEO, table))
     if job.settings.recent.enabled:
-        table = arrow_ipc.dumps(recent.with_first_seen(videos, _together(found["seen"], recent.FIRST_SEEN_SCHEMA)))
+        seen = [recent.FIRST_SEEN_SCHEMA.empty_table(), *map(arrow_ipc.loads, found["seen"])]
+        table = arrow_ipc.dumps(recent.with_first_seen(videos, pa.concat_tables(seen)))
     yield partition, ("videos", table)
     yield TaggedOutput("counts", ("counters/versions", len(ids)))
     yield partition, ("versions", arrow_ipc.dumps(counters.first_versions(ids, job.counted_values)))
@@ -78,7 +77,3 @@ def _by_name(parts: Iterable[tuple[str, Any]]) -> defaultdict[str, list[Any]]:
 
 def _by_partition(rows: pa.Table, job: Job) -> Iterator[tuple[int, bytes]]:
     return arrow_ipc.split(rows, partition_of(rows["video_id"].to_numpy(), job.video_partitions))
-
-
-def _together(parts: list[Packed], schema: pa.Schema) -> pa.Table:
-    return arrow_ipc.concat(parts) if parts else schema.empty_table()

@@ -7,6 +7,7 @@ import numpy as np
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, select
 from recsys_tft.labelling import counters, recent
+from recsys_tft.number_ops import HOUR
 from recsys_tft.storage.data_sets import VIDEOS, shard_name
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.output import Output
@@ -15,7 +16,7 @@ from recsys_tft.tables.raw_tables import RawTable
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
 _SLICE = 10_000_000  # interactions of a slice of time, if all are spread over a year: docs/scale.md
 _GROUPS = 8  # of partitions of videos, so that a partition of users sends few and large portions
-_DAY = 86_400_000_000
+_YEAR = 365 * 24 * HOUR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +91,7 @@ class Job:
         """Microseconds: from a day to a year, up to whole intervals of `counters.every`."""
         every = self.settings.counters.every_microseconds
         slices = min(1 + self.tables["interactions"].rows // _SLICE, 365)
-        return -(-365 * _DAY // (slices * every)) * every
+        return -(-_YEAR // (slices * every)) * every
 
     @property
     def has_pairs(self) -> bool:

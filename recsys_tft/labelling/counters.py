@@ -105,23 +105,22 @@ def _first_of_each(holds: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return first[first < len(holds)]
 
 
-def with_totals(videos: pa.Table, totals: pa.Table, computed: Collection[str]) -> pa.Table:
+def with_totals(videos: pa.Table, totals: Iterable[pa.Table], computed: Collection[str]) -> pa.Table:
     """The videos with COUNTERS that totals add up to.
 
     Args:
         videos: by `video_id`, or versions of them.
-        totals: of `sums`, of any parts of the increments of these videos, together.
+        totals: `sums` of parts of the increments, of these videos.
         computed: COUNTERS, and other columns that are not read, which become null.
     """
     ids, place = np.unique(videos["video_id"].to_numpy(), return_inverse=True)
-    owner = np.searchsorted(ids, totals["video_id"].to_numpy())
+    counts = np.zeros((len(COUNTERS), len(ids)), np.int64)
+    for table in totals:
+        rows = np.searchsorted(ids, table["video_id"].to_numpy())
+        counts[:, rows] += np.stack([table[name].to_numpy() for name in COUNTERS])
     columns = dict(zip(videos.column_names, videos.columns, strict=True))
     columns |= {name: pa.nulls(len(videos), columns[name].type) for name in computed}
-    for name in COUNTERS:
-        counts = np.zeros(len(ids), np.int64)
-        np.add.at(counts, owner, totals[name].to_numpy())
-        columns[name] = pa.array(counts[place])
-    return pa.table(columns)
+    return pa.table(columns | dict(zip(COUNTERS, counts[:, place], strict=True)))
 
 
 def of_training(increments: pa.Table) -> pa.Table:
@@ -130,11 +129,11 @@ def of_training(increments: pa.Table) -> pa.Table:
 
 
 def sums(changes: pa.Table, values: Values = COUNTED) -> pa.Table:
-    """What changes add to the values of each video that has any, by increasing id."""
+    """What changes add to the values of each video that has any, by increasing id, in columns of int32."""
     video, kind = changes["video_id"].to_numpy(), changes["counter"].to_numpy()
     ids, kinds = distinct(video), len(values.effects)
     found = np.bincount(np.searchsorted(ids, video) * kinds + kind, minlength=len(ids) * kinds)
-    return _valued(ids, found.reshape(-1, kinds) @ values.effects, values)
+    return _valued(ids, (found.reshape(-1, kinds) @ values.effects).astype(np.int32), values)
 
 
 def bases(
