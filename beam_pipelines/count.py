@@ -1,10 +1,17 @@
-"""Counting: what the events of all users make of each video, where that is as of each exposure."""
+"""Counting: what the events of all users make of each video, where that is as of each exposure.
 
-from collections.abc import Iterator
+Changes are counted in portions, which `Job.portions` makes: by time, so that no call holds all changes of a video.
+
+changes ─┬─► sums ─► videos, and bases of each portion ─┐
+         └──────────────────────────────────────────────┴─► versions
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
 import pyarrow as pa
 
 from beam_pipelines.job import Job
@@ -13,40 +20,60 @@ from recsys_tft.features import Entity
 from recsys_tft.labelling import counters, recent
 from recsys_tft.labelling.versions import distinct
 from recsys_tft.storage import arrow_ipc
+from recsys_tft.storage.hashing import partition_of
 
 TaggedOutput = beam.pvalue.TaggedOutput
 
 
+def sum_changes(portion: int, parts: Parts, job: Job) -> Iterator[object]:
+    """What the changes of a portion add up to, and those by the training window, to the partitions of their videos."""
+    changes = arrow_ipc.concat(part for _, part in parts)
+    for partition, part in _by_partition(counters.sums(changes, job.counted_values), job):
+        yield partition, ("sums", (portion, part))
+    if job.counts_as_of:
+        for partition, part in _by_partition(counters.sums(counters.of_training(changes)), job):
+            yield partition, ("training", part)
+
+
 def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[object]:
-    """The videos of a partition with the counters that the training window makes, and their versions."""
-    parts = list(parts)
-    videos = next(arrow_ipc.loads(part) for name, part in parts if name == "videos")
-    increments = _together("increments", parts)
-    versions = _versions(distinct(videos["video_id"].to_numpy()), increments, parts, job)
-    yield TaggedOutput("counts", ("counters/increments", len(increments)))
-    yield TaggedOutput("counts", ("counters/versions", len(versions)))
+    """The videos of a partition with the counters that the training window makes, their first versions, and the bases
+    of the others."""
+    found = _by_name(parts)
+    videos = arrow_ipc.loads(*found["videos"])
+    ids = distinct(videos["video_id"].to_numpy())
+    sums = ((portion, arrow_ipc.loads(part)) for portion, part in sorted(found["sums"], key=itemgetter(0)))
+    for portion, base in counters.bases(ids, sums, job.counted_values):
+        yield TaggedOutput("bases", (portion, ("base", arrow_ipc.dumps(base))))
     if job.counts_as_of:
         computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)
-        videos = counters.with_totals(videos, counters.of_training(increments), computed)
+        videos = counters.with_totals(videos, map(arrow_ipc.loads, found["training"]), computed)
     table = arrow_ipc.dumps(videos)
     yield TaggedOutput("analysis", (Entity.VIDEO, table))
     if job.settings.recent.enabled:
-        table = arrow_ipc.dumps(recent.with_first_seen(videos, _together("seen", parts)))
+        seen = [recent.FIRST_SEEN_SCHEMA.empty_table(), *map(arrow_ipc.loads, found["seen"])]
+        table = arrow_ipc.dumps(recent.with_first_seen(videos, pa.concat_tables(seen)))
     yield partition, ("videos", table)
-    yield partition, ("versions", arrow_ipc.dumps(versions))
+    yield TaggedOutput("counts", ("counters/versions", len(ids)))
+    yield partition, ("versions", arrow_ipc.dumps(counters.first_versions(ids, job.counted_values)))
 
 
-def _versions(video_ids: np.ndarray, increments: pa.Table, parts: list[tuple[str, Any]], job: Job) -> pa.Table:
-    """The versions of these videos, with their counters or what is recent, or both."""
-    settings = job.settings
-    if not settings.recent.enabled:
-        return counters.versions(video_ids, increments, settings.counters)
-    latest = max((time for name, time in parts if name == "latest"), default=0)
-    changes = recent.changes(increments, settings.recent, latest)
-    return counters.versions(video_ids, changes, settings.counters, recent.values(job.counts_as_of))
+def count_versions(_: int, parts: Parts, job: Job) -> Iterator[object]:
+    """The versions that begin in a portion, to the partitions of their videos."""
+    found = _by_name(parts)
+    base = arrow_ipc.concat(found["base"]).sort_by("video_id")
+    changes = arrow_ipc.concat(found["changes"])
+    versions = counters.later_versions(base, changes, job.settings.counters, job.counted_values)
+    yield TaggedOutput("counts", ("counters/versions", len(versions)))
+    for partition, part in _by_partition(versions, job):
+        yield partition, ("versions", part)
 
 
-def _together(name: str, parts: list[tuple[str, Any]]) -> pa.Table:
-    own = [part for other, part in parts if other == name]
-    schema = counters.INCREMENT_SCHEMA if name == "increments" else recent.FIRST_SEEN_SCHEMA
-    return arrow_ipc.concat(own) if own else schema.empty_table()
+def _by_name(parts: Iterable[tuple[str, Any]]) -> defaultdict[str, list[Any]]:
+    found = defaultdict(list)
+    for name, part in parts:
+        found[name].append(part)
+    return found
+
+
+def _by_partition(rows: pa.Table, job: Job) -> Iterator[tuple[int, bytes]]:
+    return arrow_ipc.split(rows, partition_of(rows["video_id"].to_numpy(), job.video_partitions))

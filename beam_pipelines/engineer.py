@@ -104,7 +104,9 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
     versions. Where something is counted, its own versions have the features that depend on it.
     """
     parts = list(parts)
-    found = {name: arrow_ipc.loads(part) for name, part in parts if name in ("videos", "versions")}
+    found = {name: arrow_ipc.loads(part) for name, part in parts if name == "videos"}
+    if counts := [arrow_ipc.loads(part) for name, part in parts if name == "versions"]:
+        found["versions"] = versions.in_order(counts, "video_id")
     vectors = [part for name, part in parts if name == "titles"]
     raw = versions.latest(found["videos"], "video_id")
     features = data_sets.VIDEOS.features(job.settings)

@@ -2,14 +2,21 @@
 
 import dataclasses
 
+import numpy as np
+
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, select
-from recsys_tft.labelling import counters
+from recsys_tft.labelling import counters, recent
+from recsys_tft.number_ops import HOUR
 from recsys_tft.storage.data_sets import VIDEOS, shard_name
+from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.output import Output
 from recsys_tft.tables.raw_tables import RawTable
 
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
+_SLICE = 10_000_000  # interactions of a slice of time, if all are spread over a year: docs/scale.md
+_GROUPS = 8  # of partitions of videos, so that a partition of users sends few and large portions
+_YEAR = 365 * 24 * HOUR
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +71,27 @@ class Job:
     def counts_videos(self) -> bool:
         """Whether something of a video is counted as of each exposure: its counters, or what is recent."""
         return self.counts_as_of or self.settings.recent.enabled
+
+    @property
+    def counted_values(self) -> counters.Values:
+        """What is counted of a video, where something is."""
+        return recent.values(self.counts_as_of) if self.settings.recent.enabled else counters.COUNTED
+
+    def portions(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """[n] int64: the portion to which changes of [n] videos at [n] times belong.
+
+        A portion is what is counted at once: a slice of time of a group of partitions of videos. Portions of the same
+        videos are in order of time.
+        """
+        groups = partition_of(video_ids, self.video_partitions) % _GROUPS
+        return times // self._slice_length * _GROUPS + groups
+
+    @property
+    def _slice_length(self) -> int:
+        """Microseconds: from a day to a year, up to whole intervals of `counters.every`."""
+        every = self.settings.counters.every_microseconds
+        slices = min(1 + self.tables["interactions"].rows // _SLICE, 365)
+        return -(-_YEAR // (slices * every)) * every
 
     @property
     def has_pairs(self) -> bool:

@@ -47,9 +47,7 @@ class MainJob:
         lookup = AsSingleton(self._lookup(videos))
         events = self._events(lookup)
         cuts = self._cuts(events)
-        tags = ("catalogue", "analysis", "counts", *(("increments",) if self._job.counts_videos else ()))
-        tags += ("until",) if self._job.videos_have_versions else ()
-        exposures = self._step("Label", events.main, prepare.label_exposures, lookup, AsSingleton(cuts), tags=tags)
+        exposures = self._exposures(events, lookup, AsSingleton(cuts))
         catalogue = AsSingleton(self._catalogue(exposures))
         named, seen = self._counted_videos(videos, exposures)
         begun = self._begin_negatives(exposures.main, catalogue)
@@ -104,7 +102,7 @@ class MainJob:
         partitions = self._job.user_partitions
         parts = [self._read("users", partitions), self._read("interactions", partitions)]
         grouped = parts | "Users and events" >> beam.Flatten() | "Group users" >> beam.GroupByKey()
-        tags = ("rejected", "counts", "minutes", "times")
+        tags = ("rejected", "counts", "minutes", "times", *(("latest",) if self._job.settings.recent.enabled else ()))
         return self._step("Events", grouped, prepare.gather_events, lookup, tags=tags)
 
     def _cuts(self, events: DoOutputsTuple) -> PCollection:
@@ -115,6 +113,14 @@ class MainJob:
         counts = self._counts | "Counts of reading" >> beam.Flatten() | "Sums of reading" >> prepare.SumCounts()
         sides = [AsSingleton(side) for side in (times, minutes, counts)]
         return self._single("Cuts", prepare.find_cuts, *sides, job=self._job)
+
+    def _exposures(self, events: DoOutputsTuple, *sides: AsSingleton) -> DoOutputsTuple:
+        tags = ("catalogue", "analysis", "counts", *(("changes",) if self._job.counts_videos else ()))
+        tags += ("until",) if self._job.videos_have_versions else ()
+        if self._job.settings.recent.enabled:
+            tags += ("seen",)
+            sides += (AsSingleton(events.latest | "Last event" >> beam.CombineGlobally(max)),)
+        return self._step("Label", events.main, prepare.label_exposures, *sides, tags=tags)
 
     def _catalogue(self, exposures: DoOutputsTuple) -> PCollection:
         merged = exposures.catalogue | "Catalogue videos" >> beam.CombineGlobally(prepare.MergeHistograms())
@@ -127,10 +133,15 @@ class MainJob:
         named = videos.main | "Name videos" >> beam.MapTuple(_as_videos)
         if not self._job.counts_videos:
             return named, videos.analysis
-        parts = [named, exposures.increments] | "Videos and events" >> beam.Flatten()
-        parts |= "Group increments" >> beam.GroupByKey()
-        counted = self._step("Count videos", parts, count.count_videos, tags=("counts", "analysis"))
-        return counted.main, counted.analysis
+        grouped = exposures.changes | "Group changes" >> beam.GroupByKey()
+        sums = grouped | "Sum changes" >> self._each(count.sum_changes, job=self._job)
+        parts = [named, sums, *([exposures.seen] if self._job.settings.recent.enabled else [])]
+        parts = parts | "Videos and sums" >> beam.Flatten() | "Group sums" >> beam.GroupByKey()
+        counted = self._step("Count videos", parts, count.count_videos, tags=("counts", "analysis", "bases"))
+        changes = [exposures.changes, counted.bases] | "Changes and bases" >> beam.Flatten()
+        changes |= "Group portions" >> beam.GroupByKey()
+        versions = self._step("Count versions", changes, count.count_versions, tags=("counts",))
+        return [counted.main, versions.main] | "Counted videos" >> beam.Flatten(), counted.analysis
 
     def _training_rows(self, exposures: DoOutputsTuple, videos: PCollection, catalogue: AsSingleton) -> PCollection:
         """The tables, each of one entity, that the graph is fitted on."""

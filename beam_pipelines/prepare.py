@@ -121,10 +121,13 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
     gathered = event_pieces.Gathered(events, users, VideoLookup(arrow_ipc.loads(lookup)))
     unknown = rejects.rejected_rows(gathered.unknown, job.tables["interactions"])
     yield from reject(unknown, "interactions", f"join-{partition:05d}")
-    times, pieces = [], []
+    times, pieces, latest = [], [], 0
     for piece in gathered.pieces():
         times.append(examples.exposure_times(piece, job.settings.labels.exposure_gap))
         pieces.append(arrow_ipc.dumps(piece))
+        latest = max(latest, int(piece["interaction_time"].to_numpy().max(initial=0)))
+    if job.settings.recent.enabled:
+        yield TaggedOutput("latest", latest)
     times = np.concatenate(times)
     yield TaggedOutput("minutes", splits.histogram(splits.coarse(times)))
     yield TaggedOutput("times", arrow_ipc.dumps(pa.table({"time": times})))
@@ -153,10 +156,10 @@ def find_cuts(
 
 
 def label_exposures(
-    partition: int, frames: Frames, lookup: Packed, cuts: splits.Cuts | None, job: Job
+    partition: int, frames: Frames, lookup: Packed, cuts: splits.Cuts | None, latest: int = 0, *, job: Job
 ) -> Iterator[object]:
     """The labelled exposures of a partition, in parts where a user has very many, what the catalogue, the analysis and
-    counters need of them, and counts."""
+    counters need of them, and counts. The last event of all is at `latest`."""
     users = arrow_ipc.loads(frames["users"])
     videos = VideoLookup(arrow_ipc.loads(lookup))
     events = pa.concat_tables(map(arrow_ipc.loads, frames["events"]))
@@ -171,12 +174,14 @@ def label_exposures(
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))
     if job.counts_videos:
         gap = job.settings.labels.exposure_gap
-        increments = counters.increments(events, gap, examples.windows_of(events, cuts, job.settings))
-        yield from _to_videos("increments", increments, job)
-    if job.settings.recent.enabled:
-        yield from _to_videos("seen", recent.first_seen(events), job)
-        latest = int(events["interaction_time"].to_numpy().max(initial=0))
-        yield from (TaggedOutput("increments", (owner, ("latest", latest))) for owner in range(job.video_partitions))
+        changes = counters.increments(events, gap, examples.windows_of(events, cuts, job.settings))
+        yield TaggedOutput("counts", ("counters/increments", len(changes)))
+        if job.settings.recent.enabled:
+            changes = recent.changes(changes, job.settings.recent, latest)
+            seen = recent.first_seen(events)
+            owners = partition_of(seen["video_id"].to_numpy(), job.video_partitions)
+            yield from _to_each("seen", seen, owners)
+        yield from _to_each("changes", changes, job.portions(*(changes[n].to_numpy() for n in ("video_id", "time"))))
     del events, training
     for part in user_parts.divide(found, job.settings.output.user_exposures_per_shard, job.settings):
         yield from _labelled_part(partition, part, users, job)
@@ -196,10 +201,10 @@ def _labelled_part(partition: int, part: user_parts.Part, users: pa.Table, job: 
     yield job.part(partition, part.number), packed
 
 
-def _to_videos(name: str, rows: pa.Table, job: Job) -> Iterator[TaggedOutput]:
-    """Rows of videos, to the partitions of these."""
-    for owner, part in arrow_ipc.split(rows, partition_of(rows["video_id"].to_numpy(), job.video_partitions)):
-        yield TaggedOutput("increments", (owner, (name, part)))
+def _to_each(name: str, rows: pa.Table, keys: np.ndarray) -> Iterator[TaggedOutput]:
+    """Rows by [n] int64 keys, in the output of that name."""
+    for key, part in arrow_ipc.split(rows, keys):
+        yield TaggedOutput(name, (key, (name, part)))
 
 
 def _users_at(users: pa.Table, exposures: pa.Table) -> pa.Table:

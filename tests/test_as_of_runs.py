@@ -3,12 +3,14 @@
 import json
 import pathlib
 import shutil
+from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
 import oracle_counters
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import SMALL_CONFIG, Ran
@@ -25,11 +27,11 @@ from test_determinism import (
 )
 from test_leak_audit import history_with_the_exposure_itself, only
 
-from beam_pipelines import spill
+from beam_pipelines import job, spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.auditing import leak_audit
 from recsys_tft.features import BY_NAME, FEATURES
-from recsys_tft.labelling import examples, recent
+from recsys_tft.labelling import counters, examples, recent
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.verifying.verification import verify
 
@@ -167,12 +169,23 @@ def test_processes_of_beam_write_the_same_bytes(as_of_run: Ran, run: Run) -> Non
     assert_same_output(as_of_run.root, other.root, "processed_data", "artifacts", "rejected")
 
 
-def test_the_order_of_rows_workers_and_where_tables_wait_change_nothing(
+def test_the_order_of_rows_workers_slices_and_where_tables_wait_change_nothing(
     as_of_run: Ran, run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    calls, later_versions = [], counters.later_versions
+
+    def watched(base: pa.Table, changes: pa.Table, *rest: object) -> pa.Table:
+        calls.append([set(column.to_pylist()) for column in (changes["video_id"], pc.divide(changes["time"], DAY))])
+        return later_versions(base, changes, *rest)
+
+    monkeypatch.setattr(counters, "later_versions", watched)
+    monkeypatch.setattr(job, "_SLICE", 1)  # as if there were very many interactions
     monkeypatch.setattr(spill, "_SMALLEST", 0)
     other = run(divided_tables(as_of_run.raw, tmp_path / "raw"), workers=4)
     assert_same_output(as_of_run.root, other.root, "processed_data", "artifacts", "rejected", without=["inputs"])
+    assert {len(days) for _, days in calls} == {1}
+    (_, calls_of_hottest), *_ = Counter(video for videos, _ in calls for video in videos).most_common()
+    assert calls_of_hottest > 20
 
 
 def test_what_happens_after_the_training_window_changes_nothing_of_it(

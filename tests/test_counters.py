@@ -75,7 +75,7 @@ def test_an_exposure_adds_what_the_oracle_says(case: Case, partitions: int) -> N
     assert sorted(triples(table)) == sorted(expected)
     if cuts is not None:
         ids = np.array(sorted({video["video_id"] for video in videos}))
-        totals = counters.with_totals(pa.table({"video_id": ids}), counters.of_training(table), ())
+        totals = counters.with_totals(pa.table({"video_id": ids}), [counters.sums(counters.of_training(table))], ())
         found = list(zip(*(totals[name].to_pylist() for name in counters.COUNTERS), strict=True))
         assert found == [oracle_counters.counts_before(expected, video, cuts[0]) for video in ids.tolist()]
 

@@ -84,12 +84,11 @@ def counters_without_delay(patch: pytest.MonkeyPatch) -> None:
 
 
 def counters_of_the_whole_table(patch: pytest.MonkeyPatch) -> None:
-    def versions(video_ids: np.ndarray, increments: pa.Table, _: object) -> pa.Table:
-        totals = counters.with_totals(pa.table({"video_id": video_ids}), increments, ())
-        since = pa.array(np.full(len(totals), counters.ALWAYS))
-        return totals.add_column(1, "since", since).select(counters.COUNTED.schema.names)
+    def later_versions(_: pa.Table, changes: pa.Table, *rest: object) -> pa.Table:
+        totals = counters.sums(changes)
+        return totals.add_column(1, "since", pa.array(np.full(len(totals), counters.ALWAYS + 1)))
 
-    patch.setattr(counters, "versions", versions)
+    patch.setattr(counters, "later_versions", later_versions)
 
 
 def fitted_counters_of_the_whole_table(patch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ rules, and how far a version may lag behind.
 
 import dataclasses
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from recsys_tft.configuration.job_settings import CounterSettings
 from recsys_tft.labelling.exposures import SIGNAL, exposure_starts, is_viewing
-from recsys_tft.labelling.versions import ALWAYS, begins, ends
+from recsys_tft.labelling.versions import ALWAYS, begins, distinct, ends, in_order
 
 COUNTERS = ("view_count", "like_count", "comment_count")
 
@@ -105,22 +105,22 @@ def _first_of_each(holds: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return first[first < len(holds)]
 
 
-def with_totals(videos: pa.Table, increments: pa.Table, computed: Collection[str]) -> pa.Table:
-    """The videos with COUNTERS that the increments add up to.
+def with_totals(videos: pa.Table, totals: Iterable[pa.Table], computed: Collection[str]) -> pa.Table:
+    """The videos with COUNTERS that totals add up to.
 
     Args:
         videos: by `video_id`, or versions of them.
-        increments: of these videos.
+        totals: `sums` of parts of the increments, of these videos.
         computed: COUNTERS, and other columns that are not read, which become null.
     """
     ids, place = np.unique(videos["video_id"].to_numpy(), return_inverse=True)
-    owner = np.searchsorted(ids, increments["video_id"].to_numpy())
-    counter = increments["counter"].to_numpy()
+    counts = np.zeros((len(COUNTERS), len(ids)), np.int64)
+    for table in totals:
+        rows = np.searchsorted(ids, table["video_id"].to_numpy())
+        counts[:, rows] += np.stack([table[name].to_numpy() for name in COUNTERS])
     columns = dict(zip(videos.column_names, videos.columns, strict=True))
     columns |= {name: pa.nulls(len(videos), columns[name].type) for name in computed}
-    return pa.table(
-        columns | {name: np.bincount(owner[counter == k], minlength=len(ids))[place] for k, name in enumerate(COUNTERS)}
-    )
+    return pa.table(columns | dict(zip(COUNTERS, counts[:, place], strict=True)))
 
 
 def of_training(increments: pa.Table) -> pa.Table:
@@ -128,9 +128,38 @@ def of_training(increments: pa.Table) -> pa.Table:
     return increments.filter(increments["training"])
 
 
-def versions(
-    video_ids: np.ndarray, increments: pa.Table, settings: CounterSettings, values: Values = COUNTED
-) -> pa.Table:
+def sums(changes: pa.Table, values: Values = COUNTED) -> pa.Table:
+    """What changes add to the values of each video that has any, by increasing id, in columns of int32."""
+    video, kind = changes["video_id"].to_numpy(), changes["counter"].to_numpy()
+    ids, kinds = distinct(video), len(values.effects)
+    found = np.bincount(np.searchsorted(ids, video) * kinds + kind, minlength=len(ids) * kinds)
+    return _valued(ids, (found.reshape(-1, kinds) @ values.effects).astype(np.int32), values)
+
+
+def bases(
+    video_ids: np.ndarray, slices: Iterable[tuple[int, pa.Table]], values: Values = COUNTED
+) -> Iterator[tuple[int, pa.Table]]:
+    """For each slice of time the values that its videos have before it, as `later_versions` takes them.
+
+    Args:
+        video_ids: [n] int64, increasing.
+        slices: in order of time, a key and the `sums` of all changes of these videos.
+        values: what changes.
+    """
+    totals = np.zeros((len(video_ids), len(values.names)), np.int64)
+    for key, changed in slices:
+        ids = changed["video_id"].to_numpy()
+        rows = np.searchsorted(video_ids, ids)
+        yield key, _valued(ids, totals[rows], values)
+        totals[rows] += np.stack([changed[name].to_numpy() for name in values.names], axis=1)
+
+
+def _valued(video_ids: np.ndarray, found: np.ndarray, values: Values) -> pa.Table:
+    """[n] videos with [n, k] values."""
+    return pa.table({"video_id": video_ids, **dict(zip(values.names, found.T, strict=True))})
+
+
+def versions(video_ids: np.ndarray, changes: pa.Table, settings: CounterSettings, values: Values = COUNTED) -> pa.Table:
     """The versions of videos, rows of `values.schema` by video and time: the values after all that was until `since`.
 
     The first version of a video has values of 0 and is there since ALWAYS. Another one begins whenever a value passes
@@ -140,50 +169,70 @@ def versions(
 
     Args:
         video_ids: [n] int64, increasing.
-        increments: of these videos, in any order; `counter` is the kind of the change.
+        changes: of these videos, in any order; rows of INCREMENT_SCHEMA, of which `counter` is the kind.
         settings: how far versions may lie apart.
         values: what changes.
     """
-    increments = increments.filter(pa.array(values.effects.any(axis=1)[increments["counter"].to_numpy()]))
-    owner = np.searchsorted(video_ids, increments["video_id"].to_numpy())
-    time, kind = increments["time"].to_numpy(), increments["counter"].to_numpy()
+    first = first_versions(video_ids, values)
+    return in_order([first, later_versions(first, changes, settings, values)], "video_id")
+
+
+def first_versions(video_ids: np.ndarray, values: Values = COUNTED) -> pa.Table:
+    """The versions of [n] videos before anything changes."""
+    zeros = np.zeros(len(video_ids), np.int64)
+    return pa.table([video_ids, np.full(len(video_ids), ALWAYS), *[zeros] * len(values.names)], values.schema)
+
+
+def later_versions(base: pa.Table, changes: pa.Table, settings: CounterSettings, values: Values = COUNTED) -> pa.Table:
+    """The versions that begin by the changes of a slice of time, which cuts no interval of `settings.every`.
+
+    Args:
+        base: the values before the slice, of all videos that change in it and any others, by increasing `video_id`.
+        changes: all of the slice, in any order.
+        settings: how far versions may lie apart.
+        values: what changes.
+    """
+    changes = changes.filter(pa.array(values.effects.any(axis=1)[changes["counter"].to_numpy()]))
+    video_ids, time, kind = base["video_id"].to_numpy(), changes["time"].to_numpy(), changes["counter"].to_numpy()
+    owner = np.searchsorted(video_ids, changes["video_id"].to_numpy())
     order = np.lexsort((time, owner))
     owner, time, kind = owner[order], time[order], kind[order]
-    totals = _running_totals(owner, values.effects[kind])
     last = ends(owner, time)  # what happens at one instant is seen at once
-    owner, time, totals = owner[last], time[last], totals[last]
-    levels = np.stack([_levels(column, settings.growth) for column in totals.T], axis=1)
-    before = np.concatenate([np.zeros((1, len(values.names)), np.int64), levels[:-1]])[: len(levels)]
-    before[begins(owner)] = 0
-    passed = (levels != before).any(axis=1)
+    owner, time = owner[last], time[last]
+    first = begins(owner)
+    totals, begun = [], np.zeros(len(owner), bool)
+    for name, effects in zip(values.names, values.effects.T, strict=True):
+        before = base[name].to_numpy()[owner[first]]
+        totals.append(_running_totals(np.cumsum(effects[kind])[last], first, before))
+        begun |= _passed(totals[-1], first, before, settings.growth)
     end = (time // settings.every_microseconds + 1) * settings.every_microseconds - 1  # of the interval
-    closing = ends(owner, end)
-    closing = closing[~passed[closing]]
-    zeros = np.zeros((len(video_ids), len(values.names)), np.int64)
-    parts = (
-        (np.arange(len(video_ids)), np.full(len(video_ids), ALWAYS), zeros),
-        (owner[passed], time[passed] + settings.delay_microseconds, totals[passed]),
-        (owner[closing], end[closing] + settings.delay_microseconds, totals[closing]),
-    )
-    owner, since, totals = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    order = np.lexsort((since, owner))
-    columns = [video_ids[owner[order]], since[order], *totals[order].T]
+    since = np.where(begun, time, end) + settings.delay_microseconds
+    begun[ends(owner, end)] = True
+    columns = [video_ids[owner[begun]], since[begun], *(total[begun] for total in totals)]
     return pa.table([pa.array(column, pa.int64()) for column in columns], values.schema)
 
 
-def _running_totals(owner: np.ndarray, changes: np.ndarray) -> np.ndarray:
-    """[m, k] int64: the sums of [m, k] changes of the owner of each row, up to this row."""
-    totals = np.cumsum(changes, axis=0)
-    first = begins(owner)
-    base = np.concatenate([np.zeros((1, changes.shape[1]), np.int64), totals])[first]
-    return totals - np.repeat(base, np.diff(np.append(first, len(owner))), axis=0)
+def _running_totals(sums: np.ndarray, first: np.ndarray, before: np.ndarray) -> np.ndarray:
+    """[m] int64: the total of the owner of each row.
+
+    Args:
+        sums: [m] int64, of all changes up to this row, those of the owners before included.
+        first: [o] the first row of each owner.
+        before: [o] int64, the total of each owner before its first row.
+    """
+    others = np.concatenate([[0], sums])[first]
+    return sums + np.repeat(before - others, np.diff(np.append(first, len(sums))))
 
 
-def _levels(totals: np.ndarray, growth: float) -> np.ndarray:
-    """[m] int64: how many thresholds each total has reached."""
-    if growth == 0:
-        return totals
-    return np.searchsorted(thresholds(int(totals.max(initial=0)), growth), totals, side="right")
+def _passed(totals: np.ndarray, first: np.ndarray, before: np.ndarray, growth: float) -> np.ndarray:
+    """[m] bool: whether a threshold lies between each total and the one before it, by the rows of `_running_totals`."""
+    levels, earlier = totals, before
+    if growth:
+        largest = max(totals.max(initial=0), before.max(initial=0))
+        levels, earlier = (np.searchsorted(thresholds(int(largest), growth), t, side="right") for t in (totals, before))
+    passed = np.append(True, levels[1:] != levels[:-1])[: len(levels)]
+    passed[first] = levels[first] != earlier
+    return passed
 
 
 def thresholds(largest: int, growth: float) -> np.ndarray:

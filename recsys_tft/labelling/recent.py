@@ -82,8 +82,8 @@ def changes(increments: pa.Table, settings: RecentSettings, latest: int | None =
     for kind, count in enumerate(_VIDEO_COUNTS, len(COUNTERS)):
         own = increments.filter(pa.array(kinds == count.counter))
         time = count.leaving(own["time"].to_numpy(), settings.steps)
-        columns = [own["video_id"], pa.array(time), pa.array(np.full(len(own), kind, np.int8)), own["training"]]
-        left = pa.table(columns, INCREMENT_SCHEMA)
+        kept = np.full(len(own), kind, np.int8), np.zeros(len(own), bool)
+        left = pa.table([own["video_id"], time, *kept], INCREMENT_SCHEMA)
         parts.append(left if latest is None else left.filter(pa.array(time < latest)))
     return pa.concat_tables(parts)
 

@@ -5,7 +5,7 @@ known at a time is the last version strictly before it. Users, videos and channe
 the column UPDATED; videos have some also where their counters are counted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +40,12 @@ def dated(rows: pa.Table, since: np.ndarray) -> pa.Table:
     """Rows that begin to hold at these times."""
     columns = dict(zip(rows.column_names, rows.columns, strict=True))
     return pa.table(columns | {SINCE: pa.array(since)})
+
+
+def in_order(parts: Iterable[pa.Table], key: str) -> pa.Table:
+    """Versions of several tables in one, sorted."""
+    table = pa.concat_tables(parts).combine_chunks()
+    return table.take(pa.array(np.lexsort((table[SINCE].to_numpy(), table[key].to_numpy()))))
 
 
 def is_versioned(table: pa.Table, column: str = SINCE) -> bool:

@@ -78,7 +78,7 @@ def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVi
     increments = counters.increments(raw.events, settings.labels.exposure_gap, windows)
     videos, ids = raw.videos, np.unique(raw.videos["video_id"].to_numpy())
     if raw.counted:
-        videos = counters.with_totals(videos, counters.of_training(increments), raw.counted)
+        videos = counters.with_totals(videos, [counters.sums(counters.of_training(increments))], raw.counted)
     if not settings.recent.enabled:
         return DatedVideos(videos, counters.versions(ids, increments, settings.counters))
     videos = recent.with_first_seen(videos, recent.first_seen(raw.events))
