@@ -86,7 +86,8 @@ def counters_without_delay(patch: pytest.MonkeyPatch) -> None:
 def counters_of_the_whole_table(patch: pytest.MonkeyPatch) -> None:
     def later_versions(_: pa.Table, changes: pa.Table, *rest: object) -> pa.Table:
         totals = counters.sums(changes)
-        return totals.add_column(1, "since", pa.array(np.full(len(totals), counters.ALWAYS + 1)))
+        since = pa.array(np.full(len(totals), counters.ALWAYS + 1))
+        return totals.add_column(1, "since", since).cast(counters.COUNTED.schema)
 
     patch.setattr(counters, "later_versions", later_versions)
 
