@@ -207,9 +207,7 @@ def _engineer_histories(tables: Tables, features: list[Feature], graph: str) -> 
 
 
 def _answered(name: str, parts: list[tuple[str, Packed]]) -> pa.Table:
-    table = pa.concat_tables([arrow_ipc.loads(part) for own, part in parts if own == name])
-    by = [key for key in ("video_id", versions.SINCE) if key in table.column_names]
-    return table.sort_by([(key, "ascending") for key in by])
+    return versions.in_order([arrow_ipc.loads(part) for own, part in parts if own == name], "video_id")
 
 
 def _write_windows(

@@ -104,9 +104,7 @@ def reject_duplicates(rows: pa.Table, job: Job, table: str, key: str, partition:
 
 def video_lookup(parts: Iterable[Packed]) -> bytes:
     """All videos' ids, durations and categories, by id; or versions of them."""
-    rows = arrow_ipc.concat(parts)
-    by = [name for name in ("video_id", versions.SINCE) if name in rows.column_names]
-    return arrow_ipc.dumps(rows.sort_by([(name, "ascending") for name in by]))
+    return arrow_ipc.dumps(versions.in_order(map(arrow_ipc.loads, parts), "video_id"))
 
 
 def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Iterator[object]:

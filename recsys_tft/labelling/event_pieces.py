@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.labelling.examples import divide_unknown
+from recsys_tft.labelling.examples import first_rows_of, unknown_events
 from recsys_tft.labelling.exposures import EVENT_SCHEMA, PIECE, sort_events
 from recsys_tft.labelling.versions import begins
 from recsys_tft.storage import arrow_ipc
@@ -36,13 +36,11 @@ class Gathered:
 
     def __init__(self, tables: Sequence[Packed], users: pa.Table, videos: VideoLookup, size: int = PIECE):
         self._tables = _together(tables)
-        user_ids, video_ids = users["user_id"].to_numpy(), videos.rows["video_id"].to_numpy()
-        unknown, places = [], []
+        unknown, places = [], []  # a place is a number for each pair of a user and a video, in their order
         for events in map(_loaded, self._tables):
-            known, others = divide_unknown(events, users, videos)
-            unknown.append(others)
-            own = (events[name].to_numpy() for name in ("user_id", "video_id"))
-            places.append(np.where(known, _places(user_ids, video_ids, *own), _UNKNOWN))
+            user, video = first_rows_of(events, users, videos)
+            unknown.append(unknown_events(events, user, video))
+            places.append(np.where((user >= 0) & (video >= 0), user << 32 | video, _UNKNOWN))
         self.unknown = pa.concat_tables(unknown)
         starts = _starts(np.concatenate(places), size)
         self._piece = [np.searchsorted(starts, own, side="right").astype(np.int32) for own in places]
@@ -79,11 +77,6 @@ def _together(tables: Sequence[Packed]) -> list[Packed | pa.Table]:
 
 def _loaded(table: Packed | pa.Table) -> pa.Table:
     return table if isinstance(table, pa.Table) else arrow_ipc.loads(table)
-
-
-def _places(user_ids: np.ndarray, video_ids: np.ndarray, user: np.ndarray, video: np.ndarray) -> np.ndarray:
-    """[n] int64: a number for each pair of a known user and video, in their order."""
-    return np.searchsorted(user_ids, user) << 32 | np.searchsorted(video_ids, video)
 
 
 def _starts(places: np.ndarray, size: int) -> np.ndarray:

@@ -49,23 +49,29 @@ def exposure_times(events: pa.Table, gap: int) -> np.ndarray:
 def gather_events(events: pa.Table, users: pa.Table, videos: VideoLookup) -> UserEvents:
     """Events with those of unknown users or videos set apart, and users without duplicates."""
     users, duplicates = drop_duplicates(users, "user_id")
-    known, unknown = divide_unknown(events, users, videos)
-    return UserEvents(users, sort_events(events.filter(pa.array(known))), duplicates, unknown)
+    user, video = first_rows_of(events, users, videos)
+    known = pa.array((user >= 0) & (video >= 0))
+    return UserEvents(users, sort_events(events.filter(known)), duplicates, unknown_events(events, user, video))
 
 
-def divide_unknown(events: pa.Table, users: pa.Table, videos: VideoLookup) -> tuple[np.ndarray, pa.Table]:
-    """[n] bool: whether [n] events are of a known user and video; and the others, with the `reason`.
+def first_rows_of(events: pa.Table, users: pa.Table, videos: VideoLookup) -> tuple[np.ndarray, np.ndarray]:
+    """[n] int64 each: the first row of the user and of the video of [n] events, -1 where there is none.
 
     Args:
         events: any.
         users: by increasing `user_id`, or versions of them.
         videos: the lookup of all videos.
     """
-    has_user = find_sorted(users["user_id"].to_numpy(), events["user_id"].to_numpy()) >= 0
-    has_video = videos.position(*(events[name].to_numpy() for name in ("video_id", "interaction_time"))) >= 0
-    known = has_user & has_video
-    reasons = np.where(has_user[~known], "video_id is not in videos", "user_id is not in users")
-    return known, events.filter(pa.array(~known)).append_column("reason", pa.array(reasons, pa.string()))
+    tables = {"user_id": users, "video_id": videos.rows}
+    user, video = (find_sorted(rows[key].to_numpy(), events[key].to_numpy()) for key, rows in tables.items())
+    return user, video
+
+
+def unknown_events(events: pa.Table, user: np.ndarray, video: np.ndarray) -> pa.Table:
+    """The events that cannot be used, with the `reason`, by their `first_rows_of`."""
+    unknown = (user < 0) | (video < 0)
+    reasons = np.where(user[unknown] < 0, "user_id is not in users", "video_id is not in videos")
+    return events.filter(pa.array(unknown)).append_column("reason", pa.array(reasons, pa.string()))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -43,9 +43,10 @@ def dated(rows: pa.Table, since: np.ndarray) -> pa.Table:
 
 
 def in_order(parts: Iterable[pa.Table], key: str) -> pa.Table:
-    """Versions of several tables in one, sorted."""
-    table = pa.concat_tables(parts).combine_chunks()
-    return table.take(pa.array(np.lexsort((table[SINCE].to_numpy(), table[key].to_numpy()))))
+    """The rows of several tables by key; those of versions by key and SINCE."""
+    table = pa.concat_tables(parts)
+    by = [name for name in (key, SINCE) if name in table.column_names]
+    return table.sort_by([(name, "ascending") for name in by])
 
 
 def is_versioned(table: pa.Table, column: str = SINCE) -> bool:
