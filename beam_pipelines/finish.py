@@ -1,10 +1,12 @@
 """The end of a run: what describes the output is written beside it, and all of it is committed."""
 
 import datetime
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
 from importlib import metadata
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -16,7 +18,8 @@ from recsys_tft import transform_graph
 from recsys_tft.labelling import splits
 from recsys_tft.storage import artifacts, schemas
 from recsys_tft.storage.data_sets import DATA_SETS
-from recsys_tft.storage.output import MANIFEST, exists, read_text, write_file, write_text
+from recsys_tft.storage.files import exists, read_text, write_file, write_text
+from recsys_tft.storage.output import MANIFEST, RUN
 from recsys_tft.titles import embeddings, title_encoder
 
 VERSIONS = ("recsys_tft", "tensorflow", "tensorflow-transform", "apache-beam", "tfx-bsl", "pyarrow", "polars", "numpy")
@@ -56,6 +59,7 @@ def finish(
         parts, folder = (place("artifacts", "embeddings") for place in (job.output.scratch, job.output.staged))
         embeddings.gather(parts, folder, job.video_partitions, counts["written/videos"], width)
     manifest = make_manifest(job, counts, cuts, sizes, started)
+    write_text(job.output.staged("processed_data", RUN), artifacts.to_json({"run": manifest["run"]}))
     write_text(job.output.staged("artifacts", MANIFEST), artifacts.to_json(manifest))
     if committed := _committed(job, started):  # by another attempt, while this one was at work
         job.output.discard()
@@ -115,10 +119,14 @@ def make_manifest(
     """What a run did, in plain values; `times` and `host` apart, the same for the same inputs and settings."""
     used = {f"rows/{name}/used": used_rows(name, counts) for name in job.tables}
     now = datetime.datetime.now(datetime.UTC)
-    return {
+    made = {
         "settings": job.given.model_dump(mode="json"),
         "versions": {name: metadata.version(name) for name in VERSIONS},
         "inputs": {name: [list(file) for file in table.fingerprint] for name, table in job.tables.items()},
+    }
+    return {
+        "run": run_id(made),
+        **made,
         "absent_columns": {name: list(table.absent) for name, table in job.tables.items()},
         "windows": splits.describe_cuts(cuts),
         "categories": dict(sizes),
@@ -126,6 +134,16 @@ def make_manifest(
         "times": {"started": started.isoformat(), "finished": now.isoformat()},
         "host": platform.node(),
     }
+
+
+def run_id(made: Mapping[str, Any]) -> str:
+    """A hash of what decides the bytes of an output; it stands beside rows and artifacts, so that none are mixed.
+
+    Args:
+        made: settings, versions and inputs; where vectors of titles are kept is none of it.
+    """
+    settings = {name: value for name, value in made["settings"].items() if name != "encoder_cache"}
+    return hashlib.sha256(json.dumps({**made, "settings": settings}, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def used_rows(table: str, counts: Mapping[str, int]) -> int:

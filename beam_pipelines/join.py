@@ -22,8 +22,8 @@ from recsys_tft.labelling.versions import Timeline
 from recsys_tft.storage import arrow_ipc, data_sets
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.data_sets import OUTCOME, DataSet
+from recsys_tft.storage.files import write_file
 from recsys_tft.storage.hashing import partition_of
-from recsys_tft.storage.output import write_file
 from recsys_tft.storage.rows import WRITERS
 from recsys_tft.tables.entities import find_sorted, rows_at
 from recsys_tft.titles import embeddings

@@ -6,7 +6,6 @@ import json
 import os
 import pathlib
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -31,8 +30,11 @@ from beam_pipelines.main_job import MainJob
 from beam_pipelines.options import Options
 from beam_pipelines.pairs import METRICS
 from beam_pipelines.prepare import COUNTS
+from recsys_tft import interruption
 from recsys_tft.errors import InputError, StillRunning, UsageError, did_you_mean, sentence_of
-from recsys_tft.storage.output import Output, read_text
+from recsys_tft.storage.files import read_text
+from recsys_tft.storage.output import Output
+from recsys_tft.storage.temporary import temporary_folder
 
 IN_MEMORY = "in_memory"  # Beam's name for a job in this process
 # The manifest, what Beam's metrics counted, and the seconds spent in each step.
@@ -87,7 +89,7 @@ def submit_job(job: Job, options: PipelineOptions, say: Callable[[str], None]) -
 
 @contextlib.contextmanager
 def _place_to_work() -> Iterator[str]:
-    with tempfile.TemporaryDirectory(prefix="recsys_tft-") as folder, _environment_first():
+    with temporary_folder() as folder, _environment_first():
         yield folder
 
 
@@ -130,11 +132,12 @@ def _wait(submitted: Submitted, result: PipelineResult, say: Callable[[str], Non
         sentence = sentence_of(error) or f"the job failed ({last}); {submitted.where} shows why."
         raise InputError(sentence) from error
     except (Exception, KeyboardInterrupt) as error:
-        why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        interrupted = isinstance(error, KeyboardInterrupt)
+        why = interruption.sentence(error).rstrip(".") if interrupted else f"{type(error).__name__}: {error}"
         raise StillRunning(
             f"stopped waiting ({why}), but the job goes on: {submitted.where}; "
             f"`gcloud dataflow jobs cancel {submitted.job_id}` ends it."
-        ) from None
+        ) from error
 
 
 def _counters(result: PipelineResult, namespace: str) -> dict[str, int]:

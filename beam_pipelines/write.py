@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from beam_pipelines.job import Job
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
-from recsys_tft.storage.output import write_file
+from recsys_tft.storage.files import write_file
 
 
 def write_rejected(name: str, rows: Packed, job: Job) -> Iterator[tuple[str, int]]:

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from recsys_tft import libraries
+from recsys_tft import interruption, libraries
 from recsys_tft.commands import audit_command, serving_commands
 from recsys_tft.errors import InputError, UsageError
 
@@ -35,14 +35,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     _quiet(options.debug)
     try:
-        return options.command(options, rest)
+        with interruption.ending_on_sigterm():
+            return options.command(options, rest)
     except InputError as error:
         if options.debug:
             raise
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error.__cause__, interruption.Terminated):
+            return interruption.EXIT_CODE
         return 2 if isinstance(error, UsageError) else 1
-    except KeyboardInterrupt:
-        print("error: interrupted; nothing was written.", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"error: {interruption.sentence(error)}", file=sys.stderr)
+        if isinstance(error, interruption.Terminated):
+            return interruption.EXIT_CODE
     except BrokenPipeError:
         sys.stderr.close()
     except Exception as error:  # a defect, or a fault of the machine: still one sentence
@@ -250,8 +255,10 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
             trained = trainer.train(
                 options.output_dir, options.config, options.seed, options.resume, options.overwrite, progress.say
             )
-        except KeyboardInterrupt:
-            raise InputError("interrupted; --resume goes on from the last checkpoint.") from None
+        except KeyboardInterrupt as error:
+            if model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).has_begun:
+                error.add_note("--resume goes on from the last checkpoint")
+            raise
     for part in trained.report():
         progress.console.print(part)
     return 0

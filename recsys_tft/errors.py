@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
@@ -26,6 +27,16 @@ def require_local(output_dir: str) -> None:
     """
     if "://" in output_dir:
         raise InputError(f"{output_dir}: only the main job works there; copy its output into a local folder.")
+
+
+def require_inside(folder: pathlib.Path, output_dir: str) -> None:
+    """Refuses a folder of an output that a link leads out of it.
+
+    Raises:
+        InputError: if it does.
+    """
+    if not folder.resolve().is_relative_to(pathlib.Path(output_dir).resolve()):
+        raise InputError(f"{folder}: leads out of the output, to {folder.resolve()}; put a folder in its place.")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

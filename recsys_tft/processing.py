@@ -3,18 +3,17 @@
 import contextlib
 import dataclasses
 import datetime
-import fcntl
 import functools
-import pathlib
 import posixpath
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recsys_tft.configuration import settings
-from recsys_tft.errors import InputError, StillRunning, UsageError, sentences
+from recsys_tft.errors import StillRunning, UsageError, sentences
 from recsys_tft.labelling import counters
 from recsys_tft.storage.data_folders import DataFolder, OutputFolders
+from recsys_tft.storage.locks import sole_writer
 from recsys_tft.storage.output import Output
 from recsys_tft.tables import raw_tables
 from recsys_tft.titles import title_encoder
@@ -170,14 +169,18 @@ class ProcessingPipeline:
     @contextlib.contextmanager
     def _writing(self, *also: str) -> Iterator[None]:
         """Holds the output, of which the run makes some parts `also`, and leaves nothing half-written in it."""
-        with _locked(self._output):
+        with contextlib.ExitStack() as locks:
+            for folder in self._output.local_folders:
+                locks.enter_context(sole_writer(folder, "run"))
             self._output.begin(self._config.overwrite, *also)
             try:
                 with sentences():
                     yield
             except StillRunning:
                 raise
-            except BaseException:
+            except BaseException as error:
+                if self._output.is_staged or not self._output.local_folders:
+                    error.add_note("the output is as it was")
                 self._output.discard()
                 raise
 
@@ -234,31 +237,6 @@ class ProcessingPipeline:
 
 def _first(name: str) -> bool:
     return not name.endswith(("_val", "_test"))
-
-
-@contextlib.contextmanager
-def _locked(output: Output) -> Iterator[None]:
-    """Refuses a second run into the same local folder while one is going on; leaves no empty folder behind."""
-    parent = pathlib.Path(output.target("processed_data")).parent
-    if "://" in output.target("processed_data"):
-        yield
-        return
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        file = (parent / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"{parent}: cannot write there ({error.strerror}).") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"{parent}: another run is writing there.") from None
-        try:
-            yield
-        finally:
-            (parent / ".lock").unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                parent.rmdir()
 
 
 class RunResult(Mapping[str, DataFolder]):

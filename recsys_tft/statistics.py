@@ -10,7 +10,6 @@ import dataclasses
 import itertools
 import math
 import pathlib
-import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.storage.hashing import partition_of
+from recsys_tft.storage.temporary import temporary_folder
 
 # tf.lookup refuses an empty file; no input equals this (it is what tft.vocabulary writes too).
 EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
@@ -209,7 +209,7 @@ class Frequencies(Statistic):
 
     def empty_file(self) -> bytes:
         """The contents of the file of no values."""
-        with tempfile.TemporaryDirectory() as folder:
+        with temporary_folder() as folder:
             path = pathlib.Path(folder) / "empty"
             self.write(self.of(np.zeros(0, np.int64 if self.integers else object)), str(path))
             return path.read_bytes()

@@ -17,6 +17,7 @@ import pytest
 
 from recsys_tft.cli import main
 from recsys_tft.storage.output import REPLACED
+from recsys_tft.storage.version_folders import CURRENT, VERSIONS
 
 Row = dict[str, Any]
 Tables = dict[str, pa.Table]
@@ -98,9 +99,15 @@ class Desk:
         return digests(self.out)
 
 
+def files_seen(root: pathlib.Path) -> dict[str, pathlib.Path]:
+    """All files of an output, or of a part of one, by the names under which they are seen, in order."""
+    parts = [path for path in root.iterdir() if path.name not in (CURRENT, VERSIONS)]
+    files = [path for part in parts for path in (part, *part.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(root)): path for path in sorted(files)}
+
+
 def digests(root: pathlib.Path) -> dict[str, str]:
-    files = [path for path in root.rglob("*") if path.is_file()]
-    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files_seen(root).items()}
 
 
 @pytest.fixture
@@ -166,5 +173,5 @@ def succeeds(desk: Desk, capfd: pytest.CaptureFixture[str], *options: str) -> di
     code = main(desk.arguments("--overwrite", *options))
     error = capfd.readouterr().err
     assert (code, error) == (0, "")
-    assert {path.name for path in desk.out.iterdir()} == set(REPLACED)
+    assert {path.name for path in desk.out.iterdir()} == {*REPLACED, CURRENT, VERSIONS}
     return json.loads((desk.out / "artifacts/manifest.json").read_text())

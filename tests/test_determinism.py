@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import SMALL_CONFIG, SMALL_SIZES, Ran
+from desk import files_seen
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -38,7 +39,7 @@ NUMBERS = re.compile(r'(?<=__inference_)(\w+?_)(\d+)(?=")|(?<=s: ")()(\d+)(?=")'
 
 def files_below(root: pathlib.Path, *parts: str) -> dict[str, bytes]:
     """The contents of all files, or of those below some parts; but what is compared otherwise."""
-    found = {str(path.relative_to(root)): path for path in sorted(root.rglob("*")) if path.is_file()}
+    found = files_seen(root)
     otherwise = {"artifacts/manifest.json", f"{MODEL}/saved_model.pb", f"{MODEL}/fingerprint.pb"}
     return {
         name: path.read_bytes()

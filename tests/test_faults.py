@@ -17,7 +17,9 @@ from beam_pipelines import finish
 from beam_pipelines.ahead import TakeResults
 from beam_pipelines.pairs import ForEachPair
 from recsys_tft import PipelineConfig, ProcessingPipeline
-from recsys_tft.storage.output import Output, write_file, write_text
+from recsys_tft.storage.files import write_file, write_text
+from recsys_tft.storage.output import REPLACED, Output
+from recsys_tft.storage.version_folders import CURRENT, VERSIONS
 
 
 class Attempts:
@@ -67,6 +69,8 @@ def test_bundles_whose_worker_died_are_repeated_without_a_trace(
     assert_same_output(synthetic_run.root, tmp_path / "out", "artifacts", "processed_data", "rejected")
     assert ran.counters == counted(ran.manifest) == counted(synthetic_run.result.manifest)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".current",
+        ".versions",
         "artifacts",
         "processed_data",
         "raw",
@@ -98,6 +102,7 @@ def test_two_attempts_at_one_file_at_the_same_time_leave_one_whole_file(tmp_path
 
 def test_an_attempt_that_dies_while_writing_leaves_nothing_in_the_output(tmp_path: pathlib.Path) -> None:
     output = Output.at(str(tmp_path))
+    output.begin(overwrite=False)
 
     def write(file: Any) -> None:
         file.write(b"half of ")
@@ -115,8 +120,9 @@ def test_an_attempt_at_the_commit_that_another_one_overtakes_takes_nothing_away(
 ) -> None:
     """What describes the output is empty here; the attempts at committing it are what they are in a run."""
     job = SimpleNamespace(output=Output.at(str(tmp_path)), settings=SimpleNamespace(title_encoder="none"))
+    job.output.begin(overwrite=False)
     started = datetime.datetime(2025, 3, 1, tzinfo=datetime.UTC)
-    manifest = {"times": {"started": started.isoformat()}}
+    manifest = {"run": "1f", "times": {"started": started.isoformat()}}
     attempts: list[dict[str, Any]] = []
 
     def overtaken(*_: object) -> dict[str, Any]:
@@ -136,5 +142,6 @@ def test_an_attempt_at_the_commit_that_another_one_overtakes_takes_nothing_away(
     assert finish.finish("", {}, None, job=job, started=started) == manifest == attempts[1]
     assert finish.finish("", {}, None, job=job, started=started) == manifest  # one that is later still
 
-    assert files_below(tmp_path) == {"processed_data/users/part": b"whole"}
-    assert {path.name for path in tmp_path.iterdir()} == {"artifacts", "processed_data"}
+    rows = {name: data for name, data in files_below(tmp_path).items() if name != "processed_data/run.json"}
+    assert rows == {"processed_data/users/part": b"whole"}
+    assert {path.name for path in tmp_path.iterdir()} == {*REPLACED, CURRENT, VERSIONS}

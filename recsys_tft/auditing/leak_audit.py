@@ -5,7 +5,6 @@ docs/leaks.md says what is compared, and why.
 
 import dataclasses
 import pathlib
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,9 +22,10 @@ from recsys_tft.features import RAW, Feature
 from recsys_tft.labelling import counters
 from recsys_tft.labelling.splits import Cuts, describe
 from recsys_tft.serving.export import raw_folder
+from recsys_tft.storage.temporary import temporary_folder
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import RawTable
-from recsys_tft.training import model_folders
+from recsys_tft.training import model_folders, run_folders
 from recsys_tft.verifying import raw_matches
 
 
@@ -51,12 +51,25 @@ def audit(
     Raises:
         InputError: if there is no run, the raw tables cannot be read, or a cut leaves nothing on one of its sides.
     """
-    manifest = model_folders.manifest(output_dir)
+    with run_folders.held(output_dir) as run:
+        return _audit(run, output_dir, data_dir, users, cuts, seed, say)
+
+
+def _audit(
+    run: str,
+    output_dir: str,
+    data_dir: str | None,
+    users: int,
+    cuts: Sequence[int],
+    seed: int,
+    say: Callable[[str], None],
+) -> Audited:
+    manifest = model_folders.manifest(run)
     of_run = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
-    graph = pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn")
+    graph = pathlib.Path(run, "artifacts", "transform_graph", "transform_fn")
     if not graph.is_dir():
         raise InputError(f"{graph}: no transform graph there; run the main job first.")
-    tables = raw_tables.find(raw_folder(output_dir, data_dir), of_run.columns)
+    tables = raw_tables.find(raw_folder(output_dir, data_dir, manifest), of_run.columns)
     warn(manifest, tables, of_run, say)
     say(f"Drawing {users:,} users")
     sample = audit_sample.draw(tables, users, seed)
@@ -177,7 +190,7 @@ class Trial:
         return settings.parse(values, "the settings of the run")
 
     def _rerun(self, tables: Tables, chosen: Settings) -> Rows:
-        with tempfile.TemporaryDirectory(prefix="recsys_tft-") as folder:
+        with temporary_folder() as folder:
             raw = pathlib.Path(folder, "raw")
             raw.mkdir()
             audit_sample.write(tables, str(raw))

@@ -1,5 +1,6 @@
 """Videos with similar titles, from the embeddings that a run wrote."""
 
+import contextlib
 import json
 import pathlib
 
@@ -11,6 +12,7 @@ from rich.text import Text
 
 from recsys_tft.configuration import settings
 from recsys_tft.errors import InputError, require_local
+from recsys_tft.storage.version_folders import Held
 from recsys_tft.titles import embeddings, title_encoder
 
 
@@ -26,7 +28,11 @@ class TitleIndex:
 
     def __init__(self, output_dir: str):
         require_local(output_dir)
-        artifacts = pathlib.Path(output_dir) / "artifacts"
+        root = pathlib.Path(output_dir) / "artifacts"
+        with Held(root) if root.exists() else contextlib.nullcontext() as held:
+            self._read(held.path if held else root)
+
+    def _read(self, artifacts: pathlib.Path) -> None:
         folder = artifacts / "embeddings"
         if not folder.is_dir():
             raise InputError(f"{folder}: no title embeddings there; run the job with a title_encoder first.")

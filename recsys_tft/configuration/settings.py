@@ -23,7 +23,7 @@ from recsys_tft.configuration.model_settings import EmbeddingSettings, RankerSet
 from recsys_tft.configuration.recommender_settings import RecommenderSettings
 from recsys_tft.configuration.setting_types import Section
 from recsys_tft.errors import InputError, did_you_mean
-from recsys_tft.storage.output import read_text
+from recsys_tft.storage.files import read_text
 from recsys_tft.titles.title_encoder import Pair as EncoderPair
 
 BeamValue = bool | int | float | str | list[str]

@@ -16,7 +16,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.ranking import ranker_report, ranker_rows, ranking_evaluation
 from recsys_tft.ranking.ranker_rows import RankerRows
 from recsys_tft.storage.artifacts import to_json
-from recsys_tft.training import model_folders, training_report
+from recsys_tft.training import model_folders, run_folders, training_report
 from recsys_tft.training.model_folders import METRICS, ModelFolder
 from recsys_tft.trees import catboost_model
 
@@ -68,18 +68,24 @@ def train(
         InputError: if there is no run, a setting is wrong or differs from the run's, the training or validation split
             lacks positives or negatives, the ranker is to read what CatBoost cannot, or a model exists already.
     """
-    chosen = model_folders.settings_for(output_dir, config, seed)
     folder = ModelFolder(output_dir, FOLDER)
+    with folder.writing(overwrite), run_folders.held(output_dir) as run:
+        metrics = _train(run, folder, model_folders.settings_for(run, config, seed), resume, say)
+    return Trained(folder, metrics)
+
+
+def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Trains and commits the model; returns its metrics."""
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
-    graph = model_folders.fingerprint(output_dir)
+    graph = model_folders.fingerprint(run)
     begun = time.monotonic()
     say("Reading rows")
-    rows = {w: ranker_rows.read(output_dir, w, features, columns) for w in ("train", "val", "test")}
+    rows = {w: ranker_rows.read(run, w, features, columns) for w in ("train", "val", "test")}
     seconds = time.monotonic() - begun
     for window in ("train", "val"):
-        _check(rows[window], output_dir, window)
-    folder.begin(resume, overwrite, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
+        _check(rows[window], folder.output_dir, window)
+    folder.begin(resume, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
     begun = time.monotonic()
     weighted = chosen.ranker.objective == "classifier"  # CatBoost's YetiRank ignores weights of rows, and says so
     pools = {window: rows[window].pool(weighted) for window in ("train", "val")}
@@ -98,7 +104,7 @@ def train(
     say("Writing the model")
     _write(model, pools["train"], rows, columns, graph, metrics, chosen, folder)
     folder.commit()
-    return Trained(folder, metrics)
+    return metrics
 
 
 def _check(rows: RankerRows, output_dir: str, window: str) -> None:

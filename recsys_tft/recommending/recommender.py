@@ -119,8 +119,9 @@ class Recommender:
     def __init__(
         self, output_dir: str, config: str | None = None, version: int | None = None, index: Kind | None = None
     ):
-        root = serving_folders.serving_folder(output_dir)
-        self.version = serving_folders.latest(root, version)
+        self._held = serving_folders.hold(output_dir)  # what is loaded later is of the same export
+        root = self._held.folder
+        self.version = serving_folders.latest(root, version, serving_folders.serving_folder(output_dir))
         folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}
         self.settings = _options(folders[serving_folders.STORE], config)
         self.store = EntityStore(folders[serving_folders.STORE])

@@ -156,9 +156,13 @@ def load(output_dir: str) -> TwoTower:
     Raises:
         InputError: if there is none, or the feature table no longer has one of its features.
     """
-    folder = ModelFolder(output_dir, FOLDER)
-    found = folder.read(MODEL)
-    model = from_description(found, str(folder.target / MODEL))
+    with ModelFolder(output_dir, FOLDER).held() as held:
+        return load_held(held)
+
+
+def load_held(folder: ModelFolder) -> TwoTower:
+    """As `load`, from a folder that is held."""
+    model = from_description(folder.read(MODEL), str(folder.target / MODEL))
     model.query_tower.load_weights(folder.target / QUERY_WEIGHTS)
     model.candidate_tower.load_weights(folder.target / CANDIDATE_WEIGHTS)
     return model

@@ -13,7 +13,7 @@ from recsys_tft.retrieval.two_tower import FOLDER, TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit, State
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 from recsys_tft.storage.artifacts import to_json
-from recsys_tft.training import model_folders, training_report
+from recsys_tft.training import model_folders, run_folders, training_report
 from recsys_tft.training.model_folders import METRICS, MODEL, ModelFolder
 
 WITHOUT_TITLE = "without titles"
@@ -57,14 +57,20 @@ def train(
         InputError: if there is no run, a setting is wrong or differs from the run's, the training or validation split
             is empty, too few videos or users are known, or a model exists already.
     """
-    chosen = model_folders.settings_for(output_dir, config, seed)
     folder = ModelFolder(output_dir, FOLDER)
-    graph = model_folders.fingerprint(output_dir)
-    rows = TwoTowerRows(output_dir, *features_for(chosen))
+    with folder.writing(overwrite), run_folders.held(output_dir) as run:
+        metrics = _train(run, folder, model_folders.settings_for(run, config, seed), resume, say)
+    return Trained(folder, metrics)
+
+
+def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    """Trains and commits the model; returns its metrics."""
+    graph = model_folders.fingerprint(run)
+    rows = TwoTowerRows(run, *features_for(chosen))
     rows.check(chosen.two_tower.batch_size)
     if chosen.split.kind == "random_per_user":
         say("The split is random: the model reads nothing of the past, which holds what it is judged on")
-    folder.begin(resume, overwrite, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
+    folder.begin(resume, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
     fits = dict(_fits(folder, rows, chosen, resume, say))
     say("Judging")
     metrics = {window: _judged(rows, fits, window, chosen, say) for window in ("val", "test")}
@@ -74,7 +80,7 @@ def train(
     _write(folder, MODEL, main.description() | {"transform_graph": graph, "versions": {"keras": keras.__version__}})
     _write(folder, METRICS, metrics)
     folder.commit()
-    return Trained(folder, metrics)
+    return metrics
 
 
 def _fits(

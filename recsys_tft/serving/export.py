@@ -1,11 +1,10 @@
 """`recsys-tft export`: trained models, the index and the raw rows as one new version under OUTPUT_DIR/serving."""
 
-import contextlib
 import dataclasses
 import pathlib
 import shutil
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,14 +16,14 @@ from recsys_tft.errors import InputError
 from recsys_tft.recommending import entity_store
 from recsys_tft.retrieval import two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
-from recsys_tft.serving import approximate_index, serving_models
+from recsys_tft.serving import approximate_index, serving_folders, serving_models
 from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.fitted_features import FittedGraph
-from recsys_tft.serving.serving_folders import DESCRIPTION, EXTRA, NAMES, STORE, next_version, serving_folder
+from recsys_tft.serving.serving_folders import DESCRIPTION, EXTRA, STORE, serving_folder
 from recsys_tft.storage.artifacts import to_json
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.entities import find_sorted
-from recsys_tft.training import model_folders, training_rows
+from recsys_tft.training import model_folders, run_folders, training_rows
 from recsys_tft.training.model_folders import ModelFolder
 from recsys_tft.trees import catboost_model
 from recsys_tft.verifying import raw_counters, raw_matches, raw_rows, saved_graphs
@@ -66,8 +65,7 @@ def export(
 ) -> Exported:
     """Writes the serving models of a run and its trained models.
 
-    A version appears whole or not at all: each model is written beside its place and moved there, the store last, and a
-    version without a store is none. Earlier versions are left as they are.
+    A version appears whole or not at all, of all models at once. Earlier versions are left as they are.
 
     Args:
         output_dir: of the run.
@@ -79,33 +77,47 @@ def export(
         InputError: if there is no run, no trained model, models of another run, no raw tables, or a ranker that a graph
             cannot hold.
     """
-    manifest = model_folders.manifest(output_dir)
+    with (
+        run_folders.held(output_dir) as run,
+        ModelFolder(output_dir, "ranker").held() as ranker,
+        ModelFolder(output_dir, two_tower.FOLDER).held() as two_towers,
+    ):
+        return _export(run, output_dir, ranker, two_towers, data_dir, index, say)
+
+
+def _export(
+    run: str,
+    output_dir: str,
+    ranker: ModelFolder,
+    two_towers: ModelFolder,
+    data_dir: str | None,
+    index: Kind | None,
+    say: Callable[[str], None],
+) -> Exported:
+    manifest = model_folders.manifest(run)
     of_run = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
-    raw = raw_folder(output_dir, data_dir)
-    ranker, two_towers = ModelFolder(output_dir, "ranker"), ModelFolder(output_dir, two_tower.FOLDER)
+    raw = raw_folder(output_dir, data_dir, manifest)
     columns = ranker.read("columns.json")
     for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
-        if described["transform_graph"] != model_folders.fingerprint(output_dir):
-            raise InputError(f"{folder.target}: trained on another run than the one in {output_dir}; train it again.")
+        if described["transform_graph"] != model_folders.fingerprint(run):
+            path = ModelFolder(output_dir, folder.name).target
+            raise InputError(f"{path}: trained on another run than the one in {output_dir}; train it again.")
     trees = catboost_model.parse(ranker.read("model.json"))
     say("Loading the models")
-    model, graph = two_tower.load(output_dir), FittedGraph(output_dir, of_run)
+    model, graph = two_tower.load_held(two_towers), FittedGraph(run, of_run)
     say("Reading the raw tables")
     rows, cuts = raw_rows.read(raw, of_run), raw_matches.cuts_of(manifest)
     dated = raw_counters.dated_videos(rows, cuts, of_run)
     videos = entity_store.current_videos(rows, dated)
     say("Computing the vectors of all videos")
-    video_ids, vectors = candidate_vectors(output_dir, model, videos if rows.counted else None)
+    video_ids, vectors = candidate_vectors(run, model, videos if rows.counted else None)
     made = {
         "query_tower": lambda: serving_models.query_tower(model, graph),
         "candidate_tower": lambda: serving_models.candidate_tower(model, graph),
         "retrieval": lambda: serving_models.retrieval(model, graph, video_ids, vectors),
         "ranker": lambda: serving_models.ranker(trees, columns["columns"], graph),
     }
-    root = serving_folder(output_dir)
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root, prefix=".staging-") as beside:
-        staged = {name: pathlib.Path(beside, name) for name in (*NAMES, STORE)}
+    with serving_folders.next_version(output_dir) as (version, staged):
         for name, make in made.items():
             say(f"Writing {name}")
             make().save(str(staged[name]))
@@ -117,13 +129,13 @@ def export(
             say(f"Building the index {index}")
             found = approximate_index.build(video_ids, vectors, index)
             found.write(staged["retrieval"] / EXTRA / f"{index}.faiss")
-            queries = user_vectors(output_dir, model)
+            queries = user_vectors(run, model)
             recall = approximate_index.recall(found, video_ids, vectors, queries, RECALL_AT)
         say("Writing the raw rows of users and videos")
         entity_store.write(staged[STORE], rows, videos, cuts, of_run)
         described = {"settings": manifest["settings"], "transform_graph": columns["transform_graph"]}
         (staged[STORE] / DESCRIPTION).write_text(to_json(described))
-        version, folders = _commit(staged, root)
+    folders = {name: serving_folder(output_dir) / name / str(version) for name in staged}
     return Exported(version, folders, len(video_ids), recall)
 
 
@@ -162,8 +174,8 @@ def user_vectors(output_dir: str, model: TwoTower) -> np.ndarray:
     return model.query({name: values[:_QUERIES] for name, values in rows.items()}).numpy()
 
 
-def raw_folder(output_dir: str, data_dir: str | None) -> str:
-    """Where the raw tables of a run are.
+def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any]) -> str:
+    """Where the raw tables of a run are, whose manifest is given.
 
     Raises:
         InputError: if that has to be said: OUTPUT_DIR/raw is not there, or holds those of an earlier run.
@@ -173,29 +185,10 @@ def raw_folder(output_dir: str, data_dir: str | None) -> str:
     own = pathlib.Path(output_dir, "raw")
     if not own.is_dir():
         raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
-    manifest = model_folders.manifest(output_dir)
     tables = raw_tables.find(str(own), manifest["settings"]["columns"])
     if {name: [list(file) for file in table.fingerprint] for name, table in tables.items()} != manifest["inputs"]:
         raise InputError(f"{own}: not the tables that the run has read; name their folder with --data-dir.")
     return str(own)
-
-
-def _commit(staged: dict[str, pathlib.Path], root: pathlib.Path) -> tuple[int, dict[str, pathlib.Path]]:
-    """Moves all folders to the next version's places, the last one last."""
-    version = next_version(root)
-    folders = {name: root / name / str(version) for name in staged}
-    done: list[pathlib.Path] = []
-    try:
-        for name, folder in folders.items():
-            folder.parent.mkdir(exist_ok=True)
-            staged[name].rename(folder)
-            done.append(folder)
-    except OSError as error:
-        for folder in done:
-            with contextlib.suppress(OSError):
-                shutil.rmtree(folder)
-        raise InputError(f"{root}: cannot put version {version} in place ({error.strerror}).") from None
-    return version, folders
 
 
 def report(done: Exported) -> list[RenderableType]:

@@ -1,10 +1,19 @@
-"""Where serving models lie: OUTPUT_DIR/serving/NAME/N, the layout of TensorFlow Serving; N counts exports."""
+"""Where serving models lie: OUTPUT_DIR/serving/NAME/N, the layout of TensorFlow Serving; N counts exports.
 
+The NAMEs are links, through which all models get a version in one step: see version_folders.py.
+"""
+
+import contextlib
 import json
+import os
 import pathlib
+import shutil
+from collections.abc import Iterator
 from typing import Any
 
-from recsys_tft.errors import InputError, require_local
+from recsys_tft.errors import InputError, require_inside, require_local
+from recsys_tft.storage.locks import sole_writer
+from recsys_tft.storage.version_folders import Held, VersionFolders
 
 NAMES = ("query_tower", "candidate_tower", "retrieval", "ranker")
 STORE = "store"
@@ -22,14 +31,65 @@ def serving_folder(output_dir: str) -> pathlib.Path:
     return pathlib.Path(output_dir, "serving")
 
 
+def folders(output_dir: str) -> VersionFolders:
+    """What an export changes in one step."""
+    return VersionFolders(serving_folder(output_dir), (*NAMES, STORE))
+
+
+def hold(output_dir: str) -> Held:
+    """The exports as they are now, in `folder`, as long as the result lives.
+
+    Raises:
+        InputError: if there are none.
+    """
+    root = serving_folder(output_dir)
+    try:
+        return Held(root / STORE)
+    except FileNotFoundError:
+        raise InputError(
+            f"{serving_folder(output_dir)}: looked for an exported version, found none; run recsys-tft export first."
+        ) from None
+
+
 def versions(root: pathlib.Path, name: str) -> list[int]:
     """The versions of one model, in order."""
     return sorted(int(path.name) for path in (root / name).glob("*") if path.name.isdecimal())
 
 
-def next_version(root: pathlib.Path) -> int:
-    """One more than any model has."""
-    return 1 + max((number for name in (*NAMES, STORE) for number in versions(root, name)), default=0)
+@contextlib.contextmanager
+def next_version(output_dir: str) -> Iterator[tuple[int, dict[str, pathlib.Path]]]:
+    """One more than the version of any model, and the folders of all models to write; they appear when the block ends.
+
+    Earlier versions are seen beside it as before: their files get a second name in the tree that is written.
+
+    Raises:
+        InputError: if another export is at work, or the folder cannot be written.
+    """
+    root = serving_folder(output_dir)
+    require_inside(root, output_dir)
+    with sole_writer(root, "export"):
+        trees = folders(output_dir)
+        number = 1 + max((n for name in trees.names for n in versions(root, name)), default=0)
+        try:
+            trees.begin()
+            for name in trees.names:
+                (trees.staged / name).mkdir()
+            yield number, {name: trees.staged / name / str(number) for name in trees.names}
+            for name in trees.names:
+                if (root / name).is_dir():
+                    shutil.copytree(root / name, trees.staged / name, copy_function=_link, dirs_exist_ok=True)
+            trees.commit()
+        except BaseException:
+            trees.discard()
+            raise
+
+
+def _link(source: str, target: str) -> None:
+    """A second name of a file; where the filesystem has none, a copy."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def description(store: pathlib.Path) -> dict[str, Any]:
@@ -37,8 +97,13 @@ def description(store: pathlib.Path) -> dict[str, Any]:
     return json.loads((store / DESCRIPTION).read_text())
 
 
-def latest(root: pathlib.Path, version: int | None = None) -> int:
+def latest(root: pathlib.Path, version: int | None = None, seen: pathlib.Path | None = None) -> int:
     """The newest whole version, or `version` if it is whole.
+
+    Args:
+        root: of the exports, which may be held.
+        version: which one.
+        seen: where people see them, if not in the root.
 
     Raises:
         InputError: if there is none.
@@ -50,4 +115,4 @@ def latest(root: pathlib.Path, version: int | None = None) -> int:
         return version
     found = f"versions {', '.join(map(str, whole))}" if whole else "none"
     wanted = "an exported version" if version is None else f"version {version}"
-    raise InputError(f"{root}: looked for {wanted}, found {found}; run recsys-tft export first.")
+    raise InputError(f"{seen or root}: looked for {wanted}, found {found}; run recsys-tft export first.")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.storage.data_sets import DATA_SETS
-from recsys_tft.storage.output import Output, exists, open_to_read, read_text
+from recsys_tft.storage.files import exists, is_local, open_to_read, read_text
+from recsys_tft.storage.output import Output
+from recsys_tft.storage.version_folders import Held
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,10 +95,21 @@ def _columns(batch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class OutputFolders(Mapping[str, DataFolder]):
-    """The data folders of an output by name, such as `two_tower_train`, `ranker_val`, `users`."""
+    """The data folders of an output by name, such as `two_tower_train`, `ranker_val`, `users`.
+
+    They stay as they are as long as this lives, whatever later runs write.
+
+    Raises:
+        InputError: if the rows are of another run than the artifacts.
+    """
 
     def __init__(self, output: Output):
+        self._output = output
+        output.check_one_run()
         root = output.target("processed_data")
+        if is_local(root) and exists(root):
+            self._held = Held(pathlib.Path(root))
+            root = str(self._held.path)
         self._paths = {f.replace("/", "_"): f"{root}/{f}" for data_set in DATA_SETS for f in data_set.folders}
 
     def __getitem__(self, name: str) -> DataFolder:
@@ -111,3 +124,6 @@ class OutputFolders(Mapping[str, DataFolder]):
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    def __reduce__(self) -> tuple[type, tuple[Output]]:
+        return OutputFolders, (self._output,)

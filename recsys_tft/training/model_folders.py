@@ -1,20 +1,24 @@
 """Where a trainer writes: OUTPUT_DIR/models/NAME, which appears when training has ended, and not before.
 
 While it is going on, its logs and checkpoints grow in OUTPUT_DIR/models/NAME.training, from which it can be resumed.
+Both are links: see version_folders.py.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import pathlib
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recsys_tft.configuration import model_settings, settings
-from recsys_tft.errors import InputError, require_local
+from recsys_tft.errors import InputError, require_inside, require_local
+from recsys_tft.storage.locks import sole_writer
+from recsys_tft.storage.version_folders import Held, VersionFolders
 
 METRICS, MODEL = "metrics.json", "model.json"
+_BEGUN = "begun.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,31 +28,61 @@ class ModelFolder:
     Attributes:
         output_dir: of the run whose rows are trained on.
         name: two_tower or ranker.
+        version: of the finished model, where one is held.
     """
 
     output_dir: str
     name: str
+    version: pathlib.Path | None = None
 
     @property
     def target(self) -> pathlib.Path:
         """Where the finished model is."""
-        return pathlib.Path(self.output_dir, "models", self.name)
+        return self.version or pathlib.Path(self.output_dir, "models", self.name)
 
     @property
     def work(self) -> pathlib.Path:
         """Where it grows."""
-        return self.target.with_name(f"{self.name}.training")
+        return self._folders.staged
 
-    def begin(self, resume: bool, overwrite: bool, fingerprint: Mapping[str, Any]) -> None:
+    @property
+    def _folders(self) -> VersionFolders:
+        return VersionFolders(self.target.parent, pointer=self.name, staging=f"{self.name}.training")
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is an interrupted training that can be resumed."""
+        return (self.work / _BEGUN).is_file()
+
+    def check(self, overwrite: bool) -> None:
+        """Refuses a model that is there already, if it may not be replaced.
+
+        Raises:
+            InputError: if there is one, or models would be written outside the output.
+        """
+        require_inside(self.target.parent, self.output_dir)
+        if self.target.exists() and not overwrite:
+            raise InputError(f"{self.target} exists already; give --overwrite to replace the model there.")
+
+    @contextlib.contextmanager
+    def writing(self, overwrite: bool) -> Iterator[None]:
+        """Keeps other trainings of this model out of the folder as long as the block runs.
+
+        Raises:
+            InputError: as `check`, or if there is one.
+        """
+        self.check(overwrite)
+        with sole_writer(self.target.parent, f"training of {self.name}", f".{self.name}.lock"):
+            yield
+
+    def begin(self, resume: bool, fingerprint: Mapping[str, Any]) -> None:
         """Prepares `work`: as it was left, to resume; else empty.
 
         Raises:
-            InputError: if there is a model already and `overwrite` is not set; or if there is nothing to resume, or
-                what there is was trained with other settings or on other rows.
+            InputError: if there is nothing to resume, or what there is was trained with other settings or on other
+                rows.
         """
-        if self.target.exists() and not overwrite:
-            raise InputError(f"{self.target} exists already; give --overwrite to replace the model there.")
-        begun = self.work / "begun.json"
+        begun = self.work / _BEGUN
         if resume:
             if not begun.is_file():
                 raise InputError(f"{self.work}: no interrupted training to resume; leave out --resume.")
@@ -56,20 +90,33 @@ class ModelFolder:
                 raise InputError(
                     f"{self.work}: that training had other settings or rows; start again without --resume."
                 )
+            self._folders.adopt_staged()
             return
-        shutil.rmtree(self.work, ignore_errors=True)
-        self.work.mkdir(parents=True)
+        self._folders.begin()
         begun.write_text(json.dumps(fingerprint))
 
     def commit(self) -> None:
         """Puts `work` in the place of the model."""
-        (self.work / "begun.json").unlink()
-        old = self.target.with_name(f"{self.name}.replaced")
-        shutil.rmtree(old, ignore_errors=True)
-        if self.target.exists():
-            self.target.rename(old)
-        self.work.rename(self.target)
-        shutil.rmtree(old, ignore_errors=True)
+        self._folders.commit()
+        (self.target / _BEGUN).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator["ModelFolder"]:
+        """The finished model, which stays as it is as long as the block runs.
+
+        Raises:
+            InputError: if no model has been trained.
+        """
+        try:
+            version = Held(self.target)
+        except FileNotFoundError:
+            raise self._missing(self.target) from None
+        with version:
+            yield dataclasses.replace(self, version=version.path)
+
+    def _missing(self, path: pathlib.Path) -> InputError:
+        command = self.name.replace("_", "-")
+        return InputError(f"{path}: no such model; train it first (recsys-tft train {command}).")
 
     def read(self, file: str) -> Any:
         """What a JSON file of the finished model says.
@@ -79,8 +126,7 @@ class ModelFolder:
         """
         path = self.target / file
         if not path.is_file():
-            command = self.name.replace("_", "-")
-            raise InputError(f"{path}: no such model; train it first (recsys-tft train {command}).")
+            raise self._missing(path)
         return json.loads(path.read_text())
 
 

@@ -107,8 +107,12 @@ class Serving:
         return {feature.name: found[feature.name].numpy() for feature in features}
 
 
-def load_serving(output_dir: str) -> Iterator[Serving]:
+def load_serving(output_dir: str, run: str) -> Iterator[Serving]:
     """The models of the newest export of this run, if there is one.
+
+    Args:
+        output_dir: with the exports.
+        run: the folder of its artifacts, which is held.
 
     Raises:
         InputError: if the newest export is of another run.
@@ -116,12 +120,13 @@ def load_serving(output_dir: str) -> Iterator[Serving]:
     root = serving_folders.serving_folder(output_dir)
     if not root.is_dir():
         return
-    version = serving_folders.latest(root)
-    described = serving_folders.description(root / serving_folders.STORE / str(version))
-    if described["transform_graph"] != model_folders.fingerprint(output_dir):
-        raise InputError(f"{root}: version {version} is of another run than {output_dir}; export again.")
-    for name in serving_folders.NAMES:
-        yield Serving(f"{name}/{version}", str(root / name / str(version)))
+    with serving_folders.hold(output_dir) as held:
+        version = serving_folders.latest(held.folder, seen=root)
+        described = serving_folders.description(held.folder / serving_folders.STORE / str(version))
+        if described["transform_graph"] != model_folders.fingerprint(run):
+            raise InputError(f"{root}: version {version} is of another run than {output_dir}; export again.")
+        for name in serving_folders.NAMES:
+            yield Serving(f"{name}/{version}", str(held.folder / name / str(version)))
 
 
 def _array(values: pa.Array) -> np.ndarray:

@@ -21,7 +21,7 @@ from recsys_tft.labelling import examples
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.serving.export import raw_folder
 from recsys_tft.storage.data_sets import DATA_SETS, USERS, DataSet
-from recsys_tft.training import model_folders
+from recsys_tft.training import model_folders, run_folders
 from recsys_tft.training.training_rows import folder_of
 from recsys_tft.verifying import disk_sample, raw_counters, raw_matches, raw_rows, saved_graphs
 from recsys_tft.verifying.raw_counters import DatedVideos
@@ -130,21 +130,28 @@ def verify(
     Raises:
         InputError: if there is no run, no raw tables, or rows cannot be read.
     """
-    manifest = model_folders.manifest(output_dir)
+    with run_folders.held(output_dir) as run:
+        return _verify(run, output_dir, data_dir, rows, seed, say)
+
+
+def _verify(
+    run: str, output_dir: str, data_dir: str | None, rows: int | None, seed: int, say: Callable[[str], None]
+) -> Verified:
+    manifest = model_folders.manifest(run)
     chosen = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
     say("Reading the raw tables")
-    raw, cuts = raw_rows.read(raw_folder(output_dir, data_dir), chosen), raw_matches.cuts_of(manifest)
+    raw, cuts = raw_rows.read(raw_folder(output_dir, data_dir, manifest), chosen), raw_matches.cuts_of(manifest)
     videos = raw_counters.dated_videos(raw, cuts, chosen)
     say("Loading the saved graphs")
-    transform = saved_graphs.load_transform(output_dir)
-    graphs = [transform, *saved_graphs.load_serving(output_dir)]
+    transform = saved_graphs.load_transform(run)
+    graphs = [transform, *saved_graphs.load_serving(output_dir, run)]
     found = Verified()
     for data_set in DATA_SETS:
         for folder in data_set.folders:
             say(f"Verifying {folder}")
             names = [*_keys(data_set), *(f.name for f in data_set.features(chosen))]
             total = manifest["counts"].get(f"written/{folder}", 0)
-            disk, count = disk_sample.sample(folder_of(output_dir, folder), names, total, rows, seed)
+            disk, count = disk_sample.sample(folder_of(run, folder), names, total, rows, seed)
             if count != total:
                 raise InputError(
                     f"{output_dir}/processed_data/{folder} has {count:,} rows, but the manifest says {total:,}."

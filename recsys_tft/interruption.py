@@ -1,0 +1,37 @@
+"""SIGTERM, as `docker stop`, Kubernetes and `timeout` send it, ends a command as Ctrl-C does."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+EXIT_CODE = 128 + signal.SIGTERM  # as shells report it
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end."""
+
+
+@contextlib.contextmanager
+def ending_on_sigterm() -> Iterator[None]:
+    """Raises Terminated in the main thread when SIGTERM comes, once; what cleans up is not interrupted again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_IGN)
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def sentence(error: KeyboardInterrupt) -> str:
+    """What the command says: how it ended, and what that left."""
+    how = "ended by SIGTERM" if isinstance(error, Terminated) else "interrupted"
+    return "; ".join([how, *getattr(error, "__notes__", [])]) + "."

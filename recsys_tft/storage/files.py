@@ -1,0 +1,96 @@
+"""Files and folders on this machine or on any Beam filesystem.
+
+Local ones are worked on by the operating system alone, whatever characters their names have; Beam would take some of
+them for patterns.
+"""
+
+import pathlib
+import shutil
+import uuid
+from collections.abc import Callable
+from typing import BinaryIO
+
+STAGING, SCRATCH = ".staging", "scratch"  # where a run writes, and in it what it needs for a time
+
+
+def is_local(path: str) -> bool:
+    """Whether a path is on this machine, without importing Beam."""
+    return "://" not in path
+
+
+def _filesystems():
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems
+
+
+def _object_store():
+    from recsys_tft.storage import object_store
+
+    return object_store
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file or folder; on an object store a folder is there as long as it holds something."""
+    if is_local(path):
+        return pathlib.Path(path).exists()
+    if _filesystems().exists(path):
+        return True
+    return bool(_object_store().below(path, limit=1))
+
+
+def delete(path: str) -> None:
+    """Removes a file or folder, if it is there; of a link the link alone."""
+    if not is_local(path):
+        _object_store().delete([*([path] if _filesystems().exists(path) else []), *_object_store().below(path)])
+    elif pathlib.Path(path).is_dir() and not pathlib.Path(path).is_symlink():
+        shutil.rmtree(path)
+    else:
+        pathlib.Path(path).unlink(missing_ok=True)
+
+
+def write_file(path: str, write: Callable[[BinaryIO], None]) -> None:
+    """Lets `write` fill a file, which then gets its name at once.
+
+    Two attempts at the same staged file, of which one may be late or die, leave one file, and nothing beside it: each
+    writes to a place of its own, in the scratch folder of the run.
+    """
+    root, staging, _ = path.rpartition(f"/{STAGING}/")
+    beside = f"{root}{staging}{SCRATCH}/" if staging else f"{path}."
+    with open_to_write(beside := beside + uuid.uuid4().hex) as file:
+        write(file)
+    if is_local(path):
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        pathlib.Path(beside).replace(path)
+    else:
+        _filesystems().rename([beside], [path])
+
+
+def open_to_write(path: str) -> BinaryIO:
+    """A new file, and the folders above it."""
+    if is_local(path):
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "wb")
+    from apache_beam.io.filesystem import CompressionTypes
+
+    return _filesystems().create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def open_to_read(path: str) -> BinaryIO:
+    """A seekable file."""
+    if is_local(path):
+        return open(path, "rb")
+    from apache_beam.io.filesystem import CompressionTypes
+
+    return _filesystems().open(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a text file."""
+    write_file(path, lambda file: file.write(text.encode()))
+
+
+def read_text(path: str) -> str:
+    """A text file."""
+    with open_to_read(path) as file:
+        return file.read().decode()

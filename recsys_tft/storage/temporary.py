@@ -1,0 +1,55 @@
+"""Temporary folders that do not outlive their process for long: the next one removes what a killed one left."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+
+PREFIX = "recsys_tft-"
+
+
+@contextlib.contextmanager
+def temporary_folder(within: str | os.PathLike[str] | None = None, prefix: str = PREFIX) -> Iterator[str]:
+    """A new folder, which goes when the block ends.
+
+    Args:
+        within: the folder that it is made in; None: the one for temporary files (TMPDIR).
+        prefix: of its name. Folders of this prefix that the same user has made in a process that has ended are removed.
+    """
+    root = pathlib.Path(within or tempfile.gettempdir())
+    _remove_left(root, prefix)
+    while True:
+        folder = tempfile.mkdtemp(dir=root, prefix=prefix)
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        _lock(opened)
+        if pathlib.Path(folder).exists():  # else another process took it for one that was left
+            break
+        os.close(opened)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(opened)
+
+
+def _remove_left(root: pathlib.Path, prefix: str) -> None:
+    for path in [path for path in root.iterdir() if path.name.startswith(prefix)]:
+        with contextlib.suppress(OSError):  # it has gone, or is not ours to remove
+            opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(opened).st_uid == os.geteuid() and _lock(opened):
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(opened)
+
+
+def _lock(opened: int) -> bool:
+    """Locks an open folder, which its process does as long as it lives; False if another has, or none can."""
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

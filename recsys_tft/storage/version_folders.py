@@ -1,0 +1,311 @@
+"""Folders that change in one step: what is seen under their names is a version, chosen by one symbolic link.
+
+    ROOT/.versions/20250301T120000-1f2e3d4c/NAME/   what was written, and does not change
+    ROOT/.current -> .versions/20250301T120000-1f2e3d4c
+    ROOT/NAME -> .current/NAME
+
+A version is written under ROOT/.staging, which is a link as well. To commit it is to rename that link to `.current`: a
+process that is killed at any moment leaves the old version or the new one, under all names at once. Readers that hold
+a version (`Held`) keep it; nobody else's is removed, and the next writer removes what a killed one left.
+
+A single folder needs no links below: it is itself the link, `models/ranker -> .versions/...`.
+"""
+
+import contextlib
+import ctypes
+import dataclasses
+import errno
+import fcntl
+import os
+import pathlib
+import shutil
+import time
+import uuid
+import weakref
+
+from recsys_tft.errors import InputError
+
+CURRENT, STAGING, VERSIONS = ".current", ".staging", ".versions"
+_MOVED = "_version"  # in a folder that is moved out of a version, for as long as that takes
+_GONE, _BESIDE = ".gone-", ".link-"  # begin the names of a version that is being removed, and of a link being made
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionFolders:
+    """Some names in one folder that show one version.
+
+    Attributes:
+        root: the folder.
+        names: what is seen in it through the pointer; none where the pointer is itself what is seen.
+        pointer: the link to the version that is seen.
+        staging: the link to the version that is being written.
+    """
+
+    root: pathlib.Path
+    names: tuple[str, ...] = ()
+    pointer: str = CURRENT
+    staging: str = STAGING
+
+    @property
+    def staged(self) -> pathlib.Path:
+        """Where the next version is written."""
+        return self.root / self.staging
+
+    @property
+    def current(self) -> pathlib.Path:
+        """The version that is seen."""
+        return (self.root / self.pointer).resolve()
+
+    def begin(self) -> None:
+        """Removes what killed writers left, and makes an empty version to write. The caller holds the root's lock.
+
+        Raises:
+            InputError: if a link takes the place of the folder of versions.
+        """
+        self.discard()
+        self.prune()
+        (self.root / self._add()).mkdir(parents=True)
+
+    def _add(self) -> str:
+        """The name of a version that is not there yet, to which `staging` points."""
+        name = f"{VERSIONS}/{_new_name()}"
+        self._make_versions()
+        self.staged.symlink_to(name)
+        return name
+
+    def _make_versions(self) -> None:
+        versions = self.root / VERSIONS
+        if versions.is_symlink():
+            raise InputError(f"{versions}: is a link to {versions.readlink()}; remove it, as it leads elsewhere.")
+        versions.mkdir(parents=True, exist_ok=True)
+
+    def adopt_staged(self) -> None:
+        """Makes a version of a staged folder that is no link, as it was in releases without versions."""
+        if _is_folder(self.staged):
+            self._make_versions()
+            _adopt(self.staged)
+
+    def commit(self) -> None:
+        """Lets the staged version be seen, in one step, and removes what is seen no longer and nobody holds."""
+        pointer = self.root / self.pointer
+        if _is_folder(pointer):  # of a release without versions, or what a copy made of the link
+            _adopt(pointer)
+        self._link_names()
+        self.staged.rename(pointer)
+        for name in self.names:
+            if self._is_linked(name) and not (self.root / name).exists():  # the new version has no such part
+                (self.root / name).unlink()
+        self.prune()
+
+    def move_out(self, name: str) -> None:
+        """Puts a folder of the current version in the place of the root's folder of that name, or goes on with it."""
+        version = self.current
+        inner, outer = version / name, self.root / name
+        if not inner.is_dir():
+            return
+        mark = outer / _MOVED
+        if not (mark.is_file() and mark.read_text() == version.name):
+            (inner / _MOVED).write_text(version.name)
+            if os.path.lexists(outer) and not _swap(inner, outer):
+                replaced = version / f"{name}.replaced"
+                _delete(replaced)
+                outer.rename(replaced)
+            if not mark.exists():
+                inner.rename(outer)
+        _delete(inner)
+        mark.unlink()
+
+    def _is_linked(self, name: str) -> bool:
+        path = self.root / name
+        return path.is_symlink() and str(path.readlink()) == f"{self.pointer}/{name}"
+
+    def _link_names(self) -> None:
+        """Makes all names links through the pointer, under which the same is seen as before, whenever it is killed.
+
+        Folders, as writers without versions made them, and links of other kinds become entries of a version for that.
+        """
+        others = [name for name in self.names if not self._is_linked(name)]
+        others = [name for name in others if os.path.lexists(self.root / name) or (self.staged / name).exists()]
+        found = [name for name in others if os.path.lexists(self.root / name)]
+        if found:
+            gathered = self.root / VERSIONS / _new_name()
+            gathered.mkdir()
+            for name in self.names:
+                self._gather(name, gathered)
+            _point(self.root / self.pointer, f"{VERSIONS}/{gathered.name}")
+        for name in others:
+            path = self.root / name
+            if _is_folder(path):
+                _exchange(path, self.root / self.pointer / name)
+            else:
+                _point(path, f"{self.pointer}/{name}")
+
+    def _gather(self, name: str, gathered: pathlib.Path) -> None:
+        """Puts what is seen under a name into a version, or for a folder the link that is to change places with it."""
+        path = self.root / name
+        if path.is_symlink():
+            if path.exists():
+                (gathered / name).symlink_to(os.path.relpath(path.resolve(), gathered.resolve()))
+        elif _is_folder(path):
+            (gathered / name).symlink_to(f"{self.pointer}/{name}")
+
+    def discard(self) -> None:
+        """Removes what was staged."""
+        staged = self.staged
+        version = str(staged.readlink()) if staged.is_symlink() else ""
+        _delete(staged)
+        if _is_version(version) and _is_folder(self.root / version):
+            _remove(self.root / version)
+        with contextlib.suppress(OSError):
+            (self.root / VERSIONS).rmdir()
+
+    def prune(self) -> None:
+        """Removes versions that no link of the root leads to and no reader holds."""
+        versions = self.root / VERSIONS
+        if not _is_folder(versions):
+            return
+        links = [path for path in self.root.iterdir() if path.is_symlink()]
+        for link in links:
+            if link.name.startswith(_BESIDE):
+                link.unlink()
+        kept = {str(link.readlink()) for link in links if not link.name.startswith(_BESIDE)}
+        for name in list(kept):  # of links in a version to another: see _gather
+            if _is_version(name) and _is_folder(self.root / name):
+                inner = [path.resolve().parent for path in (self.root / name).iterdir() if path.is_symlink()]
+                kept |= {f"{VERSIONS}/{folder.name}" for folder in inner}
+        for path in versions.iterdir():
+            if path.is_symlink():  # of a folder that was to change places with it
+                path.unlink()
+            elif path.name.startswith(_GONE):
+                shutil.rmtree(path, ignore_errors=True)
+            elif f"{VERSIONS}/{path.name}" not in kept:
+                _remove(path)
+
+
+def _new_name() -> str:
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
+
+
+def _is_version(link: str) -> bool:
+    return pathlib.PurePath(link).parent == pathlib.PurePath(VERSIONS)
+
+
+def _point(link: pathlib.Path, target: str) -> None:
+    """Makes a link, or lets it lead elsewhere, in one step."""
+    beside = link.with_name(f"{_BESIDE}{uuid.uuid4().hex}")
+    beside.symlink_to(target)
+    beside.rename(link)
+
+
+def _adopt(folder: pathlib.Path) -> None:
+    """Makes of a folder a version, and a link to it in its place."""
+    name = f"{VERSIONS}/{_new_name()}"
+    (folder.parent / name).symlink_to(name)
+    _exchange(folder, folder.parent / name)
+
+
+def _exchange(folder: pathlib.Path, link: pathlib.Path) -> None:
+    """Lets a folder and a link, which leads to where it is itself, change places.
+
+    Where that takes more than one step, the folder is missing for a moment, once for each output of a release that
+    knew no versions.
+    """
+    if not _swap(folder, link):
+        target = str(link.readlink())
+        link.unlink()
+        folder.rename(link)
+        folder.symlink_to(target)
+
+
+def _swap(one: pathlib.Path, other: pathlib.Path) -> bool:
+    """Lets two names change places in one step; False where the filesystem, such as NFS, cannot do that."""
+    at_folder, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    if rename(at_folder, os.fsencode(one), at_folder, os.fsencode(other), exchange) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+        return False
+    raise OSError(number, os.strerror(number), str(one))
+
+
+def _is_folder(path: pathlib.Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _delete(path: pathlib.Path) -> None:
+    if _is_folder(path):
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _remove(version: pathlib.Path) -> None:
+    """Removes a version, unless somebody holds it; what cannot be removed now is tried again by the next writer."""
+    gone = version.with_name(f"{_GONE}{version.name}")
+    with contextlib.suppress(OSError):
+        opened = os.open(version, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            if _is_free(opened):
+                version.rename(gone)
+        finally:
+            os.close(opened)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def _is_free(opened: int) -> bool:
+    """Whether nobody holds an open folder, as far as the filesystem knows locks."""
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+class Held:
+    """What a path shows now; the version stays as long as this lives, whatever is committed meanwhile.
+
+    Args:
+        path: a name that leads into a version, or into none: then nothing is held.
+
+    Attributes:
+        folder: the version, or the folder of the path.
+        path: the same as the path, in that folder.
+
+    Raises:
+        FileNotFoundError: if it leads nowhere.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        while True:
+            self.path = path.resolve(strict=True)
+            versions = [folder for folder in (self.path, *self.path.parents) if folder.parent.name == VERSIONS]
+            self.folder = versions[0] if versions else path.parent
+            if not versions or self._lock(self.folder):
+                break
+        self.path = self.path if versions else path
+
+    def _lock(self, version: pathlib.Path) -> bool:
+        """Whether the version could be held, before another took its place."""
+        try:
+            opened = os.open(version, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return False
+        with contextlib.suppress(OSError):  # a filesystem without locks for folders
+            fcntl.flock(opened, fcntl.LOCK_SH)
+        if not version.exists() or not os.path.samestat(os.fstat(opened), version.stat()):
+            os.close(opened)
+            return False
+        self._release = weakref.finalize(self, os.close, opened)
+        return True
+
+    def __enter__(self) -> "Held":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self, "_release"):
+            self._release()
