@@ -1,8 +1,12 @@
-"""Beam's options, each view of which is made once."""
+"""Beam's options, each view of which is made once, and pipelines with them."""
 
+import pathlib
+import tempfile
 from typing import Any, TypeVar
 
+import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.runner import PipelineRunner
 
 View = TypeVar("View", bound=PipelineOptions)
 
@@ -23,3 +27,11 @@ class Options(PipelineOptions):
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in super().__getstate__().items() if name != "_views"}
+
+
+def pipeline_in(folder: str, runner: str | PipelineRunner, options: PipelineOptions) -> beam.Pipeline:
+    """A pipeline whose own temporary folder is in one of ours, which does not outlive a process that is killed."""
+    pipeline = beam.Pipeline(runner=runner, options=options)
+    pathlib.Path(pipeline.local_tempdir).rmdir()
+    pipeline.local_tempdir = tempfile.mkdtemp(prefix="beam-", dir=folder)
+    return pipeline

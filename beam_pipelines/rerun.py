@@ -12,7 +12,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
-from beam_pipelines.options import Options
+from beam_pipelines.options import Options, pipeline_in
 from recsys_tft.auditing.past_rows import FIT
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import sentences
@@ -77,7 +77,7 @@ def rerun(settings: Settings, data_dir: str, graph: str, output_dir: str) -> dic
     tables = raw_tables.find(data_dir, settings.columns)
     job = Job(settings, settings, tables, Output.at(output_dir), _PARTITIONS, _PARTITIONS)
     with sentences():
-        pipeline = beam.Pipeline(runner=FnApiRunner(), options=Options([]))
+        pipeline = pipeline_in(str(pathlib.Path(output_dir).parent), FnApiRunner(), Options([]))
         Rerun(pipeline, job, graph).build()
         pipeline.run().wait_until_finish()
     root = pathlib.Path(job.output.staged("processed_data"))

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import apache_beam as beam
 import tensorflow_transform.beam as tft_beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import (
@@ -27,7 +26,7 @@ from beam_pipelines import dataflow
 from beam_pipelines.ahead import Ahead
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
-from beam_pipelines.options import Options
+from beam_pipelines.options import Options, pipeline_in
 from beam_pipelines.pairs import METRICS
 from beam_pipelines.prepare import COUNTS
 from recsys_tft import interruption
@@ -103,7 +102,7 @@ def _start(
     if dataflow.is_dataflow(options):
         dataflow.add_package(options, folder)
     local = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
-    pipeline = beam.Pipeline(runner=runner or FnApiRunner(), options=options)
+    pipeline = pipeline_in(folder, runner or FnApiRunner(), options)
     with Ahead(**local).open() if threads > 1 else contextlib.nullcontext() as ahead:
         # The graphs of tf.Transform's phases have to lie where workers reach them.
         with tft_beam.Context(temp_dir=dataflow.scratch(options) if location else f"{folder}/graphs"):
