@@ -19,8 +19,8 @@ from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 from recsys_tft.retrieval.unseen import Unseen, without_past
 from recsys_tft.retrieval.untrained import Untrained
 
-# A coordinate of a vector sums up to 161 products, whose absolute values add up to 3 at most here. Processors add them in
-# different orders, and so round differently: by some of float32's eps of that sum, however small the coordinate is.
+# A coordinate of a vector sums 161 products at most, whose absolute values add up to less than 3 here. Processors add
+# them in different orders, and so round differently: by some of float32's eps of that sum, small as the coordinate is.
 ROUNDING = 4 * 3 * float(np.finfo(np.float32).eps)
 
 # --- The model
