@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench check-determinism clean
+.PHONY: help install run test lint check-wheel bench check-determinism clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -27,6 +27,9 @@ test: install  ## run all tests, on as many cores as four
 lint: install  ## check the style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+check-wheel:  ## use the built wheel on Python 3.13 and 3.12, in new environments with the latest setuptools
+	.ci/from_wheel
 
 bench: install  ## measure the main job on 1 million interactions against its peers
 	$(BIN)/python -m bench.main_job

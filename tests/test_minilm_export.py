@@ -152,3 +152,11 @@ def test_the_cache_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert minilm.cache_folder() == tmp_path / ".cache" / "recsys_tft"
+
+
+def test_a_user_without_a_home_folder_is_told_to_name_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (minilm.CACHE_VARIABLE, "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2_000_000_000)  # whom no machine knows
+    with pytest.raises(InputError, match=r"user 2000000000 has no home folder .*: set RECSYS_TFT_CACHE to a folder"):
+        minilm.cache_folder()

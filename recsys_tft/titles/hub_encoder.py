@@ -1,4 +1,4 @@
-"""Title encoders through tensorflow-hub: a SavedModel from strings to vectors, or a pair that does it in two steps."""
+"""Title encoders that are SavedModels: from strings to vectors, or a pair of models that does it in two steps."""
 
 import contextlib
 import hashlib
@@ -8,12 +8,13 @@ import json
 import posixpath
 import socket
 import tarfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_hub as hub
 
 from recsys_tft.errors import InputError
 from recsys_tft.titles.minilm import RECORD
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 importlib.import_module("tensorflow_text")  # registers the ops that most text models are made of
 
 PATIENCE = 20.0  # seconds that a server may stay silent
+HUB_PACKAGES = "'tensorflow-hub>=0.16,<0.17' 'setuptools<82'"  # setuptools 82 lacks pkg_resources, which hub imports
+_V1_MODULE = "tfhub_module.pb"  # in a folder of TensorFlow 1's Hub format, whose graph has no tags
 _FAILURES = (
     OSError,
     ValueError,
@@ -84,7 +87,7 @@ def folder_fingerprint(handle: str) -> str:
         InputError: they cannot be read.
     """
     with _explained(handle):
-        folder = hub.resolve(handle)
+        folder = _folder(handle)
         if not tf.io.gfile.isdir(folder):
             raise OSError(f"{folder} does not exist")
         digests = {name: _digest(posixpath.join(folder, name)) for name in _names(folder)}
@@ -111,7 +114,33 @@ def _digest(path: str) -> str:
 
 def _load(handle: str) -> Any:
     with _explained(handle):
-        return hub.load(handle)
+        folder = _folder(handle)
+        is_v1 = tf.io.gfile.exists(posixpath.join(folder, _V1_MODULE))
+        return tf.saved_model.load(folder, tags=[] if is_v1 else None)
+
+
+def _folder(handle: str) -> str:
+    """Where the model's files are; what is no folder of a file system is downloaded by tensorflow_hub, and cached."""
+    is_url = handle.startswith(("http://", "https://"))
+    is_archive = handle.startswith("gs://") and handle.endswith((".tar", ".tar.gz", ".tgz"))
+    return _tensorflow_hub(handle).resolve(handle) if is_url or is_archive else handle
+
+
+def _tensorflow_hub(handle: str) -> ModuleType:
+    """Imported only where there is something to download, as it needs a setuptools that fewer and fewer machines have.
+
+    Raises:
+        InputError: it cannot be imported.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that pkg_resources is deprecated
+            return importlib.import_module("tensorflow_hub")
+    except ImportError as error:
+        raise InputError(
+            f"title_encoder: {handle} is downloaded by tensorflow_hub, which cannot be imported here ({error}): "
+            f"run `pip install {HUB_PACKAGES}`, or name the folder of a local copy."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -121,10 +150,12 @@ def _explained(handle: str) -> Iterator[None]:
     socket.setdefaulttimeout(PATIENCE)
     try:
         yield
+    except InputError:
+        raise
     except _FAILURES as error:
         why = " ".join(str(error).split())[:300].rstrip(". ")
         raise InputError(
-            f"title_encoder: hub.load could not use {handle} ({type(error).__name__}: {why}); to use a local copy, "
+            f"title_encoder: could not load {handle} ({type(error).__name__}: {why}); to use a local copy, "
             "download and unpack the model where there is internet, and name the folder with saved_model.pb."
         ) from error
     finally:

