@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class InputError(ValueError):
@@ -16,6 +16,20 @@ class UsageError(InputError):
 
 class StillRunning(InputError):
     """A job that runs elsewhere is no longer waited for; what it has staged must stay."""
+
+
+def findings(source: str, sentences: Sequence[str]) -> InputError:
+    """All that is wrong with a file or folder as one error: a sentence, or a line for each of several."""
+    if len(sentences) == 1:
+        return InputError(f"{source}: {sentences[0]}")
+    return InputError("\n".join([f"{len(sentences)} problems with {source}:", *(f"  {text}" for text in sentences)]))
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in a few words without a full stop: of an OSError what the system says, else the first line."""
+    told = error.strerror if isinstance(error, OSError) else None
+    lines = str(told or error).strip().splitlines()
+    return (lines or [type(error).__name__])[0].rstrip(". ")
 
 
 def require_local(output_dir: str) -> None:

@@ -60,7 +60,7 @@ def parse(value: str | Pair | Mapping[str, str]) -> Spec:
     Raises:
         InputError: the value is of no known form.
     """
-    if (isinstance(value, str) and value) or isinstance(value, Pair):
+    if (isinstance(value, str) and value.strip() and value.isprintable()) or isinstance(value, Pair):
         return value
     keys = [field.name for field in dataclasses.fields(Pair)]
     if isinstance(value, Mapping) and {"preprocessor", "encoder"} <= set(value) <= set(keys):
