@@ -7,7 +7,7 @@ import os
 import pathlib
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import apache_beam as beam
@@ -28,10 +28,9 @@ from beam_pipelines import dataflow
 from beam_pipelines.ahead import Ahead
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
-from beam_pipelines.options import Options
 from beam_pipelines.pairs import METRICS
 from beam_pipelines.prepare import COUNTS
-from recsys_tft.errors import InputError, StillRunning, UsageError, did_you_mean, sentence_of
+from recsys_tft.errors import InputError, StillRunning, UsageError, sentence_of
 from recsys_tft.storage.output import Output, read_text
 
 IN_MEMORY = "in_memory"  # Beam's name for a job in this process
@@ -141,23 +140,6 @@ def _counters(result: PipelineResult, namespace: str) -> dict[str, int]:
     """Beam's metrics of one namespace by name, without what attempts that failed had counted."""
     found = result.metrics().query(MetricsFilter().with_namespace(namespace))["counters"]
     return {counter.key.metric.name: counter.committed for counter in found}
-
-
-def beam_options(arguments: Sequence[str]) -> PipelineOptions:
-    """Beam's options.
-
-    Raises:
-        UsageError: for one that Beam does not know, and would ignore.
-    """
-    options = Options(list(arguments))
-    known = options.get_all_options()
-    unknown = set(options.get_all_options(retain_unknown_options=True)) - set(known)
-    if unknown:
-        name = f"--{min(unknown)}".replace("_", "-")
-        own = ["output-dir", "data-dir", "negative-ratio", "overwrite", "workers", "config", "format", "seed"]
-        hint = did_you_mean(name, [f"--{option}".replace("_", "-") for option in (*own, *known)])
-        raise UsageError(f"neither recsys-tft nor Beam has an option '{name}'.{hint if 'mean' in hint else ''}")
-    return options
 
 
 def _threads(job: Job, options: PipelineOptions, workers: int | None, say: Callable[[str], None]) -> int:

@@ -201,7 +201,7 @@ class ProcessingPipeline:
     def _options(self, data_dir: str) -> "PipelineOptions":
         """Beam's options; a wrong one is an error before anything is touched."""
         from beam_pipelines import dataflow
-        from beam_pipelines.run import beam_options
+        from beam_pipelines.options import beam_options
 
         options = beam_options((*self._settings.beam_arguments, *self._config.beam_args))
         if dataflow.is_dataflow(options):

@@ -12,7 +12,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 
 FOLDED = "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi")
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 BLOCKED = "recommender: {filters: {unavailable: {NO: {categories: [%s]}}}}"
 
