@@ -30,7 +30,7 @@ from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
 from beam_pipelines.pairs import METRICS
 from beam_pipelines.prepare import COUNTS
-from recsys_tft.errors import InputError, StillRunning, UsageError, sentence_of
+from recsys_tft.errors import InputError, StillRunning, UsageError, readable, reason, sentence_of
 from recsys_tft.storage.output import Output, read_text
 
 IN_MEMORY = "in_memory"  # Beam's name for a job in this process
@@ -73,7 +73,8 @@ def run_job(job: Job, options: PipelineOptions, workers: int | None, say: Callab
             _wait(_submitted(job, options, result), result, say)
         else:
             result.wait_until_finish()
-    manifest = json.loads(read_text(job.output.manifest))
+    with readable(job.output.manifest, "another run has written there at the same time; run again"):
+        manifest = json.loads(read_text(job.output.manifest))
     seconds = {step: microseconds / 1e6 for step, microseconds in _counters(result, METRICS).items()}
     return manifest, _counters(result, COUNTS), seconds
 
@@ -129,7 +130,7 @@ def _wait(submitted: Submitted, result: PipelineResult, say: Callable[[str], Non
         sentence = sentence_of(error) or f"the job failed ({last}); {submitted.where} shows why."
         raise InputError(sentence) from error
     except (Exception, KeyboardInterrupt) as error:
-        why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+        why = "interrupted" if isinstance(error, KeyboardInterrupt) else reason(error)
         raise StillRunning(
             f"stopped waiting ({why}), but the job goes on: {submitted.where}; "
             f"`gcloud dataflow jobs cancel {submitted.job_id}` ends it."

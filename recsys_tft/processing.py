@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recsys_tft.configuration import settings
-from recsys_tft.errors import InputError, StillRunning, UsageError, sentences
+from recsys_tft.errors import InputError, StillRunning, UsageError, reason, sentences
 from recsys_tft.labelling import counters
+from recsys_tft.storage import places
 from recsys_tft.storage.data_folders import DataFolder, OutputFolders
 from recsys_tft.storage.output import Output
 from recsys_tft.tables import raw_tables
@@ -64,7 +65,7 @@ class PipelineConfig:
         Raises:
             InputError: if one is wrong.
         """
-        base = settings.load(self.config) if self.config else settings.Settings()
+        base = settings.load(self.config) if self.config is not None else settings.Settings()
         changes: dict[str, Any] = {} if self.seed is None else {"seed": self.seed}
         if self.negative_ratio is not None:
             changes["ranker"] = {"negative_sample_ratio": self.negative_ratio}
@@ -73,6 +74,25 @@ class PipelineConfig:
         if self.title_encoder is not None:
             changes["title_encoder"] = self.title_encoder
         return base.replace(changes)
+
+    def check(self, data_dir: str | None = None) -> None:
+        """Looks for what is wrong and can be seen at once, before anything large is loaded.
+
+        Args:
+            data_dir: of the raw tables; None where they are generated.
+
+        Raises:
+            InputError: if a setting is wrong, a folder has no name or is on no filesystem that is known, there are no
+                tables, or there is an output already that is not to be replaced.
+        """
+        own = {"--output-dir": self.output_dir, "artifacts_dir": self.artifacts_dir, "--config": self.config}
+        for name, place in {**own, "processed_data_dir": self.processed_data_dir}.items():
+            places.check(name, place)
+        places.check("encoder_cache", self.settings.encoder_cache)
+        title_encoder.check(self.settings.title_encoder)
+        if data_dir is not None:
+            places.check_data(data_dir)
+        self.output.check(self.overwrite, *(() if data_dir else ("raw",)))
 
     @property
     def output(self) -> Output:
@@ -99,6 +119,7 @@ class ProcessingPipeline:
         self._output = self._config.output
         self._say = say or (lambda _: None)
 
+    @sentences()
     def run(self, data_dir: str) -> "RunResult":
         """Runs the job on the four tables in `data_dir`.
 
@@ -106,6 +127,7 @@ class ProcessingPipeline:
             InputError: if something in the settings, the data or the output folder is wrong; nothing is written then.
         """
         started = time.monotonic()
+        self._config.check(data_dir)
         options = self._options(data_dir)
         self._prepare_encoder()
         tables = self._find(data_dir)
@@ -113,6 +135,7 @@ class ProcessingPipeline:
             manifest, counted, steps = self._run(tables, options)
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 
+    @sentences()
     def submit(self, data_dir: str) -> "Submitted":
         """Has Dataflow run the job on the four tables in `data_dir`, and does not wait for it.
 
@@ -122,6 +145,7 @@ class ProcessingPipeline:
         from beam_pipelines import dataflow
         from beam_pipelines.run import submit_job
 
+        self._config.check(data_dir)
         options = self._options(data_dir)
         if not dataflow.is_dataflow(options):
             raise UsageError("--no-wait is for a job that runs elsewhere; give --runner=DataflowRunner with it.")
@@ -130,6 +154,7 @@ class ProcessingPipeline:
         with self._writing():
             return submit_job(self._plan(tables, options), options, self._say)
 
+    @sentences()
     def run_synthetic(
         self, num_users: int = 1000, num_videos: int = 500, num_interactions: int = 10_000, versioned: bool = False
     ) -> "RunResult":
@@ -144,15 +169,17 @@ class ProcessingPipeline:
 
         started = time.monotonic()
         raw = self._output.staged("raw")
+        sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
         if "://" in raw:
             raise UsageError(
                 f"--synthetic makes its tables on this machine, but the output is {self._output.target('raw')}; make "
                 "them with a local --output-dir, copy its raw/ to a bucket, and name that with --data-dir."
             )
+        synthetic.check(**sizes, seed=self._settings.seed)
+        self._config.check()
         options = self._options(raw)
         self._prepare_encoder()
         with self._writing("raw"):
-            sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
             synthetic.write_tables(raw, **sizes, seed=self._settings.seed, versioned=versioned)
             manifest, counted, steps = self._run(self._find(raw), options)
@@ -211,7 +238,16 @@ class ProcessingPipeline:
                 places["encoder_cache"] = self._settings.encoder_cache
             dataflow.check(options, places)
             dataflow.name_job(options, data_dir, datetime.datetime.now(datetime.UTC))
+        self._reach(data_dir)
         return options
+
+    def _reach(self, data_dir: str) -> None:
+        """Refuses a bucket that does not answer; those who write and read wait for minutes."""
+        encoder = self._settings.title_encoder
+        models = [encoder] if isinstance(encoder, str) else [encoder.preprocessor, encoder.encoder]
+        buckets = [model for model in models if places.scheme(model) == "gs"]
+        targets = [target for name, target in self._output.targets if name != "raw"]
+        places.reach([data_dir, self._settings.encoder_cache or "", *targets, *buckets])
 
     def _plan(self, tables: dict[str, raw_tables.RawTable], options: "PipelineOptions") -> "Job":
         from beam_pipelines import dataflow
@@ -247,7 +283,7 @@ def _locked(output: Output) -> Iterator[None]:
         parent.mkdir(parents=True, exist_ok=True)
         file = (parent / ".lock").open("w")
     except OSError as error:
-        raise InputError(f"{parent}: cannot write there ({error.strerror}).") from None
+        raise InputError(f"{parent}: cannot write there ({reason(error)}).") from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

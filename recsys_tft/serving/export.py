@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from recsys_tft.configuration import settings
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, readable, reason, sentences
 from recsys_tft.recommending import entity_store
 from recsys_tft.retrieval import two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
@@ -58,6 +58,7 @@ class Exported:
         }
 
 
+@sentences()
 def export(
     output_dir: str,
     data_dir: str | None = None,
@@ -87,7 +88,8 @@ def export(
     for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
         if described["transform_graph"] != model_folders.fingerprint(output_dir):
             raise InputError(f"{folder.target}: trained on another run than the one in {output_dir}; train it again.")
-    trees = catboost_model.parse(ranker.read("model.json"))
+    with readable(ranker.target / "model.json", ranker.remedy):
+        trees = catboost_model.parse(ranker.read("model.json"))
     say("Loading the models")
     model, graph = two_tower.load(output_dir), FittedGraph(output_dir, of_run)
     say("Reading the raw tables")
@@ -194,7 +196,7 @@ def _commit(staged: dict[str, pathlib.Path], root: pathlib.Path) -> tuple[int, d
         for folder in done:
             with contextlib.suppress(OSError):
                 shutil.rmtree(folder)
-        raise InputError(f"{root}: cannot put version {version} in place ({error.strerror}).") from None
+        raise InputError(f"{root}: cannot put version {version} in place ({reason(error)}).") from None
     return version, folders
 
 

@@ -1,14 +1,15 @@
 """Where serving models lie: OUTPUT_DIR/serving/NAME/N, the layout of TensorFlow Serving; N counts exports."""
 
-import json
 import pathlib
 from typing import Any
 
 from recsys_tft.errors import InputError, require_local
+from recsys_tft.storage import json_files
 
 NAMES = ("query_tower", "candidate_tower", "retrieval", "ranker")
 STORE = "store"
 DESCRIPTION = "export.json"  # in the store
+EXPORT_AGAIN = "run recsys-tft export again, which writes a new version"
 EXTRA = "assets.extra"  # which a SavedModel may have, and loaders leave alone
 
 
@@ -34,7 +35,7 @@ def next_version(root: pathlib.Path) -> int:
 
 def description(store: pathlib.Path) -> dict[str, Any]:
     """What an export says of itself: `settings` of the run, and a hash of its `transform_graph`."""
-    return json.loads((store / DESCRIPTION).read_text())
+    return json_files.read(store / DESCRIPTION, EXPORT_AGAIN, ("settings", "transform_graph"))
 
 
 def latest(root: pathlib.Path, version: int | None = None) -> int:

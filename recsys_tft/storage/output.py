@@ -9,12 +9,13 @@ output that it describes is whole.
 """
 
 import dataclasses
+import os
 import posixpath
 import uuid
 from collections.abc import Callable
 from typing import BinaryIO
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, reason
 
 REPLACED = ("processed_data", "artifacts", "rejected")  # a new run's always take the place of the old ones
 MANIFEST = "manifest.json"  # in artifacts
@@ -92,7 +93,21 @@ class Output:
             for name in REPLACED:
                 _filesystems().mkdirs(self.staged(name))
         except OSError as error:
-            raise InputError(f"{self.target('processed_data')}: cannot write there ({error.strerror}).") from None
+            raise InputError(f"{self.target('processed_data')}: cannot write there ({reason(error)}).") from None
+
+    def check(self, overwrite: bool, *also: str) -> None:
+        """Refuses a local output that is there already, which needs no library; `begin` looks everywhere.
+
+        Args:
+            overwrite: whether it may be replaced.
+            also: parts that the run makes besides those of REPLACED.
+
+        Raises:
+            InputError: if there is one and `overwrite` is not set.
+        """
+        for name, target in self.targets:
+            if name in (*REPLACED, *also) and not overwrite and "://" not in target and os.path.lexists(target):
+                raise InputError(f"{target} exists already; give --overwrite to replace the output there.")
 
     def commit(self) -> None:
         """Puts the staged output in place of the old one."""

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, reason
 
 KEY_BYTES = 16  # of the title's sha256
 _ROWS_PER_FILE = 1 << 12  # 6 MB at width 384: what a lookup of one title reads
@@ -81,7 +81,7 @@ class EmbeddingCache:
         try:
             paths = sorted(file.path for file in _filesystems().match([pattern])[0].metadata_list)
         except OSError as error:
-            raise InputError(f"encoder_cache: {self.folder} cannot be listed: {error}.") from error
+            raise InputError(f"encoder_cache: {self.folder} cannot be listed ({reason(error)}).") from error
         for path in paths:
             if named := _NAME.fullmatch(posixpath.basename(path)):
                 yield path, int(named[1], 16), int(named[2], 16)
@@ -132,7 +132,7 @@ class EmbeddingCache:
                 stream.write(data)
             _filesystems().rename([beside], [path])
         except OSError as error:
-            raise InputError(f"encoder_cache: {path} cannot be written: {error}.") from error
+            raise InputError(f"encoder_cache: {path} cannot be written ({reason(error)}).") from error
 
 
 def hashes(titles: pa.Array) -> pa.Array:

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import pathlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, get_args
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 Pooling = Literal["pooled_output", "mean"]
 MINILM, NONE = "minilm", "none"
+_SCHEMES = ("http", "https", "gs", "ram")  # that TensorFlow reads a model from; the last one is its memory
 _ATTENTION = 1 << 22  # how many pairs of tokens a batch of `encode` may have, which bounds its memory
 _MOST_TOKENS = 256  # of a title
 
@@ -66,6 +68,23 @@ def parse(value: str | Pair | Mapping[str, str]) -> Spec:
     if isinstance(value, Mapping) and {"preprocessor", "encoder"} <= set(value) <= set(keys):
         return Pair(**value)
     raise InputError(f"title_encoder is {value!r}; expected minilm, none, a handle or path, or {{{', '.join(keys)}}}.")
+
+
+def check(value: Spec) -> None:
+    """Refuses an address that TensorFlow has no way to read, which needs no library to be loaded.
+
+    Raises:
+        InputError: naming the address, and what is read.
+    """
+    for address in (value.preprocessor, value.encoder) if isinstance(value, Pair) else (value,):
+        scheme = address.partition("://")[0] if "://" in address else None
+        if scheme not in (None, *_SCHEMES):
+            raise InputError(
+                f"title_encoder: {address} cannot be loaded: models are read from folders of this machine, gs:// and "
+                f"https://, not from {scheme}://."
+            )
+        if scheme is None and address.startswith((".", "/")) and not pathlib.Path(address).is_dir():
+            raise InputError(f"title_encoder: {address} cannot be loaded: there is no such folder.")
 
 
 def resolve(value: Spec, precision: str = "float32", say: Callable[[str], object] = lambda text: None) -> Spec:

@@ -13,8 +13,10 @@ from typing import Any
 
 from recsys_tft.configuration import model_settings, settings
 from recsys_tft.errors import InputError, require_local
+from recsys_tft.storage import json_files
 
 METRICS, MODEL = "metrics.json", "model.json"
+_KEYS = {"columns.json": ("columns", "transform_graph")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +54,7 @@ class ModelFolder:
         if resume:
             if not begun.is_file():
                 raise InputError(f"{self.work}: no interrupted training to resume; leave out --resume.")
-            if json.loads(begun.read_text()) != json.loads(json.dumps(fingerprint)):
+            if json_files.read(begun, "start again without --resume") != json.loads(json.dumps(fingerprint)):
                 raise InputError(
                     f"{self.work}: that training had other settings or rows; start again without --resume."
                 )
@@ -77,11 +79,26 @@ class ModelFolder:
         Raises:
             InputError: if no model has been trained.
         """
+        path = self.check(file)
+        return json_files.read(path, self.remedy, _KEYS.get(file, ()))
+
+    def check(self, file: str = METRICS) -> pathlib.Path:
+        """The path of a file of the finished model.
+
+        Raises:
+            InputError: if no model has been trained.
+        """
         path = self.target / file
-        if not path.is_file():
+        if not path.exists():
             command = self.name.replace("_", "-")
             raise InputError(f"{path}: no such model; train it first (recsys-tft train {command}).")
-        return json.loads(path.read_text())
+        return path
+
+    @property
+    def remedy(self) -> str:
+        """What makes a damaged model anew."""
+        command = self.name.replace("_", "-")
+        return f"train it again (recsys-tft train {command} --output-dir {self.output_dir} --overwrite)"
 
 
 def manifest(output_dir: str) -> dict[str, Any]:
@@ -92,9 +109,14 @@ def manifest(output_dir: str) -> dict[str, Any]:
     """
     require_local(output_dir)
     path = pathlib.Path(output_dir, "artifacts", "manifest.json")
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no run there; run the main job first (recsys-tft run --output-dir {output_dir}).")
-    return json.loads(path.read_text())
+    return json_files.read(path, run_again(output_dir), ("settings", "inputs", "windows", "counts"))
+
+
+def run_again(output_dir: str) -> str:
+    """What makes a damaged output anew."""
+    return f"run the main job again (recsys-tft run --output-dir {output_dir} --overwrite)"
 
 
 def settings_for(output_dir: str, config: str | None, seed: int | None) -> settings.Settings:
