@@ -187,6 +187,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     from recsys_tft.commands.summary import submission, summary
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline
     from recsys_tft.progress import Progress
+    from recsys_tft.tables import synthetic_sizes
 
     sizes = {"num_users": options.users, "num_videos": options.videos, "num_interactions": options.interactions}
     sizes = {name: size for name, size in sizes.items() if size is not None}
@@ -208,6 +209,8 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
         overwrite=options.overwrite,
         beam_args=tuple(beam_args),
     )
+    named = {"users": options.users, "videos": options.videos, "interactions": options.interactions}
+    synthetic_sizes.check(**{name: size for name, size in named.items() if size is not None})
     config.check(options.data_dir)  # what is wrong is an error before TensorFlow is loaded, which takes seconds
     with Progress() as progress:
         progress.say("Loading TensorFlow and Beam")

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_tft.configuration import settings
 from recsys_tft.errors import InputError, StillRunning, UsageError, reason, sentences
-from recsys_tft.labelling import counters
 from recsys_tft.storage import places
 from recsys_tft.storage.data_folders import DataFolder, OutputFolders
 from recsys_tft.storage.output import Output
-from recsys_tft.tables import raw_tables
 from recsys_tft.titles import title_encoder
 
 if TYPE_CHECKING:
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
     from beam_pipelines.job import Job
     from beam_pipelines.run import Submitted
+    from recsys_tft.tables.raw_tables import RawTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,7 +164,7 @@ class ProcessingPipeline:
         Raises:
             InputError: as `run`, or if a number is below 1.
         """
-        from recsys_tft.tables import synthetic
+        from recsys_tft.tables import synthetic, synthetic_sizes
 
         started = time.monotonic()
         raw = self._output.staged("raw")
@@ -175,7 +174,7 @@ class ProcessingPipeline:
                 f"--synthetic makes its tables on this machine, but the output is {self._output.target('raw')}; make "
                 "them with a local --output-dir, copy its raw/ to a bucket, and name that with --data-dir."
             )
-        synthetic.check(**sizes, seed=self._settings.seed)
+        synthetic_sizes.check(**sizes, seed=self._settings.seed)
         self._config.check()
         options = self._options(raw)
         self._prepare_encoder()
@@ -215,7 +214,10 @@ class ProcessingPipeline:
             title_encoder.resolve(self._settings.title_encoder, self._settings.title_precision, self._say)
             title_encoder.width(self._settings.title_encoder, self._settings.title_precision)
 
-    def _find(self, data_dir: str) -> dict[str, raw_tables.RawTable]:
+    def _find(self, data_dir: str) -> dict[str, "RawTable"]:
+        from recsys_tft.labelling import counters
+        from recsys_tft.tables import raw_tables
+
         tables = raw_tables.find(data_dir, self._settings.columns)
         computed = counters.computed_columns(self._settings.counters, tables["videos"].absent)
         for table in tables.values():
@@ -249,7 +251,7 @@ class ProcessingPipeline:
         targets = [target for name, target in self._output.targets if name != "raw"]
         places.reach([data_dir, self._settings.encoder_cache or "", *targets, *buckets])
 
-    def _plan(self, tables: dict[str, raw_tables.RawTable], options: "PipelineOptions") -> "Job":
+    def _plan(self, tables: dict[str, "RawTable"], options: "PipelineOptions") -> "Job":
         from beam_pipelines import dataflow
         from beam_pipelines.job import advice, plan
 
@@ -261,7 +263,7 @@ class ProcessingPipeline:
         return job
 
     def _run(
-        self, tables: dict[str, raw_tables.RawTable], options: "PipelineOptions"
+        self, tables: dict[str, "RawTable"], options: "PipelineOptions"
     ) -> tuple[dict[str, Any], dict[str, int], dict[str, float]]:
         from beam_pipelines.run import run_job
 

@@ -20,8 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_tft.columns import INTERACTION_TYPES, TIMESTAMP, columns_of
-from recsys_tft.errors import InputError
-from recsys_tft.tables import synthetic_versions
+from recsys_tft.tables import synthetic_sizes, synthetic_versions
 from recsys_tft.tables import synthetic_words as words
 from recsys_tft.tables.synthetic_world import (
     CATEGORIES,
@@ -50,24 +49,6 @@ EVENT_SLOTS = np.array([0, 1, 2, 2, 3, 4, 5])
 _OFFSETS = np.array([hours for _, hours, _ in words.COUNTRIES.values()]) * HOUR  # local time less UTC
 
 
-# Users and videos are held in memory, in some hundred bytes each; interactions are not.
-_MOST = {"users": 10**9, "videos": 10**9, "interactions": 10**12, "seed": 2**63 - 1}
-
-
-def check(**sizes: int) -> None:
-    """Refuses numbers of users, videos or interactions, or a seed, of which no tables could be made.
-
-    Raises:
-        InputError: naming the number and its limit.
-    """
-    for name, value in sizes.items():
-        if value < (least := int(name != "seed")):
-            raise InputError(f"Synthetic tables need {name} of at least {least}, got {value}.")
-        if value > _MOST[name]:
-            shown = value if value < 10**24 else "a longer number"
-            raise InputError(f"Synthetic tables take {name} of at most {_MOST[name]}, got {shown}.")
-
-
 def write_tables(
     directory: str | os.PathLike, *, users: int, videos: int, interactions: int, seed: int = 0, versioned: bool = False
 ) -> None:
@@ -87,7 +68,7 @@ def write_tables(
     Raises:
         InputError: users, videos or interactions is less than 1, or the seed less than 0.
     """
-    check(users=users, videos=videos, interactions=interactions, seed=seed)
+    synthetic_sizes.check(users=users, videos=videos, interactions=interactions, seed=seed)
     (directory := pathlib.Path(directory)).mkdir(parents=True, exist_ok=True)
     world = plant(users=users, videos=videos, seed=seed)
     for stream, (table, draw) in enumerate(_ENTITIES.items(), start=2):

@@ -84,7 +84,10 @@ def check(value: Spec) -> None:
                 f"https://, not from {scheme}://."
             )
         if scheme is None and address.startswith((".", "/")) and not pathlib.Path(address).is_dir():
-            raise InputError(f"title_encoder: {address} cannot be loaded: there is no such folder.")
+            raise InputError(
+                f"title_encoder: {address} cannot be loaded: there is no such folder; name that of a local copy, which "
+                "holds saved_model.pb."
+            )
 
 
 def resolve(value: Spec, precision: str = "float32", say: Callable[[str], object] = lambda text: None) -> Spec:
