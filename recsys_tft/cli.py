@@ -285,6 +285,7 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
     if not all(title.strip() for title in options.title):
         raise UsageError("--title is blank; it needs some words.")
     ready.folder("--output-dir", options.output_dir)
+    ready.warn_of_others(options.output_dir)
     index = TitleIndex(options.output_dir)
     libraries.load("tensorflow_text", options.debug)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)

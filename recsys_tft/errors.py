@@ -52,8 +52,10 @@ def reason(error: BaseException) -> str:
     if details:
         return reason(next(iter(details.values())))
     told = error.strerror if isinstance(error, OSError) else None
-    lines = str(told or error).strip().splitlines()
-    return (lines or [type(error).__name__])[0].split("[[")[0].rstrip(". ")[:300]
+    lines = [line.strip() for line in str(told or error).splitlines() if line.strip()]
+    # TensorFlow begins with a headline, such as `Graph execution error:`.
+    chosen = next((line for line in lines if not line.endswith(":")), type(error).__name__)
+    return chosen.split("[[")[0].rstrip(". ")[:300]
 
 
 DAMAGE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_tft.configuration import settings
 from recsys_tft.errors import InputError, StillRunning, UsageError, reason, sentences
-from recsys_tft.storage import places
+from recsys_tft.storage import ownership, places
 from recsys_tft.storage.data_folders import DataFolder, OutputFolders
 from recsys_tft.storage.output import Output
-from recsys_tft.titles import title_encoder
+from recsys_tft.titles import embedding_cache, minilm, title_encoder
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -89,6 +89,8 @@ class PipelineConfig:
             places.check(name, place)
         places.check("encoder_cache", self.settings.encoder_cache)
         title_encoder.check(self.settings.title_encoder)
+        if self.settings.title_encoder != title_encoder.NONE:
+            ownership.check("encoder_cache", self.settings.encoder_cache or minilm.cache_folder())
         if data_dir is not None:
             places.check_data(data_dir)
         self.output.check(self.overwrite, *(() if data_dir else ("raw",)))
@@ -267,7 +269,11 @@ class ProcessingPipeline:
     ) -> tuple[dict[str, Any], dict[str, int], dict[str, float]]:
         from beam_pipelines.run import run_job
 
-        return run_job(self._plan(tables, options), options, self._config.workers, self._say)
+        done = run_job(self._plan(tables, options), options, self._config.workers, self._say)
+        while embedding_cache.NOTICED:
+            path, why = embedding_cache.NOTICED.popitem()
+            self._say(f"warning: {path}: this file of the encoder_cache is not used ({why}); remove it")
+        return done
 
 
 def _first(name: str) -> bool:

@@ -2,10 +2,11 @@
 
 import importlib.util
 import pathlib
+import sys
 
 from recsys_tft.errors import InputError, UsageError, require_local
 from recsys_tft.serving import serving_folders
-from recsys_tft.storage import places
+from recsys_tft.storage import ownership, places
 from recsys_tft.training import model_folders
 from recsys_tft.training.model_folders import ModelFolder
 
@@ -44,7 +45,14 @@ def run_there(output_dir: str) -> dict:
     """
     require_local(output_dir)
     places.check("--output-dir", output_dir)
+    warn_of_others(output_dir)
     return model_folders.manifest(output_dir)
+
+
+def warn_of_others(output_dir: str) -> None:
+    """Says on stderr that another user may have changed an output."""
+    if sentence := ownership.warning(output_dir):
+        print(f"warning: {sentence}", file=sys.stderr)
 
 
 def rows_there(output_dir: str, *below: str) -> None:
@@ -77,6 +85,7 @@ def export_there(output_dir: str, version: int | None, index: str | None) -> Non
     places.check("--output-dir", output_dir)
     root = serving_folders.serving_folder(output_dir)
     chosen = str(serving_folders.latest(root, version))
+    warn_of_others(output_dir)
     serving_folders.description(root / serving_folders.STORE / chosen)
     if index is not None:
         index_installed()

@@ -1,5 +1,6 @@
 """Every setting, its default and its limits; all are checked before any data is read."""
 
+import dataclasses
 import os
 import re
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from recsys_tft.configuration.model_settings import EmbeddingSettings, RankerSet
 from recsys_tft.configuration.recommender_settings import RecommenderSettings
 from recsys_tft.configuration.setting_types import FindingsError, Section, Word
 from recsys_tft.configuration.yaml_text import LARGEST, Document, OtherBase, WrongYamlError
-from recsys_tft.errors import InputError, did_you_mean, findings, reason
+from recsys_tft.errors import InputError, did_you_mean, findings, reason, redacted
 from recsys_tft.storage.output import open_to_read
 from recsys_tft.titles.title_encoder import Pair as EncoderPair
 from recsys_tft.titles.title_encoder import parse as parse_encoder
@@ -67,6 +68,14 @@ class Settings(Section):
     output: OutputSettings = OutputSettings()
     recommender: RecommenderSettings = RecommenderSettings()
     beam: dict[str, BeamValue] = pydantic.Field(default_factory=dict)
+
+    @pydantic.field_serializer("title_encoder", "encoder_cache", when_used="json")
+    @classmethod
+    def _without_tokens(cls, value: Any) -> Any:
+        """What manifests and models hold of an address: it opens nothing."""
+        if isinstance(value, EncoderPair):
+            return {name: redacted(text) for name, text in dataclasses.asdict(value).items()}
+        return redacted(value) if isinstance(value, str) else value
 
     @pydantic.field_validator("columns")
     @classmethod

@@ -24,7 +24,7 @@ class Explainer:
         import catboost
 
         model = folder / "model.cbm"
-        with readable(model, EXPORT_AGAIN, catboost.CatBoostError):
+        with readable(model, f"train the ranker again, and {EXPORT_AGAIN}", catboost.CatBoostError):
             self._model = catboost.CatBoost().load_model(str(model))
         self._columns = json_files.read(folder / "columns.json", EXPORT_AGAIN, ("columns",))["columns"]
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.statistics import EMPTY_IDS
+from recsys_tft.storage import ownership
 from recsys_tft.transform_graph import load_saved_model
 
 # What a request may say of the user and of the moment, besides the user's id and the time.
@@ -124,6 +126,8 @@ class Recommender:
     ):
         root = serving_folders.serving_folder(output_dir)
         self.version = serving_folders.latest(root, version)
+        if sentence := ownership.warning(output_dir):
+            warnings.warn(sentence, stacklevel=2)
         folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}
         self.settings = _options(folders[serving_folders.STORE], config)
         self.store = EntityStore(folders[serving_folders.STORE])

@@ -87,7 +87,10 @@ def export(
     columns = ranker.read("columns.json")
     for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
         if described["transform_graph"] != model_folders.fingerprint(output_dir):
-            raise InputError(f"{folder.target}: trained on another run than the one in {output_dir}; train it again.")
+            raise InputError(
+                f"{folder.target}: trained on another run than the one in {output_dir}, or the transform_graph there "
+                "was damaged since; train it again."
+            )
     with readable(ranker.target / "model.json", ranker.remedy):
         trees = catboost_model.parse(ranker.read("model.json"))
     say("Loading the models")

@@ -5,6 +5,8 @@ import hashlib
 import importlib
 import inspect
 import json
+import os
+import pathlib
 import posixpath
 import socket
 import tarfile
@@ -15,7 +17,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_hub as hub
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, redacted
+from recsys_tft.storage import ownership
+from recsys_tft.titles import minilm
 from recsys_tft.titles.minilm import RECORD
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 importlib.import_module("tensorflow_text")  # registers the ops that most text models are made of
 
+_HUB_CACHE = "TFHUB_CACHE_DIR"  # of tensorflow-hub, whose own default is one folder for all users of the machine
 PATIENCE = 20.0  # seconds that a server may stay silent
 _FAILURES = (
     OSError,
@@ -84,7 +89,7 @@ def folder_fingerprint(handle: str) -> str:
         InputError: they cannot be read.
     """
     with _explained(handle):
-        folder = hub.resolve(handle)
+        folder = _resolved(handle)
         if not tf.io.gfile.isdir(folder):
             raise OSError(f"{folder} does not exist")
         digests = {name: _digest(posixpath.join(folder, name)) for name in _names(folder)}
@@ -111,7 +116,19 @@ def _digest(path: str) -> str:
 
 def _load(handle: str) -> Any:
     with _explained(handle):
+        _resolved(handle)
         return hub.load(handle)
+
+
+def _resolved(handle: str) -> str:
+    """The local folder of a model, in a cache of this user alone; what describes it there shows no token."""
+    if "://" in handle and not os.environ.get(_HUB_CACHE):
+        os.environ[_HUB_CACHE] = str(ownership.private(minilm.CACHE, minilm.cache_folder() / "tfhub"))
+    folder = hub.resolve(handle)
+    described = pathlib.Path(f"{folder}.descriptor.txt")
+    if redacted(handle) != handle and described.is_file():
+        described.write_text(redacted(described.read_text()))
+    return folder
 
 
 @contextlib.contextmanager

@@ -12,11 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from recsys_tft.configuration import model_settings, settings
-from recsys_tft.errors import InputError, require_local
+from recsys_tft.errors import InputError, redacted, require_local
 from recsys_tft.storage import json_files
+from recsys_tft.titles.title_encoder import Pair
 
 METRICS, MODEL = "metrics.json", "model.json"
-_KEYS = {"columns.json": ("columns", "transform_graph")}
+_KEYS = {
+    ("ranker", "columns.json"): ("columns", "transform_graph"),
+    ("two_tower", MODEL): ("settings", "query_features", "candidate_features", "categories", "transform_graph"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +84,7 @@ class ModelFolder:
             InputError: if no model has been trained.
         """
         path = self.check(file)
-        return json_files.read(path, self.remedy, _KEYS.get(file, ()))
+        return json_files.read(path, self.remedy, _KEYS.get((self.name, file), ()))
 
     def check(self, file: str = METRICS) -> pathlib.Path:
         """The path of a file of the finished model.
@@ -144,8 +148,15 @@ def _same(old: Any, new: Any, path: str, config: str) -> None:
     if hasattr(new, "model_fields_set"):
         for name in sorted(new.model_fields_set - (model_settings.RANKER_TRAINING if path == "ranker" else set())):
             _same(getattr(old, name), getattr(new, name), f"{path}.{name}", config)
-    elif old != new:
-        raise InputError(f"{config}: {path} is {new!r}, but the rows were made with {old!r}; run the main job again.")
+    elif (shown := _shown(old)) != _shown(new):
+        raise InputError(f"{config}: {path} is {new!r}, but the rows were made with {shown!r}; run the main job again.")
+
+
+def _shown(value: Any) -> Any:
+    """A value as a manifest may hold it: of the address of a title encoder, what opens it is left out."""
+    if isinstance(value, Pair):
+        return dataclasses.replace(value, preprocessor=redacted(value.preprocessor), encoder=redacted(value.encoder))
+    return redacted(value) if isinstance(value, str) else value
 
 
 def fingerprint(output_dir: str) -> str:
