@@ -73,8 +73,11 @@ def _committed(job: Job, started: datetime.datetime) -> dict | None:
     job.output.resume()
     if not exists(job.output.manifest):
         return None
-    manifest = json.loads(read_text(job.output.manifest))
-    return manifest if manifest["times"]["started"] == started.isoformat() else None
+    try:
+        manifest = json.loads(read_text(job.output.manifest))
+        return manifest if manifest["times"]["started"] == started.isoformat() else None
+    except (ValueError, LookupError, TypeError, OSError):  # the one to be replaced may be damaged
+        return None
 
 
 def save_graph(graph: str, metadata: tft.DatasetMetadata, asset_map: Mapping[str, str], job: Job) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow_transform.beam as tft_beam
@@ -26,11 +26,11 @@ from beam_pipelines import dataflow
 from beam_pipelines.ahead import Ahead
 from beam_pipelines.job import Job
 from beam_pipelines.main_job import MainJob
-from beam_pipelines.options import Options, pipeline_in
+from beam_pipelines.options import pipeline_in
 from beam_pipelines.pairs import METRICS
 from beam_pipelines.prepare import COUNTS
 from recsys_tft import interruption
-from recsys_tft.errors import InputError, StillRunning, UsageError, did_you_mean, sentence_of
+from recsys_tft.errors import InputError, StillRunning, UsageError, readable, reason, sentence_of
 from recsys_tft.storage.files import read_text
 from recsys_tft.storage.output import Output
 from recsys_tft.storage.temporary import temporary_folder
@@ -75,7 +75,8 @@ def run_job(job: Job, options: PipelineOptions, workers: int | None, say: Callab
             _wait(_submitted(job, options, result), result, say)
         else:
             result.wait_until_finish()
-    manifest = json.loads(read_text(job.output.manifest))
+    with readable(job.output.manifest, "another run has written there at the same time; run again"):
+        manifest = json.loads(read_text(job.output.manifest))
     seconds = {step: microseconds / 1e6 for step, microseconds in _counters(result, METRICS).items()}
     return manifest, _counters(result, COUNTS), seconds
 
@@ -132,7 +133,7 @@ def _wait(submitted: Submitted, result: PipelineResult, say: Callable[[str], Non
         raise InputError(sentence) from error
     except (Exception, KeyboardInterrupt) as error:
         interrupted = isinstance(error, KeyboardInterrupt)
-        why = interruption.sentence(error).rstrip(".") if interrupted else f"{type(error).__name__}: {error}"
+        why = interruption.sentence(error).rstrip(".") if interrupted else reason(error)
         raise StillRunning(
             f"stopped waiting ({why}), but the job goes on: {submitted.where}; "
             f"`gcloud dataflow jobs cancel {submitted.job_id}` ends it."
@@ -143,23 +144,6 @@ def _counters(result: PipelineResult, namespace: str) -> dict[str, int]:
     """Beam's metrics of one namespace by name, without what attempts that failed had counted."""
     found = result.metrics().query(MetricsFilter().with_namespace(namespace))["counters"]
     return {counter.key.metric.name: counter.committed for counter in found}
-
-
-def beam_options(arguments: Sequence[str]) -> PipelineOptions:
-    """Beam's options.
-
-    Raises:
-        UsageError: for one that Beam does not know, and would ignore.
-    """
-    options = Options(list(arguments))
-    known = options.get_all_options()
-    unknown = set(options.get_all_options(retain_unknown_options=True)) - set(known)
-    if unknown:
-        name = f"--{min(unknown)}".replace("_", "-")
-        own = ["output-dir", "data-dir", "negative-ratio", "overwrite", "workers", "config", "format", "seed"]
-        hint = did_you_mean(name, [f"--{option}".replace("_", "-") for option in (*own, *known)])
-        raise UsageError(f"neither recsys-tft nor Beam has an option '{name}'.{hint if 'mean' in hint else ''}")
-    return options
 
 
 def _threads(job: Job, options: PipelineOptions, workers: int | None, say: Callable[[str], None]) -> int:

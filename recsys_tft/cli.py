@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Sequence
 
 from recsys_tft import interruption, libraries
-from recsys_tft.commands import audit_command, serving_commands
-from recsys_tft.errors import InputError, UsageError
+from recsys_tft.commands import audit_command, ready, serving_commands
+from recsys_tft.errors import InputError, UsageError, reason, redacted
+from recsys_tft.faults import sentence_for
 
 _RUN_EXAMPLE = """example:
   recsys-tft run --synthetic --interactions 100000 --output-dir output
@@ -24,6 +25,9 @@ _TRAIN_EXAMPLE = """example:
   recsys-tft train ranker --output-dir output --config my.yaml --overwrite
 
 Options of the models stand in the config under two_tower and ranker; without --config those of the run hold."""
+
+
+_MOST_WORKERS = 1024  # threads
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # a defect, or a fault of the machine: still one sentence
         if options.debug:
             raise
-        print(f"error: {type(error).__name__}: {_first_line(error)} (--debug shows where)", file=sys.stderr)
+        sentence = sentence_for(error) or f"{type(error).__name__}: {reason(error)} (--debug shows where)"
+        print(f"error: {redacted(sentence)}", file=sys.stderr)
     return 1
 
 
@@ -65,10 +70,6 @@ def _stray(beam_args: Sequence[str]) -> list[str]:
         for previous, argument in zip(before, beam_args, strict=False)
         if not argument.startswith("-") and not (previous.startswith("--") and "=" not in previous)
     ]
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0]
 
 
 def _quiet(debug: bool) -> None:
@@ -191,6 +192,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     from recsys_tft.commands.summary import submission, summary
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline
     from recsys_tft.progress import Progress
+    from recsys_tft.tables import synthetic_sizes
 
     sizes = {"num_users": options.users, "num_videos": options.videos, "num_interactions": options.interactions}
     sizes = {name: size for name, size in sizes.items() if size is not None}
@@ -200,10 +202,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
         raise UsageError("--users, --videos, --interactions and --versioned go with --synthetic, not --data-dir.")
     if options.no_wait and options.synthetic:
         raise UsageError("--no-wait is for --data-dir and --runner=DataflowRunner, not for --synthetic.")
-    if not options.output_dir or options.data_dir == "":
-        raise UsageError("--output-dir and --data-dir need the name of a folder.")
-    if options.workers is not None and options.workers < 1:
-        raise UsageError(f"--workers is {options.workers}; it needs at least 1.")
+    ready.within("--workers", options.workers, 1, _MOST_WORKERS)
     config = PipelineConfig(
         output_dir=options.output_dir,
         config=options.config,
@@ -215,7 +214,9 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
         overwrite=options.overwrite,
         beam_args=tuple(beam_args),
     )
-    _ = config.settings  # a wrong setting is an error before TensorFlow is loaded, which takes seconds
+    named = {"users": options.users, "videos": options.videos, "interactions": options.interactions}
+    synthetic_sizes.check(**{name: size for name, size in named.items() if size is not None})
+    config.check(options.data_dir)  # what is wrong is an error before TensorFlow is loaded, which takes seconds
     with Progress() as progress:
         progress.say("Loading TensorFlow and Beam")
         libraries.load("beam_pipelines.run", options.debug)
@@ -233,6 +234,8 @@ def dataset(options: argparse.Namespace, _: Sequence[str]) -> int:
     """A public data set as raw tables."""
     from recsys_tft.tables import movielens
 
+    ready.folder("--source", options.source)
+    ready.folder("--data-dir", options.data_dir)
     movielens.write_tables(options.data_dir, options.source, options.liked_from)
     print(f"Wrote users, videos, channels and interactions to {options.data_dir}.")
     print(f"Next: recsys-tft run --data-dir {options.data_dir} --output-dir out")
@@ -244,6 +247,12 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
     from recsys_tft.progress import Progress
     from recsys_tft.training import model_folders
 
+    ready.folder("--config", options.config)
+    ready.run_there(options.output_dir)
+    target = model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).target
+    if target.exists() and not options.overwrite:
+        raise InputError(f"{target} exists already; give --overwrite to replace the model there.")
+    ready.rows_there(options.output_dir, options.model.replace("-", "_"), "train")
     model_folders.settings_for(options.output_dir, options.config, options.seed)  # an error before TensorFlow is loaded
     trainers = {"two-tower": "retrieval.two_tower_training", "ranker": "ranking.ranker_training"}
     name = f"recsys_tft.{trainers[options.model]}"
@@ -279,10 +288,13 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     from recsys_tft.commands.similar import TitleIndex
 
-    libraries.load("tensorflow_text", options.debug)
-    if options.k < 1:
-        raise UsageError(f"-k is {options.k}; it needs at least 1.")
+    ready.within("-k", options.k, 1, serving_commands.MOST_SHOWN)
+    if not all(title.strip() for title in options.title):
+        raise UsageError("--title is blank; it needs some words.")
+    ready.folder("--output-dir", options.output_dir)
+    ready.warn_of_others(options.output_dir)
     index = TitleIndex(options.output_dir)
+    libraries.load("tensorflow_text", options.debug)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     for title in options.title:
         console.print(index.table(title, options.k))

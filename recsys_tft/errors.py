@@ -2,13 +2,34 @@
 
 import contextlib
 import difflib
+import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+
+HIDDEN = "***"  # in the place of what opens something
+_SECRETS = (
+    (re.compile(r"(://)[^/\s@'\"]+@"), rf"\1{HIDDEN}@"),  # user and password of an address
+    (re.compile(r"(?<=[?&#;])((?!tf-hub-format)[\w.%~-]+=)[^&#;\s'\")]+"), rf"\1{HIDDEN}"),  # of a signed one
+    (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), f"hf_{HIDDEN}"),  # a token of Hugging Face
+)
+
+
+def redacted(text: str) -> str:
+    """The text without passwords, tokens and signatures of the addresses in it."""
+    if "://" not in text and "hf_" not in text:
+        return text
+    for pattern, shown in _SECRETS:
+        text = pattern.sub(shown, text)
+    return text
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message says what, where, and what would be right."""
+    """What the user gave cannot be used; the message says what, where, and what would be right, and shows no token."""
+
+    def __init__(self, sentence: str):
+        super().__init__(redacted(sentence))
 
 
 class UsageError(InputError):
@@ -17,6 +38,45 @@ class UsageError(InputError):
 
 class StillRunning(InputError):
     """A job that runs elsewhere is no longer waited for; what it has staged must stay."""
+
+
+def findings(source: str, sentences: Sequence[str]) -> InputError:
+    """All that is wrong with a file or folder as one error: a sentence, or a line for each of several."""
+    if len(sentences) == 1:
+        return InputError(f"{source}: {sentences[0]}")
+    return InputError("\n".join([f"{len(sentences)} problems with {source}:", *(f"  {text}" for text in sentences)]))
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in a few words without a full stop: of an OSError what the system says, else the first line."""
+    details = getattr(error, "exception_details", None)  # of Beam, which has the cause of each path there
+    if details:
+        return reason(next(iter(details.values())))
+    told = error.strerror if isinstance(error, OSError) else None
+    lines = [line.strip() for line in str(told or error).splitlines() if line.strip()]
+    # TensorFlow begins with a headline, such as `Graph execution error:`.
+    chosen = next((line for line in lines if not line.endswith(":")), type(error).__name__)
+    return chosen.split("[[")[0].rstrip(". ")[:300]
+
+
+DAMAGE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile)
+
+
+@contextlib.contextmanager
+def readable(path: str | os.PathLike[str], remedy: str, *kinds: type[BaseException]) -> Iterator[None]:
+    """Names a file of ours that turns out to be damaged, and says what makes it anew.
+
+    Args:
+        path: of what is read.
+        remedy: what to do, as the end of a sentence.
+        kinds: of errors besides DAMAGE that reading it may raise.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (*DAMAGE, *kinds) as error:
+        raise InputError(f"{path}: damaged or not readable ({reason(error)}); {remedy}.") from error
 
 
 def require_local(output_dir: str) -> None:
@@ -48,6 +108,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 def sentence_of(error: BaseException) -> str | None:
     """The InputError's sentence inside `error`, also where a runner wrapped it in text of its own."""
+    if isinstance(error, InputError):
+        return re.sub(r" \[while running.*", "", str(error), flags=re.DOTALL)
     found = re.search(
         r"(?:Input|Usage)Error: (.+?)(?: \[while running.*)?(?:\\n|\n|$)", f"{type(error).__name__}: {error}"
     )
@@ -56,13 +118,15 @@ def sentence_of(error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
-    """Lets an InputError leave as one of its sentence alone, also where a runner wrapped it in text of its own."""
+    """Lets an InputError leave as one of its sentence alone, and an error of another library that is known as one."""
     try:
         yield
     except (UsageError, StillRunning):
         raise
     except Exception as error:  # of any kind, as runners differ
-        sentence = sentence_of(error)
+        from recsys_tft.faults import sentence_for
+
+        sentence = sentence_of(error) or sentence_for(error)
         if sentence is None:
             raise
         raise InputError(sentence) from error

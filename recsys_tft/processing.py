@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from recsys_tft.configuration import settings
 from recsys_tft.errors import StillRunning, UsageError, sentences
-from recsys_tft.labelling import counters
+from recsys_tft.storage import ownership, places
 from recsys_tft.storage.data_folders import DataFolder, OutputFolders
 from recsys_tft.storage.locks import sole_writer
 from recsys_tft.storage.output import Output
-from recsys_tft.tables import raw_tables
-from recsys_tft.titles import title_encoder
+from recsys_tft.titles import embedding_cache, minilm, title_encoder
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from beam_pipelines.job import Job
     from beam_pipelines.run import Submitted
+    from recsys_tft.tables.raw_tables import RawTable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +63,7 @@ class PipelineConfig:
         Raises:
             InputError: if one is wrong.
         """
-        base = settings.load(self.config) if self.config else settings.Settings()
+        base = settings.load(self.config) if self.config is not None else settings.Settings()
         changes: dict[str, Any] = {} if self.seed is None else {"seed": self.seed}
         if self.negative_ratio is not None:
             changes["ranker"] = {"negative_sample_ratio": self.negative_ratio}
@@ -72,6 +72,27 @@ class PipelineConfig:
         if self.title_encoder is not None:
             changes["title_encoder"] = self.title_encoder
         return base.replace(changes)
+
+    def check(self, data_dir: str | None = None) -> None:
+        """Looks for what is wrong and can be seen at once, before anything large is loaded.
+
+        Args:
+            data_dir: of the raw tables; None where they are generated.
+
+        Raises:
+            InputError: if a setting is wrong, a folder has no name or is on no filesystem that is known, there are no
+                tables, or there is an output already that is not to be replaced.
+        """
+        own = {"--output-dir": self.output_dir, "artifacts_dir": self.artifacts_dir, "--config": self.config}
+        for name, place in {**own, "processed_data_dir": self.processed_data_dir}.items():
+            places.check(name, place)
+        places.check("encoder_cache", self.settings.encoder_cache)
+        title_encoder.check(self.settings.title_encoder)
+        if self.settings.title_encoder != title_encoder.NONE:
+            ownership.check("encoder_cache", self.settings.encoder_cache or minilm.cache_folder())
+        if data_dir is not None:
+            places.check_data(data_dir)
+        self.output.check(self.overwrite, *(() if data_dir else ("raw",)))
 
     @property
     def output(self) -> Output:
@@ -98,6 +119,7 @@ class ProcessingPipeline:
         self._output = self._config.output
         self._say = say or (lambda _: None)
 
+    @sentences()
     def run(self, data_dir: str) -> "RunResult":
         """Runs the job on the four tables in `data_dir`.
 
@@ -105,6 +127,7 @@ class ProcessingPipeline:
             InputError: if something in the settings, the data or the output folder is wrong; nothing is written then.
         """
         started = time.monotonic()
+        self._config.check(data_dir)
         options = self._options(data_dir)
         self._prepare_encoder()
         tables = self._find(data_dir)
@@ -112,6 +135,7 @@ class ProcessingPipeline:
             manifest, counted, steps = self._run(tables, options)
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 
+    @sentences()
     def submit(self, data_dir: str) -> "Submitted":
         """Has Dataflow run the job on the four tables in `data_dir`, and does not wait for it.
 
@@ -121,6 +145,7 @@ class ProcessingPipeline:
         from beam_pipelines import dataflow
         from beam_pipelines.run import submit_job
 
+        self._config.check(data_dir)
         options = self._options(data_dir)
         if not dataflow.is_dataflow(options):
             raise UsageError("--no-wait is for a job that runs elsewhere; give --runner=DataflowRunner with it.")
@@ -129,6 +154,7 @@ class ProcessingPipeline:
         with self._writing():
             return submit_job(self._plan(tables, options), options, self._say)
 
+    @sentences()
     def run_synthetic(
         self, num_users: int = 1000, num_videos: int = 500, num_interactions: int = 10_000, versioned: bool = False
     ) -> "RunResult":
@@ -139,19 +165,21 @@ class ProcessingPipeline:
         Raises:
             InputError: as `run`, or if a number is below 1.
         """
-        from recsys_tft.tables import synthetic
+        from recsys_tft.tables import synthetic, synthetic_sizes
 
         started = time.monotonic()
         raw = self._output.staged("raw")
+        sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
         if "://" in raw:
             raise UsageError(
                 f"--synthetic makes its tables on this machine, but the output is {self._output.target('raw')}; make "
                 "them with a local --output-dir, copy its raw/ to a bucket, and name that with --data-dir."
             )
+        synthetic_sizes.check(**sizes, seed=self._settings.seed)
+        self._config.check()
         options = self._options(raw)
         self._prepare_encoder()
         with self._writing("raw"):
-            sizes = {"users": num_users, "videos": num_videos, "interactions": num_interactions}
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
             synthetic.write_tables(raw, **sizes, seed=self._settings.seed, versioned=versioned)
             manifest, counted, steps = self._run(self._find(raw), options)
@@ -191,7 +219,10 @@ class ProcessingPipeline:
             title_encoder.resolve(self._settings.title_encoder, self._settings.title_precision, self._say)
             title_encoder.width(self._settings.title_encoder, self._settings.title_precision)
 
-    def _find(self, data_dir: str) -> dict[str, raw_tables.RawTable]:
+    def _find(self, data_dir: str) -> dict[str, "RawTable"]:
+        from recsys_tft.labelling import counters
+        from recsys_tft.tables import raw_tables
+
         tables = raw_tables.find(data_dir, self._settings.columns)
         computed = counters.computed_columns(self._settings.counters, tables["videos"].absent)
         for table in tables.values():
@@ -204,7 +235,7 @@ class ProcessingPipeline:
     def _options(self, data_dir: str) -> "PipelineOptions":
         """Beam's options; a wrong one is an error before anything is touched."""
         from beam_pipelines import dataflow
-        from beam_pipelines.run import beam_options
+        from beam_pipelines.options import beam_options
 
         options = beam_options((*self._settings.beam_arguments, *self._config.beam_args))
         if dataflow.is_dataflow(options):
@@ -214,9 +245,18 @@ class ProcessingPipeline:
                 places["encoder_cache"] = self._settings.encoder_cache
             dataflow.check(options, places)
             dataflow.name_job(options, data_dir, datetime.datetime.now(datetime.UTC))
+        self._reach(data_dir)
         return options
 
-    def _plan(self, tables: dict[str, raw_tables.RawTable], options: "PipelineOptions") -> "Job":
+    def _reach(self, data_dir: str) -> None:
+        """Refuses a bucket that does not answer; those who write and read wait for minutes."""
+        encoder = self._settings.title_encoder
+        models = [encoder] if isinstance(encoder, str) else [encoder.preprocessor, encoder.encoder]
+        buckets = [model for model in models if places.scheme(model) == "gs"]
+        targets = [target for name, target in self._output.targets if name != "raw"]
+        places.reach([data_dir, self._settings.encoder_cache or "", *targets, *buckets])
+
+    def _plan(self, tables: dict[str, "RawTable"], options: "PipelineOptions") -> "Job":
         from beam_pipelines import dataflow
         from beam_pipelines.job import advice, plan
 
@@ -228,11 +268,15 @@ class ProcessingPipeline:
         return job
 
     def _run(
-        self, tables: dict[str, raw_tables.RawTable], options: "PipelineOptions"
+        self, tables: dict[str, "RawTable"], options: "PipelineOptions"
     ) -> tuple[dict[str, Any], dict[str, int], dict[str, float]]:
         from beam_pipelines.run import run_job
 
-        return run_job(self._plan(tables, options), options, self._config.workers, self._say)
+        done = run_job(self._plan(tables, options), options, self._config.workers, self._say)
+        while embedding_cache.NOTICED:
+            path, why = embedding_cache.NOTICED.popitem()
+            self._say(f"warning: {path}: this file of the encoder_cache is not used ({why}); remove it")
+        return done
 
 
 def _first(name: str) -> bool:

@@ -6,6 +6,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.status import Status
 
+from recsys_tft.errors import redacted
+
 
 class Progress:
     """Shows the current step.
@@ -28,6 +30,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A new step; a warning or `note: ` is printed and stays, and `progress: ` is for terminals only."""
+        text = redacted(text)
         if text.startswith("progress: "):
             self._status.update(text.removeprefix("progress: "))
             return

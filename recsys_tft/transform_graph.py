@@ -3,12 +3,15 @@
 import functools
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 
 from recsys_tft.columns import Column
+from recsys_tft.errors import readable
 from recsys_tft.features import RAW, Feature, raw_columns
 from recsys_tft.graph import empty_column, graph_dtype
 
@@ -16,11 +19,21 @@ _ROWS_PER_CALL = 1 << 16
 _LOADING = threading.Lock()
 
 
+def load_saved_model(folder: str, remedy: str) -> Any:
+    """A SavedModel of ours.
+
+    Raises:
+        InputError: naming the folder and the remedy, if it is damaged.
+    """
+    with readable(folder, remedy, tf.errors.OpError, DecodeError):
+        return tf.saved_model.load(folder)
+
+
 class TransformGraph:
     """A saved transform graph: the SavedModel that tf.Transform writes as `transform_fn`."""
 
     def __init__(self, saved_model: str):
-        self._model = tf.saved_model.load(saved_model)
+        self._model = load_saved_model(saved_model, "run the main job again, with --overwrite")
         (self._inputs,), _ = self._model.transform_fn.structured_input_signature
         self._functions: dict[tuple[str, ...], Callable] = {}
 

@@ -13,7 +13,7 @@ from conftest import Ran
 from test_dataflow import ROOT, RUNNER, import_from, install
 
 from beam_pipelines import dataflow, wheel
-from beam_pipelines.run import beam_options
+from beam_pipelines.options import beam_options
 from recsys_tft import PipelineConfig, ProcessingPipeline, cli
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import UsageError

@@ -1,6 +1,7 @@
 """The export of MiniLM: made once, whole or not at all, and only of the weights that are known."""
 
 import json
+import os
 import pathlib
 import shutil
 import subprocess

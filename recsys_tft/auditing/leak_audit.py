@@ -17,7 +17,7 @@ from recsys_tft.auditing.past_rows import EXAMPLES, PastRows, Rows, changes
 from recsys_tft.columns import KEYS, Accuracy, Column
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, sentences
 from recsys_tft.features import RAW, Feature
 from recsys_tft.labelling import counters
 from recsys_tft.labelling.splits import Cuts, describe
@@ -29,6 +29,7 @@ from recsys_tft.training import model_folders, run_folders
 from recsys_tft.verifying import raw_matches
 
 
+@sentences()
 def audit(
     output_dir: str,
     data_dir: str | None = None,

@@ -5,8 +5,8 @@ import importlib
 from collections.abc import Sequence
 
 from recsys_tft import libraries
+from recsys_tft.commands import ready
 from recsys_tft.commands.serving_commands import microseconds
-from recsys_tft.errors import UsageError
 
 EXAMPLE = """example:
   recsys-tft audit --output-dir output
@@ -37,9 +37,11 @@ def audit(options: argparse.Namespace, _: Sequence[str]) -> int:
     """One past with several futures."""
     from recsys_tft.progress import Progress
 
-    if options.users < 1:
-        raise UsageError(f"--users is {options.users}; it needs at least 1.")
+    ready.within("--users", options.users, 1)
+    ready.within("--seed", options.seed, 0)
     cuts = [microseconds("--cut", text) for text in options.cut]
+    ready.run_there(options.output_dir)
+    ready.raw_there(options.output_dir, options.data_dir)
     with Progress() as progress:
         progress.say("Loading TensorFlow and Beam")
         libraries.load("recsys_tft.auditing.leak_audit", options.debug)

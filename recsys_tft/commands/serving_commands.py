@@ -8,9 +8,12 @@ from collections.abc import Sequence
 
 from recsys_tft import libraries
 from recsys_tft.columns import UPDATED, Column, columns_of
+from recsys_tft.commands import ready
+from recsys_tft.configuration import settings
 from recsys_tft.errors import UsageError
 from recsys_tft.features import raw_columns
 
+MOST_SHOWN = 1_000_000  # videos of a recommendation
 EXPORT_EXAMPLE = """example:
   recsys-tft export --output-dir output
   recsys-tft export --output-dir out --data-dir data/movielens"""
@@ -70,6 +73,11 @@ def export(options: argparse.Namespace, _: Sequence[str]) -> int:
     """Serving models."""
     from recsys_tft.progress import Progress
 
+    ready.run_there(options.output_dir)
+    ready.models_there(options.output_dir)
+    ready.raw_there(options.output_dir, options.data_dir)
+    if options.index is not None:
+        ready.index_installed()
     with Progress() as progress:
         progress.say("Loading TensorFlow")
         libraries.load("recsys_tft.serving.export", options.debug)
@@ -88,9 +96,16 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     given = {column.name: getattr(options, column.name) for column in _given_columns()}
     given = {name: value for name, value in given.items() if value is not None}
-    if options.k < 1:
-        raise UsageError(f"-k is {options.k}; it needs at least 1.")
+    ready.within("-k", options.k, 1, MOST_SHOWN)
+    ready.within("--user-id", options.user_id, -ready.MOST)
+    for column in _given_columns():
+        if str(column.graph_type) == "int64":
+            _check_numbers(f"--{column.name.replace('_', '-')}", given.get(column.name))
     time = None if options.time is None else microseconds("--time", options.time)
+    ready.folder("--config", options.config)
+    if options.config is not None:
+        settings.load(options.config)
+    ready.export_there(options.output_dir, options.version, options.index)
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
     with console.status("Loading the models"):
         libraries.load("recsys_tft.recommending.recommender", options.debug)
@@ -108,6 +123,11 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
     console.print(report.table(found, reasons))
     console.print(report.stages(found), style="dim")
     return 0
+
+
+def _check_numbers(option: str, value: int | list[int] | None) -> None:
+    for number in value if isinstance(value, list) else [value]:
+        ready.within(option, number, -ready.MOST)
 
 
 def microseconds(option: str, text: str) -> int:
@@ -128,8 +148,10 @@ def verify(options: argparse.Namespace, _: Sequence[str]) -> int:
     """Training and serving compared."""
     from recsys_tft.progress import Progress
 
-    if options.rows < 1:
-        raise UsageError(f"--rows is {options.rows}; it needs at least 1.")
+    ready.within("--rows", options.rows, 1)
+    ready.within("--seed", options.seed, 0)
+    ready.run_there(options.output_dir)
+    ready.raw_there(options.output_dir, options.data_dir)
     with Progress() as progress:
         progress.say("Loading TensorFlow")
         libraries.load("recsys_tft.verifying.verification", options.debug)

@@ -1,7 +1,6 @@
 """Videos with similar titles, from the embeddings that a run wrote."""
 
 import contextlib
-import json
 import pathlib
 
 import numpy as np
@@ -11,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys_tft.configuration import settings
-from recsys_tft.errors import InputError, require_local
+from recsys_tft.errors import InputError, readable, require_local, sentences
 from recsys_tft.storage.version_folders import Held
 from recsys_tft.titles import embeddings, title_encoder
+from recsys_tft.training import model_folders
 
 
 class TitleIndex:
@@ -30,17 +30,23 @@ class TitleIndex:
         require_local(output_dir)
         root = pathlib.Path(output_dir) / "artifacts"
         with Held(root) if root.exists() else contextlib.nullcontext() as held:
-            self._read(held.path if held else root)
+            self._read(held.path if held else root, output_dir)
 
-    def _read(self, artifacts: pathlib.Path) -> None:
+    def _read(self, artifacts: pathlib.Path, output_dir: str) -> None:
         folder = artifacts / "embeddings"
         if not folder.is_dir():
             raise InputError(f"{folder}: no title embeddings there; run the job with a title_encoder first.")
-        manifest = json.loads((artifacts / "manifest.json").read_text())
+        manifest = model_folders.manifest(output_dir)
         self._settings = settings.parse(manifest["settings"], str(artifacts / "manifest.json"))
-        self._vectors = np.load(folder / embeddings.VECTORS, mmap_mode="r")
-        self._videos = pq.read_table(folder / embeddings.TITLES)
+        again = model_folders.run_again(output_dir)
+        with readable(folder / embeddings.VECTORS, again):
+            self._vectors = np.load(folder / embeddings.VECTORS, mmap_mode="r")
+        with readable(folder / embeddings.TITLES, again):
+            self._videos = pq.read_table(folder / embeddings.TITLES, columns=["video_id", "title"])
+        if self._vectors.ndim != 2 or len(self._vectors) != len(self._videos):
+            raise InputError(f"{folder}: its files do not belong together; {again}.")
 
+    @sentences()
     def nearest(self, title: str, k: int) -> list[tuple[int, str | None, float]]:
         """(video_id, title, cosine) of the k videos whose titles are most similar, the best first."""
         spec, precision = self._settings.title_encoder, self._settings.title_precision

@@ -4,8 +4,12 @@ import re
 from fractions import Fraction
 
 _MICROSECONDS = {"s": 1_000_000, "m": 60_000_000, "h": 3_600_000_000, "d": 86_400_000_000}
-_FORM = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_FORM = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([smhd])")
 LONGEST = 36_500 * _MICROSECONDS["d"]
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}...")
 
 
 def microseconds(text: str) -> int:
@@ -16,8 +20,8 @@ def microseconds(text: str) -> int:
     """
     found = _FORM.fullmatch(text.strip())
     if not found:
-        raise ValueError(f"must be a number with its unit s, m, h or d, such as 90s, 15m, 6h or 1d, not '{text}'")
+        raise ValueError(f"must be a number with its unit s, m, h or d, such as 90s, 15m, 6h or 1d, not {_short(text)}")
     length = round(Fraction(found[1]) * _MICROSECONDS[found[2]])
     if length > LONGEST:
-        raise ValueError(f"must be at most 36500d, not '{text}'")
+        raise ValueError(f"must be at most 36500d, not {_short(text)}")
     return length

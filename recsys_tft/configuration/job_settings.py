@@ -1,7 +1,6 @@
 """Settings of the main job: what rows are, what is known of them, and how they are written."""
 
 import datetime
-import math
 from fractions import Fraction
 from typing import Annotated, Literal
 
@@ -9,7 +8,16 @@ import pydantic
 
 from recsys_tft.columns import INTERACTION_TYPES
 from recsys_tft.configuration import durations
-from recsys_tft.configuration.setting_types import Duration, Increasing, Section
+from recsys_tft.configuration.setting_types import (
+    Count,
+    Duration,
+    FindingsError,
+    Increasing,
+    Moment,
+    Number,
+    Section,
+    Word,
+)
 from recsys_tft.errors import did_you_mean
 
 
@@ -31,13 +39,15 @@ class BucketSettings(Section):
 class PopularitySettings(Section):
     """The popularity levels, from low to high, and the quantiles of view_count between them."""
 
-    levels: tuple[str, ...] = ("low", "medium", "high", "viral")
+    levels: tuple[Word, ...] = ("low", "medium", "high", "viral")
     quantiles: Increasing = (0.5, 0.8, 0.95)
 
     @pydantic.model_validator(mode="after")
     def _fit_together(self) -> "PopularitySettings":
         if len(self.levels) != len(self.quantiles) + 1:
             raise ValueError(f"{len(self.levels)} levels need {len(self.levels) - 1} quantiles, not {self.quantiles}")
+        if len(set(self.levels)) < len(self.levels):
+            raise ValueError(f"levels must differ from each other, not {list(self.levels)}")
         if not 0 < self.quantiles[0] <= self.quantiles[-1] < 1:
             raise ValueError(f"quantiles must lie between 0 and 1, not {self.quantiles}")
         return self
@@ -46,9 +56,9 @@ class PopularitySettings(Section):
 class VocabularySettings(Section):
     """How one vocabulary is cut, and into how many hash buckets the rest falls."""
 
-    n_oov: pydantic.PositiveInt = 1
-    min_count: pydantic.NonNegativeInt = 1
-    max_size: pydantic.PositiveInt | None = None
+    n_oov: Annotated[int, pydantic.Field(ge=1, le=1_000_000)] = 1  # each is a row of an embedding table
+    min_count: Number = 1
+    max_size: Count | None = None
 
 
 _POSITIVE = {
@@ -65,16 +75,22 @@ class LabelSettings(Section):
     """Which rules make an exposure positive, and with what weight."""
 
     positive: dict[str, float] = pydantic.Field(default=_POSITIVE)
-    exposure_gap_minutes: Annotated[float, pydantic.Field(ge=0.001, allow_inf_nan=False)] = 30
+    exposure_gap_minutes: Annotated[float, pydantic.Field(ge=0.001, le=52_560_000)] = 30  # 100 years
 
     @pydantic.field_validator("positive")
     @classmethod
     def _known_rules(cls, positive: dict[str, float]) -> dict[str, float]:
-        for rule, weight in positive.items():
-            if rule not in INTERACTION_TYPES:
-                raise ValueError(f"has the unknown rule '{rule}'.{did_you_mean(rule, INTERACTION_TYPES)}")
-            if not (weight > 0 and math.isfinite(weight)):
-                raise ValueError(f"gives '{rule}' the weight {weight}, which must be above 0")
+        found = [
+            f"has the unknown rule '{rule}'.{did_you_mean(rule, INTERACTION_TYPES)}"
+            for rule in positive
+            if rule not in INTERACTION_TYPES
+        ]
+        found += [
+            f"gives '{rule}' the weight {weight}, which must be above 0, from 1e-06 to 1e+06"
+            for rule, weight in positive.items()
+            if not 1e-6 <= weight <= 1e6
+        ]
+        FindingsError.check(found)
         if not positive:
             raise ValueError("names no rule, so that nothing is positive")
         return positive
@@ -94,7 +110,7 @@ class CounterSettings(Section):
 
     source: Literal["auto", "snapshot", "as_of"] = "auto"
     delay: Duration = "0s"
-    growth: Annotated[float, pydantic.Field(ge=0, le=10, allow_inf_nan=False)] = 0.1
+    growth: Annotated[float, pydantic.Field(ge=0, le=10)] = 0.1
     every: Duration = "1d"
 
     @pydantic.field_validator("every")
@@ -138,7 +154,7 @@ class CooccurrenceSettings(Section):
     """
 
     enabled: bool = False
-    max_pairs: pydantic.PositiveInt = 1_000_000
+    max_pairs: Count = 1_000_000
 
 
 class SplitSettings(Section):
@@ -150,8 +166,8 @@ class SplitSettings(Section):
     kind: Literal["time", "time_per_user", "random_per_user"] = "time"
     train: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.8
     val: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.1
-    val_from: datetime.datetime | None = None
-    test_from: datetime.datetime | None = None
+    val_from: Moment = None
+    test_from: Moment = None
 
     @pydantic.model_validator(mode="after")
     def _fit_together(self) -> "SplitSettings":
@@ -192,7 +208,7 @@ class OutputSettings(Section):
     """How the rows are written."""
 
     format: Literal["tfrecord", "parquet"] = "tfrecord"
-    users_per_shard: pydantic.PositiveInt = 8192
-    user_exposures_per_shard: pydantic.PositiveInt = 32_768
-    videos_per_shard: pydantic.PositiveInt = 65_536
+    users_per_shard: Count = 8192
+    user_exposures_per_shard: Count = 32_768
+    videos_per_shard: Count = 65_536
     inline_title_embedding: bool = False

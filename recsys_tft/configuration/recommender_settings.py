@@ -4,15 +4,20 @@ from typing import Annotated
 
 import pydantic
 
-from recsys_tft.configuration.setting_types import Positive, Section
+from recsys_tft.configuration.setting_types import Count, FindingsError, Id, NotNegative, Number, Positive, Section
+
+
+def country_key(name: str) -> str:
+    """By which two spellings of a country are one: upper and lower case, and blanks around it, make no difference."""
+    return name.strip().casefold()
 
 
 class BlockSettings(Section):
     """Videos that are not shown: by id, by category or child category, by channel."""
 
-    videos: tuple[int, ...] = ()
+    videos: tuple[Id, ...] = ()
     categories: tuple[str, ...] = ()
-    channels: tuple[int, ...] = ()
+    channels: tuple[Id, ...] = ()
 
 
 class FilterSettings(Section):
@@ -23,23 +28,36 @@ class FilterSettings(Section):
     blocked: BlockSettings = BlockSettings()
     unavailable: dict[str, BlockSettings] = pydantic.Field(default_factory=dict)
 
+    @pydantic.field_validator("unavailable")
+    @classmethod
+    def _one_country_each(cls, unavailable: dict[str, BlockSettings]) -> dict[str, BlockSettings]:
+        spelled: dict[str, str] = {}
+        FindingsError.check(
+            [
+                f"names one country as '{spelled[country_key(name)]}' and as '{name}'"
+                for name in unavailable
+                if spelled.setdefault(country_key(name), name) != name
+            ]
+        )
+        return unavailable
+
 
 class OrderSettings(Section):
     """How a recommender orders what the ranker has scored."""
 
-    first: pydantic.PositiveInt = 10
-    per_channel: pydantic.PositiveInt | None = 2
-    per_category: pydantic.PositiveInt | None = 5
-    freshness_boost: Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)] = 0.05
+    first: Count = 10
+    per_channel: Count | None = 2
+    per_category: Count | None = 5
+    freshness_boost: NotNegative = 0.05
     freshness_half_life_days: Positive = 7.0
     exploration_share: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.1
-    cold_below_events: pydantic.NonNegativeInt = 5
+    cold_below_events: Number = 5
 
 
 class RecommenderSettings(Section):
     """The four stages: how many candidates are retrieved and ranked, which are filtered out, and their order."""
 
-    candidates: pydantic.PositiveInt = 500
-    ranked: pydantic.PositiveInt = 200
+    candidates: Count = 500
+    ranked: Count = 200
     filters: FilterSettings = FilterSettings()
     order: OrderSettings = OrderSettings()

@@ -1,9 +1,16 @@
-"""What sections of the settings are made of."""
+"""What sections of the settings are made of.
 
+Each number has an upper limit, beyond which something would overflow, or take more memory than any machine has.
+"""
+
+import datetime
 import itertools
 import math
-from typing import Annotated
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any
 
+import numpy as np
 import pydantic
 
 from recsys_tft.configuration import durations
@@ -12,7 +19,32 @@ from recsys_tft.configuration import durations
 class Section(pydantic.BaseModel):
     """A mapping of settings, which knows all of its keys."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_no_booleans(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[info.field_name].annotation in (int, float):
+            raise ValueError(f"is {value}; expected a number")
+        return value
+
+
+class FindingsError(ValueError):
+    """Several things that are wrong with one setting.
+
+    Attributes:
+        sentences: one for each.
+    """
+
+    def __init__(self, sentences: Sequence[str]):
+        super().__init__("; ".join(sentences))
+        self.sentences = tuple(sentences)
+
+    @classmethod
+    def check(cls, sentences: Sequence[str]) -> None:
+        """Raises the error if there are any sentences."""
+        if sentences:
+            raise cls(sentences)
 
 
 def _duration(text: str) -> str:
@@ -20,13 +52,50 @@ def _duration(text: str) -> str:
     return text
 
 
+_MOST_BOUNDARIES = 1000  # each is a token, and a column where they are one-hot
+
+
 def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
     if not all(map(math.isfinite, values)) or any(a >= b for a, b in itertools.pairwise(values)):
         raise ValueError(f"must be finite and increase, such as [1, 2, 3], not {list(values)}")
+    with np.errstate(over="ignore"):
+        rounded = np.array(values, np.float32)  # as the graph holds them
+    if not np.isfinite(rounded).all() or (np.diff(rounded) <= 0).any():
+        raise ValueError(f"must differ, and be finite, as 32-bit floats too, not {list(values)}")
     return values
 
 
-Increasing = Annotated[tuple[float, ...], pydantic.Field(min_length=1), pydantic.AfterValidator(_increasing)]
-Positive = Annotated[float, pydantic.Field(gt=0, allow_inf_nan=False)]
+def moment(value: Any) -> Any:
+    """A date or time, or text that is meant as one; numbers, which might be seconds or 20250210, are refused."""
+    if value is None or isinstance(value, datetime.date):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d([Tt ].*)?", value.strip()):
+        raise ValueError(f"is {value!r}; expected a date such as 2025-02-10, or a time such as 2025-02-10T12:00")
+    return value.strip()
+
+
+def word(text: str) -> str:
+    """Text that is not blank, nor holds what no name has."""
+    if not text.strip() or not text.isprintable():
+        raise ValueError(f"is {text!r}; expected a name or a path")
+    return text
+
+
+Increasing = Annotated[
+    tuple[float, ...],
+    pydantic.Field(min_length=1, max_length=_MOST_BOUNDARIES),
+    pydantic.AfterValidator(_increasing),
+]
+# Factors and lengths of time. In float32, which models and weights are in, nothing smaller or larger is of use.
+Positive = Annotated[float, pydantic.Field(ge=1e-6, le=1e6)]
+NotNegative = Annotated[float, pydantic.Field(ge=0, le=1e6)]
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]
+Rate = Annotated[float, pydantic.Field(gt=0, le=10)]  # of learning
 Duration = Annotated[str, pydantic.AfterValidator(_duration)]
+Moment = Annotated[datetime.datetime | None, pydantic.BeforeValidator(moment)]
+Word = Annotated[str, pydantic.AfterValidator(word)]
+Width = Annotated[int, pydantic.Field(ge=1, le=8192)]  # a table of a million such rows has 32 GB
+Count = Annotated[int, pydantic.Field(ge=1, le=10**9)]  # of rows or videos that are held at a time
+Number = Annotated[int, pydantic.Field(ge=0, le=10**12)]  # of events, to compare with
+Steps = Annotated[int, pydantic.Field(ge=1, le=100_000)]  # of a training
+Id = Annotated[int, pydantic.Field(ge=-(2**63), lt=2**63)]

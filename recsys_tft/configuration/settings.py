@@ -1,12 +1,15 @@
 """Every setting, its default and its limits; all are checked before any data is read."""
 
+import dataclasses
 import os
+import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
-import yaml
 
 from recsys_tft.columns import TABLES, columns_of
+from recsys_tft.configuration import yaml_text
 from recsys_tft.configuration.job_settings import (
     BucketSettings,
     CooccurrenceSettings,
@@ -21,12 +24,24 @@ from recsys_tft.configuration.job_settings import (
 )
 from recsys_tft.configuration.model_settings import EmbeddingSettings, RankerSettings, TwoTowerSettings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings
-from recsys_tft.configuration.setting_types import Section
-from recsys_tft.errors import InputError, did_you_mean
-from recsys_tft.storage.files import read_text
+from recsys_tft.configuration.setting_types import FindingsError, Section, Word
+from recsys_tft.configuration.yaml_text import LARGEST, Document, OtherBase, WrongYamlError
+from recsys_tft.errors import InputError, did_you_mean, findings, reason, redacted
+from recsys_tft.storage.files import open_to_read
 from recsys_tft.titles.title_encoder import Pair as EncoderPair
+from recsys_tft.titles.title_encoder import parse as parse_encoder
 
-BeamValue = bool | int | float | str | list[str]
+_LONGEST_SHOWN = 60  # characters of a value
+
+
+def _beam_value(value: Any) -> Any:
+    values = value if isinstance(value, list) and value else [value]
+    if not all(isinstance(one, bool | int | float | str) for one in values):
+        raise ValueError(f"must be a word, a number, true or false, or a list of words, not {_shown(value)}")
+    return [str(one) for one in value] if isinstance(value, list) else value
+
+
+BeamValue = Annotated[Any, pydantic.AfterValidator(_beam_value)]
 
 
 class Settings(Section):
@@ -39,9 +54,9 @@ class Settings(Section):
     buckets: BucketSettings = BucketSettings()
     popularity: PopularitySettings = PopularitySettings()
     vocabularies: dict[str, VocabularySettings] = pydantic.Field(default_factory=dict)
-    title_encoder: Annotated[str, pydantic.Field(min_length=1)] | EncoderPair = "minilm"
+    title_encoder: Annotated[str | EncoderPair, pydantic.BeforeValidator(parse_encoder)] = "minilm"
     title_precision: Literal["float32", "bfloat16"] = "float32"
-    encoder_cache: str | None = None
+    encoder_cache: Word | None = None
     labels: LabelSettings = LabelSettings()
     counters: CounterSettings = CounterSettings()
     history: HistorySettings = HistorySettings()
@@ -54,18 +69,20 @@ class Settings(Section):
     recommender: RecommenderSettings = RecommenderSettings()
     beam: dict[str, BeamValue] = pydantic.Field(default_factory=dict)
 
+    @pydantic.field_serializer("title_encoder", "encoder_cache", when_used="json")
+    @classmethod
+    def _without_tokens(cls, value: Any) -> Any:
+        """What manifests and models hold of an address: it opens nothing."""
+        if isinstance(value, EncoderPair):
+            return {name: redacted(text) for name, text in dataclasses.asdict(value).items()}
+        return redacted(value) if isinstance(value, str) else value
+
     @pydantic.field_validator("columns")
     @classmethod
     def _known_columns(cls, columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-        for table, names in columns.items():
-            if table not in TABLES:
-                raise ValueError(f"has the unknown table '{table}'.{did_you_mean(table, TABLES)}")
-            for own, name in names.items():
-                if name not in columns_of(table):
-                    hint = did_you_mean(name, columns_of(table))
-                    raise ValueError(f"maps '{own}' of {table} to the unknown column '{name}'.{hint}")
-            if len(set(names.values())) < len(names):
-                raise ValueError(f"maps two columns of {table} to one name in {names}")
+        FindingsError.check(
+            [finding for table, names in columns.items() for finding in _wrong_columns(table, names, columns)]
+        )
         return columns
 
     @pydantic.field_validator("vocabularies")
@@ -74,9 +91,13 @@ class Settings(Section):
         from recsys_tft.features import VOCABULARIES
 
         known = ["default", *(vocabulary.name for vocabulary in VOCABULARIES)]
-        for name in vocabularies:
-            if name not in known:
-                raise ValueError(f"has the unknown vocabulary '{name}'.{did_you_mean(name, known)}")
+        FindingsError.check(
+            [
+                f"has the unknown vocabulary '{name}'.{did_you_mean(name, known)}"
+                for name in vocabularies
+                if name not in known
+            ]
+        )
         return vocabularies
 
     @pydantic.model_validator(mode="after")
@@ -99,7 +120,28 @@ class Settings(Section):
         return parse(_merge(self.model_dump(exclude_unset=True), changes), "the options")
 
 
-def _arguments(name: str, value: "BeamValue") -> list[str]:
+def _wrong_columns(table: str, names: dict[str, str], columns: Mapping[str, object]) -> list[str]:
+    """What is wrong with how one table's columns are called: {the user's name: ours}."""
+    if table not in TABLES:
+        return [f"has the unknown table '{table}'.{did_you_mean(table, TABLES)}"]
+    known = columns_of(table)
+    found = [
+        f"maps '{own}' of {table} to the unknown column '{name}'.{did_you_mean(name, known)}"
+        for own, name in names.items()
+        if name not in known
+    ]
+    if len(set(names.values())) < len(names):
+        found.append(f"maps two columns of {table} to one name in {names}")
+    return found + [
+        f"maps '{own}' of {table} to '{name}', but '{own}' is our name of another column, which would be read from it "
+        f"too; say what that one is called"
+        for own, name in names.items()
+        if own in known and name in known and own != name and own not in names.values()
+    ]
+
+
+def _arguments(name: str, value: Any) -> list[str]:
+    name = name.replace("-", "_")
     if isinstance(value, bool):
         return [f"--{name}" if value else f"--no_{name}"]
     return [f"--{name}={one}" for one in (value if isinstance(value, list) else [value])]
@@ -113,28 +155,60 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parse(values: Any, source: str) -> Settings:
+def parse(values: Any, source: str, written: Mapping[tuple[str | int, ...], str] | None = None) -> Settings:
     """Settings from a mapping that holds what differs from the defaults.
 
+    Args:
+        values: the mapping.
+        source: where it is from, for errors.
+        written: how values that are not text were spelled, by their paths; where a setting is text, that is taken.
+
     Raises:
-        InputError: naming `source`, the key and what would be right, for the first setting that is wrong.
+        InputError: naming `source`, each key that is wrong, and what would be right.
     """
     if not isinstance(values, dict):
         raise InputError(f"{source}: expected a mapping of settings, found {type(values).__name__}.")
+    written = written or {}
     try:
         return Settings.model_validate(values)
     except pydantic.ValidationError as error:
-        raise InputError(f"{source}: {_explain(error.errors()[0])}") from None
+        wrong = error.errors()
+    texts = [e["loc"] for e in wrong if e["type"] == "string_type" and e["loc"] in written]
+    if texts:
+        for path in texts:
+            _put(values, path, written[path])
+        return parse(values, source, {path: text for path, text in written.items() if path not in texts})
+    raise findings(source, [sentence for error in wrong for sentence in _explain(error, written)])
 
 
-def _explain(error: dict[str, Any]) -> str:
-    path = ".".join(map(str, error["loc"]))
+def _put(values: Any, path: tuple[str | int, ...], value: Any) -> None:
+    for name in path[:-1]:
+        values = values[name]
+    values[path[-1]] = value
+
+
+def _explain(error: dict[str, Any], written: Mapping[tuple[str | int, ...], str]) -> list[str]:
+    loc = tuple(part for part in error["loc"] if part != "[key]")
+    path = ".".join(_shortened(str(part)) for part in loc)
     if error["type"] == "extra_forbidden":
-        return f"unknown setting '{path}'.{did_you_mean(str(error['loc'][-1]), _known_keys(error['loc'][:-1]))}"
+        return [f"unknown setting '{path}'.{did_you_mean(str(loc[-1]), _known_keys(loc[:-1]))}"]
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
-        return f"{path} {message}".strip() + ("" if message[-1] in ".?" else ".")
-    return f"{path} is {error['input']!r}: {message[0].lower()}{message[1:]}."
+        cause = error["ctx"]["error"]
+        messages = cause.sentences if isinstance(cause, FindingsError) else [re.sub(rf"^{path}:? ", "", message)]
+        return [f"{path} {text}".strip() + ("" if text[-1] in ".?" else ".") for text in messages]
+    if isinstance(error["input"], OtherBase):
+        return [f"{path} is {error['input']!r}, which YAML reads to another base; write a decimal number."]
+    shown = _shortened(written[loc]) if loc in written else _shown(error["input"])
+    return [f"{path} is {shown}: {message[0].lower()}{message[1:]}."]
+
+
+def _shown(value: Any) -> str:
+    return _shortened(repr(value)) if not isinstance(value, str) else repr(_shortened(value))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _known_keys(path: tuple[int | str, ...]) -> list[str]:
@@ -145,11 +219,12 @@ def _known_keys(path: tuple[int | str, ...]) -> list[str]:
     return list(section.model_fields)
 
 
-def _text(path: str | os.PathLike[str]) -> str:
-    if "://" in str(path):
-        return read_text(str(path))
-    with open(path, encoding="utf-8") as file:  # without importing Beam, which takes seconds
-        return file.read()
+def _bytes(path: str) -> bytes:
+    if "://" in path:
+        with open_to_read(path) as file:
+            return file.read(LARGEST + 1)
+    with open(path, "rb") as file:  # without importing Beam, which takes seconds
+        return file.read(LARGEST + 1)
 
 
 def load(path: str | os.PathLike[str]) -> Settings:
@@ -158,10 +233,36 @@ def load(path: str | os.PathLike[str]) -> Settings:
     Raises:
         InputError: if the file cannot be read, is not YAML, or holds a wrong setting.
     """
+    path = os.fspath(path)
+    document = _document(path)
+    values = {} if document.values is None else document.values
+    if isinstance(values, dict) and isinstance(values.get("beam"), dict):
+        _as_written(values["beam"], document.written)
+    return parse(values, path, document.written)
+
+
+def _document(path: str) -> Document:
     try:
-        values = yaml.safe_load(_text(path))
-    except OSError as error:
-        raise InputError(f"{path}: cannot read the config ({error.strerror or error}).") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a YAML file ({' '.join(str(error).split())}).") from None
-    return parse({} if values is None else values, str(path))
+        data = _bytes(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot read the config ({reason(error)}).") from None
+    if len(data) > LARGEST:
+        raise InputError(f"{path}: more than {LARGEST >> 20} MiB, which is too much for a config.")
+    try:
+        return yaml_text.read(data.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        byte = f"byte {data[error.start]:#04x}"
+        raise InputError(f"{path}: not a YAML file (line {line}: {byte} is not UTF-8; save it as UTF-8).") from None
+    except WrongYamlError as error:
+        raise InputError(f"{path}: not a YAML file ({error}).") from None
+
+
+def _as_written(beam: dict[str, Any], written: Mapping[tuple[str | int, ...], str]) -> None:
+    """Gives options of Beam the text that a command line would hold, but for true and false."""
+    for path, text in written.items():
+        match path:
+            case ("beam", option) if not isinstance(beam[option], bool):
+                beam[option] = text
+            case ("beam", option, place) if isinstance(beam[option], list):
+                beam[option][place] = text

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 
 from recsys_tft.configuration.model_settings import RankerSettings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, sentences
 from recsys_tft.ranking import ranker_report, ranker_rows, ranking_evaluation
 from recsys_tft.ranking.ranker_rows import RankerRows
 from recsys_tft.storage.artifacts import to_json
@@ -46,6 +46,7 @@ class Trained(training_report.Trained):
         ]
 
 
+@sentences()
 def train(
     output_dir: str,
     config: str | None = None,

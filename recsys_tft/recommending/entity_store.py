@@ -19,16 +19,18 @@ import pyarrow.compute as pc
 
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, readable
 from recsys_tft.labelling import asof, examples, history, recent, versions
 from recsys_tft.labelling.exposures import is_viewing
 from recsys_tft.labelling.splits import Cuts
+from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.tables.entities import VideoLookup, find_sorted, take_or_null
 from recsys_tft.verifying.raw_counters import DatedVideos
 from recsys_tft.verifying.raw_rows import RawRows
 
 EVENTS = "events"
+_HELD = {"users.arrow": ("user_id",), "videos.arrow": ("video_id", EVENTS), "seen.arrow": ("user_id", "video_ids")}
 
 
 def write(folder: pathlib.Path, rows: RawRows, videos: pa.Table, cuts: Cuts | None, settings: Settings) -> None:
@@ -135,7 +137,7 @@ class EntityStore:
     """
 
     def __init__(self, folder: pathlib.Path):
-        if not (folder / "users.arrow").is_file():
+        if not (folder / "users.arrow").exists():
             raise InputError(f"{folder}: no store there; run recsys-tft export first.")
         self._users, self._videos, self._seen = (_read(folder / f"{n}.arrow") for n in ("users", "videos", "seen"))
         self._user_ids, self._seen_ids = (table["user_id"].to_numpy() for table in (self._users, self._seen))
@@ -172,5 +174,9 @@ class EntityStore:
 
 
 def _read(path: pathlib.Path) -> pa.Table:
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).read_all().combine_chunks()
+    with readable(path, EXPORT_AGAIN), pa.memory_map(str(path)) as source:
+        table = pa.ipc.open_file(source).read_all().combine_chunks()
+        table.validate()
+        for key in _HELD[path.name]:
+            table.schema.field(key)
+        return table

@@ -1,12 +1,14 @@
 """Why the ranker scored as it did: SHAP values by the raw columns that a feature is made of."""
 
-import json
 import pathlib
 from collections.abc import Mapping
 
 import numpy as np
 
+from recsys_tft.errors import readable
 from recsys_tft.features import BY_NAME
+from recsys_tft.serving.serving_folders import EXPORT_AGAIN
+from recsys_tft.storage import json_files
 
 
 class Explainer:
@@ -21,8 +23,10 @@ class Explainer:
     def __init__(self, folder: pathlib.Path):
         import catboost
 
-        self._model = catboost.CatBoost().load_model(str(folder / "model.cbm"))
-        self._columns = json.loads((folder / "columns.json").read_text())["columns"]
+        model = folder / "model.cbm"
+        with readable(model, f"train the ranker again, and {EXPORT_AGAIN}", catboost.CatBoostError):
+            self._model = catboost.CatBoost().load_model(str(model))
+        self._columns = json_files.read(folder / "columns.json", EXPORT_AGAIN, ("columns",))["columns"]
 
     def explain(self, features: Mapping[str, np.ndarray]) -> list[list[tuple[str, float]]]:
         """For each of [n] rows (raw columns, contribution), the weightiest first.

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import pathlib
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import tensorflow as tf
 from recsys_tft.columns import COMPUTED, UPDATED, Column, columns_of
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings
-from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.errors import InputError, did_you_mean, sentences
 from recsys_tft.features import raw_columns
 from recsys_tft.labelling import history, recent
 from recsys_tft.recommending import arrangement, filtering
@@ -24,8 +25,11 @@ from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.explanations import Explainer
 from recsys_tft.serving import approximate_index, serving_folders
 from recsys_tft.serving.approximate_index import Kind
+from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.statistics import EMPTY_IDS
+from recsys_tft.storage import ownership
+from recsys_tft.transform_graph import load_saved_model
 
 # What a request may say of the user and of the moment, besides the user's id and the time.
 USER_COLUMNS = tuple(name for name in columns_of("users") if name not in ("user_id", UPDATED))
@@ -93,7 +97,7 @@ class Request:
             kind = pa.list_(types[name].graph_type) if types[name].is_list else types[name].graph_type
             try:
                 found[name] = pa.array([value], kind).cast(_store_type(types[name]))
-            except (pa.ArrowException, TypeError) as error:
+            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
                 raise InputError(f"{name} is {value!r}; expected {kind}.") from error
         return found
 
@@ -116,12 +120,15 @@ class Recommender:
         InputError: if there is no such export or index, or an option is wrong.
     """
 
+    @sentences()
     def __init__(
         self, output_dir: str, config: str | None = None, version: int | None = None, index: Kind | None = None
     ):
         self._held = serving_folders.hold(output_dir)  # what is loaded later is of the same export
         root = self._held.folder
         self.version = serving_folders.latest(root, version, serving_folders.serving_folder(output_dir))
+        if sentence := ownership.warning(output_dir):
+            warnings.warn(sentence, stacklevel=2)
         folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}
         self.settings = _options(folders[serving_folders.STORE], config)
         self.store = EntityStore(folders[serving_folders.STORE])
@@ -129,11 +136,12 @@ class Recommender:
         extra = folders["retrieval"] / serving_folders.EXTRA
         self._index = None if index is None else approximate_index.read(extra / f"{index}.faiss")
         names = ("retrieval" if index is None else "query_tower", "ranker")
-        self._models = {name: tf.saved_model.load(str(folders[name])) for name in names}
+        self._models = {name: load_saved_model(str(folders[name]), EXPORT_AGAIN) for name in names}
         self._signatures = {name: model.signatures["serving_default"] for name, model in self._models.items()}
         self._specs = {name: found.structured_input_signature[1] for name, found in self._signatures.items()}
         self.recommend(None, 1)  # the first call of a graph takes a hundred times as long as the others
 
+    @sentences()
     def recommend(self, user_id: int | None, k: int = 10, time: int | None = None, **given: Any) -> Recommendations:
         """The k best videos for a user.
 
@@ -214,6 +222,7 @@ class Recommender:
             return np.zeros(0, np.float32)
         return self._signatures["ranker"](**self._ranker_inputs(known, videos))["score"].numpy()
 
+    @sentences()
     def explain(
         self, user_id: int | None, video_ids: Sequence[int], time: int | None = None, **given: Any
     ) -> list[list[tuple[str, float]]]:

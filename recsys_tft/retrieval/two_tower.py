@@ -10,7 +10,7 @@ import tensorflow as tf
 from recsys_tft.columns import Accuracy
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, readable
 from recsys_tft.features import BY_NAME, CANDIDATE, QUERY, Feature, select
 from recsys_tft.retrieval.towers import Shape, Tables, Tensors, Tower, dense
 from recsys_tft.training.model_folders import MODEL, ModelFolder
@@ -162,7 +162,10 @@ def load(output_dir: str) -> TwoTower:
 
 def load_held(folder: ModelFolder) -> TwoTower:
     """As `load`, from a folder that is held."""
-    model = from_description(folder.read(MODEL), str(folder.target / MODEL))
-    model.query_tower.load_weights(folder.target / QUERY_WEIGHTS)
-    model.candidate_tower.load_weights(folder.target / CANDIDATE_WEIGHTS)
+    found = folder.read(MODEL)
+    with readable(folder.target / MODEL, folder.remedy):
+        model = from_description(found, str(folder.target / MODEL))
+    for tower, name in ((model.query_tower, QUERY_WEIGHTS), (model.candidate_tower, CANDIDATE_WEIGHTS)):
+        with readable(folder.target / name, folder.remedy):
+            tower.load_weights(folder.target / name)
     return model

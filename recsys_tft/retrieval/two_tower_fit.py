@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from recsys_tft.configuration.model_settings import TwoTowerSettings
+from recsys_tft.errors import readable
 from recsys_tft.retrieval import retrieval_evaluation
 from recsys_tft.retrieval.retrieval_baselines import Scorer
 from recsys_tft.retrieval.sampled_softmax import in_batch_softmax
@@ -99,7 +100,7 @@ class Fit:
 
     def resume(self) -> None:
         """Goes on from the last checkpoint, if there is one."""
-        if (self._checkpoints / "last.npz").is_file():
+        if (self._checkpoints / "last.npz").exists():
             self._read("last", self._all())
             self._say(f"Resuming after epoch {self.state.epoch}")
 
@@ -154,7 +155,8 @@ class Fit:
         part.rename(self._checkpoints / f"{name}.npz")
 
     def _read(self, name: str, variables: list[keras.Variable]) -> None:
-        with np.load(self._checkpoints / f"{name}.npz") as found:
+        path = self._checkpoints / f"{name}.npz"
+        with readable(path, "start again without --resume, with --overwrite"), np.load(path) as found:
             for number, variable in enumerate(variables):
                 variable.assign(found[f"v{number}"])
             if name == "last":

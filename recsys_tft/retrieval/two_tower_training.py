@@ -8,6 +8,7 @@ import keras
 from rich.console import RenderableType
 
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import sentences
 from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation
 from recsys_tft.retrieval.two_tower import FOLDER, TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit, State
@@ -35,6 +36,7 @@ class Trained(training_report.Trained):
         ]
 
 
+@sentences()
 def train(
     output_dir: str,
     config: str | None = None,

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, readable
 
 Kind = Literal["hnsw", "ivf"]
 _LINKS, _BREADTH, _BREADTH_AT_BUILD = 32, 128, 80  # of HNSW
@@ -88,7 +88,9 @@ def read(path: pathlib.Path) -> ApproximateIndex:
     """
     if not path.is_file():
         raise InputError(f"{path}: no such index; run recsys-tft export --index {path.stem}.")
-    return ApproximateIndex(_faiss().read_index(str(path)))
+    faiss = _faiss()
+    with readable(path, f"run recsys-tft export --index {path.stem} again"):
+        return ApproximateIndex(faiss.read_index(str(path)))
 
 
 def recall(index: ApproximateIndex, video_ids: np.ndarray, vectors: np.ndarray, queries: np.ndarray, k: int) -> float:

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from recsys_tft.configuration import settings
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, readable, sentences
 from recsys_tft.recommending import entity_store
 from recsys_tft.retrieval import two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
@@ -57,6 +57,7 @@ class Exported:
         }
 
 
+@sentences()
 def export(
     output_dir: str,
     data_dir: str | None = None,
@@ -101,8 +102,12 @@ def _export(
     for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
         if described["transform_graph"] != model_folders.fingerprint(run):
             path = ModelFolder(output_dir, folder.name).target
-            raise InputError(f"{path}: trained on another run than the one in {output_dir}; train it again.")
-    trees = catboost_model.parse(ranker.read("model.json"))
+            raise InputError(
+                f"{path}: trained on another run than the one in {output_dir}, or the transform_graph there "
+                "was damaged since; train it again."
+            )
+    with readable(ranker.target / "model.json", ranker.remedy):
+        trees = catboost_model.parse(ranker.read("model.json"))
     say("Loading the models")
     model, graph = two_tower.load_held(two_towers), FittedGraph(run, of_run)
     say("Reading the raw tables")

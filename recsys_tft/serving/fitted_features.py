@@ -14,6 +14,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import readable
 from recsys_tft.features import Feature, raw_columns
 from recsys_tft.ops import Fitting, drop_missing
 from recsys_tft.statistics import EMPTY_VOCABULARY
@@ -37,7 +38,8 @@ class FittedGraph:
     def __init__(self, output_dir: str, settings: Settings):
         folder = pathlib.Path(output_dir, "artifacts", "transform_graph")
         self.settings = settings
-        self.output = tft.TFTransformOutput(str(folder))
+        with readable(folder, "run the main job again, with --overwrite", tf.errors.OpError):
+            self.output = tft.TFTransformOutput(str(folder))
         self.numbers = TransformGraph(str(folder / tft.TFTransformOutput.TRANSFORM_FN_DIR)).fitted()
 
     def fitted_for(self, feature: Feature) -> Any:

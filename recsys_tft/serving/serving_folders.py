@@ -4,7 +4,6 @@ The NAMEs are links, through which all models get a version in one step: see ver
 """
 
 import contextlib
-import json
 import os
 import pathlib
 import shutil
@@ -12,12 +11,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from recsys_tft.errors import InputError, require_inside, require_local
+from recsys_tft.storage import json_files
 from recsys_tft.storage.locks import sole_writer
 from recsys_tft.storage.version_folders import Held, VersionFolders
 
 NAMES = ("query_tower", "candidate_tower", "retrieval", "ranker")
 STORE = "store"
 DESCRIPTION = "export.json"  # in the store
+EXPORT_AGAIN = "run recsys-tft export again, which writes a new version"
 EXTRA = "assets.extra"  # which a SavedModel may have, and loaders leave alone
 
 
@@ -94,7 +95,7 @@ def _link(source: str, target: str) -> None:
 
 def description(store: pathlib.Path) -> dict[str, Any]:
     """What an export says of itself: `settings` of the run, and a hash of its `transform_graph`."""
-    return json.loads((store / DESCRIPTION).read_text())
+    return json_files.read(store / DESCRIPTION, EXPORT_AGAIN, ("settings", "transform_graph"))
 
 
 def latest(root: pathlib.Path, version: int | None = None, seen: pathlib.Path | None = None) -> int:

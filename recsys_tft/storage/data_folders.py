@@ -5,7 +5,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.errors import InputError, did_you_mean, readable
 from recsys_tft.storage.data_sets import DATA_SETS
 from recsys_tft.storage.files import exists, is_local, open_to_read, read_text
 from recsys_tft.storage.output import Output
@@ -41,7 +41,9 @@ class DataFolder:
         from google.protobuf import text_format
         from tensorflow_metadata.proto.v0 import schema_pb2
 
-        return text_format.Parse(read_text(f"{self.path}/schema.pbtxt"), schema_pb2.Schema())
+        path = f"{self.path}/schema.pbtxt"
+        with readable(path, "run the main job again, with --overwrite", text_format.ParseError):
+            return text_format.Parse(read_text(path), schema_pb2.Schema())
 
     def feature_spec(self) -> dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]:
         """How tf.io.parse_example reads the rows."""

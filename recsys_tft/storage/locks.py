@@ -6,7 +6,7 @@ import os
 import pathlib
 from collections.abc import Iterator
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, reason
 
 LOCK = ".lock"
 
@@ -35,7 +35,7 @@ def sole_writer(folder: pathlib.Path, what: str, name: str = LOCK) -> Iterator[N
     except OSError as error:
         if path.is_symlink():
             raise InputError(f"{path}: is a link to {path.readlink()}; remove it, as it leads elsewhere.") from None
-        raise InputError(f"{folder}: cannot write there ({os.strerror(error.errno or 0)}).") from None
+        raise InputError(f"{folder}: cannot write there ({reason(error)}).") from None
     interrupted = False
     try:
         yield

@@ -15,7 +15,7 @@ import json
 import pathlib
 import posixpath
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, readable, reason
 from recsys_tft.storage.files import SCRATCH, STAGING, delete, exists, is_local, read_text, write_text
 from recsys_tft.storage.version_folders import CURRENT, VersionFolders
 
@@ -116,7 +116,7 @@ class Output:
         """
         try:
             self.resume()
-            self.check(overwrite, *also)
+            self.check(overwrite, *also, stores=True)
             self._clear()
             for folders in self._folders:
                 folders.begin()
@@ -124,17 +124,22 @@ class Output:
                 if is_local(self.target(name)):
                     pathlib.Path(self.staged(name)).mkdir(parents=True)
         except OSError as error:
-            why = error.strerror or type(error).__name__
-            raise InputError(f"{self.target('processed_data')}: cannot write there ({why}).") from None
+            raise InputError(f"{self.target('processed_data')}: cannot write there ({reason(error)}).") from None
 
-    def check(self, overwrite: bool, *also: str) -> None:
+    def check(self, overwrite: bool, *also: str, stores: bool = False) -> None:
         """Refuses an output that is there already, if it may not be replaced.
+
+        Args:
+            overwrite: whether it may.
+            also: parts that the run makes besides those of REPLACED.
+            stores: whether to look on object stores too, which needs Beam.
 
         Raises:
             InputError: if there is one.
         """
         for name, target in self.targets:
-            if name in (*REPLACED, *also) and not overwrite and exists(target):
+            is_made = name in (*REPLACED, *also) and (stores or is_local(target))
+            if is_made and not overwrite and exists(target):
                 raise InputError(f"{target} exists already; give --overwrite to replace the output there.")
 
     def check_one_run(self) -> None:
@@ -215,10 +220,8 @@ def _run_of(path: str) -> str | None:
     """Which run a JSON file names; None where there is no file, or it is of a release that knew no runs."""
     if not exists(path):
         return None
-    try:
+    with readable(path, "run the main job again with --overwrite"):
         return json.loads(read_text(path)).get("run")
-    except ValueError:
-        raise InputError(f"{path}: damaged, as it is not JSON; run the main job again with --overwrite.") from None
 
 
 def _moves(staged: str, target: str) -> list[tuple[str, str]]:

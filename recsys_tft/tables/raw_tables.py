@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys_tft.columns import TABLES, UPDATED, WIDE_SIGNALS, Accuracy, Column, columns_of
-from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.errors import InputError, did_you_mean, reason
 from recsys_tft.storage.files import open_to_read
 from recsys_tft.tables.row_checks import check_rows
 
@@ -137,7 +137,7 @@ def _paths(data_dir: str, name: str) -> list[tuple[str, int]]:
     try:
         matches = FileSystems.match(patterns)
     except BeamIOError as error:
-        raise InputError(f"{data_dir}: cannot be read ({error}).") from None
+        raise InputError(f"{data_dir}: cannot be read ({reason(error)}).") from None
     found = [sorted((m.path, m.size_in_bytes) for m in match.metadata_list if _is_file(m.path)) for match in matches]
     found = [paths for paths in found if paths]
     if not found:

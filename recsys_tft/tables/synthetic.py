@@ -20,8 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_tft.columns import INTERACTION_TYPES, TIMESTAMP, columns_of
-from recsys_tft.errors import InputError
-from recsys_tft.tables import synthetic_versions
+from recsys_tft.tables import synthetic_sizes, synthetic_versions
 from recsys_tft.tables import synthetic_words as words
 from recsys_tft.tables.synthetic_world import (
     CATEGORIES,
@@ -69,9 +68,7 @@ def write_tables(
     Raises:
         InputError: users, videos or interactions is less than 1, or the seed less than 0.
     """
-    for name, value in {"users": users, "videos": videos, "interactions": interactions, "seed": seed}.items():
-        if value < (least := int(name != "seed")):
-            raise InputError(f"Synthetic tables need {name} of at least {least}, got {value}.")
+    synthetic_sizes.check(users=users, videos=videos, interactions=interactions, seed=seed)
     (directory := pathlib.Path(directory)).mkdir(parents=True, exist_ok=True)
     world = plant(users=users, videos=videos, seed=seed)
     for stream, (table, draw) in enumerate(_ENTITIES.items(), start=2):

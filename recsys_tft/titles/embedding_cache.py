@@ -6,8 +6,10 @@ their titles by `owner` get files of narrow ranges, and each of them reads only 
 """
 
 import hashlib
+import pathlib
 import posixpath
 import re
+import stat
 import uuid
 from collections.abc import Iterator
 
@@ -16,12 +18,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, reason
+from recsys_tft.storage import ownership
 
 KEY_BYTES = 16  # of the title's sha256
 _ROWS_PER_FILE = 1 << 12  # 6 MB at width 384: what a lookup of one title reads
 _NAME = re.compile(r"([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{32})\.parquet")
 _DAMAGE = (OSError, ValueError, KeyError, pa.ArrowException)  # what reading a broken file raises
+
+
+# Files that no lookup of this process could use, and why; whoever runs the job says so when it is done.
+NOTICED: dict[str, str] = {}
 
 
 class EmbeddingCache:
@@ -34,6 +41,9 @@ class EmbeddingCache:
 
     def __init__(self, folder: str, fingerprint: str, width: int) -> None:
         self.folder = posixpath.join(folder, fingerprint)
+        self._parent = folder
+        for path in (folder, self.folder):
+            ownership.check("encoder_cache", path)
         self.ignored: dict[str, str] = {}
         self._width = width
         fields = [("title_hash", pa.binary(KEY_BYTES)), ("vector", pa.binary(4 * width))]  # float32, little-endian
@@ -81,7 +91,7 @@ class EmbeddingCache:
         try:
             paths = sorted(file.path for file in _filesystems().match([pattern])[0].metadata_list)
         except OSError as error:
-            raise InputError(f"encoder_cache: {self.folder} cannot be listed: {error}.") from error
+            raise InputError(f"encoder_cache: {self.folder} cannot be listed ({reason(error)}).") from error
         for path in paths:
             if named := _NAME.fullmatch(posixpath.basename(path)):
                 yield path, int(named[1], 16), int(named[2], 16)
@@ -96,7 +106,7 @@ class EmbeddingCache:
             rows = pc.index_in(keys, table["title_hash"].combine_chunks())
             return np.flatnonzero(rows.is_valid()), self._floats(table["vector"].combine_chunks(), rows.drop_null())
         except _DAMAGE as error:
-            self.ignored[path] = " ".join(str(error).split())[:200]
+            self.ignored[path] = NOTICED[path] = " ".join(str(error).split())[:200]
             return np.zeros(0, np.int64), np.zeros((0, self._width), np.float32)
 
     def _verified(self, path: str, data: bytes) -> pa.Table:
@@ -115,6 +125,13 @@ class EmbeddingCache:
             raise ValueError("holds a vector that is not finite")
         return vectors.reshape(-1, self._width)
 
+    def _make_folders(self) -> None:
+        """Makes local folders: the first for this user alone, the one in it as open as that one is."""
+        if "://" in self.folder or pathlib.Path(self.folder).is_dir():
+            return
+        mode = stat.S_IMODE(ownership.private("encoder_cache", self._parent).stat().st_mode)
+        ownership.private("encoder_cache", self.folder).chmod(mode)
+
     def _write(self, keys: pa.Array, vectors: np.ndarray) -> None:
         """One file of keys in order, written aside, then renamed."""
         column = _bytes_array(np.ascontiguousarray(vectors, "<f4"), 4 * self._width)
@@ -127,12 +144,13 @@ class EmbeddingCache:
         first, last = (f"{prefix:04x}" for prefix in _prefixes(keys)[[0, -1]])
         path = posixpath.join(self.folder, f"{first}-{last}-{_digest(data)}.parquet")
         beside = f"{path}.{uuid.uuid4().hex}"
+        self._make_folders()
         try:
             with _filesystems().create(beside, compression_type="uncompressed") as stream:
                 stream.write(data)
             _filesystems().rename([beside], [path])
         except OSError as error:
-            raise InputError(f"encoder_cache: {path} cannot be written: {error}.") from error
+            raise InputError(f"encoder_cache: {path} cannot be written ({reason(error)}).") from error
 
 
 def hashes(titles: pa.Array) -> pa.Array:

@@ -5,6 +5,8 @@ import hashlib
 import importlib
 import inspect
 import json
+import os
+import pathlib
 import posixpath
 import socket
 import tarfile
@@ -16,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, redacted
+from recsys_tft.storage import ownership
+from recsys_tft.titles import minilm
 from recsys_tft.titles.minilm import RECORD
 
 if TYPE_CHECKING:
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
 
 importlib.import_module("tensorflow_text")  # registers the ops that most text models are made of
 
+_HUB_CACHE = "TFHUB_CACHE_DIR"  # of tensorflow-hub, whose own default is one folder for all users of the machine
 PATIENCE = 20.0  # seconds that a server may stay silent
 HUB_PACKAGES = "'tensorflow-hub>=0.16,<0.17' 'setuptools<82'"  # setuptools 82 lacks pkg_resources, which hub imports
 _V1_MODULE = "tfhub_module.pb"  # in a folder of TensorFlow 1's Hub format, whose graph has no tags
@@ -123,7 +128,7 @@ def _folder(handle: str) -> str:
     """Where the model's files are; what is no folder of a file system is downloaded by tensorflow_hub, and cached."""
     is_url = handle.startswith(("http://", "https://"))
     is_archive = handle.startswith("gs://") and handle.endswith((".tar", ".tar.gz", ".tgz"))
-    return _tensorflow_hub(handle).resolve(handle) if is_url or is_archive else handle
+    return _downloaded(handle) if is_url or is_archive else handle
 
 
 def _tensorflow_hub(handle: str) -> ModuleType:
@@ -141,6 +146,17 @@ def _tensorflow_hub(handle: str) -> ModuleType:
             f"title_encoder: {handle} is downloaded by tensorflow_hub, which cannot be imported here ({error}): "
             f"run `pip install {HUB_PACKAGES}`, or name the folder of a local copy."
         ) from error
+
+
+def _downloaded(handle: str) -> str:
+    """The local folder of a model, in a cache of this user alone; what describes it there shows no token."""
+    if not os.environ.get(_HUB_CACHE):
+        os.environ[_HUB_CACHE] = str(ownership.private(minilm.CACHE, minilm.cache_folder() / "tfhub"))
+    folder = _tensorflow_hub(handle).resolve(handle)
+    described = pathlib.Path(f"{folder}.descriptor.txt")
+    if redacted(handle) != handle and described.is_file():
+        described.write_text(redacted(described.read_text()))
+    return folder
 
 
 @contextlib.contextmanager

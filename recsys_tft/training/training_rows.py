@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, readable
 from recsys_tft.storage.data_folders import DataFolder
 from recsys_tft.training import row_blocks
 from recsys_tft.training.shuffled_rows import ShuffledRows
@@ -19,7 +19,8 @@ def columns(folder: DataFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
         InputError: if the folder lacks one of the columns.
     """
     spec = row_blocks.spec_of(folder, names)
-    return row_blocks.stacked(list(row_blocks.in_order(folder.files, spec)), spec)
+    with readable(folder.path, "run the main job again, with --overwrite", tf.errors.OpError):
+        return row_blocks.stacked(list(row_blocks.in_order(folder.files, spec)), spec)
 
 
 def batches(folder: DataFolder, names: Sequence[str], size: int, seed: int, shuffled: int) -> tf.data.Dataset:
@@ -38,9 +39,10 @@ def batches(folder: DataFolder, names: Sequence[str], size: int, seed: int, shuf
 def token_counts(folder: DataFolder, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     """For each named column of tokens [size] int64, how often each token occurs; 0 is also the padding of lists."""
     counts = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
-    for block in row_blocks.in_order(folder.files, row_blocks.spec_of(folder, list(sizes))):
-        for name, tokens in block.items():
-            counts[name] += np.bincount(tokens.ravel(), minlength=sizes[name])
+    with readable(folder.path, "run the main job again, with --overwrite", tf.errors.OpError):
+        for block in row_blocks.in_order(folder.files, row_blocks.spec_of(folder, list(sizes))):
+            for name, tokens in block.items():
+                counts[name] += np.bincount(tokens.ravel(), minlength=sizes[name])
     return counts
 
 
@@ -60,6 +62,6 @@ def folder_of(root: str | pathlib.Path, *below: str) -> DataFolder:
         InputError: if the main job has not written it.
     """
     path = pathlib.Path(root, "processed_data", *below)
-    if not (path / "schema.pbtxt").is_file():
+    if not (path / "schema.pbtxt").exists():
         raise InputError(f"{path}: nothing has been written there yet; run the main job first (recsys-tft run).")
     return DataFolder(str(path))

@@ -6,14 +6,13 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from recsys_tft.errors import InputError
 from recsys_tft.features import Feature, raw_columns
 from recsys_tft.serving import serving_folders
 from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.training import model_folders
-from recsys_tft.transform_graph import TransformGraph
+from recsys_tft.transform_graph import TransformGraph, load_saved_model
 from recsys_tft.verifying.disk_sample import stack
 
 _MANY, _FEW = 1 << 15, 256  # rows per call, without and with a feature that takes an encoder
@@ -95,7 +94,7 @@ class Serving:
 
     def __init__(self, name: str, folder: str):
         self.name = name
-        self._model = tf.saved_model.load(folder)
+        self._model = load_saved_model(folder, serving_folders.EXPORT_AGAIN)
         self._features = self._model.signatures["features"]
 
     def has(self, feature: Feature) -> bool:

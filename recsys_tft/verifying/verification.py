@@ -15,7 +15,7 @@ from rich.text import Text
 
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, sentences
 from recsys_tft.features import Entity, Feature
 from recsys_tft.labelling import examples
 from recsys_tft.labelling.splits import Cuts
@@ -109,6 +109,7 @@ class Verified:
         return [table, Text(f"\nRows: {compared}"), *texts, Text(last)]
 
 
+@sentences()
 def verify(
     output_dir: str,
     data_dir: str | None = None,

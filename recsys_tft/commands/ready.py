@@ -1,0 +1,100 @@
+"""What a command needs, looked for before the libraries that take seconds to load: the cheap mistakes come first."""
+
+import importlib.util
+import pathlib
+import sys
+
+from recsys_tft.errors import InputError, UsageError, require_local
+from recsys_tft.serving import serving_folders
+from recsys_tft.storage import ownership, places
+from recsys_tft.training import model_folders
+from recsys_tft.training.model_folders import ModelFolder
+
+MOST = 2**63 - 1  # that an id or a seed may be
+MODELS = {"two_tower": "model.json", "ranker": "columns.json"}
+
+
+def within(option: str, value: int | None, least: int, most: int = MOST) -> None:
+    """Refuses a number beyond its limits; None is one that was not given.
+
+    Raises:
+        UsageError: naming the option, the number and the limit.
+    """
+    if value is not None and value < least:
+        raise UsageError(f"{option} is {_short(value)}; it needs at least {least}.")
+    if value is not None and value > most:
+        raise UsageError(f"{option} is {_short(value)}; it takes at most {most}.")
+
+
+def _short(value: int) -> str:
+    if abs(value) < 10**24:
+        return str(value)
+    return f"a number of {len(str(abs(value))) if abs(value) < 10**4000 else 'thousands of'} digits"
+
+
+def folder(option: str, place: str | None) -> None:
+    """Refuses a folder without a name, or on no filesystem that is known."""
+    places.check(option, place)
+
+
+def run_there(output_dir: str) -> dict:
+    """The manifest of a run on this machine.
+
+    Raises:
+        InputError: if there is none, or it is damaged.
+    """
+    require_local(output_dir)
+    places.check("--output-dir", output_dir)
+    warn_of_others(output_dir)
+    return model_folders.manifest(output_dir)
+
+
+def warn_of_others(output_dir: str) -> None:
+    """Says on stderr that another user may have changed an output."""
+    if sentence := ownership.warning(output_dir):
+        print(f"warning: {sentence}", file=sys.stderr)
+
+
+def rows_there(output_dir: str, *below: str) -> None:
+    """Refuses a run whose rows are gone."""
+    path = pathlib.Path(output_dir, "processed_data", *below)
+    if not path.is_dir():
+        raise InputError(f"{path}: no rows there; {model_folders.run_again(output_dir)}.")
+
+
+def raw_there(output_dir: str, data_dir: str | None) -> None:
+    """Refuses raw tables that are not where they are said to be.
+
+    Raises:
+        InputError: if the folder is not there, or has to be named.
+    """
+    if data_dir is not None:
+        places.check_data(data_dir)
+    elif not pathlib.Path(output_dir, "raw").is_dir():
+        raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
+
+
+def models_there(output_dir: str) -> None:
+    """Refuses a run of which not both models are trained."""
+    for name, file in MODELS.items():
+        ModelFolder(output_dir, name).check(file)
+
+
+def export_there(output_dir: str, version: int | None, index: str | None) -> None:
+    """Refuses an export that is not there, or that lacks the index that is asked for."""
+    places.check("--output-dir", output_dir)
+    root = serving_folders.serving_folder(output_dir)
+    chosen = str(serving_folders.latest(root, version))
+    warn_of_others(output_dir)
+    serving_folders.description(root / serving_folders.STORE / chosen)
+    if index is not None:
+        index_installed()
+        path = root / "retrieval" / chosen / serving_folders.EXTRA / f"{index}.faiss"
+        if not path.exists():
+            raise InputError(f"{path}: no such index; run recsys-tft export --index {index}.")
+
+
+def index_installed() -> None:
+    """Refuses an approximate index where the library that makes it is missing."""
+    if importlib.util.find_spec("faiss") is None:
+        raise InputError("faiss is not installed: run `pip install 'recsys_tft[faiss]'`.")

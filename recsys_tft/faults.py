@@ -1,0 +1,122 @@
+"""What errors of other libraries, and of the machine, mean to a user: one sentence each.
+
+An error is known by its type, or by its text where a runner has wrapped it in one of its own. No library is imported
+for that: one that is not loaded cannot have raised anything.
+"""
+
+import errno
+import re
+from collections.abc import Iterator
+
+from recsys_tft.errors import reason
+
+_DISK = "the disk is full; make room, or name a folder on another disk"
+_MEMORY = (
+    "there is not enough memory; fewer --workers, a smaller output.users_per_shard or, for a training, a smaller "
+    "two_tower.batch_size or two_tower.shuffle_rows need less"
+)
+_REMEDIES = {
+    errno.ENOSPC: _DISK,
+    errno.EDQUOT: "your quota of the disk is used up; make room, or name a folder elsewhere",
+    errno.EACCES: "permission denied; allow it, or name another folder",
+    errno.EPERM: "not permitted; allow it, or name another folder",
+    errno.EROFS: "the filesystem is read-only; name another folder",
+    errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
+    errno.ENAMETOOLONG: "the name is too long for the filesystem; name a shorter one",
+}
+_IN_TEXT = (
+    (re.compile("No space left on device|Disk quota exceeded"), _DISK),
+    (
+        re.compile(r"MemoryError|bad_alloc|bad allocation|Out of memory|\bOOM\b|Unable to allocate|malloc of size"),
+        _MEMORY,
+    ),
+)
+_PACKAGES = {
+    "faiss": "pip install 'recsys_tft[faiss]'",
+    "tensorflow_text": "pip install tensorflow-text, of the version of tensorflow",
+    "tensorflow_hub": "pip install tensorflow-hub",
+    "pkg_resources": "pip install 'setuptools<81'",
+    "boto3": "pip install 'apache-beam[aws]'",
+    "azure": "pip install 'apache-beam[azure]'",
+    "hdfs": "pip install 'apache-beam[hadoop]'",
+    "google": "pip install 'apache-beam[gcp]'",
+}
+
+
+def sentence_for(error: BaseException) -> str | None:
+    """What an error means and what to do, as a sentence; None where nothing is known of it."""
+    for one in _chain(error):
+        for rule in (_memory, _missing_package, _system, _catboost, _arrow, _options, _number):
+            if found := rule(one):
+                return f"{found.rstrip('.')}."
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error, and those that it came from."""
+    seen: set[int] = set()
+    following: BaseException | None = error
+    while following is not None and id(following) not in seen:
+        seen.add(id(following))
+        yield following
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)
+
+
+def _kinds(error: BaseException) -> set[str]:
+    return {kind.__name__ for kind in type(error).__mro__}
+
+
+def _memory(error: BaseException) -> str | None:
+    text = str(error)
+    if isinstance(error, MemoryError) or ("ResourceExhaustedError" in _kinds(error) and "No space" not in text):
+        return f"{_MEMORY} ({reason(error)})" if text else _MEMORY
+    return next((f"{meaning} ({reason(error)})" for pattern, meaning in _IN_TEXT if pattern.search(text)), None)
+
+
+def _missing_package(error: BaseException) -> str | None:
+    if not isinstance(error, ImportError):
+        return None
+    top = (error.name or "").partition(".")[0]
+    remedy = _PACKAGES.get(top, f"pip install {top.replace('_', '-')}" if top else "install recsys_tft anew")
+    return f"a package is missing or does not fit the others ({reason(error)}): {remedy}"
+
+
+def _system(error: BaseException) -> str | None:
+    """Of the operating system, by number: what it is about, and what to do."""
+    if not isinstance(error, OSError) or (error.errno is None and not getattr(error, "exception_details", None)):
+        return None
+    named = next((str(name) for name in (error.filename, error.filename2) if name not in (None, "")), None)
+    told = _REMEDIES.get(error.errno, reason(error))
+    return f"{named}: {told}" if named else told
+
+
+def _catboost(error: BaseException) -> str | None:
+    if "CatBoostError" not in _kinds(error):
+        return None
+    return f"CatBoost stopped ({catboost_reason(error)}); the settings under ranker say how it trains, and on what"
+
+
+def catboost_reason(error: BaseException) -> str:
+    """What CatBoost says, without the line of its own code."""
+    return re.sub(r"^\S+:\d+: ", "", reason(error))
+
+
+def _arrow(error: BaseException) -> str | None:
+    if "ArrowException" not in _kinds(error):
+        return None
+    return f"Arrow cannot read or convert the data ({reason(error)}); look at the types of the columns"
+
+
+def _options(error: BaseException) -> str | None:
+    text = str(error)
+    if not isinstance(error, ValueError) or "alidation" not in text or "Pipeline" not in text:
+        return None
+    return f"Beam refuses its options: {' '.join(text.split())[:300]}"
+
+
+def _number(error: BaseException) -> str | None:
+    if isinstance(error, RecursionError):
+        return "something is nested too deeply to be read"
+    if isinstance(error, OverflowError):
+        return f"a number is too large ({reason(error)}); ids and times have 64 bits"
+    return None

@@ -1,0 +1,30 @@
+"""JSON that a run, a training or an export wrote, and that a person or a full disk may have damaged since."""
+
+import json
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from recsys_tft.errors import InputError, readable
+
+
+def read(path: str | os.PathLike[str], remedy: str, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """A mapping in a file.
+
+    Args:
+        path: of the file.
+        remedy: what makes it anew, as the end of a sentence.
+        keys: that it has to have.
+
+    Raises:
+        InputError: naming the file and the remedy, if it is not there, or is damaged.
+    """
+    with readable(path, remedy):
+        found = json.loads(pathlib.Path(path).read_text("utf-8"))
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: damaged: it holds no mapping; {remedy}.")
+    for key in keys:
+        if key not in found:
+            raise InputError(f"{path}: damaged: it lacks '{key}'; {remedy}.")
+    return found

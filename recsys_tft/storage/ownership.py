@@ -1,0 +1,76 @@
+"""Whose files are read: what another user may have changed is not trusted blindly. docs/trust.md says what holds.
+
+A folder is this user's or root's, and nobody else may write there but its group, which whoever made it chose.
+"""
+
+import os
+import pathlib
+import pwd
+import stat
+
+from recsys_tft.errors import InputError, reason
+
+_ROOT = 0
+
+
+def doubt(folder: str | os.PathLike[str]) -> str | None:
+    """Why a local folder may hold what another user put there, as the end of a sentence; None if it does not.
+
+    Links are followed. A folder that is not there, or on another filesystem, raises no doubt.
+    """
+    if "://" in os.fspath(folder) or not hasattr(os, "getuid"):
+        return None
+    try:
+        found = pathlib.Path(folder).stat()
+    except OSError:
+        return None
+    if found.st_uid not in (os.getuid(), _ROOT):
+        return f"belongs to {_user(found.st_uid)}"
+    if found.st_mode & stat.S_IWOTH:
+        return f"may be written by every user (mode {stat.S_IMODE(found.st_mode):o})"
+    return None
+
+
+def _user(number: int) -> str:
+    try:
+        return f"the user {pwd.getpwuid(number).pw_name}"
+    except KeyError:
+        return f"the user {number}"
+
+
+def check(name: str, folder: str | os.PathLike[str]) -> None:
+    """Refuses a folder of a cache into which another user may have put something.
+
+    Raises:
+        InputError: naming the folder, why, and what to do.
+    """
+    if why := doubt(folder):
+        raise InputError(
+            f"{name}: {folder} {why}, so that what is in it is not trusted; name a folder of your own, or have its "
+            "owner or mode changed (chown, chmod o-w)."
+        )
+
+
+def private(name: str, folder: str | os.PathLike[str]) -> pathlib.Path:
+    """A folder of a cache, made for this user alone if it is not there.
+
+    Raises:
+        InputError: as `check`, or if it cannot be made.
+    """
+    path = pathlib.Path(folder)
+    check(name, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{name}: {path} cannot be written ({reason(error)}).") from None
+    return path
+
+
+def warning(output_dir: str) -> str | None:
+    """A sentence for whoever reads an output that another user may have changed: a saved graph in it can run code."""
+    for part in ("", "artifacts", "artifacts/manifest.json", "models", "serving", "serving/store"):
+        path = os.path.join(output_dir, part) if part else output_dir  # noqa: PTH118, as it may be a URL
+        if why := doubt(path):
+            return f"{path} {why}; use it if you trust them, as a saved graph in it can run code (docs/trust.md)"
+    return None

@@ -1,0 +1,134 @@
+"""What places a user may name: local paths, or on a filesystem of Beam. Checked before anything large is loaded."""
+
+import importlib.util
+import pathlib
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from recsys_tft.errors import InputError, UsageError, reason
+
+Result = TypeVar("Result")
+PATIENCE = 15.0  # seconds for a filesystem to answer; clients of Cloud Storage try for two minutes
+# By scheme: a module that the filesystem needs, and the extra of apache-beam that has it.
+_FILESYSTEMS = {"gs": ("google.cloud.storage", "gcp"), "s3": ("boto3", "aws"), "hdfs": ("hdfs", "hadoop"),
+                "azfs": ("azure.storage.blob", "azure")}  # fmt: skip
+
+
+def scheme(place: str) -> str | None:
+    """What stands before `://`; None of a local path."""
+    return place.partition("://")[0] if "://" in place else None
+
+
+def check(option: str, place: str | None) -> None:
+    """Refuses what no filesystem can be found for.
+
+    Args:
+        option: what names the place, for the error.
+        place: a path, local or with a scheme; None is none.
+
+    Raises:
+        UsageError: naming the option and what is needed.
+    """
+    if place is None:
+        return
+    if not place.strip() or "\0" in place:
+        raise UsageError(f"{option} is {place!r}; it needs the name of a folder or file.")
+    found = scheme(place)
+    if found is None:
+        return
+    rest = place.partition("://")[2]
+    if found == "file":
+        raise UsageError(f"{option} is '{place}'; write the path alone: /{rest.lstrip('/')}.")
+    if found not in _FILESYSTEMS and found not in _registered():
+        known = ", ".join(f"{name}://" for name in _FILESYSTEMS)
+        raise UsageError(f"{option} is '{place}'; {found}:// is no filesystem that Beam knows: it knows {known}.")
+    if found in _FILESYSTEMS and not _is_installed(module := _FILESYSTEMS[found][0]):
+        package = f"pip install 'apache-beam[{_FILESYSTEMS[found][1]}]'"
+        raise UsageError(f"{option} is '{place}'; {found}:// needs the package {module}: run `{package}`.")
+    if not rest.strip("/") or (rest.startswith("/") and found != "hdfs"):
+        raise UsageError(f"{option} is '{place}'; it needs the name of a bucket, such as {found}://bucket/folder.")
+
+
+def _registered() -> set[str | None]:
+    """Schemes of filesystems that were made known to Beam, if it is loaded; plugins are loaded with it."""
+    beam = sys.modules.get("apache_beam.io.filesystem")
+    return {kind.scheme() for kind in beam.FileSystem.get_all_subclasses()} if beam else set()
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of the package above it
+        return False
+
+
+def check_data(place: str) -> None:
+    """Refuses a folder of raw tables that is not there, where that is seen at once.
+
+    Raises:
+        InputError: if it is local and no folder, nor a pattern of some.
+    """
+    check("--data-dir", place)
+    is_pattern = any(character in place for character in "*?[")
+    if not (scheme(place) or is_pattern or pathlib.Path(place).is_dir()):
+        raise InputError(f"{place}: there is no such folder.")
+
+
+def reach(places: Iterable[str]) -> None:
+    """Asks each bucket for something, all at once, so that one that does not answer is said within PATIENCE.
+
+    Raises:
+        InputError: naming the place and why it cannot be reached.
+    """
+    asked = sorted({place for place in places if scheme(place)})
+    waiting = [_Asked(place, lambda place=place: _listed(place)) for place in asked]
+    for one in waiting:
+        one.result()
+
+
+def answered(place: str, ask: Callable[[], Result]) -> Result:
+    """What `ask` returns, which is about a place; an error of its own passes.
+
+    Raises:
+        InputError: if there is no answer within PATIENCE.
+    """
+    return _Asked(place, ask).result()
+
+
+class _Asked:
+    """A question to a place, asked in a thread that nothing waits for in the end."""
+
+    def __init__(self, place: str, ask: Callable[[], Result]):
+        self._place, self._ask = place, ask
+        self._found: Result | None = None
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._found = self._ask()
+        except Exception as error:  # it is raised where the answer is wanted
+            self._error = error
+
+    def result(self) -> Result:
+        self._thread.join(PATIENCE)
+        if self._thread.is_alive():
+            raise InputError(
+                f"{self._place}: no answer within {PATIENCE:.0f} s; look at the network, at proxies and at the "
+                "credentials of this machine."
+            )
+        if self._error is not None:
+            raise self._error
+        return self._found
+
+
+def _listed(place: str) -> None:
+    from apache_beam.io.filesystems import FileSystems
+
+    try:
+        FileSystems.match([f"{place.rstrip('/')}/*"], [1])
+    except (OSError, ValueError) as error:
+        raise InputError(f"{place}: cannot be reached ({reason(error)}).") from error

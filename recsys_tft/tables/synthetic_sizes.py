@@ -1,0 +1,20 @@
+"""How many users, videos and interactions can be generated; this is known before the libraries are that do it."""
+
+from recsys_tft.errors import InputError
+
+# Users and videos are held in memory, in some hundred bytes each; interactions are not.
+_MOST = {"users": 10**9, "videos": 10**9, "interactions": 10**12, "seed": 2**63 - 1}
+
+
+def check(**sizes: int) -> None:
+    """Refuses numbers of users, videos or interactions, or a seed, of which no tables could be made.
+
+    Raises:
+        InputError: naming the number and its limit.
+    """
+    for name, value in sizes.items():
+        if value < (least := int(name != "seed")):
+            raise InputError(f"Synthetic tables need {name} of at least {least}, got {value}.")
+        if value > _MOST[name]:
+            shown = value if value < 10**24 else "a longer number"
+            raise InputError(f"Synthetic tables take {name} of at most {_MOST[name]}, got {shown}.")
