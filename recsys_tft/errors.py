@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class InputError(ValueError):
@@ -16,6 +16,13 @@ class UsageError(InputError):
 
 class StillRunning(InputError):
     """A job that runs elsewhere is no longer waited for; what it has staged must stay."""
+
+
+class Problems(InputError):
+    """Several things that are wrong with something, told at once: a line that counts them, and a sentence each."""
+
+    def __init__(self, what: str, sentences: Sequence[str]):
+        super().__init__("\n".join([f"{len(sentences)} problems with {what}:", *sentences]))
 
 
 def require_local(output_dir: str) -> None:
@@ -48,7 +55,7 @@ def sentences() -> Iterator[None]:
     """Lets an InputError leave as one of its sentence alone, also where a runner wrapped it in text of its own."""
     try:
         yield
-    except (UsageError, StillRunning):
+    except (UsageError, StillRunning, Problems):
         raise
     except Exception as error:  # of any kind, as runners differ
         sentence = sentence_of(error)

@@ -16,7 +16,7 @@ from recsys_tft.errors import InputError, StillRunning, UsageError, sentences
 from recsys_tft.labelling import counters
 from recsys_tft.storage.data_folders import DataFolder, OutputFolders
 from recsys_tft.storage.output import Output
-from recsys_tft.tables import raw_tables
+from recsys_tft.tables import raw_tables, table_files
 from recsys_tft.titles import title_encoder
 
 if TYPE_CHECKING:
@@ -98,6 +98,16 @@ class ProcessingPipeline:
         self._settings = self._config.settings
         self._output = self._config.output
         self._say = say or (lambda _: None)
+        self._found: dict[str, dict[str, raw_tables.RawTable]] = {}
+
+    def check(self, data_dir: str) -> None:
+        """Finds what is wrong with tables on this machine without loading TensorFlow or Beam; `run` finds the same.
+
+        Raises:
+            InputError: if something in the tables is wrong.
+        """
+        if table_files.is_local(data_dir):
+            self._found[data_dir] = raw_tables.find(data_dir, self._settings.columns)
 
     def run(self, data_dir: str) -> "RunResult":
         """Runs the job on the four tables in `data_dir`.
@@ -189,7 +199,7 @@ class ProcessingPipeline:
             title_encoder.width(self._settings.title_encoder, self._settings.title_precision)
 
     def _find(self, data_dir: str) -> dict[str, raw_tables.RawTable]:
-        tables = raw_tables.find(data_dir, self._settings.columns)
+        tables = self._found.pop(data_dir, None) or raw_tables.find(data_dir, self._settings.columns)
         computed = counters.computed_columns(self._settings.counters, tables["videos"].absent)
         for table in tables.values():
             for warning in table.warnings(computed):

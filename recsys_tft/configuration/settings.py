@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pydantic
 import yaml
 
-from recsys_tft.columns import TABLES, columns_of
+from recsys_tft.configuration import column_settings
+from recsys_tft.configuration.column_settings import ColumnSettings
 from recsys_tft.configuration.job_settings import (
     BucketSettings,
     CooccurrenceSettings,
@@ -33,7 +34,7 @@ class Settings(Section):
     """All settings of a run; `configs/processing_config.yaml` shows each with its default."""
 
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
-    columns: dict[str, dict[str, str]] = pydantic.Field(default_factory=dict)
+    columns: dict[str, dict[str, str | ColumnSettings]] = pydantic.Field(default_factory=dict)
     max_rejected_fraction: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.05
     embeddings: EmbeddingSettings = EmbeddingSettings()
     buckets: BucketSettings = BucketSettings()
@@ -54,19 +55,10 @@ class Settings(Section):
     recommender: RecommenderSettings = RecommenderSettings()
     beam: dict[str, BeamValue] = pydantic.Field(default_factory=dict)
 
-    @pydantic.field_validator("columns")
+    @pydantic.field_validator("columns", mode="before")
     @classmethod
-    def _known_columns(cls, columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-        for table, names in columns.items():
-            if table not in TABLES:
-                raise ValueError(f"has the unknown table '{table}'.{did_you_mean(table, TABLES)}")
-            for own, name in names.items():
-                if name not in columns_of(table):
-                    hint = did_you_mean(name, columns_of(table))
-                    raise ValueError(f"maps '{own}' of {table} to the unknown column '{name}'.{hint}")
-            if len(set(names.values())) < len(names):
-                raise ValueError(f"maps two columns of {table} to one name in {names}")
-        return columns
+    def _known_columns(cls, columns: Any) -> Any:
+        return column_settings.check(columns)
 
     @pydantic.field_validator("vocabularies")
     @classmethod
