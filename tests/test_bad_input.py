@@ -14,7 +14,8 @@ def test_a_missing_table_is_named(desk: Desk, fails: Fails) -> None:
     (desk.data / "videos.parquet").unlink()
     found = fails()
     assert found == (
-        f"{desk.data}: found no table videos; expected videos.parquet, or a folder videos/ of Parquet files."
+        f"{desk.data}: found no table videos; expected videos.parquet or videos.csv, or a folder videos/ of Parquet or "
+        "CSV files."
     )
 
 
@@ -48,9 +49,10 @@ def test_interactions_that_say_nothing_of_what_happened_are_refused(desk: Desk, 
 @pytest.mark.parametrize(
     ("table", "column", "values", "sentence"),
     [
-        ("users", "age", pa.array(["20"] * USERS), "column 'age' is string, expected int64"),
+        ("users", "age", pa.array(["old"] * USERS), "column 'age' is string, expected int64; row 0 has 'old', which"),
+        ("users", "age", pa.array([True] * USERS), "column 'age' is bool, expected int64; cast it in pandas: df["),
         ("users", "user_id", pa.array([1.5] * USERS), "column 'user_id' is double, expected int64"),
-        ("videos", "category", pa.array([1] * VIDEOS), "column 'category' is int64, expected string"),
+        ("videos", "category", pa.array([1.5] * VIDEOS), "column 'category' is double, expected string"),
         ("interactions", "interaction_time", pa.array([0] * USERS * DAYS), "column 'interaction_time' is int64, expec"),
     ],
 )

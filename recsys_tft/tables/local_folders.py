@@ -36,7 +36,9 @@ def _walk(root: pathlib.Path, table: str) -> Iterator[Entry]:
     """What lies there; links come last, so that a file has the name of its place, and is there once."""
     met, folders = {_identity(root)}, [root]
     links: list[pathlib.Path] = []
+    follows = False  # whether only links are left, which may lead to what is there
     while folders or links:
+        follows = follows or not folders
         path = folders.pop() if folders else links.pop(0)
         name = path.relative_to(root).as_posix()
         if path != root and path.is_symlink():
@@ -54,6 +56,8 @@ def _walk(root: pathlib.Path, table: str) -> Iterator[Entry]:
                 yield Entry(child.relative_to(root).as_posix(), 0, "no file")
             elif child.is_symlink():
                 links.append(child)
+            elif follows and _identity(child) in met:
+                yield Entry(child.relative_to(root).as_posix(), child.stat().st_size, "a link to what is there")
             elif child.is_file() or not is_hidden(child.name) or "=" in child.name:
                 met.add(_identity(child))
                 folders.append(child)

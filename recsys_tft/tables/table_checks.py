@@ -127,7 +127,8 @@ def _columns(
                 f"the table {table} has no column '{own or name}'.{did_you_mean(own or name, known)}"
                 f" Name it under `columns: {{{table}: ...}}` in the config if it is called otherwise."
             )
-        if name in own_names and own != name and name in known and name not in own_names.values():
+        is_shadowed = name in own_names and own != name and name in known and name not in own_names.values()
+        if own in known and is_shadowed:
             yield f"column '{own}' is read as '{name}', but there is a column '{name}' too; rename or drop one of them."
     if table == "interactions":
         yield from _signals(_present(file, names), present_anywhere)
@@ -148,14 +149,10 @@ def _unread(
     columns = dict.fromkeys(name for file in files for name, _ in file.columns if name not in read)
     absent = [name for name in columns_of(table) if name not in present]
     found = [_with_hint(name, absent) for name in columns]
-    keys = {}
-    for file in files:
-        types = dict(file.columns)
-        for key, _ in file.file.keys:
-            keys.setdefault(key, "" if key not in types else " (the files have it)")
-            if key in read and key not in types:
-                keys.pop(key)
-    found += [f"{key} of its folders{why}" for key, why in keys.items() if key not in read or why]
+    of_folders = [(key, key in dict(file.columns)) for file in files for key, _ in file.file.keys]
+    found += [f"{key} of its folders" for key in dict.fromkeys(key for key, _ in of_folders if key not in read)]
+    twice = dict.fromkeys(key for key, is_column in of_folders if is_column and key in read)
+    found += [f"{key} of its folders (the files have it)" for key in twice]
     if not found and not unread_files:
         return ""
     parts = [listed(found)] if found else []
