@@ -110,8 +110,6 @@ def _lists(values: pa.Array, wanted: pa.DataType) -> Converted:
     faults: conversions.Faults = {}
     if is_text(values.type):
         values, faults = conversions.lists_from_text(values.cast(pa.string()))
-    inner = values.type.value_type
-    values = values.cast(pa.list_(inner))
     found, of_values = conversions.in_lists(values, lambda flat: _flat(flat, wanted.value_type))
     return found, faults | of_values
 

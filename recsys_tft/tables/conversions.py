@@ -210,9 +210,13 @@ def _parsed(text: str) -> list[str | None] | None:
 
 
 def in_lists(lists: pa.Array, convert: Callable[[pa.Array], Converted]) -> Converted:
-    """Lists whose values are converted; missing values are left out, and one that cannot be spoils its list."""
+    """Lists of any kind whose values are converted; missing ones are left out, and one that cannot be spoils its list.
+
+    Views are not cast to lists, as pyarrow 25 makes empty ones of those that it has read from Parquet.
+    """
     flat = lists.flatten()
-    parents = pc.list_parent_indices(lists).to_numpy()
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    parents = np.repeat(np.arange(len(lists)), lengths)
     values, faults = convert(flat)
     present = mask_of(values.is_valid())
     sizes = np.bincount(parents[present], minlength=len(lists))

@@ -3,7 +3,7 @@
 import pyarrow as pa
 
 from recsys_tft.columns import Column
-from recsys_tft.tables.arrow_kinds import is_binary, is_number, is_short_float, is_text, value_type
+from recsys_tft.tables.arrow_kinds import is_binary, is_list, is_number, is_short_float, is_text, value_type
 
 _types = pa.types
 
@@ -25,7 +25,11 @@ def _cast(cell: str, found: pa.DataType, wanted: pa.DataType) -> str:
         return f"{cell}.map(json.dumps), of lists"
     if _types.is_list(wanted):
         inner = "str" if _types.is_string(wanted.value_type) else "int"
+        if is_list(found) and is_list(found.value_type):
+            return f"{cell}.map(lambda row: [{inner}(value) for part in row for value in part])"
         return f"{cell}.map(lambda row: [{inner}(value) for value in row])"
+    if is_list(found):
+        return f"{cell}.str[0]"
     if _types.is_timestamp(wanted):
         if is_short_float(found):
             return f'pd.to_datetime({cell}.astype("float64"), unit="s", utc=True), from where it was no float32 yet'

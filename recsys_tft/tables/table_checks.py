@@ -249,7 +249,7 @@ class _Trial:
         others = [unit for unit in UNITS if unit != self.unit and _USUAL[0] <= self._as(values[row], unit) < _USUAL[1]]
         hint = f"; unit: {others[0]} would make it {_date(self._as(values[row], others[0]))}" if others else ""
         value, date = shown(values[row]), _date(int(numbers[0]))
-        return f"has no time between 1971 and 2200 with unit: {self.unit}; row {row} has {value}, {date}{hint}"
+        return f"has no time between 1971 and 2200 with unit: {self.unit}; row {row} has {value}, which is {date}{hint}"
 
     def _as(self, value: pa.Scalar, unit: str) -> int:
         converted, _ = column_types.read(pa.array([value.as_py()], value.type), self.column, unit)
@@ -258,12 +258,15 @@ class _Trial:
 
 def _date(micros: int) -> str:
     try:
-        return f"which is {datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=micros):%Y-%m-%d}"
+        return str((datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=micros)).date())
     except OverflowError:
-        return "which is beyond the year 9999"
+        return "beyond the year 9999"
 
 
 def shown(value: pa.Scalar) -> str:
     """A value as a sentence shows it."""
-    text = repr(value.as_py())
+    try:
+        text = repr(value.as_py())
+    except (OverflowError, ValueError):  # a time beyond those of Python
+        text = f"{value.type} {value.value}"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
