@@ -154,7 +154,7 @@ def run_parser() -> argparse.ArgumentParser:
 
 def _add_run(parser: argparse.ArgumentParser) -> None:
     data = parser.add_mutually_exclusive_group(required=True)
-    data.add_argument("--data-dir", metavar="DIR", help="the four raw tables, as Parquet")
+    data.add_argument("--data-dir", metavar="DIR", help="the four raw tables, as Parquet or CSV: a folder, or a glob")
     data.add_argument("--synthetic", action="store_true", help="generate raw tables first, under OUTPUT_DIR/raw")
     parser.add_argument("--users", type=int, metavar="N", help="synthetic users (default 1000)")
     parser.add_argument("--videos", type=int, metavar="N", help="synthetic videos (default 500)")
@@ -218,9 +218,11 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     synthetic_sizes.check(**{name: size for name, size in named.items() if size is not None})
     config.check(options.data_dir)  # what is wrong is an error before TensorFlow is loaded, which takes seconds
     with Progress() as progress:
+        pipeline = ProcessingPipeline(pipeline_config=config, say=progress.say)
+        if not options.synthetic:
+            pipeline.check(options.data_dir)
         progress.say("Loading TensorFlow and Beam")
         libraries.load("beam_pipelines.run", options.debug)
-        pipeline = ProcessingPipeline(pipeline_config=config, say=progress.say)
         if options.no_wait:
             submitted = pipeline.submit(options.data_dir)
             progress.console.print(submission(submitted), soft_wrap=True)

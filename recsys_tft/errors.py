@@ -42,9 +42,12 @@ class StillRunning(InputError):
 
 def findings(source: str, sentences: Sequence[str]) -> InputError:
     """All that is wrong with a file or folder as one error: a sentence, or a line for each of several."""
-    if len(sentences) == 1:
-        return InputError(f"{source}: {sentences[0]}")
-    return InputError("\n".join([f"{len(sentences)} problems with {source}:", *(f"  {text}" for text in sentences)]))
+    return InputError(f"{source}: {sentences[0]}") if len(sentences) == 1 else problems(source, sentences)
+
+
+def problems(what: str, sentences: Sequence[str]) -> InputError:
+    """Several things that are wrong as one error: a line that counts them, and a sentence each."""
+    return InputError("\n".join([f"{len(sentences)} problems with {what}:", *(f"  {text}" for text in sentences)]))
 
 
 def reason(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from recsys_tft.configuration import settings
 from recsys_tft.errors import StillRunning, UsageError, sentences
 from recsys_tft.storage import ownership, places
 from recsys_tft.storage.data_folders import DataFolder, OutputFolders
+from recsys_tft.storage.files import is_local
 from recsys_tft.storage.locks import sole_writer
 from recsys_tft.storage.output import Output
 from recsys_tft.titles import embedding_cache, minilm, title_encoder
@@ -118,6 +119,19 @@ class ProcessingPipeline:
         self._settings = self._config.settings
         self._output = self._config.output
         self._say = say or (lambda _: None)
+        self._found: dict[str, dict[str, RawTable]] = {}
+
+    def check(self, data_dir: str) -> None:
+        """Finds what is wrong with tables on this machine without loading TensorFlow or Beam; `run` finds the same.
+
+        Raises:
+            InputError: if something in the tables is wrong.
+        """
+        from recsys_tft.tables import raw_tables
+
+        self._config.check(data_dir)
+        if is_local(data_dir):
+            self._found[data_dir] = raw_tables.find(data_dir, self._settings.columns)
 
     @sentences()
     def run(self, data_dir: str) -> "RunResult":
@@ -223,7 +237,7 @@ class ProcessingPipeline:
         from recsys_tft.labelling import counters
         from recsys_tft.tables import raw_tables
 
-        tables = raw_tables.find(data_dir, self._settings.columns)
+        tables = self._found.pop(data_dir, None) or raw_tables.find(data_dir, self._settings.columns)
         computed = counters.computed_columns(self._settings.counters, tables["videos"].absent)
         for table in tables.values():
             for warning in table.warnings(computed):

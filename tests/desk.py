@@ -150,14 +150,22 @@ Fails = Callable[..., str]
 
 @pytest.fixture
 def fails(desk: Desk, capfd: pytest.CaptureFixture[str]) -> Fails:
-    """Runs a command that must fail, over a previous output that must stay; returns the sentence."""
+    """Runs a command that must fail, over a previous output that must stay; returns the sentence.
+
+    Several problems with the tables are one sentence each, on lines of their own, behind a line that counts them.
+    """
 
     def run(*options: str, code: int = 1, arguments: list[str] | None = None) -> str:
         before = desk.state()
         capfd.readouterr()
         assert main(arguments or desk.arguments("--overwrite", *options)) == code
         printed, error = capfd.readouterr()
-        assert re.fullmatch(r"error: [^\n]+[.?)]\n", error), error
+        first, *others = error.removesuffix("\n").split("\n")
+        if others:
+            assert first == f"error: {len(others)} problems with the tables:", error
+        assert all(re.fullmatch(r"[^\n]+[.?)]", sentence) for sentence in others or [first]), error
+        assert error.startswith("error: ")
+        assert error.endswith("\n")
         assert "--debug" not in error, error  # which would be a defect's
         assert "Traceback" not in printed + error
         assert desk.state() == before

@@ -159,10 +159,8 @@ def is_early(rows: Iterable[Row], key: str, value: Any, time: int) -> bool:
 
 def signals_of(event: Row, long: bool) -> frozenset[str]:
     """The signals that one event carries."""
-    if long:
-        return frozenset([event["interaction_type"]])
-    found = {"impression"}
-    if (event.get("watch_time") or 0) > 0:
+    found = {event["interaction_type"]} if long else {"impression"}
+    if not long and (event.get("watch_time") or 0) > 0:
         found.add("watch")
     found.update(signal for column, signal in WIDE.items() if event.get(column))
     return frozenset(found)

@@ -100,7 +100,8 @@ def tables(
     users = [{"user_id": user_id} | draw(_user_values()) for user_id in user_ids]
     videos = [{"video_id": video_id} | draw(_video_values()) for video_id in video_ids]
     instants = draw(times())
-    event = _event(user_ids, videos, instants, is_long, ratio)
+    flags = not is_long or draw(st.booleans())
+    event = _event(user_ids, videos, instants, is_long, flags, ratio)
     count = draw(st.integers(0, 40))
     interactions = draw(st.lists(event, min_size=count, max_size=count))
     channels: list[Row] = [{"channel_id": channel, "channel_subscriber_count": n} for channel, n in ((1, 0), (2, None))]
@@ -247,7 +248,7 @@ def _channel_values() -> st.SearchStrategy[Row]:
 
 @st.composite
 def _event(
-    draw: st.DrawFn, user_ids: list[int], videos: list[Row], instants: list[int], long: bool, ratio: float
+    draw: st.DrawFn, user_ids: list[int], videos: list[Row], instants: list[int], long: bool, flags: bool, ratio: float
 ) -> Row:
     video = draw(st.sampled_from(videos))
     row: Row = {
@@ -257,7 +258,7 @@ def _event(
     }
     if long:
         row["interaction_type"] = draw(st.sampled_from(INTERACTION_TYPES))
-    else:
+    if flags:
         row |= {name: draw(st.sampled_from((None, False, False, True))) for name in WIDE_SIGNALS}
     row["watch_time"] = draw(_watch_time(ratio * (video["video_duration"] or 10.0)))
     row["device"] = draw(st.sampled_from(DEVICES))

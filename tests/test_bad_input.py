@@ -14,7 +14,8 @@ def test_a_missing_table_is_named(desk: Desk, fails: Fails) -> None:
     (desk.data / "videos.parquet").unlink()
     found = fails()
     assert found == (
-        f"{desk.data}: found no table videos; expected videos.parquet, or a folder videos/ of Parquet files."
+        f"{desk.data}: found no table videos; expected videos.parquet or videos.csv, or a folder videos/ of Parquet or "
+        "CSV files."
     )
 
 
@@ -48,9 +49,10 @@ def test_interactions_that_say_nothing_of_what_happened_are_refused(desk: Desk, 
 @pytest.mark.parametrize(
     ("table", "column", "values", "sentence"),
     [
-        ("users", "age", pa.array(["20"] * USERS), "column 'age' is string, expected int64"),
+        ("users", "age", pa.array(["old"] * USERS), "column 'age' is string, expected int64; row 0 has 'old', which"),
+        ("users", "age", pa.array([True] * USERS), "column 'age' is bool, expected int64; cast it in pandas: df["),
         ("users", "user_id", pa.array([1.5] * USERS), "column 'user_id' is double, expected int64"),
-        ("videos", "category", pa.array([1] * VIDEOS), "column 'category' is int64, expected string"),
+        ("videos", "category", pa.array([1.5] * VIDEOS), "column 'category' is double, expected string"),
         ("interactions", "interaction_time", pa.array([0] * USERS * DAYS), "column 'interaction_time' is int64, expec"),
     ],
 )
@@ -113,6 +115,55 @@ def test_damaged_pages_are_found_where_the_footer_is_good(desk: Desk, fails: Fai
     file.write_bytes(data)
     assert pq.read_metadata(file).num_rows == USERS * DAYS
     assert fails().startswith(f"{file}: the Parquet file is damaged (")
+
+
+def test_all_that_is_wrong_with_all_tables_is_told_at_once(desk: Desk, fails: Fails) -> None:
+    events = pq.read_table(desk.data / "interactions.parquet")
+    desk.write("interactions", events.rename_columns({"user_id": "user_ID"}))
+    users = pq.read_table(desk.data / "users.parquet").drop_columns(["age"])
+    flags, names = pa.array([True] * USERS), pa.array([["DE"]] * USERS)
+    desk.write("users", users.append_column("age", flags).drop_columns(["country"]).append_column("country", names))
+    (desk.data / "videos.parquet").unlink()
+    first, *others = fails().split("\n")
+    assert first == "4 problems with the tables:"
+    assert [sentence.removeprefix(str(desk.data)).partition(";")[0] for sentence in others] == [
+        "/users.parquet: column 'country' is list<element: string>, expected string",
+        "/users.parquet: column 'age' is bool, expected int64",
+        ": found no table videos",
+        "/interactions.parquet: the table interactions has no column 'user_id'. Did you mean 'user_ID'? Name it under "
+        "`columns: {interactions: ...}` in the config if it is called otherwise.",
+    ]
+
+
+def test_what_many_files_share_is_told_once(desk: Desk, fails: Fails) -> None:
+    users = pq.read_table(desk.data / "users.parquet").drop_columns(["user_id"])
+    (desk.data / "users.parquet").unlink()
+    (desk.data / "users").mkdir()
+    for part in range(3):
+        pq.write_table(users, desk.data / "users" / f"part-{part}.parquet")
+    assert fails().startswith(
+        f"{desk.data}/users/part-0.parquet (and 2 more): the table users has no column 'user_id'."
+    )
+
+
+def test_a_mapped_column_beside_one_of_that_name_is_refused(desk: Desk, fails: Fails) -> None:
+    users = pq.read_table(desk.data / "users.parquet")
+    desk.write("users", users.append_column("years", users["age"]))
+    found = fails("--config", desk.config("columns: {users: {years: age}}"))
+    assert "column 'years' is read as 'age', but there is a column 'age' too; rename or drop one of them." in found
+
+
+def test_only_some_files_with_interaction_type_are_refused(desk: Desk, fails: Fails) -> None:
+    events = pq.read_table(desk.data / "interactions.parquet")
+    (desk.data / "interactions.parquet").unlink()
+    (desk.data / "interactions").mkdir()
+    pq.write_table(events, desk.data / "interactions" / "a.parquet")
+    wide = events.drop_columns(["interaction_type"]).append_column("liked", pa.array([True] * len(events)))
+    pq.write_table(wide, desk.data / "interactions" / "b.parquet")
+    assert fails() == (
+        f"{desk.data}/interactions/b.parquet: there is no column 'interaction_type' here, but in other files of the "
+        "table."
+    )
 
 
 # --- Settings, which are checked before any data is read

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
 
-from recsys_tft.columns import TABLES, columns_of
-from recsys_tft.configuration import yaml_text
+from recsys_tft.configuration import column_settings, yaml_text
+from recsys_tft.configuration.column_settings import ColumnSettings
 from recsys_tft.configuration.job_settings import (
     BucketSettings,
     CooccurrenceSettings,
@@ -48,7 +48,7 @@ class Settings(Section):
     """All settings of a run; `configs/processing_config.yaml` shows each with its default."""
 
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
-    columns: dict[str, dict[str, str]] = pydantic.Field(default_factory=dict)
+    columns: dict[str, dict[str, str | ColumnSettings]] = pydantic.Field(default_factory=dict)
     max_rejected_fraction: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.05
     embeddings: EmbeddingSettings = EmbeddingSettings()
     buckets: BucketSettings = BucketSettings()
@@ -77,13 +77,10 @@ class Settings(Section):
             return {name: redacted(text) for name, text in dataclasses.asdict(value).items()}
         return redacted(value) if isinstance(value, str) else value
 
-    @pydantic.field_validator("columns")
+    @pydantic.field_validator("columns", mode="before")
     @classmethod
-    def _known_columns(cls, columns: dict[str, dict[str, str]]) -> dict[str, dict[str, str]]:
-        FindingsError.check(
-            [finding for table, names in columns.items() for finding in _wrong_columns(table, names, columns)]
-        )
-        return columns
+    def _known_columns(cls, columns: Any) -> Any:
+        return column_settings.check(columns)
 
     @pydantic.field_validator("vocabularies")
     @classmethod
@@ -118,26 +115,6 @@ class Settings(Section):
     def replace(self, changes: dict[str, Any]) -> "Settings":
         """A checked copy with e.g. `{"seed": 1, "ranker": {"negative_sample_ratio": 5}}` changed."""
         return parse(_merge(self.model_dump(exclude_unset=True), changes), "the options")
-
-
-def _wrong_columns(table: str, names: dict[str, str], columns: Mapping[str, object]) -> list[str]:
-    """What is wrong with how one table's columns are called: {the user's name: ours}."""
-    if table not in TABLES:
-        return [f"has the unknown table '{table}'.{did_you_mean(table, TABLES)}"]
-    known = columns_of(table)
-    found = [
-        f"maps '{own}' of {table} to the unknown column '{name}'.{did_you_mean(name, known)}"
-        for own, name in names.items()
-        if name not in known
-    ]
-    if len(set(names.values())) < len(names):
-        found.append(f"maps two columns of {table} to one name in {names}")
-    return found + [
-        f"maps '{own}' of {table} to '{name}', but '{own}' is our name of another column, which would be read from it "
-        f"too; say what that one is called"
-        for own, name in names.items()
-        if own in known and name in known and own != name and own not in names.values()
-    ]
 
 
 def _arguments(name: str, value: Any) -> list[str]:

@@ -75,5 +75,5 @@ def removed(
 
 
 def floats(column: Any) -> np.ndarray:
-    """[n] numbers as float64, NaN where null."""
-    return pc.fill_null(column.cast(pa.float64()), float("nan")).to_numpy()
+    """[n] numbers as float64, NaN where null; integers beyond 2^53, such as times after the year 2255, are rounded."""
+    return pc.fill_null(column.cast(pa.float64(), safe=False), float("nan")).to_numpy()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.columns import TABLES, columns_of
+from recsys_tft.columns import TABLES, WIDE_SIGNALS, columns_of
 from recsys_tft.errors import InputError
 from recsys_tft.labelling.exposures import raw_signals
 from recsys_tft.tables.raw_tables import ROW, RawTable
@@ -19,7 +19,7 @@ def rejected_rows(rows: pa.Table, table: RawTable) -> pa.Table:
         table: where they come from.
     """
     if "signals" in rows.column_names:
-        signals = raw_signals(rows, table.is_long)
+        signals = raw_signals(rows, table.is_long, table.flags if table.is_long else tuple(WIDE_SIGNALS))
         for name in signals.column_names:
             rows = rows.append_column(name, signals[name])
         rows = rows.drop_columns(["signals"])

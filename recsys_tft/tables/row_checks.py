@@ -7,23 +7,29 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.columns import INTERACTION_TYPES, UPDATED, Column
+from recsys_tft.tables.conversions import Faults
 
 _SECONDS_TO_2200 = 7_258_118_400
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
-def check_rows(rows: pa.Table, columns: Mapping[str, Column], is_long: bool) -> pa.Array:
+def check_rows(
+    rows: pa.Table, columns: Mapping[str, Column], is_long: bool, unreadable: Mapping[str, Faults]
+) -> pa.Array:
     """For each row the first reason why it cannot be used, as a string; null for a usable row.
 
     Args:
         rows: all columns of a table.
         columns: what they are, by name.
         is_long: whether interactions name their type.
+        unreadable: by column and reason a mask [n] bool of values that could not be read, and are null in `rows`.
     """
     reasons = np.full(len(rows), None, object)
     for column in reversed(columns.values()):
         for reason, bad in reversed(_faults(rows[column.name], column, is_long)):
             reasons[np.asarray(bad)] = f"{column.name} {reason}"
+        for reason, bad in unreadable.get(column.name, {}).items():
+            reasons[bad] = f"{column.name} {reason}"
     return pa.array(reasons, pa.string())
 
 

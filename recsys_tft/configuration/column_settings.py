@@ -1,0 +1,90 @@
+"""The setting `columns`: what a user's tables call the columns, and what times that are numbers count."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from recsys_tft.columns import TABLES, Column, columns_of
+from recsys_tft.configuration.setting_types import FindingsError, Section
+from recsys_tft.errors import did_you_mean
+
+UNITS = ("s", "ms", "us", "ns")
+
+
+class ColumnSettings(Section):
+    """One column of a user's.
+
+    Attributes:
+        name: what we call it; as the user does by default.
+        unit: of a time that is a number, what it counts since 1970 UTC.
+    """
+
+    name: str | None = None
+    unit: Literal["s", "ms", "us", "ns"] | None = None
+
+
+def check(columns: Any) -> Any:
+    """The setting as it is given, if it says what pydantic's own messages would not say well.
+
+    Raises:
+        ValueError: naming table and column, as a sentence that goes on from `columns`.
+    """
+    if not isinstance(columns, Mapping):
+        return columns
+    FindingsError.check([finding for table, entries in columns.items() for finding in _wrong(table, entries)])
+    return columns
+
+
+def _wrong(table: Any, entries: Any) -> Iterator[str]:
+    """What is wrong with how one table's columns are called."""
+    if table not in TABLES:
+        yield f"has the unknown table '{table}'.{did_you_mean(str(table), TABLES)}"
+        return
+    if not isinstance(entries, Mapping):
+        return  # which pydantic says well
+    known, names = columns_of(table), {own: _name(own, entry) for own, entry in entries.items()}
+    for own, name in names.items():
+        if not isinstance(own, str) or not isinstance(name, str):
+            yield f"maps {own!r} of {table} to {name!r}; both are names of columns"
+        elif name not in known:
+            yield f"maps '{own}' of {table} to the unknown column '{name}'.{did_you_mean(name, known)}"
+        else:
+            yield from _wrong_entry(table, own, entries[own], known[name])
+            if own in known and own != name and own not in names.values():
+                yield (
+                    f"maps '{own}' of {table} to '{name}', but '{own}' is our name of another column, which would be "
+                    "read from it too; say what that one is called"
+                )
+    if len(set(map(str, names.values()))) < len(names):
+        yield f"maps two columns of {table} to one name in {names}"
+
+
+def _name(own: Any, entry: Any) -> Any:
+    given = entry.model_dump() if isinstance(entry, ColumnSettings) else entry
+    return (given.get("name") or own) if isinstance(given, Mapping) else given
+
+
+def _wrong_entry(table: str, own: str, entry: Any, column: Column) -> Iterator[str]:
+    given = entry.model_dump() if isinstance(entry, ColumnSettings) else entry
+    if not isinstance(given, Mapping):
+        return
+    for key in given:
+        if key not in ("name", "unit"):
+            yield f"has for '{own}' of {table} the unknown key '{key}'; it takes name and unit"
+    unit = given.get("unit")
+    if unit is not None and unit not in UNITS:
+        yield f"has for '{own}' of {table} the unit {unit!r}; expected one of {', '.join(UNITS)}"
+    elif unit is not None and not pa.types.is_timestamp(column.type):
+        yield f"has for '{own}' of {table} a unit, but {column.name} is no time"
+
+
+def names_and_units(mapping: Mapping[str, str | ColumnSettings]) -> tuple[dict[str, str], dict[str, str]]:
+    """Of one table, by our names: what the user calls a column, and what one that is a number counts."""
+    names, units = {}, {}
+    for own, entry in mapping.items():
+        name = entry if isinstance(entry, str) else entry.name or own
+        names[name] = own
+        if not isinstance(entry, str) and entry.unit is not None:
+            units[name] = entry.unit
+    return names, units

@@ -1,0 +1,218 @@
+"""CSV files, gzipped or not: where their rows begin and end, without holding them all, and the rows of one part.
+
+A quote begins a value or is doubled within one that is quoted; then a line break ends a row where the quotes before it
+are even in number. Files in which a quote stands elsewhere are refused, as nothing says what they mean.
+"""
+
+import csv
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from recsys_tft.errors import InputError
+from recsys_tft.storage.files import open_to_read
+from recsys_tft.tables.sources import Described, Source, TableFile, TextPart
+
+_BLOCK = 1 << 24  # bytes that one worker reads at a time, which are some hundred thousand rows
+_QUOTE, _LINE, _RETURN = b'"\n\r'
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_BOM = b"\xef\xbb\xbf"
+
+
+def describe(file: TableFile) -> Described:
+    """The columns, the sources and the fingerprint of a file, which is read once for that.
+
+    Raises:
+        InputError: if it cannot be read as a CSV file, naming the line.
+    """
+    header: tuple[str, ...] | None = None
+    digest, sources, problems, rows, lines = hashlib.sha256(), [], [], 0, 0
+    try:
+        with _open(file.path) as stream:
+            for begin, block in _blocks(stream, file.path):
+                digest.update(block)
+                _check_text(block, file.path, lines)
+                start = 0
+                if header is None:
+                    header, start = _header(block, file.path)
+                part = TextPart(begin + start, len(block) - start, header)
+                parsed, ragged = _parse(block[start:], part, delimiter(file.path), (0,))
+                problems += _ragged(ragged, block, lines, len(header), file.path)
+                sources.append(Source(file.path, (), rows, rows, len(parsed), file.keys, part))
+                rows, lines = rows + len(parsed), lines + block.count(b"\n")
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{file.path}: not a readable CSV file ({error}).") from None
+    if header is None:
+        raise InputError(f"{file.path}: this CSV file is empty; its first line should name the columns.")
+    columns = tuple((name, pa.string()) for name in header)
+    sources = [source for source in sources if source.rows]
+    return Described(file, columns, tuple(sources), rows, digest.hexdigest()[:16], tuple(problems[:1]))
+
+
+def read(source: Source, names: list[str]) -> pa.Table:
+    """The rows of a source as text, with those of the named columns that the file has.
+
+    Raises:
+        InputError: if the file has changed or turns out to be damaged.
+    """
+    part = source.text
+    assert part is not None
+    try:
+        with _open(source.path) as stream:
+            stream.seek(part.begin)
+            block = stream.read(part.size)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{source.path}: not a readable CSV file ({error}).") from None
+    places = [part.header.index(name) for name in names if name in part.header]
+    rows, _ = _parse(block, part, delimiter(source.path), tuple(places) or (0,))
+    if len(rows) != source.rows:
+        raise InputError(f"{source.path}: the file has changed while it was read.")
+    kept = rows.select([str(place) for place in places]).rename_columns([part.header[place] for place in places])
+    return kept.combine_chunks()
+
+
+def delimiter(path: str) -> str:
+    """What separates the values of a file of this name."""
+    return "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else ","
+
+
+def _open(path: str) -> BinaryIO:
+    file = open_to_read(path)
+    return gzip.GzipFile(fileobj=file) if path.lower().endswith(".gz") else file
+
+
+def _blocks(stream: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
+    """(where it begins, bytes) of blocks of whole rows."""
+    begin, rest = 0, b""
+    while data := stream.read(max(_BLOCK, len(rest))):
+        rest += data
+        end = _end_of_rows(rest, path)
+        if end:
+            yield begin, rest[:end]
+            begin, rest = begin + end, rest[end:]
+    if rest:
+        if rest.count(b'"') % 2:
+            raise InputError(f"{path}: a quoted value is never closed; it begins {_shown(rest)}.")
+        yield begin, rest
+
+
+def _end_of_rows(data: bytes, path: str) -> int:
+    """How many bytes make whole rows."""
+    array = np.frombuffer(data, np.uint8)
+    quotes, breaks = np.flatnonzero(array == _QUOTE), np.flatnonzero(array == _LINE)
+    _check_quotes(array, quotes, delimiter(path).encode()[0], path, data)
+    whole = breaks[np.searchsorted(quotes, breaks) % 2 == 0]
+    return int(whole[-1]) + 1 if len(whole) else 0
+
+
+def _check_quotes(array: np.ndarray, quotes: np.ndarray, separator: int, path: str, data: bytes) -> None:
+    """Refuses quotes that neither begin nor end a value, nor are doubled."""
+    edges = np.array([separator, _LINE, _RETURN, _QUOTE], np.uint8)
+    opening, closing = quotes[::2], quotes[1::2]
+    before, after = array[opening - 1], array[np.minimum(closing + 1, len(array) - 1)]
+    is_first = (opening == 0) | ((opening == len(_BOM)) & (before == _BOM[-1]))
+    doubled = np.isin(opening - 1, closing)
+    good = is_first | (np.isin(before, edges) & ((before != _QUOTE) | doubled))
+    ends = (closing == len(array) - 1) | np.isin(after, edges)
+    wrong = np.concatenate([opening[~good], closing[~ends]])
+    if len(wrong):
+        place = int(wrong.min())
+        begin = data.rfind(b"\n", 0, place) + 1
+        raise InputError(
+            f"{path}: a quote stands within a value, in the line {_shown(data[begin:])}; a value with quotes is quoted "
+            f'as a whole and its quotes are doubled (Spark: option("escape", "\\"")).'
+        )
+
+
+def _shown(data: bytes) -> str:
+    return repr(data[:60].splitlines()[0].decode(errors="replace")) if data.strip() else "''"
+
+
+def _check_text(block: bytes, path: str, lines: int) -> None:
+    if block.startswith(_UTF16):
+        raise InputError(f"{path}: this is UTF-16; expected UTF-8, as df.to_csv(path, index=False) writes it.")
+    try:
+        block.decode()
+    except UnicodeDecodeError as error:
+        line = lines + block.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{path}: line {line} is not UTF-8 (byte 0x{block[error.start]:02X}); read it with its own encoding and "
+            'write it anew: pd.read_csv(path, encoding="latin-1").to_csv(path, index=False).'
+        ) from None
+
+
+def _header(block: bytes, path: str) -> tuple[tuple[str, ...], int]:
+    """The names of the columns, and where the rows begin."""
+    text = block.decode()
+    skipped = len(text) - len(text.lstrip("\r\n"))
+    if "\n" not in text and "\r" in text.strip():
+        raise InputError(f"{path}: its lines end in CR alone; write them with LF, or CR and LF.")
+    reader = csv.reader(iter(text.splitlines(keepends=True)[: 1 + skipped + 1000]), delimiter=delimiter(path))
+    names: list[str] = next((row for row in reader if row), [])
+    end = _end_of_line(block, reader.line_num)
+    header = tuple(name.strip().removeprefix("\ufeff").strip() for name in names)
+    other = next((mark for mark in ";\t|" if mark in header[0]), None) if len(header) == 1 else None
+    if other:
+        raise InputError(
+            f"{path}: its header is one name, {header[0]!r}; the values are separated by {other!r}, expected "
+            f"{delimiter(path)!r}: read it with pd.read_csv(path, sep={other!r}) and write it anew."
+        )
+    return header, end
+
+
+def _end_of_line(block: bytes, number: int) -> int:
+    """Where the line of a number, from 1, ends in a block."""
+    end = 0
+    for _ in range(number):
+        end = block.find(b"\n", end) + 1 or len(block)
+    return end
+
+
+def _parse(
+    rows: bytes, part: TextPart, separator: str, places: tuple[int, ...]
+) -> tuple[pa.Table, list[pa_csv.InvalidRow]]:
+    """Columns of rows, by their numbers, as text in which an empty value is null; and the rows of another length."""
+    ragged: list[pa_csv.InvalidRow] = []
+
+    def skip(row: pa_csv.InvalidRow) -> str:
+        ragged.append(row)
+        return "skip"
+
+    names = [str(place) for place in places]
+    if not rows.strip(b"\r\n"):
+        return pa.table({name: pa.array([], pa.string()) for name in names}), ragged
+    parsed = pa_csv.read_csv(
+        pa.py_buffer(rows),
+        pa_csv.ReadOptions(
+            use_threads=False,
+            block_size=len(rows) + 1,
+            column_names=[str(place) for place in range(len(part.header))],
+        ),
+        pa_csv.ParseOptions(delimiter=separator, newlines_in_values=True, invalid_row_handler=skip),
+        pa_csv.ConvertOptions(
+            include_columns=names,
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=True,
+        ),
+    )
+    return parsed, ragged
+
+
+def _ragged(rows: list[pa_csv.InvalidRow], block: bytes, lines: int, expected: int, path: str) -> list[str]:
+    if not rows:
+        return []
+    first = rows[0]
+    line = lines + block.count(b"\n", 0, max(block.find(first.text.encode()), 0)) + 1
+    more = f", and {len(rows) - 1:,} more lines like it" if len(rows) > 1 else ""
+    return [
+        f"{path}: line {line} has {first.actual_columns} values, the header {expected}: {first.text[:60]!r}{more}; a "
+        "value with the separator in it is quoted."
+    ]

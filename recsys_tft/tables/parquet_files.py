@@ -1,0 +1,60 @@
+"""Parquet files: their columns without reading them, and the rows of some of their row groups."""
+
+import hashlib
+from collections.abc import Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys_tft.errors import InputError
+from recsys_tft.storage.files import open_to_read
+from recsys_tft.tables.sources import Described, Source, TableFile
+
+_ROWS_PER_READ = 1 << 18
+
+
+def describe(file: TableFile) -> Described:
+    """The columns, the sources and the fingerprint of a file.
+
+    Raises:
+        InputError: if it is not a readable Parquet file.
+    """
+    try:
+        with open_to_read(file.path) as opened, pq.ParquetFile(opened, coerce_int96_timestamp_unit="us") as parquet:
+            metadata, schema = parquet.metadata, parquet.schema_arrow
+            opened.seek(max(file.size - 8 - metadata.serialized_size, 0))
+            digest = hashlib.sha256(opened.read(metadata.serialized_size)).hexdigest()[:16]
+            columns = tuple(zip(schema.names, schema.types, strict=True))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file.path}: not a readable Parquet file ({_first_line(error)}).") from None
+    return Described(file, columns, _sources(file, metadata), metadata.num_rows, digest)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+def _sources(file: TableFile, footer: pq.FileMetaData) -> tuple[Source, ...]:
+    """The file's row groups, gathered into reads of about _ROWS_PER_READ rows, by their place in the file."""
+    sources, groups, start, rows = [], [], 0, 0
+    for group in range(footer.num_row_groups):
+        groups.append(group)
+        rows += footer.row_group(group).num_rows
+        if rows >= _ROWS_PER_READ or group == footer.num_row_groups - 1:
+            sources.append(Source(file.path, tuple(groups), start, start, rows, file.keys))
+            groups, start, rows = [], start + rows, 0
+    return tuple(sources)
+
+
+def read(source: Source, names: list[str], groups: Sequence[int]) -> pa.Table:
+    """The rows of some row groups of a source, with those of the named columns that the file has.
+
+    Raises:
+        InputError: if the file turns out to be damaged.
+    """
+    try:
+        with open_to_read(source.path) as opened, pq.ParquetFile(opened, coerce_int96_timestamp_unit="us") as file:
+            available = [name for name in names if name in file.schema_arrow.names]
+            return file.read_row_groups(list(groups), columns=available).combine_chunks()
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{source.path}: the Parquet file is damaged ({_first_line(error)}).") from None

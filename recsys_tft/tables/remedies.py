@@ -1,0 +1,46 @@
+"""What to do in pandas about a column whose type, or whose values, are not taken."""
+
+import pyarrow as pa
+
+from recsys_tft.columns import Column
+from recsys_tft.tables.arrow_kinds import is_binary, is_list, is_number, is_short_float, is_text, value_type
+
+_types = pa.types
+
+
+def remedy(own: str, found: pa.DataType, column: Column, table: str) -> str:
+    """What to do about a type that is not taken, or about values that are not, as the end of a sentence."""
+    found, wanted, cell = value_type(found), column.type, f'df["{own}"]'
+    if _types.is_timestamp(wanted) and is_number(found) and not is_short_float(found):
+        setting = f"columns: {{{table}: {{{own}: {{name: {column.name}, unit: s}}}}}}"
+        cast = f'{cell} = pd.to_datetime({cell}, unit="s", utc=True)'
+        return f"say in the config what it counts, such as `{setting}` (or ms, us, ns), or cast it in pandas: {cast}"
+    return f"cast it in pandas: {cell} = {_cast(cell, found, wanted)}"
+
+
+def _cast(cell: str, found: pa.DataType, wanted: pa.DataType) -> str:
+    if _types.is_duration(found) and not _types.is_list(wanted):
+        return f"{cell}.dt.total_seconds()" + (".round().astype('Int64')" if _types.is_integer(wanted) else "")
+    if _types.is_list(wanted) and is_text(found):
+        return f"{cell}.map(json.dumps), of lists"
+    if _types.is_list(wanted):
+        inner = "str" if _types.is_string(wanted.value_type) else "int"
+        if is_list(found) and is_list(found.value_type):
+            return f"{cell}.map(lambda row: [{inner}(value) for part in row for value in part])"
+        return f"{cell}.map(lambda row: [{inner}(value) for value in row])"
+    if is_list(found):
+        return f"{cell}.str[0]"
+    if _types.is_timestamp(wanted):
+        if is_short_float(found):
+            return f'pd.to_datetime({cell}.astype("float64"), unit="s", utc=True), from where it was no float32 yet'
+        return f'pd.to_datetime({cell}, utc=True, format="mixed")'
+    if _types.is_string(wanted):
+        return f'{cell}.str.decode("utf-8")' if is_binary(found) else f'{cell}.astype("string")'
+    if _types.is_boolean(wanted):
+        return f"{cell}.astype('boolean')" if not (is_number(found) or is_text(found)) else f"{cell} == 1"
+    number = f'pd.to_numeric({cell}, errors="coerce")' if is_text(found) else cell
+    if _types.is_float32(wanted):
+        return number if is_text(found) else f'{cell}.astype("float32")'
+    if found == pa.uint64():
+        return f'{cell}.astype("int64"), which wraps, the same in every table'
+    return f'{number}.astype("Int64")' if _types.is_boolean(found) else f'{number}.round().astype("Int64")'

@@ -1,0 +1,93 @@
+"""What is known of the files of a table before their rows are read."""
+
+import dataclasses
+
+import pyarrow as pa
+
+PARQUET, CSV = "parquet", "csv"
+Keys = tuple[tuple[str, str | None], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class TableFile:
+    """One file of a table.
+
+    Attributes:
+        path: of the file, local or on any Beam filesystem.
+        size: bytes.
+        format: PARQUET or CSV.
+        keys: (name, value) of each folder `name=value` that it lies in; None where a row has no value.
+    """
+
+    path: str
+    size: int
+    format: str
+    keys: Keys = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What lies below a data folder: its path from there, its bytes, and why it is no data, if that is known."""
+
+    name: str
+    size: int
+    fault: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class TextPart:
+    """Some whole rows of a CSV file.
+
+    Attributes:
+        begin: where they begin, in bytes of the text.
+        size: how many bytes they take.
+        header: the names of the file's columns.
+    """
+
+    begin: int
+    size: int
+    header: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Some rows of one file, read by one worker at a time.
+
+    Attributes:
+        path: of the file.
+        row_groups: which of them, in a Parquet file.
+        first_row: the number of their first row in the whole table.
+        file_row: the number of their first row in the file; in a CSV file the row after the header is number 0.
+        rows: how many they hold.
+        keys: (name, value) of each folder `name=value` that the file lies in.
+        text: which part of a CSV file.
+    """
+
+    path: str
+    row_groups: tuple[int, ...]
+    first_row: int
+    file_row: int
+    rows: int
+    keys: Keys = ()
+    text: TextPart | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """A file as far as it is known before a run.
+
+    Attributes:
+        file: which one.
+        columns: names and types, in their order; a name may occur twice.
+        sources: its rows, numbered within the file.
+        rows: how many there are.
+        digest: a hash of what describes its contents, or of these.
+        problems: what makes it useless, as sentences that begin with its path.
+    """
+
+    file: TableFile
+    columns: tuple[tuple[str, pa.DataType], ...]
+    sources: tuple[Source, ...]
+    rows: int
+    digest: str
+    problems: tuple[str, ...] = ()

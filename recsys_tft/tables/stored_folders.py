@@ -1,0 +1,60 @@
+"""What lies in a data folder on a Beam filesystem, most of which are object stores that have no folders."""
+
+import re
+from collections.abc import Iterable
+
+from recsys_tft.errors import InputError
+from recsys_tft.tables.sources import Entry
+
+
+def entries(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
+    """For each data folder what lies in it under names that begin with a table's; without any, a folder may be a glob.
+
+    Raises:
+        InputError: if the filesystem is unknown or cannot be reached.
+    """
+    found = _below(f"{_literally(data_dir)}/{table}")
+    if not found and re.search(r"[*?[]", data_dir):
+        found = _below(f"{data_dir}/{table}")
+        depth = data_dir.count("/") + 1  # a glob has as many parts as what it stands for
+        folders: dict[str, list[Entry]] = {}
+        for path, size in found:
+            parts = path.split("/")
+            folders.setdefault("/".join(parts[:depth]), []).append(Entry("/".join(parts[depth:]), size))
+        return sorted(folders.items())
+    return [(data_dir, [Entry(path.removeprefix(data_dir).lstrip("/"), size) for path, size in found])]
+
+
+def _literally(path: str) -> str:
+    return re.sub(r"([*?[])", r"[\1]", path)
+
+
+def _below(prefix: str) -> list[tuple[str, int]]:
+    from apache_beam.io.filesystem import BeamIOError
+    from apache_beam.io.filesystems import FileSystems
+
+    try:
+        if not FileSystems.get_filesystem(prefix).has_dirs():
+            return _match([f"{prefix}**"])
+        found, waiting = [], [f"{prefix}*"]
+        while waiting:  # such a filesystem lists one folder at a time
+            listed = _match(waiting)
+            found += listed
+            waiting = [
+                f"{_literally(path.rstrip('/'))}/*" for path, size in listed if not size and _may_be_folder(path)
+            ]
+        return [(path, size) for path, size in found if size]
+    except (BeamIOError, ValueError) as error:
+        raise InputError(f"{prefix}: cannot be read ({' '.join(str(error).split()).rstrip('.')}).") from None
+
+
+def _may_be_folder(path: str) -> bool:
+    """Whether a name of no bytes may be a folder; to list what is none is an error there."""
+    return "." not in path.rstrip("/").rpartition("/")[2].partition("=")[0]
+
+
+def _match(patterns: Iterable[str]) -> list[tuple[str, int]]:
+    from apache_beam.io.filesystems import FileSystems
+
+    matches = FileSystems.match(list(patterns))
+    return sorted((found.path, found.size_in_bytes) for match in matches for found in match.metadata_list)

@@ -1,0 +1,48 @@
+"""Rows as files store them, whatever their format, under our names."""
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from recsys_tft.columns import columns_of
+from recsys_tft.tables import csv_files, parquet_files
+from recsys_tft.tables.sources import PARQUET, Described, Source, TableFile
+
+
+def describe(file: TableFile) -> Described:
+    """What a file says of itself.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    return parquet_files.describe(file) if file.format == PARQUET else csv_files.describe(file)
+
+
+def stored_names(table: str, own_names: Mapping[str, str]) -> dict[str, str]:
+    """What files call each column, by our names; a column whose name the user has given to another is not there."""
+    taken = set(own_names.values())
+    return {name: own_names.get(name, name) for name in columns_of(table) if name in own_names or name not in taken}
+
+
+def read(source: Source, names: Mapping[str, str], sample: bool = False) -> dict[str, pa.ChunkedArray]:
+    """Those of the named columns that a source has, by our names; what folders say is text.
+
+    Args:
+        source: what to read.
+        names: what files call each column, by our names.
+        sample: whether the first row group is enough.
+
+    Raises:
+        InputError: if the file turns out to be damaged.
+    """
+    if source.text is not None:
+        rows = csv_files.read(source, list(names.values()))
+    else:
+        rows = parquet_files.read(source, list(names.values()), source.row_groups[:1] if sample else source.row_groups)
+    found = {name: rows[own] for name, own in names.items() if own in rows.column_names}
+    keys = dict(source.keys)
+    for name, own in names.items():
+        if name not in found and own in keys:
+            value = pa.array([keys[own]], pa.string())
+            found[name] = pa.chunked_array([value.take(pa.array([0] * len(rows), pa.int32()))])
+    return found

@@ -1,0 +1,273 @@
+"""What is wrong with a table as a whole, before a row of it is used; all of it is told at once."""
+
+import dataclasses
+import datetime
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.columns import WIDE_SIGNALS, Column, columns_of
+from recsys_tft.configuration.column_settings import UNITS
+from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.errors import problems as problems_with
+from recsys_tft.tables import column_types, remedies, stored_rows
+from recsys_tft.tables.arrow_kinds import value_type
+from recsys_tft.tables.conversions import TOO_LARGE
+from recsys_tft.tables.sources import Described, Source
+from recsys_tft.tables.table_files import listed
+
+_SHOWN = 60  # characters of a value in a sentence
+_TOLERATED = 20  # of so many rows one may be unreadable without all of the column being taken for something else
+_YEAR_1971, _YEAR_2200 = 31_536_000_000_000, 7_258_118_400_000_000  # microseconds
+_USUAL = (631_152_000_000_000, 4_102_444_800_000_000)  # of times that a unit is guessed for: 1990 to 2100
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What makes a table useless: the file, if the sentence does not name it, and the rest of the sentence."""
+
+    path: str
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Checked:
+    """What was found in the files of a table.
+
+    Attributes:
+        present: our names of the columns that any file has.
+        problems: what makes it useless.
+        notes: sentences on what is not read.
+    """
+
+    present: frozenset[str]
+    problems: tuple[Problem, ...]
+    notes: tuple[str, ...]
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Tells all problems at once; those that many files share are told of the first.
+
+    Raises:
+        InputError: if there are any.
+    """
+    files: dict[str, list[str]] = {}
+    for problem in problems:
+        files.setdefault(problem.text, []).append(problem.path)
+    sentences = [_sentence(paths, text) for text, paths in files.items()]
+    if len(sentences) == 1:
+        raise InputError(sentences[0])
+    if sentences:
+        raise problems_with("the tables", sentences)
+
+
+def _sentence(paths: Sequence[str], text: str) -> str:
+    if not paths[0]:
+        return text
+    more = f" (and {len(paths) - 1:,} more)" if len(paths) > 1 else ""
+    return f"{paths[0]}{more}: {text}"
+
+
+def check(
+    table: str,
+    files: Sequence[Described],
+    own_names: Mapping[str, str],
+    units: Mapping[str, str],
+    unread_files: Sequence[str],
+) -> Checked:
+    """Checks the columns of all files of a table, their types, and of some rows whether the values are what they seem.
+
+    Args:
+        table: one of the TABLES.
+        files: what is known of each.
+        own_names: what the user calls a column, by our names, where that differs.
+        units: of times that are numbers, by our names.
+        unread_files: names of what lies there and is not read.
+    """
+    names = stored_rows.stored_names(table, own_names)
+    present = {name for file in files for name in _present(file, names)}
+    problems = [Problem("", text) for file in files for text in file.problems]
+    for file in files:
+        problems += [Problem(file.file.path, text) for text in _columns(table, file, names, own_names, units, present)]
+    notes = [_unread(table, files, names, present, unread_files)]
+    if not problems:
+        for path, text, is_problem in _tried(table, files, names, units):
+            problems += [Problem(path, text)] if is_problem else []
+            notes += [] if is_problem else [f"{path}: {text}"]
+    return Checked(frozenset(present), tuple(problems), tuple(note for note in notes if note))
+
+
+def _present(file: Described, names: Mapping[str, str]) -> set[str]:
+    there = {name for name, _ in file.columns} | dict(file.file.keys).keys()
+    return {name for name, own in names.items() if own in there}
+
+
+def _columns(
+    table: str,
+    file: Described,
+    names: Mapping[str, str],
+    own_names: Mapping[str, str],
+    units: Mapping[str, str],
+    present_anywhere: set[str],
+) -> Iterator[str]:
+    """What is wrong with the columns of one file."""
+    types = dict(file.columns)
+    known = {**dict.fromkeys(dict(file.file.keys), pa.string()), **types}
+    for name, column in columns_of(table).items():
+        own = names.get(name)
+        if own in types:
+            if sum(other == own for other, _ in file.columns) > 1:
+                yield f"column '{own}' appears more than once; a table holds a name once."
+            elif not column_types.is_taken(types[own], column.type, units.get(name)):
+                remedy = remedies.remedy(own, types[own], column, table)
+                yield f"column '{own}' is {types[own]}, expected {column.type}; {remedy}."
+        elif own not in known and (column.required or name in own_names):
+            yield (
+                f"the table {table} has no column '{own or name}'.{did_you_mean(own or name, known)}"
+                f" Name it under `columns: {{{table}: ...}}` in the config if it is called otherwise."
+            )
+        is_shadowed = name in own_names and own != name and name in known and name not in own_names.values()
+        if own in known and is_shadowed:
+            yield f"column '{own}' is read as '{name}', but there is a column '{name}' too; rename or drop one of them."
+    if table == "interactions":
+        yield from _signals(_present(file, names), present_anywhere)
+
+
+def _signals(present: set[str], present_anywhere: set[str]) -> Iterator[str]:
+    if not present & {"interaction_type", *WIDE_SIGNALS}:
+        yield f"interactions need a column 'interaction_type', or boolean columns out of {', '.join(WIDE_SIGNALS)}."
+    elif "interaction_type" in present_anywhere - present:
+        yield "there is no column 'interaction_type' here, but in other files of the table."
+
+
+def _unread(
+    table: str, files: Sequence[Described], names: Mapping[str, str], present: set[str], unread_files: Sequence[str]
+) -> str:
+    """One sentence on all that is there and not read; empty if all is."""
+    read = set(names.values())
+    columns = dict.fromkeys(name for file in files for name, _ in file.columns if name not in read)
+    absent = [name for name in columns_of(table) if name not in present]
+    found = [_with_hint(name, absent) for name in columns]
+    of_folders = [(key, key in dict(file.columns)) for file in files for key, _ in file.file.keys]
+    found += [f"{key} of its folders" for key in dict.fromkeys(key for key, _ in of_folders if key not in read)]
+    twice = dict.fromkeys(key for key, is_column in of_folders if is_column and key in read)
+    found += [f"{key} of its folders (the files have it)" for key in twice]
+    if not found and not unread_files:
+        return ""
+    parts = [listed(found)] if found else []
+    parts += [listed(unread_files)] if unread_files else []
+    return f"{table}: not read: {'; '.join(parts)}"
+
+
+def _with_hint(name: str, absent: Sequence[str]) -> str:
+    """The name of a column, and which of those that are absent it may be meant for."""
+    plain = {_plain(column): column for column in absent}
+    close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.85)
+    return f"{name or '(a column without a name)'}" + (f" (did you mean {plain[close[0]]}?)" if close else "")
+
+
+def _plain(name: str) -> str:
+    return "".join(letter for letter in name.lower() if letter.isalnum())
+
+
+def _tried(
+    table: str, files: Sequence[Described], names: Mapping[str, str], units: Mapping[str, str]
+) -> Iterator[tuple[str, str, bool]]:
+    """(file, sentence, whether it is a problem) of values that are not what their column holds.
+
+    Some rows of a file are tried of each kind that there is, and every value that a folder has in its name.
+    """
+    known, tried = columns_of(table), set()
+    for file in files:
+        types = dict(file.columns)
+        chosen = {
+            name: own
+            for name, own in names.items()
+            if own in types and column_types.depends_on_values(types[own], known[name].type)
+        }
+        kind = tuple((own, str(types[own])) for own in chosen.values())
+        if chosen and file.sources and kind not in tried:
+            tried.add(kind)
+            found = stored_rows.read(file.sources[0], chosen, sample=True)
+            for name, own in chosen.items():
+                trial = _Trial(table, own, known[name], types[own], units.get(name), file.sources[0])
+                yield from trial.told(found[name])
+        for own, value in file.file.keys:
+            name = next((name for name in names if names[name] == own and own not in types), None)
+            if name is not None and (own, value) not in tried:
+                tried.add((own, value))
+                _, faults = column_types.read(pa.array([value], pa.string()), known[name], units.get(name))
+                reasons = [reason for reason, bad in faults.items() if bad.any()]
+                if reasons:
+                    text = f"the folder {own}={value} names a {known[name].type}, but {value!r} {reasons[0]}."
+                    yield file.file.path, text, True
+
+
+@dataclasses.dataclass(frozen=True)
+class _Trial:
+    """Some values of a column, to be read as what it should hold."""
+
+    table: str
+    own: str
+    column: Column
+    found: pa.DataType
+    unit: str | None
+    source: Source
+
+    def told(self, values: pa.ChunkedArray) -> Iterator[tuple[str, str, bool]]:
+        """At most one (file, sentence, whether it is a problem)."""
+        converted, faults = column_types.read(values, self.column, self.unit)
+        bad = np.any([*faults.values(), np.zeros(len(values), bool)], axis=0)
+        path, told = self.source.path, f"column '{self.own}' is {self.found}, expected {self.column.type}; "
+        remedy = remedies.remedy(self.own, self.found, self.column, self.table)
+        if not bad.any():
+            wrong = self._wrong_unit(values, converted) if self.unit else None
+            yield from [(path, f"column '{self.own}' {wrong}.", True)] if wrong else []
+            return
+        row = int(np.flatnonzero(bad)[0])
+        reason = next(reason for reason, of_reason in faults.items() if of_reason[row])
+        example = f"row {self.source.file_row + row} has {shown(values[row])}, which {reason}"
+        if self._is_something_else(converted, bad, reason):
+            yield path, f"{told}{example}; {remedy}.", True
+            return
+        yield path, f"{told}{example}; rows with such values are rejected, or {remedy}", False
+
+    def _is_something_else(self, converted: pa.Array, bad: np.ndarray, reason: str) -> bool:
+        """Whether all of the column is no good, rather than a row here and there."""
+        if reason == TOO_LARGE and value_type(self.found) == pa.uint64():
+            return True  # hashes, of which half are above the limit
+        return converted.null_count == len(converted) and bad.sum() * _TOLERATED > len(bad)
+
+    def _wrong_unit(self, values: pa.ChunkedArray, converted: pa.Array) -> str | None:
+        """Says that no value is a time between 1971 and 2200, and which unit may be meant."""
+        micros = converted.cast(pa.int64())
+        numbers = micros.drop_null().to_numpy(zero_copy_only=False)
+        if not len(numbers) or ((numbers >= _YEAR_1971) & (numbers < _YEAR_2200)).any():
+            return None
+        row = int(np.flatnonzero(micros.is_valid().to_numpy(zero_copy_only=False))[0])
+        others = [unit for unit in UNITS if unit != self.unit and _USUAL[0] <= self._as(values[row], unit) < _USUAL[1]]
+        hint = f"; unit: {others[0]} would make it {_date(self._as(values[row], others[0]))}" if others else ""
+        value, date = shown(values[row]), _date(int(numbers[0]))
+        return f"has no time between 1971 and 2200 with unit: {self.unit}; row {row} has {value}, which is {date}{hint}"
+
+    def _as(self, value: pa.Scalar, unit: str) -> int:
+        converted, _ = column_types.read(pa.array([value.as_py()], value.type), self.column, unit)
+        return converted.cast(pa.int64())[0].as_py() or 0
+
+
+def _date(micros: int) -> str:
+    try:
+        return str((datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=micros)).date())
+    except OverflowError:
+        return "beyond the year 9999"
+
+
+def shown(value: pa.Scalar) -> str:
+    """A value as a sentence shows it."""
+    try:
+        text = repr(value.as_py())
+    except (OverflowError, ValueError):  # a time beyond those of Python
+        text = f"{value.type} {value.value}"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

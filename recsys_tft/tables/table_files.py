@@ -1,0 +1,151 @@
+"""Where a table lies: its files, the columns that its folders name, and what lies there and is not read.
+
+docs/input.md has the rules. A path is taken as it is; only one that does not exist is a glob.
+"""
+
+import dataclasses
+import re
+import urllib.parse
+from collections.abc import Iterable, Sequence
+
+from recsys_tft.errors import InputError
+from recsys_tft.storage.files import is_local, open_to_read
+from recsys_tft.tables import local_folders, stored_folders
+from recsys_tft.tables.local_folders import is_hidden
+from recsys_tft.tables.sources import CSV, PARQUET, Entry, Keys, TableFile
+
+_FORMATS = {".parquet": PARQUET, ".pq": PARQUET, ".parq": PARQUET, ".csv": CSV, ".tsv": CSV}
+_FORMATS |= {".csv.gz": CSV, ".tsv.gz": CSV}
+_NO_EXTENSION = re.compile(r"[^.]+|part-\d+[^.]*\.c\d+")  # as BigQuery and Spark name files
+_NOTHING = "__HIVE_DEFAULT_PARTITION__"  # the folder of rows without the key
+_SHOWN = 8  # names in a list, before the rest is only counted
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """The files of a table in their order, and the names of what is beside them and not read."""
+
+    files: tuple[TableFile, ...]
+    unread: tuple[str, ...] = ()
+
+
+def find(data_dir: str, table: str) -> Found:
+    """The files of one table.
+
+    Raises:
+        InputError: if the folder or the table is not there, or the table is there twice.
+    """
+    files, unread = [], []
+    for folder, entries in _listed(data_dir, table):
+        of_folder, others = _of_table(folder, table, entries)
+        files += of_folder
+        unread += others
+    if files:
+        return Found(tuple(sorted(files, key=lambda file: file.path)), tuple(unread))
+    there = f" There is {listed(unread)}, which is not read." if unread else ""
+    there = there or (local_folders.similar(data_dir, table) if is_local(data_dir) else "")
+    raise InputError(
+        f"{data_dir}: found no table {table}; expected {table}.parquet or {table}.csv, or a folder {table}/ of "
+        f"Parquet or CSV files.{there}"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b, c`, of which there may be many."""
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _listed(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
+    """For each data folder what lies in it under names that begin with the table's."""
+    if is_local(data_dir):
+        return local_folders.entries(data_dir, table)
+    return stored_folders.entries(data_dir.rstrip("/"), table)
+
+
+def _of_table(folder: str, table: str, entries: Iterable[Entry]) -> tuple[list[TableFile], list[str]]:
+    """The files of a table among what lies in a folder, and names of the others.
+
+    Raises:
+        InputError: if the table is there twice.
+    """
+    by_place: dict[str, list[Entry]] = {}
+    for entry in entries:
+        by_place.setdefault(_place(table, entry.name), []).append(entry)
+    unread = [_named(entry) for entry in by_place.pop("", [])]
+    found = {}
+    for place in sorted(by_place, key=lambda name: (name.endswith("-*"), name.endswith("/"), name)):
+        files, others = _data_files(folder, by_place[place])
+        unread += others
+        found |= {place: files} if files else {}
+    if len(found) > 1:
+        first, second = (min(file.path for file in files) for files in list(found.values())[:2])
+        raise InputError(f"{folder}: the table {table} is there twice, as {first} and {second}.")
+    return next(iter(found.values()), []), sorted(unread)
+
+
+def _place(table: str, name: str) -> str:
+    """Which of the ways to hold a table something below a data folder belongs to: a file, a folder, a name with `-`."""
+    head, is_below, _ = name.partition("/")
+    stem, kind = _format(head)
+    if is_below:
+        return f"{head}/" if head == table or (stem == table and kind) else ""
+    if kind and stem == table:
+        return head
+    return f"{table}-*" if kind and stem.startswith(f"{table}-") else ""
+
+
+def _format(name: str) -> tuple[str, str | None]:
+    """A name without the extension that says its format, and that format; None for another extension."""
+    for extension in sorted(_FORMATS, key=len, reverse=True):
+        if name.lower().endswith(extension):
+            return name[: -len(extension)], _FORMATS[extension]
+    return name, None
+
+
+def _data_files(folder: str, entries: Iterable[Entry]) -> tuple[list[TableFile], list[str]]:
+    """The Parquet files of one place, or its CSV files, if it has no Parquet; and names of the others."""
+    files: dict[str, list[TableFile]] = {PARQUET: [], CSV: []}
+    unread = []
+    for entry in entries:
+        *folders, name = entry.name.split("/")
+        if not name or name.endswith("_$folder$") or is_hidden(name):
+            continue
+        hidden = [part for part in folders if is_hidden(part)]
+        if hidden and not any("=" in part for part in hidden):
+            continue
+        path = f"{folder.rstrip('/')}/{entry.name}" if folder.strip("/") else f"{folder}{entry.name}"
+        kind = None if hidden or entry.fault else _kind(path, name, entry.size, alone=not folders)
+        if kind is None:
+            unread.append(_named(entry))
+        else:
+            files[kind].append(TableFile(path, entry.size, kind, _keys(folders[1:])))
+    if files[PARQUET]:
+        unread += [f"{file.path.removeprefix(folder).lstrip('/')} (beside Parquet files)" for file in files[CSV]]
+    return files[PARQUET] or files[CSV], unread
+
+
+def _kind(path: str, name: str, size: int, alone: bool) -> str | None:
+    """The format of a file; an empty one in a folder has none, as a file may be that is only begun."""
+    if not size and not alone:
+        return None
+    _, kind = _format(name)
+    return PARQUET if kind is None and _NO_EXTENSION.fullmatch(name) and _is_parquet(path) else kind
+
+
+def _is_parquet(path: str) -> bool:
+    try:
+        with open_to_read(path) as file:
+            return file.read(4) == b"PAR1"
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}).") from None
+
+
+def _keys(folders: Sequence[str]) -> Keys:
+    pairs = (map(urllib.parse.unquote, folder.split("=", 1)) for folder in folders if "=" in folder)
+    return tuple((name, None if value in ("", _NOTHING) else value) for name, value in pairs)
+
+
+def _named(entry: Entry) -> str:
+    fault = entry.fault or ("0 bytes" if not entry.size else "")
+    return f"{entry.name} ({fault})" if fault else entry.name
