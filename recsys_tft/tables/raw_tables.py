@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from recsys_tft.columns import TABLES, UPDATED, WIDE_SIGNALS, Accuracy, Column, columns_of
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.storage.output import open_to_read
-from recsys_tft.tables.row_checks import check_rows
+from recsys_tft.tables.row_checks import check_rows, without_missing
 
 ROW = "_row"  # number of a row in its whole table, files in the order of their names
 _ROWS_PER_READ = 1 << 18
@@ -249,7 +249,7 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
         InputError: if the file turns out to be damaged.
     """
     columns = table.columns
-    raw = _read_columns(table, source, columns)
+    raw = without_missing(_read_columns(table, source, columns), columns)
     reasons = check_rows(raw, columns, table.is_long)
     arrays = {name: _canonical(raw[name], column) for name, column in columns.items()}
     arrays[ROW] = pa.array(range(source.first_row, source.first_row + len(raw)), pa.int64())
