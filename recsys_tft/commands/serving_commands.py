@@ -7,8 +7,8 @@ import json
 from collections.abc import Sequence
 
 from recsys_tft import libraries
-from recsys_tft.columns import UPDATED, Column, columns_of
-from recsys_tft.errors import UsageError
+from recsys_tft.columns import END_OF_TIME, UPDATED, Column, columns_of
+from recsys_tft.errors import InputError, UsageError
 from recsys_tft.features import raw_columns
 
 EXPORT_EXAMPLE = """example:
@@ -85,12 +85,17 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
     from rich.console import Console
 
     from recsys_tft.recommending import recommendation_report as report
+    from recsys_tft.recommending.request import Request, now
 
     given = {column.name: getattr(options, column.name) for column in _given_columns()}
     given = {name: value for name, value in given.items() if value is not None}
     if options.k < 1:
         raise UsageError(f"-k is {options.k}; it needs at least 1.")
-    time = None if options.time is None else microseconds("--time", options.time)
+    time = now() if options.time is None else microseconds("--time", options.time)
+    try:
+        Request(options.user_id, given, time)  # before the models are loaded
+    except InputError as error:
+        raise UsageError(str(error)) from None
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
     with console.status("Loading the models"):
         libraries.load("recsys_tft.recommending.recommender", options.debug)
@@ -114,14 +119,17 @@ def microseconds(option: str, text: str) -> int:
     """The time that an option names, in microseconds since 1970.
 
     Raises:
-        UsageError: if it is not a time.
+        UsageError: if it is not a time, or one that no row may have.
     """
     try:
         time = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{option} is {text!r}; expected a time such as 2025-03-01T12:00.") from None
     aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
-    return (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
+    found = (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
+    if not 0 <= found < END_OF_TIME:
+        raise UsageError(f"{option} is {text!r}; expected a time between 1970 and 2200.")
+    return found
 
 
 def verify(options: argparse.Namespace, _: Sequence[str]) -> int:
