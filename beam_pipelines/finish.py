@@ -12,7 +12,7 @@ from google.protobuf import text_format
 
 from beam_pipelines.engineer import raw_metadata
 from beam_pipelines.job import Job
-from recsys_tft import transform_graph
+from recsys_tft import odd_data, transform_graph
 from recsys_tft.labelling import splits
 from recsys_tft.storage import artifacts, schemas
 from recsys_tft.storage.data_sets import DATA_SETS
@@ -26,6 +26,8 @@ def finish(
     graph: str,
     counts: Mapping[str, int],
     cuts: splits.Cuts | None,
+    odd: Mapping[str, int] | None = None,
+    times: splits.Histogram | None = None,
     *written: object,
     job: Job,
     started: datetime.datetime,
@@ -36,6 +38,8 @@ def finish(
         graph: the folder of the fitted SavedModel.
         counts: of all steps.
         cuts: where the windows end; None where each user has ends of their own.
+        odd: sums of what `odd_data` counts.
+        times: of exposures, the first and the last one among them.
         written: what has to be written before.
         job: what was done.
         started: when the job was built.
@@ -56,6 +60,7 @@ def finish(
         parts, folder = (place("artifacts", "embeddings") for place in (job.output.scratch, job.output.staged))
         embeddings.gather(parts, folder, job.video_partitions, counts["written/videos"], width)
     manifest = make_manifest(job, counts, cuts, sizes, started)
+    manifest |= _warnings(job, counts, cuts, odd, times)
     write_text(job.output.staged("artifacts", MANIFEST), artifacts.to_json(manifest))
     if committed := _committed(job, started):  # by another attempt, while this one was at work
         job.output.discard()
@@ -126,6 +131,21 @@ def make_manifest(
         "times": {"started": started.isoformat(), "finished": now.isoformat()},
         "host": platform.node(),
     }
+
+
+def _warnings(
+    job: Job,
+    counts: Mapping[str, int],
+    cuts: splits.Cuts | None,
+    odd: Mapping[str, int] | None,
+    times: splits.Histogram | None,
+) -> dict[str, list[str]]:
+    """What is odd about the data, for the manifest; nothing where nothing is."""
+    if times is None:
+        return {}
+    windows, span = odd_data.exposures_by_window(counts), odd_data.span_of(times)
+    found = odd_data.warnings(odd or {}, windows, span, cuts, job.settings.split)
+    return {"warnings": found} if found else {}
 
 
 def used_rows(table: str, counts: Mapping[str, int]) -> int:

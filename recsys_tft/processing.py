@@ -229,7 +229,10 @@ class ProcessingPipeline:
     ) -> tuple[dict[str, Any], dict[str, int], dict[str, float]]:
         from beam_pipelines.run import run_job
 
-        return run_job(self._plan(tables, options), options, self._config.workers, self._say)
+        finished = run_job(self._plan(tables, options), options, self._config.workers, self._say)
+        for warning in finished[0].get("warnings", ()):
+            self._say(f"warning: {warning}")
+        return finished
 
 
 def _first(name: str) -> bool:
