@@ -14,7 +14,7 @@ from google.protobuf import text_format
 
 from beam_pipelines.engineer import raw_metadata
 from beam_pipelines.job import Job
-from recsys_tft import transform_graph
+from recsys_tft import odd_data, transform_graph
 from recsys_tft.labelling import splits
 from recsys_tft.storage import artifacts, schemas
 from recsys_tft.storage.data_sets import DATA_SETS
@@ -29,6 +29,8 @@ def finish(
     graph: str,
     counts: Mapping[str, int],
     cuts: splits.Cuts | None,
+    odd: Mapping[str, int] | None = None,
+    times: splits.Histogram | None = None,
     *written: object,
     job: Job,
     started: datetime.datetime,
@@ -39,6 +41,8 @@ def finish(
         graph: the folder of the fitted SavedModel.
         counts: of all steps.
         cuts: where the windows end; None where each user has ends of their own.
+        odd: sums of what `odd_data` counts.
+        times: of exposures, the first and the last one among them.
         written: what has to be written before.
         job: what was done.
         started: when the job was built.
@@ -60,6 +64,7 @@ def finish(
         embeddings.gather(parts, folder, job.video_partitions, counts["written/videos"], width)
     manifest = make_manifest(job, counts, cuts, sizes, started)
     write_text(job.output.staged("processed_data", RUN), artifacts.to_json({"run": manifest["run"]}))
+    manifest |= _warnings(job, counts, cuts, odd, times)
     write_text(job.output.staged("artifacts", MANIFEST), artifacts.to_json(manifest))
     if committed := _committed(job, started):  # by another attempt, while this one was at work
         job.output.discard()
@@ -147,6 +152,21 @@ def run_id(made: Mapping[str, Any]) -> str:
     """
     settings = {name: value for name, value in made["settings"].items() if name != "encoder_cache"}
     return hashlib.sha256(json.dumps({**made, "settings": settings}, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _warnings(
+    job: Job,
+    counts: Mapping[str, int],
+    cuts: splits.Cuts | None,
+    odd: Mapping[str, int] | None,
+    times: splits.Histogram | None,
+) -> dict[str, list[str]]:
+    """What is odd about the data, for the manifest; nothing where nothing is."""
+    if times is None:
+        return {}
+    windows, span = odd_data.exposures_by_window(counts), odd_data.span_of(times)
+    found = odd_data.warnings(odd or {}, windows, span, cuts, job.settings.split)
+    return {"warnings": found} if found else {}
 
 
 def used_rows(table: str, counts: Mapping[str, int]) -> int:

@@ -40,13 +40,15 @@ class MainJob:
         self._local = local
         self._rejected: list[PCollection] = []
         self._counts: list[PCollection] = []
+        self._odd: list[PCollection] = []
 
     def build(self) -> PCollection:
         """Applies all steps; the one element of the result is the manifest, once the output is committed."""
         videos = self._videos()
         lookup = AsSingleton(self._lookup(videos))
         events = self._events(lookup)
-        cuts = self._cuts(events)
+        times = self._times(events)
+        cuts = self._cuts(*times)
         exposures = self._exposures(events, lookup, AsSingleton(cuts))
         catalogue = AsSingleton(self._catalogue(exposures))
         named, seen = self._counted_videos(videos, exposures)
@@ -56,7 +58,7 @@ class MainJob:
         sampled = self._negatives(exposures.main, catalogue, begun, graph)
         engineered = self._engineered_videos(videos, named, graph)
         written = self._write_examples(sampled, engineered, catalogue, graph)
-        return self._finish(transform_fn, cuts, written)
+        return self._finish(transform_fn, cuts, times[1], written)
 
     def _step(
         self, label: str, items: PCollection, function: Callable, *sides: object, tags: tuple[str, ...]
@@ -71,6 +73,7 @@ class MainJob:
     def _note(self, outputs: DoOutputsTuple, tags: tuple[str, ...]) -> DoOutputsTuple:
         self._rejected += [outputs.rejected] if "rejected" in tags else []
         self._counts += [outputs.counts] if "counts" in tags else []
+        self._odd += [outputs.odd] if "odd" in tags else []
         return outputs
 
     def _read(self, table: str, partitions: int) -> PCollection:
@@ -85,7 +88,7 @@ class MainJob:
         tags = ("rejected", "counts")
         channels = self._step("Unique channels", grouped, prepare.unique_channels, tags=tags).main
         videos = self._read("videos", self._job.video_partitions) | "Group videos" >> beam.GroupByKey()
-        tags += ("lookup", "sizes", "analysis", "titles")
+        tags += ("odd", "lookup", "sizes", "analysis", "titles")
         return self._step("Unique videos", videos, prepare.unique_videos, AsSingleton(channels), tags=tags)
 
     def _lookup(self, videos: DoOutputsTuple) -> PCollection:
@@ -102,20 +105,24 @@ class MainJob:
         partitions = self._job.user_partitions
         parts = [self._read("users", partitions), self._read("interactions", partitions)]
         grouped = parts | "Users and events" >> beam.Flatten() | "Group users" >> beam.GroupByKey()
-        tags = ("rejected", "counts", "minutes", "times", *(("latest",) if self._job.settings.recent.enabled else ()))
+        tags = ("rejected", "counts", "odd", "minutes", "times")
+        tags += ("latest",) if self._job.settings.recent.enabled else ()
         return self._step("Events", grouped, prepare.gather_events, lookup, tags=tags)
 
-    def _cuts(self, events: DoOutputsTuple) -> PCollection:
-        """Where the windows end; this is also where too many rejected rows stop the run."""
+    def _times(self, events: DoOutputsTuple) -> tuple[PCollection, PCollection]:
+        """When exposures are: roughly, and exactly near the ends of windows and of all."""
         minutes = events.minutes | "Minutes" >> beam.CombineGlobally(prepare.MergeHistograms())
         near = events.times | "Near cuts" >> beam.Map(prepare.times_near_cuts, AsSingleton(minutes), job=self._job)
-        times = near | "Times" >> beam.CombineGlobally(prepare.MergeHistograms())
+        return minutes, near | "Times" >> beam.CombineGlobally(prepare.MergeHistograms())
+
+    def _cuts(self, minutes: PCollection, times: PCollection) -> PCollection:
+        """Where the windows end; this is also where too many rejected rows stop the run."""
         counts = self._counts | "Counts of reading" >> beam.Flatten() | "Sums of reading" >> prepare.SumCounts()
         sides = [AsSingleton(side) for side in (times, minutes, counts)]
         return self._single("Cuts", prepare.find_cuts, *sides, job=self._job)
 
     def _exposures(self, events: DoOutputsTuple, *sides: AsSingleton) -> DoOutputsTuple:
-        tags = ("catalogue", "analysis", "counts", *(("changes",) if self._job.counts_videos else ()))
+        tags = ("catalogue", "analysis", "counts", "odd", *(("changes",) if self._job.counts_videos else ()))
         tags += ("until",) if self._job.videos_have_versions else ()
         if self._job.settings.recent.enabled:
             tags += ("seen",)
@@ -204,7 +211,9 @@ class MainJob:
             videos.main | "Write videos" >> self._each(join.write_videos, job=self._job),
         ]
 
-    def _finish(self, transform_fn: tuple, cuts: PCollection, written: list[PCollection]) -> PCollection:
+    def _finish(
+        self, transform_fn: tuple, cuts: PCollection, times: PCollection, written: list[PCollection]
+    ) -> PCollection:
         """Describes and commits the output when all of it is written."""
         job = self._job
         graph, metadata = transform_fn
@@ -216,7 +225,8 @@ class MainJob:
         counts = [*self._counts, *written, rejected] | "All counts" >> beam.Flatten()
         counts |= "Counters" >> beam.Map(prepare.publish)
         counts |= "Sums" >> prepare.SumCounts()
-        sides = [AsSingleton(side) for side in (graph, counts, cuts)]
+        odd = self._odd | "Odd data" >> beam.Flatten() | "Sums of odd data" >> prepare.SumCounts()
+        sides = [AsSingleton(side) for side in (graph, counts, cuts, odd, times)]
         started = datetime.datetime.now(datetime.UTC)
         return self._single("Finish", finish.finish, *sides, AsIter(saved), job=job, started=started)
 

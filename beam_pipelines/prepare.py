@@ -1,6 +1,6 @@
 """Preparing: from partitions of events and users to labelled exposures, the catalogue and the windows."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -10,6 +10,7 @@ import pyarrow as pa
 from beam_pipelines.job import Job
 from beam_pipelines.merging import MergeSome
 from beam_pipelines.read import reject
+from recsys_tft import odd_data
 from recsys_tft.columns import UPDATED
 from recsys_tft.errors import InputError
 from recsys_tft.features import Entity
@@ -29,7 +30,7 @@ from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import rejects
-from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates, rows_at
+from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates, known_durations, rows_at
 from recsys_tft.tables.raw_tables import ROW
 
 TaggedOutput = beam.pvalue.TaggedOutput
@@ -78,6 +79,10 @@ def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> I
     rows = arrow_ipc.concat(part for _, part in parts)
     kept, dropped = drop_duplicates(rows, "video_id")
     yield from reject_duplicates(dropped, job, "videos", "video_id", partition)
+    kept, zeros = known_durations(kept)
+    computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)
+    odd = odd_data.of_videos(versions.latest(kept, "video_id"), computed, job.settings)
+    yield from _odd({**odd, "zero_durations": zeros})
     of_channels = arrow_ipc.loads(channels)
     yield TaggedOutput("lookup", arrow_ipc.dumps(VideoLookup.of(kept, of_channels).rows))
     videos = add_subscribers(kept.drop_columns([ROW]), of_channels)
@@ -92,6 +97,11 @@ def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> I
     titles = (videos if job.settings.output.inline_title_embedding else current).select(["title"])
     yield TaggedOutput("titles", (partition, arrow_ipc.dumps(titles)))
     yield partition, table
+
+
+def _odd(counts: Mapping[str, int]) -> Iterator[TaggedOutput]:
+    """What is odd about a part of the data, for the warnings at the end."""
+    return (TaggedOutput("odd", item) for item in counts.items() if item[1])
 
 
 def reject_duplicates(rows: pa.Table, job: Job, table: str, key: str, partition: int) -> Iterator[TaggedOutput]:
@@ -119,11 +129,13 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
     gathered = event_pieces.Gathered(events, users, VideoLookup(arrow_ipc.loads(lookup)))
     unknown = rejects.rejected_rows(gathered.unknown, job.tables["interactions"])
     yield from reject(unknown, "interactions", f"join-{partition:05d}")
-    times, pieces, latest = [], [], 0
+    times, pieces, latest, repeated = [], [], 0, 0
     for piece in gathered.pieces():
         times.append(examples.exposure_times(piece, job.settings.labels.exposure_gap))
         pieces.append(arrow_ipc.dumps(piece))
         latest = max(latest, int(piece["interaction_time"].to_numpy().max(initial=0)))
+        repeated += odd_data.repeated(piece)
+    yield from _odd({"repeated": repeated})
     if job.settings.recent.enabled:
         yield TaggedOutput("latest", latest)
     times = np.concatenate(times)
@@ -133,10 +145,10 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
 
 
 def times_near_cuts(packed: Packed, minutes: splits.Histogram, job: Job) -> splits.Histogram:
-    """The times in the minutes in which the windows end."""
+    """The times in the minutes in which the windows end, and in the first and the last one."""
     times = arrow_ipc.loads(packed)["time"].to_numpy()
     wanted = splits.ranks(int(minutes[1].sum()), job.settings.split)
-    near = splits.minutes_of(minutes, wanted)
+    near = np.append(splits.minutes_of(minutes, wanted), minutes[0][[0, -1]] if len(minutes[0]) else [])
     return splits.histogram(times[np.isin(splits.coarse(times), near)])
 
 
@@ -150,7 +162,9 @@ def find_cuts(
     """
     rejects.check_fractions(counts, job.settings.max_rejected_fraction)
     split = job.settings.split
-    return split.fixed_cuts or (splits.cuts(minutes, times, split) if split.kind == "time" else None)
+    if split.fixed_cuts:
+        return splits.checked(split.fixed_cuts, times)
+    return splits.cuts(minutes, times, split) if split.kind == "time" else None
 
 
 def label_exposures(
@@ -165,6 +179,7 @@ def label_exposures(
     yield TaggedOutput("catalogue", found.training_videos)
     for item in found.counts.items():
         yield TaggedOutput("counts", item)
+    yield from _odd(found.odd)
     training = found.keys.filter(pa.array(found.keys["window"].to_numpy() == 0))
     for rows in fitting_rows.of_users(users, found, training):
         yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))
@@ -174,6 +189,8 @@ def label_exposures(
         gap = job.settings.labels.exposure_gap
         changes = counters.increments(events, gap, examples.windows_of(events, cuts, job.settings))
         yield TaggedOutput("counts", ("counters/increments", len(changes)))
+        if job.counts_as_of:
+            yield from _odd(odd_data.of_counted(changes))
         if job.settings.recent.enabled:
             changes = recent.changes(changes, job.settings.recent, latest)
             seen = recent.first_seen(events)
@@ -217,6 +234,11 @@ def make_catalogue(exposures: splits.Histogram, counts: dict[str, int], job: Job
     Raises:
         InputError: if no exposure of the training window is positive.
     """
+    if not odd_data.exposures_by_window(counts)["train"]:
+        kind = job.settings.split.kind
+        raise InputError(
+            f"No exposure is in the training window: by split.kind {kind} every user's are all later ones."
+        )
     if not counts.get("exposures/train/positive"):
         rules = ", ".join(job.settings.labels.positive)
         raise InputError(f"No exposure in the training window is positive by the rules of labels.positive ({rules}).")

@@ -2,10 +2,12 @@
 
 import dataclasses
 import enum
+import math
 
 import pyarrow as pa
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+END_OF_TIME = 7_258_118_400_000_000  # 2200-01-01 UTC in microseconds, the first time that is rejected
 UPDATED = "updated_at"  # since when a row of users, videos or channels holds; with it a key may have several
 
 
@@ -28,7 +30,8 @@ class Column:
         table: the table that holds it; of what the job computes, the one whose rows it describes.
         type: the Arrow type that it is read as; integers are int64, floats float32, strings UTF-8.
         required: whether the table is unusable without it.
-        minimum: rows with a smaller value are rejected; None for no limit. NaN is rejected where this is set.
+        minimum: rows with a smaller value are rejected; None for no limit. So are infinite ones where this is set.
+        zero_is_missing: whether 0 tells nothing, as no video lasts for no time.
         accuracy: as of when its value is known.
     """
 
@@ -38,6 +41,21 @@ class Column:
     required: bool = False
     minimum: float | None = None
     accuracy: Accuracy = Accuracy.STATIC
+    zero_is_missing: bool = False
+
+    @property
+    def limits(self) -> tuple[float, float] | None:
+        """The least value that can be used, and the first one above that cannot; None where all can."""
+        if self.required and pa.types.is_timestamp(self.type):
+            return 0, END_OF_TIME
+        return None if self.minimum is None else (self.minimum, math.inf)
+
+    @property
+    def wanted(self) -> str:
+        """What a value is within the limits, in words."""
+        if pa.types.is_timestamp(self.type):
+            return "microseconds since 1970 UTC, before 2200"
+        return f"{'a finite number of ' if pa.types.is_floating(self.type) else ''}at least {self.minimum}"
 
     @property
     def is_list(self) -> bool:
@@ -70,7 +88,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("title", "videos", pa.string()),
     Column("category", "videos", pa.string()),
     Column("child_categories", "videos", pa.list_(pa.string())),
-    Column("video_duration", "videos", pa.float32(), minimum=0),
+    Column("video_duration", "videos", pa.float32(), minimum=0, zero_is_missing=True),
     Column("popularity", "videos", pa.string(), accuracy=Accuracy.COUNTED),
     Column("video_language", "videos", pa.string()),
     Column("tags", "videos", pa.list_(pa.string())),
@@ -93,12 +111,14 @@ COLUMNS: tuple[Column, ...] = (
 # What no table holds: the job computes it where the settings `recent` and `cooccurrence` ask for it.
 COMPUTED: tuple[Column, ...] = (
     *(
-        Column(f"{what}_{days}d", "videos", pa.int64(), accuracy=Accuracy.VERSIONED)
+        Column(f"{what}_{days}d", "videos", pa.int64(), minimum=0, accuracy=Accuracy.VERSIONED)
         for what in ("views", "likes")
         for days in (1, 7, 30)
     ),
-    *(Column(f"user_events_{days}d", "interactions", pa.int64(), accuracy=Accuracy.AS_OF) for days in (1, 30)),
-    *(Column(f"user_{what}_count", "interactions", pa.int64(), accuracy=Accuracy.AS_OF) for what in ("view", "like")),
+    *(
+        Column(name, "interactions", pa.int64(), minimum=0, accuracy=Accuracy.AS_OF)
+        for name in ("user_events_1d", "user_events_30d", "user_view_count", "user_like_count")
+    ),
     # The video of a positive exposure of the training window, by which it is counted in what videos have in common.
     Column("counted_video_id", "interactions", pa.int64()),
 )

@@ -113,9 +113,9 @@ def _sparse(tensor: tf.Tensor | tf.SparseTensor | tf.RaggedTensor, column: Colum
     if isinstance(tensor, tf.RaggedTensor):
         tensor = tensor.to_sparse()
     if not isinstance(tensor, tf.SparseTensor):
-        return present_only(tensor)
+        return present_only(tensor, column.zero_is_missing)
     dtype = graph_dtype(column)
-    return drop_missing(tensor if tensor.dtype == dtype else tf.cast(tensor, dtype))
+    return drop_missing(tensor if tensor.dtype == dtype else tf.cast(tensor, dtype), column.zero_is_missing)
 
 
 def empty_column(rows: tf.Tensor, column: Column) -> tf.SparseTensor:

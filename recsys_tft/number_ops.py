@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _DAY = 86_400_000_000  # microseconds
 HOUR = 3_600_000_000  # microseconds
+LONG_AGO = -(2**62)  # microseconds since 1970; no difference from it leaves the range of int64
 
 
 def _log1p(values: "tf.Tensor") -> "tf.Tensor":
@@ -82,7 +83,7 @@ class Age(Op):
 
     Columns:
         time: [batch] int64, microseconds since 1970-01-01 UTC.
-        since: [batch] int64, the same of an earlier moment; a later one counts as `time`.
+        since: [batch] int64, the same of an earlier moment; a later one, however far, counts as `time`.
 
     Returns:
         [batch] float32; 0 where either is missing.
@@ -96,7 +97,7 @@ class Age(Op):
 
         time, since = (scatter(column, column.values, 0) for column in columns)
         known = tf.reduce_all([scatter(column, tf.ones_like(column.values), 0) > 0 for column in columns], axis=0)
-        hours = tf.where(known, tf.maximum(time - since, 0) // HOUR, 0)
+        hours = tf.where(known, tf.maximum(time - tf.maximum(since, LONG_AGO), 0) // HOUR, 0)
         return _log1p(tf.cast(hours, tf.float64) / 24)
 
 

@@ -2,15 +2,15 @@
 
 An op is a frozen dataclass: its fields are what the feature table says, `apply` is what the graph does. Every op reads
 its columns as SparseTensors of at most one value a row (lists: any number), in which a missing value is an absent one,
-and says what missing becomes. NaN, infinite and empty-string values count as missing. `number_ops` holds those of
-numbers.
+and says what missing becomes. NaN, infinite and empty-string values and the least int64 count as missing:
+docs/missing.md. `number_ops` holds those of numbers.
 """
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from recsys_tft.statistics import Statistic
+from recsys_tft.statistics import EMPTY_IDS, Statistic
 from recsys_tft.vocabularies import MISSING, Vocabulary
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class History(Bag):
         return None
 
 
-def present_only(values: "tf.Tensor") -> "tf.SparseTensor":
+def present_only(values: "tf.Tensor", zero_is_missing: bool = False) -> "tf.SparseTensor":
     """[batch] or [batch, n] dense as a SparseTensor, without the values that count as missing."""
     import tensorflow as tf
 
@@ -179,18 +179,25 @@ def present_only(values: "tf.Tensor") -> "tf.SparseTensor":
     return drop_missing(
         tf.SparseTensor(
             tf.where(tf.ones_like(matrix, tf.bool)), tf.reshape(matrix, [-1]), tf.shape(matrix, out_type=tf.int64)
-        )
+        ),
+        zero_is_missing,
     )
 
 
-def drop_missing(column: "tf.SparseTensor") -> "tf.SparseTensor":
-    """The column without empty strings, NaN and infinities."""
+def drop_missing(column: "tf.SparseTensor", zero_is_missing: bool = False) -> "tf.SparseTensor":
+    """The column without empty strings, NaN and infinities, and the least int64; without 0 where that is missing."""
     import tensorflow as tf
 
+    values = column.values
     if column.dtype == tf.string:
-        kept = tf.where(tf.not_equal(column.values, ""))[:, 0]
+        present = tf.not_equal(values, "")
     elif column.dtype.is_floating:
-        kept = tf.where(tf.math.is_finite(column.values))[:, 0]
+        present = tf.math.is_finite(values)
+    elif column.dtype == tf.int64:
+        present = tf.not_equal(values, EMPTY_IDS)
     else:
         return column
-    return tf.SparseTensor(tf.gather(column.indices, kept), tf.gather(column.values, kept), column.dense_shape)
+    if zero_is_missing:
+        present = tf.logical_and(present, tf.not_equal(values, 0))
+    kept = tf.where(present)[:, 0]
+    return tf.SparseTensor(tf.gather(column.indices, kept), tf.gather(values, kept), column.dense_shape)

@@ -290,6 +290,8 @@ class ProcessingPipeline:
         while embedding_cache.NOTICED:
             path, why = embedding_cache.NOTICED.popitem()
             self._say(f"warning: {path}: this file of the encoder_cache is not used ({why}); remove it")
+        for warning in done[0].get("warnings", ()):
+            self._say(f"warning: {warning}")
         return done
 
 

@@ -130,7 +130,8 @@ def _oracles_word(reason: str) -> str:
         "updated_at is not a time between 1970 and 2200": "time",
         "interaction_type is none of impression, click, watch, like, comment, share": "type",
     }
-    endings = {"is null": "null", "is NaN": "nan", "is negative": "negative", "occurs in an earlier row": "duplicate"}
+    endings = {"is null": "null", "is negative": "negative", "occurs in an earlier row": "duplicate"}
+    endings["which is no id"] = "null"
     return known.get(reason) or next(word for ending, word in endings.items() if reason.endswith(ending))
 
 

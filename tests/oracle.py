@@ -28,6 +28,7 @@ EPOCH = datetime.datetime(1970, 1, 1)
 MICROSECOND = datetime.timedelta(microseconds=1)
 END_OF_TIME = (datetime.datetime(2200, 1, 1) - EPOCH) // MICROSECOND
 DAY = 86_400_000_000
+LEAST = -(2**63)
 MINUTE = 60_000_000
 
 
@@ -55,12 +56,13 @@ class Exposure:
 def usable(
     users: list[Row], videos: list[Row], interactions: list[Row]
 ) -> tuple[list[Row], list[Row], list[Row], Rejected]:
-    """The usable rows of each table, and per table the (row index, reason) of the others.
+    """The usable rows of each table, None in the place of what is missing, and the (row index, reason) of the others.
 
-    A row with several faults gets the first in the order null, nan, negative, duplicate (or type, time, unknown_user,
+    A row with several faults gets the first in the order null, negative, duplicate (or type, time, unknown_user,
     unknown_video); an `updated_at` that is no time comes after null. An entity row that is rejected for its own values
     does not take the key from a later one. Rows of a table with `updated_at` are duplicates where they share that, too.
     """
+    users, videos, interactions = (list(map(told, rows)) for rows in (users, videos, interactions))
     good_users, bad_users = _usable_entities(users, "users", "user_id")
     good_videos, bad_videos = _usable_entities(videos, "videos", "video_id")
     known_users = {row["user_id"] for row in good_users}
@@ -75,6 +77,18 @@ def usable(
         else:
             bad_events.append((index, reason))
     return good_users, good_videos, good_events, {"users": bad_users, "videos": bad_videos, "interactions": bad_events}
+
+
+def told(row: Row) -> Row:
+    """The row with None in the place of every value that is missing, and lists without missing elements."""
+    return {name: _told(value) for name, value in row.items()}
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, list):
+        return [element for element in map(_told, value) if element is not None]
+    is_missing = value == "" or value == LEAST or (isinstance(value, float) and math.isnan(value))
+    return None if is_missing else value
 
 
 def is_long(interactions: list[Row]) -> bool:
@@ -111,8 +125,6 @@ def _fault_of_values(row: Row, table: str, keys: tuple[str, ...]) -> str | None:
     numbers = [row[name] for name in NOT_NEGATIVE[table] if row.get(name) is not None]
     if any(row.get(key) is None for key in keys):
         return "null"
-    if any(math.isnan(number) for number in numbers):
-        return "nan"
     if any(number < 0 for number in numbers):
         return "negative"
     return None
@@ -279,7 +291,7 @@ def exposures(
 def _holds(rule: str, signals: frozenset[str], watch_time: float, duration: float | None, ratio: float) -> bool:
     if rule != "watch":
         return rule in signals
-    if duration is None:
+    if not duration:  # no video lasts for 0 s
         return False
     if math.isinf(watch_time) or math.isinf(duration):
         return watch_time > ratio * duration

@@ -20,10 +20,11 @@ GAPS = (1, 60_000_000, HALF_HOUR - 1, HALF_HOUR, HALF_HOUR + 1, 24 * 2 * HALF_HO
 # Ids that sort differently as strings, and that a double cannot tell apart.
 IDS = (-3, 2, 9, 10, 2**53, 2**53 + 1)
 UNKNOWN_ID = 99
-CATEGORIES = (None, "music", "Sport", "économie")
+LEAST = -(2**63)  # which is missing, as NaN and "" are
+CATEGORIES = (None, "", "music", "Sport", "économie")
 # By bytes, the last two are in another order than in UTF-16.
-DEVICES = (None, "tv", "TV", "phone", "écran", "\U0001f4f1", "\uffee")
-DURATIONS = (None, 0.0, 2.5, 10.0, 25.0, 100.0)
+DEVICES = (None, "", "tv", "TV", "phone", "écran", "\U0001f4f1", "\uffee")
+DURATIONS = (None, math.nan, 0.0, 2.5, 10.0, 25.0, 100.0)
 RATIOS = (0.4, 0.25, 0.5, 0.0)  # times any of DURATIONS, each is exact in float32, and so is its half
 FRACTIONS = (
     ("0.8", "0.1"),
@@ -223,9 +224,9 @@ def _user_values() -> st.SearchStrategy[Row]:
     return st.fixed_dictionaries(
         {
             "previously_watched_category": st.sampled_from(CATEGORIES),
-            "age": st.sampled_from((None, 0, 30)),
-            "country": st.sampled_from((None, "DE", "FR")),
-            "history_video_ids": st.sampled_from((None, [], [9, 2, UNKNOWN_ID, 10])),
+            "age": st.sampled_from((None, LEAST, 0, 30)),
+            "country": st.sampled_from((None, "", "DE", "FR")),
+            "history_video_ids": st.sampled_from((None, [], [9, None, 2, LEAST, UNKNOWN_ID, 10])),
             "history_categories": st.sampled_from((None, [], ["music", None, "", "Sport"])),
         }
     )
@@ -234,10 +235,10 @@ def _user_values() -> st.SearchStrategy[Row]:
 def _video_values() -> st.SearchStrategy[Row]:
     return st.fixed_dictionaries(
         {
-            "channel_id": st.sampled_from((None, 1, 2, UNKNOWN_ID)),
+            "channel_id": st.sampled_from((None, LEAST, 1, 2, UNKNOWN_ID)),
             "category": st.sampled_from(CATEGORIES),
             "video_duration": st.sampled_from(DURATIONS),
-            "view_count": st.sampled_from((None, 0, 1000)),
+            "view_count": st.sampled_from((None, LEAST, 0, 1000)),
         }
     )
 
@@ -268,23 +269,23 @@ def _event(
 def _watch_time(threshold: float) -> st.SearchStrategy[float | None]:
     """On and around the threshold, and halves of it, two of which make it up."""
     around = (threshold, threshold / 2, threshold + 0.25, max(0.0, threshold - 0.25))
-    return st.sampled_from((None, 0.0, 0.25, *around))
+    return st.sampled_from((None, math.nan, 0.0, 0.25, *around))
 
 
 def _bad_user(user_ids: list[int]) -> st.SearchStrategy[Row]:
-    """A null id, an id that may be there already, or a negative age."""
-    faults: tuple[Row, ...] = ({"user_id": None}, {}, {"age": -1})
+    """A missing id, an id that may be there already, or a negative age."""
+    faults: tuple[Row, ...] = ({"user_id": None}, {"user_id": LEAST}, {}, {"age": -1})
     key = st.sampled_from(user_ids).map(lambda user_id: {KEYS["users"]: user_id})
     return st.builds(lambda own, values, fault: own | values | fault, key, _user_values(), st.sampled_from(faults))
 
 
 def _bad_video(video_ids: list[int]) -> st.SearchStrategy[Row]:
-    """A null id, an id that may be there already, or a negative or NaN number."""
+    """A missing id, an id that may be there already, or a negative number."""
     faults: tuple[Row, ...] = (
         {"video_id": None},
+        {"video_id": LEAST},
         {},
         {"video_duration": -0.25},
-        {"video_duration": math.nan},
         {"view_count": -1},
     )
     key = st.sampled_from((*video_ids, UNKNOWN_ID)).map(lambda video_id: {KEYS["videos"]: video_id})
@@ -296,10 +297,10 @@ def _bad_event(event: st.SearchStrategy[Row], long: bool) -> st.SearchStrategy[R
     faults: list[Row] = [
         {"user_id": None},
         {"video_id": None},
+        {"user_id": LEAST},
         {"user_id": UNKNOWN_ID},
         {"video_id": UNKNOWN_ID},
         {"watch_time": -0.25},
-        {"watch_time": math.nan},
         {"interaction_time": None},
         {"interaction_time": -1},
         {"interaction_time": END_OF_TIME},

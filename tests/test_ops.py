@@ -307,7 +307,11 @@ def test_many_unseen_values_fill_their_block(fitted: Fitted) -> None:
 
 
 def test_an_unseen_id_is_not_a_missing_one(fitted: Fitted) -> None:
-    assert plain(fitted.apply({"ids_0": [4, -(2**63), 2**63 - 1, None]})["ids"]) == [UNSEEN] * 3 + [0]
+    assert plain(fitted.apply({"ids_0": [4, 1 - 2**63, 2**63 - 1, None]})["ids"]) == [UNSEEN] * 3 + [0]
+
+
+def test_the_least_int64_is_missing(fitted: Fitted) -> None:
+    assert plain(fitted.apply({"ids_0": [4, -(2**63)]})["ids"]) == [UNSEEN, 0]
 
 
 def test_an_unseen_set_of_seen_values_is_unseen(fitted: Fitted) -> None:

@@ -50,7 +50,13 @@ def exposures_of(
 
 
 def test_rows_are_rejected_for_one_reason_each() -> None:
-    users: list[Row] = [{"user_id": None}, {"user_id": 1, "age": -1}, {"user_id": 1, "age": 5}, {"user_id": 1}]
+    users: list[Row] = [
+        {"user_id": None},
+        {"user_id": 1, "age": -1},
+        {"user_id": 1, "age": 5},
+        {"user_id": 1},
+        {"user_id": oracle.LEAST},
+    ]
     videos: list[Row] = [
         {"video_id": 7},
         {"video_id": 8, "video_duration": -1.0},
@@ -72,12 +78,12 @@ def test_rows_are_rejected_for_one_reason_each() -> None:
     ]
     good_users, good_videos, good_events, rejected = oracle.usable(users, videos, events)
     assert good_users == [{"user_id": 1, "age": 5}]
-    assert good_videos == videos[:1]
-    assert good_events == events[:1]
-    assert rejected["users"] == [(0, "null"), (1, "negative"), (3, "duplicate")]
-    assert rejected["videos"] == [(1, "negative"), (2, "nan")]
-    reasons = ["unknown_video", "unknown_user", "type", "type", "nan", "negative", "time", "time", "null", "time"]
-    assert rejected["interactions"] == list(enumerate(reasons, start=1))
+    assert good_videos == [videos[0], {"video_id": 9, "video_duration": None}]
+    assert good_events == [events[0], events[5] | {"watch_time": None}]
+    assert rejected["users"] == [(0, "null"), (1, "negative"), (3, "duplicate"), (4, "null")]
+    assert rejected["videos"] == [(1, "negative")]
+    reasons = ["unknown_video", "unknown_user", "type", "type", None, "negative", "time", "time", "null", "time"]
+    assert rejected["interactions"] == [(row, reason) for row, reason in enumerate(reasons, start=1) if reason]
 
 
 def test_the_last_microsecond_of_2199_is_usable() -> None:

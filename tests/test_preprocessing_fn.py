@@ -47,7 +47,7 @@ BATCH = pa.record_batch(
         "age": pa.array([[17], [18], [99]]),
         "country": pa.array([[b"de"], [b"de"], [b""]]),
         "device": pa.array([[b"tv"], [], None], pa.list_(pa.binary())),
-        "video_duration": pa.array([[0.0], [math.nan], [math.e**2 - 1]], pa.list_(pa.float32())),
+        "video_duration": pa.array([[math.e - 1], [math.nan], [math.e**3 - 1]], pa.list_(pa.float32())),
         "view_count": pa.array([[3], None, [5]], pa.list_(pa.int64())),
         "tags": pa.array([[b"x", b"y"], [b"x", b""], []], pa.list_(pa.binary())),
         "shoe_size": pa.array([[39.5], None, None], pa.list_(pa.float32())),

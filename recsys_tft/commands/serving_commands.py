@@ -7,10 +7,10 @@ import json
 from collections.abc import Sequence
 
 from recsys_tft import libraries
-from recsys_tft.columns import UPDATED, Column, columns_of
+from recsys_tft.columns import END_OF_TIME, UPDATED, Column, columns_of
 from recsys_tft.commands import ready
 from recsys_tft.configuration import settings
-from recsys_tft.errors import UsageError
+from recsys_tft.errors import InputError, UsageError
 from recsys_tft.features import raw_columns
 
 MOST_SHOWN = 1_000_000  # videos of a recommendation
@@ -93,6 +93,7 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
     from rich.console import Console
 
     from recsys_tft.recommending import recommendation_report as report
+    from recsys_tft.recommending.request import Request, now
 
     given = {column.name: getattr(options, column.name) for column in _given_columns()}
     given = {name: value for name, value in given.items() if value is not None}
@@ -101,11 +102,15 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
     for column in _given_columns():
         if str(column.graph_type) == "int64":
             _check_numbers(f"--{column.name.replace('_', '-')}", given.get(column.name))
-    time = None if options.time is None else microseconds("--time", options.time)
+    time = now() if options.time is None else microseconds("--time", options.time)
     ready.folder("--config", options.config)
     if options.config is not None:
         settings.load(options.config)
     ready.export_there(options.output_dir, options.version, options.index)
+    try:
+        Request(options.user_id, given, time)  # before the models are loaded
+    except InputError as error:
+        raise UsageError(str(error)) from None
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
     with console.status("Loading the models"):
         libraries.load("recsys_tft.recommending.recommender", options.debug)
@@ -134,14 +139,17 @@ def microseconds(option: str, text: str) -> int:
     """The time that an option names, in microseconds since 1970.
 
     Raises:
-        UsageError: if it is not a time.
+        UsageError: if it is not a time, or one that no row may have.
     """
     try:
         time = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{option} is {text!r}; expected a time such as 2025-03-01T12:00.") from None
     aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
-    return (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
+    found = (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
+    if not 0 <= found < END_OF_TIME:
+        raise UsageError(f"{option} is {text!r}; expected a time between 1970 and 2200.")
+    return found
 
 
 def verify(options: argparse.Namespace, _: Sequence[str]) -> int:

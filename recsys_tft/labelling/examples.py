@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft import odd_data
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import asof, history, labels, negatives, recent, splits, versions
@@ -84,6 +85,7 @@ class Labelled:
         training_users: increasing ids of the users with an exposure in the training window.
         training_videos: how many exposures in the training window each video has.
         counts: of exposures by window, of positives by rule, of contradicted ones.
+        odd: what is odd about their watch times, as `odd_data.of_watch_times` counts it.
         number: for each exposure, how many earlier ones its user has, contradicted ones included.
         context: makes the exposures of the rows of `keys` in each of some parts, as `history.Histories.of_parts` does.
     """
@@ -92,6 +94,7 @@ class Labelled:
     training_users: np.ndarray
     training_videos: splits.Histogram
     counts: Counter[str]
+    odd: Counter[str]
     number: np.ndarray
     context: Callable[[Iterable[np.ndarray]], Iterator[pa.Table]]
 
@@ -115,7 +118,7 @@ def label_exposures(
     events: pa.Table, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
 ) -> Labelled:
     """Exposures with their label, weight, window and history; `cuts` is None where the split is per user."""
-    found, counts = _weighted_exposures(events, videos, cuts, settings)
+    found, counts, odd = _weighted_exposures(events, videos, cuts, settings)
     user, training = found["user_id"].to_numpy(), found["window"].to_numpy() == 0
     fitting = user[training]  # in order
     training_users = fitting[versions.begins(fitting)]
@@ -129,7 +132,7 @@ def label_exposures(
     counts.update(_count_early(found, users, videos))
     context = _Context(found, events, positives, users, videos, settings)
     keys = found.select(["user_id", "video_id", "interaction_time", "window", "label"])
-    return Labelled(keys, training_users, training_videos, counts, number, context.of_parts)
+    return Labelled(keys, training_users, training_videos, counts, odd, number, context.of_parts)
 
 
 class _Context:
@@ -224,26 +227,29 @@ def _positives(found: pa.Table) -> history.Positives:
 
 def _weighted_exposures(
     events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
-) -> tuple[pa.Table, Counter[str]]:
-    """Exposures by user, time and video, of `_weighted_piece`, and counts of them."""
+) -> tuple[pa.Table, Counter[str], Counter[str]]:
+    """Exposures by user, time and video, of `_weighted_piece`, counts of them, and what is odd about them."""
     windows = windows_of(events, cuts, settings)
-    found, counts = [], Counter()
+    found, counts, odd = [], Counter(), Counter()
     for first, end in itertools.pairwise(piece_bounds(events, PIECE)):
-        piece, counted = _weighted_piece(events.slice(first, end - first), windows[first:end], videos, settings)
+        piece, counted, odd_ones = _weighted_piece(
+            events.slice(first, end - first), windows[first:end], videos, settings
+        )
         found.append(piece)
         counts.update(counted)
+        odd.update(odd_ones)
     together = pa.concat_tables(found)
     order = pa.array(np.lexsort([together[name].to_numpy() for name in ("video_id", "interaction_time", "user_id")]))
     columns = dict(zip(together.column_names, together.columns, strict=True))
     del found, piece, together
     for name in columns:  # one by one, as each of them is there twice meanwhile
         columns[name] = columns[name].take(order).combine_chunks()
-    return pa.table(columns), counts
+    return pa.table(columns), counts, odd
 
 
 def _weighted_piece(
     events: pa.Table, windows: np.ndarray, videos: VideoLookup, settings: Settings
-) -> tuple[pa.Table, Counter[str]]:
+) -> tuple[pa.Table, Counter[str], odd_data.Counts]:
     """Exposures of whole pairs of user and video, `since` when they are positive, and whether they are `left_out`."""
     found = exposures(events, settings.labels.exposure_gap, windows)
     user, video, time = (found[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
@@ -266,7 +272,7 @@ def _weighted_piece(
         "left_out": left_out,
     }
     counts = _count_labels(window, positive, left_out, {rule: rules[rule] for rule in settings.labels.positive})
-    return pa.table(columns), counts
+    return pa.table(columns), counts, odd_data.of_watch_times(watched, duration)
 
 
 def _count_labels(

@@ -15,11 +15,11 @@ def rules_that_hold(
     Args:
         signals: [n] uint8, bits of `exposures.SIGNAL`.
         watch_time: [n] float64 seconds.
-        duration: [n] float32 seconds; NaN where unknown, and then `watch` does not hold.
+        duration: [n] float32 seconds; NaN or 0 where unknown, and then `watch` does not hold.
         min_watch_ratio: the share of the duration above which a video counts as watched.
     """
     rules = {rule: signals & bit != 0 for rule, bit in SIGNAL.items() if rule != "watch"}
-    rules["watch"] = watch_time > min_watch_ratio * duration.astype(np.float64)
+    rules["watch"] = (watch_time > min_watch_ratio * duration.astype(np.float64)) & (duration > 0)
     return rules
 
 

@@ -13,7 +13,7 @@ from recsys_tft.columns import COMPUTED, Accuracy
 from recsys_tft.configuration.job_settings import RecentSettings
 from recsys_tft.labelling import asof
 from recsys_tft.labelling.counters import COUNTERS, INCREMENT_SCHEMA, Values, first_rows
-from recsys_tft.number_ops import HOUR
+from recsys_tft.number_ops import HOUR, LONG_AGO
 
 _DAY = 24 * HOUR
 _COUNTERS = {"views": COUNTERS.index("view_count"), "likes": COUNTERS.index("like_count")}
@@ -133,7 +133,7 @@ def distinct_ages(times: np.ndarray, since: np.ndarray) -> tuple[pa.Table, np.nd
         times: [n] int64.
         since: [n] int64, of `published`.
     """
-    encoded = pa.array(np.maximum(times - since, 0) // HOUR).dictionary_encode()
+    encoded = pa.array(np.maximum(times - np.maximum(since, LONG_AGO), 0) // HOUR).dictionary_encode()
     time = pc.multiply(encoded.dictionary, HOUR)
     rows = pa.table({"interaction_time": time, "published_at": pa.array(np.zeros(len(time), np.int64))})
     return rows, encoded.indices.to_numpy()

@@ -80,6 +80,27 @@ def cuts(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts:
     return val_from, test_from
 
 
+def checked(fixed: Cuts, times: Histogram) -> Cuts:
+    """Cuts that the settings fix.
+
+    Args:
+        fixed: val_from and test_from.
+        times: of exposures, the first and the last one among them.
+
+    Raises:
+        InputError: if there is no exposure at all, or all of them are after the training window.
+    """
+    if not len(times[0]):
+        raise InputError("No interaction can be used, so there is nothing to split.")
+    first, last = (describe(int(times[0][place])) for place in (0, -1))
+    if fixed[0] <= times[0][0]:
+        raise InputError(
+            f"split.val_from is {describe(fixed[0])}, and no interaction is before it to train on: they are from "
+            f"{first} to {last}."
+        )
+    return fixed
+
+
 def _time_of_rank(minutes: Histogram, times: Histogram, rank: int) -> int | None:
     """The time of the exposure number `rank` from 0; None beyond the last."""
     keys, counts = minutes

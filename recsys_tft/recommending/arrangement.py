@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.configuration.recommender_settings import OrderSettings
+from recsys_tft.missing import nulled
 from recsys_tft.recommending import ordering
 from recsys_tft.recommending.entity_store import EVENTS
 from recsys_tft.recommending.filtering import DAY, floats
@@ -96,8 +97,8 @@ def arrange(
 
 
 def codes(column: pa.ChunkedArray) -> np.ndarray:
-    """[n] int64: equal for equal values, -1 for null."""
-    indices = column.combine_chunks().dictionary_encode().indices
+    """[n] int64: equal for equal values, -1 for a missing one."""
+    indices = nulled(column).combine_chunks().dictionary_encode().indices
     return pc.fill_null(indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings
+from recsys_tft.missing import nulled
 
 DAY = 86_400_000_000  # microseconds
 
@@ -31,7 +32,8 @@ def too_old(published_at: np.ndarray, now: int, max_age_days: float | None) -> n
 
 
 def blocked(videos: pa.Table, rules: BlockSettings) -> np.ndarray:
-    """[n] bool: whether a video, or its category, one of its child categories or its channel, is on a list.
+    """[n] bool: whether a video, or its category, one of its child categories or its channel, is on a list;
+    what is missing is on none.
 
     Args:
         videos: [n] rows with video_id, category, child_categories and channel_id.
@@ -39,12 +41,12 @@ def blocked(videos: pa.Table, rules: BlockSettings) -> np.ndarray:
     """
     found = np.isin(videos["video_id"].to_numpy(), np.array(rules.videos, np.int64))
     categories = pa.array([name.encode() for name in rules.categories], pa.binary())
-    found |= pc.is_in(videos["category"], categories).to_numpy(zero_copy_only=False)
-    children = videos["child_categories"].combine_chunks()
+    found |= pc.is_in(nulled(videos["category"]), categories).to_numpy(zero_copy_only=False)
+    children = nulled(videos["child_categories"].combine_chunks())
     hit = pc.list_parent_indices(children).filter(pc.is_in(children.flatten(), categories)).to_numpy()
     found[hit] = True
     channels = pa.array(rules.channels, pa.int64())
-    return found | pc.is_in(videos["channel_id"], channels).to_numpy(zero_copy_only=False)
+    return found | pc.is_in(nulled(videos["channel_id"]), channels).to_numpy(zero_copy_only=False)
 
 
 def unavailable(videos: pa.Table, country: bytes | None, rules: Mapping[str, BlockSettings]) -> np.ndarray:
@@ -75,5 +77,5 @@ def removed(
 
 
 def floats(column: Any) -> np.ndarray:
-    """[n] numbers as float64, NaN where null; integers beyond 2^53, such as times after the year 2255, are rounded."""
-    return pc.fill_null(column.cast(pa.float64(), safe=False), float("nan")).to_numpy()
+    """[n] numbers as float64, NaN where missing; those beyond 2^53, such as times after the year 2255, are rounded."""
+    return pc.fill_null(nulled(column).cast(pa.float64(), safe=False), float("nan")).to_numpy()

@@ -13,16 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
-from recsys_tft.columns import COMPUTED, UPDATED, Column, columns_of
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings
-from recsys_tft.errors import InputError, did_you_mean, sentences
-from recsys_tft.features import raw_columns
+from recsys_tft.errors import InputError, sentences
 from recsys_tft.labelling import history, recent
 from recsys_tft.recommending import arrangement, filtering
 from recsys_tft.recommending.arrangement import Recommendation
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.explanations import Explainer
+from recsys_tft.recommending.request import Request, now
 from recsys_tft.serving import approximate_index, serving_folders
 from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
@@ -30,11 +29,6 @@ from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.storage import ownership
 from recsys_tft.transform_graph import load_saved_model
-
-# What a request may say of the user and of the moment, besides the user's id and the time.
-USER_COLUMNS = tuple(name for name in columns_of("users") if name not in ("user_id", UPDATED))
-CONTEXT_COLUMNS = tuple(c.name for c in raw_columns() if c.table == "interactions" and c.name != "interaction_time")
-_NOBODY = EMPTY_IDS + 1  # an id that no user has
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,54 +51,6 @@ class Recommendations:
     removed: dict[str, int]
     ranked: int
     seconds: dict[str, float]
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """A user at a moment.
-
-    Attributes:
-        user_id: whose recommendations are wanted; None for someone without an id, who is asked for as an unseen user:
-            the towers have learned what to make of those, whereas no training row lacks its user.
-        given: raw columns of the user or the moment that take the place of what the store knows, such as
-            {"country": "DE", "age": 30, "device": "mobile"}.
-        time: microseconds since 1970 UTC.
-
-    Raises:
-        InputError: if `given` has a column that is neither the user's nor the moment's, or a value of a wrong type.
-    """
-
-    user_id: int | None
-    given: Mapping[str, Any]
-    time: int
-
-    def __post_init__(self) -> None:
-        known = (*USER_COLUMNS, *CONTEXT_COLUMNS)
-        for name in self.given:
-            if name not in known:
-                raise InputError(f"'{name}' is not known of a user or a moment.{did_you_mean(name, known)}")
-
-    def columns(self, stored: pa.Table) -> dict[str, pa.Array]:
-        """[1] raw columns of the user and the moment, as far as they are known.
-
-        Args:
-            stored: the user's row in the store, or none.
-        """
-        found = {name: stored[name].combine_chunks() for name in stored.column_names} if len(stored) else {}
-        types = {column.name: column for column in COMPUTED} | columns_of("interactions") | columns_of("users")
-        own = {"user_id": _NOBODY if self.user_id is None else self.user_id, "interaction_time": self.time}
-        for name, value in {**own, **self.given}.items():
-            kind = pa.list_(types[name].graph_type) if types[name].is_list else types[name].graph_type
-            try:
-                found[name] = pa.array([value], kind).cast(_store_type(types[name]))
-            except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                raise InputError(f"{name} is {value!r}; expected {kind}.") from error
-        return found
-
-
-def _store_type(column: Column) -> pa.DataType:
-    value = pa.binary() if pa.types.is_string(column.graph_type) else column.graph_type
-    return pa.list_(value) if column.is_list else value
 
 
 class Recommender:
@@ -149,14 +95,15 @@ class Recommender:
             user_id: an id; one that the store does not know, or None, is a cold start from what is given alone.
             k: how many.
             time: microseconds since 1970 UTC; now by default.
-            given: raw columns of the user or the moment, such as country="DE", age=30, device="mobile".
+            given: raw columns of the user or the moment, such as country="DE", age=30, device="mobile"; None, NaN, "",
+                [] and the least int64 say that one is missing, instead of what the store knows.
 
         Raises:
-            InputError: if k is below 1, or a given column is unknown or of a wrong type.
+            InputError: if k is below 1, or as `Request`.
         """
         if k < 1:
             raise InputError(f"k is {k}; it needs at least 1.")
-        request = Request(user_id, given, _now() if time is None else time)
+        request = Request(user_id, given, now() if time is None else time)
         clock = Clock()
         seen = self.store.seen(user_id)
         known = self.known(request)
@@ -236,7 +183,7 @@ class Recommender:
             time: as in `recommend`.
             given: as in `recommend`.
         """
-        known = self.known(Request(user_id, given, _now() if time is None else time))
+        known = self.known(Request(user_id, given, now() if time is None else time))
         inputs = self._ranker_inputs(known, self.store.videos(np.array(video_ids, np.int64)))
         features = self._models["ranker"].signatures["features"](**inputs)
         return self._explainer.explain({name: values.numpy() for name, values in features.items()})
@@ -267,10 +214,6 @@ class Clock:
         """Ends a part."""
         now = time.perf_counter()
         self.seconds[name], self._last = now - self._last, now
-
-
-def _now() -> int:
-    return time.time_ns() // 1000
 
 
 def _options(store: pathlib.Path, config: str | None) -> RecommenderSettings:

@@ -16,7 +16,7 @@ import tensorflow_transform as tft
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import readable
 from recsys_tft.features import Feature, raw_columns
-from recsys_tft.ops import Fitting, drop_missing
+from recsys_tft.ops import Fitting
 from recsys_tft.statistics import EMPTY_VOCABULARY
 from recsys_tft.titles import title_encoder
 from recsys_tft.titles.frozen_encoder import FrozenEncoder
@@ -67,7 +67,7 @@ class FittedGraph:
 
 
 class FittedFeatures(tf.Module):
-    """Callable: raw columns of [batch] rows as SparseTensors by name to the features by name.
+    """Callable: raw columns of [batch] rows as SparseTensors by name, without missing values, to the features by name.
 
     Args:
         features: what it computes.
@@ -88,6 +88,5 @@ class FittedFeatures(tf.Module):
         self._settings = graph.settings
 
     def __call__(self, columns: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor | tf.RaggedTensor]:
-        read = {column.name: drop_missing(columns[column.name]) for column in self.columns}
         fitting = Fitting(self._settings, self._fitted)
-        return {f.name: f.op.apply(f.name, [read[source] for source in f.sources], fitting) for f in self.features}
+        return {f.name: f.op.apply(f.name, [columns[source] for source in f.sources], fitting) for f in self.features}

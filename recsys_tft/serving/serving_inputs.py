@@ -1,10 +1,15 @@
 """How a serving model is asked: one tensor per raw column, or tf.Examples.
 
-A column of one value a row is a [batch] tensor, a list a [batch, n] tensor. An empty tensor stands for a column that is
-missing in every row, and one row for the same value in every row: one user's columns go with those of many videos.
-Within a tensor, '' and NaN are missing, and so is the least int64, which is no id.
+A column of one value a row is a [batch] tensor, or [batch, 1]; a list is a [batch, n] tensor. An empty tensor of any
+shape stands for a column that is missing in every row, and one row for the same value in every row: one user's columns
+go with those of many videos. Within a tensor, '' and NaN are missing, and so is the least int64, which is no id, and a
+duration of 0. docs/missing.md has the table.
+
+A value that a run would reject, such as an age of -5, is refused: the call ends with an InvalidArgumentError that names
+the column.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
@@ -15,6 +20,7 @@ from recsys_tft.statistics import EMPTY_IDS
 
 Inputs = Mapping[str, tf.Tensor]
 MISSING = {tf.string: "", tf.float32: float("nan"), tf.int64: EMPTY_IDS}
+_SHOWN = 100  # numbers in a message
 
 
 def specs(columns: Sequence[Column]) -> dict[str, tf.TensorSpec]:
@@ -29,34 +35,111 @@ def example_spec(columns: Sequence[Column]) -> dict[str, tf.io.VarLenFeature]:
 
 
 def from_examples(examples: tf.Tensor, columns: Sequence[Column]) -> dict[str, tf.SparseTensor]:
-    """The columns of [batch] serialized tf.Examples; a missing value is an absent or an empty feature."""
-    return tf.io.parse_example(examples, example_spec(columns))
+    """The columns of [batch] serialized tf.Examples, without what is missing: an absent or an empty feature is.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when called, if a column of one value has several, or a value is refused.
+    """
+    found = tf.io.parse_example(examples, example_spec(columns))
+    single = [column for column in columns if not column.is_list]
+    widths = {column.name: found[column.name].dense_shape for column in single}
+    fits = tf.reduce_all([shape[1] <= 1 for shape in widths.values()])
+    with _asserted(fits, "A feature of one value a row has several; found [rows, values] of", widths):
+        return {column.name: _present_only(found[column.name], column) for column in columns}
+
+
+def _present_only(column: tf.SparseTensor, of: Column) -> tf.SparseTensor:
+    kept = tf.where(_is_present(column.values, of))[:, 0]
+    values = _refuse(tf.gather(column.values, kept), of)
+    return tf.SparseTensor(tf.gather(column.indices, kept), values, column.dense_shape)
 
 
 def from_named(inputs: Inputs, columns: Sequence[Column]) -> dict[str, tf.SparseTensor]:
     """The columns of named inputs, [batch, n] each, without what is missing.
 
     Raises:
-        tf.errors.InvalidArgumentError: when called, if the inputs differ in how many rows they have.
+        tf.errors.InvalidArgumentError: when called, if the inputs differ in how many rows they have, a column of one
+            value has several, a list is not given by row, or a value is refused.
     """
-    lengths = tf.stack([tf.shape(inputs[column.name], tf.int64)[0] for column in columns])
+    given = {column.name: _of_any_shape(inputs[column.name]) for column in columns}
+    shapes = {name: tf.shape(values, tf.int64) for name, values in given.items()}
+    lengths = tf.stack([_rows(shape) for shape in shapes.values()])
+    sizes = tf.stack([tf.size(values, tf.int64) for values in given.values()])
     rows = tf.reduce_max(lengths)
-    names = ", ".join(column.name for column in columns)
-    fits = tf.reduce_all((lengths == rows) | (lengths <= 1))
-    check = tf.debugging.Assert(fits, [f"Each of {names} needs 0, 1 or the same number of rows; found", lengths], 100)
-    with tf.control_dependencies([check]):
-        repeated = {c.name: _repeat(inputs[c.name], lengths[i], rows) for i, c in enumerate(columns)}
-    return {column.name: _sparse(repeated[column.name], rows, column) for column in columns}
+    equal = tf.reduce_all((lengths == rows) | (lengths <= 1))
+    equal = _asserted(equal, "Each column needs 0, 1 or the same number of rows; found the shapes", shapes)
+    lists = tf.constant([column.is_list for column in columns])
+    ranks = tf.stack([tf.size(shape) for shape in shapes.values()])
+    fits = tf.reduce_all(tf.where(lists, (ranks == 2) | (sizes == 0), sizes <= lengths))
+    fits = _asserted(fits, "A column of one value a row needs a shape of [batch], a list [batch, n]; found", shapes)
+    with equal, fits:
+        widths = sizes // tf.maximum(lengths, 1)
+        times = tf.where(lengths == 1, rows, 1)
+    return {c.name: _sparse(given[c.name], times[i], rows, widths[i], c) for i, c in enumerate(columns)}
 
 
-def _repeat(values: tf.Tensor, length: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    times = tf.where(length == 1, rows, 1)
-    return tf.tile(values, [times] if values.shape.rank == 1 else tf.stack([times, 1]))
+def ids_by_row(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    """[rows, n] int64 of [rows, n] or [1, n]; of an empty tensor of any shape [rows, 0].
+
+    Raises:
+        tf.errors.InvalidArgumentError: when called, if they are not given by row, or of another number of rows.
+    """
+    given = _of_any_shape(values)
+    shape, size = tf.shape(given), tf.size(given)
+    length = _rows(shape)
+    fits = (size == 0) | ((tf.size(shape) == 2) & ((length == rows) | (length == 1)))
+    with _asserted(fits, "exclude needs a shape of [batch, n], [1, n] or [0]; found", {"exclude": shape}):
+        length = tf.where(size == 0, 1, length)
+    return tf.broadcast_to(tf.reshape(given, [length, size // length]), [rows, size // length])
 
 
-def _sparse(values: tf.Tensor, rows: tf.Tensor, column: Column) -> tf.SparseTensor:
+def _of_any_shape(values: tf.Tensor) -> tf.Tensor:
+    """The same tensor, of whose shape the graph assumes nothing: `[]` for a list is of rank 1, not of rank 2."""
+    return tf.compat.v1.placeholder_with_default(values, None)
+
+
+def _rows(shape: tf.Tensor) -> tf.Tensor:
+    """The first of the dimensions; 1 of a single value, which has none."""
+    return tf.concat([shape, tf.ones([1], shape.dtype)], 0)[0]
+
+
+def _sparse(values: tf.Tensor, times: tf.Tensor, rows: tf.Tensor, width: tf.Tensor, column: Column) -> tf.SparseTensor:
+    flat = tf.tile(tf.reshape(values, [-1]), [times])
+    present = tf.where(_is_present(flat, column))
+    found = _refuse(tf.gather_nd(flat, present), column)
+    shape = tf.stack([rows, tf.maximum(width, 1)])
+    indices = tf.concat([present // shape[1], present % shape[1]], 1) if column.is_list else tf.pad(present, _SECOND)
+    return tf.SparseTensor(indices, found, shape)
+
+
+_SECOND = [[0, 0], [0, 1]]  # a column of zeros behind the first one
+
+
+def _is_present(values: tf.Tensor, column: Column) -> tf.Tensor:
+    """[n] bool."""
     missing = MISSING[values.dtype]
-    present = tf.where(tf.math.is_finite(values) if values.dtype.is_floating else tf.not_equal(values, missing))
-    width = tf.shape(values, tf.int64)[1] if column.is_list else tf.constant(1, tf.int64)
-    indices = present if column.is_list else tf.pad(present, [[0, 0], [0, 1]])
-    return tf.SparseTensor(indices, tf.gather_nd(values, present), tf.stack([rows, tf.maximum(width, 1)]))
+    present = tf.logical_not(tf.math.is_nan(values)) if values.dtype.is_floating else tf.not_equal(values, missing)
+    return tf.logical_and(present, tf.not_equal(values, 0)) if column.zero_is_missing else present
+
+
+def _refuse(values: tf.Tensor, column: Column) -> tf.Tensor:
+    """The values, when all of them are within the limits of their column."""
+    if column.limits is None:
+        return values
+    low, high = column.limits
+    usable = values >= low
+    if values.dtype.is_floating or high < values.dtype.max:
+        usable = usable & (values < high)
+    sentence = f"{column.name} needs to be {column.wanted}, or missing; found"
+    with _asserted(tf.reduce_all(usable), sentence, {"": values}):
+        return tf.identity(values)
+
+
+def _asserted(holds: tf.Tensor, sentence: str, found: Mapping[str, tf.Tensor]) -> contextlib.AbstractContextManager:
+    """What runs in it runs if a condition holds; else the call ends with a sentence and what was found.
+
+    Without the conditional of tf.debugging.Assert, which takes longer than what is asked here.
+    """
+    shown = [part for name, values in found.items() for part in ([name] if name else []) + [values]]
+    check = tf.raw_ops.Assert(condition=holds, data=[sentence, *shown], summarize=_SHOWN)
+    return tf.control_dependencies([check])

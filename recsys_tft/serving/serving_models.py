@@ -86,8 +86,8 @@ def retrieval(model: TwoTower, graph: FittedGraph, video_ids: np.ndarray, vector
     """Raw columns of users in context, `k` and `exclude` to the best videos by the towers' dot product.
 
     Further inputs: `k`, int32, how many; `exclude`, [batch, n] or [1, n] int64 ids of videos to leave out, of which the
-    least int64 is none. Outputs: `video_ids` [batch, k] int64 and `scores` [batch, k] float32, the best first; where
-    there are fewer videos, the id is the least int64 and the score minus infinity.
+    least int64 is none, or an empty tensor. Outputs: `video_ids` [batch, k] int64 and `scores` [batch, k] float32, the
+    best first; where there are fewer videos, the id is the least int64 and the score minus infinity.
 
     Args:
         model: the towers.
@@ -126,7 +126,7 @@ class ExactIndex(tf.Module):
         """As `retrieval`, of [batch, dim] vectors."""
         scores = tf.matmul(query, self._vectors, transpose_b=True)
         rows, count = tf.shape(scores)[0], self._ids.shape[0]
-        exclude = tf.broadcast_to(exclude, [rows, tf.shape(exclude)[1]])
+        exclude = serving_inputs.ids_by_row(exclude, rows)
         place = tf.minimum(
             tf.reshape(tf.searchsorted(self._ids, tf.reshape(exclude, [-1])), tf.shape(exclude)), count - 1
         )

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import UPDATED
+from recsys_tft.columns import UPDATED, columns_of
 from recsys_tft.labelling import versions
 from recsys_tft.tables.raw_tables import ROW
 
@@ -18,6 +18,18 @@ def drop_duplicates(rows: pa.Table, key: str) -> tuple[pa.Table, pa.Table]:
     first = np.zeros(len(rows), bool)
     first[versions.begins(*(rows[name].to_numpy() for name in keys))] = True
     return versions.of_rows(rows.filter(pa.array(first)), key), rows.filter(pa.array(~first))
+
+
+def known_durations(videos: pa.Table) -> tuple[pa.Table, int]:
+    """The videos with null where a column is 0 that cannot be, a duration, and how many of their rows are so."""
+    zeros = np.zeros(len(videos), bool)
+    for name, column in columns_of("videos").items():
+        if column.zero_is_missing and name in videos.column_names:
+            zero = pc.fill_null(pc.equal(videos[name], 0), False)
+            known = pc.if_else(zero, pa.scalar(None, column.type), videos[name])
+            videos = videos.set_column(videos.column_names.index(name), name, known)
+            zeros |= zero.to_numpy()
+    return videos, int(zeros.sum())
 
 
 def find_sorted(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from recsys_tft.configuration.column_settings import ColumnSettings, names_and_u
 from recsys_tft.errors import InputError
 from recsys_tft.tables import column_types, stored_rows, table_checks, table_files
 from recsys_tft.tables.conversions import Faults
-from recsys_tft.tables.row_checks import check_rows
+from recsys_tft.tables.row_checks import check_rows, without_missing
 from recsys_tft.tables.sources import Described, Source, TableFile
 from recsys_tft.tables.table_checks import Problem
 
@@ -171,6 +171,7 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
     nothing = {name: pa.nulls(source.rows, columns[name].type) for name in columns if name not in found}
     raw = pa.table({name: nothing[name] if name in nothing else converted[name][0] for name in columns})
     faults = {name: of_column for name, (_, of_column) in converted.items()}
+    raw = without_missing(raw, columns)
     reasons = check_rows(raw, columns, table.is_long, faults)
     arrays = {name: _canonical(raw[name], column) for name, column in columns.items()}
     arrays[ROW] = pa.array(range(source.first_row, source.first_row + len(raw)), pa.int64())

@@ -6,11 +6,24 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import INTERACTION_TYPES, UPDATED, Column
+from recsys_tft.columns import END_OF_TIME, INTERACTION_TYPES, UPDATED, Column
+from recsys_tft.missing import nulled
+from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.tables.conversions import Faults
 
-_SECONDS_TO_2200 = 7_258_118_400
+_SECONDS_TO_2200 = END_OF_TIME // 10**6
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
+
+def without_missing(rows: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
+    """The rows with null for each value that counts as missing; keys stay, so that a rejected row shows its own.
+
+    Args:
+        rows: all columns of a table.
+        columns: what they are, by name.
+    """
+    values = {name: rows[name] if column.required else nulled(rows[name]) for name, column in columns.items()}
+    return pa.table(values)
 
 
 def check_rows(
@@ -19,7 +32,7 @@ def check_rows(
     """For each row the first reason why it cannot be used, as a string; null for a usable row.
 
     Args:
-        rows: all columns of a table.
+        rows: all columns of a table, as `without_missing` leaves them.
         columns: what they are, by name.
         is_long: whether interactions name their type.
         unreadable: by column and reason a mask [n] bool of values that could not be read, and are null in `rows`.
@@ -39,8 +52,9 @@ def _faults(values: pa.ChunkedArray, column: Column, is_long: bool) -> list[tupl
     required = column.required or column.name == UPDATED
     if required:
         faults.append(("is null", values.is_null()))
+    if required and pa.types.is_integer(column.type):
+        faults.append((f"is {EMPTY_IDS}, which is no id", pc.equal(values, EMPTY_IDS)))
     if column.minimum is not None and pa.types.is_floating(column.type):
-        faults.append(("is NaN", pc.is_nan(values)))
         faults.append(("is infinite", pc.is_inf(values)))
     if column.minimum is not None:
         faults.append(("is negative", pc.less(values, column.minimum)))

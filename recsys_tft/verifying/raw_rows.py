@@ -9,7 +9,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import counters, examples, versions
 from recsys_tft.labelling.exposures import events_of
 from recsys_tft.tables import raw_tables
-from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates
+from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates, known_durations
 from recsys_tft.tables.raw_tables import ROW, RawTable
 
 
@@ -56,6 +56,7 @@ def read(data_dir: str, settings: Settings) -> RawRows:
     tables = raw_tables.find(data_dir, settings.columns)
     channels, _ = drop_duplicates(_rows(tables["channels"]), "channel_id")
     videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
+    videos, _ = known_durations(videos)
     lookup = VideoLookup.of(videos, channels)
     videos = add_subscribers(videos.drop_columns([ROW]), channels).combine_chunks()
     events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long)

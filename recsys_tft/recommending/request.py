@@ -1,0 +1,108 @@
+"""Who asks for recommendations, when, and what is said of them: checked before any model is asked."""
+
+import dataclasses
+import numbers
+import operator
+import time
+from collections.abc import Mapping, Sized
+from typing import Any
+
+import pyarrow as pa
+
+from recsys_tft.columns import COMPUTED, UPDATED, Column, columns_of
+from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.features import raw_columns
+from recsys_tft.missing import nulled
+from recsys_tft.statistics import EMPTY_IDS
+
+# What a request may say of the user and of the moment, besides the user's id and the time.
+USER_COLUMNS = tuple(name for name in columns_of("users") if name not in ("user_id", UPDATED))
+CONTEXT_COLUMNS = tuple(c.name for c in raw_columns() if c.table == "interactions" and c.name != "interaction_time")
+_TYPES = {column.name: column for column in COMPUTED} | columns_of("interactions") | columns_of("users")
+_NOBODY = EMPTY_IDS + 1  # an id that no user has
+_IDS = range(EMPTY_IDS + 1, 2**63)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A user at a moment.
+
+    Attributes:
+        user_id: whose recommendations are wanted; None for someone without an id, who is asked for as an unseen user:
+            the towers have learned what to make of those, whereas no training row lacks its user.
+        given: raw columns of the user or the moment that take the place of what the store knows, such as
+            {"country": "DE", "age": 30, "device": "mobile"}. None, NaN, "", [] and the least int64 say that it is
+            missing, as an element of a list too.
+        time: microseconds since 1970 UTC.
+
+    Raises:
+        InputError: if `given` has a column that is neither the user's nor the moment's, or a value of a wrong type or
+            one that a run would reject; or if `user_id` or `time` is one that a run would reject.
+    """
+
+    user_id: int | None
+    given: Mapping[str, Any]
+    time: int
+
+    def __post_init__(self) -> None:
+        if self.user_id is not None and _integer("user_id", self.user_id) not in _IDS:
+            raise InputError(f"user_id is {self.user_id}, which is no id; expected {_IDS.start} to {_IDS.stop - 1}.")
+        _check("time", _array("time", _integer("time", self.time), _TYPES["interaction_time"]), "interaction_time")
+        known = (*USER_COLUMNS, *CONTEXT_COLUMNS)
+        for name, value in self.given.items():
+            if name not in known:
+                raise InputError(f"'{name}' is not known of a user or a moment.{did_you_mean(name, known)}")
+            _check(name, _array(name, value, _TYPES[name]), name)
+
+    def columns(self, stored: pa.Table) -> dict[str, pa.Array]:
+        """[1] raw columns of the user and the moment, as far as they are known.
+
+        Args:
+            stored: the user's row in the store, or none.
+        """
+        found = {name: stored[name].combine_chunks() for name in stored.column_names} if len(stored) else {}
+        own = {"user_id": _NOBODY if self.user_id is None else self.user_id, "interaction_time": self.time}
+        return found | {name: _array(name, value, _TYPES[name]) for name, value in {**own, **self.given}.items()}
+
+
+def now() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def _integer(name: str, value: Any) -> int:
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise InputError(f"{name} is {value!r}; expected int64.") from None
+
+
+def _array(name: str, value: Any, column: Column) -> pa.Array:
+    """[1] as the store types a column, null where it is missing."""
+    kind = pa.list_(column.graph_type) if column.is_list else column.graph_type
+    wrong = InputError(f"{name} is {value!r}; expected {kind}.")
+    given = None if isinstance(value, Sized) and not len(value) else value
+    if (column.is_list and isinstance(given, str | bytes)) or (kind == pa.int64() and _is_fraction(given)):
+        raise wrong
+    try:
+        array = pa.array([given], kind, from_pandas=True)
+    except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError):
+        raise wrong from None
+    stored = pa.binary() if pa.types.is_string(column.graph_type) else column.graph_type
+    return nulled(array.cast(pa.list_(stored) if column.is_list else stored))
+
+
+def _is_fraction(value: Any) -> bool:
+    """Whether it is a number that Arrow would cut to a whole one; NaN is none."""
+    return isinstance(value, numbers.Real) and value == value and value % 1 != 0
+
+
+def _check(name: str, values: pa.Array, column: str) -> None:
+    """Refuses what a run would reject."""
+    limits = _TYPES[column].limits
+    if limits is None:
+        return
+    low, high = limits
+    (value,) = values.to_pylist()
+    if value is not None and not low <= value < high:
+        raise InputError(f"{name} is {value}; it needs to be {_TYPES[column].wanted}.")
