@@ -14,6 +14,7 @@ from recsys_tft.columns import Column
 from recsys_tft.errors import readable
 from recsys_tft.features import RAW, Feature, raw_columns
 from recsys_tft.graph import empty_column, graph_dtype
+from recsys_tft.storage.temporary import without_pattern
 
 _ROWS_PER_CALL = 1 << 16
 _LOADING = threading.Lock()
@@ -26,7 +27,7 @@ def load_saved_model(folder: str, remedy: str) -> Any:
         InputError: naming the folder and the remedy, if it is damaged.
     """
     with readable(folder, remedy, tf.errors.OpError, DecodeError):
-        return tf.saved_model.load(folder)
+        return tf.saved_model.load(without_pattern(folder))
 
 
 class TransformGraph:

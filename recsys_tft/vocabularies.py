@@ -11,6 +11,7 @@ The block in front never moves, so that masks work and an unseen value is not a 
 
 import contextlib
 import dataclasses
+import posixpath
 from typing import TYPE_CHECKING
 
 from recsys_tft.statistics import EMPTY_IDS, EMPTY_VOCABULARY, Frequencies
@@ -96,11 +97,19 @@ class FittedFile:
         return tf.lookup.TextFileInitializer(path, tf.int64, line, tf.int64, number)
 
 
+def file_of(name: str, graph: "tft.TFTransformOutput") -> str:
+    """The file of a fitted vocabulary; TFT's own search takes brackets in the name of a folder for a pattern."""
+    import tensorflow as tf
+
+    path = posixpath.join(graph.transform_savedmodel_dir, tf.saved_model.ASSETS_DIRECTORY, name)
+    return path if tf.io.gfile.exists(path) else f"{path}.tfrecord.gz"
+
+
 def values_of(name: str, graph: "tft.TFTransformOutput") -> list[bytes]:
     """The values of a fitted vocabulary in order: value i has the token 1 + n_oov + i; ids are in decimal."""
     import tensorflow as tf
 
-    path = graph.vocabulary_file_by_name(name)
+    path = file_of(name, graph)
     if path.endswith(".gz"):
         batches = tf.data.TFRecordDataset(path, "GZIP").batch(65536).as_numpy_iterator()
         values = [value for batch in batches for value in batch.tolist()]

@@ -9,14 +9,16 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tensorflow_transform as tft
 from desk import files_seen
 
-from recsys_tft import Recommender, cli
+from recsys_tft import Recommender, cli, vocabularies
 from recsys_tft.errors import InputError
 from recsys_tft.recommending import entity_store
 from recsys_tft.recommending.recommender import Request
 from recsys_tft.serving import approximate_index, export, serving_models
 from recsys_tft.serving.serving_folders import NAMES, STORE, latest
+from recsys_tft.verifying import saved_graphs
 
 
 @pytest.fixture(scope="module")
@@ -315,3 +317,13 @@ def test_wrong_arguments_are_one_sentence(
 ) -> None:
     assert cli.main(["recommend", "--output-dir", str(served), *arguments]) == code
     assert message in capsys.readouterr().err
+
+
+def test_an_output_in_a_folder_with_brackets_is_served_and_read(served: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """TensorFlow looks for a model's variables by a pattern, and tf.Transform for a vocabulary."""
+    out = tmp_path / "out [v1]" / "*?"
+    shutil.copytree(served, out, symlinks=True)
+    assert Recommender(str(out)).recommend(3, 2, time=0).items == Recommender(str(served)).recommend(3, 2, time=0).items
+    graph = tft.TFTransformOutput(str(out / "artifacts" / "transform_graph"))
+    assert vocabularies.values_of("category", graph)
+    assert saved_graphs.load_transform(str(out)).fitted()

@@ -22,7 +22,7 @@ from recsys_tft.titles import title_encoder
 from recsys_tft.titles.frozen_encoder import FrozenEncoder
 from recsys_tft.titles.title_embedding import TitleEmbedding
 from recsys_tft.transform_graph import TransformGraph
-from recsys_tft.vocabularies import Vocabulary, values_of
+from recsys_tft.vocabularies import Vocabulary, file_of, values_of
 
 importlib.import_module("tensorflow_text")  # registers the ops of a title encoder in the transform graph
 
@@ -54,7 +54,7 @@ class FittedGraph:
         """The number of each value, from 0. Ids stay in a file, of which there may be many; strings are constants."""
         if vocabulary.integers:
             file, line, number = (
-                self.output.vocabulary_file_by_name(vocabulary.name),
+                file_of(vocabulary.name, self.output),
                 tf.lookup.TextFileIndex.WHOLE_LINE,
                 tf.lookup.TextFileIndex.LINE_NUMBER,
             )

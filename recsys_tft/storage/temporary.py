@@ -1,7 +1,9 @@
 """Temporary folders that do not outlive their process for long: the next one removes what a killed one left."""
 
+import atexit
 import contextlib
 import fcntl
+import functools
 import os
 import pathlib
 import shutil
@@ -53,3 +55,20 @@ def _lock(opened: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def without_pattern(path: str) -> str:
+    """The path, or a link to it that lasts as long as the process, for a library that takes `[`, `*` and `?` for more
+    than characters, as TensorFlow does where it looks for a model's variables."""
+    if "://" in path or not set(path) & set("[]*?\\"):
+        return path
+    return _link_to(pathlib.Path(path).resolve())
+
+
+@functools.cache
+def _link_to(folder: pathlib.Path) -> str:
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    link = pathlib.Path(stack.enter_context(temporary_folder()), "folder")
+    link.symlink_to(folder)
+    return str(link)

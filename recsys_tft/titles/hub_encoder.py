@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from recsys_tft.errors import InputError, redacted
 from recsys_tft.storage import ownership
+from recsys_tft.storage.temporary import without_pattern
 from recsys_tft.titles import minilm
 from recsys_tft.titles.minilm import RECORD
 
@@ -121,7 +122,7 @@ def _load(handle: str) -> Any:
     with _explained(handle):
         folder = _folder(handle)
         is_v1 = tf.io.gfile.exists(posixpath.join(folder, _V1_MODULE))
-        return tf.saved_model.load(folder, tags=[] if is_v1 else None)
+        return tf.saved_model.load(without_pattern(folder), tags=[] if is_v1 else None)
 
 
 def _folder(handle: str) -> str:
