@@ -141,7 +141,9 @@ def test_what_many_files_share_is_told_once(desk: Desk, fails: Fails) -> None:
     (desk.data / "users").mkdir()
     for part in range(3):
         pq.write_table(users, desk.data / "users" / f"part-{part}.parquet")
-    assert fails().startswith(f"{desk.data}/users/part-0.parquet (and 2 more): the table users has no column 'user_id'.")
+    assert fails().startswith(
+        f"{desk.data}/users/part-0.parquet (and 2 more): the table users has no column 'user_id'."
+    )
 
 
 def test_a_mapped_column_beside_one_of_that_name_is_refused(desk: Desk, fails: Fails) -> None:

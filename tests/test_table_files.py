@@ -114,7 +114,7 @@ def test_a_table_in_two_places_is_refused(root: str, place: Place, other: str) -
     if other.startswith("users.parquet."):
         assert found_in(root) == (["users.parquet"], (other,))
         return
-    with pytest.raises(InputError, match="the table users is there twice, as .* and .*"):
+    with pytest.raises(InputError, match=r"the table users is there twice, as .* and .*"):
         table_files.find(root, "users")
 
 
