@@ -177,6 +177,12 @@ def test_a_table_of_nearly_the_right_name_is_named(tmp_path: pathlib.Path) -> No
         table_files.find(str(tmp_path), "users")
 
 
+def test_a_folder_without_data_is_named(tmp_path: pathlib.Path) -> None:
+    place_in(tmp_path)("users/_SUCCESS", b"")
+    with pytest.raises(InputError, match=r" The folder users/ holds no data\.$"):
+        table_files.find(str(tmp_path), "users")
+
+
 # --- What is read of them
 
 
