@@ -64,7 +64,7 @@ TAKEN: list[tuple[str, str, pa.Array, list[Any]]] = [
     ("videos", "published_at", pa.array([NOON.replace(tzinfo=None)], pa.timestamp("ms")), [NOON_US]),
     ("videos", "published_at", pa.array([NOON.date(), None], pa.date32()), [NOON_US - 12 * 3600 * US, None]),
     ("videos", "published_at", pa.array([NOON.date()], pa.date64()), [NOON_US - 12 * 3600 * US]),
-    ("videos", "published_at", pa.array(["2025-03-01T12:00:00Z", "2025-03-01 14:00+02:00", ""]), [NOON_US] * 2 + [None]),
+    ("videos", "published_at", pa.array(["2025-03-01T12:00Z", "2025-03-01 14:00+02:00"]), [NOON_US] * 2),
     ("videos", "published_at", pa.array(["9999-12-31", "0001-01-01"]), [253402214400 * US, -62135596800 * US]),
     ("videos", "published_at", pa.array([datetime.datetime(9999, 12, 31)], pa.timestamp("s")), [253402214400 * US]),
 ]  # fmt: skip
@@ -142,7 +142,7 @@ def test_int96_times_of_any_year_are_taken(tmp_path: pathlib.Path) -> None:
 
 REJECTED: list[tuple[str, str, pa.Array, list[str | None], str]] = [
     ("users", "age", pa.array([20.0, 20.5, None]), [None, "20.5", None], "age is no whole number"),
-    ("users", "age", pa.array([20.0, 2.0**53]), [None, str(2.0**53)], "age is 2^53 or more, where a float is not exact"),
+    ("users", "age", pa.array([1.0, 2.0**53]), [None, str(2.0**53)], "age is 2^53 or more, where a float is not exact"),
     ("users", "age", pa.array([D("20.0"), D("0.5")]), [None, "Decimal('0.5')"], "age is no whole number"),
     ("users", "age", pa.array(["20", "007"]), [None, "'007'"], "age is no whole number"),
     ("users", "country", pa.array([1.0, 1.5]), [None, "1.5"], "country is no whole number"),
@@ -154,7 +154,7 @@ REJECTED: list[tuple[str, str, pa.Array, list[str | None], str]] = [
         [None, "[0.5, 2.0]"],
         "history_video_ids holds a value that is no whole number",
     ),
-    ("videos", "tags", pa.array(["a", "['a']"]), [None, '"[\'a\']"'], "tags is no list such as a|b or a JSON array"),
+    ("videos", "tags", pa.array(["a", "['a']"]), [None, "\"['a']\""], "tags is no list such as a|b or a JSON array"),
     ("videos", "video_duration", pa.array(["1", "1:30"]), [None, "'1:30'"], "video_duration is no number"),
     ("interactions", "liked", pa.array([0, 2]), [None, "2"], "liked is neither true nor false, nor 1 or 0"),
     (
@@ -196,24 +196,26 @@ def test_a_value_that_cannot_be_read_rejects_its_row_and_is_told(
     assert rejected["value"].to_pylist() == told[1:2]
     (note,) = (note for note in found.notes if "row 1 has" in note)
     assert note.startswith(f"{tmp_path}/{table}.parquet: column '{column}' is {stored(values.type)}, expected ")
-    assert f"row 1 has {told[1]}, which {reason.removeprefix(column).strip()}; rows with such values are rejected" in note
+    assert f"row 1 has {told[1]}, which {reason.removeprefix(column).strip()}; rows with such values" in note
 
 
 REFUSED: list[tuple[str, str, pa.Array, str]] = [
     ("users", "age", pa.array([True]), 'expected int64; cast it in pandas: df["age"] = df["age"].astype("Int64").'),
     ("users", "age", pa.array([[1]]), "column 'age' is list<"),
     ("users", "user_id", pa.array([2**63, 1], pa.uint64()), "wraps, the same in every table"),
+    ("users", "user_id", pa.array(["u1"]), '; number the texts, the same in every table: df["user_id"] = '),
+    ("users", "user_id", pa.array([2.0**60]), 'a float, as by pd.read_csv(path, dtype={"user_id": "Int64"}).'),
     ("users", "user_id", pa.array([0.5, 1.5]), "row 0 has 0.5, which is no whole number; cast it in pandas: "),
     ("users", "age", pa.array([datetime.timedelta(days=1)]), "is duration[us], expected int64"),
     ("users", "country", pa.array([NOON]), "is timestamp[us, tz=UTC], expected string; cast it in pandas"),
     ("users", "country", pa.array([True]), 'df["country"] = df["country"].astype("string")'),
-    ("videos", "video_duration", pa.array([datetime.timedelta(seconds=60)]), 'df["video_duration"].dt.total_seconds()'),
+    ("videos", "video_duration", pa.array([datetime.timedelta(seconds=60)]), "].dt.total_seconds()"),
     ("videos", "tags", pa.array([{"a": 1}]), "is struct<a: int64>, expected list<"),
     ("videos", "tags", pa.array([[["a"]]]), "expected list<"),
     ("videos", "tags", pa.array(["['a', 'b']"]), 'df["tags"] = df["tags"].map(json.dumps)'),
     ("interactions", "liked", pa.array([2, 3]), "row 0 has 2, which is neither true nor false, nor 1 or 0; "),
     ("interactions", "liked", pa.array([NOON]), "expected bool; cast"),
-    ("interactions", "interaction_time", pa.array([1740830400]), "{interaction_time: {name: interaction_time, unit: s}}"),
+    ("interactions", "interaction_time", pa.array([1740830400]), "{name: interaction_time, unit: s}}"),
     ("interactions", "interaction_time", pa.array([1740830400]), 'pd.to_datetime(df["interaction_time"], unit="s"'),
     ("interactions", "interaction_time", pa.array(["1740830400"]), "which is no time such as 2025-03-01 12:00:00; "),
     ("interactions", "interaction_time", pa.array(["01.03.2025"]), 'df["interaction_time"] = pd.to_datetime(df["inte'),
@@ -229,7 +231,9 @@ def test_what_is_something_else_is_refused_with_a_remedy(
 ) -> None:
     with pytest.raises(InputError) as found:
         table_in(tmp_path, table, column, values)
-    assert str(found.value).startswith(f"{tmp_path}/{table}.parquet: column '{column}' is {stored(values.type)}, expected ")
+    assert str(found.value).startswith(
+        f"{tmp_path}/{table}.parquet: column '{column}' is {stored(values.type)}, expected "
+    )
     assert sentence in str(found.value)
 
 

@@ -105,7 +105,7 @@ def test_rows_of_another_length_are_named_by_line(tmp_path: pathlib.Path) -> Non
 
 def test_a_header_without_a_required_column_is_named(tmp_path: pathlib.Path) -> None:
     tables_in(tmp_path, users="userid,country\n1,DE\n")
-    with pytest.raises(InputError, match="the table users has no column 'user_id'. Did you mean 'userid'?"):
+    with pytest.raises(InputError, match=r"the table users has no column 'user_id'\. Did you mean 'userid'\?"):
         raw_tables.find(str(tmp_path), {})
 
 

@@ -180,6 +180,16 @@ def test_each_rule_that_moves_a_video_is_named() -> None:
     assert [item.score for item in found if item.video_id == 3] == pytest.approx([0.85])
 
 
+def test_a_video_of_the_far_future_has_age_0_and_one_of_the_year_1_is_old() -> None:
+    far, ancient = 253_402_214_400_000_000, -62_135_596_800_000_000  # microseconds that a float64 does not hold exactly
+    rows = videos(video_id=[1, 2, 3], published_at=[far, ancient, None], category=[b"a", b"b", b"c"])
+    removed = filtering.removed(rows, np.zeros(0, np.int64), None, NOW, FilterSettings(max_age_days=30))
+    assert removed["too old"].tolist() == [False, True, False]
+    found = arranged(rows, [0.1, 0.2, 0.3], OrderSettings(freshness_boost=1.0))
+    assert [item.video_id for item in found] == [1, 3, 2]
+    assert found[0].score == pytest.approx(1.1)
+
+
 def test_no_videos_are_arranged_to_none() -> None:
     assert arranged(videos(video_id=[]), [], OrderSettings()) == []
 

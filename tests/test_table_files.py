@@ -114,7 +114,7 @@ def test_a_table_in_two_places_is_refused(root: str, place: Place, other: str) -
     if other.startswith("users.parquet."):
         assert found_in(root) == (["users.parquet"], (other,))
         return
-    with pytest.raises(InputError, match="the table users is there twice, as .* and .*"):
+    with pytest.raises(InputError, match=r"the table users is there twice, as .* and .*"):
         table_files.find(root, "users")
 
 
@@ -174,6 +174,12 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: pathlib.Path) -> N
 def test_a_table_of_nearly_the_right_name_is_named(tmp_path: pathlib.Path) -> None:
     place_in(tmp_path)("User.parquet", PARQUET)
     with pytest.raises(InputError, match=r" Is User\.parquet meant\?$"):
+        table_files.find(str(tmp_path), "users")
+
+
+def test_a_folder_without_data_is_named(tmp_path: pathlib.Path) -> None:
+    place_in(tmp_path)("users/_SUCCESS", b"")
+    with pytest.raises(InputError, match=r" The folder users/ holds no data\.$"):
         table_files.find(str(tmp_path), "users")
 
 

@@ -79,6 +79,8 @@ def similar(data_dir: str, table: str) -> str:
     """A hint at a file or folder that is called nearly like a table."""
     if not pathlib.Path(data_dir).is_dir():
         return ""
+    if pathlib.Path(data_dir, table).is_dir():
+        return f" The folder {table}/ holds no data."
     there = {path.name.partition(".")[0].lower(): path.name for path in _children(pathlib.Path(data_dir))}
     close = difflib.get_close_matches(table, there, n=1, cutoff=0.75)
     return f" Is {there[close[0]]} meant?" if close else ""

@@ -221,13 +221,13 @@ class _Trial:
         converted, faults = column_types.read(values, self.column, self.unit)
         bad = np.any([*faults.values(), np.zeros(len(values), bool)], axis=0)
         path, told = self.source.path, f"column '{self.own}' is {self.found}, expected {self.column.type}; "
-        remedy = remedies.remedy(self.own, self.found, self.column, self.table)
         if not bad.any():
             wrong = self._wrong_unit(values, converted) if self.unit else None
             yield from [(path, f"column '{self.own}' {wrong}.", True)] if wrong else []
             return
         row = int(np.flatnonzero(bad)[0])
         reason = next(reason for reason, of_reason in faults.items() if of_reason[row])
+        remedy = remedies.remedy(self.own, self.found, self.column, self.table, reason)
         example = f"row {self.source.file_row + row} has {shown(values[row])}, which {reason}"
         if self._is_something_else(converted, bad, reason):
             yield path, f"{told}{example}; {remedy}.", True

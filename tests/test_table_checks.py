@@ -1,0 +1,94 @@
+"""What is said of a table that is read, though not all of it."""
+
+import pathlib
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from desk import good_rows, table_of
+
+from recsys_tft.errors import InputError
+from recsys_tft.tables import raw_tables
+from recsys_tft.tables.raw_tables import RawTable
+
+
+@pytest.fixture
+def raw(tmp_path: pathlib.Path) -> pathlib.Path:
+    """Good tables."""
+    for name, rows in good_rows().items():
+        pq.write_table(table_of(rows), tmp_path / f"{name}.parquet")
+    return tmp_path
+
+
+def changed(raw: pathlib.Path, name: str, columns: dict[str, pa.Array], *without: str) -> None:
+    path = raw / f"{name}.parquet"
+    rows = pq.read_table(path).drop_columns(list(without))
+    for column, values in columns.items():
+        rows = rows.append_column(column, values)
+    pq.write_table(rows, path)
+
+
+def found(raw: pathlib.Path, table: str, columns: dict[str, dict[str, str]] | None = None) -> RawTable:
+    return raw_tables.find(str(raw), columns or {})[table]
+
+
+def test_columns_that_are_not_read_are_told_in_one_line_with_what_may_be_meant(raw: pathlib.Path) -> None:
+    texts = pa.array(["x"] * 12)
+    changed(raw, "users", {"income": texts, "Country": texts, "userLanguage": texts, "agee": texts}, "country")
+    assert found(raw, "users").notes == (
+        "users: not read: income, Country (did you mean country?), userLanguage (did you mean user_language?), agee",
+    )
+
+
+def test_a_column_twice_is_no_error_where_it_is_not_read(raw: pathlib.Path) -> None:
+    texts = pa.array(["x"] * 12)
+    changed(raw, "users", {"income": texts})
+    changed(raw, "users", {"income": texts})
+    assert found(raw, "users").notes == ("users: not read: income",)
+
+
+def test_a_column_whose_name_is_given_to_another_is_not_read_under_its_own(raw: pathlib.Path) -> None:
+    changed(raw, "users", {}, "country")
+    table = found(raw, "users", {"users": {"age": "country"}})
+    usable, _ = raw_tables.read(table, table.sources[0], ["country", "age"])
+    assert usable["country"].to_pylist() == [str(20 + user).encode() for user in range(1, 13)]
+    assert usable["age"].null_count == len(usable)
+    assert "age" in table.absent
+
+
+def test_two_columns_may_change_names(raw: pathlib.Path) -> None:
+    changed(raw, "users", {"user_language": pa.array(["de"] * 12)})
+    names = {"users": {"country": "user_language", "user_language": "country"}}
+    table = found(raw, "users", names)
+    usable, _ = raw_tables.read(table, table.sources[0], ["country", "user_language"])
+    assert usable.select(["country", "user_language"]).slice(0, 1).to_pylist() == [
+        {"country": b"de", "user_language": b"DE"}
+    ]
+
+
+def test_many_names_are_told_in_part(raw: pathlib.Path) -> None:
+    changed(raw, "users", {f"x{number}": pa.array([0] * 12) for number in range(20)})
+    (note,) = found(raw, "users").notes
+    assert note.endswith("x6, x7 and 12 more")
+
+
+def test_an_odd_value_in_a_column_that_is_nearly_empty_rejects_its_row_alone(raw: pathlib.Path) -> None:
+    rows = table_of([{"user_id": user} for user in range(100)])
+    ages = pa.array([None] * 99 + [20.5])
+    pq.write_table(rows.append_column("age", ages), raw / "users.parquet")
+    table = found(raw, "users")
+    assert len(raw_tables.read(table, table.sources[0], [])[1]) == 1
+    (note,) = table.notes
+    assert "row 99 has 20.5, which is no whole number; rows with such values are rejected" in note
+
+
+def test_every_kind_of_file_is_tried(raw: pathlib.Path) -> None:
+    rows = pq.read_table(raw / "users.parquet").drop_columns(["age"])
+    (raw / "users.parquet").unlink()
+    (raw / "users").mkdir()
+    for name, ages in (("a", ["20"] * 12), ("b", [20.0] * 12), ("c", [20] * 12)):
+        pq.write_table(rows.append_column("age", pa.array(ages)), raw / "users" / f"{name}.parquet")
+    assert len(found(raw, "users").sources) == 3
+    pq.write_table(rows.append_column("age", pa.array([20.5] * 12)), raw / "users" / "0.parquet")
+    with pytest.raises(InputError, match=r"users/0\.parquet: column 'age' is double, expected int64; row 0 has 20\.5"):
+        found(raw, "users")
