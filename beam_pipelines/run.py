@@ -130,7 +130,7 @@ def _wait(submitted: Submitted, result: PipelineResult, say: Callable[[str], Non
         sentence = sentence_of(error) or f"the job failed ({last}); {submitted.where} shows why."
         raise InputError(sentence) from error
     except (Exception, KeyboardInterrupt) as error:
-        why = "interrupted" if isinstance(error, KeyboardInterrupt) else reason(error)
+        why = "interrupted" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {reason(error)}"
         raise StillRunning(
             f"stopped waiting ({why}), but the job goes on: {submitted.where}; "
             f"`gcloud dataflow jobs cancel {submitted.job_id}` ends it."
