@@ -133,7 +133,7 @@ def _wait(submitted: Submitted, result: PipelineResult, say: Callable[[str], Non
         raise InputError(sentence) from error
     except (Exception, KeyboardInterrupt) as error:
         interrupted = isinstance(error, KeyboardInterrupt)
-        why = interruption.sentence(error).rstrip(".") if interrupted else reason(error)
+        why = interruption.sentence(error).rstrip(".") if interrupted else f"{type(error).__name__}: {reason(error)}"
         raise StillRunning(
             f"stopped waiting ({why}), but the job goes on: {submitted.where}; "
             f"`gcloud dataflow jobs cancel {submitted.job_id}` ends it."

@@ -17,7 +17,8 @@ _RUN_EXAMPLE = """example:
   recsys-tft run --data-dir gs://bucket/raw --output-dir gs://bucket/out --config configs/dataflow.yaml \\
     --project=my-project --region=europe-west1 --temp_location=gs://bucket/temp
 
-Every option that is not listed here goes to Apache Beam; `beam` of the config holds such options too."""
+Every option that is not listed here goes to Apache Beam, written with dashes or underscores; `beam` of the config holds
+such options too. Of an option that is given twice the last one holds."""
 
 
 _TRAIN_EXAMPLE = """example:

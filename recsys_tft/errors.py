@@ -9,9 +9,11 @@ import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 
 HIDDEN = "***"  # in the place of what opens something
+# What parameters of an address are called that open it, or sign it.
+_NAMES = "token|key|secret|sig|credential|passw|pwd|auth|session|access|jwt|x-amz|x-goog"
 _SECRETS = (
     (re.compile(r"(://)[^/\s@'\"]+@"), rf"\1{HIDDEN}@"),  # user and password of an address
-    (re.compile(r"(?<=[?&#;])((?!tf-hub-format)[\w.%~-]+=)[^&#;\s'\")]+"), rf"\1{HIDDEN}"),  # of a signed one
+    (re.compile(rf"(?<=[?&#;])([\w.%~-]*(?:{_NAMES})[\w.%~-]*=)[^&#;\s'\")]+", re.I), rf"\1{HIDDEN}"),
     (re.compile(r"\bhf_[A-Za-z0-9]{8,}"), f"hf_{HIDDEN}"),  # a token of Hugging Face
 )
 

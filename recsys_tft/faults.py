@@ -46,7 +46,7 @@ _PACKAGES = {
 def sentence_for(error: BaseException) -> str | None:
     """What an error means and what to do, as a sentence; None where nothing is known of it."""
     for one in _chain(error):
-        for rule in (_memory, _missing_package, _system, _catboost, _arrow, _options, _number):
+        for rule in (_system, _memory, _missing_package, _catboost, _arrow, _options, _number):
             if found := rule(one):
                 return f"{found.rstrip('.')}."
     return None

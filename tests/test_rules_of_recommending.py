@@ -55,7 +55,8 @@ def test_videos_categories_children_and_channels_can_be_blocked() -> None:
 
 def test_a_list_of_a_country_is_for_users_of_that_country() -> None:
     rows, rules = videos(category=[b"News", b"Music"]), {"DE": BlockSettings(categories=("News",))}
-    assert filtering.unavailable(rows, b"DE", rules).tolist() == [True, False]
+    for spelled in (b"DE", b"de", b" De "):
+        assert filtering.unavailable(rows, spelled, rules).tolist() == [True, False]
     assert not filtering.unavailable(rows, b"FR", rules).any()
     assert not filtering.unavailable(rows, None, rules).any()
 

@@ -4,6 +4,7 @@ import argparse
 import datetime
 import importlib
 import json
+import sys
 from collections.abc import Sequence
 
 from recsys_tft import libraries
@@ -117,6 +118,8 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
         recommender = importlib.import_module("recsys_tft.recommending.recommender").Recommender(
             options.output_dir, options.config, options.version, options.index
         )
+        for sentence in recommender.warnings:
+            print(f"warning: {sentence}", file=sys.stderr)
         found = recommender.recommend(options.user_id, options.k, time, **given)
         ids = [item.video_id for item in found.items]
         reasons = recommender.explain(options.user_id, ids, time, **given) if options.explain else None

@@ -27,6 +27,7 @@ from recsys_tft.configuration.recommender_settings import RecommenderSettings
 from recsys_tft.configuration.setting_types import FindingsError, Section, Word
 from recsys_tft.configuration.yaml_text import LARGEST, Document, OtherBase, WrongYamlError
 from recsys_tft.errors import InputError, did_you_mean, findings, reason, redacted
+from recsys_tft.storage import places
 from recsys_tft.storage.files import open_to_read
 from recsys_tft.titles.title_encoder import Pair as EncoderPair
 from recsys_tft.titles.title_encoder import parse as parse_encoder
@@ -197,10 +198,15 @@ def _known_keys(path: tuple[int | str, ...]) -> list[str]:
 
 
 def _bytes(path: str) -> bytes:
-    if "://" in path:
-        with open_to_read(path) as file:
-            return file.read(LARGEST + 1)
+    if places.scheme(path):
+        places.check("--config", path)
+        return places.answered(path, lambda: _remote_bytes(path))
     with open(path, "rb") as file:  # without importing Beam, which takes seconds
+        return file.read(LARGEST + 1)
+
+
+def _remote_bytes(path: str) -> bytes:
+    with open_to_read(path) as file:
         return file.read(LARGEST + 1)
 
 
@@ -221,6 +227,8 @@ def load(path: str | os.PathLike[str]) -> Settings:
 def _document(path: str) -> Document:
     try:
         data = _bytes(path)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot read the config ({reason(error)}).") from None
     if len(data) > LARGEST:

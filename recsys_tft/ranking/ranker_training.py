@@ -13,6 +13,7 @@ from rich.console import RenderableType
 from recsys_tft.configuration.model_settings import RankerSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, sentences
+from recsys_tft.faults import catboost_reason
 from recsys_tft.ranking import ranker_report, ranker_rows, ranking_evaluation
 from recsys_tft.ranking.ranker_rows import RankerRows
 from recsys_tft.storage.artifacts import to_json
@@ -132,9 +133,25 @@ def _fit(train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: Mod
         "logging_level": "Silent",
     }
     model = catboost.CatBoost(options)
-    model.fit(train, eval_set=val, use_best_model=True, early_stopping_rounds=chosen.ranker.early_stopping_rounds,
-              callbacks=[_Said(say)])  # fmt: skip
+    try:
+        model.fit(train, eval_set=val, use_best_model=True, early_stopping_rounds=chosen.ranker.early_stopping_rounds,
+                  callbacks=[_Said(say)])  # fmt: skip
+    except catboost.CatBoostError as error:
+        raise InputError(_explained(error, folder, train.num_row())) from error
     return model
+
+
+def _explained(error: catboost.CatBoostError, folder: ModelFolder, rows: int) -> str:
+    """What CatBoost's error means for the rows and settings that it was given."""
+    path, why = f"{folder.output_dir}/processed_data/{FOLDER}/train", catboost_reason(error)
+    if "constant" in why:
+        return (
+            f"{path}: every column that the ranker reads has one value in all {rows:,} rows, so that there is nothing "
+            "to learn from; it needs raw tables with columns that differ, such as age, category or view_count."
+        )
+    if "napshot" in why or "rogress" in why:
+        return f"{folder.work / 'checkpoints'}: the checkpoint cannot be used ({why}); start again without --resume."
+    return f"{path}: CatBoost cannot train on these {rows:,} rows with the settings under ranker ({why})."
 
 
 def parameters(options: RankerSettings) -> dict[str, Any]:

@@ -161,6 +161,11 @@ class EntityStore:
         """The rows of [n] known videos, in this order."""
         return self._videos.take(pa.array(find_sorted(self.video_ids, video_ids)))
 
+    def countries(self) -> list[str]:
+        """The countries that users have."""
+        found = pc.unique(self._users["country"]) if "country" in self._users.column_names else pa.array([])
+        return [country.decode(errors="replace") for country in found.drop_null().to_pylist()]
+
     def categories(self, video_ids: pa.ListArray) -> pa.ListArray:
         """The categories of lists of videos, in this order; null of a video that is unknown or has none."""
         ids = pc.fill_null(video_ids.flatten(), EMPTY_IDS).to_numpy()

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings
+from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings, country_key
 from recsys_tft.missing import nulled
 
 DAY = 86_400_000_000  # microseconds
@@ -50,8 +50,9 @@ def blocked(videos: pa.Table, rules: BlockSettings) -> np.ndarray:
 
 
 def unavailable(videos: pa.Table, country: bytes | None, rules: Mapping[str, BlockSettings]) -> np.ndarray:
-    """[n] bool: whether a video is on a list of the user's country; nothing is, where that is unknown."""
-    of_country = rules.get(country.decode(errors="replace")) if country else None
+    """[n] bool: whether a video is on a list of the user's country, in any case; nothing is, where that is unknown."""
+    by_key = {country_key(name): of_country for name, of_country in rules.items()}
+    of_country = by_key.get(country_key(country.decode(errors="replace"))) if country else None
     return blocked(videos, of_country) if of_country else np.zeros(len(videos), bool)
 
 

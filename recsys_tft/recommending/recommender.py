@@ -5,7 +5,7 @@ import functools
 import pathlib
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import tensorflow as tf
 
 from recsys_tft.configuration import settings
-from recsys_tft.configuration.recommender_settings import RecommenderSettings
-from recsys_tft.errors import InputError, sentences
+from recsys_tft.configuration.recommender_settings import RecommenderSettings, country_key
+from recsys_tft.errors import InputError, did_you_mean, sentences
 from recsys_tft.labelling import history, recent
 from recsys_tft.recommending import arrangement, filtering
 from recsys_tft.recommending.arrangement import Recommendation
@@ -62,6 +62,9 @@ class Recommender:
         version: of the export; the newest by default.
         index: an approximate one that was exported; by default all videos are compared.
 
+    Attributes:
+        warnings: a sentence for each country of `filters.unavailable` that no user has.
+
     Raises:
         InputError: if there is no such export or index, or an option is wrong.
     """
@@ -78,6 +81,7 @@ class Recommender:
         folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}
         self.settings = _options(folders[serving_folders.STORE], config)
         self.store = EntityStore(folders[serving_folders.STORE])
+        self.warnings = tuple(_unknown_countries(self.settings, self.store))
         self._ranker_folder = folders["ranker"]
         extra = folders["retrieval"] / serving_folders.EXTRA
         self._index = None if index is None else approximate_index.read(extra / f"{index}.faiss")
@@ -214,6 +218,17 @@ class Clock:
         """Ends a part."""
         now = time.perf_counter()
         self.seconds[name], self._last = now - self._last, now
+
+
+def _unknown_countries(chosen: RecommenderSettings, store: EntityStore) -> Iterator[str]:
+    if not chosen.filters.unavailable:
+        return
+    countries = store.countries()
+    known = {country_key(country) for country in countries}
+    for name in chosen.filters.unavailable:
+        if country_key(name) not in known:
+            hint = did_you_mean(name, sorted(countries)[:10])
+            yield f"recommender.filters.unavailable names the country '{name}', which no user has.{hint}"
 
 
 def _options(store: pathlib.Path, config: str | None) -> RecommenderSettings:

@@ -87,6 +87,9 @@ class TwoTowerRows:
             if not len(self.keys[window]["user_id"]):
                 path = folder_of(self.output_dir, "two_tower", window).path
                 raise InputError(f"{path}: the {window} split is empty; two-tower training needs positives there.")
+        if not len(next(iter(self.videos.values()))):
+            path = folder_of(self.output_dir, "videos").path
+            raise InputError(f"{path}: damaged: it holds no rows; run the main job again, with --overwrite.")
         for what, ids in (("video", "candidate_row"), ("user", "user_id")):
             found = np.unique(self.keys["train"][ids])
             if len(found) < 2:

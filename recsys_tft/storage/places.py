@@ -10,7 +10,7 @@ from typing import TypeVar
 from recsys_tft.errors import InputError, UsageError, reason
 
 Result = TypeVar("Result")
-PATIENCE = 15.0  # seconds for a filesystem to answer; clients of Cloud Storage try for two minutes
+PATIENCE = 8.0  # seconds for a filesystem to answer; clients of Cloud Storage try for two minutes
 # By scheme: a module that the filesystem needs, and the extra of apache-beam that has it.
 _FILESYSTEMS = {"gs": ("google.cloud.storage", "gcp"), "s3": ("boto3", "aws"), "hdfs": ("hdfs", "hadoop"),
                 "azfs": ("azure.storage.blob", "azure")}  # fmt: skip
