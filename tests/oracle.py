@@ -115,10 +115,15 @@ def _usable_entities(rows: list[Row], table: str, key: str) -> tuple[list[Row], 
             reason = "duplicate"
         if reason is None:
             seen.add(version)
-            good.append(row)
+            good.append({name: _present(value) for name, value in row.items()})
         else:
             bad.append((index, reason))
     return good, bad
+
+
+def _present(value: Any) -> Any:
+    """A value; of a list what is not missing."""
+    return [one for one in value if one is not None] if isinstance(value, list) else value
 
 
 def _fault_of_values(row: Row, table: str, keys: tuple[str, ...]) -> str | None:

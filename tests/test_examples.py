@@ -94,8 +94,7 @@ def oracles_history(raw: RawTables, chosen: RunSettings, found: list[oracle.Expo
         return {"history_video_ids": watched, "history_categories": [video.get("category") for video in known]}
     user = oracle.row_at(users, "user_id", e.user_id, e.interaction_time)
     told = {name: user.get(name) for name in ("history_video_ids", "history_categories")}
-    present = {name: values and [value for value in values if value is not None] for name, values in told.items()}
-    return {name: values and values[: chosen.history_length] for name, values in present.items()}
+    return {name: values and values[: chosen.history_length] for name, values in told.items()}
 
 
 @thorough
