@@ -20,13 +20,24 @@ def ending_on_sigterm() -> Iterator[None]:
         yield
         return
 
+    terminated = False
+
     def end(number: int, _: FrameType | None) -> None:
+        nonlocal terminated
+        terminated = True
         signal.signal(number, signal.SIG_IGN)
         raise Terminated
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
+    except KeyboardInterrupt as error:
+        if not terminated or isinstance(error, Terminated):
+            raise
+        again = Terminated()  # CatBoost makes a KeyboardInterrupt of what its callbacks raise
+        for note in getattr(error, "__notes__", []):
+            again.add_note(note)
+        raise again from error
     finally:
         signal.signal(signal.SIGTERM, before)
 

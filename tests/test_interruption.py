@@ -51,6 +51,22 @@ def test_ctrl_c_says_so(monkeypatch: pytest.MonkeyPatch, capsys: Prints) -> None
     assert capsys.readouterr().err == "error: interrupted.\n"
 
 
+def test_sigterm_that_a_library_makes_ctrl_c_of_is_told_as_what_it_was(
+    monkeypatch: pytest.MonkeyPatch, capsys: Prints
+) -> None:
+    def act() -> None:
+        try:
+            terminate()
+        except KeyboardInterrupt:
+            other = KeyboardInterrupt("training was interrupted")
+            other.add_note("--resume goes on")
+            raise other from None
+
+    ends_by(monkeypatch, act)
+    assert cli.main(["features"]) == 143
+    assert capsys.readouterr().err == "error: ended by SIGTERM; --resume goes on.\n"
+
+
 def test_a_second_sigterm_does_not_interrupt_the_cleaning_up(monkeypatch: pytest.MonkeyPatch) -> None:
     cleaned: list[bool] = []
 

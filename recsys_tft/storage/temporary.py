@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-PREFIX = "recsys_tft-"
+PREFIX = "recsys_tft-run-"  # releases that locked no folder had names of the first part alone
 
 
 @contextlib.contextmanager
