@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from recsys_tft.configuration.model_settings import RankerSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, sentences
-from recsys_tft.faults import catboost_reason
+from recsys_tft.faults import catboost_reason, is_interrupt
 from recsys_tft.ranking import ranker_report, ranker_rows, ranking_evaluation
 from recsys_tft.ranking.ranker_rows import RankerRows
 from recsys_tft.storage.artifacts import to_json
@@ -137,6 +137,8 @@ def _fit(train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: Mod
         model.fit(train, eval_set=val, use_best_model=True, early_stopping_rounds=chosen.ranker.early_stopping_rounds,
                   callbacks=[_Said(say)])  # fmt: skip
     except catboost.CatBoostError as error:
+        if is_interrupt(error):
+            raise
         raise InputError(_explained(error, folder, train.num_row())) from error
     return model
 
