@@ -1,6 +1,7 @@
 """The places in which a value may be missing, each as a function that tells what becomes of a value there."""
 
 import dataclasses
+import functools
 import math
 import pathlib
 from collections.abc import Callable
@@ -128,12 +129,17 @@ def recommending(given: Given, column: Column, value: Any) -> Any:
 
 
 def transform_graph(given: Given, column: Column, value: Any) -> Any:
-    return _features(saved_graphs.load_transform(str(given.served)), column, value)
+    return _features(_graphs(given.served)[0], column, value)
 
 
 def verifying(given: Given, column: Column, value: Any) -> Any:
-    graphs = saved_graphs.load_serving(str(given.served))
-    return [_features(graph, column, value) for graph in graphs]
+    return [_features(graph, column, value) for graph in _graphs(given.served)[1:]]
+
+
+@functools.cache
+def _graphs(served: pathlib.Path) -> list[saved_graphs.SavedGraph]:
+    """The transform graph, and the serving models as `verify` asks them."""
+    return [saved_graphs.load_transform(str(served)), *saved_graphs.load_serving(str(served))]
 
 
 def _features(graph: saved_graphs.SavedGraph, column: Column, value: Any) -> Any:
@@ -147,15 +153,21 @@ SERVED = Settings(recent={"enabled": True}, cooccurrence={"enabled": True})
 
 
 def tfx(given: Given, column: Column, value: Any) -> Any:
-    """The features that need no fit, from a dense tensor; a missing value has none of its own there."""
-    kinds = {"age": tf.int64, "video_duration": tf.float32}
-    missing = {"age": LEAST, "video_duration": math.nan}
-    with tf.Graph().as_default() as graph:
-        name = {"age": "age_bucket", "video_duration": "video_duration_bucket"}[column.name]
-        raw = tf.compat.v1.placeholder(kinds[column.name], [None])
-        bucket = preprocessing_fn.preprocessing_fn({column.name: raw})[name]
-        with tf.compat.v1.Session(graph=graph) as session:
-            return session.run(bucket, {raw: [missing[column.name] if value is None else value]}).tolist()
+    """The feature that needs no fit, from a dense tensor, in which NaN or the least int64 is what null is elsewhere."""
+    missing = {"age": LEAST, "video_duration": math.nan}[column.name]
+    return _bucket(column.name)([missing if value is None else value])
+
+
+@functools.cache
+def _bucket(name: str) -> Callable[[list[Any]], list[int]]:
+    """The bucket of a column by a freshly traced preprocessing_fn."""
+    feature, kind = {"age": ("age_bucket", tf.int64), "video_duration": ("video_duration_bucket", tf.float32)}[name]
+    graph = tf.Graph()
+    with graph.as_default():
+        raw = tf.compat.v1.placeholder(kind, [None])
+        bucket = preprocessing_fn.preprocessing_fn({name: raw})[feature]
+    session = tf.compat.v1.Session(graph=graph)
+    return lambda values: session.run(bucket, {raw: values}).tolist()
 
 
 def named(signature: str) -> Callable[[Given, Column, Any], Any]:
@@ -180,9 +192,9 @@ def serialized(given: Given, column: Column, value: Any) -> Any:
     example = tf.train.Example()
     present = [own for own in (value if isinstance(value, list) else [value]) if own is not None]
     if present:
-        kind = {bytes: "bytes_list", int: "int64_list", float: "float_list"}
+        kinds = {"string": "bytes_list", "int64": "int64_list", "float": "float_list"}
         encoded = [own.encode() if isinstance(own, str) else own for own in present]
-        getattr(example.features.feature[column.name], kind[type(encoded[0])]).value.extend(encoded)
+        getattr(example.features.feature[column.name], kinds[str(column.graph_type)]).value.extend(encoded)
     found = {}
     for name in NAMES:
         model = loaded(given.served, name)
@@ -193,11 +205,10 @@ def serialized(given: Given, column: Column, value: Any) -> Any:
     return found
 
 
-_LOADED: dict[str, Any] = {}
-
-
+@functools.cache
 def loaded(served: pathlib.Path, name: str) -> Any:
-    return _LOADED.setdefault(name, tf.saved_model.load(str(served / "serving" / name / "1")))
+    """A serving model."""
+    return tf.saved_model.load(str(served / "serving" / name / "1"))
 
 
 OF_USERS = ("age", "country", "previously_watched_category", "history_video_ids", "history_categories")

@@ -47,12 +47,13 @@ class Request:
     def __post_init__(self) -> None:
         if self.user_id is not None and _integer("user_id", self.user_id) not in _IDS:
             raise InputError(f"user_id is {self.user_id}, which is no id; expected {_IDS.start} to {_IDS.stop - 1}.")
-        _check("time", _array("time", _integer("time", self.time), _TYPES["interaction_time"]), "interaction_time")
+        _check("time", _integer("time", self.time), _TYPES["interaction_time"])
         known = (*USER_COLUMNS, *CONTEXT_COLUMNS)
         for name, value in self.given.items():
             if name not in known:
                 raise InputError(f"'{name}' is not known of a user or a moment.{did_you_mean(name, known)}")
-            _check(name, _array(name, value, _TYPES[name]), name)
+            (told,) = _array(name, value, _TYPES[name]).to_pylist()
+            _check(name, told, _TYPES[name])
 
     def columns(self, stored: pa.Table) -> dict[str, pa.Array]:
         """[1] raw columns of the user and the moment, as far as they are known.
@@ -97,12 +98,8 @@ def _is_fraction(value: Any) -> bool:
     return isinstance(value, numbers.Real) and value == value and value % 1 != 0
 
 
-def _check(name: str, values: pa.Array, column: str) -> None:
+def _check(name: str, value: Any, column: Column) -> None:
     """Refuses what a run would reject."""
-    limits = _TYPES[column].limits
-    if limits is None:
-        return
-    low, high = limits
-    (value,) = values.to_pylist()
-    if value is not None and not low <= value < high:
-        raise InputError(f"{name} is {value}; it needs to be {_TYPES[column].wanted}.")
+    low, high = column.limits or (None, None)
+    if low is not None and value is not None and not low <= value < high:
+        raise InputError(f"{name} is {value}; it needs to be {column.wanted}.")
