@@ -129,9 +129,9 @@ def sentences() -> Iterator[None]:
     except (UsageError, StillRunning):
         raise
     except Exception as error:  # of any kind, as runners differ
-        from recsys_tft import faults
+        from recsys_tft.faults import sentence_for
 
-        sentence = None if faults.is_interrupt(error) else sentence_of(error) or faults.sentence_for(error)
+        sentence = sentence_of(error) or sentence_for(error)
         if sentence is None:
             raise
         raise InputError(sentence) from error

@@ -45,8 +45,6 @@ _PACKAGES = {
 
 def sentence_for(error: BaseException) -> str | None:
     """What an error means and what to do, as a sentence; None where nothing is known of it."""
-    if is_interrupt(error):
-        return "interrupted; a training goes on from its last checkpoint with --resume."
     for one in _chain(error):
         for rule in (_system, _memory, _missing_package, _catboost, _arrow, _options, _number):
             if found := rule(one):
@@ -56,7 +54,7 @@ def sentence_for(error: BaseException) -> str | None:
 
 def is_interrupt(error: BaseException) -> bool:
     """Whether it is a Ctrl-C that a library has wrapped in an error of its own, as CatBoost does in a callback."""
-    return not isinstance(error, KeyboardInterrupt) and any("KeyboardInterrupt" in str(one) for one in _chain(error))
+    return any("KeyboardInterrupt" in str(one) for one in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
+import catboost
 import pytest
 from desk import Desk
 
 from recsys_tft import cli, interruption
 from recsys_tft.errors import StillRunning
+from recsys_tft.faults import is_interrupt
 from recsys_tft.processing import ProcessingPipeline
 from recsys_tft.storage.temporary import PREFIX, temporary_folder
 
@@ -65,6 +67,11 @@ def test_sigterm_that_a_library_makes_ctrl_c_of_is_told_as_what_it_was(
     ends_by(monkeypatch, act)
     assert cli.main(["features"]) == 143
     assert capsys.readouterr().err == "error: ended by SIGTERM; --resume goes on.\n"
+
+
+def test_ctrl_c_that_catboost_wraps_is_known() -> None:
+    assert is_interrupt(catboost.CatBoostError("File _catboost.pyx, line 9\nKeyboardInterrupt: "))
+    assert not is_interrupt(catboost.CatBoostError("All features are either constant or ignored."))
 
 
 def test_a_second_sigterm_does_not_interrupt_the_cleaning_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -138,7 +138,7 @@ def _fit(train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: Mod
                   callbacks=[_Said(say)])  # fmt: skip
     except catboost.CatBoostError as error:
         if is_interrupt(error):
-            raise
+            raise KeyboardInterrupt from error
         raise InputError(_explained(error, folder, train.num_row())) from error
     return model
 
