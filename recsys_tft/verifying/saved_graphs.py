@@ -106,12 +106,12 @@ class Serving:
         return {feature.name: found[feature.name].numpy() for feature in features}
 
 
-def load_serving(output_dir: str, run: str) -> Iterator[Serving]:
+def load_serving(output_dir: str, run: str | None = None) -> Iterator[Serving]:
     """The models of the newest export of this run, if there is one.
 
     Args:
         output_dir: with the exports.
-        run: the folder of its artifacts, which is held.
+        run: the folder in which its artifacts are held; by default where they are seen.
 
     Raises:
         InputError: if the newest export is of another run.
@@ -122,7 +122,7 @@ def load_serving(output_dir: str, run: str) -> Iterator[Serving]:
     with serving_folders.hold(output_dir) as held:
         version = serving_folders.latest(held.folder, seen=root)
         described = serving_folders.description(held.folder / serving_folders.STORE / str(version))
-        if described["transform_graph"] != model_folders.fingerprint(run):
+        if described["transform_graph"] != model_folders.fingerprint(run or output_dir):
             raise InputError(f"{root}: version {version} is of another run than {output_dir}; export again.")
         for name in serving_folders.NAMES:
             yield Serving(f"{name}/{version}", str(held.folder / name / str(version)))
