@@ -3,6 +3,7 @@
 import datetime
 import pathlib
 import re
+import shutil
 
 import pyarrow as pa
 import pytest
@@ -10,6 +11,7 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions
 from cloud_stub import Cloud
 from conftest import Ran
+from desk import Desk
 from test_dataflow import ROOT, RUNNER, import_from, install
 
 from beam_pipelines import dataflow, wheel
@@ -55,8 +57,10 @@ def options_of(*arguments: str) -> PipelineOptions:
     ],
 )
 def test_what_cannot_run_is_said_in_one_sentence(
-    arguments: str, expected: str, capsys: pytest.CaptureFixture[str]
+    arguments: str, expected: str, desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(desk.folder)  # in which there is a folder `raw`
+    shutil.rmtree(desk.out)
     where = "--project=p-123456 --region=r --temp_location=gs://b/t"
     assert cli.main(["run", "--runner=DataflowRunner", *arguments.replace("CLOUD", where).split()]) == 2
     error = capsys.readouterr().err

@@ -18,6 +18,8 @@ from recsys_tft.storage.version_folders import Held, VersionFolders
 from recsys_tft.training import run_folders
 from recsys_tft.training.model_folders import ModelFolder
 
+MANIFEST = '{"settings": {}, "inputs": {}, "windows": {}, "counts": {}}'
+
 
 @dataclasses.dataclass(frozen=True)
 class Writer:
@@ -55,7 +57,7 @@ def folders(root: pathlib.Path) -> None:
     for name in REPLACED:
         (root / name).mkdir(parents=True)
         (root / name / "of").write_text("old")
-    (root / "artifacts" / "manifest.json").write_text("{}")
+    (root / "artifacts" / "manifest.json").write_text(MANIFEST)
 
 
 def run(root: pathlib.Path, of: str) -> None:
@@ -63,7 +65,7 @@ def run(root: pathlib.Path, of: str) -> None:
     output.begin(overwrite=True)
     for name in REPLACED:
         pathlib.Path(output.staged(name), "of").write_text(of)
-    pathlib.Path(output.staged("artifacts"), "manifest.json").write_text("{}")
+    pathlib.Path(output.staged("artifacts"), "manifest.json").write_text(MANIFEST)
     pathlib.Path(output.scratch("artifacts")).mkdir()
     output.commit()
 
@@ -94,7 +96,7 @@ def synthetic(root: pathlib.Path, of: str) -> None:
     for name in (*REPLACED, "raw"):
         pathlib.Path(output.staged(name)).mkdir(exist_ok=True)
         pathlib.Path(output.staged(name), "of").write_text(of)
-    pathlib.Path(output.staged("artifacts"), "manifest.json").write_text("{}")
+    pathlib.Path(output.staged("artifacts"), "manifest.json").write_text(MANIFEST)
     output.commit()
 
 
