@@ -51,7 +51,8 @@ def finish(
         return committed
     output = tft.TFTransformOutput(job.output.staged("artifacts", "transform_graph"))
     vocabularies = artifacts.vocabularies(output)
-    for name, text in artifacts.describe(transform_graph.load(graph), vocabularies, job.settings).items():
+    texts = artifacts.describe(transform_graph.load(graph), vocabularies, job.settings)
+    for name, text in texts.items():
         write_text(job.output.staged("artifacts", name), text)
     sizes = artifacts.categories(vocabularies, job.settings)
     for data_set in DATA_SETS:
@@ -62,7 +63,7 @@ def finish(
         width = title_encoder.width(job.settings.title_encoder, job.settings.title_precision)
         parts, folder = (place("artifacts", "embeddings") for place in (job.output.scratch, job.output.staged))
         embeddings.gather(parts, folder, job.video_partitions, counts["written/videos"], width)
-    manifest = make_manifest(job, counts, cuts, sizes, started)
+    manifest = make_manifest(job, counts, cuts, sizes, texts, started)
     write_text(job.output.staged("processed_data", RUN), artifacts.to_json({"run": manifest["run"]}))
     manifest |= _warnings(job, counts, cuts, odd, times)
     write_text(job.output.staged("artifacts", MANIFEST), artifacts.to_json(manifest))
@@ -122,19 +123,20 @@ def _write(path: str, data: bytes) -> None:
 
 
 def make_manifest(
-    job: Job, counts: Mapping[str, int], cuts: splits.Cuts | None, sizes: Mapping[str, int], started: datetime.datetime
+    job: Job,
+    counts: Mapping[str, int],
+    cuts: splits.Cuts | None,
+    sizes: Mapping[str, int],
+    texts: Mapping[str, str],
+    started: datetime.datetime,
 ) -> dict:
     """What a run did, in plain values; `times` and `host` apart, the same for the same inputs and settings."""
     used = {f"rows/{name}/used": used_rows(name, counts) for name in job.tables}
     now = datetime.datetime.now(datetime.UTC)
-    made = {
+    manifest = {
         "settings": job.given.model_dump(mode="json"),
         "versions": {name: metadata.version(name) for name in VERSIONS},
         "inputs": {name: [list(file) for file in table.fingerprint] for name, table in job.tables.items()},
-    }
-    return {
-        "run": run_id(made),
-        **made,
         "absent_columns": {name: list(table.absent) for name, table in job.tables.items()},
         "windows": splits.describe_cuts(cuts),
         "categories": dict(sizes),
@@ -142,16 +144,19 @@ def make_manifest(
         "times": {"started": started.isoformat(), "finished": now.isoformat()},
         "host": platform.node(),
     }
+    return {"run": run_id(manifest, texts), **manifest}
 
 
-def run_id(made: Mapping[str, Any]) -> str:
-    """A hash of what decides the bytes of an output; it stands beside rows and artifacts, so that none are mixed.
+def run_id(manifest: Mapping[str, Any], texts: Mapping[str, str]) -> str:
+    """A hash of the settings and of what they fitted; it stands beside rows and artifacts, so that none are mixed.
 
     Args:
-        made: settings, versions and inputs; where vectors of titles are kept is none of it.
+        manifest: of the run; where it kept vectors of titles is none of it.
+        texts: what was fitted, as artifacts show it.
     """
-    settings = {name: value for name, value in made["settings"].items() if name != "encoder_cache"}
-    return hashlib.sha256(json.dumps({**made, "settings": settings}, sort_keys=True).encode()).hexdigest()[:16]
+    settings = {name: value for name, value in manifest["settings"].items() if name != "encoder_cache"}
+    parts = (settings, manifest["versions"], manifest["windows"], dict(texts))
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _warnings(

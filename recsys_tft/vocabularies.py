@@ -102,7 +102,8 @@ def file_of(name: str, graph: "tft.TFTransformOutput") -> str:
     import tensorflow as tf
 
     path = posixpath.join(graph.transform_savedmodel_dir, tf.saved_model.ASSETS_DIRECTORY, name)
-    return path if tf.io.gfile.exists(path) else f"{path}.tfrecord.gz"
+    compressed = f"{path}.tfrecord.gz"  # first, as on some stores a name is there that others begin with
+    return compressed if tf.io.gfile.exists(compressed) else path
 
 
 def values_of(name: str, graph: "tft.TFTransformOutput") -> list[bytes]:

@@ -181,7 +181,7 @@ def test_the_same_seed_gives_the_same_model_also_when_resumed(
         if text.startswith("progress: tree 20"):
             raise KeyboardInterrupt
 
-    with pytest.raises(catboost.CatBoostError, match="KeyboardInterrupt"):  # of a callback it is wrapped
+    with pytest.raises(KeyboardInterrupt):  # which CatBoost wraps where it comes out of a callback
         train(out, config, say=interrupt)
     snapshot = pathlib.Path(out, "models/ranker.training/checkpoints/snapshot")
     assert snapshot.is_file()

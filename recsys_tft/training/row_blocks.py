@@ -1,5 +1,6 @@
 """Blocks of rows out of the files that the main job wrote, as arrays by column; lists are padded with 0."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import DAMAGE, InputError, reason
 from recsys_tft.storage.data_folders import DataFolder
 
 Spec = dict[str, Any]
@@ -17,6 +18,7 @@ Block = dict[str, np.ndarray]
 
 ROWS = 1 << 14  # of a block, at most
 _FILES_AT_ONCE = 8
+_DAMAGE = (tf.errors.OpError, *DAMAGE)
 
 
 def spec_of(folder: DataFolder, names: Sequence[str]) -> Spec:
@@ -32,6 +34,32 @@ def spec_of(folder: DataFolder, names: Sequence[str]) -> Spec:
                 f"{folder.path}: the rows have no column '{name}'; run the job again with this feature table."
             )
     return {name: spec[name] for name in names}
+
+
+@contextlib.contextmanager
+def whole(files: Sequence[str], spec: Spec) -> Iterator[None]:
+    """Names the file among those that the block reads that turns out to be damaged.
+
+    Raises:
+        InputError: if there is one.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except _DAMAGE as error:
+        file = next((file for file in files if not _is_whole(file, spec)), ", ".join(files))
+        remedy = "run the main job again, with --overwrite"
+        raise InputError(f"{file}: the rows cannot be read ({reason(error)}); {remedy}.") from error
+
+
+def _is_whole(file: str, spec: Spec) -> bool:
+    try:
+        for _ in in_order([file], spec):
+            pass
+    except _DAMAGE:
+        return False
+    return True
 
 
 def in_order(files: Sequence[str], spec: Spec, rows: int = ROWS) -> Iterator[Block]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from recsys_tft.errors import InputError, readable
+from recsys_tft.errors import InputError
 from recsys_tft.storage.data_folders import DataFolder
 from recsys_tft.training import row_blocks
 from recsys_tft.training.shuffled_rows import ShuffledRows
@@ -19,7 +19,7 @@ def columns(folder: DataFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
         InputError: if the folder lacks one of the columns.
     """
     spec = row_blocks.spec_of(folder, names)
-    with readable(folder.path, "run the main job again, with --overwrite", tf.errors.OpError):
+    with row_blocks.whole(folder.files, spec):
         return row_blocks.stacked(list(row_blocks.in_order(folder.files, spec)), spec)
 
 
@@ -39,8 +39,9 @@ def batches(folder: DataFolder, names: Sequence[str], size: int, seed: int, shuf
 def token_counts(folder: DataFolder, sizes: dict[str, int]) -> dict[str, np.ndarray]:
     """For each named column of tokens [size] int64, how often each token occurs; 0 is also the padding of lists."""
     counts = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
-    with readable(folder.path, "run the main job again, with --overwrite", tf.errors.OpError):
-        for block in row_blocks.in_order(folder.files, row_blocks.spec_of(folder, list(sizes))):
+    spec = row_blocks.spec_of(folder, list(sizes))
+    with row_blocks.whole(folder.files, spec):
+        for block in row_blocks.in_order(folder.files, spec):
             for name, tokens in block.items():
                 counts[name] += np.bincount(tokens.ravel(), minlength=sizes[name])
     return counts

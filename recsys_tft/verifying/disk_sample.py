@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys_tft.errors import InputError
 from recsys_tft.storage.data_folders import DataFolder
 from recsys_tft.training import training_rows
 
@@ -41,15 +40,9 @@ def sample(
 
 
 def _read(folder: DataFolder, file: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    import tensorflow as tf
-
     one = DataFolder(folder.path)
     one.files = [file]
-    try:
-        return training_rows.columns(one, names)
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, OSError) as error:
-        reason = str(error).split("[[")[0].split("\n")[0].strip().rstrip(".")
-        raise InputError(f"{file}: the rows cannot be read ({reason}).") from error
+    return training_rows.columns(one, names)
 
 
 def stack(parts: Sequence[np.ndarray]) -> np.ndarray:
