@@ -151,10 +151,11 @@ def run_id(manifest: Mapping[str, Any], texts: Mapping[str, str]) -> str:
     """A hash of the settings and of what they fitted; it stands beside rows and artifacts, so that none are mixed.
 
     Args:
-        manifest: of the run; where it kept vectors of titles is none of it.
+        manifest: of the run; what tables call their columns, and where vectors of titles are kept, is none of it.
         texts: what was fitted, as artifacts show it.
     """
-    settings = {name: value for name, value in manifest["settings"].items() if name != "encoder_cache"}
+    given = manifest["settings"]
+    settings = {name: value for name, value in given.items() if name not in ("columns", "encoder_cache")}
     parts = (settings, manifest["versions"], manifest["windows"], dict(texts))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
