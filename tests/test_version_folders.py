@@ -205,10 +205,10 @@ def test_nothing_is_left_of_what_was_replaced_or_killed(name: str, tmp_path: pat
 
     def look(root: pathlib.Path, _: int) -> None:
         writer.write(root, "next")
-        for versions in root.rglob(version_folders.VERSIONS):
+        for versions in root.rglob(f"*{version_folders.VERSIONS}"):
             assert len(list(versions.iterdir())) == 1
-        left = {path.name for path in root.rglob(".*")} - {version_folders.VERSIONS, version_folders.CURRENT}
-        assert left == set()
+        left = {path.name for path in root.rglob(".*")} - {version_folders.CURRENT}
+        assert not [name for name in left if not name.endswith(version_folders.VERSIONS)]
         assert not [path for path in root.rglob("*") if path.is_symlink() and not path.exists()]
 
     killed_everywhere(writer, tmp_path, look)
@@ -224,6 +224,46 @@ def test_a_filesystem_that_cannot_swap_gets_links_all_the_same(
     for of in ("new", "newer"):
         writer.write(tmp_path, of)
     assert set(seen(tmp_path, writer.names)) == {"oldnewnewer" if writer.write is export else "newer"}
+
+
+@pytest.mark.parametrize("name", ["run over folders", "model over a folder", "export beside folders"])
+def test_where_the_filesystem_cannot_swap_a_kill_loses_nothing(
+    name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder of an earlier release may be missing there until the next writer begins."""
+    monkeypatch.setattr(version_folders, "_swap", lambda *_: False)
+    writer = WRITERS[name]
+    folders_of = {
+        run: lambda root: VersionFolders(root, REPLACED),
+        model: lambda root: ModelFolder(str(root), "ranker")._folders,
+        export: lambda root: serving_folders.folders(str(root)),
+    }
+
+    def look(root: pathlib.Path, _: int) -> None:
+        begun = folders_of[writer.write](root)
+        if begun.root.is_dir():
+            begun.begin()
+            begun.discard()
+        assert set(seen(root, writer.names)) in ({"old"}, {writer.after})
+
+    killed_everywhere(writer, tmp_path, look)
+
+
+def test_a_version_that_another_writer_commits_while_this_one_prunes_is_no_fault(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model(tmp_path, "old")
+    readlink = pathlib.Path.readlink
+
+    def gone(path: pathlib.Path) -> pathlib.Path:
+        if path.name == "two_tower.training":
+            path.unlink()
+        return readlink(path)
+
+    (tmp_path / "models" / "two_tower.training").symlink_to(".two_tower.versions/1")
+    monkeypatch.setattr(pathlib.Path, "readlink", gone)
+    model(tmp_path, "new")
+    assert (tmp_path / "models/ranker/of").read_text() == "new"
 
 
 def test_raw_tables_are_replaced_where_the_filesystem_cannot_swap(
@@ -402,4 +442,4 @@ def test_an_interrupted_training_of_a_release_without_versions_is_resumed(tmp_pa
         folder.begin(True, {"of": 1})
         folder.commit()
     assert seen(tmp_path, ("models/ranker",)) == ["resumed"]
-    assert VersionFolders(tmp_path / "models", pointer="ranker").current.parent.name == version_folders.VERSIONS
+    assert (tmp_path / "models" / "ranker").is_symlink()

@@ -4,7 +4,7 @@ import dataclasses
 import numbers
 import operator
 import time
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 from typing import Any
 
 import pyarrow as pa
@@ -83,7 +83,7 @@ def _array(name: str, value: Any, column: Column) -> pa.Array:
     kind = pa.list_(column.graph_type) if column.is_list else column.graph_type
     wrong = InputError(f"{name} is {value!r}; expected {kind}.")
     given = None if isinstance(value, Sized) and not len(value) else value
-    if (column.is_list and isinstance(given, str | bytes)) or (kind == pa.int64() and _is_fraction(given)):
+    if (column.is_list and isinstance(given, str | bytes)) or (column.graph_type == pa.int64() and _is_fraction(given)):
         raise wrong
     try:
         array = pa.array([given], kind, from_pandas=True)
@@ -95,6 +95,8 @@ def _array(name: str, value: Any, column: Column) -> pa.Array:
 
 def _is_fraction(value: Any) -> bool:
     """Whether it is a number that Arrow would cut to a whole one; NaN is none."""
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes):
+        return any(map(_is_fraction, value))
     return isinstance(value, numbers.Real) and value == value and value % 1 != 0
 
 

@@ -80,6 +80,7 @@ def next_version(output_dir: str) -> Iterator[tuple[int, dict[str, pathlib.Path]
                 if (root / name).is_dir():
                     shutil.copytree(root / name, trees.staged / name, copy_function=_link, dirs_exist_ok=True)
             trees.commit()
+            trees.prune()
         except BaseException:
             trees.discard()
             raise

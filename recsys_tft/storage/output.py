@@ -171,6 +171,8 @@ class Output:
             else:  # an attempt before this one has done it
                 folders.discard()
         self._settle()
+        for folders in self._folders:
+            folders.prune()
 
     def resume(self) -> None:
         """Finishes a commit that was begun, if there is one."""

@@ -72,6 +72,8 @@ def check_data(place: str) -> None:
     """
     check("--data-dir", place)
     is_pattern = any(character in place for character in "*?[")
+    if pathlib.Path(place).is_file():
+        raise InputError(f"{place}: this is a file; expected the folder that holds the four tables.")
     if not (scheme(place) or is_pattern or pathlib.Path(place).is_dir()):
         raise InputError(f"{place}: there is no such folder.")
 

@@ -39,12 +39,14 @@ class VersionFolders:
         names: what is seen in it through the pointer; none where the pointer is itself what is seen.
         pointer: the link to the version that is seen.
         staging: the link to the version that is being written.
+        versions: the folder of all versions; those who write into one root without one lock have one each.
     """
 
     root: pathlib.Path
     names: tuple[str, ...] = ()
     pointer: str = CURRENT
     staging: str = STAGING
+    versions: str = VERSIONS
 
     @property
     def staged(self) -> pathlib.Path:
@@ -62,19 +64,27 @@ class VersionFolders:
         Raises:
             InputError: if a link takes the place of the folder of versions.
         """
+        self._mend()
         self.discard()
         self.prune()
         (self.root / self._add()).mkdir(parents=True)
 
+    def _mend(self) -> None:
+        """Puts the link in its place of a folder that was to change places with it: see _exchange."""
+        for name in (self.pointer, self.staging, *self.names):
+            beside = self.root / f"{_BESIDE}{name}"
+            if beside.is_symlink() and not os.path.lexists(self.root / name):
+                beside.rename(self.root / name)
+
     def _add(self) -> str:
         """The name of a version that is not there yet, to which `staging` points."""
-        name = f"{VERSIONS}/{_new_name()}"
+        name = f"{self.versions}/{_new_name()}"
         self._make_versions()
         self.staged.symlink_to(name)
         return name
 
     def _make_versions(self) -> None:
-        versions = self.root / VERSIONS
+        versions = self.root / self.versions
         if versions.is_symlink():
             raise InputError(f"{versions}: is a link to {versions.readlink()}; remove it, as it leads elsewhere.")
         versions.mkdir(parents=True, exist_ok=True)
@@ -83,19 +93,27 @@ class VersionFolders:
         """Makes a version of a staged folder that is no link, as it was in releases without versions."""
         if _is_folder(self.staged):
             self._make_versions()
-            _adopt(self.staged)
+            self._adopt(self.staging)
 
     def commit(self) -> None:
-        """Lets the staged version be seen, in one step, and removes what is seen no longer and nobody holds."""
+        """Lets the staged version be seen, in one step; `prune` removes what is seen no longer."""
         pointer = self.root / self.pointer
         if _is_folder(pointer):  # of a release without versions, or what a copy made of the link
-            _adopt(pointer)
+            self._adopt(self.pointer)
         self._link_names()
         self.staged.rename(pointer)
         for name in self.names:
             if self._is_linked(name) and not (self.root / name).exists():  # the new version has no such part
                 (self.root / name).unlink()
-        self.prune()
+
+    def _adopt(self, name: str) -> None:
+        """Makes of a folder a version, and a link to it in its place."""
+        version = f"{self.versions}/{_new_name()}"
+        (self.root / version).symlink_to(version)
+        _exchange(self.root / name, self.root / version)
+
+    def _is_version(self, link: str) -> bool:
+        return pathlib.PurePath(link).parent == pathlib.PurePath(self.versions)
 
     def move_out(self, name: str) -> None:
         """Puts a folder of the current version in the place of the root's folder of that name, or goes on with it."""
@@ -128,11 +146,11 @@ class VersionFolders:
         others = [name for name in others if os.path.lexists(self.root / name) or (self.staged / name).exists()]
         found = [name for name in others if os.path.lexists(self.root / name)]
         if found:
-            gathered = self.root / VERSIONS / _new_name()
+            gathered = self.root / self.versions / _new_name()
             gathered.mkdir()
             for name in self.names:
                 self._gather(name, gathered)
-            _point(self.root / self.pointer, f"{VERSIONS}/{gathered.name}")
+            _point(self.root / self.pointer, f"{self.versions}/{gathered.name}")
         for name in others:
             path = self.root / name
             if _is_folder(path):
@@ -154,40 +172,38 @@ class VersionFolders:
         staged = self.staged
         version = str(staged.readlink()) if staged.is_symlink() else ""
         _delete(staged)
-        if _is_version(version) and _is_folder(self.root / version):
+        if self._is_version(version) and _is_folder(self.root / version):
             _remove(self.root / version)
         with contextlib.suppress(OSError):
-            (self.root / VERSIONS).rmdir()
+            (self.root / self.versions).rmdir()
 
     def prune(self) -> None:
         """Removes versions that no link of the root leads to and no reader holds."""
-        versions = self.root / VERSIONS
+        versions = self.root / self.versions
         if not _is_folder(versions):
             return
-        links = [path for path in self.root.iterdir() if path.is_symlink()]
-        for link in links:
-            if link.name.startswith(_BESIDE):
+        kept = set()
+        for link in [path for path in self.root.iterdir() if path.is_symlink()]:
+            if self.names and link.name.startswith(_BESIDE):
                 link.unlink()
-        kept = {str(link.readlink()) for link in links if not link.name.startswith(_BESIDE)}
+                continue
+            with contextlib.suppress(FileNotFoundError):  # another writer's, which has just committed
+                kept.add(str(link.readlink()))
         for name in list(kept):  # of links in a version to another: see _gather
-            if _is_version(name) and _is_folder(self.root / name):
+            if self._is_version(name) and _is_folder(self.root / name):
                 inner = [path.resolve().parent for path in (self.root / name).iterdir() if path.is_symlink()]
-                kept |= {f"{VERSIONS}/{folder.name}" for folder in inner}
+                kept |= {f"{self.versions}/{folder.name}" for folder in inner}
         for path in versions.iterdir():
             if path.is_symlink():  # of a folder that was to change places with it
                 path.unlink()
             elif path.name.startswith(_GONE):
                 shutil.rmtree(path, ignore_errors=True)
-            elif f"{VERSIONS}/{path.name}" not in kept:
+            elif f"{self.versions}/{path.name}" not in kept:
                 _remove(path)
 
 
 def _new_name() -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{uuid.uuid4().hex[:8]}"
-
-
-def _is_version(link: str) -> bool:
-    return pathlib.PurePath(link).parent == pathlib.PurePath(VERSIONS)
 
 
 def _point(link: pathlib.Path, target: str) -> None:
@@ -197,13 +213,6 @@ def _point(link: pathlib.Path, target: str) -> None:
     beside.rename(link)
 
 
-def _adopt(folder: pathlib.Path) -> None:
-    """Makes of a folder a version, and a link to it in its place."""
-    name = f"{VERSIONS}/{_new_name()}"
-    (folder.parent / name).symlink_to(name)
-    _exchange(folder, folder.parent / name)
-
-
 def _exchange(folder: pathlib.Path, link: pathlib.Path) -> None:
     """Lets a folder and a link, which leads to where it is itself, change places.
 
@@ -211,10 +220,12 @@ def _exchange(folder: pathlib.Path, link: pathlib.Path) -> None:
     knew no versions.
     """
     if not _swap(folder, link):
-        target = str(link.readlink())
+        beside = folder.with_name(f"{_BESIDE}{folder.name}")  # which keeps the version from being pruned meanwhile
+        _delete(beside)
+        beside.symlink_to(link.readlink())
         link.unlink()
         folder.rename(link)
-        folder.symlink_to(target)
+        beside.rename(folder)
 
 
 def _swap(one: pathlib.Path, other: pathlib.Path) -> bool:
@@ -283,7 +294,7 @@ class Held:
     def __init__(self, path: pathlib.Path):
         while True:
             self.path = path.resolve(strict=True)
-            versions = [folder for folder in (self.path, *self.path.parents) if folder.parent.name == VERSIONS]
+            versions = [folder for folder in (self.path, *self.path.parents) if folder.parent.name.endswith(VERSIONS)]
             self.folder = versions[0] if versions else path.parent
             if not versions or self._lock(self.folder):
                 break

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 Faults = dict[str, np.ndarray]
 Converted = tuple[pa.Array, Faults]
 
+LEAST = -(2**63)  # NumPy's NaT as an integer, which counts as missing everywhere
 NOT_WHOLE = "is no whole number"
 NOT_EXACT = "is 2^53 or more, where a float is not exact"
 TOO_LARGE = "is no 64-bit integer"
@@ -44,8 +45,8 @@ def _where(good: np.ndarray, values: np.ndarray | pa.Array, kind: pa.DataType) -
 
 
 def whole_from_floats(values: pa.Array) -> Converted:
-    """Floats as int64; NaN is missing."""
-    numbers = pc.fill_null(values.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+    """Floats as int64; NaN is missing, and so is the least int64, which NumPy makes of a time that is missing."""
+    numbers = _present(values)
     large = np.abs(numbers) >= _EXACT
     broken = ~np.isnan(numbers) & ~large & (numbers != np.trunc(numbers))
     broken |= np.isinf(numbers)
@@ -148,7 +149,8 @@ def _days(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
 
 
 def times_from_whole(values: pa.Array, unit: str) -> Converted:
-    """int64 in a unit since 1970 as microseconds; those of nanoseconds are rounded down."""
+    """int64 in a unit since 1970 as microseconds; those of nanoseconds are rounded down; the least is missing."""
+    values = pc.if_else(pc.equal(values, LEAST), None, values)
     numbers = pc.fill_null(values, 0).to_numpy(zero_copy_only=False)
     if unit == "ns":
         return _where(mask_of(values.is_valid()), numbers // 1000, pa.int64()), {}
@@ -160,13 +162,19 @@ def times_from_whole(values: pa.Array, unit: str) -> Converted:
 
 
 def times_from_floats(values: pa.Array, unit: str) -> Converted:
-    """float64 in a unit since 1970 as microseconds, to the nearest; NaN is missing."""
-    numbers = pc.fill_null(values, np.nan).to_numpy(zero_copy_only=False)
+    """float64 in a unit since 1970 as microseconds, to the nearest; NaN is missing, and so is the least int64."""
+    numbers = _present(values)
     large = np.abs(numbers) >= _EXACT
     micros = numbers / 1000 if unit == "ns" else numbers * _MICROSECONDS[unit]
     far = ~large & (np.abs(micros) >= 2.0**63)
     good = ~(np.isnan(numbers) | large | far)
     return _where(good, np.rint(np.where(good, micros, 0)), pa.int64()), {NOT_EXACT: large, TIME_TOO_FAR: far}
+
+
+def _present(values: pa.Array) -> np.ndarray:
+    """[n] float64, NaN where missing."""
+    numbers = pc.fill_null(values.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False)
+    return np.where(numbers == float(LEAST), np.nan, numbers)
 
 
 def text_from_binary(values: pa.Array) -> Converted:

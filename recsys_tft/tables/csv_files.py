@@ -153,7 +153,9 @@ def _header(block: bytes, path: str) -> tuple[tuple[str, ...], int]:
     skipped = len(text) - len(text.lstrip("\r\n"))
     if "\n" not in text and "\r" in text.strip():
         raise InputError(f"{path}: its lines end in CR alone; write them with LF, or CR and LF.")
-    reader = csv.reader(iter(text.splitlines(keepends=True)[: 1 + skipped + 1000]), delimiter=delimiter(path))
+    most = 1 + skipped + 1000
+    lines = [f"{line}\n" for line in text.split("\n", most)[:most]]  # and at no other character that ends a line
+    reader = csv.reader(iter(lines), delimiter=delimiter(path))
     names: list[str] = next((row for row in reader if row), [])
     end = _end_of_line(block, reader.line_num)
     header = tuple(name.strip().removeprefix("\ufeff").strip() for name in names)

@@ -42,7 +42,11 @@ def _cast(cell: str, found: pa.DataType, wanted: pa.DataType) -> str:
     if _types.is_string(wanted):
         return f'{cell}.str.decode("utf-8")' if is_binary(found) else f'{cell}.astype("string")'
     if _types.is_boolean(wanted):
-        return f"{cell}.astype('boolean')" if not (is_number(found) or is_text(found)) else f"{cell} == 1"
+        if is_text(found):
+            return f'{cell}.map({{"yes": True, "no": False}}), which lists its words'
+        return f"{cell} > 0, which takes it for a count" if is_number(found) else f"{cell}.astype('boolean')"
+    if not (is_text(found) or is_number(found) or _types.is_boolean(found)):
+        return f"{cell}.map({'float' if _types.is_float32(wanted) else 'int'}), which takes what is in it"
     number = f'pd.to_numeric({cell}, errors="coerce")' if is_text(found) else cell
     if _types.is_float32(wanted):
         return number if is_text(found) else f'{cell}.astype("float32")'

@@ -37,7 +37,7 @@ def find(data_dir: str, table: str) -> Found:
     """
     files, unread = [], []
     for folder, entries in _listed(data_dir, table):
-        of_folder, others = _of_table(folder, table, entries)
+        of_folder, others = _of_table(folder, table, entries, _matched(data_dir, folder))
         files += of_folder
         unread += others
     if files:
@@ -63,7 +63,15 @@ def _listed(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
     return stored_folders.entries(data_dir.rstrip("/"), table)
 
 
-def _of_table(folder: str, table: str, entries: Iterable[Entry]) -> tuple[list[TableFile], list[str]]:
+def _matched(data_dir: str, folder: str) -> list[str]:
+    """The parts of a folder's path that stand for a pattern, whose keys are columns too."""
+    pairs = zip(data_dir.rstrip("/").split("/"), folder.rstrip("/").split("/"), strict=False)
+    return [part for pattern, part in pairs if pattern != part]
+
+
+def _of_table(
+    folder: str, table: str, entries: Iterable[Entry], above: Sequence[str]
+) -> tuple[list[TableFile], list[str]]:
     """The files of a table among what lies in a folder, and names of the others.
 
     Raises:
@@ -75,7 +83,7 @@ def _of_table(folder: str, table: str, entries: Iterable[Entry]) -> tuple[list[T
     unread = [_named(entry) for entry in by_place.pop("", [])]
     found = {}
     for place in sorted(by_place, key=lambda name: (name.endswith("-*"), name.endswith("/"), name)):
-        files, others = _data_files(folder, by_place[place])
+        files, others = _data_files(folder, by_place[place], above)
         unread += others
         found |= {place: files} if files else {}
     if len(found) > 1:
@@ -103,7 +111,7 @@ def _format(name: str) -> tuple[str, str | None]:
     return name, None
 
 
-def _data_files(folder: str, entries: Iterable[Entry]) -> tuple[list[TableFile], list[str]]:
+def _data_files(folder: str, entries: Iterable[Entry], above: Sequence[str]) -> tuple[list[TableFile], list[str]]:
     """The Parquet files of one place, or its CSV files, if it has no Parquet; and names of the others."""
     files: dict[str, list[TableFile]] = {PARQUET: [], CSV: []}
     unread = []
@@ -119,7 +127,7 @@ def _data_files(folder: str, entries: Iterable[Entry]) -> tuple[list[TableFile],
         if kind is None:
             unread.append(_named(entry))
         else:
-            files[kind].append(TableFile(path, entry.size, kind, _keys(folders[1:])))
+            files[kind].append(TableFile(path, entry.size, kind, _keys([*above, *folders[1:]])))
     if files[PARQUET]:
         unread += [f"{file.path.removeprefix(folder).lstrip('/')} (beside Parquet files)" for file in files[CSV]]
     return files[PARQUET] or files[CSV], unread

@@ -53,7 +53,8 @@ class ModelFolder:
 
     @property
     def _folders(self) -> VersionFolders:
-        return VersionFolders(self.target.parent, pointer=self.name, staging=f"{self.name}.training")
+        names = {"pointer": self.name, "staging": f"{self.name}.training", "versions": f".{self.name}.versions"}
+        return VersionFolders(self.target.parent, **names)
 
     @property
     def has_begun(self) -> bool:
@@ -104,6 +105,7 @@ class ModelFolder:
     def commit(self) -> None:
         """Puts `work` in the place of the model."""
         self._folders.commit()
+        self._folders.prune()
         (self.target / _BEGUN).unlink(missing_ok=True)
 
     @contextlib.contextmanager
