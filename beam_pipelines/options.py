@@ -13,6 +13,7 @@ from apache_beam.runners.runner import PipelineRunner
 from recsys_tft.errors import UsageError, did_you_mean, reason
 
 View = TypeVar("View", bound=PipelineOptions)
+_ELSEWHERE = ("dry_run", "job_name", "sdk_container_image", "template_location")
 _OWN = ("output-dir", "data-dir", "negative-ratio", "overwrite", "workers", "config", "format", "seed")
 
 
@@ -56,6 +57,19 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
     for argument in spelled:
         _check(parser, argument)
     return Options(spelled)
+
+
+def check_here(options: PipelineOptions) -> None:
+    """Refuses options that mean nothing to a job in this process, which would run without what they ask for.
+
+    Raises:
+        UsageError: naming the first of them.
+    """
+    given = options.get_all_options(drop_default=True)
+    for name in _ELSEWHERE:
+        if name in given:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option} is for a job that runs elsewhere; give --runner=DataflowRunner with it.")
 
 
 def _check(parser: argparse.ArgumentParser, argument: str) -> None:

@@ -249,9 +249,11 @@ class ProcessingPipeline:
     def _options(self, data_dir: str) -> "PipelineOptions":
         """Beam's options; a wrong one is an error before anything is touched."""
         from beam_pipelines import dataflow
-        from beam_pipelines.options import beam_options
+        from beam_pipelines.options import beam_options, check_here
 
         options = beam_options((*self._settings.beam_arguments, *self._config.beam_args))
+        if not options.get_all_options()["runner"]:
+            check_here(beam_options(self._config.beam_args))
         if dataflow.is_dataflow(options):
             places = {"--data-dir": data_dir, "--output-dir": posixpath.dirname(self._output.target("rejected"))}
             places |= {f"{name}_dir": self._output.target(name) for name in ("processed_data", "artifacts")}

@@ -164,7 +164,7 @@ def test_counted_times_are_microseconds_or_too_far(values: list[int | None], uni
     name, scale = unit
 
     def expected(value: int | None) -> tuple[int | None, str | None]:
-        if value is None:
+        if value in (None, conversions.LEAST):
             return None, None
         far = abs(value) > (2**63 - 1) // scale
         return (None, conversions.TIME_TOO_FAR) if far else (value * scale, None)
@@ -177,7 +177,8 @@ def test_counted_times_are_microseconds_or_too_far(values: list[int | None], uni
 @given(lists(INTEGERS))
 def test_nanoseconds_are_rounded_down(values: list[int | None]) -> None:
     found = conversions.times_from_whole(pa.array(values, pa.int64()), "ns")
-    assert told(found) == [(None if value is None else value // 1000, None) for value in values]
+    missing = (None, conversions.LEAST)
+    assert told(found) == [(None if value in missing else value // 1000, None) for value in values]
 
 
 @quick
@@ -225,3 +226,19 @@ def test_missing_values_are_left_out_of_lists_and_a_fault_spoils_one(values: lis
     found, faults = conversions.in_lists(array, conversions.whole_from_floats)
     bad = np.any(list(faults.values()), axis=0)
     assert list(zip(found.to_pylist(), bad.tolist(), strict=True)) == [expected(value) for value in values]
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+@pytest.mark.parametrize("kind", [pa.int64(), pa.float64()])
+def test_the_least_int64_is_a_missing_time_as_numpy_writes_it(unit: str, kind: pa.DataType) -> None:
+    convert = conversions.times_from_whole if kind == pa.int64() else conversions.times_from_floats
+    values = pa.array([-(2**63), 1_700_000_000, None], pa.int64()).cast(kind, safe=False)
+    found, faults = convert(values, unit)
+    assert [value is None for value in found.to_pylist()] == [True, False, True]
+    assert not any(bad.any() for bad in faults.values())
+
+
+def test_the_least_int64_that_became_a_float_is_missing() -> None:
+    found, faults = conversions.whole_from_floats(pa.array([-(2.0**63), 5.0]))
+    assert found.to_pylist() == [None, 5]
+    assert not any(bad.any() for bad in faults.values())

@@ -8,7 +8,7 @@ import uuid
 from typing import Any
 
 import pytest
-from desk import good_rows
+from desk import USERS, good_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_store import ObjectStore
@@ -95,6 +95,17 @@ def tables_in(folder: pathlib.Path, **others: str) -> None:
         values = [["" if value is None else str(value) for value in row.values()] for row in rows]
         text = others.get(name) or text_of([list(rows[0]), *values]).decode()
         (folder / f"{name}.csv").write_text(text)
+
+
+@pytest.mark.parametrize("mark", ["\u2028", "\u0085", "\x0b", "\x1e"])
+@pytest.mark.parametrize("quote", ['"', ""])
+def test_only_a_line_feed_ends_the_header(mark: str, quote: str, tmp_path: pathlib.Path) -> None:
+    rows = "".join(f"{user},x,DE\n" for user in range(1, USERS + 1))
+    tables_in(tmp_path, users=f"user_id,{quote}plan{mark}name{quote},country\n{rows}")
+    users = raw_tables.find(str(tmp_path), {})["users"]
+    usable, rejected = raw_tables.read(users, users.sources[0], ["user_id", "country"])
+    assert usable["user_id"].to_pylist() == list(range(1, USERS + 1))
+    assert not len(rejected)
 
 
 def test_rows_of_another_length_are_named_by_line(tmp_path: pathlib.Path) -> None:

@@ -5,7 +5,7 @@ import pickle
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-from beam_pipelines.options import Options, beam_options
+from beam_pipelines.options import Options, beam_options, check_here
 from recsys_tft.configuration.settings import parse
 from recsys_tft.errors import UsageError
 
@@ -102,3 +102,15 @@ def test_an_option_that_beam_would_drop_is_refused(arguments: list[str], sentenc
     with pytest.raises(UsageError) as caught:
         beam_options(arguments)
     assert str(caught.value) == sentence
+
+
+@pytest.mark.parametrize(
+    "option", ["--dry-run", "--job-name=films", "--sdk-container-image=x/y", "--template_location=gs://b/t"]
+)
+def test_what_is_for_a_job_elsewhere_is_refused_here(option: str) -> None:
+    with pytest.raises(UsageError, match=r"is for a job that runs elsewhere; give --runner=DataflowRunner with it\.$"):
+        check_here(beam_options([option]))
+
+
+def test_options_of_a_job_here_are_taken() -> None:
+    check_here(beam_options(["--temp_location=t", "--direct_num_workers=2"]))

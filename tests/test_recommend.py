@@ -328,3 +328,9 @@ def test_an_output_in_a_folder_with_brackets_is_served_and_read(served: pathlib.
     graph = tft.TFTransformOutput(str(out / "artifacts" / "transform_graph"))
     assert vocabularies.values_of("category", graph)
     assert saved_graphs.load_transform(str(out)).fitted()
+
+
+@pytest.mark.parametrize("ids", [[23.5], [17, 23.9], (2.25,)])
+def test_a_fraction_in_a_list_of_ids_is_refused(ids: list[float]) -> None:
+    with pytest.raises(InputError, match=r"history_video_ids is .*; expected list"):
+        Request(5, {"history_video_ids": ids}, 0)

@@ -140,6 +140,13 @@ def test_a_glob_has_a_meaning_only_where_no_such_folder_is(tmp_path: pathlib.Pat
     assert found_in(f"{tmp_path}/x?") == (["users.parquet"], ())
 
 
+def test_keys_in_folders_that_a_glob_matches_are_columns(tmp_path: pathlib.Path) -> None:
+    for country in ("DE", "FR"):
+        place_in(tmp_path / f"country={country}")("users/dt=1/a.parquet", PARQUET)
+    files = table_files.find(f"{tmp_path}/country=*", "users").files
+    assert [file.keys for file in files] == [(("country", country), ("dt", "1")) for country in ("DE", "FR")]
+
+
 def test_a_glob_has_its_meaning_in_an_object_store() -> None:
     root = f"ram://{uuid.uuid4().hex}"
     for folder in ("2025-01", "2025-02"):

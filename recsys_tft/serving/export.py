@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import catboost
 import numpy as np
 import pyarrow as pa
 from rich.console import RenderableType
@@ -108,6 +109,8 @@ def _export(
             )
     with readable(ranker.target / "model.json", ranker.remedy):
         trees = catboost_model.parse(ranker.read("model.json"))
+    with readable(ranker.target / RANKER_FILES[0], ranker.remedy, catboost.CatBoostError):
+        catboost.CatBoost().load_model(str(ranker.target / RANKER_FILES[0]))
     say("Loading the models")
     model, graph = two_tower.load_held(two_towers), FittedGraph(run, of_run)
     say("Reading the raw tables")
