@@ -300,9 +300,9 @@ def test_files_of_one_folder_keep_their_order_and_numbers(tmp_path: pathlib.Path
 def test_local_tables_are_found_without_beam_or_tensorflow(tmp_path: pathlib.Path) -> None:
     write(good_tables(), tmp_path)
     program = (
-        "import sys; from recsys_tft.processing import ProcessingPipeline; "
-        "ProcessingPipeline().check(sys.argv[1]); print([name for name in ('tensorflow', 'apache_beam') "
-        "if name in sys.modules])"
+        "import sys; from recsys_tft.processing import PipelineConfig, ProcessingPipeline; "
+        "ProcessingPipeline(PipelineConfig(sys.argv[1] + '/out')).check(sys.argv[1]); "
+        "print([name for name in ('tensorflow', 'apache_beam') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

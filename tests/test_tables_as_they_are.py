@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from desk import DAYS, USERS, VIDEOS, Desk, good_rows, succeeds
 
-from recsys_tft.processing import ProcessingPipeline
+from recsys_tft.processing import PipelineConfig, ProcessingPipeline
 from recsys_tft.storage.data_folders import OutputFolders
 from recsys_tft.storage.output import Output
 
@@ -58,7 +58,7 @@ def test_what_is_not_read_is_said(desk: Desk) -> None:
     said: list[str] = []
     desk.write("users", pa.Table.from_pylist([{"user_id": 1, "Country": "DE"}]))
     (desk.data / "users_old.parquet").write_bytes(b"PAR1")
-    pipeline = ProcessingPipeline(say=said.append)
+    pipeline = ProcessingPipeline(PipelineConfig(str(desk.folder / "new")), said.append)
     pipeline.check(str(desk.data))
     pipeline._find(str(desk.data))
     assert "warning: users: not read: Country (did you mean country?); users_old.parquet" in said

@@ -10,7 +10,7 @@ from recsys_tft.storage import ownership, places
 from recsys_tft.training import model_folders
 from recsys_tft.training.model_folders import ModelFolder
 
-MOST = 2**63 - 1  # that an id or a seed may be
+LEAST, MOST = -(2**63), 2**63 - 1  # that a number may be; of a column the least is missing
 MODELS = {"two_tower": "model.json", "ranker": "columns.json"}
 
 

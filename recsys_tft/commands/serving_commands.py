@@ -99,7 +99,7 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
     given = {column.name: getattr(options, column.name) for column in _given_columns()}
     given = {name: value for name, value in given.items() if value is not None}
     ready.within("-k", options.k, 1, MOST_SHOWN)
-    ready.within("--user-id", options.user_id, -ready.MOST)
+    ready.within("--user-id", options.user_id, ready.LEAST)
     for column in _given_columns():
         if str(column.graph_type) == "int64":
             _check_numbers(f"--{column.name.replace('_', '-')}", given.get(column.name))
@@ -107,11 +107,11 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.folder("--config", options.config)
     if options.config is not None:
         settings.load(options.config)
-    ready.export_there(options.output_dir, options.version, options.index)
     try:
-        Request(options.user_id, given, time)  # before the models are loaded
+        Request(options.user_id, given, time)
     except InputError as error:
         raise UsageError(str(error)) from None
+    ready.export_there(options.output_dir, options.version, options.index)
     console = Console(width=None if Console().is_terminal else 160, highlight=False)
     with console.status("Loading the models"):
         libraries.load("recsys_tft.recommending.recommender", options.debug)
@@ -135,7 +135,7 @@ def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def _check_numbers(option: str, value: int | list[int] | None) -> None:
     for number in value if isinstance(value, list) else [value]:
-        ready.within(option, number, -ready.MOST)
+        ready.within(option, number, ready.LEAST)
 
 
 def microseconds(option: str, text: str) -> int:
