@@ -252,9 +252,7 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     ready.folder("--config", options.config)
     ready.run_there(options.output_dir)
-    target = model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).target
-    if target.exists() and not options.overwrite:
-        raise InputError(f"{target} exists already; give --overwrite to replace the model there.")
+    model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).check_free(options.overwrite)
     ready.rows_there(options.output_dir, options.model.replace("-", "_"), "train")
     model_folders.settings_for(options.output_dir, options.config, options.seed)  # an error before TensorFlow is loaded
     trainers = {"two-tower": "retrieval.two_tower_training", "ranker": "ranking.ranker_training"}

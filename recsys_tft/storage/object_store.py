@@ -14,11 +14,6 @@ from apache_beam.io.filesystems import FileSystems
 _THREADS, _AT_A_TIME = 16, 100  # requests at a time, and objects in one, which is as many as Cloud Storage takes
 
 
-def has_folders(path: str) -> bool:
-    """Whether the filesystem of a path has folders that can be made, moved and removed."""
-    return FileSystems.get_filesystem(path).has_dirs()
-
-
 def below(folder: str, limit: int | None = None) -> list[str]:
     """The objects in a folder and the folders in it, by name."""
     pattern = re.sub(r"([*?[])", r"[\1]", folder.rstrip("/")) + "/**"

@@ -8,7 +8,7 @@ A version is written under ROOT/.staging, which is a link as well. To commit it 
 process that is killed at any moment leaves the old version or the new one, under all names at once. Readers that hold
 a version (`Held`) keep it; nobody else's is removed, and the next writer removes what a killed one left.
 
-A single folder needs no links below: it is itself the link, `models/ranker -> .versions/...`.
+A single folder needs no links below: it is itself the link, `models/ranker -> .ranker.versions/...`.
 """
 
 import contextlib
@@ -24,8 +24,9 @@ import uuid
 import weakref
 
 from recsys_tft.errors import InputError
+from recsys_tft.storage.files import STAGING
 
-CURRENT, STAGING, VERSIONS = ".current", ".staging", ".versions"
+CURRENT, VERSIONS = ".current", ".versions"
 _MOVED = "_version"  # in a folder that is moved out of a version, for as long as that takes
 _GONE, _BESIDE = ".gone-", ".link-"  # begin the names of a version that is being removed, and of a link being made
 
