@@ -288,6 +288,7 @@ class ProcessingPipeline:
     ) -> tuple[dict[str, Any], dict[str, int], dict[str, float]]:
         from beam_pipelines.run import run_job
 
+        embedding_cache.NOTICED.clear()  # of whatever else this process did before
         done = run_job(self._plan(tables, options), options, self._config.workers, self._say)
         while embedding_cache.NOTICED:
             path, why = embedding_cache.NOTICED.popitem()

@@ -14,6 +14,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import labels
 from recsys_tft.labelling.exposures import EVENT_SCHEMA, sort_events
 from recsys_tft.tables.entities import known_durations
+from recsys_tft.titles import embedding_cache
 
 SETTINGS = Settings()
 DAY = 86_400_000_000
@@ -197,6 +198,13 @@ def test_a_run_says_each_oddity_once(
     counts = json.loads((desk.out / "artifacts/manifest.json").read_text())["counts"]
     assert counts["positives/watch/train"] == above
     assert counts["features/video_duration_bucket/missing"] == 2
+
+
+def test_what_an_earlier_run_of_the_process_noticed_is_not_said_again(
+    desk: Desk, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding_cache, "NOTICED", {"elsewhere.parquet": "damaged"})
+    assert warnings_of(desk, capfd) == []
 
 
 def test_usual_data_is_told_nothing_of(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
