@@ -18,7 +18,7 @@ from preprocessing_fn import preprocessing_fn
 from recsys_tft import transform_graph
 from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.features import Entity, Feature, raw_columns, select
+from recsys_tft.features import Entity, Feature, raw_columns
 from recsys_tft.graph import graph_columns, raw_feature_spec
 from recsys_tft.labelling import examples, fitting_rows, negatives, recent, versions
 from recsys_tft.ops import History
@@ -73,7 +73,7 @@ def _list_type(column: Column) -> pa.DataType:
 def analysis_batch(entity: Entity, table: Packed, settings: Settings) -> pa.RecordBatch:
     """Rows of one entity with all columns of the graph; those of other entities, and what it lacks, are empty."""
     rows = arrow_ipc.loads(table)
-    own = [column for column in raw_columns(select(entity=entity)) if column.name in rows.column_names]
+    own = [column for column in raw_columns(settings.table.select(entity=entity)) if column.name in rows.column_names]
     arrays = [
         _as_lists(rows[column.name], column) if column in own else pa.nulls(len(rows), _list_type(column))
         for column in graph_columns(settings)
@@ -90,10 +90,10 @@ def _as_lists(values: pa.ChunkedArray, column: Column) -> pa.Array:
 
 
 def training_videos(
-    entity: Entity, table: Packed, catalogue: negatives.Catalogue, until: int = 0
+    entity: Entity, table: Packed, catalogue: negatives.Catalogue, until: int = 0, *, job: Job
 ) -> Iterator[tuple[Entity, bytes]]:
     """The videos that occur in the training window, of which the last exposure is at `until`."""
-    for rows in fitting_rows.of_videos(arrow_ipc.loads(table), catalogue, until):
+    for rows in fitting_rows.of_videos(arrow_ipc.loads(table), catalogue, until, job.settings.table):
         yield entity, arrow_ipc.dumps(rows)
 
 
@@ -170,7 +170,9 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     """The users (all versions that its rows take) and exposures of a partition, or a part, with every feature."""
     users, exposures = arrow_ipc.loads(frames["users"]), arrow_ipc.loads(frames["exposures"])
     fitted = transform_graph.load(graph)
-    context = [feature for feature in select(entity=Entity.EXPOSURE) if feature.is_active(job.settings)]
+    context = [
+        feature for feature in job.settings.table.select(entity=Entity.EXPOSURE) if feature.is_active(job.settings)
+    ]
     lists = [feature for feature in context if isinstance(feature.op, History)]
     of_users = fitted.engineer(users, data_sets.USERS.features(job.settings))
     of_exposures = fitted.engineer(exposures, [feature for feature in context if feature not in lists])
@@ -181,7 +183,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     counted = [(exposures, of_exposures, context)]
     if job.is_first(partition):  # other parts have some of the same users
         latest = (versions.latest(table, "user_id") for table in (users, of_users))
-        counted.append((*latest, select(entity=Entity.USER)))
+        counted.append((*latest, job.settings.table.select(entity=Entity.USER)))
     for raw, engineered, features in counted:
         for item in rates(raw, engineered, features, job.settings).items():
             yield TaggedOutput("counts", item)

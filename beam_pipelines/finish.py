@@ -50,7 +50,7 @@ def finish(
     if committed := _committed(job, started):
         return committed
     output = tft.TFTransformOutput(job.output.staged("artifacts", "transform_graph"))
-    vocabularies = artifacts.vocabularies(output)
+    vocabularies = artifacts.vocabularies(output, job.settings)
     texts = artifacts.describe(transform_graph.load(graph), vocabularies, job.settings)
     for name, text in texts.items():
         write_text(job.output.staged("artifacts", name), text)

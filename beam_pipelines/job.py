@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.features import Entity, select
+from recsys_tft.features import Entity
 from recsys_tft.labelling import counters, recent
 from recsys_tft.number_ops import HOUR
 from recsys_tft.storage.data_sets import VIDEOS, shard_name
@@ -96,7 +96,7 @@ class Job:
     @property
     def has_pairs(self) -> bool:
         """Whether rows have features of an exposure and a video together."""
-        return any(feature.is_active(self.settings) for feature in select(entity=Entity.PAIR))
+        return any(feature.is_active(self.settings) for feature in self.settings.table.select(entity=Entity.PAIR))
 
     @property
     def extension(self) -> str:

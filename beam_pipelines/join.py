@@ -15,7 +15,7 @@ from beam_pipelines.engineer import PAIRED
 from beam_pipelines.job import Job
 from beam_pipelines.prepare import Frames, Parts
 from recsys_tft import transform_graph
-from recsys_tft.features import Entity, Feature, select
+from recsys_tft.features import Entity, Feature
 from recsys_tft.labelling import examples, negatives, recent, versions
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.labelling.versions import Timeline
@@ -164,7 +164,7 @@ def _engineer_pairs(
     tables: Tables, codes: Codes, graph: str, job: Job
 ) -> Generator[tuple[str, int], None, tuple[pa.Table, np.ndarray]]:
     """The features of pairs, and for each row which pair it is; yields how often they are missing."""
-    active = [feature for feature in select(entity=Entity.PAIR) if feature.is_active(job.settings)]
+    active = [feature for feature in job.settings.table.select(entity=Entity.PAIR) if feature.is_active(job.settings)]
     of_history = [feature for feature in active if examples.COUNTED in feature.sources]
     of_age = [feature for feature in active if feature not in of_history]
     found, pair = pa.table({}), np.arange(len(tables["rows"]))

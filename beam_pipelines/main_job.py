@@ -155,7 +155,7 @@ class MainJob:
         sides = [catalogue]
         if self._job.videos_have_versions:
             sides.append(AsSingleton(exposures.until | "End of training" >> beam.CombineGlobally(max)))
-        seen = videos | "Training videos" >> self._each(engineer.training_videos, *sides)
+        seen = videos | "Training videos" >> self._each(engineer.training_videos, *sides, job=self._job)
         return [exposures.analysis, seen] | "Training rows" >> beam.Flatten()
 
     def _begin_negatives(self, exposures: PCollection, catalogue: AsSingleton) -> list[PCollection]:

@@ -79,7 +79,7 @@ def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> I
     rows = arrow_ipc.concat(part for _, part in parts)
     kept, dropped = drop_duplicates(rows, "video_id")
     yield from reject_duplicates(dropped, job, "videos", "video_id", partition)
-    kept, zeros = known_durations(kept)
+    kept, zeros = known_durations(kept, job.tables["videos"].known)
     computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)
     odd = odd_data.of_videos(versions.latest(kept, "video_id"), computed, job.settings)
     yield from _odd({**odd, "zero_durations": zeros})
@@ -181,7 +181,7 @@ def label_exposures(
         yield TaggedOutput("counts", item)
     yield from _odd(found.odd)
     training = found.keys.filter(pa.array(found.keys["window"].to_numpy() == 0))
-    for rows in fitting_rows.of_users(users, found, training):
+    for rows in fitting_rows.of_users(users, found, training, job.settings.table):
         yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))
     if job.videos_have_versions:
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))

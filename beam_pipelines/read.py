@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from beam_pipelines.ahead import Ahead, TakeResults
 from beam_pipelines.pairs import ForEachPair
-from recsys_tft.columns import KEYS, UPDATED, columns_of
+from recsys_tft.columns import KEYS, UPDATED
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.graph import graph_columns
 from recsys_tft.labelling.exposures import events_of
@@ -28,9 +28,9 @@ _NEEDED = {
 
 def needed_columns(table: RawTable, settings: Settings) -> list[str]:
     """The columns of a table that the job uses."""
-    own = columns_of(table.name).values()
+    own = table.known.values()
     features = [column.name for column in graph_columns(settings) if column in own]
-    signals = [] if table.name != "interactions" else ["interaction_type", "clicked", "liked", "commented", "shared"]
+    signals = [] if table.name != "interactions" else ["interaction_type", *table.possible_flags]
     updated = [UPDATED] if table.is_versioned else []
     return list(dict.fromkeys([*_NEEDED[table.name], *updated, *features, *signals]))
 
@@ -70,7 +70,7 @@ def read_source(
     Without a source, no rows for the partition `number`.
     """
     if source is None:
-        yield number, (table.name, arrow_ipc.dumps(_rows(raw_tables.empty(table.name, keep), table)))
+        yield number, (table.name, arrow_ipc.dumps(_rows(raw_tables.empty(table.known, keep), table)))
         return
     usable, rejected = raw_tables.read(table, source, keep)
     yield beam.pvalue.TaggedOutput("counts", (f"rows/{table.name}/in", len(usable) + len(rejected)))

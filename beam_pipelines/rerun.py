@@ -74,7 +74,7 @@ def rerun(settings: Settings, data_dir: str, graph: str, output_dir: str) -> dic
     Raises:
         InputError: if the raw tables are of no use to a run.
     """
-    tables = raw_tables.find(data_dir, settings.columns)
+    tables = raw_tables.find(data_dir, settings.columns, settings.table)
     job = Job(settings, settings, tables, Output.at(output_dir), _PARTITIONS, _PARTITIONS)
     with sentences():
         pipeline = pipeline_in(str(pathlib.Path(output_dir).parent), FnApiRunner(), Options([]))

@@ -307,6 +307,7 @@ def features(_: argparse.Namespace, __: Sequence[str]) -> int:
     from rich.console import Console
 
     from recsys_tft.commands.feature_table import as_table
+    from recsys_tft.default_table import DEFAULT
 
-    Console(width=None if sys.stdout.isatty() else 200).print(as_table())
+    Console(width=None if sys.stdout.isatty() else 200).print(as_table(DEFAULT))
     return 0

@@ -1,4 +1,4 @@
-"""The raw columns: what each of the four tables holds, and of what kind."""
+"""Raw columns: what one column of the four tables is, and of what kind. `default_table` has ours."""
 
 import dataclasses
 import enum
@@ -6,9 +6,15 @@ import math
 
 import pyarrow as pa
 
+INT64, FLOAT, STRING, BOOL = pa.int64(), pa.float32(), pa.string(), pa.bool_()
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+STRINGS, INTS, FLOATS = pa.list_(STRING), pa.list_(INT64), pa.list_(FLOAT)
+TYPES = (INT64, FLOAT, STRING, BOOL, TIMESTAMP, STRINGS, INTS, FLOATS)  # that a column may have
+
 END_OF_TIME = 7_258_118_400_000_000  # 2200-01-01 UTC in microseconds, the first time that is rejected
 UPDATED = "updated_at"  # since when a row of users, videos or channels holds; with it a key may have several
+TABLES = ("users", "videos", "channels", "interactions")
+KEYS = {"users": "user_id", "videos": "video_id", "channels": "channel_id"}
 
 
 class Accuracy(enum.Enum):
@@ -28,11 +34,13 @@ class Column:
     Attributes:
         name: what the tables, the graph's inputs and serving requests call it.
         table: the table that holds it; of what the job computes, the one whose rows it describes.
-        type: the Arrow type that it is read as; integers are int64, floats float32, strings UTF-8.
+        type: the Arrow type that it is read as, one of TYPES.
         required: whether the table is unusable without it.
         minimum: rows with a smaller value are rejected; None for no limit. So are infinite ones where this is set.
         zero_is_missing: whether 0 tells nothing, as no video lasts for no time.
         accuracy: as of when its value is known.
+        built_in: whether the job itself reads or makes it, so that no table can be without it.
+        computed: whether the job makes it, so that no raw table holds it.
     """
 
     name: str
@@ -42,6 +50,8 @@ class Column:
     minimum: float | None = None
     accuracy: Accuracy = Accuracy.STATIC
     zero_is_missing: bool = False
+    built_in: bool = False
+    computed: bool = False
 
     @property
     def limits(self) -> tuple[float, float] | None:
@@ -64,69 +74,6 @@ class Column:
 
     @property
     def graph_type(self) -> pa.DataType:
-        """The type of one value as the transform graph reads it: int64, float32 or string."""
+        """The type of one value in the transform graph: int64 (booleans and times too), float32 or string."""
         value = self.type.value_type if self.is_list else self.type
-        return pa.int64() if pa.types.is_timestamp(value) else value
-
-
-INTERACTION_TYPES = ("impression", "click", "watch", "like", "comment", "share")
-# Boolean columns that stand for an interaction type in a table with one wide row per exposure.
-WIDE_SIGNALS = {"clicked": "click", "liked": "like", "commented": "comment", "shared": "share"}
-
-COLUMNS: tuple[Column, ...] = (
-    Column("user_id", "users", pa.int64(), required=True),
-    Column(UPDATED, "users", TIMESTAMP),
-    Column("country", "users", pa.string()),
-    Column("user_language", "users", pa.string()),
-    Column("age", "users", pa.int64(), minimum=0),
-    Column("previously_watched_category", "users", pa.string(), accuracy=Accuracy.AS_OF),
-    Column("history_video_ids", "users", pa.list_(pa.int64()), accuracy=Accuracy.AS_OF),
-    Column("history_categories", "users", pa.list_(pa.string()), accuracy=Accuracy.AS_OF),
-    Column("video_id", "videos", pa.int64(), required=True),
-    Column(UPDATED, "videos", TIMESTAMP),
-    Column("channel_id", "videos", pa.int64()),
-    Column("title", "videos", pa.string()),
-    Column("category", "videos", pa.string()),
-    Column("child_categories", "videos", pa.list_(pa.string())),
-    Column("video_duration", "videos", pa.float32(), minimum=0, zero_is_missing=True),
-    Column("popularity", "videos", pa.string(), accuracy=Accuracy.COUNTED),
-    Column("video_language", "videos", pa.string()),
-    Column("tags", "videos", pa.list_(pa.string())),
-    Column("view_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.COUNTED),
-    Column("like_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.COUNTED),
-    Column("comment_count", "videos", pa.int64(), minimum=0, accuracy=Accuracy.COUNTED),
-    Column("published_at", "videos", TIMESTAMP),
-    Column("channel_id", "channels", pa.int64(), required=True),
-    Column(UPDATED, "channels", TIMESTAMP),
-    Column("channel_subscriber_count", "channels", pa.int64(), minimum=0, accuracy=Accuracy.SNAPSHOT),
-    Column("user_id", "interactions", pa.int64(), required=True),
-    Column("video_id", "interactions", pa.int64(), required=True),
-    Column("interaction_time", "interactions", TIMESTAMP, required=True),
-    Column("interaction_type", "interactions", pa.string()),
-    *(Column(name, "interactions", pa.bool_()) for name in WIDE_SIGNALS),
-    Column("watch_time", "interactions", pa.float32(), minimum=0),
-    Column("device", "interactions", pa.string()),
-)
-
-# What no table holds: the job computes it where the settings `recent` and `cooccurrence` ask for it.
-COMPUTED: tuple[Column, ...] = (
-    *(
-        Column(f"{what}_{days}d", "videos", pa.int64(), minimum=0, accuracy=Accuracy.VERSIONED)
-        for what in ("views", "likes")
-        for days in (1, 7, 30)
-    ),
-    *(
-        Column(name, "interactions", pa.int64(), minimum=0, accuracy=Accuracy.AS_OF)
-        for name in ("user_events_1d", "user_events_30d", "user_view_count", "user_like_count")
-    ),
-    # The video of a positive exposure of the training window, by which it is counted in what videos have in common.
-    Column("counted_video_id", "interactions", pa.int64()),
-)
-
-TABLES = ("users", "videos", "channels", "interactions")
-KEYS = {"users": "user_id", "videos": "video_id", "channels": "channel_id"}
-
-
-def columns_of(table: str) -> dict[str, Column]:
-    """The columns of one of the TABLES, by name."""
-    return {column.name: column for column in COLUMNS if column.table == table}
+        return pa.int64() if pa.types.is_timestamp(value) or pa.types.is_boolean(value) else value

@@ -1,19 +1,19 @@
-"""The feature table: each engineered feature is one row, and everything else is a view of these rows.
+"""Feature tables: each engineered feature is one row, and everything else is a view of these rows.
 
-To add a feature, add its row to FEATURES; the graph, the data sets, the schemas, the towers, CatBoost's columns, the
-docs and `recsys-tft features` follow.
+`default_table.DEFAULT` is ours; a user's table extends it, and the settings name it: docs/your-own-features.md.
 """
 
 import dataclasses
 import enum
+import functools
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from recsys_tft.columns import COLUMNS, COMPUTED, UPDATED, Accuracy, Column
-from recsys_tft.cooccurrence import Cooccurrence
-from recsys_tft.errors import did_you_mean
-from recsys_tft.number_ops import Age, Bucket, DayOfWeek, HourWave, Level, Log, Ratio, ZScore
-from recsys_tft.ops import Bag, History, Lookup, Op, SetLookup
-from recsys_tft.titles.title_embedding import TitleEmbedding
+from recsys_tft.columns import BOOL, TABLES, TYPES, UPDATED, Accuracy, Column
+from recsys_tft.errors import did_you_mean, findings
+from recsys_tft.ops import Op
+from recsys_tft.signals import Signal
 from recsys_tft.vocabularies import Vocabulary
 
 if TYPE_CHECKING:
@@ -34,14 +34,10 @@ class Entity(enum.Enum):
     USER = "user"
     VIDEO = "video"
     EXPOSURE = "exposure"
-    PAIR = "pair"  # of an exposure and a video: what an op that `joins` makes of both
+    PAIR = "pair"  # of a user in context and a video: what an op that `joins` makes of both
 
 
 QUERY, CANDIDATE, RANKER = Use.QUERY, Use.CANDIDATE, Use.RANKER
-
-# Raw columns by name. Keys appear in several tables; their first row is the entity's own. UPDATED says which row of an
-# entity holds, and is a property of none.
-RAW: dict[str, Column] = {column.name: column for column in reversed((*COLUMNS, *COMPUTED)) if column.name != UPDATED}
 
 
 def entity_of(column: Column) -> Entity:
@@ -53,18 +49,15 @@ def entity_of(column: Column) -> Entity:
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
-    """One row of the feature table.
+    """One row of a feature table.
 
     Attributes:
         name: `<column>_<what it is now>`.
-        sources: the raw columns that it reads, in the order that the op wants.
+        sources: the raw columns that it reads, in the order that the op wants; one may stand by itself.
         op: what becomes of them.
-        used_by: who reads it.
+        used_by: who reads it; one may stand by itself.
         option: the section of the settings that has to be enabled for it; None: it is always there.
-
-    Raises:
-        ValueError: at construction, if a source does not exist, or the sources belong to different entities, which
-            cannot be computed before the join unless the op joins them.
+        columns: the sources, as the table that holds the feature knows them.
     """
 
     name: str
@@ -72,17 +65,16 @@ class Feature:
     op: Op
     used_by: tuple[Use, ...]
     option: str | None = None
+    columns: tuple[Column, ...] = dataclasses.field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        for source in self.sources:
-            if source not in RAW:
-                raise ValueError(f"Feature '{self.name}' reads unknown column '{source}'.{did_you_mean(source, RAW)}")
-        if len({entity_of(RAW[source]) for source in self.sources}) != 1 and not self.op.joins:
-            raise ValueError(f"Feature '{self.name}' reads {self.sources}, columns of more than one entity.")
+        for field in ("sources", "used_by"):
+            value = getattr(self, field)
+            object.__setattr__(self, field, (value,) if isinstance(value, str | Use) else tuple(value))
 
     @property
     def entity(self) -> Entity:
-        return Entity.PAIR if self.op.joins else entity_of(RAW[self.sources[0]])
+        return Entity.PAIR if self.op.joins else entity_of(self.columns[0])
 
     def is_on(self, settings: "Settings") -> bool:
         """Whether its option is enabled, without which the graph does not even ask for its sources."""
@@ -95,104 +87,194 @@ class Feature:
     @property
     def vocabulary(self) -> Vocabulary | None:
         """The vocabulary whose tokens it holds."""
-        return self.op.vocabulary if isinstance(self.op, Lookup) else None
+        return self.op.vocabulary
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether it numbers categories, as CatBoost's native categorical features do."""
+        return self.op.is_categorical
 
     @property
     def accuracy(self) -> Accuracy:
         """As of when it is known: the least certain of its sources."""
-        found = {RAW[source].accuracy for source in self.sources}
+        found = {column.accuracy for column in self.columns}
         order = (Accuracy.SNAPSHOT, Accuracy.COUNTED, Accuracy.VERSIONED, Accuracy.AS_OF, Accuracy.STATIC)
         return next(accuracy for accuracy in order if accuracy in found)
 
     @property
     def is_counted(self) -> bool:
         """Whether it changes with the counters of a video, so that the video's versions have it."""
-        return any(RAW[source].accuracy is Accuracy.COUNTED for source in self.sources)
+        return any(column.accuracy is Accuracy.COUNTED for column in self.columns)
 
     @property
     def is_versioned(self) -> bool:
         """Whether it is of a moment, so that the versions of a video alone have it."""
-        return any(RAW[source].accuracy is Accuracy.VERSIONED for source in self.sources)
-
-    @property
-    def is_categorical(self) -> bool:
-        """Whether it numbers categories, as CatBoost's native categorical features do."""
-        return isinstance(self.op, Lookup | Bucket | DayOfWeek)
+        return any(column.accuracy is Accuracy.VERSIONED for column in self.columns)
 
 
-LANGUAGE = Vocabulary("language")  # shared by users and videos
-VIDEO_ID, CATEGORY = Vocabulary("video_id", integers=True), Vocabulary("category")
-
-FEATURES: tuple[Feature, ...] = (
-    Feature("user_id_token", ("user_id",), Lookup(Vocabulary("user_id", integers=True)), (QUERY,)),
-    Feature("country_token", ("country",), Lookup(Vocabulary("country")), (QUERY, RANKER)),
-    Feature(
-        "previously_watched_category_token",
-        ("previously_watched_category",),
-        Lookup(Vocabulary("previously_watched_category")),
-        (QUERY,),
-    ),
-    Feature("history_video_ids_tokens", ("history_video_ids",), History(VIDEO_ID), (QUERY,)),
-    Feature("history_categories_tokens", ("history_categories",), History(CATEGORY), (QUERY,)),
-    Feature("user_language_token", ("user_language",), Lookup(LANGUAGE), (QUERY, RANKER)),
-    Feature("age_z", ("age",), ZScore(), (QUERY, RANKER)),
-    Feature("age_bucket", ("age",), Bucket("age"), (QUERY,)),
-    Feature("video_id_token", ("video_id",), Lookup(VIDEO_ID), (CANDIDATE,)),
-    Feature("category_token", ("category",), Lookup(CATEGORY), (CANDIDATE, RANKER)),
-    Feature("child_categories_token", ("child_categories",), SetLookup(Vocabulary("child_categories")), (RANKER,)),
-    Feature("video_language_token", ("video_language",), Lookup(LANGUAGE), (CANDIDATE, RANKER)),
-    Feature("title_embedding", ("title",), TitleEmbedding(), (CANDIDATE,)),
-    Feature("video_duration_log_z", ("video_duration",), ZScore(log1p=True), (CANDIDATE, RANKER)),
-    Feature("video_duration_bucket", ("video_duration",), Bucket("duration"), (CANDIDATE,)),
-    Feature("popularity_onehot", ("popularity", "view_count"), Level(), (CANDIDATE,)),
-    Feature("tags_tokens", ("tags",), Bag(Vocabulary("tags")), (CANDIDATE,)),
-    Feature("view_count_log_z", ("view_count",), ZScore(log1p=True), (RANKER,)),
-    Feature("like_count_log_z", ("like_count",), ZScore(log1p=True), (RANKER,)),
-    Feature("comment_count_log_z", ("comment_count",), ZScore(log1p=True), (RANKER,)),
-    Feature("channel_subscriber_count_log_z", ("channel_subscriber_count",), ZScore(log1p=True), (RANKER,)),
-    Feature("like_ratio", ("like_count", "view_count"), Ratio(), (RANKER,)),
-    Feature("comment_ratio", ("comment_count", "view_count"), Ratio(), (RANKER,)),
-    Feature("engagement_rate", ("like_count", "comment_count", "view_count"), Ratio(), (RANKER,)),
-    Feature("device_token", ("device",), Lookup(Vocabulary("device")), (RANKER,)),
-    Feature("interaction_time_day", ("interaction_time",), DayOfWeek(), (RANKER,)),
-    Feature("interaction_time_hour_sin", ("interaction_time",), HourWave("sin"), (RANKER,)),
-    Feature("interaction_time_hour_cos", ("interaction_time",), HourWave("cos"), (RANKER,)),
-    *(
-        Feature(f"{what}_{days}d_log", (f"{what}_{days}d",), Log(), (RANKER,), option="recent")
-        for what in ("views", "likes")
-        for days in (1, 7, 30)
-    ),
-    Feature("video_age_log", ("interaction_time", "published_at"), Age(), (RANKER,), option="recent"),
-    Feature("user_events_1d_log", ("user_events_1d",), Log(), (RANKER,), option="recent"),
-    Feature("user_events_30d_log", ("user_events_30d",), Log(), (RANKER,), option="recent"),
-    Feature("user_like_rate", ("user_like_count", "user_view_count"), Ratio(), (RANKER,), option="recent"),
-    Feature(
-        "history_cooccurrence",
-        ("history_video_ids", "video_id", "counted_video_id"),
-        Cooccurrence(),
-        (RANKER,),
-        option="cooccurrence",
-    ),
-)
-
-BY_NAME: dict[str, Feature] = {feature.name: feature for feature in FEATURES}
-VOCABULARIES: tuple[Vocabulary, ...] = tuple(dict.fromkeys(f.vocabulary for f in FEATURES if f.vocabulary))
+def raw_columns(features: Iterable[Feature]) -> tuple[Column, ...]:
+    """The raw columns that features of a table read, each once, in their order."""
+    found: dict[str, Column] = {}
+    for feature in features:
+        for column in feature.columns:
+            found.setdefault(column.name, column)
+    return tuple(found.values())
 
 
-def select(*uses: Use, entity: Entity | None = None) -> tuple[Feature, ...]:
-    """The rows of the table that any of `uses` reads (all rows without one), of one entity if it is named."""
-    return tuple(
-        feature
-        for feature in FEATURES
-        if (not uses or set(uses) & set(feature.used_by)) and entity in (None, feature.entity)
-    )
+def flag_columns(signals: Iterable[Signal]) -> tuple[Column, ...]:
+    """The boolean columns of interactions that stand for signals."""
+    return tuple(Column(signal.flag, "interactions", BOOL) for signal in signals if signal.flag)
 
 
-def switched_on(settings: "Settings") -> tuple[Feature, ...]:
-    """The rows of the table whose options are enabled."""
-    return tuple(feature for feature in FEATURES if feature.is_on(settings))
+@dataclasses.dataclass(frozen=True)
+class FeatureTable:
+    """All raw columns, signals and features that a run knows.
+
+    Attributes:
+        columns: of all four tables, and what the job computes.
+        signals: the kinds of interactions, in the order of their bits.
+        features: bound to their columns.
+
+    Raises:
+        InputError: with all that is wrong: names that occur twice, unknown sources, sources of several entities
+            without an op that joins them, features that nobody could read.
+    """
+
+    columns: tuple[Column, ...]
+    signals: tuple[Signal, ...]
+    features: tuple[Feature, ...]
+
+    def __post_init__(self) -> None:
+        problems = [*_wrong_columns(self), *_wrong_signals(self), *_wrong_features(self)]
+        if problems:
+            raise findings("the feature table", problems)
+        bound = (dataclasses.replace(f, columns=tuple(self.raw[name] for name in f.sources)) for f in self.features)
+        object.__setattr__(self, "features", tuple(bound))
+
+    def extend(
+        self,
+        columns: Sequence[Column] = (),
+        signals: Sequence[Signal | str] = (),
+        features: Sequence[Feature] = (),
+        without: Sequence[str] = (),
+    ) -> "FeatureTable":
+        """This table with more columns, signals and features, and without some features.
+
+        Args:
+            columns: raw columns that tables have besides.
+            signals: kinds of interactions besides; a name alone is `Signal(name)`.
+            features: rows besides.
+            without: names of features that are left out; one of the same name may be among `features`.
+
+        Raises:
+            InputError: with all that is wrong.
+
+        Example:
+            >>> from recsys_tft.default_table import DEFAULT
+            >>> table = DEFAULT.extend(signals=["follow"], without=["popularity_onehot"])
+            >>> table.signals[-1].flag
+            'follow'
+        """
+        unknown = [
+            f"`without` names the unknown feature '{name}'.{did_you_mean(name, self.by_name)}"
+            for name in without
+            if name not in self.by_name
+        ]
+        if unknown:
+            raise findings("the feature table", unknown)
+        more = tuple(Signal(signal) if isinstance(signal, str) else signal for signal in signals)
+        kept = tuple(feature for feature in self.features if feature.name not in without)
+        return FeatureTable((*self.columns, *columns, *flag_columns(more)), (*self.signals, *more), (*kept, *features))
+
+    @functools.cached_property
+    def raw(self) -> Mapping[str, Column]:
+        """Raw columns by name. Keys appear in several tables; their first row is the entity's own.
+
+        UPDATED says which row of an entity holds, and is a property of none.
+        """
+        return {column.name: column for column in reversed(self.columns) if column.name != UPDATED}
+
+    @functools.cached_property
+    def by_name(self) -> Mapping[str, Feature]:
+        """The features by name."""
+        return {feature.name: feature for feature in self.features}
+
+    @functools.cached_property
+    def vocabularies(self) -> tuple[Vocabulary, ...]:
+        """Each vocabulary once, in the order of the features."""
+        return tuple(dict.fromkeys(feature.vocabulary for feature in self.features if feature.vocabulary))
+
+    def columns_of(self, table: str) -> dict[str, Column]:
+        """The columns that one of the TABLES may have, by name."""
+        return {column.name: column for column in self.columns if column.table == table and not column.computed}
+
+    def select(self, *uses: Use, entity: Entity | None = None) -> tuple[Feature, ...]:
+        """The rows that any of `uses` reads (all rows without one), of one entity if it is named."""
+        return tuple(
+            feature
+            for feature in self.features
+            if (not uses or set(uses) & set(feature.used_by)) and entity in (None, feature.entity)
+        )
+
+    def switched_on(self, settings: "Settings") -> tuple[Feature, ...]:
+        """The rows whose options are enabled."""
+        return tuple(feature for feature in self.features if feature.is_on(settings))
+
+    @functools.cached_property
+    def context(self) -> tuple[Column, ...]:
+        """The columns of interactions that arrive at the exposure and that the job itself does not read."""
+        flags = {signal.flag for signal in self.signals}
+        return tuple(c for c in self.columns_of("interactions").values() if not c.built_in and c.name not in flags)
+
+    @functools.cached_property
+    def flags(self) -> Mapping[str, str]:
+        """The signals by the boolean columns that stand for them."""
+        return {signal.flag: signal.name for signal in self.signals if signal.flag}
 
 
-def raw_columns(features: tuple[Feature, ...] = FEATURES) -> tuple[Column, ...]:
-    """The raw columns that features read, each once, in the table's order."""
-    return tuple(RAW[name] for name in dict.fromkeys(source for f in features for source in f.sources))
+def _twice(what: str, names: Iterable[Hashable]) -> Iterator[str]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield f"{what} '{name}' is there {count} times; names have to differ."
+
+
+def _wrong_columns(table: FeatureTable) -> Iterator[str]:
+    yield from _twice("the column", (f"{column.table}.{column.name}" for column in table.columns))
+    for column in table.columns:
+        if column.table not in TABLES:
+            hint = did_you_mean(column.table, TABLES)
+            yield f"the column '{column.name}' is of the unknown table '{column.table}'.{hint}"
+        if column.type not in TYPES:
+            known = ", ".join(map(str, TYPES))
+            yield f"the column '{column.name}' is of the type {column.type}; expected one of {known}."
+    owners: dict[str, set[str]] = {}
+    for column in table.columns:
+        if not (column.built_in or column.required):
+            owners.setdefault(column.name, set()).add(column.table)
+    keys = {column.name for column in table.columns if column.built_in}
+    for name, tables in owners.items():
+        if len(tables) > 1 or name in keys:
+            yield f"the column '{name}' is in several tables, or is one that the job reads; call it otherwise."
+
+
+def _wrong_signals(table: FeatureTable) -> Iterator[str]:
+    yield from _twice("the signal", (signal.name for signal in table.signals))
+    if len(table.signals) > 64:
+        yield f"there are {len(table.signals)} signals; an event holds 64 at most."
+
+
+def _wrong_features(table: FeatureTable) -> Iterator[str]:
+    yield from _twice("the feature", (feature.name for feature in table.features))
+    for feature in table.features:
+        unknown = [source for source in feature.sources if source not in table.raw]
+        for source in unknown:
+            yield f"the feature '{feature.name}' reads the unknown column '{source}'.{did_you_mean(source, table.raw)}"
+        if not feature.sources:
+            yield f"the feature '{feature.name}' reads no column."
+        entities = {entity_of(table.raw[source]) for source in feature.sources if source in table.raw}
+        if len(entities) > 1 and not feature.op.joins:
+            of = " and ".join(sorted(f"{entity.value}s" for entity in entities))
+            yield (
+                f"the feature '{feature.name}' reads columns of {of}, and its op {type(feature.op).__name__} does not "
+                "join them; set `joins = True` on an op that does."
+            )

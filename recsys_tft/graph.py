@@ -10,7 +10,7 @@ from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.cooccurrence import PairCounts
 from recsys_tft.errors import InputError
-from recsys_tft.features import FEATURES, raw_columns, switched_on
+from recsys_tft.features import raw_columns
 from recsys_tft.ops import Fitting, drop_missing, present_only
 from recsys_tft.statistics import Frequencies, Numbers, Statistic
 from recsys_tft.vocabularies import FittedFile
@@ -25,7 +25,7 @@ def graph_dtype(column: Column) -> tf.DType:
 
 def graph_columns(settings: Settings) -> tuple[Column, ...]:
     """The graph's inputs: every raw column that a feature reads whose option is enabled."""
-    return raw_columns(switched_on(settings))
+    return raw_columns(settings.table.switched_on(settings))
 
 
 def raw_feature_spec(settings: Settings) -> dict[str, tf.io.VarLenFeature]:
@@ -40,8 +40,8 @@ def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings) -> dict[str, t
     if not tensors:
         raise InputError(f"The inputs {sorted(inputs)} hold none of the raw columns {sorted(columns)}.")
     rows = next(iter(tensors.values())).dense_shape[0]
-    tensors |= {name: empty_column(rows, column) for name, column in columns.items() if name not in inputs}
-    features = [feature for feature in FEATURES if feature.is_active(settings)]
+    tensors |= {name: empty_column(rows, graph_dtype(column)) for name, column in columns.items() if name not in inputs}
+    features = [feature for feature in settings.table.features if feature.is_active(settings)]
     read = {feature.name: [tensors[source] for source in feature.sources] for feature in features}
     fitting = Fitting(settings, _fit(read, settings))
     return {feature.name: feature.op.apply(feature.name, read[feature.name], fitting) for feature in features}
@@ -54,7 +54,7 @@ def _fit(read: Mapping[str, list[tf.SparseTensor]], settings: Settings) -> dict[
     """
     values: dict[str, list[tf.Tensor]] = {}
     statistics: dict[str, Statistic] = {}
-    for feature in (feature for feature in FEATURES if feature.name in read):
+    for feature in (feature for feature in settings.table.features if feature.name in read):
         asked = feature.op.statistic(read[feature.name], settings)
         if asked is not None:
             name = feature.vocabulary.name if feature.vocabulary else feature.name
@@ -118,7 +118,7 @@ def _sparse(tensor: tf.Tensor | tf.SparseTensor | tf.RaggedTensor, column: Colum
     return drop_missing(tensor if tensor.dtype == dtype else tf.cast(tensor, dtype), column.zero_is_missing)
 
 
-def empty_column(rows: tf.Tensor, column: Column) -> tf.SparseTensor:
+def empty_column(rows: tf.Tensor, dtype: tf.DType) -> tf.SparseTensor:
     """A raw column of so many rows that is missing in all of them."""
     shape = tf.stack([rows, 1])
-    return tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], graph_dtype(column)), shape)
+    return tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], dtype), shape)

@@ -115,6 +115,7 @@ class Bucket(Op):
 
     boundaries: str
     missing: ClassVar[str] = "bucket 0"
+    is_categorical: ClassVar[bool] = True
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf
@@ -180,6 +181,7 @@ class DayOfWeek(Op):
     """
 
     missing: ClassVar[str] = "0"
+    is_categorical: ClassVar[bool] = True
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         days = columns[0].values // _DAY

@@ -39,11 +39,15 @@ class Op:
         missing: what a row with missing input becomes, in words.
         is_large: whether joined rows point to the value rather than hold it.
         joins: whether it reads columns of an exposure and of a video.
+        is_categorical: whether it numbers categories, int64 from 0 for missing, rather than measures in float32.
+        vocabulary: whose tokens it makes, which says how many there are.
     """
 
     missing: ClassVar[str]
     is_large: ClassVar[bool] = False
     joins: ClassVar[bool] = False
+    is_categorical: ClassVar[bool] = False
+    vocabulary: Vocabulary | None = None
 
     def is_active(self, settings: "Settings") -> bool:
         """Whether the settings ask for the feature."""
@@ -90,6 +94,7 @@ class Lookup(Op):
 
     vocabulary: Vocabulary
     missing: ClassVar[str] = "token 0"
+    is_categorical: ClassVar[bool] = True
 
     def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
         return columns[0].values, self.vocabulary.statistic(settings.vocabulary(self.vocabulary.name))

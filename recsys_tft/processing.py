@@ -131,7 +131,7 @@ class ProcessingPipeline:
 
         self._config.check(data_dir)
         if is_local(data_dir):
-            self._found[data_dir] = raw_tables.find(data_dir, self._settings.columns)
+            self._found[data_dir] = raw_tables.find(data_dir, self._settings.columns, self._settings.table)
 
     @sentences()
     def run(self, data_dir: str) -> "RunResult":
@@ -237,7 +237,9 @@ class ProcessingPipeline:
         from recsys_tft.labelling import counters
         from recsys_tft.tables import raw_tables
 
-        tables = self._found.pop(data_dir, None) or raw_tables.find(data_dir, self._settings.columns)
+        tables = self._found.pop(data_dir, None) or raw_tables.find(
+            data_dir, self._settings.columns, self._settings.table
+        )
         computed = counters.computed_columns(self._settings.counters, tables["videos"].absent)
         for table in tables.values():
             for warning in table.warnings(computed):

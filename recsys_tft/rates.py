@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.features import RAW, Feature
+from recsys_tft.features import Feature
 
 
 def rates(raw: pa.Table, engineered: pa.Table, features: Sequence[Feature], settings: Settings) -> Counter[str]:
@@ -32,10 +32,10 @@ def rates(raw: pa.Table, engineered: pa.Table, features: Sequence[Feature], sett
 def _missing(raw: pa.Table, feature: Feature) -> int:
     """Rows in which no source has a value."""
     missing = [
-        pc.equal(pc.fill_null(pc.list_value_length(raw[source]), 0), 0)
-        if RAW[source].is_list
-        else raw[source].is_null()
-        for source in feature.sources
+        pc.equal(pc.fill_null(pc.list_value_length(raw[column.name]), 0), 0)
+        if column.is_list
+        else raw[column.name].is_null()
+        for column in feature.columns
     ]
     every = missing[0]
     for other in missing[1:]:

@@ -12,7 +12,7 @@ from google.protobuf.message import DecodeError
 
 from recsys_tft.columns import Column
 from recsys_tft.errors import readable
-from recsys_tft.features import RAW, Feature, raw_columns
+from recsys_tft.features import Feature, raw_columns
 from recsys_tft.graph import empty_column, graph_dtype
 from recsys_tft.storage.temporary import without_pattern
 
@@ -81,9 +81,9 @@ class TransformGraph:
     def _select(self, names: Sequence[str], inputs: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
         """The named outputs; inputs that they do not need are empty, and what reads those is pruned."""
         rows = next(iter(inputs.values())).dense_shape[0]
-        others = [RAW[name] for name in self._inputs if name not in inputs]
-        of_type = {column.graph_type: empty_column(rows, column) for column in others}  # each takes milliseconds
-        empty = {column.name: of_type[column.graph_type] for column in others}
+        others = {name: spec.dtype for name, spec in self._inputs.items() if name not in inputs}
+        of_type = {dtype: empty_column(rows, dtype) for dtype in set(others.values())}  # each takes milliseconds
+        empty = {name: of_type[dtype] for name, dtype in others.items()}
         outputs = self._model.transform_fn({**inputs, **empty})
         return {name: outputs[name] for name in names}
 

@@ -14,10 +14,11 @@ import tensorflow as tf
 from desk import good_rows, table_of
 
 import preprocessing_fn
-from recsys_tft.columns import Column, columns_of
+from recsys_tft.columns import Column
 from recsys_tft.configuration.recommender_settings import BlockSettings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.features import RAW, raw_columns, switched_on
+from recsys_tft.default_table import DEFAULT
+from recsys_tft.features import raw_columns
 from recsys_tft.recommending import arrangement, entity_store, filtering
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.request import Request
@@ -57,7 +58,7 @@ def arrow(column: Column, value: Any) -> pa.Array:
 
 def row_of(table: str, column: Column, value: Any) -> pa.Table:
     """The first row of a table, of which one column is told."""
-    types = {name: own.type for name, own in columns_of(table).items()}
+    types = {name: own.type for name, own in DEFAULT.columns_of(table).items()}
     row = good_rows()[table][0] | {column.name: value}
     arrays = {name: pa.array([own], pa.int64() if name == "published_at" else types[name]) for name, own in row.items()}
     if "published_at" in arrays:
@@ -66,7 +67,7 @@ def row_of(table: str, column: Column, value: Any) -> pa.Table:
 
 
 def table_with(column: Column) -> str:
-    return next(table for table in ("users", "videos", "interactions") if column.name in columns_of(table))
+    return next(table for table in ("users", "videos", "interactions") if column.name in DEFAULT.columns_of(table))
 
 
 # --- Places
@@ -111,7 +112,7 @@ def store(given: Given, column: Column, value: Any) -> Any:
 
 
 def filters(given: Given, column: Column, value: Any) -> Any:
-    video = pa.table({name: arrow(RAW[name], own) for name, own in {**VIDEO, column.name: value}.items()})
+    video = pa.table({name: arrow(DEFAULT.raw[name], own) for name, own in {**VIDEO, column.name: value}.items()})
     rules = BlockSettings(categories=["", "music"], channels=[LEAST, 1])
     old = filtering.too_old(filtering.floats(video["published_at"]), MOMENT + filtering.DAY, 0.5)
     return filtering.blocked(video, rules).tolist(), old.tolist()
@@ -143,7 +144,7 @@ def _graphs(served: pathlib.Path) -> list[saved_graphs.SavedGraph]:
 
 
 def _features(graph: saved_graphs.SavedGraph, column: Column, value: Any) -> Any:
-    features = [f for f in switched_on(SERVED) if column.name in f.sources and not f.op.joins and graph.has(f)]
+    features = [f for f in DEFAULT.switched_on(SERVED) if column.name in f.sources and not f.op.joins and graph.has(f)]
     raw = pa.table({own.name: arrow(own, value if own == column else None) for own in raw_columns(tuple(features))})
     found = saved_graphs.compute(graph, raw, features) if features else {}
     return {name: values.tolist() for name, values in found.items()}

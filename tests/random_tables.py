@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from recsys_tft.columns import INTERACTION_TYPES, KEYS, TABLES, WIDE_SIGNALS, columns_of
+from recsys_tft.columns import KEYS, TABLES
+from recsys_tft.default_table import DEFAULT, INTERACTION_TYPES, WIDE_SIGNALS
 
 Row = dict[str, Any]
 
@@ -201,7 +202,7 @@ def arrow_table(raw: RawTables, table: str) -> pa.Table:
     empty_needs = layout if table == "interactions" and not rows else ()
     kept = {
         name: column.type
-        for name, column in columns_of(table).items()
+        for name, column in DEFAULT.columns_of(table).items()
         if column.required or name in empty_needs or any(name in row for row in rows)
     }
     arrays = [pa.array([row.get(name) for row in rows], type=kind) for name, kind in kept.items()]

@@ -30,7 +30,7 @@ from test_leak_audit import history_with_the_exposure_itself, only
 from beam_pipelines import job, spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.auditing import leak_audit
-from recsys_tft.features import BY_NAME, FEATURES
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.labelling import counters, examples, recent
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.verifying.verification import verify
@@ -72,7 +72,7 @@ def test_rows_have_the_counters_that_the_oracle_shows(as_of_run: Ran, name: str)
     columns = (*COUNTERS, *recent.VIDEO_COLUMNS)
     raw = {name: pd.Series([counts[k] for counts in shown]) for k, name in enumerate(columns)}
     computed = engineered(as_of_run.root, {**raw, "popularity": pd.Series([None] * len(rows), dtype=object)})
-    known = [BY_NAME[column] for column in rows if column in BY_NAME]
+    known = [DEFAULT.by_name[column] for column in rows if column in DEFAULT.by_name]
     names = [feature.name for feature in known if feature.is_counted or feature.is_versioned]
     assert len(names) == (1 if name == "two_tower_val" else 12)
     for column in names:
@@ -115,16 +115,16 @@ def test_rows_know_what_their_video_has_in_common_with_the_history(as_of_run: Ra
 def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, tmp_path: pathlib.Path) -> None:
     found = verify(str(as_of_run.root), str(as_of_run.raw), rows=None)
     assert found.is_equal, "\n".join(map(str, found.differences))
-    assert set(found.lines) == {feature.name for feature in FEATURES if feature.name != "title_embedding"}
+    assert set(found.lines) == {feature.name for feature in DEFAULT.features if feature.name != "title_embedding"}
     shutil.copytree(as_of_run.root, tmp_path / "out")
     path = tmp_path / "out/artifacts/manifest.json"
     manifest = json.loads(path.read_text())
     manifest["settings"]["counters"]["delay"] = "0s"
     path.write_text(json.dumps(manifest))
     wrong = {difference.feature for difference in verify(str(tmp_path / "out"), str(as_of_run.raw)).differences}
-    assert {name for name in wrong if BY_NAME[name].is_counted}
+    assert {name for name in wrong if DEFAULT.by_name[name].is_counted}
     assert {"views_1d_log", "user_events_1d_log"} <= wrong
-    assert all(BY_NAME[name].is_counted or BY_NAME[name].option == "recent" for name in wrong)
+    assert all(DEFAULT.by_name[name].is_counted or DEFAULT.by_name[name].option == "recent" for name in wrong)
 
 
 def counted_in_all_windows(patch: pytest.MonkeyPatch) -> None:

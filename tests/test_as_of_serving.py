@@ -17,8 +17,8 @@ from test_counters import DAY
 from test_verify import rewrite
 
 from recsys_tft import PipelineConfig, ProcessingPipeline, Recommender
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import BY_NAME
 from recsys_tft.labelling import recent
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.labelling.history import COLUMNS
@@ -36,10 +36,10 @@ history: {length: 3}
 """
 DELAY = 6 * 3_600_000_000
 MOMENT = 1_790_000_000_000_000
-COUNTED = {name for name, feature in BY_NAME.items() if feature.is_counted}
-RECENT = {name for name, feature in BY_NAME.items() if feature.option == "recent"}
+COUNTED = {name for name, feature in DEFAULT.by_name.items() if feature.is_counted}
+RECENT = {name for name, feature in DEFAULT.by_name.items() if feature.option == "recent"}
 COUNTS = (*COUNTERS, *recent.VIDEO_COLUMNS)
-HISTORY = {name for name, feature in BY_NAME.items() if set(feature.sources) <= set(COLUMNS)}
+HISTORY = {name for name, feature in DEFAULT.by_name.items() if set(feature.sources) <= set(COLUMNS)}
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def recommender(as_of: Ran) -> Recommender:
 def test_all_rows_agree_with_all_graphs(as_of: Ran) -> None:
     found = verify(str(as_of.root), rows=None)
     assert found.is_equal, "\n".join(map(str, found.differences))
-    assert set(found.lines) == set(BY_NAME) - {"title_embedding"}
+    assert set(found.lines) == set(DEFAULT.by_name) - {"title_embedding"}
     for name in HISTORY:
         assert found.lines[name].graphs == {"transform_graph", "query_tower", "retrieval"}
     for name in COUNTED:

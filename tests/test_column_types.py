@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from desk import Tables, good_rows, table_of
 
-from recsys_tft.columns import COLUMNS, columns_of
 from recsys_tft.configuration import settings
+from recsys_tft.default_table import COLUMNS, DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.tables import column_types, raw_tables, remedies
 
@@ -103,7 +103,7 @@ def test_what_loses_nothing_is_taken(
     usable, rejected = read(found)
     assert usable[column].to_pylist() == expected
     assert not len(rejected)
-    plain = raw_tables.empty(table, [column]).schema.field(column).type
+    plain = raw_tables.empty(DEFAULT.columns_of(table), [column]).schema.field(column).type
     assert usable[column].type == plain
     assert not any("holds" in note or "row" in note for note in found.notes)
 
@@ -304,7 +304,7 @@ def test_a_column_of_its_own_type_is_not_touched(column: Any) -> None:
     ],
 )
 def test_remedies_are_pandas_that_makes_what_is_taken(table: str, column: str, frame: pd.DataFrame) -> None:
-    known = columns_of(table)[column]
+    known = DEFAULT.columns_of(table)[column]
     found = pa.Table.from_pandas(frame)[column].type
     (_, _, remedy) = remedies.remedy(column, found, known, table).rpartition("in pandas: ")
     exec(remedy.partition(", which")[0], {"df": frame, "pd": pd})

@@ -14,8 +14,8 @@ from test_examples import CASES, Case, gather, oracles_cuts, quick, settings_of
 
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.cooccurrence import Cooccurrence, PairCounts
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import BY_NAME
 from recsys_tft.labelling import examples, fitting_rows
 from recsys_tft.ops import Fitting
 
@@ -132,7 +132,7 @@ def test_positive_exposures_of_the_training_window_are_counted(case: Case, parti
 
 
 def test_without_the_option_nothing_of_it_is_asked_for_or_made() -> None:
-    feature = BY_NAME["history_cooccurrence"]
+    feature = DEFAULT.by_name["history_cooccurrence"]
     assert feature.is_active(Settings(cooccurrence={"enabled": True}))
     assert not feature.is_on(Settings())
 

@@ -16,8 +16,8 @@ from recsys_tft.columns import Accuracy
 from recsys_tft.configuration import durations
 from recsys_tft.configuration.job_settings import CounterSettings
 from recsys_tft.configuration.settings import parse
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import FEATURES, RAW
 from recsys_tft.labelling import counters, examples
 from recsys_tft.labelling.versions import Timeline
 
@@ -166,8 +166,8 @@ def test_where_counters_come_from() -> None:
     assert counters.computed_columns(sources["auto"], every) == every
     assert counters.computed_columns(sources["as_of"], ()) == every
     assert counters.computed_columns(sources["auto"], some) == ()
-    assert set(every) == {name for name, column in RAW.items() if column.accuracy is Accuracy.COUNTED}
-    assert any(feature.is_counted for feature in FEATURES)
+    assert set(every) == {name for name, column in DEFAULT.raw.items() if column.accuracy is Accuracy.COUNTED}
+    assert any(feature.is_counted for feature in DEFAULT.features)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft.columns import INTERACTION_TYPES, WIDE_SIGNALS
+from recsys_tft.default_table import INTERACTION_TYPES, WIDE_SIGNALS
 from recsys_tft.labelling.exposures import SIGNAL, events_of, raw_signals
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)

@@ -19,7 +19,7 @@ from recsys_tft.auditing.futures import FUTURES, Cut
 from recsys_tft.auditing.row_differences import Compared
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.features import BY_NAME, switched_on
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.labelling import asof, counters, examples, exposures, history, labels, negatives, splits
 from recsys_tft.labelling.versions import Timeline
 from recsys_tft.tables import raw_tables
@@ -28,7 +28,7 @@ from recsys_tft.verifying import raw_matches
 Plant = Callable[[pytest.MonkeyPatch], None]
 HISTORY = {"history_video_ids_tokens", "history_categories_tokens"}
 PREVIOUS = {"previously_watched_category_token"}
-COUNTED = {name for name, feature in BY_NAME.items() if feature.is_counted}
+COUNTED = {name for name, feature in DEFAULT.by_name.items() if feature.is_counted}
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +218,7 @@ def test_a_run_without_a_leak_passes(
 def test_what_was_not_compared_is_no_proof(as_of_output: pathlib.Path) -> None:
     trial = trial_of(as_of_output)
     untried = trial.untried([])
-    names = {feature.name for feature in switched_on(Settings())} - {"title_embedding"}
+    names = {feature.name for feature in DEFAULT.switched_on(Settings())} - {"title_embedding"}
     assert set(untried) == names
     cut = Cut(5, 0, 1, {}, False)
     line = Line(cut, "altered", 0)

@@ -28,8 +28,8 @@ from joined_rows import (
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.columns import TABLES
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import FEATURES
 from recsys_tft.storage.data_folders import DataFolder
 from recsys_tft.storage.data_sets import KEY_COLUMNS
 
@@ -91,7 +91,7 @@ def test_engineered_values_are_what_the_graph_makes_of_the_joined_raw_row(ran: R
     rows = all_rows(ran.result[name])
     features = [column for column in rows if column not in KEY_COLUMNS]
     raw = joined_rows(ran, name)
-    sources = {source for feature in FEATURES if feature.name in features for source in feature.sources}
+    sources = {source for feature in DEFAULT.features if feature.name in features for source in feature.sources}
     missing = pd.Series([None] * len(raw), dtype=object)
     computed = engineered(ran.root, {source: raw.get(source, missing) for source in sorted(sources)})
     assert set(features) <= set(computed)

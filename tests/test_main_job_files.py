@@ -18,8 +18,9 @@ from tensorflow_transform.tf_metadata import schema_utils
 
 from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import FEATURES, RAW, VOCABULARIES, Feature, switched_on
+from recsys_tft.features import Feature
 from recsys_tft.number_ops import Bucket, Level, ZScore
 from recsys_tft.ops import Bag, SetLookup
 from recsys_tft.storage.version_folders import CURRENT, VERSIONS
@@ -36,7 +37,7 @@ def test_the_schema_is_all_that_a_reader_needs(ran: Ran, name: str) -> None:
     parsed = tf.io.parse_example(serialized, spec)
     assert set(tf.train.Example.FromString(serialized[0].numpy()).features.feature) == set(spec)
     domains = {f.name: f.int_domain for f in schema.feature if f.HasField("int_domain")}
-    assert set(domains) == {f.name for f in FEATURES if f.is_categorical} & set(spec)
+    assert set(domains) == {f.name for f in DEFAULT.features if f.is_categorical} & set(spec)
     for column, domain in domains.items():
         _, values = flat(parsed[column])
         assert domain.min <= values.min(initial=0) <= values.max(initial=0) <= domain.max, column
@@ -100,7 +101,7 @@ def training_rows(ran: Ran) -> dict[str, pd.DataFrame]:
     return {name: table[table[keys[name]].isin(events[keys[name]])] for name, table in whole.items()}
 
 
-@pytest.mark.parametrize("feature", [f for f in FEATURES if f.vocabulary], ids=lambda feature: feature.name)
+@pytest.mark.parametrize("feature", [f for f in DEFAULT.features if f.vocabulary], ids=lambda feature: feature.name)
 def test_the_number_of_a_line_of_a_vocabulary_is_its_token(ran: Ran, feature: Feature) -> None:
     vocabulary = feature.vocabulary
     assert vocabulary is not None
@@ -124,7 +125,7 @@ def test_the_number_of_a_line_of_a_vocabulary_is_its_token(ran: Ran, feature: Fe
 
 def test_there_is_one_file_for_each_vocabulary(ran: Ran) -> None:
     files = {path.stem for path in (ran.root / "artifacts/vocabularies").iterdir()}
-    assert files == {vocabulary.name for vocabulary in VOCABULARIES}
+    assert files == {vocabulary.name for vocabulary in DEFAULT.vocabularies}
 
 
 def test_vocabularies_hold_what_the_training_window_has_most_frequent_first(ran: Ran) -> None:
@@ -147,12 +148,14 @@ def test_vocabularies_hold_what_the_training_window_has_most_frequent_first(ran:
         assert found == list(map(str, ordered)), name
 
 
-@pytest.mark.parametrize("feature", [f for f in FEATURES if isinstance(f.op, ZScore)], ids=lambda feature: feature.name)
+@pytest.mark.parametrize(
+    "feature", [f for f in DEFAULT.features if isinstance(f.op, ZScore)], ids=lambda feature: feature.name
+)
 def test_normalizers_are_those_of_the_graph_and_of_the_training_window(ran: Ran, feature: Feature) -> None:
     (source,) = feature.sources
     found = json.loads((ran.root / f"artifacts/normalizers/{feature.name}.json").read_text())
     assert (found["column"], found["log1p"]) == (source, feature.op.log1p)
-    table = "users" if RAW[source].table == "users" else "videos"
+    table = "users" if DEFAULT.raw[source].table == "users" else "videos"
     values = training_rows(ran)[table].get(source, pd.Series(dtype=object)).dropna().astype(np.float64)
     scaled = np.log1p(values) if feature.op.log1p else values
     assert found["mean"] == pytest.approx(scaled.mean() if len(values) else 0, rel=1e-5)
@@ -160,12 +163,14 @@ def test_normalizers_are_those_of_the_graph_and_of_the_training_window(ran: Ran,
     probe = np.array([0, 1, 7, 40, 1000, 10**6])
     wanted = (np.log1p(probe) if feature.op.log1p else probe) - found["mean"]
     wanted = wanted / found["std"] if found["std"] else 0 * wanted
-    wanted[0] *= not RAW[source].zero_is_missing
+    wanted[0] *= not DEFAULT.raw[source].zero_is_missing
     output = engineered(ran.root, {source: pd.Series([*probe, None], dtype=object)})[feature.name].numpy()
     np.testing.assert_allclose(output, [*wanted, 0.0], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("feature", [f for f in FEATURES if isinstance(f.op, Bucket)], ids=lambda feature: feature.name)
+@pytest.mark.parametrize(
+    "feature", [f for f in DEFAULT.features if isinstance(f.op, Bucket)], ids=lambda feature: feature.name
+)
 def test_buckets_are_those_of_the_graph(ran: Ran, feature: Feature) -> None:
     (source,) = feature.sources
     found = json.loads((ran.root / f"artifacts/buckets/{feature.name}.json").read_text())
@@ -181,7 +186,7 @@ def test_buckets_are_those_of_the_graph(ran: Ran, feature: Feature) -> None:
 
 
 def test_popularity_levels_are_those_of_the_graph_and_of_the_training_window(ran: Ran) -> None:
-    (feature,) = [feature for feature in FEATURES if isinstance(feature.op, Level)]
+    (feature,) = [feature for feature in DEFAULT.features if isinstance(feature.op, Level)]
     found = json.loads((ran.root / f"artifacts/buckets/{feature.name}.json").read_text())
     edges, levels = found["boundaries"], found["levels"]
     counts = np.sort(training_rows(ran)["videos"]["view_count"].dropna().astype(np.int64))
@@ -198,7 +203,7 @@ def test_popularity_levels_are_those_of_the_graph_and_of_the_training_window(ran
 
 def test_the_graph_comes_with_its_raw_metadata(ran: Ran) -> None:
     output, _ = opened(ran.root)
-    sources = {source for feature in switched_on(Settings()) for source in feature.sources}
+    sources = {source for feature in DEFAULT.switched_on(Settings()) for source in feature.sources}
     assert {feature.name for feature in output.raw_metadata.schema.feature} == sources
     assert set(output.raw_feature_spec()) == sources
     assert all(isinstance(spec, tf.io.VarLenFeature) for spec in output.raw_feature_spec().values())

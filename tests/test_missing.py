@@ -14,9 +14,8 @@ import tensorflow as tf
 from missing_places import COLUMNS, LEAST, MOMENT, OTHERS, PLACES, Given, loaded, named
 
 from recsys_tft import Recommender, cli
-from recsys_tft.columns import columns_of
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import RAW
 from recsys_tft.missing import nulled
 from recsys_tft.recommending import filtering
 from recsys_tft.recommending.entity_store import EntityStore
@@ -30,7 +29,7 @@ CASES = [(place, name) for place, (_, names) in PLACES.items() for name in names
 def test_whatever_says_that_a_value_is_missing_is_what_null_is(
     served: pathlib.Path, tmp_path: pathlib.Path, place: str, name: str
 ) -> None:
-    look, column = PLACES[place][0], RAW.get(name) or columns_of("interactions")[name]
+    look, column = PLACES[place][0], DEFAULT.raw.get(name) or DEFAULT.columns_of("interactions")[name]
     given = Given(served, tmp_path)
     present, ways = COLUMNS[name]
     missing = look(given, column, None)
@@ -135,9 +134,9 @@ def test_serving_models_refuse_what_a_run_rejects(
     served: pathlib.Path, tmp_path: pathlib.Path, place: str, name: str
 ) -> None:
     look, (value, message) = PLACES[place][0], REJECTED[name]
-    assert look(Given(served, tmp_path), RAW[name], 0)
+    assert look(Given(served, tmp_path), DEFAULT.raw[name], 0)
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
-        look(Given(served, tmp_path), RAW[name], value)
+        look(Given(served, tmp_path), DEFAULT.raw[name], value)
 
 
 @pytest.mark.parametrize(("name", "value"), [("video_duration", math.inf), ("interaction_time", 7_258_118_400_000_000)])
@@ -145,7 +144,7 @@ def test_serving_models_refuse_what_is_too_large(
     served: pathlib.Path, tmp_path: pathlib.Path, name: str, value: float
 ) -> None:
     with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name} needs to be"):
-        named("serving_default")(Given(served, tmp_path), RAW[name], value)
+        named("serving_default")(Given(served, tmp_path), DEFAULT.raw[name], value)
 
 
 @pytest.mark.parametrize(

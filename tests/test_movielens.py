@@ -8,7 +8,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from recsys_tft.columns import TABLES, columns_of
+from recsys_tft.columns import TABLES
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.tables import movielens
 
@@ -107,7 +108,7 @@ def test_columns_have_the_declared_types(tmp_path: pathlib.Path) -> None:
     movielens.write_tables(tmp_path / "out", _folder(tmp_path / "ml-100k", GROUPLENS_FILES))
     for table in TABLES:
         for field in pq.read_schema(tmp_path / "out" / f"{table}.parquet"):
-            assert field.type == columns_of(table)[field.name].type, field
+            assert field.type == DEFAULT.columns_of(table)[field.name].type, field
 
 
 def test_the_notice_names_the_licence_and_the_paper(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,8 +25,8 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 import preprocessing_fn as module
 from beam_pipelines.options import Options
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import FEATURES, switched_on
 from recsys_tft.graph import raw_feature_spec
 from recsys_tft.vocabularies import values_of
 
@@ -107,7 +107,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tft.TFTransformOutput:
 
 
 def test_inputs_alone_give_every_feature_of_the_table(fitted: tft.TFTransformOutput) -> None:
-    names = {feature.name for feature in switched_on(Settings())}
+    names = {feature.name for feature in DEFAULT.switched_on(Settings())}
     assert set(fitted.transformed_feature_spec()) == names
     found = values(fitted, inputs_of_batch())
     assert set(found) == names
@@ -143,7 +143,7 @@ def test_extra_columns_are_ignored(fitted: tft.TFTransformOutput) -> None:
 def test_features_of_one_vocabulary_share_its_table(fitted: tft.TFTransformOutput) -> None:
     graph = loaded(fitted.transform_savedmodel_dir).transform_fn.graph
     tables = {op.inputs[0].name for op in graph.get_operations() if op.type.startswith("LookupTableFind")}
-    readers = [feature.vocabulary.name for feature in switched_on(Settings()) if feature.vocabulary]
+    readers = [feature.vocabulary.name for feature in DEFAULT.switched_on(Settings()) if feature.vocabulary]
     assert len(tables) == len(set(readers)) < len(readers)
 
 
@@ -188,7 +188,7 @@ def fitted_by_tfx(user_module: Any, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_custom_config_changes_the_settings(fitted_by_tfx: tft.TFTransformOutput) -> None:
     found = values(fitted_by_tfx, inputs_of_batch())
-    assert set(found) == {feature.name for feature in FEATURES}
+    assert set(found) == {feature.name for feature in DEFAULT.features}
     assert found["video_age_log"] == [0, 0, 0]
     assert found["age_bucket"] == [1, 1, 2]
     assert found["tags_tokens"] == [[5, 6], [5], []]
@@ -252,5 +252,5 @@ def test_inputs_without_any_column_of_the_table_are_refused() -> None:
 
 def test_the_raw_feature_spec_allows_every_column_to_be_missing() -> None:
     spec = raw_feature_spec(Settings())
-    assert {source for feature in switched_on(Settings()) for source in feature.sources} == set(spec)
+    assert {source for feature in DEFAULT.switched_on(Settings()) for source in feature.sources} == set(spec)
     assert {type(feature) for feature in spec.values()} == {tf.io.VarLenFeature}

@@ -13,8 +13,9 @@ import pytest
 from conftest import Ran
 
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import FEATURES, RANKER, select
+from recsys_tft.features import RANKER
 from recsys_tft.ranking import ranker_rows, ranker_training
 from recsys_tft.ranking.ranker_training import train
 
@@ -42,7 +43,7 @@ def trained(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> pat
     return pathlib.Path(out, "models/ranker")
 
 
-RANKER_FEATURES = tuple(feature for feature in select(RANKER) if feature.is_active(Settings()))
+RANKER_FEATURES = tuple(feature for feature in DEFAULT.select(RANKER) if feature.is_active(Settings()))
 
 
 def rows_of(ran: Ran, window: str) -> ranker_rows.RankerRows:
@@ -84,7 +85,7 @@ def test_the_pool_holds_categories_as_their_tokens(synthetic_run: Ran) -> None:
 
 
 def test_vectors_are_laid_out_one_component_after_the_other() -> None:
-    onehot = next(f for f in FEATURES if f.op.shape(Settings()) not in ((), None) and not f.op.is_large)
+    onehot = next(f for f in DEFAULT.features if f.op.shape(Settings()) not in ((), None) and not f.op.is_large)
     columns = ranker_rows.columns_of((dataclasses.replace(onehot, used_by=(RANKER,)),), Settings())
     assert [column.name for column in columns] == [f"{onehot.name}[{i}]" for i in range(4)]
     assert {(column.feature, column.kind) for column in columns} == {(onehot.name, "numeric")}
@@ -92,7 +93,7 @@ def test_vectors_are_laid_out_one_component_after_the_other() -> None:
 
 @pytest.mark.parametrize("kind", ["list", "vector"])
 def test_what_a_served_model_cannot_take_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = next(f for f in FEATURES if (f.op.is_large if kind == "vector" else f.op.shape(Settings()) is None))
+    found = next(f for f in DEFAULT.features if (f.op.is_large if kind == "vector" else f.op.shape(Settings()) is None))
     monkeypatch.setattr(ranker_rows, "select", lambda *_: (found,))
     with pytest.raises(InputError, match=f"cannot read the feature '{found.name}'"):
         ranker_rows.features_for(Settings())

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from recsys_tft.commands.feature_table import as_markdown
+from recsys_tft.default_table import DEFAULT
 
 ROOT = pathlib.Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -49,7 +50,7 @@ def test_the_ten_lines_read_the_rows(printed: list[str]) -> None:
 
 
 def test_the_feature_table_is_the_one_of_the_code() -> None:
-    assert as_markdown() in README
+    assert as_markdown(DEFAULT) in README
 
 
 def test_every_file_that_it_names_exists() -> None:

@@ -18,8 +18,8 @@ from test_counters import EVERY, IDS, START, quick, table_of
 
 from recsys_tft.configuration.job_settings import CounterSettings, RecentSettings
 from recsys_tft.configuration.settings import Settings, parse
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import FEATURES
 from recsys_tft.labelling import counters, examples, recent
 from recsys_tft.labelling.versions import Timeline
 
@@ -219,7 +219,7 @@ def test_ages_are_counted_from_publication_or_from_the_first_event_that_is_known
 
 
 def test_without_the_option_nothing_of_it_is_asked_for_or_made() -> None:
-    optional = [feature for feature in FEATURES if feature.option == "recent"]
+    optional = [feature for feature in DEFAULT.features if feature.option == "recent"]
     sources = {source for feature in optional for source in feature.sources}
     assert {*recent.VIDEO_COLUMNS, *recent.USER_COLUMNS, "published_at"} <= sources
     on, off = Settings(recent=RecentSettings(enabled=True)), Settings()

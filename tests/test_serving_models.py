@@ -13,9 +13,10 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from recsys_tft.columns import Column, columns_of
+from recsys_tft.columns import Column
 from recsys_tft.configuration import settings
-from recsys_tft.features import BY_NAME, CANDIDATE, QUERY, RANKER, Entity, raw_columns, select
+from recsys_tft.default_table import DEFAULT
+from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, raw_columns
 from recsys_tft.labelling import recent
 from recsys_tft.retrieval import two_tower
 from recsys_tft.serving import serving_inputs
@@ -81,7 +82,7 @@ def test_a_part_of_the_table_computes_what_the_whole_graph_does_to_the_last_bit(
     part = saved_graphs.Serving(name, str(served / "serving" / name / "1"))
     rows = wild(400)
     for entity in Entity:
-        features = [feature for feature in select(entity=entity) if part.has(feature)]
+        features = [feature for feature in DEFAULT.select(entity=entity) if part.has(feature)]
         if features:
             expected, found = (saved_graphs.compute(graph, rows, features) for graph in (whole, part))
             for feature in features:
@@ -93,8 +94,8 @@ def test_a_part_of_the_table_computes_what_the_whole_graph_does_to_the_last_bit(
 
 def test_each_model_reads_the_features_of_its_use_and_takes_their_raw_columns(models: dict) -> None:
     for name, use in (("query_tower", QUERY), ("candidate_tower", CANDIDATE), ("ranker", RANKER)):
-        assert set(models[name].signatures["features"].structured_outputs) == {f.name for f in select(use)}
-        assert set(specs(models[name])) == {column.name for column in raw_columns(select(use))}
+        assert set(models[name].signatures["features"].structured_outputs) == {f.name for f in DEFAULT.select(use)}
+        assert set(specs(models[name])) == {column.name for column in raw_columns(DEFAULT.select(use))}
     assert set(specs(models["retrieval"])) - set(specs(models["query_tower"])) == {"k", "exclude"}
 
 
@@ -247,7 +248,7 @@ def test_an_empty_list_is_a_missing_column(models: dict, name: str) -> None:
 def test_one_row_of_a_column_holds_for_every_row(models: dict) -> None:
     call = models["ranker"].signatures["serving_default"]
     given = some(models, "ranker", 8)
-    users = [name for name in given if name in columns_of("users")]
+    users = [name for name in given if name in DEFAULT.columns_of("users")]
     one = {name: value[:1] if name in users else value for name, value in given.items()}
     all_ = {name: tf.repeat(value[:1], 8, axis=0) if name in users else value for name, value in given.items()}
     np.testing.assert_allclose(call(**one)["score"], call(**all_)["score"], rtol=0, atol=1e-7)
@@ -278,7 +279,7 @@ def test_unknown_inputs_and_columns_of_different_lengths_are_errors(models: dict
 
 
 # Of ids, which a vocabulary file holds; the user's own, and those of the videos in the history.
-INTEGER_VOCABULARIES = {f.vocabulary.name for f in select(QUERY) if f.vocabulary and f.vocabulary.integers}
+INTEGER_VOCABULARIES = {f.vocabulary.name for f in DEFAULT.select(QUERY) if f.vocabulary and f.vocabulary.integers}
 
 
 def test_the_query_tower_carries_no_encoder_and_is_small(served: pathlib.Path) -> None:
@@ -336,9 +337,9 @@ def test_saved_model_cli_shows_the_signatures(served: pathlib.Path) -> None:
     command = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "show", "--all", "--dir"]
     found = subprocess.run([*command, str(served / "serving/ranker/1")], capture_output=True, text=True, check=True)
     assert all(f"signature_def['{name}']" in found.stdout for name in ("serving_default", "examples", "features"))
-    assert all(f"inputs['{column.name}']" in found.stdout for column in raw_columns(select(RANKER)))
+    assert all(f"inputs['{column.name}']" in found.stdout for column in raw_columns(DEFAULT.select(RANKER)))
 
 
 def test_every_feature_of_the_table_is_served(models: dict) -> None:
     served = {name for model in models.values() for name in model.signatures["features"].structured_outputs}
-    assert served == set(BY_NAME)
+    assert served == set(DEFAULT.by_name)

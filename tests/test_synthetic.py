@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys_tft.columns import COLUMNS, INTERACTION_TYPES, KEYS, TABLES, UPDATED, WIDE_SIGNALS, columns_of
+from recsys_tft.columns import KEYS, TABLES, UPDATED
+from recsys_tft.default_table import COLUMNS, DEFAULT, INTERACTION_TYPES, WIDE_SIGNALS
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import history
 from recsys_tft.tables import synthetic, synthetic_world
@@ -74,8 +75,8 @@ def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path: pathlib.Pat
 def test_the_files_have_the_columns_of_the_long_layout(directory: pathlib.Path) -> None:
     for table in TABLES:
         schema = pq.read_schema(directory / f"{table}.parquet")
-        own = [name for name in columns_of(table) if name not in (*WIDE_SIGNALS, *history.COLUMNS, UPDATED)]
-        expected = {name: columns_of(table)[name].type for name in own}
+        own = [name for name in DEFAULT.columns_of(table) if name not in (*WIDE_SIGNALS, *history.COLUMNS, UPDATED)]
+        expected = {name: DEFAULT.columns_of(table)[name].type for name in own}
         assert dict(zip(schema.names, schema.types, strict=True)) == expected
 
 

@@ -9,8 +9,9 @@ from conftest import Ran
 
 from recsys_tft.columns import Accuracy
 from recsys_tft.configuration.settings import Settings, parse
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import CANDIDATE, QUERY, select
+from recsys_tft.features import CANDIDATE, QUERY
 from recsys_tft.retrieval.sampled_softmax import in_batch_softmax
 from recsys_tft.retrieval.towers import table_name
 from recsys_tft.retrieval.two_tower import TwoTower, features_for
@@ -27,21 +28,21 @@ ROUNDING = 4 * 3 * float(np.finfo(np.float32).eps)
 
 
 def sizes_of(settings: Settings) -> dict[str, int]:
-    return {f.name: 7 if f.vocabulary else f.op.categories(settings) for f in select() if f.is_categorical}
+    return {f.name: 7 if f.vocabulary else f.op.categories(settings) for f in DEFAULT.select() if f.is_categorical}
 
 
 def model_of(changes: dict) -> TwoTower:
     settings = parse({"title_encoder": "none"} | changes, "the test")
-    widths = {feature.name: 5 for feature in select() if feature.op.is_large}
+    widths = {feature.name: 5 for feature in DEFAULT.select() if feature.op.is_large}
     return TwoTower(*features_for(settings), sizes_of(settings), widths, settings)
 
 
 def test_towers_read_the_features_of_the_table() -> None:
     model = model_of({"title_encoder": "minilm"})
-    assert model.query_features == select(QUERY)
-    assert model.candidate_features == select(CANDIDATE)
+    assert model.query_features == DEFAULT.select(QUERY)
+    assert model.candidate_features == DEFAULT.select(CANDIDATE)
     without = model_of({"title_encoder": "minilm", "two_tower": {"title": False}})
-    assert without.candidate_features == tuple(f for f in select(CANDIDATE) if not f.op.is_large)
+    assert without.candidate_features == tuple(f for f in DEFAULT.select(CANDIDATE) if not f.op.is_large)
 
 
 def test_features_of_one_vocabulary_share_a_table_of_the_configured_width() -> None:
@@ -51,8 +52,8 @@ def test_features_of_one_vocabulary_share_a_table_of_the_configured_width() -> N
         if variable.path.endswith("embeddings"):
             by_name.setdefault(variable.path.split("/")[-2], set()).add(variable.shape[1])
     assert by_name["language_table"] == {3}
-    vocabularies = {f.vocabulary.name for f in select(QUERY, CANDIDATE) if f.vocabulary}
-    own = {f.name for f in select(QUERY, CANDIDATE) if f.is_categorical and not f.vocabulary}
+    vocabularies = {f.vocabulary.name for f in DEFAULT.select(QUERY, CANDIDATE) if f.vocabulary}
+    own = {f.name for f in DEFAULT.select(QUERY, CANDIDATE) if f.is_categorical and not f.vocabulary}
     assert set(by_name) == {f"{name}_table" for name in vocabularies | own}
     assert len([v for v in model.variables() if v.path.endswith("embeddings")]) == len(by_name)
 
@@ -111,7 +112,7 @@ def test_a_missing_feature_is_named() -> None:
 
 def test_values_are_shown_as_unseen_equally_often_and_the_choice_has_its_probability() -> None:
     settings = parse({"vocabularies": {"default": {"n_oov": 2}}, "two_tower": {"unseen": 30}}, "the test")
-    feature = next(f for f in select(CANDIDATE) if f.vocabulary and f.op.shape(settings) == ())
+    feature = next(f for f in DEFAULT.select(CANDIDATE) if f.vocabulary and f.op.shape(settings) == ())
     counts = np.array([500, 0, 0, 40, 300, 3000])  # 40: half of its rows at most
     tokens = tf.constant(np.repeat(np.arange(6), counts))
     unseen = Unseen((feature,), {feature.name: counts}, settings, seed=0)
@@ -196,7 +197,9 @@ def test_few_rows_are_cut_into_smaller_batches(most: int, rows: int, expected: i
 
 def test_the_past_is_not_read_where_rows_are_drawn_at_random() -> None:
     model = model_of({"split": {"kind": "random_per_user"}})
-    assert [f.name for f in model.query_features] == [f.name for f in select(QUERY) if f.accuracy is not Accuracy.AS_OF]
+    assert [f.name for f in model.query_features] == [
+        f.name for f in DEFAULT.select(QUERY) if f.accuracy is not Accuracy.AS_OF
+    ]
     assert Accuracy.AS_OF in {f.accuracy for f in model_of({"split": {"kind": "time_per_user"}}).query_features}
 
 

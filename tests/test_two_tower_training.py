@@ -20,8 +20,9 @@ from conftest import Ran
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import CANDIDATE, QUERY, select
+from recsys_tft.features import CANDIDATE, QUERY
 from recsys_tft.retrieval import retrieval_evaluation, two_tower
 from recsys_tft.retrieval.towers import table_name
 from recsys_tft.retrieval.two_tower import TwoTower, load
@@ -64,7 +65,7 @@ def test_parquet_and_tfrecords_are_read_alike(synthetic_run: Ran, tmp_path: path
     folder = synthetic_run.result["two_tower_train"]
     names = list(folder.feature_spec())
     expected = training_rows.columns(folder, names)
-    types = {f.name: f.op.shape(Settings()) for f in select(QUERY, CANDIDATE)}
+    types = {f.name: f.op.shape(Settings()) for f in DEFAULT.select(QUERY, CANDIDATE)}
     columns = {}
     for name, values in folder.pandas().items():
         kind = pa.array(np.zeros(0, expected[name].dtype)).type if expected[name].dtype != object else pa.binary()

@@ -14,8 +14,8 @@ from conftest import Ran
 from recsys_tft import cli
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import BY_NAME, switched_on
 from recsys_tft.verifying import raw_matches, raw_rows
 from recsys_tft.verifying.verification import verify
 
@@ -55,7 +55,7 @@ def value(example: tf.train.Example, name: str) -> int:
 def test_all_rows_of_all_folders_agree_with_all_graphs(served: pathlib.Path) -> None:
     found = verify(str(served), rows=None)
     assert found.is_equal, "\n".join(map(str, found.differences))
-    assert set(found.lines) == set(BY_NAME)
+    assert set(found.lines) == set(DEFAULT.by_name)
     assert all(line.rows and not line.unequal for line in found.lines.values())
     by = {graph for line in found.lines.values() for graph in line.graphs}
     assert by == {"transform_graph", "query_tower", "candidate_tower", "retrieval", "ranker"}
@@ -66,7 +66,7 @@ def test_all_rows_of_all_folders_agree_with_all_graphs(served: pathlib.Path) -> 
 def test_a_run_of_several_shards_without_an_export_is_verified(synthetic_run: Ran) -> None:
     found = verify(str(synthetic_run.root), str(synthetic_run.raw), rows=2000)
     assert found.is_equal, "\n".join(map(str, found.differences))
-    assert set(found.lines) == {feature.name for feature in switched_on(Settings())} - {"title_embedding"}
+    assert set(found.lines) == {feature.name for feature in DEFAULT.switched_on(Settings())} - {"title_embedding"}
     assert 0 < found.rows["ranker/train"] < 2100
 
 
@@ -79,7 +79,7 @@ def test_the_command_prints_a_line_per_feature_and_exits_with_0(
 ) -> None:
     assert cli.main(["verify", "--output-dir", str(synthetic_run.root), "--rows", "200"]) == 0
     printed = capsys.readouterr().out
-    for name, feature in BY_NAME.items():
+    for name, feature in DEFAULT.by_name.items():
         assert (f"\n{name} " in printed) == (name != "title_embedding" and feature.option is None)
     assert "All values are equal." in printed
 
@@ -128,7 +128,7 @@ def test_an_altered_row_of_any_folder_is_caught(copy: pathlib.Path) -> None:
             row,
         )
     found = verify(str(copy), rows=None)
-    expected = {(folder, name if name in BY_NAME else "row") for folder, name, _ in ALTERATIONS}
+    expected = {(folder, name if name in DEFAULT.by_name else "row") for folder, name, _ in ALTERATIONS}
     assert {(difference.folder, difference.feature) for difference in found.differences} == expected
 
 

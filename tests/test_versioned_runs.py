@@ -32,7 +32,8 @@ from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.cli import main
 from recsys_tft.columns import KEYS, TABLES, UPDATED
 from recsys_tft.configuration.settings import Settings, parse
-from recsys_tft.features import BY_NAME, FEATURES, Entity, switched_on
+from recsys_tft.default_table import DEFAULT
+from recsys_tft.features import Entity
 from recsys_tft.labelling import counters
 from recsys_tft.recommending import entity_store
 from recsys_tft.tables import synthetic
@@ -153,7 +154,7 @@ def test_rows_have_what_was_known_at_their_exposure_and_folders_the_latest(
     keys = {key: rows[key].to_numpy() for key in ("user_id", "video_id") if key in rows}
     keys["time"] = rows["interaction_time"].to_numpy() if "interaction_time" in rows else np.full(len(rows), math.inf)
     known = known_rows(raw, keys, counts)
-    chosen = [f for f in FEATURES if f.name in rows and f.entity is not Entity.EXPOSURE]
+    chosen = [f for f in DEFAULT.features if f.name in rows and f.entity is not Entity.EXPOSURE]
     assert chosen
     computed = engineered(ran.root, {source: known[source] for f in chosen for source in f.sources})
     for feature in chosen:
@@ -194,14 +195,14 @@ def test_the_vocabulary_of_countries_has_each_country_once_for_each_user(ran: Ra
 def test_verify_finds_all_rows_equal_and_other_moments_unequal(ran: Ran, tmp_path: pathlib.Path) -> None:
     found = verify(str(ran.root), str(ran.raw), rows=None)
     assert found.is_equal, "\n".join(map(str, found.differences))
-    assert set(found.lines) == {feature.name for feature in switched_on(Settings())}
+    assert set(found.lines) == {feature.name for feature in DEFAULT.switched_on(Settings())}
     for table in TABLES:
         rows = pl.read_parquet(ran.raw / f"{table}.parquet")
         later = rows.with_columns(pl.col(UPDATED) + pl.duration(days=9)) if table == "users" else rows
         pq.write_table(later.to_arrow(compat_level=pl.CompatLevel.oldest()), tmp_path / f"{table}.parquet")
     wrong = {difference.feature for difference in verify(str(ran.root), str(tmp_path), rows=500).differences}
     assert "country_token" in wrong
-    assert all(BY_NAME[name].entity is not Entity.VIDEO for name in wrong)
+    assert all(DEFAULT.by_name[name].entity is not Entity.VIDEO for name in wrong)
 
 
 def test_what_is_served_is_the_latest(ran: Ran, raw: dict[str, list[Row]], tmp_path: pathlib.Path) -> None:

@@ -14,7 +14,8 @@ from labelled_cases import run as label
 from oracle import Row
 
 from recsys_tft.columns import UPDATED
-from recsys_tft.features import Entity, select
+from recsys_tft.default_table import DEFAULT
+from recsys_tft.features import Entity
 from recsys_tft.labelling import fitting_rows, versions
 from recsys_tft.tables.entities import add_subscribers, drop_duplicates, rows_at
 from recsys_tft.tables.raw_tables import ROW
@@ -115,12 +116,12 @@ def test_what_is_fitted_are_the_rows_that_training_exposures_took_last_and_the_v
     assume(training)
     gathered, found = gather(raw), label(gather(raw), settings_of(chosen))
     rows = found.exposures.filter(pa.array(found.exposures["window"].to_numpy() == 0))
-    of_users = list(fitting_rows.of_users(gathered.partitions[0].users, found.labelled[0], rows))
+    of_users = list(fitting_rows.of_users(gathered.partitions[0].users, found.labelled[0], rows, DEFAULT))
     last = {e.user_id: max(o.interaction_time for o in training if o.user_id == e.user_id) for e in training}
     assert_fitted(of_users, users, "user_id", last, Entity.USER)
     until = max(last.values())
     table = pa.Table.from_pylist(videos).sort_by([(n, "ascending") for n in ("video_id", UPDATED) if n in videos[0]])
-    of_videos = list(fitting_rows.of_videos(versions.of_rows(table, "video_id"), found.catalogue, until))
+    of_videos = list(fitting_rows.of_videos(versions.of_rows(table, "video_id"), found.catalogue, until, DEFAULT))
     in_catalogue = dict.fromkeys(oracle_negatives.catalogue(expected), until)
     assert_fitted(of_videos, videos, "video_id", in_catalogue, Entity.VIDEO)
 
@@ -132,7 +133,9 @@ def assert_fitted(tables: list[pa.Table], rows: list[Row], key: str, moments: di
     for value, moment in moments.items():
         known = oracle.row_at(rows, key, value, moment)
         assert {name: main[value].get(name) for name in known} == known
-    names = {source for feature in select(entity=entity) if feature.vocabulary for source in feature.sources} - {key}
+    names = {
+        source for feature in DEFAULT.select(entity=entity) if feature.vocabulary for source in feature.sources
+    } - {key}
     for name in names & set(tables[0].column_names):
         counted = Counter(repr(row[name]) for table in tables if name in table.column_names for row in plain(table))
         had: dict[int, set[str]] = defaultdict(set)

@@ -7,8 +7,9 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_tft.columns import columns_of
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
+from recsys_tft.features import FeatureTable
 from recsys_tft.storage.hashing import keyed_hash
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import RawTable
@@ -51,7 +52,7 @@ def _is_in(rows: pl.DataFrame, key: str, others: pl.DataFrame) -> pl.Series:
 def _rows(table: RawTable, chosen: Callable[[pl.DataFrame], pl.Series] | None = None) -> pl.DataFrame:
     """The usable rows of a table in their order; of each source the `chosen` ones."""
     keep = [name for name in table.columns if name not in table.absent]
-    parts = [pl.from_arrow(raw_tables.empty(table.name, keep).select(keep))]
+    parts = [pl.from_arrow(raw_tables.empty(table.known, keep).select(keep))]
     for source in table.sources:
         rows = pl.from_arrow(raw_tables.read(table, source, keep)[0].select(keep))
         parts.append(rows if chosen is None else rows.filter(chosen(rows)))
@@ -76,10 +77,10 @@ def _of_first_users(table: RawTable, known: pl.Series, users: int, seed: int) ->
     return rows.filter(rows["user_id"].is_in(first.implode()))
 
 
-def write(tables: Tables, folder: str) -> None:
+def write(tables: Tables, folder: str, features: FeatureTable = DEFAULT) -> None:
     """Writes the tables as a run reads them."""
     for name, rows in tables.items():
-        types = {column: columns_of(name)[column].type for column in rows.columns}
+        types = {column: features.columns_of(name)[column].type for column in rows.columns}
         arrow = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
         arrays = [_plain(arrow[column], kind).cast(kind) for column, kind in types.items()]
         pq.write_table(pa.table(arrays, list(types)), f"{folder}/{name}.parquet")

@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from recsys_tft.auditing.audit_sample import Tables
-from recsys_tft.columns import INTERACTION_TYPES, KEYS, WIDE_SIGNALS
+from recsys_tft.columns import KEYS
+from recsys_tft.default_table import INTERACTION_TYPES, WIDE_SIGNALS
 from recsys_tft.storage.hashing import keyed_hash
 
 TIME, VERSION = "interaction_time", "updated_at"

@@ -18,7 +18,7 @@ from recsys_tft.columns import KEYS, Accuracy, Column
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, sentences
-from recsys_tft.features import RAW, Feature
+from recsys_tft.features import Feature
 from recsys_tft.labelling import counters
 from recsys_tft.labelling.splits import Cuts, describe
 from recsys_tft.serving.export import raw_folder
@@ -70,7 +70,7 @@ def _audit(
     graph = pathlib.Path(run, "artifacts", "transform_graph", "transform_fn")
     if not graph.is_dir():
         raise InputError(f"{graph}: no transform graph there; run the main job first.")
-    tables = raw_tables.find(raw_folder(output_dir, data_dir, manifest), of_run.columns)
+    tables = raw_tables.find(raw_folder(output_dir, data_dir, manifest), of_run.columns, of_run.table)
     warn(manifest, tables, of_run, say)
     say(f"Drawing {users:,} users")
     sample = audit_sample.draw(tables, users, seed)
@@ -130,9 +130,7 @@ class Trial:
             known = {VERSION, column.name} & set(self.sample[column.table].columns)
             return is_read and known == {column.name}
 
-        return tuple(
-            feature.name for feature in _features(self.of_run) if any(is_snapshot(RAW[s]) for s in feature.sources)
-        )
+        return tuple(feature.name for feature in _features(self.of_run) if any(map(is_snapshot, feature.columns)))
 
     @property
     def versioned(self) -> tuple[str, ...]:
@@ -194,7 +192,7 @@ class Trial:
         with temporary_folder() as folder:
             raw = pathlib.Path(folder, "raw")
             raw.mkdir()
-            audit_sample.write(tables, str(raw))
+            audit_sample.write(tables, str(raw), self.of_run.table)
             try:
                 return rerun(chosen, str(raw), self.graph, f"{folder}/out")
             except InputError as error:

@@ -12,7 +12,7 @@ from recsys_tft.auditing.futures import TIME, Cut
 from recsys_tft.auditing.row_differences import KEY, Compared, compare
 from recsys_tft.columns import Accuracy
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.features import RAW, Feature
+from recsys_tft.features import Feature
 from recsys_tft.labelling.examples import COUNTED
 from recsys_tft.storage.data_sets import RANKER_ROWS, TWO_TOWER, USERS, VIDEOS, DataSet
 
@@ -27,10 +27,10 @@ def moment_of(feature: Feature) -> tuple[tuple[str, ...], bool] | None:
 
     None where it is what the exposure itself tells, such as its device.
     """
-    sources = [RAW[name] for name in feature.sources]
-    of_user = all(source.table == "users" for source in sources)
-    if any(source.table in ("videos", "channels") for source in sources):
-        both = any(source.table == "users" for source in sources)
+    tables = {column.table for column in feature.columns}
+    of_user = tables == {"users"}
+    if tables & {"videos", "channels"}:
+        both = "users" in tables
         return (("user_id", "video_id"), False) if both else (("video_id",), changes(feature))
     return (("user_id",), False) if changes(feature) or of_user else None
 

@@ -4,13 +4,13 @@ import dataclasses
 
 from rich.table import Table
 
-from recsys_tft.features import FEATURES, Feature
+from recsys_tft.features import Feature, FeatureTable
 from recsys_tft.vocabularies import Vocabulary
 
 HEADINGS = ("feature", "sources", "op", "missing becomes", "used by", "known as of", "option")
 
 
-def rows() -> list[tuple[str, ...]]:
+def rows(table: FeatureTable) -> list[tuple[str, ...]]:
     """One row of texts per feature, under HEADINGS."""
     return [
         (
@@ -22,7 +22,7 @@ def rows() -> list[tuple[str, ...]]:
             feature.accuracy.value,
             feature.option or "",
         )
-        for feature in FEATURES
+        for feature in table.features
     ]
 
 
@@ -40,17 +40,17 @@ def op_text(feature: Feature) -> str:
     return f"{type(feature.op).__name__}({', '.join(arguments)})"
 
 
-def as_table() -> Table:
+def as_table(features: FeatureTable) -> Table:
     """The table for a terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in HEADINGS:
         table.add_column(heading)
-    for row in rows():
+    for row in rows(features):
         table.add_row(*row)
     return table
 
 
-def as_markdown() -> str:
+def as_markdown(features: FeatureTable) -> str:
     """The table for the docs."""
-    lines = [HEADINGS, ("---",) * len(HEADINGS), *rows()]
+    lines = [HEADINGS, ("---",) * len(HEADINGS), *rows(features)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)

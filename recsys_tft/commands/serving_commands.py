@@ -8,9 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from recsys_tft import libraries
-from recsys_tft.columns import END_OF_TIME, UPDATED, Column, columns_of
+from recsys_tft.columns import END_OF_TIME, UPDATED, Column
 from recsys_tft.commands import ready
 from recsys_tft.configuration import settings
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError, UsageError
 from recsys_tft.features import raw_columns
 
@@ -28,8 +29,11 @@ VERIFY_EXAMPLE = """example:
 
 def _given_columns() -> list[Column]:
     """What may be said of a user, or of the moment, on the command line."""
-    users = [column for name, column in columns_of("users").items() if name not in ("user_id", UPDATED)]
-    return [*users, *(c for c in raw_columns() if c.table == "interactions" and c.name != "interaction_time")]
+    users = [column for name, column in DEFAULT.columns_of("users").items() if name not in ("user_id", UPDATED)]
+    return [
+        *users,
+        *(c for c in raw_columns(DEFAULT.features) if c.table == "interactions" and c.name != "interaction_time"),
+    ]
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:

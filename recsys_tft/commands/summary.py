@@ -7,7 +7,7 @@ from rich.console import Group
 from rich.table import Table
 
 from recsys_tft.columns import TABLES
-from recsys_tft.features import FEATURES
+from recsys_tft.configuration import settings
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.storage.data_sets import DATA_SETS, RANKER_ROWS
 from recsys_tft.storage.output import Output
@@ -21,7 +21,7 @@ def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Grou
     counts = manifest["counts"]
     parts = [_tables(counts), _data_sets(counts, _ends(manifest)), _positives(counts)]
     parts += [_rejected(counts)] if any(name.startswith("rejected/") for name in counts) else []
-    parts += [_features(counts), *_notes(counts), *_places(output), f"Done in {seconds:.1f} s."]
+    parts += [_features(manifest), *_notes(counts), *_places(output), f"Done in {seconds:.1f} s."]
     return Group(*parts)
 
 
@@ -89,9 +89,10 @@ def _rejected(counts: Mapping[str, int]) -> Table:
     return table
 
 
-def _features(counts: Mapping[str, int]) -> Table:
+def _features(manifest: Mapping[str, Any]) -> Table:
+    counts = manifest["counts"]
     table = _table("\nFeatures", "feature", "of", "missing", "unseen")
-    for feature in FEATURES:
+    for feature in settings.parse(manifest["settings"], "the manifest").table.features:
         if f"features/{feature.name}/rows" not in counts:
             continue
         rows = max(counts[f"features/{feature.name}/rows"], 1)

@@ -5,9 +5,10 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from recsys_tft.columns import TABLES, Column, columns_of
+from recsys_tft.columns import TABLES, Column
 from recsys_tft.configuration.setting_types import FindingsError, Section
 from recsys_tft.errors import did_you_mean
+from recsys_tft.features import FeatureTable
 
 UNITS = ("s", "ms", "us", "ns")
 
@@ -24,7 +25,7 @@ class ColumnSettings(Section):
     unit: Literal["s", "ms", "us", "ns"] | None = None
 
 
-def check(columns: Any) -> Any:
+def check(columns: Any, known: FeatureTable) -> Any:
     """The setting as it is given, if it says what pydantic's own messages would not say well.
 
     Raises:
@@ -32,18 +33,18 @@ def check(columns: Any) -> Any:
     """
     if not isinstance(columns, Mapping):
         return columns
-    FindingsError.check([finding for table, entries in columns.items() for finding in _wrong(table, entries)])
+    FindingsError.check([finding for table, entries in columns.items() for finding in _wrong(table, entries, known)])
     return columns
 
 
-def _wrong(table: Any, entries: Any) -> Iterator[str]:
+def _wrong(table: Any, entries: Any, features: FeatureTable) -> Iterator[str]:
     """What is wrong with how one table's columns are called."""
     if table not in TABLES:
         yield f"has the unknown table '{table}'.{did_you_mean(str(table), TABLES)}"
         return
     if not isinstance(entries, Mapping):
         return  # which pydantic says well
-    known, names = columns_of(table), {own: _name(own, entry) for own, entry in entries.items()}
+    known, names = features.columns_of(table), {own: _name(own, entry) for own, entry in entries.items()}
     for own, name in names.items():
         if not isinstance(own, str) or not isinstance(name, str):
             yield f"maps {own!r} of {table} to {name!r}; both are names of columns"

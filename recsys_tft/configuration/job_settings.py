@@ -6,7 +6,6 @@ from typing import Annotated, Literal
 
 import pydantic
 
-from recsys_tft.columns import INTERACTION_TYPES
 from recsys_tft.configuration import durations
 from recsys_tft.configuration.setting_types import (
     Count,
@@ -19,6 +18,7 @@ from recsys_tft.configuration.setting_types import (
     Word,
 )
 from recsys_tft.errors import did_you_mean
+from recsys_tft.features import FeatureTable
 
 
 def _microseconds(time: datetime.datetime) -> int:
@@ -79,13 +79,8 @@ class LabelSettings(Section):
 
     @pydantic.field_validator("positive")
     @classmethod
-    def _known_rules(cls, positive: dict[str, float]) -> dict[str, float]:
+    def _usable_weights(cls, positive: dict[str, float]) -> dict[str, float]:
         found = [
-            f"has the unknown rule '{rule}'.{did_you_mean(rule, INTERACTION_TYPES)}"
-            for rule in positive
-            if rule not in INTERACTION_TYPES
-        ]
-        found += [
             f"gives '{rule}' the weight {weight}, which must be above 0, from 1e-06 to 1e+06"
             for rule, weight in positive.items()
             if not 1e-6 <= weight <= 1e6
@@ -94,6 +89,18 @@ class LabelSettings(Section):
         if not positive:
             raise ValueError("names no rule, so that nothing is positive")
         return positive
+
+    def check_signals(self, table: FeatureTable) -> None:
+        """Refuses rules that are no signals of the table.
+
+        Raises:
+            FindingsError: naming each.
+        """
+        known = [signal.name for signal in table.signals]
+        found = [
+            f"has the unknown rule '{rule}'.{did_you_mean(rule, known)}" for rule in self.positive if rule not in known
+        ]
+        FindingsError.check(found, "positive")
 
     @property
     def exposure_gap(self) -> int:

@@ -34,17 +34,18 @@ class FindingsError(ValueError):
 
     Attributes:
         sentences: one for each.
+        below: which setting in it they are about, if it is a section.
     """
 
-    def __init__(self, sentences: Sequence[str]):
+    def __init__(self, sentences: Sequence[str], below: str = ""):
         super().__init__("; ".join(sentences))
-        self.sentences = tuple(sentences)
+        self.sentences, self.below = tuple(sentences), below
 
     @classmethod
-    def check(cls, sentences: Sequence[str]) -> None:
+    def check(cls, sentences: Sequence[str], below: str = "") -> None:
         """Raises the error if there are any sentences."""
         if sentences:
-            raise cls(sentences)
+            raise cls(sentences, below)
 
 
 def _duration(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
 
+from recsys_tft import feature_tables
 from recsys_tft.configuration import column_settings, yaml_text
 from recsys_tft.configuration.column_settings import ColumnSettings
 from recsys_tft.configuration.job_settings import (
@@ -27,6 +28,7 @@ from recsys_tft.configuration.recommender_settings import RecommenderSettings
 from recsys_tft.configuration.setting_types import FindingsError, Section, Word
 from recsys_tft.configuration.yaml_text import LARGEST, Document, OtherBase, WrongYamlError
 from recsys_tft.errors import InputError, did_you_mean, findings, reason, redacted
+from recsys_tft.features import FeatureTable
 from recsys_tft.storage import places
 from recsys_tft.storage.files import open_to_read
 from recsys_tft.titles.title_encoder import Pair as EncoderPair
@@ -45,9 +47,15 @@ def _beam_value(value: Any) -> Any:
 BeamValue = Annotated[Any, pydantic.AfterValidator(_beam_value)]
 
 
+def _table_of(info: pydantic.ValidationInfo) -> FeatureTable | None:
+    """The feature table of the settings that are being checked; None if that is wrong itself."""
+    return feature_tables.load(info.data["features"]) if "features" in info.data else None
+
+
 class Settings(Section):
     """All settings of a run; `configs/processing_config.yaml` shows each with its default."""
 
+    features: Word | None = None
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
     columns: dict[str, dict[str, str | ColumnSettings]] = pydantic.Field(default_factory=dict)
     max_rejected_fraction: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.05
@@ -78,17 +86,23 @@ class Settings(Section):
             return {name: redacted(text) for name, text in dataclasses.asdict(value).items()}
         return redacted(value) if isinstance(value, str) else value
 
+    @pydantic.field_validator("features")
+    @classmethod
+    def _known_table(cls, features: str | None) -> str | None:
+        feature_tables.load(features)
+        return features
+
     @pydantic.field_validator("columns", mode="before")
     @classmethod
-    def _known_columns(cls, columns: Any) -> Any:
-        return column_settings.check(columns)
+    def _known_columns(cls, columns: Any, info: pydantic.ValidationInfo) -> Any:
+        table = _table_of(info)
+        return columns if table is None else column_settings.check(columns, table)
 
     @pydantic.field_validator("vocabularies")
     @classmethod
-    def _known_vocabularies(cls, vocabularies: dict[str, Any]) -> dict[str, Any]:
-        from recsys_tft.features import VOCABULARIES
-
-        known = ["default", *(vocabulary.name for vocabulary in VOCABULARIES)]
+    def _known_vocabularies(cls, vocabularies: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
+        table = _table_of(info)
+        known = ["default", *(vocabulary.name for vocabulary in table.vocabularies)] if table else vocabularies
         FindingsError.check(
             [
                 f"has the unknown vocabulary '{name}'.{did_you_mean(name, known)}"
@@ -98,11 +112,23 @@ class Settings(Section):
         )
         return vocabularies
 
+    @pydantic.field_validator("labels")
+    @classmethod
+    def _known_rules(cls, labels: LabelSettings, info: pydantic.ValidationInfo) -> LabelSettings:
+        if table := _table_of(info):
+            labels.check_signals(table)
+        return labels
+
     @pydantic.model_validator(mode="after")
     def _fit_together(self) -> "Settings":
         if self.cooccurrence.enabled and not self.history.length:
             raise ValueError("cooccurrence.enabled needs a history: history.length must be above 0")
         return self
+
+    @property
+    def table(self) -> FeatureTable:
+        """The feature table that `features` names."""
+        return feature_tables.load(self.features)
 
     def vocabulary(self, name: str) -> VocabularySettings:
         """The settings of one vocabulary: its own, else `default`'s, else the defaults."""
@@ -173,6 +199,8 @@ def _explain(error: dict[str, Any], written: Mapping[tuple[str | int, ...], str]
     message = str(error["msg"]).removeprefix("Value error, ")
     if error["type"] == "value_error":
         cause = error["ctx"]["error"]
+        if isinstance(cause, FindingsError) and cause.below:
+            path = f"{path}.{cause.below}"
         messages = cause.sentences if isinstance(cause, FindingsError) else [re.sub(rf"^{path}:? ", "", message)]
         return [f"{path} {text}".strip() + ("" if text[-1] in ".?" else ".") for text in messages]
     if isinstance(error["input"], OtherBase):

@@ -7,7 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import INTERACTION_TYPES, WIDE_SIGNALS
+from recsys_tft.default_table import INTERACTION_TYPES, WIDE_SIGNALS
 from recsys_tft.labelling import versions
 
 # Signals are bits of an event: bit i stands for INTERACTION_TYPES[i].

@@ -10,36 +10,37 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from recsys_tft.features import Entity, select
+from recsys_tft.features import Entity, Feature, FeatureTable
 from recsys_tft.labelling import history, versions
 from recsys_tft.labelling.examples import COUNTED, Labelled
 from recsys_tft.labelling.negatives import Catalogue
 
 
-def of_users(users: pa.Table, labelled: Labelled, training: pa.Table) -> Iterator[pa.Table]:
+def of_users(users: pa.Table, labelled: Labelled, training: pa.Table, table: FeatureTable) -> Iterator[pa.Table]:
     """Those of the users of a partition.
 
     Args:
         users: by increasing `user_id`, or versions of them.
         labelled: their exposures.
         training: those of the training window.
+        table: which columns have vocabularies.
     """
     if not versions.is_versioned(users):
         yield users.filter(pa.array(np.isin(users["user_id"].to_numpy(), labelled.training_users)))
         return
     user, time = (training[name].to_numpy() for name in ("user_id", "interaction_time"))
     last = versions.ends(user)  # exposures are sorted by user and time
-    yield from _fitted(users, "user_id", user[last], time[last], Entity.USER)
+    yield from _fitted(users, "user_id", user[last], time[last], table.select(entity=Entity.USER))
 
 
-def of_videos(videos: pa.Table, catalogue: Catalogue, until: int) -> Iterator[pa.Table]:
+def of_videos(videos: pa.Table, catalogue: Catalogue, until: int, table: FeatureTable) -> Iterator[pa.Table]:
     """Those of the videos of a partition; `until` is the time of the last exposure of the training window."""
     inside = videos.filter(pa.array(catalogue.position(videos["video_id"].to_numpy()) >= 0))
     if not versions.is_versioned(videos):
         yield inside
         return
     ids = versions.distinct(inside["video_id"].to_numpy())
-    yield from _fitted(inside, "video_id", ids, np.full(len(ids), until), Entity.VIDEO)
+    yield from _fitted(inside, "video_id", ids, np.full(len(ids), until), table.select(entity=Entity.VIDEO))
 
 
 def of_pairs(exposures: pa.Table) -> pa.Table:
@@ -47,7 +48,9 @@ def of_pairs(exposures: pa.Table) -> pa.Table:
     return exposures.select([history.COLUMNS[0], COUNTED]).filter(exposures[COUNTED].is_valid())
 
 
-def _fitted(table: pa.Table, key: str, keys: np.ndarray, moments: np.ndarray, entity: Entity) -> Iterator[pa.Table]:
+def _fitted(
+    table: pa.Table, key: str, keys: np.ndarray, moments: np.ndarray, features: tuple[Feature, ...]
+) -> Iterator[pa.Table]:
     """The versions of [k] keys as of [k] moments; then for each column with a vocabulary what they had before."""
     owner, rows = versions.Timeline(table, key).between(keys, np.full(len(keys), versions.ALWAYS + 1), moments)
     last = versions.ends(owner)
@@ -55,7 +58,7 @@ def _fitted(table: pa.Table, key: str, keys: np.ndarray, moments: np.ndarray, en
     is_earlier = np.ones(len(rows), bool)
     is_earlier[last] = False
     of_rows = pl.DataFrame({"key": owner, "row": rows, "is_earlier": is_earlier})
-    sources = (source for f in select(entity=entity) if f.vocabulary for source in f.sources)
+    sources = (source for f in features if f.vocabulary for source in f.sources)
     for name in dict.fromkeys(source for source in sources if source != key and source in table.column_names):
         values = of_rows.with_columns(value=pl.from_arrow(table[name].take(pa.array(rows))))
         other = values.unique(["key", "value"], keep="last", maintain_order=True).filter("is_earlier")

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import COMPUTED, Accuracy
+from recsys_tft.columns import Accuracy
 from recsys_tft.configuration.job_settings import RecentSettings
+from recsys_tft.default_table import COMPUTED
 from recsys_tft.labelling import asof
 from recsys_tft.labelling.counters import COUNTERS, INCREMENT_SCHEMA, Values, first_rows
 from recsys_tft.number_ops import HOUR, LONG_AGO

@@ -9,7 +9,7 @@ import pandas as pd
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
-from recsys_tft.features import RANKER, Feature, select
+from recsys_tft.features import RANKER, Feature
 from recsys_tft.training import training_rows
 from recsys_tft.training.training_rows import folder_of
 
@@ -23,7 +23,7 @@ def features_for(chosen: Settings) -> tuple[Feature, ...]:
     Raises:
         InputError: if one is a list or a title's vector, which a CatBoost model that is to be served cannot take.
     """
-    features = tuple(feature for feature in select(RANKER) if feature.is_active(chosen))
+    features = tuple(feature for feature in chosen.table.select(RANKER) if feature.is_active(chosen))
     for feature in features:
         if feature.op.shape(chosen) is None or feature.op.is_large:
             raise InputError(
@@ -42,12 +42,14 @@ class Column:
         feature: which it is from.
         index: of the component; None for a scalar.
         kind: categorical or numeric.
+        sources: the raw columns that the feature reads.
     """
 
     name: str
     feature: str
     index: int | None
     kind: str
+    sources: tuple[str, ...] = ()
 
 
 def columns_of(features: Sequence[Feature], chosen: Settings) -> tuple[Column, ...]:
@@ -58,7 +60,7 @@ def columns_of(features: Sequence[Feature], chosen: Settings) -> tuple[Column, .
         shape = feature.op.shape(chosen)
         indices = range(shape[0]) if shape else (None,)
         names = (feature.name if i is None else f"{feature.name}[{i}]" for i in indices)
-        found += [Column(name, feature.name, i, kind) for name, i in zip(names, indices, strict=True)]
+        found += [Column(name, feature.name, i, kind, feature.sources) for name, i in zip(names, indices, strict=True)]
     return tuple(found)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from recsys_tft.errors import readable
-from recsys_tft.features import BY_NAME
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.storage import json_files
 
@@ -41,7 +40,7 @@ class Explainer:
         categorical = [column["name"] for column in self._columns if column["kind"] == "categorical"]
         pool = catboost.Pool(frame, cat_features=categorical)
         values = np.asarray(self._model.get_feature_importance(pool, type="ShapValues"))[:, :-1]
-        sources = [", ".join(BY_NAME[column["feature"]].sources) for column in self._columns]
+        sources = [", ".join(column.get("sources") or [column["feature"]]) for column in self._columns]
         names = list(dict.fromkeys(sources))
         summed = np.zeros((len(values), len(names)))
         np.add.at(summed, (slice(None), [names.index(source) for source in sources]), values)

@@ -9,16 +9,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys_tft.columns import COMPUTED, UPDATED, Column, columns_of
+from recsys_tft.columns import UPDATED, Column
+from recsys_tft.default_table import COMPUTED, DEFAULT
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.features import raw_columns
 from recsys_tft.missing import nulled
 from recsys_tft.statistics import EMPTY_IDS
 
 # What a request may say of the user and of the moment, besides the user's id and the time.
-USER_COLUMNS = tuple(name for name in columns_of("users") if name not in ("user_id", UPDATED))
-CONTEXT_COLUMNS = tuple(c.name for c in raw_columns() if c.table == "interactions" and c.name != "interaction_time")
-_TYPES = {column.name: column for column in COMPUTED} | columns_of("interactions") | columns_of("users")
+USER_COLUMNS = tuple(name for name in DEFAULT.columns_of("users") if name not in ("user_id", UPDATED))
+CONTEXT_COLUMNS = tuple(
+    c.name for c in raw_columns(DEFAULT.features) if c.table == "interactions" and c.name != "interaction_time"
+)
+_TYPES = {column.name: column for column in COMPUTED} | DEFAULT.columns_of("interactions") | DEFAULT.columns_of("users")
 _NOBODY = EMPTY_IDS + 1  # an id that no user has
 _IDS = range(EMPTY_IDS + 1, 2**63)
 

@@ -11,7 +11,7 @@ from recsys_tft.columns import Accuracy
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, readable
-from recsys_tft.features import BY_NAME, CANDIDATE, QUERY, Feature, select
+from recsys_tft.features import CANDIDATE, QUERY, Feature
 from recsys_tft.retrieval.towers import Shape, Tables, Tensors, Tower, dense
 from recsys_tft.training.model_folders import MODEL, ModelFolder
 
@@ -128,13 +128,15 @@ def from_description(found: Mapping[str, Any], source: str) -> TwoTower:
     Raises:
         InputError: if it has a feature that the table no longer has; `source` is where it is from.
     """
+    chosen = settings.parse(found["settings"], source)
+    known = chosen.table.by_name
     for name in (*found["query_features"], *found["candidate_features"]):
-        if name not in BY_NAME:
+        if name not in known:
             raise InputError(
                 f"{source}: the model reads '{name}', which the feature table does not have; train it again."
             )
-    query, candidate = (tuple(BY_NAME[name] for name in found[f"{side}_features"]) for side in ("query", "candidate"))
-    return TwoTower(query, candidate, found["categories"], found["widths"], settings.parse(found["settings"], source))
+    query, candidate = (tuple(known[name] for name in found[f"{side}_features"]) for side in ("query", "candidate"))
+    return TwoTower(query, candidate, found["categories"], found["widths"], chosen)
 
 
 def features_for(chosen: Settings) -> tuple[tuple[Feature, ...], tuple[Feature, ...]]:
@@ -143,7 +145,7 @@ def features_for(chosen: Settings) -> tuple[tuple[Feature, ...], tuple[Feature, 
     By a random split the past of a training row holds what the user is judged on, which would be trained against (a
     video of the past is never the next one). So what is as of the exposure is left out there.
     """
-    active = [feature for feature in select(QUERY, CANDIDATE) if feature.is_active(chosen)]
+    active = [feature for feature in chosen.table.select(QUERY, CANDIDATE) if feature.is_active(chosen)]
     active = [feature for feature in active if chosen.two_tower.title or not feature.op.is_large]
     if chosen.split.kind == "random_per_user":
         active = [feature for feature in active if feature.accuracy is not Accuracy.AS_OF]

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from recsys_tft.features import BY_NAME
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.serving import serving_inputs
 from recsys_tft.serving.fitted_features import FittedFeatures, FittedGraph
@@ -156,7 +155,9 @@ def ranker(model: CatBoostModel, columns: Sequence[Mapping[str, Any]], graph: Fi
         raw = trees(numeric, categorical)
         return {"score": tf.cast(tf.sigmoid(raw) if trees.is_probability else raw, tf.float32)}
 
-    return ServingModel("ranker", FittedFeatures([BY_NAME[name] for name in names], graph), head, [trees])
+    return ServingModel(
+        "ranker", FittedFeatures([graph.settings.table.by_name[name] for name in names], graph), head, [trees]
+    )
 
 
 def _matrix(features: Features, columns: Sequence[Mapping[str, Any]], dtype: tf.DType) -> tf.Tensor:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import tensorflow_transform as tft
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.features import VOCABULARIES, switched_on
 from recsys_tft.number_ops import Bucket, Level, ZScore
 from recsys_tft.storage.schemas import feature_size
 from recsys_tft.transform_graph import TransformGraph
@@ -25,9 +24,9 @@ def vocabulary_lines(values: list[bytes], n_oov: int) -> str:
 Vocabularies = Mapping[str, list[bytes]]  # the values of each, in order
 
 
-def vocabularies(output: tft.TFTransformOutput) -> Vocabularies:
+def vocabularies(output: tft.TFTransformOutput, settings: Settings) -> Vocabularies:
     """The vocabularies of a saved graph."""
-    return {vocabulary.name: values_of(vocabulary.name, output) for vocabulary in VOCABULARIES}
+    return {vocabulary.name: values_of(vocabulary.name, output) for vocabulary in settings.table.vocabularies}
 
 
 def describe(graph: TransformGraph, values: Vocabularies, settings: Settings) -> dict[str, str]:
@@ -37,7 +36,7 @@ def describe(graph: TransformGraph, values: Vocabularies, settings: Settings) ->
         for name, words in values.items()
     }
     fitted = graph.fitted()
-    for feature in switched_on(settings):
+    for feature in settings.table.switched_on(settings):
         if isinstance(feature.op, ZScore):
             mean, deviation = map(float, fitted[feature.name])
             found = {"column": feature.sources[0], "log1p": feature.op.log1p, "mean": mean, "std": deviation}
@@ -62,7 +61,7 @@ def bucket_names(boundaries: list[float]) -> list[str]:
 def categories(values: Vocabularies, settings: Settings) -> dict[str, int]:
     """For each categorical feature how many values it may have, 0 for missing included."""
     sizes = {name: len(words) for name, words in values.items()}
-    found = {feature.name: feature_size(feature, settings, sizes) for feature in switched_on(settings)}
+    found = {feature.name: feature_size(feature, settings, sizes) for feature in settings.table.switched_on(settings)}
     return {name: size for name, size in found.items() if size is not None}
 
 

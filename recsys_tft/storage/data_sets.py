@@ -1,11 +1,12 @@
 """The data sets that a run writes: which columns their rows have, and from which entity each column comes."""
 
 import dataclasses
+from collections.abc import Callable
 
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.features import CANDIDATE, FEATURES, QUERY, RANKER, RAW, Entity, Feature, Use, select
+from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, Feature, FeatureTable, Use
 from recsys_tft.labelling.splits import WINDOWS
 
 OUTCOME = "outcome"  # what belongs to one row alone
@@ -29,19 +30,19 @@ class DataSet:
     Attributes:
         name: its folder under `processed_data/`.
         keys: the KEY_COLUMNS that it has, by the entity they come from.
-        table: the rows of the feature table that it may hold.
+        rows_of: the rows of a feature table that it may hold.
         windows: the sub-folders, one for each window; none for a corpus.
     """
 
     name: str
     keys: dict[Entity | str, tuple[str, ...]]
-    table: tuple[Feature, ...]
+    rows_of: Callable[[FeatureTable], tuple[Feature, ...]]
     windows: tuple[str, ...] = ()
 
     def features(self, settings: Settings) -> tuple[Feature, ...]:
         """Its features under these settings; joined rows leave out what is large and stored once per entity."""
         inline = not self.windows or settings.output.inline_title_embedding
-        return tuple(f for f in self.table if f.is_active(settings) and (inline or not f.op.is_large))
+        return tuple(f for f in self.rows_of(settings.table) if f.is_active(settings) and (inline or not f.op.is_large))
 
     def columns(self, entity: Entity | str, settings: Settings) -> list[str]:
         """The columns that come from one entity."""
@@ -62,17 +63,25 @@ class DataSet:
 def _example(name: str, keys: dict[Entity | str, tuple[str, ...]], *uses: Use) -> DataSet:
     own = {Entity.USER: ("user_id",), Entity.VIDEO: ("video_id",), Entity.EXPOSURE: ("interaction_time",)}
     merged = {entity: own.get(entity, ()) + keys.get(entity, ()) for entity in (*Entity, OUTCOME)}
-    return DataSet(name, merged, select(*uses), WINDOWS)
+    return DataSet(name, merged, lambda table: table.select(*uses), WINDOWS)
 
 
 TWO_TOWER = _example("two_tower", {Entity.VIDEO: ("candidate_row",), OUTCOME: ("weight",)}, QUERY, CANDIDATE)
 RANKER_ROWS = _example("ranker", {Entity.VIDEO: ("log_q",), OUTCOME: ("label", "weight", "source")}, RANKER)
-# All that the users table tells, what an exposure replaces by its own history included.
-_OF_USERS = tuple(feature for feature in FEATURES if all(RAW[source].table == "users" for source in feature.sources))
-USERS = DataSet("users", {Entity.USER: ("user_id",)}, _OF_USERS)
-# All that is true of a video whatever the moment.
-_OF_VIDEOS = tuple(feature for feature in select(entity=Entity.VIDEO) if not feature.is_versioned)
-VIDEOS = DataSet("videos", {Entity.VIDEO: ("video_id", "candidate_row")}, _OF_VIDEOS)
+
+
+def _of_users(table: FeatureTable) -> tuple[Feature, ...]:
+    """All that the users table tells, what an exposure replaces by its own history included."""
+    return tuple(f for f in table.features if all(column.table == "users" for column in f.columns))
+
+
+def _of_videos(table: FeatureTable) -> tuple[Feature, ...]:
+    """All that is true of a video whatever the moment."""
+    return tuple(feature for feature in table.select(entity=Entity.VIDEO) if not feature.is_versioned)
+
+
+USERS = DataSet("users", {Entity.USER: ("user_id",)}, _of_users)
+VIDEOS = DataSet("videos", {Entity.VIDEO: ("video_id", "candidate_row")}, _of_videos)
 DATA_SETS = (TWO_TOWER, RANKER_ROWS, USERS, VIDEOS)
 
 

@@ -1,12 +1,13 @@
 """Users, videos and channels: one row per key, or one per version of a key."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import UPDATED, columns_of
+from recsys_tft.columns import UPDATED, Column
 from recsys_tft.labelling import versions
 from recsys_tft.tables.raw_tables import ROW
 
@@ -20,10 +21,10 @@ def drop_duplicates(rows: pa.Table, key: str) -> tuple[pa.Table, pa.Table]:
     return versions.of_rows(rows.filter(pa.array(first)), key), rows.filter(pa.array(~first))
 
 
-def known_durations(videos: pa.Table) -> tuple[pa.Table, int]:
+def known_durations(videos: pa.Table, columns: Mapping[str, Column]) -> tuple[pa.Table, int]:
     """The videos with null where a column is 0 that cannot be, a duration, and how many of their rows are so."""
     zeros = np.zeros(len(videos), bool)
-    for name, column in columns_of("videos").items():
+    for name, column in columns.items():
         if column.zero_is_missing and name in videos.column_names:
             zero = pc.fill_null(pc.equal(videos[name], 0), False)
             known = pc.if_else(zero, pa.scalar(None, column.type), videos[name])

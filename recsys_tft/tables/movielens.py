@@ -12,7 +12,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_tft.columns import columns_of
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.storage.temporary import temporary_folder
 
@@ -200,7 +200,7 @@ def _names(layout: tuple[TextFile, ...]) -> str:
 
 
 def _typed(table: str, rows: pl.DataFrame) -> pa.Table:
-    columns = columns_of(table)
+    columns = DEFAULT.columns_of(table)
     return rows.to_arrow().cast(pa.schema([(name, columns[name].type) for name in rows.columns]))
 
 

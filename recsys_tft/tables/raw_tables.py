@@ -7,9 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import TABLES, UPDATED, WIDE_SIGNALS, Accuracy, Column, columns_of
+from recsys_tft.columns import TABLES, UPDATED, Accuracy, Column
 from recsys_tft.configuration.column_settings import ColumnSettings, names_and_units
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
+from recsys_tft.features import FeatureTable
+from recsys_tft.signals import Signal
 from recsys_tft.tables import column_types, stored_rows, table_checks, table_files
 from recsys_tft.tables.conversions import Faults
 from recsys_tft.tables.row_checks import check_rows, without_missing
@@ -34,6 +37,8 @@ class RawTable:
             file of its text.
         units: of columns of times that are numbers, by our name, what these count.
         notes: sentences on what is not read, and on values that cannot be.
+        known: the columns that it may have, by our names.
+        signals: that interactions may hold.
     """
 
     name: str
@@ -44,6 +49,8 @@ class RawTable:
     is_versioned: bool = False
     units: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    known: Mapping[str, Column] = dataclasses.field(default_factory=dict)
+    signals: tuple[Signal, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -52,7 +59,7 @@ class RawTable:
     @property
     def columns(self) -> dict[str, Column]:
         """The columns that are read, by name."""
-        return {name: c for name, c in columns_of(self.name).items() if name != UPDATED or self.is_versioned}
+        return {name: c for name, c in self.known.items() if name != UPDATED or self.is_versioned}
 
     def warnings(self, computed: Collection[str] = ()) -> list[str]:
         """One sentence for each column whose features will be missing throughout, or that is not read.
@@ -60,10 +67,10 @@ class RawTable:
         Args:
             computed: columns that the job computes, so that nothing is missing without them.
         """
-        ignored = {"channel_id", "interaction_type", *WIDE_SIGNALS, *computed}
+        ignored = {"channel_id", "interaction_type", *self.possible_flags, *computed}
         if "view_count" not in self.absent:
             ignored.add("popularity")  # is derived from it
-        columns = columns_of(self.name)
+        columns = self.known
         found = [
             f"{self.name} has no column '{name}'; what is made of it is missing in every row"
             for name in self.absent
@@ -75,13 +82,15 @@ class RawTable:
             if name in columns and name not in self.absent
         ]
         if self.name == "interactions" and not self.is_long:
-            found += [f"interactions has no column '{n}'; nothing was {n}" for n in WIDE_SIGNALS if n in self.absent]
+            found += [
+                f"interactions has no column '{n}'; nothing was {n}" for n in self.possible_flags if n in self.absent
+            ]
         return [*found, *self.notes]
 
     @property
     def stored_names(self) -> dict[str, str]:
         """What files call the columns that are read, by our names."""
-        names = stored_rows.stored_names(self.name, self.own_names)
+        names = stored_rows.stored_names(self.known, self.own_names)
         return {name: own for name, own in names.items() if name in self.columns}
 
     @property
@@ -92,18 +101,25 @@ class RawTable:
     @property
     def flags(self) -> tuple[str, ...]:
         """The boolean columns that stand for a type of interaction; beside `interaction_type` they add to it."""
-        return tuple(name for name in WIDE_SIGNALS if name not in self.absent)
+        return tuple(name for name in self.possible_flags if name not in self.absent)
+
+    @property
+    def possible_flags(self) -> tuple[str, ...]:
+        """The boolean columns that may stand for a signal."""
+        return tuple(signal.flag for signal in self.signals if signal.flag)
 
 
-def find(data_dir: str, columns: Mapping[str, Mapping[str, str | ColumnSettings]]) -> dict[str, RawTable]:
-    """The four tables in `data_dir`, by name; `columns` maps a user's own names to ours, per table.
+def find(
+    data_dir: str, columns: Mapping[str, Mapping[str, str | ColumnSettings]], features: FeatureTable = DEFAULT
+) -> dict[str, RawTable]:
+    """The four tables in `data_dir`, by name; `columns` maps a user's own names to those of `features`, per table.
 
     Raises:
         InputError: with all that is wrong, naming file, column, what was found and what would be right: where a table
             or a required column is missing, a type is of no use, a file cannot be read, or a table is empty (channels
             may be).
     """
-    found = {name: _find_table(data_dir, name, columns.get(name, {})) for name in TABLES}
+    found = {name: _find_table(data_dir, name, columns.get(name, {}), features) for name in TABLES}
     problems = [problem for _, of_table in found.values() for problem in of_table]
     for name, (table, _) in found.items():
         if table is not None and not table.rows and name != "channels":
@@ -113,9 +129,10 @@ def find(data_dir: str, columns: Mapping[str, Mapping[str, str | ColumnSettings]
 
 
 def _find_table(
-    data_dir: str, name: str, mapping: Mapping[str, str | ColumnSettings]
+    data_dir: str, name: str, mapping: Mapping[str, str | ColumnSettings], features: FeatureTable
 ) -> tuple[RawTable | None, list[Problem]]:
     own_names, units = names_and_units(mapping)
+    known = features.columns_of(name)
     try:
         files = table_files.find(data_dir, name)
     except InputError as error:
@@ -124,7 +141,7 @@ def _find_table(
         described = list(pool.map(_described, files.files))
     problems = [each for each in described if isinstance(each, Problem)]
     good = [each for each in described if isinstance(each, Described)]
-    checked = table_checks.check(name, good, own_names, units, files.unread)
+    checked = table_checks.check(name, known, features.signals, good, own_names, units, files.unread)
     if problems or checked.problems:
         return None, [*problems, *checked.problems]
     sources, fingerprint, first_row = [], [], 0
@@ -133,9 +150,10 @@ def _find_table(
         first_row += each.rows
         path = each.file.path.removeprefix(data_dir).lstrip("/")
         fingerprint.append((path, each.file.size, each.rows, each.digest))
-    absent = tuple(column for column in columns_of(name) if column not in (*checked.present, UPDATED))
+    absent = tuple(column for column in known if column not in (*checked.present, UPDATED))
     versioned = UPDATED in checked.present
-    kept = RawTable(name, tuple(sources), own_names, absent, tuple(fingerprint), versioned, units, checked.notes)
+    described = (own_names, absent, tuple(fingerprint), versioned, units, checked.notes, known, features.signals)
+    kept = RawTable(name, tuple(sources), *described)
     return kept, []
 
 
@@ -193,9 +211,8 @@ def _canonical(array: pa.ChunkedArray | pa.Array, column: Column) -> pa.ChunkedA
     return array.cast(pa.binary()) if pa.types.is_string(column.type) else array
 
 
-def empty(table: str, keep: Sequence[str]) -> pa.Table:
-    """No rows of a table, as `read` returns its usable rows."""
-    columns = columns_of(table)
+def empty(columns: Mapping[str, Column], keep: Sequence[str]) -> pa.Table:
+    """No rows of a table with these columns, as `read` returns its usable rows."""
     arrays = {name: _canonical(pa.nulls(0, columns[name].type), columns[name]) for name in keep}
     return pa.table({**arrays, ROW: pa.nulls(0, pa.int64())})
 

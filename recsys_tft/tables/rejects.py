@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.columns import TABLES, WIDE_SIGNALS, columns_of
+from recsys_tft.columns import TABLES
 from recsys_tft.errors import InputError
 from recsys_tft.labelling.exposures import raw_signals
 from recsys_tft.tables.raw_tables import ROW, RawTable
@@ -19,7 +19,7 @@ def rejected_rows(rows: pa.Table, table: RawTable) -> pa.Table:
         table: where they come from.
     """
     if "signals" in rows.column_names:
-        signals = raw_signals(rows, table.is_long, table.flags if table.is_long else tuple(WIDE_SIGNALS))
+        signals = raw_signals(rows, table.is_long, table.flags if table.is_long else table.possible_flags)
         for name in signals.column_names:
             rows = rows.append_column(name, signals[name])
         rows = rows.drop_columns(["signals"])
@@ -28,7 +28,7 @@ def rejected_rows(rows: pa.Table, table: RawTable) -> pa.Table:
     found = np.searchsorted(firsts, numbers, side="right") - 1
     in_file = numbers - firsts[found] + np.array([source.file_row for source in table.sources])[found]
     paths = pa.array([source.path for source in table.sources]).take(pa.array(found))
-    ours = [name for name in columns_of(table.name) if name in rows.column_names]
+    ours = [name for name in table.known if name in rows.column_names]
     kept = rows.select(ours).append_column("source_file", paths).append_column("source_row", pa.array(in_file))
     return kept.append_column("reason", rows["reason"])
 

@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import END_OF_TIME, INTERACTION_TYPES, UPDATED, Column
+from recsys_tft.columns import END_OF_TIME, UPDATED, Column
+from recsys_tft.default_table import INTERACTION_TYPES
 from recsys_tft.missing import nulled
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.tables.conversions import Faults

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pyarrow as pa
 
-from recsys_tft.columns import columns_of
+from recsys_tft.columns import Column
 from recsys_tft.tables import csv_files, parquet_files
 from recsys_tft.tables.sources import PARQUET, Described, Source, TableFile
 
@@ -18,10 +18,10 @@ def describe(file: TableFile) -> Described:
     return parquet_files.describe(file) if file.format == PARQUET else csv_files.describe(file)
 
 
-def stored_names(table: str, own_names: Mapping[str, str]) -> dict[str, str]:
+def stored_names(known: Mapping[str, Column], own_names: Mapping[str, str]) -> dict[str, str]:
     """What files call each column, by our names; a column whose name the user has given to another is not there."""
     taken = set(own_names.values())
-    return {name: own_names.get(name, name) for name in columns_of(table) if name in own_names or name not in taken}
+    return {name: own_names.get(name, name) for name in known if name in own_names or name not in taken}
 
 
 def read(source: Source, names: Mapping[str, str], sample: bool = False) -> dict[str, pa.ChunkedArray]:

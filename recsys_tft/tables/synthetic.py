@@ -19,7 +19,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_tft.columns import INTERACTION_TYPES, TIMESTAMP, columns_of
+from recsys_tft.columns import TIMESTAMP
+from recsys_tft.default_table import DEFAULT, INTERACTION_TYPES
 from recsys_tft.tables import synthetic_sizes, synthetic_versions
 from recsys_tft.tables import synthetic_words as words
 from recsys_tft.tables.synthetic_world import (
@@ -85,7 +86,9 @@ def write_tables(
 
 def _schema(table: str) -> pa.Schema:
     """The table's columns in the long layout."""
-    return pa.schema([(name, c.type) for name, c in columns_of(table).items() if not pa.types.is_boolean(c.type)])
+    return pa.schema(
+        [(name, c.type) for name, c in DEFAULT.columns_of(table).items() if not pa.types.is_boolean(c.type)]
+    )
 
 
 def _users(world: World, rng: np.random.Generator) -> dict[str, pa.Array]:

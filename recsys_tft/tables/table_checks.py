@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.columns import WIDE_SIGNALS, Column, columns_of
+from recsys_tft.columns import Column
 from recsys_tft.configuration.column_settings import UNITS
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.errors import problems as problems_with
+from recsys_tft.signals import Signal
 from recsys_tft.tables import column_types, remedies, stored_rows
 from recsys_tft.tables.arrow_kinds import value_type
 from recsys_tft.tables.conversions import TOO_LARGE
@@ -72,6 +73,8 @@ def _sentence(paths: Sequence[str], text: str) -> str:
 
 def check(
     table: str,
+    columns: Mapping[str, Column],
+    signals: Sequence[Signal],
     files: Sequence[Described],
     own_names: Mapping[str, str],
     units: Mapping[str, str],
@@ -81,19 +84,26 @@ def check(
 
     Args:
         table: one of the TABLES.
+        columns: that it may have, by our names.
+        signals: that interactions may hold.
         files: what is known of each.
         own_names: what the user calls a column, by our names, where that differs.
         units: of times that are numbers, by our names.
         unread_files: names of what lies there and is not read.
     """
-    names = stored_rows.stored_names(table, own_names)
+    names = stored_rows.stored_names(columns, own_names)
     present = {name for file in files for name in _present(file, names)}
     problems = [Problem("", text) for file in files for text in file.problems]
     for file in files:
-        problems += [Problem(file.file.path, text) for text in _columns(table, file, names, own_names, units, present)]
-    notes = [_unread(table, files, names, present, unread_files)]
+        problems += [
+            Problem(file.file.path, text) for text in _columns(table, columns, file, names, own_names, units, present)
+        ]
+        if table == "interactions":
+            flags = [signal.flag for signal in signals if signal.flag]
+            problems += [Problem(file.file.path, text) for text in _signals(flags, _present(file, names), present)]
+    notes = [_unread(table, columns, files, names, present, unread_files)]
     if not problems:
-        for path, text, is_problem in _tried(table, files, names, units):
+        for path, text, is_problem in _tried(table, columns, files, names, units):
             problems += [Problem(path, text)] if is_problem else []
             notes += [] if is_problem else [f"{path}: {text}"]
     return Checked(frozenset(present), tuple(problems), tuple(note for note in notes if note))
@@ -106,6 +116,7 @@ def _present(file: Described, names: Mapping[str, str]) -> set[str]:
 
 def _columns(
     table: str,
+    columns: Mapping[str, Column],
     file: Described,
     names: Mapping[str, str],
     own_names: Mapping[str, str],
@@ -115,7 +126,7 @@ def _columns(
     """What is wrong with the columns of one file."""
     types = dict(file.columns)
     known = {**dict.fromkeys(dict(file.file.keys), pa.string()), **types}
-    for name, column in columns_of(table).items():
+    for name, column in columns.items():
         own = names.get(name)
         if own in types:
             if sum(other == own for other, _ in file.columns) > 1:
@@ -131,24 +142,27 @@ def _columns(
         is_shadowed = name in own_names and own != name and name in known and name not in own_names.values()
         if own in known and is_shadowed:
             yield f"column '{own}' is read as '{name}', but there is a column '{name}' too; rename or drop one of them."
-    if table == "interactions":
-        yield from _signals(_present(file, names), present_anywhere)
 
 
-def _signals(present: set[str], present_anywhere: set[str]) -> Iterator[str]:
-    if not present & {"interaction_type", *WIDE_SIGNALS}:
-        yield f"interactions need a column 'interaction_type', or boolean columns out of {', '.join(WIDE_SIGNALS)}."
+def _signals(flags: Sequence[str], present: set[str], present_anywhere: set[str]) -> Iterator[str]:
+    if not present & {"interaction_type", *flags}:
+        yield f"interactions need a column 'interaction_type', or boolean columns out of {', '.join(flags)}."
     elif "interaction_type" in present_anywhere - present:
         yield "there is no column 'interaction_type' here, but in other files of the table."
 
 
 def _unread(
-    table: str, files: Sequence[Described], names: Mapping[str, str], present: set[str], unread_files: Sequence[str]
+    table: str,
+    known: Mapping[str, Column],
+    files: Sequence[Described],
+    names: Mapping[str, str],
+    present: set[str],
+    unread_files: Sequence[str],
 ) -> str:
     """One sentence on all that is there and not read; empty if all is."""
     read = set(names.values())
     columns = dict.fromkeys(name for file in files for name, _ in file.columns if name not in read)
-    absent = [name for name in columns_of(table) if name not in present]
+    absent = [name for name in known if name not in present]
     found = [_with_hint(name, absent) for name in columns]
     of_folders = [(key, key in dict(file.columns)) for file in files for key, _ in file.file.keys]
     found += [f"{key} of its folders" for key in dict.fromkeys(key for key, _ in of_folders if key not in read)]
@@ -173,13 +187,17 @@ def _plain(name: str) -> str:
 
 
 def _tried(
-    table: str, files: Sequence[Described], names: Mapping[str, str], units: Mapping[str, str]
+    table: str,
+    known: Mapping[str, Column],
+    files: Sequence[Described],
+    names: Mapping[str, str],
+    units: Mapping[str, str],
 ) -> Iterator[tuple[str, str, bool]]:
     """(file, sentence, whether it is a problem) of values that are not what their column holds.
 
     Some rows of a file are tried of each kind that there is, and every value that a folder has in its name.
     """
-    known, tried = columns_of(table), set()
+    tried = set()
     for file in files:
         types = dict(file.columns)
         chosen = {

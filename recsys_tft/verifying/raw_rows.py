@@ -53,7 +53,7 @@ def read(data_dir: str, settings: Settings) -> RawRows:
     Raises:
         InputError: as `raw_tables.find` and `raw_tables.read`.
     """
-    tables = raw_tables.find(data_dir, settings.columns)
+    tables = raw_tables.find(data_dir, settings.columns, settings.table)
     channels, _ = drop_duplicates(_rows(tables["channels"]), "channel_id")
     videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
     videos, _ = known_durations(videos)
@@ -68,4 +68,4 @@ def read(data_dir: str, settings: Settings) -> RawRows:
 def _rows(table: RawTable) -> pa.Table:
     keep = list(table.columns)
     parts = [raw_tables.read(table, source, keep)[0] for source in table.sources]
-    return pa.concat_tables([*parts, raw_tables.empty(table.name, keep)])
+    return pa.concat_tables([*parts, raw_tables.empty(table.known, keep)])

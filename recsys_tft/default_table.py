@@ -1,0 +1,131 @@
+"""The feature table that comes with the library: its raw columns, signals and features.
+
+A user's own table extends DEFAULT: docs/your-own-features.md.
+"""
+
+from recsys_tft.columns import FLOAT, INT64, INTS, STRING, STRINGS, TIMESTAMP, UPDATED, Accuracy, Column
+from recsys_tft.cooccurrence import Cooccurrence
+from recsys_tft.features import CANDIDATE, QUERY, RANKER, Feature, FeatureTable, flag_columns
+from recsys_tft.number_ops import Age, Bucket, DayOfWeek, HourWave, Level, Log, Ratio, ZScore
+from recsys_tft.ops import Bag, History, Lookup, SetLookup
+from recsys_tft.signals import Signal
+from recsys_tft.titles.title_embedding import TitleEmbedding
+from recsys_tft.vocabularies import Vocabulary
+
+SIGNALS = (
+    Signal("impression", has_column=False, viewing=False),
+    Signal("click", "clicked"),
+    Signal("watch", has_column=False),
+    Signal("like", "liked"),
+    Signal("comment", "commented"),
+    Signal("share", "shared"),
+)
+
+COLUMNS: tuple[Column, ...] = (
+    Column("user_id", "users", INT64, required=True, built_in=True),
+    Column(UPDATED, "users", TIMESTAMP, built_in=True),
+    Column("country", "users", STRING),
+    Column("user_language", "users", STRING),
+    Column("age", "users", INT64, minimum=0),
+    Column("previously_watched_category", "users", STRING, accuracy=Accuracy.AS_OF, built_in=True),
+    Column("history_video_ids", "users", INTS, accuracy=Accuracy.AS_OF, built_in=True),
+    Column("history_categories", "users", STRINGS, accuracy=Accuracy.AS_OF, built_in=True),
+    Column("video_id", "videos", INT64, required=True, built_in=True),
+    Column(UPDATED, "videos", TIMESTAMP, built_in=True),
+    Column("channel_id", "videos", INT64, built_in=True),
+    Column("title", "videos", STRING),
+    Column("category", "videos", STRING, built_in=True),
+    Column("child_categories", "videos", STRINGS),
+    Column("video_duration", "videos", FLOAT, minimum=0, zero_is_missing=True, built_in=True),
+    Column("popularity", "videos", STRING, accuracy=Accuracy.COUNTED, built_in=True),
+    Column("video_language", "videos", STRING),
+    Column("tags", "videos", STRINGS),
+    Column("view_count", "videos", INT64, minimum=0, accuracy=Accuracy.COUNTED, built_in=True),
+    Column("like_count", "videos", INT64, minimum=0, accuracy=Accuracy.COUNTED, built_in=True),
+    Column("comment_count", "videos", INT64, minimum=0, accuracy=Accuracy.COUNTED, built_in=True),
+    Column("published_at", "videos", TIMESTAMP, built_in=True),
+    Column("channel_id", "channels", INT64, required=True, built_in=True),
+    Column(UPDATED, "channels", TIMESTAMP, built_in=True),
+    Column("channel_subscriber_count", "channels", INT64, minimum=0, accuracy=Accuracy.SNAPSHOT),
+    Column("user_id", "interactions", INT64, required=True, built_in=True),
+    Column("video_id", "interactions", INT64, required=True, built_in=True),
+    Column("interaction_time", "interactions", TIMESTAMP, required=True, built_in=True),
+    Column("interaction_type", "interactions", STRING, built_in=True),
+    *flag_columns(SIGNALS),
+    Column("watch_time", "interactions", FLOAT, minimum=0, built_in=True),
+    Column("device", "interactions", STRING),
+)
+
+# What no table holds: the job computes it where the settings `recent` and `cooccurrence` ask for it.
+COMPUTED: tuple[Column, ...] = (
+    *(
+        Column(f"{what}_{days}d", "videos", INT64, minimum=0, accuracy=Accuracy.VERSIONED, built_in=True, computed=True)
+        for what in ("views", "likes")
+        for days in (1, 7, 30)
+    ),
+    *(
+        Column(name, "interactions", INT64, minimum=0, accuracy=Accuracy.AS_OF, built_in=True, computed=True)
+        for name in ("user_events_1d", "user_events_30d", "user_view_count", "user_like_count")
+    ),
+    # The video of a positive exposure of the training window, by which it is counted in what videos have in common.
+    Column("counted_video_id", "interactions", INT64, built_in=True, computed=True),
+)
+
+_LANGUAGE = Vocabulary("language")  # shared by users and videos
+_VIDEO_ID, _CATEGORY = Vocabulary("video_id", integers=True), Vocabulary("category")
+
+FEATURES: tuple[Feature, ...] = (
+    Feature("user_id_token", "user_id", Lookup(Vocabulary("user_id", integers=True)), QUERY),
+    Feature("country_token", "country", Lookup(Vocabulary("country")), (QUERY, RANKER)),
+    Feature(
+        "previously_watched_category_token",
+        "previously_watched_category",
+        Lookup(Vocabulary("previously_watched_category")),
+        QUERY,
+    ),
+    Feature("history_video_ids_tokens", "history_video_ids", History(_VIDEO_ID), QUERY),
+    Feature("history_categories_tokens", "history_categories", History(_CATEGORY), QUERY),
+    Feature("user_language_token", "user_language", Lookup(_LANGUAGE), (QUERY, RANKER)),
+    Feature("age_z", "age", ZScore(), (QUERY, RANKER)),
+    Feature("age_bucket", "age", Bucket("age"), QUERY),
+    Feature("video_id_token", "video_id", Lookup(_VIDEO_ID), CANDIDATE),
+    Feature("category_token", "category", Lookup(_CATEGORY), (CANDIDATE, RANKER)),
+    Feature("child_categories_token", "child_categories", SetLookup(Vocabulary("child_categories")), RANKER),
+    Feature("video_language_token", "video_language", Lookup(_LANGUAGE), (CANDIDATE, RANKER)),
+    Feature("title_embedding", "title", TitleEmbedding(), CANDIDATE),
+    Feature("video_duration_log_z", "video_duration", ZScore(log1p=True), (CANDIDATE, RANKER)),
+    Feature("video_duration_bucket", "video_duration", Bucket("duration"), CANDIDATE),
+    Feature("popularity_onehot", ("popularity", "view_count"), Level(), CANDIDATE),
+    Feature("tags_tokens", "tags", Bag(Vocabulary("tags")), CANDIDATE),
+    Feature("view_count_log_z", "view_count", ZScore(log1p=True), RANKER),
+    Feature("like_count_log_z", "like_count", ZScore(log1p=True), RANKER),
+    Feature("comment_count_log_z", "comment_count", ZScore(log1p=True), RANKER),
+    Feature("channel_subscriber_count_log_z", "channel_subscriber_count", ZScore(log1p=True), RANKER),
+    Feature("like_ratio", ("like_count", "view_count"), Ratio(), RANKER),
+    Feature("comment_ratio", ("comment_count", "view_count"), Ratio(), RANKER),
+    Feature("engagement_rate", ("like_count", "comment_count", "view_count"), Ratio(), RANKER),
+    Feature("device_token", "device", Lookup(Vocabulary("device")), RANKER),
+    Feature("interaction_time_day", "interaction_time", DayOfWeek(), RANKER),
+    Feature("interaction_time_hour_sin", "interaction_time", HourWave("sin"), RANKER),
+    Feature("interaction_time_hour_cos", "interaction_time", HourWave("cos"), RANKER),
+    *(
+        Feature(f"{what}_{days}d_log", (f"{what}_{days}d",), Log(), RANKER, option="recent")
+        for what in ("views", "likes")
+        for days in (1, 7, 30)
+    ),
+    Feature("video_age_log", ("interaction_time", "published_at"), Age(), RANKER, option="recent"),
+    Feature("user_events_1d_log", "user_events_1d", Log(), RANKER, option="recent"),
+    Feature("user_events_30d_log", "user_events_30d", Log(), RANKER, option="recent"),
+    Feature("user_like_rate", ("user_like_count", "user_view_count"), Ratio(), RANKER, option="recent"),
+    Feature(
+        "history_cooccurrence",
+        ("history_video_ids", "video_id", "counted_video_id"),
+        Cooccurrence(),
+        RANKER,
+        option="cooccurrence",
+    ),
+)
+
+INTERACTION_TYPES = tuple(signal.name for signal in SIGNALS)
+WIDE_SIGNALS = {signal.flag: signal.name for signal in SIGNALS if signal.flag}
+DEFAULT = FeatureTable((*COLUMNS, *COMPUTED), SIGNALS, FEATURES)
