@@ -29,8 +29,8 @@ from recsys_tft.configuration.yaml_text import LARGEST, Document, OtherBase, Wro
 from recsys_tft.errors import InputError, did_you_mean, findings, reason, redacted
 from recsys_tft.storage import places
 from recsys_tft.storage.files import open_to_read
-from recsys_tft.titles.title_encoder import Pair as EncoderPair
-from recsys_tft.titles.title_encoder import parse as parse_encoder
+from recsys_tft.titles.encoder_spec import Pair as EncoderPair
+from recsys_tft.titles.encoder_spec import parse as parse_encoder
 
 _LONGEST_SHOWN = 60  # characters of a value
 
