@@ -14,8 +14,8 @@ from typing import Any
 
 import apache_beam as beam
 
-from beam_pipelines.pairs import Timed, step_time, timed
-from beam_pipelines.spill import spill
+from recsys_tft.beam_pipelines.pairs import Timed, step_time, timed
+from recsys_tft.beam_pipelines.spill import spill
 
 _OPEN: dict[str, "Ahead"] = {}  # by name, as Beam pickles what refers to them, in this process too
 

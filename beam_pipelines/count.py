@@ -14,11 +14,11 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from beam_pipelines.job import Job
-from beam_pipelines.prepare import Parts
+from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.beam_pipelines.prepare import Parts
 from recsys_tft.features import Entity
 from recsys_tft.labelling import counters, recent
-from recsys_tft.labelling.versions import distinct
+from recsys_tft.point_in_time import distinct
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 

@@ -20,11 +20,11 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
-from beam_pipelines import wheel
+from recsys_tft.beam_pipelines import wheel
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import UsageError
-from recsys_tft.titles import title_encoder
-from recsys_tft.titles.title_encoder import Pair, Spec
+from recsys_tft.titles import encoder_spec, title_encoder
+from recsys_tft.titles.encoder_spec import Pair, Spec
 
 _MODEL = "saved_model.pb"  # the last file of an encoder to be copied
 _LONGEST = 63  # of a job's name and of a label
@@ -115,7 +115,7 @@ def scratch(options: PipelineOptions) -> str:
 
 def reachable(settings: Settings, options: PipelineOptions, say: Callable[[str], None]) -> Settings:
     """The same settings for workers, who have neither this machine's title encoder nor its cache of vectors."""
-    if settings.title_encoder == title_encoder.NONE:
+    if settings.title_encoder == encoder_spec.NONE:
         return settings
     folder, precision = scratch(options), settings.title_precision
     changes: dict[str, object] = {}

@@ -11,21 +11,23 @@ import tensorflow_transform.beam as tft_beam
 from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
-from beam_pipelines import titles
-from beam_pipelines.job import Job
-from beam_pipelines.prepare import Frames, Parts
-from preprocessing_fn import preprocessing_fn
-from recsys_tft import transform_graph
+from recsys_tft import point_in_time, transform_graph
+from recsys_tft.beam_pipelines import titles
+from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.beam_pipelines.prepare import Frames, Parts
 from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, raw_columns
-from recsys_tft.graph import graph_columns, raw_feature_spec
-from recsys_tft.labelling import examples, fitting_rows, negatives, recent, versions
+from recsys_tft.graph import preprocessing_fn
+from recsys_tft.graph_inputs import graph_columns, raw_feature_spec
+from recsys_tft.labelling import examples, fitting_rows, negatives, recent
 from recsys_tft.ops import History
+from recsys_tft.point_in_time import find_sorted
 from recsys_tft.rates import rates
-from recsys_tft.storage import arrow_ipc, data_sets
+from recsys_tft.run_layout import data_sets
+from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
-from recsys_tft.tables.entities import find_sorted
+from recsys_tft.tables import versions
 from recsys_tft.titles.title_embedding import TitleEmbedding
 
 TaggedOutput = beam.pvalue.TaggedOutput
@@ -122,9 +124,9 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
     own = [feature for feature in features if feature in joined and feature not in counted]
     slim = rows.select([*keys, *(feature.name for feature in own)])
     dates = [*(recent.DATES if job.settings.recent.enabled else ())]
-    if versions.is_versioned(found["videos"]):
+    if point_in_time.is_versioned(found["videos"]):
         owner = find_sorted(raw["video_id"].to_numpy(), found["videos"]["video_id"].to_numpy())
-        dated = {name: found["videos"][name] for name in ("video_id", versions.SINCE, *dates)}
+        dated = {name: found["videos"][name] for name in ("video_id", point_in_time.SINCE, *dates)}
         dated["candidate_row"] = pa.array(first + owner)
         slim = _with_keys(dated, _engineer_videos(found["videos"], own, vectors, graph, job))
     elif dates:
@@ -151,7 +153,7 @@ def _engineer_videos(
 
 def _engineer_counted(counts: pa.Table, videos: pa.Table, counted: tuple[Feature, ...], graph: str) -> pa.Table:
     """The features that depend on what is counted, as of each change of it or of the video; with their keys."""
-    if versions.is_versioned(videos):
+    if point_in_time.is_versioned(videos):
         keys = videos["video_id"].to_numpy()
         own, rows, since = versions.together(videos, "video_id", counts, "video_id", keys, np.ones(len(keys), bool))
         counts = versions.dated(counts.take(pa.array(rows)), since)
@@ -160,7 +162,7 @@ def _engineer_counted(counts: pa.Table, videos: pa.Table, counted: tuple[Feature
     owner = pa.array(own)
     names = [column.name for column in raw_columns(counted)]
     read = {name: counts[name] if name in counts.column_names else videos[name].take(owner) for name in names}
-    keys = {name: counts[name] for name in ("video_id", versions.SINCE)}
+    keys = {name: counts[name] for name in ("video_id", point_in_time.SINCE)}
     if not counted:
         return pa.table(keys)
     return _with_keys(keys, transform_graph.load(graph).engineer(pa.table(read), counted))
@@ -178,7 +180,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     of_exposures = fitted.engineer(exposures, [feature for feature in context if feature not in lists])
     for feature in lists:
         of_exposures = of_exposures.append_column(feature.name, fitted.engineer_values(exposures, feature))
-    of_user = {name: users[name] for name in ("user_id", versions.SINCE) if name in users.column_names}
+    of_user = {name: users[name] for name in ("user_id", point_in_time.SINCE) if name in users.column_names}
     of_users = _with_keys(of_user, of_users)
     counted = [(exposures, of_exposures, context)]
     if job.is_first(partition):  # other parts have some of the same users

@@ -12,14 +12,15 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from google.protobuf import text_format
 
-from beam_pipelines.engineer import raw_metadata
-from beam_pipelines.job import Job
-from recsys_tft import odd_data, transform_graph
-from recsys_tft.labelling import splits
-from recsys_tft.storage import artifacts, schemas
-from recsys_tft.storage.data_sets import DATA_SETS
+from recsys_tft import transform_graph
+from recsys_tft.beam_pipelines.engineer import raw_metadata
+from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.labelling import odd_data, splits
+from recsys_tft.run_layout import artifacts, schemas
+from recsys_tft.run_layout.data_sets import DATA_SETS
+from recsys_tft.run_layout.output import MANIFEST, RUN
+from recsys_tft.storage import json_files
 from recsys_tft.storage.files import exists, read_text, write_file, write_text
-from recsys_tft.storage.output import MANIFEST, RUN
 from recsys_tft.titles import embeddings, title_encoder
 
 VERSIONS = ("recsys_tft", "tensorflow", "tensorflow-transform", "apache-beam", "tfx-bsl", "pyarrow", "polars", "numpy")
@@ -49,8 +50,8 @@ def finish(
     """
     if committed := _committed(job, started):
         return committed
-    output = tft.TFTransformOutput(job.output.staged("artifacts", "transform_graph"))
-    vocabularies = artifacts.vocabularies(output, job.settings)
+    fitted = job.output.staged("artifacts", "transform_graph", tft.TFTransformOutput.TRANSFORM_FN_DIR)
+    vocabularies = artifacts.vocabularies(fitted, job.settings)
     texts = artifacts.describe(transform_graph.load(graph), vocabularies, job.settings)
     for name, text in texts.items():
         write_text(job.output.staged("artifacts", name), text)
@@ -64,9 +65,9 @@ def finish(
         parts, folder = (place("artifacts", "embeddings") for place in (job.output.scratch, job.output.staged))
         embeddings.gather(parts, folder, job.video_partitions, counts["written/videos"], width)
     manifest = make_manifest(job, counts, cuts, sizes, texts, started)
-    write_text(job.output.staged("processed_data", RUN), artifacts.to_json({"run": manifest["run"]}))
+    write_text(job.output.staged("processed_data", RUN), json_files.to_json({"run": manifest["run"]}))
     manifest |= _warnings(job, counts, cuts, odd, times)
-    write_text(job.output.staged("artifacts", MANIFEST), artifacts.to_json(manifest))
+    write_text(job.output.staged("artifacts", MANIFEST), json_files.to_json(manifest))
     if committed := _committed(job, started):  # by another attempt, while this one was at work
         job.output.discard()
         return committed

@@ -8,9 +8,9 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity
 from recsys_tft.labelling import counters, recent
 from recsys_tft.number_ops import HOUR
-from recsys_tft.storage.data_sets import VIDEOS, shard_name
+from recsys_tft.run_layout.data_sets import VIDEOS, shard_name
+from recsys_tft.run_layout.output import Output
 from recsys_tft.storage.hashing import partition_of
-from recsys_tft.storage.output import Output
 from recsys_tft.tables.raw_tables import RawTable
 
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md

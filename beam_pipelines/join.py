@@ -11,21 +11,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from beam_pipelines.engineer import PAIRED
-from beam_pipelines.job import Job
-from beam_pipelines.prepare import Frames, Parts
-from recsys_tft import transform_graph
+from recsys_tft import point_in_time, transform_graph
+from recsys_tft.beam_pipelines.engineer import PAIRED
+from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.beam_pipelines.prepare import Frames, Parts
 from recsys_tft.features import Entity, Feature
-from recsys_tft.labelling import examples, negatives, recent, versions
+from recsys_tft.labelling import examples, negatives, recent
 from recsys_tft.labelling.splits import WINDOWS
-from recsys_tft.labelling.versions import Timeline
-from recsys_tft.storage import arrow_ipc, data_sets
+from recsys_tft.point_in_time import Timeline, find_sorted, rows_at
+from recsys_tft.run_layout import data_sets
+from recsys_tft.run_layout.data_sets import OUTCOME, DataSet
+from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
-from recsys_tft.storage.data_sets import OUTCOME, DataSet
 from recsys_tft.storage.files import write_file
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.rows import WRITERS
-from recsys_tft.tables.entities import find_sorted, rows_at
+from recsys_tft.tables import versions
 from recsys_tft.titles import embeddings
 
 TaggedOutput = beam.pvalue.TaggedOutput
@@ -55,7 +56,7 @@ def _wanted(rows: pa.Table, exposures: pa.Table, job: Job) -> pa.Table:
     """The distinct videos of rows; where they have versions, with the `earliest` and `latest` time asked for."""
     video = rows["video_id"].to_numpy()
     if not (job.counts_videos or job.videos_have_versions):
-        return pa.table({"video_id": versions.distinct(video)})
+        return pa.table({"video_id": point_in_time.distinct(video)})
     time = exposures["interaction_time"].to_numpy()[rows["exposure"].to_numpy()]
     order = np.lexsort((time, video))
     videos, first, sizes = np.unique(video[order], return_index=True, return_counts=True)
@@ -85,7 +86,7 @@ def answer(_: int, parts: Parts) -> Iterator[tuple[int, tuple[str, bytes]]]:
     """
     own = {name: arrow_ipc.loads(part) for name, part in parts if name in ANSWERS}
     ids = own["videos"]["video_id"].to_numpy()
-    timelines = {name: Timeline(rows, "video_id") for name, rows in own.items() if versions.is_versioned(rows)}
+    timelines = {name: Timeline(rows, "video_id") for name, rows in own.items() if point_in_time.is_versioned(rows)}
     for name, part in parts:
         if name not in ANSWERS:
             wanted = arrow_ipc.loads(part)
@@ -152,7 +153,7 @@ def _codes(tables: Tables) -> Codes:
     video = find_sorted(known, tables["rows"]["video_id"].to_numpy())
     codes = {Entity.USER: user[exposure], Entity.VIDEO: video, Entity.EXPOSURE: exposure}
     for part in (Entity.VIDEO, VERSION):
-        if part in tables and versions.is_versioned(tables[part]):
+        if part in tables and point_in_time.is_versioned(tables[part]):
             found = Timeline(tables[part], "video_id").last_before(known, times, (video, exposure))
             used = np.zeros(len(tables[part]), bool)
             used[found] = True

@@ -14,12 +14,12 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import AsIter, AsSingleton, DoOutputsTuple, PCollection
 
-from beam_pipelines import count, engineer, finish, join, prepare, titles
-from beam_pipelines.ahead import Ahead, BeginPairs, TakeResults
-from beam_pipelines.job import Job
-from beam_pipelines.pairs import ForEachPair
-from beam_pipelines.read import ReadTable
-from beam_pipelines.write import write_rejected
+from recsys_tft.beam_pipelines import count, engineer, finish, join, prepare, titles
+from recsys_tft.beam_pipelines.ahead import Ahead, BeginPairs, TakeResults
+from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.beam_pipelines.pairs import ForEachPair
+from recsys_tft.beam_pipelines.read import ReadTable
+from recsys_tft.beam_pipelines.write import write_rejected
 from recsys_tft.storage.arrow_ipc import Packed
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
-from beam_pipelines.spill import spill
+from recsys_tft.beam_pipelines.spill import spill
 
 METRICS = "recsys_tft_microseconds"  # counters: the time spent in each step's function
 Timed = tuple[list[Any], int]  # the results of a step's function, and the microseconds that they took

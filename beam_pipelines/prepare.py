@@ -7,10 +7,9 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from beam_pipelines.job import Job
-from beam_pipelines.merging import MergeSome
-from beam_pipelines.read import reject
-from recsys_tft import odd_data
+from recsys_tft import point_in_time
+from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.beam_pipelines.read import reject
 from recsys_tft.columns import UPDATED
 from recsys_tft.errors import InputError
 from recsys_tft.features import Entity
@@ -21,16 +20,18 @@ from recsys_tft.labelling import (
     fitting_rows,
     history,
     negatives,
+    odd_data,
     recent,
     splits,
     user_parts,
-    versions,
 )
+from recsys_tft.merging import MergeSome
+from recsys_tft.point_in_time import rows_at
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
-from recsys_tft.tables import rejects
-from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates, known_durations, rows_at
+from recsys_tft.tables import rejects, versions
+from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates, known_durations
 from recsys_tft.tables.raw_tables import ROW
 
 TaggedOutput = beam.pvalue.TaggedOutput
@@ -69,7 +70,7 @@ def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[object]:
     """All channels, one row per id or per version of one; duplicates rejected."""
     kept, dropped = drop_duplicates(arrow_ipc.concat(part for _, part in parts), "channel_id")
     yield from reject_duplicates(dropped, job, "channels", "channel_id", 0)
-    if versions.is_versioned(kept):
+    if point_in_time.is_versioned(kept):
         yield TaggedOutput("counts", ("versions/channels/keys", len(versions.latest(kept, "channel_id"))))
     yield arrow_ipc.dumps(kept.drop_columns([ROW]))
 
@@ -210,7 +211,7 @@ def _labelled_part(partition: int, part: user_parts.Part, users: pa.Table, job: 
     training = training.select([name for name in training.column_names if name not in besides])
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
     own = part.users(users)
-    own = _users_at(own, part.exposures) if versions.is_versioned(users) else own
+    own = _users_at(own, part.exposures) if point_in_time.is_versioned(users) else own
     frames = {"exposures": part.exposures, "users": own, **({} if part.pairs is None else {"pairs": part.pairs})}
     packed = {name: arrow_ipc.dumps(table) for name, table in frames.items()}
     yield job.part(partition, part.number), packed
@@ -225,7 +226,7 @@ def _to_each(name: str, rows: pa.Table, keys: np.ndarray) -> Iterator[TaggedOutp
 def _users_at(users: pa.Table, exposures: pa.Table) -> pa.Table:
     """The versions of users that any exposure takes, and the latest ones."""
     taken = rows_at(users, "user_id", *(exposures[name].to_numpy() for name in ("user_id", "interaction_time")))
-    return users.take(pa.array(np.union1d(taken, versions.ends(users["user_id"].to_numpy()))))
+    return users.take(pa.array(np.union1d(taken, point_in_time.ends(users["user_id"].to_numpy()))))
 
 
 def make_catalogue(exposures: splits.Histogram, counts: dict[str, int], job: Job) -> negatives.Catalogue:

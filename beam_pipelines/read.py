@@ -6,16 +6,16 @@ from collections.abc import Iterator
 import apache_beam as beam
 import pyarrow as pa
 
-from beam_pipelines.ahead import Ahead, TakeResults
-from beam_pipelines.pairs import ForEachPair
+from recsys_tft.beam_pipelines.ahead import Ahead, TakeResults
+from recsys_tft.beam_pipelines.pairs import ForEachPair
 from recsys_tft.columns import KEYS, UPDATED
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.graph import graph_columns
-from recsys_tft.labelling.exposures import events_of
+from recsys_tft.graph_inputs import graph_columns
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import RawTable, Source
+from recsys_tft.tables.signals import events_of
 
 # What each table contributes: the columns that features read, keys, and what labels need.
 _NEEDED = {

@@ -22,17 +22,17 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeExceptio
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 
-from beam_pipelines import dataflow
-from beam_pipelines.ahead import Ahead
-from beam_pipelines.job import Job
-from beam_pipelines.main_job import MainJob
-from beam_pipelines.options import pipeline_in
-from beam_pipelines.pairs import METRICS
-from beam_pipelines.prepare import COUNTS
 from recsys_tft import interruption
+from recsys_tft.beam_pipelines import dataflow
+from recsys_tft.beam_pipelines.ahead import Ahead
+from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.beam_pipelines.main_job import MainJob
+from recsys_tft.beam_pipelines.options import pipeline_in
+from recsys_tft.beam_pipelines.pairs import METRICS
+from recsys_tft.beam_pipelines.prepare import COUNTS
 from recsys_tft.errors import InputError, StillRunning, UsageError, readable, reason, sentence_of
+from recsys_tft.run_layout.output import Output
 from recsys_tft.storage.files import read_text
-from recsys_tft.storage.output import Output
 from recsys_tft.storage.temporary import temporary_folder
 
 IN_MEMORY = "in_memory"  # Beam's name for a job in this process

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import importlib.util
 import os
 import pathlib
 import re
@@ -40,12 +39,14 @@ def version() -> str:
 
 
 def _modules() -> dict[str, bytes]:
-    """The files of the top-level modules and packages, by their names in the wheel."""
+    """The files of the top-level modules and packages, by their names in the wheel.
+
+    They are taken from beside this package, whatever else of these names can be imported.
+    """
+    root = pathlib.Path(__file__).resolve().parents[1]
     found = {}
     for name in metadata.distribution(DISTRIBUTION).read_text("top_level.txt").split():
-        origin = pathlib.Path(importlib.util.find_spec(name).origin)
-        files = sorted(origin.parent.rglob("*.py")) if origin.name == "__init__.py" else [origin]
-        root = origin.parent.parent if origin.name == "__init__.py" else origin.parent
+        files = sorted((root / name).rglob("*.py")) or [root / f"{name}.py"]
         found |= {file.relative_to(root).as_posix(): file.read_bytes() for file in files}
     return found
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pyarrow.parquet as pq
 
-from beam_pipelines.job import Job
+from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.files import write_file

@@ -15,6 +15,7 @@ from recsys_tft.ranking import ranker_rows, ranking_metrics
 from recsys_tft.ranking.ranker_training import MODEL, scores
 from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, two_tower
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
+from recsys_tft.run_layout import run_folders
 from recsys_tft.tables import synthetic, synthetic_world
 from recsys_tft.training import model_folders
 
@@ -112,7 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output-dir", default="output")
     options = parser.parse_args()
-    manifest = model_folders.manifest(options.output_dir)
+    manifest = run_folders.manifest(options.output_dir)
     truth = Generator(manifest)
     retrieval(options.output_dir, truth)
     ranking(options.output_dir, truth, manifest["counts"])

@@ -100,7 +100,7 @@ def size_of(value: Any) -> int:
 
 def measure(raw: str, output: str, options: list[str]) -> dict[str, Any]:
     """Runs the job here, and returns what each step took."""
-    from beam_pipelines.pairs import ForEachPair
+    from recsys_tft.beam_pipelines.pairs import ForEachPair
     from recsys_tft.cli import main as run
 
     watched = Watched()

@@ -17,7 +17,7 @@ def main() -> None:
     options = parser.parse_args()
     from recsys_tft import PipelineConfig, ProcessingPipeline, libraries
 
-    libraries.load("beam_pipelines.run")
+    libraries.load("recsys_tft.beam_pipelines.run")
 
     config = PipelineConfig(
         output_dir=options.output,

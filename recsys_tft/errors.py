@@ -119,19 +119,3 @@ def sentence_of(error: BaseException) -> str | None:
         r"(?:Input|Usage)Error: (.+?)(?: \[while running.*)?(?:\\n|\n|$)", f"{type(error).__name__}: {error}"
     )
     return found.group(1) if found else None
-
-
-@contextlib.contextmanager
-def sentences() -> Iterator[None]:
-    """Lets an InputError leave as one of its sentence alone, and an error of another library that is known as one."""
-    try:
-        yield
-    except (UsageError, StillRunning):
-        raise
-    except Exception as error:  # of any kind, as runners differ
-        from recsys_tft.faults import sentence_for
-
-        sentence = sentence_of(error) or sentence_for(error)
-        if sentence is None:
-            raise
-        raise InputError(sentence) from error

@@ -4,11 +4,12 @@ An error is known by its type, or by its text where a runner has wrapped it in o
 for that: one that is not loaded cannot have raised anything.
 """
 
+import contextlib
 import errno
 import re
 from collections.abc import Iterator
 
-from recsys_tft.errors import reason
+from recsys_tft.errors import InputError, StillRunning, UsageError, reason, sentence_of
 
 _DISK = "the disk is full; make room, or name a folder on another disk"
 _MEMORY = (
@@ -50,6 +51,20 @@ def sentence_for(error: BaseException) -> str | None:
             if found := rule(one):
                 return f"{found.rstrip('.')}."
     return None
+
+
+@contextlib.contextmanager
+def sentences() -> Iterator[None]:
+    """Lets an InputError leave as one of its sentence alone, and an error of another library that is known as one."""
+    try:
+        yield
+    except (UsageError, StillRunning):
+        raise
+    except Exception as error:  # of any kind, as runners differ
+        sentence = sentence_of(error) or sentence_for(error)
+        if sentence is None:
+            raise
+        raise InputError(sentence) from error
 
 
 def is_interrupt(error: BaseException) -> bool:

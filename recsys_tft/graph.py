@@ -1,42 +1,46 @@
 """The body of preprocessing_fn: the feature table applied to raw tensors."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from beam_pipelines.analyzers import FitStatistics
-from recsys_tft.columns import Column
+from recsys_tft.analyzers import FitStatistics
+from recsys_tft.configuration import settings as settings_module
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.cooccurrence import PairCounts
 from recsys_tft.errors import InputError
-from recsys_tft.features import raw_columns
-from recsys_tft.ops import Fitting, drop_missing, present_only
+from recsys_tft.graph_inputs import empty_column, graph_columns, graph_dtype, sparse
+from recsys_tft.ops import Fitting
 from recsys_tft.statistics import Frequencies, Numbers, Statistic
 from recsys_tft.vocabularies import FittedFile
 
-_DTYPES = {"int64": tf.int64, "float": tf.float32, "string": tf.string}
 
+def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any] | None = None) -> dict[str, tf.Tensor]:
+    """Every feature of the table from raw inputs.
 
-def graph_dtype(column: Column) -> tf.DType:
-    """The dtype in which the graph reads a raw column."""
-    return _DTYPES[str(column.graph_type)]
+    Args:
+        inputs: raw columns by name, as dense, sparse or ragged tensors; an absent one is missing everywhere, and
+            those that no feature reads are ignored.
+        custom_config: `{"settings": {...}}` or `{"config": "file.yaml"}`.
 
+    Returns:
+        Engineered features by name.
 
-def graph_columns(settings: Settings) -> tuple[Column, ...]:
-    """The graph's inputs: every raw column that a feature reads whose option is enabled."""
-    return raw_columns(settings.table.switched_on(settings))
-
-
-def raw_feature_spec(settings: Settings) -> dict[str, tf.io.VarLenFeature]:
-    """What the graph's inputs are: of any number of values, so that they may be missing."""
-    return {column.name: tf.io.VarLenFeature(graph_dtype(column)) for column in graph_columns(settings)}
+    Raises:
+        InputError: if a setting is wrong, or `inputs` holds no column that a feature reads.
+    """
+    config = custom_config or {}
+    if "config" in config:
+        return engineer(inputs, settings_module.load(config["config"]))
+    return engineer(inputs, settings_module.parse(dict(config.get("settings") or {}), "custom_config"))
 
 
 def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings) -> dict[str, tf.Tensor]:
     """Every feature of the table, from raw columns of [batch] rows each."""
     columns = {column.name: column for column in graph_columns(settings)}
-    tensors = {name: _sparse(inputs[name], column) for name, column in columns.items() if name in inputs}
+    tensors = {name: sparse(inputs[name], column) for name, column in columns.items() if name in inputs}
     if not tensors:
         raise InputError(f"The inputs {sorted(inputs)} hold none of the raw columns {sorted(columns)}.")
     rows = next(iter(tensors.values())).dense_shape[0]
@@ -106,19 +110,3 @@ def _fit_pairs(statistics: Mapping[str, PairCounts], values: Mapping[str, list[t
 def _named(statistics: Iterable[str], fitted: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
     # TransformGraph.fitted finds the results by these names.
     return {name: tf.identity(result, f"{name}_fitted") for name, result in zip(statistics, fitted, strict=True)}
-
-
-def _sparse(tensor: tf.Tensor | tf.SparseTensor | tf.RaggedTensor, column: Column) -> tf.SparseTensor:
-    """Any kind of tensor of [batch, ...] as a SparseTensor of [batch, n] without missing values."""
-    if isinstance(tensor, tf.RaggedTensor):
-        tensor = tensor.to_sparse()
-    if not isinstance(tensor, tf.SparseTensor):
-        return present_only(tensor, column.zero_is_missing)
-    dtype = graph_dtype(column)
-    return drop_missing(tensor if tensor.dtype == dtype else tf.cast(tensor, dtype), column.zero_is_missing)
-
-
-def empty_column(rows: tf.Tensor, dtype: tf.DType) -> tf.SparseTensor:
-    """A raw column of so many rows that is missing in all of them."""
-    shape = tf.stack([rows, 1])
-    return tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], dtype), shape)

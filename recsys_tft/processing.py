@@ -10,20 +10,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recsys_tft.configuration import settings
-from recsys_tft.errors import StillRunning, UsageError, sentences
+from recsys_tft.errors import StillRunning, UsageError
+from recsys_tft.faults import sentences
+from recsys_tft.run_layout.data_folders import DataFolder, OutputFolders
+from recsys_tft.run_layout.output import Output
 from recsys_tft.storage import ownership, places
-from recsys_tft.storage.data_folders import DataFolder, OutputFolders
 from recsys_tft.storage.files import is_local
 from recsys_tft.storage.locks import sole_writer
-from recsys_tft.storage.output import Output
-from recsys_tft.titles import embedding_cache, minilm, title_encoder
+from recsys_tft.titles import embedding_cache, encoder_spec, minilm, title_encoder
 
 if TYPE_CHECKING:
     import tensorflow as tf
     from apache_beam.options.pipeline_options import PipelineOptions
 
-    from beam_pipelines.job import Job
-    from beam_pipelines.run import Submitted
+    from recsys_tft.beam_pipelines.job import Job
+    from recsys_tft.beam_pipelines.run import Submitted
     from recsys_tft.tables.raw_tables import RawTable
 
 
@@ -88,8 +89,8 @@ class PipelineConfig:
         for name, place in {**own, "processed_data_dir": self.processed_data_dir}.items():
             places.check(name, place)
         places.check("encoder_cache", self.settings.encoder_cache)
-        title_encoder.check(self.settings.title_encoder)
-        if self.settings.title_encoder != title_encoder.NONE:
+        encoder_spec.check(self.settings.title_encoder)
+        if self.settings.title_encoder != encoder_spec.NONE:
             ownership.check("encoder_cache", self.settings.encoder_cache or minilm.cache_folder())
         if data_dir is not None:
             places.check_data(data_dir)
@@ -156,8 +157,8 @@ class ProcessingPipeline:
         Raises:
             InputError: as `run`, or if `--runner` in the options is not DataflowRunner.
         """
-        from beam_pipelines import dataflow
-        from beam_pipelines.run import submit_job
+        from recsys_tft.beam_pipelines import dataflow
+        from recsys_tft.beam_pipelines.run import submit_job
 
         self._config.check(data_dir)
         options = self._options(data_dir)
@@ -250,8 +251,8 @@ class ProcessingPipeline:
 
     def _options(self, data_dir: str) -> "PipelineOptions":
         """Beam's options; a wrong one is an error before anything is touched."""
-        from beam_pipelines import dataflow
-        from beam_pipelines.options import beam_options, check_here
+        from recsys_tft.beam_pipelines import dataflow
+        from recsys_tft.beam_pipelines.options import beam_options, check_here
 
         options = beam_options((*self._settings.beam_arguments, *self._config.beam_args))
         if not options.get_all_options()["runner"]:
@@ -275,8 +276,8 @@ class ProcessingPipeline:
         places.reach([data_dir, self._settings.encoder_cache or "", *targets, *buckets])
 
     def _plan(self, tables: dict[str, "RawTable"], options: "PipelineOptions") -> "Job":
-        from beam_pipelines import dataflow
-        from beam_pipelines.job import advice, plan
+        from recsys_tft.beam_pipelines import dataflow
+        from recsys_tft.beam_pipelines.job import advice, plan
 
         elsewhere = dataflow.is_dataflow(options)
         settings = dataflow.reachable(self._settings, options, self._say) if elsewhere else None
@@ -288,7 +289,7 @@ class ProcessingPipeline:
     def _run(
         self, tables: dict[str, "RawTable"], options: "PipelineOptions"
     ) -> tuple[dict[str, Any], dict[str, int], dict[str, float]]:
-        from beam_pipelines.run import run_job
+        from recsys_tft.beam_pipelines.run import run_job
 
         embedding_cache.NOTICED.clear()  # of whatever else this process did before
         done = run_job(self._plan(tables, options), options, self._config.workers, self._say)

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from recsys_tft.columns import Column
 from recsys_tft.errors import readable
 from recsys_tft.features import Feature, raw_columns
-from recsys_tft.graph import empty_column, graph_dtype
+from recsys_tft.graph_inputs import empty_column, graph_dtype
 from recsys_tft.storage.temporary import without_pattern
 
 _ROWS_PER_CALL = 1 << 16

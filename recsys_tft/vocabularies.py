@@ -18,7 +18,6 @@ from recsys_tft.statistics import EMPTY_IDS, EMPTY_VOCABULARY, Frequencies
 
 if TYPE_CHECKING:
     import tensorflow as tf
-    import tensorflow_transform as tft
 
     from recsys_tft.configuration.job_settings import VocabularySettings
 
@@ -97,20 +96,25 @@ class FittedFile:
         return tf.lookup.TextFileInitializer(path, tf.int64, line, tf.int64, number)
 
 
-def file_of(name: str, graph: "tft.TFTransformOutput") -> str:
-    """The file of a fitted vocabulary; TFT's own search takes brackets in the name of a folder for a pattern."""
+def file_of(name: str, saved_model: str) -> str:
+    """The file of a fitted vocabulary of a saved graph; TFT's own search takes brackets in a path for a pattern.
+
+    Args:
+        name: of the vocabulary.
+        saved_model: the folder of the `transform_fn`.
+    """
     import tensorflow as tf
 
-    path = posixpath.join(graph.transform_savedmodel_dir, tf.saved_model.ASSETS_DIRECTORY, name)
+    path = posixpath.join(saved_model, tf.saved_model.ASSETS_DIRECTORY, name)
     compressed = f"{path}.tfrecord.gz"  # first, as on some stores a name is there that others begin with
     return compressed if tf.io.gfile.exists(compressed) else path
 
 
-def values_of(name: str, graph: "tft.TFTransformOutput") -> list[bytes]:
+def values_of(name: str, saved_model: str) -> list[bytes]:
     """The values of a fitted vocabulary in order: value i has the token 1 + n_oov + i; ids are in decimal."""
     import tensorflow as tf
 
-    path = file_of(name, graph)
+    path = file_of(name, saved_model)
     if path.endswith(".gz"):
         batches = tf.data.TFRecordDataset(path, "GZIP").batch(65536).as_numpy_iterator()
         values = [value for batch in batches for value in batch.tolist()]

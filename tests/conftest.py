@@ -174,9 +174,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The output of a run with titles, both models trained quickly, and their export."""
     import tensorflow as tf
 
+    from recsys_tft.exporting import export
     from recsys_tft.ranking import ranker_training
     from recsys_tft.retrieval import two_tower_training
-    from recsys_tft.serving import export
     from recsys_tft.titles import tiny_bert
 
     def serve(folder: pathlib.Path) -> pathlib.Path:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys_tft.cli import main
-from recsys_tft.storage.output import REPLACED
+from recsys_tft.run_layout.output import REPLACED
 from recsys_tft.storage.version_folders import CURRENT, VERSIONS
 
 Row = dict[str, Any]
@@ -135,7 +135,7 @@ def unfitted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     import apache_beam as beam
 
-    from beam_pipelines.main_job import MainJob
+    from recsys_tft.beam_pipelines.main_job import MainJob
 
     def fit(_: MainJob, training: beam.PCollection, begun: object) -> tuple[beam.PCollection, SimpleNamespace]:
         # It waits for the training rows, as the fit does, and so nothing that needs a graph comes before them.

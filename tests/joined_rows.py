@@ -18,7 +18,7 @@ import tensorflow_transform as tft
 from conftest import Ran
 
 from recsys_tft.columns import TABLES
-from recsys_tft.storage.data_folders import DataFolder
+from recsys_tft.run_layout.data_folders import DataFolder
 
 WINDOWS = ("train", "val", "test")
 FOLDERS = (*(f"{name}_{window}" for name in ("two_tower", "ranker") for window in WINDOWS), "users", "videos")

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 from oracle import Row
 from random_tables import RawTables, RunSettings
 
-from beam_pipelines.read import needed_columns
+from recsys_tft.beam_pipelines.read import needed_columns
 from recsys_tft.columns import KEYS, TABLES
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.labelling import examples, negatives, splits
-from recsys_tft.labelling.exposures import events_of
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import raw_tables, rejects
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates
+from recsys_tft.tables.signals import events_of
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 Case = tuple[RawTables, RunSettings]

@@ -19,13 +19,14 @@ from recsys_tft.configuration.recommender_settings import BlockSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import raw_columns
+from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.recommending import arrangement, entity_store, filtering
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.request import Request
+from recsys_tft.serving import saved_graphs
 from recsys_tft.serving.serving_folders import NAMES
 from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.tables import raw_tables
-from recsys_tft.verifying import raw_counters, raw_rows, saved_graphs
 
 LEAST = -(2**63)
 MOMENT = 1_740_000_000_000_000

@@ -11,8 +11,8 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from beam_pipelines.ahead import Ahead, BeginPairs, TakeResults
-from beam_pipelines.pairs import METRICS
+from recsys_tft.beam_pipelines.ahead import Ahead, BeginPairs, TakeResults
+from recsys_tft.beam_pipelines.pairs import METRICS
 from recsys_tft.errors import InputError, sentence_of
 
 PAIRS = [(number, "x" * (number % 3)) for number in range(20)]

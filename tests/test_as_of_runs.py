@@ -27,9 +27,9 @@ from test_determinism import (
 )
 from test_leak_audit import history_with_the_exposure_itself, only
 
-from beam_pipelines import job, spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.auditing import leak_audit
+from recsys_tft.beam_pipelines import job, spill
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.labelling import counters, examples, recent
 from recsys_tft.labelling.counters import COUNTERS

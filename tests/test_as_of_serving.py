@@ -19,13 +19,13 @@ from test_verify import rewrite
 from recsys_tft import PipelineConfig, ProcessingPipeline, Recommender
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
+from recsys_tft.exporting import export
 from recsys_tft.labelling import recent
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.labelling.history import COLUMNS
 from recsys_tft.ranking import ranker_training
 from recsys_tft.recommending.recommender import Request
 from recsys_tft.retrieval import two_tower, two_tower_training
-from recsys_tft.serving import export
 from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.verifying.verification import verify

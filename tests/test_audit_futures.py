@@ -17,7 +17,7 @@ from recsys_tft.auditing.row_differences import KEY, compare, differ
 from recsys_tft.configuration import settings
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import exposures
-from recsys_tft.tables import raw_tables
+from recsys_tft.tables import raw_tables, signals
 
 # --- The sample
 
@@ -142,7 +142,7 @@ def events_of(*rows: tuple[int, int, int, str]) -> pa.Table:
     """Sorted events: user, video, time and signal."""
     users, videos, times, kinds = zip(*rows, strict=True)
     columns = {"user_id": users, "video_id": videos, "interaction_time": times}
-    columns |= {"signals": [exposures.SIGNAL[kind] for kind in kinds], "watch_time": 1.0, "device": None}
+    columns |= {"signals": [signals.SIGNAL[kind] for kind in kinds], "watch_time": 1.0, "device": None}
     columns = {n: [v] * len(rows) if not isinstance(v, list | tuple) else v for n, v in columns.items()}
     return exposures.sort_events(pa.table(columns, exposures.EVENT_SCHEMA))
 

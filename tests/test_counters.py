@@ -19,7 +19,7 @@ from recsys_tft.configuration.settings import parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import counters, examples
-from recsys_tft.labelling.versions import Timeline
+from recsys_tft.point_in_time import Timeline
 
 DAY = 86_400_000_000
 quick = settings(deadline=None, derandomize=True, max_examples=100)

@@ -27,9 +27,9 @@ from cloud_stub import Cloud
 from conftest import Ran
 from test_determinism import assert_same_output
 
-from beam_pipelines import pairs, run
-from beam_pipelines.run import Submitted
 from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.beam_pipelines import pairs, run
+from recsys_tft.beam_pipelines.run import Submitted
 from recsys_tft.errors import InputError, StillRunning
 
 ROOT = pathlib.Path(__file__).parent.parent

@@ -14,12 +14,12 @@ from conftest import Ran
 from desk import Desk
 from test_dataflow import ROOT, RUNNER, import_from, install
 
-from beam_pipelines import dataflow, wheel
-from beam_pipelines.options import beam_options
 from recsys_tft import PipelineConfig, ProcessingPipeline, cli
+from recsys_tft.beam_pipelines import dataflow, wheel
+from recsys_tft.beam_pipelines.options import beam_options
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import UsageError
-from recsys_tft.titles import tiny_bert, title_encoder
+from recsys_tft.titles import encoder_spec, tiny_bert, title_encoder
 
 # --- Before it is submitted
 
@@ -161,9 +161,9 @@ def test_workers_load_a_copy_of_the_title_encoder(cloud: Cloud, model: str) -> N
     assert (title_encoder.encode(sent.title_encoder, titles) == expected).all()
     assert title_encoder.fingerprint(sent.title_encoder) == title_encoder.fingerprint(model)
     assert dataflow.reachable(settings, options, said.append) == sent
-    pair = title_encoder.Pair("gs://models/preprocessor", model, "mean")
+    pair = encoder_spec.Pair("gs://models/preprocessor", model, "mean")
     paired = dataflow.reachable(parse({"title_encoder": pair}, "a test"), options, said.append).title_encoder
-    assert paired == title_encoder.Pair("gs://models/preprocessor", sent.title_encoder, "mean")
+    assert paired == encoder_spec.Pair("gs://models/preprocessor", sent.title_encoder, "mean")
     assert len(said) == 1  # what is there is not copied again
 
 

@@ -24,10 +24,10 @@ from desk import files_seen
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 
-from beam_pipelines import spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.beam_pipelines import spill
 from recsys_tft.columns import TABLES
-from recsys_tft.storage.data_folders import DataFolder
+from recsys_tft.run_layout.data_folders import DataFolder
 
 FITTED = ("artifacts/transform_graph", "artifacts/vocabularies", "artifacts/normalizers", "artifacts/buckets")
 TRAINING = ("two_tower/train", "ranker/train", "users", "videos")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from recsys_tft.errors import InputError, StillRunning, UsageError, sentences
+from recsys_tft.errors import InputError, StillRunning, UsageError
+from recsys_tft.faults import sentences
 
 
 @pytest.mark.parametrize(

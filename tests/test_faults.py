@@ -13,12 +13,12 @@ from conftest import Ran
 from test_counts import counted
 from test_determinism import assert_same_output, files_below
 
-from beam_pipelines import finish
-from beam_pipelines.ahead import TakeResults
-from beam_pipelines.pairs import ForEachPair
 from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.beam_pipelines import finish
+from recsys_tft.beam_pipelines.ahead import TakeResults
+from recsys_tft.beam_pipelines.pairs import ForEachPair
+from recsys_tft.run_layout.output import REPLACED, Output
 from recsys_tft.storage.files import write_file, write_text
-from recsys_tft.storage.output import REPLACED, Output
 from recsys_tft.storage.version_folders import CURRENT, VERSIONS
 
 
@@ -133,7 +133,6 @@ def test_an_attempt_at_the_commit_that_another_one_overtakes_takes_nothing_away(
 
     monkeypatch.setattr(finish, "make_manifest", overtaken)
     monkeypatch.setattr(finish, "DATA_SETS", ())
-    monkeypatch.setattr(finish.tft, "TFTransformOutput", lambda _: None)
     monkeypatch.setattr(finish.transform_graph, "load", lambda _: None)
     for name in ("vocabularies", "describe", "categories"):
         monkeypatch.setattr(finish.artifacts, name, lambda *_: {})

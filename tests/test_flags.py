@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_tft.default_table import INTERACTION_TYPES, WIDE_SIGNALS
-from recsys_tft.labelling.exposures import SIGNAL, events_of, raw_signals
+from recsys_tft.tables.signals import SIGNAL, events_of, raw_signals
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)
 FLAGS = st.dictionaries(st.sampled_from(tuple(WIDE_SIGNALS)), st.sampled_from([True, False, None]))

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from conftest import Ran
 
-from recsys_tft import cli
+from recsys_tft import cli, point_in_time
 from recsys_tft.auditing import audit_cuts, audit_sample, leak_audit
 from recsys_tft.auditing.audit_report import Audited, Line
 from recsys_tft.auditing.futures import FUTURES, Cut
@@ -20,10 +20,10 @@ from recsys_tft.auditing.row_differences import Compared
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
-from recsys_tft.labelling import asof, counters, examples, exposures, history, labels, negatives, splits
-from recsys_tft.labelling.versions import Timeline
+from recsys_tft.labelling import counters, examples, exposures, history, labels, negatives, splits
+from recsys_tft.point_in_time import Timeline
+from recsys_tft.raw_replay import raw_rows
 from recsys_tft.tables import raw_tables
-from recsys_tft.verifying import raw_matches
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 HISTORY = {"history_video_ids_tokens", "history_categories_tokens"}
@@ -55,11 +55,11 @@ def last_of_all(event_keys, event_times, keys, times, tie):
     return LAST_BEFORE(event_keys, event_times, keys, np.full(len(times), np.iinfo(np.int64).max), tie)
 
 
-LAST_BEFORE = asof.last_before
+LAST_BEFORE = point_in_time.last_before
 
 
 def as_of_the_end(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(asof, "last_before", last_of_all)
+    patch.setattr(point_in_time, "last_before", last_of_all)
 
 
 def history_with_the_exposure_itself(patch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_the_command_names_feature_row_and_both_values_of_a_leak_and_exits_with_
     as_of_output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     only(monkeypatch, False, "altered")
-    monkeypatch.setattr(asof, "last_before", tied)
+    monkeypatch.setattr(point_in_time, "last_before", tied)
     assert cli.main(["audit", "--output-dir", str(as_of_output)]) == 1
     printed = " ".join(capsys.readouterr().out.split())
     for name in (*HISTORY, *PREVIOUS):
@@ -238,7 +238,7 @@ def trial_of(output: pathlib.Path, users: int = 1000) -> leak_audit.Trial:
     chosen = settings.parse(manifest["settings"], "the manifest")
     tables = raw_tables.find(str(output / "raw"), {})
     sample = audit_sample.draw(tables, users, 0)
-    return leak_audit.Trial("", chosen, tables, raw_matches.cuts_of(manifest), sample, 0)
+    return leak_audit.Trial("", chosen, tables, raw_rows.cuts_of(manifest), sample, 0)
 
 
 def test_tables_without_counters_of_their_own_are_named_as_snapshots(synthetic_run: Ran) -> None:

@@ -30,8 +30,8 @@ from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.columns import TABLES
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.storage.data_folders import DataFolder
-from recsys_tft.storage.data_sets import KEY_COLUMNS
+from recsys_tft.run_layout.data_folders import DataFolder
+from recsys_tft.run_layout.data_sets import KEY_COLUMNS
 
 # --- Rows against the oracle
 

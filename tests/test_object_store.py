@@ -13,9 +13,9 @@ from test_determinism import files_below
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.errors import InputError
+from recsys_tft.run_layout.output import REPLACED, Output
 from recsys_tft.storage import object_store
 from recsys_tft.storage.files import exists, read_text, write_text
-from recsys_tft.storage.output import REPLACED, Output
 
 
 @pytest.fixture

@@ -8,11 +8,10 @@ import pyarrow as pa
 import pytest
 from desk import START, TYPES, Desk, Fails, Row, event, good_rows, table_of
 
-from recsys_tft import odd_data
 from recsys_tft.cli import main
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
-from recsys_tft.labelling import labels
+from recsys_tft.labelling import labels, odd_data
 from recsys_tft.labelling.exposures import EVENT_SCHEMA, sort_events
 from recsys_tft.tables.entities import known_durations
 from recsys_tft.titles import embedding_cache

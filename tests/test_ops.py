@@ -22,8 +22,8 @@ from op_cases import ARROW, CASES, SETTINGS, UNSEEN, Case
 from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
-from beam_pipelines.options import Options
 from recsys_tft import graph, ops
+from recsys_tft.beam_pipelines.options import Options
 from recsys_tft.cooccurrence import PairCounts
 from recsys_tft.number_ops import HourWave, ZScore
 from recsys_tft.ops import Fitting, History, Lookup, Op
@@ -210,7 +210,7 @@ def size_of(op: Op, fitted: Fitted) -> int | None:
     if not isinstance(op, Lookup):
         return op.categories(SETTINGS)
     name = op.vocabulary.name
-    return 1 + SETTINGS.vocabulary(name).n_oov + len(values_of(name, fitted.output))
+    return 1 + SETTINGS.vocabulary(name).n_oov + len(values_of(name, fitted.output.transform_savedmodel_dir))
 
 
 def tensors_of(name: str) -> list[tf.SparseTensor]:
@@ -268,25 +268,34 @@ def test_a_new_op_must_say_what_it_computes() -> None:
 
 
 def test_vocabularies_are_ordered_by_count_and_then_by_value(fitted: Fitted) -> None:
-    assert values_of("country", fitted.output) == [b"us", b"de", b" ", b"fr"]
-    assert values_of("tags", fitted.output) == [b"x", b"y", b"x\ny", b"z"]
-    assert values_of("user_id", fitted.output) == [b"9007199254740992", b"-3", b"0", b"9007199254740993"]
+    assert values_of("country", fitted.output.transform_savedmodel_dir) == [b"us", b"de", b" ", b"fr"]
+    assert values_of("tags", fitted.output.transform_savedmodel_dir) == [b"x", b"y", b"x\ny", b"z"]
+    assert values_of("user_id", fitted.output.transform_savedmodel_dir) == [
+        b"9007199254740992",
+        b"-3",
+        b"0",
+        b"9007199254740993",
+    ]
 
 
 def test_min_count_and_max_size_cut_vocabularies(fitted: Fitted) -> None:
-    assert values_of("category", fitted.output) == [b"b\nc", b"b"]
-    assert values_of("previously_watched_category", fitted.output) == ["é".encode()]
+    assert values_of("category", fitted.output.transform_savedmodel_dir) == [b"b\nc", b"b"]
+    assert values_of("previously_watched_category", fitted.output.transform_savedmodel_dir) == ["é".encode()]
 
 
 def test_a_shared_vocabulary_counts_the_values_of_all_its_readers(fitted: Fitted) -> None:
-    assert values_of("language", fitted.output) == [b"en", b"fr", b"de"]
+    assert values_of("language", fitted.output.transform_savedmodel_dir) == [b"en", b"fr", b"de"]
     found = fitted.apply({"language_one_0": ["de", "en"], "language_two_0": ["de", "en"]})
     assert plain(found["language_one"]) == plain(found["language_two"]) == [4, 2]
     assert plain(fitted.apply({"language_two_0": ["fr"]})["language_two"]) == [3]
 
 
 def test_an_empty_vocabulary_has_no_values_and_all_that_comes_later_is_unseen(fitted: Fitted) -> None:
-    assert values_of("device", fitted.output) == values_of("video_id", fitted.output) == []
+    assert (
+        values_of("device", fitted.output.transform_savedmodel_dir)
+        == values_of("video_id", fitted.output.transform_savedmodel_dir)
+        == []
+    )
     assert plain(fitted.apply({"no_text_0": ["tv", None, "phone"]})["no_text"]) == [UNSEEN, 0, UNSEEN]
     assert plain(fitted.apply({"no_ids_0": [5, None, -1]})["no_ids"]) == [UNSEEN, 0, UNSEEN]
 

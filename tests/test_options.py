@@ -5,7 +5,7 @@ import pickle
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 
-from beam_pipelines.options import Options, beam_options, check_here
+from recsys_tft.beam_pipelines.options import Options, beam_options, check_here
 from recsys_tft.configuration.settings import parse
 from recsys_tft.errors import UsageError
 

@@ -12,12 +12,13 @@ import pytest
 from apache_beam.io.filesystem import BeamIOError
 
 from recsys_tft.cli import main
-from recsys_tft.errors import InputError, readable, reason, sentences
-from recsys_tft.faults import sentence_for
+from recsys_tft.errors import InputError, readable, reason
+from recsys_tft.faults import sentence_for, sentences
 from recsys_tft.ranking import ranker_training
 from recsys_tft.recommending import entity_store
+from recsys_tft.run_layout.run_folders import manifest
 from recsys_tft.serving import serving_folders
-from recsys_tft.training.model_folders import ModelFolder, manifest
+from recsys_tft.training.model_folders import ModelFolder
 
 
 def raised(act: Callable[[], object]) -> BaseException:

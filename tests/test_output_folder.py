@@ -14,7 +14,7 @@ from desk import NO_TITLES, Desk, Fails, good_rows, succeeds
 
 from recsys_tft.cli import main
 from recsys_tft.errors import InputError
-from recsys_tft.storage.output import REPLACED, Output
+from recsys_tft.run_layout.output import REPLACED, Output
 
 # --- The output folder
 

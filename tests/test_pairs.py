@@ -11,7 +11,7 @@ import pytest
 from apache_beam.pvalue import AsSingleton, TaggedOutput
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from beam_pipelines.pairs import METRICS, ForEachPair
+from recsys_tft.beam_pipelines.pairs import METRICS, ForEachPair
 from recsys_tft.errors import InputError, sentence_of
 from recsys_tft.storage import arrow_ipc
 

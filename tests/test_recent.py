@@ -21,7 +21,7 @@ from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import counters, examples, recent
-from recsys_tft.labelling.versions import Timeline
+from recsys_tft.point_in_time import Timeline
 
 HOUR = DAY // 24
 # On and beside the ends of steps, and the moments at which events of START cease to be recent.

@@ -14,11 +14,11 @@ from desk import files_seen
 
 from recsys_tft import Recommender, cli, vocabularies
 from recsys_tft.errors import InputError
+from recsys_tft.exporting import export
 from recsys_tft.recommending import entity_store
 from recsys_tft.recommending.recommender import Request
-from recsys_tft.serving import approximate_index, export, serving_models
+from recsys_tft.serving import approximate_index, saved_graphs, serving_models
 from recsys_tft.serving.serving_folders import NAMES, STORE, latest
-from recsys_tft.verifying import saved_graphs
 
 
 @pytest.fixture(scope="module")
@@ -326,7 +326,7 @@ def test_an_output_in_a_folder_with_brackets_is_served_and_read(served: pathlib.
     shutil.copytree(served, out, symlinks=True)
     assert Recommender(str(out)).recommend(3, 2, time=0).items == Recommender(str(served)).recommend(3, 2, time=0).items
     graph = tft.TFTransformOutput(str(out / "artifacts" / "transform_graph"))
-    assert vocabularies.values_of("category", graph)
+    assert vocabularies.values_of("category", graph.transform_savedmodel_dir)
     assert saved_graphs.load_transform(str(out)).fitted()
 
 

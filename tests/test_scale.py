@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from beam_pipelines.job import Job, advice, plan
 from bench import scale
+from recsys_tft.beam_pipelines.job import Job, advice, plan
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.storage.output import Output
+from recsys_tft.run_layout.output import Output
 from recsys_tft.tables.raw_tables import RawTable, Source
 
 

@@ -18,15 +18,16 @@ from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, raw_columns
 from recsys_tft.labelling import recent
+from recsys_tft.raw_replay import raw_counters, raw_rows
+from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.retrieval import two_tower
-from recsys_tft.serving import serving_inputs
+from recsys_tft.run_layout import run_folders
+from recsys_tft.serving import saved_graphs, serving_inputs
 from recsys_tft.serving.serving_folders import NAMES
 from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.statistics import EMPTY_IDS
-from recsys_tft.training import model_folders
 from recsys_tft.training.training_rows import columns, folder_of
-from recsys_tft.verifying import raw_counters, raw_matches, raw_rows, saved_graphs
-from recsys_tft.verifying.raw_rows import RawRows
+from recsys_tft.verifying import raw_matches
 
 WORDS = [b"", b"US", b"music", b"en", b"no such value", b"\xff\xfe", "weiß|é".encode(), b"a\nb", b"mobile", b"HIGH"]
 INTEGERS = [0, 1, 2, 7, 50, -3, 10**6, 2**62, -(2**62), 1_740_000_000_000_000]
@@ -182,7 +183,7 @@ def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
     assert len(rows) > 500
     users = raw.users.take(pa.array(np.searchsorted(raw.users["user_id"].to_numpy(), disk["user_id"][rows])))
     ids, times = disk["video_id"][rows], disk["interaction_time"][rows]
-    of_run, cuts = settings_of(served), raw_matches.cuts_of(model_folders.manifest(str(served)))
+    of_run, cuts = settings_of(served), raw_rows.cuts_of(run_folders.manifest(str(served)))
     dated, delay = raw_counters.dated_videos(raw, cuts, of_run), of_run.counters.delay_microseconds
     videos = dated.take(dated.rows_at(ids, times))
     gap = of_run.labels.exposure_gap

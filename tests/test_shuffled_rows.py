@@ -9,8 +9,8 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.storage import tfrecord
-from recsys_tft.storage.data_folders import DataFolder
 from recsys_tft.training.shuffled_rows import ShuffledRows
 
 FILES, PER_FILE = 12, 100

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 from oracle import DAY
 from test_counters import IDS, START, quick, table_of
 
-from beam_pipelines import count
-from beam_pipelines.job import Job, plan
+from recsys_tft.beam_pipelines import count
+from recsys_tft.beam_pipelines.job import Job, plan
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import counters, recent
-from recsys_tft.labelling.versions import in_order
+from recsys_tft.run_layout.output import Output
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
-from recsys_tft.storage.output import Output
 from recsys_tft.tables.raw_tables import RawTable, Source
+from recsys_tft.tables.versions import in_order
 
 MANY = 10**10  # interactions, which make slices as short as they may be
 # On and beside the edges of days, and of slices of 3 days.

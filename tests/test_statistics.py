@@ -17,7 +17,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_pipelines.analyzers import MergeStates, divided, nothing_of, states_of, trimmed
+from recsys_tft.analyzers import MergeStates, divided, nothing_of, states_of, trimmed
 from recsys_tft.cooccurrence import PairCounts
 from recsys_tft.statistics import (
     EMPTY_IDS,

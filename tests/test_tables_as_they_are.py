@@ -11,8 +11,8 @@ import pytest
 from desk import DAYS, USERS, VIDEOS, Desk, good_rows, succeeds
 
 from recsys_tft.processing import PipelineConfig, ProcessingPipeline
-from recsys_tft.storage.data_folders import OutputFolders
-from recsys_tft.storage.output import Output
+from recsys_tft.run_layout.data_folders import OutputFolders
+from recsys_tft.run_layout.output import Output
 
 
 def test_tables_as_pandas_and_spark_leave_them_lose_nothing(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:

@@ -16,11 +16,11 @@ import tensorflow as tf
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.ops import Fitting
-from recsys_tft.titles import frozen_encoder, title_encoder
+from recsys_tft.titles import encoder_spec, frozen_encoder, title_encoder
+from recsys_tft.titles.encoder_spec import Pair
 from recsys_tft.titles.frozen_encoder import FrozenEncoder
 from recsys_tft.titles.tiny_bert import TINY, tiny
 from recsys_tft.titles.title_embedding import TitleEmbedding
-from recsys_tft.titles.title_encoder import Pair
 
 TITLES = ["toy story", "", "the matrix", "a " * 100, "x"]
 
@@ -177,12 +177,12 @@ def test_a_pair_the_wrong_way_round_is_refused(pair: tuple[str, str]) -> None:
 )
 def test_a_value_of_no_known_form_is_refused(value: object) -> None:
     with pytest.raises(InputError, match=r"title_encoder is .*; expected minilm, none, a handle or path, or"):
-        title_encoder.parse(value)
+        encoder_spec.parse(value)
 
 
 def test_an_unknown_pooling_is_refused() -> None:
     with pytest.raises(InputError, match=r"pooling is 'means'\. Did you mean 'mean'"):
-        title_encoder.parse({"preprocessor": "a", "encoder": "b", "pooling": "means"})
+        encoder_spec.parse({"preprocessor": "a", "encoder": "b", "pooling": "means"})
 
 
 @pytest.mark.parametrize("handle", ["https://localhost:9/bert/1", "/no/such/folder", "bert/1"])

@@ -10,9 +10,9 @@ from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import InputError, UsageError, redacted
 from recsys_tft.progress import Progress
 from recsys_tft.storage import ownership
-from recsys_tft.titles import minilm, title_encoder
+from recsys_tft.titles import encoder_spec, minilm
 from recsys_tft.titles.embedding_cache import EmbeddingCache
-from recsys_tft.titles.title_encoder import ADDRESSES_VARIABLE, Pair
+from recsys_tft.titles.encoder_spec import ADDRESSES_VARIABLE, Pair
 from recsys_tft.training import model_folders
 
 ADDRESSES = [
@@ -66,11 +66,11 @@ def test_a_training_takes_the_config_of_the_run_in_spite_of_its_token(tmp_path: 
 
 def test_the_whole_address_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=f"environment variable {ADDRESSES_VARIABLE}"):
-        title_encoder.whole("https://***@host/m")
+        encoder_spec.whole("https://***@host/m")
     monkeypatch.setenv(ADDRESSES_VARIABLE, "https://me:s3cret@host/m https://host/e?token=s3cret")
-    assert title_encoder.whole("https://***@host/m") == "https://me:s3cret@host/m"
-    assert title_encoder.whole(Pair("https://***@host/m", "https://host/e?token=***")).encoder.endswith("=s3cret")
-    assert title_encoder.whole("gs://b/m") == "gs://b/m"
+    assert encoder_spec.whole("https://***@host/m") == "https://me:s3cret@host/m"
+    assert encoder_spec.whole(Pair("https://***@host/m", "https://host/e?token=***")).encoder.endswith("=s3cret")
+    assert encoder_spec.whole("gs://b/m") == "gs://b/m"
 
 
 @pytest.fixture(params=["of another user", "for every user to write"])

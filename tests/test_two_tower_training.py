@@ -28,7 +28,7 @@ from recsys_tft.retrieval.towers import table_name
 from recsys_tft.retrieval.two_tower import TwoTower, load
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 from recsys_tft.retrieval.two_tower_training import train
-from recsys_tft.storage.data_folders import DataFolder
+from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training import training_rows
 
 QUICK = "two_tower: {epochs: 3, batch_size: 256, patience: 5}\n"

@@ -16,7 +16,8 @@ from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.verifying import raw_matches, raw_rows
+from recsys_tft.raw_replay import raw_rows
+from recsys_tft.verifying import raw_matches
 from recsys_tft.verifying.verification import verify
 
 

@@ -10,12 +10,12 @@ import pytest
 from killed import killed_at
 
 from recsys_tft.errors import InputError
+from recsys_tft.run_layout import run_folders
+from recsys_tft.run_layout.output import REPLACED, Output
 from recsys_tft.serving import serving_folders
 from recsys_tft.storage import version_folders
 from recsys_tft.storage.locks import sole_writer
-from recsys_tft.storage.output import REPLACED, Output
 from recsys_tft.storage.version_folders import Held, VersionFolders
-from recsys_tft.training import run_folders
 from recsys_tft.training.model_folders import ModelFolder
 
 MANIFEST = '{"settings": {}, "inputs": {}, "windows": {}, "counts": {}}'

@@ -27,17 +27,17 @@ from test_counters import DAY
 from test_determinism import FITTED, assert_same_bytes, divided_tables, files_below, manifest_of
 from test_versions import HOUR
 
-from beam_pipelines import spill
 from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.beam_pipelines import spill
 from recsys_tft.cli import main
 from recsys_tft.columns import KEYS, TABLES, UPDATED
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import Entity
 from recsys_tft.labelling import counters
+from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.recommending import entity_store
 from recsys_tft.tables import synthetic
-from recsys_tft.verifying import raw_counters, raw_matches, raw_rows
 from recsys_tft.verifying.verification import verify
 
 # --- Whole runs
@@ -207,7 +207,7 @@ def test_verify_finds_all_rows_equal_and_other_moments_unequal(ran: Ran, tmp_pat
 
 def test_what_is_served_is_the_latest(ran: Ran, raw: dict[str, list[Row]], tmp_path: pathlib.Path) -> None:
     of_run = parse(ran.result.manifest["settings"], "the manifest")
-    rows, cuts = raw_rows.read(str(ran.raw), of_run), raw_matches.cuts_of(ran.result.manifest)
+    rows, cuts = raw_rows.read(str(ran.raw), of_run), raw_rows.cuts_of(ran.result.manifest)
     videos = entity_store.current_videos(rows, raw_counters.dated_videos(rows, cuts, of_run))
     entity_store.write(tmp_path / "store", rows, videos, cuts, of_run)
     store = entity_store.EntityStore(tmp_path / "store")

@@ -13,11 +13,14 @@ from labelled_cases import Case, gather, oracles_cuts, oracles_exposures, plain,
 from labelled_cases import run as label
 from oracle import Row
 
+from recsys_tft import point_in_time
 from recsys_tft.columns import UPDATED
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import Entity
-from recsys_tft.labelling import fitting_rows, versions
-from recsys_tft.tables.entities import add_subscribers, drop_duplicates, rows_at
+from recsys_tft.labelling import fitting_rows
+from recsys_tft.point_in_time import rows_at
+from recsys_tft.tables import versions
+from recsys_tft.tables.entities import add_subscribers, drop_duplicates
 from recsys_tft.tables.raw_tables import ROW
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)
@@ -60,8 +63,8 @@ def test_a_video_changes_when_its_channel_does(
     videos = videos.append_column("channel_id", pa.array(channel, pa.int64()))
     is_versioned = data.draw(st.booleans())
     if not is_versioned:
-        videos = videos.filter(pa.array(videos[versions.SINCE].to_numpy() == versions.ALWAYS))
-        videos = videos.drop_columns([UPDATED, versions.SINCE])
+        videos = videos.filter(pa.array(videos[point_in_time.SINCE].to_numpy() == versions.ALWAYS))
+        videos = videos.drop_columns([UPDATED, point_in_time.SINCE])
     channels = table_of(of_channels, "channel_id", "channel_subscriber_count") if of_channels else empty_channels()
     channels, _ = drop_duplicates(channels, "channel_id")
     merged = add_subscribers(videos, channels)
@@ -83,7 +86,7 @@ def empty_channels() -> pa.Table:
 
 
 def assert_sorted(table: pa.Table) -> None:
-    keys = list(zip(*(table[name].to_pylist() for name in ("video_id", versions.SINCE)), strict=True))
+    keys = list(zip(*(table[name].to_pylist() for name in ("video_id", point_in_time.SINCE)), strict=True))
     assert keys == sorted(set(keys))
 
 

@@ -8,25 +8,26 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from beam_pipelines.rerun import rerun
 from recsys_tft.auditing import audit_cuts, audit_sample, futures
 from recsys_tft.auditing.audit_report import Audited, Line
 from recsys_tft.auditing.audit_sample import Tables
 from recsys_tft.auditing.futures import FUTURES, TIME, VERSION, Cut
 from recsys_tft.auditing.past_rows import EXAMPLES, PastRows, Rows, changes
+from recsys_tft.auditing.rerun import rerun
 from recsys_tft.columns import KEYS, Accuracy, Column
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import InputError, sentences
+from recsys_tft.errors import InputError
+from recsys_tft.faults import sentences
 from recsys_tft.features import Feature
 from recsys_tft.labelling import counters
 from recsys_tft.labelling.splits import Cuts, describe
-from recsys_tft.serving.export import raw_folder
+from recsys_tft.raw_replay import raw_rows
+from recsys_tft.raw_replay.raw_rows import raw_folder
+from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.temporary import temporary_folder
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import RawTable
-from recsys_tft.training import model_folders, run_folders
-from recsys_tft.verifying import raw_matches
 
 
 @sentences()
@@ -65,7 +66,7 @@ def _audit(
     seed: int,
     say: Callable[[str], None],
 ) -> Audited:
-    manifest = model_folders.manifest(run)
+    manifest = run_folders.manifest(run)
     of_run = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
     graph = pathlib.Path(run, "artifacts", "transform_graph", "transform_fn")
     if not graph.is_dir():
@@ -74,7 +75,7 @@ def _audit(
     warn(manifest, tables, of_run, say)
     say(f"Drawing {users:,} users")
     sample = audit_sample.draw(tables, users, seed)
-    trial = Trial(str(graph), of_run, tables, raw_matches.cuts_of(manifest), sample, seed)
+    trial = Trial(str(graph), of_run, tables, raw_rows.cuts_of(manifest), sample, seed)
     lines = [line for cut, windows in trial.cuts(cuts) for line in trial.lines(cut, windows, say)]
     sizes = {name: rows[KEYS[name]].n_unique() if name in KEYS else len(rows) for name, rows in sample.items()}
     return Audited(sizes, lines, trial.snapshots, trial.untried(lines))

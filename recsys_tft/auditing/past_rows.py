@@ -14,7 +14,7 @@ from recsys_tft.columns import Accuracy
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Feature
 from recsys_tft.labelling.examples import COUNTED
-from recsys_tft.storage.data_sets import RANKER_ROWS, TWO_TOWER, USERS, VIDEOS, DataSet
+from recsys_tft.run_layout.data_sets import RANKER_ROWS, TWO_TOWER, USERS, VIDEOS, DataSet
 
 Rows = Mapping[str, pa.Table]  # of one rerun, by folder
 EXAMPLES = (TWO_TOWER, RANKER_ROWS)

@@ -5,9 +5,9 @@ import pathlib
 import sys
 
 from recsys_tft.errors import InputError, UsageError, require_local
+from recsys_tft.run_layout import run_folders
 from recsys_tft.serving import serving_folders
 from recsys_tft.storage import ownership, places
-from recsys_tft.training import model_folders
 from recsys_tft.training.model_folders import ModelFolder
 
 LEAST, MOST = -(2**63), 2**63 - 1  # that a number may be; of a column the least is missing
@@ -46,7 +46,7 @@ def run_there(output_dir: str) -> dict:
     require_local(output_dir)
     places.check("--output-dir", output_dir)
     warn_of_others(output_dir)
-    return model_folders.manifest(output_dir)
+    return run_folders.manifest(output_dir)
 
 
 def warn_of_others(output_dir: str) -> None:
@@ -59,7 +59,7 @@ def rows_there(output_dir: str, *below: str) -> None:
     """Refuses a run whose rows are gone."""
     path = pathlib.Path(output_dir, "processed_data", *below)
     if not path.is_dir():
-        raise InputError(f"{path}: no rows there; {model_folders.run_again(output_dir)}.")
+        raise InputError(f"{path}: no rows there; {run_folders.run_again(output_dir)}.")
 
 
 def raw_there(output_dir: str, data_dir: str | None) -> None:

@@ -85,8 +85,8 @@ def export(options: argparse.Namespace, _: Sequence[str]) -> int:
         ready.index_installed()
     with Progress() as progress:
         progress.say("Loading TensorFlow")
-        libraries.load("recsys_tft.serving.export", options.debug)
-        module = importlib.import_module("recsys_tft.serving.export")
+        libraries.load("recsys_tft.exporting.export", options.debug)
+        module = importlib.import_module("recsys_tft.exporting.export")
         done = module.export(options.output_dir, options.data_dir, options.index, progress.say)
     for part in module.report(done):
         progress.console.print(part)

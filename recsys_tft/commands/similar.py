@@ -10,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys_tft.configuration import settings
-from recsys_tft.errors import InputError, readable, require_local, sentences
+from recsys_tft.errors import InputError, readable, require_local
+from recsys_tft.faults import sentences
+from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.version_folders import Held
 from recsys_tft.titles import embeddings, title_encoder
-from recsys_tft.training import model_folders
 
 
 class TitleIndex:
@@ -36,9 +37,9 @@ class TitleIndex:
         folder = artifacts / "embeddings"
         if not folder.is_dir():
             raise InputError(f"{folder}: no title embeddings there; run the job with a title_encoder first.")
-        manifest = model_folders.manifest(output_dir)
+        manifest = run_folders.manifest(output_dir)
         self._settings = settings.parse(manifest["settings"], str(artifacts / "manifest.json"))
-        again = model_folders.run_again(output_dir)
+        again = run_folders.run_again(output_dir)
         with readable(folder / embeddings.VECTORS, again):
             self._vectors = np.load(folder / embeddings.VECTORS, mmap_mode="r")
         with readable(folder / embeddings.TITLES, again):

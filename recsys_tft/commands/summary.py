@@ -9,11 +9,11 @@ from rich.table import Table
 from recsys_tft.columns import TABLES
 from recsys_tft.configuration import settings
 from recsys_tft.labelling.splits import WINDOWS
-from recsys_tft.storage.data_sets import DATA_SETS, RANKER_ROWS
-from recsys_tft.storage.output import Output
+from recsys_tft.run_layout.data_sets import DATA_SETS, RANKER_ROWS
+from recsys_tft.run_layout.output import Output
 
 if TYPE_CHECKING:
-    from beam_pipelines.run import Submitted
+    from recsys_tft.beam_pipelines.run import Submitted
 
 
 def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Group:

@@ -31,8 +31,8 @@ from recsys_tft.errors import InputError, did_you_mean, findings, reason, redact
 from recsys_tft.features import FeatureTable
 from recsys_tft.storage import places
 from recsys_tft.storage.files import open_to_read
-from recsys_tft.titles.title_encoder import Pair as EncoderPair
-from recsys_tft.titles.title_encoder import parse as parse_encoder
+from recsys_tft.titles.encoder_spec import Pair as EncoderPair
+from recsys_tft.titles.encoder_spec import parse as parse_encoder
 
 _LONGEST_SHOWN = 60  # characters of a value
 

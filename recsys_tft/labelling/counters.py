@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.configuration.job_settings import CounterSettings
-from recsys_tft.labelling.exposures import SIGNAL, exposure_starts, is_viewing
-from recsys_tft.labelling.versions import ALWAYS, begins, distinct, ends, in_order
+from recsys_tft.labelling.exposures import exposure_starts
+from recsys_tft.point_in_time import begins, distinct, ends
+from recsys_tft.tables.signals import SIGNAL, is_viewing
+from recsys_tft.tables.versions import ALWAYS, in_order
 
 COUNTERS = ("view_count", "like_count", "comment_count")
 

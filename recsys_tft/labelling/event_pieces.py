@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from recsys_tft.labelling.examples import first_rows_of, unknown_events
 from recsys_tft.labelling.exposures import EVENT_SCHEMA, PIECE, sort_events
-from recsys_tft.labelling.versions import begins
+from recsys_tft.point_in_time import begins
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.tables.entities import VideoLookup

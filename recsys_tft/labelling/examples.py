@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import odd_data
+from recsys_tft import point_in_time
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import asof, history, labels, negatives, recent, splits, versions
-from recsys_tft.labelling.exposures import PIECE, exposure_starts, exposures, is_viewing, piece_bounds, sort_events
-from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early, find_sorted, rows_at, take_or_null
+from recsys_tft.labelling import history, labels, negatives, odd_data, recent, splits
+from recsys_tft.labelling.exposures import PIECE, exposure_starts, exposures, piece_bounds, sort_events
+from recsys_tft.point_in_time import find_sorted, rows_at, take_or_null
+from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early
+from recsys_tft.tables.signals import is_viewing
 
 SOURCES = ("positive", "exposed", "sampled")
 COUNTED = "counted_video_id"  # null for an exposure that is not counted in what videos have in common
@@ -121,9 +123,9 @@ def label_exposures(
     found, counts, odd = _weighted_exposures(events, videos, cuts, settings)
     user, training = found["user_id"].to_numpy(), found["window"].to_numpy() == 0
     fitting = user[training]  # in order
-    training_users = fitting[versions.begins(fitting)]
+    training_users = fitting[point_in_time.begins(fitting)]
     training_videos = splits.histogram(found["video_id"].to_numpy()[training])
-    number = np.arange(len(user)) - np.repeat(first := versions.begins(user), np.diff(np.append(first, len(user))))
+    number = np.arange(len(user)) - np.repeat(first := point_in_time.begins(user), np.diff(np.append(first, len(user))))
     if found["left_out"].to_numpy().any():
         number = number[~found["left_out"].to_numpy()]
         found = found.filter(pc.invert(found["left_out"]))
@@ -197,7 +199,7 @@ def _last_viewed(events: pa.Table, users: np.ndarray, times: np.ndarray) -> tupl
     """The video of each user's latest viewing strictly before each time, [m] int64; and [m] bool, if there is any."""
     viewing = is_viewing(events)
     user, video, time = (events[name].to_numpy()[viewing] for name in ("user_id", "video_id", "interaction_time"))
-    last = asof.last_before(user, time, users, times, tie=video)
+    last = point_in_time.last_before(user, time, users, times, tie=video)
     return (video[last] if len(video) else last), last >= 0
 
 

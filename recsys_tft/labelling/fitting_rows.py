@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from recsys_tft import point_in_time
 from recsys_tft.features import Entity, Feature, FeatureTable
-from recsys_tft.labelling import history, versions
+from recsys_tft.labelling import history
 from recsys_tft.labelling.examples import COUNTED, Labelled
 from recsys_tft.labelling.negatives import Catalogue
+from recsys_tft.tables import versions
 
 
 def of_users(users: pa.Table, labelled: Labelled, training: pa.Table, table: FeatureTable) -> Iterator[pa.Table]:
@@ -25,21 +27,21 @@ def of_users(users: pa.Table, labelled: Labelled, training: pa.Table, table: Fea
         training: those of the training window.
         table: which columns have vocabularies.
     """
-    if not versions.is_versioned(users):
+    if not point_in_time.is_versioned(users):
         yield users.filter(pa.array(np.isin(users["user_id"].to_numpy(), labelled.training_users)))
         return
     user, time = (training[name].to_numpy() for name in ("user_id", "interaction_time"))
-    last = versions.ends(user)  # exposures are sorted by user and time
+    last = point_in_time.ends(user)  # exposures are sorted by user and time
     yield from _fitted(users, "user_id", user[last], time[last], table.select(entity=Entity.USER))
 
 
 def of_videos(videos: pa.Table, catalogue: Catalogue, until: int, table: FeatureTable) -> Iterator[pa.Table]:
     """Those of the videos of a partition; `until` is the time of the last exposure of the training window."""
     inside = videos.filter(pa.array(catalogue.position(videos["video_id"].to_numpy()) >= 0))
-    if not versions.is_versioned(videos):
+    if not point_in_time.is_versioned(videos):
         yield inside
         return
-    ids = versions.distinct(inside["video_id"].to_numpy())
+    ids = point_in_time.distinct(inside["video_id"].to_numpy())
     yield from _fitted(inside, "video_id", ids, np.full(len(ids), until), table.select(entity=Entity.VIDEO))
 
 
@@ -52,8 +54,8 @@ def _fitted(
     table: pa.Table, key: str, keys: np.ndarray, moments: np.ndarray, features: tuple[Feature, ...]
 ) -> Iterator[pa.Table]:
     """The versions of [k] keys as of [k] moments; then for each column with a vocabulary what they had before."""
-    owner, rows = versions.Timeline(table, key).between(keys, np.full(len(keys), versions.ALWAYS + 1), moments)
-    last = versions.ends(owner)
+    owner, rows = point_in_time.Timeline(table, key).between(keys, np.full(len(keys), versions.ALWAYS + 1), moments)
+    last = point_in_time.ends(owner)
     yield table.take(pa.array(rows[last]))
     is_earlier = np.ones(len(rows), bool)
     is_earlier[last] = False

@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft import point_in_time
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import asof, labels
-from recsys_tft.labelling.versions import begins
-from recsys_tft.tables.entities import VideoLookup, rows_at, take_or_null
+from recsys_tft.labelling import labels
+from recsys_tft.point_in_time import begins, rows_at, take_or_null
+from recsys_tft.tables.entities import VideoLookup
 
 COLUMNS = ("history_video_ids", "history_categories")
 
@@ -93,7 +94,7 @@ class Histories:
         order = np.lexsort((positives.video, positives.since, positives.user))
         own, self._video = positives.user[order], positives.video[order]
         self._begins = begins(own)
-        self._last = asof.last_before(own, positives.since[order], user, time, tie=self._video)
+        self._last = point_in_time.last_before(own, positives.since[order], user, time, tie=self._video)
         self._users, self._videos, self._user, self._time, self._length = users, videos, user, time, length
 
     def of_parts(self, parts: Iterable[np.ndarray]) -> Iterator[dict[str, pa.ChunkedArray]]:

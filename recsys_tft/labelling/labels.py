@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from recsys_tft.labelling.exposures import SIGNAL
+from recsys_tft.tables.signals import SIGNAL
 
 
 def rules_that_hold(

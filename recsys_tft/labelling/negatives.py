@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from recsys_tft.point_in_time import find_sorted
 from recsys_tft.storage.hashing import keyed_hash, unit_interval
-from recsys_tft.tables.entities import find_sorted
 
 _ATTEMPTS = 16  # draws before walking on to the next legal video, which always ends
 

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft import point_in_time
 from recsys_tft.columns import Accuracy
 from recsys_tft.configuration.job_settings import RecentSettings
 from recsys_tft.default_table import COMPUTED
-from recsys_tft.labelling import asof
 from recsys_tft.labelling.counters import COUNTERS, INCREMENT_SCHEMA, Values, first_rows
 from recsys_tft.number_ops import HOUR, LONG_AGO
 
@@ -150,10 +150,10 @@ def of_users(events: pa.Table, gap: int, users: np.ndarray, moments: np.ndarray)
         moments: [n] int64.
     """
     own, time = events["user_id"].to_numpy(), events["interaction_time"].to_numpy()
-    ever = asof.EventCounts(own, time)
+    ever = point_in_time.EventCounts(own, time)
     found = {f"user_events_{days}d": ever.between(users, moments - days * _DAY, moments) for days in (1, 30)}
     for counter, rows in zip(COUNTERS, first_rows(events, gap), strict=True):
         name = f"user_{counter}"
         if name in USER_COLUMNS:
-            found[name] = asof.EventCounts(own[rows], time[rows]).between(users, None, moments)
+            found[name] = point_in_time.EventCounts(own[rows], time[rows]).between(users, None, moments)
     return found

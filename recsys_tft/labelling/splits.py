@@ -12,7 +12,7 @@ import numpy as np
 
 from recsys_tft.configuration.job_settings import SplitSettings
 from recsys_tft.errors import InputError
-from recsys_tft.labelling.versions import begins
+from recsys_tft.point_in_time import begins
 from recsys_tft.storage.hashing import keyed_hash
 
 WINDOWS = ("train", "val", "test")

@@ -3,21 +3,23 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import catboost
 import numpy as np
 from rich.console import RenderableType
+from rich.table import Table
 
 from recsys_tft.configuration.model_settings import RankerSettings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import InputError, sentences
-from recsys_tft.faults import catboost_reason, is_interrupt
-from recsys_tft.ranking import ranker_report, ranker_rows, ranking_evaluation
+from recsys_tft.errors import InputError
+from recsys_tft.faults import catboost_reason, is_interrupt, sentences
+from recsys_tft.ranking import ranker_report, ranker_rows, ranking_evaluation, ranking_metrics
 from recsys_tft.ranking.ranker_rows import RankerRows
-from recsys_tft.storage.artifacts import to_json
-from recsys_tft.training import model_folders, run_folders, training_report
+from recsys_tft.run_layout import run_folders
+from recsys_tft.storage.json_files import to_json
+from recsys_tft.training import model_folders, training_report
 from recsys_tft.training.model_folders import METRICS, ModelFolder
 from recsys_tft.trees import catboost_model
 
@@ -37,7 +39,7 @@ class Trained(training_report.Trained):
         """The metrics beside those of the baselines, and where everything is, for a terminal."""
         training = self.metrics["training"]
         return [
-            *training_report.ranking(self.metrics),
+            *_tables(self.metrics),
             f"\nTrees:   {training['trees']:,} of {training['iterations']:,}; {training['examples']:,} rows read at "
             f"{training['rows_per_second']:,.0f} rows/s",
             f"Model:   {self.folder.target}  (model.cbm, model.json, columns.json, metrics.json)",
@@ -45,6 +47,19 @@ class Trained(training_report.Trained):
             f"Logs:    tensorboard --logdir {self.folder.target / 'logs'}",
             f"Trained in {training['seconds']:.1f} s.",
         ]
+
+
+def _tables(metrics: Mapping[str, Any]) -> list[Table]:
+    """Per window every metric over all rows, and AUC by slice."""
+    return [
+        table
+        for window in ("val", "test")
+        if metrics[window]
+        for table in (
+            training_report.overall(metrics[window], window, ranking_metrics.NAMES, ()),
+            training_report.by_slice(metrics[window], window, ranking_metrics.SLICES, "auc"),
+        )
+    ]
 
 
 @sentences()
@@ -80,7 +95,7 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     """Trains and commits the model; returns its metrics."""
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
-    graph = model_folders.fingerprint(run)
+    graph = run_folders.fingerprint(run)
     begun = time.monotonic()
     say("Reading rows")
     rows = {w: ranker_rows.read(run, w, features, columns) for w in ("train", "val", "test")}

@@ -17,17 +17,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft import point_in_time
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, readable
-from recsys_tft.labelling import asof, examples, history, recent, versions
-from recsys_tft.labelling.exposures import is_viewing
+from recsys_tft.labelling import examples, history, recent
 from recsys_tft.labelling.splits import Cuts
+from recsys_tft.point_in_time import find_sorted, take_or_null
+from recsys_tft.raw_replay.raw_counters import DatedVideos
+from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.statistics import EMPTY_IDS
-from recsys_tft.tables.entities import VideoLookup, find_sorted, take_or_null
-from recsys_tft.verifying.raw_counters import DatedVideos
-from recsys_tft.verifying.raw_rows import RawRows
+from recsys_tft.tables.entities import VideoLookup
+from recsys_tft.tables.signals import is_viewing
 
 EVENTS = "events"
 _HELD = {"users.arrow": ("user_id",), "videos.arrow": ("video_id", EVENTS), "seen.arrow": ("user_id", "video_ids")}
@@ -59,7 +61,7 @@ def current_videos(rows: RawRows, videos: DatedVideos) -> pa.Table:
 
 
 def _undated(table: pa.Table) -> pa.Table:
-    return table.select([name for name in table.column_names if name not in (UPDATED, versions.SINCE)])
+    return table.select([name for name in table.column_names if name not in (UPDATED, point_in_time.SINCE)])
 
 
 def _latest_lookup(rows: RawRows) -> VideoLookup:
@@ -103,7 +105,7 @@ def _with_last_category(rows: RawRows, viewings: pa.Table) -> pa.Table:
     latest = _undated(rows.latest_users)
     users = latest["user_id"].to_numpy()
     never = np.full(len(users), np.iinfo(np.int64).max)
-    last = asof.last_before(user, time, users, never, tie=video)
+    last = point_in_time.last_before(user, time, users, never, tie=video)
     videos = _latest_lookup(rows)
     positions = np.where(last >= 0, videos.position(video, time)[last], -1) if len(video) else last
     known = pc.if_else(pa.array(last >= 0), videos.category(positions), latest[name])

@@ -15,7 +15,8 @@ import tensorflow as tf
 
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings, country_key
-from recsys_tft.errors import InputError, did_you_mean, sentences
+from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.faults import sentences
 from recsys_tft.labelling import history, recent
 from recsys_tft.recommending import arrangement, filtering
 from recsys_tft.recommending.arrangement import Recommendation

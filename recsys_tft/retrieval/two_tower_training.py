@@ -1,20 +1,23 @@
 """`recsys-tft train two-tower`: trains, judges against baselines in the same run, and writes models/two_tower."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 from rich.console import RenderableType
+from rich.table import Table
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import sentences
-from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation
+from recsys_tft.faults import sentences
+from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, retrieval_metrics
+from recsys_tft.retrieval.retrieval_evaluation import SLICES
 from recsys_tft.retrieval.two_tower import FOLDER, TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit, State
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
-from recsys_tft.storage.artifacts import to_json
-from recsys_tft.training import model_folders, run_folders, training_report
+from recsys_tft.run_layout import run_folders
+from recsys_tft.storage.json_files import to_json
+from recsys_tft.training import model_folders, training_report
 from recsys_tft.training.model_folders import METRICS, MODEL, ModelFolder
 
 WITHOUT_TITLE = "without titles"
@@ -28,12 +31,25 @@ class Trained(training_report.Trained):
         seconds = sum(fitted["seconds"] for fitted in self.metrics["training"].values())
         own = self.metrics["training"][FOLDER]
         return [
-            *training_report.retrieval(self.metrics),
+            *_tables(self.metrics),
             f"\nBest epoch: {own['best_epoch']} of {own['epoch']}; {own['examples_per_second']:,.0f} examples/s",
             f"Model:      {self.folder.target}  (metrics.json, model.json, weights)",
             f"Logs:       tensorboard --logdir {self.folder.target / 'logs'}",
             f"Trained in {seconds:.1f} s.",
         ]
+
+
+def _tables(metrics: Mapping[str, Any]) -> list[Table]:
+    """Per window every metric over all users, and NDCG@10 by slice."""
+    return [
+        table
+        for window in ("val", "test")
+        if metrics[window]
+        for table in (
+            training_report.overall(metrics[window], window, retrieval_metrics.NAMES, ("coverage",)),
+            training_report.by_slice(metrics[window], window, SLICES, "ndcg@10"),
+        )
+    ]
 
 
 @sentences()
@@ -67,7 +83,7 @@ def train(
 
 def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]) -> dict[str, Any]:
     """Trains and commits the model; returns its metrics."""
-    graph = model_folders.fingerprint(run)
+    graph = run_folders.fingerprint(run)
     rows = TwoTowerRows(run, *features_for(chosen))
     rows.check(chosen.two_tower.batch_size)
     if chosen.split.kind == "random_per_user":

@@ -11,10 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
-import tensorflow_transform as tft
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import readable
 from recsys_tft.features import Feature, raw_columns
 from recsys_tft.ops import Fitting
 from recsys_tft.statistics import EMPTY_VOCABULARY
@@ -36,11 +34,9 @@ class FittedGraph:
     """
 
     def __init__(self, output_dir: str, settings: Settings):
-        folder = pathlib.Path(output_dir, "artifacts", "transform_graph")
         self.settings = settings
-        with readable(folder, "run the main job again, with --overwrite", tf.errors.OpError):
-            self.output = tft.TFTransformOutput(str(folder))
-        self.numbers = TransformGraph(str(folder / tft.TFTransformOutput.TRANSFORM_FN_DIR)).fitted()
+        self.saved_model = str(pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn"))
+        self.numbers = TransformGraph(self.saved_model).fitted()
 
     def fitted_for(self, feature: Feature) -> Any:
         """What the op of a feature needs besides its columns: a table, an encoder or numbers; None if nothing."""
@@ -54,13 +50,13 @@ class FittedGraph:
         """The number of each value, from 0. Ids stay in a file, of which there may be many; strings are constants."""
         if vocabulary.integers:
             file, line, number = (
-                file_of(vocabulary.name, self.output),
+                file_of(vocabulary.name, self.saved_model),
                 tf.lookup.TextFileIndex.WHOLE_LINE,
                 tf.lookup.TextFileIndex.LINE_NUMBER,
             )
             values = tf.lookup.TextFileInitializer(file, tf.int64, line, tf.int64, number)
         else:
-            words = values_of(vocabulary.name, self.output) or [EMPTY_VOCABULARY]
+            words = values_of(vocabulary.name, self.saved_model) or [EMPTY_VOCABULARY]
             numbers = tf.range(len(words), dtype=tf.int64)
             values = tf.lookup.KeyValueTensorInitializer(tf.constant(words, tf.string, [len(words)]), numbers)
         return tf.lookup.StaticHashTable(values, -1)

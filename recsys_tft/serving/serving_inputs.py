@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 
 from recsys_tft.columns import Column
-from recsys_tft.graph import graph_dtype
+from recsys_tft.graph_inputs import graph_dtype
 from recsys_tft.statistics import EMPTY_IDS
 
 Inputs = Mapping[str, tf.Tensor]

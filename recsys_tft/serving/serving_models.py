@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from recsys_tft.retrieval.two_tower import TwoTower
+from recsys_tft.run_layout import artifacts
 from recsys_tft.serving import serving_inputs
 from recsys_tft.serving.fitted_features import FittedFeatures, FittedGraph
 from recsys_tft.statistics import EMPTY_IDS
-from recsys_tft.storage import artifacts
 from recsys_tft.trees.catboost_graph import TreeEnsemble
 from recsys_tft.trees.catboost_model import CatBoostModel
 
@@ -146,7 +146,7 @@ def ranker(model: CatBoostModel, columns: Sequence[Mapping[str, Any]], graph: Fi
         graph: what was fitted.
     """
     names = dict.fromkeys(column["feature"] for column in columns)
-    categories = artifacts.categories(artifacts.vocabularies(graph.output), graph.settings)
+    categories = artifacts.categories(artifacts.vocabularies(graph.saved_model, graph.settings), graph.settings)
     trees = TreeEnsemble(model, [categories[columns[number]["feature"]] for number in model.categorical])
 
     def head(features: Features) -> dict[str, tf.Tensor]:

@@ -28,3 +28,8 @@ def read(path: str | os.PathLike[str], remedy: str, keys: Sequence[str] = ()) ->
         if key not in found:
             raise InputError(f"{path}: damaged: it lacks '{key}'; {remedy}.")
     return found
+
+
+def to_json(value: object) -> str:
+    """JSON for people: indented, and the same text for the same value."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -8,7 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.columns import UPDATED, Column
-from recsys_tft.labelling import versions
+from recsys_tft.point_in_time import SINCE, begins, find_sorted, is_versioned, rows_at, take_or_null
+from recsys_tft.tables import versions
 from recsys_tft.tables.raw_tables import ROW
 
 
@@ -17,7 +18,7 @@ def drop_duplicates(rows: pa.Table, key: str) -> tuple[pa.Table, pa.Table]:
     keys = [name for name in (key, UPDATED) if name in rows.column_names]
     rows = rows.sort_by([(name, "ascending") for name in (*keys, ROW)])
     first = np.zeros(len(rows), bool)
-    first[versions.begins(*(rows[name].to_numpy() for name in keys))] = True
+    first[begins(*(rows[name].to_numpy() for name in keys))] = True
     return versions.of_rows(rows.filter(pa.array(first)), key), rows.filter(pa.array(~first))
 
 
@@ -33,28 +34,6 @@ def known_durations(videos: pa.Table, columns: Mapping[str, Column]) -> tuple[pa
     return videos, int(zeros.sum())
 
 
-def find_sorted(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """[m] int64: the position of each wanted key in the increasing [n] keys, -1 if it is not there."""
-    if not len(keys):
-        return np.full(len(wanted), -1)
-    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[found] == wanted, found, -1)
-
-
-def rows_at(table: pa.Table, key: str, keys: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """[m] int64: the row of each key as of each time, -1 for an unknown key; a row without versions holds always."""
-    found = find_sorted(table[key].to_numpy(), keys)
-    if versions.is_versioned(table):
-        known = np.flatnonzero(found >= 0)
-        found[known] = versions.Timeline(table, key).last_before(keys[known], times[known])
-    return found
-
-
-def take_or_null(values: pa.ChunkedArray, positions: np.ndarray) -> pa.ChunkedArray:
-    """values at [m] positions; null where the position is -1."""
-    return values.take(pa.array(positions, mask=positions < 0))
-
-
 def add_subscribers(videos: pa.Table, channels: pa.Table) -> pa.Table:
     """The videos with `channel_subscriber_count` of their channel; null for a channel that is not there.
 
@@ -65,10 +44,8 @@ def add_subscribers(videos: pa.Table, channels: pa.Table) -> pa.Table:
         channels: by increasing `channel_id`, or versions of them.
     """
     channel, has_channel = _channels_of(videos, channels)
-    if versions.is_versioned(channels):
-        begun = (
-            videos if versions.is_versioned(videos) else versions.dated(videos, np.full(len(videos), versions.ALWAYS))
-        )
+    if is_versioned(channels):
+        begun = videos if is_versioned(videos) else versions.dated(videos, np.full(len(videos), versions.ALWAYS))
         own, rows, since = versions.together(begun, "video_id", channels, "channel_id", channel, has_channel)
         videos = versions.dated(begun.take(pa.array(own)), since)
     else:
@@ -99,19 +76,19 @@ class VideoLookup:
     @classmethod
     def of(cls, videos: pa.Table, channels: pa.Table) -> "VideoLookup":
         """Of usable videos, before their channels' columns are added; versions that differ elsewhere are left out."""
-        dated = [name for name in (versions.SINCE, UPDATED) if name in videos.column_names]
+        dated = [name for name in (SINCE, UPDATED) if name in videos.column_names]
         rows = videos.select(["video_id", *dated, "video_duration", "category"])
         if UPDATED in channels.column_names:
             channel, known = _channels_of(videos, channels)
             first = np.where(known, find_sorted(channels["channel_id"].to_numpy(), channel), -1)
             rows = rows.append_column(_CHANNEL_UPDATED, take_or_null(channels[UPDATED], first))
         told = [name for name in rows.column_names if name not in dated]
-        return cls(rows.take(pa.array(versions.begins(*(_codes(rows[name]) for name in told)))) if dated else rows)
+        return cls(rows.take(pa.array(begins(*(_codes(rows[name]) for name in told)))) if dated else rows)
 
     @property
     def is_versioned(self) -> bool:
         """Whether a video may be another one later."""
-        return versions.is_versioned(self.rows)
+        return is_versioned(self.rows)
 
     def position(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
         """[m] int64: the row of each video as of each time, -1 for one that is unknown."""

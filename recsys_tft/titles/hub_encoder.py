@@ -25,7 +25,7 @@ from recsys_tft.titles import minilm
 from recsys_tft.titles.minilm import RECORD
 
 if TYPE_CHECKING:
-    from recsys_tft.titles.title_encoder import Spec
+    from recsys_tft.titles.encoder_spec import Spec
 
 importlib.import_module("tensorflow_text")  # registers the ops that most text models are made of
 

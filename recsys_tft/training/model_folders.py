@@ -6,18 +6,18 @@ Both are links: see version_folders.py.
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recsys_tft.configuration import model_settings, settings
-from recsys_tft.errors import InputError, redacted, require_inside, require_local
+from recsys_tft.errors import InputError, redacted, require_inside
+from recsys_tft.run_layout.run_folders import manifest
 from recsys_tft.storage import json_files
 from recsys_tft.storage.locks import sole_writer
 from recsys_tft.storage.version_folders import Held, VersionFolders
-from recsys_tft.titles.title_encoder import Pair
+from recsys_tft.titles.encoder_spec import Pair
 
 METRICS, MODEL = "metrics.json", "model.json"
 _BEGUN = "begun.json"
@@ -153,24 +153,6 @@ class ModelFolder:
         return f"train it again (recsys-tft train {command} --output-dir {self.output_dir} --overwrite)"
 
 
-def manifest(output_dir: str) -> dict[str, Any]:
-    """The manifest of the run.
-
-    Raises:
-        InputError: if there is none, or it is not on this machine.
-    """
-    require_local(output_dir)
-    path = pathlib.Path(output_dir, "artifacts", "manifest.json")
-    if not path.exists():
-        raise InputError(f"{path}: no run there; run the main job first (recsys-tft run --output-dir {output_dir}).")
-    return json_files.read(path, run_again(output_dir), ("settings", "inputs", "windows", "counts"))
-
-
-def run_again(output_dir: str) -> str:
-    """What makes a damaged output anew."""
-    return f"run the main job again (recsys-tft run --output-dir {output_dir} --overwrite)"
-
-
 def settings_for(output_dir: str, config: str | None, seed: int | None) -> settings.Settings:
     """The run's settings, with what a config file says of training in their place.
 
@@ -205,12 +187,3 @@ def _shown(value: Any) -> Any:
     if isinstance(value, Pair):
         return dataclasses.replace(value, preprocessor=redacted(value.preprocessor), encoder=redacted(value.encoder))
     return redacted(value) if isinstance(value, str) else value
-
-
-def fingerprint(output_dir: str) -> str:
-    """A hash of the transform graph's files, which tells whether a model belongs to it."""
-    root = pathlib.Path(output_dir, "artifacts", "transform_graph")
-    found = hashlib.sha256()
-    for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        found.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()

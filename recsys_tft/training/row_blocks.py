@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from recsys_tft.errors import DAMAGE, InputError, reason
-from recsys_tft.storage.data_folders import DataFolder
+from recsys_tft.run_layout.data_folders import DataFolder
 
 Spec = dict[str, Any]
 Block = dict[str, np.ndarray]

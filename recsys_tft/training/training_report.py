@@ -6,9 +6,6 @@ from typing import Any
 
 from rich.table import Table
 
-from recsys_tft.ranking import ranking_metrics
-from recsys_tft.retrieval import retrieval_metrics
-from recsys_tft.retrieval.retrieval_evaluation import SLICES
 from recsys_tft.training.model_folders import ModelFolder
 
 
@@ -25,33 +22,7 @@ class Trained:
     metrics: dict[str, Any]
 
 
-def retrieval(metrics: Mapping[str, Any]) -> list[Table]:
-    """Per window every metric over all users, and NDCG@10 by slice."""
-    return [
-        table
-        for window in ("val", "test")
-        if metrics[window]
-        for table in (
-            _overall(metrics[window], window, retrieval_metrics.NAMES, ("coverage",)),
-            _by_slice(metrics[window], window, SLICES, "ndcg@10"),
-        )
-    ]
-
-
-def ranking(metrics: Mapping[str, Any]) -> list[Table]:
-    """Per window every metric over all rows, and AUC by slice."""
-    return [
-        table
-        for window in ("val", "test")
-        if metrics[window]
-        for table in (
-            _overall(metrics[window], window, ranking_metrics.NAMES, ()),
-            _by_slice(metrics[window], window, ranking_metrics.SLICES, "auc"),
-        )
-    ]
-
-
-def _overall(found: Mapping[str, Any], window: str, names: Sequence[str], plain: Sequence[str]) -> Table:
+def overall(found: Mapping[str, Any], window: str, names: Sequence[str], plain: Sequence[str]) -> Table:
     users = next(iter(found.values()))["all"][names[0]]["users"]
     table = _table(f"\n{window}: {users:,} users, with 95 % confidence intervals", (*names, *plain))
     for model, values in found.items():
@@ -60,7 +31,7 @@ def _overall(found: Mapping[str, Any], window: str, names: Sequence[str], plain:
     return table
 
 
-def _by_slice(found: Mapping[str, Any], window: str, slices: Sequence[str], metric: str) -> Table:
+def by_slice(found: Mapping[str, Any], window: str, slices: Sequence[str], metric: str) -> Table:
     first = next(iter(found.values()))
     headings = [f"{name} ({first[name][metric]['users']:,})" for name in slices]
     table = _table(f"\n{window}: {metric} by slice, and how many users are in it", headings)

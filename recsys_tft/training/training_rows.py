@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from recsys_tft.errors import InputError
-from recsys_tft.storage.data_folders import DataFolder
+from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training import row_blocks
 from recsys_tft.training.shuffled_rows import ShuffledRows
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recsys_tft.storage.data_folders import DataFolder
+from recsys_tft.run_layout.data_folders import DataFolder
+from recsys_tft.serving.saved_graphs import stack
 from recsys_tft.training import training_rows
 
 
@@ -43,11 +44,3 @@ def _read(folder: DataFolder, file: str, names: Sequence[str]) -> dict[str, np.n
     one = DataFolder(folder.path)
     one.files = [file]
     return training_rows.columns(one, names)
-
-
-def stack(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays one after the other; those of lists padded with 0 to the longest."""
-    if parts[0].ndim == 1:
-        return np.concatenate(parts)
-    width = max(part.shape[1] for part in parts)
-    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])

@@ -1,9 +1,6 @@
 """Which raw rows the rows on disk were made of."""
 
 import dataclasses
-import datetime
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +8,9 @@ import pyarrow as pa
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import examples, history, recent
 from recsys_tft.labelling.splits import Cuts
-from recsys_tft.tables.entities import find_sorted, rows_at
-from recsys_tft.verifying.raw_counters import DatedVideos
-from recsys_tft.verifying.raw_rows import RawRows
+from recsys_tft.point_in_time import find_sorted, rows_at
+from recsys_tft.raw_replay.raw_counters import DatedVideos
+from recsys_tft.raw_replay.raw_rows import RawRows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,14 +131,3 @@ def by_history(exposures: Matches, video_ids: np.ndarray) -> Matches:
     known = exposures.raw.take(pa.array(exposures.row)).select([history.COLUMNS[0], examples.COUNTED])
     raw = known.append_column("video_id", pa.array(video_ids[exposures.owner]))
     return dataclasses.replace(exposures, raw=raw, row=np.arange(len(raw)))
-
-
-def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:
-    """Where the windows of a run end, by its manifest; None where each user has ends of their own."""
-    windows = manifest["windows"]
-    return (_time(windows["val_from"]), windows["test_from"] and _time(windows["test_from"])) if windows else None
-
-
-def _time(text: str) -> int:
-    moment = datetime.datetime.fromisoformat(text.removesuffix(" UTC")).replace(tzinfo=datetime.UTC)
-    return (moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)

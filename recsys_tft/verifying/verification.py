@@ -15,19 +15,21 @@ from rich.text import Text
 
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import InputError, sentences
+from recsys_tft.errors import InputError
+from recsys_tft.faults import sentences
 from recsys_tft.features import Entity, Feature
 from recsys_tft.labelling import examples
 from recsys_tft.labelling.splits import Cuts
-from recsys_tft.serving.export import raw_folder
-from recsys_tft.storage.data_sets import DATA_SETS, USERS, DataSet
-from recsys_tft.training import model_folders, run_folders
+from recsys_tft.raw_replay import raw_counters, raw_rows
+from recsys_tft.raw_replay.raw_counters import DatedVideos
+from recsys_tft.raw_replay.raw_rows import RawRows, raw_folder
+from recsys_tft.run_layout import run_folders
+from recsys_tft.run_layout.data_sets import DATA_SETS, USERS, DataSet
+from recsys_tft.serving import saved_graphs
+from recsys_tft.serving.saved_graphs import SavedGraph
 from recsys_tft.training.training_rows import folder_of
-from recsys_tft.verifying import disk_sample, raw_counters, raw_matches, raw_rows, saved_graphs
-from recsys_tft.verifying.raw_counters import DatedVideos
+from recsys_tft.verifying import disk_sample, raw_matches
 from recsys_tft.verifying.raw_matches import Matches
-from recsys_tft.verifying.raw_rows import RawRows
-from recsys_tft.verifying.saved_graphs import SavedGraph
 
 TOLERANCE, BFLOAT16_TOLERANCE = 1e-6, 1e-3
 _SHOWN = 10
@@ -138,10 +140,10 @@ def verify(
 def _verify(
     run: str, output_dir: str, data_dir: str | None, rows: int | None, seed: int, say: Callable[[str], None]
 ) -> Verified:
-    manifest = model_folders.manifest(run)
+    manifest = run_folders.manifest(run)
     chosen = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
     say("Reading the raw tables")
-    raw, cuts = raw_rows.read(raw_folder(output_dir, data_dir, manifest), chosen), raw_matches.cuts_of(manifest)
+    raw, cuts = raw_rows.read(raw_folder(output_dir, data_dir, manifest), chosen), raw_rows.cuts_of(manifest)
     videos = raw_counters.dated_videos(raw, cuts, chosen)
     say("Loading the saved graphs")
     transform = saved_graphs.load_transform(run)

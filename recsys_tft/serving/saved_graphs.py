@@ -9,11 +9,10 @@ import pyarrow as pa
 
 from recsys_tft.errors import InputError
 from recsys_tft.features import Feature, raw_columns
+from recsys_tft.run_layout import run_folders
 from recsys_tft.serving import serving_folders
 from recsys_tft.serving.serving_rows import tensors
-from recsys_tft.training import model_folders
 from recsys_tft.transform_graph import TransformGraph, load_saved_model
-from recsys_tft.verifying.disk_sample import stack
 
 _MANY, _FEW = 1 << 15, 256  # rows per call, without and with a feature that takes an encoder
 
@@ -45,6 +44,14 @@ def compute(graph: SavedGraph, raw: pa.Table, features: Sequence[Feature]) -> di
     size = _FEW if any(feature.op.is_large for feature in features) else _MANY
     parts = [graph.call(raw.slice(start, size), features) for start in range(0, max(len(raw), 1), size)]
     return {feature.name: stack([part[feature.name] for part in parts]) for feature in features}
+
+
+def stack(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays one after the other; those of lists padded with 0 to the longest."""
+    if parts[0].ndim == 1:
+        return np.concatenate(parts)
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([np.pad(part, ((0, 0), (0, width - part.shape[1]))) for part in parts])
 
 
 class Transform:
@@ -122,7 +129,7 @@ def load_serving(output_dir: str, run: str | None = None) -> Iterator[Serving]:
     with serving_folders.hold(output_dir) as held:
         version = serving_folders.latest(held.folder, seen=root)
         described = serving_folders.description(held.folder / serving_folders.STORE / str(version))
-        if described["transform_graph"] != model_folders.fingerprint(run or output_dir):
+        if described["transform_graph"] != run_folders.fingerprint(run or output_dir):
             raise InputError(f"{root}: version {version} is of another run than {output_dir}; export again.")
         for name in serving_folders.NAMES:
             yield Serving(f"{name}/{version}", str(held.folder / name / str(version)))

@@ -3,8 +3,7 @@
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import catboost
 import numpy as np
@@ -13,21 +12,22 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from recsys_tft.configuration import settings
-from recsys_tft.errors import InputError, readable, sentences
+from recsys_tft.errors import InputError, readable
+from recsys_tft.faults import sentences
+from recsys_tft.point_in_time import find_sorted
+from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.recommending import entity_store
 from recsys_tft.retrieval import two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
-from recsys_tft.serving import approximate_index, serving_folders, serving_models
+from recsys_tft.run_layout import run_folders
+from recsys_tft.serving import approximate_index, saved_graphs, serving_folders, serving_models
 from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.fitted_features import FittedGraph
 from recsys_tft.serving.serving_folders import DESCRIPTION, EXTRA, STORE, serving_folder
-from recsys_tft.storage.artifacts import to_json
-from recsys_tft.tables import raw_tables
-from recsys_tft.tables.entities import find_sorted
-from recsys_tft.training import model_folders, run_folders, training_rows
+from recsys_tft.storage.json_files import to_json
+from recsys_tft.training import training_rows
 from recsys_tft.training.model_folders import ModelFolder
 from recsys_tft.trees import catboost_model
-from recsys_tft.verifying import raw_counters, raw_matches, raw_rows, saved_graphs
 
 RANKER_FILES = ("model.cbm", "columns.json")  # which explanations are computed from
 _BATCH = 4096
@@ -96,12 +96,12 @@ def _export(
     index: Kind | None,
     say: Callable[[str], None],
 ) -> Exported:
-    manifest = model_folders.manifest(run)
+    manifest = run_folders.manifest(run)
     of_run = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
-    raw = raw_folder(output_dir, data_dir, manifest)
+    raw = raw_rows.raw_folder(output_dir, data_dir, manifest)
     columns = ranker.read("columns.json")
     for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
-        if described["transform_graph"] != model_folders.fingerprint(run):
+        if described["transform_graph"] != run_folders.fingerprint(run):
             path = ModelFolder(output_dir, folder.name).target
             raise InputError(
                 f"{path}: trained on another run than the one in {output_dir}, or the transform_graph there "
@@ -114,7 +114,7 @@ def _export(
     say("Loading the models")
     model, graph = two_tower.load_held(two_towers), FittedGraph(run, of_run)
     say("Reading the raw tables")
-    rows, cuts = raw_rows.read(raw, of_run), raw_matches.cuts_of(manifest)
+    rows, cuts = raw_rows.read(raw, of_run), raw_rows.cuts_of(manifest)
     dated = raw_counters.dated_videos(rows, cuts, of_run)
     videos = entity_store.current_videos(rows, dated)
     say("Computing the vectors of all videos")
@@ -180,24 +180,6 @@ def user_vectors(output_dir: str, model: TwoTower) -> np.ndarray:
     names = [feature.name for feature in model.query_features]
     rows = training_rows.columns(training_rows.folder_of(output_dir, "users"), names)
     return model.query({name: values[:_QUERIES] for name, values in rows.items()}).numpy()
-
-
-def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any]) -> str:
-    """Where the raw tables of a run are, whose manifest is given.
-
-    Raises:
-        InputError: if that has to be said: OUTPUT_DIR/raw is not there, or holds those of an earlier run.
-    """
-    if data_dir is not None:
-        return data_dir
-    own = pathlib.Path(output_dir, "raw")
-    if not own.is_dir():
-        raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
-    chosen = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
-    tables = raw_tables.find(str(own), chosen.columns, chosen.table)
-    if {name: [list(file) for file in table.fingerprint] for name, table in tables.items()} != manifest["inputs"]:
-        raise InputError(f"{own}: not the tables that the run has read; name their folder with --data-dir.")
-    return str(own)
 
 
 def report(done: Exported) -> list[RenderableType]:

@@ -1,14 +1,12 @@
 """What the run fitted, in files for people: vocabularies, normalizers, buckets. All are read off the saved graph."""
 
 import itertools
-import json
 from collections.abc import Mapping
-
-import tensorflow_transform as tft
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.number_ops import Bucket, Level, ZScore
-from recsys_tft.storage.schemas import feature_size
+from recsys_tft.run_layout.schemas import feature_size
+from recsys_tft.storage.json_files import to_json
 from recsys_tft.transform_graph import TransformGraph
 from recsys_tft.vocabularies import values_of
 
@@ -24,9 +22,9 @@ def vocabulary_lines(values: list[bytes], n_oov: int) -> str:
 Vocabularies = Mapping[str, list[bytes]]  # the values of each, in order
 
 
-def vocabularies(output: tft.TFTransformOutput, settings: Settings) -> Vocabularies:
-    """The vocabularies of a saved graph."""
-    return {vocabulary.name: values_of(vocabulary.name, output) for vocabulary in settings.table.vocabularies}
+def vocabularies(saved_model: str, settings: Settings) -> Vocabularies:
+    """The vocabularies of the graph in the folder of a saved `transform_fn`."""
+    return {vocabulary.name: values_of(vocabulary.name, saved_model) for vocabulary in settings.table.vocabularies}
 
 
 def describe(graph: TransformGraph, values: Vocabularies, settings: Settings) -> dict[str, str]:
@@ -63,8 +61,3 @@ def categories(values: Vocabularies, settings: Settings) -> dict[str, int]:
     sizes = {name: len(words) for name, words in values.items()}
     found = {feature.name: feature_size(feature, settings, sizes) for feature in settings.table.switched_on(settings)}
     return {name: size for name, size in found.items() if size is not None}
-
-
-def to_json(value: object) -> str:
-    """JSON for people: indented, and the same text for the same value."""
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from recsys_tft.errors import InputError, did_you_mean, readable
-from recsys_tft.storage.data_sets import DATA_SETS
+from recsys_tft.run_layout.data_sets import DATA_SETS
+from recsys_tft.run_layout.output import Output
 from recsys_tft.storage.files import exists, is_local, open_to_read, read_text
-from recsys_tft.storage.output import Output
 from recsys_tft.storage.version_folders import Held
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ import pyarrow.parquet as pq
 from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
-from beam_pipelines.job import Job
-from beam_pipelines.main_job import MainJob
-from beam_pipelines.options import Options, pipeline_in
 from recsys_tft.auditing.past_rows import FIT
+from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.beam_pipelines.main_job import MainJob
+from recsys_tft.beam_pipelines.options import Options, pipeline_in
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import sentences
+from recsys_tft.faults import sentences
 from recsys_tft.features import Entity
+from recsys_tft.run_layout.data_sets import DATA_SETS
+from recsys_tft.run_layout.output import Output
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
-from recsys_tft.storage.data_sets import DATA_SETS
-from recsys_tft.storage.output import Output
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import ROW
 

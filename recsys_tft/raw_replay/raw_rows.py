@@ -1,16 +1,23 @@
 """The raw rows of a data folder in memory, as the main job takes them: usable rows alone."""
 
 import dataclasses
+import datetime
+import pathlib
+from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft.configuration import settings as settings_module
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import counters, examples, versions
-from recsys_tft.labelling.exposures import events_of
-from recsys_tft.tables import raw_tables
+from recsys_tft.errors import InputError
+from recsys_tft.labelling import counters, examples
+from recsys_tft.labelling.splits import Cuts
+from recsys_tft.tables import raw_tables, versions
 from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates, known_durations
 from recsys_tft.tables.raw_tables import ROW, RawTable
+from recsys_tft.tables.signals import events_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +54,24 @@ class RawRows:
         return dataclasses.replace(self, users=users, events=events)
 
 
+def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any]) -> str:
+    """Where the raw tables of a run are, whose manifest is given.
+
+    Raises:
+        InputError: if that has to be said: OUTPUT_DIR/raw is not there, or holds those of an earlier run.
+    """
+    if data_dir is not None:
+        return data_dir
+    own = pathlib.Path(output_dir, "raw")
+    if not own.is_dir():
+        raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
+    chosen = settings_module.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
+    tables = raw_tables.find(str(own), chosen.columns, chosen.table)
+    if {name: [list(file) for file in table.fingerprint] for name, table in tables.items()} != manifest["inputs"]:
+        raise InputError(f"{own}: not the tables that the run has read; name their folder with --data-dir.")
+    return str(own)
+
+
 def read(data_dir: str, settings: Settings) -> RawRows:
     """All usable rows of the four tables.
 
@@ -56,7 +81,7 @@ def read(data_dir: str, settings: Settings) -> RawRows:
     tables = raw_tables.find(data_dir, settings.columns, settings.table)
     channels, _ = drop_duplicates(_rows(tables["channels"]), "channel_id")
     videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
-    videos, _ = known_durations(videos)
+    videos, _ = known_durations(videos, tables["videos"].known)
     lookup = VideoLookup.of(videos, channels)
     videos = add_subscribers(videos.drop_columns([ROW]), channels).combine_chunks()
     events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long)
@@ -69,3 +94,14 @@ def _rows(table: RawTable) -> pa.Table:
     keep = list(table.columns)
     parts = [raw_tables.read(table, source, keep)[0] for source in table.sources]
     return pa.concat_tables([*parts, raw_tables.empty(table.known, keep)])
+
+
+def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:
+    """Where the windows of a run end, by its manifest; None where each user has ends of their own."""
+    windows = manifest["windows"]
+    return (_time(windows["val_from"]), windows["test_from"] and _time(windows["test_from"])) if windows else None
+
+
+def _time(text: str) -> int:
+    moment = datetime.datetime.fromisoformat(text.removesuffix(" UTC")).replace(tzinfo=datetime.UTC)
+    return (moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)

@@ -6,10 +6,11 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import counters, examples, recent, versions
+from recsys_tft.labelling import counters, examples, recent
 from recsys_tft.labelling.splits import Cuts
-from recsys_tft.tables.entities import rows_at
-from recsys_tft.verifying.raw_rows import RawRows
+from recsys_tft.point_in_time import rows_at
+from recsys_tft.raw_replay.raw_rows import RawRows
+from recsys_tft.tables import versions
 
 
 @dataclasses.dataclass(frozen=True)

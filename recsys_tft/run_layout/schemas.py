@@ -7,7 +7,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Feature
-from recsys_tft.storage.data_sets import KEY_COLUMNS, DataSet
+from recsys_tft.run_layout.data_sets import KEY_COLUMNS, DataSet
 
 SCHEMA_FILE = "schema.pbtxt"
 _TYPES = {pa.int64(): schema_pb2.INT, pa.float32(): schema_pb2.FLOAT, pa.string(): schema_pb2.BYTES}

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_transform.beam.experimental import PTransformAnalyzer
 
-from beam_pipelines.merging import MergeSome
+from recsys_tft.merging import MergeSome
 from recsys_tft.statistics import Frequencies, Statistic
 
 

@@ -1,14 +1,16 @@
 """The output of a run as its readers open it: rows and artifacts of one run, which stay while they are read."""
 
 import contextlib
+import hashlib
 import pathlib
 from collections.abc import Iterator
+from typing import Any
 
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, require_local
+from recsys_tft.run_layout.output import Output
+from recsys_tft.storage import json_files
 from recsys_tft.storage.locks import sole_writer
-from recsys_tft.storage.output import Output
 from recsys_tft.storage.version_folders import Held
-from recsys_tft.training import model_folders
 
 
 @contextlib.contextmanager
@@ -18,7 +20,7 @@ def held(output_dir: str) -> Iterator[str]:
     Raises:
         InputError: if there is no run on this machine, or the rows are of another run than the artifacts.
     """
-    model_folders.manifest(output_dir)  # an error where there is none
+    manifest(output_dir)  # an error where there is none
     _settle(output_dir)
     root = pathlib.Path(output_dir)
     with contextlib.ExitStack() as stack:
@@ -48,3 +50,30 @@ def _hold(root: pathlib.Path, stack: contextlib.ExitStack) -> pathlib.Path:
         if (root / "artifacts").resolve() == version.path.resolve():
             break
     return root
+
+
+def manifest(output_dir: str) -> dict[str, Any]:
+    """The manifest of the run.
+
+    Raises:
+        InputError: if there is none, or it is not on this machine.
+    """
+    require_local(output_dir)
+    path = pathlib.Path(output_dir, "artifacts", "manifest.json")
+    if not path.exists():
+        raise InputError(f"{path}: no run there; run the main job first (recsys-tft run --output-dir {output_dir}).")
+    return json_files.read(path, run_again(output_dir), ("settings", "inputs", "windows", "counts"))
+
+
+def run_again(output_dir: str) -> str:
+    """What makes a damaged output anew."""
+    return f"run the main job again (recsys-tft run --output-dir {output_dir} --overwrite)"
+
+
+def fingerprint(output_dir: str) -> str:
+    """A hash of the transform graph's files, which tells whether a model belongs to it."""
+    root = pathlib.Path(output_dir, "artifacts", "transform_graph")
+    found = hashlib.sha256()
+    for path in sorted(path for path in root.rglob("*") if path.is_file()):
+        found.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()

@@ -1,0 +1,174 @@
+"""Point-in-time lookups: what was last known of a key strictly before a moment."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+SINCE = "since"  # the column of a table with versions from which on each one holds
+_AT_A_TIME = 1 << 17  # lookups, each of which takes some 50 bytes on the way
+
+
+def find_sorted(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """[m] int64: the position of each wanted key in the increasing [n] keys, -1 if it is not there."""
+    if not len(keys):
+        return np.full(len(wanted), -1)
+    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[found] == wanted, found, -1)
+
+
+def begins(*keys: np.ndarray) -> np.ndarray:
+    """The first row of each run of rows that agree in [m] keys."""
+    changes = np.any([key[1:] != key[:-1] for key in keys], axis=0)
+    return np.flatnonzero(np.concatenate([[True], changes])[: len(keys[0])])
+
+
+def ends(*keys: np.ndarray) -> np.ndarray:
+    """The last row of each run of rows that agree in [m] keys."""
+    return np.append(begins(*keys), len(keys[0]))[1:] - 1 if len(keys[0]) else np.zeros(0, np.int64)
+
+
+def distinct(values: np.ndarray) -> np.ndarray:
+    """The different ones of [n] values, increasing; np.unique, which hashes them, takes ten times as long."""
+    ordered = np.sort(values)
+    return ordered[begins(ordered)]
+
+
+def is_versioned(table: pa.Table, column: str = SINCE) -> bool:
+    """Whether a table may hold several rows per key."""
+    return column in table.column_names
+
+
+class _Moments:
+    """Pairs of key and time, each as one number, so that one binary search finds both.
+
+    The number is the rank of the key among all keys that occur, and that of the time among all times.
+
+    Args:
+        keys: [n] int64.
+        times: [n] int64.
+    """
+
+    def __init__(self, keys: np.ndarray, times: np.ndarray):
+        self._keys, self._times = distinct(keys), distinct(times)
+        self._codes = np.sort(self._firsts(keys) + np.searchsorted(self._times, times))
+
+    def before(self, keys: np.ndarray, times: np.ndarray | None, rows: Sequence[np.ndarray] = ()) -> np.ndarray:
+        """[m] int64: how many pairs are of a smaller key, or of the same key and strictly before the time.
+
+        For a key that does not occur there are none.
+
+        Args:
+            keys: [k] int64.
+            times: [j] int64; None: before all times.
+            rows: which of the k keys and which of the j times each of m lookups has; without, one after the other.
+        """
+        firsts = self._firsts(keys)
+        ranks = 0 if times is None else np.searchsorted(self._times, times)
+        return np.searchsorted(self._codes, firsts[rows[0]] + ranks[rows[1]] if rows else firsts + ranks)
+
+    def _firsts(self, keys: np.ndarray) -> np.ndarray:
+        """[k] int64: the number of each key at the first time; of one that does not occur, below all others."""
+        return find_sorted(self._keys, keys) * (len(self._times) + 1)
+
+
+def last_before(
+    event_keys: np.ndarray, event_times: np.ndarray, keys: np.ndarray, times: np.ndarray, tie: np.ndarray
+) -> np.ndarray:
+    """For each (key, time) the row number of the key's latest event strictly before the time; -1 without one.
+
+    Args:
+        event_keys: [n] int64, whose events they are.
+        event_times: [n] int64.
+        keys: [m] int64.
+        times: [m] int64.
+        tie: [n] int64; of a key's events at one time the one with the largest counts.
+
+    Returns:
+        [m] int64.
+    """
+    if not len(event_keys):
+        return np.full(len(keys), -1)
+    order = np.lexsort((tie, event_times, event_keys))
+    moments = _Moments(event_keys, event_times)
+    latest = np.empty(len(keys), np.int64)
+    for begin in range(0, len(keys), _AT_A_TIME):
+        some = slice(begin, begin + _AT_A_TIME)
+        position = moments.before(keys[some], times[some]) - 1
+        found = order[np.maximum(position, 0)]
+        latest[some] = np.where((position >= 0) & (event_keys[found] == keys[some]), found, -1)
+    return latest
+
+
+class EventCounts:
+    """How many events a key has before a moment.
+
+    Args:
+        keys: [n] int64, whose events they are.
+        times: [n] int64.
+    """
+
+    def __init__(self, keys: np.ndarray, times: np.ndarray):
+        self._moments = _Moments(keys, times)
+
+    def between(self, keys: np.ndarray, since: np.ndarray | None, until: np.ndarray) -> np.ndarray:
+        """[m] int64: the events of keys at times from `since` on and strictly before `until`.
+
+        Args:
+            keys: [m] int64.
+            since: [m] int64, not after `until`; None: from the first one on.
+            until: [m] int64.
+        """
+        return self._moments.before(keys, until) - self._moments.before(keys, since)
+
+
+class Timeline:
+    """Versions, to be looked up by key and time.
+
+    Args:
+        table: versions.
+        key: the name of their key.
+    """
+
+    def __init__(self, table: pa.Table, key: str):
+        self._moments = _Moments(table[key].to_numpy(), table[SINCE].to_numpy())
+
+    def last_before(self, keys: np.ndarray, times: np.ndarray, rows: Sequence[np.ndarray] = ()) -> np.ndarray:
+        """[m] int64: the row of the last version of each key strictly before each time.
+
+        Args:
+            keys: [k] int64, of which there are versions before their times.
+            times: [j] int64.
+            rows: which of the k keys and which of the j times each of m lookups has; without, one after the other.
+        """
+        return self._moments.before(keys, times, rows) - 1
+
+    def between(self, keys: np.ndarray, earliest: np.ndarray, latest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The versions that lookups of [k] keys, at times from `earliest` to `latest`, may find.
+
+        Args:
+            keys: [k] int64, of which there are versions.
+            earliest: [k] int64.
+            latest: [k] int64, not before them.
+
+        Returns:
+            [m] int64 which of the k lookups, increasing, and [m] int64 rows of versions, increasing within a lookup.
+        """
+        first, last = (self.last_before(keys, times) for times in (earliest, latest))
+        sizes = last - first + 1
+        rows = np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
+        return np.repeat(np.arange(len(keys)), sizes), rows
+
+
+def rows_at(table: pa.Table, key: str, keys: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """[m] int64: the row of each key as of each time, -1 for an unknown key; a row without versions holds always."""
+    found = find_sorted(table[key].to_numpy(), keys)
+    if is_versioned(table):
+        known = np.flatnonzero(found >= 0)
+        found[known] = Timeline(table, key).last_before(keys[known], times[known])
+    return found
+
+
+def take_or_null(values: pa.ChunkedArray, positions: np.ndarray) -> pa.ChunkedArray:
+    """values at [m] positions; null where the position is -1."""
+    return values.take(pa.array(positions, mask=positions < 0))

@@ -1,0 +1,96 @@
+"""What `title_encoder` in the settings may name: a word, or the addresses of one or two models.
+
+A `Spec` is `minilm` (the default, see `recsys_tft.titles.minilm`), `none`, the handle of a model on TensorFlow Hub, the
+path of a SavedModel on this machine or in a bucket, or a `Pair` of models of TensorFlow Hub's BERT form.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Literal, get_args
+
+from recsys_tft.errors import HIDDEN, InputError, did_you_mean, redacted
+
+Pooling = Literal["pooled_output", "mean"]
+ADDRESSES_VARIABLE = "RECSYS_TFT_TITLE_ENCODER"  # of the one or two models, between blanks
+MINILM, NONE = "minilm", "none"
+_SCHEMES = ("http", "https", "gs", "ram")  # that TensorFlow reads a model from; the last one is its memory
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """Two models of TensorFlow Hub's BERT form: strings to a dict of token ids, and that to a dict of vectors.
+
+    Attributes:
+        preprocessor: handle or path.
+        encoder: handle or path.
+        pooling: `pooled_output` takes the encoder's vector of that name; `mean` averages `sequence_output` over the
+            tokens of `input_mask`.
+    """
+
+    preprocessor: str
+    encoder: str
+    pooling: Pooling = "pooled_output"
+
+    def __post_init__(self) -> None:
+        if self.pooling not in get_args(Pooling):
+            raise InputError(
+                f"title_encoder: pooling is {self.pooling!r}." + did_you_mean(self.pooling, get_args(Pooling))
+            )
+
+
+Spec = str | Pair
+
+
+def parse(value: str | Pair | Mapping[str, str]) -> Spec:
+    """The settings' value as a Spec; a mapping becomes a Pair.
+
+    Raises:
+        InputError: the value is of no known form.
+    """
+    if (isinstance(value, str) and value.strip() and value.isprintable()) or isinstance(value, Pair):
+        return value
+    keys = [field.name for field in dataclasses.fields(Pair)]
+    if isinstance(value, Mapping) and {"preprocessor", "encoder"} <= set(value) <= set(keys):
+        return Pair(**value)
+    raise InputError(f"title_encoder is {value!r}; expected minilm, none, a handle or path, or {{{', '.join(keys)}}}.")
+
+
+def check(value: Spec) -> None:
+    """Refuses an address that TensorFlow has no way to read, which needs no library to be loaded.
+
+    Raises:
+        InputError: naming the address, and what is read.
+    """
+    for address in (value.preprocessor, value.encoder) if isinstance(value, Pair) else (value,):
+        scheme = address.partition("://")[0] if "://" in address else None
+        if scheme not in (None, *_SCHEMES):
+            raise InputError(
+                f"title_encoder: {address} cannot be loaded: models are read from folders of this machine, gs:// and "
+                f"https://, not from {scheme}://."
+            )
+        if scheme is None and address.startswith((".", "/")) and not pathlib.Path(address).is_dir():
+            raise InputError(
+                f"title_encoder: {address} cannot be loaded: there is no such folder; name that of a local copy, which "
+                "holds saved_model.pb."
+            )
+
+
+def whole(spec: Spec) -> Spec:
+    """The addresses of a spec with the tokens that a manifest does not hold, out of ADDRESSES_VARIABLE.
+
+    Raises:
+        InputError: if such an address is not there.
+    """
+    if isinstance(spec, Pair):
+        return dataclasses.replace(spec, preprocessor=whole(spec.preprocessor), encoder=whole(spec.encoder))
+    if HIDDEN not in spec:
+        return spec
+    for address in os.environ.get(ADDRESSES_VARIABLE, "").split():
+        if redacted(address) == spec:
+            return address
+    raise InputError(
+        f"title_encoder: {spec} has had a token, which no manifest holds; name the whole address in the environment "
+        f"variable {ADDRESSES_VARIABLE}."
+    )
