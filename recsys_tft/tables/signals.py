@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import INTERACTION_TYPES, WIDE_SIGNALS
+from recsys_tft.default_table import INTERACTION_TYPES, WIDE_SIGNALS
 
 # Signals are bits of an event: bit i stands for INTERACTION_TYPES[i].
 SIGNAL = {name: np.uint8(1 << bit) for bit, name in enumerate(INTERACTION_TYPES)}
