@@ -173,8 +173,8 @@ def test_our_code_imports_itself_by_no_name_but_its_own() -> None:
 
 
 def test_the_beam_job_is_the_folder_beside_the_package() -> None:
-    module = importlib.import_module("recsys_tft.beam_pipelines.main_job")
-    assert pathlib.Path(module.__file__) == ROOT / "beam_pipelines" / "main_job.py"
+    module = importlib.import_module("recsys_tft.beam_pipelines.wheel")
+    assert pathlib.Path(module.__file__) == ROOT / "beam_pipelines" / "wheel.py"
 
 
 @pytest.fixture
