@@ -46,7 +46,7 @@ def write(folder: pathlib.Path, rows: RawRows, videos: pa.Table, cuts: Cuts | No
         settings: of the run.
     """
     folder.mkdir(parents=True)
-    viewings = rows.events.filter(pa.array(is_viewing(rows.events)))
+    viewings = rows.events.filter(pa.array(is_viewing(rows.events, settings.table.bits)))
     users = _with_history(rows, _with_last_category(rows, viewings), cuts, settings)
     _write(folder / "users.arrow", _with_recent(rows, users, settings))
     ids = videos["video_id"].to_numpy()
@@ -93,7 +93,7 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
         return users
     ids = users["user_id"].to_numpy()
     moments = np.full(len(ids), _end(rows) - settings.counters.delay_microseconds)
-    for name, values in recent.of_users(rows.events, settings.labels.exposure_gap, ids, moments).items():
+    for name, values in recent.of_users(rows.events, ids, moments, settings).items():
         users = users.append_column(name, pa.array(values))
     return users
 
