@@ -1,8 +1,11 @@
-"""A feature table with 11 signals, two of them negative, and context columns of every type; and runs under it."""
+"""A feature table with 11 signals, two of them negative, and context columns of every type; and tables for it."""
 
 import contextlib
+import pathlib
 from collections.abc import Iterator
 
+import numpy as np
+import polars as pl
 import pytest
 
 from recsys_tft import feature_tables
@@ -12,6 +15,7 @@ from recsys_tft.features import RANKER, Feature, FeatureTable
 from recsys_tft.number_ops import Log, ZScore
 from recsys_tft.ops import Bag, Lookup
 from recsys_tft.signals import Signal
+from recsys_tft.tables import synthetic
 from recsys_tft.vocabularies import Vocabulary
 
 NAME = "own_signals"  # what `features` of the settings calls it
@@ -55,3 +59,36 @@ def loaded() -> Iterator[FeatureTable]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(feature_tables, "load", lambda name: TABLE if name == NAME else DEFAULT)
         yield TABLE
+
+
+def write_tables(folder: pathlib.Path) -> pathlib.Path:
+    """Synthetic tables in which a quarter of the likes, and of what was opened, are followed by a negative signal."""
+    synthetic.write_tables(folder, users=120, videos=300, interactions=6000, seed=0)
+    path = folder / "interactions.parquet"
+    rows = pl.read_parquet(path)
+    random = np.random.default_rng(0)
+    liked = rows.filter((pl.col("interaction_type") != "impression") & pl.Series(random.random(len(rows)) < 0.25))
+    later = pl.duration(minutes=pl.Series(random.integers(0, 20, len(liked))))
+    kinds = pl.Series(random.choice(["not_interested", "report", "hover", "follow"], len(liked)))
+    unwanted = liked.with_columns(interaction_time=pl.col("interaction_time") + later, interaction_type=kinds)
+    rows = pl.concat([rows, unwanted.with_columns(watch_time=pl.lit(None, pl.Float32))])
+    n = len(rows)
+
+    def some(values: list) -> pl.Series:
+        return pl.Series([values[place] for place in random.integers(0, len(values), n)])
+
+    rows = rows.with_columns(
+        surface=some(["home", "search", None, ""]),
+        position=some([0, 3, 40, None]),
+        volume=some([0.25, 1.0, None]).cast(pl.Float32),
+        autoplay=some([True, False, None]),
+        shown_at=pl.col("interaction_time"),
+        filters=some([["new"], ["short", "new"], [], None]),
+        neighbours=some([[1, 2], [7], None]),
+        scores=some([[0.5], [1.5, 2.0], None]).cast(pl.List(pl.Float32)),
+        unread=pl.lit("x"),
+        saved=some([True, False, False, False, None]),
+        reported=pl.Series(random.random(n) < 0.02),
+    )
+    rows.write_parquet(path)
+    return folder
