@@ -1,7 +1,8 @@
 """Signals and context columns of a user's own table: exposures, negatives, histories and counters by the oracle."""
 
 import dataclasses
-import functools
+import pathlib
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -22,10 +23,12 @@ from oracle import MINUTE, Row
 from random_tables import RawTables
 from test_examples import key, oracles_history, with_another_future
 
+from recsys_tft.beam_pipelines.read import needed_columns
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import counters, event_pieces, examples, exposures, history, odd_data, splits
 from recsys_tft.storage import arrow_ipc
+from recsys_tft.tables import raw_tables, rejects, signals
 
 CASES = random_tables.cases(table=own_signals.TABLE).filter(lambda case: bool(case[0].interactions))
 BAD = random_tables.cases(table=own_signals.TABLE, bad_rows=True).filter(lambda case: bool(case[0].interactions))
@@ -190,19 +193,17 @@ def test_a_disliked_exposure_stays_where_an_exposed_one_is_contradicted() -> Non
 
 
 def test_a_history_holds_a_video_until_it_is_known_that_it_is_not_wanted() -> None:
-    moments = asked(10, 10.1, 15, 20, 20.1, 60)
-    never = dict.fromkeys((10, 10.1, 15, 20, 20.1, 60))
-    find = functools.partial(histories_of)
-    assert find(LIKED_THEN_NOT + asked(10, 60)) == {10: None, 60: None}
-    spread = [asked(minute) for minute in (10, 10.1, 15, 20, 20.1, 60)]
-    assert len(moments) == len(spread)
     for wins, expected in (("negative", {10.1, 15, 20}), ("positive", {10.1, 15, 20, 20.1, 60})):
-        for minute in never:
-            found = find(LIKED_THEN_NOT + asked(minute), conflict=wins)
+        for minute in (10, 10.1, 15, 20, 20.1, 60):
+            found = histories_of(LIKED_THEN_NOT + asked(minute), conflict=wins)
             assert found == {minute: [1] if minute in expected else None}
+
+
+def test_a_video_that_was_not_wanted_first_enters_a_history_only_where_the_positive_wins() -> None:
     for minute in (0.1, 10.1, 60):
-        assert find(NOT_THEN_LIKED + asked(minute)) == {minute: None}
-        assert find(NOT_THEN_LIKED + asked(minute), conflict="positive") == {minute: [1] if minute > 10 else None}
+        rows = NOT_THEN_LIKED + asked(minute)
+        assert histories_of(rows) == {minute: None}
+        assert histories_of(rows, conflict="positive") == {minute: [1] if minute > 10 else None}
 
 
 def test_signals_of_one_instant_are_never_in_a_history() -> None:
@@ -249,3 +250,44 @@ def test_columns_that_no_feature_reads_do_not_travel() -> None:
     context = [column.name for column in own_signals.CONTEXT]
     assert exposures.event_columns(of_own)[5:] == ["device", *context]
     assert exposures.event_columns(Settings())[5:] == ["device"]
+
+
+@several
+@given(CASES)
+def test_the_history_at_the_end_is_the_oracles(case: Case) -> None:
+    """What an export's store holds of each user."""
+    raw, chosen = case
+    chosen = dataclasses.replace(chosen, history_length=2)
+    cuts, settings = oracles_cuts(raw, chosen), settings_of(chosen)
+    expected = oracles_exposures(raw, chosen, cuts)
+    gathered = gather(raw)
+    (part,) = gathered.partitions
+    end = max(event["interaction_time"] for event in raw.interactions) + 1
+    users = np.array(sorted({event["user_id"] for event in raw.interactions}))
+    positives = examples.positives(part.events, gathered.lookup, cuts, settings)
+    told = part.users.drop_columns([name for name in history.COLUMNS])
+    for name, kind in zip(history.COLUMNS, (pa.int64(), pa.binary()), strict=True):
+        told = told.append_column(name, pa.nulls(len(told), pa.list_(kind)))
+    found = history.histories(positives, told, gathered.lookup, users, np.full(len(users), end), 2)
+    histories = [oracle.history(expected, user, end, 2) or None for user in users.tolist()]
+    assert found["history_video_ids"].to_pylist() == histories
+
+
+def test_rejected_events_have_the_signals_that_they_had() -> None:
+    rows = [
+        {"user_id": 1, "video_id": 7, "interaction_time": 5, "interaction_type": "hover", "reported": True},
+        {"user_id": 1, "video_id": 8, "interaction_time": 5, "interaction_type": "report", "saved": True},
+    ]
+    raw = RawTables([{"user_id": 1}], [{"video_id": 1}], rows, [{"channel_id": 1}], True, own_signals.TABLE)
+    with tempfile.TemporaryDirectory() as folder:
+        random_tables.write_tables(raw, pathlib.Path(folder))
+        table = raw_tables.find(folder, {}, raw.table)["interactions"]
+        of_own = parse({"features": own_signals.NAME}, "the test")
+        usable, _ = raw_tables.read(table, table.sources[0], needed_columns(table, of_own))
+    events = signals.events_of(usable, True, raw.table.bits)
+    rejected = rejects.rejected_rows(events.append_column("reason", pa.array(["x", "x"])), table)
+    told = rejected.select(["interaction_type", "saved", "reported"]).to_pylist()
+    assert told == [
+        {"interaction_type": "hover", "saved": False, "reported": True},
+        {"interaction_type": "report", "saved": True, "reported": True},
+    ]
