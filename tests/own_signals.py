@@ -61,8 +61,12 @@ def loaded() -> Iterator[FeatureTable]:
         yield TABLE
 
 
-def write_tables(folder: pathlib.Path) -> pathlib.Path:
-    """Synthetic tables in which a quarter of the likes, and of what was opened, are followed by a negative signal."""
+def write_tables(folder: pathlib.Path) -> int:
+    """Synthetic tables in which a quarter of what was opened is followed by another signal, often a negative one.
+
+    Returns:
+        A time at which every user does not want what they liked ten minutes before, and opens something else.
+    """
     synthetic.write_tables(folder, users=120, videos=300, interactions=6000, seed=0)
     path = folder / "interactions.parquet"
     rows = pl.read_parquet(path)
@@ -71,7 +75,18 @@ def write_tables(folder: pathlib.Path) -> pathlib.Path:
     later = pl.duration(minutes=pl.Series(random.integers(0, 20, len(liked))))
     kinds = pl.Series(random.choice(["not_interested", "report", "hover", "follow"], len(liked)))
     unwanted = liked.with_columns(interaction_time=pl.col("interaction_time") + later, interaction_type=kinds)
-    rows = pl.concat([rows, unwanted.with_columns(watch_time=pl.lit(None, pl.Float32))])
+    moment = rows["interaction_time"].dt.epoch("us").sort()[len(rows) // 2]
+    each = rows.unique("user_id", keep="first", maintain_order=True)
+    at_moment = [
+        each.with_columns(
+            video_id=pl.col("user_id") % 100 + video,
+            interaction_time=pl.lit(moment + minutes * 60_000_000).cast(pl.Datetime("us", "UTC")),
+            interaction_type=pl.lit(kind),
+        )
+        for video, minutes, kind in ((1, -10, "like"), (1, 0, "not_interested"), (150, 0, "click"))
+    ]
+    added = pl.concat([unwanted, *at_moment]).with_columns(watch_time=pl.lit(None, pl.Float32))
+    rows = pl.concat([rows, added])
     n = len(rows)
 
     def some(values: list) -> pl.Series:
@@ -91,4 +106,4 @@ def write_tables(folder: pathlib.Path) -> pathlib.Path:
         reported=pl.Series(random.random(n) < 0.02),
     )
     rows.write_parquet(path)
-    return folder
+    return moment
