@@ -88,7 +88,8 @@ def _as_lists(values: pa.ChunkedArray, column: Column) -> pa.Array:
     if column.is_list:
         return array
     offsets = np.concatenate([[0], np.cumsum(array.is_valid().to_numpy(zero_copy_only=False))])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), array.drop_null())
+    values = array.drop_null().cast(_list_type(column).value_type)  # booleans are numbers in the graph
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
 def training_videos(

@@ -127,7 +127,7 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
     if UPDATED in users.column_names:
         yield TaggedOutput("counts", ("versions/users/keys", len(versions.latest(users, "user_id"))))
     events = [part for name, part in parts if name == "interactions"]
-    gathered = event_pieces.Gathered(events, users, VideoLookup(arrow_ipc.loads(lookup)))
+    gathered = event_pieces.Gathered(events, users, VideoLookup(arrow_ipc.loads(lookup)), job.settings)
     unknown = rejects.rejected_rows(gathered.unknown, job.tables["interactions"])
     yield from reject(unknown, "interactions", f"join-{partition:05d}")
     times, pieces, latest, repeated = [], [], 0, 0
@@ -187,8 +187,7 @@ def label_exposures(
     if job.videos_have_versions:
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))
     if job.counts_videos:
-        gap = job.settings.labels.exposure_gap
-        changes = counters.increments(events, gap, examples.windows_of(events, cuts, job.settings))
+        changes = counters.increments(events, examples.windows_of(events, cuts, job.settings), job.settings)
         yield TaggedOutput("counts", ("counters/increments", len(changes)))
         if job.counts_as_of:
             yield from _odd(odd_data.of_counted(changes))
@@ -207,7 +206,7 @@ def _labelled_part(partition: int, part: user_parts.Part, users: pa.Table, job: 
     training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == 0))
     if job.settings.cooccurrence.enabled:
         yield TaggedOutput("analysis", (Entity.PAIR, arrow_ipc.dumps(fitting_rows.of_pairs(part.exposures))))
-    besides = (*history.COLUMNS, examples.COUNTED, examples.DRAWS)  # which fit nothing
+    besides = (*history.COLUMNS, examples.COUNTED, examples.DISLIKED, examples.DRAWS)  # which fit nothing
     training = training.select([name for name in training.column_names if name not in besides])
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
     own = part.users(users)

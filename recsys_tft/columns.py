@@ -14,6 +14,7 @@ TYPES = (INT64, FLOAT, STRING, BOOL, TIMESTAMP, STRINGS, INTS, FLOATS)  # that a
 END_OF_TIME = 7_258_118_400_000_000  # 2200-01-01 UTC in microseconds, the first time that is rejected
 UPDATED = "updated_at"  # since when a row of users, videos or channels holds; with it a key may have several
 TABLES = ("users", "videos", "channels", "interactions")
+AT_EXPOSURE = ("first_present", "first_event")  # which of its events an exposure has a value from
 KEYS = {"users": "user_id", "videos": "video_id", "channels": "channel_id"}
 
 
@@ -41,6 +42,8 @@ class Column:
         accuracy: as of when its value is known.
         built_in: whether the job itself reads or makes it, so that no table can be without it.
         computed: whether the job makes it, so that no raw table holds it.
+        at_exposure: of a column of interactions, what an exposure of several events has: `first_present`, the value of
+            the first event that has one; or `first_event`, what the first event has, missing if it has none.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Column:
     zero_is_missing: bool = False
     built_in: bool = False
     computed: bool = False
+    at_exposure: str = AT_EXPOSURE[0]
 
     @property
     def limits(self) -> tuple[float, float] | None:

@@ -126,6 +126,4 @@ FEATURES: tuple[Feature, ...] = (
     ),
 )
 
-INTERACTION_TYPES = tuple(signal.name for signal in SIGNALS)
-WIDE_SIGNALS = {signal.flag: signal.name for signal in SIGNALS if signal.flag}
 DEFAULT = FeatureTable((*COLUMNS, *COMPUTED), SIGNALS, FEATURES)

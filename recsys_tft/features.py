@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from recsys_tft.columns import BOOL, TABLES, TYPES, UPDATED, Accuracy, Column
+from recsys_tft.columns import AT_EXPOSURE, BOOL, TABLES, TYPES, UPDATED, Accuracy, Column
 from recsys_tft.errors import did_you_mean, findings
 from recsys_tft.ops import Op
-from recsys_tft.signals import Signal
+from recsys_tft.signals import MOST, Signal, SignalBits
 from recsys_tft.vocabularies import Vocabulary
 
 if TYPE_CHECKING:
@@ -124,6 +124,12 @@ def raw_columns(features: Iterable[Feature]) -> tuple[Column, ...]:
     return tuple(found.values())
 
 
+def context_columns(settings: "Settings") -> tuple[Column, ...]:
+    """The context columns that any feature reads whose option is enabled, in the order of the table."""
+    read = {column.name for column in raw_columns(settings.table.switched_on(settings))}
+    return tuple(column for column in settings.table.context if column.name in read)
+
+
 def flag_columns(signals: Iterable[Signal]) -> tuple[Column, ...]:
     """The boolean columns of interactions that stand for signals."""
     return tuple(Column(signal.flag, "interactions", BOOL) for signal in signals if signal.flag)
@@ -226,17 +232,21 @@ class FeatureTable:
     @functools.cached_property
     def context(self) -> tuple[Column, ...]:
         """The columns of interactions that arrive at the exposure and that the job itself does not read."""
-        flags = {signal.flag for signal in self.signals}
-        return tuple(c for c in self.columns_of("interactions").values() if not c.built_in and c.name not in flags)
+        own = self.columns_of("interactions").values()
+        return tuple(column for column in own if not column.built_in and column.name not in self.flags)
 
-    @functools.cached_property
+    @property
     def flags(self) -> Mapping[str, str]:
         """The signals by the boolean columns that stand for them."""
-        return {signal.flag: signal.name for signal in self.signals if signal.flag}
+        return self.bits.flags
+
+    @functools.cached_property
+    def bits(self) -> SignalBits:
+        """The signals as bits of an event."""
+        return SignalBits(self.signals)
 
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # of what stands in a graph and in names of files
-_SIGNALS = 64  # that an event has bits for
 
 
 def _twice(what: str, names: Iterable[Hashable]) -> Iterator[str]:
@@ -273,6 +283,10 @@ def _wrong_columns(table: FeatureTable) -> Iterator[str]:
         if column.type not in TYPES:
             known = ", ".join(map(str, TYPES))
             yield f"the column '{column.name}' is of the type {column.type}; expected one of {known}."
+        if column.at_exposure not in AT_EXPOSURE:
+            hint = did_you_mean(column.at_exposure, AT_EXPOSURE)
+            known = " or ".join(AT_EXPOSURE)
+            yield f"the column '{column.name}' has at_exposure '{column.at_exposure}', not {known}.{hint}"
     for column in table.columns:
         if len(tables[column.name]) > 1 and not column.built_in:
             yield (
@@ -285,8 +299,8 @@ def _wrong_signals(table: FeatureTable) -> Iterator[str]:
     yield from _twice("the signal", (signal.name for signal in table.signals))
     for signal in table.signals:
         yield from _unusable("the signal", signal.name)
-    if len(table.signals) > _SIGNALS:
-        yield f"there are {len(table.signals)} signals; an event holds {_SIGNALS} at most."
+    if len(table.signals) > MOST:
+        yield f"there are {len(table.signals)} signals; an event holds {MOST} at most."
 
 
 def _wrong_features(table: FeatureTable) -> Iterator[str]:

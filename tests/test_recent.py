@@ -186,9 +186,9 @@ def test_later_events_change_nothing_of_what_users_did(case: Case, data: st.Data
     assume(len(times))
     moment = data.draw(st.sampled_from(times.tolist()))
     users = part.events["user_id"].to_numpy()
-    gap = settings_of(chosen).labels.exposure_gap
+    own = settings_of(chosen)
     earlier = part.events.filter(pa.array(times < moment))
-    whole, past = (recent.of_users(e, gap, users, np.full(len(users), moment)) for e in (part.events, earlier))
+    whole, past = (recent.of_users(e, users, np.full(len(users), moment), own) for e in (part.events, earlier))
     assert {n: v.tolist() for n, v in whole.items()} == {n: v.tolist() for n, v in past.items()}
 
 

@@ -186,9 +186,8 @@ def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
     of_run, cuts = settings_of(served), raw_rows.cuts_of(run_folders.manifest(str(served)))
     dated, delay = raw_counters.dated_videos(raw, cuts, of_run), of_run.counters.delay_microseconds
     videos = dated.take(dated.rows_at(ids, times))
-    gap = of_run.labels.exposure_gap
     given = {name: table[name] for table in (users, videos) for name in table.column_names}
-    lately = recent.of_users(raw.events, gap, disk["user_id"][rows], times - delay)
+    lately = recent.of_users(raw.events, disk["user_id"][rows], times - delay, of_run)
     given |= {name: pa.array(values) for name, values in lately.items()}
     given |= {
         "published_at": raw_matches.by_pair(dated.videos, ids, times, delay).raw["published_at"],

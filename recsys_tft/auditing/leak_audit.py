@@ -149,7 +149,7 @@ class Trial:
         Raises:
             InputError: if a given one leaves nothing on one of its sides.
         """
-        events = audit_cuts.sorted_events(self.sample["interactions"], self.raw["interactions"])
+        events = audit_cuts.sorted_events(self.sample["interactions"], self.raw["interactions"], self.of_run)
         times = events[TIME].to_numpy()
         for time in given:
             if not times.min() < time <= times.max():
@@ -160,15 +160,15 @@ class Trial:
         if given:
             chosen = [(time, ends) for time in given for ends in (True, False)]
         delay = self.of_run.counters.delay_microseconds if self.counts else 0
-        common = (delay, self.of_run.labels.exposure_gap, self.of_run.labels.positive)
-        return [(Cut(time, *common, ends), (time, None) if ends else windows) for time, ends in chosen]
+        cuts = [Cut(time, delay, self.of_run.labels, self.of_run.table, ends) for time, ends in chosen]
+        return [(cut, (cut.time, None) if cut.ends_training else windows) for cut in cuts]
 
     def lines(self, cut: Cut, windows: Cuts, say: Callable[[str], None]) -> list[Line]:
         """The rows of one cut and each future compared with those of the crowded one."""
         say(f"Cutting at {describe(cut.time)}")
         chosen = self._settings(windows)
         base = futures.crowded(self.sample, cut, self.seed)
-        events = audit_cuts.sorted_events(base["interactions"], self.raw["interactions"])
+        events = audit_cuts.sorted_events(base["interactions"], self.raw["interactions"], chosen)
         past = PastRows(cut, audit_cuts.settled_exposures(events, cut, windows), chosen, self.versioned)
         rows, across = self._rerun(base, chosen), audit_cuts.unsettled(events, cut)
         found = []

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from recsys_tft.columns import TABLES
 from recsys_tft.configuration import settings
+from recsys_tft.labelling.examples import SOURCES
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.run_layout.data_sets import DATA_SETS, RANKER_ROWS
 from recsys_tft.run_layout.output import Output
@@ -67,8 +68,10 @@ def _data_sets(counts: Mapping[str, int], ends: str) -> Table:
         shown = [f"{rows:,}" for rows in written] if data_set.windows else [""] * len(WINDOWS)
         table.add_row(data_set.name, *shown, f"{sum(written):,}")
         if data_set is RANKER_ROWS:
-            for source in ("positive", "exposed", "sampled"):
+            for source in SOURCES:
                 rows = [counts.get(f"sources/{window}/{source}", 0) for window in WINDOWS]
+                if source == "disliked" and not any(rows):
+                    continue
                 table.add_row(f"  {source}", *(f"{n:,}" for n in (*rows, sum(rows))), style="dim")
     return table
 

@@ -72,9 +72,13 @@ _POSITIVE = {
 
 
 class LabelSettings(Section):
-    """Which rules make an exposure positive, and with what weight."""
+    """Which rules make an exposure positive, and with what weight.
+
+    `conflict` says what an exposure is that one of them holds for and that has a negative signal.
+    """
 
     positive: dict[str, float] = pydantic.Field(default=_POSITIVE)
+    conflict: Literal["negative", "positive"] = "negative"
     exposure_gap_minutes: Annotated[float, pydantic.Field(ge=0.001, le=52_560_000)] = 30  # 100 years
 
     @pydantic.field_validator("positive")
@@ -91,14 +95,20 @@ class LabelSettings(Section):
         return positive
 
     def check_signals(self, table: FeatureTable) -> None:
-        """Refuses rules that are no signals of the table.
+        """Refuses rules that are no signals of the table, or negative ones.
 
         Raises:
             FindingsError: naming each.
         """
-        known = [signal.name for signal in table.signals]
+        known = [signal.name for signal in table.signals if not signal.negative]
+        negative = [signal.name for signal in table.signals if signal.negative]
         found = [
-            f"has the unknown rule '{rule}'.{did_you_mean(rule, known)}" for rule in self.positive if rule not in known
+            f"has the rule '{rule}', which is a negative signal, so that nothing is positive by it; name it only among "
+            "the signals of the table"
+            if rule in negative
+            else f"has the unknown rule '{rule}'.{did_you_mean(rule, known)}"
+            for rule in self.positive
+            if rule not in known
         ]
         FindingsError.check(found, "positive")
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from recsys_tft import point_in_time
 from recsys_tft.columns import Accuracy
 from recsys_tft.configuration.job_settings import RecentSettings
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import COMPUTED
 from recsys_tft.labelling.counters import COUNTERS, INCREMENT_SCHEMA, Values, first_rows
 from recsys_tft.number_ops import HOUR, LONG_AGO
@@ -140,19 +141,19 @@ def distinct_ages(times: np.ndarray, since: np.ndarray) -> tuple[pa.Table, np.nd
     return rows, encoded.indices.to_numpy()
 
 
-def of_users(events: pa.Table, gap: int, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
+def of_users(events: pa.Table, users: np.ndarray, moments: np.ndarray, settings: Settings) -> dict[str, np.ndarray]:
     """USER_COLUMNS, [n] int64 each: what users did strictly before moments.
 
     Args:
         events: of these users, sorted as by `exposures.sort_events`.
-        gap: microseconds without an event after which a new exposure begins.
         users: [n] int64 ids.
         moments: [n] int64.
+        settings: of the run.
     """
     own, time = events["user_id"].to_numpy(), events["interaction_time"].to_numpy()
     ever = point_in_time.EventCounts(own, time)
     found = {f"user_events_{days}d": ever.between(users, moments - days * _DAY, moments) for days in (1, 30)}
-    for counter, rows in zip(COUNTERS, first_rows(events, gap), strict=True):
+    for counter, rows in zip(COUNTERS, first_rows(events, settings), strict=True):
         name = f"user_{counter}"
         if name in USER_COLUMNS:
             found[name] = point_in_time.EventCounts(own[rows], time[rows]).between(users, None, moments)

@@ -84,8 +84,8 @@ def read(data_dir: str, settings: Settings) -> RawRows:
     videos, _ = known_durations(videos, tables["videos"].known)
     lookup = VideoLookup.of(videos, channels)
     videos = add_subscribers(videos.drop_columns([ROW]), channels).combine_chunks()
-    events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long)
-    found = examples.gather_events(events, _rows(tables["users"]), lookup)
+    events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long, settings.table.bits)
+    found = examples.gather_events(events, _rows(tables["users"]), lookup, settings)
     counted = counters.computed_columns(settings.counters, tables["videos"].absent)
     return RawRows(found.users.drop_columns([ROW]).combine_chunks(), videos, found.events, lookup, counted)
 

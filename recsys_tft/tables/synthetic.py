@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_tft.columns import TIMESTAMP
-from recsys_tft.default_table import DEFAULT, INTERACTION_TYPES
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.tables import synthetic_sizes, synthetic_versions
 from recsys_tft.tables import synthetic_words as words
 from recsys_tft.tables.synthetic_world import (
@@ -44,7 +44,7 @@ EXPLORED = 0.15
 # Sessions that start in each hour of the user's day, relative to the busiest.
 HOURS = np.array([25, 14, 8, 5, 4, 6, 12, 22, 30, 32, 34, 40, 52, 48, 42, 42, 46, 55, 68, 82, 95, 100, 80, 48]) / 100
 LONGEST_WAIT = 900  # seconds; keeps the events of an exposure less than 30 minutes apart
-# What can happen to one shown video, as indices into INTERACTION_TYPES; a watch (2) may go on after a pause.
+# What can happen to one shown video, as indices into the signals of DEFAULT; a watch (2) may go on after a pause.
 EVENT_SLOTS = np.array([0, 1, 2, 2, 3, 4, 5])
 
 _OFFSETS = np.array([hours for _, hours, _ in words.COUNTRIES.values()]) * HOUR  # local time less UTC
@@ -164,7 +164,7 @@ def _window(world: World, rng: np.random.Generator, start: int, span: int, event
     rows = pl.concat(parts).sort("interaction_time", "user_id", "video_id", maintain_order=True)
     columns = {name: rows[name].to_arrow() for name in ("user_id", "video_id", "watch_time")} | {
         "interaction_time": rows["interaction_time"].to_arrow().cast(TIMESTAMP),
-        "interaction_type": words.named(INTERACTION_TYPES, rows["interaction_type"].to_numpy()),
+        "interaction_type": words.named(DEFAULT.bits.names, rows["interaction_type"].to_numpy()),
         "device": words.named(tuple(words.DEVICES), rows["device"].to_numpy()),
     }
     return pa.table(columns, _schema("interactions"))

@@ -3,9 +3,11 @@
 import dataclasses
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.features import context_columns
 from recsys_tft.labelling import examples, history, recent
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.point_in_time import find_sorted, rows_at
@@ -60,10 +62,11 @@ def by_exposure(
     """
     own = raw.of_users(pa.array(np.unique(user_ids)))
     found = examples.label_exposures(own.events, own.users, raw.lookup, cuts, settings).exposures
-    names = ["user_id", "interaction_time", "device", "previously_watched_category"]
+    context = [column.name for column in context_columns(settings)]
+    names = ["user_id", "interaction_time", *context, "previously_watched_category"]
     names += [examples.COUNTED] if examples.COUNTED in found.column_names else []
-    first = found.select(names).append_column("first", pa.array(np.arange(len(found))))
-    first = first.group_by(names, use_threads=False).aggregate([("first", "min")])["first_min"]
+    rows = pl.from_arrow(found.select(names)).with_row_index("row")
+    first = rows.unique(names, keep="first", maintain_order=True)["row"].to_arrow()
     # What follows is the same for all exposures of a user at an instant.
     others = (name for name in (*history.COLUMNS, *recent.USER_COLUMNS) if name in found.column_names)
     known = found.take(first).select([*names, *others])
