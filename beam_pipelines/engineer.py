@@ -20,7 +20,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, raw_columns
 from recsys_tft.graph import preprocessing_fn
 from recsys_tft.graph_inputs import graph_columns, raw_feature_spec
-from recsys_tft.labelling import examples, fitting_rows, negatives, recent
+from recsys_tft.labelling import fitting_rows, negatives, pair_columns
 from recsys_tft.ops import History
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.rates import rates
@@ -31,7 +31,6 @@ from recsys_tft.tables import versions
 from recsys_tft.titles.title_embedding import TitleEmbedding
 
 TaggedOutput = beam.pvalue.TaggedOutput
-PAIRED = ("history_video_ids", examples.COUNTED)  # raw columns of exposures that features of pairs read
 
 
 def raw_metadata(settings: Settings) -> tft.DatasetMetadata:
@@ -120,20 +119,21 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
     rows = _with_keys(keys, engineered)
     joined = dict.fromkeys([*data_sets.TWO_TOWER.features(job.settings), *data_sets.RANKER_ROWS.features(job.settings)])
     known = found["versions"].column_names[2:] if "versions" in found else ()
-    counted = tuple(feature for feature in joined if not {*feature.sources}.isdisjoint(known))
+    of_videos = [feature for feature in joined if feature.entity is Entity.VIDEO]
+    counted = tuple(feature for feature in of_videos if not {*feature.sources}.isdisjoint(known))
     own = [feature for feature in features if feature in joined and feature not in counted]
     slim = rows.select([*keys, *(feature.name for feature in own)])
-    dates = [*(recent.DATES if job.settings.recent.enabled else ())]
+    carried = pair_columns.carried(Entity.VIDEO, job.settings)
     if point_in_time.is_versioned(found["videos"]):
         owner = find_sorted(raw["video_id"].to_numpy(), found["videos"]["video_id"].to_numpy())
-        dated = {name: found["videos"][name] for name in ("video_id", point_in_time.SINCE, *dates)}
-        dated["candidate_row"] = pa.array(first + owner)
+        dated = {name: found["videos"][name] for name in ("video_id", point_in_time.SINCE)}
+        dated |= {"candidate_row": pa.array(first + owner), **pair_columns.beside(found["videos"], carried)}
         slim = _with_keys(dated, _engineer_videos(found["videos"], own, vectors, graph, job))
-    elif dates:
-        slim = _with_keys({name: raw[name] for name in dates}, slim)
+    else:
+        slim = _with_keys(pair_columns.beside(raw, carried), slim)
     yield TaggedOutput("slim", (partition, ("videos", arrow_ipc.dumps(slim))))
     if "versions" in found:
-        dated = _engineer_counted(found["versions"], found["videos"], counted, graph)
+        dated = _engineer_counted(found["versions"], found["videos"], counted, carried, graph)
         yield TaggedOutput("slim", (partition, ("versions", arrow_ipc.dumps(dated))))
     rows = rows.append_column("title", raw["title"]) if "title" in raw.column_names else rows
     yield partition, arrow_ipc.dumps(rows)
@@ -151,8 +151,13 @@ def _engineer_videos(
     return engineered
 
 
-def _engineer_counted(counts: pa.Table, videos: pa.Table, counted: tuple[Feature, ...], graph: str) -> pa.Table:
-    """The features that depend on what is counted, as of each change of it or of the video; with their keys."""
+def _engineer_counted(
+    counts: pa.Table, videos: pa.Table, counted: tuple[Feature, ...], carried: Sequence[str], graph: str
+) -> pa.Table:
+    """The features that depend on what is counted, as of each change of it or of the video; with their keys.
+
+    What is counted of the `carried` raw columns stands beside them.
+    """
     if point_in_time.is_versioned(videos):
         keys = videos["video_id"].to_numpy()
         own, rows, since = versions.together(videos, "video_id", counts, "video_id", keys, np.ones(len(keys), bool))
@@ -162,7 +167,7 @@ def _engineer_counted(counts: pa.Table, videos: pa.Table, counted: tuple[Feature
     owner = pa.array(own)
     names = [column.name for column in raw_columns(counted)]
     read = {name: counts[name] if name in counts.column_names else videos[name].take(owner) for name in names}
-    keys = {name: counts[name] for name in ("video_id", point_in_time.SINCE)}
+    keys = {name: counts[name] for name in ("video_id", point_in_time.SINCE)} | pair_columns.beside(counts, carried)
     if not counted:
         return pa.table(keys)
     return _with_keys(keys, transform_graph.load(graph).engineer(pa.table(read), counted))
@@ -181,6 +186,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     for feature in lists:
         of_exposures = of_exposures.append_column(feature.name, fitted.engineer_values(exposures, feature))
     of_user = {name: users[name] for name in ("user_id", point_in_time.SINCE) if name in users.column_names}
+    of_user |= pair_columns.beside(users, pair_columns.carried(Entity.USER, job.settings))
     of_users = _with_keys(of_user, of_users)
     counted = [(exposures, of_exposures, context)]
     if job.is_first(partition):  # other parts have some of the same users
@@ -189,8 +195,8 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     for raw, engineered, features in counted:
         for item in rates(raw, engineered, features, job.settings).items():
             yield TaggedOutput("counts", item)
-    names = ("user_id", "interaction_time", "window", *(PAIRED if job.settings.cooccurrence.enabled else ()))
-    keys = {name: exposures[name] for name in names}
+    keys = {name: exposures[name] for name in ("user_id", "interaction_time", "window")}
+    keys |= pair_columns.beside(exposures, pair_columns.carried(Entity.EXPOSURE, job.settings))
     yield partition, ("users", arrow_ipc.dumps(of_users))
     yield partition, ("exposures", arrow_ipc.dumps(_with_keys(keys, of_exposures)))
     yield partition, ("rows", frames["rows"])

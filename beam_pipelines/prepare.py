@@ -31,7 +31,7 @@ from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import rejects, versions
-from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates, known_durations
+from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates, known_durations
 from recsys_tft.tables.raw_tables import ROW
 
 TaggedOutput = beam.pvalue.TaggedOutput
@@ -86,7 +86,7 @@ def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> I
     yield from _odd({**odd, "zero_durations": zeros})
     of_channels = arrow_ipc.loads(channels)
     yield TaggedOutput("lookup", arrow_ipc.dumps(VideoLookup.of(kept, of_channels).rows))
-    videos = add_subscribers(kept.drop_columns([ROW]), of_channels)
+    videos = add_channels(kept.drop_columns([ROW]), of_channels)
     current = versions.latest(videos, "video_id")
     yield TaggedOutput("sizes", (partition, len(current)))
     if UPDATED in kept.column_names:

@@ -197,13 +197,15 @@ def _next_at(time: int) -> Change:
 
 
 def _other_values(rows: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Other values of all columns but the key and the time: numbers, strings, and lists of other rows."""
+    """Other values of all columns but the key and the time: numbers, strings, booleans, and lists of other rows."""
     changed = []
     for name, kind in rows.schema.items():
         if name in (key, VERSION, "later"):
             continue
         if isinstance(kind, pl.List):
             other = pl.col(name).shift(1)
+        elif kind == pl.Boolean:
+            other = ~pl.col(name)
         else:
             other = pl.col(name) + b" altered" if kind == pl.Binary else pl.col(name) * 2 + 1
         changed.append(pl.when("later").then(other).otherwise(name).alias(name))
