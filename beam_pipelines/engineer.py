@@ -12,9 +12,10 @@ from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from recsys_tft import point_in_time, transform_graph
-from recsys_tft.beam_pipelines import titles
+from recsys_tft.beam_pipelines import texts
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.prepare import Frames, Parts
+from recsys_tft.beam_pipelines.texts import Vectors
 from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, raw_columns
@@ -28,7 +29,8 @@ from recsys_tft.run_layout import data_sets
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.tables import versions
-from recsys_tft.titles.title_embedding import TitleEmbedding
+from recsys_tft.titles import text_embedding
+from recsys_tft.titles.text_embedding import text_features
 
 TaggedOutput = beam.pvalue.TaggedOutput
 
@@ -108,10 +110,10 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
     found = {name: arrow_ipc.loads(part) for name, part in parts if name == "videos"}
     if counts := [arrow_ipc.loads(part) for name, part in parts if name == "versions"]:
         found["versions"] = versions.in_order(counts, "video_id")
-    vectors = [part for name, part in parts if name == "titles"]
+    vectors = texts.vectors_in(parts)
     raw = versions.latest(found["videos"], "video_id")
     features = data_sets.VIDEOS.features(job.settings)
-    engineered = _engineer_videos(raw, features, vectors, graph, job)
+    engineered = _engineer(raw, features, vectors, graph, job)
     for item in rates(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
     first = sum(size for other, size in sizes.items() if other < partition)
@@ -128,27 +130,22 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
         owner = find_sorted(raw["video_id"].to_numpy(), found["videos"]["video_id"].to_numpy())
         dated = {name: found["videos"][name] for name in ("video_id", point_in_time.SINCE)}
         dated |= {"candidate_row": pa.array(first + owner), **pair_columns.beside(found["videos"], carried)}
-        slim = _with_keys(dated, _engineer_videos(found["videos"], own, vectors, graph, job))
+        slim = _with_keys(dated, _engineer(found["videos"], own, vectors, graph, job))
     else:
         slim = _with_keys(pair_columns.beside(raw, carried), slim)
     yield TaggedOutput("slim", (partition, ("videos", arrow_ipc.dumps(slim))))
     if "versions" in found:
         dated = _engineer_counted(found["versions"], found["videos"], counted, carried, graph)
         yield TaggedOutput("slim", (partition, ("versions", arrow_ipc.dumps(dated))))
-    rows = rows.append_column("title", raw["title"]) if "title" in raw.column_names else rows
-    yield partition, arrow_ipc.dumps(rows)
+    of_texts = text_embedding.sources(text_features(job.settings, Entity.VIDEO))
+    yield partition, arrow_ipc.dumps(_with_keys(pair_columns.beside(raw, of_texts), rows))
 
 
-def _engineer_videos(
-    videos: pa.Table, features: Sequence[Feature], vectors: list[Packed], graph: str, job: Job
-) -> pa.Table:
-    """Features of videos; those of titles are looked up in the `vectors` of a partition of titles each."""
-    encoded = [feature for feature in features if isinstance(feature.op, TitleEmbedding)]
+def _engineer(rows: pa.Table, features: Sequence[Feature], vectors: Vectors, graph: str, job: Job) -> pa.Table:
+    """Features of raw rows; those that embed texts are looked up in the `vectors` of partitions of texts."""
+    encoded = [feature for feature in features if feature.op.embeds_text]
     in_graph = [feature for feature in features if feature not in encoded]
-    engineered = transform_graph.load(graph).engineer(videos, in_graph)
-    for feature in encoded:
-        engineered = engineered.append_column(feature.name, titles.vectors_of(videos["title"], vectors, job))
-    return engineered
+    return texts.with_vectors(transform_graph.load(graph).engineer(rows, in_graph), rows, encoded, vectors, job)
 
 
 def _engineer_counted(
@@ -181,8 +178,9 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
         feature for feature in job.settings.table.select(entity=Entity.EXPOSURE) if feature.is_active(job.settings)
     ]
     lists = [feature for feature in context if isinstance(feature.op, History)]
-    of_users = fitted.engineer(users, data_sets.USERS.features(job.settings))
-    of_exposures = fitted.engineer(exposures, [feature for feature in context if feature not in lists])
+    vectors = frames.get(texts.TEXTS, {})
+    of_users = _engineer(users, data_sets.USERS.features(job.settings), vectors, graph, job)
+    of_exposures = _engineer(exposures, [f for f in context if f not in lists], vectors, graph, job)
     for feature in lists:
         of_exposures = of_exposures.append_column(feature.name, fitted.engineer_values(exposures, feature))
     of_user = {name: users[name] for name in ("user_id", point_in_time.SINCE) if name in users.column_names}

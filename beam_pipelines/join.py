@@ -16,7 +16,7 @@ from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.prepare import Frames, Parts
 from recsys_tft.features import Entity
 from recsys_tft.labelling import examples, negatives, pair_columns
-from recsys_tft.labelling.pair_columns import PairColumns
+from recsys_tft.labelling.pair_columns import RAW, PairColumns
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.point_in_time import Timeline, find_sorted, rows_at
 from recsys_tft.run_layout import data_sets
@@ -28,6 +28,7 @@ from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.rows import WRITERS
 from recsys_tft.tables import versions
 from recsys_tft.titles import embeddings
+from recsys_tft.titles.text_embedding import sources, text_features
 
 TaggedOutput = beam.pvalue.TaggedOutput
 ANSWERS = ("videos", "versions")  # what partitions of videos have to give
@@ -248,8 +249,9 @@ def distinct_rows(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
 def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[tuple[str, int]]:
     """Writes the videos file of a partition, and its part of the embeddings; yields how many rows it has."""
     rows = arrow_ipc.loads(videos)
-    if "title_embedding" in rows.column_names:
-        embeddings.write_part(job.output.scratch("artifacts", "embeddings"), partition, rows)
+    if features := text_features(job.settings, Entity.VIDEO):
+        part = rows.select(["video_id", *(RAW + source for source in sources(features)), *(f.name for f in features)])
+        embeddings.write_part(job.output.scratch("artifacts", "embeddings"), partition, part)
     yield _write_entities(data_sets.VIDEOS, Entity.VIDEO, rows, partition, job)
 
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from recsys_tft.columns import BOOL, TABLES, TYPES, UPDATED, Accuracy, Column
+from recsys_tft.columns import BOOL, STRING, TABLES, TYPES, UPDATED, Accuracy, Column
 from recsys_tft.errors import did_you_mean, findings
 from recsys_tft.ops import Op
 from recsys_tft.signals import Signal
@@ -93,6 +93,11 @@ class Feature:
     def is_categorical(self) -> bool:
         """Whether it numbers categories, as CatBoost's native categorical features do."""
         return self.op.is_categorical
+
+    @property
+    def is_stored_once(self) -> bool:
+        """Whether joined rows may point to it, in the row of their video, rather than hold it."""
+        return self.op.is_large and self.entity is Entity.VIDEO
 
     @property
     def accuracy(self) -> Accuracy:
@@ -220,6 +225,20 @@ class FeatureTable:
         """The rows whose options are enabled."""
         return tuple(feature for feature in self.features if feature.is_on(settings))
 
+    def with_encoders(self, encoders: tuple[tuple[str, Hashable], ...]) -> "FeatureTable":
+        """This table with other encoders of texts by the names of features, as the setting `text_encoders` has them."""
+        if not encoders:
+            return self
+        if encoders not in self._encoded:
+            ops = {name: dataclasses.replace(self.by_name[name].op, encoder=encoder) for name, encoder in encoders}
+            features = (dataclasses.replace(f, op=ops.get(f.name, f.op)) for f in self.features)
+            self._encoded[encoders] = dataclasses.replace(self, features=tuple(features))
+        return self._encoded[encoders]
+
+    @functools.cached_property
+    def _encoded(self) -> dict[Hashable, "FeatureTable"]:
+        return {}
+
     @functools.cached_property
     def context(self) -> tuple[Column, ...]:
         """The columns of interactions that arrive at the exposure and that the job itself does not read."""
@@ -269,6 +288,8 @@ def _wrong_features(table: FeatureTable) -> Iterator[str]:
         unknown = [source for source in feature.sources if source not in table.raw]
         for source in unknown:
             yield f"the feature '{feature.name}' reads the unknown column '{source}'.{did_you_mean(source, table.raw)}"
+        if feature.op.embeds_text:
+            yield from _wrong_texts(feature, table)
         if not feature.sources:
             yield f"the feature '{feature.name}' reads no column."
         entities = {entity_of(table.raw[source]) for source in feature.sources if source in table.raw}
@@ -278,3 +299,10 @@ def _wrong_features(table: FeatureTable) -> Iterator[str]:
                 f"the feature '{feature.name}' reads columns of {of}, and its op {type(feature.op).__name__} does not "
                 "join them; set `joins = True` on an op that does."
             )
+
+
+def _wrong_texts(feature: Feature, table: FeatureTable) -> Iterator[str]:
+    kinds = {source: table.raw[source].type for source in feature.sources if source in table.raw}
+    if len(feature.sources) != 1 or any(kind != STRING for kind in kinds.values()):
+        found = ", ".join(f"{source} ({kinds.get(source)})" for source in feature.sources)
+        yield f"the feature '{feature.name}' embeds a text: it reads one column of type string, not {found}."

@@ -38,9 +38,10 @@ class Op:
 
     Class attributes:
         missing: what a row with missing input becomes, in words.
-        is_large: whether joined rows point to the value rather than hold it.
+        is_large: whether it is a wide vector, of which joined rows point to that of their video rather than hold it.
         joins: whether it reads columns of a user or an exposure, and of a video.
         is_coarse: whether `coarse` says how little of its columns it depends on.
+        embeds_text: whether it is a TextEmbedding, whose texts a job encodes once each.
         is_categorical: whether it numbers categories, int64 from 0 for missing, rather than measures in float32.
         vocabulary: whose tokens it makes, which says how many there are.
     """
@@ -49,6 +50,7 @@ class Op:
     is_large: ClassVar[bool] = False
     joins: ClassVar[bool] = False
     is_coarse: ClassVar[bool] = False
+    embeds_text: ClassVar[bool] = False
     is_categorical: ClassVar[bool] = False
     vocabulary: Vocabulary | None = None
 
