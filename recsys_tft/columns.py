@@ -41,6 +41,7 @@ class Column:
         accuracy: as of when its value is known.
         built_in: whether the job itself reads or makes it, so that no table can be without it.
         computed: whether the job makes it, so that no raw table holds it.
+        option: the section of the settings that has to be enabled for the job to make it.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Column:
     zero_is_missing: bool = False
     built_in: bool = False
     computed: bool = False
+    option: str | None = None
 
     @property
     def limits(self) -> tuple[float, float] | None:

@@ -61,16 +61,34 @@ COLUMNS: tuple[Column, ...] = (
 # What no table holds: the job computes it where the settings `recent` and `cooccurrence` ask for it.
 COMPUTED: tuple[Column, ...] = (
     *(
-        Column(f"{what}_{days}d", "videos", INT64, minimum=0, accuracy=Accuracy.VERSIONED, built_in=True, computed=True)
+        Column(
+            f"{what}_{days}d",
+            "videos",
+            INT64,
+            minimum=0,
+            accuracy=Accuracy.VERSIONED,
+            built_in=True,
+            computed=True,
+            option="recent",
+        )
         for what in ("views", "likes")
         for days in (1, 7, 30)
     ),
     *(
-        Column(name, "interactions", INT64, minimum=0, accuracy=Accuracy.AS_OF, built_in=True, computed=True)
+        Column(
+            name,
+            "interactions",
+            INT64,
+            minimum=0,
+            accuracy=Accuracy.AS_OF,
+            built_in=True,
+            computed=True,
+            option="recent",
+        )
         for name in ("user_events_1d", "user_events_30d", "user_view_count", "user_like_count")
     ),
     # The video of a positive exposure of the training window, by which it is counted in what videos have in common.
-    Column("counted_video_id", "interactions", INT64, built_in=True, computed=True),
+    Column("counted_video_id", "interactions", INT64, built_in=True, computed=True, option="cooccurrence"),
 )
 
 _LANGUAGE = Vocabulary("language")  # shared by users and videos

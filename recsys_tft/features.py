@@ -77,8 +77,9 @@ class Feature:
         return Entity.PAIR if self.op.joins else entity_of(self.columns[0])
 
     def is_on(self, settings: "Settings") -> bool:
-        """Whether its option is enabled, without which the graph does not even ask for its sources."""
-        return self.option is None or getattr(settings, self.option).enabled
+        """Whether its option and those of its sources are enabled; else the graph does not even ask for these."""
+        options = {self.option, *(column.option for column in self.columns)} - {None}
+        return all(getattr(settings, option).enabled for option in options)
 
     def is_active(self, settings: "Settings") -> bool:
         """Whether the settings ask for it."""

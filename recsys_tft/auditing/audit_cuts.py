@@ -22,7 +22,7 @@ def sorted_events(interactions: pl.DataFrame, table: RawTable) -> pa.Table:
         table: where they are from.
     """
     rows = interactions.to_arrow(compat_level=pl.CompatLevel.oldest())
-    missing = empty("interactions", table.absent)
+    missing = empty(table.known, table.absent)
     for name in table.absent:
         rows = rows.append_column(name, pa.nulls(len(rows), missing.schema.field(name).type))
     return sort_events(events_of(rows, table.is_long))
