@@ -102,7 +102,8 @@ class Age(Op):
         unknown = pc.or_(*(column.is_null() for column in columns)).to_numpy(zero_copy_only=False)
         time, since = (pc.fill_null(column, 0).to_numpy() for column in columns)
         hours = np.maximum(time - np.maximum(since, LONG_AGO), 0) // HOUR
-        return [pa.array(values, mask=unknown) for values in (hours * HOUR, np.zeros_like(hours))]
+        mask = unknown if unknown.any() else None
+        return [pa.array(values, mask=mask) for values in (hours * HOUR, np.zeros_like(hours))]
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf

@@ -52,37 +52,42 @@ class Values:
 
     Attributes:
         found: the values that pairs may have.
-        rows: [n] int64, which of them each pair has.
+        rows: [n] int64, which of them each pair has; None where each has its own.
     """
 
     found: pa.Array
-    rows: np.ndarray
+    rows: np.ndarray | None = None
 
     @classmethod
     def of(cls, column: pa.ChunkedArray | pa.Array, rows: np.ndarray) -> "Values":
         """From a column of a table, and the row of it that each pair has."""
         return cls(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column, rows)
 
-    @classmethod
-    def of_each(cls, column: pa.Array) -> "Values":
-        """From the values of all pairs."""
-        return cls(column, np.arange(len(column)))
+    def __len__(self) -> int:
+        return len(self.found if self.rows is None else self.rows)
 
     def all(self) -> pa.Array:
         """[n] values."""
-        return self.found.take(pa.array(self.rows))
+        return self.found if self.rows is None else self.found.take(pa.array(self.rows))
+
+    def at(self, pairs: np.ndarray) -> pa.Array:
+        """The values of some pairs."""
+        return self.found.take(pa.array(pairs if self.rows is None else self.rows[pairs]))
 
     def codes(self) -> tuple[np.ndarray, int]:
         """[n] int64, equal where values are and below a number, and that number."""
         encoded = self.found.dictionary_encode(null_encoding="encode")
-        return encoded.indices.to_numpy().astype(np.int64)[self.rows], len(encoded.dictionary)
+        return self._by_pair(encoded.indices.to_numpy()).astype(np.int64), len(encoded.dictionary)
 
     def is_missing(self) -> np.ndarray:
         """[n] bool; an empty list is missing."""
         missing = self.found.is_null()
         if pa.types.is_list(self.found.type):
             missing = pc.equal(pc.fill_null(pc.list_value_length(self.found), 0), 0)
-        return missing.to_numpy(zero_copy_only=False)[self.rows]
+        return self._by_pair(missing.to_numpy(zero_copy_only=False))
+
+    def _by_pair(self, of_found: np.ndarray) -> np.ndarray:
+        return of_found if self.rows is None else of_found[self.rows]
 
 
 class PairColumns:
@@ -121,7 +126,7 @@ class PairColumns:
         """Since when videos are there, as known at the exposures: without a time of publication, since their events."""
         (exposures, *_), (places, *_) = self._tables[Entity.EXPOSURE], self._rows[Entity.EXPOSURE]
         since = recent.published(videos, rows, exposures["interaction_time"].to_numpy()[places], self._delay)
-        return Values.of_each(pa.array(since, mask=since == recent.NEVER))
+        return Values(pa.array(since, mask=since == recent.NEVER))
 
 
 def missing(feature: Feature, values: Sequence[Values]) -> int:
@@ -137,7 +142,7 @@ def missing(feature: Feature, values: Sequence[Values]) -> int:
 def to_compute(feature: Feature, values: Sequence[Values]) -> tuple[pa.Table, np.ndarray]:
     """The raw rows that a feature has to be computed of, and for each of [n] pairs which of them it has."""
     if any(column.is_list for column in feature.columns):
-        return pa.table([each.all() for each in values], list(feature.sources)), np.arange(len(values[0].rows))
+        return pa.table([each.all() for each in values], list(feature.sources)), np.arange(len(values[0]))
     found, rows = combinations(feature.op, values)
     return pa.table(found, list(feature.sources)), rows
 
@@ -145,7 +150,7 @@ def to_compute(feature: Feature, values: Sequence[Values]) -> tuple[pa.Table, np
 def combinations(op: Op, values: Sequence[Values]) -> tuple[list[pa.Array], np.ndarray]:
     """The combinations of values that an op tells apart: its columns, and for each of [n] pairs the row of these."""
     if op.is_coarse:
-        values = [Values.of_each(column) for column in op.coarse([each.all() for each in values])]
+        values = [Values(column) for column in op.coarse([each.all() for each in values])]
     codes, size = values[0].codes()
     for each in values[1:]:
         own, more = each.codes()
@@ -155,8 +160,7 @@ def combinations(op: Op, values: Sequence[Values]) -> tuple[list[pa.Array], np.n
     pair[codes] = np.arange(len(codes))
     used = np.zeros(size, bool)
     used[codes] = True
-    found = [each.found.take(pa.array(each.rows[pair[used]])) for each in values]
-    return found, (np.cumsum(used) - 1)[codes]
+    return [each.at(pair[used]) for each in values], (np.cumsum(used) - 1)[codes]
 
 
 def _dense(codes: np.ndarray) -> tuple[np.ndarray, int]:
