@@ -31,8 +31,9 @@ from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import rejects, versions
-from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates, known_durations
+from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates, known_durations
 from recsys_tft.tables.raw_tables import ROW
+from recsys_tft.titles import text_embedding
 
 TaggedOutput = beam.pvalue.TaggedOutput
 Parts = Iterable[tuple[str, Packed]]
@@ -86,7 +87,7 @@ def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> I
     yield from _odd({**odd, "zero_durations": zeros})
     of_channels = arrow_ipc.loads(channels)
     yield TaggedOutput("lookup", arrow_ipc.dumps(VideoLookup.of(kept, of_channels).rows))
-    videos = add_subscribers(kept.drop_columns([ROW]), of_channels)
+    videos = add_channels(kept.drop_columns([ROW]), of_channels)
     current = versions.latest(videos, "video_id")
     yield TaggedOutput("sizes", (partition, len(current)))
     if UPDATED in kept.column_names:
@@ -95,8 +96,9 @@ def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> I
     # A collection of its own: FnApiRunner never ends where two steps read one collection and the second waits for a
     # side input that a Flatten after the first leads to (apache/beam#26190).
     yield TaggedOutput("analysis", (Entity.VIDEO, table))
-    titles = (videos if job.settings.output.inline_title_embedding else current).select(["title"])
-    yield TaggedOutput("titles", (partition, arrow_ipc.dumps(titles)))
+    if texts := text_embedding.sources(text_embedding.text_features(job.settings, Entity.VIDEO)):
+        of_texts = (videos if job.settings.output.inline_title_embedding else current).select(texts)
+        yield TaggedOutput("texts", (partition, arrow_ipc.dumps(of_texts)))
     yield partition, table
 
 

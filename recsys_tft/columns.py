@@ -44,6 +44,7 @@ class Column:
         computed: whether the job makes it, so that no raw table holds it.
         at_exposure: of a column of interactions, what an exposure of several events has: `first_present`, the value of
             the first event that has one; or `first_event`, what the first event has, missing if it has none.
+        option: the section of the settings that has to be enabled for the job to make it.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Column:
     built_in: bool = False
     computed: bool = False
     at_exposure: str = AT_EXPOSURE[0]
+    option: str | None = None
 
     @property
     def limits(self) -> tuple[float, float] | None:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from recsys_tft.columns import AT_EXPOSURE, BOOL, TABLES, TYPES, UPDATED, Accuracy, Column
+from recsys_tft.columns import AT_EXPOSURE, BOOL, STRING, TABLES, TYPES, UPDATED, Accuracy, Column
 from recsys_tft.errors import did_you_mean, findings
 from recsys_tft.ops import Op
 from recsys_tft.signals import MOST, Signal, SignalBits
@@ -80,8 +80,9 @@ class Feature:
         return Entity.PAIR if self.op.joins else entity_of(self.columns[0])
 
     def is_on(self, settings: "Settings") -> bool:
-        """Whether its option is enabled, without which the graph does not even ask for its sources."""
-        return self.option is None or getattr(settings, self.option).enabled
+        """Whether its option and those of its sources are enabled; else the graph does not even ask for these."""
+        options = {self.option, *(column.option for column in self.columns)} - {None}
+        return all(getattr(settings, option).enabled for option in options)
 
     def is_active(self, settings: "Settings") -> bool:
         """Whether the settings ask for it."""
@@ -96,6 +97,11 @@ class Feature:
     def is_categorical(self) -> bool:
         """Whether it numbers categories, as CatBoost's native categorical features do."""
         return self.op.is_categorical
+
+    @property
+    def is_stored_once(self) -> bool:
+        """Whether joined rows may point to it, in the row of their video, rather than hold it."""
+        return self.op.is_large and self.entity is Entity.VIDEO
 
     @property
     def accuracy(self) -> Accuracy:
@@ -229,6 +235,20 @@ class FeatureTable:
         """The rows whose options are enabled."""
         return tuple(feature for feature in self.features if feature.is_on(settings))
 
+    def with_encoders(self, encoders: tuple[tuple[str, Hashable], ...]) -> "FeatureTable":
+        """This table with other encoders of texts by the names of features, as the setting `text_encoders` has them."""
+        if not encoders:
+            return self
+        if encoders not in self._encoded:
+            ops = {name: dataclasses.replace(self.by_name[name].op, encoder=encoder) for name, encoder in encoders}
+            features = (dataclasses.replace(f, op=ops.get(f.name, f.op)) for f in self.features)
+            self._encoded[encoders] = dataclasses.replace(self, features=tuple(features))
+        return self._encoded[encoders]
+
+    @functools.cached_property
+    def _encoded(self) -> dict[Hashable, "FeatureTable"]:
+        return {}
+
     @functools.cached_property
     def context(self) -> tuple[Column, ...]:
         """The columns of interactions that arrive at the exposure and that the job itself does not read."""
@@ -315,6 +335,7 @@ def _wrong_features(table: FeatureTable) -> Iterator[str]:
             yield f"the feature '{feature.name}' reads no column."
         else:
             yield from _wrong_sources(feature, table)
+            yield from _wrong_texts(feature, table) if feature.op.embeds_text else ()
 
 
 def _wrong_sources(feature: Feature, table: FeatureTable) -> Iterator[str]:
@@ -340,6 +361,13 @@ def _wrong_sources(feature: Feature, table: FeatureTable) -> Iterator[str]:
             for use in feature.used_by
             if use in _READ and entity not in _READ[use]
         )
+
+
+def _wrong_texts(feature: Feature, table: FeatureTable) -> Iterator[str]:
+    kinds = {source: table.raw[source].type for source in feature.sources if source in table.raw}
+    if len(feature.sources) != 1 or any(kind != STRING for kind in kinds.values()):
+        found = ", ".join(f"{source} ({kinds.get(source)})" for source in feature.sources)
+        yield f"the feature '{feature.name}' embeds a text: it reads one column of type string, not {found}."
 
 
 _READ = {QUERY: (Entity.USER, Entity.EXPOSURE), CANDIDATE: (Entity.VIDEO,)}  # by towers; the ranker reads all

@@ -11,6 +11,7 @@ from recsys_tft.configuration import settings as settings_module
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.cooccurrence import PairCounts
 from recsys_tft.errors import InputError
+from recsys_tft.features import Feature
 from recsys_tft.graph_inputs import empty_column, graph_columns, graph_dtype, sparse
 from recsys_tft.ops import Fitting
 from recsys_tft.statistics import Frequencies, Numbers, Statistic
@@ -61,6 +62,7 @@ def _fit(read: Mapping[str, list[tf.SparseTensor]], settings: Settings) -> dict[
     for feature in (feature for feature in settings.table.features if feature.name in read):
         asked = feature.op.statistic(read[feature.name], settings)
         if asked is not None:
+            _check_fittable(feature)
             name = feature.vocabulary.name if feature.vocabulary else feature.name
             values.setdefault(name, []).append(asked[0])
             statistics[name] = asked[1]
@@ -68,6 +70,21 @@ def _fit(read: Mapping[str, list[tf.SparseTensor]], settings: Settings) -> dict[
     numbers = {name: statistic for name, statistic in statistics.items() if isinstance(statistic, Numbers)}
     pairs = {name: statistic for name, statistic in statistics.items() if isinstance(statistic, PairCounts)}
     return _fit_files(files, values) | _fit_numbers(numbers, values) | _fit_pairs(pairs, values)
+
+
+# What the training rows of pairs hold: `labelling.fitting_rows.of_pairs`.
+_FITTED_OF_PAIRS = ("history_video_ids", "video_id", "counted_video_id")
+
+
+def _check_fittable(feature: Feature) -> None:
+    """InputError for a feature of pairs that learns from columns which no training row has together."""
+    others = [source for source in feature.sources if source not in _FITTED_OF_PAIRS]
+    if feature.op.joins and others:
+        raise InputError(
+            f"The feature '{feature.name}' cannot be fitted: an op that joins a user and a video learns from "
+            f"{', '.join(_FITTED_OF_PAIRS)} alone, and {type(feature.op).__name__} has a statistic of {others[0]} too; "
+            "let it have none, or use a vocabulary that another feature fits."
+        )
 
 
 def _fit_files(statistics: Mapping[str, Frequencies], values: Mapping[str, list[tf.Tensor]]) -> dict[str, FittedFile]:

@@ -5,6 +5,10 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from recsys_tft.ops import Fitting, Op, scatter
 from recsys_tft.statistics import CountQuantiles, MeanAndDeviation, Statistic
 from recsys_tft.vocabularies import MISSING
@@ -79,7 +83,7 @@ class Log(Op):
 class Age(Op):
     """Logarithm of the days since a moment, log(1 + whole hours / 24); nothing is fitted.
 
-    It depends on the number of whole hours alone, so that a job need not compute it for every pair.
+    It depends on the number of whole hours alone, of which far fewer occur than pairs of moments.
 
     Columns:
         time: [batch] int64, microseconds since 1970-01-01 UTC.
@@ -91,6 +95,15 @@ class Age(Op):
 
     missing: ClassVar[str] = "0 (new)"
     joins: ClassVar[bool] = True
+    is_coarse: ClassVar[bool] = True
+
+    def coarse(self, columns: Sequence[pa.Array]) -> Sequence[pa.Array]:
+        """Whole hours, and the moment 0; both missing where either is."""
+        unknown = pc.or_(*(column.is_null() for column in columns)).to_numpy(zero_copy_only=False)
+        time, since = (pc.fill_null(column, 0).to_numpy() for column in columns)
+        hours = np.maximum(time - np.maximum(since, LONG_AGO), 0) // HOUR
+        mask = unknown if unknown.any() else None
+        return [pa.array(values, mask=mask) for values in (hours * HOUR, np.zeros_like(hours))]
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf

@@ -14,6 +14,7 @@ from recsys_tft.statistics import EMPTY_IDS, Statistic
 from recsys_tft.vocabularies import MISSING, Vocabulary
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     import tensorflow as tf
 
     from recsys_tft.configuration.settings import Settings
@@ -37,8 +38,10 @@ class Op:
 
     Class attributes:
         missing: what a row with missing input becomes, in words.
-        is_large: whether joined rows point to the value rather than hold it.
-        joins: whether it reads columns of an exposure and of a video.
+        is_large: whether it is a wide vector, of which joined rows point to that of their video rather than hold it.
+        joins: whether it reads columns of a user or an exposure, and of a video.
+        is_coarse: whether `coarse` says how little of its columns it depends on.
+        embeds_text: whether it is a TextEmbedding, whose texts a job encodes once each.
         is_categorical: whether it numbers categories, int64 from 0 for missing, rather than measures in float32.
         vocabulary: whose tokens it makes, which says how many there are.
     """
@@ -46,6 +49,8 @@ class Op:
     missing: ClassVar[str]
     is_large: ClassVar[bool] = False
     joins: ClassVar[bool] = False
+    is_coarse: ClassVar[bool] = False
+    embeds_text: ClassVar[bool] = False
     is_categorical: ClassVar[bool] = False
     vocabulary: Vocabulary | None = None
 
@@ -62,6 +67,13 @@ class Op:
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor | tf.RaggedTensor":
         """The feature called `name` of [batch] rows."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes.")  # a new op must
+
+    def coarse(self, columns: "Sequence[pa.Array]") -> "Sequence[pa.Array]":
+        """[n] raw values of each column, made coarser where that changes no result.
+
+        Of an op that joins, each combination of such values is computed once: the coarser, the fewer there are.
+        """
+        return columns
 
     def shape(self, settings: "Settings") -> tuple[int, ...] | None:
         """Of one row: () for a scalar, (n,) for a vector, None for a list of any length."""

@@ -28,7 +28,7 @@ from recsys_tft.cooccurrence import PairCounts
 from recsys_tft.number_ops import HourWave, ZScore
 from recsys_tft.ops import Fitting, History, Lookup, Op
 from recsys_tft.statistics import Frequencies, Numbers
-from recsys_tft.titles.title_embedding import TitleEmbedding
+from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.vocabularies import values_of
 
 ROWS = max(len(case.rows) for case in CASES.values())
@@ -222,7 +222,7 @@ def tensors_of(name: str) -> list[tf.SparseTensor]:
 def needs_nothing(name: str) -> bool:
     """Neither something learned, nor tf.Transform to keep its model."""
     op = CASES[name].op
-    return op.statistic(tensors_of(name), SETTINGS) is None and not isinstance(op, TitleEmbedding | History)
+    return op.statistic(tensors_of(name), SETTINGS) is None and not isinstance(op, TextEmbedding | History)
 
 
 @every_case

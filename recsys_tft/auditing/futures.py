@@ -223,7 +223,7 @@ def _next_at(time: int) -> Change:
 
 
 def _other_values(rows: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Other values of all columns but the key and the time: numbers, strings, and lists of other rows."""
+    """Other values of all columns but the key and the time: numbers, strings, booleans, and lists of other rows."""
     changed = []
     for name, kind in rows.schema.items():
         if name in (key, VERSION, "later"):

@@ -28,6 +28,7 @@ from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.temporary import temporary_folder
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import RawTable
+from recsys_tft.titles.encoder_spec import NONE
 
 
 @sentences()
@@ -184,7 +185,8 @@ class Trial:
         """Those of the run, for tables of our own, with windows that do not depend on what happens."""
         values = self.of_run.model_dump(mode="json")
         times = [None if cut is None else describe(cut).removesuffix(" UTC") for cut in windows]
-        values |= {"columns": {}, "title_encoder": "none", "max_rejected_fraction": 1.0}
+        texts = {f.name: NONE for f in self.of_run.table.features if f.op.embeds_text}
+        values |= {"columns": {}, "text_encoders": texts, "max_rejected_fraction": 1.0}
         values["split"] = dict(zip(("val_from", "test_from"), times, strict=True))
         values["output"]["format"] = "parquet"
         return settings.parse(values, "the settings of the run")

@@ -32,6 +32,7 @@ from recsys_tft.features import FeatureTable
 from recsys_tft.storage import places
 from recsys_tft.storage.files import open_to_read
 from recsys_tft.titles.encoder_spec import Pair as EncoderPair
+from recsys_tft.titles.encoder_spec import Spec
 from recsys_tft.titles.encoder_spec import parse as parse_encoder
 
 _LONGEST_SHOWN = 60  # characters of a value
@@ -52,6 +53,10 @@ def _table_of(info: pydantic.ValidationInfo) -> FeatureTable | None:
     return feature_tables.load(info.data["features"]) if "features" in info.data else None
 
 
+def _text_encoder(value: Any) -> Spec:
+    return parse_encoder(value, "")
+
+
 class Settings(Section):
     """All settings of a run; `configs/processing_config.yaml` shows each with its default."""
 
@@ -64,6 +69,9 @@ class Settings(Section):
     popularity: PopularitySettings = PopularitySettings()
     vocabularies: dict[str, VocabularySettings] = pydantic.Field(default_factory=dict)
     title_encoder: Annotated[str | EncoderPair, pydantic.BeforeValidator(parse_encoder)] = "minilm"
+    text_encoders: dict[str, Annotated[str | EncoderPair, pydantic.BeforeValidator(_text_encoder)]] = pydantic.Field(
+        default_factory=dict
+    )
     title_precision: Literal["float32", "bfloat16"] = "float32"
     encoder_cache: Word | None = None
     labels: LabelSettings = LabelSettings()
@@ -78,10 +86,12 @@ class Settings(Section):
     recommender: RecommenderSettings = RecommenderSettings()
     beam: dict[str, BeamValue] = pydantic.Field(default_factory=dict)
 
-    @pydantic.field_serializer("title_encoder", "encoder_cache", when_used="json")
+    @pydantic.field_serializer("title_encoder", "text_encoders", "encoder_cache", when_used="json")
     @classmethod
     def _without_tokens(cls, value: Any) -> Any:
         """What manifests and models hold of an address: it opens nothing."""
+        if isinstance(value, dict):
+            return {name: cls._without_tokens(encoder) for name, encoder in value.items()}
         if isinstance(value, EncoderPair):
             return {name: redacted(text) for name, text in dataclasses.asdict(value).items()}
         return redacted(value) if isinstance(value, str) else value
@@ -112,6 +122,23 @@ class Settings(Section):
         )
         return vocabularies
 
+    @pydantic.field_validator("text_encoders")
+    @classmethod
+    def _known_texts(cls, encoders: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
+        table = _table_of(info)
+        known = [feature.name for feature in table.features if feature.op.embeds_text] if table else [*encoders]
+        unknown = [name for name in encoders if name not in known]
+        every = table.by_name if table else {}
+        FindingsError.check(
+            [
+                f"names '{name}', which embeds no text; those that do are {', '.join(known) or 'none'}."
+                if name in every
+                else f"names the unknown feature '{name}'.{did_you_mean(name, known)}"
+                for name in unknown
+            ]
+        )
+        return encoders
+
     @pydantic.field_validator("labels")
     @classmethod
     def _known_rules(cls, labels: LabelSettings, info: pydantic.ValidationInfo) -> LabelSettings:
@@ -127,8 +154,8 @@ class Settings(Section):
 
     @property
     def table(self) -> FeatureTable:
-        """The feature table that `features` names."""
-        return feature_tables.load(self.features)
+        """The feature table that `features` names, with the encoders that `text_encoders` names."""
+        return feature_tables.load(self.features).with_encoders(tuple(self.text_encoders.items()))
 
     def vocabulary(self, name: str) -> VocabularySettings:
         """The settings of one vocabulary: its own, else `default`'s, else the defaults."""

@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from recsys_tft import point_in_time
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, readable
 from recsys_tft.labelling import examples, history, labels, recent
 from recsys_tft.labelling.splits import Cuts
@@ -167,7 +168,7 @@ class EntityStore:
 
     def countries(self) -> list[str]:
         """The countries that users have."""
-        found = pc.unique(self._users["country"]) if "country" in self._users.column_names else pa.array([])
+        found = pc.unique(self._users[COUNTRY]) if COUNTRY in self._users.column_names else pa.array([])
         return [country.decode(errors="replace") for country in found.drop_null().to_pylist()]
 
     def categories(self, video_ids: pa.ListArray) -> pa.ListArray:

@@ -17,8 +17,8 @@ from recsys_tft.features import Feature, raw_columns
 from recsys_tft.ops import Fitting
 from recsys_tft.statistics import EMPTY_VOCABULARY
 from recsys_tft.titles import title_encoder
+from recsys_tft.titles.encoder_spec import Spec
 from recsys_tft.titles.frozen_encoder import FrozenEncoder
-from recsys_tft.titles.title_embedding import TitleEmbedding
 from recsys_tft.transform_graph import TransformGraph
 from recsys_tft.vocabularies import Vocabulary, file_of, values_of
 
@@ -37,14 +37,21 @@ class FittedGraph:
         self.settings = settings
         self.saved_model = str(pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn"))
         self.numbers = TransformGraph(self.saved_model).fitted()
+        self._encoders: dict[Spec, FrozenEncoder] = {}
 
     def fitted_for(self, feature: Feature) -> Any:
         """What the op of a feature needs besides its columns: a table, an encoder or numbers; None if nothing."""
         if feature.vocabulary:
             return self._table(feature.vocabulary)
-        if isinstance(feature.op, TitleEmbedding):
-            return FrozenEncoder(title_encoder.load(self.settings.title_encoder, self.settings.title_precision))
+        if feature.op.embeds_text:
+            return self._encoder(feature.op.spec(self.settings))
         return tf.constant(self.numbers[feature.name]) if feature.name in self.numbers else None
+
+    def _encoder(self, spec: Spec) -> FrozenEncoder:
+        """One for all features of one encoder."""
+        if spec not in self._encoders:
+            self._encoders[spec] = FrozenEncoder(title_encoder.load(spec, self.settings.title_precision))
+        return self._encoders[spec]
 
     def _table(self, vocabulary: Vocabulary) -> tf.lookup.StaticHashTable:
         """The number of each value, from 0. Ids stay in a file, of which there may be many; strings are constants."""

@@ -89,7 +89,7 @@ def fingerprint(value: Spec, precision: str = "float32") -> str:
     return _files_fingerprint(spec)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _loaded(spec: Spec, precision: str) -> "HubEncoder":
     return load(spec, precision)
 
