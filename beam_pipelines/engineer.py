@@ -21,7 +21,6 @@ from recsys_tft.features import Entity, Feature, raw_columns
 from recsys_tft.graph import preprocessing_fn
 from recsys_tft.graph_inputs import graph_columns, raw_feature_spec
 from recsys_tft.labelling import examples, fitting_rows, negatives, recent
-from recsys_tft.ops import History
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.rates import rates
 from recsys_tft.run_layout import data_sets
@@ -175,11 +174,8 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     context = [
         feature for feature in job.settings.table.select(entity=Entity.EXPOSURE) if feature.is_active(job.settings)
     ]
-    lists = [feature for feature in context if isinstance(feature.op, History)]
     of_users = fitted.engineer(users, data_sets.USERS.features(job.settings))
-    of_exposures = fitted.engineer(exposures, [feature for feature in context if feature not in lists])
-    for feature in lists:
-        of_exposures = of_exposures.append_column(feature.name, fitted.engineer_values(exposures, feature))
+    of_exposures = fitted.engineer(exposures, context)
     of_user = {name: users[name] for name in ("user_id", point_in_time.SINCE) if name in users.column_names}
     of_users = _with_keys(of_user, of_users)
     counted = [(exposures, of_exposures, context)]

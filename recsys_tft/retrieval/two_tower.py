@@ -97,7 +97,7 @@ class TwoTower:
         return tower({feature.name: dense(features[feature.name]) for feature in tower.features})
 
     def tables(self) -> dict[str, keras.layers.Embedding]:
-        """The embedding tables of both towers, each once, by `table_name`."""
+        """The embedding tables of both towers, each once, by `Feature.embedding_table`."""
         return self.query_tower.tables() | self.candidate_tower.tables()
 
     def variables(self) -> list[keras.Variable]:

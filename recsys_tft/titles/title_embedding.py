@@ -5,13 +5,14 @@ import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from recsys_tft.ops import Fitting, Op
+from recsys_tft.ops import FittedGraph, Fitting, Op
 from recsys_tft.titles import title_encoder
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from recsys_tft.configuration.settings import Settings
+    from recsys_tft.titles.frozen_encoder import FrozenEncoder
     from recsys_tft.titles.hub_encoder import HubEncoder
 
 
@@ -47,6 +48,12 @@ class TitleEmbedding(Op):
         shape = tf.stack([titles.dense_shape[0], tf.constant(encoder.width, tf.int64)])
         vectors = tf.scatter_nd(titles.indices[:, :1], encoder(titles.values), shape)
         return tf.ensure_shape(vectors, [None, encoder.width])
+
+    def served(self, name: str, graph: FittedGraph) -> "FrozenEncoder":
+        """The encoder, as constants of the served graph."""
+        from recsys_tft.titles.frozen_encoder import FrozenEncoder
+
+        return FrozenEncoder(title_encoder.load(graph.settings.title_encoder, graph.settings.title_precision))
 
     @staticmethod
     def _load(settings: "Settings") -> "HubEncoder":
