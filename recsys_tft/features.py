@@ -312,7 +312,7 @@ def _wrong_names(table: FeatureTable) -> Iterator[str]:
     """Names that rows share, of vocabularies and of boundaries, although they do not mean the same."""
     vocabularies: dict[str, set[Vocabulary]] = {}
     boundaries: dict[str, set[tuple[float, ...]]] = {}
-    fitted_names = {feature.name: feature.fitted_name for feature in table.features}
+    others = {feature.name for feature in table.features if not feature.vocabulary}
     for feature in table.features:
         if feature.vocabulary:
             vocabularies.setdefault(feature.vocabulary.name, set()).add(feature.vocabulary)
@@ -321,8 +321,8 @@ def _wrong_names(table: FeatureTable) -> Iterator[str]:
     for name, own in vocabularies.items():
         if len(own) > 1:
             yield f"the vocabulary '{name}' is there with different options: {' and '.join(sorted(map(str, own)))}."
-        if fitted_names.get(name, name) != name:
-            yield f"the vocabulary '{name}' is called as a feature that does not read it; call it otherwise."
+        if name in others:
+            yield f"the vocabulary '{name}' has the name of a feature that does not look up in it; call it otherwise."
     for name, values in boundaries.items():
         if len(values) > 1:
             yield f"the boundaries '{name}' differ: {' and '.join(str(list(one)) for one in sorted(values))}."

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from recsys_tft import row_settings
-from recsys_tft.ops import Fitting, Op, scatter
+from recsys_tft.ops import SETTING, Fitting, Op, scatter
 from recsys_tft.statistics import CountQuantiles, MeanAndDeviation, Statistic
 from recsys_tft.storage.json_files import to_json
 from recsys_tft.vocabularies import MISSING
@@ -133,8 +133,8 @@ class Bucket(Op):
     """
 
     name: str
-    boundaries: tuple[float, ...] = ()
-    dim: int | None = None
+    boundaries: tuple[float, ...] = dataclasses.field(default=(), metadata=SETTING)
+    dim: int | None = dataclasses.field(default=None, metadata=SETTING)
     missing: ClassVar[str] = "bucket 0"
 
     def __post_init__(self) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from recsys_tft.configuration.settings import Settings
 
 
+SETTING = {"setting": True}  # metadata of a field that the settings may override, which the table does not show
+
+
 @dataclasses.dataclass(frozen=True)
 class Fitting:
     """What an op may ask for while it is applied.

@@ -7,13 +7,13 @@ import itertools
 import json
 import pathlib
 import pickle
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recsys_tft.errors import InputError
-from recsys_tft.storage.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -64,7 +64,7 @@ def check_op(
     """
     from recsys_tft.configuration.settings import Settings
 
-    with _refusals(op), temporary_folder() as folder:
+    with _refusals(op), tempfile.TemporaryDirectory() as folder:
         trial = _Trial(op, tuple(columns), Settings() if settings is None else settings)
         trial.check_said()
         every = [*rows, (None,) * len(columns)]
