@@ -21,6 +21,7 @@ from recsys_tft.features import Entity, Feature, raw_columns
 from recsys_tft.graph import preprocessing_fn
 from recsys_tft.graph_inputs import graph_columns, raw_feature_spec
 from recsys_tft.labelling import examples, fitting_rows, negatives, recent
+from recsys_tft.output_checks import check_categories
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.rates import rates
 from recsys_tft.run_layout import data_sets
@@ -112,6 +113,7 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
     raw = versions.latest(found["videos"], "video_id")
     features = data_sets.VIDEOS.features(job.settings)
     engineered = _engineer_videos(raw, features, vectors, graph, job)
+    check_categories(engineered, features, job.settings)
     for item in rates(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
     first = sum(size for other, size in sizes.items() if other < partition)
@@ -176,6 +178,8 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     ]
     of_users = fitted.engineer(users, data_sets.USERS.features(job.settings))
     of_exposures = fitted.engineer(exposures, context)
+    check_categories(of_users, data_sets.USERS.features(job.settings), job.settings)
+    check_categories(of_exposures, context, job.settings)
     of_user = {name: users[name] for name in ("user_id", point_in_time.SINCE) if name in users.column_names}
     of_users = _with_keys(of_user, of_users)
     counted = [(exposures, of_exposures, context)]

@@ -18,6 +18,7 @@ from recsys_tft.beam_pipelines.prepare import Frames, Parts
 from recsys_tft.features import Entity, Feature
 from recsys_tft.labelling import examples, negatives, recent
 from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.output_checks import check_categories
 from recsys_tft.point_in_time import Timeline, find_sorted, rows_at
 from recsys_tft.run_layout import data_sets
 from recsys_tft.run_layout.data_sets import OUTCOME, DataSet
@@ -179,6 +180,7 @@ def _engineer_pairs(
         columns = [*zip(ages.column_names, ages.columns, strict=True)]
         columns += zip(engineered.column_names, engineered.columns, strict=True)
         found, pair = pa.table(dict(columns)), np.arange(len(engineered))
+    check_categories(found, active, job.settings)
     return found, pair
 
 

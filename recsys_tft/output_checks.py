@@ -3,10 +3,12 @@
 import contextlib
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 
 from recsys_tft.configuration.settings import Settings
@@ -125,3 +127,24 @@ def check_result(name: str, statistic: Statistic, result: Any) -> None:
             f"The feature '{name}': its statistic {type(statistic).__name__} says that the result is "
             f"{statistic.dtype} {list(sizes)}, but it is {made.dtype} {list(made.shape)}."
         )
+
+
+def check_categories(engineered: pa.Table, features: Sequence[Feature], settings: Settings) -> None:
+    """Refuses categories beyond those that ops say; tokens of vocabularies are within them as they are made.
+
+    Raises:
+        InputError: naming the feature, the op, and the value.
+    """
+    for feature in features:
+        if feature.vocabulary or not feature.is_categorical:
+            continue
+        values, count = engineered[feature.name], feature.op.categories(settings)
+        if pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
+            values = pc.list_flatten(values)
+        ends = pc.min_max(values).as_py()
+        wrong = [end for end in ends.values() if end is not None and not 0 <= end < count]
+        if wrong:
+            raise InputError(
+                f"The feature '{feature.name}': its op {type(feature.op).__name__} says that it numbers {count} "
+                f"categories, 0 to {count - 1}, but it makes {wrong[0]}."
+            )

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from op_cases import CASES, SETTINGS
@@ -33,6 +34,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Feature, FeatureTable
 from recsys_tft.number_ops import Bucket, ZScore
 from recsys_tft.ops import History, Lookup, Op
+from recsys_tft.output_checks import check_categories
 from recsys_tft.ranking import ranker_rows
 from recsys_tft.retrieval import two_tower
 from recsys_tft.run_layout.artifacts import check_path
@@ -150,6 +152,15 @@ def test_a_description_stays_in_a_folder_of_its_own(path: str) -> None:
     ):
         check_path("mine", path)
     check_path("mine", "own/mine.json")
+
+
+@pytest.mark.parametrize(("made", "value"), [(pa.array([0, 2]), 2), (pa.array([[1], [], [-1, 1]]), -1)])
+def test_categories_that_an_op_does_not_say_are_refused(made: pa.Array, value: int) -> None:
+    features = [Feature("mine", "age", TooMany("dtype"), QUERY)]
+    sentence = rf"'mine': its op TooMany says that it numbers 2 categories, 0 to 1, but it makes {value}\."
+    with pytest.raises(InputError, match=sentence):
+        check_categories(pa.table({"mine": made}), features, SETTINGS)
+    check_categories(pa.table({"mine": pa.array([0, 1, 1])}), features, SETTINGS)
 
 
 # --- Consumers go by what the op says
