@@ -22,7 +22,7 @@ from recsys_tft.features import Entity, Feature, raw_columns
 from recsys_tft.graph import preprocessing_fn
 from recsys_tft.graph_inputs import graph_columns, raw_feature_spec
 from recsys_tft.labelling import fitting_rows, negatives, pair_columns
-from recsys_tft.ops import History
+from recsys_tft.output_checks import check_categories
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.rates import rates
 from recsys_tft.run_layout import data_sets
@@ -115,6 +115,7 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
     raw = versions.latest(found["videos"], "video_id")
     features = data_sets.VIDEOS.features(job.settings)
     engineered = _engineer(raw, features, vectors, graph, job)
+    check_categories(engineered, features, job.settings)
     for item in rates(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
     first = sum(size for other, size in sizes.items() if other < partition)
@@ -174,16 +175,14 @@ def _engineer_counted(
 def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> Iterator[object]:
     """The users (all versions that its rows take) and exposures of a partition, or a part, with every feature."""
     users, exposures = arrow_ipc.loads(frames["users"]), arrow_ipc.loads(frames["exposures"])
-    fitted = transform_graph.load(graph)
     context = [
         feature for feature in job.settings.table.select(entity=Entity.EXPOSURE) if feature.is_active(job.settings)
     ]
-    lists = [feature for feature in context if isinstance(feature.op, History)]
     vectors = frames.get(texts.TEXTS, {})
     of_users = _engineer(users, data_sets.USERS.features(job.settings), vectors, graph, job)
-    of_exposures = _engineer(exposures, [f for f in context if f not in lists], vectors, graph, job)
-    for feature in lists:
-        of_exposures = of_exposures.append_column(feature.name, fitted.engineer_values(exposures, feature))
+    of_exposures = _engineer(exposures, context, vectors, graph, job)
+    check_categories(of_users, data_sets.USERS.features(job.settings), job.settings)
+    check_categories(of_exposures, context, job.settings)
     of_user = {name: users[name] for name in ("user_id", point_in_time.SINCE) if name in users.column_names}
     of_user |= pair_columns.beside(users, pair_columns.carried(Entity.USER, job.settings))
     of_users = _with_keys(of_user, of_users)

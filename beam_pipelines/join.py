@@ -18,6 +18,7 @@ from recsys_tft.features import Entity
 from recsys_tft.labelling import examples, negatives, pair_columns
 from recsys_tft.labelling.pair_columns import RAW, PairColumns
 from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.output_checks import check_categories
 from recsys_tft.point_in_time import Timeline, find_sorted, rows_at
 from recsys_tft.run_layout import data_sets
 from recsys_tft.run_layout.data_sets import OUTCOME, DataSet
@@ -176,6 +177,7 @@ def _engineer_pairs(
         yield f"features/{feature.name}/missing", pair_columns.missing(feature, values)
         raw, places[feature.name] = pair_columns.to_compute(feature, values)
         found[feature.name] = transform_graph.load(graph).engineer(raw, [feature])
+        check_categories(found[feature.name], [feature], job.settings)
     return found, places
 
 

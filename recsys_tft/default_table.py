@@ -91,32 +91,34 @@ COMPUTED: tuple[Column, ...] = (
     Column("counted_video_id", "interactions", INT64, built_in=True, computed=True, option="cooccurrence"),
 )
 
-_LANGUAGE = Vocabulary("language")  # shared by users and videos
-_VIDEO_ID, _CATEGORY = Vocabulary("video_id", integers=True), Vocabulary("category")
+_LANGUAGE = Vocabulary("language", dim=16)  # shared by users and videos
+_VIDEO_ID, _CATEGORY = Vocabulary("video_id", integers=True, dim=32), Vocabulary("category", dim=32)
+_AGE = Bucket("age", boundaries=(18, 25, 35, 45, 55, 65), dim=8)  # years
+_DURATION = Bucket("duration", boundaries=(60, 300, 600, 1800, 3600), dim=8)  # seconds
 
 FEATURES: tuple[Feature, ...] = (
-    Feature("user_id_token", "user_id", Lookup(Vocabulary("user_id", integers=True)), QUERY),
-    Feature("country_token", COUNTRY, Lookup(Vocabulary("country")), (QUERY, RANKER)),
+    Feature("user_id_token", "user_id", Lookup(Vocabulary("user_id", integers=True, dim=32)), QUERY),
+    Feature("country_token", COUNTRY, Lookup(Vocabulary("country", dim=8)), (QUERY, RANKER)),
     Feature(
         "previously_watched_category_token",
         "previously_watched_category",
-        Lookup(Vocabulary("previously_watched_category")),
+        Lookup(Vocabulary("previously_watched_category", dim=32)),
         QUERY,
     ),
     Feature("history_video_ids_tokens", "history_video_ids", History(_VIDEO_ID), QUERY),
     Feature("history_categories_tokens", "history_categories", History(_CATEGORY), QUERY),
     Feature("user_language_token", "user_language", Lookup(_LANGUAGE), (QUERY, RANKER)),
     Feature("age_z", "age", ZScore(), (QUERY, RANKER)),
-    Feature("age_bucket", "age", Bucket("age"), QUERY),
+    Feature("age_bucket", "age", _AGE, QUERY),
     Feature("video_id_token", "video_id", Lookup(_VIDEO_ID), CANDIDATE),
     Feature("category_token", "category", Lookup(_CATEGORY), (CANDIDATE, RANKER)),
     Feature("child_categories_token", "child_categories", SetLookup(Vocabulary("child_categories")), RANKER),
     Feature("video_language_token", "video_language", Lookup(_LANGUAGE), (CANDIDATE, RANKER)),
     Feature("title_embedding", TITLE, TextEmbedding(), CANDIDATE),
     Feature("video_duration_log_z", "video_duration", ZScore(log1p=True), (CANDIDATE, RANKER)),
-    Feature("video_duration_bucket", "video_duration", Bucket("duration"), CANDIDATE),
+    Feature("video_duration_bucket", "video_duration", _DURATION, CANDIDATE),
     Feature("popularity_onehot", ("popularity", "view_count"), Level(), CANDIDATE),
-    Feature("tags_tokens", "tags", Bag(Vocabulary("tags")), CANDIDATE),
+    Feature("tags_tokens", "tags", Bag(Vocabulary("tags", dim=32)), CANDIDATE),
     Feature("view_count_log_z", "view_count", ZScore(log1p=True), RANKER),
     Feature("like_count_log_z", "like_count", ZScore(log1p=True), RANKER),
     Feature("comment_count_log_z", "comment_count", ZScore(log1p=True), RANKER),

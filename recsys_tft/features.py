@@ -94,6 +94,16 @@ class Feature:
         return self.op.vocabulary
 
     @property
+    def fitted_name(self) -> str:
+        """What its statistic's result is called: as its vocabulary, which others may share, else as itself."""
+        return self.vocabulary.name if self.vocabulary else self.name
+
+    @property
+    def embedding_table(self) -> str | None:
+        """The embedding table of a categorical feature: its vocabulary's, which others may share, or its own."""
+        return self.fitted_name if self.is_categorical else None
+
+    @property
     def is_categorical(self) -> bool:
         """Whether it numbers categories, as CatBoost's native categorical features do."""
         return self.op.is_categorical
@@ -160,7 +170,9 @@ class FeatureTable:
     features: tuple[Feature, ...]
 
     def __post_init__(self) -> None:
-        problems = _strangers(self) or [*_wrong_columns(self), *_wrong_signals(self), *_wrong_features(self)]
+        checks = (_wrong_columns, _wrong_signals, _wrong_features)
+        problems = _strangers(self) or [problem for check in checks for problem in check(self)]
+        problems = problems or [*_shared_names(self)]
         if problems:
             raise findings("the feature table", problems)
         bound = (dataclasses.replace(f, columns=tuple(self.raw[name] for name in f.sources)) for f in self.features)
@@ -218,6 +230,24 @@ class FeatureTable:
     def vocabularies(self) -> tuple[Vocabulary, ...]:
         """Each vocabulary once, in the order of the features."""
         return tuple(dict.fromkeys(feature.vocabulary for feature in self.features if feature.vocabulary))
+
+    @functools.cached_property
+    def embedding_tables(self) -> Mapping[str, int | None]:
+        """The width of each embedding table by its name, as the rows say; None where they do not."""
+        found: dict[str, int | None] = {}
+        for feature in self.features:
+            if feature.embedding_table:
+                found[feature.embedding_table] = (feature.vocabulary or feature.op).dim
+        return found
+
+    @functools.cached_property
+    def boundaries(self) -> Mapping[str, tuple[float, ...]]:
+        """The boundaries that rows say, by their names below `buckets` of the settings."""
+        found: dict[str, tuple[float, ...]] = {}
+        for feature in self.features:
+            for name, values in feature.op.boundaries_by_name().items():
+                found[name] = found.get(name) or values
+        return found
 
     def columns_of(self, table: str) -> dict[str, Column]:
         """The columns that one of the TABLES may have, by name."""
@@ -371,3 +401,23 @@ def _wrong_texts(feature: Feature, table: FeatureTable) -> Iterator[str]:
 
 
 _READ = {QUERY: (Entity.USER, Entity.EXPOSURE), CANDIDATE: (Entity.VIDEO,)}  # by towers; the ranker reads all
+
+
+def _shared_names(table: FeatureTable) -> Iterator[str]:
+    """Names that rows share, of vocabularies and of boundaries, although they do not mean the same."""
+    vocabularies: dict[str, set[Vocabulary]] = {}
+    boundaries: dict[str, set[tuple[float, ...]]] = {}
+    others = {feature.name for feature in table.features if not feature.vocabulary}
+    for feature in table.features:
+        if feature.vocabulary:
+            vocabularies.setdefault(feature.vocabulary.name, set()).add(feature.vocabulary)
+        for name, values in feature.op.boundaries_by_name().items():
+            boundaries.setdefault(name, set()).update([values] if values else [])
+    for name, own in vocabularies.items():
+        if len(own) > 1:
+            yield f"the vocabulary '{name}' is there with different options: {' and '.join(sorted(map(str, own)))}."
+        if name in others:
+            yield f"the vocabulary '{name}' has the name of a feature that does not look up in it; call it otherwise."
+    for name, values in boundaries.items():
+        if len(values) > 1:
+            yield f"the boundaries '{name}' differ: {' and '.join(str(list(one)) for one in sorted(values))}."

@@ -29,7 +29,7 @@ def rows(table: FeatureTable) -> list[tuple[str, ...]]:
 def op_text(feature: Feature) -> str:
     """The op with its arguments, such as `Lookup(language)` or `ZScore(log1p)`."""
     arguments = []
-    for field in dataclasses.fields(feature.op):
+    for field in (field for field in dataclasses.fields(feature.op) if not field.metadata.get("setting")):
         value = getattr(feature.op, field.name)
         if isinstance(value, Vocabulary):
             arguments.append(value.name)

@@ -19,21 +19,12 @@ from recsys_tft.configuration.setting_types import (
 )
 from recsys_tft.errors import did_you_mean
 from recsys_tft.features import FeatureTable
+from recsys_tft.row_settings import LIMITS
 
 
 def _microseconds(time: datetime.datetime) -> int:
     aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
     return (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
-
-
-class BucketSettings(Section):
-    """Boundaries of the bucketed columns: years of age, seconds of video."""
-
-    age: Increasing = (18, 25, 35, 45, 55, 65)
-    duration: Increasing = (60, 300, 600, 1800, 3600)
-
-    def __getitem__(self, name: str) -> tuple[float, ...]:
-        return getattr(self, name)
 
 
 class PopularitySettings(Section):
@@ -56,7 +47,7 @@ class PopularitySettings(Section):
 class VocabularySettings(Section):
     """How one vocabulary is cut, and into how many hash buckets the rest falls."""
 
-    n_oov: Annotated[int, pydantic.Field(ge=1, le=1_000_000)] = 1  # each is a row of an embedding table
+    n_oov: Annotated[int, pydantic.Field(ge=LIMITS["n_oov"][0], le=LIMITS["n_oov"][1])] = 1
     min_count: Number = 1
     max_size: Count | None = None
 

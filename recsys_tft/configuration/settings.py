@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pydantic
 
 from recsys_tft import feature_tables
-from recsys_tft.configuration import column_settings, yaml_text
+from recsys_tft.configuration import column_settings, row_overrides, yaml_text
 from recsys_tft.configuration.column_settings import ColumnSettings
 from recsys_tft.configuration.job_settings import (
-    BucketSettings,
     CooccurrenceSettings,
     CounterSettings,
     HistorySettings,
@@ -23,7 +22,7 @@ from recsys_tft.configuration.job_settings import (
     SplitSettings,
     VocabularySettings,
 )
-from recsys_tft.configuration.model_settings import EmbeddingSettings, RankerSettings, TwoTowerSettings
+from recsys_tft.configuration.model_settings import RankerSettings, TwoTowerSettings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings
 from recsys_tft.configuration.setting_types import FindingsError, Section, Word
 from recsys_tft.configuration.yaml_text import LARGEST, Document, OtherBase, WrongYamlError
@@ -57,6 +56,13 @@ def _text_encoder(value: Any) -> Spec:
     return parse_encoder(value, "")
 
 
+_OVERRIDES = {
+    "embeddings": row_overrides.widths,
+    "buckets": row_overrides.boundaries,
+    "vocabularies": row_overrides.vocabularies,
+}
+
+
 class Settings(Section):
     """All settings of a run; `configs/processing_config.yaml` shows each with its default."""
 
@@ -64,10 +70,10 @@ class Settings(Section):
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
     columns: dict[str, dict[str, str | ColumnSettings]] = pydantic.Field(default_factory=dict)
     max_rejected_fraction: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.05
-    embeddings: EmbeddingSettings = EmbeddingSettings()
-    buckets: BucketSettings = BucketSettings()
+    embeddings: row_overrides.Widths = pydantic.Field(default_factory=dict, validate_default=True)
+    buckets: row_overrides.Boundaries = pydantic.Field(default_factory=dict, validate_default=True)
     popularity: PopularitySettings = PopularitySettings()
-    vocabularies: dict[str, VocabularySettings] = pydantic.Field(default_factory=dict)
+    vocabularies: row_overrides.Vocabularies = pydantic.Field(default_factory=dict)
     title_encoder: Annotated[str | EncoderPair, pydantic.BeforeValidator(parse_encoder)] = "minilm"
     text_encoders: dict[str, Annotated[str | EncoderPair, pydantic.BeforeValidator(_text_encoder)]] = pydantic.Field(
         default_factory=dict
@@ -96,6 +102,12 @@ class Settings(Section):
             return {name: redacted(text) for name, text in dataclasses.asdict(value).items()}
         return redacted(value) if isinstance(value, str) else value
 
+    @pydantic.field_serializer("buckets")
+    def _own_boundaries(self, buckets: dict[str, Any], info: pydantic.SerializationInfo) -> dict[str, Any]:
+        """Without those of rows where only what was set is asked for; read again, these would turn into floats."""
+        rows = self.table.boundaries if info.exclude_unset else {}
+        return {name: values for name, values in buckets.items() if values is not rows.get(name)}
+
     @pydantic.field_validator("features")
     @classmethod
     def _known_table(cls, features: str | None) -> str | None:
@@ -108,19 +120,11 @@ class Settings(Section):
         table = _table_of(info)
         return columns if table is None else column_settings.check(columns, table)
 
-    @pydantic.field_validator("vocabularies")
+    @pydantic.field_validator("embeddings", "buckets", "vocabularies")
     @classmethod
-    def _known_vocabularies(cls, vocabularies: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
+    def _known_rows(cls, given: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
         table = _table_of(info)
-        known = ["default", *(vocabulary.name for vocabulary in table.vocabularies)] if table else vocabularies
-        FindingsError.check(
-            [
-                f"has the unknown vocabulary '{name}'.{did_you_mean(name, known)}"
-                for name in vocabularies
-                if name not in known
-            ]
-        )
-        return vocabularies
+        return given if table is None else _OVERRIDES[str(info.field_name)](given, table)
 
     @pydantic.field_validator("text_encoders")
     @classmethod
@@ -157,9 +161,18 @@ class Settings(Section):
         """The feature table that `features` names, with the encoders that `text_encoders` names."""
         return feature_tables.load(self.features).with_encoders(tuple(self.text_encoders.items()))
 
+    @property
+    def default_vocabulary(self) -> VocabularySettings:
+        """The settings of vocabularies of which neither their rows nor `vocabularies` say any."""
+        return self.vocabularies.get("default") or VocabularySettings()
+
     def vocabulary(self, name: str) -> VocabularySettings:
-        """The settings of one vocabulary: its own, else `default`'s, else the defaults."""
-        return self.vocabularies.get(name) or self.vocabularies.get("default") or VocabularySettings()
+        """The settings of one vocabulary of the table; see `Vocabulary.options`."""
+        return {vocabulary.name: vocabulary for vocabulary in self.table.vocabularies}[name].options(self)
+
+    def embedding_width(self, name: str) -> int:
+        """Of an embedding table: of a vocabulary's, or of a feature that numbers its categories itself."""
+        return self.embeddings.get(f"{name}_dim", self.embeddings[row_overrides.DEFAULT_DIM])
 
     @property
     def beam_arguments(self) -> tuple[str, ...]:

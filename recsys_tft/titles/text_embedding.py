@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from recsys_tft.features import Entity, Feature
-from recsys_tft.ops import Fitting, Op
+from recsys_tft.ops import FittedGraph, Fitting, Op
 from recsys_tft.titles import title_encoder
 from recsys_tft.titles.encoder_spec import NONE, Spec, parse
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from recsys_tft.configuration.settings import Settings
+    from recsys_tft.titles.frozen_encoder import FrozenEncoder
     from recsys_tft.titles.hub_encoder import HubEncoder
 
 
@@ -70,6 +71,15 @@ class TextEmbedding(Op):
         shape = tf.stack([texts.dense_shape[0], tf.constant(encoder.width, tf.int64)])
         vectors = tf.scatter_nd(texts.indices[:, :1], encoder(texts.values), shape)
         return tf.ensure_shape(vectors, [None, encoder.width])
+
+    def served(self, name: str, graph: FittedGraph) -> "FrozenEncoder":
+        """The encoder, as constants of the served graph; one for all features that name it."""
+        from recsys_tft.titles.frozen_encoder import FrozenEncoder
+
+        spec, precision = self.spec(graph.settings), graph.settings.title_precision
+        if spec not in graph.shared:
+            graph.shared[spec] = FrozenEncoder(title_encoder.load(spec, precision))
+        return graph.shared[spec]
 
     def _load(self, settings: "Settings") -> "HubEncoder":
         import tensorflow as tf
