@@ -184,13 +184,19 @@ def _named(cut: Cut, signal: str) -> dict[str, pl.Expr]:
 
 
 def _other_signals(cut: Cut) -> dict[str, pl.Expr]:
-    """Other interaction types or flags, that are positive as far as there are such."""
+    """Other interaction types or flags, that are positive as far as there are such.
+
+    A negative flag is set for half of the users at most, none of whom ended an exposure by a negative signal, so that
+    rows remain which must not notice that others did.
+    """
     first, second = (name.encode() for name in [*cut.strongest, "watch", "watch"][:2])
     kind = pl.col("interaction_type")
-    flags = {
-        column: pl.lit(True) if name in cut.strongest[1:2] else ~pl.col(column).fill_null(False)
-        for column, name in cut.table.flags.items()
-    }
+    flags = {column: ~pl.col(column).fill_null(False) for column in cut.table.flags}
+    for column, name in cut.table.flags.items():
+        if name in cut.strongest[1:2]:
+            flags[column] = pl.lit(True)
+        if name in cut.negative:
+            flags[column] &= ~pl.col("watches") & ~pl.col("dislikes")
     return {"interaction_type": pl.when(kind == first).then(pl.lit(second)).otherwise(pl.lit(first)), **flags}
 
 
