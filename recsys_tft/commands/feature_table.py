@@ -35,7 +35,7 @@ def op_text(feature: Feature) -> str:
             arguments.append(value.name)
         elif value is True:
             arguments.append(field.name)
-        elif value is not False:
+        elif value is not False and value is not None:
             arguments.append(str(value))
     return f"{type(feature.op).__name__}({', '.join(arguments)})"
 
