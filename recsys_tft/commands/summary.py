@@ -92,7 +92,7 @@ def _rejected(counts: Mapping[str, int]) -> Table:
 def _features(manifest: Mapping[str, Any]) -> Table:
     counts = manifest["counts"]
     table = _table("\nFeatures", "feature", "of", "missing", "unseen")
-    for feature in settings.parse(manifest["settings"], "the manifest").table.features:
+    for feature in settings.of_run(manifest, "the manifest").table.features:
         if f"features/{feature.name}/rows" not in counts:
             continue
         rows = max(counts[f"features/{feature.name}/rows"], 1)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
 
-from recsys_tft import feature_tables
+from recsys_tft import feature_tables, table_records
 from recsys_tft.configuration import column_settings, yaml_text
 from recsys_tft.configuration.column_settings import ColumnSettings
 from recsys_tft.configuration.job_settings import (
@@ -88,9 +88,13 @@ class Settings(Section):
 
     @pydantic.field_validator("features")
     @classmethod
-    def _known_table(cls, features: str | None) -> str | None:
-        feature_tables.load(features)
-        return features
+    def _known_table(cls, features: str | None, info: pydantic.ValidationInfo) -> str | None:
+        """What finds the module again from any working folder."""
+        if features is None:
+            return None
+        found = feature_tables.place_of(features, (info.context or {}).get("folder")).name
+        feature_tables.load(found)
+        return found
 
     @pydantic.field_validator("columns", mode="before")
     @classmethod
@@ -127,8 +131,15 @@ class Settings(Section):
 
     @property
     def table(self) -> FeatureTable:
-        """The feature table that `features` names."""
-        return feature_tables.load(self.features)
+        """The feature table that `features` names.
+
+        Raises:
+            InputError: if it is gone since, or on a worker that has not got it.
+        """
+        try:
+            return feature_tables.load(self.features)
+        except FindingsError as error:
+            raise findings("the settings", [f"features {text}." for text in error.sentences]) from error
 
     def vocabulary(self, name: str) -> VocabularySettings:
         """The settings of one vocabulary: its own, else `default`'s, else the defaults."""
@@ -159,13 +170,19 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parse(values: Any, source: str, written: Mapping[tuple[str | int, ...], str] | None = None) -> Settings:
+def parse(
+    values: Any,
+    source: str,
+    written: Mapping[tuple[str | int, ...], str] | None = None,
+    folder: str | None = None,
+) -> Settings:
     """Settings from a mapping that holds what differs from the defaults.
 
     Args:
         values: the mapping.
         source: where it is from, for errors.
         written: how values that are not text were spelled, by their paths; where a setting is text, that is taken.
+        folder: where the module that `features` names is looked for first.
 
     Raises:
         InputError: naming `source`, each key that is wrong, and what would be right.
@@ -174,15 +191,29 @@ def parse(values: Any, source: str, written: Mapping[tuple[str | int, ...], str]
         raise InputError(f"{source}: expected a mapping of settings, found {type(values).__name__}.")
     written = written or {}
     try:
-        return Settings.model_validate(values)
+        return Settings.model_validate(values, context={"folder": folder})
     except pydantic.ValidationError as error:
         wrong = error.errors()
     texts = [e["loc"] for e in wrong if e["type"] == "string_type" and e["loc"] in written]
     if texts:
         for path in texts:
             _put(values, path, written[path])
-        return parse(values, source, {path: text for path, text in written.items() if path not in texts})
+        return parse(values, source, {path: text for path, text in written.items() if path not in texts}, folder)
     raise findings(source, [sentence for error in wrong for sentence in _explain(error, written)])
+
+
+def of_run(found: Mapping[str, Any], source: str) -> Settings:
+    """The settings of a run or a model, whose feature table is the one that it was made with.
+
+    Args:
+        found: what a manifest or the like holds.
+        source: where it is from, for errors.
+
+    Raises:
+        InputError: if the feature table is gone, or another one now, naming each difference; or as `parse`.
+    """
+    table_records.check(found, source)
+    return parse(found["settings"], source)
 
 
 def _put(values: Any, path: tuple[str | int, ...], value: Any) -> None:
@@ -249,7 +280,7 @@ def load(path: str | os.PathLike[str]) -> Settings:
     values = {} if document.values is None else document.values
     if isinstance(values, dict) and isinstance(values.get("beam"), dict):
         _as_written(values["beam"], document.written)
-    return parse(values, path, document.written)
+    return parse(values, path, document.written, None if places.scheme(path) else os.path.dirname(path))
 
 
 def _document(path: str) -> Document:

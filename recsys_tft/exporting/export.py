@@ -97,7 +97,7 @@ def _export(
     say: Callable[[str], None],
 ) -> Exported:
     manifest = run_folders.manifest(run)
-    of_run = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
+    of_run = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     raw = raw_rows.raw_folder(output_dir, data_dir, manifest)
     columns = ranker.read("columns.json")
     for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
