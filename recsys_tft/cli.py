@@ -1,6 +1,7 @@
 """The command line: `recsys-tft`, or `python -m recsys_tft`."""
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -33,9 +34,11 @@ _MOST_WORKERS = 1024  # threads
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
-    parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser = _parser(arguments)
     options, rest = parser.parse_known_args(arguments)
-    stray = _stray(rest) if options.command is run else rest
+    # `recommend` says itself what it does not know, which depends on the export.
+    stray = {run: _stray(rest), serving_commands.recommend: []}.get(options.command, rest)
     if stray:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     _quiet(options.debug)
@@ -87,7 +90,7 @@ def _quiet(debug: bool) -> None:
     warnings.filterwarnings("ignore")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="recsys-tft",
         description="Feature engineering for video recommenders on TensorFlow.",
@@ -113,7 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     ):
         example = getattr(serving_commands, f"{name.upper()}_EXAMPLE")
         sub = _command(commands, name, getattr(serving_commands, name), text, example)
-        getattr(serving_commands, f"add_{name}")(sub)
+        add = getattr(serving_commands, f"add_{name}")
+        if name == "recommend":
+            add = functools.partial(add, arguments=arguments if arguments[:1] == [name] else ())
+        add(sub)
     text = "prove that no row of a run knows what happens later"
     audit_command.add(_command(commands, "audit", audit_command.audit, text, audit_command.EXAMPLE))
     example = "example:\n  recsys-tft encoder export"

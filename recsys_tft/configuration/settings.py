@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pathlib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -280,7 +281,31 @@ def load(path: str | os.PathLike[str]) -> Settings:
     values = {} if document.values is None else document.values
     if isinstance(values, dict) and isinstance(values.get("beam"), dict):
         _as_written(values["beam"], document.written)
-    return parse(values, path, document.written, None if places.scheme(path) else os.path.dirname(path))
+    return parse(values, path, document.written, None if places.scheme(path) else str(pathlib.Path(path).parent))
+
+
+def load_recommender(path: str | os.PathLike[str]) -> RecommenderSettings:
+    """The section `recommender` of a YAML file, which is read without the feature table that the file may name.
+
+    Raises:
+        InputError: as `load`, of this section and of sections that are not known.
+    """
+    path = os.fspath(path)
+    document = _document(path)
+    values = {} if document.values is None else document.values
+    if isinstance(values, dict):
+        others = Settings.model_fields.keys() - {"recommender"}
+        values = {name: value for name, value in values.items() if name not in others}
+    return parse(values, path, document.written).recommender
+
+
+def parse_recommender(values: Mapping[str, Any], source: str) -> RecommenderSettings:
+    """The section `recommender` of all settings of a run, without the feature table that they name.
+
+    Raises:
+        InputError: as `parse`.
+    """
+    return parse({"recommender": values.get("recommender", {})}, source).recommender
 
 
 def _document(path: str) -> Document:
