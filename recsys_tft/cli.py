@@ -3,13 +3,15 @@
 import argparse
 import functools
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 
 from recsys_tft import interruption, libraries
 from recsys_tft.commands import audit_command, ready, serving_commands
-from recsys_tft.errors import InputError, UsageError, reason, redacted
+from recsys_tft.errors import InputError, UsageError, reason, redacted, require_local
 from recsys_tft.faults import sentence_for
+from recsys_tft.storage import places
 
 _RUN_EXAMPLE = """example:
   recsys-tft run --synthetic --interactions 100000 --output-dir output
@@ -131,8 +133,13 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     sub.add_argument("--title", required=True, action="append", help="what to look for; may be given several times")
     sub.add_argument("--output-dir", default="output", metavar="DIR", help="of a run (default: output)")
     sub.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
-    example = "example:\n  recsys-tft features"
-    _command(commands, "features", features, "print the feature table", example)
+    example = "example:\n  recsys-tft features\n  recsys-tft features --config my.yaml"
+    sub = _command(commands, "features", features, "print the feature table", example)
+    sub.add_argument("--config", metavar="FILE", help="YAML whose `features` names a table: shows which rows it adds")
+    example = "example:\n  recsys-tft init shop"
+    text = "write a project with features of your own, to start from: config, table, op and test"
+    sub = _command(commands, "init", init, text, example)
+    sub.add_argument("folder", metavar="DIR", help="where; files that are there are never replaced")
     return parser
 
 
@@ -308,12 +315,29 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
-def features(_: argparse.Namespace, __: Sequence[str]) -> int:
+def features(options: argparse.Namespace, _: Sequence[str]) -> int:
     """The feature table."""
     from rich.console import Console
 
-    from recsys_tft.commands.feature_table import as_table
-    from recsys_tft.default_table import DEFAULT
+    from recsys_tft.commands.feature_table import as_table, own_parts
+    from recsys_tft.configuration import settings
 
-    Console(width=None if sys.stdout.isatty() else 200).print(as_table(DEFAULT))
+    ready.folder("--config", options.config)
+    chosen = settings.Settings() if options.config is None else settings.load(options.config)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(as_table(chosen.table))
+    for part in own_parts(chosen.table):
+        console.print("", part)
+    return 0
+
+
+def init(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """A project to start from."""
+    from recsys_tft.commands import init_project
+
+    places.check("DIR", options.folder)
+    require_local(options.folder)
+    for path in init_project.write(options.folder):
+        print(path)
+    print(f"Next: cd {shlex.quote(options.folder)} && pytest && recsys-tft features --config config.yaml")
     return 0
