@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from recsys_tft import interruption, libraries
 from recsys_tft.commands import audit_command, ready, serving_commands
-from recsys_tft.errors import InputError, UsageError, reason, redacted, require_local
+from recsys_tft.errors import InputError, UsageError, reason, redacted
 from recsys_tft.faults import sentence_for
 from recsys_tft.storage import places
 
@@ -230,7 +230,8 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     )
     named = {"users": options.users, "videos": options.videos, "interactions": options.interactions}
     synthetic_sizes.check(**{name: size for name, size in named.items() if size is not None})
-    config.check(options.data_dir)  # what is wrong is an error before TensorFlow is loaded, which takes seconds
+    with libraries.quietly(options.debug):
+        config.check(options.data_dir)  # what is wrong is an error before TensorFlow is loaded, which takes seconds
     with Progress() as progress:
         pipeline = ProcessingPipeline(pipeline_config=config, say=progress.say)
         if not options.synthetic:
@@ -267,7 +268,8 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.run_there(options.output_dir)
     model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).check_free(options.overwrite)
     ready.rows_there(options.output_dir, options.model.replace("-", "_"), "train")
-    model_folders.settings_for(options.output_dir, options.config, options.seed)  # an error before TensorFlow is loaded
+    with libraries.quietly(options.debug):  # an error before TensorFlow is loaded
+        model_folders.settings_for(options.output_dir, options.config, options.seed)
     trainers = {"two-tower": "retrieval.two_tower_training", "ranker": "ranking.ranker_training"}
     name = f"recsys_tft.{trainers[options.model]}"
     with Progress() as progress:
@@ -323,10 +325,11 @@ def features(options: argparse.Namespace, _: Sequence[str]) -> int:
     from recsys_tft.configuration import settings
 
     ready.folder("--config", options.config)
-    chosen = settings.Settings() if options.config is None else settings.load(options.config)
+    with libraries.quietly(options.debug):
+        table = (settings.Settings() if options.config is None else settings.load(options.config)).table
     console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(as_table(chosen.table))
-    for part in own_parts(chosen.table):
+    console.print(as_table(table))
+    for part in own_parts(table):
         console.print("", part)
     return 0
 
@@ -336,7 +339,8 @@ def init(options: argparse.Namespace, _: Sequence[str]) -> int:
     from recsys_tft.commands import init_project
 
     places.check("DIR", options.folder)
-    require_local(options.folder)
+    if places.scheme(options.folder):
+        raise UsageError(f"DIR is '{options.folder}'; a project is written into a folder of this machine.")
     for path in init_project.write(options.folder):
         print(path)
     print(f"Next: cd {shlex.quote(options.folder)} && pytest && recsys-tft features --config config.yaml")

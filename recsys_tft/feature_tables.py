@@ -81,7 +81,7 @@ def _table_in(place: Place) -> FeatureTable:
 def _imported(place: Place) -> object:
     before, root = set(sys.modules), str(place.root)
     _check_names(place)
-    importlib.invalidate_caches()
+    importlib.invalidate_caches()  # of folders that were listed before the file was written
     sys.path.insert(0, root)
     try:
         return importlib.import_module(place.module)

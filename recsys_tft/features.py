@@ -6,11 +6,12 @@
 import dataclasses
 import enum
 import functools
+import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from recsys_tft.columns import BOOL, TABLES, TYPES, UPDATED, Accuracy, Column
+from recsys_tft.columns import BOOL, TABLES, TAKEN, TYPES, UPDATED, Accuracy, Column
 from recsys_tft.errors import did_you_mean, findings
 from recsys_tft.ops import Op
 from recsys_tft.signals import Signal
@@ -145,7 +146,7 @@ class FeatureTable:
     features: tuple[Feature, ...]
 
     def __post_init__(self) -> None:
-        problems = [*_wrong_columns(self), *_wrong_signals(self), *_wrong_features(self)]
+        problems = [*_wrong_names(self), *_wrong_columns(self), *_wrong_signals(self), *_wrong_features(self)]
         if problems:
             raise findings("the feature table", problems)
         bound = (dataclasses.replace(f, columns=tuple(self.raw[name] for name in f.sources)) for f in self.features)
@@ -236,6 +237,18 @@ def _twice(what: str, names: Iterable[Hashable]) -> Iterator[str]:
     for name, count in Counter(names).items():
         if count > 1:
             yield f"{what} '{name}' is there {count} times; names have to differ."
+
+
+def _wrong_names(table: FeatureTable) -> Iterator[str]:
+    named = {"column": table.columns, "signal": table.signals, "feature": table.features}
+    for what, rows in named.items():
+        for name in dict.fromkeys(row.name for row in rows):
+            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+                yield f"the {what} '{name}' needs a name of letters, digits and _ that begins with no digit."
+            elif what != "signal" and name in TAKEN:
+                yield f"the {what} '{name}' has the name of a column that rows have, or of an option; call it otherwise."
+            elif what == "feature" and name in table.raw:
+                yield f"the feature '{name}' has the name of a raw column; call it by what becomes of that."
 
 
 def _wrong_columns(table: FeatureTable) -> Iterator[str]:
