@@ -35,7 +35,11 @@ def place_of(name: str, folder: str | None = None) -> Place:
     if place is None:
         root, _, module = name.rpartition(":")
         if root:
-            raise FindingsError([f"is the module '{module}', which was in {root} and is there no more; put it back"])
+            raise FindingsError(
+                [
+                    f"is the module '{module}', which was in {root} and is there no more; put it back, or go to where it is"
+                ]
+            )
         kind = "file" if name.endswith(".py") else "module"
         raise FindingsError([f"is '{name}', but there is no such {kind}; looked in {searched}"])
     wrong = [part for part in place.module.split(".") if not part.isidentifier()]

@@ -246,7 +246,7 @@ def _wrong_names(table: FeatureTable) -> Iterator[str]:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 yield f"the {what} '{name}' needs a name of letters, digits and _ that begins with no digit."
             elif what != "signal" and name in TAKEN:
-                yield f"the {what} '{name}' has the name of a column that rows have, or of an option; call it otherwise."
+                yield f"the {what} '{name}' has a name that rows or options have already; call it otherwise."
             elif what == "feature" and name in table.raw:
                 yield f"the feature '{name}' has the name of a raw column; call it by what becomes of that."
 

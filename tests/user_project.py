@@ -51,7 +51,8 @@ def forgetful() -> Iterator[None]:
 def forget(modules: set[str]) -> None:
     """Takes away the user's modules that came since, as a new process would not have them."""
     for name in set(sys.modules) - modules:
-        if pathlib.Path(getattr(sys.modules[name], "__file__", None) or "/").is_relative_to(_folder_of_tests()):
+        places = [getattr(sys.modules[name], "__file__", None) or "/", *getattr(sys.modules[name], "__path__", ())]
+        if any(pathlib.Path(place).is_relative_to(_folder_of_tests()) for place in places):
             del sys.modules[name]
     feature_tables._load.cache_clear()
     feature_tables.code_of.cache_clear()
