@@ -11,7 +11,7 @@ from typing import Any
 
 from recsys_tft import feature_tables
 from recsys_tft.configuration.setting_types import FindingsError
-from recsys_tft.errors import InputError, findings
+from recsys_tft.errors import InputError, findings, redacted
 from recsys_tft.features import FeatureTable
 from recsys_tft.vocabularies import Vocabulary
 
@@ -70,7 +70,7 @@ def text_of(value: Any) -> str:
     if type(value).__repr__ is object.__repr__:
         held = ", ".join(f"{name}={text_of(own)}" for name, own in sorted(vars(value).items()))
         return f"{type(value).__name__}({held})"
-    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
+    return redacted(re.sub(r" at 0x[0-9a-f]+", "", str(value)))
 
 
 def _arguments(value: Any) -> Iterator[str]:
