@@ -35,11 +35,8 @@ def place_of(name: str, folder: str | None = None) -> Place:
     if place is None:
         root, _, module = name.rpartition(":")
         if root:
-            raise FindingsError(
-                [
-                    f"is the module '{module}', which was in {root} and is there no more; put it back, or go to where it is"
-                ]
-            )
+            gone = f"is the module '{module}', which was in {root} and is there no more"
+            raise FindingsError([f"{gone}; put it back, or go to where it is now"])
         kind = "file" if name.endswith(".py") else "module"
         raise FindingsError([f"is '{name}', but there is no such {kind}; looked in {searched}"])
     wrong = [part for part in place.module.split(".") if not part.isidentifier()]
