@@ -20,6 +20,7 @@ from apache_beam.options.pipeline_options import (
     WorkerOptions,
 )
 
+from recsys_tft import feature_tables, project_modules
 from recsys_tft.beam_pipelines import wheel
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import UsageError
@@ -109,13 +110,30 @@ def add_package(options: PipelineOptions, folder: str) -> None:
     setup.extra_packages = [*(setup.extra_packages or []), wheel.build(folder)]
 
 
+def add_project(options: PipelineOptions, folder: str, features: str | None) -> None:
+    """Sends the modules of the user's feature table to the workers, whatever brings this package there.
+
+    Args:
+        options: of Beam.
+        folder: where to build what is sent.
+        features: of the settings on this machine.
+    """
+    if features is None:
+        return
+    setup = options.view_as(SetupOptions)
+    built = wheel.build_project(folder, project_modules.files(feature_tables.place_of(features)))
+    setup.extra_packages = [*(setup.extra_packages or []), built]
+
+
 def scratch(options: PipelineOptions) -> str:
     """Where a job's temporary files go, and what later jobs find again."""
     return posixpath.join(options.view_as(GoogleCloudOptions).temp_location, "recsys_tft")
 
 
 def reachable(settings: Settings, options: PipelineOptions, say: Callable[[str], None]) -> Settings:
-    """The same settings for workers, who have neither this machine's encoders of texts nor its cache of vectors."""
+    """The same settings for workers, who have neither this machine's folders, nor its encoders of texts and cache."""
+    if settings.features is not None:  # by its name, since there it is installed
+        settings = settings.model_copy(update={"features": feature_tables.place_of(settings.features).module})
     if not encoders(settings):
         return settings
     folder, precision = scratch(options), settings.title_precision

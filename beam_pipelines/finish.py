@@ -12,7 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from google.protobuf import text_format
 
-from recsys_tft import transform_graph
+from recsys_tft import table_records, transform_graph
 from recsys_tft.beam_pipelines.engineer import raw_metadata
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.features import Entity
@@ -140,6 +140,7 @@ def make_manifest(
     now = datetime.datetime.now(datetime.UTC)
     manifest = {
         "settings": job.given.model_dump(mode="json"),
+        table_records.RECORD: None if job.record is None else dict(job.record),
         "versions": {name: metadata.version(name) for name in VERSIONS},
         "inputs": {name: [list(file) for file in table.fingerprint] for name, table in job.tables.items()},
         "absent_columns": {name: list(table.absent) for name, table in job.tables.items()},
@@ -160,9 +161,15 @@ def run_id(manifest: Mapping[str, Any], texts: Mapping[str, str]) -> str:
         texts: what was fitted, as artifacts show it.
     """
     given = manifest["settings"]
-    settings = {name: value for name, value in given.items() if name not in ("columns", "encoder_cache")}
-    parts = (settings, manifest["versions"], manifest["windows"], dict(texts))
+    settings = {name: value for name, value in given.items() if name not in ("columns", "encoder_cache", "features")}
+    parts = (settings, _made_by(manifest), manifest["versions"], manifest["windows"], dict(texts))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _made_by(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Which feature table it was, wherever its module lies."""
+    record = manifest.get(table_records.RECORD)
+    return record and {name: value for name, value in record.items() if name not in ("root", "file")}
 
 
 def _warnings(

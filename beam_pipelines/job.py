@@ -1,9 +1,12 @@
 """What a run of the main job is given."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from recsys_tft import table_records
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity
 from recsys_tft.labelling import counters, recent
@@ -30,6 +33,7 @@ class Job:
         output: where the results go.
         user_partitions: into how many parts users, with their events, are divided by hash; the number of shards.
         video_partitions: the same of videos.
+        record: which feature table it is; None if it is ours.
     """
 
     settings: Settings
@@ -38,6 +42,7 @@ class Job:
     output: Output
     user_partitions: int
     video_partitions: int
+    record: Mapping[str, Any] | None = None
 
     def shard(self, folder: str, partition: int) -> str:
         """The staged file of one partition, or of a part of one, in a folder below `processed_data`."""
@@ -119,7 +124,7 @@ def plan(settings: Settings, tables: dict[str, RawTable], output: Output, reacha
     given, taken = (each.model_copy(update={"beam": {}}) for each in (settings, reachable or settings))
     users = -(-tables["users"].rows // settings.output.users_per_shard)
     videos = -(-tables["videos"].rows // settings.output.videos_per_shard)
-    return Job(taken, given, tables, output, users, videos)
+    return Job(taken, given, tables, output, users, videos, table_records.record(settings.features))
 
 
 def advice(job: Job) -> list[str]:

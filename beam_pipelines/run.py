@@ -22,7 +22,7 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeExceptio
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 
-from recsys_tft import interruption
+from recsys_tft import feature_tables, interruption
 from recsys_tft.beam_pipelines import dataflow
 from recsys_tft.beam_pipelines.ahead import Ahead
 from recsys_tft.beam_pipelines.job import Job
@@ -69,7 +69,7 @@ def run_job(job: Job, options: PipelineOptions, workers: int | None, say: Callab
     Raises:
         StillRunning: if waiting for it was interrupted, while it goes on elsewhere.
     """
-    with _place_to_work() as folder:
+    with _place_to_work(job) as folder:
         result = _start(job, options, workers, folder, say)
         if dataflow.is_dataflow(options):
             _wait(_submitted(job, options, result), result, say)
@@ -83,13 +83,13 @@ def run_job(job: Job, options: PipelineOptions, workers: int | None, say: Callab
 
 def submit_job(job: Job, options: PipelineOptions, say: Callable[[str], None]) -> Submitted:
     """Has Dataflow run the job, and does not wait for it."""
-    with _place_to_work() as folder:
+    with _place_to_work(job) as folder:
         return _submitted(job, options, _start(job, options, None, folder, say))
 
 
 @contextlib.contextmanager
-def _place_to_work() -> Iterator[str]:
-    with temporary_folder() as folder, _environment_first():
+def _place_to_work(job: Job) -> Iterator[str]:
+    with temporary_folder() as folder, _environment_first(feature_tables.root_of(job.settings.features)):
         yield folder
 
 
@@ -102,6 +102,7 @@ def _start(
     location = options.view_as(GoogleCloudOptions).temp_location
     if dataflow.is_dataflow(options):
         dataflow.add_package(options, folder)
+        dataflow.add_project(options, folder, job.given.features)
     local = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
     pipeline = pipeline_in(folder, runner or FnApiRunner(), options)
     with Ahead(**local).open() if threads > 1 else contextlib.nullcontext() as ahead:
@@ -172,11 +173,22 @@ def _cores() -> int:
 
 
 @contextlib.contextmanager
-def _environment_first() -> Iterator[None]:
-    """Beam starts plain `python` for its workers: it has to be the one of this environment."""
-    path = os.environ.get("PATH", "")
-    os.environ["PATH"] = os.pathsep.join([str(pathlib.Path(sys.executable).parent), path])
+def _environment_first(root: pathlib.Path | None) -> Iterator[None]:
+    """Beam starts plain `python` for its workers: it has to be the one of this environment, and find the user's code.
+
+    Args:
+        root: of the module of the feature table.
+    """
+    before = {name: os.environ.get(name) for name in ("PATH", "PYTHONPATH")}
+    first = {"PATH": pathlib.Path(sys.executable).parent, "PYTHONPATH": root}
+    for name, folder in first.items():
+        if folder is not None:
+            os.environ[name] = os.pathsep.join(filter(None, [str(folder), before[name]]))
     try:
         yield
     finally:
-        os.environ["PATH"] = path
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -6,9 +6,11 @@ import os
 import pathlib
 import re
 import zipfile
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 DISTRIBUTION = "recsys_tft"
+PROJECT = "features_of_recsys_tft_user"  # what the wheel of a user's modules is called
 _TIME = (1980, 1, 1, 0, 0, 0)  # the first one that a zip file knows, so that the same code makes the same bytes
 
 
@@ -18,15 +20,43 @@ def build(folder: str | os.PathLike[str]) -> str:
     It asks for exactly the versions of its dependencies that are installed here, so that workers compute what this
     machine would. Building it takes no tool, no network, and not the checkout that the package came from.
     """
-    described = f"{DISTRIBUTION}-{version()}.dist-info"
-    files = dict(sorted(_modules().items()))
-    files[f"{described}/METADATA"] = _metadata().encode()
+    return _write(folder, DISTRIBUTION, version(), _modules(), requirements())
+
+
+def build_project(folder: str | os.PathLike[str], modules: Mapping[str, pathlib.Path]) -> str:
+    """Writes the modules of a user's project as a wheel, and returns its path; there they have the same names.
+
+    Args:
+        folder: where to write it.
+        modules: files by dotted names.
+    """
+    files = {_path_of(name, file): file.read_bytes() for name, file in modules.items()}
+    # Another project's has another version, so that a worker that has one takes the other.
+    code = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
+    return _write(folder, PROJECT, f"0.{int(code[:12], 16)}", files, [])
+
+
+def _path_of(module: str, file: pathlib.Path) -> str:
+    path = module.replace(".", "/")
+    return f"{path}/{file.name}" if file.name == "__init__.py" else f"{path}.py"
+
+
+def _write(
+    folder: str | os.PathLike[str],
+    distribution: str,
+    version: str,
+    modules: Mapping[str, bytes],
+    requirements: Sequence[str],
+) -> str:
+    described = f"{distribution}-{version}.dist-info"
+    files = dict(sorted(modules.items()))
+    files[f"{described}/METADATA"] = _metadata(distribution, version, requirements).encode()
     files[f"{described}/WHEEL"] = (
         b"Wheel-Version: 1.0\nGenerator: recsys_tft\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
     )
     record = [f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in files.items()]
     files[f"{described}/RECORD"] = "".join([*record, f"{described}/RECORD,,\n"]).encode()
-    path = pathlib.Path(folder, f"{DISTRIBUTION}-{version()}-py3-none-any.whl")
+    path = pathlib.Path(folder, f"{distribution}-{version}-py3-none-any.whl")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as wheel:
         for name, data in files.items():
             wheel.writestr(zipfile.ZipInfo(name, _TIME), data, zipfile.ZIP_DEFLATED)
@@ -51,9 +81,9 @@ def _modules() -> dict[str, bytes]:
     return found
 
 
-def _metadata() -> str:
-    head = f"Metadata-Version: 2.1\nName: {DISTRIBUTION}\nVersion: {version()}\n"
-    return head + "".join(f"Requires-Dist: {requirement}\n" for requirement in requirements())
+def _metadata(distribution: str, version: str, requirements: Sequence[str]) -> str:
+    head = f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+    return head + "".join(f"Requires-Dist: {requirement}\n" for requirement in requirements)
 
 
 def requirements() -> list[str]:

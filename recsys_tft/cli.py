@@ -1,7 +1,9 @@
 """The command line: `recsys-tft`, or `python -m recsys_tft`."""
 
 import argparse
+import functools
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 
@@ -9,6 +11,7 @@ from recsys_tft import interruption, libraries
 from recsys_tft.commands import audit_command, ready, serving_commands
 from recsys_tft.errors import InputError, UsageError, reason, redacted
 from recsys_tft.faults import sentence_for
+from recsys_tft.storage import places
 
 _RUN_EXAMPLE = """example:
   recsys-tft run --synthetic --interactions 100000 --output-dir output
@@ -33,9 +36,11 @@ _MOST_WORKERS = 1024  # threads
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
-    parser = _parser()
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser = _parser(arguments)
     options, rest = parser.parse_known_args(arguments)
-    stray = _stray(rest) if options.command is run else rest
+    # `recommend` says itself what it does not know, which depends on the export.
+    stray = {run: _stray(rest), serving_commands.recommend: []}.get(options.command, rest)
     if stray:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     _quiet(options.debug)
@@ -87,7 +92,7 @@ def _quiet(debug: bool) -> None:
     warnings.filterwarnings("ignore")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="recsys-tft",
         description="Feature engineering for video recommenders on TensorFlow.",
@@ -113,7 +118,10 @@ def _parser() -> argparse.ArgumentParser:
     ):
         example = getattr(serving_commands, f"{name.upper()}_EXAMPLE")
         sub = _command(commands, name, getattr(serving_commands, name), text, example)
-        getattr(serving_commands, f"add_{name}")(sub)
+        add = getattr(serving_commands, f"add_{name}")
+        if name == "recommend":
+            add = functools.partial(add, arguments=arguments if arguments[:1] == [name] else ())
+        add(sub)
     text = "prove that no row of a run knows what happens later"
     audit_command.add(_command(commands, "audit", audit_command.audit, text, audit_command.EXAMPLE))
     example = "example:\n  recsys-tft encoder export"
@@ -126,8 +134,13 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--feature", metavar="NAME", help="which one that embeds a text of videos (default: the first)")
     sub.add_argument("--output-dir", default="output", metavar="DIR", help="of a run (default: output)")
     sub.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
-    example = "example:\n  recsys-tft features"
-    _command(commands, "features", features, "print the feature table", example)
+    example = "example:\n  recsys-tft features\n  recsys-tft features --config my.yaml"
+    sub = _command(commands, "features", features, "print the feature table", example)
+    sub.add_argument("--config", metavar="FILE", help="YAML whose `features` names a table: shows which rows it adds")
+    example = "example:\n  recsys-tft init shop"
+    text = "write a project with features of your own, to start from: config, table, op and test"
+    sub = _command(commands, "init", init, text, example)
+    sub.add_argument("folder", metavar="DIR", help="where; files that are there are never replaced")
     return parser
 
 
@@ -218,7 +231,8 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     )
     named = {"users": options.users, "videos": options.videos, "interactions": options.interactions}
     synthetic_sizes.check(**{name: size for name, size in named.items() if size is not None})
-    config.check(options.data_dir)  # what is wrong is an error before TensorFlow is loaded, which takes seconds
+    with libraries.quietly(options.debug):
+        config.check(options.data_dir)  # what is wrong is an error before TensorFlow is loaded, which takes seconds
     with Progress() as progress:
         pipeline = ProcessingPipeline(pipeline_config=config, say=progress.say)
         if not options.synthetic:
@@ -255,7 +269,8 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.run_there(options.output_dir)
     model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).check_free(options.overwrite)
     ready.rows_there(options.output_dir, options.model.replace("-", "_"), "train")
-    model_folders.settings_for(options.output_dir, options.config, options.seed)  # an error before TensorFlow is loaded
+    with libraries.quietly(options.debug):  # an error before TensorFlow is loaded
+        model_folders.settings_for(options.output_dir, options.config, options.seed)
     trainers = {"two-tower": "retrieval.two_tower_training", "ranker": "ranking.ranker_training"}
     name = f"recsys_tft.{trainers[options.model]}"
     with Progress() as progress:
@@ -303,12 +318,31 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
-def features(_: argparse.Namespace, __: Sequence[str]) -> int:
+def features(options: argparse.Namespace, _: Sequence[str]) -> int:
     """The feature table."""
     from rich.console import Console
 
-    from recsys_tft.commands.feature_table import as_table
-    from recsys_tft.default_table import DEFAULT
+    from recsys_tft.commands.feature_table import as_table, own_parts
+    from recsys_tft.configuration import settings
 
-    Console(width=None if sys.stdout.isatty() else 200).print(as_table(DEFAULT))
+    ready.folder("--config", options.config)
+    with libraries.quietly(options.debug):
+        table = (settings.Settings() if options.config is None else settings.load(options.config)).table
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(as_table(table))
+    for part in own_parts(table):
+        console.print("", part)
+    return 0
+
+
+def init(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """A project to start from."""
+    from recsys_tft.commands import init_project
+
+    places.check("DIR", options.folder)
+    if places.scheme(options.folder):
+        raise UsageError(f"DIR is '{options.folder}'; a project is written into a folder of this machine.")
+    for path in init_project.write(options.folder):
+        print(path)
+    print(f"Next: cd {shlex.quote(options.folder)} && pytest && recsys-tft features --config config.yaml")
     return 0

@@ -15,6 +15,12 @@ END_OF_TIME = 7_258_118_400_000_000  # 2200-01-01 UTC in microseconds, the first
 UPDATED = "updated_at"  # since when a row of users, videos or channels holds; with it a key may have several
 TABLES = ("users", "videos", "channels", "interactions")
 AT_EXPOSURE = ("first_present", "first_event")  # which of its events an exposure has a value from
+# Names that no column or feature may have besides: of columns of the job's own tables, and of arguments of `recommend`.
+TAKEN = frozenset({
+    "candidate_row", "draws", "events", "exposure", "first_seen", "label", "log_q", "signals", "since", "source",
+    "version", "weight", "window",
+    "config", "debug", "explain", "help", "index", "json", "k", "output_dir", "time",
+})  # fmt: skip
 KEYS = {"users": "user_id", "videos": "video_id", "channels": "channel_id"}
 
 

@@ -17,13 +17,18 @@ def load(module: str, debug: bool = False) -> None:
         module: its name.
         debug: whether what TensorFlow's C++ code prints may be seen.
     """
-    # tf.Transform sets this too, but only after TensorFlow has loaded Keras 3, and with it matplotlib, for `tf.keras`.
-    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     gc.disable()
-    with contextlib.nullcontext() if debug else _silenced():
+    with quietly(debug):
         importlib.import_module(module)
     gc.freeze()
     gc.enable()
+
+
+def quietly(debug: bool = False) -> contextlib.AbstractContextManager[None]:
+    """What is to surround the first import of TensorFlow in a command, which may be that of a user's feature table."""
+    # tf.Transform sets this too, but only after TensorFlow has loaded Keras 3, and with it matplotlib, for `tf.keras`.
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    return contextlib.nullcontext() if debug else _silenced()
 
 
 @contextlib.contextmanager

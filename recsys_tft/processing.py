@@ -199,7 +199,8 @@ class ProcessingPipeline:
         self._prepare_encoder()
         with self._writing("raw"):
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
-            synthetic.write_tables(raw, **sizes, seed=self._settings.seed, versioned=versioned)
+            chosen = self._settings
+            synthetic.write_tables(raw, **sizes, seed=chosen.seed, versioned=versioned, features=chosen.table)
             manifest, counted, steps = self._run(self._find(raw), options)
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 

@@ -21,7 +21,7 @@ from recsys_tft.titles import minilm
 if TYPE_CHECKING:
     from cloud_stub import Cloud
 
-pytest_plugins = ["desk"]
+pytest_plugins = ["desk", "user_project"]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, before TensorFlow is imported
 _CACHE = tempfile.TemporaryDirectory()  # of encoders and vectors; the user's own is left alone
 os.environ[minilm.CACHE_VARIABLE] = _CACHE.name

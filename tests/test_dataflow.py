@@ -4,6 +4,7 @@ import base64
 import bz2
 import contextlib
 import dataclasses
+import os
 import pathlib
 import re
 import shutil
@@ -26,15 +27,17 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from cloud_stub import Cloud
 from conftest import Ran
 from test_determinism import assert_same_output
+from user_project import HEAD, Project
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
-from recsys_tft.beam_pipelines import pairs, run
+from recsys_tft.beam_pipelines import dataflow, pairs, run, wheel
 from recsys_tft.beam_pipelines.run import Submitted
 from recsys_tft.errors import InputError, StillRunning
 
 ROOT = pathlib.Path(__file__).parent.parent
 DATAFLOW = yaml.safe_load((ROOT / "configs" / "dataflow.yaml").read_text())["beam"]
 PACKAGE = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "preprocessing_fn.py", "recsys_tft", "beam_pipelines")
+PLAN = 'features=[Feature("plan_token", "plan", Lookup(Vocabulary("plan")), RANKER)]'
 RUNNER = ("--runner=DataflowRunner",)
 
 
@@ -321,3 +324,35 @@ def test_what_is_staged_stays_while_the_job_goes_on(
     with pytest.raises(StillRunning if stays else InputError, match=expected):
         ProcessingPipeline(config).run("gs://bucket/films/raw")
     assert bool(cloud.names("bucket/other")) is stays
+
+
+# --- A user's own feature table
+
+
+def test_the_users_modules_travel_to_the_workers_under_their_names(
+    cloud: Cloud, synthetic_run: Ran, project: Project, tmp_path: pathlib.Path
+) -> None:
+    project.write("shop/__init__.py", "")
+    project.write("shop/names.py", "PLAN = 'plan'\n")
+    project.write("shop/unrelated.py", "")
+    table = f'TABLE = DEFAULT.extend(columns=[Column(PLAN, "users", STRING)], {PLAN})'
+    project.write("shop/features.py", f"{HEAD}from shop.names import PLAN\n{table}\n")
+    cloud.upload(synthetic_run.raw, "bucket/films/raw")
+    arguments = (*RUNNER, *beam_args(cloud))
+    config = PipelineConfig("gs://bucket/own", config=project.config("features: shop.features"), beam_args=arguments)
+    ProcessingPipeline(config).submit("gs://bucket/films/raw")
+    environment = cloud.jobs[-1]["environment"]
+    url = environment["sdkPipelineOptions"]["options"]["pipelineUrl"].removeprefix("gs://")
+    folder = url.rpartition("/")[0]
+    (name,) = (name for name in cloud.below(folder) if name.startswith(wheel.PROJECT))
+    (tmp_path / name).write_bytes(cloud.read(f"{folder}/{name}"))
+    install(tmp_path / name, tmp_path / "installed")
+    files = {path.relative_to(tmp_path / "installed").as_posix() for path in (tmp_path / "installed").rglob("*.py")}
+    assert files == {"shop/__init__.py", "shop/names.py", "shop/features.py"}
+    program = "from recsys_tft.configuration.settings import parse; t = parse({'features': 'shop.features'}, '').table"
+    paths = {"PYTHONPATH": os.pathsep.join([str(tmp_path / "installed"), str(ROOT)])}
+    command = [sys.executable, "-c", f"{program}; print(t.by_name['plan_token'].name)"]
+    run_of_worker = subprocess.run(command, cwd="/", env={**os.environ, **paths}, capture_output=True, text=True)
+    assert run_of_worker.stdout.strip() == "plan_token", run_of_worker.stderr
+    options = PipelineOptions(config.beam_args)
+    assert dataflow.reachable(config.settings, options, print).features == "shop.features"

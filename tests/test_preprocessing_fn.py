@@ -21,6 +21,7 @@ import tensorflow_transform.beam as tft_beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
+from user_project import HEAD, Project
 
 import preprocessing_fn as module
 from recsys_tft.beam_pipelines.options import Options
@@ -254,3 +255,17 @@ def test_the_raw_feature_spec_allows_every_column_to_be_missing() -> None:
     spec = raw_feature_spec(Settings())
     assert {source for feature in DEFAULT.switched_on(Settings()) for source in feature.sources} == set(spec)
     assert {type(feature) for feature in spec.values()} == {tf.io.VarLenFeature}
+
+
+# --- With a feature table of the user's own
+
+
+def test_a_config_may_name_a_table_of_the_users_own(project: Project, tmp_path: pathlib.Path) -> None:
+    project.write("shoes.py", "from recsys_tft.number_ops import ZScore\nOP = ZScore()\n")
+    table = 'columns=[Column("shoe_size", "users", FLOAT)], features=[Feature("shoe_size_z", "shoe_size", OP, RANKER)]'
+    project.write("features.py", f"{HEAD}from shoes import OP\nTABLE = DEFAULT.extend({table}, without=['age_z'])\n")
+    config = {"config": project.config()}
+    output = fit(functools.partial(module.preprocessing_fn, custom_config=config), tmp_path)
+    found = values(output, inputs_of_batch())
+    assert found["shoe_size_z"] == [0, 0, 0]  # all values are equal, or missing
+    assert "age_z" not in found

@@ -68,7 +68,7 @@ def _audit(
     say: Callable[[str], None],
 ) -> Audited:
     manifest = run_folders.manifest(run)
-    of_run = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
+    of_run = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     graph = pathlib.Path(run, "artifacts", "transform_graph", "transform_fn")
     if not graph.is_dir():
         raise InputError(f"{graph}: no transform graph there; run the main job first.")

@@ -4,10 +4,13 @@ import dataclasses
 
 from rich.table import Table
 
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import Feature, FeatureTable
+from recsys_tft.table_records import described, text_of
 from recsys_tft.vocabularies import Vocabulary
 
 HEADINGS = ("feature", "sources", "op", "missing becomes", "used by", "known as of", "option")
+YOURS = "yours"
 
 
 def rows(table: FeatureTable) -> list[tuple[str, ...]]:
@@ -29,24 +32,59 @@ def rows(table: FeatureTable) -> list[tuple[str, ...]]:
 def op_text(feature: Feature) -> str:
     """The op with its arguments, such as `Lookup(language)` or `ZScore(log1p)`."""
     arguments = []
-    for field in (field for field in dataclasses.fields(feature.op) if not field.metadata.get("setting")):
+    fields = dataclasses.fields(feature.op) if dataclasses.is_dataclass(feature.op) else ()
+    for field in (field for field in fields if not field.metadata.get("setting")):
         value = getattr(feature.op, field.name)
         if isinstance(value, Vocabulary):
             arguments.append(value.name)
         elif value is True:
             arguments.append(field.name)
         elif value is not False and value is not None:
-            arguments.append(str(value))
+            arguments.append(text_of(value))
     return f"{type(feature.op).__name__}({', '.join(arguments)})"
 
 
 def as_table(features: FeatureTable) -> Table:
-    """The table for a terminal."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in HEADINGS:
-        table.add_column(heading)
+    """The table for a terminal; of a user's own, which rows are theirs."""
+    own = _own(features, "features")
+    table = _table(*HEADINGS, *([""] if features is not DEFAULT else []))
     for row in rows(features):
-        table.add_row(*row)
+        is_own = row[0] in own
+        table.add_row(*row, *([YOURS if is_own else ""] if features is not DEFAULT else []), style=_style(is_own))
+    return table
+
+
+def own_parts(features: FeatureTable) -> list[Table | str]:
+    """The columns and signals of a user's table that ours lacks, and the features of ours that it leaves out."""
+    columns = _table("column", "table", "type", "at least", "known as of", "")
+    for column in features.columns:
+        if f"{column.table}.{column.name}" in _own(features, "columns") and column.name not in features.flags:
+            least = "" if column.minimum is None else f"{column.minimum:g}"
+            columns.add_row(column.name, column.table, str(column.type), least, column.accuracy.value, YOURS)
+    signals = _table("signal", "boolean column", "says", "")
+    for signal in features.signals:
+        if signal.name in _own(features, "signals"):
+            says = "not wanted" if signal.negative else "opened" if signal.is_viewing else "shown"
+            signals.add_row(signal.name, signal.flag or "", says, YOURS)
+    left = [name for name in DEFAULT.by_name if name not in features.by_name]
+    tables = [table for table in (columns, signals) if table.row_count]
+    return [*tables, *([f"Left out: {', '.join(left)}"] if left else [])]
+
+
+def _own(features: FeatureTable, kind: str) -> set[str]:
+    """The names of what ours lacks or says otherwise."""
+    ours, theirs = described(DEFAULT)[kind], described(features)[kind]
+    return {name for name, row in theirs.items() if ours.get(name) != row}
+
+
+def _style(is_own: bool) -> str | None:
+    return "bold" if is_own else None
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading)
     return table
 
 

@@ -1,20 +1,27 @@
 """The commands that serve: export, recommend, verify."""
 
 import argparse
+import contextlib
 import datetime
+import functools
 import importlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pyarrow as pa
 
 from recsys_tft import libraries
-from recsys_tft.columns import END_OF_TIME, UPDATED, Column
+from recsys_tft.columns import END_OF_TIME, Column
 from recsys_tft.commands import ready
 from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
-from recsys_tft.errors import InputError, UsageError
-from recsys_tft.features import raw_columns
+from recsys_tft.errors import InputError, UsageError, did_you_mean
+from recsys_tft.recommending import request_columns
+from recsys_tft.serving import serving_folders
 
+_GIVEN = "given_"  # before the names of columns among the options, which may be called as these are
 MOST_SHOWN = 1_000_000  # videos of a recommendation
 EXPORT_EXAMPLE = """example:
   recsys-tft export --output-dir output
@@ -27,15 +34,6 @@ VERIFY_EXAMPLE = """example:
   recsys-tft verify --output-dir out --data-dir data/movielens --all"""
 
 
-def _given_columns() -> list[Column]:
-    """What may be said of a user, or of the moment, on the command line."""
-    users = [column for name, column in DEFAULT.columns_of("users").items() if name not in ("user_id", UPDATED)]
-    return [
-        *users,
-        *(c for c in raw_columns(DEFAULT.features) if c.table == "interactions" and c.name != "interaction_time"),
-    ]
-
-
 def add_export(parser: argparse.ArgumentParser) -> None:
     """The options of `export`."""
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
@@ -45,8 +43,15 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_recommend(parser: argparse.ArgumentParser) -> None:
-    """The options of `recommend`; those of the user and the moment are columns of the raw tables."""
+def add_recommend(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """The options of `recommend`; those of the user and the moment are columns that the export knows.
+
+    Args:
+        parser: gets them.
+        arguments: of the command, which say where the export is.
+    """
+    columns = _columns_of(arguments)
+    parser.set_defaults(columns=columns)
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
     parser.add_argument("--user-id", type=int, metavar="U", help="for whom; without it, someone unknown")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
@@ -58,11 +63,44 @@ def add_recommend(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--time", metavar="TIME", help="the moment, as 2025-03-01T12:00 UTC (default: now)")
     parser.add_argument("--explain", action="store_true", help="show what contributed most to the ranker's score")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    for column in _given_columns():
-        kind = int if str(column.graph_type) == "int64" else str
-        option, told = f"--{column.name.replace('_', '-')}", f"{column.name}, instead of the stored"
-        many = "*" if column.is_list else None
-        parser.add_argument(option, dest=column.name, type=kind, nargs=many, metavar="X", help=told)
+    for column in columns:
+        told, many = f"{column.name}, instead of the stored", "*" if column.is_list else None
+        parser.add_argument(
+            _option(column), dest=f"{_GIVEN}{column.name}", type=_reader(column), nargs=many, metavar="X", help=told
+        )
+
+
+def _columns_of(arguments: Sequence[str]) -> tuple[Column, ...]:
+    """What the export says that is asked; our own columns where there is none, which is told later."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--output-dir", default="output")
+    parser.add_argument("--version", type=int)
+    with contextlib.suppress(argparse.ArgumentError, InputError, OSError):
+        options, _ = parser.parse_known_args(arguments)
+        root = serving_folders.serving_folder(options.output_dir)
+        chosen = str(serving_folders.latest(root, options.version))
+        return request_columns.of_store(root / serving_folders.STORE / chosen)
+    return request_columns.of_table(DEFAULT)
+
+
+def _option(column: Column) -> str:
+    return f"--{column.name.replace('_', '-')}"
+
+
+def _reader(column: Column) -> Callable[[str], Any]:
+    """What makes a value of an argument."""
+    kind = column.type.value_type if column.is_list else column.type
+    if pa.types.is_timestamp(kind):
+        return functools.partial(microseconds, _option(column))
+    if pa.types.is_boolean(kind):
+        return _truth
+    return {pa.int64(): int, pa.float32(): float}.get(kind, str)
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false", "1", "0"):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+    return text.lower() in ("true", "1")
 
 
 def add_verify(parser: argparse.ArgumentParser) -> None:
@@ -93,26 +131,30 @@ def export(options: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
-def recommend(options: argparse.Namespace, _: Sequence[str]) -> int:
+def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """The four stages for one user."""
     from rich.console import Console
 
     from recsys_tft.recommending import recommendation_report as report
     from recsys_tft.recommending.request import Request, now
 
-    given = {column.name: getattr(options, column.name) for column in _given_columns()}
+    if rest:
+        ready.export_there(options.output_dir, options.version, options.index)
+        known = map(_option, options.columns)
+        raise UsageError(f"{rest[0]} is no option of this export.{did_you_mean(rest[0], known)}")
+    given = {column.name: getattr(options, f"{_GIVEN}{column.name}") for column in options.columns}
     given = {name: value for name, value in given.items() if value is not None}
     ready.within("-k", options.k, 1, MOST_SHOWN)
     ready.within("--user-id", options.user_id, ready.LEAST)
-    for column in _given_columns():
+    for column in options.columns:
         if str(column.graph_type) == "int64":
-            _check_numbers(f"--{column.name.replace('_', '-')}", given.get(column.name))
+            _check_numbers(_option(column), given.get(column.name))
     time = now() if options.time is None else microseconds("--time", options.time)
     ready.folder("--config", options.config)
     if options.config is not None:
-        settings.load(options.config)
+        settings.load_recommender(options.config)
     try:
-        Request(options.user_id, given, time)
+        Request(options.user_id, given, time, options.columns)
     except InputError as error:
         raise UsageError(str(error)) from None
     ready.export_there(options.output_dir, options.version, options.index)

@@ -42,7 +42,7 @@ class TitleIndex:
         if not folder.is_dir():
             raise InputError(f"{folder}: no title embeddings there; run the job with a title_encoder first.")
         manifest = run_folders.manifest(output_dir)
-        self._settings = settings.parse(manifest["settings"], str(artifacts / "manifest.json"))
+        self._settings = settings.of_run(manifest, str(artifacts / "manifest.json"))
         again = run_folders.run_again(output_dir)
         self._feature = self._named(folder)
         (self._column,) = self._feature.sources

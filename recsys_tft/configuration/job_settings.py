@@ -62,6 +62,19 @@ _POSITIVE = {
 }
 
 
+def _wrong_rules(positive: dict[str, float], table: FeatureTable) -> list[str]:
+    known = [signal.name for signal in table.signals if not signal.negative]
+    negative = [signal.name for signal in table.signals if signal.negative]
+    return [
+        f"has the rule '{rule}', which is a negative signal, so that nothing is positive by it; name it only among the "
+        "signals of the table"
+        if rule in negative
+        else f"has the unknown rule '{rule}'.{did_you_mean(rule, known)}"
+        for rule in positive
+        if rule not in known
+    ]
+
+
 class LabelSettings(Section):
     """Which rules make an exposure positive, and with what weight.
 
@@ -74,8 +87,9 @@ class LabelSettings(Section):
 
     @pydantic.field_validator("positive")
     @classmethod
-    def _usable_weights(cls, positive: dict[str, float]) -> dict[str, float]:
-        found = [
+    def _usable_rules(cls, positive: dict[str, float], info: pydantic.ValidationInfo) -> dict[str, float]:
+        found = _wrong_rules(positive, info.context["table"]) if info.context and "table" in info.context else []
+        found += [
             f"gives '{rule}' the weight {weight}, which must be above 0, from 1e-06 to 1e+06"
             for rule, weight in positive.items()
             if not 1e-6 <= weight <= 1e6
@@ -85,23 +99,13 @@ class LabelSettings(Section):
             raise ValueError("names no rule, so that nothing is positive")
         return positive
 
-    def check_signals(self, table: FeatureTable) -> None:
+    def check(self, table: FeatureTable) -> None:
         """Refuses rules that are no signals of the table, or negative ones.
 
         Raises:
             FindingsError: naming each.
         """
-        known = [signal.name for signal in table.signals if not signal.negative]
-        negative = [signal.name for signal in table.signals if signal.negative]
-        found = [
-            f"has the rule '{rule}', which is a negative signal, so that nothing is positive by it; name it only among "
-            "the signals of the table"
-            if rule in negative
-            else f"has the unknown rule '{rule}'.{did_you_mean(rule, known)}"
-            for rule in self.positive
-            if rule not in known
-        ]
-        FindingsError.check(found, "positive")
+        FindingsError.check(_wrong_rules(self.positive, table), "positive")
 
     @property
     def exposure_gap(self) -> int:

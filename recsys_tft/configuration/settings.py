@@ -2,13 +2,14 @@
 
 import dataclasses
 import os
+import pathlib
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
 
-from recsys_tft import feature_tables
+from recsys_tft import feature_tables, table_records
 from recsys_tft.configuration import column_settings, row_overrides, yaml_text
 from recsys_tft.configuration.column_settings import ColumnSettings
 from recsys_tft.configuration.job_settings import (
@@ -110,9 +111,15 @@ class Settings(Section):
 
     @pydantic.field_validator("features")
     @classmethod
-    def _known_table(cls, features: str | None) -> str | None:
-        feature_tables.load(features)
-        return features
+    def _known_table(cls, features: str | None, info: pydantic.ValidationInfo) -> str | None:
+        """What finds the module again from any working folder."""
+        if features is None:
+            return None
+        found = feature_tables.place_of(features, (info.context or {}).get("folder")).name
+        table = feature_tables.load(found)
+        if info.context is not None:
+            info.context["table"] = table  # for sections, which do not see what stands beside them
+        return found
 
     @pydantic.field_validator("columns", mode="before")
     @classmethod
@@ -147,7 +154,7 @@ class Settings(Section):
     @classmethod
     def _known_rules(cls, labels: LabelSettings, info: pydantic.ValidationInfo) -> LabelSettings:
         if table := _table_of(info):
-            labels.check_signals(table)
+            labels.check(table)
         return labels
 
     @pydantic.model_validator(mode="after")
@@ -158,8 +165,15 @@ class Settings(Section):
 
     @property
     def table(self) -> FeatureTable:
-        """The feature table that `features` names, with the encoders that `text_encoders` names."""
-        return feature_tables.load(self.features).with_encoders(tuple(self.text_encoders.items()))
+        """The feature table that `features` names, with the encoders that `text_encoders` names.
+
+        Raises:
+            InputError: if it is gone since, or on a worker that has not got it.
+        """
+        try:
+            return feature_tables.load(self.features).with_encoders(tuple(self.text_encoders.items()))
+        except FindingsError as error:
+            raise findings("the settings", [f"features {text}." for text in error.sentences]) from error
 
     @property
     def default_vocabulary(self) -> VocabularySettings:
@@ -199,13 +213,19 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parse(values: Any, source: str, written: Mapping[tuple[str | int, ...], str] | None = None) -> Settings:
+def parse(
+    values: Any,
+    source: str,
+    written: Mapping[tuple[str | int, ...], str] | None = None,
+    folder: str | None = None,
+) -> Settings:
     """Settings from a mapping that holds what differs from the defaults.
 
     Args:
         values: the mapping.
         source: where it is from, for errors.
         written: how values that are not text were spelled, by their paths; where a setting is text, that is taken.
+        folder: where the module that `features` names is looked for first.
 
     Raises:
         InputError: naming `source`, each key that is wrong, and what would be right.
@@ -214,15 +234,30 @@ def parse(values: Any, source: str, written: Mapping[tuple[str | int, ...], str]
         raise InputError(f"{source}: expected a mapping of settings, found {type(values).__name__}.")
     written = written or {}
     try:
-        return Settings.model_validate(values)
+        own = {} if values.get("features") else {"table": feature_tables.load(None)}
+        return Settings.model_validate(values, context={"folder": folder, **own})
     except pydantic.ValidationError as error:
         wrong = error.errors()
     texts = [e["loc"] for e in wrong if e["type"] == "string_type" and e["loc"] in written]
     if texts:
         for path in texts:
             _put(values, path, written[path])
-        return parse(values, source, {path: text for path, text in written.items() if path not in texts})
+        return parse(values, source, {path: text for path, text in written.items() if path not in texts}, folder)
     raise findings(source, [sentence for error in wrong for sentence in _explain(error, written)])
+
+
+def of_run(found: Mapping[str, Any], source: str) -> Settings:
+    """The settings of a run or a model, whose feature table is the one that it was made with.
+
+    Args:
+        found: what a manifest or the like holds.
+        source: where it is from, for errors.
+
+    Raises:
+        InputError: if the feature table is gone, or another one now, naming each difference; or as `parse`.
+    """
+    table_records.check(found, source)
+    return parse(found["settings"], source)
 
 
 def _put(values: Any, path: tuple[str | int, ...], value: Any) -> None:
@@ -289,7 +324,31 @@ def load(path: str | os.PathLike[str]) -> Settings:
     values = {} if document.values is None else document.values
     if isinstance(values, dict) and isinstance(values.get("beam"), dict):
         _as_written(values["beam"], document.written)
-    return parse(values, path, document.written)
+    return parse(values, path, document.written, None if places.scheme(path) else str(pathlib.Path(path).parent))
+
+
+def load_recommender(path: str | os.PathLike[str]) -> RecommenderSettings:
+    """The section `recommender` of a YAML file, which is read without the feature table that the file may name.
+
+    Raises:
+        InputError: as `load`, of this section and of sections that are not known.
+    """
+    path = os.fspath(path)
+    document = _document(path)
+    values = {} if document.values is None else document.values
+    if isinstance(values, dict):
+        others = Settings.model_fields.keys() - {"recommender"}
+        values = {name: value for name, value in values.items() if name not in others}
+    return parse(values, path, document.written).recommender
+
+
+def parse_recommender(values: Mapping[str, Any], source: str) -> RecommenderSettings:
+    """The section `recommender` of all settings of a run, without the feature table that they name.
+
+    Raises:
+        InputError: as `parse`.
+    """
+    return parse({"recommender": values.get("recommender", {})}, source).recommender
 
 
 def _document(path: str) -> Document:

@@ -16,7 +16,7 @@ from recsys_tft.errors import InputError, readable
 from recsys_tft.faults import sentences
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.raw_replay import raw_counters, raw_rows
-from recsys_tft.recommending import entity_store
+from recsys_tft.recommending import entity_store, request_columns
 from recsys_tft.retrieval import two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.run_layout import run_folders
@@ -97,7 +97,7 @@ def _export(
     say: Callable[[str], None],
 ) -> Exported:
     manifest = run_folders.manifest(run)
-    of_run = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
+    of_run = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     raw = raw_rows.raw_folder(output_dir, data_dir, manifest)
     columns = ranker.read("columns.json")
     for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
@@ -141,7 +141,11 @@ def _export(
             recall = approximate_index.recall(found, video_ids, vectors, queries, RECALL_AT)
         say("Writing the raw rows of users and videos")
         entity_store.write(staged[STORE], rows, videos, cuts, of_run)
-        described = {"settings": manifest["settings"], "transform_graph": columns["transform_graph"]}
+        described = {
+            "settings": manifest["settings"],
+            "transform_graph": columns["transform_graph"],
+            request_columns.COLUMNS: request_columns.as_json(request_columns.of_table(of_run.table)),
+        }
         (staged[STORE] / DESCRIPTION).write_text(to_json(described))
     folders = {name: serving_folder(output_dir) / name / str(version) for name in staged}
     return Exported(version, folders, len(video_ids), recall)

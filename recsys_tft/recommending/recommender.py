@@ -19,7 +19,7 @@ from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.faults import sentences
 from recsys_tft.labelling import history, recent
-from recsys_tft.recommending import arrangement, filtering
+from recsys_tft.recommending import arrangement, filtering, request_columns
 from recsys_tft.recommending.arrangement import Recommendation
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.explanations import Explainer
@@ -65,6 +65,7 @@ class Recommender:
         index: an approximate one that was exported; by default all videos are compared.
 
     Attributes:
+        columns: what may be said of a user or of the moment.
         warnings: a sentence for each country of `filters.unavailable` that no user has.
 
     Raises:
@@ -82,6 +83,7 @@ class Recommender:
             warnings.warn(sentence, stacklevel=2)
         folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}
         self.settings = _options(folders[serving_folders.STORE], config)
+        self.columns = request_columns.of_store(folders[serving_folders.STORE])
         self.store = EntityStore(folders[serving_folders.STORE])
         self.warnings = tuple(_unknown_countries(self.settings, self.store))
         self._ranker_folder = folders["ranker"]
@@ -101,15 +103,15 @@ class Recommender:
             user_id: an id; one that the store does not know, or None, is a cold start from what is given alone.
             k: how many.
             time: microseconds since 1970 UTC; now by default.
-            given: raw columns of the user or the moment, such as country="DE", age=30, device="mobile"; None, NaN, "",
-                [] and the least int64 say that one is missing, instead of what the store knows.
+            given: raw columns of the user or the moment that the run's feature table has, such as age=30; None, NaN,
+                "", [] and the least int64 say that one is missing, instead of what the store knows.
 
         Raises:
             InputError: if k is below 1, or as `Request`.
         """
         if k < 1:
             raise InputError(f"k is {k}; it needs at least 1.")
-        request = Request(user_id, given, now() if time is None else time)
+        request = self.request(user_id, time, **given)
         clock = Clock()
         seen = self.store.seen(user_id)
         known = self.known(request)
@@ -130,6 +132,10 @@ class Recommender:
         counts = {name: int(mask.sum()) for name, mask in removed.items()}
         counts["seen"] += len(seen) if self.settings.filters.seen else 0
         return Recommendations(tuple(items[:k]), self.store.knows(user_id), len(ids), counts, len(kept), clock.seconds)
+
+    def request(self, user_id: int | None, time: int | None = None, **given: Any) -> Request:
+        """Who asks, when, and what is said of them, as in `recommend`, of the columns that the run knows."""
+        return Request(user_id, given, now() if time is None else time, self.columns)
 
     def known(self, request: Request) -> dict[str, pa.Array]:
         """[1] raw columns of the user and the moment, as far as they are known.
@@ -189,7 +195,7 @@ class Recommender:
             time: as in `recommend`.
             given: as in `recommend`.
         """
-        known = self.known(Request(user_id, given, now() if time is None else time))
+        known = self.known(self.request(user_id, time, **given))
         inputs = self._ranker_inputs(known, self.store.videos(np.array(video_ids, np.int64)))
         features = self._models["ranker"].signatures["features"](**inputs)
         return self._explainer.explain({name: values.numpy() for name, values in features.items()})
@@ -235,6 +241,6 @@ def _unknown_countries(chosen: RecommenderSettings, store: EntityStore) -> Itera
 
 def _options(store: pathlib.Path, config: str | None) -> RecommenderSettings:
     if config is not None:
-        return settings.load(config).recommender
+        return settings.load_recommender(config)
     path = store / serving_folders.DESCRIPTION
-    return settings.parse(serving_folders.description(store)["settings"], str(path)).recommender
+    return settings.parse_recommender(serving_folders.description(store)["settings"], str(path))

@@ -1,6 +1,7 @@
 """Who asks for recommendations, when, and what is said of them: checked before any model is asked."""
 
 import dataclasses
+import datetime
 import numbers
 import operator
 import time
@@ -9,19 +10,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys_tft.columns import UPDATED, Column
-from recsys_tft.default_table import COMPUTED, DEFAULT
+from recsys_tft.columns import INT64, TIMESTAMP, Column
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError, did_you_mean
-from recsys_tft.features import raw_columns
 from recsys_tft.missing import nulled
+from recsys_tft.recommending import request_columns
 from recsys_tft.statistics import EMPTY_IDS
 
-# What a request may say of the user and of the moment, besides the user's id and the time.
-USER_COLUMNS = tuple(name for name in DEFAULT.columns_of("users") if name not in ("user_id", UPDATED))
-CONTEXT_COLUMNS = tuple(
-    c.name for c in raw_columns(DEFAULT.features) if c.table == "interactions" and c.name != "interaction_time"
-)
-_TYPES = {column.name: column for column in COMPUTED} | DEFAULT.columns_of("interactions") | DEFAULT.columns_of("users")
+_OWN = {
+    "user_id": Column("user_id", "users", INT64, required=True),
+    "interaction_time": Column("interaction_time", "interactions", TIMESTAMP, required=True),
+}
+_OURS = request_columns.of_table(DEFAULT)
 _NOBODY = EMPTY_IDS + 1  # an id that no user has
 _IDS = range(EMPTY_IDS + 1, 2**63)
 
@@ -37,6 +37,7 @@ class Request:
             {"country": "DE", "age": 30, "device": "mobile"}. None, NaN, "", [] and the least int64 say that it is
             missing, as an element of a list too.
         time: microseconds since 1970 UTC.
+        known: what may be given, as the store says it; by default that of our feature table.
 
     Raises:
         InputError: if `given` has a column that is neither the user's nor the moment's, or a value of a wrong type or
@@ -46,17 +47,18 @@ class Request:
     user_id: int | None
     given: Mapping[str, Any]
     time: int
+    known: tuple[Column, ...] = _OURS
 
     def __post_init__(self) -> None:
         if self.user_id is not None and _integer("user_id", self.user_id) not in _IDS:
             raise InputError(f"user_id is {self.user_id}, which is no id; expected {_IDS.start} to {_IDS.stop - 1}.")
-        _check("time", _integer("time", self.time), _TYPES["interaction_time"])
-        known = (*USER_COLUMNS, *CONTEXT_COLUMNS)
+        _check("time", _integer("time", self.time), _OWN["interaction_time"])
+        known = {column.name: column for column in self.known}
         for name, value in self.given.items():
             if name not in known:
                 raise InputError(f"'{name}' is not known of a user or a moment.{did_you_mean(name, known)}")
-            (told,) = _array(name, value, _TYPES[name]).to_pylist()
-            _check(name, told, _TYPES[name])
+            (told,) = _array(name, value, known[name]).to_pylist()
+            _check(name, told, known[name])
 
     def columns(self, stored: pa.Table) -> dict[str, pa.Array]:
         """[1] raw columns of the user and the moment, as far as they are known.
@@ -66,7 +68,8 @@ class Request:
         """
         found = {name: stored[name].combine_chunks() for name in stored.column_names} if len(stored) else {}
         own = {"user_id": _NOBODY if self.user_id is None else self.user_id, "interaction_time": self.time}
-        return found | {name: _array(name, value, _TYPES[name]) for name, value in {**own, **self.given}.items()}
+        columns = {column.name: column for column in self.known} | _OWN
+        return found | {name: _array(name, value, columns[name]) for name, value in {**own, **self.given}.items()}
 
 
 def now() -> int:
@@ -85,7 +88,7 @@ def _array(name: str, value: Any, column: Column) -> pa.Array:
     """[1] as the store types a column, null where it is missing."""
     kind = pa.list_(column.graph_type) if column.is_list else column.graph_type
     wrong = InputError(f"{name} is {value!r}; expected {kind}.")
-    given = None if isinstance(value, Sized) and not len(value) else value
+    given = None if isinstance(value, Sized) and not len(value) else _whole(value, column)
     if (column.is_list and isinstance(given, str | bytes)) or (column.graph_type == pa.int64() and _is_fraction(given)):
         raise wrong
     try:
@@ -94,6 +97,15 @@ def _array(name: str, value: Any, column: Column) -> pa.Array:
         raise wrong from None
     stored = pa.binary() if pa.types.is_string(column.graph_type) else column.graph_type
     return nulled(array.cast(pa.list_(stored) if column.is_list else stored))
+
+
+def _whole(value: Any, column: Column) -> Any:
+    """A boolean or a time as the number that stands for it, where the column has such."""
+    if pa.types.is_boolean(column.type) and isinstance(value, bool):
+        return int(value)
+    if pa.types.is_timestamp(column.type) and isinstance(value, datetime.datetime):
+        return pa.scalar(value, TIMESTAMP).cast(pa.int64()).as_py()
+    return value
 
 
 def _is_fraction(value: Any) -> bool:

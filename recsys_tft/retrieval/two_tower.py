@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from recsys_tft import table_records
 from recsys_tft.columns import Accuracy
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
@@ -109,6 +110,7 @@ class TwoTower:
         """All that `from_description` needs to build it again, in plain values."""
         return {
             "settings": self.settings.model_dump(mode="json"),
+            table_records.RECORD: table_records.record(self.settings.features),
             "query_features": [feature.name for feature in self.query_features],
             "candidate_features": [feature.name for feature in self.candidate_features],
             "categories": self.categories,
@@ -128,7 +130,7 @@ def from_description(found: Mapping[str, Any], source: str) -> TwoTower:
     Raises:
         InputError: if it has a feature that the table no longer has; `source` is where it is from.
     """
-    chosen = settings.parse(found["settings"], source)
+    chosen = settings.of_run(found, source)
     known = chosen.table.by_name
     for name in (*found["query_features"], *found["candidate_features"]):
         if name not in known:

@@ -12,16 +12,18 @@ how well its language is understood. What follows, with affinity a:
 
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_tft.columns import TIMESTAMP
+from recsys_tft.columns import KEYS, TIMESTAMP, Column
 from recsys_tft.default_table import DEFAULT
-from recsys_tft.tables import synthetic_sizes, synthetic_versions
+from recsys_tft.features import FeatureTable
+from recsys_tft.signals import Signal
+from recsys_tft.tables import synthetic_columns, synthetic_sizes, synthetic_versions
 from recsys_tft.tables import synthetic_words as words
 from recsys_tft.tables.synthetic_world import (
     CATEGORIES,
@@ -44,14 +46,22 @@ EXPLORED = 0.15
 # Sessions that start in each hour of the user's day, relative to the busiest.
 HOURS = np.array([25, 14, 8, 5, 4, 6, 12, 22, 30, 32, 34, 40, 52, 48, 42, 42, 46, 55, 68, 82, 95, 100, 80, 48]) / 100
 LONGEST_WAIT = 900  # seconds; keeps the events of an exposure less than 30 minutes apart
-# What can happen to one shown video, as indices into the signals of DEFAULT; a watch (2) may go on after a pause.
+# What can happen to one shown video, as indices into _SIGNALS; a watch (2) may go on after a pause.
 EVENT_SLOTS = np.array([0, 1, 2, 2, 3, 4, 5])
+_SIGNALS = tuple(signal.name for signal in DEFAULT.signals)
 
 _OFFSETS = np.array([hours for _, hours, _ in words.COUNTRIES.values()]) * HOUR  # local time less UTC
 
 
 def write_tables(
-    directory: str | os.PathLike, *, users: int, videos: int, interactions: int, seed: int = 0, versioned: bool = False
+    directory: str | os.PathLike,
+    *,
+    users: int,
+    videos: int,
+    interactions: int,
+    seed: int = 0,
+    versioned: bool = False,
+    features: FeatureTable = DEFAULT,
 ) -> None:
     """Writes users, videos, channels and interactions .parquet; the same arguments give the same bytes.
 
@@ -65,6 +75,7 @@ def write_tables(
         interactions: rows of interactions.
         seed: 0 or greater.
         versioned: whether users, videos and channels change, and have a row for each time (`synthetic_versions`).
+        features: whose columns and signals there are besides ours (`synthetic_columns`).
 
     Raises:
         InputError: users, videos or interactions is less than 1, or the seed less than 0.
@@ -74,21 +85,23 @@ def write_tables(
     world = plant(users=users, videos=videos, seed=seed)
     for stream, (table, draw) in enumerate(_ENTITIES.items(), start=2):
         columns = draw(world, np.random.default_rng([seed, stream]))
+        own = synthetic_columns.own_columns(features, table)
+        columns |= synthetic_columns.values(own, len(columns[KEYS[table]]), seed)
         if versioned:
             rng = np.random.default_rng([seed, 6, stream])
             columns = synthetic_versions.with_versions(table, columns, world, rng, START, PERIOD)
-        rows = pa.table(columns, pa.schema([field for field in _schema(table) if field.name in columns]))
+        rows = pa.table(columns, pa.schema([field for field in _schema(table, own) if field.name in columns]))
         pq.write_table(rows, directory / f"{table}.parquet", row_group_size=ROWS_PER_GROUP)
-    with pq.ParquetWriter(directory / "interactions.parquet", _schema("interactions")) as writer:
-        for window in _windows(world, interactions, seed):
+    own = synthetic_columns.own_columns(features, "interactions")
+    with pq.ParquetWriter(directory / "interactions.parquet", _schema("interactions", own)) as writer:
+        for window in _windows(world, interactions, seed, features):
             writer.write_table(window)
 
 
-def _schema(table: str) -> pa.Schema:
-    """The table's columns in the long layout."""
-    return pa.schema(
-        [(name, c.type) for name, c in DEFAULT.columns_of(table).items() if not pa.types.is_boolean(c.type)]
-    )
+def _schema(table: str, own: Sequence[Column]) -> pa.Schema:
+    """The table's columns in the long layout, our own and then the user's."""
+    ours = [column for name, column in DEFAULT.columns_of(table).items() if name not in DEFAULT.flags]
+    return pa.schema([(column.name, column.type) for column in (*ours, *own)])
 
 
 def _users(world: World, rng: np.random.Generator) -> dict[str, pa.Array]:
@@ -148,26 +161,42 @@ def _popularity(views: Array) -> pa.Array:
 _ENTITIES = {"users": _users, "videos": _videos, "channels": _channel_sizes}
 
 
-def _windows(world: World, interactions: int, seed: int) -> Iterator[pa.Table]:
+def _windows(world: World, interactions: int, seed: int, features: FeatureTable) -> Iterator[pa.Table]:
     """The events, one table for each of as many equal spans of time as keep a table within ROWS_PER_GROUP."""
     count = -(-interactions // ROWS_PER_GROUP)
     for i in range(count):
         events = interactions * (i + 1) // count - interactions * i // count
-        yield _window(world, np.random.default_rng([seed, 5, i]), START + PERIOD * i // count, PERIOD // count, events)
+        begins, span = START + PERIOD * i // count, PERIOD // count
+        rows = _window(world, np.random.default_rng([seed, 5, i]), begins, span, events, features)
+        own = synthetic_columns.own_columns(features, "interactions")
+        sessions = pa.array(rows["session"].to_numpy())
+        found = synthetic_columns.values(own, rows["session"].max() + 1, seed, i)
+        columns = _raw(rows, features) | {name: values.take(sessions) for name, values in found.items()}
+        yield pa.table(columns, _schema("interactions", own))
 
 
-def _window(world: World, rng: np.random.Generator, start: int, span: int, events: int) -> pa.Table:
+def _window(
+    world: World, rng: np.random.Generator, start: int, span: int, events: int, features: FeatureTable
+) -> pl.DataFrame:
     """So many events of sessions that start within the span, by time."""
     parts: list[pl.DataFrame] = []
+    signals, sessions = synthetic_columns.own_signals(features), 0
     while (missing := events - sum(part.height for part in parts)) > 0:
-        parts.append(_events(world, rng, *_sessions(world, rng, start, span, missing // 5 + 8)).head(missing))
-    rows = pl.concat(parts).sort("interaction_time", "user_id", "video_id", maintain_order=True)
-    columns = {name: rows[name].to_arrow() for name in ("user_id", "video_id", "watch_time")} | {
+        user, time = _sessions(world, rng, start, span, missing // 5 + 8)
+        part = _events(world, rng, user, time, signals).head(missing)
+        parts.append(part.with_columns(pl.col("session") + sessions))
+        sessions += len(user)
+    return pl.concat(parts).sort("interaction_time", "user_id", "video_id", maintain_order=True)
+
+
+def _raw(rows: pl.DataFrame, features: FeatureTable) -> dict[str, pa.Array]:
+    """Our columns of events, as the tables hold them."""
+    signals = (*_SIGNALS, *(signal.name for signal in synthetic_columns.own_signals(features)))
+    return {name: rows[name].to_arrow() for name in ("user_id", "video_id", "watch_time")} | {
         "interaction_time": rows["interaction_time"].to_arrow().cast(TIMESTAMP),
-        "interaction_type": words.named(DEFAULT.bits.names, rows["interaction_type"].to_numpy()),
+        "interaction_type": words.named(signals, rows["interaction_type"].to_numpy()),
         "device": words.named(tuple(words.DEVICES), rows["device"].to_numpy()),
     }
-    return pa.table(columns, _schema("interactions"))
 
 
 def _sessions(world: World, rng: np.random.Generator, start: int, span: int, tries: int) -> tuple[Array, Array]:
@@ -179,25 +208,44 @@ def _sessions(world: World, rng: np.random.Generator, start: int, span: int, tri
     return user[usual], time[usual]
 
 
-def _events(world: World, rng: np.random.Generator, user: Array, time: Array) -> pl.DataFrame:
+def _events(
+    world: World, rng: np.random.Generator, user: Array, time: Array, signals: Sequence[Signal]
+) -> pl.DataFrame:
     """The events of these sessions, session by session, ids and times as int64, type and device as indices."""
+    session = np.arange(len(user))
     shown = rng.geometric(1 / 6, len(user)).clip(max=40)
     device = np.repeat(drawn(rng, list(words.DEVICES.values()), len(user)), shown)
-    user, time = np.repeat(user, shown), np.repeat(time, shown)
+    user, time, session = (np.repeat(values, shown) for values in (user, time, session))
     video = _shown_videos(world, rng, user, time)
     happens, watched = _engagement(world, rng, user, video)
     spent = ((watched.sum(axis=1) + rng.gamma(2, 20, len(video))) * SECOND).astype(np.int64)
     before = np.cumsum(spent) - spent  # of all sessions; the next line takes off what was before the own one
     begins = time + before - np.repeat(before[np.cumsum(shown) - shown], shown)
+    delays, reported, slots = _delays(rng, watched), _reported(rng, watched), EVENT_SLOTS
+    if signals:
+        more = _own_events(world, rng.spawn(1)[0], user, video, happens, signals)
+        happens, delays = np.hstack([happens, more[0]]), np.hstack([delays, more[1]])
+        reported = np.hstack([reported, np.full(more[0].shape, np.nan)])
+        slots = np.append(EVENT_SLOTS, len(_SIGNALS) + np.arange(len(signals)))
     exposure, slot = np.nonzero(happens)
     return pl.DataFrame({
         "user_id": user[exposure] + 1,
         "video_id": video[exposure] + 1,
-        "interaction_time": begins[exposure] + (_delays(rng, watched)[exposure, slot] * SECOND).astype(np.int64),
-        "interaction_type": EVENT_SLOTS[slot],
-        "watch_time": pl.Series(_reported(rng, watched)[exposure, slot].astype(np.float32), nan_to_null=True),
+        "interaction_time": begins[exposure] + (delays[exposure, slot] * SECOND).astype(np.int64),
+        "interaction_type": slots[slot],
+        "watch_time": pl.Series(reported[exposure, slot].astype(np.float32), nan_to_null=True),
         "device": device[exposure],
+        "session": session[exposure],
     })  # fmt: skip
+
+
+def _own_events(
+    world: World, rng: np.random.Generator, user: Array, video: Array, happens: Array, signals: Sequence[Signal]
+) -> tuple[Array, Array]:
+    """[n, signals] bool and float: which signals of a user's own an exposure has, and after how many seconds."""
+    liking = world.affinity(user + 1, video + 1)
+    found = synthetic_columns.happening(signals, happens[:, 1], liking, rng)
+    return found, 1 + rng.gamma(2, 2, found.shape)
 
 
 def _by_taste(rng: np.random.Generator, taste: Array) -> Array:

@@ -11,6 +11,7 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from recsys_tft import table_records
 from recsys_tft.configuration import model_settings, settings
 from recsys_tft.errors import InputError, redacted, require_inside
 from recsys_tft.run_layout.run_folders import manifest
@@ -159,13 +160,16 @@ def settings_for(output_dir: str, config: str | None, seed: int | None) -> setti
     Raises:
         InputError: if there is no run, or the file changes what the rows were made by.
     """
-    of_run = settings.parse(manifest(output_dir)["settings"], f"{output_dir}/artifacts/manifest.json")
+    made = manifest(output_dir)
+    of_run = settings.of_run(made, f"{output_dir}/artifacts/manifest.json")
     changes: dict[str, Any] = {} if seed is None else {"seed": seed}
     if config is not None:
         given = settings.load(config)
-        for name in sorted(
-            given.model_fields_set - {"embeddings", "two_tower", "recommender", "seed", "encoder_cache", "beam"}
-        ):
+        free = {"embeddings", "two_tower", "recommender", "seed", "encoder_cache", "beam"}
+        if given.features is not None and made.get(table_records.RECORD):
+            free.add("features")  # which another folder may hold by now
+            table_records.check({**made, "settings": {"features": given.features}}, config)
+        for name in sorted(given.model_fields_set - free):
             _same(getattr(of_run, name), getattr(given, name), name, config)
         names = given.model_fields_set & {"embeddings", "two_tower", "ranker"} | ({"seed"} if seed is None else set())
         found = given.model_dump(mode="json", exclude_unset=True)

@@ -140,7 +140,7 @@ def _verify(
     run: str, output_dir: str, data_dir: str | None, rows: int | None, seed: int, say: Callable[[str], None]
 ) -> Verified:
     manifest = run_folders.manifest(run)
-    chosen = settings.parse(manifest["settings"], f"{output_dir}/artifacts/manifest.json")
+    chosen = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     say("Reading the raw tables")
     raw, cuts = raw_rows.read(raw_folder(output_dir, data_dir, manifest), chosen), raw_rows.cuts_of(manifest)
     videos = raw_counters.dated_videos(raw, cuts, chosen)

@@ -1,0 +1,132 @@
+"""Which feature table made a run or a model: a description in plain values, and what a table of now differs in.
+
+The manifest of a run holds it, and each model trained on the run, so that no later command has to be told.
+"""
+
+import dataclasses
+import enum
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from recsys_tft import feature_tables
+from recsys_tft.configuration.setting_types import FindingsError
+from recsys_tft.errors import InputError, findings, redacted
+from recsys_tft.features import FeatureTable
+from recsys_tft.vocabularies import Vocabulary
+
+RECORD = "feature_table"  # the key beside `settings`
+_KINDS = {"columns": "column", "signals": "signal", "features": "feature"}
+Record = Mapping[str, Any]
+
+
+def record(name: str | None) -> dict[str, Any] | None:
+    """What tells a user's table from another; None of ours.
+
+    Args:
+        name: `features` of the settings.
+    """
+    if name is None:
+        return None
+    place, table = feature_tables.place_of(name), feature_tables.load(name)
+    where = {"module": place.module, "file": place.relative(place.file), "root": str(place.root)}
+    return where | {"code": feature_tables.code_of(name)} | described(table)
+
+
+def described(table: FeatureTable) -> dict[str, dict[str, dict[str, str]]]:
+    """Each column, signal and feature in words."""
+    return {
+        "columns": {f"{column.table}.{column.name}": _fields(column) for column in table.columns},
+        "signals": {signal.name: _fields(signal) for signal in table.signals},
+        "features": {
+            feature.name: {
+                "op": text_of(feature.op),
+                "sources": ", ".join(feature.sources),
+                "used_by": ", ".join(use.value for use in feature.used_by),
+                "option": str(feature.option),
+            }
+            for feature in table.features
+        },
+    }
+
+
+def _fields(row: Any) -> dict[str, str]:
+    names = [field.name for field in dataclasses.fields(row) if field.name not in ("name", "table")]
+    return {name: text_of(getattr(row, name)) for name in names}
+
+
+def text_of(value: Any) -> str:
+    """A value of a table, such as `Lookup(surface, n_oov=2)`: of objects what they hold beside their defaults."""
+    if hasattr(value, "__qualname__"):  # a class or a function
+        return value.__qualname__
+    if isinstance(value, enum.Enum):
+        return str(value.value)
+    if isinstance(value, Vocabulary) and value == Vocabulary(value.name):
+        return value.name
+    if dataclasses.is_dataclass(value):
+        return f"{type(value).__name__}({', '.join(_arguments(value))})"
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(text_of, value))}]"
+    if type(value).__repr__ is object.__repr__:
+        held = ", ".join(f"{name}={text_of(own)}" for name, own in sorted(vars(value).items()))
+        return f"{type(value).__name__}({held})"
+    return redacted(re.sub(r" at 0x[0-9a-f]+", "", str(value)))
+
+
+def _arguments(value: Any) -> Iterator[str]:
+    for place, field in enumerate(dataclasses.fields(value)):
+        has_factory = field.default_factory is not dataclasses.MISSING
+        default = field.default_factory() if has_factory else field.default
+        own = text_of(getattr(value, field.name))
+        if default is dataclasses.MISSING or own != text_of(default):
+            yield own if not place or default is dataclasses.MISSING else f"{field.name}={own}"
+
+
+def check(found: Mapping[str, Any], source: str) -> None:
+    """Refuses a table that is not the one that made a run or a model.
+
+    Args:
+        found: what a manifest or the like holds: `settings`, and what `record` returned.
+        source: where it is from, for errors.
+
+    Raises:
+        InputError: naming each difference, or where the module was if it is gone.
+    """
+    made = found.get(RECORD)
+    if made is None:
+        return
+    name = found["settings"]["features"]
+    try:
+        now = record(name)
+    except FindingsError as error:
+        raise findings(source, [f"features {text.rstrip('.')}." for text in error.sentences]) from error
+    if changes := list(_changes(made, now)):
+        remedy = "undo that, or run the main job again"
+        raise InputError(
+            f"{source}: the feature table {made['module']} in {now['root']} is another one than this was made with: "
+            f"{'; '.join(changes)}; {remedy}."
+        )
+
+
+def _changes(made: Record, now: Record) -> Iterator[str]:
+    count = 0
+    for key, kind in _KINDS.items():
+        for text in _differences(kind, made[key], now[key]):
+            count += 1
+            yield text
+    for file in sorted(made["code"].keys() | now["code"].keys()):
+        is_told = count and file == now["file"]  # by what it says now
+        if made["code"].get(file) != now["code"].get(file) and not is_told:
+            yield f"the code of {file} has changed since the run"
+
+
+def _differences(kind: str, made: Mapping[str, Record], now: Mapping[str, Record]) -> Iterator[str]:
+    for name, row in made.items():
+        if name not in now:
+            yield f"the {kind} '{name}' is gone"
+            continue
+        for field, value in row.items():
+            if (other := now[name].get(field)) != value:
+                what = "" if field == "op" else f"{field} "
+                yield f"the {kind} '{name}' was {what}{value}, is {what}{other}"
+    yield from (f"the {kind} '{name}' is new" for name in now if name not in made)
