@@ -14,7 +14,7 @@ TYPES = (INT64, FLOAT, STRING, BOOL, TIMESTAMP, STRINGS, INTS, FLOATS)  # that a
 END_OF_TIME = 7_258_118_400_000_000  # 2200-01-01 UTC in microseconds, the first time that is rejected
 UPDATED = "updated_at"  # since when a row of users, videos or channels holds; with it a key may have several
 TABLES = ("users", "videos", "channels", "interactions")
-# Names that no column or feature may have besides: of columns of the job's own tables, and of arguments of `recommend`.
+# Names that no column may have: of columns of the job's own tables, and of arguments of `recommend`.
 TAKEN = frozenset({
     "candidate_row", "draws", "events", "exposure", "first_seen", "label", "log_q", "signals", "since", "source",
     "version", "weight", "window",

@@ -39,6 +39,8 @@ class Entity(enum.Enum):
 
 
 QUERY, CANDIDATE, RANKER = Use.QUERY, Use.CANDIDATE, Use.RANKER
+# What rows have besides features: keys, times and labels.
+ROW_COLUMNS = ("user_id", "video_id", "interaction_time", "candidate_row", "label", "weight", "source", "log_q")
 
 
 def entity_of(column: Column) -> Entity:
@@ -138,7 +140,7 @@ class FeatureTable:
 
     Raises:
         InputError: with all that is wrong: names that occur twice, unknown sources, sources of several entities
-            without an op that joins them, features that nobody could read.
+            without an op that joins them, features that their readers cannot take.
     """
 
     columns: tuple[Column, ...]
@@ -146,7 +148,7 @@ class FeatureTable:
     features: tuple[Feature, ...]
 
     def __post_init__(self) -> None:
-        problems = [*_wrong_names(self), *_wrong_columns(self), *_wrong_signals(self), *_wrong_features(self)]
+        problems = _strangers(self) or [*_wrong_columns(self), *_wrong_signals(self), *_wrong_features(self)]
         if problems:
             raise findings("the feature table", problems)
         bound = (dataclasses.replace(f, columns=tuple(self.raw[name] for name in f.sources)) for f in self.features)
@@ -233,61 +235,101 @@ class FeatureTable:
         return {signal.flag: signal.name for signal in self.signals if signal.flag}
 
 
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # of what stands in a graph and in names of files
+_SIGNALS = 64  # that an event has bits for
+
+
 def _twice(what: str, names: Iterable[Hashable]) -> Iterator[str]:
     for name, count in Counter(names).items():
         if count > 1:
             yield f"{what} '{name}' is there {count} times; names have to differ."
 
 
-def _wrong_names(table: FeatureTable) -> Iterator[str]:
-    named = {"column": table.columns, "signal": table.signals, "feature": table.features}
-    for what, rows in named.items():
-        for name in dict.fromkeys(row.name for row in rows):
-            if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-                yield f"the {what} '{name}' needs a name of letters, digits and _ that begins with no digit."
-            elif what != "signal" and name in TAKEN:
-                yield f"the {what} '{name}' has a name that rows or options have already; call it otherwise."
-            elif what == "feature" and name in table.raw:
-                yield f"the feature '{name}' has the name of a raw column; call it by what becomes of that."
+def _unusable(what: str, name: object) -> Iterator[str]:
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        yield f"{what} {name!r} is no usable name; take letters, digits and underscores, a letter first."
+
+
+def _strangers(table: FeatureTable) -> list[str]:
+    """What is none of the kinds that a table is made of."""
+    kinds = {"columns": Column, "signals": Signal, "features": Feature}
+    return [
+        f"{field} holds {one!r}, which is no {kind.__name__}."
+        for field, kind in kinds.items()
+        for one in getattr(table, field)
+        if not isinstance(one, kind)
+    ]
 
 
 def _wrong_columns(table: FeatureTable) -> Iterator[str]:
     yield from _twice("the column", (f"{column.table}.{column.name}" for column in table.columns))
+    tables: dict[str, set[str]] = {}
     for column in table.columns:
+        tables.setdefault(column.name, set()).add(column.table)
+        yield from _unusable("the column", column.name)
+        if column.name in TAKEN:
+            yield f"the column '{column.name}' has a name that rows or options have already; call it otherwise."
         if column.table not in TABLES:
             hint = did_you_mean(column.table, TABLES)
             yield f"the column '{column.name}' is of the unknown table '{column.table}'.{hint}"
         if column.type not in TYPES:
             known = ", ".join(map(str, TYPES))
             yield f"the column '{column.name}' is of the type {column.type}; expected one of {known}."
-    owners: dict[str, set[str]] = {}
     for column in table.columns:
-        if not (column.built_in or column.required):
-            owners.setdefault(column.name, set()).add(column.table)
-    keys = {column.name for column in table.columns if column.built_in}
-    for name, tables in owners.items():
-        if len(tables) > 1 or name in keys:
-            yield f"the column '{name}' is in several tables, or is one that the job reads; call it otherwise."
+        if len(tables[column.name]) > 1 and not column.built_in:
+            yield (
+                f"the column '{column.name}' of {column.table} has the name of a column of another table, from which "
+                "a feature could not tell it; call it otherwise."
+            )
 
 
 def _wrong_signals(table: FeatureTable) -> Iterator[str]:
     yield from _twice("the signal", (signal.name for signal in table.signals))
-    if len(table.signals) > 64:
-        yield f"there are {len(table.signals)} signals; an event holds 64 at most."
+    for signal in table.signals:
+        yield from _unusable("the signal", signal.name)
+    if len(table.signals) > _SIGNALS:
+        yield f"there are {len(table.signals)} signals; an event holds {_SIGNALS} at most."
 
 
 def _wrong_features(table: FeatureTable) -> Iterator[str]:
     yield from _twice("the feature", (feature.name for feature in table.features))
     for feature in table.features:
-        unknown = [source for source in feature.sources if source not in table.raw]
-        for source in unknown:
-            yield f"the feature '{feature.name}' reads the unknown column '{source}'.{did_you_mean(source, table.raw)}"
-        if not feature.sources:
+        yield from _unusable("the feature", feature.name)
+        if feature.name in table.raw:
+            yield f"the feature '{feature.name}' has the name of a raw column; call it by what becomes of that."
+        elif feature.name in ROW_COLUMNS:
+            yield f"the feature '{feature.name}' has the name of a column that each row has; call it otherwise."
+        if not isinstance(feature.op, Op):
+            yield f"the feature '{feature.name}' has {feature.op!r} as its op, which is no instance of an Op."
+        elif not feature.sources:
             yield f"the feature '{feature.name}' reads no column."
-        entities = {entity_of(table.raw[source]) for source in feature.sources if source in table.raw}
-        if len(entities) > 1 and not feature.op.joins:
-            of = " and ".join(sorted(f"{entity.value}s" for entity in entities))
-            yield (
-                f"the feature '{feature.name}' reads columns of {of}, and its op {type(feature.op).__name__} does not "
-                "join them; set `joins = True` on an op that does."
-            )
+        else:
+            yield from _wrong_sources(feature, table)
+
+
+def _wrong_sources(feature: Feature, table: FeatureTable) -> Iterator[str]:
+    unknown = [source for source in feature.sources if source not in table.raw]
+    for source in unknown:
+        yield f"the feature '{feature.name}' reads the unknown column '{source}'.{did_you_mean(source, table.raw)}"
+    if unknown:
+        return
+    entities = {entity_of(table.raw[source]) for source in feature.sources}
+    if len(entities) > 1 and not feature.op.joins:
+        of = " and ".join(sorted(f"{entity.value}s" for entity in entities))
+        yield (
+            f"the feature '{feature.name}' reads columns of {of}, which its op {type(feature.op).__name__} does not "
+            "join; an op that joins them says so with `joins = True`."
+        )
+    elif not feature.used_by:
+        yield f"the feature '{feature.name}' is used by nobody; name QUERY, CANDIDATE or RANKER."
+    else:
+        entity = Entity.PAIR if feature.op.joins else entities.pop()
+        yield from (
+            f"the feature '{feature.name}' is of {entity.value}s, so the {use.value} cannot read it; it reads features "
+            f"of {' and '.join(f'{one.value}s' for one in _READ[use])}."
+            for use in feature.used_by
+            if use in _READ and entity not in _READ[use]
+        )
+
+
+_READ = {QUERY: (Entity.USER, Entity.EXPOSURE), CANDIDATE: (Entity.VIDEO,)}  # by towers; the ranker reads all

@@ -69,7 +69,7 @@ def wild(rows: int, seed: int = 0) -> pa.Table:
             return pa.array([row and [value for value in row if value is not None] for row in lists], pa.list_(stored))
         return pa.array(values(wanted, rows), stored)
 
-    return pa.table({c.name: column(c) for c in raw_columns()})
+    return pa.table({c.name: column(c) for c in raw_columns(DEFAULT.features)})
 
 
 # --- Features

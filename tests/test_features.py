@@ -1,0 +1,128 @@
+"""Feature tables: what they hold, how they are extended, and what they refuse."""
+
+import dataclasses
+import pickle
+
+import pyarrow as pa
+import pytest
+
+from recsys_tft.columns import BOOL, STRING, Column
+from recsys_tft.default_table import DEFAULT
+from recsys_tft.errors import InputError
+from recsys_tft.features import CANDIDATE, QUERY, RANKER, ROW_COLUMNS, Entity, Feature, FeatureTable, raw_columns
+from recsys_tft.number_ops import Age, ZScore
+from recsys_tft.ops import Lookup
+from recsys_tft.run_layout.data_sets import KEY_COLUMNS
+from recsys_tft.signals import Signal
+from recsys_tft.vocabularies import Vocabulary
+
+SURFACE = Column("surface", "interactions", STRING)
+TOKEN = Feature("surface_token", "surface", Lookup(Vocabulary("surface")), RANKER)
+
+
+def test_an_extended_table_has_all_of_the_old_one_and_more() -> None:
+    verified = Column("verified", "channels", BOOL)
+    table = DEFAULT.extend([SURFACE, verified], ["follow", Signal("not_interested", negative=True)], [TOKEN])
+    assert table.features[: len(DEFAULT.features)] == DEFAULT.features
+    assert table.by_name["surface_token"].columns == (SURFACE,)
+    assert table.by_name["surface_token"].entity is Entity.EXPOSURE
+    assert list(table.columns_of("channels"))[-1] == "verified"
+    assert [column.name for column in table.context] == ["device", "surface"]
+    assert list(table.flags) == ["clicked", "liked", "commented", "shared", "follow", "not_interested"]
+    assert [signal.is_viewing for signal in table.signals] == [False, *[True] * 6, False]
+    assert table.vocabularies[-1].name == "surface"
+    assert "surface_token" not in DEFAULT.by_name
+
+
+def test_a_feature_can_be_left_out_or_be_another_one() -> None:
+    other = dataclasses.replace(TOKEN, name="age_z", sources=("age",), op=ZScore(log1p=True))
+    table = DEFAULT.extend(features=[other], without=["popularity_onehot", "age_z"])
+    assert "popularity_onehot" not in table.by_name
+    assert table.by_name["age_z"].op == ZScore(log1p=True)
+    assert "popularity" not in {column.name for column in raw_columns(table.features)}
+
+
+def test_a_source_and_a_reader_may_stand_by_themselves() -> None:
+    assert TOKEN.sources == ("surface",)
+    assert TOKEN.used_by == (RANKER,)
+
+
+def test_tables_are_values() -> None:
+    table = DEFAULT.extend([SURFACE], features=[TOKEN])
+    assert table == DEFAULT.extend([SURFACE], features=[TOKEN]) != DEFAULT
+    assert pickle.loads(pickle.dumps(table)) == table
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        table.columns = ()
+
+
+def test_the_columns_of_rows_are_those_of_the_data_sets() -> None:
+    assert set(ROW_COLUMNS) == set(KEY_COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"features": [TOKEN]}, "the feature 'surface_token' reads the unknown column 'surface'."),
+        (
+            {"columns": [SURFACE], "features": [TOKEN, TOKEN]},
+            "the feature 'surface_token' is there 2 times; names have to differ.",
+        ),
+        (
+            {"features": [Feature("age_z", "age", ZScore(), RANKER)]},
+            "the feature 'age_z' is there 2 times; names have to differ.",
+        ),
+        ({"columns": [SURFACE, SURFACE]}, "the column 'interactions.surface' is there 2 times; names have to differ."),
+        (
+            {"columns": [dataclasses.replace(SURFACE, table="interaction")]},
+            "the column 'surface' is of the unknown table 'interaction'. Did you mean 'interactions'?",
+        ),
+        (
+            {"columns": [dataclasses.replace(SURFACE, type=pa.date32())]},
+            "the column 'surface' is of the type date32[day]; expected one of int64, float, string, bool, ",
+        ),
+        (
+            {"columns": [Column("title", "channels", STRING)]},
+            "the column 'title' of channels has the name of a column of another table, ",
+        ),
+        ({"columns": [Column("a b", "users", STRING)]}, "the column 'a b' is no usable name; take letters, "),
+        ({"signals": ["like"]}, "the signal 'like' is there 2 times; names have to differ."),
+        ({"signals": [Signal("love", "liked")]}, "the column 'interactions.liked' is there 2 times; "),
+        ({"signals": [f"s{n}" for n in range(59)]}, "there are 65 signals; an event holds 64 at most."),
+        ({"without": ["popularity_onehott"]}, "`without` names the unknown feature 'popularity_onehott'. Did you mean"),
+        (
+            {"features": [Feature("same", ("user_language", "video_language"), Lookup(Vocabulary("v")), RANKER)]},
+            "the feature 'same' reads columns of users and videos, which its op Lookup does not join; ",
+        ),
+        (
+            {"features": [Feature("age_log", "age", ZScore(), CANDIDATE)]},
+            "the feature 'age_log' is of users, so the candidate tower cannot read it; it reads features of videos.",
+        ),
+        (
+            {"features": [Feature("n", ("interaction_time", "published_at"), Age(), QUERY)]},
+            "the feature 'n' is of pairs, so the query tower cannot read it; it reads features of users and exposures.",
+        ),
+        ({"features": [Feature("age_log", "age", ZScore, RANKER)]}, "which is no instance of an Op."),
+        ({"features": [Feature("age_log", "age", ZScore(), ())]}, "the feature 'age_log' is used by nobody; "),
+        ({"features": [Feature("age_log", (), ZScore(), RANKER)]}, "the feature 'age_log' reads no column."),
+        (
+            {"features": [Feature("label", "age", ZScore(), RANKER)]},
+            "the feature 'label' has the name of a column that ",
+        ),
+        ({"features": ["age_log"]}, "features holds 'age_log', which is no Feature."),
+    ],
+)
+def test_what_cannot_be_used_is_said(changes: dict[str, list[object]], sentence: str) -> None:
+    with pytest.raises(InputError) as refused:
+        DEFAULT.extend(**changes)
+    assert sentence in str(refused.value)
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(InputError) as refused:
+        DEFAULT.extend([SURFACE, SURFACE], ["like"], [Feature("x", "agee", ZScore(), RANKER)])
+    assert str(refused.value).startswith("3 problems with the feature table:")
+
+
+def test_a_table_needs_nothing_of_ours() -> None:
+    table = FeatureTable((SURFACE,), (Signal("like"),), (TOKEN,))
+    assert table.raw == {"surface": SURFACE}
