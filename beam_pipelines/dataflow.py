@@ -26,6 +26,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import UsageError
 from recsys_tft.titles import encoder_spec, title_encoder
 from recsys_tft.titles.encoder_spec import Pair, Spec
+from recsys_tft.titles.text_embedding import encoders, text_features
 
 _MODEL = "saved_model.pb"  # the last file of an encoder to be copied
 _LONGEST = 63  # of a job's name and of a label
@@ -130,21 +131,29 @@ def scratch(options: PipelineOptions) -> str:
 
 
 def reachable(settings: Settings, options: PipelineOptions, say: Callable[[str], None]) -> Settings:
-    """The same settings for workers, who have neither this machine's folders nor its title encoder and cache."""
+    """The same settings for workers, who have neither this machine's folders, nor its encoders of texts and cache."""
     if settings.features is not None:  # by its name, since there it is installed
         settings = settings.model_copy(update={"features": feature_tables.place_of(settings.features).module})
-    if settings.title_encoder == encoder_spec.NONE:
+    if not encoders(settings):
         return settings
     folder, precision = scratch(options), settings.title_precision
     changes: dict[str, object] = {}
     if settings.encoder_cache is None:
         changes["encoder_cache"] = f"{folder}/title_vectors"
-    spec = title_encoder.resolve(settings.title_encoder, precision)
-    if isinstance(spec, Pair):
-        models = {name: _in_bucket(getattr(spec, name), folder, say) for name in ("preprocessor", "encoder")}
-        changes["title_encoder"] = dataclasses.replace(spec, **models)
-    else:
-        changes["title_encoder"] = _in_bucket(spec, folder, say)
+
+    def placed(spec: Spec) -> Spec:
+        found = title_encoder.resolve(spec, precision)
+        if not isinstance(found, Pair):
+            return _in_bucket(found, folder, say)
+        models = {name: _in_bucket(getattr(found, name), folder, say) for name in ("preprocessor", "encoder")}
+        return dataclasses.replace(found, **models)
+
+    if settings.title_encoder != encoder_spec.NONE:
+        changes["title_encoder"] = placed(settings.title_encoder)
+    own = {feature.name: feature.op.encoder for feature in text_features(settings)}
+    placed_own = {name: placed(encoder) for name, encoder in own.items() if encoder is not None}
+    if placed_own:
+        changes["text_encoders"] = {**settings.text_encoders, **placed_own}
     return settings.model_copy(update=changes)
 
 

@@ -12,26 +12,27 @@ from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from recsys_tft import point_in_time, transform_graph
-from recsys_tft.beam_pipelines import titles
+from recsys_tft.beam_pipelines import texts
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.prepare import Frames, Parts
+from recsys_tft.beam_pipelines.texts import Vectors
 from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, raw_columns
 from recsys_tft.graph import preprocessing_fn
 from recsys_tft.graph_inputs import graph_columns, raw_feature_spec
-from recsys_tft.labelling import examples, fitting_rows, negatives, recent
-from recsys_tft.ops import History
+from recsys_tft.labelling import fitting_rows, negatives, pair_columns
+from recsys_tft.output_checks import check_categories
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.rates import rates
 from recsys_tft.run_layout import data_sets
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.tables import versions
-from recsys_tft.titles.title_embedding import TitleEmbedding
+from recsys_tft.titles import text_embedding
+from recsys_tft.titles.text_embedding import text_features
 
 TaggedOutput = beam.pvalue.TaggedOutput
-PAIRED = ("history_video_ids", examples.COUNTED)  # raw columns of exposures that features of pairs read
 
 
 def raw_metadata(settings: Settings) -> tft.DatasetMetadata:
@@ -88,7 +89,8 @@ def _as_lists(values: pa.ChunkedArray, column: Column) -> pa.Array:
     if column.is_list:
         return array
     offsets = np.concatenate([[0], np.cumsum(array.is_valid().to_numpy(zero_copy_only=False))])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), array.drop_null())
+    values = array.drop_null().cast(_list_type(column).value_type)  # booleans are numbers in the graph
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
 
 def training_videos(
@@ -109,10 +111,11 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
     found = {name: arrow_ipc.loads(part) for name, part in parts if name == "videos"}
     if counts := [arrow_ipc.loads(part) for name, part in parts if name == "versions"]:
         found["versions"] = versions.in_order(counts, "video_id")
-    vectors = [part for name, part in parts if name == "titles"]
+    vectors = texts.vectors_in(parts)
     raw = versions.latest(found["videos"], "video_id")
     features = data_sets.VIDEOS.features(job.settings)
-    engineered = _engineer_videos(raw, features, vectors, graph, job)
+    engineered = _engineer(raw, features, vectors, graph, job)
+    check_categories(engineered, features, job.settings)
     for item in rates(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
     first = sum(size for other, size in sizes.items() if other < partition)
@@ -120,39 +123,40 @@ def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, i
     rows = _with_keys(keys, engineered)
     joined = dict.fromkeys([*data_sets.TWO_TOWER.features(job.settings), *data_sets.RANKER_ROWS.features(job.settings)])
     known = found["versions"].column_names[2:] if "versions" in found else ()
-    counted = tuple(feature for feature in joined if not {*feature.sources}.isdisjoint(known))
+    of_videos = [feature for feature in joined if feature.entity is Entity.VIDEO]
+    counted = tuple(feature for feature in of_videos if not {*feature.sources}.isdisjoint(known))
     own = [feature for feature in features if feature in joined and feature not in counted]
     slim = rows.select([*keys, *(feature.name for feature in own)])
-    dates = [*(recent.DATES if job.settings.recent.enabled else ())]
+    carried = pair_columns.carried(Entity.VIDEO, job.settings)
     if point_in_time.is_versioned(found["videos"]):
         owner = find_sorted(raw["video_id"].to_numpy(), found["videos"]["video_id"].to_numpy())
-        dated = {name: found["videos"][name] for name in ("video_id", point_in_time.SINCE, *dates)}
-        dated["candidate_row"] = pa.array(first + owner)
-        slim = _with_keys(dated, _engineer_videos(found["videos"], own, vectors, graph, job))
-    elif dates:
-        slim = _with_keys({name: raw[name] for name in dates}, slim)
+        dated = {name: found["videos"][name] for name in ("video_id", point_in_time.SINCE)}
+        dated |= {"candidate_row": pa.array(first + owner), **pair_columns.beside(found["videos"], carried)}
+        slim = _with_keys(dated, _engineer(found["videos"], own, vectors, graph, job))
+    else:
+        slim = _with_keys(pair_columns.beside(raw, carried), slim)
     yield TaggedOutput("slim", (partition, ("videos", arrow_ipc.dumps(slim))))
     if "versions" in found:
-        dated = _engineer_counted(found["versions"], found["videos"], counted, graph)
+        dated = _engineer_counted(found["versions"], found["videos"], counted, carried, graph)
         yield TaggedOutput("slim", (partition, ("versions", arrow_ipc.dumps(dated))))
-    rows = rows.append_column("title", raw["title"]) if "title" in raw.column_names else rows
-    yield partition, arrow_ipc.dumps(rows)
+    of_texts = text_embedding.sources(text_features(job.settings, Entity.VIDEO))
+    yield partition, arrow_ipc.dumps(_with_keys(pair_columns.beside(raw, of_texts), rows))
 
 
-def _engineer_videos(
-    videos: pa.Table, features: Sequence[Feature], vectors: list[Packed], graph: str, job: Job
-) -> pa.Table:
-    """Features of videos; those of titles are looked up in the `vectors` of a partition of titles each."""
-    encoded = [feature for feature in features if isinstance(feature.op, TitleEmbedding)]
+def _engineer(rows: pa.Table, features: Sequence[Feature], vectors: Vectors, graph: str, job: Job) -> pa.Table:
+    """Features of raw rows; those that embed texts are looked up in the `vectors` of partitions of texts."""
+    encoded = [feature for feature in features if feature.op.embeds_text]
     in_graph = [feature for feature in features if feature not in encoded]
-    engineered = transform_graph.load(graph).engineer(videos, in_graph)
-    for feature in encoded:
-        engineered = engineered.append_column(feature.name, titles.vectors_of(videos["title"], vectors, job))
-    return engineered
+    return texts.with_vectors(transform_graph.load(graph).engineer(rows, in_graph), rows, encoded, vectors, job)
 
 
-def _engineer_counted(counts: pa.Table, videos: pa.Table, counted: tuple[Feature, ...], graph: str) -> pa.Table:
-    """The features that depend on what is counted, as of each change of it or of the video; with their keys."""
+def _engineer_counted(
+    counts: pa.Table, videos: pa.Table, counted: tuple[Feature, ...], carried: Sequence[str], graph: str
+) -> pa.Table:
+    """The features that depend on what is counted, as of each change of it or of the video; with their keys.
+
+    What is counted of the `carried` raw columns stands beside them.
+    """
     if point_in_time.is_versioned(videos):
         keys = videos["video_id"].to_numpy()
         own, rows, since = versions.together(videos, "video_id", counts, "video_id", keys, np.ones(len(keys), bool))
@@ -162,7 +166,7 @@ def _engineer_counted(counts: pa.Table, videos: pa.Table, counted: tuple[Feature
     owner = pa.array(own)
     names = [column.name for column in raw_columns(counted)]
     read = {name: counts[name] if name in counts.column_names else videos[name].take(owner) for name in names}
-    keys = {name: counts[name] for name in ("video_id", point_in_time.SINCE)}
+    keys = {name: counts[name] for name in ("video_id", point_in_time.SINCE)} | pair_columns.beside(counts, carried)
     if not counted:
         return pa.table(keys)
     return _with_keys(keys, transform_graph.load(graph).engineer(pa.table(read), counted))
@@ -171,16 +175,16 @@ def _engineer_counted(counts: pa.Table, videos: pa.Table, counted: tuple[Feature
 def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> Iterator[object]:
     """The users (all versions that its rows take) and exposures of a partition, or a part, with every feature."""
     users, exposures = arrow_ipc.loads(frames["users"]), arrow_ipc.loads(frames["exposures"])
-    fitted = transform_graph.load(graph)
     context = [
         feature for feature in job.settings.table.select(entity=Entity.EXPOSURE) if feature.is_active(job.settings)
     ]
-    lists = [feature for feature in context if isinstance(feature.op, History)]
-    of_users = fitted.engineer(users, data_sets.USERS.features(job.settings))
-    of_exposures = fitted.engineer(exposures, [feature for feature in context if feature not in lists])
-    for feature in lists:
-        of_exposures = of_exposures.append_column(feature.name, fitted.engineer_values(exposures, feature))
+    vectors = frames.get(texts.TEXTS, {})
+    of_users = _engineer(users, data_sets.USERS.features(job.settings), vectors, graph, job)
+    of_exposures = _engineer(exposures, context, vectors, graph, job)
+    check_categories(of_users, data_sets.USERS.features(job.settings), job.settings)
+    check_categories(of_exposures, context, job.settings)
     of_user = {name: users[name] for name in ("user_id", point_in_time.SINCE) if name in users.column_names}
+    of_user |= pair_columns.beside(users, pair_columns.carried(Entity.USER, job.settings))
     of_users = _with_keys(of_user, of_users)
     counted = [(exposures, of_exposures, context)]
     if job.is_first(partition):  # other parts have some of the same users
@@ -189,8 +193,8 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     for raw, engineered, features in counted:
         for item in rates(raw, engineered, features, job.settings).items():
             yield TaggedOutput("counts", item)
-    names = ("user_id", "interaction_time", "window", *(PAIRED if job.settings.cooccurrence.enabled else ()))
-    keys = {name: exposures[name] for name in names}
+    keys = {name: exposures[name] for name in ("user_id", "interaction_time", "window")}
+    keys |= pair_columns.beside(exposures, pair_columns.carried(Entity.EXPOSURE, job.settings))
     yield partition, ("users", arrow_ipc.dumps(of_users))
     yield partition, ("exposures", arrow_ipc.dumps(_with_keys(keys, of_exposures)))
     yield partition, ("rows", frames["rows"])

@@ -15,13 +15,16 @@ from google.protobuf import text_format
 from recsys_tft import table_records, transform_graph
 from recsys_tft.beam_pipelines.engineer import raw_metadata
 from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.features import Entity
 from recsys_tft.labelling import odd_data, splits
+from recsys_tft.labelling.pair_columns import RAW
 from recsys_tft.run_layout import artifacts, schemas
 from recsys_tft.run_layout.data_sets import DATA_SETS
 from recsys_tft.run_layout.output import MANIFEST, RUN
 from recsys_tft.storage import json_files
 from recsys_tft.storage.files import exists, read_text, write_file, write_text
-from recsys_tft.titles import embeddings, title_encoder
+from recsys_tft.titles import embeddings
+from recsys_tft.titles.text_embedding import sources, text_features
 
 VERSIONS = ("recsys_tft", "tensorflow", "tensorflow-transform", "apache-beam", "tfx-bsl", "pyarrow", "polars", "numpy")
 
@@ -60,10 +63,11 @@ def finish(
         text = text_format.MessageToString(schemas.schema_of(data_set, job.settings, sizes))
         for folder in data_set.folders:
             write_text(job.output.staged("processed_data", folder, schemas.SCHEMA_FILE), text)
-    if job.settings.title_encoder != "none":
-        width = title_encoder.width(job.settings.title_encoder, job.settings.title_precision)
+    if features := text_features(job.settings, Entity.VIDEO):
+        widths = {feature.name: feature.op.shape(job.settings)[0] for feature in features}
         parts, folder = (place("artifacts", "embeddings") for place in (job.output.scratch, job.output.staged))
-        embeddings.gather(parts, folder, job.video_partitions, counts["written/videos"], width)
+        of_parts = job.video_partitions, counts["written/videos"]
+        embeddings.gather(parts, folder, *of_parts, widths, {f"{RAW}{name}": name for name in sources(features)})
     manifest = make_manifest(job, counts, cuts, sizes, texts, started)
     write_text(job.output.staged("processed_data", RUN), json_files.to_json({"run": manifest["run"]}))
     manifest |= _warnings(job, counts, cuts, odd, times)

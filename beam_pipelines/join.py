@@ -12,12 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import point_in_time, transform_graph
-from recsys_tft.beam_pipelines.engineer import PAIRED
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.prepare import Frames, Parts
-from recsys_tft.features import Entity, Feature
-from recsys_tft.labelling import examples, negatives, recent
+from recsys_tft.features import Entity
+from recsys_tft.labelling import examples, negatives, pair_columns
+from recsys_tft.labelling.pair_columns import RAW, PairColumns
 from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.output_checks import check_categories
 from recsys_tft.point_in_time import Timeline, find_sorted, rows_at
 from recsys_tft.run_layout import data_sets
 from recsys_tft.run_layout.data_sets import OUTCOME, DataSet
@@ -28,6 +29,7 @@ from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.rows import WRITERS
 from recsys_tft.tables import versions
 from recsys_tft.titles import embeddings
+from recsys_tft.titles.text_embedding import sources, text_features
 
 TaggedOutput = beam.pvalue.TaggedOutput
 ANSWERS = ("videos", "versions")  # what partitions of videos have to give
@@ -118,7 +120,8 @@ def write_rows(
         yield _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
     codes = _codes(tables)
     if job.has_pairs:
-        tables[Entity.PAIR], codes[Entity.PAIR] = yield from _engineer_pairs(tables, codes, graph, job)
+        pairs, places = yield from _engineer_pairs(tables, codes, graph, job)
+        tables, codes = tables | pairs, codes | places
     rows = tables["rows"]
     for data_set in (data_sets.TWO_TOWER, data_sets.RANKER_ROWS):
         chosen = np.flatnonzero(rows["label"].to_numpy()) if data_set is data_sets.TWO_TOWER else np.arange(len(rows))
@@ -163,48 +166,27 @@ def _codes(tables: Tables) -> Codes:
 
 def _engineer_pairs(
     tables: Tables, codes: Codes, graph: str, job: Job
-) -> Generator[tuple[str, int], None, tuple[pa.Table, np.ndarray]]:
-    """The features of pairs, and for each row which pair it is; yields how often they are missing."""
-    active = [feature for feature in job.settings.table.select(entity=Entity.PAIR) if feature.is_active(job.settings)]
-    of_history = [feature for feature in active if examples.COUNTED in feature.sources]
-    of_age = [feature for feature in active if feature not in of_history]
-    found, pair = pa.table({}), np.arange(len(tables["rows"]))
-    if of_age:
-        found, pair, missing = _engineer_ages(tables, codes, of_age, graph, job)
-        yield from _count_missing(of_age, len(tables["rows"]), missing)
-    if of_history:
-        engineered, missing = _engineer_histories(tables, of_history, graph)
-        yield from _count_missing(of_history, len(tables["rows"]), missing)
-        ages = found.take(pa.array(pair)) if of_age else found
-        columns = [*zip(ages.column_names, ages.columns, strict=True)]
-        columns += zip(engineered.column_names, engineered.columns, strict=True)
-        found, pair = pa.table(dict(columns)), np.arange(len(engineered))
-    return found, pair
+) -> Generator[tuple[str, int], None, tuple[Tables, Codes]]:
+    """Each feature of pairs by its name, and which of its values each row has; yields how often it is missing."""
+    columns = _pair_columns(tables, codes, job)
+    found: Tables = {}
+    places: Codes = {}
+    for feature in pair_columns.pair_features(job.settings):
+        yield f"features/{feature.name}/rows", len(columns)
+        values = columns.of(feature)
+        yield f"features/{feature.name}/missing", pair_columns.missing(feature, values)
+        raw, places[feature.name] = pair_columns.to_compute(feature, values)
+        found[feature.name] = transform_graph.load(graph).engineer(raw, [feature])
+        check_categories(found[feature.name], [feature], job.settings)
+    return found, places
 
 
-def _count_missing(features: list[Feature], rows: int, missing: int) -> Iterator[tuple[str, int]]:
-    for feature in features:
-        yield f"features/{feature.name}/rows", rows
-        yield f"features/{feature.name}/missing", missing
-
-
-def _engineer_ages(
-    tables: Tables, codes: Codes, features: list[Feature], graph: str, job: Job
-) -> tuple[pa.Table, np.ndarray, int]:
-    """The features of distinct ages of videos, for each row which of them it is, and how many rows have none."""
-    times = tables[Entity.EXPOSURE]["interaction_time"].to_numpy()[codes[Entity.EXPOSURE]]
-    delay = job.settings.counters.delay_microseconds
-    since = recent.published(tables[Entity.VIDEO], codes[Entity.VIDEO], times, delay)
-    pairs, pair = recent.distinct_ages(times, since)
-    return transform_graph.load(graph).engineer(pairs, features), pair, int((since == recent.NEVER).sum())
-
-
-def _engineer_histories(tables: Tables, features: list[Feature], graph: str) -> tuple[pa.Table, int]:
-    """The features of each row's history and video, and how many rows have no history."""
-    exposures = tables[Entity.EXPOSURE].select(PAIRED).take(tables["rows"]["exposure"])
-    pairs = exposures.append_column("video_id", tables["rows"]["video_id"])
-    empty = pc.equal(pc.fill_null(pc.list_value_length(pairs[PAIRED[0]]), 0), 0)
-    return transform_graph.load(graph).engineer(pairs, features), pc.sum(empty).as_py() or 0
+def _pair_columns(tables: Tables, codes: Codes, job: Job) -> PairColumns:
+    parts = {Entity.USER: [Entity.USER], Entity.EXPOSURE: [Entity.EXPOSURE]}
+    parts[Entity.VIDEO] = [part for part in (VERSION, Entity.VIDEO) if part in tables]
+    raw = {entity: [pair_columns.raw_part(tables[part]) for part in own] for entity, own in parts.items()}
+    rows = {entity: [codes[part] for part in own] for entity, own in parts.items()}
+    return PairColumns(raw, rows, job.settings.counters.delay_microseconds)
 
 
 def _answered(name: str, parts: list[tuple[str, Packed]]) -> pa.Table:
@@ -236,8 +218,12 @@ def _write_windows(
 
 
 def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Table]:
-    """What joined rows have from each entity, and from the versions of videos where there are any."""
-    names = {entity: data_set.columns(entity, job.settings) for entity in Entity}
+    """What joined rows have from each entity, and from the versions of videos where there are any.
+
+    Each feature of pairs stands by itself, as others of its values occur.
+    """
+    names: dict[object, list[str]] = {entity: data_set.columns(entity, job.settings) for entity in Entity}
+    names |= {name: [name] for name in names.pop(Entity.PAIR)}
     if VERSION in tables:
         counted = [name for name in names[Entity.VIDEO] if name in tables[VERSION].column_names[2:]]
         names[Entity.VIDEO] = [name for name in names[Entity.VIDEO] if name not in counted]
@@ -265,8 +251,9 @@ def distinct_rows(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
 def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[tuple[str, int]]:
     """Writes the videos file of a partition, and its part of the embeddings; yields how many rows it has."""
     rows = arrow_ipc.loads(videos)
-    if "title_embedding" in rows.column_names:
-        embeddings.write_part(job.output.scratch("artifacts", "embeddings"), partition, rows)
+    if features := text_features(job.settings, Entity.VIDEO):
+        part = rows.select(["video_id", *(RAW + source for source in sources(features)), *(f.name for f in features)])
+        embeddings.write_part(job.output.scratch("artifacts", "embeddings"), partition, part)
     yield _write_entities(data_sets.VIDEOS, Entity.VIDEO, rows, partition, job)
 
 

@@ -14,13 +14,14 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import AsIter, AsSingleton, DoOutputsTuple, PCollection
 
-from recsys_tft.beam_pipelines import count, engineer, finish, join, prepare, titles
+from recsys_tft.beam_pipelines import count, engineer, finish, join, prepare, texts
 from recsys_tft.beam_pipelines.ahead import Ahead, BeginPairs, TakeResults
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.pairs import ForEachPair
 from recsys_tft.beam_pipelines.read import ReadTable
 from recsys_tft.beam_pipelines.write import write_rejected
 from recsys_tft.storage.arrow_ipc import Packed
+from recsys_tft.titles.text_embedding import text_features
 
 
 class MainJob:
@@ -56,8 +57,9 @@ class MainJob:
         transform_fn = self._fit(self._training_rows(exposures, seen, catalogue), begun)
         graph = AsSingleton(transform_fn[0])
         sampled = self._negatives(exposures.main, catalogue, begun, graph)
-        engineered = self._engineered_videos(videos, named, graph)
-        written = self._write_examples(sampled, engineered, catalogue, graph)
+        vectors = self._text_vectors(videos, exposures.main)
+        engineered = self._engineered_videos(videos, named, vectors, graph)
+        written = self._write_examples(self._with_texts(sampled.main, vectors), sampled, engineered, catalogue, graph)
         return self._finish(transform_fn, cuts, times[1], written)
 
     def _step(
@@ -88,7 +90,7 @@ class MainJob:
         tags = ("rejected", "counts")
         channels = self._step("Unique channels", grouped, prepare.unique_channels, tags=tags).main
         videos = self._read("videos", self._job.video_partitions) | "Group videos" >> beam.GroupByKey()
-        tags += ("odd", "lookup", "sizes", "analysis", "titles")
+        tags += ("odd", "lookup", "sizes", "analysis", "texts")
         return self._step("Unique videos", videos, prepare.unique_videos, AsSingleton(channels), tags=tags)
 
     def _lookup(self, videos: DoOutputsTuple) -> PCollection:
@@ -180,26 +182,44 @@ class MainJob:
         take = beam.ParDo(TakeResults(self._ahead, join.sample_negatives.__name__), graph)
         return self._note(begun[0] | "Negatives" >> take.with_outputs(*tags, main="main"), tags)
 
-    def _engineered_videos(self, videos: DoOutputsTuple, named: PCollection, graph: AsSingleton) -> DoOutputsTuple:
+    def _engineered_videos(
+        self, videos: DoOutputsTuple, named: PCollection, vectors: DoOutputsTuple | None, graph: AsSingleton
+    ) -> DoOutputsTuple:
         sizes = AsSingleton(videos.sizes | "Video counts" >> beam.combiners.ToDict())
-        grouped = [named, *self._title_vectors(videos)] | "Videos and titles" >> beam.Flatten()
-        grouped |= "Group titles" >> beam.GroupByKey()
+        grouped = [named, *([vectors.main] if vectors else [])] | "Videos and texts" >> beam.Flatten()
+        grouped |= "Group texts" >> beam.GroupByKey()
         return self._step("Engineer videos", grouped, engineer.engineer_videos, graph, sizes, tags=("counts", "slim"))
 
-    def _title_vectors(self, videos: DoOutputsTuple) -> list[PCollection]:
-        """The vectors of the titles of each partition of videos; nothing where titles are not encoded."""
-        if self._job.settings.title_encoder == "none":
-            return []
-        asked = videos.titles | "Split titles" >> self._each(titles.split_titles, job=self._job)
-        grouped = asked | "Group by title" >> beam.GroupByKey()
-        return [self._step("Encode titles", grouped, titles.encode_titles, tags=("counts",)).main]
+    def _text_vectors(self, videos: DoOutputsTuple, exposures: PCollection) -> DoOutputsTuple | None:
+        """The vectors of the texts of each partition of videos and of users; None where no text is encoded."""
+        settings = self._job.settings
+        if not text_features(settings):
+            return None
+        asked = [videos.texts | "Split texts" >> self._each(texts.split_texts, job=self._job)]
+        if text_features(settings, *texts.CONTEXT):
+            asked.append(exposures | "Split texts of users" >> self._each(texts.split_texts_of_users, job=self._job))
+        grouped = asked | "Texts" >> beam.Flatten() | "Group by text" >> beam.GroupByKey()
+        return self._step("Encode texts", grouped, texts.encode_texts, tags=("counts", texts.USERS))
+
+    def _with_texts(self, sampled: PCollection, vectors: DoOutputsTuple | None) -> PCollection:
+        """The partitions of users with the vectors of their texts, where they have any."""
+        if not text_features(self._job.settings, *texts.CONTEXT):
+            return sampled
+        parts = [sampled | "Name frames" >> beam.MapTuple(texts.as_part), vectors[texts.USERS]]
+        grouped = parts | "Frames and texts" >> beam.Flatten() | "Group frames" >> beam.GroupByKey()
+        return grouped | "With texts" >> beam.MapTuple(texts.with_texts)
 
     def _write_examples(
-        self, sampled: DoOutputsTuple, videos: DoOutputsTuple, catalogue: AsSingleton, graph: AsSingleton
+        self,
+        frames: PCollection,
+        sampled: DoOutputsTuple,
+        videos: DoOutputsTuple,
+        catalogue: AsSingleton,
+        graph: AsSingleton,
     ) -> list[PCollection]:
         """Writes all rows; the results say how many."""
         tags = ("counts",)
-        examples = self._step("Engineer examples", sampled.main, engineer.engineer_examples, graph, tags=tags).main
+        examples = self._step("Engineer examples", frames, engineer.engineer_examples, graph, tags=tags).main
         asked = (
             [videos.slim, sampled.wanted] | "Videos and wishes" >> beam.Flatten() | "Group wishes" >> beam.GroupByKey()
         )

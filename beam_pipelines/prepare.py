@@ -31,8 +31,9 @@ from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import rejects, versions
-from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates, known_durations
+from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates, known_durations
 from recsys_tft.tables.raw_tables import ROW
+from recsys_tft.titles import text_embedding
 
 TaggedOutput = beam.pvalue.TaggedOutput
 Parts = Iterable[tuple[str, Packed]]
@@ -86,7 +87,7 @@ def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> I
     yield from _odd({**odd, "zero_durations": zeros})
     of_channels = arrow_ipc.loads(channels)
     yield TaggedOutput("lookup", arrow_ipc.dumps(VideoLookup.of(kept, of_channels).rows))
-    videos = add_subscribers(kept.drop_columns([ROW]), of_channels)
+    videos = add_channels(kept.drop_columns([ROW]), of_channels)
     current = versions.latest(videos, "video_id")
     yield TaggedOutput("sizes", (partition, len(current)))
     if UPDATED in kept.column_names:
@@ -95,8 +96,9 @@ def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> I
     # A collection of its own: FnApiRunner never ends where two steps read one collection and the second waits for a
     # side input that a Flatten after the first leads to (apache/beam#26190).
     yield TaggedOutput("analysis", (Entity.VIDEO, table))
-    titles = (videos if job.settings.output.inline_title_embedding else current).select(["title"])
-    yield TaggedOutput("titles", (partition, arrow_ipc.dumps(titles)))
+    if texts := text_embedding.sources(text_embedding.text_features(job.settings, Entity.VIDEO)):
+        of_texts = (videos if job.settings.output.inline_title_embedding else current).select(texts)
+        yield TaggedOutput("texts", (partition, arrow_ipc.dumps(of_texts)))
     yield partition, table
 
 
@@ -127,7 +129,7 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
     if UPDATED in users.column_names:
         yield TaggedOutput("counts", ("versions/users/keys", len(versions.latest(users, "user_id"))))
     events = [part for name, part in parts if name == "interactions"]
-    gathered = event_pieces.Gathered(events, users, VideoLookup(arrow_ipc.loads(lookup)))
+    gathered = event_pieces.Gathered(events, users, VideoLookup(arrow_ipc.loads(lookup)), job.settings)
     unknown = rejects.rejected_rows(gathered.unknown, job.tables["interactions"])
     yield from reject(unknown, "interactions", f"join-{partition:05d}")
     times, pieces, latest, repeated = [], [], 0, 0
@@ -187,8 +189,7 @@ def label_exposures(
     if job.videos_have_versions:
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))
     if job.counts_videos:
-        gap = job.settings.labels.exposure_gap
-        changes = counters.increments(events, gap, examples.windows_of(events, cuts, job.settings))
+        changes = counters.increments(events, examples.windows_of(events, cuts, job.settings), job.settings)
         yield TaggedOutput("counts", ("counters/increments", len(changes)))
         if job.counts_as_of:
             yield from _odd(odd_data.of_counted(changes))
@@ -207,7 +208,7 @@ def _labelled_part(partition: int, part: user_parts.Part, users: pa.Table, job: 
     training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == 0))
     if job.settings.cooccurrence.enabled:
         yield TaggedOutput("analysis", (Entity.PAIR, arrow_ipc.dumps(fitting_rows.of_pairs(part.exposures))))
-    besides = (*history.COLUMNS, examples.COUNTED, examples.DRAWS)  # which fit nothing
+    besides = (*history.COLUMNS, examples.COUNTED, examples.DISLIKED, examples.DRAWS)  # which fit nothing
     training = training.select([name for name in training.column_names if name not in besides])
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
     own = part.users(users)

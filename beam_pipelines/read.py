@@ -22,7 +22,7 @@ _NEEDED = {
     "users": (),
     "videos": ("video_id", "channel_id", "video_duration", "category"),
     "channels": ("channel_id",),
-    "interactions": ("user_id", "video_id", "interaction_time", "watch_time", "device"),
+    "interactions": ("user_id", "video_id", "interaction_time", "watch_time"),
 }
 
 
@@ -83,7 +83,7 @@ def read_source(
 
 
 def _rows(usable: pa.Table, table: RawTable) -> pa.Table:
-    return events_of(usable, table.is_long) if table.name == "interactions" else usable
+    return events_of(usable, table.is_long, table.bits) if table.name == "interactions" else usable
 
 
 def reject(rows: pa.Table, table: str, part: str) -> Iterator[beam.pvalue.TaggedOutput]:

@@ -3,10 +3,10 @@
 What is learned of ids is merged in parts by their hashes, and only what remains of each part goes to one worker.
 """
 
+import dataclasses
 import functools
 import itertools
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -15,83 +15,107 @@ import tensorflow as tf
 from tensorflow_transform.beam.experimental import PTransformAnalyzer
 
 from recsys_tft.merging import MergeSome
-from recsys_tft.statistics import Frequencies, Statistic
+from recsys_tft.output_checks import check_result, naming
+from recsys_tft.statistics import Statistic
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """A statistic that an op asks for.
+
+    Attributes:
+        name: of the feature, or of the vocabulary that features share.
+        statistic: what is learned.
+        dtype: of the values, as NumPy calls it.
+        shape: of one value; () for a number or a text.
+    """
+
+    name: str
+    statistic: Statistic
+    dtype: str
+    shape: tuple[int, ...] = ()
+
+    @property
+    def nothing(self) -> Any:
+        """The state of no values."""
+        return self.of(np.zeros((0, *self.shape), self.dtype))
+
+    def of(self, values: np.ndarray) -> Any:
+        """The state of values; an error names the feature."""
+        with naming(self.name, self.statistic, "of"):
+            return self.statistic.of(values)
+
+    def merged(self, states: Sequence[Any]) -> Any:
+        """The state of all values together; an error names the feature."""
+        with naming(self.name, self.statistic, "merge"):
+            return self.statistic.merge(states)
 
 
 class MergeStates(MergeSome):
-    """Merges the states of several statistics."""
+    """Merges the states of several statistics.
 
-    def __init__(self, statistics: tuple[Statistic, ...]):
+    Args:
+        asked: whose states they are.
+    """
+
+    def __init__(self, asked: tuple[Asked, ...]):
         # The states of no values keep a pass over no batch at all from being a special case.
-        super().__init__(functools.partial(merge_states, statistics=statistics), nothing_of(statistics))
+        super().__init__(functools.partial(merge_states, asked=asked), [one.nothing for one in asked])
 
 
-def merge_states(states: list[list[Any]], statistics: tuple[Statistic, ...]) -> list[Any]:
+def merge_states(states: list[list[Any]], asked: tuple[Asked, ...]) -> list[Any]:
     """The states of the statistics for the values of all `states` together."""
-    columns = zip(*states, strict=True)
-    return [statistic.merge(column) for statistic, column in zip(statistics, columns, strict=True)]
+    return [one.merged(column) for one, column in zip(asked, zip(*states, strict=True), strict=True)]
 
 
-def states_of(batch: tuple[np.ndarray, ...], statistics: tuple[Statistic, ...]) -> list[Any]:
+def states_of(batch: tuple[np.ndarray, ...], asked: tuple[Asked, ...]) -> list[Any]:
     """The state of each statistic for its tensor in one batch."""
-    return [statistic.of(values.ravel()) for statistic, values in zip(statistics, batch, strict=True)]
+    return [one.of(values) for one, values in zip(asked, batch, strict=True)]
 
 
-def nothing_of(statistics: tuple[Statistic, ...]) -> list[Any]:
-    """The state of each statistic for no values."""
-    return states_of(tuple(np.zeros(0) for _ in statistics), statistics)
-
-
-def divided(
-    states: list[Any], statistics: tuple[Statistic, ...], nothing: list[Any]
-) -> Iterator[tuple[int, list[Any]]]:
+def divided(states: list[Any], asked: tuple[Asked, ...], nothing: list[Any]) -> Iterator[tuple[int, list[Any]]]:
     """The states by parts, each with the state of no values for what is not in it."""
-    parts = [statistic.divided(state) for statistic, state in zip(statistics, states, strict=True)]
+    parts = [one.statistic.divided(state) for one, state in zip(asked, states, strict=True)]
     for number, part in enumerate(itertools.zip_longest(*parts)):
         yield number, [none if state is None else state for state, none in zip(part, nothing, strict=True)]
 
 
-def trimmed(part: tuple[int, list[Any]], statistics: tuple[Statistic, ...]) -> list[Any]:
+def trimmed(part: tuple[int, list[Any]], asked: tuple[Asked, ...]) -> list[Any]:
     """What the results need of the merged states of a part."""
-    return [statistic.trimmed(state) for statistic, state in zip(statistics, part[1], strict=True)]
+    return [one.statistic.trimmed(state) for one, state in zip(asked, part[1], strict=True)]
 
 
 class FitStatistics(PTransformAnalyzer):
-    """From batches of tensors, one for each statistic, to the result of each.
+    """From batches of tensors, one for each statistic, to the output of each.
 
     Args:
-        statistics: (name, statistic), in the order of the tensors.
+        asked: in the order of the tensors.
     """
 
-    def __init__(self, statistics: tuple[tuple[str, Statistic], ...]):
+    def __init__(self, asked: tuple[Asked, ...]):
         super().__init__()
-        self._statistics = statistics
+        self._asked = asked
 
     def expand(self, batches: beam.PCollection) -> tuple[beam.PCollection, ...]:
-        names, statistics = zip(*self._statistics, strict=True)
-        nothing = nothing_of(statistics)
-        states = batches | "States" >> beam.Map(states_of, statistics=statistics)
-        if any(len(statistic.divided(state)) > 1 for statistic, state in zip(statistics, nothing, strict=True)):
-            parts = states | "Divide" >> beam.FlatMap(divided, statistics=statistics, nothing=nothing)
-            merged = parts | "Merge parts" >> beam.CombinePerKey(MergeStates(statistics))
-            states = merged | "Trim" >> beam.Map(trimmed, statistics=statistics)
-        whole = states | "Merge" >> beam.CombineGlobally(MergeStates(statistics))
-        write = functools.partial(results, statistics=self._statistics, folder=self.base_temp_dir)
+        asked = self._asked
+        nothing = [one.nothing for one in asked]
+        states = batches | "States" >> beam.Map(states_of, asked=asked)
+        if any(len(one.statistic.divided(state)) > 1 for one, state in zip(asked, nothing, strict=True)):
+            parts = states | "Divide" >> beam.FlatMap(divided, asked=asked, nothing=nothing)
+            merged = parts | "Merge parts" >> beam.CombinePerKey(MergeStates(asked))
+            states = merged | "Trim" >> beam.Map(trimmed, asked=asked)
+        whole = states | "Merge" >> beam.CombineGlobally(MergeStates(asked))
+        write = functools.partial(outputs, asked=asked, folder=self.base_temp_dir)
+        names = [one.name for one in asked]
         written = whole | "Results" >> beam.FlatMap(write).with_outputs(*names)
         return tuple(written[name] for name in names)
 
 
-def results(
-    states: list[Any], statistics: tuple[tuple[str, Statistic], ...], folder: str
-) -> Iterator[beam.pvalue.TaggedOutput]:
-    """The result of each statistic, tagged with its name: a vector, or the path of a file in `folder`."""
+def outputs(states: list[Any], asked: tuple[Asked, ...], folder: str) -> Iterator[beam.pvalue.TaggedOutput]:
+    """The output of each statistic, tagged with its name; files are written into `folder`."""
     tf.io.gfile.makedirs(folder)
-    for (name, statistic), state in zip(statistics, states, strict=True):
-        if isinstance(statistic, Frequencies):
-            path = f"{folder}/{statistic.file_name(name)}"
-            beside = f"{folder}/{uuid.uuid4().hex}"  # as two attempts may write at the same time
-            statistic.write(state, beside)
-            tf.io.gfile.rename(beside, path, overwrite=True)
-            yield beam.pvalue.TaggedOutput(name, np.array(path.encode()))
-        else:
-            yield beam.pvalue.TaggedOutput(name, statistic.result(state))
+    for one, state in zip(asked, states, strict=True):
+        with naming(one.name, one.statistic, "result"):
+            output = one.statistic.output(one.name, state, folder)
+        check_result(one.name, one.statistic, output)
+        yield beam.pvalue.TaggedOutput(one.name, output)

@@ -131,6 +131,7 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     example = 'example:\n  recsys-tft similar --title "Toy Story" --output-dir out'
     sub = _command(commands, "similar", similar, "find the videos with the most similar titles", example)
     sub.add_argument("--title", required=True, action="append", help="what to look for; may be given several times")
+    sub.add_argument("--feature", metavar="NAME", help="which one that embeds a text of videos (default: the first)")
     sub.add_argument("--output-dir", default="output", metavar="DIR", help="of a run (default: output)")
     sub.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
     example = "example:\n  recsys-tft features\n  recsys-tft features --config my.yaml"
@@ -309,7 +310,7 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
         raise UsageError("--title is blank; it needs some words.")
     ready.folder("--output-dir", options.output_dir)
     ready.warn_of_others(options.output_dir)
-    index = TitleIndex(options.output_dir)
+    index = TitleIndex(options.output_dir, options.feature)
     libraries.load("tensorflow_text", options.debug)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     for title in options.title:

@@ -14,7 +14,8 @@ TYPES = (INT64, FLOAT, STRING, BOOL, TIMESTAMP, STRINGS, INTS, FLOATS)  # that a
 END_OF_TIME = 7_258_118_400_000_000  # 2200-01-01 UTC in microseconds, the first time that is rejected
 UPDATED = "updated_at"  # since when a row of users, videos or channels holds; with it a key may have several
 TABLES = ("users", "videos", "channels", "interactions")
-# Names that no column may have: of columns of the job's own tables, and of arguments of `recommend`.
+AT_EXPOSURE = ("first_present", "first_event")  # which of its events an exposure has a value from
+# Names that no column or feature may have besides: of columns of the job's own tables, and of arguments of `recommend`.
 TAKEN = frozenset({
     "candidate_row", "draws", "events", "exposure", "first_seen", "label", "log_q", "signals", "since", "source",
     "version", "weight", "window",
@@ -47,6 +48,9 @@ class Column:
         accuracy: as of when its value is known.
         built_in: whether the job itself reads or makes it, so that no table can be without it.
         computed: whether the job makes it, so that no raw table holds it.
+        at_exposure: of a column of interactions, what an exposure of several events has: `first_present`, the value of
+            the first event that has one; or `first_event`, what the first event has, missing if it has none.
+        option: the section of the settings that has to be enabled for the job to make it.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Column:
     zero_is_missing: bool = False
     built_in: bool = False
     computed: bool = False
+    at_exposure: str = AT_EXPOSURE[0]
+    option: str | None = None
 
     @property
     def limits(self) -> tuple[float, float] | None:

@@ -9,8 +9,10 @@ from recsys_tft.features import CANDIDATE, QUERY, RANKER, Feature, FeatureTable,
 from recsys_tft.number_ops import Age, Bucket, DayOfWeek, HourWave, Level, Log, Ratio, ZScore
 from recsys_tft.ops import Bag, History, Lookup, SetLookup
 from recsys_tft.signals import Signal
-from recsys_tft.titles.title_embedding import TitleEmbedding
+from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.vocabularies import Vocabulary
+
+TITLE, COUNTRY = "title", "country"  # which recommending shows, and filters by, where a table has them
 
 SIGNALS = (
     Signal("impression", has_column=False, viewing=False),
@@ -24,7 +26,7 @@ SIGNALS = (
 COLUMNS: tuple[Column, ...] = (
     Column("user_id", "users", INT64, required=True, built_in=True),
     Column(UPDATED, "users", TIMESTAMP, built_in=True),
-    Column("country", "users", STRING),
+    Column(COUNTRY, "users", STRING),
     Column("user_language", "users", STRING),
     Column("age", "users", INT64, minimum=0),
     Column("previously_watched_category", "users", STRING, accuracy=Accuracy.AS_OF, built_in=True),
@@ -33,7 +35,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("video_id", "videos", INT64, required=True, built_in=True),
     Column(UPDATED, "videos", TIMESTAMP, built_in=True),
     Column("channel_id", "videos", INT64, built_in=True),
-    Column("title", "videos", STRING),
+    Column(TITLE, "videos", STRING),
     Column("category", "videos", STRING, built_in=True),
     Column("child_categories", "videos", STRINGS),
     Column("video_duration", "videos", FLOAT, minimum=0, zero_is_missing=True, built_in=True),
@@ -59,44 +61,64 @@ COLUMNS: tuple[Column, ...] = (
 # What no table holds: the job computes it where the settings `recent` and `cooccurrence` ask for it.
 COMPUTED: tuple[Column, ...] = (
     *(
-        Column(f"{what}_{days}d", "videos", INT64, minimum=0, accuracy=Accuracy.VERSIONED, built_in=True, computed=True)
+        Column(
+            f"{what}_{days}d",
+            "videos",
+            INT64,
+            minimum=0,
+            accuracy=Accuracy.VERSIONED,
+            built_in=True,
+            computed=True,
+            option="recent",
+        )
         for what in ("views", "likes")
         for days in (1, 7, 30)
     ),
     *(
-        Column(name, "interactions", INT64, minimum=0, accuracy=Accuracy.AS_OF, built_in=True, computed=True)
+        Column(
+            name,
+            "interactions",
+            INT64,
+            minimum=0,
+            accuracy=Accuracy.AS_OF,
+            built_in=True,
+            computed=True,
+            option="recent",
+        )
         for name in ("user_events_1d", "user_events_30d", "user_view_count", "user_like_count")
     ),
     # The video of a positive exposure of the training window, by which it is counted in what videos have in common.
-    Column("counted_video_id", "interactions", INT64, built_in=True, computed=True),
+    Column("counted_video_id", "interactions", INT64, built_in=True, computed=True, option="cooccurrence"),
 )
 
-_LANGUAGE = Vocabulary("language")  # shared by users and videos
-_VIDEO_ID, _CATEGORY = Vocabulary("video_id", integers=True), Vocabulary("category")
+_LANGUAGE = Vocabulary("language", dim=16)  # shared by users and videos
+_VIDEO_ID, _CATEGORY = Vocabulary("video_id", integers=True, dim=32), Vocabulary("category", dim=32)
+_AGE = Bucket("age", boundaries=(18, 25, 35, 45, 55, 65), dim=8)  # years
+_DURATION = Bucket("duration", boundaries=(60, 300, 600, 1800, 3600), dim=8)  # seconds
 
 FEATURES: tuple[Feature, ...] = (
-    Feature("user_id_token", "user_id", Lookup(Vocabulary("user_id", integers=True)), QUERY),
-    Feature("country_token", "country", Lookup(Vocabulary("country")), (QUERY, RANKER)),
+    Feature("user_id_token", "user_id", Lookup(Vocabulary("user_id", integers=True, dim=32)), QUERY),
+    Feature("country_token", COUNTRY, Lookup(Vocabulary("country", dim=8)), (QUERY, RANKER)),
     Feature(
         "previously_watched_category_token",
         "previously_watched_category",
-        Lookup(Vocabulary("previously_watched_category")),
+        Lookup(Vocabulary("previously_watched_category", dim=32)),
         QUERY,
     ),
     Feature("history_video_ids_tokens", "history_video_ids", History(_VIDEO_ID), QUERY),
     Feature("history_categories_tokens", "history_categories", History(_CATEGORY), QUERY),
     Feature("user_language_token", "user_language", Lookup(_LANGUAGE), (QUERY, RANKER)),
     Feature("age_z", "age", ZScore(), (QUERY, RANKER)),
-    Feature("age_bucket", "age", Bucket("age"), QUERY),
+    Feature("age_bucket", "age", _AGE, QUERY),
     Feature("video_id_token", "video_id", Lookup(_VIDEO_ID), CANDIDATE),
     Feature("category_token", "category", Lookup(_CATEGORY), (CANDIDATE, RANKER)),
     Feature("child_categories_token", "child_categories", SetLookup(Vocabulary("child_categories")), RANKER),
     Feature("video_language_token", "video_language", Lookup(_LANGUAGE), (CANDIDATE, RANKER)),
-    Feature("title_embedding", "title", TitleEmbedding(), CANDIDATE),
+    Feature("title_embedding", TITLE, TextEmbedding(), CANDIDATE),
     Feature("video_duration_log_z", "video_duration", ZScore(log1p=True), (CANDIDATE, RANKER)),
-    Feature("video_duration_bucket", "video_duration", Bucket("duration"), CANDIDATE),
+    Feature("video_duration_bucket", "video_duration", _DURATION, CANDIDATE),
     Feature("popularity_onehot", ("popularity", "view_count"), Level(), CANDIDATE),
-    Feature("tags_tokens", "tags", Bag(Vocabulary("tags")), CANDIDATE),
+    Feature("tags_tokens", "tags", Bag(Vocabulary("tags", dim=32)), CANDIDATE),
     Feature("view_count_log_z", "view_count", ZScore(log1p=True), RANKER),
     Feature("like_count_log_z", "like_count", ZScore(log1p=True), RANKER),
     Feature("comment_count_log_z", "comment_count", ZScore(log1p=True), RANKER),
@@ -126,6 +148,4 @@ FEATURES: tuple[Feature, ...] = (
     ),
 )
 
-INTERACTION_TYPES = tuple(signal.name for signal in SIGNALS)
-WIDE_SIGNALS = {signal.flag: signal.name for signal in SIGNALS if signal.flag}
 DEFAULT = FeatureTable((*COLUMNS, *COMPUTED), SIGNALS, FEATURES)

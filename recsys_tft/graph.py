@@ -1,20 +1,21 @@
 """The body of preprocessing_fn: the feature table applied to raw tensors."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from recsys_tft.analyzers import FitStatistics
+from recsys_tft.analyzers import Asked, FitStatistics
 from recsys_tft.configuration import settings as settings_module
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.cooccurrence import PairCounts
 from recsys_tft.errors import InputError
+from recsys_tft.features import Feature
 from recsys_tft.graph_inputs import empty_column, graph_columns, graph_dtype, sparse
 from recsys_tft.ops import Fitting
-from recsys_tft.statistics import Frequencies, Numbers, Statistic
-from recsys_tft.vocabularies import FittedFile
+from recsys_tft.output_checks import check_made, naming
+from recsys_tft.statistics import Statistic
 
 
 def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any] | None = None) -> dict[str, tf.Tensor]:
@@ -47,66 +48,107 @@ def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings) -> dict[str, t
     tensors |= {name: empty_column(rows, graph_dtype(column)) for name, column in columns.items() if name not in inputs}
     features = [feature for feature in settings.table.features if feature.is_active(settings)]
     read = {feature.name: [tensors[source] for source in feature.sources] for feature in features}
-    fitting = Fitting(settings, _fit(read, settings))
-    return {feature.name: feature.op.apply(feature.name, read[feature.name], fitting) for feature in features}
+    fitting = Fitting(settings, fit(features, read, settings))
+    return {feature.name: _applied(feature, read[feature.name], fitting) for feature in features}
 
 
-def _fit(read: Mapping[str, list[tf.SparseTensor]], settings: Settings) -> dict[str, tf.Tensor | FittedFile]:
-    """What the ops of the table need to know of the training window, learned in one pass.
+def _applied(feature: Feature, columns: Sequence[tf.SparseTensor], fitting: Fitting) -> tf.Tensor | tf.RaggedTensor:
+    """What the op of a feature makes, which is what it says."""
+    if feature.vocabulary and feature.vocabulary.name not in fitting.fitted:
+        raise InputError(
+            f"The feature '{feature.name}' looks tokens up in the vocabulary '{feature.vocabulary.name}', which no "
+            f"feature fits: {type(feature.op).__name__} itself fits none, so another feature has to be a Lookup in it."
+        )
+    with naming(feature.name, feature.op, "apply"):
+        made = feature.op.apply(feature.name, columns, fitting)
+    check_made(feature, made, fitting.settings)
+    return made
+
+
+def fit(
+    features: Sequence[Feature], read: Mapping[str, Sequence[tf.SparseTensor]], settings: Settings
+) -> dict[str, Any]:
+    """What the ops of features need to know of the training window, learned in one pass.
 
     A vocabulary is learned from the values of all features that share it.
+
+    Args:
+        features: whose ops are asked.
+        read: for each feature its columns.
+        settings: of the run.
+
+    Returns:
+        By `Feature.fitted_name`, what `Statistic.fitted` makes of the output of the analysis.
     """
     values: dict[str, list[tf.Tensor]] = {}
-    statistics: dict[str, Statistic] = {}
-    for feature in (feature for feature in settings.table.features if feature.name in read):
-        asked = feature.op.statistic(read[feature.name], settings)
-        if asked is not None:
-            name = feature.vocabulary.name if feature.vocabulary else feature.name
-            values.setdefault(name, []).append(asked[0])
-            statistics[name] = asked[1]
-    files = {name: statistic for name, statistic in statistics.items() if isinstance(statistic, Frequencies)}
-    numbers = {name: statistic for name, statistic in statistics.items() if isinstance(statistic, Numbers)}
-    pairs = {name: statistic for name, statistic in statistics.items() if isinstance(statistic, PairCounts)}
-    return _fit_files(files, values) | _fit_numbers(numbers, values) | _fit_pairs(pairs, values)
+    asked: dict[str, Asked] = {}
+    for feature in features:
+        with naming(feature.name, feature.op, "statistic"):
+            wanted = feature.op.statistic(read[feature.name], settings)
+            if wanted is None:
+                continue
+            _check_fittable(feature)
+            own = _asked(feature, *wanted)
+        known = asked.setdefault(feature.fitted_name, own)
+        if known != own:
+            raise InputError(
+                f"The feature '{feature.name}' asks for {own.statistic} of '{own.name}', and another one for "
+                f"{known.statistic}; features that share a vocabulary have to learn the same."
+            )
+        values.setdefault(own.name, []).append(wanted[0])
+    # tf.Transform takes all outputs of one analyzer for files, or none.
+    files = {name: one for name, one in asked.items() if one.statistic.in_file}
+    tensors = {name: one for name, one in asked.items() if not one.statistic.in_file}
+    outputs = _analyzed("fit_vocabularies", files, values) | _analyzed("fit_numbers", tensors, values)
+    return {name: asked[name].statistic.fitted(output) for name, output in outputs.items()}
 
 
-def _fit_files(statistics: Mapping[str, Frequencies], values: Mapping[str, list[tf.Tensor]]) -> dict[str, FittedFile]:
-    fitted = tft.experimental.ptransform_analyzer(
-        [tf.concat(values[name], 0) for name in statistics],
-        FitStatistics(tuple(statistics.items())),
-        [tf.string] * len(statistics),
-        [[]] * len(statistics),
-        output_asset_default_values=[statistic.empty_file() for statistic in statistics.values()],
-        name="fit_vocabularies",
-    )
-    files = zip(statistics.items(), fitted, strict=True)
-    return {name: FittedFile(file, statistic.integers) for (name, statistic), file in files}
+# What the training rows of pairs hold: `labelling.fitting_rows.of_pairs`.
+_FITTED_OF_PAIRS = ("history_video_ids", "video_id", "counted_video_id")
 
 
-def _fit_numbers(statistics: Mapping[str, Numbers], values: Mapping[str, list[tf.Tensor]]) -> dict[str, tf.Tensor]:
-    fitted = tft.experimental.ptransform_analyzer(
-        [tf.concat(values[name], 0) for name in statistics],
-        FitStatistics(tuple(statistics.items())),
-        [tf.float32] * len(statistics),
-        [[statistic.size] for statistic in statistics.values()],
-        name="fit_numbers",
-    )
-    return _named(statistics, fitted)
+def _check_fittable(feature: Feature) -> None:
+    """InputError for a feature of pairs that learns from columns which no training row has together."""
+    others = [source for source in feature.sources if source not in _FITTED_OF_PAIRS]
+    if feature.op.joins and others:
+        raise InputError(
+            f"The feature '{feature.name}' cannot be fitted: an op that joins a user and a video learns from "
+            f"{', '.join(_FITTED_OF_PAIRS)} alone, and {type(feature.op).__name__} has a statistic of {others[0]} too; "
+            "let it have none, or use a vocabulary that another feature fits."
+        )
 
 
-def _fit_pairs(statistics: Mapping[str, PairCounts], values: Mapping[str, list[tf.Tensor]]) -> dict[str, tf.Tensor]:
-    if not statistics:
+def _asked(feature: Feature, values: tf.Tensor, statistic: Statistic) -> Asked:
+    shape = values.shape[1:]
+    if not shape.is_fully_defined():
+        raise InputError(
+            f"The feature '{feature.name}': {type(feature.op).__name__}.statistic gives values of the shape "
+            f"{values.shape}; all dimensions but the first have to be known, as by tf.ensure_shape."
+        )
+    asked = Asked(feature.fitted_name, statistic, np.dtype(values.dtype.as_numpy_dtype).name, tuple(shape))
+    with naming(feature.name, statistic, "of"):
+        statistic.merge([asked.nothing])
+    return asked
+
+
+def _analyzed(name: str, asked: Mapping[str, Asked], values: Mapping[str, Sequence[tf.Tensor]]) -> dict[str, tf.Tensor]:
+    """The outputs of statistics of one kind: paths of files, or tensors."""
+    if not asked:
         return {}
-    fitted = tft.experimental.ptransform_analyzer(
-        [tf.concat(values[name], 0) for name in statistics],
-        FitStatistics(tuple(statistics.items())),
-        [tf.int64] * len(statistics),
-        [[None, 2]] * len(statistics),
-        name="fit_pairs",
+    statistics = [one.statistic for one in asked.values()]
+    in_files = statistics[0].in_file
+    outputs = tft.experimental.ptransform_analyzer(
+        [tf.concat(values[own], 0) for own in asked],
+        FitStatistics(tuple(asked.values())),
+        [tf.as_dtype(statistic.dtype) for statistic in statistics],
+        [list(statistic.shape) for statistic in statistics],
+        output_asset_default_values=[one.statistic.result(one.nothing).item() for one in asked.values()]
+        if in_files
+        else None,
+        name=name,
     )
-    return _named(statistics, fitted)
-
-
-def _named(statistics: Iterable[str], fitted: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:
-    # TransformGraph.fitted finds the results by these names.
-    return {name: tf.identity(result, f"{name}_fitted") for name, result in zip(statistics, fitted, strict=True)}
+    # TransformGraph.fitted finds the tensors by these names.
+    return {
+        own: output if in_files else tf.identity(output, f"{own}_fitted")
+        for own, output in zip(asked, outputs, strict=True)
+    }

@@ -1,15 +1,23 @@
 """The ops that read numbers, and times as numbers: z-scores, logarithms, buckets, levels, waves and ratios."""
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from recsys_tft.ops import Fitting, Op, scatter
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft import row_settings
+from recsys_tft.ops import SETTING, Fitting, Op, scatter
 from recsys_tft.statistics import CountQuantiles, MeanAndDeviation, Statistic
+from recsys_tft.storage.json_files import to_json
 from recsys_tft.vocabularies import MISSING
 
 if TYPE_CHECKING:
+    import numpy as np
     import tensorflow as tf
 
     from recsys_tft.configuration.settings import Settings
@@ -52,6 +60,13 @@ class ZScore(Op):
         scaled = self._scaled(columns[0].values)
         return scatter(columns[0], tf.math.divide_no_nan(scaled - mean, deviation), 0.0)
 
+    def describe(
+        self, name: str, columns: Sequence[str], fitted: "np.ndarray", settings: "Settings"
+    ) -> Mapping[str, str]:
+        mean, deviation = map(float, fitted)
+        found = {"column": columns[0], "log1p": self.log1p, "mean": mean, "std": deviation}
+        return {f"normalizers/{name}.json": to_json(found)}
+
     def _scaled(self, values: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
 
@@ -79,7 +94,7 @@ class Log(Op):
 class Age(Op):
     """Logarithm of the days since a moment, log(1 + whole hours / 24); nothing is fitted.
 
-    It depends on the number of whole hours alone, so that a job need not compute it for every pair.
+    It depends on the number of whole hours alone, of which far fewer occur than pairs of moments.
 
     Columns:
         time: [batch] int64, microseconds since 1970-01-01 UTC.
@@ -91,6 +106,15 @@ class Age(Op):
 
     missing: ClassVar[str] = "0 (new)"
     joins: ClassVar[bool] = True
+    is_coarse: ClassVar[bool] = True
+
+    def coarse(self, columns: Sequence[pa.Array]) -> Sequence[pa.Array]:
+        """Whole hours, and the moment 0; both missing where either is."""
+        unknown = pc.or_(*(column.is_null() for column in columns)).to_numpy(zero_copy_only=False)
+        time, since = (pc.fill_null(column, 0).to_numpy() for column in columns)
+        hours = np.maximum(time - np.maximum(since, LONG_AGO), 0) // HOUR
+        mask = unknown if unknown.any() else None
+        return [pa.array(values, mask=mask) for values in (hours * HOUR, np.zeros_like(hours))]
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf
@@ -103,7 +127,7 @@ class Age(Op):
 
 @dataclasses.dataclass(frozen=True)
 class Bucket(Op):
-    """Number of the half-open interval that a value lies in, by boundaries from `buckets.<boundaries>` of the settings.
+    """Number of the half-open interval that a value lies in.
 
     Columns:
         x: [batch] int64 or float32.
@@ -111,21 +135,54 @@ class Bucket(Op):
     Returns:
         [batch] int64: 0 missing, 1 below the first boundary, i + 1 from boundary i on: boundaries [18, 25] make
         1: x < 18, 2: 18 <= x < 25, 3: 25 <= x.
+
+    Attributes:
+        name: below `buckets` of the settings, which may hold other boundaries.
+        boundaries: increasing.
+        dim: width of the embedding table.
+
+    Raises:
+        InputError: at construction, if the boundaries do not increase as 32-bit floats.
     """
 
-    boundaries: str
+    name: str
+    boundaries: tuple[float, ...] = dataclasses.field(default=(), metadata=SETTING)
+    dim: int | None = dataclasses.field(default=None, metadata=SETTING)
     missing: ClassVar[str] = "bucket 0"
-    is_categorical: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "boundaries", tuple(self.boundaries))
+        row_settings.check_boundaries(f"Bucket('{self.name}')", self.boundaries)
+        row_settings.check_options(f"Bucket('{self.name}')", dim=self.dim)
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf
 
-        boundaries = list(fitting.settings.buckets[self.boundaries])
+        boundaries = list(self._boundaries(fitting.settings))
         buckets = tf.raw_ops.Bucketize(input=tf.cast(columns[0].values, tf.float32), boundaries=boundaries)
         return scatter(columns[0], tf.cast(buckets, tf.int64) + 1, MISSING)
 
     def categories(self, settings: "Settings") -> int:
-        return len(settings.buckets[self.boundaries]) + 2
+        return len(self._boundaries(settings)) + 2
+
+    def boundaries_by_name(self) -> Mapping[str, tuple[float, ...]]:
+        return {self.name: self.boundaries}
+
+    def describe(
+        self, name: str, columns: Sequence[str], fitted: "np.ndarray | None", settings: "Settings"
+    ) -> Mapping[str, str]:
+        boundaries = list(self._boundaries(settings))
+        found = {"column": columns[0], "boundaries": boundaries, "buckets": bucket_names(boundaries)}
+        return {f"buckets/{name}.json": to_json(found)}
+
+    def _boundaries(self, settings: "Settings") -> tuple[float, ...]:
+        return settings.buckets.get(self.name, self.boundaries)
+
+
+def bucket_names(boundaries: list[float]) -> list[str]:
+    """What each bucket holds, from bucket 0 on."""
+    between = [f"{low:g} <= x < {high:g}" for low, high in itertools.pairwise(boundaries)]
+    return ["missing", f"x < {boundaries[0]:g}", *between, f"{boundaries[-1]:g} <= x"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,6 +216,13 @@ class Level(Op):
         level = scatter(given, index, -2)
         return tf.one_hot(tf.where(level == -2, scatter(count, derived, -1), level), len(levels))
 
+    def describe(
+        self, name: str, columns: Sequence[str], fitted: "np.ndarray", settings: "Settings"
+    ) -> Mapping[str, str]:
+        boundaries = [float(edge) if abs(edge) != float("inf") else None for edge in fitted]
+        found = {"columns": tuple(columns), "levels": settings.popularity.levels, "boundaries": boundaries}
+        return {f"buckets/{name}.json": to_json(found)}
+
     @staticmethod
     def _counts(count: "tf.SparseTensor") -> "tf.Tensor":
         import tensorflow as tf
@@ -181,7 +245,6 @@ class DayOfWeek(Op):
     """
 
     missing: ClassVar[str] = "0"
-    is_categorical: ClassVar[bool] = True
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         days = columns[0].values // _DAY

@@ -7,6 +7,7 @@ docs/missing.md. `number_ops` holds those of numbers.
 """
 
 import dataclasses
+import posixpath
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,9 +15,14 @@ from recsys_tft.statistics import EMPTY_IDS, Statistic
 from recsys_tft.vocabularies import MISSING, Vocabulary
 
 if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
     import tensorflow as tf
 
     from recsys_tft.configuration.settings import Settings
+
+
+SETTING = {"setting": True}  # metadata of a field that the settings may override, which the table does not show
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,22 +38,66 @@ class Fitting:
     fitted: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-class Op:
-    """What becomes of the columns of one feature.
+@dataclasses.dataclass(frozen=True, eq=False)
+class FittedGraph:
+    """What a run has fitted, read off its saved graph: of this a served op may ask.
 
-    Class attributes:
+    Attributes:
+        settings: of the run.
+        saved_model: the folder of the transform graph.
+        numbers: results of the statistics that are no files, by feature.
+        shared: what several features read, such as an encoder, by whatever tells it.
+    """
+
+    settings: "Settings"
+    saved_model: str
+    numbers: Mapping[str, "np.ndarray"]
+    shared: dict[Any, Any] = dataclasses.field(default_factory=dict)
+
+    def file(self, name: str) -> str:
+        """Where a file of a statistic lies, by its `file_name`."""
+        return posixpath.join(self.saved_model, "assets", name)
+
+
+class Op:
+    """What becomes of the columns of one feature: a frozen dataclass, which `recsys_tft.testing.check_op` tries.
+
+    What it makes is said by `shape`, and by `categories` or `vocabulary` for categories:
+
+        number       float32 [batch]         shape () and neither of both
+        vector       float32 [batch, n]      shape (n,)
+        numbers      float32 [batch, (n)]    shape None, as a RaggedTensor
+        category     int64, as above         `categories` says how many there are, 0 for missing included
+        token        int64, as above         `vocabulary` says whose
+
+    While the graph is traced, what comes out is compared with it.
+
+    Attributes:
         missing: what a row with missing input becomes, in words.
-        is_large: whether joined rows point to the value rather than hold it.
-        joins: whether it reads columns of an exposure and of a video.
-        is_categorical: whether it numbers categories, int64 from 0 for missing, rather than measures in float32.
+        is_large: whether it is a wide vector, of which joined rows point to that of their video rather than hold it.
+        joins: whether it reads columns of a user or an exposure, and of a video.
+        is_coarse: whether `coarse` says how little of its columns it depends on.
+        embeds_text: whether it is a TextEmbedding, whose texts a job encodes once each.
+        once_per_value: whether it reads one column, each value of it apart from the others, so that each distinct one
+            need be computed only once; of a column of lists it makes lists, of as many or fewer values.
         vocabulary: whose tokens it makes, which says how many there are.
+        dim: width of the embedding table of what it makes, where no vocabulary says it; None for
+            `embeddings.default_dim` of the settings.
     """
 
     missing: ClassVar[str]
     is_large: ClassVar[bool] = False
     joins: ClassVar[bool] = False
-    is_categorical: ClassVar[bool] = False
+    is_coarse: ClassVar[bool] = False
+    embeds_text: ClassVar[bool] = False
+    once_per_value: ClassVar[bool] = False
     vocabulary: Vocabulary | None = None
+    dim: int | None = None
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether it numbers categories, int64 from 0 for missing, rather than measures in float32."""
+        return self.vocabulary is not None or type(self).categories is not Op.categories
 
     def is_active(self, settings: "Settings") -> bool:
         """Whether the settings ask for the feature."""
@@ -56,12 +106,28 @@ class Op:
     def statistic(
         self, columns: Sequence["tf.SparseTensor"], settings: "Settings"
     ) -> "tuple[tf.Tensor, Statistic] | None":
-        """[n] values, and what is to be learned of them in a full pass; None for an op that needs nothing."""
+        """[n, ...] values, and what is to be learned of them in a full pass; None for an op that needs nothing."""
         return None
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor | tf.RaggedTensor":
         """The feature called `name` of [batch] rows."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes.")  # a new op must
+
+    def coarse(self, columns: "Sequence[pa.Array]") -> "Sequence[pa.Array]":
+        """[n] raw values of each column, made coarser where that changes no result.
+
+        Of an op that joins, each combination of such values is computed once: the coarser, the fewer there are.
+        """
+        return columns
+
+    def served(self, name: str, graph: FittedGraph) -> Any:
+        """What stands in `Fitting.fitted` when a model is served: what a statistic gave, or None for nothing.
+
+        An op whose statistic is a file of its own makes of `graph.file(...)` what it reads.
+        """
+        if self.vocabulary:
+            return self.vocabulary.table(graph.saved_model)
+        return graph.numbers.get(name)
 
     def shape(self, settings: "Settings") -> tuple[int, ...] | None:
         """Of one row: () for a scalar, (n,) for a vector, None for a list of any length."""
@@ -70,6 +136,23 @@ class Op:
     def categories(self, settings: "Settings") -> int | None:
         """How many values it numbers, 0 for missing included; None where it measures, or where a vocabulary says."""
         return None
+
+    def boundaries_by_name(self) -> Mapping[str, tuple[float, ...]]:
+        """Boundaries that `buckets` of the settings may override, by their names there."""
+        return {}
+
+    def describe(
+        self, name: str, columns: Sequence[str], fitted: "np.ndarray | None", settings: "Settings"
+    ) -> Mapping[str, str]:
+        """What was fitted, for people: texts of JSON by the paths of files below `artifacts/`.
+
+        Args:
+            name: of the feature.
+            columns: the names of the raw columns that it reads.
+            fitted: the result of its statistic, if that is no file.
+            settings: of the run.
+        """
+        return {}
 
 
 def scatter(column: "tf.SparseTensor", values: "tf.Tensor", default: float | int | bytes) -> "tf.Tensor":
@@ -94,16 +177,15 @@ class Lookup(Op):
 
     vocabulary: Vocabulary
     missing: ClassVar[str] = "token 0"
-    is_categorical: ClassVar[bool] = True
 
     def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
-        return columns[0].values, self.vocabulary.statistic(settings.vocabulary(self.vocabulary.name))
+        return columns[0].values, self.vocabulary.statistic(self.vocabulary.options(settings))
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         return scatter(columns[0], self._tokens(columns[0].values, fitting), MISSING)
 
     def _tokens(self, values: "tf.Tensor", fitting: Fitting) -> "tf.Tensor":
-        n_oov = fitting.settings.vocabulary(self.vocabulary.name).n_oov
+        n_oov = self.vocabulary.options(fitting.settings).n_oov
         return self.vocabulary.tokens(values, fitting.fitted[self.vocabulary.name], n_oov)
 
 
@@ -168,6 +250,8 @@ class History(Bag):
     Returns:
         [batch, (n)] int64 tokens in the list's order.
     """
+
+    once_per_value: ClassVar[bool] = True
 
     def is_active(self, settings: "Settings") -> bool:
         return settings.history.length > 0

@@ -18,6 +18,7 @@ from recsys_tft.storage import ownership, places
 from recsys_tft.storage.files import is_local
 from recsys_tft.storage.locks import sole_writer
 from recsys_tft.titles import embedding_cache, encoder_spec, minilm, title_encoder
+from recsys_tft.titles.text_embedding import encoders
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -89,8 +90,10 @@ class PipelineConfig:
         for name, place in {**own, "processed_data_dir": self.processed_data_dir}.items():
             places.check(name, place)
         places.check("encoder_cache", self.settings.encoder_cache)
-        encoder_spec.check(self.settings.title_encoder)
-        if self.settings.title_encoder != encoder_spec.NONE:
+        used = encoders(self.settings)
+        for spec, name in used.items():
+            encoder_spec.check(spec, name)
+        if used:
             ownership.check("encoder_cache", self.settings.encoder_cache or minilm.cache_folder())
         if data_dir is not None:
             places.check_data(data_dir)
@@ -229,11 +232,11 @@ class ProcessingPipeline:
                 raise
 
     def _prepare_encoder(self) -> None:
-        """Loads the title encoder, so that one that cannot be is an error before any data is read."""
-        if self._settings.title_encoder != "none":
-            self._say("Loading the title encoder")
-            title_encoder.resolve(self._settings.title_encoder, self._settings.title_precision, self._say)
-            title_encoder.width(self._settings.title_encoder, self._settings.title_precision)
+        """Loads the encoders of texts, so that one that cannot be is an error before any data is read."""
+        for spec, name in encoders(self._settings).items():
+            self._say("Loading the title encoder" if name == "title_encoder" else f"Loading the encoder {name}")
+            title_encoder.resolve(spec, self._settings.title_precision, self._say)
+            title_encoder.width(spec, self._settings.title_precision)
 
     def _find(self, data_dir: str) -> dict[str, "RawTable"]:
         from recsys_tft.labelling import counters
@@ -270,8 +273,8 @@ class ProcessingPipeline:
 
     def _reach(self, data_dir: str) -> None:
         """Refuses a bucket that does not answer; those who write and read wait for minutes."""
-        encoder = self._settings.title_encoder
-        models = [encoder] if isinstance(encoder, str) else [encoder.preprocessor, encoder.encoder]
+        used = encoders(self._settings)
+        models = [m for e in used for m in ([e] if isinstance(e, str) else [e.preprocessor, e.encoder])]
         buckets = [model for model in models if places.scheme(model) == "gs"]
         targets = [target for name, target in self._output.targets if name != "raw"]
         places.reach([data_dir, self._settings.encoder_cache or "", *targets, *buckets])

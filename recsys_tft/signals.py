@@ -1,6 +1,12 @@
-"""Signals: the kinds of interactions, and the boolean columns that may stand for them."""
+"""Signals: the kinds of interactions, the boolean columns that may stand for them, and their bits in an event."""
 
 import dataclasses
+import functools
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+MOST = 64  # signals of a table, as an event holds them in one integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,3 +36,51 @@ class Signal:
     def is_viewing(self) -> bool:
         """Whether it says that the user opened the video."""
         return not self.negative if self.viewing is None else self.viewing
+
+
+@dataclasses.dataclass(frozen=True)
+class SignalBits:
+    """The signals of a feature table as bits of an event: bit i stands for the i-th of them.
+
+    Attributes:
+        known: at most MOST.
+    """
+
+    known: tuple[Signal, ...]
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """What the signals are called, in the order of their bits."""
+        return tuple(signal.name for signal in self.known)
+
+    @functools.cached_property
+    def flags(self) -> Mapping[str, str]:
+        """The signals by the boolean columns that stand for them."""
+        return {signal.flag: signal.name for signal in self.known if signal.flag}
+
+    @functools.cached_property
+    def dtype(self) -> np.dtype:
+        """The smallest unsigned integer that holds all of them."""
+        return next(np.dtype(f"uint{size}") for size in (8, 16, 32, 64) if len(self.known) <= size)
+
+    @functools.cached_property
+    def each(self) -> np.ndarray:
+        """[signals] of `dtype`: the bit of each."""
+        return self.dtype.type(1) << np.arange(len(self.known), dtype=self.dtype)
+
+    def mask(self, *names: str) -> np.integer:
+        """The bits of some signals together, of `dtype`; one that the table lacks has none."""
+        return self._of(signal.name in names for signal in self.known)
+
+    @functools.cached_property
+    def viewing(self) -> np.integer:
+        """The bits of those which say that the user opened the video."""
+        return self._of(signal.is_viewing for signal in self.known)
+
+    @functools.cached_property
+    def negative(self) -> np.integer:
+        """The bits of those which say that the user does not want the video; 0 where there is none."""
+        return self._of(signal.negative for signal in self.known)
+
+    def _of(self, chosen: Iterable[bool]) -> np.integer:
+        return np.bitwise_or.reduce(self.each[np.fromiter(chosen, bool)], initial=self.dtype.type(0))

@@ -10,65 +10,115 @@ import dataclasses
 import itertools
 import math
 import pathlib
+import uuid
 from collections.abc import Iterable
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.temporary import temporary_folder
 
-# tf.lookup refuses an empty file; no input equals this (it is what tft.vocabulary writes too).
-EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 PARTS = 16  # that what is learned of ids is divided into
-_VALUES_AT_A_TIME = 1 << 20
-EMPTY_IDS = -(2**63)  # the same of integers; tft.vocabulary's -1 is an id that tables do have
+EMPTY_IDS = -(2**63)  # no id
 
 
 class Statistic(abc.ABC):
-    """Something that is learned from all values of a tensor."""
+    """Something that is learned from all values of a tensor.
+
+    The state of values may be anything that pickles; what it is depends on neither the order of the values nor how
+    they are divided into batches. `recsys_tft.testing.check_op` tries both.
+
+    Attributes:
+        dtype: of the result: "int64", "float32" or "string".
+        shape: of the result; None for a first dimension that depends on the values.
+        in_file: whether the result is a file; see `FileStatistic`.
+    """
+
+    dtype: str = "float32"
+    shape: tuple[int | None, ...] = ()
+    in_file: ClassVar[bool] = False
 
     @abc.abstractmethod
     def of(self, values: np.ndarray) -> Any:
-        """The state of one batch of [n] values."""
+        """The state of one batch of [n, ...] values, of none too; strings are bytes."""
 
     @abc.abstractmethod
     def merge(self, states: Iterable[Any]) -> Any:
         """The state of all values together; `states` holds at least one."""
 
+    @abc.abstractmethod
+    def result(self, state: Any) -> np.ndarray:
+        """What ops are given of the state of all values, of `dtype` and `shape`."""
+
     def divided(self, state: Any) -> list[Any]:
-        """The state in parts that can be merged apart from each other; here it is one."""
+        """The state in parts that can be merged apart from each other, that of no values in as many; here it is one."""
         return [state]
 
     def trimmed(self, state: Any) -> Any:
         """What the result needs of a part that has been merged with all others of its kind; here it is all."""
         return state
 
+    def output(self, name: str, state: Any, folder: str) -> np.ndarray:
+        """What the analysis makes of the state of all values: the result; of a file, its path.
 
-class Numbers(Statistic):
-    """A statistic whose result is a vector."""
+        Args:
+            name: of the vocabulary or the feature.
+            state: of all values.
+            folder: where files are written.
+        """
+        return np.asarray(self.result(state))
 
-    @property
+    def fitted(self, output: "tf.Tensor") -> Any:
+        """What ops are given in the graph, in `Fitting.fitted`: the tensor of the output as it is."""
+        return output
+
+
+class FileStatistic(Statistic):
+    """A statistic whose result is a file, an asset of the saved graph; ops are given its path, a [] string."""
+
+    dtype = "string"
+    in_file = True
+
     @abc.abstractmethod
-    def size(self) -> int:
-        """How many numbers the result has."""
+    def file_name(self, name: str) -> str:
+        """What the file of a vocabulary or a feature is called."""
 
     @abc.abstractmethod
+    def write(self, state: Any, path: str) -> None:
+        """Writes the file of the state of all values."""
+
     def result(self, state: Any) -> np.ndarray:
-        """[size] float32."""
+        """The contents of the file, [] bytes."""
+        with temporary_folder() as folder:
+            path = pathlib.Path(folder) / "file"
+            self.write(state, str(path))
+            return np.array(path.read_bytes(), object)
+
+    def output(self, name: str, state: Any, folder: str) -> np.ndarray:
+        """The path of the file, [] bytes."""
+        import tensorflow as tf
+
+        path = f"{folder}/{self.file_name(name)}"
+        beside = f"{folder}/{uuid.uuid4().hex}"  # as two attempts may write at the same time
+        self.write(state, beside)
+        tf.io.gfile.rename(beside, path, overwrite=True)
+        return np.array(path.encode())
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanAndDeviation(Numbers):
+class MeanAndDeviation(Statistic):
     """Mean and population standard deviation of float32 values; (0, 0) of no values.
 
     The state is count, sum and sum of squares, without any rounding.
     """
 
-    size: ClassVar[int] = 2
+    shape: ClassVar[tuple[int]] = (2,)
 
     def of(self, values: np.ndarray) -> tuple[int, Fraction, Fraction]:
         wide = values.astype(np.float64)  # in which the squares of float32 are exact
@@ -103,7 +153,7 @@ _CELL_BITS = 11
 
 
 @dataclasses.dataclass(frozen=True)
-class CountQuantiles(Numbers):
+class CountQuantiles(Statistic):
     """Quantiles of whole numbers >= 0, given as float32; infinity of no values.
 
     The result for a share is the smallest edge that at least this share of the values lies below. Numbers up to 4,096
@@ -117,8 +167,8 @@ class CountQuantiles(Numbers):
     shares: tuple[float, ...]
 
     @property
-    def size(self) -> int:
-        return len(self.shares)
+    def shape(self) -> tuple[int]:
+        return (len(self.shares),)
 
     def of(self, values: np.ndarray) -> collections.Counter[int]:
         cells, sizes = np.unique(values.astype(np.float32).view(np.uint32) >> _CELL_BITS, return_counts=True)
@@ -145,71 +195,3 @@ def divided_by(ids: np.ndarray, state: pa.Table) -> list[pa.Table]:
     """The rows of a state in PARTS, by [n] int64 ids that equal rows of other states share."""
     part = partition_of(ids, PARTS)
     return [state.filter(pa.array(part == number)) for number in range(PARTS)]
-
-
-@dataclasses.dataclass(frozen=True)
-class Frequencies(Statistic):
-    """The distinct values by descending count; equally frequent ones in ascending order, so that larger new ids, which
-    come last, leave the tokens of the old ones alone.
-
-    Attributes:
-        min_count: values that occur less often are left out.
-        max_size: how many remain at the most; None for all.
-        integers: whether the values are int64 rather than strings.
-    """
-
-    min_count: int
-    max_size: int | None
-    integers: bool
-
-    def of(self, values: np.ndarray) -> pa.Table:
-        counted = pa.array(values, pa.int64() if self.integers else pa.binary()).value_counts()
-        return pa.table({"value": counted.field(0), "count": counted.field(1)})
-
-    def merge(self, states: Iterable[pa.Table]) -> pa.Table:
-        grouped = pa.concat_tables(states).group_by("value", use_threads=False).aggregate([("count", "sum")])
-        return grouped.rename_columns(["value", "count"]).combine_chunks()
-
-    def divided(self, state: pa.Table) -> list[pa.Table]:
-        """PARTS of ids, of which there may be very many."""
-        return divided_by(state["value"].to_numpy(), state) if self.integers else [state]
-
-    def trimmed(self, state: pa.Table) -> pa.Table:
-        """The values that are kept, in order."""
-        kept = state.filter(pc.field("count") >= self.min_count)
-        return kept.sort_by([("count", "descending"), ("value", "ascending")]).slice(0, self.max_size)
-
-    def file_name(self, name: str) -> str:
-        """What the file of the vocabulary `name` is called."""
-        return name if self.integers else f"{name}.tfrecord.gz"
-
-    def values(self, state: pa.Table) -> pa.ChunkedArray:
-        """The values in order."""
-        return self.trimmed(state)["value"]
-
-    def write(self, state: pa.Table, path: str) -> None:
-        """Writes the values, one per line if they are integers, else one per record of a gzipped TFRecord.
-
-        The text format of tf.lookup has no way to hold a string with a newline.
-        """
-        import tensorflow as tf
-
-        values = self.values(state)
-        starts = range(0, len(values), _VALUES_AT_A_TIME)  # as Python objects take ten times the memory
-        parts = (values.slice(start, _VALUES_AT_A_TIME).to_pylist() for start in starts)
-        if self.integers:
-            with tf.io.gfile.GFile(path, "w") as file:
-                for part in parts if len(values) else [[EMPTY_IDS]]:
-                    file.write("".join(f"{value}\n" for value in part))
-            return
-        with tf.io.TFRecordWriter(path, "GZIP") as writer:
-            for part in parts if len(values) else [[EMPTY_VOCABULARY]]:
-                for value in part:
-                    writer.write(value)
-
-    def empty_file(self) -> bytes:
-        """The contents of the file of no values."""
-        with temporary_folder() as folder:
-            path = pathlib.Path(folder) / "empty"
-            self.write(self.of(np.zeros(0, np.int64 if self.integers else object)), str(path))
-            return path.read_bytes()

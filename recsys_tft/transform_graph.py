@@ -11,7 +11,7 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 
 from recsys_tft.columns import Column
-from recsys_tft.errors import readable
+from recsys_tft.errors import InputError, readable
 from recsys_tft.features import Feature, raw_columns
 from recsys_tft.graph_inputs import empty_column, graph_dtype
 from recsys_tft.storage.temporary import without_pattern
@@ -44,32 +44,57 @@ class TransformGraph:
         Args:
             rows: holds the raw columns that the features read, as `raw_tables.read` types them.
             features: what to compute; only this part of the graph runs.
+
+        Raises:
+            InputError: if an op makes another number of rows than it is given.
         """
+        in_rows = [feature for feature in features if not feature.op.once_per_value]
+        found = dict(zip(names_of(in_rows), self._engineer_rows(rows, in_rows), strict=True))
+        for feature in features:
+            if feature.op.once_per_value:
+                found[feature.name] = self._engineer_values(rows, feature)
+        return pa.table({name: found[name] for name in names_of(features)})
+
+    def _engineer_rows(self, rows: pa.Table, features: Sequence[Feature]) -> list[pa.Array]:
+        if not features:
+            return []
         columns = raw_columns(tuple(features))
         starts = range(0, max(len(rows), 1), _ROWS_PER_CALL)
         parts = [self._call(rows.slice(start, _ROWS_PER_CALL), columns, features) for start in starts]
-        return pa.concat_tables(parts).combine_chunks()
+        return [column.combine_chunks() for column in pa.concat_tables(parts).columns]
 
-    def engineer_values(self, rows: pa.Table, feature: Feature) -> pa.ListArray:
-        """As `engineer`, of a feature that makes one value of each value of a list: distinct ones are computed once."""
-        (source,) = feature.sources
-        lists = rows[source].combine_chunks()
-        encoded = lists.flatten().dictionary_encode()
-        alone = pa.ListArray.from_arrays(pa.array(range(len(encoded.dictionary) + 1), pa.int32()), encoded.dictionary)
-        made = self.engineer(pa.table({source: alone}), [feature])[feature.name].combine_chunks()
-        # A value that counts as missing, such as an empty string, makes none.
-        position = np.where(made.value_lengths().to_numpy() > 0, np.cumsum(made.value_lengths()) - 1, -1)
-        places = position[encoded.indices.fill_null(0)] if len(position) else np.full(len(encoded), -1)
-        places[encoded.indices.is_null()] = -1
-        ends = np.cumsum(_lengths(lists, raw_columns((feature,))[0]))
-        kept = np.concatenate([[0], np.cumsum(places >= 0)])
-        offsets = pa.array(np.concatenate([[0], kept[ends]]), pa.int32())
-        return pa.ListArray.from_arrays(offsets, made.flatten().take(pa.array(places[places >= 0])))
+    def _engineer_values(self, rows: pa.Table, feature: Feature) -> pa.Array:
+        """As `_engineer_rows`, where distinct values are computed once."""
+        (column,) = feature.columns
+        source = rows[column.name].combine_chunks()
+        encoded = (source.flatten() if column.is_list else source).dictionary_encode()
+        size = len(encoded.dictionary)
+        codes = encoded.indices.fill_null(size)  # the row after the distinct values is a missing one
+        alone = pa.concat_arrays([encoded.dictionary, pa.nulls(1, encoded.dictionary.type)])
+        if column.is_list:
+            alone = pa.ListArray.from_arrays(pa.array([*range(size + 1), size], pa.int32()), alone)
+        (made,) = self._engineer_rows(pa.table({column.name: alone}), [feature])
+        if not column.is_list:
+            return made.take(codes)
+        # A value that counts as missing, such as an empty string, makes an empty list.
+        sizes, begins = (of.to_numpy()[codes] for of in (made.value_lengths(), made.offsets[:-1]))
+        ends = np.concatenate([[0], np.cumsum(sizes)])
+        within = np.arange(ends[-1]) - np.repeat(ends[:-1], sizes)
+        values = made.values.take(pa.array(np.repeat(begins, sizes) + within))
+        offsets = ends[np.concatenate([[0], np.cumsum(_lengths(source, column))])]
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
 
     def _call(self, rows: pa.Table, columns: Sequence[Column], features: Sequence[Feature]) -> pa.Table:
         inputs = {column.name: sparse_of(rows[column.name], column) for column in columns}
         outputs = self._function(features)(inputs)
-        return pa.table({feature.name: _arrow(outputs[feature.name]) for feature in features})
+        made = {feature.name: _arrow(outputs[feature.name]) for feature in features}
+        for feature in features:
+            if (count := len(made[feature.name])) != len(rows):
+                raise InputError(
+                    f"The feature '{feature.name}': its op {type(feature.op).__name__} makes {count:,} values of "
+                    f"{len(rows):,} rows; each row has to have one, also where columns are missing (`ops.scatter`)."
+                )
+        return pa.table(made)
 
     def _function(self, features: Sequence[Feature]) -> Callable:
         names = tuple(feature.name for feature in features)
@@ -94,6 +119,11 @@ class TransformGraph:
         suffix = "_fitted_input:0"
         found = zip(names, function.captured_inputs, strict=True)
         return {name.removesuffix(suffix): value.numpy() for name, value in found if name.endswith(suffix)}
+
+
+def names_of(features: Sequence[Feature]) -> list[str]:
+    """The names of features, in their order."""
+    return [feature.name for feature in features]
 
 
 def load(saved_model: str) -> TransformGraph:

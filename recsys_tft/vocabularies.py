@@ -9,36 +9,89 @@ Every vocabulary has the same layout:
 The block in front never moves, so that masks work and an unseen value is not a missing one.
 """
 
-import contextlib
 import dataclasses
 import posixpath
 from typing import TYPE_CHECKING
 
-from recsys_tft.statistics import EMPTY_IDS, EMPTY_VOCABULARY, Frequencies
+from recsys_tft import row_settings
+from recsys_tft.frequencies import EMPTY_VOCABULARY, Frequencies, ids_in
+from recsys_tft.statistics import EMPTY_IDS
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
     from recsys_tft.configuration.job_settings import VocabularySettings
+    from recsys_tft.configuration.settings import Settings
+    from recsys_tft.frequencies import FittedFile
 
 MISSING = 0
+_OPTIONS = ("n_oov", "min_count", "max_size")
 
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
     """A vocabulary, declared once and named by the features that look values up in it.
 
+    What is None is as `vocabularies.default` and `embeddings.default_dim` of the settings say; what the settings say
+    of the name itself comes first.
+
     Attributes:
         name: its name in the transform graph, in `artifacts/vocabularies/` and in the settings.
         integers: whether its values are int64 ids rather than strings.
+        dim: width of its embedding table.
+        n_oov: hash buckets for what is not in it.
+        min_count: values that occur less often are left out.
+        max_size: how many values it has at the most.
+
+    Raises:
+        InputError: at construction, if an option is out of its limits.
     """
 
     name: str
     integers: bool = False
+    dim: int | None = None
+    n_oov: int | None = None
+    min_count: int | None = None
+    max_size: int | None = None
 
-    def statistic(self, settings: "VocabularySettings") -> Frequencies:
+    def __post_init__(self) -> None:
+        row_settings.check_options(f"Vocabulary('{self.name}')", dim=self.dim, **self.own_options)
+
+    @property
+    def own_options(self) -> dict[str, int]:
+        """Those of VocabularySettings that are set here."""
+        options = {name: getattr(self, name) for name in _OPTIONS}
+        return {name: value for name, value in options.items() if value is not None}
+
+    def options(self, settings: "Settings") -> "VocabularySettings":
+        """How it is cut and hashed: as the settings say of its name, else as here, else as `default` says."""
+        if self.name in settings.vocabularies:
+            return settings.vocabularies[self.name]
+        default = settings.default_vocabulary
+        said = {name: getattr(default, name) for name in _OPTIONS} | self.own_options
+        return type(default)(**said)  # and no method of pydantic's, which AutoGraph cannot follow
+
+    def statistic(self, options: "VocabularySettings") -> Frequencies:
         """What is to be fitted."""
-        return Frequencies(settings.min_count, settings.max_size, self.integers)
+        return Frequencies(options.min_count, options.max_size, self.integers)
+
+    def table(self, saved_model: str) -> "tf.lookup.StaticHashTable":
+        """The number of each value, from 0, as a saved graph has it, to look tokens up.
+
+        Ids stay in a file, of which there may be many; strings are constants.
+
+        Args:
+            saved_model: the folder of the `transform_fn`.
+        """
+        import tensorflow as tf
+
+        if self.integers:
+            values = ids_in(file_of(self.name, saved_model))
+        else:
+            words = values_of(self.name, saved_model) or [EMPTY_VOCABULARY]
+            numbers = tf.range(len(words), dtype=tf.int64)
+            values = tf.lookup.KeyValueTensorInitializer(tf.constant(words, tf.string, [len(words)]), numbers)
+        return tf.lookup.StaticHashTable(values, -1)
 
     def tokens(self, values: "tf.Tensor", fitted: "FittedFile | tf.lookup.StaticHashTable", n_oov: int) -> "tf.Tensor":
         """The token of each of `values`, [n] int64 or string, as [n] int64 >= 1.
@@ -54,46 +107,6 @@ class Vocabulary:
         text = tf.strings.as_string(values) if self.integers else values
         hashed = tf.strings.to_hash_bucket_fast(text, n_oov)
         return tf.where(index >= 0, index + 1 + n_oov, hashed + 1)
-
-
-class FittedFile:
-    """The file of a vocabulary in a graph that is being traced; all its readers share one table.
-
-    Args:
-        file: where it lies, scalar string, as an analyzer of tf.Transform gives it.
-        integers: whether it holds int64 ids, one per line; else strings, one per record of a gzipped TFRecord.
-    """
-
-    def __init__(self, file: "tf.Tensor", integers: bool):
-        self._file = file
-        self._integers = integers
-        self._table: tf.lookup.StaticHashTable | None = None
-
-    def lookup(self, values: "tf.Tensor") -> "tf.Tensor":
-        """[n] int64, the place of each of [n] values in the file, from 0; -1 of one that it lacks."""
-        import tensorflow_transform as tft
-
-        return tft.apply_vocabulary(values, self._file, default_value=-1, lookup_fn=self._look_up)
-
-    def _look_up(self, values: "tf.Tensor", path: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
-        """What is looked up, and the size of the table; `path` is known once the file has been written."""
-        import tensorflow as tf
-
-        known = tf.inside_function() and not tf.is_symbolic_tensor(path)
-        with tf.init_scope() if known else contextlib.nullcontext():  # else each call would read the file
-            if self._table is None:
-                self._table = tf.lookup.StaticHashTable(self._initializer(path), -1)
-            size = self._table.size()
-        return self._table.lookup(values), size
-
-    def _initializer(self, path: "tf.Tensor") -> "tf.lookup.TableInitializerBase":
-        import tensorflow as tf
-        from tensorflow_transform import tf_utils
-
-        if not self._integers:
-            return tf_utils.make_tfrecord_vocabulary_lookup_initializer(path)
-        line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
-        return tf.lookup.TextFileInitializer(path, tf.int64, line, tf.int64, number)
 
 
 def file_of(name: str, saved_model: str) -> str:

@@ -5,10 +5,12 @@ import datetime
 import pathlib
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import oracle
+import own_signals
 import pyarrow as pa
 import random_tables
 from hypothesis import assume
@@ -20,6 +22,8 @@ from random_tables import RawTables, RunSettings
 from recsys_tft.beam_pipelines.read import needed_columns
 from recsys_tft.columns import KEYS, TABLES
 from recsys_tft.configuration.settings import Settings, parse
+from recsys_tft.default_table import DEFAULT
+from recsys_tft.features import FeatureTable, context_columns
 from recsys_tft.labelling import examples, negatives, splits
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
@@ -47,9 +51,29 @@ def settings_of(chosen: RunSettings) -> Settings:
         "min_watch_ratio": chosen.min_watch_ratio,
         "popularity_alpha": chosen.popularity_alpha,
     }
-    labels = {"positive": chosen.positive, "exposure_gap_minutes": chosen.gap_minutes}
-    parts = {"split": shares or given_cuts, "labels": labels, "ranker": ranker}
+    labels = {
+        "positive": chosen.positive,
+        "exposure_gap_minutes": chosen.gap_minutes,
+        "conflict": chosen.conflict,
+    }
+    parts = {"split": shares or given_cuts, "labels": labels, "ranker": ranker, **_named(chosen.table)}
     return parse({"seed": chosen.seed, "history": {"length": chosen.history_length}, **parts}, "the test")
+
+
+def _named(table: FeatureTable) -> dict[str, str]:
+    """The setting that leads to a table; own_signals.TABLE is found while `own_signals.loaded` lasts."""
+    return {} if table is DEFAULT else {"features": own_signals.NAME}
+
+
+def kinds_of(table: FeatureTable) -> oracle.Kinds:
+    """What the oracle is told of a table."""
+    return oracle.Kinds(
+        table.bits.names,
+        table.flags,
+        frozenset(signal.name for signal in table.signals if signal.negative),
+        frozenset(signal.name for signal in table.signals if not signal.is_viewing),
+        {column.name: column.at_exposure for column in context_columns(parse(_named(table), "the test"))},
+    )
 
 
 def _moment(time: int) -> datetime.datetime:
@@ -77,17 +101,18 @@ class Gathered:
 
 def gather(raw: RawTables, *, parts: int = 1, partitions: int = 1) -> Gathered:
     """Tables written as Parquet, read back, checked and divided by user."""
+    settings = parse(_named(raw.table), "the test")
     with tempfile.TemporaryDirectory() as folder:
         random_tables.write_tables(raw, pathlib.Path(folder), parts=parts)
-        tables = raw_tables.find(folder, {})
+        tables = raw_tables.find(folder, {}, raw.table)
         rows, rejected = {}, {}
         for name in TABLES:
-            rows[name], rejected[name] = _read(tables[name])
+            rows[name], rejected[name] = _read(tables[name], settings)
     videos, extra_videos = drop_duplicates(rows["videos"], "video_id")
     lookup = VideoLookup.of(videos, drop_duplicates(rows["channels"], "channel_id")[0])
-    events = _divide(events_of(rows["interactions"], raw.long), partitions)
+    events = _divide(events_of(rows["interactions"], raw.long, raw.table.bits), partitions)
     users = _divide(rows["users"], partitions)
-    found = [examples.gather_events(e, u, lookup) for e, u in zip(events, users, strict=True)]
+    found = [examples.gather_events(e, u, lookup, settings) for e, u in zip(events, users, strict=True)]
     rejected["videos"] += _numbered(_as_duplicates(extra_videos, tables["videos"]), tables["videos"])
     for part in found:
         rejected["users"] += _numbered(_as_duplicates(part.duplicate_users, tables["users"]), tables["users"])
@@ -96,8 +121,8 @@ def gather(raw: RawTables, *, parts: int = 1, partitions: int = 1) -> Gathered:
     return Gathered(found, lookup, {name: sorted(found) for name, found in rejected.items()})
 
 
-def _read(table: raw_tables.RawTable) -> tuple[pa.Table, list[tuple[int, str]]]:
-    read = [raw_tables.read(table, source, needed_columns(table, Settings())) for source in table.sources]
+def _read(table: raw_tables.RawTable, settings: Settings) -> tuple[pa.Table, list[tuple[int, str]]]:
+    read = [raw_tables.read(table, source, needed_columns(table, settings)) for source in table.sources]
     rejected = [row for _, bad in read for row in _numbered(bad, table)]
     return pa.concat_tables([usable for usable, _ in read]), rejected
 
@@ -117,19 +142,22 @@ def _numbered(rejected: pa.Table, table: raw_tables.RawTable) -> list[tuple[int,
     """(row of the whole table, reason in the oracle's words) of rejected rows."""
     first = {source.path: source.first_row - source.file_row for source in table.sources}
     return [
-        (first[row["source_file"]] + row["source_row"], _oracles_word(row["reason"])) for row in rejected.to_pylist()
+        (first[row["source_file"]] + row["source_row"], _oracles_word(row["reason"], table.bits.names))
+        for row in rejected.to_pylist()
     ]
 
 
-def _oracles_word(reason: str) -> str:
+def _oracles_word(reason: str, types: Sequence[str]) -> str:
     known = {
         "user_id is not in users": "unknown_user",
         "video_id is not in videos": "unknown_video",
         "interaction_time is null": "time",
         "interaction_time is not a time between 1970 and 2200": "time",
         "updated_at is not a time between 1970 and 2200": "time",
-        "interaction_type is none of impression, click, watch, like, comment, share": "type",
     }
+    if reason.startswith("interaction_type is none of "):
+        assert reason.removeprefix("interaction_type is none of ").split(", ") == list(types)
+        return "type"
     endings = {"is null": "null", "is negative": "negative", "occurs in an earlier row": "duplicate"}
     endings["which is no id"] = "null"
     return known.get(reason) or next(word for ending, word in endings.items() if reason.endswith(ending))
@@ -207,7 +235,8 @@ def by_user(table: pa.Table) -> list[Row]:
 
 
 def oracles_exposures(raw: RawTables, chosen: RunSettings, cuts: splits.Cuts | None) -> list[oracle.Exposure]:
-    users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
+    kinds = kinds_of(raw.table)
+    users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions, kinds)
     of_windows = (
         {"of_users": oracle.user_cuts(events, chosen.train, chosen.val, chosen.gap_minutes)}
         if cuts is None
@@ -221,6 +250,8 @@ def oracles_exposures(raw: RawTables, chosen: RunSettings, cuts: splits.Cuts | N
         positive=chosen.positive,
         min_watch_ratio=chosen.min_watch_ratio,
         gap_minutes=chosen.gap_minutes,
+        conflict=chosen.conflict,
+        kinds=kinds,
     )
 
 
@@ -230,7 +261,7 @@ def oracles_cuts(raw: RawTables, chosen: RunSettings) -> splits.Cuts | None:
         return None
     if chosen.val_from is not None:
         return chosen.val_from, chosen.test_from
-    users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
+    users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions, kinds_of(raw.table))
     assume(events)
     cuts = oracle.cuts(users, videos, events, chosen.train, chosen.val, chosen.gap_minutes)
     assume(cuts[0] > min(event["interaction_time"] for event in events))

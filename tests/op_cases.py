@@ -14,7 +14,7 @@ from recsys_tft.configuration.settings import parse
 from recsys_tft.cooccurrence import Cooccurrence
 from recsys_tft.number_ops import Age, Bucket, DayOfWeek, HourWave, Level, Log, Ratio, ZScore
 from recsys_tft.ops import Bag, History, Lookup, Op, SetLookup
-from recsys_tft.titles.title_embedding import TitleEmbedding
+from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.vocabularies import Vocabulary
 
 
@@ -251,7 +251,7 @@ CASES: dict[str, Case] = {
         ],
     ),
     "title": of_one(
-        TitleEmbedding(),
+        TextEmbedding(),
         tf.string,
         tf.float32,
         [("abc", [3, 1]), (None, [0, 0]), ("", [0, 0]), ("\u00e9", [2, 1]), ("abc", [3, 1])],

@@ -16,8 +16,6 @@ Row = dict[str, Any]
 Rejected = dict[str, list[tuple[int, str]]]
 Cuts = tuple[int | None, int | None]  # val_from and test_from; None is a cut that no time reaches
 
-SIGNALS = ("impression", "click", "watch", "like", "comment", "share")
-WIDE = {"clicked": "click", "liked": "like", "commented": "comment", "shared": "share"}
 WINDOWS = ("train", "val", "test")
 NOT_NEGATIVE = {
     "users": ("age",),
@@ -33,6 +31,30 @@ MINUTE = 60_000_000
 
 
 @dataclasses.dataclass(frozen=True)
+class Kinds:
+    """What interactions may be, and what a table says of their moment.
+
+    Attributes:
+        signals: in the order of their bits.
+        flags: boolean columns, and the signals that they stand for.
+        negative: signals that say that the user does not want the video.
+        not_viewing: those that do not say that the user opened it.
+        context: further columns, and whether an exposure has the value of its `first_present` or `first_event`.
+    """
+
+    signals: tuple[str, ...] = ("impression", "click", "watch", "like", "comment", "share")
+    flags: Mapping[str, str] = dataclasses.field(
+        default_factory=lambda: {"clicked": "click", "liked": "like", "commented": "comment", "shared": "share"}
+    )
+    negative: frozenset[str] = frozenset()
+    not_viewing: frozenset[str] = frozenset({"impression"})
+    context: Mapping[str, str] = dataclasses.field(default_factory=lambda: {"device": "first_present"})
+
+
+OURS = Kinds()
+
+
+@dataclasses.dataclass(frozen=True)
 class Exposure:
     """The events of one user on one video that belong together; label None is contradicted, hence left out."""
 
@@ -41,20 +63,26 @@ class Exposure:
     interaction_time: int
     signals: frozenset[str]
     watch_time: float
-    device: str | None
+    context: Row
     previously_watched_category: str | None
     window: str
     label: int | None
     weight: float
-    rules: tuple[str, ...]  # all that hold, named in the settings or not, in the order of SIGNALS
-    positive_since: int | None = None  # the time of the event by which it became positive
+    rules: tuple[str, ...]  # all that hold, named in the settings or not, in the order of the signals
+    positive_since: int | None = None  # the time of the event by which it became positive, if it ever was
+    positive_until: int | None = None  # the time of the event by which it turned negative after that, if it did
+    disliked: bool = False  # whether it is negative by a signal
+
+    @property
+    def device(self) -> str | None:
+        return self.context.get("device")
 
 
 # --- Rows that can be used
 
 
 def usable(
-    users: list[Row], videos: list[Row], interactions: list[Row]
+    users: list[Row], videos: list[Row], interactions: list[Row], kinds: Kinds = OURS
 ) -> tuple[list[Row], list[Row], list[Row], Rejected]:
     """The usable rows of each table, None in the place of what is missing, and the (row index, reason) of the others.
 
@@ -71,7 +99,7 @@ def usable(
     good_events: list[Row] = []
     bad_events: list[tuple[int, str]] = []
     for index, row in enumerate(interactions):
-        reason = _fault_of_event(row, long, known_users, known_videos)
+        reason = _fault_of_event(row, long, known_users, known_videos, kinds)
         if reason is None:
             good_events.append(row)
         else:
@@ -135,12 +163,12 @@ def _fault_of_values(row: Row, table: str, keys: tuple[str, ...]) -> str | None:
     return None
 
 
-def _fault_of_event(row: Row, long: bool, users: set[int], videos: set[int]) -> str | None:
+def _fault_of_event(row: Row, long: bool, users: set[int], videos: set[int], kinds: Kinds) -> str | None:
     reason = _fault_of_values(row, "interactions", ("user_id", "video_id"))
     time = row.get("interaction_time")
     if reason is not None:
         return reason
-    if long and row.get("interaction_type") not in SIGNALS:
+    if long and row.get("interaction_type") not in kinds.signals:
         return "type"
     if time is None or not 0 <= time < END_OF_TIME:
         return "time"
@@ -174,18 +202,18 @@ def is_early(rows: Iterable[Row], key: str, value: Any, time: int) -> bool:
 # --- Events and exposures
 
 
-def signals_of(event: Row, long: bool) -> frozenset[str]:
+def signals_of(event: Row, long: bool, kinds: Kinds = OURS) -> frozenset[str]:
     """The signals that one event carries."""
     found = {event["interaction_type"]} if long else {"impression"}
     if not long and (event.get("watch_time") or 0) > 0:
         found.add("watch")
-    found.update(signal for column, signal in WIDE.items() if event.get(column))
+    found.update(signal for column, signal in kinds.flags.items() if event.get(column))
     return frozenset(found)
 
 
-def is_viewing(event: Row, long: bool) -> bool:
+def is_viewing(event: Row, long: bool, kinds: Kinds = OURS) -> bool:
     """Whether the event counts as watching for the history."""
-    return bool(signals_of(event, long) - {"impression"}) or (event.get("watch_time") or 0) > 0
+    return bool(signals_of(event, long, kinds) - kinds.not_viewing) or (event.get("watch_time") or 0) > 0
 
 
 def window_of(time: int, val_from: int | None, test_from: int | None) -> str:
@@ -253,6 +281,8 @@ def exposures(
     positive: Mapping[str, float],
     min_watch_ratio: float = 0.4,
     gap_minutes: float = 30,
+    conflict: str = "negative",
+    kinds: Kinds = OURS,
 ) -> list[Exposure]:
     """All exposures, the contradicted ones too, by (time, user_id, video_id); `of_users` are own cuts."""
     long = is_long(interactions)
@@ -261,18 +291,22 @@ def exposures(
     for group in _groups(interactions, gap_minutes, cuts_of):
         first = group[0]
         user_id, video_id, time = first["user_id"], first["video_id"], first["interaction_time"]
-        signals = frozenset(signal for event in group for signal in signals_of(event, long))
+        signals = frozenset(signal for event in group for signal in signals_of(event, long, kinds))
         watch_time = math.fsum(event.get("watch_time") or 0 for event in group)
         user, video = row_at(users, "user_id", user_id, time), row_at(videos, "video_id", video_id, time)
         assert user, f"an exposure of the unknown user {user_id}"
         assert video, f"an exposure of the unknown video {video_id}"
         duration = video.get("video_duration")
-        rules = tuple(s for s in SIGNALS if _holds(s, signals, watch_time, duration, min_watch_ratio))
+        rules = tuple(s for s in kinds.signals if _holds(s, signals, watch_time, duration, min_watch_ratio))
         weights = [positive[rule] for rule in rules if rule in positive]
-        since = _positive_since(group, long, duration, min_watch_ratio, positive)
-        category = _category_before(user, time, interactions, videos, long)
+        since, until = _positive_since(group, long, duration, min_watch_ratio, positive, kinds), None
+        disliked = bool(signals & kinds.negative) and (conflict == "negative" or not weights)
+        if disliked and since is not None:
+            until = min(e["interaction_time"] for e in group if signals_of(e, long, kinds) & kinds.negative)
+            since, until = (since, until) if since < until else (None, None)
+        category = _category_before(user, time, interactions, videos, long, kinds)
         window = window_of(time, *cuts_of(user_id))
-        label, weight = (1, max(weights)) if weights else (0, 1.0)
+        label, weight = (1, max(weights)) if weights and not disliked else (0, 1.0)
         found.append(
             Exposure(
                 user_id,
@@ -280,13 +314,15 @@ def exposures(
                 time,
                 signals,
                 watch_time,
-                _device(group),
+                {name: _at_exposure(group, name, long, kinds) for name in kinds.context},
                 category,
                 window,
                 label,
                 weight,
                 rules,
                 since,
+                until,
+                disliked,
             )
         )
     marked = [dataclasses.replace(e, label=None) if _is_contradicted(e, found) else e for e in found]
@@ -304,11 +340,11 @@ def _holds(rule: str, signals: frozenset[str], watch_time: float, duration: floa
 
 
 def _positive_since(
-    group: list[Row], long: bool, duration: float | None, ratio: float, positive: Mapping[str, float]
+    group: list[Row], long: bool, duration: float | None, ratio: float, positive: Mapping[str, float], kinds: Kinds
 ) -> int | None:
     for count in range(1, len(group) + 1):
         part = [event for event in group if event["interaction_time"] <= group[count - 1]["interaction_time"]]
-        signals = frozenset(signal for event in part for signal in signals_of(event, long))
+        signals = frozenset(signal for event in part for signal in signals_of(event, long, kinds))
         watch_time = math.fsum(event.get("watch_time") or 0 for event in part)
         if any(_holds(rule, signals, watch_time, duration, ratio) for rule in positive):
             return group[count - 1]["interaction_time"]
@@ -316,28 +352,52 @@ def _positive_since(
 
 
 def history(exposures: Iterable[Exposure], user_id: int, moment: int, length: int) -> list[int]:
-    """The last videos that the user became positive on strictly before a moment, most recent first, each once."""
+    """The last videos that the user became positive on strictly before a moment, most recent first, each once.
+
+    One that turned negative strictly before the moment is not there.
+    """
     own = [
         (e.positive_since, e.video_id)
         for e in exposures
-        if e.user_id == user_id and e.positive_since is not None and e.positive_since < moment
+        if e.user_id == user_id
+        and e.positive_since is not None
+        and e.positive_since < moment
+        and (e.positive_until is None or e.positive_until >= moment)
     ]
     videos = [video for _, video in sorted(own, reverse=True)]
     return list(dict.fromkeys(videos))[:length]
 
 
-def _device(group: list[Row]) -> str | None:
-    with_one = [
-        (event["interaction_time"], event["device"].encode()) for event in group if event.get("device") is not None
-    ]
-    return min(with_one)[1].decode() if with_one else None
+def _at_exposure(group: list[Row], name: str, long: bool, kinds: Kinds) -> Any:
+    """What an exposure has of a column of its context."""
+
+    def key(event: Row) -> tuple[Any, ...]:
+        bits = sum(1 << kinds.signals.index(signal) for signal in signals_of(event, long, kinds))
+        values = [*(event.get(own) for own in kinds.context), event.get("watch_time"), bits]
+        return event["interaction_time"], *((value is None, _comparable(value)) for value in values)
+
+    values = [event.get(name) for event in sorted(group, key=key)]
+    if kinds.context[name] == "first_event":
+        return values[0]
+    return next((value for value in values if value is not None and value != []), None)
 
 
-def _category_before(user: Row, time: int, interactions: list[Row], videos: list[Row], long: bool) -> str | None:
+def _comparable(value: Any) -> Any:
+    """A value as its bytes, in the order of which texts are."""
+    if value is None:
+        return 0
+    if isinstance(value, list):
+        return [_comparable(one) for one in value]
+    return value.encode() if isinstance(value, str) else value
+
+
+def _category_before(
+    user: Row, time: int, interactions: list[Row], videos: list[Row], long: bool, kinds: Kinds
+) -> str | None:
     earlier = [
         (event["interaction_time"], event["video_id"])
         for event in interactions
-        if event["user_id"] == user["user_id"] and event["interaction_time"] < time and is_viewing(event, long)
+        if event["user_id"] == user["user_id"] and event["interaction_time"] < time and is_viewing(event, long, kinds)
     ]
     if not earlier:
         return user.get("previously_watched_category")
@@ -351,9 +411,13 @@ def _up_to(window: str) -> tuple[str, ...]:
 
 
 def _is_contradicted(exposure: Exposure, among: Iterable[Exposure]) -> bool:
-    return exposure.label == 0 and any(
-        other.label == 1
-        and (other.user_id, other.video_id) == (exposure.user_id, exposure.video_id)
-        and other.window in _up_to(exposure.window)
-        for other in among
+    return (
+        exposure.label == 0
+        and not exposure.disliked
+        and any(
+            other.label == 1
+            and (other.user_id, other.video_id) == (exposure.user_id, exposure.video_id)
+            and other.window in _up_to(exposure.window)
+            for other in among
+        )
     )

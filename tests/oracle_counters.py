@@ -5,22 +5,22 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 
-from oracle import DAY, MINUTE, Row, _groups, is_long, is_viewing, signals_of
+from oracle import DAY, MINUTE, OURS, Kinds, Row, _groups, is_long, is_viewing, signals_of
 
 # --- Counters as of a moment
 
 Counts = tuple[int, int, int]  # view_count, like_count, comment_count
 
 
-def increments(interactions: list[Row], gap_minutes: float = 30) -> list[tuple[int, int, int]]:
+def increments(interactions: list[Row], gap_minutes: float = 30, kinds: Kinds = OURS) -> list[tuple[int, int, int]]:
     """(video_id, time, number of the counter in Counts) of each 1 that exposures add to counters."""
     long = is_long(interactions)
     found: list[tuple[int, int, int]] = []
     for group in _groups(interactions, gap_minutes):
         counted: tuple[Callable[[Row], bool], ...] = (
-            lambda event: is_viewing(event, long),
-            lambda event: "like" in signals_of(event, long),
-            lambda event: "comment" in signals_of(event, long),
+            lambda event: is_viewing(event, long, kinds),
+            lambda event: "like" in signals_of(event, long, kinds),
+            lambda event: "comment" in signals_of(event, long, kinds),
         )
         for number, counts in enumerate(counted):
             times = [event["interaction_time"] for event in group if counts(event)]

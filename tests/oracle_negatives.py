@@ -70,17 +70,19 @@ def check_ranker(
 ) -> None:
     """Raises AssertionError unless `rows` are what the rules allow for the window; `exposures` are of all windows.
 
-    Rows have user_id, video_id, interaction_time, label, weight, source and log_q, and are compared in device and
-    previously_watched_category where they have these keys. Their order does not matter.
+    Rows have user_id, video_id, interaction_time, label, weight, source and log_q, and are compared in their context
+    and previously_watched_category where they have these keys. Their order does not matter.
     """
     rows = list(rows)
     _check_log_q(rows, log_q(catalogue, alpha))
-    by_source: dict[str, list[Row]] = {"positive": [], "exposed": [], "sampled": []}
+    by_source: dict[str, list[Row]] = {"positive": [], "disliked": [], "exposed": [], "sampled": []}
     for row in rows:
         assert row["source"] in by_source, f"unknown source: {row}"
         by_source[row["source"]].append(row)
     _check_own(by_source["positive"], [e for e in exposures if e.window == window and e.label == 1], "positive")
-    _check_own(by_source["exposed"], [e for e in exposures if e.window == window and e.label == 0], "exposed negative")
+    negative = [e for e in exposures if e.window == window and e.label == 0]
+    _check_own(by_source["disliked"], [e for e in negative if e.disliked], "disliked one")
+    _check_own(by_source["exposed"], [e for e in negative if not e.disliked], "exposed negative")
     _check_sampled(by_source["sampled"], exposures, ratio, catalogue, window)
 
 
@@ -102,8 +104,9 @@ def _check_own(rows: list[Row], expected: list[Exposure], what: str) -> None:
         e = of_key[row["user_id"], row["video_id"], row["interaction_time"]]
         assert row["label"] == e.label, f"label is to be {e.label}: {row}"
         assert abs(row["weight"] - e.weight) <= 1e-6 * max(1.0, abs(e.weight)), f"weight is to be {e.weight}: {row}"
-        for name in ("device", "previously_watched_category"):
-            assert name not in row or row[name] == getattr(e, name), f"{name} is to be {getattr(e, name)!r}: {row}"
+        known = {**e.context, "previously_watched_category": e.previously_watched_category}
+        for name, value in known.items():
+            assert name not in row or row[name] == value, f"{name} is to be {value!r}: {row}"
 
 
 def _check_sampled(

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
 from recsys_tft.columns import KEYS, TABLES
-from recsys_tft.default_table import DEFAULT, INTERACTION_TYPES, WIDE_SIGNALS
+from recsys_tft.default_table import DEFAULT
+from recsys_tft.features import FeatureTable
 
 Row = dict[str, Any]
 
@@ -47,6 +48,16 @@ OPTIONAL = (
     "video_duration",
     "watch_time",
 )
+CONTEXT = {  # values of further columns of interactions, by their type; NaN, "" and the least int64 are missing
+    "string": (None, "", "home", "Home", "é"),
+    "int64": (None, LEAST, 0, 7, 2**53 + 1),
+    "float": (None, math.nan, 0.5, -2.0),
+    "bool": (None, True, False),
+    "timestamp[us, tz=UTC]": (None, 0, START, START + 1),
+    "list<item: string>": (None, [], ["", None], ["b"], ["a", "c"], ["a"]),
+    "list<item: int64>": (None, [], [LEAST], [3, 1], [3], [-1]),
+    "list<item: float>": (None, [], [math.nan], [0.5, 2.0], [-1.0]),
+}
 WEIGHTS = {"like": 1.0, "comment": 1.0, "share": 1.0, "watch": 1.0, "click": 0.5, "impression": 0.1}
 
 
@@ -59,6 +70,7 @@ class RawTables:
     interactions: list[Row]
     channels: list[Row]
     long: bool
+    table: FeatureTable = DEFAULT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +89,8 @@ class RunSettings:
     test_from: int | None
     seed: int
     history_length: int = 20
+    conflict: str = "negative"
+    table: FeatureTable = DEFAULT
 
 
 @st.composite
@@ -90,7 +104,13 @@ def times(draw: st.DrawFn) -> list[int]:
 
 @st.composite
 def tables(
-    draw: st.DrawFn, *, bad_rows: bool = False, long: bool | None = None, ratio: float = 0.4, versions: bool = False
+    draw: st.DrawFn,
+    *,
+    bad_rows: bool = False,
+    long: bool | None = None,
+    ratio: float = 0.4,
+    versions: bool = False,
+    table: FeatureTable = DEFAULT,
 ) -> RawTables:
     """Tables of 1-6 users, 1-6 videos and 0-40 interactions; `ratio` is the watch ratio that watch times tie with.
 
@@ -103,7 +123,7 @@ def tables(
     videos = [{"video_id": video_id} | draw(_video_values()) for video_id in video_ids]
     instants = draw(times())
     flags = not is_long or draw(st.booleans())
-    event = _event(user_ids, videos, instants, is_long, flags, ratio)
+    event = _event(user_ids, videos, instants, is_long, flags, ratio, table)
     count = draw(st.integers(0, 40))
     interactions = draw(st.lists(event, min_size=count, max_size=count))
     channels: list[Row] = [{"channel_id": channel, "channel_subscriber_count": n} for channel, n in ((1, 0), (2, None))]
@@ -121,11 +141,11 @@ def tables(
         interactions = _mixed(draw, interactions, _bad_event(event, is_long))
     dropped = draw(st.sets(st.sampled_from(OPTIONAL), max_size=2))
     users, videos, interactions = (_without(rows, dropped) for rows in (users, videos, interactions))
-    return RawTables(users, videos, interactions, channels, is_long)
+    return RawTables(users, videos, interactions, channels, is_long, table)
 
 
 @st.composite
-def run_settings(draw: st.DrawFn) -> RunSettings:
+def run_settings(draw: st.DrawFn, table: FeatureTable = DEFAULT) -> RunSettings:
     """Any settings; explicit cuts lie on, or next to, times that `times` gives."""
     explicit = draw(st.booleans())
     train, val = (None, None) if explicit else draw(st.sampled_from(FRACTIONS))
@@ -134,10 +154,11 @@ def run_settings(draw: st.DrawFn) -> RunSettings:
         val_from = START + sum(draw(st.lists(st.sampled_from(GAPS), min_size=1, max_size=4)))
         later = draw(st.none() | st.sampled_from(GAPS))
         test_from = None if later is None else val_from + later
-    names = draw(st.sets(st.sampled_from(tuple(WEIGHTS)), min_size=1))
+    weights = WEIGHTS | {s.name: 0.75 for s in table.signals if s.name not in WEIGHTS and not s.negative}
+    names = draw(st.sets(st.sampled_from(tuple(weights)), min_size=1))
     other = draw(st.sampled_from((None, 0.25, 2.0)))
     return RunSettings(
-        positive={name: WEIGHTS[name] if other is None or name == "like" else other for name in sorted(names)},
+        positive={name: weights[name] if other is None or name == "like" else other for name in sorted(names)},
         min_watch_ratio=draw(st.sampled_from(RATIOS)),
         gap_minutes=draw(st.sampled_from((30, 30, 1, 60))),
         negative_ratio=draw(st.integers(0, 4)),
@@ -149,15 +170,19 @@ def run_settings(draw: st.DrawFn) -> RunSettings:
         test_from=test_from,
         seed=draw(st.integers(0, 3)),
         history_length=draw(st.sampled_from((20, 3, 1, 0))),
+        conflict=draw(st.sampled_from(("negative", "negative", "positive"))) if table.bits.negative else "negative",
+        table=table,
     )
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, bad_rows: bool = False, versions: bool | None = None) -> tuple[RawTables, RunSettings]:
+def cases(
+    draw: st.DrawFn, *, bad_rows: bool = False, versions: bool | None = None, table: FeatureTable = DEFAULT
+) -> tuple[RawTables, RunSettings]:
     """Settings, and tables whose watch times tie with their watch ratio; half of them with versions, if not told."""
-    chosen = draw(run_settings())
+    chosen = draw(run_settings(table))
     has = draw(st.booleans()) if versions is None else versions
-    return draw(tables(bad_rows=bad_rows, ratio=chosen.min_watch_ratio, versions=has)), chosen
+    return draw(tables(bad_rows=bad_rows, ratio=chosen.min_watch_ratio, versions=has, table=table)), chosen
 
 
 @st.composite
@@ -198,11 +223,11 @@ def write_tables(raw: RawTables, folder: Path, *, parts: int = 1) -> None:
 def arrow_table(raw: RawTables, table: str) -> pa.Table:
     """One of the tables with the types of columns.py: the required columns and those that any row has."""
     rows: list[Row] = getattr(raw, table)
-    layout = ("interaction_type",) if raw.long else tuple(WIDE_SIGNALS)
+    layout = ("interaction_type",) if raw.long else tuple(raw.table.flags)
     empty_needs = layout if table == "interactions" and not rows else ()
     kept = {
         name: column.type
-        for name, column in DEFAULT.columns_of(table).items()
+        for name, column in raw.table.columns_of(table).items()
         if column.required or name in empty_needs or any(name in row for row in rows)
     }
     arrays = [pa.array([row.get(name) for row in rows], type=kind) for name, kind in kept.items()]
@@ -250,7 +275,14 @@ def _channel_values() -> st.SearchStrategy[Row]:
 
 @st.composite
 def _event(
-    draw: st.DrawFn, user_ids: list[int], videos: list[Row], instants: list[int], long: bool, flags: bool, ratio: float
+    draw: st.DrawFn,
+    user_ids: list[int],
+    videos: list[Row],
+    instants: list[int],
+    long: bool,
+    flags: bool,
+    ratio: float,
+    table: FeatureTable,
 ) -> Row:
     video = draw(st.sampled_from(videos))
     row: Row = {
@@ -259,12 +291,12 @@ def _event(
         "interaction_time": draw(st.sampled_from(instants)),
     }
     if long:
-        row["interaction_type"] = draw(st.sampled_from(INTERACTION_TYPES))
+        row["interaction_type"] = draw(st.sampled_from(table.bits.names))
     if flags:
-        row |= {name: draw(st.sampled_from((None, False, False, True))) for name in WIDE_SIGNALS}
+        row |= {name: draw(st.sampled_from((None, False, False, True))) for name in table.flags}
     row["watch_time"] = draw(_watch_time(ratio * (video["video_duration"] or 10.0)))
     row["device"] = draw(st.sampled_from(DEVICES))
-    return row
+    return row | {c.name: draw(st.sampled_from(CONTEXT[str(c.type)])) for c in table.context if c.name != "device"}
 
 
 def _watch_time(threshold: float) -> st.SearchStrategy[float | None]:

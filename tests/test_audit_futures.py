@@ -15,9 +15,12 @@ from recsys_tft.auditing import audit_cuts, audit_sample, futures
 from recsys_tft.auditing.futures import FUTURES, Cut
 from recsys_tft.auditing.row_differences import KEY, compare, differ
 from recsys_tft.configuration import settings
+from recsys_tft.configuration.job_settings import LabelSettings
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import exposures
-from recsys_tft.tables import raw_tables, signals
+from recsys_tft.tables import raw_tables
 
 # --- The sample
 
@@ -44,7 +47,12 @@ def test_users_are_drawn_whole_whatever_the_order_of_the_rows(synthetic_run: Ran
 # --- Cuts and futures
 
 
-CUT = Cut(time=1000, delay=50, gap=30, positive={"like": 1.0, "share": 1.0, "click": 0.5}, ends_training=False)
+def labels_of(**positive: float) -> LabelSettings:
+    """With a gap of 30 microseconds, which is shorter than settings may be."""
+    return LabelSettings.model_construct(positive=positive, exposure_gap_minutes=30 / 60e6)
+
+
+CUT = Cut(time=1000, delay=50, labels=labels_of(like=1.0, share=1.0, click=0.5), table=DEFAULT, ends_training=False)
 
 
 def small_tables(users: int = 40) -> audit_sample.Tables:
@@ -133,7 +141,7 @@ def test_wide_interactions_are_altered_too() -> None:
     found = futures.altered({**tables, "interactions": wide}, CUT, 0)["interactions"]
     assert found.columns == wide.columns
     assert found.filter(pl.col("interaction_time") >= CUT.time)["clicked"].any()
-    only_watched = dataclasses.replace(CUT, positive={"watch": 1.0})
+    only_watched = dataclasses.replace(CUT, labels=labels_of(watch=1.0))
     crowd = futures.crowded({**tables, "interactions": wide}, only_watched, 0)["interactions"]
     assert (crowd.filter(pl.col("interaction_time") == CUT.time)["watch_time"] > 1000).all()
 
@@ -142,9 +150,10 @@ def events_of(*rows: tuple[int, int, int, str]) -> pa.Table:
     """Sorted events: user, video, time and signal."""
     users, videos, times, kinds = zip(*rows, strict=True)
     columns = {"user_id": users, "video_id": videos, "interaction_time": times}
-    columns |= {"signals": [signals.SIGNAL[kind] for kind in kinds], "watch_time": 1.0, "device": None}
+    columns |= {"signals": [DEFAULT.bits.mask(kind) for kind in kinds], "watch_time": 1.0}
     columns = {n: [v] * len(rows) if not isinstance(v, list | tuple) else v for n, v in columns.items()}
-    return exposures.sort_events(pa.table(columns, exposures.EVENT_SCHEMA))
+    columns["device"] = pa.nulls(len(rows), pa.binary())
+    return exposures.sort_events(pa.table(columns), Settings())
 
 
 def test_cuts_fall_where_a_label_is_in_the_making() -> None:

@@ -36,7 +36,7 @@ def increments_of(gathered: Gathered, chosen: random_tables.RunSettings, cuts: t
     """The increments of all partitions."""
     found = settings_of(chosen)
     parts = [
-        counters.increments(part.events, found.labels.exposure_gap, examples.windows_of(part.events, cuts, found))
+        counters.increments(part.events, examples.windows_of(part.events, cuts, found), found)
         for part in gathered.partitions
     ]
     return pa.concat_tables(parts)

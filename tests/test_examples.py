@@ -105,9 +105,10 @@ def test_counts_are_the_oracles(case: Case) -> None:
     users, videos, _, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
     for e in oracles_exposures(raw, chosen, oracles_cuts(raw, chosen)):
         expected.update(f"versions/{table}/early" for table in early(raw, users, videos, e))
-        kind = {1: "positive", 0: "exposed", None: "contradicted"}[e.label]
+        kind = "disliked" if e.disliked else {1: "positive", 0: "exposed", None: "contradicted"}[e.label]
         expected[f"exposures/{e.window}/{kind}"] += 1
-        expected.update(f"positives/{rule}/{e.window}" for rule in e.rules if rule in chosen.positive)
+        if e.label == 1:
+            expected.update(f"positives/{rule}/{e.window}" for rule in e.rules if rule in chosen.positive)
     found = run(gather(raw), settings_of(chosen)).labelled[0].counts
     assert {name: count for name, count in found.items() if count} == expected
     assert {name.split("/")[1] for name in found if name.startswith("positives")} == set(chosen.positive)

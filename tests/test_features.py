@@ -6,10 +6,10 @@ import pickle
 import pyarrow as pa
 import pytest
 
-from recsys_tft.columns import BOOL, STRING, Column
+from recsys_tft.columns import BOOL, STRING, TAKEN, Column
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import CANDIDATE, QUERY, RANKER, ROW_COLUMNS, Entity, Feature, FeatureTable, raw_columns
+from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, Feature, FeatureTable, raw_columns
 from recsys_tft.number_ops import Age, ZScore
 from recsys_tft.ops import Lookup
 from recsys_tft.run_layout.data_sets import KEY_COLUMNS
@@ -55,8 +55,8 @@ def test_tables_are_values() -> None:
         table.columns = ()
 
 
-def test_the_columns_of_rows_are_those_of_the_data_sets() -> None:
-    assert set(ROW_COLUMNS) == set(KEY_COLUMNS)
+def test_no_feature_has_the_name_of_a_column_of_rows() -> None:
+    assert set(KEY_COLUMNS) <= TAKEN | set(DEFAULT.raw)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,10 @@ def test_the_columns_of_rows_are_those_of_the_data_sets() -> None:
             {"columns": [Column("title", "channels", STRING)]},
             "the column 'title' of channels has the name of a column of another table, ",
         ),
-        ({"columns": [Column("a b", "users", STRING)]}, "the column 'a b' is no usable name; take letters, "),
+        (
+            {"columns": [Column("a b", "users", STRING)]},
+            "the column 'a b' needs a name of letters, digits and _ that begins with a letter.",
+        ),
         ({"signals": ["like"]}, "the signal 'like' is there 2 times; names have to differ."),
         ({"signals": [Signal("love", "liked")]}, "the column 'interactions.liked' is there 2 times; "),
         ({"signals": [f"s{n}" for n in range(59)]}, "there are 65 signals; an event holds 64 at most."),
@@ -106,7 +109,7 @@ def test_the_columns_of_rows_are_those_of_the_data_sets() -> None:
         ({"features": [Feature("age_log", (), ZScore(), RANKER)]}, "the feature 'age_log' reads no column."),
         (
             {"features": [Feature("label", "age", ZScore(), RANKER)]},
-            "the feature 'label' has the name of a column that ",
+            "the feature 'label' has a name that rows or options have already; that ",
         ),
         ({"features": ["age_log"]}, "features holds 'age_log', which is no Feature."),
     ],

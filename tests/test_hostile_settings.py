@@ -106,7 +106,7 @@ def test_a_setting_that_could_not_be_meant_is_named(tmp_path: pathlib.Path, text
     assert len(found) < 400
 
 
-@pytest.mark.parametrize("field", ["embeddings", "vocabularies", "ranker", "two_tower", "output", "recommender"])
+@pytest.mark.parametrize("field", ["vocabularies", "ranker", "two_tower", "output", "recommender"])
 def test_every_number_has_an_upper_limit(tmp_path: pathlib.Path, field: str) -> None:
     section = {"vocabularies": "VocabularySettings"}.get(field)
     annotation = Settings.model_fields[field].annotation
@@ -117,6 +117,11 @@ def test_every_number_has_an_upper_limit(tmp_path: pathlib.Path, field: str) -> 
         value = f"{{{name}: 1{'0' * 30}}}"
         text = f"{field}: {{tags: {value}}}" if section else f"{field}: {value}"
         assert f".{name} is " in wrong(tmp_path, text)
+
+
+@pytest.mark.parametrize("name", Settings().embeddings)
+def test_every_width_has_an_upper_limit(tmp_path: pathlib.Path, name: str) -> None:
+    assert f".{name} is " in wrong(tmp_path, f"embeddings: {{{name}: 1{'0' * 30}}}")
 
 
 def test_words_that_yaml_takes_for_booleans_numbers_or_dates_stay_words(tmp_path: pathlib.Path) -> None:

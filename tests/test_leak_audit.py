@@ -220,7 +220,7 @@ def test_what_was_not_compared_is_no_proof(as_of_output: pathlib.Path) -> None:
     untried = trial.untried([])
     names = {feature.name for feature in DEFAULT.switched_on(Settings())} - {"title_embedding"}
     assert set(untried) == names
-    cut = Cut(5, 0, 1, {}, False)
+    cut = Cut(5, 0, Settings().labels, DEFAULT, False)
     line = Line(cut, "altered", 0)
     keys = pl.DataFrame({"user_id": [1], "interaction_time": [4]})
     line.add(Compared(keys, tuple(names), [], {}), whole=False)

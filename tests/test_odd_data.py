@@ -12,7 +12,7 @@ from recsys_tft.cli import main
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.labelling import labels, odd_data
-from recsys_tft.labelling.exposures import EVENT_SCHEMA, sort_events
+from recsys_tft.labelling.exposures import event_columns, sort_events
 from recsys_tft.tables.entities import known_durations
 from recsys_tft.titles import embedding_cache
 
@@ -77,7 +77,7 @@ def test_a_duration_of_0_becomes_null_and_is_counted() -> None:
 
 def test_no_watch_time_is_enough_for_a_duration_of_0() -> None:
     duration = np.array([0.0, np.nan, 10.0], np.float32)
-    found = labels.rules_that_hold(np.zeros(3, np.uint8), np.full(3, 5.0), duration, 0.4)
+    found = labels.rules_that_hold(np.zeros(3, np.uint8), np.full(3, 5.0), duration, SETTINGS)
     assert found["watch"].tolist() == [False, False, True]
 
 
@@ -101,7 +101,9 @@ def test_watch_times_above_most_durations_name_the_likely_unit(times: float, uni
 
 
 def events(*rows: Row) -> pa.Table:
-    return sort_events(pa.Table.from_pylist([dict.fromkeys(EVENT_SCHEMA.names, 1) | row for row in rows], EVENT_SCHEMA))
+    types = (pa.int64(), pa.int64(), pa.int64(), pa.uint8(), pa.float32(), pa.binary())
+    schema = pa.schema(list(zip(event_columns(SETTINGS), types, strict=True)))
+    return sort_events(pa.Table.from_pylist([dict.fromkeys(schema.names, 1) | row for row in rows], schema), SETTINGS)
 
 
 def test_events_are_repeated_if_they_are_equal_in_every_column() -> None:

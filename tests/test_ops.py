@@ -24,11 +24,10 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from recsys_tft import graph, ops
 from recsys_tft.beam_pipelines.options import Options
-from recsys_tft.cooccurrence import PairCounts
+from recsys_tft.features import Feature
 from recsys_tft.number_ops import HourWave, ZScore
-from recsys_tft.ops import Fitting, History, Lookup, Op
-from recsys_tft.statistics import Frequencies, Numbers
-from recsys_tft.titles.title_embedding import TitleEmbedding
+from recsys_tft.ops import Fitting, History, Op
+from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.vocabularies import values_of
 
 ROWS = max(len(case.rows) for case in CASES.values())
@@ -64,18 +63,8 @@ def preprocess(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
         name: [ops.drop_missing(inputs[f"{name}_{place}"]) for place in range(len(case.dtypes))]
         for name, case in CASES.items()
     }
-    values: dict[str, list[tf.Tensor]] = {}
-    files: dict[str, Frequencies] = {}
-    numbers: dict[str, Numbers] = {}
-    pairs: dict[str, PairCounts] = {}
-    for name, case in CASES.items():
-        asked = case.op.statistic(columns[name], SETTINGS)
-        if asked is not None:
-            fitted_name = case.op.vocabulary.name if isinstance(case.op, Lookup) else name
-            values.setdefault(fitted_name, []).append(asked[0])
-            kinds = {Frequencies: files, PairCounts: pairs}
-            kinds.get(type(asked[1]), numbers)[fitted_name] = asked[1]
-    fitted = graph._fit_files(files, values) | graph._fit_numbers(numbers, values) | graph._fit_pairs(pairs, values)
+    features = [Feature(name, ("x",), case.op, ()) for name, case in CASES.items()]
+    fitted = graph.fit(features, columns, SETTINGS)
     fitting = Fitting(SETTINGS, fitted)
     return {name: case.op.apply(name, columns[name], fitting) for name, case in CASES.items()}
 
@@ -207,7 +196,7 @@ def test_dtype_shape_and_range_are_as_declared(name: str, fitted: Fitted) -> Non
 
 def size_of(op: Op, fitted: Fitted) -> int | None:
     """How many categories an op numbers."""
-    if not isinstance(op, Lookup):
+    if not op.vocabulary:
         return op.categories(SETTINGS)
     name = op.vocabulary.name
     return 1 + SETTINGS.vocabulary(name).n_oov + len(values_of(name, fitted.output.transform_savedmodel_dir))
@@ -222,7 +211,7 @@ def tensors_of(name: str) -> list[tf.SparseTensor]:
 def needs_nothing(name: str) -> bool:
     """Neither something learned, nor tf.Transform to keep its model."""
     op = CASES[name].op
-    return op.statistic(tensors_of(name), SETTINGS) is None and not isinstance(op, TitleEmbedding | History)
+    return op.statistic(tensors_of(name), SETTINGS) is None and not isinstance(op, TextEmbedding | History)
 
 
 @every_case

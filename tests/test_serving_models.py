@@ -18,6 +18,7 @@ from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, raw_columns
 from recsys_tft.labelling import recent
+from recsys_tft.point_in_time import rows_at
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.retrieval import two_tower
@@ -27,7 +28,6 @@ from recsys_tft.serving.serving_folders import NAMES
 from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.training.training_rows import columns, folder_of
-from recsys_tft.verifying import raw_matches
 
 WORDS = [b"", b"US", b"music", b"en", b"no such value", b"\xff\xfe", "weiß|é".encode(), b"a\nb", b"mobile", b"HIGH"]
 INTEGERS = [0, 1, 2, 7, 50, -3, 10**6, 2**62, -(2**62), 1_740_000_000_000_000]
@@ -186,12 +186,12 @@ def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
     of_run, cuts = settings_of(served), raw_rows.cuts_of(run_folders.manifest(str(served)))
     dated, delay = raw_counters.dated_videos(raw, cuts, of_run), of_run.counters.delay_microseconds
     videos = dated.take(dated.rows_at(ids, times))
-    gap = of_run.labels.exposure_gap
     given = {name: table[name] for table in (users, videos) for name in table.column_names}
-    lately = recent.of_users(raw.events, gap, disk["user_id"][rows], times - delay)
+    since = recent.published(dated.videos, rows_at(dated.videos, "video_id", ids, times), times, delay)
+    lately = recent.of_users(raw.events, disk["user_id"][rows], times - delay, of_run)
     given |= {name: pa.array(values) for name, values in lately.items()}
     given |= {
-        "published_at": raw_matches.by_pair(dated.videos, ids, times, delay).raw["published_at"],
+        "published_at": pa.array(since, mask=since == recent.NEVER),
         "interaction_time": pa.array(disk["interaction_time"][rows]),
         "device": pa.array([known[pairs[row]] for row in rows], pa.binary()),
     }

@@ -17,16 +17,14 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft.analyzers import MergeStates, divided, nothing_of, states_of, trimmed
+from recsys_tft.analyzers import Asked, MergeStates, divided, states_of, trimmed
 from recsys_tft.cooccurrence import PairCounts
+from recsys_tft.frequencies import EMPTY_VOCABULARY, Frequencies
 from recsys_tft.statistics import (
     EMPTY_IDS,
-    EMPTY_VOCABULARY,
     PARTS,
     CountQuantiles,
-    Frequencies,
     MeanAndDeviation,
-    Numbers,
     Statistic,
     exact_sum,
 )
@@ -46,7 +44,7 @@ def floats(values: list[float]) -> np.ndarray:
     return np.array(values, np.float32)
 
 
-def result(statistic: Numbers, values: np.ndarray) -> list[float]:
+def result(statistic: Statistic, values: np.ndarray) -> list[float]:
     """What is learned of one batch."""
     return statistic.result(statistic.merge([statistic.of(values)])).tolist()
 
@@ -126,7 +124,7 @@ def test_the_quantile_of_one_count_is_above_it(count: int) -> None:
 
 def test_quantiles_increase_with_the_share_and_no_counts_have_none() -> None:
     quantiles = CountQuantiles((0.01, 0.5, 0.8, 0.95))
-    assert quantiles.size == 4
+    assert quantiles.shape == (4,)
     assert result(quantiles, floats(list(range(100)))) == [1, 50, 80, 95]
     assert result(quantiles, floats([])) == [math.inf] * 4
 
@@ -180,7 +178,7 @@ def test_files_hold_the_values_newlines_included(tmp_path: pathlib.Path) -> None
 def test_a_file_of_no_values_holds_what_no_input_equals(tmp_path: pathlib.Path) -> None:
     for frequencies, expected in ((COUNT_TEXTS, EMPTY_VOCABULARY), (COUNT_IDS, str(EMPTY_IDS).encode())):
         path = tmp_path / "empty"
-        path.write_bytes(frequencies.empty_file())
+        path.write_bytes(frequencies.result(frequencies.of(np.zeros(0, object))).item())
         assert read(frequencies, path) == [expected]
 
 
@@ -196,7 +194,7 @@ def test_a_file_of_no_values_holds_what_no_input_equals(tmp_path: pathlib.Path) 
 def test_no_result_depends_on_order_or_grouping(
     rows: list[tuple[float, int, int, bytes]], cuts: list[int], chance: random.Random
 ) -> None:
-    merging = MergeStates(FOUR)
+    merging = MergeStates(asked_for(FOUR))
     whole = merging.extract_output(merging.add_input(merging.create_accumulator(), state_of(rows)))
     shuffled = list(rows)
     chance.shuffle(shuffled)
@@ -218,24 +216,29 @@ def test_parts_that_are_merged_and_trimmed_make_the_same_result(
     ids, texts = (Frequencies(min_count, 4, integers) for integers in (True, False))
     statistics = (MOMENTS, CountQuantiles((0.5,)), ids, texts, PairCounts(max_pairs=3))
     batches = [rows[start : start + 7] for start in range(0, len(rows), 7)]
+    nothing = [asked.nothing for asked in asked_for(statistics)]
     parts = collections.defaultdict(list)
     for batch in batches:
-        for number, part in divided(state_of(batch, statistics), statistics, nothing_of(statistics)):
+        for number, part in divided(state_of(batch, statistics), asked_for(statistics), nothing):
             parts[number].append(part)
-    merging = MergeStates(statistics)
-    kept = [trimmed((number, merging.extract_output(part)), statistics) for number, part in parts.items()]
+    merging = MergeStates(asked_for(statistics))
+    kept = [trimmed((number, merging.extract_output(part)), asked_for(statistics)) for number, part in parts.items()]
     whole = merging.extract_output([state_of(batch, statistics) for batch in batches])
     assert results_of(merging.extract_output(kept), statistics) == results_of(whole, statistics)
     assert len(parts) == (PARTS if rows else 0)
     assert all(len(part[2]) <= 4 for part in kept)
 
 
+def asked_for(statistics: tuple[Statistic, ...]) -> tuple[Asked, ...]:
+    return tuple(Asked(f"x{place}", statistic, "float32") for place, statistic in enumerate(statistics))
+
+
 def state_of(rows: list[tuple[float, int, int, bytes]], statistics: tuple[Statistic, ...] = FOUR) -> list[Any]:
     """The states of a batch that has a value for each statistic; pairs are of each id with itself and with the next."""
     real, count, number, text = zip(*rows, strict=True) if rows else ((), (), (), ())
     ids = np.array(number, np.int64)
-    batch = (floats(real), floats(count), ids, np.array(text, object), np.stack([ids, ids, ids, ids // 2], 1))
-    return states_of(batch[: len(statistics)], statistics)
+    batch = (floats(real), floats(count), ids, np.array(text, object), np.stack([ids, ids, ids, ids // 2], 1).ravel())
+    return states_of(batch[: len(statistics)], asked_for(statistics))
 
 
 def results_of(states: list[Any], statistics: tuple[Statistic, ...] = FOUR) -> list[list[Any]]:
@@ -246,7 +249,7 @@ def results_of(states: list[Any], statistics: tuple[Statistic, ...] = FOUR) -> l
 
 
 def test_many_batches_are_merged_on_the_way() -> None:
-    merging = MergeStates((MOMENTS,))
+    merging = MergeStates(asked_for((MOMENTS,)))
     accumulator = merging.create_accumulator()
     for number in range(100):
         accumulator = merging.add_input(accumulator, states_of((floats([number]),), (MOMENTS,)))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys_tft.columns import KEYS, TABLES, UPDATED
-from recsys_tft.default_table import COLUMNS, DEFAULT, INTERACTION_TYPES, WIDE_SIGNALS
+from recsys_tft.default_table import COLUMNS, DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import history
 from recsys_tft.tables import synthetic, synthetic_world
@@ -56,7 +56,7 @@ def exposures(tables: Tables) -> pl.DataFrame:
         .group_by("user_id", "video_id", maintain_order=True)
         .agg(
             (happened == "impression").sum().alias("impressions"),
-            *((happened == name).any().alias(name) for name in INTERACTION_TYPES[1:]),
+            *((happened == name).any().alias(name) for name in DEFAULT.bits.names[1:]),
             pl.col("watch_time").sum(),
             pl.col("interaction_time"),
         )
@@ -75,7 +75,7 @@ def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path: pathlib.Pat
 def test_the_files_have_the_columns_of_the_long_layout(directory: pathlib.Path) -> None:
     for table in TABLES:
         schema = pq.read_schema(directory / f"{table}.parquet")
-        own = [name for name in DEFAULT.columns_of(table) if name not in (*WIDE_SIGNALS, *history.COLUMNS, UPDATED)]
+        own = [name for name in DEFAULT.columns_of(table) if name not in (*DEFAULT.flags, *history.COLUMNS, UPDATED)]
         expected = {name: DEFAULT.columns_of(table)[name].type for name in own}
         assert dict(zip(schema.names, schema.types, strict=True)) == expected
 
@@ -134,7 +134,7 @@ def _assert_nothing_to_reject(tables: Tables) -> None:
         assert tables["interactions"].join(tables[table], on=key, how="anti").is_empty()
     owned = tables["videos"].drop_nulls("channel_id")
     assert owned.join(tables["channels"], on="channel_id", how="anti").is_empty()
-    assert set(tables["interactions"]["interaction_type"]) <= set(INTERACTION_TYPES)
+    assert set(tables["interactions"]["interaction_type"]) <= set(DEFAULT.bits.names)
 
 
 @pytest.mark.parametrize("name", ["users", "videos", "interactions"])
@@ -269,7 +269,7 @@ def test_counts_are_consistent_and_heavy_tailed(tables: Tables) -> None:
 
 def test_every_optional_column_has_some_nulls_but_not_many(tables: Tables) -> None:
     for column in COLUMNS:
-        if column.required or column.name in (*WIDE_SIGNALS, *history.COLUMNS, UPDATED, "interaction_type"):
+        if column.required or column.name in (*DEFAULT.flags, *history.COLUMNS, UPDATED, "interaction_type"):
             continue
         values = tables[column.table]
         if column.name == "watch_time":

@@ -19,8 +19,8 @@ from recsys_tft.ops import Fitting
 from recsys_tft.titles import encoder_spec, frozen_encoder, title_encoder
 from recsys_tft.titles.encoder_spec import Pair
 from recsys_tft.titles.frozen_encoder import FrozenEncoder
+from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.titles.tiny_bert import TINY, tiny
-from recsys_tft.titles.title_embedding import TitleEmbedding
 
 TITLES = ["toy story", "", "the matrix", "a " * 100, "x"]
 
@@ -274,7 +274,7 @@ def test_a_frozen_encoder_keeps_its_tables(tiny_path: str, tmp_path: pathlib.Pat
 
 def test_the_op_loads_no_encoder_beside_the_one_that_it_is_given(tiny_path: str, tmp_path: pathlib.Path) -> None:
     settings, encoder = Settings(title_encoder=tiny_path), title_encoder.load(tiny_path)
-    op = TitleEmbedding()
+    op = TextEmbedding()
 
     def embed(titles: tf.Tensor) -> tf.Tensor:
         column = tf.RaggedTensor.from_tensor(titles[:, tf.newaxis]).to_sparse()

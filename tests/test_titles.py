@@ -70,8 +70,8 @@ def embeddings(titled: Titled) -> tuple[np.ndarray, np.ndarray]:
 def test_each_distinct_title_is_encoded_once_and_never_again(titled: Titled) -> None:
     distinct, missing = raw_titles(titled).nunique(), int(raw_titles(titled).isna().sum())
     first, second = titled.first.manifest["counts"], titled.second.manifest["counts"]
-    assert (first["titles/encoded"], first["titles/cached"]) == (distinct, 0)
-    assert (second["titles/encoded"], second["titles/cached"]) == (0, distinct)
+    assert (first["texts/encoded"], first["texts/cached"]) == (distinct, 0)
+    assert (second["texts/encoded"], second["texts/cached"]) == (0, distinct)
     assert first["features/title_embedding/missing"] == missing > 0
 
 

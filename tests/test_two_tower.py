@@ -13,7 +13,6 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY
 from recsys_tft.retrieval.sampled_softmax import in_batch_softmax
-from recsys_tft.retrieval.towers import table_name
 from recsys_tft.retrieval.two_tower import TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import batch_size
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
@@ -180,12 +179,12 @@ def test_a_value_that_no_row_shows_is_like_one_of_which_nothing_is_known() -> No
     np.testing.assert_allclose(of_tags, empty, rtol=0, atol=ROUNDING)
     after = {name: np.array(table.embeddings) for name, table in model.tables().items()}
     # The history has categories too, and shows them: nothing is left to mend in the table that both read.
-    np.testing.assert_array_equal(after[table_name(words[lone])], before[table_name(words[lone])])
+    np.testing.assert_array_equal(after[words[lone].embedding_table], before[words[lone].embedding_table])
     counts["history_categories_tokens"] = counts["previously_watched_category_token"] = np.zeros(7, np.int64)
     Untrained(model, counts)()
-    expected = before[table_name(words[lone])].copy()
+    expected = before[words[lone].embedding_table].copy()
     expected[5] = expected[1:3].mean(axis=0)
-    np.testing.assert_allclose(np.array(model.tables()[table_name(words[lone])].embeddings), expected, rtol=1e-6)
+    np.testing.assert_allclose(np.array(model.tables()[words[lone].embedding_table].embeddings), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,6 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY
 from recsys_tft.retrieval import retrieval_evaluation, two_tower
-from recsys_tft.retrieval.towers import table_name
 from recsys_tft.retrieval.two_tower import TwoTower, load
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 from recsys_tft.retrieval.two_tower_training import train
@@ -116,7 +115,7 @@ def test_a_trained_model_has_no_vector_as_it_was_drawn(trained: pathlib.Path, sy
     model, mended = load(str(trained)), 0
     frame = synthetic_run.result["two_tower_train"].pandas()
     for name, table in model.tables().items():
-        own = [f for f in (*model.query_features, *model.candidate_features) if table_name(f) == name]
+        own = [f for f in (*model.query_features, *model.candidate_features) if f.embedding_table == name]
         if own[0].vocabulary is None:
             continue
         first = 1 + model.settings.vocabulary(name).n_oov  # of the vocabulary; before it 0, missing, and unseen values

@@ -18,7 +18,7 @@ from test_examples import with_another_future
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import event_pieces, examples, history, user_parts
-from recsys_tft.labelling.exposures import EVENT_SCHEMA, piece_bounds
+from recsys_tft.labelling.exposures import event_columns, piece_bounds
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.tables.entities import VideoLookup
 
@@ -108,12 +108,12 @@ def test_no_later_event_moves_a_training_row_into_another_part(case: of.Case, si
 def test_pieces_follow_one_another_in_the_order_of_the_whole(case: of.Case, size: int, files: int, chance: Any) -> None:
     gathered = of.gather(case[0])
     events = pa.concat_tables(
-        [gathered.partitions[0].events, gathered.partitions[0].unknown.select(EVENT_SCHEMA.names)]
+        [gathered.partitions[0].events, gathered.partitions[0].unknown.select(event_columns(Settings()))]
     )
     users = gathered.partitions[0].users
     owner = np.array([chance.randrange(files) for _ in range(len(events))], np.int64)
     tables = [arrow_ipc.dumps(events.filter(pa.array(owner == file))) for file in range(files)]
-    found = event_pieces.Gathered(tables, users, gathered.lookup, size)
+    found = event_pieces.Gathered(tables, users, gathered.lookup, Settings(), size)
     pieces = list(found.pieces())
     assert pa.concat_tables(pieces).equals(gathered.partitions[0].events.combine_chunks())
     pairs = [{(row["user_id"], row["video_id"]) for row in piece.to_pylist()} for piece in pieces]

@@ -245,7 +245,7 @@ def test_order_workers_and_where_tables_wait_change_nothing(
     assert_same_bytes(*(files_below(root, *ROWS, *DESCRIBED) for root in (ran.root, other.root)))
     assert manifest_of(ran.root, "inputs", "counts") == manifest_of(other.root, "inputs", "counts")
     counts = [found.result.manifest["counts"] for found in (ran, other)]
-    assert differing(*counts) <= {"titles/cached", "titles/encoded"}
+    assert differing(*counts) <= {"texts/cached", "texts/encoded"}
 
 
 def differing(one: dict[str, int], other: dict[str, int]) -> set[str]:

@@ -20,7 +20,7 @@ from recsys_tft.features import Entity
 from recsys_tft.labelling import fitting_rows
 from recsys_tft.point_in_time import rows_at
 from recsys_tft.tables import versions
-from recsys_tft.tables.entities import add_subscribers, drop_duplicates
+from recsys_tft.tables.entities import add_channels, drop_duplicates
 from recsys_tft.tables.raw_tables import ROW
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)
@@ -67,7 +67,7 @@ def test_a_video_changes_when_its_channel_does(
         videos = videos.drop_columns([UPDATED, point_in_time.SINCE])
     channels = table_of(of_channels, "channel_id", "channel_subscriber_count") if of_channels else empty_channels()
     channels, _ = drop_duplicates(channels, "channel_id")
-    merged = add_subscribers(videos, channels)
+    merged = add_channels(videos, channels)
     for video, time in [(video, time) for video in (-3, 2, 9) for time in (0, 1, 2, 5, 6, 7, 8, 10**15, 10**15 + 1)]:
         (row,) = rows_at(merged, "video_id", np.array([video]), np.array([time])).tolist()
         known = oracle.row_at(videos.to_pylist(), "video_id", video, time)

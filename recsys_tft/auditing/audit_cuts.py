@@ -14,18 +14,19 @@ from recsys_tft.tables.raw_tables import RawTable, empty
 from recsys_tft.tables.signals import events_of
 
 
-def sorted_events(interactions: pl.DataFrame, table: RawTable) -> pa.Table:
+def sorted_events(interactions: pl.DataFrame, table: RawTable, settings: Settings) -> pa.Table:
     """Raw interactions as events, sorted.
 
     Args:
         interactions: of a sample.
         table: where they are from.
+        settings: of the run.
     """
     rows = interactions.to_arrow(compat_level=pl.CompatLevel.oldest())
-    missing = empty("interactions", table.absent)
+    missing = empty(table.known, table.absent)
     for name in table.absent:
         rows = rows.append_column(name, pa.nulls(len(rows), missing.schema.field(name).type))
-    return sort_events(events_of(rows, table.is_long))
+    return sort_events(events_of(rows, table.is_long, settings.table.bits), settings)
 
 
 def choose(events: pa.Table, windows: Cuts | None, settings: Settings) -> list[tuple[int, bool]]:
@@ -54,21 +55,24 @@ def choose(events: pa.Table, windows: Cuts | None, settings: Settings) -> list[t
 
 
 def _decisive_times(events: pa.Table, settings: Settings) -> np.ndarray:
-    """Times of later events by which exposures become positive; where there are none, by which their weight grows."""
+    """Times of later events by which exposures become positive or turn negative; without any, of larger weight."""
     starts = exposure_starts(events, settings.labels.exposure_gap, None)
     signals = events["signals"].to_numpy()
     nothing = np.zeros(len(events))
-    rules = labels.rules_that_hold(signals, nothing, np.full(len(events), np.nan, np.float32), 0.0)
+    rules = labels.rules_that_hold(signals, nothing, np.full(len(events), np.nan, np.float32), settings)
+    weight = labels.weights(rules, settings.labels.positive)
+    if labels.negatives_win(settings):
+        weight = np.where(labels.is_negative(signals, settings), np.float32(np.inf), weight)
     frame = pl.DataFrame(
         {
             "exposure": np.repeat(np.arange(len(starts)), np.diff(np.append(starts, len(events)))),
             "time": events["interaction_time"].to_numpy(),
-            "weight": labels.weights(rules, settings.labels.positive),
+            "weight": weight,
         }
     )
     frame = frame.with_columns(earlier=pl.col("weight").cum_max().shift(1).over("exposure"))
     grows = frame.filter(pl.col("weight") > pl.col("earlier"))
-    turns = grows.filter(pl.col("earlier") == 0)
+    turns = grows.filter((pl.col("earlier") == 0) | pl.col("weight").is_infinite())
     return (turns if len(turns) else grows)["time"].to_numpy()
 
 

@@ -12,7 +12,8 @@ import polars as pl
 
 from recsys_tft.auditing.audit_sample import Tables
 from recsys_tft.columns import KEYS
-from recsys_tft.default_table import INTERACTION_TYPES, WIDE_SIGNALS
+from recsys_tft.configuration.job_settings import LabelSettings
+from recsys_tft.features import FeatureTable
 from recsys_tft.storage.hashing import keyed_hash
 
 TIME, VERSION = "interaction_time", "updated_at"
@@ -26,31 +27,42 @@ class Cut:
     Attributes:
         time: microseconds since 1970; what happens at it is future.
         delay: microseconds until an event shows in the counters of its video.
-        gap: microseconds without an event after which a new exposure begins.
-        positive: the weights of the rules that make an exposure positive.
+        labels: which exposures are positive, and where one ends.
+        table: the columns and signals of the run.
         ends_training: whether the training window ends here.
     """
 
     time: int
     delay: int
-    gap: int
-    positive: Mapping[str, float]
+    labels: LabelSettings
+    table: FeatureTable
     ends_training: bool
+
+    @property
+    def gap(self) -> int:
+        """Microseconds without an event after which a new exposure begins."""
+        return self.labels.exposure_gap
 
     @property
     def strongest(self) -> list[str]:
         """The interaction types that are positive by themselves, by decreasing weight."""
-        names = [name for name in INTERACTION_TYPES if name in self.positive and name != "watch"]
-        return sorted(names, key=lambda name: -self.positive[name])
+        positive = self.labels.positive
+        names = [name for name in self.table.bits.names if name in positive and name != "watch"]
+        return sorted(names, key=lambda name: -positive[name])
+
+    @property
+    def negative(self) -> list[str]:
+        """The interaction types that say that a user does not want a video."""
+        return [signal.name for signal in self.table.signals if signal.negative]
 
 
 def crowded(tables: Tables, cut: Cut, seed: int) -> Tables:
     """The tables with a future that crowds at the cut, so that every tie there is tried.
 
     The next interaction of each user from the cut on, and the next one on another video, are moved to the cut itself,
-    and made positive; who was in the middle of an exposure goes on with it. Of the others half are *watchers*: what
-    they do after that is moved to the cut and the delay of counters. The next version of each user, video and channel
-    is moved to the cut.
+    and made positive; who was in the middle of an exposure goes on with it, half of them with a negative signal if
+    there are any. Of the others half are *watchers*: what they do after that is moved to the cut and the delay of
+    counters. The next version of each user, video and channel is moved to the cut.
     """
     rows = _in_order(tables["interactions"], cut, seed).with_columns(later=pl.col(TIME) >= cut.time)
     last_video = pl.col("video_id").filter(~pl.col("later")).last().over("user_id")
@@ -62,8 +74,9 @@ def crowded(tables: Tables, cut: Cut, seed: int) -> Tables:
     rows = rows.with_columns(at_cut=pl.col("first") | _is_first(pl.col("other")))
     delayed = _is_first(pl.col("later") & ~pl.col("at_cut")) & pl.col("watches")
     time = pl.when("at_cut").then(cut.time).when(delayed).then(cut.time + cut.delay).otherwise(TIME)
-    signals = _where(pl.col("at_cut"), _positive_signals(rows, cut), rows)
-    events = rows.with_columns(time.cast(pl.Int64).alias(TIME), *signals).select(tables["interactions"].columns)
+    rows = rows.with_columns(_where(pl.col("at_cut"), _positive_signals(cut), rows))
+    rows = rows.with_columns(_where(pl.col("first") & pl.col("dislikes"), _negative_signals(cut), rows))
+    events = rows.with_columns(time.cast(pl.Int64).alias(TIME)).select(tables["interactions"].columns)
     return {**_versions(tables, cut, _next_at(cut.time)), "interactions": events}
 
 
@@ -93,7 +106,7 @@ def shuffled(tables: Tables, cut: Cut, seed: int) -> Tables:
 
 
 def altered(tables: Tables, cut: Cut, seed: int) -> Tables:
-    """The tables with other values in the future: of interactions video, type, watch time and device.
+    """The tables with other values in the future: of interactions video, signals, watch time and context.
 
     What watchers do until the cut and the delay stays, so that rows remain which must not notice what others do; the
     others do it on the watchers' videos.
@@ -105,12 +118,12 @@ def altered(tables: Tables, cut: Cut, seed: int) -> Tables:
     offered = offered if len(offered) else rows.filter(later)["video_id"].to_numpy()
     values = {
         "video_id": pl.lit(_other_videos(rows["video_id"].to_numpy(), offered)),
-        **_other_signals(rows, cut),
+        **_other_signals(cut),
         "watch_time": pl.col("watch_time").fill_null(0) + np.float32(_SECONDS),
-        "device": pl.lit(b"altered"),
+        **{c.name: _other_value(c.name, rows.schema[c.name]) for c in cut.table.context if c.name in rows.columns},
     }
     rows = rows.with_columns(_where(later & ~stays, values, rows))
-    return {**_versions(tables, cut, _other_values), "interactions": rows.drop("watches", "goes_on")}
+    return {**_versions(tables, cut, _other_values), "interactions": rows.select(tables["interactions"].columns)}
 
 
 FUTURES: dict[str, Callable[[Tables, Cut, int], Tables]] = {
@@ -121,14 +134,16 @@ FUTURES: dict[str, Callable[[Tables, Cut, int], Tables]] = {
 
 
 def _in_order(events: pl.DataFrame, cut: Cut, seed: int) -> pl.DataFrame:
-    """Interactions in order of time; whether their users are in an exposure at the cut, and whether they are watchers.
+    """Interactions in order of time; whether their users are in an exposure at the cut, and are to end it with dislike
+    or are watchers.
 
-    Both depend on what is before the cut alone.
+    All of that depends on what is before the cut alone.
     """
     last = pl.col(TIME).filter(pl.col(TIME) < cut.time).max().over("user_id")
     rows = events.with_columns(goes_on=(cut.time - last < cut.gap).fill_null(False))
     even = pl.Series(keyed_hash(seed, cut.time, events["user_id"].to_numpy()) % np.uint64(2) == 0)
-    return rows.with_columns(watches=even & ~rows["goes_on"]).sort(TIME, maintain_order=True)
+    goes_on = pl.col("goes_on")
+    return rows.with_columns(watches=even & ~goes_on, dislikes=even & goes_on).sort(TIME, maintain_order=True)
 
 
 def _where(condition: pl.Expr, values: Mapping[str, pl.Expr], rows: pl.DataFrame) -> list[pl.Expr]:
@@ -149,22 +164,39 @@ def _other_videos(videos: np.ndarray, offered: np.ndarray) -> pl.Series:
     return pl.Series(np.where(found == videos, offered[(places + 1) % len(offered)], found))
 
 
-def _positive_signals(rows: pl.DataFrame, cut: Cut) -> dict[str, pl.Expr]:
-    """The signal that is the most positive, or watch time where only that is."""
+def _positive_signals(cut: Cut) -> dict[str, pl.Expr]:
+    """The signal that is the most positive, or watch time where only that is; and no negative flag."""
+    unset = {column: pl.lit(False) for column, name in cut.table.flags.items() if name in cut.negative}
     if not cut.strongest:
-        return {"watch_time": pl.lit(_SECONDS), "interaction_type": pl.lit(b"watch")}
-    flags = {column: pl.lit(True) for column, name in WIDE_SIGNALS.items() if name == cut.strongest[0]}
-    return {"interaction_type": pl.lit(cut.strongest[0].encode()), **flags}
+        return {"watch_time": pl.lit(_SECONDS), "interaction_type": pl.lit(b"watch"), **unset}
+    return {**_named(cut, cut.strongest[0]), **unset}
 
 
-def _other_signals(rows: pl.DataFrame, cut: Cut) -> dict[str, pl.Expr]:
-    """Other interaction types or flags, that are positive as far as there are such."""
+def _negative_signals(cut: Cut) -> dict[str, pl.Expr]:
+    """The first negative signal; nothing where there is none."""
+    return _named(cut, cut.negative[0]) if cut.negative else {}
+
+
+def _named(cut: Cut, signal: str) -> dict[str, pl.Expr]:
+    """A type, and its flag."""
+    flags = {column: pl.lit(True) for column, name in cut.table.flags.items() if name == signal}
+    return {"interaction_type": pl.lit(signal.encode()), **flags}
+
+
+def _other_signals(cut: Cut) -> dict[str, pl.Expr]:
+    """Other interaction types or flags, that are positive as far as there are such.
+
+    A negative flag is set for half of the users at most, none of whom ended an exposure by a negative signal, so that
+    rows remain which must not notice that others did.
+    """
     first, second = (name.encode() for name in [*cut.strongest, "watch", "watch"][:2])
     kind = pl.col("interaction_type")
-    flags = {
-        column: pl.lit(True) if name in cut.strongest[1:2] else ~pl.col(column).fill_null(False)
-        for column, name in WIDE_SIGNALS.items()
-    }
+    flags = {column: ~pl.col(column).fill_null(False) for column in cut.table.flags}
+    for column, name in cut.table.flags.items():
+        if name in cut.strongest[1:2]:
+            flags[column] = pl.lit(True)
+        if name in cut.negative:
+            flags[column] &= ~pl.col("watches") & ~pl.col("dislikes")
     return {"interaction_type": pl.when(kind == first).then(pl.lit(second)).otherwise(pl.lit(first)), **flags}
 
 
@@ -197,14 +229,19 @@ def _next_at(time: int) -> Change:
 
 
 def _other_values(rows: pl.DataFrame, key: str) -> pl.DataFrame:
-    """Other values of all columns but the key and the time: numbers, strings, and lists of other rows."""
+    """Other values of all columns but the key and the time: numbers, strings, booleans, and lists of other rows."""
     changed = []
     for name, kind in rows.schema.items():
         if name in (key, VERSION, "later"):
             continue
-        if isinstance(kind, pl.List):
-            other = pl.col(name).shift(1)
-        else:
-            other = pl.col(name) + b" altered" if kind == pl.Binary else pl.col(name) * 2 + 1
-        changed.append(pl.when("later").then(other).otherwise(name).alias(name))
+        changed.append(pl.when("later").then(_other_value(name, kind)).otherwise(name).cast(kind).alias(name))
     return rows.with_columns(changed)
+
+
+def _other_value(name: str, kind: pl.DataType) -> pl.Expr:
+    """Another value of a column than its own."""
+    if isinstance(kind, pl.List):
+        return pl.col(name).shift(1)
+    if kind == pl.Boolean:
+        return ~pl.col(name)
+    return pl.col(name) + b" altered" if kind == pl.Binary else pl.col(name) * 2 + 1

@@ -28,6 +28,7 @@ from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.temporary import temporary_folder
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import RawTable
+from recsys_tft.titles.encoder_spec import NONE
 
 
 @sentences()
@@ -149,7 +150,7 @@ class Trial:
         Raises:
             InputError: if a given one leaves nothing on one of its sides.
         """
-        events = audit_cuts.sorted_events(self.sample["interactions"], self.raw["interactions"])
+        events = audit_cuts.sorted_events(self.sample["interactions"], self.raw["interactions"], self.of_run)
         times = events[TIME].to_numpy()
         for time in given:
             if not times.min() < time <= times.max():
@@ -160,15 +161,15 @@ class Trial:
         if given:
             chosen = [(time, ends) for time in given for ends in (True, False)]
         delay = self.of_run.counters.delay_microseconds if self.counts else 0
-        common = (delay, self.of_run.labels.exposure_gap, self.of_run.labels.positive)
-        return [(Cut(time, *common, ends), (time, None) if ends else windows) for time, ends in chosen]
+        cuts = [Cut(time, delay, self.of_run.labels, self.of_run.table, ends) for time, ends in chosen]
+        return [(cut, (cut.time, None) if cut.ends_training else windows) for cut in cuts]
 
     def lines(self, cut: Cut, windows: Cuts, say: Callable[[str], None]) -> list[Line]:
         """The rows of one cut and each future compared with those of the crowded one."""
         say(f"Cutting at {describe(cut.time)}")
         chosen = self._settings(windows)
         base = futures.crowded(self.sample, cut, self.seed)
-        events = audit_cuts.sorted_events(base["interactions"], self.raw["interactions"])
+        events = audit_cuts.sorted_events(base["interactions"], self.raw["interactions"], chosen)
         past = PastRows(cut, audit_cuts.settled_exposures(events, cut, windows), chosen, self.versioned)
         rows, across = self._rerun(base, chosen), audit_cuts.unsettled(events, cut)
         found = []
@@ -184,7 +185,8 @@ class Trial:
         """Those of the run, for tables of our own, with windows that do not depend on what happens."""
         values = self.of_run.model_dump(mode="json")
         times = [None if cut is None else describe(cut).removesuffix(" UTC") for cut in windows]
-        values |= {"columns": {}, "title_encoder": "none", "max_rejected_fraction": 1.0}
+        texts = {f.name: NONE for f in self.of_run.table.features if f.op.embeds_text}
+        values |= {"columns": {}, "text_encoders": texts, "max_rejected_fraction": 1.0}
         values["split"] = dict(zip(("val_from", "test_from"), times, strict=True))
         values["output"]["format"] = "parquet"
         return settings.parse(values, "the settings of the run")

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from recsys_tft.auditing.futures import TIME, Cut
 from recsys_tft.auditing.row_differences import KEY, Compared, compare
-from recsys_tft.columns import Accuracy
+from recsys_tft.columns import Accuracy, Column
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.features import Feature
+from recsys_tft.features import Entity, Feature, entity_of
 from recsys_tft.labelling.examples import COUNTED
 from recsys_tft.run_layout.data_sets import RANKER_ROWS, TWO_TOWER, USERS, VIDEOS, DataSet
 
@@ -27,12 +27,25 @@ def moment_of(feature: Feature) -> tuple[tuple[str, ...], bool] | None:
 
     None where it is what the exposure itself tells, such as its device.
     """
-    tables = {column.table for column in feature.columns}
-    of_user = tables == {"users"}
-    if tables & {"videos", "channels"}:
-        both = "users" in tables
-        return (("user_id", "video_id"), False) if both else (("video_id",), changes(feature))
-    return (("user_id",), False) if changes(feature) or of_user else None
+    owners = {column.name: _owner(column) for column in feature.columns if column.name not in _OF_NOBODY}
+    key = tuple(name for name in ("user_id", "video_id") if name in owners.values())
+    if None in owners.values() or not key:
+        return None
+    lags = all(column.accuracy in _LAGGING for column in feature.columns if owners.get(column.name) == "video_id")
+    return key, lags and key == ("video_id",)
+
+
+# The moment itself, and what is compared of negatives alone.
+_OF_NOBODY = ("interaction_time", COUNTED)
+_LAGGING = (Accuracy.COUNTED, Accuracy.VERSIONED)  # by the delay of counters
+
+
+def _owner(column: Column) -> str | None:
+    """The key of what a column tells of; None for an exposure alone."""
+    entity = entity_of(column)
+    if entity is Entity.VIDEO:
+        return "video_id"
+    return "user_id" if entity is Entity.USER or column.accuracy is Accuracy.AS_OF else None
 
 
 def changes(feature: Feature) -> bool:

@@ -32,7 +32,8 @@ def rows(table: FeatureTable) -> list[tuple[str, ...]]:
 def op_text(feature: Feature) -> str:
     """The op with its arguments, such as `Lookup(language)` or `ZScore(log1p)`."""
     arguments = []
-    for field in dataclasses.fields(feature.op) if dataclasses.is_dataclass(feature.op) else ():
+    fields = dataclasses.fields(feature.op) if dataclasses.is_dataclass(feature.op) else ()
+    for field in (field for field in fields if not field.metadata.get("setting")):
         value = getattr(feature.op, field.name)
         if isinstance(value, Vocabulary):
             arguments.append(value.name)

@@ -1,4 +1,4 @@
-"""Videos with similar titles, from the embeddings that a run wrote."""
+"""Videos with similar titles, or other texts, from the embeddings that a run wrote."""
 
 import contextlib
 import pathlib
@@ -10,25 +10,29 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys_tft.configuration import settings
-from recsys_tft.errors import InputError, readable, require_local
+from recsys_tft.errors import InputError, did_you_mean, readable, require_local
 from recsys_tft.faults import sentences
+from recsys_tft.features import Entity, Feature
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.version_folders import Held
 from recsys_tft.titles import embeddings, title_encoder
+from recsys_tft.titles.text_embedding import text_features
 
 
 class TitleIndex:
-    """The titles of a run's videos and their vectors.
+    """The titles of a run's videos, or other texts, and their vectors.
 
     Args:
         output_dir: of the run.
+        feature: which embeds the text; by default the first one of videos.
 
     Raises:
-        InputError: if there is no run on this machine, or one without titles.
+        InputError: if there is no run on this machine, or one without such a text.
     """
 
-    def __init__(self, output_dir: str):
+    def __init__(self, output_dir: str, feature: str | None = None):
         require_local(output_dir)
+        self._asked = feature
         root = pathlib.Path(output_dir) / "artifacts"
         with Held(root) if root.exists() else contextlib.nullcontext() as held:
             self._read(held.path if held else root, output_dir)
@@ -40,30 +44,43 @@ class TitleIndex:
         manifest = run_folders.manifest(output_dir)
         self._settings = settings.of_run(manifest, str(artifacts / "manifest.json"))
         again = run_folders.run_again(output_dir)
-        with readable(folder / embeddings.VECTORS, again):
-            self._vectors = np.load(folder / embeddings.VECTORS, mmap_mode="r")
-        with readable(folder / embeddings.TITLES, again):
-            self._videos = pq.read_table(folder / embeddings.TITLES, columns=["video_id", "title"])
+        self._feature = self._named(folder)
+        (self._column,) = self._feature.sources
+        vectors, texts = embeddings.vectors_file(self._feature.name), embeddings.texts_file(self._column)
+        with readable(folder / vectors, again):
+            self._vectors = np.load(folder / vectors, mmap_mode="r")
+        with readable(folder / texts, again):
+            self._videos = pq.read_table(folder / texts, columns=["video_id", self._column])
         if self._vectors.ndim != 2 or len(self._vectors) != len(self._videos):
             raise InputError(f"{folder}: its files do not belong together; {again}.")
+
+    def _named(self, folder: pathlib.Path) -> Feature:
+        """The feature that was asked for, or the first one that is there."""
+        known = {feature.name: feature for feature in text_features(self._settings, Entity.VIDEO)}
+        if not known:
+            raise InputError(f"{folder}: no feature of the run embeds a text of videos.")
+        if self._asked is not None and self._asked not in known:
+            hint = did_you_mean(self._asked, known)
+            raise InputError(f"--feature {self._asked}: no feature of the run that embeds a text of videos.{hint}")
+        return known[self._asked or next(iter(known))]
 
     @sentences()
     def nearest(self, title: str, k: int) -> list[tuple[int, str | None, float]]:
         """(video_id, title, cosine) of the k videos whose titles are most similar, the best first."""
-        spec, precision = self._settings.title_encoder, self._settings.title_precision
+        spec, precision = self._feature.op.spec(self._settings), self._settings.title_precision
         (vector,) = title_encoder.encode(spec, pa.array([title]), precision=precision)
         lengths = np.linalg.norm(self._vectors, axis=1) * np.linalg.norm(vector)
         cosines = np.divide(self._vectors @ vector, lengths, out=np.full(len(lengths), -1.0), where=lengths > 0)
         best = np.argsort(-cosines, kind="stable")[:k]
         rows = self._videos.take(best).to_pylist()
-        return [(r["video_id"], _text(r["title"]), float(c)) for r, c in zip(rows, cosines[best], strict=True)]
+        return [(r["video_id"], _text(r[self._column]), float(c)) for r, c in zip(rows, cosines[best], strict=True)]
 
     def table(self, title: str, k: int) -> Table:
         """The nearest videos for a terminal."""
         table = Table(title=Text(f"Like {title!r}"), title_justify="left", title_style="bold", box=None, pad_edge=False)
         table.add_column("cosine", justify="right")
         table.add_column("video_id", justify="right")
-        table.add_column("title")
+        table.add_column(self._column)
         for video, name, cosine in self.nearest(title, k):
             table.add_row(f"{cosine:.3f}", str(video), Text(name or ""))
         return table

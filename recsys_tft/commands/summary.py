@@ -8,6 +8,8 @@ from rich.table import Table
 
 from recsys_tft.columns import TABLES
 from recsys_tft.configuration import settings
+from recsys_tft.features import FeatureTable
+from recsys_tft.labelling.examples import SOURCES
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.run_layout.data_sets import DATA_SETS, RANKER_ROWS
 from recsys_tft.run_layout.output import Output
@@ -21,7 +23,8 @@ def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Grou
     counts = manifest["counts"]
     parts = [_tables(counts), _data_sets(counts, _ends(manifest)), _positives(counts)]
     parts += [_rejected(counts)] if any(name.startswith("rejected/") for name in counts) else []
-    parts += [_features(manifest), *_notes(counts), *_places(output), f"Done in {seconds:.1f} s."]
+    table = settings.parse(manifest["settings"], "the manifest").table
+    parts += [_features(counts, table), *_notes(counts, table), *_places(output), f"Done in {seconds:.1f} s."]
     return Group(*parts)
 
 
@@ -67,8 +70,10 @@ def _data_sets(counts: Mapping[str, int], ends: str) -> Table:
         shown = [f"{rows:,}" for rows in written] if data_set.windows else [""] * len(WINDOWS)
         table.add_row(data_set.name, *shown, f"{sum(written):,}")
         if data_set is RANKER_ROWS:
-            for source in ("positive", "exposed", "sampled"):
+            for source in SOURCES:
                 rows = [counts.get(f"sources/{window}/{source}", 0) for window in WINDOWS]
+                if source == "disliked" and not any(rows):
+                    continue
                 table.add_row(f"  {source}", *(f"{n:,}" for n in (*rows, sum(rows))), style="dim")
     return table
 
@@ -89,10 +94,9 @@ def _rejected(counts: Mapping[str, int]) -> Table:
     return table
 
 
-def _features(manifest: Mapping[str, Any]) -> Table:
-    counts = manifest["counts"]
+def _features(counts: Mapping[str, int], features: FeatureTable) -> Table:
     table = _table("\nFeatures", "feature", "of", "missing", "unseen")
-    for feature in settings.of_run(manifest, "the manifest").table.features:
+    for feature in features.features:
         if f"features/{feature.name}/rows" not in counts:
             continue
         rows = max(counts[f"features/{feature.name}/rows"], 1)
@@ -104,7 +108,7 @@ def _features(manifest: Mapping[str, Any]) -> Table:
     return table
 
 
-def _notes(counts: Mapping[str, int]) -> list[str]:
+def _notes(counts: Mapping[str, int], table: FeatureTable) -> list[str]:
     """What a reader may not expect."""
     contradicted = sum(n for name, n in counts.items() if name.endswith("/contradicted"))
     found = {
@@ -116,11 +120,16 @@ def _notes(counts: Mapping[str, int]) -> list[str]:
         events, versions = counts["counters/increments"], counts["counters/versions"]
         notes.append(f"\nCounters: {events:,} views, likes and comments made {versions:,} versions of the videos.")
     notes += _versions(counts)
-    if "titles/encoded" in counts:
-        missing = counts.get("features/title_embedding/missing", 0)
-        new, old = counts["titles/encoded"], counts["titles/cached"]
-        notes.append(f"\nTitles: {new:,} encoded, {old:,} from the cache; {missing:,} videos without one.")
+    if "texts/encoded" in counts:
+        new, old = counts["texts/encoded"], counts["texts/cached"]
+        missing = (f"{f.name} is missing in {_missing(counts, f.name)}" for f in table.features if f.op.embeds_text)
+        notes.append(f"\nTexts: {new:,} encoded, {old:,} from the cache; {', '.join(missing)}.")
     return notes
+
+
+def _missing(counts: Mapping[str, int], feature: str) -> str:
+    missing, rows = (counts.get(f"features/{feature}/{what}", 0) for what in ("missing", "rows"))
+    return f"{missing:,} of {rows:,} rows"
 
 
 def _versions(counts: Mapping[str, int]) -> list[str]:

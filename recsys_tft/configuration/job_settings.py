@@ -19,21 +19,12 @@ from recsys_tft.configuration.setting_types import (
 )
 from recsys_tft.errors import did_you_mean
 from recsys_tft.features import FeatureTable
+from recsys_tft.row_settings import LIMITS
 
 
 def _microseconds(time: datetime.datetime) -> int:
     aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
     return (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
-
-
-class BucketSettings(Section):
-    """Boundaries of the bucketed columns: years of age, seconds of video."""
-
-    age: Increasing = (18, 25, 35, 45, 55, 65)
-    duration: Increasing = (60, 300, 600, 1800, 3600)
-
-    def __getitem__(self, name: str) -> tuple[float, ...]:
-        return getattr(self, name)
 
 
 class PopularitySettings(Section):
@@ -56,7 +47,7 @@ class PopularitySettings(Section):
 class VocabularySettings(Section):
     """How one vocabulary is cut, and into how many hash buckets the rest falls."""
 
-    n_oov: Annotated[int, pydantic.Field(ge=1, le=1_000_000)] = 1  # each is a row of an embedding table
+    n_oov: Annotated[int, pydantic.Field(ge=LIMITS["n_oov"][0], le=LIMITS["n_oov"][1])] = 1
     min_count: Number = 1
     max_size: Count | None = None
 
@@ -71,16 +62,34 @@ _POSITIVE = {
 }
 
 
+def _wrong_rules(positive: dict[str, float], table: FeatureTable) -> list[str]:
+    known = [signal.name for signal in table.signals if not signal.negative]
+    negative = [signal.name for signal in table.signals if signal.negative]
+    return [
+        f"has the rule '{rule}', which is a negative signal, so that nothing is positive by it; name it only among the "
+        "signals of the table"
+        if rule in negative
+        else f"has the unknown rule '{rule}'.{did_you_mean(rule, known)}"
+        for rule in positive
+        if rule not in known
+    ]
+
+
 class LabelSettings(Section):
-    """Which rules make an exposure positive, and with what weight."""
+    """Which rules make an exposure positive, and with what weight.
+
+    `conflict` says what an exposure is that one of them holds for and that has a negative signal.
+    """
 
     positive: dict[str, float] = pydantic.Field(default=_POSITIVE)
+    conflict: Literal["negative", "positive"] = "negative"
     exposure_gap_minutes: Annotated[float, pydantic.Field(ge=0.001, le=52_560_000)] = 30  # 100 years
 
     @pydantic.field_validator("positive")
     @classmethod
-    def _usable_weights(cls, positive: dict[str, float]) -> dict[str, float]:
-        found = [
+    def _usable_rules(cls, positive: dict[str, float], info: pydantic.ValidationInfo) -> dict[str, float]:
+        found = _wrong_rules(positive, info.context["table"]) if info.context and "table" in info.context else []
+        found += [
             f"gives '{rule}' the weight {weight}, which must be above 0, from 1e-06 to 1e+06"
             for rule, weight in positive.items()
             if not 1e-6 <= weight <= 1e6
@@ -90,17 +99,13 @@ class LabelSettings(Section):
             raise ValueError("names no rule, so that nothing is positive")
         return positive
 
-    def check_signals(self, table: FeatureTable) -> None:
-        """Refuses rules that are no signals of the table.
+    def check(self, table: FeatureTable) -> None:
+        """Refuses rules that are no signals of the table, or negative ones.
 
         Raises:
             FindingsError: naming each.
         """
-        known = [signal.name for signal in table.signals]
-        found = [
-            f"has the unknown rule '{rule}'.{did_you_mean(rule, known)}" for rule in self.positive if rule not in known
-        ]
-        FindingsError.check(found, "positive")
+        FindingsError.check(_wrong_rules(self.positive, table), "positive")
 
     @property
     def exposure_gap(self) -> int:

@@ -7,25 +7,6 @@ import pydantic
 from recsys_tft.configuration.setting_types import Count, NotNegative, Positive, Rate, Section, Share, Steps, Width
 
 
-class EmbeddingSettings(Section):
-    """Widths of the embedding tables that the two-tower model learns."""
-
-    user_id_dim: Width = 32
-    video_id_dim: Width = 32
-    category_dim: Width = 32
-    country_dim: Width = 8
-    language_dim: Width = 16
-    previously_watched_category_dim: Width = 32
-    tags_dim: Width = 32
-    age_bucket_dim: Width = 8
-    video_duration_bucket_dim: Width = 8
-    default_dim: Width = 16
-
-    def width(self, table: str) -> int:
-        """Of the table of a vocabulary, or of a feature that numbers its categories itself."""
-        return getattr(self, f"{table}_dim", self.default_dim)
-
-
 class RankerSettings(Section):
     """What a ranker example is, and how CatBoost is trained on them."""
 

@@ -4,16 +4,14 @@ Each number has an upper limit, beyond which something would overflow, or take m
 """
 
 import datetime
-import itertools
-import math
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import numpy as np
 import pydantic
 
 from recsys_tft.configuration import durations
+from recsys_tft.row_settings import LIMITS, MOST_BOUNDARIES, increasing
 
 
 class Section(pydantic.BaseModel):
@@ -53,19 +51,6 @@ def _duration(text: str) -> str:
     return text
 
 
-_MOST_BOUNDARIES = 1000  # each is a token, and a column where they are one-hot
-
-
-def _increasing(values: tuple[float, ...]) -> tuple[float, ...]:
-    if not all(map(math.isfinite, values)) or any(a >= b for a, b in itertools.pairwise(values)):
-        raise ValueError(f"must be finite and increase, such as [1, 2, 3], not {list(values)}")
-    with np.errstate(over="ignore"):
-        rounded = np.array(values, np.float32)  # as the graph holds them
-    if not np.isfinite(rounded).all() or (np.diff(rounded) <= 0).any():
-        raise ValueError(f"must differ, and be finite, as 32-bit floats too, not {list(values)}")
-    return values
-
-
 def moment(value: Any) -> Any:
     """A date or time, or text that is meant as one; numbers, which might be seconds or 20250210, are refused."""
     if value is None or isinstance(value, datetime.date):
@@ -84,8 +69,8 @@ def word(text: str) -> str:
 
 Increasing = Annotated[
     tuple[float, ...],
-    pydantic.Field(min_length=1, max_length=_MOST_BOUNDARIES),
-    pydantic.AfterValidator(_increasing),
+    pydantic.Field(min_length=1, max_length=MOST_BOUNDARIES),
+    pydantic.AfterValidator(increasing),
 ]
 # Factors and lengths of time. In float32, which models and weights are in, nothing smaller or larger is of use.
 Positive = Annotated[float, pydantic.Field(ge=1e-6, le=1e6)]
@@ -95,7 +80,7 @@ Rate = Annotated[float, pydantic.Field(gt=0, le=10)]  # of learning
 Duration = Annotated[str, pydantic.AfterValidator(_duration)]
 Moment = Annotated[datetime.datetime | None, pydantic.BeforeValidator(moment)]
 Word = Annotated[str, pydantic.AfterValidator(word)]
-Width = Annotated[int, pydantic.Field(ge=1, le=8192)]  # a table of a million such rows has 32 GB
+Width = Annotated[int, pydantic.Field(ge=LIMITS["dim"][0], le=LIMITS["dim"][1])]
 Count = Annotated[int, pydantic.Field(ge=1, le=10**9)]  # of rows or videos that are held at a time
 Number = Annotated[int, pydantic.Field(ge=0, le=10**12)]  # of events, to compare with
 Steps = Annotated[int, pydantic.Field(ge=1, le=100_000)]  # of a training

@@ -10,10 +10,9 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pydantic
 
 from recsys_tft import feature_tables, table_records
-from recsys_tft.configuration import column_settings, yaml_text
+from recsys_tft.configuration import column_settings, row_overrides, yaml_text
 from recsys_tft.configuration.column_settings import ColumnSettings
 from recsys_tft.configuration.job_settings import (
-    BucketSettings,
     CooccurrenceSettings,
     CounterSettings,
     HistorySettings,
@@ -24,7 +23,7 @@ from recsys_tft.configuration.job_settings import (
     SplitSettings,
     VocabularySettings,
 )
-from recsys_tft.configuration.model_settings import EmbeddingSettings, RankerSettings, TwoTowerSettings
+from recsys_tft.configuration.model_settings import RankerSettings, TwoTowerSettings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings
 from recsys_tft.configuration.setting_types import FindingsError, Section, Word
 from recsys_tft.configuration.yaml_text import LARGEST, Document, OtherBase, WrongYamlError
@@ -33,6 +32,7 @@ from recsys_tft.features import FeatureTable
 from recsys_tft.storage import places
 from recsys_tft.storage.files import open_to_read
 from recsys_tft.titles.encoder_spec import Pair as EncoderPair
+from recsys_tft.titles.encoder_spec import Spec
 from recsys_tft.titles.encoder_spec import parse as parse_encoder
 
 _LONGEST_SHOWN = 60  # characters of a value
@@ -53,6 +53,17 @@ def _table_of(info: pydantic.ValidationInfo) -> FeatureTable | None:
     return feature_tables.load(info.data["features"]) if "features" in info.data else None
 
 
+def _text_encoder(value: Any) -> Spec:
+    return parse_encoder(value, "")
+
+
+_OVERRIDES = {
+    "embeddings": row_overrides.widths,
+    "buckets": row_overrides.boundaries,
+    "vocabularies": row_overrides.vocabularies,
+}
+
+
 class Settings(Section):
     """All settings of a run; `configs/processing_config.yaml` shows each with its default."""
 
@@ -60,11 +71,14 @@ class Settings(Section):
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
     columns: dict[str, dict[str, str | ColumnSettings]] = pydantic.Field(default_factory=dict)
     max_rejected_fraction: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.05
-    embeddings: EmbeddingSettings = EmbeddingSettings()
-    buckets: BucketSettings = BucketSettings()
+    embeddings: row_overrides.Widths = pydantic.Field(default_factory=dict, validate_default=True)
+    buckets: row_overrides.Boundaries = pydantic.Field(default_factory=dict, validate_default=True)
     popularity: PopularitySettings = PopularitySettings()
-    vocabularies: dict[str, VocabularySettings] = pydantic.Field(default_factory=dict)
+    vocabularies: row_overrides.Vocabularies = pydantic.Field(default_factory=dict)
     title_encoder: Annotated[str | EncoderPair, pydantic.BeforeValidator(parse_encoder)] = "minilm"
+    text_encoders: dict[str, Annotated[str | EncoderPair, pydantic.BeforeValidator(_text_encoder)]] = pydantic.Field(
+        default_factory=dict
+    )
     title_precision: Literal["float32", "bfloat16"] = "float32"
     encoder_cache: Word | None = None
     labels: LabelSettings = LabelSettings()
@@ -79,13 +93,21 @@ class Settings(Section):
     recommender: RecommenderSettings = RecommenderSettings()
     beam: dict[str, BeamValue] = pydantic.Field(default_factory=dict)
 
-    @pydantic.field_serializer("title_encoder", "encoder_cache", when_used="json")
+    @pydantic.field_serializer("title_encoder", "text_encoders", "encoder_cache", when_used="json")
     @classmethod
     def _without_tokens(cls, value: Any) -> Any:
         """What manifests and models hold of an address: it opens nothing."""
+        if isinstance(value, dict):
+            return {name: cls._without_tokens(encoder) for name, encoder in value.items()}
         if isinstance(value, EncoderPair):
             return {name: redacted(text) for name, text in dataclasses.asdict(value).items()}
         return redacted(value) if isinstance(value, str) else value
+
+    @pydantic.field_serializer("buckets")
+    def _own_boundaries(self, buckets: dict[str, Any], info: pydantic.SerializationInfo) -> dict[str, Any]:
+        """Without those of rows where only what was set is asked for; read again, these would turn into floats."""
+        rows = self.table.boundaries if info.exclude_unset else {}
+        return {name: values for name, values in buckets.items() if values is not rows.get(name)}
 
     @pydantic.field_validator("features")
     @classmethod
@@ -94,7 +116,9 @@ class Settings(Section):
         if features is None:
             return None
         found = feature_tables.place_of(features, (info.context or {}).get("folder")).name
-        feature_tables.load(found)
+        table = feature_tables.load(found)
+        if info.context is not None:
+            info.context["table"] = table  # for sections, which do not see what stands beside them
         return found
 
     @pydantic.field_validator("columns", mode="before")
@@ -103,25 +127,34 @@ class Settings(Section):
         table = _table_of(info)
         return columns if table is None else column_settings.check(columns, table)
 
-    @pydantic.field_validator("vocabularies")
+    @pydantic.field_validator("embeddings", "buckets", "vocabularies")
     @classmethod
-    def _known_vocabularies(cls, vocabularies: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
+    def _known_rows(cls, given: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
         table = _table_of(info)
-        known = ["default", *(vocabulary.name for vocabulary in table.vocabularies)] if table else vocabularies
+        return given if table is None else _OVERRIDES[str(info.field_name)](given, table)
+
+    @pydantic.field_validator("text_encoders")
+    @classmethod
+    def _known_texts(cls, encoders: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
+        table = _table_of(info)
+        known = [feature.name for feature in table.features if feature.op.embeds_text] if table else [*encoders]
+        unknown = [name for name in encoders if name not in known]
+        every = table.by_name if table else {}
         FindingsError.check(
             [
-                f"has the unknown vocabulary '{name}'.{did_you_mean(name, known)}"
-                for name in vocabularies
-                if name not in known
+                f"names '{name}', which embeds no text; those that do are {', '.join(known) or 'none'}."
+                if name in every
+                else f"names the unknown feature '{name}'.{did_you_mean(name, known)}"
+                for name in unknown
             ]
         )
-        return vocabularies
+        return encoders
 
     @pydantic.field_validator("labels")
     @classmethod
     def _known_rules(cls, labels: LabelSettings, info: pydantic.ValidationInfo) -> LabelSettings:
         if table := _table_of(info):
-            labels.check_signals(table)
+            labels.check(table)
         return labels
 
     @pydantic.model_validator(mode="after")
@@ -132,19 +165,28 @@ class Settings(Section):
 
     @property
     def table(self) -> FeatureTable:
-        """The feature table that `features` names.
+        """The feature table that `features` names, with the encoders that `text_encoders` names.
 
         Raises:
             InputError: if it is gone since, or on a worker that has not got it.
         """
         try:
-            return feature_tables.load(self.features)
+            return feature_tables.load(self.features).with_encoders(tuple(self.text_encoders.items()))
         except FindingsError as error:
             raise findings("the settings", [f"features {text}." for text in error.sentences]) from error
 
+    @property
+    def default_vocabulary(self) -> VocabularySettings:
+        """The settings of vocabularies of which neither their rows nor `vocabularies` say any."""
+        return self.vocabularies.get("default") or VocabularySettings()
+
     def vocabulary(self, name: str) -> VocabularySettings:
-        """The settings of one vocabulary: its own, else `default`'s, else the defaults."""
-        return self.vocabularies.get(name) or self.vocabularies.get("default") or VocabularySettings()
+        """The settings of one vocabulary of the table; see `Vocabulary.options`."""
+        return {vocabulary.name: vocabulary for vocabulary in self.table.vocabularies}[name].options(self)
+
+    def embedding_width(self, name: str) -> int:
+        """Of an embedding table: of a vocabulary's, or of a feature that numbers its categories itself."""
+        return self.embeddings.get(f"{name}_dim", self.embeddings[row_overrides.DEFAULT_DIM])
 
     @property
     def beam_arguments(self) -> tuple[str, ...]:
@@ -192,7 +234,8 @@ def parse(
         raise InputError(f"{source}: expected a mapping of settings, found {type(values).__name__}.")
     written = written or {}
     try:
-        return Settings.model_validate(values, context={"folder": folder})
+        own = {} if values.get("features") else {"table": feature_tables.load(None)}
+        return Settings.model_validate(values, context={"folder": folder, **own})
     except pydantic.ValidationError as error:
         wrong = error.errors()
     texts = [e["loc"] for e in wrong if e["type"] == "string_type" and e["loc"] in written]

@@ -22,7 +22,7 @@ from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.run_layout import run_folders
 from recsys_tft.serving import approximate_index, saved_graphs, serving_folders, serving_models
 from recsys_tft.serving.approximate_index import Kind
-from recsys_tft.serving.fitted_features import FittedGraph
+from recsys_tft.serving.fitted_features import fitted_graph
 from recsys_tft.serving.serving_folders import DESCRIPTION, EXTRA, STORE, serving_folder
 from recsys_tft.storage.json_files import to_json
 from recsys_tft.training import training_rows
@@ -112,7 +112,7 @@ def _export(
     with readable(ranker.target / RANKER_FILES[0], ranker.remedy, catboost.CatBoostError):
         catboost.CatBoost().load_model(str(ranker.target / RANKER_FILES[0]))
     say("Loading the models")
-    model, graph = two_tower.load_held(two_towers), FittedGraph(run, of_run)
+    model, graph = two_tower.load_held(two_towers), fitted_graph(run, of_run)
     say("Reading the raw tables")
     rows, cuts = raw_rows.read(raw, of_run), raw_rows.cuts_of(manifest)
     dated = raw_counters.dated_videos(rows, cuts, of_run)

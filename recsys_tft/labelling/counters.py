@@ -14,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.configuration.job_settings import CounterSettings
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling.exposures import exposure_starts
 from recsys_tft.point_in_time import begins, distinct, ends
-from recsys_tft.tables.signals import SIGNAL, is_viewing
+from recsys_tft.tables.signals import is_viewing
 from recsys_tft.tables.versions import ALWAYS, in_order
 
 COUNTERS = ("view_count", "like_count", "comment_count")
@@ -68,7 +69,7 @@ def computed_columns(settings: CounterSettings, absent: Collection[str]) -> tupl
     return (*COUNTERS, *derived)
 
 
-def increments(events: pa.Table, gap: int, windows: np.ndarray) -> pa.Table:
+def increments(events: pa.Table, windows: np.ndarray, settings: Settings) -> pa.Table:
     """When events add 1 to a counter of their video, as rows of INCREMENT_SCHEMA.
 
     An exposure, formed without cuts, adds 1 to `view_count` at its first viewing, to `like_count` at its first like and
@@ -77,10 +78,10 @@ def increments(events: pa.Table, gap: int, windows: np.ndarray) -> pa.Table:
 
     Args:
         events: sorted as by `exposures.sort_events`.
-        gap: microseconds without an event after which a new exposure begins.
         windows: [n] int8 number of the window of each event.
+        settings: of the run.
     """
-    firsts = first_rows(events, gap)
+    firsts = first_rows(events, settings)
     rows = np.concatenate(firsts)
     columns = {
         "video_id": events["video_id"].to_numpy()[rows],
@@ -91,13 +92,13 @@ def increments(events: pa.Table, gap: int, windows: np.ndarray) -> pa.Table:
     return pa.table(columns, INCREMENT_SCHEMA)
 
 
-def first_rows(events: pa.Table, gap: int) -> list[np.ndarray]:
+def first_rows(events: pa.Table, settings: Settings) -> list[np.ndarray]:
     """For each of COUNTERS the rows of events that add 1 to it, as `increments` says."""
-    starts = exposure_starts(events, gap, None)
+    starts = exposure_starts(events, settings.labels.exposure_gap, None)
     if not len(starts):
         return [np.zeros(0, np.int64) for _ in COUNTERS]
-    signals = events["signals"].to_numpy()
-    counted = (is_viewing(events), signals & SIGNAL["like"] != 0, signals & SIGNAL["comment"] != 0)
+    signals, bits = events["signals"].to_numpy(), settings.table.bits
+    counted = (is_viewing(events, bits), *(signals & bits.mask(name) != 0 for name in ("like", "comment")))
     return [_first_of_each(holds, starts) for holds in counted]
 
 

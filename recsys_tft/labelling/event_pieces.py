@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling.examples import first_rows_of, unknown_events
-from recsys_tft.labelling.exposures import EVENT_SCHEMA, PIECE, sort_events
+from recsys_tft.labelling.exposures import PIECE, event_columns, sort_events
 from recsys_tft.point_in_time import begins
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
@@ -25,17 +26,20 @@ class Gathered:
     """The usable events of a partition.
 
     Args:
-        tables: events, of EVENT_SCHEMA and more; at least one table.
+        tables: events, with `exposures.event_columns`; at least one table.
         users: by increasing `user_id`, or versions of them.
         videos: the lookup of all videos.
+        settings: of the run.
         size: about how many events make a piece.
 
     Attributes:
         unknown: the events that cannot be used, with the `reason` why.
     """
 
-    def __init__(self, tables: Sequence[Packed], users: pa.Table, videos: VideoLookup, size: int = PIECE):
-        self._tables = _together(tables)
+    def __init__(
+        self, tables: Sequence[Packed], users: pa.Table, videos: VideoLookup, settings: Settings, size: int = PIECE
+    ):
+        self._tables, self._settings = _together(tables), settings
         unknown, places = [], []  # a place is a number for each pair of a user and a video, in their order
         for events in map(_loaded, self._tables):
             user, video = first_rows_of(events, users, videos)
@@ -49,12 +53,13 @@ class Gathered:
     def pieces(self) -> Iterator[pa.Table]:
         """Sorted as by `exposures.sort_events`, one after the other; all events of a user on a video are in one."""
         for number in range(self._count):
-            yield sort_events(pa.concat_tables(self._rows_of(number)))
+            yield sort_events(pa.concat_tables(self._rows_of(number)), self._settings)
 
     def _rows_of(self, number: int) -> Iterator[pa.Table]:
+        names = event_columns(self._settings)
         for table, piece in zip(self._tables, self._piece, strict=True):
             rows = np.flatnonzero(piece == number)
-            events = _loaded(table).select(EVENT_SCHEMA.names)
+            events = _loaded(table).select(names)
             yield events.take(pa.array(rows)) if len(rows) < len(events) else events
 
 

@@ -13,13 +13,15 @@ import pyarrow.compute as pc
 from recsys_tft import point_in_time
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.features import context_columns
 from recsys_tft.labelling import history, labels, negatives, odd_data, recent, splits
-from recsys_tft.labelling.exposures import PIECE, exposure_starts, exposures, piece_bounds, sort_events
+from recsys_tft.labelling.exposures import KEY, PIECE, exposure_starts, exposures, piece_bounds, sort_events
 from recsys_tft.point_in_time import find_sorted, rows_at, take_or_null
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early
 from recsys_tft.tables.signals import is_viewing
 
-SOURCES = ("positive", "exposed", "sampled")
+SOURCES = ("positive", "disliked", "exposed", "sampled")
+DISLIKED = "disliked"  # bool; without it no exposure is
 COUNTED = "counted_video_id"  # null for an exposure that is not counted in what videos have in common
 
 
@@ -49,12 +51,13 @@ def exposure_times(events: pa.Table, gap: int) -> np.ndarray:
     return events["interaction_time"].to_numpy()[exposure_starts(events, gap, None)]
 
 
-def gather_events(events: pa.Table, users: pa.Table, videos: VideoLookup) -> UserEvents:
+def gather_events(events: pa.Table, users: pa.Table, videos: VideoLookup, settings: Settings) -> UserEvents:
     """Events with those of unknown users or videos set apart, and users without duplicates."""
     users, duplicates = drop_duplicates(users, "user_id")
     user, video = first_rows_of(events, users, videos)
     known = pa.array((user >= 0) & (video >= 0))
-    return UserEvents(users, sort_events(events.filter(known)), duplicates, unknown_events(events, user, video))
+    unknown = unknown_events(events, user, video)
+    return UserEvents(users, sort_events(events.filter(known), settings), duplicates, unknown)
 
 
 def first_rows_of(events: pa.Table, users: pa.Table, videos: VideoLookup) -> tuple[np.ndarray, np.ndarray]:
@@ -102,8 +105,9 @@ class Labelled:
 
     @functools.cached_property
     def exposures(self) -> pa.Table:
-        """All of them: user_id, video_id, interaction_time, device, previously_watched_category, window, label, weight,
-        and history.COLUMNS, recent.USER_COLUMNS and COUNTED unless they are turned off."""
+        """All of them: user_id, video_id, interaction_time, the context, previously_watched_category, window, label,
+        weight, DISLIKED where there are negative signals, and history.COLUMNS, recent.USER_COLUMNS and COUNTED unless
+        they are turned off."""
         return next(self.context([np.arange(len(self.keys))]))
 
 
@@ -130,10 +134,10 @@ def label_exposures(
         number = number[~found["left_out"].to_numpy()]
         found = found.filter(pc.invert(found["left_out"]))
     positives = _positives(found)
-    found = found.drop_columns(["since", "left_out"])
+    found = found.drop_columns([name for name in ("since", "until", "left_out") if name in found.column_names])
     counts.update(_count_early(found, users, videos))
     context = _Context(found, events, positives, users, videos, settings)
-    keys = found.select(["user_id", "video_id", "interaction_time", "window", "label"])
+    keys = found.select([*KEY, "window", "label"])
     return Labelled(keys, training_users, training_videos, counts, odd, number, context.of_parts)
 
 
@@ -160,7 +164,8 @@ class _Context:
     ):
         self._exposures, self._users, self._videos = exposures, users, videos
         user, time = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
-        self._viewed, self._has_viewed = _last_viewed(events, user, time)
+        self._before = (*KEY, *(column.name for column in context_columns(settings)))
+        self._viewed, self._has_viewed = _last_viewed(events, user, time, settings)
         length = settings.history.length
         self._histories = history.Histories(positives, users, videos, user, time, length) if length else None
         self._recent = _recent(events, exposures, settings)
@@ -180,7 +185,7 @@ class _Context:
         known = self._exposures.take(pa.array(part))
         columns = dict(zip(known.column_names, known.columns, strict=True))
         columns["label"] = columns["label"].cast(pa.int64())
-        before = {name: columns.pop(name) for name in ("user_id", "video_id", "interaction_time", "device")}
+        before = {name: columns.pop(name) for name in self._before}
         category = {"previously_watched_category": self._category(known, part)}
         recents = {name: values[part] for name, values in self._recent.items()}
         counted = _counted(known) if self._counts_pairs else {}
@@ -195,9 +200,11 @@ class _Context:
         return pc.if_else(pa.array(has_viewed), self._videos.category(positions), own)
 
 
-def _last_viewed(events: pa.Table, users: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _last_viewed(
+    events: pa.Table, users: np.ndarray, times: np.ndarray, settings: Settings
+) -> tuple[np.ndarray, np.ndarray]:
     """The video of each user's latest viewing strictly before each time, [m] int64; and [m] bool, if there is any."""
-    viewing = is_viewing(events)
+    viewing = is_viewing(events, settings.table.bits)
     user, video, time = (events[name].to_numpy()[viewing] for name in ("user_id", "video_id", "interaction_time"))
     last = point_in_time.last_before(user, time, users, times, tie=video)
     return (video[last] if len(video) else last), last >= 0
@@ -208,7 +215,7 @@ def _recent(events: pa.Table, found: pa.Table, settings: Settings) -> dict[str, 
     if not settings.recent.enabled:
         return {}
     users, times = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
-    return recent.of_users(events, settings.labels.exposure_gap, users, times - settings.counters.delay_microseconds)
+    return recent.of_users(events, users, times - settings.counters.delay_microseconds, settings)
 
 
 def _counted(exposures: pa.Table) -> dict[str, pa.Array]:
@@ -223,8 +230,12 @@ def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, s
 
 
 def _positives(found: pa.Table) -> history.Positives:
-    positive = found["label"].to_numpy()
-    return history.Positives(*(found[name].to_numpy()[positive] for name in ("user_id", "video_id", "since")))
+    if "until" not in found.column_names:
+        positive = found["label"].to_numpy()
+        return history.Positives(*(found[name].to_numpy()[positive] for name in ("user_id", "video_id", "since")))
+    was_positive = found["since"].to_numpy() < found["until"].to_numpy()
+    names = ("user_id", "video_id", "since", "until")
+    return history.Positives(*(found[name].to_numpy()[was_positive] for name in names))
 
 
 def _weighted_exposures(
@@ -252,42 +263,50 @@ def _weighted_exposures(
 def _weighted_piece(
     events: pa.Table, windows: np.ndarray, videos: VideoLookup, settings: Settings
 ) -> tuple[pa.Table, Counter[str], odd_data.Counts]:
-    """Exposures of whole pairs of user and video, `since` when they are positive, and whether they are `left_out`."""
-    found = exposures(events, settings.labels.exposure_gap, windows)
+    """Exposures of whole pairs of user and video, `since` when they are positive, and whether they are `left_out`.
+
+    Where negatives win, those that were positive at any time are so `until` a later time; others from NEVER on.
+    """
+    found = exposures(events, windows, settings)
     user, video, time = (found[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
     window, signals, watched = (found[name].to_numpy() for name in ("window", "signals", "watch_time"))
     duration = videos.duration(videos.position(video, time))
     starts = exposure_starts(events, settings.labels.exposure_gap, windows)
-    rules = labels.rules_that_hold(signals, watched, duration, settings.ranker.min_watch_ratio)
+    rules = labels.rules_that_hold(signals, watched, duration, settings)
     weight = labels.weights(rules, settings.labels.positive)
-    positive = weight > 0
-    left_out = labels.contradicted(user, video, window, positive)
+    positive, disliked = labels.outcomes(weight, signals, settings)
+    left_out = labels.contradicted(user, video, window, positive) & ~disliked
     columns = {
         "user_id": user,
         "video_id": video,
         "interaction_time": time,
-        "device": found["device"],
+        **{column.name: found[column.name] for column in context_columns(settings)},
         "window": window,
         "label": positive,
         "weight": np.where(positive, weight, np.float32(1)),
         "since": history.positive_since(events, starts, duration, settings),
         "left_out": left_out,
     }
-    counts = _count_labels(window, positive, left_out, {rule: rules[rule] for rule in settings.labels.positive})
+    if settings.table.bits.negative:
+        columns[DISLIKED] = disliked
+    if labels.negatives_win(settings):
+        columns["since"] = np.where(weight > 0, columns["since"], history.NEVER)
+        columns["until"] = history.negative_since(events, starts, settings)
+    kinds = {"positive": positive, "disliked": disliked, "contradicted": left_out}
+    counts = _count_labels(window, kinds, rules)
     return pa.table(columns), counts, odd_data.of_watch_times(watched, duration)
 
 
-def _count_labels(
-    window: np.ndarray, positive: np.ndarray, left_out: np.ndarray, rules: dict[str, np.ndarray]
-) -> Counter[str]:
+def _count_labels(window: np.ndarray, kinds: dict[str, np.ndarray], rules: dict[str, np.ndarray]) -> Counter[str]:
+    """How many exposures of each window are of each kind, `exposed` those of none; and by which rules positive."""
+    kinds = kinds | {"exposed": ~np.logical_or.reduce(list(kinds.values()))}
     counts: Counter[str] = Counter()
     for number, name in enumerate(splits.WINDOWS):
         inside = window == number
-        counts[f"exposures/{name}/positive"] = int((inside & positive).sum())
-        counts[f"exposures/{name}/exposed"] = int((inside & ~positive & ~left_out).sum())
-        counts[f"exposures/{name}/contradicted"] = int((inside & left_out).sum())
+        for kind, are in kinds.items():
+            counts[f"exposures/{name}/{kind}"] = int((inside & are).sum())
         for rule, holds in rules.items():
-            counts[f"positives/{rule}/{name}"] = int((inside & holds).sum())
+            counts[f"positives/{rule}/{name}"] = int((inside & holds & kinds["positive"]).sum())
     return counts
 
 
@@ -345,7 +364,8 @@ def ranker_rows(
     owner, drawn = negatives.sample(catalogue, taken, number, window, (user, video, time), wanted, settings.seed)
     exposure = np.concatenate([np.arange(len(user)), owner])
     order = np.argsort(exposure, kind="stable")
-    source = np.concatenate([np.where(positive, 0, 1), np.full(len(owner), 2)])
+    sampled = np.full(len(owner), SOURCES.index("sampled"))
+    source = np.concatenate([_own_sources(exposures, positive), sampled])
     rows = {
         "exposure": exposure[order],
         "video_id": np.concatenate([video, catalogue.video_ids[drawn]])[order],
@@ -354,3 +374,11 @@ def ranker_rows(
         "source": pa.array(SOURCES).take(pa.array(source[order])),
     }
     return pa.table(rows, ROW_SCHEMA), int(wanted.sum()) - len(owner)
+
+
+def _own_sources(exposures: pa.Table, positive: np.ndarray) -> np.ndarray:
+    """[n] int64: which of SOURCES exposures themselves are."""
+    source = np.where(positive, SOURCES.index("positive"), SOURCES.index("exposed"))
+    if DISLIKED in exposures.column_names:
+        source[exposures[DISLIKED].to_numpy()] = SOURCES.index("disliked")
+    return source

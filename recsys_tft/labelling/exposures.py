@@ -3,21 +3,14 @@
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys_tft import point_in_time
+from recsys_tft.columns import Column
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.features import context_columns
 
-EVENT_SCHEMA = pa.schema(
-    {
-        "user_id": pa.int64(),
-        "video_id": pa.int64(),
-        "interaction_time": pa.int64(),
-        "signals": pa.uint8(),
-        "watch_time": pa.float32(),
-        "device": pa.binary(),
-    }
-)
-
-
+KEY = ("user_id", "video_id", "interaction_time")
 PIECE = 1 << 16  # events that are worked on at a time where a partition has more, as that takes several copies of them
 
 
@@ -31,11 +24,20 @@ def piece_bounds(events: pa.Table, size: int) -> list[int]:
     return [0, *np.unique(inner[inner > 0]).tolist(), len(events)]
 
 
-def sort_events(events: pa.Table) -> pa.Table:
-    """Events by user, video and time; ties are broken by their values, so that the order of input rows is nothing."""
-    frame = pl.from_arrow(events.select(EVENT_SCHEMA.names))
-    keys = ["user_id", "video_id", "interaction_time", "device", "watch_time", "signals"]
-    return frame.sort(keys, nulls_last=True).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(EVENT_SCHEMA)
+def event_columns(settings: Settings) -> list[str]:
+    """What events hold: KEY, `signals`, `watch_time`, and the columns of the context that features read."""
+    return [*KEY, "signals", "watch_time", *(column.name for column in context_columns(settings))]
+
+
+def sort_events(events: pa.Table, settings: Settings) -> pa.Table:
+    """The `event_columns` of events by user, video and time.
+
+    Ties are broken by their values, those of the context first, so that the order of input rows is nothing.
+    """
+    rows = events.select(event_columns(settings))
+    context = (column.name for column in context_columns(settings))
+    ordered = pl.from_arrow(rows).sort([*KEY, *context, "watch_time", "signals"], nulls_last=True)
+    return ordered.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(rows.schema)
 
 
 def exposure_starts(events: pa.Table, gap: int, windows: np.ndarray | None) -> np.ndarray:
@@ -55,15 +57,17 @@ def exposure_starts(events: pa.Table, gap: int, windows: np.ndarray | None) -> n
     return np.flatnonzero(np.concatenate([[True], begins]))
 
 
-def exposures(events: pa.Table, gap: int, windows: np.ndarray) -> pa.Table:
-    """One row per exposure, of EVENT_SCHEMA and `window`: first time, union of signals, watch time in all (float64).
+def exposures(events: pa.Table, windows: np.ndarray, settings: Settings) -> pa.Table:
+    """One row per exposure: the columns of its events, and `window`.
+
+    That is the first time, the union of signals, the watch time in all (float64), and the context as its columns say.
 
     Args:
         events: sorted as by `sort_events`.
-        gap: microseconds without an event after which a new exposure begins.
         windows: [n] int8 number of the window of each event, of which an exposure lies in one.
+        settings: of the run.
     """
-    starts = exposure_starts(events, gap, windows)
+    starts = exposure_starts(events, settings.labels.exposure_gap, windows)
     if not len(starts):
         return events.slice(0, 0).append_column("window", pa.array([], pa.int8()))
     time = events["interaction_time"].to_numpy()[starts]
@@ -75,16 +79,25 @@ def exposures(events: pa.Table, gap: int, windows: np.ndarray) -> pa.Table:
             "interaction_time": time,
             "signals": np.bitwise_or.reduceat(events["signals"].to_numpy(), starts),
             "watch_time": np.add.reduceat(watch, starts),
-            "device": _first_present(events["device"], starts),
+            **{column.name: _at_exposure(events, column, starts) for column in context_columns(settings)},
             "window": windows[starts],
         }
     )
 
 
+def _at_exposure(events: pa.Table, column: Column, starts: np.ndarray) -> pa.ChunkedArray:
+    """The value of each run of rows from one start to the next, by the column's rule; null where there is none."""
+    values = events[column.name]
+    if column.at_exposure == "first_event":
+        return values.take(pa.array(starts))
+    return _first_present(values, starts)
+
+
 def _first_present(values: pa.ChunkedArray, starts: np.ndarray) -> pa.ChunkedArray:
-    """The first value that is not null in each run of rows from one start to the next; null where there is none."""
+    """The first value in each run of rows that is neither null nor an empty list."""
     rows = np.arange(len(values))
-    position = np.where(values.is_valid().to_numpy(), rows, len(values))
+    present = pc.greater(pc.list_value_length(values), 0) if pa.types.is_list(values.type) else values.is_valid()
+    position = np.where(pc.fill_null(present, False).to_numpy(), rows, len(values))
     first = np.minimum.reduceat(position, starts)
     ends = np.append(starts[1:], len(values))
     return values.take(pa.array(first, mask=first >= ends))

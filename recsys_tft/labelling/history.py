@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from recsys_tft import point_in_time
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import labels
+from recsys_tft.labelling.recent import NEVER
 from recsys_tft.point_in_time import begins, rows_at, take_or_null
 from recsys_tft.tables.entities import VideoLookup
 
@@ -18,17 +19,20 @@ COLUMNS = ("history_video_ids", "history_categories")
 
 @dataclasses.dataclass(frozen=True)
 class Positives:
-    """When users became positive on videos.
+    """When users were positive on videos: what stands in a history between two moments.
 
     Attributes:
         user: [n] int64 ids.
         video: [n] int64 ids.
-        since: [n] int64 times.
+        since: [n] int64 times of the events by which their exposures became positive.
+        until: [n] int64 times of the events by which they turned negative, after that; NEVER if they did not. None:
+            none did.
     """
 
     user: np.ndarray
     video: np.ndarray
     since: np.ndarray
+    until: np.ndarray | None = None
 
 
 def positive_since(events: pa.Table, starts: np.ndarray, duration: np.ndarray, settings: Settings) -> np.ndarray:
@@ -44,12 +48,28 @@ def positive_since(events: pa.Table, starts: np.ndarray, duration: np.ndarray, s
         return np.zeros(0, np.int64)
     sizes = np.diff(np.append(starts, len(events)))
     watched = _running_sums(np.nan_to_num(events["watch_time"].to_numpy().astype(np.float64)), starts, sizes)
-    rules = labels.rules_that_hold(
-        events["signals"].to_numpy(), watched, np.repeat(duration, sizes), settings.ranker.min_watch_ratio
-    )
-    holds = labels.weights(rules, settings.labels.positive) > 0
-    first = np.minimum.reduceat(np.where(holds, np.arange(len(holds)), len(holds)), starts)
+    rules = labels.rules_that_hold(events["signals"].to_numpy(), watched, np.repeat(duration, sizes), settings)
+    first = _first_that(labels.weights(rules, settings.labels.positive) > 0, starts)
     return events["interaction_time"].to_numpy()[np.minimum(first, starts + sizes - 1)]
+
+
+def negative_since(events: pa.Table, starts: np.ndarray, settings: Settings) -> np.ndarray:
+    """The time of the first event of each exposure that has a negative signal, [m] int64; NEVER without one.
+
+    Args:
+        events: sorted as by `exposures.sort_events`.
+        starts: [m] int64 rows with which exposures begin.
+        settings: of the run.
+    """
+    if not len(starts):
+        return np.zeros(0, np.int64)
+    first = _first_that(labels.is_negative(events["signals"].to_numpy(), settings), starts)
+    return np.append(events["interaction_time"].to_numpy(), NEVER)[first]
+
+
+def _first_that(holds: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """[m] int64: the first row in which [n] bool holds, of each run of rows from one start to the next; n without."""
+    return np.minimum.reduceat(np.where(holds, np.arange(len(holds)), len(holds)), starts)
 
 
 def _running_sums(values: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -71,7 +91,8 @@ def histories(
 class Histories:
     """COLUMNS of [m] exposures: lists of the last videos, most recent first, and of their categories.
 
-    Where a user has no earlier positive, what the users table says stands in.
+    A video is there from the event by which it became positive until the one by which it turned negative. Where none
+    is, what the users table says stands in.
 
     Args:
         positives: of the users, in any order.
@@ -91,10 +112,9 @@ class Histories:
         time: np.ndarray,
         length: int,
     ):
-        order = np.lexsort((positives.video, positives.since, positives.user))
-        own, self._video = positives.user[order], positives.video[order]
-        self._begins = begins(own)
-        self._last = point_in_time.last_before(own, positives.since[order], user, time, tie=self._video)
+        self._steps = _Steps.of(positives)
+        own, times = self._steps.user, self._steps.time
+        self._last = point_in_time.last_before(own, times, user, time, tie=np.arange(len(own)))
         self._users, self._videos, self._user, self._time, self._length = users, videos, user, time, length
 
     def of_parts(self, parts: Iterable[np.ndarray]) -> Iterator[dict[str, pa.ChunkedArray]]:
@@ -103,25 +123,74 @@ class Histories:
         Args:
             parts: row numbers of exposures, [k] int64 each; of a user, none before those of an earlier part in time.
         """
-        walk = _Walk(self._begins, self._video, self._length)
+        walk = _Walk(self._steps, self._length + self._steps.depth)
         for part in parts:
             yield self._of(part, walk)
 
     def _of(self, part: np.ndarray, walk: "_Walk") -> dict[str, pa.ChunkedArray]:
         user, time, last = self._user[part], self._time[part], self._last[part]
-        rows = np.full((len(part), self._length), -1, np.int32)
+        rows = np.full((len(part), self._length + self._steps.depth), -1, np.int32)
         rows[last >= 0] = walk.after(last[last >= 0])
-        used = rows >= 0
+        used = self._used(rows)
         offsets = pa.array(np.concatenate([[0], np.cumsum(used.sum(axis=1))]), pa.int32())
         chosen = rows[used]
-        categories = _categories(self._videos, self._video, chosen, np.repeat(time, used.sum(axis=1)))
+        categories = _categories(self._videos, self._steps.video, chosen, np.repeat(time, used.sum(axis=1)))
         given = rows_at(self._users, "user_id", user, time)
-        given[last >= 0] = -1
+        given[used.any(axis=1)] = -1
         found = {}
-        for name, array in zip(COLUMNS, (pa.array(self._video[chosen]), categories), strict=True):
+        for name, array in zip(COLUMNS, (pa.array(self._steps.video[chosen]), categories), strict=True):
             told = pc.list_slice(take_or_null(self._users[name], given), 0, self._length).cast(self._users[name].type)
             found[name] = pc.if_else(pa.array(given >= 0), told, pa.ListArray.from_arrays(offsets, array))
         return found
+
+    def _used(self, rows: np.ndarray) -> np.ndarray:
+        """Which of [m, length + depth] rows make up the histories: the last `length` different videos of each."""
+        used = rows >= 0
+        if self._steps.depth:
+            video = self._steps.video[rows]
+            for place in range(1, rows.shape[1]):
+                used[:, place] &= ~((video[:, :place] == video[:, [place]]) & used[:, :place]).any(axis=1)
+            used &= np.cumsum(used, axis=1) <= self._length
+        return used
+
+
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """What happens to the histories of users, in order: a video comes in front, or goes.
+
+    One that goes again is an entry of its own, so that an earlier positive of the same video stays behind it.
+
+    Attributes:
+        user: [n] int64 ids.
+        time: [n] int64.
+        video: [n] int64 ids.
+        entry: [n] int64: the same for steps of which a later one takes the place of an earlier one.
+        goes: [n] bool; None: none goes.
+        depth: how many entries that will go a user has at most at a time.
+    """
+
+    user: np.ndarray
+    time: np.ndarray
+    video: np.ndarray
+    entry: np.ndarray
+    goes: np.ndarray | None
+    depth: int
+
+    @classmethod
+    def of(cls, positives: Positives) -> "_Steps":
+        user, video, time, until = positives.user, positives.video, positives.since, positives.until
+        leaves = np.flatnonzero(until != NEVER) if until is not None else []
+        if not len(leaves):
+            order = np.lexsort((video, time, user))
+            return cls(user[order], time[order], video[order], video[order], None, 0)
+        entry = np.unique(video, return_inverse=True)[1]
+        entry[leaves] = len(video) + np.arange(len(leaves))
+        twice = np.append(np.arange(len(video)), leaves)
+        user, video, entry, time = user[twice], video[twice], entry[twice], np.append(time, until[leaves])
+        goes = np.arange(len(twice)) >= len(positives.video)
+        order = np.lexsort((video, ~goes, time, user))
+        change = np.where(goes, -1, entry >= len(positives.video))[order]
+        return cls(user[order], time[order], video[order], entry[order], goes[order], int(np.cumsum(change).max()))
 
 
 def _categories(videos: VideoLookup, video: np.ndarray, chosen: np.ndarray, times: np.ndarray) -> pa.Array:
@@ -133,25 +202,24 @@ def _categories(videos: VideoLookup, video: np.ndarray, chosen: np.ndarray, time
 
 
 class _Walk:
-    """Walks over the positives of all users, and knows the last different videos of each where it stands.
+    """Walks over the steps of all users, and knows the last different entries of each where it stands.
 
-    Each step takes the next positive of every user, so that there are as many as the most active user has positives.
+    It takes the next step of every user at once, so that there are as many as the most active user has.
 
     Args:
-        begins: [k] int64, where the rows of each user begin.
-        video: [n] int64, each user's in order of time.
-        length: how many videos.
+        steps: of all users.
+        length: how many entries; of these the depth of the steps may go, and what was forgotten does not come back.
     """
 
-    def __init__(self, begins: np.ndarray, video: np.ndarray, length: int):
-        self._begins, self._video, self._length = begins, video, length
-        self._done = np.zeros(len(self._begins), np.int64)  # positives of each user that lie behind
-        self._recent = np.full((len(self._begins), length), -1, np.int32)  # rows of the last different videos there
+    def __init__(self, steps: _Steps, length: int):
+        self._begins, self._entry, self._goes, self._length = begins(steps.user), steps.entry, steps.goes, length
+        self._done = np.zeros(len(self._begins), np.int64)  # steps of each user that lie behind
+        self._recent = np.full((len(self._begins), length), -1, np.int32)  # rows of the last different entries there
 
     def after(self, rows: np.ndarray) -> np.ndarray:
-        """Which rows hold the user's last different videos after each of [m] positives: [m, length] int32, -1 for none.
+        """Which rows hold the user's last different entries after each of [m] steps: [m, length] int32, -1 for none.
 
-        A positive before the last one of its user of an earlier call is behind.
+        A step before the last one of its user of an earlier call is behind.
         """
         owner = np.searchsorted(self._begins, rows, side="right") - 1
         place = rows - self._begins[owner] + 1
@@ -172,12 +240,21 @@ class _Walk:
         for step in range(int(ordered.max(initial=0))):
             active = np.searchsorted(-ordered, -step, side="left")
             rows, before = begins[:active] + step, recent[:active]
-            same = (before >= 0) & (self._video[before] == self._video[rows][:, None])
-            # What stood before the video's earlier place moves on by one; the rest stays.
+            same = (before >= 0) & (self._entry[before] == self._entry[rows][:, None])
+            # What stood before the entry's earlier place moves on by one; the rest stays.
             end = np.where(same.any(axis=1), same.argmax(axis=1), self._length - 1)
             moved = np.concatenate([rows[:, None].astype(np.int32), before[:, :-1]], axis=1)
-            recent[:active] = np.where(places <= end[:, None], moved, before)
+            after = np.where(places <= end[:, None], moved, before)
+            if self._goes is not None:
+                after = np.where(self._goes[rows][:, None], _without(before, same), after)
+            recent[:active] = after
             found[first[:active] + step + 1] = recent[:active]
         self._recent[order] = recent
         self._done += steps
         return found
+
+
+def _without(rows: np.ndarray, gone: np.ndarray) -> np.ndarray:
+    """[m, length] rows without the one that is `gone`, if any is: what stands after it moves up, and -1 is last."""
+    moved = np.concatenate([rows[:, 1:], np.full((len(rows), 1), -1, rows.dtype)], axis=1)
+    return np.where(np.cumsum(gone, axis=1) > 0, moved, rows)

@@ -4,28 +4,56 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from recsys_tft.tables.signals import SIGNAL
+from recsys_tft.configuration.settings import Settings
 
 
 def rules_that_hold(
-    signals: np.ndarray, watch_time: np.ndarray, duration: np.ndarray, min_watch_ratio: float
+    signals: np.ndarray, watch_time: np.ndarray, duration: np.ndarray, settings: Settings
 ) -> dict[str, np.ndarray]:
-    """For each rule whether it holds, [n] bool.
+    """For each rule of `labels.positive` whether it holds, [n] bool.
 
     Args:
-        signals: [n] uint8, bits of `exposures.SIGNAL`.
+        signals: [n] bits of the table's signals.
         watch_time: [n] float64 seconds.
         duration: [n] float32 seconds; NaN or 0 where unknown, and then `watch` does not hold.
-        min_watch_ratio: the share of the duration above which a video counts as watched.
+        settings: of the run; `ranker.min_watch_ratio` is the share of the duration above which a video is watched.
     """
-    rules = {rule: signals & bit != 0 for rule, bit in SIGNAL.items() if rule != "watch"}
-    rules["watch"] = (watch_time > min_watch_ratio * duration.astype(np.float64)) & (duration > 0)
+    bits, rules = settings.table.bits, {}
+    for rule in settings.labels.positive:
+        if rule == "watch":
+            threshold = settings.ranker.min_watch_ratio * duration.astype(np.float64)
+            rules[rule] = (watch_time > threshold) & (duration > 0)
+        else:
+            rules[rule] = signals & bits.mask(rule) != 0
     return rules
 
 
 def weights(rules: Mapping[str, np.ndarray], positive: Mapping[str, float]) -> np.ndarray:
     """[n] float32: the largest weight among the rules of `positive` that hold; 0 where none does."""
     return np.max([rules[rule] * np.float32(weight) for rule, weight in positive.items()], axis=0).astype(np.float32)
+
+
+def outcomes(weight: np.ndarray, signals: np.ndarray, settings: Settings) -> tuple[np.ndarray, np.ndarray]:
+    """[n] bool each: which exposures are positive, and which are disliked: negative by a signal, and not positive.
+
+    Args:
+        weight: [n] float32, as `weights` returns them.
+        signals: [n] bits of the table's signals.
+        settings: of the run.
+    """
+    negative = is_negative(signals, settings)
+    positive = (weight > 0) & ~(negative & negatives_win(settings))
+    return positive, negative & ~positive
+
+
+def is_negative(signals: np.ndarray, settings: Settings) -> np.ndarray:
+    """[n] bool: whether a negative signal is among the bits of each."""
+    return signals & settings.table.bits.negative != 0
+
+
+def negatives_win(settings: Settings) -> bool:
+    """Whether there are negative signals, and an exposure that has one is not positive, whatever else it has."""
+    return bool(settings.table.bits.negative) and settings.labels.conflict == "negative"
 
 
 def contradicted(user: np.ndarray, video: np.ndarray, window: np.ndarray, is_positive: np.ndarray) -> np.ndarray:

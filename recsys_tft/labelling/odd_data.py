@@ -7,6 +7,7 @@ at the end. What is usual leaves no trace.
 from collections.abc import Collection, Mapping
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -14,6 +15,7 @@ from recsys_tft.configuration.job_settings import SplitSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import splits
 from recsys_tft.labelling.counters import COUNTERS
+from recsys_tft.labelling.exposures import KEY
 from recsys_tft.labelling.splits import WINDOWS, Cuts, Histogram
 
 Counts = dict[str, int]
@@ -62,15 +64,14 @@ def repeated(events: pa.Table) -> int:
     Args:
         events: sorted as by `exposures.sort_events`, so that equal ones stand together.
     """
-    keys = (events[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
+    keys = (events[name].to_numpy() for name in KEY)
     same = np.logical_and.reduce([key[1:] == key[:-1] for key in keys])
     rows = np.flatnonzero(same)
-    one, other = (events.take(pa.array(places)) for places in (rows, rows + 1))
+    others = events.select([name for name in events.column_names if name not in KEY])
+    one, other = (pl.from_arrow(others.take(pa.array(places))) for places in (rows, rows + 1))
     equal = np.ones(len(rows), bool)
-    for name in ("signals", "watch_time", "device"):
-        alike = pc.fill_null(pc.equal(one[name], other[name]), False)
-        missing = pc.and_(one[name].is_null(), other[name].is_null())
-        equal &= pc.or_(alike, missing).to_numpy(zero_copy_only=False)
+    for name in others.column_names:
+        equal &= one[name].eq_missing(other[name]).to_numpy()
     return int(equal.sum())
 
 
@@ -219,7 +220,7 @@ _PLURALS = {"is": "are", "has": "have"}
 
 def exposures_by_window(counts: Mapping[str, int]) -> Counts:
     """How many exposures each window has, by the counts of a run."""
-    kinds = ("positive", "exposed", "contradicted")
+    kinds = ("positive", "disliked", "exposed", "contradicted")
     return {name: sum(counts.get(f"exposures/{name}/{kind}", 0) for kind in kinds) for name in WINDOWS}
 
 

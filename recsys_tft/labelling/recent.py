@@ -12,14 +12,15 @@ import pyarrow.compute as pc
 from recsys_tft import point_in_time
 from recsys_tft.columns import Accuracy
 from recsys_tft.configuration.job_settings import RecentSettings
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import COMPUTED
 from recsys_tft.labelling.counters import COUNTERS, INCREMENT_SCHEMA, Values, first_rows
-from recsys_tft.number_ops import HOUR, LONG_AGO
+from recsys_tft.number_ops import HOUR
 
 _DAY = 24 * HOUR
 _COUNTERS = {"views": COUNTERS.index("view_count"), "likes": COUNTERS.index("like_count")}
 FIRST_SEEN = "first_seen"  # of a video, the time of its first event by any user
-DATES = ("published_at", FIRST_SEEN)  # what the age of a video is counted from
+PUBLISHED = "published_at"
 FIRST_SEEN_SCHEMA = pa.schema({"video_id": pa.int64(), FIRST_SEEN: pa.int64()})
 NEVER = np.iinfo(np.int64).max  # a moment that has not come
 
@@ -121,38 +122,25 @@ def published(videos: pa.Table, rows: np.ndarray, times: np.ndarray, delay: int)
         times: [n] int64.
         delay: microseconds until an event is known.
     """
-    told, seen = (pc.fill_null(videos[name], NEVER).to_numpy() for name in ("published_at", FIRST_SEEN))
+    told, seen = (pc.fill_null(videos[name], NEVER).to_numpy() for name in (PUBLISHED, FIRST_SEEN))
     since = np.where(told != NEVER, told, seen)[rows]
     unknown = (told == NEVER)[rows] & (since >= times - delay)
     return np.where(unknown, NEVER, since)
 
 
-def distinct_ages(times: np.ndarray, since: np.ndarray) -> tuple[pa.Table, np.ndarray]:
-    """Raw rows for the op Age, one for each number of whole hours that occurs, and for [n] pairs which of them it is.
-
-    Args:
-        times: [n] int64.
-        since: [n] int64, of `published`.
-    """
-    encoded = pa.array(np.maximum(times - np.maximum(since, LONG_AGO), 0) // HOUR).dictionary_encode()
-    time = pc.multiply(encoded.dictionary, HOUR)
-    rows = pa.table({"interaction_time": time, "published_at": pa.array(np.zeros(len(time), np.int64))})
-    return rows, encoded.indices.to_numpy()
-
-
-def of_users(events: pa.Table, gap: int, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
+def of_users(events: pa.Table, users: np.ndarray, moments: np.ndarray, settings: Settings) -> dict[str, np.ndarray]:
     """USER_COLUMNS, [n] int64 each: what users did strictly before moments.
 
     Args:
         events: of these users, sorted as by `exposures.sort_events`.
-        gap: microseconds without an event after which a new exposure begins.
         users: [n] int64 ids.
         moments: [n] int64.
+        settings: of the run.
     """
     own, time = events["user_id"].to_numpy(), events["interaction_time"].to_numpy()
     ever = point_in_time.EventCounts(own, time)
     found = {f"user_events_{days}d": ever.between(users, moments - days * _DAY, moments) for days in (1, 30)}
-    for counter, rows in zip(COUNTERS, first_rows(events, gap), strict=True):
+    for counter, rows in zip(COUNTERS, first_rows(events, settings), strict=True):
         name = f"user_{counter}"
         if name in USER_COLUMNS:
             found[name] = point_in_time.EventCounts(own[rows], time[rows]).between(users, None, moments)

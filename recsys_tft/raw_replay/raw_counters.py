@@ -76,7 +76,7 @@ def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVi
     if not (raw.counted or settings.recent.enabled):
         return DatedVideos(raw.videos, None)
     windows = examples.windows_of(raw.events, cuts, settings)
-    increments = counters.increments(raw.events, settings.labels.exposure_gap, windows)
+    increments = counters.increments(raw.events, windows, settings)
     videos, ids = raw.videos, np.unique(raw.videos["video_id"].to_numpy())
     if raw.counted:
         videos = counters.with_totals(videos, [counters.sums(counters.of_training(increments))], raw.counted)

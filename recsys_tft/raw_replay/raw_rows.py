@@ -15,7 +15,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.labelling import counters, examples
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.tables import raw_tables, versions
-from recsys_tft.tables.entities import VideoLookup, add_subscribers, drop_duplicates, known_durations
+from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates, known_durations
 from recsys_tft.tables.raw_tables import ROW, RawTable
 from recsys_tft.tables.signals import events_of
 
@@ -83,9 +83,9 @@ def read(data_dir: str, settings: Settings) -> RawRows:
     videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
     videos, _ = known_durations(videos, tables["videos"].known)
     lookup = VideoLookup.of(videos, channels)
-    videos = add_subscribers(videos.drop_columns([ROW]), channels).combine_chunks()
-    events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long)
-    found = examples.gather_events(events, _rows(tables["users"]), lookup)
+    videos = add_channels(videos.drop_columns([ROW]), channels).combine_chunks()
+    events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long, settings.table.bits)
+    found = examples.gather_events(events, _rows(tables["users"]), lookup, settings)
     counted = counters.computed_columns(settings.counters, tables["videos"].absent)
     return RawRows(found.users.drop_columns([ROW]).combine_chunks(), videos, found.events, lookup, counted)
 

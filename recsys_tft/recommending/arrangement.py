@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.configuration.recommender_settings import OrderSettings
+from recsys_tft.default_table import TITLE
 from recsys_tft.missing import nulled
 from recsys_tft.recommending import ordering
 from recsys_tft.recommending.entity_store import EVENTS
@@ -22,7 +23,7 @@ class Recommendation:
 
     Attributes:
         video_id: its id.
-        title: as in the raw table.
+        title: as in the raw table; None where there is no such column.
         category: as in the raw table.
         retrieval_score: of stage 1.
         rank_score: of stage 3.
@@ -80,7 +81,8 @@ def arrange(
         found = (FRESHNESS if place[row] < rank[row] else None, limit, EXPLORATION if row in explored else None)
         return tuple(rule for rule in found if rule)
 
-    titles, categories = (_texts(videos[name]) for name in ("title", "category"))
+    titles = _texts(videos[TITLE]) if TITLE in videos.column_names else [None] * len(videos)
+    categories = _texts(videos["category"])
     return [
         Recommendation(
             video_id=int(ids[row]),

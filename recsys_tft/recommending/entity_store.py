@@ -5,7 +5,7 @@
     videos.arrow    the latest raw columns and those of the channel, by increasing video_id; counters as of the end,
                     where the run counts them, and recent ones with `first_seen`, where it has them; `events`: how many
                     the video has
-    seen.arrow      user_id, video_ids: what the user has opened
+    seen.arrow      user_id, video_ids: what the user has opened, or does not want by a negative signal
 
 The end is the first moment after the last event: what is told of it is what a training row at that moment would have.
 In production these are a user service and a catalogue service; here they stand in for both.
@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 from recsys_tft import point_in_time
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, readable
-from recsys_tft.labelling import examples, history, recent
+from recsys_tft.labelling import examples, history, labels, recent
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.point_in_time import find_sorted, take_or_null
 from recsys_tft.raw_replay.raw_counters import DatedVideos
@@ -46,13 +47,15 @@ def write(folder: pathlib.Path, rows: RawRows, videos: pa.Table, cuts: Cuts | No
         settings: of the run.
     """
     folder.mkdir(parents=True)
-    viewings = rows.events.filter(pa.array(is_viewing(rows.events)))
+    viewing = is_viewing(rows.events, settings.table.bits)
+    viewings = rows.events.filter(pa.array(viewing))
     users = _with_history(rows, _with_last_category(rows, viewings), cuts, settings)
     _write(folder / "users.arrow", _with_recent(rows, users, settings))
     ids = videos["video_id"].to_numpy()
     counts = np.bincount(find_sorted(ids, rows.events["video_id"].to_numpy()), minlength=len(ids))
     _write(folder / "videos.arrow", videos.append_column(EVENTS, pa.array(counts, pa.int64())))
-    _write(folder / "seen.arrow", _seen(viewings))
+    refused = labels.is_negative(rows.events["signals"].to_numpy(), settings)
+    _write(folder / "seen.arrow", _seen(rows.events.filter(pa.array(viewing | refused))))
 
 
 def current_videos(rows: RawRows, videos: DatedVideos) -> pa.Table:
@@ -93,7 +96,7 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
         return users
     ids = users["user_id"].to_numpy()
     moments = np.full(len(ids), _end(rows) - settings.counters.delay_microseconds)
-    for name, values in recent.of_users(rows.events, settings.labels.exposure_gap, ids, moments).items():
+    for name, values in recent.of_users(rows.events, ids, moments, settings).items():
         users = users.append_column(name, pa.array(values))
     return users
 
@@ -155,7 +158,7 @@ class EntityStore:
         return self._position(self._user_ids, user_id) >= 0
 
     def seen(self, user_id: int | None) -> np.ndarray:
-        """[n] int64 videos that the user has opened."""
+        """[n] int64 videos that the user has opened, or does not want by a negative signal."""
         row = self._position(self._seen_ids, user_id)
         return self._seen["video_ids"][row].values.to_numpy() if row >= 0 else np.zeros(0, np.int64)
 
@@ -165,7 +168,7 @@ class EntityStore:
 
     def countries(self) -> list[str]:
         """The countries that users have."""
-        found = pc.unique(self._users["country"]) if "country" in self._users.column_names else pa.array([])
+        found = pc.unique(self._users[COUNTRY]) if COUNTRY in self._users.column_names else pa.array([])
         return [country.decode(errors="replace") for country in found.drop_null().to_pylist()]
 
     def categories(self, video_ids: pa.ListArray) -> pa.ListArray:

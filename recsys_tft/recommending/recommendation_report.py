@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from recsys_tft.default_table import TITLE
+
 if TYPE_CHECKING:
     from recsys_tft.recommending.recommender import Recommendations
 
@@ -19,7 +21,7 @@ def table(found: "Recommendations", reasons: Reasons | None = None) -> Table:
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("", "video_id"):
         shown.add_column(heading, justify="right")
-    shown.add_column("title", overflow="fold")
+    shown.add_column(TITLE, overflow="fold")
     shown.add_column("category")
     for heading in ("retrieval", "ranker", "score", "rank"):
         shown.add_column(heading, justify="right")

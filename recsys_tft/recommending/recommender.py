@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings, country_key
+from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.faults import sentences
 from recsys_tft.labelling import history, recent
@@ -117,7 +118,7 @@ class Recommender:
         ids, retrieval_scores = self.retrieve(known, seen)
         clock.lap("retrieval")
         videos = self.store.videos(ids)
-        country = known["country"][0].as_py() if "country" in known else None
+        country = known[COUNTRY][0].as_py() if COUNTRY in known else None
         removed = filtering.removed(videos, seen, country, request.time, self.settings.filters)
         kept = np.flatnonzero(~np.any(list(removed.values()), axis=0))[: self.settings.ranked]
         videos = videos.take(pa.array(kept))

@@ -14,11 +14,6 @@ from recsys_tft.vocabularies import MISSING
 Tensors = Mapping[str, tf.Tensor | tf.SparseTensor | tf.RaggedTensor]
 
 
-def table_name(feature: Feature) -> str:
-    """The embedding table of a categorical feature: its vocabulary's, which others may share, or its own."""
-    return feature.vocabulary.name if feature.vocabulary else feature.name
-
-
 def dense(values: tf.Tensor | tf.SparseTensor | tf.RaggedTensor) -> tf.Tensor:
     """[batch, n] lists padded with 0, the token of a missing value; anything else as it is."""
     if isinstance(values, tf.SparseTensor):
@@ -41,9 +36,9 @@ class Tables:
 
     def of(self, feature: Feature) -> keras.layers.Embedding:
         """The table of a categorical feature; a feature that shares it has the same number of values."""
-        name = table_name(feature)
+        name = feature.embedding_table
         if name not in self._layers:
-            width = self._settings.embeddings.width(name)
+            width = self._settings.embedding_width(name)
             self._layers[name] = keras.layers.Embedding(
                 self._sizes[feature.name],
                 width,
@@ -93,8 +88,8 @@ class Tower(keras.Model):
         self._last = keras.layers.Dense(shape.dim, name="vector")
 
     def tables(self) -> dict[str, keras.layers.Embedding]:
-        """The embedding tables that it reads, by `table_name`."""
-        return {table_name(feature): table for feature, table in zip(self._categorical, self._tables, strict=True)}
+        """The embedding tables that it reads, by `Feature.embedding_table`."""
+        return {feature.embedding_table: table for feature, table in zip(self._categorical, self._tables, strict=True)}
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """[batch, ...] dense tensors by feature to [batch, dim] float32, of length 1 where vectors are normalized."""

@@ -98,7 +98,7 @@ class TwoTower:
         return tower({feature.name: dense(features[feature.name]) for feature in tower.features})
 
     def tables(self) -> dict[str, keras.layers.Embedding]:
-        """The embedding tables of both towers, each once, by `table_name`."""
+        """The embedding tables of both towers, each once, by `Feature.embedding_table`."""
         return self.query_tower.tables() | self.candidate_tower.tables()
 
     def variables(self) -> list[keras.Variable]:
@@ -146,11 +146,20 @@ def features_for(chosen: Settings) -> tuple[tuple[Feature, ...], tuple[Feature, 
 
     By a random split the past of a training row holds what the user is judged on, which would be trained against (a
     video of the past is never the next one). So what is as of the exposure is left out there.
+
+    Raises:
+        InputError: if one is a list of numbers, which padding would be part of.
     """
     active = [feature for feature in chosen.table.select(QUERY, CANDIDATE) if feature.is_active(chosen)]
     active = [feature for feature in active if chosen.two_tower.title or not feature.op.is_large]
     if chosen.split.kind == "random_per_user":
         active = [feature for feature in active if feature.accuracy is not Accuracy.AS_OF]
+    for feature in active:
+        if feature.op.shape(chosen) is None and not feature.is_categorical:
+            raise InputError(
+                f"The towers cannot read the feature '{feature.name}': it is a list of numbers; let its op make a "
+                "vector or one number, such as their mean, or leave QUERY and CANDIDATE out of its used_by."
+            )
     return tuple(f for f in active if QUERY in f.used_by), tuple(f for f in active if CANDIDATE in f.used_by)
 
 

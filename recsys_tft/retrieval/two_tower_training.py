@@ -106,7 +106,7 @@ def _fits(
 ) -> Iterator[tuple[str, Fit]]:
     """The model, and where titles are compared the one without them, both trained."""
     yield FOLDER, _fit(folder.work, rows, chosen, resume, say)
-    plain = chosen.replace({"two_tower": {"title": False}})
+    plain = chosen.replace({"two_tower": dict(title=False)})
     if chosen.two_tower.compare_title and features_for(plain) != features_for(chosen):
         say("Again without titles, to compare")
         work = folder.work / "without_titles"
@@ -116,7 +116,8 @@ def _fits(
 def _fit(work, rows: TwoTowerRows, chosen: Settings, resume: bool, say: Callable[[str], None]) -> Fit:
     keras.utils.set_random_seed(chosen.seed % 2**32)
     query, candidate = features_for(chosen)
-    widths = {f.name: rows.videos[f.name].shape[1] for f in candidate if f.op.is_large}
+    large = [feature for feature in (*query, *candidate) if feature.op.is_large]
+    widths = {f.name: rows.videos[f.name].shape[1] if f in candidate else f.op.shape(chosen)[0] for f in large}
     fit = Fit(TwoTower(query, candidate, rows.categories, widths, chosen), rows, work, say)
     if resume:
         fit.resume()

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from recsys_tft.columns import Accuracy
 from recsys_tft.features import Feature
-from recsys_tft.retrieval.towers import table_name
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.vocabularies import MISSING
 
@@ -29,7 +28,7 @@ class Untrained:
         shown: dict[str, np.ndarray] = {}
         n_oov: dict[str, int] = {}
         for feature in (f for f in (*model.query_features, *model.candidate_features) if f.is_categorical):
-            name, found = table_name(feature), shown_tokens(feature, counts[feature.name], model)
+            name, found = feature.embedding_table, shown_tokens(feature, counts[feature.name], model)
             shown[name] = shown.get(name, False) | found
             n_oov[name] = _out_of_vocabulary(feature, model)
         self._mends = [

@@ -1,12 +1,11 @@
 """What the run fitted, in files for people: vocabularies, normalizers, buckets. All are read off the saved graph."""
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.number_ops import Bucket, Level, ZScore
+from recsys_tft.errors import InputError
+from recsys_tft.output_checks import naming
 from recsys_tft.run_layout.schemas import feature_size
-from recsys_tft.storage.json_files import to_json
 from recsys_tft.transform_graph import TransformGraph
 from recsys_tft.vocabularies import values_of
 
@@ -19,45 +18,55 @@ def vocabulary_lines(values: list[bytes], n_oov: int) -> str:
     return "".join(f"{line}\n" for line in [*reserved, *escaped])
 
 
+RESERVED = ("vocabularies", "transform_graph", "embeddings")  # folders that hold something else
 Vocabularies = Mapping[str, list[bytes]]  # the values of each, in order
 
 
 def vocabularies(saved_model: str, settings: Settings) -> Vocabularies:
-    """The vocabularies of the graph in the folder of a saved `transform_fn`."""
-    return {vocabulary.name: values_of(vocabulary.name, saved_model) for vocabulary in settings.table.vocabularies}
+    """The vocabularies of the graph in the folder of a saved `transform_fn`, which has those of active features."""
+    active = {f.vocabulary.name for f in settings.table.features if f.vocabulary and f.is_active(settings)}
+    names = (vocabulary.name for vocabulary in settings.table.vocabularies)
+    return {name: values_of(name, saved_model) for name in names if name in active}
 
 
 def describe(graph: TransformGraph, values: Vocabularies, settings: Settings) -> dict[str, str]:
-    """File names below `artifacts/`, and their text."""
+    """File names below `artifacts/`, and their text.
+
+    Raises:
+        InputError: if an op describes itself in a file that is not its own.
+    """
     files = {
         f"vocabularies/{name}.txt": vocabulary_lines(words, settings.vocabulary(name).n_oov)
         for name, words in values.items()
     }
     fitted = graph.fitted()
-    for feature in settings.table.switched_on(settings):
-        if isinstance(feature.op, ZScore):
-            mean, deviation = map(float, fitted[feature.name])
-            found = {"column": feature.sources[0], "log1p": feature.op.log1p, "mean": mean, "std": deviation}
-            files[f"normalizers/{feature.name}.json"] = to_json(found)
-        elif isinstance(feature.op, Bucket):
-            boundaries = list(settings.buckets[feature.op.boundaries])
-            found = {"column": feature.sources[0], "boundaries": boundaries, "buckets": bucket_names(boundaries)}
-            files[f"buckets/{feature.name}.json"] = to_json(found)
-        elif isinstance(feature.op, Level):
-            boundaries = [float(edge) if abs(edge) != float("inf") else None for edge in fitted[feature.name]]
-            found = {"columns": feature.sources, "levels": settings.popularity.levels, "boundaries": boundaries}
-            files[f"buckets/{feature.name}.json"] = to_json(found)
+    for feature in (feature for feature in settings.table.features if feature.is_active(settings)):
+        with naming(feature.name, feature.op, "describe"):
+            own = feature.op.describe(feature.name, feature.sources, fitted.get(feature.name), settings)
+        for path, text in own.items():
+            check_path(feature.name, path, files)
+            files[path] = text
     return files
 
 
-def bucket_names(boundaries: list[float]) -> list[str]:
-    """What each bucket holds, from bucket 0 on."""
-    between = [f"{low:g} <= x < {high:g}" for low, high in itertools.pairwise(boundaries)]
-    return ["missing", f"x < {boundaries[0]:g}", *between, f"{boundaries[-1]:g} <= x"]
+def check_path(feature: str, path: str, taken: Container[str] = ()) -> None:
+    """Refuses a file of `Op.describe` that is no FOLDER/FILE of its own below `artifacts/`.
+
+    Raises:
+        InputError: naming the feature and the file.
+    """
+    folder, *below = path.split("/")
+    parts = (folder, *below)
+    if len(parts) != 2 or path in taken or folder in RESERVED or any(part in ("", ".", "..") for part in parts):
+        raise InputError(
+            f"The feature '{feature}' describes itself in artifacts/{path}; expected FOLDER/{feature}.json, where no "
+            f"other feature has that file and the folder is none of {', '.join(RESERVED)}."
+        )
 
 
 def categories(values: Vocabularies, settings: Settings) -> dict[str, int]:
     """For each categorical feature how many values it may have, 0 for missing included."""
     sizes = {name: len(words) for name, words in values.items()}
-    found = {feature.name: feature_size(feature, settings, sizes) for feature in settings.table.switched_on(settings)}
+    features = (f for f in settings.table.switched_on(settings) if not f.vocabulary or f.vocabulary.name in sizes)
+    found = {feature.name: feature_size(feature, settings, sizes) for feature in features}
     return {name: size for name, size in found.items() if size is not None}

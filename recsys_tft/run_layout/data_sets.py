@@ -42,7 +42,9 @@ class DataSet:
     def features(self, settings: Settings) -> tuple[Feature, ...]:
         """Its features under these settings; joined rows leave out what is large and stored once per entity."""
         inline = not self.windows or settings.output.inline_title_embedding
-        return tuple(f for f in self.rows_of(settings.table) if f.is_active(settings) and (inline or not f.op.is_large))
+        return tuple(
+            f for f in self.rows_of(settings.table) if f.is_active(settings) and (inline or not f.is_stored_once)
+        )
 
     def columns(self, entity: Entity | str, settings: Settings) -> list[str]:
         """The columns that come from one entity."""

@@ -10,56 +10,27 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Feature, raw_columns
-from recsys_tft.ops import Fitting
-from recsys_tft.statistics import EMPTY_VOCABULARY
-from recsys_tft.titles import title_encoder
-from recsys_tft.titles.frozen_encoder import FrozenEncoder
-from recsys_tft.titles.title_embedding import TitleEmbedding
+from recsys_tft.ops import FittedGraph, Fitting
+from recsys_tft.output_checks import naming
 from recsys_tft.transform_graph import TransformGraph
-from recsys_tft.vocabularies import Vocabulary, file_of, values_of
 
 importlib.import_module("tensorflow_text")  # registers the ops of a title encoder in the transform graph
 
 
-class FittedGraph:
-    """What a run has fitted, read off its saved graph.
+def fitted_graph(output_dir: str, settings: Settings) -> FittedGraph:
+    """What a run has fitted.
 
     Args:
         output_dir: of the run.
         settings: of the run.
     """
-
-    def __init__(self, output_dir: str, settings: Settings):
-        self.settings = settings
-        self.saved_model = str(pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn"))
-        self.numbers = TransformGraph(self.saved_model).fitted()
-
-    def fitted_for(self, feature: Feature) -> Any:
-        """What the op of a feature needs besides its columns: a table, an encoder or numbers; None if nothing."""
-        if feature.vocabulary:
-            return self._table(feature.vocabulary)
-        if isinstance(feature.op, TitleEmbedding):
-            return FrozenEncoder(title_encoder.load(self.settings.title_encoder, self.settings.title_precision))
-        return tf.constant(self.numbers[feature.name]) if feature.name in self.numbers else None
-
-    def _table(self, vocabulary: Vocabulary) -> tf.lookup.StaticHashTable:
-        """The number of each value, from 0. Ids stay in a file, of which there may be many; strings are constants."""
-        if vocabulary.integers:
-            file, line, number = (
-                file_of(vocabulary.name, self.saved_model),
-                tf.lookup.TextFileIndex.WHOLE_LINE,
-                tf.lookup.TextFileIndex.LINE_NUMBER,
-            )
-            values = tf.lookup.TextFileInitializer(file, tf.int64, line, tf.int64, number)
-        else:
-            words = values_of(vocabulary.name, self.saved_model) or [EMPTY_VOCABULARY]
-            numbers = tf.range(len(words), dtype=tf.int64)
-            values = tf.lookup.KeyValueTensorInitializer(tf.constant(words, tf.string, [len(words)]), numbers)
-        return tf.lookup.StaticHashTable(values, -1)
+    saved_model = str(pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn"))
+    return FittedGraph(settings, saved_model, TransformGraph(saved_model).fitted())
 
 
 class FittedFeatures(tf.Module):
@@ -78,11 +49,17 @@ class FittedFeatures(tf.Module):
         super().__init__(name="features")
         self.features, self.columns = tuple(features), raw_columns(tuple(features))
         # Features that share a vocabulary share its table.
-        owners = {feature.vocabulary.name if feature.vocabulary else feature.name: feature for feature in features}
-        fitted = {name: graph.fitted_for(feature) for name, feature in owners.items()}
+        owners = {feature.fitted_name: feature for feature in features}
+        fitted = {name: _served(feature, graph) for name, feature in owners.items()}
         self._fitted = {name: value for name, value in fitted.items() if value is not None}
         self._settings = graph.settings
 
     def __call__(self, columns: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor | tf.RaggedTensor]:
         fitting = Fitting(self._settings, self._fitted)
         return {f.name: f.op.apply(f.name, [columns[source] for source in f.sources], fitting) for f in self.features}
+
+
+def _served(feature: Feature, graph: FittedGraph) -> Any:
+    with naming(feature.name, feature.op, "served"):
+        found = feature.op.served(feature.name, graph)
+    return tf.constant(found) if isinstance(found, np.ndarray) else found

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from recsys_tft.ops import FittedGraph
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.run_layout import artifacts
 from recsys_tft.serving import serving_inputs
-from recsys_tft.serving.fitted_features import FittedFeatures, FittedGraph
+from recsys_tft.serving.fitted_features import FittedFeatures
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.trees.catboost_graph import TreeEnsemble
 from recsys_tft.trees.catboost_model import CatBoostModel

@@ -33,6 +33,7 @@ def _tensor(column: Arrow, spec: tf.TensorSpec) -> tf.Tensor:
 
 def _filled(array: pa.Array, dtype: tf.DType) -> np.ndarray:
     missing = MISSING[dtype]
+    array = array.cast(pa.int64()) if pa.types.is_boolean(array.type) else array
     return pc.fill_null(array, missing.encode() if isinstance(missing, str) else missing).to_numpy(zero_copy_only=False)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import UPDATED, Column
+from recsys_tft.columns import KEYS, UPDATED, Column
 from recsys_tft.point_in_time import SINCE, begins, find_sorted, is_versioned, rows_at, take_or_null
 from recsys_tft.tables import versions
 from recsys_tft.tables.raw_tables import ROW
@@ -34,8 +34,8 @@ def known_durations(videos: pa.Table, columns: Mapping[str, Column]) -> tuple[pa
     return videos, int(zeros.sum())
 
 
-def add_subscribers(videos: pa.Table, channels: pa.Table) -> pa.Table:
-    """The videos with `channel_subscriber_count` of their channel; null for a channel that is not there.
+def add_channels(videos: pa.Table, channels: pa.Table) -> pa.Table:
+    """The videos with the columns of their channels, the keys apart; nulls for a channel that is not there.
 
     Where channels have versions, so have the videos: one begins whenever a video or its channel changes.
 
@@ -50,7 +50,10 @@ def add_subscribers(videos: pa.Table, channels: pa.Table) -> pa.Table:
         videos = versions.dated(begun.take(pa.array(own)), since)
     else:
         rows = np.where(has_channel, find_sorted(channels["channel_id"].to_numpy(), channel), -1)
-    return videos.append_column("channel_subscriber_count", take_or_null(channels["channel_subscriber_count"], rows))
+    for name in channels.column_names:
+        if name not in (KEYS["channels"], UPDATED, SINCE, ROW):
+            videos = videos.append_column(name, take_or_null(channels[name], rows))
+    return videos
 
 
 def _channels_of(videos: pa.Table, channels: pa.Table) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from recsys_tft.configuration.column_settings import ColumnSettings, names_and_u
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import FeatureTable
-from recsys_tft.signals import Signal
+from recsys_tft.signals import Signal, SignalBits
 from recsys_tft.tables import column_types, stored_rows, table_checks, table_files
 from recsys_tft.tables.conversions import Faults
 from recsys_tft.tables.row_checks import check_rows, without_missing
@@ -106,7 +106,12 @@ class RawTable:
     @property
     def possible_flags(self) -> tuple[str, ...]:
         """The boolean columns that may stand for a signal."""
-        return tuple(signal.flag for signal in self.signals if signal.flag)
+        return tuple(self.bits.flags)
+
+    @property
+    def bits(self) -> SignalBits:
+        """The signals as bits of an event."""
+        return SignalBits(self.signals)
 
 
 def find(
@@ -190,7 +195,7 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
     raw = pa.table({name: nothing[name] if name in nothing else converted[name][0] for name in columns})
     faults = {name: of_column for name, (_, of_column) in converted.items()}
     raw = without_missing(raw, columns)
-    reasons = check_rows(raw, columns, table.is_long, faults)
+    reasons = check_rows(raw, columns, table.bits.names if table.is_long else (), faults)
     arrays = {name: _canonical(raw[name], column) for name, column in columns.items()}
     arrays[ROW] = pa.array(range(source.first_row, source.first_row + len(raw)), pa.int64())
     checked = pa.table(arrays)

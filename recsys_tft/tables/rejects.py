@@ -19,7 +19,7 @@ def rejected_rows(rows: pa.Table, table: RawTable) -> pa.Table:
         table: where they come from.
     """
     if "signals" in rows.column_names:
-        signals = raw_signals(rows, table.is_long, table.flags if table.is_long else table.possible_flags)
+        signals = raw_signals(rows, table.is_long, table.bits, table.flags if table.is_long else table.possible_flags)
         for name in signals.column_names:
             rows = rows.append_column(name, signals[name])
         rows = rows.drop_columns(["signals"])

@@ -1,13 +1,12 @@
 """Checks of single rows: why a row cannot be used."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.columns import END_OF_TIME, UPDATED, Column
-from recsys_tft.default_table import INTERACTION_TYPES
 from recsys_tft.missing import nulled
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.tables.conversions import Faults
@@ -28,26 +27,26 @@ def without_missing(rows: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
 
 
 def check_rows(
-    rows: pa.Table, columns: Mapping[str, Column], is_long: bool, unreadable: Mapping[str, Faults]
+    rows: pa.Table, columns: Mapping[str, Column], types: Sequence[str], unreadable: Mapping[str, Faults]
 ) -> pa.Array:
     """For each row the first reason why it cannot be used, as a string; null for a usable row.
 
     Args:
         rows: all columns of a table, as `without_missing` leaves them.
         columns: what they are, by name.
-        is_long: whether interactions name their type.
+        types: what interactions may name as theirs; none where they name none.
         unreadable: by column and reason a mask [n] bool of values that could not be read, and are null in `rows`.
     """
     reasons = np.full(len(rows), None, object)
     for column in reversed(columns.values()):
-        for reason, bad in reversed(_faults(rows[column.name], column, is_long)):
+        for reason, bad in reversed(_faults(rows[column.name], column, types)):
             reasons[np.asarray(bad)] = f"{column.name} {reason}"
         for reason, bad in unreadable.get(column.name, {}).items():
             reasons[bad] = f"{column.name} {reason}"
     return pa.array(reasons, pa.string())
 
 
-def _faults(values: pa.ChunkedArray, column: Column, is_long: bool) -> list[tuple[str, pa.ChunkedArray]]:
+def _faults(values: pa.ChunkedArray, column: Column, types: Sequence[str]) -> list[tuple[str, pa.ChunkedArray]]:
     """(reason, [n] bool) for each way in which a value of the column can be unusable, the first to be named first."""
     faults = []
     required = column.required or column.name == UPDATED
@@ -61,9 +60,9 @@ def _faults(values: pa.ChunkedArray, column: Column, is_long: bool) -> list[tupl
         faults.append(("is negative", pc.less(values, column.minimum)))
     if required and pa.types.is_timestamp(column.type):
         faults.append(("is not a time between 1970 and 2200", _outside_time(values)))
-    if column.name == "interaction_type" and is_long:
-        known = pc.is_in(values, pa.array(INTERACTION_TYPES, values.type))
-        faults.append((f"is none of {', '.join(INTERACTION_TYPES)}", pc.invert(known)))
+    if column.name == "interaction_type" and types:
+        known = pc.is_in(values, pa.array(types, values.type))
+        faults.append((f"is none of {', '.join(types)}", pc.invert(known)))
     return [(reason, pc.fill_null(bad, False)) for reason, bad in faults]
 
 

@@ -1,15 +1,16 @@
-"""The title embeddings of all videos as arrays: `artifacts/embeddings/`, in the order of `videos/` (candidate_row).
+"""The embeddings of the texts of all videos as arrays: `artifacts/embeddings/`, in the order of `videos/`.
 
-    title_embeddings.npy    [videos, width] float32
+    title_embeddings.npy    [videos, width] float32, and so for each feature that embeds a text of videos
+    titles.parquet          video_id, title, and so for each column that such a feature reads
     video_ids.npy           [videos] int64
-    titles.parquet          video_id, title
 
 Each partition of videos writes its part; `gather` strings the parts together without holding all of them.
 """
 
+import functools
 import itertools
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import BinaryIO
 
 import numpy as np
@@ -18,39 +19,55 @@ import pyarrow.parquet as pq
 
 from recsys_tft.storage.files import open_to_read, write_file
 
-VECTORS, IDS, TITLES = "title_embeddings.npy", "video_ids.npy", "titles.parquet"
+IDS = "video_ids.npy"
+
+
+def vectors_file(feature: str) -> str:
+    """The file of the vectors of a feature."""
+    return f"{feature}s.npy"
+
+
+def texts_file(column: str) -> str:
+    """The file of the texts of a raw column."""
+    return f"{column}s.parquet"
 
 
 def _part(folder: str, partition: int) -> str:
     return posixpath.join(folder, f"part-{partition:05d}.parquet")
 
 
-def write_part(folder: str, partition: int, videos: pa.Table) -> None:
-    """Writes video_id, title and title_embedding of a partition."""
-    part = videos.select(["video_id", "title", "title_embedding"])
+def write_part(folder: str, partition: int, part: pa.Table) -> None:
+    """Writes the video_id, texts and vectors of a partition."""
     write_file(_part(folder, partition), lambda file: pq.write_table(part, file, compression="none"))
 
 
-def gather(parts: str, folder: str, partitions: int, videos: int, width: int) -> None:
-    """Makes the arrays of all parts.
+def gather(
+    parts: str, folder: str, partitions: int, videos: int, widths: Mapping[str, int], texts: Mapping[str, str]
+) -> None:
+    """Makes the arrays and tables of all parts.
 
     Args:
         parts: the folder of the parts.
         folder: of the arrays.
         partitions: how many there are.
         videos: how many rows they have.
-        width: of the vectors.
+        widths: of the vectors, by feature.
+        texts: what the raw columns are called, by what parts call them.
     """
     paths = [_part(parts, partition) for partition in range(partitions)]
-    _write_array(posixpath.join(folder, VECTORS), np.float32, (videos, width), map(_vectors, paths))
+    for feature, width in widths.items():
+        vectors = map(functools.partial(_vectors, feature), paths)
+        _write_array(posixpath.join(folder, vectors_file(feature)), np.float32, (videos, width), vectors)
     ids = (_read(path, "video_id")["video_id"].to_numpy() for path in paths)
     _write_array(posixpath.join(folder, IDS), np.int64, (videos,), ids)
-    write_file(posixpath.join(folder, TITLES), lambda file: _write_titles(file, paths))
+    for name, column in texts.items():
+        write = functools.partial(_write_texts, paths=paths, name=name, column=column)
+        write_file(posixpath.join(folder, texts_file(column)), write)
 
 
-def _write_titles(file: BinaryIO, paths: list[str]) -> None:
+def _write_texts(file: BinaryIO, paths: list[str], name: str, column: str) -> None:
     """One row group for each part, so that only one is in memory."""
-    tables = (_read(path, "video_id", "title") for path in paths)
+    tables = (_read(path, "video_id", name).rename_columns(["video_id", column]) for path in paths)
     first = next(tables)
     with pq.ParquetWriter(file, first.schema) as writer:
         for table in itertools.chain([first], tables):
@@ -62,8 +79,8 @@ def _read(path: str, *columns: str) -> pa.Table:
         return pq.read_table(file, columns=list(columns))
 
 
-def _vectors(path: str) -> np.ndarray:
-    return _read(path, "title_embedding")["title_embedding"].combine_chunks().flatten().to_numpy()
+def _vectors(feature: str, path: str) -> np.ndarray:
+    return _read(path, feature)[feature].combine_chunks().flatten().to_numpy()
 
 
 def _write_array(path: str, dtype: type, shape: tuple[int, ...], parts: Iterable[np.ndarray]) -> None:

@@ -43,7 +43,7 @@ class Pair:
 Spec = str | Pair
 
 
-def parse(value: str | Pair | Mapping[str, str]) -> Spec:
+def parse(value: str | Pair | Mapping[str, str], name: str = "title_encoder") -> Spec:
     """The settings' value as a Spec; a mapping becomes a Pair.
 
     Raises:
@@ -54,10 +54,11 @@ def parse(value: str | Pair | Mapping[str, str]) -> Spec:
     keys = [field.name for field in dataclasses.fields(Pair)]
     if isinstance(value, Mapping) and {"preprocessor", "encoder"} <= set(value) <= set(keys):
         return Pair(**value)
-    raise InputError(f"title_encoder is {value!r}; expected minilm, none, a handle or path, or {{{', '.join(keys)}}}.")
+    found = f"{name} is {value!r}".strip()
+    raise InputError(f"{found}; expected minilm, none, a handle or path, or {{{', '.join(keys)}}}.")
 
 
-def check(value: Spec) -> None:
+def check(value: Spec, name: str = "title_encoder") -> None:
     """Refuses an address that TensorFlow has no way to read, which needs no library to be loaded.
 
     Raises:
@@ -67,12 +68,12 @@ def check(value: Spec) -> None:
         scheme = address.partition("://")[0] if "://" in address else None
         if scheme not in (None, *_SCHEMES):
             raise InputError(
-                f"title_encoder: {address} cannot be loaded: models are read from folders of this machine, gs:// and "
+                f"{name}: {address} cannot be loaded: models are read from folders of this machine, gs:// and "
                 f"https://, not from {scheme}://."
             )
         if scheme is None and address.startswith((".", "/")) and not pathlib.Path(address).is_dir():
             raise InputError(
-                f"title_encoder: {address} cannot be loaded: there is no such folder; name that of a local copy, which "
+                f"{name}: {address} cannot be loaded: there is no such folder; name that of a local copy, which "
                 "holds saved_model.pb."
             )
 

@@ -1,8 +1,6 @@
-"""What `title_encoder` in the settings names: from a word or an address to a function from titles to vectors.
+"""Title encoders by what `title_encoder` in the settings names: from a `Spec` to a function from titles to vectors.
 
-A `Spec` is `minilm` (the default, see `recsys_tft.titles.minilm`), `none`, the handle of a model on TensorFlow Hub, the
-path of a SavedModel on this machine or in a bucket, or a `Pair` of models of TensorFlow Hub's BERT form. Importing this
-module does not import TensorFlow.
+Importing this module does not import TensorFlow.
 """
 
 import functools
@@ -91,7 +89,7 @@ def fingerprint(value: Spec, precision: str = "float32") -> str:
     return _files_fingerprint(spec)
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=4)
 def _loaded(spec: Spec, precision: str) -> "HubEncoder":
     return load(spec, precision)
 

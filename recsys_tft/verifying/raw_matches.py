@@ -1,12 +1,16 @@
 """Which raw rows the rows on disk were made of."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.features import Entity, Feature, context_columns
 from recsys_tft.labelling import examples, history, recent
+from recsys_tft.labelling.pair_columns import PairColumns
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.point_in_time import find_sorted, rows_at
 from recsys_tft.raw_replay.raw_counters import DatedVideos
@@ -60,10 +64,11 @@ def by_exposure(
     """
     own = raw.of_users(pa.array(np.unique(user_ids)))
     found = examples.label_exposures(own.events, own.users, raw.lookup, cuts, settings).exposures
-    names = ["user_id", "interaction_time", "device", "previously_watched_category"]
+    context = [column.name for column in context_columns(settings)]
+    names = ["user_id", "interaction_time", *context, "previously_watched_category"]
     names += [examples.COUNTED] if examples.COUNTED in found.column_names else []
-    first = found.select(names).append_column("first", pa.array(np.arange(len(found))))
-    first = first.group_by(names, use_threads=False).aggregate([("first", "min")])["first_min"]
+    rows = pl.from_arrow(found.select(names)).with_row_index("row")
+    first = rows.unique(names, keep="first", maintain_order=True)["row"].to_arrow()
     # What follows is the same for all exposures of a user at an instant.
     others = (name for name in (*history.COLUMNS, *recent.USER_COLUMNS) if name in found.column_names)
     known = found.take(first).select([*names, *others])
@@ -104,30 +109,38 @@ def by_user(users: pa.Table, user_ids: np.ndarray, times: np.ndarray) -> Matches
     return Matches(users.take(pa.array(taken)), np.flatnonzero(found >= 0), row, np.flatnonzero(found < 0))
 
 
-def by_pair(videos: pa.Table, video_ids: np.ndarray, times: np.ndarray, delay: int) -> Matches:
-    """When exposures were, and since when their videos were there, as then known.
+def by_pair(
+    feature: Feature,
+    exposures: Matches,
+    users: pa.Table,
+    videos: DatedVideos,
+    keys: Mapping[str, np.ndarray],
+    delay: int,
+) -> Matches:
+    """What was known at exposures of their users and of the videos of rows on disk, as far as a feature reads it.
 
     Args:
-        videos: the raw rows by increasing `video_id`, or versions of them, with recent.DATES.
-        video_ids: [n] int64 of rows on disk.
-        times: [n] int64 of rows on disk.
+        feature: of pairs.
+        exposures: of `by_exposure`, for these rows.
+        users: by increasing `user_id`, or versions of them.
+        videos: all of them.
+        keys: `user_id`, `video_id` and `interaction_time` of [n] rows on disk.
         delay: microseconds until an event is known.
     """
-    places = rows_at(videos, "video_id", video_ids, times)
-    known = np.flatnonzero(places >= 0)
-    since = recent.published(videos, places[known], times[known], delay)
-    published = pa.array(since, mask=since == recent.NEVER)
-    raw = pa.table({"interaction_time": times[known], "published_at": published})
-    return Matches(raw, known, np.arange(len(known)), np.flatnonzero(places < 0))
-
-
-def by_history(exposures: Matches, video_ids: np.ndarray) -> Matches:
-    """What was known of users at exposures, beside the videos of [n] rows on disk.
-
-    Args:
-        exposures: of `by_exposure`, for these rows.
-        video_ids: [n] int64 of rows on disk.
-    """
-    known = exposures.raw.take(pa.array(exposures.row)).select([history.COLUMNS[0], examples.COUNTED])
-    raw = known.append_column("video_id", pa.array(video_ids[exposures.owner]))
-    return dataclasses.replace(exposures, raw=raw, row=np.arange(len(raw)))
+    user_ids, video_ids, times = (keys[name][exposures.owner] for name in ("user_id", "video_id", "interaction_time"))
+    places = {
+        "user": rows_at(users, "user_id", user_ids, times),
+        "video": rows_at(videos.videos, "video_id", video_ids, times),
+    }
+    known = np.flatnonzero(np.minimum(*places.values()) >= 0)
+    tables, rows = [videos.videos], [places["video"][known]]
+    if videos.counts is not None:
+        tables.insert(0, videos.counts)
+        rows.insert(0, rows_at(videos.counts, "video_id", video_ids[known], times[known]))
+    raw = {Entity.USER: [users], Entity.EXPOSURE: [exposures.raw], Entity.VIDEO: tables}
+    of_raw = {Entity.USER: [places["user"][known]], Entity.EXPOSURE: [exposures.row[known]], Entity.VIDEO: rows}
+    values = PairColumns(raw, of_raw, delay).of(feature)
+    owner = exposures.owner[known]
+    missing = np.setdiff1d(np.arange(len(keys["user_id"])), owner)
+    pairs = pa.table([each.all() for each in values], list(feature.sources))
+    return Matches(pairs, owner, np.arange(len(pairs)), missing)

@@ -18,7 +18,6 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
 from recsys_tft.features import Entity, Feature
-from recsys_tft.labelling import examples
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_counters import DatedVideos
@@ -208,12 +207,9 @@ class _Folder:
             elif entity is Entity.USER:
                 yield raw_matches.by_user(raw.users, keys["user_id"], keys["interaction_time"]), features
             elif entity is Entity.PAIR:
-                of_history = [feature for feature in features if examples.COUNTED in feature.sources]
-                if of_history:
-                    yield raw_matches.by_history(exposures(), keys["video_id"]), of_history
-                if of_age := [feature for feature in features if feature not in of_history]:
-                    delay = self.settings.counters.delay_microseconds
-                    yield raw_matches.by_pair(videos.videos, keys["video_id"], times, delay), of_age
+                delay = self.settings.counters.delay_microseconds
+                for feature in features:
+                    yield raw_matches.by_pair(feature, exposures(), raw.users, videos, keys, delay), [feature]
             else:
                 dated = [f for f in features if f.is_counted or f.is_versioned] if videos.counts is not None else []
                 others = [feature for feature in features if feature not in dated]

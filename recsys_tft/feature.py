@@ -1,0 +1,130 @@
+"""One feature: what it is made of, and who reads it."""
+
+import dataclasses
+import enum
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from recsys_tft.columns import Accuracy, Column
+from recsys_tft.ops import Op
+from recsys_tft.vocabularies import Vocabulary
+
+if TYPE_CHECKING:
+    from recsys_tft.configuration.settings import Settings
+
+
+class Use(enum.Enum):
+    """Who reads a feature."""
+
+    QUERY = "query tower"
+    CANDIDATE = "candidate tower"
+    RANKER = "ranker"
+
+
+class Entity(enum.Enum):
+    """What a feature is a property of: each entity is transformed once, and rows are joined from the results."""
+
+    USER = "user"
+    VIDEO = "video"
+    EXPOSURE = "exposure"
+    PAIR = "pair"  # of a user in context and a video: what an op that `joins` makes of both
+
+
+QUERY, CANDIDATE, RANKER = Use.QUERY, Use.CANDIDATE, Use.RANKER
+
+
+def entity_of(column: Column) -> Entity:
+    """The entity whose rows carry a column; what is computed as of an exposure belongs to the exposure."""
+    if column.accuracy is Accuracy.AS_OF or column.table == "interactions":
+        return Entity.EXPOSURE
+    return Entity.USER if column.table == "users" else Entity.VIDEO
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """One row of a feature table.
+
+    Attributes:
+        name: `<column>_<what it is now>`.
+        sources: the raw columns that it reads, in the order that the op wants; one may stand by itself.
+        op: what becomes of them.
+        used_by: who reads it; one may stand by itself.
+        option: the section of the settings that has to be enabled for it; None: it is always there.
+        columns: the sources, as the table that holds the feature knows them.
+    """
+
+    name: str
+    sources: tuple[str, ...]
+    op: Op
+    used_by: tuple[Use, ...]
+    option: str | None = None
+    columns: tuple[Column, ...] = dataclasses.field(default=(), repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for field in ("sources", "used_by"):
+            value = getattr(self, field)
+            object.__setattr__(self, field, (value,) if isinstance(value, str | Use) else tuple(value))
+
+    @property
+    def entity(self) -> Entity:
+        return Entity.PAIR if self.op.joins else entity_of(self.columns[0])
+
+    def is_on(self, settings: "Settings") -> bool:
+        """Whether its option and those of its sources are enabled; else the graph does not even ask for these."""
+        options = {self.option, *(column.option for column in self.columns)} - {None}
+        return all(getattr(settings, option).enabled for option in options)
+
+    def is_active(self, settings: "Settings") -> bool:
+        """Whether the settings ask for it."""
+        return self.is_on(settings) and self.op.is_active(settings)
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """The vocabulary whose tokens it holds."""
+        return self.op.vocabulary
+
+    @property
+    def fitted_name(self) -> str:
+        """What its statistic's result is called: as its vocabulary, which others may share, else as itself."""
+        return self.vocabulary.name if self.vocabulary else self.name
+
+    @property
+    def embedding_table(self) -> str | None:
+        """The embedding table of a categorical feature: its vocabulary's, which others may share, or its own."""
+        return self.fitted_name if self.is_categorical else None
+
+    @property
+    def is_categorical(self) -> bool:
+        """Whether it numbers categories, as CatBoost's native categorical features do."""
+        return self.op.is_categorical
+
+    @property
+    def is_stored_once(self) -> bool:
+        """Whether joined rows may point to it, in the row of their video, rather than hold it."""
+        return self.op.is_large and self.entity is Entity.VIDEO
+
+    @property
+    def accuracy(self) -> Accuracy:
+        """As of when it is known: the least certain of its sources."""
+        found = {column.accuracy for column in self.columns}
+        order = (Accuracy.SNAPSHOT, Accuracy.COUNTED, Accuracy.VERSIONED, Accuracy.AS_OF, Accuracy.STATIC)
+        return next(accuracy for accuracy in order if accuracy in found)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it changes with the counters of a video, so that the video's versions have it."""
+        return any(column.accuracy is Accuracy.COUNTED for column in self.columns)
+
+    @property
+    def is_versioned(self) -> bool:
+        """Whether it is of a moment, so that the versions of a video alone have it."""
+        return any(column.accuracy is Accuracy.VERSIONED for column in self.columns)
+
+
+def raw_columns(features: Iterable[Feature]) -> tuple[Column, ...]:
+    """The raw columns that features of a table read, each once, in their order."""
+    found: dict[str, Column] = {}
+    for feature in features:
+        for column in feature.columns:
+            found.setdefault(column.name, column)
+    return tuple(found.values())

@@ -1,0 +1,150 @@
+"""What a feature table cannot be: all that is wrong with one, as sentences."""
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from recsys_tft.columns import AT_EXPOSURE, STRING, TABLES, TAKEN, TYPES, Column
+from recsys_tft.errors import did_you_mean
+from recsys_tft.feature import CANDIDATE, QUERY, Entity, Feature, entity_of
+from recsys_tft.ops import Op
+from recsys_tft.signals import MOST, Signal
+from recsys_tft.vocabularies import Vocabulary
+
+if TYPE_CHECKING:
+    from recsys_tft.features import FeatureTable
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # of what stands in a graph and in names of files
+
+
+def problems(table: "FeatureTable") -> list[str]:
+    """All that is wrong with a table, a sentence each."""
+    checks = (_wrong_names, _wrong_columns, _wrong_signals, _wrong_features)
+    found = _strangers(table) or [problem for check in checks for problem in check(table)]
+    return found or [*_shared_names(table)]
+
+
+def _twice(what: str, names: Iterable[Hashable]) -> Iterator[str]:
+    for name, count in Counter(names).items():
+        if count > 1:
+            yield f"{what} '{name}' is there {count} times; names have to differ."
+
+
+def _strangers(table: "FeatureTable") -> list[str]:
+    """What is none of the kinds that a table is made of."""
+    kinds = {"columns": Column, "signals": Signal, "features": Feature}
+    return [
+        f"{field} holds {one!r}, which is no {kind.__name__}."
+        for field, kind in kinds.items()
+        for one in getattr(table, field)
+        if not isinstance(one, kind)
+    ]
+
+
+def _wrong_names(table: "FeatureTable") -> Iterator[str]:
+    named = {"column": table.columns, "signal": table.signals, "feature": table.features}
+    for what, rows in named.items():
+        for name in dict.fromkeys(row.name for row in rows):
+            if not (isinstance(name, str) and _NAME.fullmatch(name)):
+                yield f"the {what} {name!r} needs a name of letters, digits and _ that begins with a letter."
+            elif what != "signal" and name in TAKEN:
+                yield f"the {what} '{name}' has a name that rows or options have already; call it otherwise."
+            elif what == "feature" and name in table.raw:
+                yield f"the feature '{name}' has the name of a raw column; call it by what becomes of that."
+
+
+def _wrong_columns(table: "FeatureTable") -> Iterator[str]:
+    yield from _twice("the column", (f"{column.table}.{column.name}" for column in table.columns))
+    tables: dict[str, set[str]] = {}
+    for column in table.columns:
+        tables.setdefault(column.name, set()).add(column.table)
+        if column.table not in TABLES:
+            hint = did_you_mean(column.table, TABLES)
+            yield f"the column '{column.name}' is of the unknown table '{column.table}'.{hint}"
+        if column.type not in TYPES:
+            known = ", ".join(map(str, TYPES))
+            yield f"the column '{column.name}' is of the type {column.type}; expected one of {known}."
+        if column.at_exposure not in AT_EXPOSURE:
+            hint = did_you_mean(column.at_exposure, AT_EXPOSURE)
+            known = " or ".join(AT_EXPOSURE)
+            yield f"the column '{column.name}' has at_exposure '{column.at_exposure}', not {known}.{hint}"
+    for column in table.columns:
+        if len(tables[column.name]) > 1 and not column.built_in:
+            yield (
+                f"the column '{column.name}' of {column.table} has the name of a column of another table, from which "
+                "a feature could not tell it; call it otherwise."
+            )
+
+
+def _wrong_signals(table: "FeatureTable") -> Iterator[str]:
+    yield from _twice("the signal", (signal.name for signal in table.signals))
+    if len(table.signals) > MOST:
+        yield f"there are {len(table.signals)} signals; an event holds {MOST} at most."
+
+
+def _wrong_features(table: "FeatureTable") -> Iterator[str]:
+    yield from _twice("the feature", (feature.name for feature in table.features))
+    for feature in table.features:
+        if not isinstance(feature.op, Op):
+            yield f"the feature '{feature.name}' has {feature.op!r} as its op, which is no instance of an Op."
+        elif not feature.sources:
+            yield f"the feature '{feature.name}' reads no column."
+        else:
+            yield from _wrong_sources(feature, table)
+            yield from _wrong_texts(feature, table) if feature.op.embeds_text else ()
+
+
+def _wrong_sources(feature: Feature, table: "FeatureTable") -> Iterator[str]:
+    unknown = [source for source in feature.sources if source not in table.raw]
+    for source in unknown:
+        yield f"the feature '{feature.name}' reads the unknown column '{source}'.{did_you_mean(source, table.raw)}"
+    if unknown:
+        return
+    entities = {entity_of(table.raw[source]) for source in feature.sources}
+    if len(entities) > 1 and not feature.op.joins:
+        of = " and ".join(sorted(f"{entity.value}s" for entity in entities))
+        yield (
+            f"the feature '{feature.name}' reads columns of {of}, which its op {type(feature.op).__name__} does not "
+            "join; an op that joins them says so with `joins = True`."
+        )
+    elif not feature.used_by:
+        yield f"the feature '{feature.name}' is used by nobody; name QUERY, CANDIDATE or RANKER."
+    else:
+        entity = Entity.PAIR if feature.op.joins else entities.pop()
+        yield from (
+            f"the feature '{feature.name}' is of {entity.value}s, so the {use.value} cannot read it; it reads features "
+            f"of {' and '.join(f'{one.value}s' for one in _READ[use])}."
+            for use in feature.used_by
+            if use in _READ and entity not in _READ[use]
+        )
+
+
+def _wrong_texts(feature: Feature, table: "FeatureTable") -> Iterator[str]:
+    kinds = {source: table.raw[source].type for source in feature.sources if source in table.raw}
+    if len(feature.sources) != 1 or any(kind != STRING for kind in kinds.values()):
+        found = ", ".join(f"{source} ({kinds.get(source)})" for source in feature.sources)
+        yield f"the feature '{feature.name}' embeds a text: it reads one column of type string, not {found}."
+
+
+_READ = {QUERY: (Entity.USER, Entity.EXPOSURE), CANDIDATE: (Entity.VIDEO,)}  # by towers; the ranker reads all
+
+
+def _shared_names(table: "FeatureTable") -> Iterator[str]:
+    """Names that rows share, of vocabularies and of boundaries, although they do not mean the same."""
+    vocabularies: dict[str, set[Vocabulary]] = {}
+    boundaries: dict[str, set[tuple[float, ...]]] = {}
+    others = {feature.name for feature in table.features if not feature.vocabulary}
+    for feature in table.features:
+        if feature.vocabulary:
+            vocabularies.setdefault(feature.vocabulary.name, set()).add(feature.vocabulary)
+        for name, values in feature.op.boundaries_by_name().items():
+            boundaries.setdefault(name, set()).update([values] if values else [])
+    for name, own in vocabularies.items():
+        if len(own) > 1:
+            yield f"the vocabulary '{name}' is there with different options: {' and '.join(sorted(map(str, own)))}."
+        if name in others:
+            yield f"the vocabulary '{name}' has the name of a feature that does not look up in it; call it otherwise."
+    for name, values in boundaries.items():
+        if len(values) > 1:
+            yield f"the boundaries '{name}' differ: {' and '.join(str(list(one)) for one in sorted(values))}."

@@ -1,0 +1,129 @@
+"""The distinct values of a column and how often each occurs, of which vocabularies are made: learned, and looked up."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.statistics import EMPTY_IDS, FileStatistic, divided_by
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# tf.lookup refuses an empty file; no input equals this (it is what tft.vocabulary writes too). Of integers it is
+# EMPTY_IDS, as tft.vocabulary's -1 is an id that tables do have.
+EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
+_VALUES_AT_A_TIME = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Frequencies(FileStatistic):
+    """The distinct values by descending count; equally frequent ones in ascending order, so that larger new ids, which
+    come last, leave the tokens of the old ones alone.
+
+    Attributes:
+        min_count: values that occur less often are left out.
+        max_size: how many remain at the most; None for all.
+        integers: whether the values are int64 rather than strings.
+    """
+
+    min_count: int
+    max_size: int | None
+    integers: bool
+
+    def of(self, values: np.ndarray) -> pa.Table:
+        counted = pa.array(values, pa.int64() if self.integers else pa.binary()).value_counts()
+        return pa.table({"value": counted.field(0), "count": counted.field(1)})
+
+    def merge(self, states: Iterable[pa.Table]) -> pa.Table:
+        grouped = pa.concat_tables(states).group_by("value", use_threads=False).aggregate([("count", "sum")])
+        return grouped.rename_columns(["value", "count"]).combine_chunks()
+
+    def divided(self, state: pa.Table) -> list[pa.Table]:
+        """PARTS of ids, of which there may be very many."""
+        return divided_by(state["value"].to_numpy(), state) if self.integers else [state]
+
+    def trimmed(self, state: pa.Table) -> pa.Table:
+        """The values that are kept, in order."""
+        kept = state.filter(pc.field("count") >= self.min_count)
+        return kept.sort_by([("count", "descending"), ("value", "ascending")]).slice(0, self.max_size)
+
+    def file_name(self, name: str) -> str:
+        """What the file of the vocabulary `name` is called."""
+        return name if self.integers else f"{name}.tfrecord.gz"
+
+    def values(self, state: pa.Table) -> pa.ChunkedArray:
+        """The values in order."""
+        return self.trimmed(state)["value"]
+
+    def write(self, state: pa.Table, path: str) -> None:
+        """Writes the values, one per line if they are integers, else one per record of a gzipped TFRecord.
+
+        The text format of tf.lookup has no way to hold a string with a newline.
+        """
+        import tensorflow as tf
+
+        values = self.values(state)
+        starts = range(0, len(values), _VALUES_AT_A_TIME)  # as Python objects take ten times the memory
+        parts = (values.slice(start, _VALUES_AT_A_TIME).to_pylist() for start in starts)
+        if self.integers:
+            with tf.io.gfile.GFile(path, "w") as file:
+                for part in parts if len(values) else [[EMPTY_IDS]]:
+                    file.write("".join(f"{value}\n" for value in part))
+            return
+        with tf.io.TFRecordWriter(path, "GZIP") as writer:
+            for part in parts if len(values) else [[EMPTY_VOCABULARY]]:
+                for value in part:
+                    writer.write(value)
+
+    def fitted(self, output: "tf.Tensor") -> "FittedFile":
+        """The file, in which values are looked up."""
+        return FittedFile(output, self.integers)
+
+
+class FittedFile:
+    """The file of a vocabulary in a graph that is being traced; all its readers share one table.
+
+    Args:
+        file: where it lies, scalar string, as an analyzer of tf.Transform gives it.
+        integers: whether it holds int64 ids, one per line; else strings, one per record of a gzipped TFRecord.
+    """
+
+    def __init__(self, file: "tf.Tensor", integers: bool):
+        self._file = file
+        self._integers = integers
+        self._table: tf.lookup.StaticHashTable | None = None
+
+    def lookup(self, values: "tf.Tensor") -> "tf.Tensor":
+        """[n] int64, the place of each of [n] values in the file, from 0; -1 of one that it lacks."""
+        import tensorflow_transform as tft
+
+        return tft.apply_vocabulary(values, self._file, default_value=-1, lookup_fn=self._look_up)
+
+    def _look_up(self, values: "tf.Tensor", path: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
+        """What is looked up, and the size of the table; `path` is known once the file has been written."""
+        import tensorflow as tf
+
+        known = tf.inside_function() and not tf.is_symbolic_tensor(path)
+        with tf.init_scope() if known else contextlib.nullcontext():  # else each call would read the file
+            if self._table is None:
+                self._table = tf.lookup.StaticHashTable(self._initializer(path), -1)
+            size = self._table.size()
+        return self._table.lookup(values), size
+
+    def _initializer(self, path: "tf.Tensor") -> "tf.lookup.TableInitializerBase":
+        from tensorflow_transform import tf_utils
+
+        return ids_in(path) if self._integers else tf_utils.make_tfrecord_vocabulary_lookup_initializer(path)
+
+
+def ids_in(path: "str | tf.Tensor") -> "tf.lookup.TextFileInitializer":
+    """What fills a table with the ids of a file, one per line, and their numbers from 0."""
+    import tensorflow as tf
+
+    line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
+    return tf.lookup.TextFileInitializer(path, tf.int64, line, tf.int64, number)

@@ -1,0 +1,150 @@
+"""What ops and statistics make, compared with what they say; and their errors, with the feature that they are of."""
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import tensorflow as tf
+
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import InputError, reason
+from recsys_tft.features import Feature
+from recsys_tft.ops import Op
+from recsys_tft.statistics import Statistic
+
+
+@contextlib.contextmanager
+def naming(name: str, called: Op | Statistic, method: str) -> Iterator[None]:
+    """Names the feature, the class and the line of whatever an op or a statistic raises.
+
+    Args:
+        name: of the feature, or of the vocabulary that is fitted.
+        called: whose method is called.
+        method: which.
+
+    Raises:
+        InputError: in place of any other error.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # what a user's own code raises may be anything
+        where = _line(error, called)
+        raise InputError(
+            f"The feature '{name}': {type(called).__name__}.{method} raised {type(error).__name__} "
+            f"({reason(error)}){where}."
+        ) from error
+
+
+def _line(error: BaseException, called: Op | Statistic) -> str:
+    """The last line of the module of what was called that the error passed, as ` at FILE, line N`."""
+    file = getattr(sys.modules.get(type(called).__module__), "__file__", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" at {file}, line {lines[-1]}" if lines else ""
+
+
+def check_made(feature: Feature, made: Any, settings: Settings) -> None:
+    """Refuses a tensor of another dtype, rank or width than its op says.
+
+    Args:
+        feature: whose op made it.
+        made: by the op, while the graph is traced.
+        settings: of the run.
+
+    Raises:
+        InputError: naming the feature, the op, what it says and what it made.
+    """
+    op, shape = feature.op, feature.op.shape(settings)
+    if op.is_categorical and not op.vocabulary:
+        count = op.categories(settings)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise InputError(
+                f"The feature '{feature.name}': its op {type(op).__name__} numbers categories, but says that there are "
+                f"{count}; `categories` must say how many, 0 for missing included, or `vocabulary` whose tokens."
+            )
+    dtype = tf.int64 if op.is_categorical else tf.float32
+    if not _fits(made, dtype, shape):
+        hint = ""
+        if isinstance(made, tf.Tensor) and made.shape.rank is None:
+            hint = " Let `apply` end with tf.ensure_shape."
+        raise InputError(
+            f"The feature '{feature.name}': its op {type(op).__name__} says that it makes {said(op, settings)}, "
+            f"but it makes {_found(made)}.{hint}"
+        )
+
+
+def _fits(made: Any, dtype: tf.DType, shape: tuple[int, ...] | None) -> bool:
+    if shape is None:
+        return (
+            isinstance(made, tf.RaggedTensor)
+            and made.ragged_rank == 1
+            and made.flat_values.shape.rank == 1
+            and made.dtype == dtype
+        )
+    if not isinstance(made, tf.Tensor) or made.dtype != dtype or made.shape.rank != 1 + len(shape):
+        return False
+    return tuple(made.shape[1:]) == tuple(shape)
+
+
+def said(op: Op, settings: Settings) -> str:
+    """What an op says that it makes, such as `numbers (float32 [batch])`."""
+    shape, dtype = op.shape(settings), "int64" if op.is_categorical else "float32"
+    what = "tokens" if op.vocabulary else "categories" if op.is_categorical else "numbers"
+    if shape is None:
+        return f"lists of {what} ({dtype}, a RaggedTensor)"
+    return f"{what} ({dtype} [{', '.join(['batch', *map(str, shape)])}])"
+
+
+def _found(made: Any) -> str:
+    if isinstance(made, tf.Tensor) and made.shape.rank is not None:
+        sizes = ["batch" if place == 0 else str(size or "?") for place, size in enumerate(made.shape)]
+        return f"{made.dtype.name} [{', '.join(sizes)}]"
+    if isinstance(made, tf.Tensor | tf.SparseTensor | tf.RaggedTensor):
+        rank = "" if made.shape.rank is None else f" of rank {made.shape.rank}"
+        kind = f"a {type(made).__name__}" if not isinstance(made, tf.Tensor) else "a tensor of unknown rank"
+        return f"{kind} of {made.dtype.name}{rank}"
+    return f"a {type(made).__name__}"
+
+
+def check_result(name: str, statistic: Statistic, result: Any) -> None:
+    """Refuses the result of a statistic that is of another dtype or shape than it says.
+
+    Raises:
+        InputError: naming the feature or vocabulary, the statistic, what it says and what it made.
+    """
+    made = np.asarray(result)
+    kinds = {"int64": made.dtype == np.int64, "float32": made.dtype == np.float32, "string": made.dtype.kind in "SO"}
+    sizes = statistic.shape
+    same = len(sizes) == made.ndim and all(one in (None, size) for one, size in zip(sizes, made.shape, strict=True))
+    if not kinds.get(statistic.dtype, False) or not same:
+        raise InputError(
+            f"The feature '{name}': its statistic {type(statistic).__name__} says that the result is "
+            f"{statistic.dtype} {list(sizes)}, but it is {made.dtype} {list(made.shape)}."
+        )
+
+
+def check_categories(engineered: pa.Table, features: Sequence[Feature], settings: Settings) -> None:
+    """Refuses categories beyond those that ops say; tokens of vocabularies are within them as they are made.
+
+    Raises:
+        InputError: naming the feature, the op, and the value.
+    """
+    for feature in features:
+        if feature.vocabulary or not feature.is_categorical:
+            continue
+        values, count = engineered[feature.name], feature.op.categories(settings)
+        if pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
+            values = pc.list_flatten(values)
+        ends = pc.min_max(values).as_py()
+        wrong = [end for end in ends.values() if end is not None and not 0 <= end < count]
+        if wrong:
+            raise InputError(
+                f"The feature '{feature.name}': its op {type(feature.op).__name__} says that it numbers {count} "
+                f"categories, 0 to {count - 1}, but it makes {wrong[0]}."
+            )

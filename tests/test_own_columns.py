@@ -1,0 +1,162 @@
+"""Columns of channels, texts and pairs of a user's own: run, trained, served, verified and audited."""
+
+import dataclasses
+import json
+import pathlib
+
+import numpy as np
+import own_table
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from conftest import SERVED_CONFIG, once
+from hashed_titles import WIDTH, HashedTitles
+
+from recsys_tft import PipelineConfig, ProcessingPipeline, Recommender, feature_tables
+from recsys_tft.auditing.leak_audit import audit
+from recsys_tft.commands.similar import TitleIndex
+from recsys_tft.configuration.settings import parse
+from recsys_tft.errors import InputError
+from recsys_tft.exporting import export
+from recsys_tft.features import FeatureTable
+from recsys_tft.ranking import ranker_training
+from recsys_tft.retrieval import two_tower_training
+from recsys_tft.verifying.verification import verify
+
+OPTIONS = """
+counters: {source: as_of, delay: 6h}
+title_precision: float32
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own(tmp_path_factory: pytest.TempPathFactory) -> FeatureTable:
+    encoder = once(
+        tmp_path_factory, "hashed", lambda folder: tf.saved_model.save(HashedTitles(), str(folder)) or str(folder)
+    )
+    table = own_table.table(encoder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(feature_tables, "load", lambda name: table)
+        yield table
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("own-columns")
+    (folder / "raw").mkdir()
+    own_table.write_tables(folder / "raw", users=60, videos=120, interactions=2500)
+    config = SERVED_CONFIG.replace("TITLES", "none").replace("epochs: 2", "epochs: 1")
+    (folder / "config.yaml").write_text(f"{config}{OPTIONS}encoder_cache: {folder}/cache\n")
+    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(folder / "out"), config=str(folder / "config.yaml")))
+    pipeline.run(str(folder / "raw"))
+    two_tower_training.train(str(folder / "out"))
+    ranker_training.train(str(folder / "out"))
+    export.export(str(folder / "out"), str(folder / "raw"))
+    return folder
+
+
+def test_all_graphs_compute_what_rows_hold(root: pathlib.Path, own: FeatureTable) -> None:
+    found = verify(str(root / "out"), str(root / "raw"), rows=None)
+    assert found.is_equal, "\n".join(map(str, found.differences))
+    assert set(found.lines) == set(own.by_name)
+    for name in ("same_language", "same_country", "device_views", "again", "verified_token"):
+        assert found.lines[name].graphs == {"transform_graph", "ranker"}
+    assert found.lines["bio_embedding"].graphs == {"transform_graph", "query_tower", "retrieval"}
+    assert found.lines["description_embedding"].graphs == {"transform_graph", "candidate_tower"}
+
+
+def test_no_row_knows_what_comes_later(root: pathlib.Path) -> None:
+    found = audit(str(root / "out"), str(root / "raw"), users=40)
+    assert not [line for line in found.lines if line.differences], found.lines
+    assert "device_views" not in found.untried
+
+
+def test_texts_are_those_of_their_own_column_and_encoder(root: pathlib.Path) -> None:
+    folder = root / "out" / "artifacts" / "embeddings"
+    vectors = np.load(folder / "description_embeddings.npy")
+    texts = pq.read_table(folder / "descriptions.parquet").to_pandas()
+    raw = pd.read_parquet(root / "raw" / "videos.parquet").set_index("video_id")["description"]
+    told = [text.decode() if isinstance(text, bytes) else text for text in texts["description"]]
+    assert told == [None if pd.isna(text) else text for text in raw.loc[texts["video_id"]]]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "description_embeddings.npy", "descriptions.parquet", "video_ids.npy"
+    ]  # fmt: skip
+    known = np.array([bool(text) for text in told])
+    expected = HashedTitles()(tf.constant([text for text in told if text])).numpy()
+    np.testing.assert_array_equal(vectors[known], expected)
+    assert not vectors[~known].any()
+    assert vectors.shape[1] == WIDTH
+
+
+def test_texts_of_users_stand_in_their_rows_and_are_encoded_once(root: pathlib.Path) -> None:
+    rows = [tf.train.Example.FromString(r.numpy()) for r in dataset(root, "two_tower/train").take(50)]
+    assert all(len(row.features.feature["bio_embedding"].float_list.value) == WIDTH for row in rows)
+    assert all("description_embedding" not in row.features.feature for row in rows)
+    counts = json.loads((root / "out/artifacts/manifest.json").read_text())["counts"]
+    users = pd.read_parquet(root / "raw" / "users.parquet")["bio"].dropna()
+    videos = pd.read_parquet(root / "raw" / "videos.parquet")["description"].replace("", None).dropna()
+    assert counts["texts/encoded"] == len({*users, *videos})
+    assert (
+        counts["features/bio_embedding/missing"] == pd.read_parquet(root / "raw" / "users.parquet")["bio"].isna().sum()
+    )
+
+
+def dataset(root: pathlib.Path, folder: str) -> tf.data.TFRecordDataset:
+    return tf.data.TFRecordDataset(sorted(map(str, (root / "out/processed_data" / folder).glob("*.tfrecord"))))
+
+
+def test_features_of_pairs_count_what_is_missing(root: pathlib.Path) -> None:
+    counts = json.loads((root / "out/artifacts/manifest.json").read_text())["counts"]
+    assert counts["features/same_language/rows"] == counts["features/video_age_log/rows"] > 0
+    assert 0 < counts["features/same_country/missing"] < counts["features/same_country/rows"]
+    rows = [tf.train.Example.FromString(r.numpy()) for r in dataset(root, "ranker/train")]
+    found = {row.features.feature["same_language"].int64_list.value[0] for row in rows}
+    assert found >= {1, 2}
+
+
+def test_a_recommender_reads_a_user_and_lives_without_titles(root: pathlib.Path) -> None:
+    recommender = Recommender(str(root / "out"))
+    assert recommender.recommend(1, k=5).items
+    assert recommender.explain(1, [recommender.recommend(1, k=1).items[0].video_id])
+
+
+def test_similar_texts_are_found(root: pathlib.Path) -> None:
+    index = TitleIndex(str(root / "out"))
+    (_, text, cosine), *_ = index.nearest("about 7", 3)
+    assert text == "about 7"
+    assert cosine > 0.9999
+    with pytest.raises(InputError, match="bio_embedding"):
+        TitleIndex(str(root / "out"), "bio_embedding")
+
+
+def test_an_encoder_is_overridden_by_the_name_of_its_feature(own: FeatureTable) -> None:
+    chosen = parse({"text_encoders": {"bio_embedding": "none"}}, "the test")
+    assert not chosen.table.by_name["bio_embedding"].is_active(chosen)
+    assert chosen.table.by_name["description_embedding"] == own.by_name["description_embedding"]
+
+
+@pytest.mark.parametrize(
+    ("encoders", "message"),
+    [
+        ({"bio_embeding": "none"}, "names the unknown feature 'bio_embeding'. Did you mean 'bio_embedding'"),
+        (
+            {"age_z": "none"},
+            "names 'age_z', which embeds no text; those that do are description_embedding, bio_embedding",
+        ),
+        ({"bio_embedding": 5}, r"text_encoders.bio_embedding is 5; expected minilm, none"),
+    ],
+)
+def test_wrong_encoders_are_explained(encoders: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        parse({"text_encoders": encoders}, "the test")
+
+
+def test_only_one_string_is_a_text(own: FeatureTable) -> None:
+    text = own.by_name["bio_embedding"]
+    wrong = [
+        dataclasses.replace(text, name="a", sources=("tags",)),
+        dataclasses.replace(text, name="b", sources=("age",)),
+    ]
+    with pytest.raises(InputError, match=r"(?s)'a' embeds a text.*tags.*'b' embeds a text.*age \(int64\)"):
+        own.extend(features=wrong)
