@@ -153,7 +153,7 @@ class Same(Op):
         ),
         (
             f"{OP}TABLE = DEFAULT.extend(features=[Feature('x', ('user_language', 'video_language'), Same(), RANKER)])",
-            r"line 15: .*'x' reads columns of users and videos, and its op Same does not join them",
+            r"line 15: .*'x' reads columns of users and videos, which its op Same does not join",
         ),
         ("TABLE = DEFAULT.extend(signals=['like'])", r"line 9: .*the signal 'like' is there 2 times"),
         (
@@ -164,10 +164,10 @@ class Same(Op):
             "TABLE = DEFAULT.extend(columns=[Column('time', 'users', STRING)])",
             r"the column 'time' has a name that rows or options have",
         ),
-        ("TABLE = DEFAULT.extend(columns=[Column('a-b', 'users', STRING)])", r"'a-b'.* letters, digits and _"),
+        ("TABLE = DEFAULT.extend(columns=[Column('a-b', 'users', STRING)])", r"'a-b' is no usable name"),
         (
             "TABLE = DEFAULT.extend(features=[Feature('label', 'age', Lookup(Vocabulary('a')), RANKER)])",
-            r"the feature 'label' has a name that rows or options have",
+            r"the feature 'label' has the name of a column that each row has",
         ),
     ],
 )
