@@ -11,21 +11,18 @@ from collections.abc import Iterable, Iterator
 from operator import itemgetter
 from typing import Any
 
-import apache_beam as beam
 import pyarrow as pa
 
+from recsys_tft.beam_pipelines.elements import KeyedPart, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
-from recsys_tft.beam_pipelines.prepare import Parts
 from recsys_tft.features import Entity
 from recsys_tft.labelling import counters, recent
 from recsys_tft.point_in_time import distinct
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 
-TaggedOutput = beam.pvalue.TaggedOutput
 
-
-def sum_changes(portion: int, parts: Parts, job: Job) -> Iterator[object]:
+def sum_changes(portion: int, parts: Parts, job: Job) -> Iterator[KeyedPart]:
     """What the changes of a portion add up to, and those by the training window, to the partitions of their videos."""
     changes = arrow_ipc.concat(part for _, part in parts)
     for partition, part in _by_partition(counters.sums(changes, job.counted_values), job):
@@ -35,7 +32,7 @@ def sum_changes(portion: int, parts: Parts, job: Job) -> Iterator[object]:
             yield partition, ("training", part)
 
 
-def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[object]:
+def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
     """The videos of a partition with the counters that the training window makes, their first versions, and the bases
     of the others."""
     found = _by_name(parts)
@@ -57,7 +54,7 @@ def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[object]:
     yield partition, ("versions", arrow_ipc.dumps(counters.first_versions(ids, job.counted_values)))
 
 
-def count_versions(_: int, parts: Parts, job: Job) -> Iterator[object]:
+def count_versions(_: int, parts: Parts, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
     """The versions that begin in a portion, to the partitions of their videos."""
     found = _by_name(parts)
     base = arrow_ipc.concat(found["base"]).sort_by("video_id")

@@ -13,8 +13,8 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
 from recsys_tft import point_in_time, transform_graph
 from recsys_tft.beam_pipelines import texts
+from recsys_tft.beam_pipelines.elements import Analysed, Frames, KeyedPart, KeyedTable, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
-from recsys_tft.beam_pipelines.prepare import Frames, Parts
 from recsys_tft.beam_pipelines.texts import Vectors
 from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import Settings
@@ -31,8 +31,6 @@ from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.tables import versions
 from recsys_tft.titles import text_embedding
 from recsys_tft.titles.text_embedding import text_features
-
-TaggedOutput = beam.pvalue.TaggedOutput
 
 
 def raw_metadata(settings: Settings) -> tft.DatasetMetadata:
@@ -95,13 +93,15 @@ def _as_lists(values: pa.ChunkedArray, column: Column) -> pa.Array:
 
 def training_videos(
     entity: Entity, table: Packed, catalogue: negatives.Catalogue, until: int = 0, *, job: Job
-) -> Iterator[tuple[Entity, bytes]]:
+) -> Iterator[Analysed]:
     """The videos that occur in the training window, of which the last exposure is at `until`."""
     for rows in fitting_rows.of_videos(arrow_ipc.loads(table), catalogue, until, job.settings.table):
         yield entity, arrow_ipc.dumps(rows)
 
 
-def engineer_videos(partition: int, parts: Parts, graph: str, sizes: dict[int, int], job: Job) -> Iterator[object]:
+def engineer_videos(
+    partition: int, parts: Parts, graph: str, sizes: dict[int, int], job: Job
+) -> Iterator[KeyedTable | TaggedOutput]:
     """The videos of a partition with every feature and their `candidate_row`, and how often values are missing.
 
     The main output has all features of the latest videos, that tagged `slim` those which joined rows hold, of all
@@ -172,7 +172,7 @@ def _engineer_counted(
     return _with_keys(keys, transform_graph.load(graph).engineer(pa.table(read), counted))
 
 
-def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> Iterator[object]:
+def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
     """The users (all versions that its rows take) and exposures of a partition, or a part, with every feature."""
     users, exposures = arrow_ipc.loads(frames["users"]), arrow_ipc.loads(frames["exposures"])
     context = [

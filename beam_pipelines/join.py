@@ -6,14 +6,13 @@ video in half of all rows is sent once to each partition, and no partition is la
 
 from collections.abc import Generator, Iterator
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import point_in_time, transform_graph
+from recsys_tft.beam_pipelines.elements import Count, Frames, KeyedFrames, KeyedPart, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
-from recsys_tft.beam_pipelines.prepare import Frames, Parts
 from recsys_tft.features import Entity
 from recsys_tft.labelling import examples, negatives, pair_columns
 from recsys_tft.labelling.pair_columns import RAW, PairColumns
@@ -31,14 +30,15 @@ from recsys_tft.tables import versions
 from recsys_tft.titles import embeddings
 from recsys_tft.titles.text_embedding import sources, text_features
 
-TaggedOutput = beam.pvalue.TaggedOutput
 ANSWERS = ("videos", "versions")  # what partitions of videos have to give
 Tables = dict[object, pa.Table]  # of a partition, by what they hold
 Codes = dict[object, np.ndarray]  # [rows] int64: which row of each table each of a partition's rows has
 VERSION = "version"  # of a video; the tables of a partition hold its versions under this name
 
 
-def sample_negatives(partition: int, frames: Frames, catalogue: negatives.Catalogue, job: Job) -> Iterator[object]:
+def sample_negatives(
+    partition: int, frames: Frames, catalogue: negatives.Catalogue, job: Job
+) -> Iterator[KeyedFrames | TaggedOutput]:
     """Adds the ranker's rows to a partition, or a part of one, and asks for the videos that they need."""
     exposures = arrow_ipc.loads(frames["exposures"])
     pairs = arrow_ipc.loads(frames["pairs"]) if "pairs" in frames else None
@@ -81,7 +81,7 @@ def unpack(rows: pa.Table) -> pa.Table:
     return pa.table([*columns, pa.array(examples.SOURCES).take(source)], examples.ROW_SCHEMA)
 
 
-def answer(_: int, parts: Parts) -> Iterator[tuple[int, tuple[str, bytes]]]:
+def answer(_: int, parts: Parts) -> Iterator[KeyedPart]:
     """From the engineered videos of a partition, and what others want of it, to the rows that each of them wants.
 
     The parts are read twice rather than held: there are as many as partitions of users.
@@ -104,7 +104,7 @@ def answer(_: int, parts: Parts) -> Iterator[tuple[int, tuple[str, bytes]]]:
 
 def write_rows(
     partition: int, parts: Parts, catalogue: negatives.Catalogue, graph: str | None = None, *, job: Job
-) -> Iterator[tuple[str, int]]:
+) -> Iterator[Count]:
     """Writes the two_tower, ranker and users files of a partition, and yields how many rows each has.
 
     Args:
@@ -195,7 +195,7 @@ def _answered(name: str, parts: list[tuple[str, Packed]]) -> pa.Table:
 
 def _write_windows(
     tables: Tables, codes: Codes, data_set: DataSet, chosen: np.ndarray, partition: int, job: Job
-) -> Iterator[tuple[str, int]]:
+) -> Iterator[Count]:
     """Writes the `chosen` rows of a partition into one file per window."""
     rows = tables["rows"].take(pa.array(chosen))
     outcomes, outcome = distinct_rows(rows.select(data_set.columns(OUTCOME, job.settings)))
@@ -231,7 +231,7 @@ def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Tab
     return {part: tables[part].select(columns) for part, columns in names.items() if columns}
 
 
-def _count_sources(sources: pa.ChunkedArray, window: np.ndarray) -> Iterator[tuple[str, int]]:
+def _count_sources(sources: pa.ChunkedArray, window: np.ndarray) -> Iterator[Count]:
     """How many rows of each window are of which source."""
     for number, name in enumerate(WINDOWS):
         for counted in sources.filter(pa.array(window == number)).value_counts().to_pylist():
@@ -248,7 +248,7 @@ def distinct_rows(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
     return table.take(pa.array(first)), inverse
 
 
-def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[tuple[str, int]]:
+def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[Count]:
     """Writes the videos file of a partition, and its part of the embeddings; yields how many rows it has."""
     rows = arrow_ipc.loads(videos)
     if features := text_features(job.settings, Entity.VIDEO):

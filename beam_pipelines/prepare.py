@@ -1,13 +1,13 @@
 """Preparing: from partitions of events and users to labelled exposures, the catalogue and the windows."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
 from recsys_tft import point_in_time
+from recsys_tft.beam_pipelines.elements import Frames, KeyedFrames, KeyedTable, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.read import reject
 from recsys_tft.columns import UPDATED
@@ -35,9 +35,6 @@ from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicate
 from recsys_tft.tables.raw_tables import ROW
 from recsys_tft.titles import text_embedding
 
-TaggedOutput = beam.pvalue.TaggedOutput
-Parts = Iterable[tuple[str, Packed]]
-Frames = dict[str, Any]  # tables of one partition, or of a part of it, by name; its events are several
 COUNTS = "recsys_tft"  # the namespace of Beam's metrics for what the manifest counts
 
 
@@ -67,7 +64,7 @@ def publish(item: tuple[str, int]) -> tuple[str, int]:
     return item
 
 
-def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[object]:
+def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[Packed | TaggedOutput]:
     """All channels, one row per id or per version of one; duplicates rejected."""
     kept, dropped = drop_duplicates(arrow_ipc.concat(part for _, part in parts), "channel_id")
     yield from reject_duplicates(dropped, job, "channels", "channel_id", 0)
@@ -76,7 +73,7 @@ def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[object]:
     yield arrow_ipc.dumps(kept.drop_columns([ROW]))
 
 
-def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> Iterator[object]:
+def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> Iterator[KeyedTable | TaggedOutput]:
     """The videos of a partition, or their versions, joined with their channels; and what the lookup needs of them."""
     rows = arrow_ipc.concat(part for _, part in parts)
     kept, dropped = drop_duplicates(rows, "video_id")
@@ -120,7 +117,7 @@ def video_lookup(parts: Iterable[Packed]) -> bytes:
     return arrow_ipc.dumps(versions.in_order(map(arrow_ipc.loads, parts), "video_id"))
 
 
-def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Iterator[object]:
+def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Iterator[KeyedFrames | TaggedOutput]:
     """The sorted events and the users of a partition, the times of its exposures, rejected rows and counts."""
     parts = list(parts)
     rows = arrow_ipc.concat(part for name, part in parts if name == "users")
@@ -172,7 +169,7 @@ def find_cuts(
 
 def label_exposures(
     partition: int, frames: Frames, lookup: Packed, cuts: splits.Cuts | None, latest: int = 0, *, job: Job
-) -> Iterator[object]:
+) -> Iterator[KeyedFrames | TaggedOutput]:
     """The labelled exposures of a partition, in parts where a user has very many, what the catalogue, the analysis and
     counters need of them, and counts. The last event of all is at `latest`."""
     users = arrow_ipc.loads(frames["users"])
@@ -204,7 +201,9 @@ def label_exposures(
         yield from _labelled_part(partition, part, users, job)
 
 
-def _labelled_part(partition: int, part: user_parts.Part, users: pa.Table, job: Job) -> Iterator[object]:
+def _labelled_part(
+    partition: int, part: user_parts.Part, users: pa.Table, job: Job
+) -> Iterator[KeyedFrames | TaggedOutput]:
     training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == 0))
     if job.settings.cooccurrence.enabled:
         yield TaggedOutput("analysis", (Entity.PAIR, arrow_ipc.dumps(fitting_rows.of_pairs(part.exposures))))

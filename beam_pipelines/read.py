@@ -7,6 +7,7 @@ import apache_beam as beam
 import pyarrow as pa
 
 from recsys_tft.beam_pipelines.ahead import Ahead, TakeResults
+from recsys_tft.beam_pipelines.elements import KeyedPart, TaggedOutput
 from recsys_tft.beam_pipelines.pairs import ForEachPair
 from recsys_tft.columns import KEYS, UPDATED
 from recsys_tft.configuration.settings import Settings
@@ -64,7 +65,7 @@ class ReadTable(beam.PTransform):
 
 def read_source(
     number: int, source: Source | None, table: RawTable, keep: list[str], partitions: int
-) -> Iterator[object]:
+) -> Iterator[KeyedPart | TaggedOutput]:
     """The usable rows of one source by partition; rejected rows and counts as tagged outputs.
 
     Without a source, no rows for the partition `number`.
@@ -73,8 +74,8 @@ def read_source(
         yield number, (table.name, arrow_ipc.dumps(_rows(raw_tables.empty(table.known, keep), table)))
         return
     usable, rejected = raw_tables.read(table, source, keep)
-    yield beam.pvalue.TaggedOutput("counts", (f"rows/{table.name}/in", len(usable) + len(rejected)))
-    yield beam.pvalue.TaggedOutput("counts", (f"rows/{table.name}/read", len(usable)))
+    yield TaggedOutput("counts", (f"rows/{table.name}/in", len(usable) + len(rejected)))
+    yield TaggedOutput("counts", (f"rows/{table.name}/read", len(usable)))
     yield from reject(rejected, table.name, f"read-{number:05d}")
     rows = _rows(usable, table)
     key = "user_id" if table.name == "interactions" else KEYS[table.name]
@@ -86,10 +87,10 @@ def _rows(usable: pa.Table, table: RawTable) -> pa.Table:
     return events_of(usable, table.is_long, table.bits) if table.name == "interactions" else usable
 
 
-def reject(rows: pa.Table, table: str, part: str) -> Iterator[beam.pvalue.TaggedOutput]:
+def reject(rows: pa.Table, table: str, part: str) -> Iterator[TaggedOutput]:
     """Rejected rows, with a `reason` each, as tagged outputs."""
     if not len(rows):
         return
-    yield beam.pvalue.TaggedOutput("rejected", (f"{table}/{part}", arrow_ipc.dumps(rows)))
+    yield TaggedOutput("rejected", (f"{table}/{part}", arrow_ipc.dumps(rows)))
     for counted in rows["reason"].value_counts().to_pylist():
-        yield beam.pvalue.TaggedOutput("counts", (f"rejected/{table}/{counted['values']}", counted["counts"]))
+        yield TaggedOutput("counts", (f"rejected/{table}/{counted['values']}", counted["counts"]))

@@ -3,15 +3,14 @@
 Partitions of videos and of users send their distinct texts to partitions of texts, which send the vectors back.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft.beam_pipelines.elements import Asker, Frames, KeyedFrames, KeyedPart, KeyedTexts, TaggedOutput, Vectors
 from recsys_tft.beam_pipelines.job import Job
-from recsys_tft.beam_pipelines.prepare import Frames
 from recsys_tft.features import Entity, Feature
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
@@ -20,9 +19,6 @@ from recsys_tft.titles.embedding_cache import EmbeddingCache
 from recsys_tft.titles.encoder_spec import Spec
 from recsys_tft.titles.text_embedding import encoders, text_features
 
-TaggedOutput = beam.pvalue.TaggedOutput
-Asker = tuple[str, int, int]  # VIDEOS or USERS, the partition of them, the number of the encoder
-Vectors = Mapping[str, list[Packed]]  # tables of texts and their vectors, by `part_name`
 VIDEOS, USERS = "videos", "users"
 CONTEXT = (Entity.USER, Entity.EXPOSURE)  # what partitions of users hold
 TEXTS = "texts"  # the name of the Vectors of a partition of users, among its frames
@@ -42,13 +38,13 @@ def vectors_in(parts: Iterable[tuple[str, Packed]]) -> Vectors:
     return found
 
 
-def split_texts(partition: int, table: Packed, job: Job) -> Iterator[tuple[int, tuple[Asker, bytes]]]:
+def split_texts(partition: int, table: Packed, job: Job) -> Iterator[KeyedTexts]:
     """Sends the distinct texts of a partition of videos to the partitions of texts."""
     features = text_features(job.settings, Entity.VIDEO)
     yield from _split(VIDEOS, partition, features, [arrow_ipc.loads(table)], job)
 
 
-def split_texts_of_users(partition: int, frames: Frames, job: Job) -> Iterator[tuple[int, tuple[Asker, bytes]]]:
+def split_texts_of_users(partition: int, frames: Frames, job: Job) -> Iterator[KeyedTexts]:
     """The same of a partition of users, with what they read of their exposures."""
     features = text_features(job.settings, *CONTEXT)
     tables = [arrow_ipc.loads(frames[name]) for name in ("users", "exposures")]
@@ -57,7 +53,7 @@ def split_texts_of_users(partition: int, frames: Frames, job: Job) -> Iterator[t
 
 def _split(
     what: str, partition: int, features: Sequence[Feature], tables: Sequence[pa.Table], job: Job
-) -> Iterator[tuple[int, tuple[Asker, bytes]]]:
+) -> Iterator[KeyedTexts]:
     for number, spec in enumerate(encoders(job.settings)):
         own = {source for f in features if f.op.spec(job.settings) == spec for source in f.sources}
         columns = [table[name] for table in tables for name in table.column_names if name in own]
@@ -70,7 +66,7 @@ def _split(
                 yield owner, ((what, partition, number), part)
 
 
-def encode_texts(_: int, parts: Iterable[tuple[Asker, Packed]], job: Job) -> Iterator[object]:
+def encode_texts(_: int, parts: Iterable[tuple[Asker, Packed]], job: Job) -> Iterator[KeyedPart | TaggedOutput]:
     """Sends each partition the vectors of its texts: from the cache, or else encoded and added to it.
 
     Those of partitions of users are tagged USERS.
@@ -83,7 +79,7 @@ def encode_texts(_: int, parts: Iterable[tuple[Asker, Packed]], job: Job) -> Ite
             yield from _encode(spec, asked[number], job)
 
 
-def _encode(spec: Spec, asked: list[tuple[Asker, pa.ChunkedArray]], job: Job) -> Iterator[object]:
+def _encode(spec: Spec, asked: list[tuple[Asker, pa.ChunkedArray]], job: Job) -> Iterator[KeyedPart | TaggedOutput]:
     texts = pc.unique(pa.chunked_array([chunk for _, asking in asked for chunk in asking.chunks])).sort()
     vectors, found = embed(texts, spec, job)
     yield TaggedOutput("counts", ("texts/cached", int(found.sum())))
@@ -148,7 +144,7 @@ def as_part(partition: int, frames: Frames) -> tuple[int, tuple[str, Frames]]:
     return partition, ("frames", frames)
 
 
-def with_texts(partition: int, parts: Iterable[tuple[str, object]]) -> tuple[int, Frames]:
+def with_texts(partition: int, parts: Iterable[tuple[str, object]]) -> KeyedFrames:
     """The frames of a partition of users with the vectors of its texts, by the name TEXTS."""
     parts = list(parts)
     (frames,) = (part for name, part in parts if name == "frames")

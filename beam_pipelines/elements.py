@@ -1,0 +1,52 @@
+"""What the PCollections of the main job hold.
+
+Most of them hold (key, value) pairs: a partition of videos or of users, or a part of one, and one or several tables.
+Tables travel packed: as bytes of Arrow IPC, or as where those lie.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NotRequired, TypedDict
+
+from apache_beam.pvalue import TaggedOutput
+
+from recsys_tft.features import Entity
+from recsys_tft.storage.arrow_ipc import Packed
+
+Vectors = Mapping[str, list[Packed]]  # tables of texts and their vectors, by the name of their encoder
+
+
+class Frames(TypedDict):
+    """The tables of a partition of users, or of a part of one."""
+
+    users: Packed
+    events: NotRequired[tuple[Packed, ...]]  # in pieces, until there are exposures
+    exposures: NotRequired[Packed]
+    pairs: NotRequired[Packed]  # positives that the users of a part have besides its exposures
+    rows: NotRequired[Packed]  # of the ranker, once negatives are drawn
+    texts: NotRequired[Vectors]
+
+
+Part = tuple[str, Packed]  # what a table holds, and the table
+Parts = Iterable[Part]  # all that a partition was sent
+KeyedPart = tuple[int, Part]  # a part on its way to a partition
+KeyedTable = tuple[int, Packed]  # a partition and its one table
+KeyedFrames = tuple[int, Frames]
+Analysed = tuple[Entity, Packed]  # training rows of one entity, that the graph is fitted on
+Asker = tuple[str, int, int]  # VIDEOS or USERS, which partition of them, and which encoder
+KeyedTexts = tuple[int, tuple[Asker, Packed]]  # texts on their way to the partition that encodes them
+Count = tuple[str, int]  # of the manifest; sums are taken of all of a name
+
+__all__ = [
+    "Analysed",
+    "Asker",
+    "Count",
+    "Frames",
+    "KeyedFrames",
+    "KeyedPart",
+    "KeyedTable",
+    "KeyedTexts",
+    "Part",
+    "Parts",
+    "TaggedOutput",
+    "Vectors",
+]
