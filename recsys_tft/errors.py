@@ -42,6 +42,25 @@ class StillRunning(InputError):
     """A job that runs elsewhere is no longer waited for; what it has staged must stay."""
 
 
+class FindingsError(ValueError):
+    """Several things that are wrong with one setting.
+
+    Attributes:
+        sentences: one for each.
+        below: which setting in it they are about, if it is a section.
+    """
+
+    def __init__(self, sentences: Sequence[str], below: str = ""):
+        super().__init__("; ".join(sentences))
+        self.sentences, self.below = tuple(sentences), below
+
+    @classmethod
+    def check(cls, sentences: Sequence[str], below: str = "") -> None:
+        """Raises the error if there are any sentences."""
+        if sentences:
+            raise cls(sentences, below)
+
+
 def findings(source: str, sentences: Sequence[str]) -> InputError:
     """All that is wrong with a file or folder as one error: a sentence, or a line for each of several."""
     return InputError(f"{source}: {sentences[0]}") if len(sentences) == 1 else problems(source, sentences)

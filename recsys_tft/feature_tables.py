@@ -11,9 +11,8 @@ import threading
 import traceback
 
 from recsys_tft import project_modules
-from recsys_tft.configuration.setting_types import FindingsError
 from recsys_tft.default_table import DEFAULT
-from recsys_tft.errors import InputError, did_you_mean, reason
+from recsys_tft.errors import FindingsError, InputError, did_you_mean, reason
 from recsys_tft.features import FeatureTable
 from recsys_tft.project_modules import Place
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recsys_tft import feature_tables
-from recsys_tft.configuration.setting_types import FindingsError
-from recsys_tft.errors import InputError, findings, redacted
+from recsys_tft.errors import FindingsError, InputError, findings, redacted
 from recsys_tft.features import FeatureTable
 from recsys_tft.vocabularies import Vocabulary
 

@@ -289,5 +289,5 @@ def test_rejected_events_have_the_signals_that_they_had() -> None:
     told = rejected.select(["interaction_type", "saved", "reported"]).to_pylist()
     assert told == [
         {"interaction_type": "hover", "saved": False, "reported": True},
-        {"interaction_type": "report", "saved": True, "reported": True},
+        {"interaction_type": "save", "saved": True, "reported": True},
     ]

@@ -6,8 +6,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from recsys_tft.columns import TABLES, Column
-from recsys_tft.configuration.setting_types import FindingsError, Section
-from recsys_tft.errors import did_you_mean
+from recsys_tft.configuration.setting_types import Section
+from recsys_tft.errors import FindingsError, did_you_mean
 from recsys_tft.features import FeatureTable
 
 UNITS = ("s", "ms", "us", "ns")

@@ -7,17 +7,8 @@ from typing import Annotated, Literal
 import pydantic
 
 from recsys_tft.configuration import durations
-from recsys_tft.configuration.setting_types import (
-    Count,
-    Duration,
-    FindingsError,
-    Increasing,
-    Moment,
-    Number,
-    Section,
-    Word,
-)
-from recsys_tft.errors import did_you_mean
+from recsys_tft.configuration.setting_types import Count, Duration, Increasing, Moment, Number, Section, Word
+from recsys_tft.errors import FindingsError, did_you_mean
 from recsys_tft.features import FeatureTable
 from recsys_tft.row_settings import LIMITS
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import pydantic
 
-from recsys_tft.configuration.setting_types import Count, FindingsError, Id, NotNegative, Number, Positive, Section
+from recsys_tft.configuration.setting_types import Count, Id, NotNegative, Number, Positive, Section
+from recsys_tft.errors import FindingsError
 
 
 def country_key(name: str) -> str:

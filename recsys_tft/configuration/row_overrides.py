@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import pydantic
 
 from recsys_tft.configuration.job_settings import VocabularySettings
-from recsys_tft.configuration.setting_types import FindingsError, Increasing, Width
-from recsys_tft.errors import did_you_mean
+from recsys_tft.configuration.setting_types import Increasing, Width
+from recsys_tft.errors import FindingsError, did_you_mean
 from recsys_tft.features import FeatureTable
 
 DEFAULT_DIM = "default_dim"

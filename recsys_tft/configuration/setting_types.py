@@ -5,7 +5,6 @@ Each number has an upper limit, beyond which something would overflow, or take m
 
 import datetime
 import re
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import pydantic
@@ -25,25 +24,6 @@ class Section(pydantic.BaseModel):
         if isinstance(value, bool) and cls.model_fields[info.field_name].annotation in (int, float):
             raise ValueError(f"is {value}; expected a number")
         return value
-
-
-class FindingsError(ValueError):
-    """Several things that are wrong with one setting.
-
-    Attributes:
-        sentences: one for each.
-        below: which setting in it they are about, if it is a section.
-    """
-
-    def __init__(self, sentences: Sequence[str], below: str = ""):
-        super().__init__("; ".join(sentences))
-        self.sentences, self.below = tuple(sentences), below
-
-    @classmethod
-    def check(cls, sentences: Sequence[str], below: str = "") -> None:
-        """Raises the error if there are any sentences."""
-        if sentences:
-            raise cls(sentences, below)
 
 
 def _duration(text: str) -> str:

@@ -25,9 +25,9 @@ from recsys_tft.configuration.job_settings import (
 )
 from recsys_tft.configuration.model_settings import RankerSettings, TwoTowerSettings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings
-from recsys_tft.configuration.setting_types import FindingsError, Section, Word
+from recsys_tft.configuration.setting_types import Section, Word
 from recsys_tft.configuration.yaml_text import LARGEST, Document, OtherBase, WrongYamlError
-from recsys_tft.errors import InputError, did_you_mean, findings, reason, redacted
+from recsys_tft.errors import FindingsError, InputError, did_you_mean, findings, reason, redacted
 from recsys_tft.features import FeatureTable
 from recsys_tft.storage import places
 from recsys_tft.storage.files import open_to_read
