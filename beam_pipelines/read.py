@@ -11,6 +11,8 @@ from recsys_tft.beam_pipelines.elements import KeyedPart, TaggedOutput
 from recsys_tft.beam_pipelines.pairs import ForEachPair
 from recsys_tft.columns import KEYS, UPDATED
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import DEFAULT
+from recsys_tft.features import raw_columns
 from recsys_tft.graph_inputs import graph_columns
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
@@ -30,7 +32,9 @@ _NEEDED = {
 def needed_columns(table: RawTable, settings: Settings) -> list[str]:
     """The columns of a table that the job uses."""
     own = table.known.values()
-    features = [column.name for column in graph_columns(settings) if column in own]
+    # What the job itself reads is read for it, also where a user's table leaves out what we make of it.
+    ours = [column for column in raw_columns(DEFAULT.switched_on(settings)) if column.built_in]
+    features = [column.name for column in (*graph_columns(settings), *ours) if column in own]
     signals = [] if table.name != "interactions" else ["interaction_type", *table.possible_flags]
     updated = [UPDATED] if table.is_versioned else []
     return list(dict.fromkeys([*_NEEDED[table.name], *updated, *features, *signals]))

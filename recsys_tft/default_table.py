@@ -12,7 +12,8 @@ from recsys_tft.signals import Signal
 from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.vocabularies import Vocabulary
 
-TITLE, COUNTRY = "title", "country"  # which recommending shows, and filters by, where a table has them
+# Which recommending shows, and filters by, where a table has them.
+TITLE, COUNTRY, CHILD_CATEGORIES = "title", "country", "child_categories"
 
 SIGNALS = (
     Signal("impression", has_column=False, viewing=False),
@@ -37,7 +38,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("channel_id", "videos", INT64, built_in=True),
     Column(TITLE, "videos", STRING),
     Column("category", "videos", STRING, built_in=True),
-    Column("child_categories", "videos", STRINGS),
+    Column(CHILD_CATEGORIES, "videos", STRINGS),
     Column("video_duration", "videos", FLOAT, minimum=0, zero_is_missing=True, built_in=True),
     Column("popularity", "videos", STRING, accuracy=Accuracy.COUNTED, built_in=True),
     Column("video_language", "videos", STRING),
@@ -112,7 +113,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("age_bucket", "age", _AGE, QUERY),
     Feature("video_id_token", "video_id", Lookup(_VIDEO_ID), CANDIDATE),
     Feature("category_token", "category", Lookup(_CATEGORY), (CANDIDATE, RANKER)),
-    Feature("child_categories_token", "child_categories", SetLookup(Vocabulary("child_categories")), RANKER),
+    Feature("child_categories_token", CHILD_CATEGORIES, SetLookup(Vocabulary("child_categories")), RANKER),
     Feature("video_language_token", "video_language", Lookup(_LANGUAGE), (CANDIDATE, RANKER)),
     Feature("title_embedding", TITLE, TextEmbedding(), CANDIDATE),
     Feature("video_duration_log_z", "video_duration", ZScore(log1p=True), (CANDIDATE, RANKER)),

@@ -26,7 +26,8 @@ DISTRIBUTIONS = {
 
 
 def sources(*names: str) -> list[pathlib.Path]:
-    return [file for name in names for file in ((ROOT / name).rglob("*.py") if "." not in name else [ROOT / name])]
+    found = [file for name in names for file in ((ROOT / name).rglob("*.py") if "." not in name else [ROOT / name])]
+    return [file for file in found if file.parent.name != "project_template"]  # which is copied, not imported
 
 
 def imports(file: pathlib.Path) -> Iterator[str]:

@@ -164,10 +164,13 @@ class Same(Op):
             "TABLE = DEFAULT.extend(columns=[Column('time', 'users', STRING)])",
             r"the column 'time' has a name that rows or options have",
         ),
-        ("TABLE = DEFAULT.extend(columns=[Column('a-b', 'users', STRING)])", r"'a-b' is no usable name"),
+        (
+            "TABLE = DEFAULT.extend(columns=[Column('a-b', 'users', STRING)])",
+            r"the column 'a-b' needs a name of letters, digits and _",
+        ),
         (
             "TABLE = DEFAULT.extend(features=[Feature('label', 'age', Lookup(Vocabulary('a')), RANKER)])",
-            r"the feature 'label' has the name of a column that each row has",
+            r"the feature 'label' has a name that rows or options have already",
         ),
     ],
 )

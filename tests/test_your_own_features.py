@@ -9,6 +9,9 @@ import sys
 
 import pytest
 
+from recsys_tft import feature_tables
+from recsys_tft.cli import main
+
 ROOT = pathlib.Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "your-own-features.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -133,6 +136,36 @@ print(one)
     command = [sys.executable, "-I", "-c", program, str(folder / "out/serving/ranker/1")]
     run = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr[-2000:]
+
+
+LATER = (["train", "two-tower", "--overwrite"], ["train", "ranker", "--overwrite"], ["export"], ["verify"], ["audit"])
+
+
+@pytest.mark.usefixtures("printed", "forgetful")
+def test_every_later_command_refuses_another_table_and_one_that_is_gone(
+    folder: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = folder / "shop/shop/features.py"
+    text = path.read_text()
+    path.write_text(text.replace("dim=4", "dim=5"))
+    try:
+        for command in LATER:
+            assert main([*command, "--output-dir", str(folder / "out")]) == 1
+            error = capsys.readouterr().err
+            assert "'plan_token' was Lookup(Vocabulary(plan, dim=4)), is Lookup(Vocabulary(plan, dim=5))" in error
+            assert error.count("\n") == 1
+    finally:
+        path.write_text(text)
+    (folder / "shop").rename(folder / "gone")
+    try:
+        feature_tables._load.cache_clear()
+        for command in LATER:
+            assert main([*command, "--output-dir", str(folder / "out")]) == 1
+            gone = f"the module 'shop.features', which was in {folder}/shop and is there no more"
+            assert gone in capsys.readouterr().err
+        assert main(["recommend", "--output-dir", str(folder / "out"), "--user-id", "5", "--surface", "tv"]) == 0
+    finally:
+        (folder / "gone").rename(folder / "shop")
 
 
 def test_what_the_page_refers_to_is_there() -> None:

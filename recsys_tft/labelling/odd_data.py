@@ -39,7 +39,7 @@ def of_videos(videos: pa.Table, computed: Collection[str], settings: Settings) -
         views, likes = videos["view_count"], videos["like_count"]
         told = pc.greater(pc.max_element_wise(views, likes, skip_nulls=False), 0)
         found |= {"videos/told": _sum(told), "videos/equal": _sum(pc.and_(told, pc.equal(views, likes)))}
-    if "popularity" not in computed and "popularity" in videos.column_names:  # which a table without its feature skips
+    if "popularity" not in computed:
         found |= _unknown_levels(videos["popularity"], settings.popularity.levels)
     return found
 

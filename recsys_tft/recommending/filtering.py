@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings, country_key
+from recsys_tft.default_table import CHILD_CATEGORIES
 from recsys_tft.missing import nulled
 
 DAY = 86_400_000_000  # microseconds
@@ -36,15 +37,16 @@ def blocked(videos: pa.Table, rules: BlockSettings) -> np.ndarray:
     what is missing is on none.
 
     Args:
-        videos: [n] rows with video_id, category, child_categories and channel_id.
+        videos: [n] rows with video_id, category, channel_id and, where the feature table has them, child_categories.
         rules: the lists.
     """
     found = np.isin(videos["video_id"].to_numpy(), np.array(rules.videos, np.int64))
     categories = pa.array([name.encode() for name in rules.categories], pa.binary())
     found |= pc.is_in(nulled(videos["category"]), categories).to_numpy(zero_copy_only=False)
-    children = nulled(videos["child_categories"].combine_chunks())
-    hit = pc.list_parent_indices(children).filter(pc.is_in(children.flatten(), categories)).to_numpy()
-    found[hit] = True
+    if CHILD_CATEGORIES in videos.column_names:
+        children = nulled(videos[CHILD_CATEGORIES].combine_chunks())
+        hit = pc.list_parent_indices(children).filter(pc.is_in(children.flatten(), categories)).to_numpy()
+        found[hit] = True
     channels = pa.array(rules.channels, pa.int64())
     return found | pc.is_in(nulled(videos["channel_id"]), channels).to_numpy(zero_copy_only=False)
 

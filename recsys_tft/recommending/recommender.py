@@ -179,7 +179,8 @@ class Recommender:
         """
         if not len(videos):
             return np.zeros(0, np.float32)
-        return self._signatures["ranker"](**self._ranker_inputs(known, videos))["score"].numpy()
+        scores = self._signatures["ranker"](**self._ranker_inputs(known, videos))["score"].numpy()
+        return np.broadcast_to(scores, len(videos))  # one for all where the ranker reads nothing of videos
 
     @sentences()
     def explain(
@@ -198,7 +199,8 @@ class Recommender:
         known = self.known(self.request(user_id, time, **given))
         inputs = self._ranker_inputs(known, self.store.videos(np.array(video_ids, np.int64)))
         features = self._models["ranker"].signatures["features"](**inputs)
-        return self._explainer.explain({name: values.numpy() for name, values in features.items()})
+        rows = {n: np.broadcast_to(v.numpy(), (len(video_ids), *v.shape[1:])) for n, v in features.items()}
+        return self._explainer.explain(rows)
 
     @functools.cached_property
     def _explainer(self) -> Explainer:
