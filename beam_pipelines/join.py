@@ -14,7 +14,7 @@ from recsys_tft import point_in_time, transform_graph
 from recsys_tft.beam_pipelines.elements import Count, Frames, KeyedFrames, KeyedPart, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.features import Entity
-from recsys_tft.labelling import examples, negatives, pair_columns
+from recsys_tft.labelling import negatives, pair_columns, ranker_examples
 from recsys_tft.labelling.pair_columns import RAW, PairColumns
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.output_checks import check_categories
@@ -42,7 +42,7 @@ def sample_negatives(
     """Adds the ranker's rows to a partition, or a part of one, and asks for the videos that they need."""
     exposures = arrow_ipc.loads(frames["exposures"])
     pairs = arrow_ipc.loads(frames["pairs"]) if "pairs" in frames else None
-    rows, short = examples.ranker_rows(exposures, catalogue, job.settings, pairs)
+    rows, short = ranker_examples.ranker_rows(exposures, catalogue, job.settings, pairs)
     yield TaggedOutput("counts", ("negatives_short", short))
     wanted = _wanted(rows, exposures, job)
     videos = wanted["video_id"].to_numpy()
@@ -67,8 +67,8 @@ def _wanted(rows: pa.Table, exposures: pa.Table, job: Job) -> pa.Table:
 
 
 def pack(rows: pa.Table) -> pa.Table:
-    """Rows of examples.ROW_SCHEMA in 17 bytes each, as there are many of them."""
-    source = pc.index_in(rows["source"], pa.array(examples.SOURCES)).cast(pa.int8())
+    """Rows of ranker_examples.ROW_SCHEMA in 17 bytes each, as there are many of them."""
+    source = pc.index_in(rows["source"], pa.array(ranker_examples.SOURCES)).cast(pa.int8())
     columns = {"exposure": rows["exposure"].cast(pa.int32()), "video_id": rows["video_id"]}
     return pa.table({**columns, "weight": rows["weight"], "source": source})
 
@@ -76,9 +76,9 @@ def pack(rows: pa.Table) -> pa.Table:
 def unpack(rows: pa.Table) -> pa.Table:
     """The rows that were packed."""
     source = rows["source"]
-    label = pc.equal(source, examples.SOURCES.index("positive")).cast(pa.int64())
+    label = pc.equal(source, ranker_examples.SOURCES.index("positive")).cast(pa.int64())
     columns = [rows["exposure"].cast(pa.int64()), rows["video_id"], label, rows["weight"]]
-    return pa.table([*columns, pa.array(examples.SOURCES).take(source)], examples.ROW_SCHEMA)
+    return pa.table([*columns, pa.array(ranker_examples.SOURCES).take(source)], ranker_examples.ROW_SCHEMA)
 
 
 def answer(_: int, parts: Parts) -> Iterator[KeyedPart]:

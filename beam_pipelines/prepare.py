@@ -21,6 +21,7 @@ from recsys_tft.labelling import (
     history,
     negatives,
     odd_data,
+    ranker_examples,
     recent,
     splits,
     user_parts,
@@ -207,7 +208,7 @@ def _labelled_part(
     training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == 0))
     if job.settings.cooccurrence.enabled:
         yield TaggedOutput("analysis", (Entity.PAIR, arrow_ipc.dumps(fitting_rows.of_pairs(part.exposures))))
-    besides = (*history.COLUMNS, examples.COUNTED, examples.DISLIKED, examples.DRAWS)  # which fit nothing
+    besides = (*history.COLUMNS, examples.COUNTED, examples.DISLIKED, ranker_examples.DRAWS)  # which fit nothing
     training = training.select([name for name in training.column_names if name not in besides])
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
     own = part.users(users)

@@ -24,7 +24,7 @@ from recsys_tft.columns import KEYS, TABLES
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import FeatureTable, context_columns
-from recsys_tft.labelling import examples, negatives, splits
+from recsys_tft.labelling import examples, negatives, ranker_examples, splits
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import raw_tables, rejects
@@ -214,7 +214,11 @@ def run(gathered: Gathered, settings: Settings) -> Run:
     ]
     histogram = splits.merge(part.training_videos for part in labelled)
     catalogue = negatives.Catalogue(*histogram, settings.ranker.popularity_alpha)
-    ranker = [examples.ranker_rows(part.exposures, catalogue, settings) for part in labelled] if len(catalogue) else []
+    ranker = (
+        [ranker_examples.ranker_rows(part.exposures, catalogue, settings) for part in labelled]
+        if len(catalogue)
+        else []
+    )
     return Run(labelled, ranker, catalogue)
 
 

@@ -35,7 +35,7 @@ from random_tables import RawTables, RunSettings
 
 from recsys_tft.configuration.settings import parse
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import examples, history, splits
+from recsys_tft.labelling import history, ranker_examples, splits
 from recsys_tft.storage import arrow_ipc
 
 # --- Against the oracle
@@ -151,7 +151,7 @@ def test_each_exposure_is_followed_by_the_negatives_drawn_for_it(case: Case) -> 
     found = run(gather(raw), settings_of(chosen))
     assume(len(found.catalogue))
     ((rows, _),) = found.ranker
-    assert rows.schema.equals(examples.ROW_SCHEMA)
+    assert rows.schema.equals(ranker_examples.ROW_SCHEMA)
     numbers, sources = rows["exposure"].to_numpy(), np.array(rows["source"].to_pylist())
     first = np.append(True, np.diff(numbers) > 0)[: len(numbers)]
     assert numbers[first].tolist() == list(range(len(found.exposures)))
@@ -205,7 +205,7 @@ def test_negatives_do_not_depend_on_other_users(case: Case, kept: set[int]) -> N
     assume(len(found.catalogue))
     of_kept = pa.array(np.isin(found.exposures["user_id"].to_numpy(), sorted(kept)))
     alone = found.exposures.filter(of_kept)
-    rows, _ = examples.ranker_rows(alone, found.catalogue, settings)
+    rows, _ = ranker_examples.ranker_rows(alone, found.catalogue, settings)
     expected = [row for row in found.ranker_table().to_pylist() if row["user_id"] in kept]
     assert with_context(rows, alone, found.catalogue).to_pylist() == expected
 

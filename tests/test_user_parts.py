@@ -17,7 +17,7 @@ from oracle import Row
 from test_examples import with_another_future
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import event_pieces, examples, history, user_parts
+from recsys_tft.labelling import event_pieces, examples, history, ranker_examples, user_parts
 from recsys_tft.labelling.exposures import event_columns, piece_bounds
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.tables.entities import VideoLookup
@@ -35,7 +35,7 @@ def divided(case: of.Case, size: int) -> tuple[of.Run, list[user_parts.Part], Se
 
 
 def exposures_of(part: user_parts.Part) -> pa.Table:
-    names = [name for name in part.exposures.column_names if name != examples.DRAWS]
+    names = [name for name in part.exposures.column_names if name != ranker_examples.DRAWS]
     return part.exposures.select(names)
 
 
@@ -73,7 +73,7 @@ def test_the_parts_make_the_rankers_rows_of_the_whole(case: of.Case, size: int) 
     of.oracles_cuts(*case)
     whole, parts, settings = divided(case, size)
     assume(len(whole.catalogue))
-    made = [examples.ranker_rows(part.exposures, whole.catalogue, settings, part.pairs) for part in parts]
+    made = [ranker_examples.ranker_rows(part.exposures, whole.catalogue, settings, part.pairs) for part in parts]
     rows = [
         of.with_context(own, exposures_of(part), whole.catalogue).to_pylist()
         for part, (own, _) in zip(parts, made, strict=True)
@@ -95,7 +95,7 @@ def test_no_later_event_moves_a_training_row_into_another_part(case: of.Case, si
             return {}
         found = {}
         for part in parts:
-            rows, _ = examples.ranker_rows(part.exposures, whole.catalogue, settings, part.pairs)
+            rows, _ = ranker_examples.ranker_rows(part.exposures, whole.catalogue, settings, part.pairs)
             rows = of.with_context(rows, exposures_of(part), whole.catalogue)
             found[part.number] = of.in_window(rows, "train").to_pylist()
         return {number: rows for number, rows in found.items() if rows}

@@ -9,7 +9,7 @@ from rich.table import Table
 from recsys_tft.columns import TABLES
 from recsys_tft.configuration import settings
 from recsys_tft.features import FeatureTable
-from recsys_tft.labelling.examples import SOURCES
+from recsys_tft.labelling.ranker_examples import SOURCES
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.run_layout.data_sets import DATA_SETS, RANKER_ROWS
 from recsys_tft.run_layout.output import Output

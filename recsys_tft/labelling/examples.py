@@ -14,13 +14,12 @@ from recsys_tft import point_in_time
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import context_columns
-from recsys_tft.labelling import history, labels, negatives, odd_data, recent, splits
+from recsys_tft.labelling import history, labels, odd_data, recent, splits
 from recsys_tft.labelling.exposures import KEY, PIECE, exposure_starts, exposures, piece_bounds, sort_events
 from recsys_tft.point_in_time import find_sorted, rows_at, take_or_null
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early
 from recsys_tft.tables.signals import is_viewing
 
-SOURCES = ("positive", "disliked", "exposed", "sampled")
 DISLIKED = "disliked"  # bool; without it no exposure is
 COUNTED = "counted_video_id"  # null for an exposure that is not counted in what videos have in common
 
@@ -317,68 +316,3 @@ def _count_early(exposures: pa.Table, users: pa.Table, videos: VideoLookup) -> d
     if UPDATED in users.column_names:
         found["users"] = early(users[UPDATED], rows_at(users, "user_id", user, time), time)
     return {f"versions/{table}/early": count for table, count in found.items()}
-
-
-ROW_SCHEMA = pa.schema(
-    {
-        "exposure": pa.int64(),  # number of the exposure whose user, time and context the row has
-        "video_id": pa.int64(),
-        "label": pa.int64(),
-        "weight": pa.float32(),
-        "source": pa.string(),
-    }
-)
-
-
-DRAWS = "draws"  # a column of exposures: how many negatives to draw for each
-
-
-def draws(exposures: pa.Table, settings: Settings) -> np.ndarray:
-    """[n] int64: how many negatives to draw for each exposure, by user, time and video; all of their users."""
-    user, window, label = (exposures[name].to_numpy() for name in ("user_id", "window", "label"))
-    number, positive = np.unique(user, return_inverse=True)[1], label == 1
-    return negatives.slots(number, window.astype(np.int64), positive, ~positive, settings.ranker.negative_sample_ratio)
-
-
-def ranker_rows(
-    exposures: pa.Table, catalogue: negatives.Catalogue, settings: Settings, pairs: pa.Table | None = None
-) -> tuple[pa.Table, int]:
-    """Labelled rows of ROW_SCHEMA: each exposure, followed by the negatives drawn for it; and how many were missing.
-
-    Args:
-        exposures: as `label_exposures` returns them, all of their users; or a part of them, with DRAWS.
-        catalogue: what negatives are drawn from.
-        settings: of the run.
-        pairs: user_id, video_id and window of positives that these users have besides.
-    """
-    user, video, time = (exposures[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
-    window = exposures["window"].to_numpy().astype(np.int64)
-    positive = exposures["label"].to_numpy() == 1
-    wanted = exposures[DRAWS].to_numpy() if DRAWS in exposures.column_names else draws(exposures, settings)
-    users, number = np.unique(user, return_inverse=True)
-    of_positives = [number[positive], video[positive], window[positive]]
-    if pairs is not None:
-        besides = (np.searchsorted(users, pairs["user_id"].to_numpy()), pairs["video_id"], pairs["window"])
-        of_positives = [np.concatenate(both) for both in zip(of_positives, besides, strict=True)]
-    taken = negatives.PositivePairs(*of_positives, catalogue)
-    owner, drawn = negatives.sample(catalogue, taken, number, window, (user, video, time), wanted, settings.seed)
-    exposure = np.concatenate([np.arange(len(user)), owner])
-    order = np.argsort(exposure, kind="stable")
-    sampled = np.full(len(owner), SOURCES.index("sampled"))
-    source = np.concatenate([_own_sources(exposures, positive), sampled])
-    rows = {
-        "exposure": exposure[order],
-        "video_id": np.concatenate([video, catalogue.video_ids[drawn]])[order],
-        "label": (source == 0).astype(np.int64)[order],
-        "weight": np.concatenate([exposures["weight"].to_numpy(), np.ones(len(owner), np.float32)])[order],
-        "source": pa.array(SOURCES).take(pa.array(source[order])),
-    }
-    return pa.table(rows, ROW_SCHEMA), int(wanted.sum()) - len(owner)
-
-
-def _own_sources(exposures: pa.Table, positive: np.ndarray) -> np.ndarray:
-    """[n] int64: which of SOURCES exposures themselves are."""
-    source = np.where(positive, SOURCES.index("positive"), SOURCES.index("exposed"))
-    if DISLIKED in exposures.column_names:
-        source[exposures[DISLIKED].to_numpy()] = SOURCES.index("disliked")
-    return source

@@ -16,7 +16,8 @@ import polars as pl
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling.examples import DRAWS, Labelled, draws
+from recsys_tft.labelling.examples import Labelled
+from recsys_tft.labelling.ranker_examples import DRAWS, draws
 
 
 @dataclasses.dataclass(frozen=True)
