@@ -85,9 +85,9 @@ def _by_finders(module: str) -> Place | None:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return None
-    if spec is None or not spec.origin or not spec.origin.endswith(".py"):
+    file = pathlib.Path((spec and spec.origin) or "")
+    if file.suffix != ".py" or not file.is_file():  # one that is loaded may be gone since
         return None
-    file = pathlib.Path(spec.origin)
     depth = len(module.split(".")) - (file.name != "__init__.py")
     return Place(file.parents[depth], module, file)
 
