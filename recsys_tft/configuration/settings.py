@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pydantic
 
 from recsys_tft import feature_tables, table_records
-from recsys_tft.configuration import column_settings, row_overrides, yaml_text
+from recsys_tft.configuration import column_settings, config_files, row_overrides
 from recsys_tft.configuration.column_settings import ColumnSettings
 from recsys_tft.configuration.job_settings import (
     CooccurrenceSettings,
@@ -26,11 +26,10 @@ from recsys_tft.configuration.job_settings import (
 from recsys_tft.configuration.model_settings import RankerSettings, TwoTowerSettings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings
 from recsys_tft.configuration.setting_types import Section, Word
-from recsys_tft.configuration.yaml_text import LARGEST, Document, OtherBase, WrongYamlError
-from recsys_tft.errors import FindingsError, InputError, did_you_mean, findings, reason, redacted
+from recsys_tft.configuration.yaml_text import OtherBase
+from recsys_tft.errors import FindingsError, InputError, did_you_mean, findings, redacted
 from recsys_tft.features import FeatureTable
 from recsys_tft.storage import places
-from recsys_tft.storage.files import open_to_read
 from recsys_tft.titles.encoder_spec import Pair as EncoderPair
 from recsys_tft.titles.encoder_spec import Spec
 from recsys_tft.titles.encoder_spec import parse as parse_encoder
@@ -300,19 +299,6 @@ def _known_keys(path: tuple[int | str, ...]) -> list[str]:
     return list(section.model_fields)
 
 
-def _bytes(path: str) -> bytes:
-    if places.scheme(path):
-        places.check("--config", path)
-        return places.answered(path, lambda: _remote_bytes(path))
-    with open(path, "rb") as file:  # without importing Beam, which takes seconds
-        return file.read(LARGEST + 1)
-
-
-def _remote_bytes(path: str) -> bytes:
-    with open_to_read(path) as file:
-        return file.read(LARGEST + 1)
-
-
 def load(path: str | os.PathLike[str]) -> Settings:
     """Settings from a YAML file, local or on any Beam filesystem.
 
@@ -320,10 +306,10 @@ def load(path: str | os.PathLike[str]) -> Settings:
         InputError: if the file cannot be read, is not YAML, or holds a wrong setting.
     """
     path = os.fspath(path)
-    document = _document(path)
+    document = config_files.document(path)
     values = {} if document.values is None else document.values
     if isinstance(values, dict) and isinstance(values.get("beam"), dict):
-        _as_written(values["beam"], document.written)
+        config_files.as_written(values["beam"], document.written)
     return parse(values, path, document.written, None if places.scheme(path) else str(pathlib.Path(path).parent))
 
 
@@ -334,7 +320,7 @@ def load_recommender(path: str | os.PathLike[str]) -> RecommenderSettings:
         InputError: as `load`, of this section and of sections that are not known.
     """
     path = os.fspath(path)
-    document = _document(path)
+    document = config_files.document(path)
     values = {} if document.values is None else document.values
     if isinstance(values, dict):
         others = Settings.model_fields.keys() - {"recommender"}
@@ -349,32 +335,3 @@ def parse_recommender(values: Mapping[str, Any], source: str) -> RecommenderSett
         InputError: as `parse`.
     """
     return parse({"recommender": values.get("recommender", {})}, source).recommender
-
-
-def _document(path: str) -> Document:
-    try:
-        data = _bytes(path)
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot read the config ({reason(error)}).") from None
-    if len(data) > LARGEST:
-        raise InputError(f"{path}: more than {LARGEST >> 20} MiB, which is too much for a config.")
-    try:
-        return yaml_text.read(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        byte = f"byte {data[error.start]:#04x}"
-        raise InputError(f"{path}: not a YAML file (line {line}: {byte} is not UTF-8; save it as UTF-8).") from None
-    except WrongYamlError as error:
-        raise InputError(f"{path}: not a YAML file ({error}).") from None
-
-
-def _as_written(beam: dict[str, Any], written: Mapping[tuple[str | int, ...], str]) -> None:
-    """Gives options of Beam the text that a command line would hold, but for true and false."""
-    for path, text in written.items():
-        match path:
-            case ("beam", option) if not isinstance(beam[option], bool) and str(beam[option]) != text:
-                beam[option] = text
-            case ("beam", option, place) if isinstance(beam[option], list):
-                beam[option][place] = text
