@@ -108,8 +108,6 @@ def _wrong_sources(feature: Feature, table: "FeatureTable") -> Iterator[str]:
             f"the feature '{feature.name}' reads columns of {of}, which its op {type(feature.op).__name__} does not "
             "join; an op that joins them says so with `joins = True`."
         )
-    elif not feature.used_by:
-        yield f"the feature '{feature.name}' is used by nobody; name QUERY, CANDIDATE or RANKER."
     else:
         entity = Entity.PAIR if feature.op.joins else entities.pop()
         yield from (

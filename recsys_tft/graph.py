@@ -109,7 +109,7 @@ _FITTED_OF_PAIRS = ("history_video_ids", "video_id", "counted_video_id")
 
 def _check_fittable(feature: Feature) -> None:
     """InputError for a feature of pairs that learns from columns which no training row has together."""
-    others = [source for source in feature.sources if source not in _FITTED_OF_PAIRS]
+    others = [column.name for column in feature.columns if column.name not in _FITTED_OF_PAIRS]
     if feature.op.joins and others:
         raise InputError(
             f"The feature '{feature.name}' cannot be fitted: an op that joins a user and a video learns from "

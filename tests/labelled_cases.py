@@ -61,7 +61,7 @@ def settings_of(chosen: RunSettings) -> Settings:
 
 
 def _named(table: FeatureTable) -> dict[str, str]:
-    """The setting that leads to a table; own_signals.TABLE is found while `own_signals.loaded` lasts."""
+    """The setting that leads to a table by the name of its module."""
     return {} if table is DEFAULT else {"features": own_signals.NAME}
 
 

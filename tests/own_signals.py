@@ -1,17 +1,13 @@
 """A feature table with 11 signals, two of them negative, and context columns of every type; and tables for it."""
 
-import contextlib
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 import polars as pl
-import pytest
 
-from recsys_tft import feature_tables
 from recsys_tft.columns import BOOL, FLOAT, FLOATS, INT64, INTS, STRING, STRINGS, TIMESTAMP, Column
 from recsys_tft.default_table import DEFAULT
-from recsys_tft.features import RANKER, Feature, FeatureTable
+from recsys_tft.features import RANKER, Feature
 from recsys_tft.number_ops import Log, ZScore
 from recsys_tft.ops import Bag, Lookup
 from recsys_tft.signals import Signal
@@ -51,14 +47,6 @@ TABLE = DEFAULT.extend(
 )
 VIEWING = {"click", "watch", "like", "comment", "share", "follow", "save", "report"}
 NEGATIVE = {"not_interested", "report"}
-
-
-@contextlib.contextmanager
-def loaded() -> Iterator[FeatureTable]:
-    """The table, found by its name while this lasts; any other name leads to ours."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feature_tables, "load", lambda name: TABLE if name == NAME else DEFAULT)
-        yield TABLE
 
 
 def write_tables(folder: pathlib.Path) -> int:

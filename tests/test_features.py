@@ -105,7 +105,6 @@ def test_no_feature_has_the_name_of_a_column_of_rows() -> None:
             "the feature 'n' is of pairs, so the query tower cannot read it; it reads features of users and exposures.",
         ),
         ({"features": [Feature("age_log", "age", ZScore, RANKER)]}, "which is no instance of an Op."),
-        ({"features": [Feature("age_log", "age", ZScore(), ())]}, "the feature 'age_log' is used by nobody; "),
         ({"features": [Feature("age_log", (), ZScore(), RANKER)]}, "the feature 'age_log' reads no column."),
         (
             {"features": [Feature("label", "age", ZScore(), RANKER)]},

@@ -140,7 +140,8 @@ def subclasses(kind: type) -> Iterator[type]:
 
 
 def test_every_op_has_a_case() -> None:
-    assert {op.__name__ for op in subclasses(Op)} == {type(case.op).__name__ for case in CASES.values()}
+    ours = {op.__name__ for op in subclasses(Op) if op.__module__.startswith("recsys_tft.")}
+    assert ours == {type(case.op).__name__ for case in CASES.values()}
 
 
 @every_case

@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,12 +32,6 @@ from recsys_tft.tables import raw_tables, rejects, signals
 CASES = random_tables.cases(table=own_signals.TABLE).filter(lambda case: bool(case[0].interactions))
 BAD = random_tables.cases(table=own_signals.TABLE, bad_rows=True).filter(lambda case: bool(case[0].interactions))
 several = hypothesis_settings(deadline=None, derandomize=True, max_examples=40)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _table() -> Iterator[None]:
-    with own_signals.loaded():
-        yield
 
 
 # --- Against the oracle

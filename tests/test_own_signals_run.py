@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-from collections.abc import Iterator
 
 import numpy as np
 import own_signals
@@ -22,15 +21,14 @@ labels: {{positive: {{like: 1.0, follow: 0.5, click: 0.5}}}}
 
 
 @pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+def output(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     folder = tmp_path_factory.mktemp("own")
     (folder / "raw").mkdir()
     (folder / "moment").write_text(str(own_signals.write_tables(folder / "raw")))
     (folder / "my.yaml").write_text(CONFIG)
-    with own_signals.loaded():
-        arguments = ["--config", f"{folder}/my.yaml", "--data-dir", f"{folder}/raw", "--output-dir", f"{folder}/out"]
-        assert cli.main(["run", *arguments]) == 0
-        yield folder
+    arguments = ["--config", f"{folder}/my.yaml", "--data-dir", f"{folder}/raw", "--output-dir", f"{folder}/out"]
+    assert cli.main(["run", *arguments]) == 0
+    return folder
 
 
 def rows_of(output: pathlib.Path, window: str) -> pl.DataFrame:

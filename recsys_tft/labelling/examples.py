@@ -291,7 +291,8 @@ def _weighted_piece(
     if labels.negatives_win(settings):
         columns["since"] = np.where(weight > 0, columns["since"], history.NEVER)
         columns["until"] = history.negative_since(events, starts, settings)
-    kinds = {"positive": positive, "disliked": disliked, "contradicted": left_out}
+    kinds = {"positive": positive, "contradicted": left_out}
+    kinds |= {"disliked": disliked} if settings.table.bits.negative else {}
     counts = _count_labels(window, kinds, rules)
     return pa.table(columns), counts, odd_data.of_watch_times(watched, duration)
 
