@@ -5,9 +5,11 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from recsys_tft.columns import AT_EXPOSURE, STRING, TABLES, TAKEN, TYPES, Column
+import pyarrow as pa
+
+from recsys_tft.columns import AT_EXPOSURE, FLOAT, INT64, STRING, TABLES, TAKEN, TYPES, Column
 from recsys_tft.errors import did_you_mean
-from recsys_tft.feature import CANDIDATE, QUERY, Entity, Feature, entity_of
+from recsys_tft.feature import CANDIDATE, QUERY, Entity, Feature, Use, entity_of
 from recsys_tft.ops import Op
 from recsys_tft.signals import MOST, Signal
 from recsys_tft.vocabularies import Vocabulary
@@ -34,21 +36,32 @@ def _twice(what: str, names: Iterable[Hashable]) -> Iterator[str]:
 def _strangers(table: "FeatureTable") -> list[str]:
     """What is none of the kinds that a table is made of."""
     kinds = {"columns": Column, "signals": Signal, "features": Feature}
-    return [
+    strangers = [
         f"{field} holds {one!r}, which is no {kind.__name__}."
         for field, kind in kinds.items()
         for one in getattr(table, field)
         if not isinstance(one, kind)
     ]
+    return strangers or [
+        f"the feature {feature.name!r} is used by {one!r}; expected QUERY, CANDIDATE or RANKER of recsys_tft.features."
+        for feature in table.features
+        for one in feature.used_by
+        if not isinstance(one, Use)
+    ]
 
 
 def _wrong_names(table: "FeatureTable") -> Iterator[str]:
-    named = {"column": table.columns, "signal": table.signals, "feature": table.features}
-    for what, rows in named.items():
+    for signal in table.signals:
+        text = signal.name if isinstance(signal.name, str) else ""
+        if not text.strip() or not text.isprintable() or "/" in text:
+            yield f"the signal {signal.name!r} needs a name without slashes."
+    flags = {signal.flag for signal in table.signals}  # which no graph reads
+    columns = [column for column in table.columns if column.name not in flags]
+    for what, rows in {"column": columns, "feature": table.features}.items():
         for name in dict.fromkeys(row.name for row in rows):
             if not (isinstance(name, str) and _NAME.fullmatch(name)):
                 yield f"the {what} {name!r} needs a name of letters, digits and _ that begins with a letter."
-            elif what != "signal" and name in TAKEN:
+            elif name in TAKEN:
                 yield f"the {what} '{name}' has a name that rows or options have already; call it otherwise."
             elif what == "feature" and name in table.raw:
                 yield f"the feature '{name}' has the name of a raw column; call it by what becomes of that."
@@ -62,9 +75,12 @@ def _wrong_columns(table: "FeatureTable") -> Iterator[str]:
         if column.table not in TABLES:
             hint = did_you_mean(column.table, TABLES)
             yield f"the column '{column.name}' is of the unknown table '{column.table}'.{hint}"
-        if column.type not in TYPES:
-            known = ", ".join(map(str, TYPES))
-            yield f"the column '{column.name}' is of the type {column.type}; expected one of {known}."
+        if not isinstance(column.type, pa.DataType) or column.type not in TYPES:
+            known, found = ", ".join(map(str, TYPES)), column.type
+            found = found if isinstance(found, pa.DataType) else repr(found)
+            yield f"the column '{column.name}' is of the type {found}; expected one of {known} of pyarrow."
+        elif not column.built_in and (column.minimum is not None or column.zero_is_missing) and not _is_number(column):
+            yield f"the column '{column.name}' is no number, so that it has neither a minimum nor a 0 that is missing."
         if column.at_exposure not in AT_EXPOSURE:
             hint = did_you_mean(column.at_exposure, AT_EXPOSURE)
             known = " or ".join(AT_EXPOSURE)
@@ -75,6 +91,10 @@ def _wrong_columns(table: "FeatureTable") -> Iterator[str]:
                 f"the column '{column.name}' of {column.table} has the name of a column of another table, from which "
                 "a feature could not tell it; call it otherwise."
             )
+
+
+def _is_number(column: Column) -> bool:
+    return column.type in (INT64, FLOAT)
 
 
 def _wrong_signals(table: "FeatureTable") -> Iterator[str]:
@@ -101,7 +121,10 @@ def _wrong_sources(feature: Feature, table: "FeatureTable") -> Iterator[str]:
         yield f"the feature '{feature.name}' reads the unknown column '{source}'.{did_you_mean(source, table.raw)}"
     if unknown:
         return
-    entities = {entity_of(table.raw[source]) for source in feature.sources}
+    columns = [table.raw[source] for source in feature.sources]
+    if reason := feature.op.refuses(columns):
+        yield f"the feature '{feature.name}' has an op {type(feature.op).__name__}, which {reason}."
+    entities = set(map(entity_of, columns))
     if len(entities) > 1 and not feature.op.joins:
         of = " and ".join(sorted(f"{entity.value}s" for entity in entities))
         yield (

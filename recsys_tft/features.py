@@ -6,7 +6,7 @@
 import dataclasses
 import functools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recsys_tft.columns import BOOL, UPDATED, Column
 from recsys_tft.errors import did_you_mean, findings
@@ -44,6 +44,11 @@ def flag_columns(signals: Iterable[Signal]) -> tuple[Column, ...]:
     return tuple(Column(signal.flag, "interactions", BOOL) for signal in signals if signal.flag)
 
 
+def _several(given: Any) -> tuple[Any, ...]:
+    """What may stand by itself, or be one of several."""
+    return (given,) if isinstance(given, str | Column | Signal | Feature) else tuple(given)
+
+
 @dataclasses.dataclass(frozen=True)
 class FeatureTable:
     """All raw columns, signals and features that a run knows.
@@ -70,12 +75,14 @@ class FeatureTable:
 
     def extend(
         self,
-        columns: Sequence[Column] = (),
-        signals: Sequence[Signal | str] = (),
-        features: Sequence[Feature] = (),
-        without: Sequence[str] = (),
+        columns: Sequence[Column] | Column = (),
+        signals: Sequence[Signal | str] | Signal | str = (),
+        features: Sequence[Feature] | Feature = (),
+        without: Sequence[str] | str = (),
     ) -> "FeatureTable":
         """This table with more columns, signals and features, and without some features.
+
+        A single one may stand by itself.
 
         Args:
             columns: raw columns that tables have besides.
@@ -92,6 +99,7 @@ class FeatureTable:
             >>> table.signals[-1].flag
             'follow'
         """
+        without = _several(without)
         unknown = [
             f"`without` names the unknown feature '{name}'.{did_you_mean(name, self.by_name)}"
             for name in without
@@ -99,9 +107,10 @@ class FeatureTable:
         ]
         if unknown:
             raise findings("the feature table", unknown)
-        more = tuple(Signal(signal) if isinstance(signal, str) else signal for signal in signals)
+        more = tuple(Signal(signal) if isinstance(signal, str) else signal for signal in _several(signals))
         kept = tuple(feature for feature in self.features if feature.name not in without)
-        return FeatureTable((*self.columns, *columns, *flag_columns(more)), (*self.signals, *more), (*kept, *features))
+        columns = (*self.columns, *_several(columns), *flag_columns(more))
+        return FeatureTable(columns, (*self.signals, *more), (*kept, *_several(features)))
 
     @functools.cached_property
     def raw(self) -> Mapping[str, Column]:

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import row_settings
-from recsys_tft.ops import SETTING, Fitting, Op, scatter
+from recsys_tft.columns import STRING, Column
+from recsys_tft.ops import SETTING, Fitting, Op, other_than, scatter
 from recsys_tft.statistics import CountQuantiles, MeanAndDeviation, Statistic
 from recsys_tft.storage.json_files import to_json
 from recsys_tft.vocabularies import MISSING
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 _DAY = 86_400_000_000  # microseconds
 HOUR = 3_600_000_000  # microseconds
 LONG_AGO = -(2**62)  # microseconds since 1970; no difference from it leaves the range of int64
+
+
+def no_number(columns: Sequence[Column]) -> str | None:
+    """What an op of numbers refuses text with."""
+    texts = [column for column in columns if column.graph_type == STRING]
+    return f"reads numbers, not {texts[0].name}, which is {texts[0].type}" if texts else None
 
 
 def _log1p(values: "tf.Tensor") -> "tf.Tensor":
@@ -49,6 +56,9 @@ class ZScore(Op):
 
     log1p: bool = False
     missing: ClassVar[str] = "0 (the mean)"
+
+    def refuses(self, columns: Sequence[Column]) -> str | None:
+        return other_than(1, columns) or no_number(columns)
 
     def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
         return self._scaled(columns[0].values), MeanAndDeviation()
@@ -86,6 +96,9 @@ class Log(Op):
 
     missing: ClassVar[str] = "0 (none)"
 
+    def refuses(self, columns: Sequence[Column]) -> str | None:
+        return other_than(1, columns) or no_number(columns)
+
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         return scatter(columns[0], _log1p(columns[0].values), 0.0)
 
@@ -107,6 +120,9 @@ class Age(Op):
     missing: ClassVar[str] = "0 (new)"
     joins: ClassVar[bool] = True
     is_coarse: ClassVar[bool] = True
+
+    def refuses(self, columns: Sequence[Column]) -> str | None:
+        return other_than(2, columns) or no_number(columns)
 
     def coarse(self, columns: Sequence[pa.Array]) -> Sequence[pa.Array]:
         """Whole hours, and the moment 0; both missing where either is."""
@@ -149,6 +165,9 @@ class Bucket(Op):
     boundaries: tuple[float, ...] = dataclasses.field(default=(), metadata=SETTING)
     dim: int | None = dataclasses.field(default=None, metadata=SETTING)
     missing: ClassVar[str] = "bucket 0"
+
+    def refuses(self, columns: Sequence[Column]) -> str | None:
+        return other_than(1, columns) or no_number(columns)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "boundaries", tuple(self.boundaries))
@@ -202,6 +221,9 @@ class Level(Op):
 
     missing: ClassVar[str] = "from the count; zeros without one"
 
+    def refuses(self, columns: Sequence[Column]) -> str | None:
+        return other_than(2, columns) or no_number(columns[1:])
+
     def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
         return self._counts(columns[1]), CountQuantiles(tuple(settings.popularity.quantiles))
 
@@ -246,6 +268,9 @@ class DayOfWeek(Op):
 
     missing: ClassVar[str] = "0"
 
+    def refuses(self, columns: Sequence[Column]) -> str | None:
+        return other_than(1, columns) or no_number(columns)
+
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         days = columns[0].values // _DAY
         return scatter(columns[0], (days + 3) % 7 + 1, MISSING)  # 1970-01-01 was a Thursday
@@ -267,6 +292,9 @@ class HourWave(Op):
 
     wave: str
     missing: ClassVar[str] = "0"
+
+    def refuses(self, columns: Sequence[Column]) -> str | None:
+        return other_than(1, columns) or no_number(columns)
 
     def __post_init__(self) -> None:
         if self.wave not in ("sin", "cos"):
@@ -293,6 +321,9 @@ class Ratio(Op):
     """
 
     missing: ClassVar[str] = "0"
+
+    def refuses(self, columns: Sequence[Column]) -> str | None:
+        return "reads hits and trials, two columns or more" if len(columns) < 2 else no_number(columns)
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf

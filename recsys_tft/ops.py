@@ -11,6 +11,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from recsys_tft.columns import INT64, STRING, Column
 from recsys_tft.statistics import EMPTY_IDS, Statistic
 from recsys_tft.vocabularies import MISSING, Vocabulary
 
@@ -113,6 +114,10 @@ class Op:
         """The feature called `name` of [batch] rows."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes.")  # a new op must
 
+    def refuses(self, columns: Sequence[Column]) -> str | None:
+        """Why it cannot read these columns, as words that go on from its name; None if it can."""
+        return None
+
     def coarse(self, columns: "Sequence[pa.Array]") -> "Sequence[pa.Array]":
         """[n] raw values of each column, made coarser where that changes no result.
 
@@ -155,6 +160,11 @@ class Op:
         return {}
 
 
+def other_than(count: int, columns: Sequence[Column]) -> str | None:
+    """What an op of so many columns refuses others with."""
+    return None if len(columns) == count else f"reads {count} column{'s' * (count > 1)}, not {len(columns)}"
+
+
 def scatter(column: "tf.SparseTensor", values: "tf.Tensor", default: float | int | bytes) -> "tf.Tensor":
     """[batch] of `values`, which belong to the present rows of `column`; `default` where the column is missing."""
     import tensorflow as tf
@@ -177,6 +187,16 @@ class Lookup(Op):
 
     vocabulary: Vocabulary
     missing: ClassVar[str] = "token 0"
+
+    def refuses(self, columns: Sequence[Column]) -> str | None:
+        if reason := other_than(1, columns):
+            return reason
+        wanted = INT64 if self.vocabulary.integers else STRING
+        (column,) = columns
+        if column.graph_type == wanted:
+            return None
+        hint = f"; Vocabulary({self.vocabulary.name!r}, integers=True) has integers" if wanted == STRING else ""
+        return f"looks up values of type {wanted}, not {column.name}, which is {column.type}{hint}"
 
     def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
         return columns[0].values, self.vocabulary.statistic(self.vocabulary.options(settings))

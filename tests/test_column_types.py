@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from desk import Tables, good_rows, table_of
 
+from recsys_tft.columns import FLOATS, Column
 from recsys_tft.configuration import settings
 from recsys_tft.default_table import COLUMNS, DEFAULT
 from recsys_tft.errors import InputError
@@ -312,3 +313,24 @@ def test_remedies_are_pandas_that_makes_what_is_taken(table: str, column: str, f
     assert column_types.is_taken(made.type, known.type)
     _, faults = column_types.read(made, known)
     assert not any(bad.any() for bad in faults.values())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([[0.5, 0.7], None, []], pa.list_(pa.float64())),
+        pa.array([[0.5, 0.7], None, []], pa.large_list(pa.float32())),
+        pa.array(["0.5|0.7", None, "[]"]),
+    ],
+)
+def test_lists_of_floats_are_read(values: pa.Array) -> None:
+    found, faults = column_types.read(values, Column("scores", "users", FLOATS))
+    assert found.to_pylist() == [[0.5, np.float32(0.7)], None, []]
+    assert found.type == FLOATS
+    assert not any(bad.any() for bad in faults.values())
+
+
+def test_whole_numbers_are_read_as_lists_of_floats() -> None:
+    found, _ = column_types.read(pa.array([[1, 2]]), Column("scores", "users", FLOATS))
+    assert found.type == FLOATS
+    assert found.to_pylist() == [[1.0, 2.0]]

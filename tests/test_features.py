@@ -6,7 +6,7 @@ import pickle
 import pyarrow as pa
 import pytest
 
-from recsys_tft.columns import BOOL, STRING, TAKEN, Column
+from recsys_tft.columns import BOOL, STRING, TAKEN, TIMESTAMP, Column
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, Feature, FeatureTable, raw_columns
@@ -108,8 +108,30 @@ def test_no_feature_has_the_name_of_a_column_of_rows() -> None:
         ({"features": [Feature("age_log", (), ZScore(), RANKER)]}, "the feature 'age_log' reads no column."),
         (
             {"features": [Feature("label", "age", ZScore(), RANKER)]},
-            "the feature 'label' has a name that rows or options have already; that ",
+            "the feature 'label' has a name that rows or options have already; ",
         ),
+        (
+            {"features": [Feature("x", "country", ZScore(), QUERY)]},
+            "ZScore, which reads numbers, not country, ",
+        ),
+        (
+            {"features": [Feature("x", "age", Lookup(Vocabulary("a")), QUERY)]},
+            "looks up values of type string, not age, which is int64; Vocabulary('a', integers=True) has integers.",
+        ),
+        ({"features": [Feature("x", ("age", "age"), ZScore(), QUERY)]}, "ZScore, which reads 1 column, not 2."),
+        (
+            {"features": [Feature("x", "age", ZScore(), "query")]},
+            "the feature 'x' is used by 'query'; expected ",
+        ),
+        (
+            {"columns": [Column("tier", "users", "string")]},
+            "the column 'tier' is of the type 'string'; ",
+        ),
+        (
+            {"columns": [Column("born_at", "users", TIMESTAMP, minimum=0)]},
+            "the column 'born_at' is no number, so that it has neither a minimum nor a 0 that is missing.",
+        ),
+        ({"signals": [Signal("a/b")]}, "the signal 'a/b' needs a name without slashes."),
         ({"features": ["age_log"]}, "features holds 'age_log', which is no Feature."),
     ],
 )
@@ -128,3 +150,9 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
 def test_a_table_needs_nothing_of_ours() -> None:
     table = FeatureTable((SURFACE,), (Signal("like"),), (TOKEN,))
     assert table.raw == {"surface": SURFACE}
+
+
+def test_one_of_something_may_stand_by_itself() -> None:
+    one = DEFAULT.extend(SURFACE, "star rating", TOKEN, "popularity_onehot")
+    assert one == DEFAULT.extend([SURFACE], ["star rating"], [TOKEN], ["popularity_onehot"])
+    assert one.flags["star rating"] == "star rating"

@@ -1,11 +1,13 @@
 """SIGTERM and Ctrl-C: one sentence, the right exit code, the output as it was, and nothing left in TMPDIR."""
 
 import argparse
+import fcntl
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 
 import catboost
@@ -164,6 +166,28 @@ def test_what_a_killed_process_left_is_removed_by_the_next_and_a_living_one_keep
                 pathlib.Path(later).name,
             }
     assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize("locked", [False, True])
+def test_a_new_folder_that_another_process_takes_for_a_left_one_is_made_again(
+    locked: bool, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, made, held = tempfile.mkdtemp, [], []
+
+    def taken_once(**options: object) -> str:
+        made.append(make(**options))
+        if len(made) == 1 and locked:  # it is about to be removed
+            held.append(os.open(made[0], os.O_RDONLY))
+            fcntl.flock(held[0], fcntl.LOCK_EX)
+        elif len(made) == 1:
+            pathlib.Path(made[0]).rmdir()
+        return made[-1]
+
+    monkeypatch.setattr(tempfile, "mkdtemp", taken_once)
+    with temporary_folder(tmp_path) as folder:
+        assert folder == made[1]
+    for opened in held:
+        os.close(opened)
 
 
 def test_a_link_of_that_name_is_not_followed(tmp_path: pathlib.Path) -> None:

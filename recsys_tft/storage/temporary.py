@@ -25,16 +25,32 @@ def temporary_folder(within: str | os.PathLike[str] | None = None, prefix: str =
     _remove_left(root, prefix)
     while True:
         folder = tempfile.mkdtemp(dir=root, prefix=prefix)
-        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        _lock(opened)
-        if pathlib.Path(folder).exists():  # else another process took it for one that was left
+        opened = _kept(folder)
+        if opened is not None:
             break
-        os.close(opened)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(opened)
+
+
+def _kept(folder: str) -> int | None:
+    """The new folder, open and locked; None if another process took it for one that was left, and removes it."""
+    try:
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    with contextlib.suppress(OSError):  # no folder can be locked here, so that none is removed
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(opened)
+            return None
+    if pathlib.Path(folder).exists():
+        return opened
+    os.close(opened)
+    return None
 
 
 def _remove_left(root: pathlib.Path, prefix: str) -> None:

@@ -119,6 +119,8 @@ def _flat(values: pa.Array, wanted: pa.DataType) -> Converted:
     values = values.cast(found) if values.type != found else values
     if found == wanted or _types.is_null(found):
         return values.cast(wanted), {}
+    if _types.is_float32(wanted):
+        return _floats(values)
     return _text(values) if _types.is_string(wanted) else _integers(values)
 
 
