@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from recsys_tft.columns import AT_EXPOSURE, STRING, TABLES, TAKEN, TYPES, Column
+from recsys_tft.columns import AT_EXPOSURE, STRING, STRINGS, TABLES, TAKEN, TYPES, Column
 from recsys_tft.errors import did_you_mean
 from recsys_tft.feature import CANDIDATE, QUERY, Entity, Feature, entity_of
 from recsys_tft.ops import Op
@@ -65,6 +65,8 @@ def _wrong_columns(table: "FeatureTable") -> Iterator[str]:
         if column.type not in TYPES:
             known = ", ".join(map(str, TYPES))
             yield f"the column '{column.name}' is of the type {column.type}; expected one of {known}."
+        elif column.zero_is_missing and column.type in (STRING, STRINGS):
+            yield f"the column '{column.name}' has zero_is_missing, but is of the type {column.type}, which has no 0."
         if column.at_exposure not in AT_EXPOSURE:
             hint = did_you_mean(column.at_exposure, AT_EXPOSURE)
             known = " or ".join(AT_EXPOSURE)
