@@ -61,7 +61,8 @@ def _faults(values: pa.ChunkedArray, column: Column, types: Sequence[str]) -> li
     if column.minimum is not None and pa.types.is_floating(column.type):
         faults.append(("is infinite", pc.is_inf(values)))
     if column.minimum is not None:
-        faults.append(("is negative", pc.less(values, column.minimum)))
+        below = "is negative" if column.minimum == 0 else f"is below {column.minimum}"
+        faults.append((below, pc.less(values, column.minimum)))
     if required and pa.types.is_timestamp(column.type):
         faults.append(("is not a time between 1970 and 2200", _outside_time(values)))
     if column.name == "interaction_type" and types:
