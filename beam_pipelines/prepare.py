@@ -79,7 +79,7 @@ def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> I
     rows = arrow_ipc.concat(part for _, part in parts)
     kept, dropped = drop_duplicates(rows, "video_id")
     yield from reject_duplicates(dropped, job, "videos", "video_id", partition)
-    kept, zeros = known_durations(kept, job.tables["videos"].known)
+    kept, zeros = known_durations(kept)
     computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)
     odd = odd_data.of_videos(versions.latest(kept, "video_id"), computed, job.settings)
     yield from _odd({**odd, "zero_durations": zeros})

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from recsys_tft.columns import AT_EXPOSURE, FLOAT, INT64, STRING, TABLES, TAKEN, TYPES, Column
+from recsys_tft.columns import AT_EXPOSURE, FLOAT, INT64, STRING, STRINGS, TABLES, TAKEN, TYPES, Column
 from recsys_tft.errors import did_you_mean
 from recsys_tft.feature import CANDIDATE, QUERY, Entity, Feature, Use, entity_of
 from recsys_tft.ops import Op
@@ -79,8 +79,10 @@ def _wrong_columns(table: "FeatureTable") -> Iterator[str]:
             known, found = ", ".join(map(str, TYPES)), column.type
             found = found if isinstance(found, pa.DataType) else repr(found)
             yield f"the column '{column.name}' is of the type {found}; expected one of {known} of pyarrow."
-        elif not column.built_in and (column.minimum is not None or column.zero_is_missing) and not _is_number(column):
-            yield f"the column '{column.name}' is no number, so that it has neither a minimum nor a 0 that is missing."
+        elif column.minimum is not None and column.type not in (INT64, FLOAT):
+            yield f"the column '{column.name}' has a minimum, but is of the type {column.type}; numbers have one."
+        elif column.zero_is_missing and column.type in (STRING, STRINGS):
+            yield f"the column '{column.name}' has zero_is_missing, but is of the type {column.type}, which has no 0."
         if column.at_exposure not in AT_EXPOSURE:
             hint = did_you_mean(column.at_exposure, AT_EXPOSURE)
             known = " or ".join(AT_EXPOSURE)
@@ -91,10 +93,6 @@ def _wrong_columns(table: "FeatureTable") -> Iterator[str]:
                 f"the column '{column.name}' of {column.table} has the name of a column of another table, from which "
                 "a feature could not tell it; call it otherwise."
             )
-
-
-def _is_number(column: Column) -> bool:
-    return column.type in (INT64, FLOAT)
 
 
 def _wrong_signals(table: "FeatureTable") -> Iterator[str]:

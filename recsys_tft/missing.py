@@ -12,15 +12,19 @@ from recsys_tft.statistics import EMPTY_IDS
 Arrow = pa.Array | pa.ChunkedArray
 
 
-def nulled(values: Arrow) -> Arrow:
+def nulled(values: Arrow, zero_is_missing: bool = False) -> Arrow:
     """[n] values with a null in the place of each that is missing; lists without such elements.
 
     Args:
         values: of int64, float, string, binary or timestamp, or lists of them; others are left as they are.
+        zero_is_missing: whether a 0 is missing too; of numbers, times and booleans.
     """
     if pa.types.is_list(values.type):
-        return _shortened(values)
+        return _shortened(values, zero_is_missing)
     missing = _missing(values)
+    if zero_is_missing:
+        zero = pc.equal(values, pa.scalar(0).cast(values.type))
+        missing = zero if missing is None else pc.or_(missing, zero)
     if missing is None or not pc.any(missing).as_py():
         return values
     return pc.if_else(missing, pa.scalar(None, values.type), values)
@@ -38,10 +42,10 @@ def _missing(values: Arrow) -> Arrow | None:
     return pc.equal(values, EMPTY_IDS) if pa.types.is_int64(kind) else None
 
 
-def _shortened(values: Arrow) -> Arrow:
+def _shortened(values: Arrow, zero_is_missing: bool) -> Arrow:
     """Lists without elements that are missing."""
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    flat = nulled(array.flatten())
+    flat = nulled(array.flatten(), zero_is_missing)
     if not flat.null_count:
         return values
     kept = flat.is_valid()

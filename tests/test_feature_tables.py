@@ -250,6 +250,17 @@ def test_a_table_that_has_changed_is_refused_by_name(
         table_records.check(found, "the manifest")
 
 
+def test_code_that_has_changed_is_named_beside_what_else_differs(project: Project) -> None:
+    path = project.table(f"{SURFACE}, without=['age_z']")
+    modules = set(sys.modules)
+    found = found_by(settings.load(project.config()).features)
+    forget(modules)
+    path.write_text(f"import math\n{path.read_text()}".replace(", without=['age_z']", ""))
+    told = "the feature 'age_z' is new; the code of features.py has changed since the run; undo that"
+    with pytest.raises(InputError, match=re.escape(told)):
+        table_records.check(found, "the manifest")
+
+
 def test_comments_and_another_folder_make_no_other_table(
     project: Project, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,7 +129,7 @@ def test_no_feature_has_the_name_of_a_column_of_rows() -> None:
         ),
         (
             {"columns": [Column("born_at", "users", TIMESTAMP, minimum=0)]},
-            "the column 'born_at' is no number, so that it has neither a minimum nor a 0 that is missing.",
+            "the column 'born_at' has a minimum, but is of the type timestamp[us, tz=UTC]; numbers have one.",
         ),
         ({"signals": [Signal("a/b")]}, "the signal 'a/b' needs a name without slashes."),
         ({"features": ["age_log"]}, "features holds 'age_log', which is no Feature."),

@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from desk import good_rows, table_of
 from missing_places import COLUMNS, LEAST, MOMENT, OTHERS, PLACES, Given, loaded, named
 
 from recsys_tft import Recommender, cli
+from recsys_tft.columns import FLOAT, INT64, INTS, STRING, TABLES, Column
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.missing import nulled
@@ -21,6 +24,7 @@ from recsys_tft.recommending import filtering
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.request import Request
 from recsys_tft.serving.serving_rows import tensors
+from recsys_tft.tables import raw_tables
 
 CASES = [(place, name) for place, (_, names) in PLACES.items() for name in names]
 
@@ -54,6 +58,45 @@ def test_only_what_the_table_names_is_missing() -> None:
     lists = pa.array([["a", "", "b", None], [""], [], None, [" "]])
     assert nulled(lists).to_pylist() == [["a", "b"], [], [], None, [" "]]
     assert nulled(lists.slice(1, 3)).to_pylist() == [[], [], None]
+
+
+def test_a_zero_is_missing_where_its_column_says_so() -> None:
+    arrays = {
+        "count": pa.array([0, 2, None, LEAST]),
+        "price": pa.array([-0.0, 2.5, None, math.nan], FLOAT),
+        "known": pa.array([False, True, None, None]),
+        "since": pa.array([0, 2, None, None], pa.timestamp("ms", "UTC")),
+        "places": pa.array([[0, 2], [2], None, [0]], INTS),
+    }
+    for array in arrays.values():
+        assert nulled(array, zero_is_missing=True).type == array.type
+    found = {name: nulled(array, zero_is_missing=True) for name, array in arrays.items()}
+    assert found.pop("places").to_pylist() == [[2], [2], None, []]
+    for name, array in found.items():
+        assert array.is_valid().to_pylist() == [False, True, False, False], name
+        assert nulled(arrays[name])[0].is_valid, name
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_zero_of_an_own_column_is_missing_from_when_it_is_read(table: str, tmp_path: pathlib.Path) -> None:
+    """So that the first present value of an exposure is one of a later event, and counts of missing ones are right."""
+    for name, rows in good_rows().items():
+        pq.write_table(table_of(rows), tmp_path / f"{name}.parquet")
+    path = tmp_path / f"{table}.parquet"
+    raw = pq.read_table(path)
+    own = pa.array([0, *[3] * (len(raw) - 1)], pa.int64())
+    pq.write_table(raw.append_column("level", own).append_column("depth", own), path)
+    columns = [Column("level", table, INT64, minimum=1, zero_is_missing=True), Column("depth", table, INT64)]
+    read = raw_tables.find(str(tmp_path), {}, DEFAULT.extend(columns))[table]
+    usable, rejected = raw_tables.read(read, read.sources[0], ["level", "depth"])
+    assert not len(rejected)
+    assert usable["level"].to_pylist() == [None, *[3] * (len(raw) - 1)]
+    assert usable["depth"].to_pylist() == own.to_pylist()
+
+
+def test_a_text_has_no_zero_that_could_be_missing() -> None:
+    with pytest.raises(InputError, match="the column 'plan' has zero_is_missing, but is of the type string, which"):
+        DEFAULT.extend([Column("plan", "users", STRING, zero_is_missing=True)])
 
 
 # --- Serving: shapes

@@ -10,7 +10,6 @@ from desk import START, TYPES, Desk, Fails, Row, event, good_rows, table_of
 
 from recsys_tft.cli import main
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.default_table import DEFAULT
 from recsys_tft.labelling import labels, odd_data
 from recsys_tft.labelling.exposures import event_columns, sort_events
 from recsys_tft.tables.entities import known_durations
@@ -70,8 +69,8 @@ def test_popularity_that_is_no_level_is_counted_and_some_is_named() -> None:
     )
 
 
-def test_a_duration_of_0_becomes_null_and_is_counted() -> None:
-    known, zeros = known_durations(videos(video_duration=[0.0, 5.0, None, -0.0]), DEFAULT.columns_of("videos"))
+def test_a_duration_of_0_becomes_null_and_is_counted_alone() -> None:
+    known, zeros = known_durations(videos(video_duration=[0.0, 5.0, None, -0.0], view_count=[0, 0, 0, 1]))
     assert (known["video_duration"].to_pylist(), zeros) == ([None, 5.0, None, None], 2)
 
 

@@ -9,6 +9,8 @@ import pytest
 from desk import DAYS, NO_TITLES, START, USERS, Desk, Fails, Row, event, good_rows, succeeds, table_of
 
 from recsys_tft.cli import main
+from recsys_tft.columns import FLOAT, INT64, Column
+from recsys_tft.tables import row_checks
 
 # --- Rows
 
@@ -46,6 +48,17 @@ def test_all_interactions_at_one_instant_have_no_windows_and_leave_no_folder(
         capfd.readouterr().err,
     )
     assert not out.exists()
+
+
+def test_a_row_below_the_least_value_is_told_that_value() -> None:
+    columns = {
+        "level": Column("level", "users", INT64, minimum=1),
+        "share": Column("share", "users", FLOAT, minimum=-0.5),
+        "spent": Column("spent", "users", FLOAT, minimum=0),
+    }
+    rows = pa.table({"level": [0, 1, 1, 1], "share": [0.0, -1.0, 0.0, -0.5], "spent": [0.0, 0.0, -1.0, 0.0]})
+    reasons = row_checks.check_rows(rows, columns, (), {}).to_pylist()
+    assert reasons == ["level is below 1", "share is below -0.5", "spent is negative", None]
 
 
 BAD_ROWS: dict[str, list[tuple[Row, str]]] = {

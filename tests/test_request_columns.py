@@ -20,6 +20,7 @@ COLUMNS = (
     Column("joined", "users", TIMESTAMP),
     Column("spent", "users", FLOAT, minimum=0),
     Column("badges", "users", STRINGS),
+    Column("level", "users", INT64, minimum=1, zero_is_missing=True),
     Column("surface", "interactions", STRING),
     Column("unread", "interactions", INT64),
 )
@@ -57,6 +58,10 @@ def test_values_of_every_type_may_be_given() -> None:
     expected = {"plan": b"gold", "is_member": 1, "joined": micros, "spent": 2.5, "badges": [b"a"], "surface": None}
     assert columns_of(**given) == expected
     assert columns_of(joined=micros, is_member=0) == {"joined": micros, "is_member": 0}
+    for text in ("2025-03-01T00:00", "2025-03-01", "2025-03-01T01:00+01:00"):
+        assert columns_of(joined=text) == {"joined": micros}
+    assert columns_of(joined="", is_member=float("nan")) == {"joined": None, "is_member": None}
+    assert columns_of(level=0) == {"level": None}
 
 
 @pytest.mark.parametrize(
@@ -65,7 +70,14 @@ def test_values_of_every_type_may_be_given() -> None:
         ({"spent": -1.0}, "spent is -1.0; it needs to be a finite number of at least 0"),
         ({"surfaces": "tv"}, r"'surfaces' is not known of a user or a moment\. Did you mean 'surface'\?"),
         ({"unread": 1}, "'unread' is not known of a user or a moment"),
-        ({"is_member": "yes"}, "is_member is 'yes'; expected int64"),
+        ({"is_member": "yes"}, r"is_member is 'yes'; expected bool\."),
+        ({"is_member": 5}, r"is_member is 5; expected bool\."),
+        (
+            {"joined": "soon"},
+            "joined is 'soon'; expected a time such as 2025-03-01T12:00, or its microseconds since 19",
+        ),
+        ({"joined": 1.5}, "joined is 1.5; expected a time such as 2025-03-01T12:00, or its microseconds since 1970"),
+        ({"badges": "a"}, r"badges is 'a'; expected list<item: string>\."),
     ],
 )
 def test_what_is_wrong_is_refused_by_name(given: dict[str, object], expected: str) -> None:

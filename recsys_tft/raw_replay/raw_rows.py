@@ -81,7 +81,7 @@ def read(data_dir: str, settings: Settings) -> RawRows:
     tables = raw_tables.find(data_dir, settings.columns, settings.table)
     channels, _ = drop_duplicates(_rows(tables["channels"]), "channel_id")
     videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
-    videos, _ = known_durations(videos, tables["videos"].known)
+    videos, _ = known_durations(videos)
     lookup = VideoLookup.of(videos, channels)
     videos = add_channels(videos.drop_columns([ROW]), channels).combine_chunks()
     events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long, settings.table.bits)

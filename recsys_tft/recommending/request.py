@@ -1,5 +1,6 @@
 """Who asks for recommendations, when, and what is said of them: checked before any model is asked."""
 
+import contextlib
 import dataclasses
 import datetime
 import numbers
@@ -87,22 +88,33 @@ def _integer(name: str, value: Any) -> int:
 def _array(name: str, value: Any, column: Column) -> pa.Array:
     """[1] as the store types a column, null where it is missing."""
     kind = pa.list_(column.graph_type) if column.is_list else column.graph_type
-    wrong = InputError(f"{name} is {value!r}; expected {kind}.")
+    wrong = InputError(f"{name} is {value!r}; expected {_expected(column)}.")
     given = None if isinstance(value, Sized) and not len(value) else _whole(value, column)
     if (column.is_list and isinstance(given, str | bytes)) or (column.graph_type == pa.int64() and _is_fraction(given)):
+        raise wrong
+    if pa.types.is_boolean(column.type) and isinstance(given, numbers.Real) and given == given and given not in (0, 1):
         raise wrong
     try:
         array = pa.array([given], kind, from_pandas=True)
     except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError):
         raise wrong from None
     stored = pa.binary() if pa.types.is_string(column.graph_type) else column.graph_type
-    return nulled(array.cast(pa.list_(stored) if column.is_list else stored))
+    return nulled(array.cast(pa.list_(stored) if column.is_list else stored), column.zero_is_missing)
+
+
+def _expected(column: Column) -> str:
+    if pa.types.is_timestamp(column.type):
+        return "a time such as 2025-03-01T12:00, or its microseconds since 1970 UTC"
+    return str(column.type)
 
 
 def _whole(value: Any, column: Column) -> Any:
     """A boolean or a time as the number that stands for it, where the column has such."""
     if pa.types.is_boolean(column.type) and isinstance(value, bool):
         return int(value)
+    if pa.types.is_timestamp(column.type) and isinstance(value, str):
+        with contextlib.suppress(ValueError):  # else it is refused as any other value of a wrong type
+            value = datetime.datetime.fromisoformat(value)
     if pa.types.is_timestamp(column.type) and isinstance(value, datetime.datetime):
         return pa.scalar(value, TIMESTAMP).cast(pa.int64()).as_py()
     return value

@@ -1,13 +1,13 @@
 """Users, videos and channels: one row per key, or one per version of a key."""
 
 import dataclasses
-from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import KEYS, UPDATED, Column
+from recsys_tft.columns import KEYS, UPDATED
+from recsys_tft.missing import nulled
 from recsys_tft.point_in_time import SINCE, begins, find_sorted, is_versioned, rows_at, take_or_null
 from recsys_tft.tables import versions
 from recsys_tft.tables.raw_tables import ROW
@@ -22,16 +22,12 @@ def drop_duplicates(rows: pa.Table, key: str) -> tuple[pa.Table, pa.Table]:
     return versions.of_rows(rows.filter(pa.array(first)), key), rows.filter(pa.array(~first))
 
 
-def known_durations(videos: pa.Table, columns: Mapping[str, Column]) -> tuple[pa.Table, int]:
-    """The videos with null where a column is 0 that cannot be, a duration, and how many of their rows are so."""
-    zeros = np.zeros(len(videos), bool)
-    for name, column in columns.items():
-        if column.zero_is_missing and name in videos.column_names:
-            zero = pc.fill_null(pc.equal(videos[name], 0), False)
-            known = pc.if_else(zero, pa.scalar(None, column.type), videos[name])
-            videos = videos.set_column(videos.column_names.index(name), name, known)
-            zeros |= zero.to_numpy()
-    return videos, int(zeros.sum())
+def known_durations(videos: pa.Table) -> tuple[pa.Table, int]:
+    """The videos with null where `video_duration` is 0, and how many of their rows are so."""
+    durations = videos["video_duration"]
+    known = nulled(durations, zero_is_missing=True)
+    place = videos.column_names.index("video_duration")
+    return videos.set_column(place, "video_duration", known), known.null_count - durations.null_count
 
 
 def add_channels(videos: pa.Table, channels: pa.Table) -> pa.Table:
