@@ -36,7 +36,7 @@ class Request:
             the towers have learned what to make of those, whereas no training row lacks its user.
         given: raw columns of the user or the moment that take the place of what the store knows, such as
             {"country": "DE", "age": 30, "device": "mobile"}. None, NaN, "", [] and the least int64 say that it is
-            missing, as an element of a list too.
+            missing, as an element of a list too. A time is a datetime, its microseconds since 1970 UTC or ISO text.
         time: microseconds since 1970 UTC.
         known: what may be given, as the store says it; by default that of our feature table.
 
