@@ -144,7 +144,7 @@ class Same(Op):
             r"cannot be imported: .*/ops.py, line 2: NameError: name 'y' is not def",
         ),
         (
-            "TABLE = DEFAULT.extend(features=[Feature('age_z', 'age', Lookup(Vocabulary('a', integers=True)), RANKER)])",
+            "TABLE = DEFAULT.extend(features=[Feature('age_z', 'age', Lookup(Vocabulary('a', True)), RANKER)])",
             r"is wrong: .*/features.py, line 9: .*the feature 'age_z' is there 2 times; names have to differ\.",
         ),
         (
@@ -169,7 +169,7 @@ class Same(Op):
             r"the column 'a-b' needs a name of letters, digits and _",
         ),
         (
-            "TABLE = DEFAULT.extend(features=[Feature('label', 'age', Lookup(Vocabulary('a', integers=True)), RANKER)])",
+            "TABLE = DEFAULT.extend(features=[Feature('label', 'age', Lookup(Vocabulary('a', True)), RANKER)])",
             r"the feature 'label' has a name that rows or options have already",
         ),
     ],
@@ -227,7 +227,7 @@ def found_by(name: str) -> dict:
     [
         ("features.py", 'y("surface")', 'y("surf")', "'surface_token' was Lookup(surface), is Lookup(surf)"),
         ("features.py", "interactions", "videos", "'interactions.surface' is gone; the column 'videos.surface' is new"),
-        ("features.py", "STRING)", "STRING, required=True)", "'interactions.surface' was required False, is required True"),
+        ("features.py", "STRING)", "STRING, required=True)", "'interactions.surface' was required False, is "),
         ("features.py", "RANKER)", "(QUERY, RANKER))", "was used_by ranker, is used_by query tower, ranker"),
         ("features.py", "])\n", "], signals=['follow'])\n", "the signal 'follow' is new"),
         ("features.py", "])\n", "], without=['age_z'])\n", "the feature 'age_z' is gone"),
