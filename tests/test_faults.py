@@ -17,6 +17,7 @@ from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.beam_pipelines import finish
 from recsys_tft.beam_pipelines.ahead import TakeResults
 from recsys_tft.beam_pipelines.pairs import ForEachPair
+from recsys_tft.configuration.settings import parse
 from recsys_tft.run_layout.output import REPLACED, Output
 from recsys_tft.storage.files import write_file, write_text
 from recsys_tft.storage.version_folders import CURRENT, VERSIONS
@@ -119,7 +120,7 @@ def test_an_attempt_at_the_commit_that_another_one_overtakes_takes_nothing_away(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What describes the output is empty here; the attempts at committing it are what they are in a run."""
-    job = SimpleNamespace(output=Output.at(str(tmp_path)), settings=SimpleNamespace(title_encoder="none"))
+    job = SimpleNamespace(output=Output.at(str(tmp_path)), settings=parse({"title_encoder": "none"}, "the test"))
     job.output.begin(overwrite=False)
     started = datetime.datetime(2025, 3, 1, tzinfo=datetime.UTC)
     manifest = {"run": "1f", "times": {"started": started.isoformat()}}

@@ -15,7 +15,7 @@ from conftest import Ran
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.features import RANKER
+from recsys_tft.features import RANKER, FeatureTable
 from recsys_tft.ranking import ranker_rows, ranker_training
 from recsys_tft.ranking.ranker_training import train
 
@@ -94,7 +94,7 @@ def test_vectors_are_laid_out_one_component_after_the_other() -> None:
 @pytest.mark.parametrize("kind", ["list", "vector"])
 def test_what_a_served_model_cannot_take_is_refused(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = next(f for f in DEFAULT.features if (f.op.is_large if kind == "vector" else f.op.shape(Settings()) is None))
-    monkeypatch.setattr(ranker_rows, "select", lambda *_: (found,))
+    monkeypatch.setattr(FeatureTable, "select", lambda *_: (found,))
     with pytest.raises(InputError, match=f"cannot read the feature '{found.name}'"):
         ranker_rows.features_for(Settings())
 

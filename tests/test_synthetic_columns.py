@@ -18,7 +18,7 @@ COLUMNS = (
     Column("plan", "users", STRING),
     Column("badges", "users", STRINGS),
     Column("joined", "users", TIMESTAMP),
-    Column("chapters", "videos", INTS, minimum=3),
+    Column("chapters", "videos", INTS),
     Column("loudness", "videos", FLOAT, minimum=-60),
     Column("moods", "videos", FLOATS),
     Column("shop_id", "videos", INT64, required=True, minimum=1),

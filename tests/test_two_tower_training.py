@@ -2,12 +2,8 @@
 
 import itertools
 import json
-import os
 import pathlib
-import re
 import shutil
-import subprocess
-import sys
 
 import keras
 import keras_rs
@@ -267,42 +263,3 @@ def test_the_layer_of_keras_rs_still_masks_nothing() -> None:
         tf.zeros([1, 3]), tf.constant([[1.0, 0, 0]]), tf.constant([7, 7, 9])
     )
     assert logits.numpy().tolist() == [[0, 0, 0]]
-
-
-def test_a_line_in_the_feature_table_adds_a_feature_to_the_models_and_to_serving(tmp_path: pathlib.Path) -> None:
-    """The line of the README, in a copy of the package: nothing else is edited."""
-    root = pathlib.Path(__file__).parent.parent
-    for package in ("recsys_tft", "beam_pipelines"):
-        shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
-    (line,) = re.findall(r'^Feature\("channel_id_token".*', (root / "README.md").read_text(), re.MULTILINE)
-    table = tmp_path / "recsys_tft" / "features.py"
-    opening = "FEATURES: tuple[Feature, ...] = (\n"
-    assert opening in table.read_text()
-    table.write_text(table.read_text().replace(opening, f"{opening}    {line},\n"))
-    (tmp_path / "config.yaml").write_text(
-        "title_encoder: none\ntwo_tower: {epochs: 1, batch_size: 64}\nranker: {iterations: 5}\n"
-    )
-    sizes = ["--users", "60", "--videos", "60", "--interactions", "1500"]
-    commands = (
-        ["run", "--synthetic", *sizes, "--config", "config.yaml"],
-        ["train", "two-tower"],
-        ["train", "ranker"],
-        ["export"],
-        ["recommend", "--user-id", "3"],
-        ["verify", "--rows", "100"],
-    )
-    # One process for all: what takes long is to load TensorFlow and Beam.
-    program = f"from recsys_tft.cli import main\nfor command in {commands!r}:\n    assert main(command) == 0, command"
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
-    run = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert run.returncode == 0, run.stderr
-    # Both serving models that read it compute it, as the transform graph does.
-    assert re.search(r"^channel_id_token .* candidate_tower, ranker, transform_graph", run.stdout, re.MULTILINE)
-    models = tmp_path / "output" / "models"
-    described = json.loads((models / "two_tower" / "model.json").read_text())
-    assert "channel_id_token" in described["candidate_features"]
-    assert described["categories"]["channel_id_token"] > 2
-    columns = json.loads((models / "ranker" / "columns.json").read_text())["columns"]
-    assert {"name": "channel_id_token", "feature": "channel_id_token", "index": None, "kind": "categorical"} in columns
