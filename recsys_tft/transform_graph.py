@@ -1,6 +1,7 @@
 """The saved transform graph, applied to raw rows in Arrow."""
 
 import functools
+import importlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -34,6 +35,7 @@ class TransformGraph:
     """A saved transform graph: the SavedModel that tf.Transform writes as `transform_fn`."""
 
     def __init__(self, saved_model: str):
+        importlib.import_module("tensorflow_text")  # registers the ops of an encoder of texts that it may hold
         self._model = load_saved_model(saved_model, "run the main job again, with --overwrite")
         (self._inputs,), _ = self._model.transform_fn.structured_input_signature
         self._functions: dict[tuple[str, ...], Callable] = {}

@@ -2,6 +2,8 @@
 
 import pathlib
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -231,3 +233,13 @@ def test_exposures_of_one_instant_are_all_candidates(tmp_path: pathlib.Path) -> 
     assert found.missing.tolist() == [2]
     (row,) = found.row[found.owner == 0]
     assert found.raw["previously_watched_category"][int(row)].as_py() == b"b"  # of the last one before, the larger id
+
+
+def test_a_graph_that_is_loaded_first_knows_the_ops_of_texts(synthetic_run: Ran) -> None:
+    graph = synthetic_run.root / "artifacts/transform_graph/transform_fn"
+    code = (
+        "import sys; from recsys_tft.serving import saved_graphs; "
+        "saved_graphs.load_transform(sys.argv[1]); sys.exit('tensorflow_text' not in sys.modules)"
+    )
+    assert graph.is_dir()
+    assert subprocess.run([sys.executable, "-c", code, str(synthetic_run.root)], check=False).returncode == 0

@@ -5,7 +5,6 @@ the same ops are applied again to the chosen features alone, with the numbers an
 holds, so that the results are the same to the last bit.
 """
 
-import importlib
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,8 +17,6 @@ from recsys_tft.features import Feature, raw_columns
 from recsys_tft.ops import FittedGraph, Fitting
 from recsys_tft.output_checks import naming
 from recsys_tft.transform_graph import TransformGraph
-
-importlib.import_module("tensorflow_text")  # registers the ops of a title encoder in the transform graph
 
 
 def fitted_graph(output_dir: str, settings: Settings) -> FittedGraph:
