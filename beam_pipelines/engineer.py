@@ -115,7 +115,6 @@ def engineer_videos(
     raw = versions.latest(found["videos"], "video_id")
     features = data_sets.VIDEOS.features(job.settings)
     engineered = _engineer(raw, features, vectors, graph, job)
-    check_categories(engineered, features, job.settings)
     for item in rates(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
     first = sum(size for other, size in sizes.items() if other < partition)
@@ -137,7 +136,7 @@ def engineer_videos(
         slim = _with_keys(pair_columns.beside(raw, carried), slim)
     yield TaggedOutput("slim", (partition, ("videos", arrow_ipc.dumps(slim))))
     if "versions" in found:
-        dated = _engineer_counted(found["versions"], found["videos"], counted, carried, graph)
+        dated = _engineer_counted(found["versions"], found["videos"], counted, carried, graph, job)
         yield TaggedOutput("slim", (partition, ("versions", arrow_ipc.dumps(dated))))
     of_texts = text_embedding.sources(text_features(job.settings, Entity.VIDEO))
     yield partition, arrow_ipc.dumps(_with_keys(pair_columns.beside(raw, of_texts), rows))
@@ -146,12 +145,19 @@ def engineer_videos(
 def _engineer(rows: pa.Table, features: Sequence[Feature], vectors: Vectors, graph: str, job: Job) -> pa.Table:
     """Features of raw rows; those that embed texts are looked up in the `vectors` of partitions of texts."""
     encoded = [feature for feature in features if feature.op.embeds_text]
-    in_graph = [feature for feature in features if feature not in encoded]
-    return texts.with_vectors(transform_graph.load(graph).engineer(rows, in_graph), rows, encoded, vectors, job)
+    others = [feature for feature in features if feature not in encoded]
+    return texts.with_vectors(in_graph(rows, others, graph, job), rows, encoded, vectors, job)
+
+
+def in_graph(rows: pa.Table, features: Sequence[Feature], graph: str, job: Job) -> pa.Table:
+    """Features of raw rows as the graph in a folder makes them; an error, if one is not what its op says."""
+    engineered = transform_graph.load(graph).engineer(rows, features)
+    check_categories(engineered, features, job.settings)
+    return engineered
 
 
 def _engineer_counted(
-    counts: pa.Table, videos: pa.Table, counted: tuple[Feature, ...], carried: Sequence[str], graph: str
+    counts: pa.Table, videos: pa.Table, counted: tuple[Feature, ...], carried: Sequence[str], graph: str, job: Job
 ) -> pa.Table:
     """The features that depend on what is counted, as of each change of it or of the video; with their keys.
 
@@ -169,7 +175,7 @@ def _engineer_counted(
     keys = {name: counts[name] for name in ("video_id", point_in_time.SINCE)} | pair_columns.beside(counts, carried)
     if not counted:
         return pa.table(keys)
-    return _with_keys(keys, transform_graph.load(graph).engineer(pa.table(read), counted))
+    return _with_keys(keys, in_graph(pa.table(read), counted, graph, job))
 
 
 def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
@@ -181,8 +187,6 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     vectors = frames.get(texts.TEXTS, {})
     of_users = _engineer(users, data_sets.USERS.features(job.settings), vectors, graph, job)
     of_exposures = _engineer(exposures, context, vectors, graph, job)
-    check_categories(of_users, data_sets.USERS.features(job.settings), job.settings)
-    check_categories(of_exposures, context, job.settings)
     of_user = {name: users[name] for name in ("user_id", point_in_time.SINCE) if name in users.column_names}
     of_user |= pair_columns.beside(users, pair_columns.carried(Entity.USER, job.settings))
     of_users = _with_keys(of_user, of_users)

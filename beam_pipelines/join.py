@@ -10,14 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import point_in_time, transform_graph
+from recsys_tft import point_in_time
 from recsys_tft.beam_pipelines.elements import Count, Frames, KeyedFrames, KeyedPart, Parts, TaggedOutput
+from recsys_tft.beam_pipelines.engineer import in_graph
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.features import Entity
 from recsys_tft.labelling import negatives, pair_columns, ranker_examples
 from recsys_tft.labelling.pair_columns import RAW, PairColumns
 from recsys_tft.labelling.splits import WINDOWS
-from recsys_tft.output_checks import check_categories
 from recsys_tft.point_in_time import Timeline, find_sorted, rows_at
 from recsys_tft.run_layout import data_sets
 from recsys_tft.run_layout.data_sets import OUTCOME, DataSet
@@ -176,8 +176,7 @@ def _engineer_pairs(
         values = columns.of(feature)
         yield f"features/{feature.name}/missing", pair_columns.missing(feature, values)
         raw, places[feature.name] = pair_columns.to_compute(feature, values)
-        found[feature.name] = transform_graph.load(graph).engineer(raw, [feature])
-        check_categories(found[feature.name], [feature], job.settings)
+        found[feature.name] = in_graph(raw, [feature], graph, job)
     return found, places
 
 

@@ -5,6 +5,7 @@ import pickle
 import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ from own_ops import (
 
 from recsys_tft import feature_tables, graph
 from recsys_tft.analyzers import Asked, merge_states, outputs, states_of
+from recsys_tft.beam_pipelines import engineer
 from recsys_tft.columns import FLOAT, INT64, INTS, STRING, STRINGS, Column
 from recsys_tft.configuration.settings import parse
 from recsys_tft.default_table import DEFAULT
@@ -161,6 +163,16 @@ def test_categories_that_an_op_does_not_say_are_refused(made: pa.Array, value: i
     with pytest.raises(InputError, match=sentence):
         check_categories(pa.table({"mine": made}), features, SETTINGS)
     check_categories(pa.table({"mine": pa.array([0, 1, 1])}), features, SETTINGS)
+
+
+def test_categories_of_what_is_counted_are_looked_at_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SimpleNamespace(engineer=lambda *_: pa.table({"mine": [0, 2]}))
+    monkeypatch.setattr(engineer.transform_graph, "load", lambda _: made)
+    table = DEFAULT.extend(features=[Feature("mine", "view_count", TooMany("dtype"), CANDIDATE)])
+    counts = pa.table({"video_id": [5, 5], "since": [0, 1], "view_count": [0, 1]})
+    job = SimpleNamespace(settings=SETTINGS)
+    with pytest.raises(InputError, match="'mine': its op TooMany says that it numbers 2 categories"):
+        engineer._engineer_counted(counts, pa.table({"video_id": [5]}), (table.by_name["mine"],), (), "the graph", job)
 
 
 # --- Consumers go by what the op says
