@@ -3,13 +3,12 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import catboost
 import numpy as np
 from rich.console import RenderableType
-from rich.table import Table
 
 from recsys_tft.configuration.model_settings import RankerSettings
 from recsys_tft.configuration.settings import Settings
@@ -39,7 +38,7 @@ class Trained(training_report.Trained):
         """The metrics beside those of the baselines, and where everything is, for a terminal."""
         training = self.metrics["training"]
         return [
-            *_tables(self.metrics),
+            *training_report.by_window(self.metrics, ranking_metrics.NAMES, (), ranking_metrics.SLICES, "auc"),
             f"\nTrees:   {training['trees']:,} of {training['iterations']:,}; {training['examples']:,} rows read at "
             f"{training['rows_per_second']:,.0f} rows/s",
             f"Model:   {self.folder.target}  (model.cbm, model.json, columns.json, metrics.json)",
@@ -47,19 +46,6 @@ class Trained(training_report.Trained):
             f"Logs:    tensorboard --logdir {self.folder.target / 'logs'}",
             f"Trained in {training['seconds']:.1f} s.",
         ]
-
-
-def _tables(metrics: Mapping[str, Any]) -> list[Table]:
-    """Per window every metric over all rows, and AUC by slice."""
-    return [
-        table
-        for window in ("val", "test")
-        if metrics[window]
-        for table in (
-            training_report.overall(metrics[window], window, ranking_metrics.NAMES, ()),
-            training_report.by_slice(metrics[window], window, ranking_metrics.SLICES, "auc"),
-        )
-    ]
 
 
 @sentences()

@@ -1,12 +1,11 @@
 """`recsys-tft train two-tower`: trains, judges against baselines in the same run, and writes models/two_tower."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 from rich.console import RenderableType
-from rich.table import Table
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.faults import sentences
@@ -31,25 +30,12 @@ class Trained(training_report.Trained):
         seconds = sum(fitted["seconds"] for fitted in self.metrics["training"].values())
         own = self.metrics["training"][FOLDER]
         return [
-            *_tables(self.metrics),
+            *training_report.by_window(self.metrics, retrieval_metrics.NAMES, ("coverage",), SLICES, "ndcg@10"),
             f"\nBest epoch: {own['best_epoch']} of {own['epoch']}; {own['examples_per_second']:,.0f} examples/s",
             f"Model:      {self.folder.target}  (metrics.json, model.json, weights)",
             f"Logs:       tensorboard --logdir {self.folder.target / 'logs'}",
             f"Trained in {seconds:.1f} s.",
         ]
-
-
-def _tables(metrics: Mapping[str, Any]) -> list[Table]:
-    """Per window every metric over all users, and NDCG@10 by slice."""
-    return [
-        table
-        for window in ("val", "test")
-        if metrics[window]
-        for table in (
-            training_report.overall(metrics[window], window, retrieval_metrics.NAMES, ("coverage",)),
-            training_report.by_slice(metrics[window], window, SLICES, "ndcg@10"),
-        )
-    ]
 
 
 @sentences()

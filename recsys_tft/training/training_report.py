@@ -22,7 +22,30 @@ class Trained:
     metrics: dict[str, Any]
 
 
-def overall(found: Mapping[str, Any], window: str, names: Sequence[str], plain: Sequence[str]) -> Table:
+def by_window(
+    metrics: Mapping[str, Any], names: Sequence[str], plain: Sequence[str], slices: Sequence[str], metric: str
+) -> list[Table]:
+    """Per window every metric over all users, and one by slice.
+
+    Args:
+        metrics: what `metrics.json` holds.
+        names: of metrics with intervals.
+        plain: of metrics that are shares.
+        slices: of users.
+        metric: the one that is shown by slice.
+    """
+    return [
+        table
+        for window in ("val", "test")
+        if metrics[window]
+        for table in (
+            _overall(metrics[window], window, names, plain),
+            _by_slice(metrics[window], window, slices, metric),
+        )
+    ]
+
+
+def _overall(found: Mapping[str, Any], window: str, names: Sequence[str], plain: Sequence[str]) -> Table:
     users = next(iter(found.values()))["all"][names[0]]["users"]
     table = _table(f"\n{window}: {users:,} users, with 95 % confidence intervals", (*names, *plain))
     for model, values in found.items():
@@ -31,7 +54,7 @@ def overall(found: Mapping[str, Any], window: str, names: Sequence[str], plain: 
     return table
 
 
-def by_slice(found: Mapping[str, Any], window: str, slices: Sequence[str], metric: str) -> Table:
+def _by_slice(found: Mapping[str, Any], window: str, slices: Sequence[str], metric: str) -> Table:
     first = next(iter(found.values()))
     headings = [f"{name} ({first[name][metric]['users']:,})" for name in slices]
     table = _table(f"\n{window}: {metric} by slice, and how many users are in it", headings)
