@@ -17,8 +17,8 @@ from recsys_tft.graph_inputs import graph_columns
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import raw_tables
+from recsys_tft.tables.event_signals import events_of
 from recsys_tft.tables.raw_tables import RawTable, Source
-from recsys_tft.tables.signals import events_of
 
 # What each table contributes: the columns that features read, keys, and what labels need.
 _NEEDED = {

@@ -29,7 +29,7 @@ from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import raw_tables, rejects
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates
-from recsys_tft.tables.signals import events_of
+from recsys_tft.tables.event_signals import events_of
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 Case = tuple[RawTables, RunSettings]

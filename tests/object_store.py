@@ -56,7 +56,7 @@ class ObjectStore(FileSystem):
             return io.BytesIO(file.read())
 
     def copy(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
-        raise NotImplementedError
+        raise NotImplementedError  # Beam's interface has it, and nothing here copies
 
     def rename(self, source_file_names: list[str], destination_file_names: list[str]) -> None:
         failed = {}

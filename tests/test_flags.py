@@ -11,7 +11,7 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import FeatureTable
 from recsys_tft.signals import Signal, SignalBits
-from recsys_tft.tables.signals import events_of, is_viewing, raw_signals
+from recsys_tft.tables.event_signals import events_of, is_viewing, raw_signals
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)
 MANY = DEFAULT.extend(signals=[Signal(f"own_{number}") for number in range(58)])

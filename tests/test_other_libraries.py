@@ -24,7 +24,7 @@ from recsys_tft.training.model_folders import ModelFolder
 def raised(act: Callable[[], object]) -> BaseException:
     try:
         act()
-    except Exception as error:
+    except Exception as error:  # of any kind: it is what the caller asks for
         return error
     raise AssertionError("nothing was raised")
 

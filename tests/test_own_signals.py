@@ -27,7 +27,7 @@ from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import counters, event_pieces, examples, exposures, history, odd_data, splits
 from recsys_tft.storage import arrow_ipc
-from recsys_tft.tables import raw_tables, rejects, signals
+from recsys_tft.tables import event_signals, raw_tables, rejects
 
 CASES = random_tables.cases(table=own_signals.TABLE).filter(lambda case: bool(case[0].interactions))
 BAD = random_tables.cases(table=own_signals.TABLE, bad_rows=True).filter(lambda case: bool(case[0].interactions))
@@ -277,7 +277,7 @@ def test_rejected_events_have_the_signals_that_they_had() -> None:
         table = raw_tables.find(folder, {}, raw.table)["interactions"]
         of_own = parse({"features": own_signals.NAME}, "the test")
         usable, _ = raw_tables.read(table, table.sources[0], needed_columns(table, of_own))
-    events = signals.events_of(usable, True, raw.table.bits)
+    events = event_signals.events_of(usable, True, raw.table.bits)
     rejected = rejects.rejected_rows(events.append_column("reason", pa.array(["x", "x"])), table)
     told = rejected.select(["interaction_type", "saved", "reported"]).to_pylist()
     assert told == [

@@ -1,6 +1,5 @@
 """Whose files are read, and what is shown of an address."""
 
-import os
 import pathlib
 
 import pytest
@@ -113,7 +112,7 @@ def test_folders_of_caches_are_of_their_user_alone_and_those_of_a_group_as_open_
     made = ownership.private("encoder_cache", tmp_path / "mine")
     assert made.stat().st_mode & 0o777 == 0o700
     (tmp_path / "team").mkdir(mode=0o770)
-    os.chmod(tmp_path / "team", 0o2770)  # noqa: PTH101
+    (tmp_path / "team").chmod(0o2770)
     cache = EmbeddingCache(str(tmp_path / "team"), "f" * 32, 4)
     cache._make_folders()
     assert pathlib.Path(cache.folder).stat().st_mode & 0o777 == 0o770

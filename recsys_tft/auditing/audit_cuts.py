@@ -10,8 +10,8 @@ from recsys_tft.errors import InputError
 from recsys_tft.labelling import labels, splits
 from recsys_tft.labelling.exposures import exposure_starts, sort_events
 from recsys_tft.labelling.splits import Cuts
+from recsys_tft.tables.event_signals import events_of
 from recsys_tft.tables.raw_tables import RawTable, empty
-from recsys_tft.tables.signals import events_of
 
 
 def sorted_events(interactions: pl.DataFrame, table: RawTable, settings: Settings) -> pa.Table:

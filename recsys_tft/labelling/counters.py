@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from recsys_tft.configuration.job_settings import CounterSettings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling.exposures import exposure_starts
+from recsys_tft.labelling.exposures import exposure_starts, first_that
 from recsys_tft.point_in_time import begins, distinct, ends
-from recsys_tft.tables.signals import is_viewing
+from recsys_tft.tables.event_signals import is_viewing
 from recsys_tft.tables.versions import ALWAYS, in_order
 
 COUNTERS = ("view_count", "like_count", "comment_count")
@@ -99,13 +99,8 @@ def first_rows(events: pa.Table, settings: Settings) -> list[np.ndarray]:
         return [np.zeros(0, np.int64) for _ in COUNTERS]
     signals, bits = events["signals"].to_numpy(), settings.table.bits
     counted = (is_viewing(events, bits), *(signals & bits.mask(name) != 0 for name in ("like", "comment")))
-    return [_first_of_each(holds, starts) for holds in counted]
-
-
-def _first_of_each(holds: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The first row in which [n] bool holds, of each run of rows from one start to the next that has any."""
-    first = np.minimum.reduceat(np.where(holds, np.arange(len(holds)), len(holds)), starts)
-    return first[first < len(holds)]
+    firsts = (first_that(holds, starts) for holds in counted)
+    return [first[first < len(events)] for first in firsts]  # of the exposures that have any
 
 
 def with_totals(videos: pa.Table, totals: Iterable[pa.Table], computed: Collection[str]) -> pa.Table:

@@ -18,7 +18,7 @@ from recsys_tft.labelling import history, labels, odd_data, recent, splits
 from recsys_tft.labelling.exposures import KEY, PIECE, exposure_starts, exposures, piece_bounds, sort_events
 from recsys_tft.point_in_time import find_sorted, rows_at, take_or_null
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early
-from recsys_tft.tables.signals import is_viewing
+from recsys_tft.tables.event_signals import is_viewing
 
 DISLIKED = "disliked"  # bool; without it no exposure is
 COUNTED = "counted_video_id"  # null for an exposure that is not counted in what videos have in common

@@ -95,9 +95,11 @@ def _at_exposure(events: pa.Table, column: Column, starts: np.ndarray) -> pa.Chu
 
 def _first_present(values: pa.ChunkedArray, starts: np.ndarray) -> pa.ChunkedArray:
     """The first value in each run of rows that is neither null nor an empty list."""
-    rows = np.arange(len(values))
     present = pc.greater(pc.list_value_length(values), 0) if pa.types.is_list(values.type) else values.is_valid()
-    position = np.where(pc.fill_null(present, False).to_numpy(), rows, len(values))
-    first = np.minimum.reduceat(position, starts)
-    ends = np.append(starts[1:], len(values))
-    return values.take(pa.array(first, mask=first >= ends))
+    first = first_that(pc.fill_null(present, False).to_numpy(), starts)
+    return values.take(pa.array(first, mask=first == len(values)))
+
+
+def first_that(holds: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """[m] int64: the first row in which [n] bool holds, of each run of rows from one start to the next; n without."""
+    return np.minimum.reduceat(np.where(holds, np.arange(len(holds)), len(holds)), starts)

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from recsys_tft import point_in_time
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import labels
+from recsys_tft.labelling.exposures import first_that
 from recsys_tft.labelling.recent import NEVER
 from recsys_tft.point_in_time import begins, rows_at, take_or_null
 from recsys_tft.tables.entities import VideoLookup
@@ -49,7 +50,7 @@ def positive_since(events: pa.Table, starts: np.ndarray, duration: np.ndarray, s
     sizes = np.diff(np.append(starts, len(events)))
     watched = _running_sums(np.nan_to_num(events["watch_time"].to_numpy().astype(np.float64)), starts, sizes)
     rules = labels.rules_that_hold(events["signals"].to_numpy(), watched, np.repeat(duration, sizes), settings)
-    first = _first_that(labels.weights(rules, settings.labels.positive) > 0, starts)
+    first = first_that(labels.weights(rules, settings.labels.positive) > 0, starts)
     return events["interaction_time"].to_numpy()[np.minimum(first, starts + sizes - 1)]
 
 
@@ -63,13 +64,8 @@ def negative_since(events: pa.Table, starts: np.ndarray, settings: Settings) -> 
     """
     if not len(starts):
         return np.zeros(0, np.int64)
-    first = _first_that(labels.is_negative(events["signals"].to_numpy(), settings), starts)
+    first = first_that(labels.is_negative(events["signals"].to_numpy(), settings), starts)
     return np.append(events["interaction_time"].to_numpy(), NEVER)[first]
-
-
-def _first_that(holds: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """[m] int64: the first row in which [n] bool holds, of each run of rows from one start to the next; n without."""
-    return np.minimum.reduceat(np.where(holds, np.arange(len(holds)), len(holds)), starts)
 
 
 def _running_sums(values: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:

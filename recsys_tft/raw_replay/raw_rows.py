@@ -16,8 +16,8 @@ from recsys_tft.labelling import counters, examples
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.tables import raw_tables, versions
 from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates, known_durations
+from recsys_tft.tables.event_signals import events_of
 from recsys_tft.tables.raw_tables import ROW, RawTable
-from recsys_tft.tables.signals import events_of
 
 
 @dataclasses.dataclass(frozen=True)

@@ -30,7 +30,7 @@ from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.tables.entities import VideoLookup
-from recsys_tft.tables.signals import is_viewing
+from recsys_tft.tables.event_signals import is_viewing
 
 EVENTS = "events"
 _HELD = {"users.arrow": ("user_id",), "videos.arrow": ("video_id", EVENTS), "seen.arrow": ("user_id", "video_ids")}

@@ -7,8 +7,8 @@ import pyarrow as pa
 
 from recsys_tft.columns import TABLES
 from recsys_tft.errors import InputError
+from recsys_tft.tables.event_signals import raw_signals
 from recsys_tft.tables.raw_tables import ROW, RawTable
-from recsys_tft.tables.signals import raw_signals
 
 
 def rejected_rows(rows: pa.Table, table: RawTable) -> pa.Table:
