@@ -11,7 +11,7 @@ import tensorflow_transform.beam as tft_beam
 from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
-from recsys_tft import point_in_time, transform_graph
+from recsys_tft import ids, point_in_time, transform_graph
 from recsys_tft.beam_pipelines import texts
 from recsys_tft.beam_pipelines.elements import Analysed, Frames, KeyedPart, KeyedTable, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
@@ -73,7 +73,7 @@ def _list_type(column: Column) -> pa.DataType:
 
 def analysis_batch(entity: Entity, table: Packed, settings: Settings) -> pa.RecordBatch:
     """Rows of one entity with all columns of the graph; those of other entities, and what it lacks, are empty."""
-    rows = arrow_ipc.loads(table)
+    rows = ids.shown(arrow_ipc.loads(table))
     own = [column for column in raw_columns(settings.table.select(entity=entity)) if column.name in rows.column_names]
     arrays = [
         _as_lists(rows[column.name], column) if column in own else pa.nulls(len(rows), _list_type(column))
@@ -85,7 +85,7 @@ def analysis_batch(entity: Entity, table: Packed, settings: Settings) -> pa.Reco
 def _as_lists(values: pa.ChunkedArray, column: Column) -> pa.Array:
     array = values.combine_chunks()
     if column.is_list:
-        return array
+        return array.cast(_list_type(column))  # from the codes of a dictionary
     offsets = np.concatenate([[0], np.cumsum(array.is_valid().to_numpy(zero_copy_only=False))])
     values = array.drop_null().cast(_list_type(column).value_type)  # booleans are numbers in the graph
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
@@ -118,7 +118,8 @@ def engineer_videos(
     for item in rates(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
     first = sum(size for other, size in sizes.items() if other < partition)
-    keys = {"video_id": raw["video_id"], "candidate_row": pa.array(range(first, first + len(raw)), pa.int64())}
+    keys = {name: raw[name] for name in ids.beside(["video_id"], raw)}
+    keys |= {"candidate_row": pa.array(range(first, first + len(raw)), pa.int64())}
     rows = _with_keys(keys, engineered)
     joined = dict.fromkeys([*data_sets.TWO_TOWER.features(job.settings), *data_sets.RANKER_ROWS.features(job.settings)])
     known = found["versions"].column_names[2:] if "versions" in found else ()
@@ -129,7 +130,7 @@ def engineer_videos(
     carried = pair_columns.carried(Entity.VIDEO, job.settings)
     if point_in_time.is_versioned(found["videos"]):
         owner = find_sorted(raw["video_id"].to_numpy(), found["videos"]["video_id"].to_numpy())
-        dated = {name: found["videos"][name] for name in ("video_id", point_in_time.SINCE)}
+        dated = {name: found["videos"][name] for name in (*ids.beside(["video_id"], raw), point_in_time.SINCE)}
         dated |= {"candidate_row": pa.array(first + owner), **pair_columns.beside(found["videos"], carried)}
         slim = _with_keys(dated, _engineer(found["videos"], own, vectors, graph, job))
     else:
@@ -151,7 +152,7 @@ def _engineer(rows: pa.Table, features: Sequence[Feature], vectors: Vectors, gra
 
 def in_graph(rows: pa.Table, features: Sequence[Feature], graph: str, job: Job) -> pa.Table:
     """Features of raw rows as the graph in a folder makes them; an error, if one is not what its op says."""
-    engineered = transform_graph.load(graph).engineer(rows, features)
+    engineered = transform_graph.load(graph).engineer(ids.shown(rows), features)
     check_categories(engineered, features, job.settings)
     return engineered
 
@@ -171,6 +172,7 @@ def _engineer_counted(
         own = find_sorted(videos["video_id"].to_numpy(), counts["video_id"].to_numpy())
     owner = pa.array(own)
     names = [column.name for column in raw_columns(counted)]
+    names = ids.beside(names, videos)
     read = {name: counts[name] if name in counts.column_names else videos[name].take(owner) for name in names}
     keys = {name: counts[name] for name in ("video_id", point_in_time.SINCE)} | pair_columns.beside(counts, carried)
     if not counted:
@@ -187,7 +189,8 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     vectors = frames.get(texts.TEXTS, {})
     of_users = _engineer(users, data_sets.USERS.features(job.settings), vectors, graph, job)
     of_exposures = _engineer(exposures, context, vectors, graph, job)
-    of_user = {name: users[name] for name in ("user_id", point_in_time.SINCE) if name in users.column_names}
+    keys = (*ids.beside(["user_id"], users), point_in_time.SINCE)
+    of_user = {name: users[name] for name in keys if name in users.column_names}
     of_user |= pair_columns.beside(users, pair_columns.carried(Entity.USER, job.settings))
     of_users = _with_keys(of_user, of_users)
     counted = [(exposures, of_exposures, context)]

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import point_in_time
+from recsys_tft import ids, point_in_time
 from recsys_tft.beam_pipelines.elements import Count, Frames, KeyedFrames, KeyedPart, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.engineer import in_graph
 from recsys_tft.beam_pipelines.job import Job
@@ -227,7 +227,11 @@ def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Tab
         counted = [name for name in names[Entity.VIDEO] if name in tables[VERSION].column_names[2:]]
         names[Entity.VIDEO] = [name for name in names[Entity.VIDEO] if name not in counted]
         names[VERSION] = counted
-    return {part: tables[part].select(columns) for part, columns in names.items() if columns}
+    return {
+        part: ids.shown(tables[part].select(ids.beside(columns, tables[part])))
+        for part, columns in names.items()
+        if columns
+    }
 
 
 def _count_sources(sources: pa.ChunkedArray, window: np.ndarray) -> Iterator[Count]:
@@ -251,13 +255,14 @@ def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[Count]:
     """Writes the videos file of a partition, and its part of the embeddings; yields how many rows it has."""
     rows = arrow_ipc.loads(videos)
     if features := text_features(job.settings, Entity.VIDEO):
-        part = rows.select(["video_id", *(RAW + source for source in sources(features)), *(f.name for f in features)])
+        part = ids.shown(rows).select(["video_id", *(RAW + source for source in sources(features)), *(f.name for f in features)])
         embeddings.write_part(job.output.scratch("artifacts", "embeddings"), partition, part)
     yield _write_entities(data_sets.VIDEOS, Entity.VIDEO, rows, partition, job)
 
 
 def _write_entities(data_set: DataSet, entity: Entity, rows: pa.Table, partition: int, job: Job) -> tuple[str, int]:
     columns = [*data_set.keys[entity], *(feature.name for feature in data_set.features(job.settings))]
-    writer = WRITERS[job.settings.output.format]([rows.select(columns)])
+    shown = ids.shown(rows.select(ids.beside(columns, rows)))
+    writer = WRITERS[job.settings.output.format]([shown])
     write_file(job.shard(data_set.name, partition), lambda file: writer.write(file, [np.arange(len(rows))]))
     return f"written/{data_set.name}", len(rows)

@@ -1,5 +1,6 @@
 """Preparing: from partitions of events and users to labelled exposures, the catalogue and the windows."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
 import apache_beam as beam
@@ -127,7 +128,7 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
     if UPDATED in users.column_names:
         yield TaggedOutput("counts", ("versions/users/keys", len(versions.latest(users, "user_id"))))
     events = [part for name, part in parts if name == "interactions"]
-    gathered = event_pieces.Gathered(events, users, VideoLookup(arrow_ipc.loads(lookup)), job.settings)
+    gathered = event_pieces.Gathered(events, users, VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id), job.settings)
     unknown = rejects.rejected_rows(gathered.unknown, job.tables["interactions"])
     yield from reject(unknown, "interactions", f"join-{partition:05d}")
     times, pieces, latest, repeated = [], [], 0, 0
@@ -174,7 +175,7 @@ def label_exposures(
     """The labelled exposures of a partition, in parts where a user has very many, what the catalogue, the analysis and
     counters need of them, and counts. The last event of all is at `latest`."""
     users = arrow_ipc.loads(frames["users"])
-    videos = VideoLookup(arrow_ipc.loads(lookup))
+    videos = VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id)
     events = pa.concat_tables(map(arrow_ipc.loads, frames["events"]))
     found = examples.label_exposures(events, users, videos, cuts, job.settings)
     yield TaggedOutput("catalogue", found.training_videos)
@@ -199,7 +200,8 @@ def label_exposures(
         yield from _to_each("changes", changes, job.portions(*(changes[n].to_numpy() for n in ("video_id", "time"))))
     del events, training
     for part in user_parts.divide(found, job.settings.output.user_exposures_per_shard, job.settings):
-        yield from _labelled_part(partition, part, users, job)
+        exposures = examples.with_given_ids(part.exposures, users, videos)
+        yield from _labelled_part(partition, dataclasses.replace(part, exposures=exposures), users, job)
 
 
 def _labelled_part(

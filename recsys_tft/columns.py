@@ -24,6 +24,21 @@ TAKEN = frozenset({
 KEYS = {"users": "user_id", "videos": "video_id", "channels": "channel_id"}
 
 
+class IdKind(enum.StrEnum):
+    """What ids are in the user's tables."""
+
+    AUTO = "auto"  # not known yet, and taken for integers until then
+    INTEGER = "integer"
+    UINT64 = "uint64"  # with some of 2^63 and more, which are shown as decimal text, as tf.Example cannot hold them
+    STRING = "string"
+    UUID = "uuid"  # of 16 bytes, shown as text of 36 characters
+
+    @property
+    def is_text(self) -> bool:
+        """Whether rows, graphs and people are given them as text."""
+        return self not in (IdKind.AUTO, IdKind.INTEGER)
+
+
 class Accuracy(enum.Enum):
     """As of when a column's value is known."""
 
@@ -51,6 +66,8 @@ class Column:
         at_exposure: of a column of interactions, what an exposure of several events has: `first_present`, the value of
             the first event that has one; or `first_event`, what the first event has, missing if it has none.
         option: the section of the settings that has to be enabled for the job to make it.
+        key: which of the KEYS it holds, by itself or in lists; None: it holds no ids that the job knows of.
+        kind: what these ids are.
     """
 
     name: str
@@ -64,6 +81,13 @@ class Column:
     computed: bool = False
     at_exposure: str = AT_EXPOSURE[0]
     option: str | None = None
+    key: str | None = None
+    kind: IdKind = IdKind.AUTO
+
+    def of_kind(self, kind: IdKind) -> "Column":
+        """The same column with ids of another kind."""
+        value = STRING if kind.is_text else INT64
+        return dataclasses.replace(self, kind=kind, type=pa.list_(value) if self.is_list else value)
 
     @property
     def limits(self) -> tuple[float, float] | None:

@@ -83,6 +83,15 @@ def _summed(pairs: pa.Table) -> pa.Table:
     return grouped.rename_columns(["low", "high", "count"]).combine_chunks()
 
 
+def _numbered(column: "tf.SparseTensor") -> "tf.SparseTensor":
+    """Ids as int64: text by its fingerprint of 63 bits."""
+    import tensorflow as tf
+
+    if column.dtype != tf.string:
+        return column
+    return column.with_values(tf.strings.to_hash_bucket_fast(column.values, 2**63 - 1))
+
+
 @dataclasses.dataclass(frozen=True)
 class Cooccurrence(Op):
     """How similar a video is to the videos of a history: the mean cosine of who was positive on them.
@@ -93,9 +102,9 @@ class Cooccurrence(Op):
     by 1. (Item-based collaborative filtering: Sarwar et al., WWW 2001.)
 
     Columns:
-        history: [batch] lists of int64 ids.
-        video: [batch] int64 id.
-        counted: [batch] int64 id of the video by which the row's exposure was counted; missing where it was not, as it
+        history: [batch] lists of ids, int64 or string.
+        video: [batch] id.
+        counted: [batch] id of the video by which the row's exposure was counted; missing where it was not, as it
             always is when serving.
 
     Returns:
@@ -112,7 +121,7 @@ class Cooccurrence(Op):
     def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
         import tensorflow as tf
 
-        history, _, counted = columns
+        history, _, counted = map(_numbered, columns)
         own = tf.gather(scatter(counted, counted.values, EMPTY_IDS), history.indices[:, 0])
         taken = tf.where(tf.logical_and(own != EMPTY_IDS, own != history.values))[:, 0]
         together = tf.stack([tf.gather(history.values, taken), tf.gather(own, taken)], axis=1)
@@ -123,7 +132,7 @@ class Cooccurrence(Op):
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf
 
-        history, video, counted = columns
+        history, video, counted = map(_numbered, columns)
         row, other = history.indices[:, 0], history.values
         videos = scatter(video, video.values, EMPTY_IDS)
         own = scatter(counted, counted.values, EMPTY_IDS)

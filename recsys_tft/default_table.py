@@ -25,17 +25,17 @@ SIGNALS = (
 )
 
 COLUMNS: tuple[Column, ...] = (
-    Column("user_id", "users", INT64, required=True, built_in=True),
+    Column("user_id", "users", INT64, required=True, built_in=True, key="user_id"),
     Column(UPDATED, "users", TIMESTAMP, built_in=True),
     Column(COUNTRY, "users", STRING),
     Column("user_language", "users", STRING),
     Column("age", "users", INT64, minimum=0),
     Column("previously_watched_category", "users", STRING, accuracy=Accuracy.AS_OF, built_in=True),
-    Column("history_video_ids", "users", INTS, accuracy=Accuracy.AS_OF, built_in=True),
+    Column("history_video_ids", "users", INTS, accuracy=Accuracy.AS_OF, built_in=True, key="video_id"),
     Column("history_categories", "users", STRINGS, accuracy=Accuracy.AS_OF, built_in=True),
-    Column("video_id", "videos", INT64, required=True, built_in=True),
+    Column("video_id", "videos", INT64, required=True, built_in=True, key="video_id"),
     Column(UPDATED, "videos", TIMESTAMP, built_in=True),
-    Column("channel_id", "videos", INT64, built_in=True),
+    Column("channel_id", "videos", INT64, built_in=True, key="channel_id"),
     Column(TITLE, "videos", STRING),
     Column("category", "videos", STRING, built_in=True),
     Column(CHILD_CATEGORIES, "videos", STRINGS),
@@ -47,11 +47,11 @@ COLUMNS: tuple[Column, ...] = (
     Column("like_count", "videos", INT64, minimum=0, accuracy=Accuracy.COUNTED, built_in=True),
     Column("comment_count", "videos", INT64, minimum=0, accuracy=Accuracy.COUNTED, built_in=True),
     Column("published_at", "videos", TIMESTAMP, built_in=True),
-    Column("channel_id", "channels", INT64, required=True, built_in=True),
+    Column("channel_id", "channels", INT64, required=True, built_in=True, key="channel_id"),
     Column(UPDATED, "channels", TIMESTAMP, built_in=True),
     Column("channel_subscriber_count", "channels", INT64, minimum=0, accuracy=Accuracy.SNAPSHOT),
-    Column("user_id", "interactions", INT64, required=True, built_in=True),
-    Column("video_id", "interactions", INT64, required=True, built_in=True),
+    Column("user_id", "interactions", INT64, required=True, built_in=True, key="user_id"),
+    Column("video_id", "interactions", INT64, required=True, built_in=True, key="video_id"),
     Column("interaction_time", "interactions", TIMESTAMP, required=True, built_in=True),
     Column("interaction_type", "interactions", STRING, built_in=True),
     *flag_columns(SIGNALS),
@@ -89,7 +89,15 @@ COMPUTED: tuple[Column, ...] = (
         for name in ("user_events_1d", "user_events_30d", "user_view_count", "user_like_count")
     ),
     # The video of a positive exposure of the training window, by which it is counted in what videos have in common.
-    Column("counted_video_id", "interactions", INT64, built_in=True, computed=True, option="cooccurrence"),
+    Column(
+        "counted_video_id",
+        "interactions",
+        INT64,
+        built_in=True,
+        computed=True,
+        option="cooccurrence",
+        key="video_id",
+    ),
 )
 
 _LANGUAGE = Vocabulary("language", dim=16)  # shared by users and videos

@@ -8,7 +8,7 @@ import functools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recsys_tft.columns import BOOL, UPDATED, Column
+from recsys_tft.columns import BOOL, UPDATED, Column, IdKind
 from recsys_tft.errors import did_you_mean, findings
 from recsys_tft.feature import CANDIDATE, QUERY, RANKER, Entity, Feature, Use, entity_of, raw_columns
 from recsys_tft.feature_checks import problems
@@ -173,6 +173,30 @@ class FeatureTable:
             features = (dataclasses.replace(f, op=ops.get(f.name, f.op)) for f in self.features)
             self._encoded[encoders] = dataclasses.replace(self, features=tuple(features))
         return self._encoded[encoders]
+
+    def with_ids(self, kinds: Mapping[str, IdKind]) -> "FeatureTable":
+        """This table for ids of these kinds, by KEYS: their columns, and the vocabularies of features that read them."""
+        chosen = tuple(sorted(kinds.items()))
+        if all(column.kind is kinds.get(column.key, column.kind) for column in self.columns if column.key):
+            return self
+        if chosen not in self._of_kinds:
+            columns = tuple(column.of_kind(kinds[c]) if (c := column.key) in kinds else column for column in self.columns)
+            features = (self._with_integers(feature, kinds) for feature in self.features)
+            self._of_kinds[chosen] = FeatureTable(columns, self.signals, tuple(features))
+        return self._of_kinds[chosen]
+
+    @staticmethod
+    def _with_integers(feature: Feature, kinds: Mapping[str, IdKind]) -> Feature:
+        """The feature with a vocabulary of what its ids are in the graph; another feature as it is."""
+        known = [kinds[column.key].is_text for column in feature.columns if column.key in kinds]
+        if feature.vocabulary is None or not known:
+            return feature
+        vocabulary = dataclasses.replace(feature.vocabulary, integers=not known[0])
+        return dataclasses.replace(feature, op=dataclasses.replace(feature.op, vocabulary=vocabulary))
+
+    @functools.cached_property
+    def _of_kinds(self) -> dict[Hashable, "FeatureTable"]:
+        return {}
 
     @functools.cached_property
     def _encoded(self) -> dict[Hashable, "FeatureTable"]:

@@ -245,6 +245,7 @@ class ProcessingPipeline:
         tables = self._found.pop(data_dir, None) or raw_tables.find(
             data_dir, self._settings.columns, self._settings.table
         )
+        self._settings = self._settings.replace({"ids": raw_tables.id_settings(tables)})
         computed = counters.computed_columns(self._settings.counters, tables["videos"].absent)
         for table in tables.values():
             for warning in table.warnings(computed):

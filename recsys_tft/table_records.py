@@ -50,7 +50,7 @@ def described(table: FeatureTable) -> dict[str, dict[str, dict[str, str]]]:
 
 
 def _fields(row: Any) -> dict[str, str]:
-    names = [field.name for field in dataclasses.fields(row) if field.name not in ("name", "table")]
+    names = [field.name for field in dataclasses.fields(row) if field.name not in ("name", "table", "key", "kind")]
     return {name: text_of(getattr(row, name)) for name in names}
 
 

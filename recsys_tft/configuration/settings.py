@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pydantic
 
 from recsys_tft import feature_tables, table_records
+from recsys_tft.columns import KEYS, IdKind
 from recsys_tft.configuration import column_settings, config_files, row_overrides
 from recsys_tft.configuration.column_settings import ColumnSettings
 from recsys_tft.configuration.job_settings import (
@@ -63,12 +64,27 @@ _OVERRIDES = {
 }
 
 
+class IdSettings(Section):
+    """What the ids of the user's tables are; by default, what the tables say."""
+
+    user_id: IdKind = IdKind.AUTO
+    video_id: IdKind = IdKind.AUTO
+    channel_id: IdKind = IdKind.AUTO
+
+    @property
+    def kinds(self) -> dict[str, IdKind]:
+        """By key, those that are known."""
+        found = {key: getattr(self, key) for key in KEYS.values()}
+        return {key: kind for key, kind in found.items() if kind is not IdKind.AUTO}
+
+
 class Settings(Section):
     """All settings of a run; `configs/processing_config.yaml` shows each with its default."""
 
     features: Word | None = None
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0
     columns: dict[str, dict[str, str | ColumnSettings]] = pydantic.Field(default_factory=dict)
+    ids: IdSettings = IdSettings()
     max_rejected_fraction: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.05
     embeddings: row_overrides.Widths = pydantic.Field(default_factory=dict, validate_default=True)
     buckets: row_overrides.Boundaries = pydantic.Field(default_factory=dict, validate_default=True)
@@ -164,13 +180,14 @@ class Settings(Section):
 
     @property
     def table(self) -> FeatureTable:
-        """The feature table that `features` names, with the encoders that `text_encoders` names.
+        """The feature table that `features` names, with the encoders that `text_encoders` names, for `ids` of their kinds.
 
         Raises:
             InputError: if it is gone since, or on a worker that has not got it.
         """
         try:
-            return feature_tables.load(self.features).with_encoders(tuple(self.text_encoders.items()))
+            table = feature_tables.load(self.features).with_encoders(tuple(self.text_encoders.items()))
+            return table.with_ids(self.ids.kinds)
         except FindingsError as error:
             raise findings("the settings", [f"features {text}." for text in error.sentences]) from error
 

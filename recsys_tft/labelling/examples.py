@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import point_in_time
+from recsys_tft import ids, point_in_time
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import context_columns
@@ -68,8 +68,15 @@ def first_rows_of(events: pa.Table, users: pa.Table, videos: VideoLookup) -> tup
         videos: the lookup of all videos.
     """
     tables = {"user_id": users, "video_id": videos.rows}
-    user, video = (find_sorted(rows[key].to_numpy(), events[key].to_numpy()) for key, rows in tables.items())
+    user, video = (_first_rows(events, rows, key) for key, rows in tables.items())
     return user, video
+
+
+def _first_rows(events: pa.Table, rows: pa.Table, key: str) -> np.ndarray:
+    found, given = find_sorted(rows[key].to_numpy(), events[key].to_numpy()), ids.GIVEN + key
+    if given in rows.column_names:
+        ids.check_same(key, events[given], take_or_null(rows[given], found))
+    return found
 
 
 def unknown_events(events: pa.Table, user: np.ndarray, video: np.ndarray) -> pa.Table:
@@ -164,7 +171,7 @@ class _Context:
         self._exposures, self._users, self._videos = exposures, users, videos
         user, time = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
         self._before = (*KEY, *(column.name for column in context_columns(settings)))
-        self._viewed, self._has_viewed = _last_viewed(events, user, time, settings)
+        self._viewed, self._has_viewed = _last_viewed(events, user, time, videos, settings)
         length = settings.history.length
         self._histories = history.Histories(positives, users, videos, user, time, length) if length else None
         self._recent = _recent(events, exposures, settings)
@@ -200,12 +207,12 @@ class _Context:
 
 
 def _last_viewed(
-    events: pa.Table, users: np.ndarray, times: np.ndarray, settings: Settings
+    events: pa.Table, users: np.ndarray, times: np.ndarray, videos: VideoLookup, settings: Settings
 ) -> tuple[np.ndarray, np.ndarray]:
     """The video of each user's latest viewing strictly before each time, [m] int64; and [m] bool, if there is any."""
     viewing = is_viewing(events, settings.table.bits)
     user, video, time = (events[name].to_numpy()[viewing] for name in ("user_id", "video_id", "interaction_time"))
-    last = point_in_time.last_before(user, time, users, times, tie=video)
+    last = point_in_time.last_before(user, time, users, times, tie=videos.order(video))
     return (video[last] if len(video) else last), last >= 0
 
 
@@ -221,6 +228,37 @@ def _counted(exposures: pa.Table) -> dict[str, pa.Array]:
     """The column COUNTED: the videos of the training window's positives."""
     counts = exposures["label"].to_numpy() & (exposures["window"].to_numpy() == 0)
     return {COUNTED: pa.array(exposures["video_id"].to_numpy(), mask=~counts)}
+
+
+def with_given_ids(exposures: pa.Table, users: pa.Table, videos: VideoLookup) -> pa.Table:
+    """Exposures whose histories, and COUNTED, hold ids as the tables have them, in the place of codes.
+
+    Args:
+        exposures: as `label_exposures` returns them.
+        users: whose tables may tell of histories, of videos that nobody knows besides.
+        videos: the lookup of all videos.
+    """
+    for name in (history.COLUMNS[0], COUNTED):
+        if name in exposures.column_names and videos.given(np.zeros(0, np.int64)) is not None:
+            column = exposures[name].combine_chunks()
+            flat = column.flatten() if name != COUNTED else column
+            encoded = flat.dictionary_encode()
+            given = _given(encoded.dictionary.to_numpy(), users, videos)
+            values = pa.DictionaryArray.from_arrays(encoded.indices, given)
+            if name != COUNTED:
+                offsets = pa.array(np.append(0, np.cumsum(column.value_lengths().fill_null(0).to_numpy())), pa.int32())
+                values = pa.ListArray.from_arrays(offsets, values, mask=column.is_null())
+            exposures = exposures.set_column(exposures.column_names.index(name), name, values)
+    return exposures
+
+
+def _given(codes: np.ndarray, users: pa.Table, videos: VideoLookup) -> pa.Array:
+    """[n] binary ids of [n] distinct codes of videos."""
+    given = videos.given(codes)
+    if given.null_count:
+        told = [users[prefix + history.COLUMNS[0]].combine_chunks().flatten() for prefix in ("", ids.GIVEN)]
+        given = pc.coalesce(given, told[1].take(pc.index_in(pa.array(codes), told[0])))
+    return given
 
 
 def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> history.Positives:
@@ -251,7 +289,8 @@ def _weighted_exposures(
         counts.update(counted)
         odd.update(odd_ones)
     together = pa.concat_tables(found)
-    order = pa.array(np.lexsort([together[name].to_numpy() for name in ("video_id", "interaction_time", "user_id")]))
+    user, video, time = (together[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
+    order = pa.array(np.lexsort((videos.order(video), time, user)))
     columns = dict(zip(together.column_names, together.columns, strict=True))
     del found, piece, together
     for name in columns:  # one by one, as each of them is there twice meanwhile

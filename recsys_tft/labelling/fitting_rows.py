@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from recsys_tft import point_in_time
+from recsys_tft import ids, point_in_time
 from recsys_tft.features import Entity, Feature, FeatureTable
 from recsys_tft.labelling import history
 from recsys_tft.labelling.examples import COUNTED, Labelled
@@ -41,8 +41,8 @@ def of_videos(videos: pa.Table, catalogue: Catalogue, until: int, table: Feature
     if not point_in_time.is_versioned(videos):
         yield inside
         return
-    ids = point_in_time.distinct(inside["video_id"].to_numpy())
-    yield from _fitted(inside, "video_id", ids, np.full(len(ids), until), table.select(entity=Entity.VIDEO))
+    videos = point_in_time.distinct(inside["video_id"].to_numpy())
+    yield from _fitted(inside, "video_id", videos, np.full(len(videos), until), table.select(entity=Entity.VIDEO))
 
 
 def of_pairs(exposures: pa.Table) -> pa.Table:
@@ -64,4 +64,4 @@ def _fitted(
     for name in dict.fromkeys(source for source in sources if source != key and source in table.column_names):
         values = of_rows.with_columns(value=pl.from_arrow(table[name].take(pa.array(rows))))
         other = values.unique(["key", "value"], keep="last", maintain_order=True).filter("is_earlier")
-        yield table.select([name]).take(pa.array(other["row"].to_numpy()))
+        yield table.select(ids.beside([name], table)).take(pa.array(other["row"].to_numpy()))

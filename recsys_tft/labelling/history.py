@@ -108,7 +108,7 @@ class Histories:
         time: np.ndarray,
         length: int,
     ):
-        self._steps = _Steps.of(positives)
+        self._steps = _Steps.of(positives, videos.order(positives.video))
         own, times = self._steps.user, self._steps.time
         self._last = point_in_time.last_before(own, times, user, time, tie=np.arange(len(own)))
         self._users, self._videos, self._user, self._time, self._length = users, videos, user, time, length
@@ -173,18 +173,19 @@ class _Steps:
     depth: int
 
     @classmethod
-    def of(cls, positives: Positives) -> "_Steps":
+    def of(cls, positives: Positives, rank: np.ndarray) -> "_Steps":
+        """Of positives, whose videos are in the order of [n] numbers."""
         user, video, time, until = positives.user, positives.video, positives.since, positives.until
         leaves = np.flatnonzero(until != NEVER) if until is not None else []
         if not len(leaves):
-            order = np.lexsort((video, time, user))
+            order = np.lexsort((rank, time, user))
             return cls(user[order], time[order], video[order], video[order], None, 0)
         entry = np.unique(video, return_inverse=True)[1]
         entry[leaves] = len(video) + np.arange(len(leaves))
         twice = np.append(np.arange(len(video)), leaves)
         user, video, entry, time = user[twice], video[twice], entry[twice], np.append(time, until[leaves])
         goes = np.arange(len(twice)) >= len(positives.video)
-        order = np.lexsort((video, ~goes, time, user))
+        order = np.lexsort((rank[twice], ~goes, time, user))
         change = np.where(goes, -1, entry >= len(positives.video))[order]
         return cls(user[order], time[order], video[order], entry[order], goes[order], int(np.cumsum(change).max()))
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft import ids
 from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, entity_of, raw_columns
@@ -42,6 +43,7 @@ def beside(rows: pa.Table, names: Iterable[str]) -> dict[str, pa.ChunkedArray]:
 
 def raw_part(rows: pa.Table) -> pa.Table:
     """The raw columns that stand `beside` engineered ones, and KEYS, by their own names."""
+    rows = ids.shown(rows)
     found = {name.removeprefix(RAW): rows[name] for name in rows.column_names if name.startswith(RAW)}
     return pa.table({**{name: rows[name] for name in KEYS if name in rows.column_names}, **found})
 

@@ -23,6 +23,12 @@ KEY_COLUMNS: dict[str, pa.DataType] = {
 }
 
 
+def key_type(name: str, settings: Settings) -> pa.DataType:
+    """The type of one of the KEY_COLUMNS; ids are of whatever kind the tables have."""
+    column = settings.table.raw.get(name)
+    return column.type if column and column.key else KEY_COLUMNS[name]
+
+
 @dataclasses.dataclass(frozen=True)
 class DataSet:
     """One kind of rows.

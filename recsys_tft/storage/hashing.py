@@ -1,7 +1,9 @@
 """Hashes of ids that are the same on every machine: for partitions, and for draws that do not depend on order."""
 
 import numpy as np
+import pyarrow as pa
 
+_ALL = np.uint64(2**64 - 1)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _STEPS = ((30, np.uint64(0xBF58476D1CE4E5B9)), (27, np.uint64(0x94D049BB133111EB)))
 
@@ -20,6 +22,24 @@ def keyed_hash(*keys: np.ndarray | int) -> np.ndarray:
     hashed = np.zeros(arrays[0].shape, np.uint64)
     for array in arrays:
         hashed = mix((hashed ^ array.view(np.uint64)) + _GOLDEN)
+    return hashed
+
+
+def text_hash(texts: pa.Array) -> np.ndarray:
+    """[n] uint64 of the bytes of [n] strings or binaries; of a null any number."""
+    array = texts.cast(pa.large_binary())
+    offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
+    begins, sizes = offsets[:-1] - offsets[:1], np.diff(offsets)
+    used = np.frombuffer(array.buffers()[2] or b"", np.uint8)[offsets[:1].sum() : offsets[-1:].sum()]
+    data = np.concatenate([used, np.zeros(8, np.uint8)])
+    words = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))  # the eight bytes from each one on
+    hashed = mix(sizes.astype(np.uint64) + _GOLDEN)
+    rows = np.arange(len(sizes))
+    for begin in range(0, int(sizes.max(initial=0)), 8):
+        rows = rows[sizes[rows] > begin]
+        left = np.minimum(sizes[rows] - begin, 8).astype(np.uint64)
+        word = words[begins[rows] + begin] & (_ALL >> (np.uint64(64) - np.uint64(8) * left))
+        hashed[rows] = mix((hashed[rows] ^ word) + _GOLDEN)
     return hashed
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import TIMESTAMP, Column
+from recsys_tft.columns import STRINGS, TIMESTAMP, Column, IdKind
 from recsys_tft.tables import conversions
 from recsys_tft.tables.arrow_kinds import is_binary, is_list, is_number, is_short_float, is_text, value_type
 from recsys_tft.tables.conversions import Converted
@@ -60,11 +60,15 @@ def read(values: pa.ChunkedArray | pa.Array, column: Column, unit: str | None = 
         column: the column.
         unit: of times that are numbers, s, ms, us or ns.
     """
-    if not _types.is_dictionary(values.type) and values.type == column.type and not column.is_list:
+    is_uuid = column.kind is IdKind.UUID
+    if not _types.is_dictionary(values.type) and values.type == column.type and not column.is_list and not is_uuid:
         return values, {}
     found = value_type(values.type)
     if values.type != found:
         values = values.cast(found)
+    if is_uuid:
+        whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+        return _uuid_lists(whole) if column.is_list else conversions.uuids(whole)
     if _is_as_it_is(values, column):
         return values.cast(column.type, safe=not _types.is_float32(column.type)), {}
     if _types.is_timestamp(column.type) and _types.is_timestamp(found) and found.unit in ("us", "ns"):
@@ -111,6 +115,16 @@ def _lists(values: pa.Array, wanted: pa.DataType) -> Converted:
     if is_text(values.type):
         values, faults = conversions.lists_from_text(values.cast(pa.string()))
     found, of_values = conversions.in_lists(values, lambda flat: _flat(flat, wanted.value_type))
+    return found, faults | of_values
+
+
+def _uuid_lists(values: pa.Array) -> Converted:
+    faults: conversions.Faults = {}
+    if _types.is_null(values.type):
+        return values.cast(STRINGS), faults
+    if is_text(values.type):
+        values, faults = conversions.lists_from_text(values.cast(pa.string()))
+    found, of_values = conversions.in_lists(values, lambda flat: conversions.uuids(flat.cast(value_type(flat.type))))
     return found, faults | of_values
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft.tables.arrow_kinds import is_text
+
 Faults = dict[str, np.ndarray]
 Converted = tuple[pa.Array, Faults]
 
@@ -23,7 +25,11 @@ NOT_A_FLAG = "is neither true nor false, nor 1 or 0"
 NOT_A_TIME = "is no time such as 2025-03-01 12:00:00"
 TIME_TOO_FAR = "is a time that microseconds in 64 bits do not reach"
 NOT_TEXT = "is not UTF-8"
+NOT_A_UUID = "is no UUID"
 NOT_A_LIST = "is no list such as a|b or a JSON array"
+UUID_TEXT = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+_HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
+_DASHES = (8, 13, 18, 23)  # places in the text of a UUID
 _EXACT = 2**53
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _NUMBER = r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[nN]a[nN]|-?[iI]nf(inity)?"
@@ -238,3 +244,23 @@ def in_lists(lists: pa.Array, convert: Callable[[pa.Array], Converted]) -> Conve
 def _trimmed(values: pa.Array) -> pa.Array:
     text = pc.utf8_trim_whitespace(values)
     return pc.if_else(pc.equal(text, ""), None, text)
+
+
+def uuids(values: pa.Array) -> Converted:
+    """16 bytes each, or their text, as text of 36 characters in lower case (RFC 9562)."""
+    if pa.types.is_null(values.type):
+        return values.cast(pa.string()), {}
+    if is_text(values.type):
+        text = values.cast(pa.string())
+        broken = mask_of(pc.invert(pc.match_substring_regex(text, UUID_TEXT)))
+        return pc.utf8_lower(pc.if_else(pa.array(broken), None, text)), {NOT_A_UUID: broken}
+    binary = values.cast(pa.binary())
+    broken = mask_of(pc.not_equal(pc.binary_length(binary), 16))
+    good = mask_of(binary.is_valid()) & ~broken
+    kept = binary.filter(pa.array(good))
+    digits = np.frombuffer(kept.buffers()[2] or b"", np.uint8, 16 * len(kept)).reshape(-1, 16)
+    text = np.full((len(digits), 36), ord("-"), np.uint8)
+    text[:, np.delete(np.arange(36), _DASHES)] = _HEX[np.stack([digits >> 4, digits & 15], axis=2).reshape(-1, 32)]
+    found = pa.FixedSizeBinaryArray.from_buffers(pa.binary(36), len(text), [None, pa.py_buffer(text.tobytes())])
+    places = pa.array(np.cumsum(good) - 1, mask=~good)
+    return found.cast(pa.binary()).cast(pa.string()).take(places), {NOT_A_UUID: broken}

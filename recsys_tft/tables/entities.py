@@ -1,12 +1,14 @@
 """Users, videos and channels: one row per key, or one per version of a key."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import KEYS, UPDATED
+from recsys_tft import ids
+from recsys_tft.columns import KEYS, UPDATED, IdKind
 from recsys_tft.missing import nulled
 from recsys_tft.point_in_time import SINCE, begins, find_sorted, is_versioned, rows_at, take_or_null
 from recsys_tft.tables import versions
@@ -18,6 +20,10 @@ def drop_duplicates(rows: pa.Table, key: str) -> tuple[pa.Table, pa.Table]:
     keys = [name for name in (key, UPDATED) if name in rows.column_names]
     rows = rows.sort_by([(name, "ascending") for name in (*keys, ROW)])
     first = np.zeros(len(rows), bool)
+    if ids.GIVEN + key in rows.column_names:
+        given, codes = rows[ids.GIVEN + key], rows[key].to_numpy()
+        same = pa.array(np.flatnonzero(codes[1:] == codes[:-1]))
+        ids.check_same(key, given.take(same), given.slice(1).take(same))
     first[begins(*(rows[name].to_numpy() for name in keys))] = True
     return versions.of_rows(rows.filter(pa.array(first)), key), rows.filter(pa.array(~first))
 
@@ -47,7 +53,7 @@ def add_channels(videos: pa.Table, channels: pa.Table) -> pa.Table:
     else:
         rows = np.where(has_channel, find_sorted(channels["channel_id"].to_numpy(), channel), -1)
     for name in channels.column_names:
-        if name not in (KEYS["channels"], UPDATED, SINCE, ROW):
+        if name not in (*ids.beside([KEYS["channels"]], channels), UPDATED, SINCE, ROW):
             videos = videos.append_column(name, take_or_null(channels[name], rows))
     return videos
 
@@ -55,34 +61,42 @@ def add_channels(videos: pa.Table, channels: pa.Table) -> pa.Table:
 def _channels_of(videos: pa.Table, channels: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """[n] int64 the channel of each video, and [n] bool whether it is known."""
     wanted = videos["channel_id"]
-    ids = pc.fill_null(wanted, 0).to_numpy()
-    return ids, wanted.is_valid().to_numpy() & (find_sorted(channels["channel_id"].to_numpy(), ids) >= 0)
+    codes = pc.fill_null(wanted, 0).to_numpy()
+    found = np.where(wanted.is_valid().to_numpy(), find_sorted(channels["channel_id"].to_numpy(), codes), -1)
+    given = ids.GIVEN + "channel_id"
+    if given in videos.column_names:
+        ids.check_same("channel_id", videos[given], take_or_null(channels[given], found))
+    return codes, found >= 0
 
 
+_GIVEN = f"{ids.GIVEN}video_id"
 _CHANNEL_UPDATED = f"channel_{UPDATED}"  # since when the channel of a video has its first version
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoLookup:
-    """What labels and history need to know of every video; small enough for each worker to hold (about 20 bytes each).
+    """What labels and history need to know of every video; small enough for each worker to hold (about 20 bytes each,
+    and ids that are text).
 
     Attributes:
         rows: `video_id`, `video_duration` and `category` of all usable videos, by increasing id; or versions of them.
+        kind: of their ids.
     """
 
     rows: pa.Table
+    kind: IdKind = IdKind.AUTO
 
     @classmethod
-    def of(cls, videos: pa.Table, channels: pa.Table) -> "VideoLookup":
+    def of(cls, videos: pa.Table, channels: pa.Table, kind: IdKind = IdKind.AUTO) -> "VideoLookup":
         """Of usable videos, before their channels' columns are added; versions that differ elsewhere are left out."""
         dated = [name for name in (SINCE, UPDATED) if name in videos.column_names]
-        rows = videos.select(["video_id", *dated, "video_duration", "category"])
+        rows = videos.select([*ids.beside(["video_id"], videos), *dated, "video_duration", "category"])
         if UPDATED in channels.column_names:
             channel, known = _channels_of(videos, channels)
             first = np.where(known, find_sorted(channels["channel_id"].to_numpy(), channel), -1)
             rows = rows.append_column(_CHANNEL_UPDATED, take_or_null(channels[UPDATED], first))
-        told = [name for name in rows.column_names if name not in dated]
-        return cls(rows.take(pa.array(begins(*(_codes(rows[name]) for name in told)))) if dated else rows)
+        told = [name for name in rows.column_names if name not in dated and not name.startswith(ids.GIVEN)]
+        return cls(rows.take(pa.array(begins(*(_codes(rows[name]) for name in told)))) if dated else rows, kind)
 
     @property
     def is_versioned(self) -> bool:
@@ -92,6 +106,28 @@ class VideoLookup:
     def position(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
         """[m] int64: the row of each video as of each time, -1 for one that is unknown."""
         return rows_at(self.rows, "video_id", video_ids, times)
+
+    def order(self, video_ids: np.ndarray) -> np.ndarray:
+        """[m] int64 numbers of known videos that are in the order of their ids; strings are compared by their bytes."""
+        if _GIVEN not in self.rows.column_names:
+            return video_ids
+        return self._ranks[find_sorted(self.rows["video_id"].to_numpy(), video_ids)]
+
+    @functools.cached_property
+    def _ranks(self) -> np.ndarray:
+        """[n] int64: where the id of each row stands among all."""
+        given = self.rows[_GIVEN].combine_chunks()
+        ranks = pc.rank(given, tiebreaker="dense").to_numpy().astype(np.int64)
+        if self.kind is IdKind.UINT64:  # of numbers in decimal, the longer one is larger
+            ranks += pc.binary_length(given).to_numpy().astype(np.int64) << 40
+        return ranks
+
+    def given(self, video_ids: np.ndarray) -> pa.Array | None:
+        """[m] binary ids that these codes stand for, null of unknown videos; None where they are their own."""
+        if _GIVEN not in self.rows.column_names:
+            return None
+        found = find_sorted(self.rows["video_id"].to_numpy(), video_ids)
+        return take_or_null(self.rows[_GIVEN], found).combine_chunks()
 
     def duration(self, positions: np.ndarray) -> np.ndarray:
         """[m] float32 seconds, NaN where missing."""

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import TABLES, UPDATED, Accuracy, Column
+from recsys_tft import ids
+from recsys_tft.columns import KEYS, TABLES, UPDATED, Accuracy, Column, IdKind
 from recsys_tft.configuration.column_settings import ColumnSettings, names_and_units
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import FeatureTable
 from recsys_tft.signals import Signal, SignalBits
-from recsys_tft.tables import column_types, stored_rows, table_checks, table_files
+from recsys_tft.tables import column_types, id_kinds, stored_rows, table_checks, table_files
 from recsys_tft.tables.conversions import Faults
 from recsys_tft.tables.row_checks import check_rows, without_missing
 from recsys_tft.tables.sources import Described, Source, TableFile
@@ -124,8 +125,12 @@ def find(
             or a required column is missing, a type is of no use, a file cannot be read, or a table is empty (channels
             may be).
     """
-    found = {name: _find_table(data_dir, name, columns.get(name, {}), features) for name in TABLES}
-    problems = [problem for _, of_table in found.values() for problem in of_table]
+    described = {name: _describe(data_dir, name) for name in TABLES}
+    problems = [problem for files in described.values() for problem in files.problems]
+    kinds = id_kinds.find({name: files.good for name, files in described.items()}, columns, features, problems)
+    features = features.with_ids(kinds)
+    found = {name: _checked(data_dir, name, described[name], columns.get(name, {}), features) for name in TABLES}
+    problems += [problem for _, of_table in found.values() for problem in of_table]
     for name, (table, _) in found.items():
         if table is not None and not table.rows and name != "channels":
             problems.append(Problem(f"{data_dir}/{table.fingerprint[0][0]}", EMPTY.format(table=name)))
@@ -133,24 +138,48 @@ def find(
     return {name: table for name, (table, _) in found.items() if table is not None}
 
 
-def _find_table(
-    data_dir: str, name: str, mapping: Mapping[str, str | ColumnSettings], features: FeatureTable
-) -> tuple[RawTable | None, list[Problem]]:
-    own_names, units = names_and_units(mapping)
-    known = features.columns_of(name)
+def id_settings(tables: Mapping[str, RawTable]) -> dict[str, IdKind]:
+    """The setting `ids` that says what was found in the four tables."""
+    return {key: tables[name].known[key].kind for name, key in KEYS.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Files:
+    """The files of a table: those that can be read, what is wrong with the others, and what is not read."""
+
+    good: tuple[Described, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    unread: Sequence[str] = ()
+
+
+def _describe(data_dir: str, name: str) -> _Files:
     try:
         files = table_files.find(data_dir, name)
     except InputError as error:
-        return None, [Problem("", str(error))]
+        return _Files(problems=(Problem("", str(error)),))
     with ThreadPoolExecutor(16) as pool:
         described = list(pool.map(_described, files.files))
-    problems = [each for each in described if isinstance(each, Problem)]
-    good = [each for each in described if isinstance(each, Described)]
-    checked = table_checks.check(name, known, features.signals, good, own_names, units, files.unread)
-    if problems or checked.problems:
-        return None, [*problems, *checked.problems]
+    good = tuple(each for each in described if isinstance(each, Described))
+    return _Files(good, tuple(each for each in described if isinstance(each, Problem)), files.unread)
+
+
+def _checked(
+    data_dir: str,
+    name: str,
+    files: _Files,
+    mapping: Mapping[str, str | ColumnSettings],
+    features: FeatureTable,
+) -> tuple[RawTable | None, list[Problem]]:
+    """The table, if it can be used, and what is wrong with its columns."""
+    if not files.good:
+        return None, []
+    own_names, units = names_and_units(mapping)
+    known = features.columns_of(name)
+    checked = table_checks.check(name, known, features.signals, files.good, own_names, units, files.unread)
+    if files.problems or checked.problems:
+        return None, list(checked.problems)
     sources, fingerprint, first_row = [], [], 0
-    for each in good:
+    for each in files.good:
         sources += [dataclasses.replace(source, first_row=first_row + source.file_row) for source in each.sources]
         first_row += each.rows
         path = each.file.path.removeprefix(data_dir).lstrip("/")
@@ -179,8 +208,9 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
 
     Returns:
         Two tables with the columns of `keep` as `columns.py` types them (times are int64 microseconds, strings
-        binary) and ROW; the second has all columns of the table, and `source_file`, `source_row` and `reason`; and
-        `value`, where a value could not be read as what its column holds.
+        binary) and ROW. In the first one, ids are coded; see `ids.coded`. The second one has all columns of the table,
+        and `source_file`, `source_row` and `reason`; and `value`, where a value could not be read as what its column
+        holds.
 
     Raises:
         InputError: if the file turns out to be damaged.
@@ -200,7 +230,7 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
     arrays[ROW] = pa.array(range(source.first_row, source.first_row + len(raw)), pa.int64())
     checked = pa.table(arrays)
     good = pc.is_null(reasons)
-    usable = checked.select([*keep, ROW]).filter(good)
+    usable = ids.coded(checked.select([*keep, ROW]).filter(good), columns.values())
     rejected = _rejected(checked, reasons, source)
     if any(bad.any() for of_column in faults.values() for bad in of_column.values()):
         rejected = rejected.append_column("value", _values(found, faults, reasons))
@@ -219,7 +249,7 @@ def _canonical(array: pa.ChunkedArray | pa.Array, column: Column) -> pa.ChunkedA
 def empty(columns: Mapping[str, Column], keep: Sequence[str]) -> pa.Table:
     """No rows of a table with these columns, as `read` returns its usable rows."""
     arrays = {name: _canonical(pa.nulls(0, columns[name].type), columns[name]) for name in keep}
-    return pa.table({**arrays, ROW: pa.nulls(0, pa.int64())})
+    return ids.coded(pa.table({**arrays, ROW: pa.nulls(0, pa.int64())}), columns.values())
 
 
 def _rejected(checked: pa.Table, reasons: pa.Array, source: Source) -> pa.Table:

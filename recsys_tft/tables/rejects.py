@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 
+from recsys_tft import ids
 from recsys_tft.columns import TABLES
 from recsys_tft.errors import InputError
 from recsys_tft.tables.event_signals import raw_signals
@@ -23,6 +24,7 @@ def rejected_rows(rows: pa.Table, table: RawTable) -> pa.Table:
         for name in signals.column_names:
             rows = rows.append_column(name, signals[name])
         rows = rows.drop_columns(["signals"])
+    rows = ids.shown(rows)
     numbers = rows[ROW].to_numpy()
     firsts = np.array([source.first_row for source in table.sources])
     found = np.searchsorted(firsts, numbers, side="right") - 1

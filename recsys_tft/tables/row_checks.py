@@ -56,6 +56,8 @@ def _faults(values: pa.ChunkedArray, column: Column, types: Sequence[str]) -> li
     required = column.required or column.name == UPDATED
     if required:
         faults.append(("is null", values.is_null()))
+    if required and pa.types.is_string(column.type):
+        faults.append(("is empty", pc.equal(pc.binary_length(values), 0)))
     if required and pa.types.is_integer(column.type):
         faults.append((f"is {EMPTY_IDS}, which is no id", pc.equal(values, EMPTY_IDS)))
     if column.minimum is not None and pa.types.is_floating(column.type):

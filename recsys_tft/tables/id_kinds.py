@@ -1,0 +1,145 @@
+"""What the ids of the user's tables are: the same in every table that has the key.
+
+A type says it, except that bytes may be text or UUIDs, that a uint64 may or may not be above 2^63 - 1, and that text of
+a CSV file may be anything. There some rows of each file are looked at.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.columns import KEYS, TABLES, IdKind
+from recsys_tft.configuration.column_settings import ColumnSettings, names_and_units
+from recsys_tft.features import FeatureTable
+from recsys_tft.tables import conversions, stored_rows
+from recsys_tft.tables.arrow_kinds import is_binary, is_number, is_text, value_type
+from recsys_tft.tables.conversions import mask_of
+from recsys_tft.tables.sources import CSV, Described
+from recsys_tft.tables.table_checks import Problem
+
+INTEGER, UINT64, STRING, UUID = IdKind.INTEGER, IdKind.UINT64, IdKind.STRING, IdKind.UUID
+_IN_WORDS = {INTEGER: "integers", UINT64: "integers", STRING: "strings", UUID: "UUIDs"}
+_TOLERATED = 20  # of so many ids in a CSV file one may be no integer without all of them being strings
+
+
+@dataclasses.dataclass(frozen=True)
+class _Found:
+    """What the ids of one key may be in one file, the likeliest first."""
+
+    path: str
+    column: str
+    type: pa.DataType
+    kinds: tuple[IdKind, ...]
+
+    def __str__(self) -> str:
+        return f"{_IN_WORDS[self.kinds[0]]} in {self.path} (column '{self.column}', {self.type})"
+
+
+def find(
+    files: Mapping[str, Sequence[Described]],
+    columns: Mapping[str, Mapping[str, str | ColumnSettings]],
+    features: FeatureTable,
+    problems: list[Problem],
+) -> dict[str, IdKind]:
+    """The kind of ids by key; those that the feature table knows are taken as they are.
+
+    Args:
+        files: of each table.
+        columns: what the user calls columns, as the setting has it.
+        features: which columns hold ids.
+        problems: gets a sentence for each key whose ids are of several kinds.
+    """
+    found = {}
+    for key in KEYS.values():
+        kind = features.raw[key].kind
+        if kind is IdKind.AUTO:
+            evidence = list(_evidence(key, files, columns, features))
+            kind = _common(evidence)
+            if kind is None:
+                one, other = _apart(evidence)
+                told = f"{key}: it holds {one}, but {other}; expected the same kind in every table."
+                problems.append(Problem("", told))
+                kind = INTEGER
+        found[key] = kind
+    return found
+
+
+def _common(evidence: Sequence[_Found]) -> IdKind | None:
+    """The kind that all files may have; integers where none says anything."""
+    possible = [kind for kind in (INTEGER, UINT64, UUID, STRING) if all(kind in each.kinds for each in evidence)]
+    return possible[0] if possible else None
+
+
+def _apart(evidence: Sequence[_Found]) -> tuple[_Found, _Found]:
+    """Two files without a kind in common."""
+    pairs = ((one, other) for place, one in enumerate(evidence) for other in evidence[place + 1 :])
+    apart = [pair for pair in pairs if _common(pair) is None]
+    return apart[0] if apart else (evidence[0], evidence[-1])
+
+
+def _evidence(
+    key: str,
+    files: Mapping[str, Sequence[Described]],
+    columns: Mapping[str, Mapping[str, str | ColumnSettings]],
+    features: FeatureTable,
+) -> Iterator[_Found]:
+    for table in TABLES:
+        known = features.columns_of(table)
+        names = stored_rows.stored_names(known, names_and_units(columns.get(table, {}))[0])
+        own = [name for name, column in known.items() if column.key == key and not column.is_list]
+        for name in own:
+            for file in files[table]:
+                yield from _of_file(file, names.get(name), KEYS.get(table) == key)
+
+
+def _of_file(file: Described, column: str | None, is_own: bool) -> Iterator[_Found]:
+    """What a column of a file says, if it is there and says anything; is_own: whether the table is that of the key."""
+    types = [kind for name, kind in file.columns if name == column]
+    if len(types) != 1 or not file.sources or column is None:
+        return
+    found = value_type(types[0])
+    if found == pa.uint64():
+        large = is_own and mask_of(pc.greater(_sample(file, column), pa.scalar(2**63 - 1, pa.uint64()))).any()
+        kinds = (UINT64,) if large else (INTEGER, UINT64)
+    elif is_number(found):
+        kinds = (INTEGER, UINT64)
+    elif is_text(found):
+        kinds = _of_texts(_sample(file, column), is_own) if file.file.format == CSV else (STRING,)
+    elif found == pa.binary(16):
+        kinds = (UUID,)
+    elif is_binary(found):
+        kinds = (UUID,) if _are_uuids(_sample(file, column)) else (STRING,)
+    else:
+        return
+    if kinds:
+        yield _Found(file.file.path, column, types[0], kinds)
+
+
+def _sample(file: Described, column: str) -> pa.Array:
+    """The values of the first rows."""
+    values = stored_rows.read(file.sources[0], {column: column}, sample=True)[column].combine_chunks()
+    return values.cast(value_type(values.type))
+
+
+def _of_texts(values: pa.Array, is_own: bool) -> tuple[IdKind, ...]:
+    """What text without a type may be: of padded numbers, or many that are none, strings."""
+    texts = values.drop_null()
+    if not len(texts):
+        return ()
+    _, faults = conversions.whole_from_text(texts)
+    large, broken = faults[conversions.TOO_LARGE], faults[conversions.NOT_WHOLE]
+    padded = mask_of(pc.match_substring_regex(texts, r"^\s*-?0\d+\s*$"))
+    if padded.any() or broken.sum() * _TOLERATED > len(texts):
+        are_uuids = mask_of(pc.match_substring_regex(texts, conversions.UUID_TEXT)).all()
+        return (STRING, UUID) if are_uuids else (STRING,)
+    return (UINT64, STRING) if is_own and large.any() else (INTEGER, UINT64, STRING)
+
+
+def _are_uuids(values: pa.Array) -> bool:
+    """Whether all bytes are 16, and some are no text."""
+    values = values.cast(pa.binary())
+    sizes = pc.binary_length(values.drop_null())
+    _, faults = conversions.text_from_binary(values)
+    return bool(len(sizes) and pc.all(pc.equal(sizes, 16)).as_py() and faults[conversions.NOT_TEXT].any())
