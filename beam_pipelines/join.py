@@ -255,7 +255,8 @@ def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[Count]:
     """Writes the videos file of a partition, and its part of the embeddings; yields how many rows it has."""
     rows = arrow_ipc.loads(videos)
     if features := text_features(job.settings, Entity.VIDEO):
-        part = ids.shown(rows).select(["video_id", *(RAW + source for source in sources(features)), *(f.name for f in features)])
+        columns = ["video_id", *(RAW + source for source in sources(features)), *(f.name for f in features)]
+        part = ids.shown(rows).select(columns)
         embeddings.write_part(job.output.scratch("artifacts", "embeddings"), partition, part)
     yield _write_entities(data_sets.VIDEOS, Entity.VIDEO, rows, partition, job)
 

@@ -128,7 +128,8 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
     if UPDATED in users.column_names:
         yield TaggedOutput("counts", ("versions/users/keys", len(versions.latest(users, "user_id"))))
     events = [part for name, part in parts if name == "interactions"]
-    gathered = event_pieces.Gathered(events, users, VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id), job.settings)
+    videos = VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id)
+    gathered = event_pieces.Gathered(events, users, videos, job.settings)
     unknown = rejects.rejected_rows(gathered.unknown, job.tables["interactions"])
     yield from reject(unknown, "interactions", f"join-{partition:05d}")
     times, pieces, latest, repeated = [], [], 0, 0

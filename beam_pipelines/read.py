@@ -31,10 +31,10 @@ _NEEDED = {
 
 def needed_columns(table: RawTable, settings: Settings) -> list[str]:
     """The columns of a table that the job uses."""
-    own = table.known.values()
     # What the job itself reads is read for it, also where a user's table leaves out what we make of it.
     ours = [column for column in raw_columns(DEFAULT.switched_on(settings)) if column.built_in]
-    features = [column.name for column in (*graph_columns(settings), *ours) if column in own]
+    read = (column for column in (*graph_columns(settings), *ours) if column.table == table.name)
+    features = [column.name for column in read if column.name in table.known]
     signals = [] if table.name != "interactions" else ["interaction_type", *table.possible_flags]
     updated = [UPDATED] if table.is_versioned else []
     return list(dict.fromkeys([*_NEEDED[table.name], *updated, *features, *signals]))

@@ -175,24 +175,17 @@ class FeatureTable:
         return self._encoded[encoders]
 
     def with_ids(self, kinds: Mapping[str, IdKind]) -> "FeatureTable":
-        """This table for ids of these kinds, by KEYS: their columns, and the vocabularies of features that read them."""
+        """This table for ids of these kinds, by key: their columns, and the vocabularies of features that read them."""
         chosen = tuple(sorted(kinds.items()))
         if all(column.kind is kinds.get(column.key, column.kind) for column in self.columns if column.key):
             return self
         if chosen not in self._of_kinds:
-            columns = tuple(column.of_kind(kinds[c]) if (c := column.key) in kinds else column for column in self.columns)
-            features = (self._with_integers(feature, kinds) for feature in self.features)
-            self._of_kinds[chosen] = FeatureTable(columns, self.signals, tuple(features))
+            columns = (
+                column.of_kind(kinds.get(column.key, column.kind)) if column.key else column for column in self.columns
+            )
+            features = (_of_ids(feature, kinds) for feature in self.features)
+            self._of_kinds[chosen] = FeatureTable(tuple(columns), self.signals, tuple(features))
         return self._of_kinds[chosen]
-
-    @staticmethod
-    def _with_integers(feature: Feature, kinds: Mapping[str, IdKind]) -> Feature:
-        """The feature with a vocabulary of what its ids are in the graph; another feature as it is."""
-        known = [kinds[column.key].is_text for column in feature.columns if column.key in kinds]
-        if feature.vocabulary is None or not known:
-            return feature
-        vocabulary = dataclasses.replace(feature.vocabulary, integers=not known[0])
-        return dataclasses.replace(feature, op=dataclasses.replace(feature.op, vocabulary=vocabulary))
 
     @functools.cached_property
     def _of_kinds(self) -> dict[Hashable, "FeatureTable"]:
@@ -217,3 +210,12 @@ class FeatureTable:
     def bits(self) -> SignalBits:
         """The signals as bits of an event."""
         return SignalBits(self.signals)
+
+
+def _of_ids(feature: Feature, kinds: Mapping[str, IdKind]) -> Feature:
+    """The feature with a vocabulary of what its ids are in the graph; another feature as it is."""
+    are_text = [kinds[column.key].is_text for column in feature.columns if column.key in kinds]
+    if feature.vocabulary is None or not are_text:
+        return feature
+    vocabulary = dataclasses.replace(feature.vocabulary, integers=not are_text[0], ids=are_text[0])
+    return dataclasses.replace(feature, op=dataclasses.replace(feature.op, vocabulary=vocabulary))

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft.ids import codes_of
 from recsys_tft.statistics import EMPTY_IDS, FileStatistic, divided_by
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ class Frequencies(FileStatistic):
         min_count: values that occur less often are left out.
         max_size: how many remain at the most; None for all.
         integers: whether the values are int64 rather than strings.
+        ids: whether strings are ids, of which there may be very many, as there may be of integers.
     """
 
     min_count: int
     max_size: int | None
     integers: bool
+    ids: bool = False
 
     def of(self, values: np.ndarray) -> pa.Table:
         counted = pa.array(values, pa.int64() if self.integers else pa.binary()).value_counts()
@@ -44,8 +47,8 @@ class Frequencies(FileStatistic):
         return grouped.rename_columns(["value", "count"]).combine_chunks()
 
     def divided(self, state: pa.Table) -> list[pa.Table]:
-        """PARTS of ids, of which there may be very many."""
-        return divided_by(state["value"].to_numpy(), state) if self.integers else [state]
+        """PARTS, where there may be very many values."""
+        return divided_by(codes_of(state["value"]).to_numpy(), state) if self.integers or self.ids else [state]
 
     def trimmed(self, state: pa.Table) -> pa.Table:
         """The values that are kept, in order."""
@@ -116,14 +119,6 @@ class FittedFile:
         return self._table.lookup(values), size
 
     def _initializer(self, path: "tf.Tensor") -> "tf.lookup.TableInitializerBase":
-        from tensorflow_transform import tf_utils
+        from recsys_tft import lookup_files
 
-        return ids_in(path) if self._integers else tf_utils.make_tfrecord_vocabulary_lookup_initializer(path)
-
-
-def ids_in(path: "str | tf.Tensor") -> "tf.lookup.TextFileInitializer":
-    """What fills a table with the ids of a file, one per line, and their numbers from 0."""
-    import tensorflow as tf
-
-    line, number = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
-    return tf.lookup.TextFileInitializer(path, tf.int64, line, tf.int64, number)
+        return lookup_files.integers_in(path) if self._integers else lookup_files.strings_in(path)

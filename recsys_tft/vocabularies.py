@@ -14,7 +14,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from recsys_tft import row_settings
-from recsys_tft.frequencies import EMPTY_VOCABULARY, Frequencies, ids_in
+from recsys_tft.frequencies import EMPTY_VOCABULARY, Frequencies
 from recsys_tft.statistics import EMPTY_IDS
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Vocabulary:
     Attributes:
         name: its name in the transform graph, in `artifacts/vocabularies/` and in the settings.
         integers: whether its values are int64 ids rather than strings.
+        ids: whether its strings are ids; `FeatureTable.with_ids` says so, where the user's tables have such.
         dim: width of its embedding table.
         n_oov: hash buckets for what is not in it.
         min_count: values that occur less often are left out.
@@ -53,6 +54,7 @@ class Vocabulary:
     n_oov: int | None = None
     min_count: int | None = None
     max_size: int | None = None
+    ids: bool = False
 
     def __post_init__(self) -> None:
         row_settings.check_options(f"Vocabulary('{self.name}')", dim=self.dim, **self.own_options)
@@ -73,25 +75,20 @@ class Vocabulary:
 
     def statistic(self, options: "VocabularySettings") -> Frequencies:
         """What is to be fitted."""
-        return Frequencies(options.min_count, options.max_size, self.integers)
+        return Frequencies(options.min_count, options.max_size, self.integers, self.ids)
 
     def table(self, saved_model: str) -> "tf.lookup.StaticHashTable":
         """The number of each value, from 0, as a saved graph has it, to look tokens up.
-
-        Ids stay in a file, of which there may be many; strings are constants.
 
         Args:
             saved_model: the folder of the `transform_fn`.
         """
         import tensorflow as tf
 
-        if self.integers:
-            values = ids_in(file_of(self.name, saved_model))
-        else:
-            words = values_of(self.name, saved_model) or [EMPTY_VOCABULARY]
-            numbers = tf.range(len(words), dtype=tf.int64)
-            values = tf.lookup.KeyValueTensorInitializer(tf.constant(words, tf.string, [len(words)]), numbers)
-        return tf.lookup.StaticHashTable(values, -1)
+        from recsys_tft import lookup_files
+
+        read = lookup_files.integers_in if self.integers else lookup_files.strings_in
+        return tf.lookup.StaticHashTable(read(file_of(self.name, saved_model)), -1)
 
     def tokens(self, values: "tf.Tensor", fitted: "FittedFile | tf.lookup.StaticHashTable", n_oov: int) -> "tf.Tensor":
         """The token of each of `values`, [n] int64 or string, as [n] int64 >= 1.

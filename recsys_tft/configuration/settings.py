@@ -180,7 +180,7 @@ class Settings(Section):
 
     @property
     def table(self) -> FeatureTable:
-        """The feature table that `features` names, with the encoders that `text_encoders` names, for `ids` of their kinds.
+        """The feature table that `features` names, with the encoders and ids that the settings say.
 
         Raises:
             InputError: if it is gone since, or on a worker that has not got it.

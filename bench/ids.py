@@ -1,0 +1,86 @@
+"""The main job on ids of 36 characters against the same tables with integers; each run is a process of its own.
+
+    python -m bench.ids --interactions 1000000
+
+Runs both in turn, `--rounds` times, with the default settings and without titles. Prints wall and CPU time, peak
+memory, the ratios of their medians, and the bytes of a row of each data set.
+"""
+
+import argparse
+import hashlib
+import pathlib
+import statistics
+import uuid
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.main_job import Measured, job, tables
+from recsys_tft.columns import KEYS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--interactions", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("bench_data"))
+    parser.add_argument("--config")
+    options = parser.parse_args()
+    raw = {"integers": tables(options.interactions, False, options.folder)}
+    raw["36 characters"] = with_text(raw["integers"], options.folder / f"{raw['integers'].name}-text")
+    given = ["--config", options.config] if options.config else []
+    runs: dict[str, list[Measured]] = {name: [] for name in raw}
+    for _ in range(options.rounds):
+        for name, folder in raw.items():
+            runs[name].append(job(folder, options.folder / name.replace(" ", "-"), *given)[0])
+    print(f"| {options.interactions:,} interactions | wall s | CPU s | peak GB |\n|---|---|---|---|")
+    for name, of_name in runs.items():
+        for run in of_name:
+            print(f"| {name} | {run.wall:.1f} | {run.cpu:.1f} | {run.peak:.2f} |")
+    found = [" | ".join(f"{_ratio(runs, field):.2f}" for field in ("wall", "cpu", "peak"))]
+    print(f"| 36 characters / integers, medians | {found[0]} |\n")
+    print("| bytes a row | integers | 36 characters |\n|---|---|---|")
+    for data_set in ("two_tower/train", "ranker/train", "users", "videos"):
+        sizes = (_bytes_a_row(options.folder / name.replace(" ", "-"), data_set) for name in raw)
+        print(f"| {data_set} | {' | '.join(f'{size:.0f}' for size in sizes)} |")
+
+
+def _ratio(runs: dict[str, list[Measured]], field: str) -> float:
+    integers, texts = (statistics.median(getattr(run, field) for run in of_name) for of_name in runs.values())
+    return texts / integers
+
+
+def _bytes_a_row(output: pathlib.Path, data_set: str) -> float:
+    files = list((output / "processed_data" / data_set).glob("part-*"))
+    rows = (job_counts(output))[f"written/{data_set}"]
+    return sum(file.stat().st_size for file in files) / rows
+
+
+def job_counts(output: pathlib.Path) -> dict[str, int]:
+    """The counts of a run's manifest."""
+    import json
+
+    return json.loads((output / "artifacts" / "manifest.json").read_text())["counts"]
+
+
+def with_text(raw: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """The folder of the same tables with random UUIDs as text in the place of ids; made if they are not there."""
+    for file in raw.glob("*.parquet"):
+        target = folder / file.name
+        if not target.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            table = pq.read_table(file)
+            for key in (key for key in KEYS.values() if key in table.column_names):
+                encoded = table[key].combine_chunks().dictionary_encode()
+                texts = pa.array([_text(key, number) for number in encoded.dictionary.to_pylist()])
+                table = table.set_column(table.column_names.index(key), key, texts.take(encoded.indices))
+            pq.write_table(table, target, row_group_size=max(pq.ParquetFile(file).metadata.row_group(0).num_rows, 1))
+    return folder
+
+
+def _text(key: str, number: int) -> str:
+    return str(uuid.UUID(bytes=hashlib.md5(f"{key} {number}".encode()).digest()))
+
+
+if __name__ == "__main__":
+    main()
