@@ -61,7 +61,7 @@ def find(
                 one, other = _apart(evidence)
                 told = f"{key}: it holds {one}, but {other}; expected the same kind in every table."
                 problems.append(Problem("", told))
-                kind = INTEGER
+                kind = STRING  # as which nothing else is wrong with them
         found[key] = kind
     return found
 

@@ -126,7 +126,7 @@ def find(
             may be).
     """
     described = {name: _describe(data_dir, name) for name in TABLES}
-    problems = [problem for files in described.values() for problem in files.problems]
+    problems: list[Problem] = []
     kinds = id_kinds.find({name: files.good for name, files in described.items()}, columns, features, problems)
     features = features.with_ids(kinds)
     found = {name: _checked(data_dir, name, described[name], columns.get(name, {}), features) for name in TABLES}
@@ -170,14 +170,14 @@ def _checked(
     mapping: Mapping[str, str | ColumnSettings],
     features: FeatureTable,
 ) -> tuple[RawTable | None, list[Problem]]:
-    """The table, if it can be used, and what is wrong with its columns."""
+    """The table, if it can be used, and what is wrong with it."""
     if not files.good:
-        return None, []
+        return None, [*files.problems]
     own_names, units = names_and_units(mapping)
     known = features.columns_of(name)
     checked = table_checks.check(name, known, features.signals, files.good, own_names, units, files.unread)
     if files.problems or checked.problems:
-        return None, list(checked.problems)
+        return None, [*files.problems, *checked.problems]
     sources, fingerprint, first_row = [], [], 0
     for each in files.good:
         sources += [dataclasses.replace(source, first_row=first_row + source.file_row) for source in each.sources]
