@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from recsys_tft.analyzers import Asked, FitStatistics
+from recsys_tft.columns import IdKind
 from recsys_tft.configuration import settings as settings_module
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
@@ -23,7 +24,7 @@ def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]
 
     Args:
         inputs: raw columns by name, as dense, sparse or ragged tensors; an absent one is missing everywhere, and
-            those that no feature reads are ignored.
+            those that no feature reads are ignored. Ids are int64 or strings, unless the setting `ids` says which.
         custom_config: `{"settings": {...}}` or `{"config": "file.yaml"}`.
 
     Returns:
@@ -34,8 +35,13 @@ def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]
     """
     config = custom_config or {}
     if "config" in config:
-        return engineer(inputs, settings_module.load(config["config"]))
-    return engineer(inputs, settings_module.parse(dict(config.get("settings") or {}), "custom_config"))
+        settings = settings_module.load(config["config"])
+    else:
+        settings = settings_module.parse(dict(config.get("settings") or {}), "custom_config")
+    columns = settings.table.raw.values()
+    own = {c.key for c in columns if c.kind is IdKind.AUTO and c.name in inputs and inputs[c.name].dtype == tf.string}
+    kinds = {key: IdKind.STRING for key in own if key}
+    return engineer(inputs, settings.replace({"ids": kinds}) if kinds else settings)
 
 
 def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings) -> dict[str, tf.Tensor]:

@@ -225,6 +225,18 @@ def test_without_settings_the_defaults_apply(custom_config: Mapping[str, Any] | 
     assert age_buckets(custom_config, [17, 18, 65], module.preprocessing_fn) == [1, 2, 7]
 
 
+def test_ids_are_what_the_inputs_have() -> None:
+    with tf.Graph().as_default():
+        given = {"user_id": tf.string, "history_video_ids": tf.string, "video_id": tf.string, "age": tf.int64}
+        inputs = {name: tf.compat.v1.placeholder(dtype, [None]) for name, dtype in given.items()}
+        made = module.preprocessing_fn(inputs)
+        assert made["user_id_token"].dtype == made["video_id_token"].dtype == tf.int64
+        assert made["history_video_ids_tokens"].dtype == tf.int64
+    with pytest.raises(InputError, match="user_id"), tf.Graph().as_default():
+        user = {"user_id": tf.compat.v1.placeholder(tf.string, [None])}
+        module.preprocessing_fn(user, {"settings": {"ids": {"user_id": "integer"}}})
+
+
 # --- Errors
 
 
