@@ -232,9 +232,10 @@ def test_ids_are_what_the_inputs_have() -> None:
         made = module.preprocessing_fn(inputs)
         assert made["user_id_token"].dtype == made["video_id_token"].dtype == tf.int64
         assert made["history_video_ids_tokens"].dtype == tf.int64
-    with pytest.raises(InputError, match="user_id"), tf.Graph().as_default():
+    with tf.Graph().as_default():
         user = {"user_id": tf.compat.v1.placeholder(tf.string, [None])}
-        module.preprocessing_fn(user, {"settings": {"ids": {"user_id": "integer"}}})
+        with pytest.raises(InputError, match="user_id"):
+            module.preprocessing_fn(user, {"settings": {"ids": {"user_id": "integer"}}})
 
 
 # --- Errors
