@@ -68,6 +68,16 @@ def shown(rows: pa.Table) -> pa.Table:
     return rows
 
 
+def plain(rows: pa.Table) -> pa.Table:
+    """Rows whose lists of ids, and ids, are no dictionaries, as `examples.with_given_ids` makes them."""
+    for name, kind in zip(rows.column_names, rows.schema.types, strict=True):
+        value = kind.value_type if pa.types.is_list(kind) else kind
+        if pa.types.is_dictionary(value):
+            wanted = pa.list_(value.value_type) if pa.types.is_list(kind) else value.value_type
+            rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(wanted))
+    return rows
+
+
 def check_same(key: str, ids: Arrow, others: Arrow) -> None:
     """Checks that [n] ids of the same codes are the same.
 

@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from recsys_tft import ids
 from recsys_tft.auditing.futures import Cut
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
@@ -23,6 +24,7 @@ def sorted_events(interactions: pl.DataFrame, table: RawTable, settings: Setting
         settings: of the run.
     """
     rows = interactions.to_arrow(compat_level=pl.CompatLevel.oldest())
+    rows = ids.coded(rows, table.known.values())
     missing = empty(table.known, table.absent)
     for name in table.absent:
         rows = rows.append_column(name, pa.nulls(len(rows), missing.schema.field(name).type))

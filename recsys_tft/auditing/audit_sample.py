@@ -7,6 +7,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from recsys_tft import ids
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import FeatureTable
@@ -14,7 +15,8 @@ from recsys_tft.storage.hashing import keyed_hash
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import RawTable
 
-Tables = dict[str, pl.DataFrame]  # by name, as `raw_tables.read` types them, without the columns that no file has
+# By name, as `raw_tables.read` types them, without the columns that no file has; ids are as they were given.
+Tables = dict[str, pl.DataFrame]
 
 
 def draw(tables: Mapping[str, RawTable], users: int, seed: int) -> Tables:
@@ -52,9 +54,9 @@ def _is_in(rows: pl.DataFrame, key: str, others: pl.DataFrame) -> pl.Series:
 def _rows(table: RawTable, chosen: Callable[[pl.DataFrame], pl.Series] | None = None) -> pl.DataFrame:
     """The usable rows of a table in their order; of each source the `chosen` ones."""
     keep = [name for name in table.columns if name not in table.absent]
-    parts = [pl.from_arrow(raw_tables.empty(table.known, keep).select(keep))]
+    parts = [pl.from_arrow(ids.shown(raw_tables.empty(table.known, keep)).select(keep))]
     for source in table.sources:
-        rows = pl.from_arrow(raw_tables.read(table, source, keep)[0].select(keep))
+        rows = pl.from_arrow(ids.shown(raw_tables.read(table, source, keep)[0]).select(keep))
         parts.append(rows if chosen is None else rows.filter(chosen(rows)))
     return pl.concat(parts)
 
@@ -64,17 +66,21 @@ def _of_first_users(table: RawTable, known: pl.Series, users: int, seed: int) ->
 
     After each source only the first so far are kept: whoever is among the first in the end always was.
     """
-    first = pl.Series("user_id", [], pl.Int64)
+    first = known.clear()
 
     def chosen(rows: pl.DataFrame) -> pl.Series:
         nonlocal first
         seen = pl.concat([first, rows["user_id"]]).unique()
         seen = seen.filter(seen.is_in(known.implode())).sort()
-        first = seen.gather(np.argsort(keyed_hash(seed, seen.to_numpy()), kind="stable")[:users])
+        first = seen.gather(np.argsort(keyed_hash(seed, ids.codes_of(_arrow(seen)).to_numpy()), kind="stable")[:users])
         return rows["user_id"].is_in(first.implode())
 
     rows = _rows(table, chosen)
     return rows.filter(rows["user_id"].is_in(first.implode()))
+
+
+def _arrow(values: pl.Series) -> pa.Array:
+    return values.to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def write(tables: Tables, folder: str, features: FeatureTable = DEFAULT) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import polars as pl
 
+from recsys_tft import ids
 from recsys_tft.auditing.audit_sample import Tables
 from recsys_tft.columns import KEYS
 from recsys_tft.configuration.job_settings import LabelSettings
@@ -114,10 +115,10 @@ def altered(tables: Tables, cut: Cut, seed: int) -> Tables:
     rows = _in_order(tables["interactions"], cut, seed)
     later = pl.col(TIME) >= cut.time
     stays = later & pl.col("watches") & (pl.col(TIME) <= cut.time + cut.delay)
-    offered = rows.filter(stays)["video_id"].to_numpy()
-    offered = offered if len(offered) else rows.filter(later)["video_id"].to_numpy()
+    offered = rows.filter(stays)["video_id"]
+    offered = offered if len(offered) else rows.filter(later)["video_id"]
     values = {
-        "video_id": pl.lit(_other_videos(rows["video_id"].to_numpy(), offered)),
+        "video_id": pl.lit(_other_videos(rows["video_id"], offered)),
         **_other_signals(cut),
         "watch_time": pl.col("watch_time").fill_null(0) + np.float32(_SECONDS),
         **{c.name: _other_value(c.name, rows.schema[c.name]) for c in cut.table.context if c.name in rows.columns},
@@ -141,7 +142,8 @@ def _in_order(events: pl.DataFrame, cut: Cut, seed: int) -> pl.DataFrame:
     """
     last = pl.col(TIME).filter(pl.col(TIME) < cut.time).max().over("user_id")
     rows = events.with_columns(goes_on=(cut.time - last < cut.gap).fill_null(False))
-    even = pl.Series(keyed_hash(seed, cut.time, events["user_id"].to_numpy()) % np.uint64(2) == 0)
+    users = ids.codes_of(events["user_id"].to_arrow(compat_level=pl.CompatLevel.oldest()))
+    even = pl.Series(keyed_hash(seed, cut.time, users.to_numpy()) % np.uint64(2) == 0)
     goes_on = pl.col("goes_on")
     return rows.with_columns(watches=even & ~goes_on, dislikes=even & goes_on).sort(TIME, maintain_order=True)
 
@@ -155,13 +157,13 @@ def _where(condition: pl.Expr, values: Mapping[str, pl.Expr], rows: pl.DataFrame
     ]
 
 
-def _other_videos(videos: np.ndarray, offered: np.ndarray) -> pl.Series:
+def _other_videos(videos: pl.Series, offered: pl.Series) -> pl.Series:
     """For each row one of the offered videos, another than its own where there is one."""
     if not len(offered):
-        return pl.Series(videos)
+        return videos
     places = np.arange(len(videos)) % len(offered)
-    found = offered[places]
-    return pl.Series(np.where(found == videos, offered[(places + 1) % len(offered)], found))
+    is_own = (offered.gather(places) == videos).to_numpy()
+    return offered.gather((places + is_own) % len(offered))
 
 
 def _positive_signals(cut: Cut) -> dict[str, pl.Expr]:
@@ -244,4 +246,8 @@ def _other_value(name: str, kind: pl.DataType) -> pl.Expr:
         return pl.col(name).shift(1)
     if kind == pl.Boolean:
         return ~pl.col(name)
+    if kind == pl.Binary and name in KEYS.values():  # an id with another first character, which may be one of a UUID
+        text = pl.col(name).cast(pl.String)
+        other = pl.when(text.str.starts_with("0")).then(pl.lit("1")).otherwise(pl.lit("0"))
+        return (other + text.str.slice(1)).cast(pl.Binary)
     return pl.col(name) + b" altered" if kind == pl.Binary else pl.col(name) * 2 + 1

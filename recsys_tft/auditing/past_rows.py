@@ -8,6 +8,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft import ids
 from recsys_tft.auditing.futures import TIME, Cut
 from recsys_tft.auditing.row_differences import KEY, Compared, compare
 from recsys_tft.columns import Accuracy, Column
@@ -106,7 +107,8 @@ class PastRows:
         before = rows[TIME].to_numpy() < self.cut.time
         if self.cut.ends_training:
             return before
-        keys = pl.from_arrow(rows.select(list(KEY))).with_row_index("row")
+        coded = pa.table([ids.codes_of(rows[name]) for name in KEY], list(KEY))
+        keys = pl.from_arrow(coded).with_row_index("row")
         found = np.zeros(len(rows), bool)
         found[keys.join(self.settled, on=KEY, how="semi")["row"].to_numpy()] = True
         if "source" in rows.column_names:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from apache_beam.pvalue import PCollection
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from recsys_tft import ids
 from recsys_tft.auditing.past_rows import FIT
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.main_job import MainJob
@@ -54,7 +55,7 @@ class Rerun(MainJob):
 
 def write_training_rows(entity: Entity, table: Packed, folder: str) -> None:
     """Writes rows of one entity into a file of their own, beside others with the same columns."""
-    rows = arrow_ipc.loads(table)
+    rows = ids.plain(ids.shown(arrow_ipc.loads(table)))
     rows = rows.select([name for name in rows.column_names if name != ROW])
     whole = f"{entity.value}_id" in rows.column_names or entity is Entity.EXPOSURE
     target = pathlib.Path(folder, "_".join([f"{entity.value}s", *([] if whole else rows.column_names)]))

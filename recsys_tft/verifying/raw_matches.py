@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from recsys_tft import ids
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, context_columns
 from recsys_tft.labelling import examples, history, recent
@@ -72,6 +73,7 @@ def by_exposure(
     # What follows is the same for all exposures of a user at an instant.
     others = (name for name in (*history.COLUMNS, *recent.USER_COLUMNS) if name in found.column_names)
     known = found.take(first).select([*names, *others])
+    known = ids.plain(examples.with_given_ids(known, own.users, raw.lookup))
     known = known.sort_by([("user_id", "ascending"), ("interaction_time", "ascending")])
     users, moments = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
     pairs = np.stack([np.concatenate([users, user_ids]), np.concatenate([moments, times])], axis=1)
@@ -135,9 +137,10 @@ def by_pair(
     known = np.flatnonzero(np.minimum(*places.values()) >= 0)
     tables, rows = [videos.videos], [places["video"][known]]
     if videos.counts is not None:
-        tables.insert(0, videos.counts)
+        tables.insert(0, videos.counts.drop_columns(["video_id"]))
         rows.insert(0, rows_at(videos.counts, "video_id", video_ids[known], times[known]))
     raw = {Entity.USER: [users], Entity.EXPOSURE: [exposures.raw], Entity.VIDEO: tables}
+    raw = {entity: [ids.shown(table) for table in of_entity] for entity, of_entity in raw.items()}
     of_raw = {Entity.USER: [places["user"][known]], Entity.EXPOSURE: [exposures.row[known]], Entity.VIDEO: rows}
     values = PairColumns(raw, of_raw, delay).of(feature)
     owner = exposures.owner[known]

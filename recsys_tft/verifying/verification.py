@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from recsys_tft import ids
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
@@ -49,7 +51,7 @@ class Difference:
 
     feature: str
     folder: str
-    key: Mapping[str, int]
+    key: Mapping[str, int | str]
     on_disk: Any
     computed: Any
     graph: str
@@ -192,7 +194,8 @@ class _Folder:
 
     def _matched(self, raw: RawRows, videos: DatedVideos) -> Iterator[tuple[Matches, list[Feature]]]:
         """Raw rows, and the features that are made of them."""
-        by_entity, keys = self._by_entity(), self.disk
+        by_entity = self._by_entity()
+        keys = {name: ids.codes_of(pa.array(self.disk[name])).to_numpy() for name in _keys(self.data_set)}
         if not self.data_set.windows:  # one row per key, of what it is at last
             tables = {Entity.USER: ("user_id", raw.latest_users), Entity.VIDEO: ("video_id", videos.latest)}
             for entity, features in by_entity.items():
@@ -226,7 +229,7 @@ class _Folder:
         return found
 
     def _compare(self, matches: Matches, features: list[Feature], graph: SavedGraph, found: Verified) -> None:
-        computed = saved_graphs.compute(graph, matches.raw, features)
+        computed = saved_graphs.compute(graph, ids.shown(matches.raw), features)
         gaps = {f.name: self._gaps(f, computed[f.name], matches) for f in features}
         unequal = {f.name: gaps[f.name] > self._tolerance(f) for f in features}
         best = _best(matches.owner, np.sum(list(unequal.values()), axis=0))
@@ -266,8 +269,12 @@ class _Folder:
         return TOLERANCE
 
     def _difference(self, feature: str, row: int, on_disk: Any, computed: Any, graph: str) -> Difference:
-        key = {name: int(self.disk[name][row]) for name in _keys(self.data_set)}
+        key = {name: _told(self.disk[name][row]) for name in _keys(self.data_set)}
         return Difference(feature, self.name, key, on_disk, computed, graph)
+
+
+def _told(key: bytes | np.integer) -> str | int:
+    return key.decode() if isinstance(key, bytes) else int(key)
 
 
 def _best(owner: np.ndarray, unequal: np.ndarray) -> np.ndarray:
