@@ -15,7 +15,7 @@ from recsys_tft.storage import places
 
 _RUN_EXAMPLE = """example:
   recsys-tft run --synthetic --interactions 100000 --output-dir output
-  recsys-tft run --synthetic --versioned --output-dir changing
+  recsys-tft run --synthetic --versioned --ids uuid --output-dir changing
   recsys-tft run --data-dir data/movielens --output-dir out --config configs/engagement.yaml --overwrite
   recsys-tft run --data-dir gs://bucket/raw --output-dir gs://bucket/out --config configs/dataflow.yaml \\
     --project=my-project --region=europe-west1 --temp_location=gs://bucket/temp
@@ -177,6 +177,9 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--versioned", action="store_true", help="synthetic users, videos and channels change: several rows each"
     )
+    parser.add_argument(
+        "--ids", choices=["integer", "string", "uuid", "uint64"], help="what synthetic ids are (default: integer)"
+    )
     parser.add_argument("--config", metavar="FILE", help="YAML with the settings that differ from the defaults")
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="where to write (default: output)")
     parser.add_argument("--negative-ratio", type=int, metavar="K", help="drawn negatives per positive (default 3)")
@@ -213,8 +216,12 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     sizes = {name: size for name, size in sizes.items() if size is not None}
     if options.versioned:
         sizes["versioned"] = True
+    if options.ids:
+        sizes["ids"] = options.ids
     if sizes and not options.synthetic:
-        raise UsageError("--users, --videos, --interactions and --versioned go with --synthetic, not --data-dir.")
+        raise UsageError(
+            "--users, --videos, --interactions, --versioned and --ids go with --synthetic, not --data-dir."
+        )
     if options.no_wait and options.synthetic:
         raise UsageError("--no-wait is for --data-dir and --runner=DataflowRunner, not for --synthetic.")
     ready.within("--workers", options.workers, 1, _MOST_WORKERS)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from recsys_tft.columns import IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.errors import StillRunning, UsageError
 from recsys_tft.faults import sentences
@@ -174,11 +175,17 @@ class ProcessingPipeline:
 
     @sentences()
     def run_synthetic(
-        self, num_users: int = 1000, num_videos: int = 500, num_interactions: int = 10_000, versioned: bool = False
+        self,
+        num_users: int = 1000,
+        num_videos: int = 500,
+        num_interactions: int = 10_000,
+        versioned: bool = False,
+        ids: str = IdKind.INTEGER,
     ) -> "RunResult":
         """Generates seeded raw tables, keeps them under `raw/` of the output, and runs the job on them.
 
-        With `versioned` users, videos and channels change in time, and have several rows each (`updated_at`).
+        With `versioned` users, videos and channels change in time, and have several rows each (`updated_at`). `ids` are
+        integer, string, uuid or uint64.
 
         Raises:
             InputError: as `run`, or if a number is below 1.
@@ -194,13 +201,15 @@ class ProcessingPipeline:
                 "them with a local --output-dir, copy its raw/ to a bucket, and name that with --data-dir."
             )
         synthetic_sizes.check(**sizes, seed=self._settings.seed)
+        kind = synthetic_sizes.id_kind(ids)
         self._config.check()
         options = self._options(raw)
         self._prepare_encoder()
         with self._writing("raw"):
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
             chosen = self._settings
-            synthetic.write_tables(raw, **sizes, seed=chosen.seed, versioned=versioned, features=chosen.table)
+            made = {"seed": chosen.seed, "versioned": versioned, "features": chosen.table, "ids": kind}
+            synthetic.write_tables(raw, **sizes, **made)
             manifest, counted, steps = self._run(self._find(raw), options)
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 

@@ -234,7 +234,7 @@ def test_a_negative_ratio_of_minus_one_is_refused(fails: Fails) -> None:
         (["--workers", "0"], "--workers is 0; it needs at least 1."),
         (
             ["--users", "3"],
-            "--users, --videos, --interactions and --versioned go with --synthetic, not --data-dir.",
+            "--users, --videos, --interactions, --versioned and --ids go with --synthetic, not --data-dir.",
         ),
     ],
 )

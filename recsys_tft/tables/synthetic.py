@@ -19,11 +19,11 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_tft.columns import KEYS, TIMESTAMP, Column
+from recsys_tft.columns import KEYS, TIMESTAMP, Column, IdKind
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import FeatureTable
 from recsys_tft.signals import Signal
-from recsys_tft.tables import synthetic_columns, synthetic_sizes, synthetic_versions
+from recsys_tft.tables import synthetic_columns, synthetic_ids, synthetic_sizes, synthetic_versions
 from recsys_tft.tables import synthetic_words as words
 from recsys_tft.tables.synthetic_world import (
     CATEGORIES,
@@ -62,6 +62,7 @@ def write_tables(
     seed: int = 0,
     versioned: bool = False,
     features: FeatureTable = DEFAULT,
+    ids: IdKind = IdKind.INTEGER,
 ) -> None:
     """Writes users, videos, channels and interactions .parquet; the same arguments give the same bytes.
 
@@ -76,6 +77,7 @@ def write_tables(
         seed: 0 or greater.
         versioned: whether users, videos and channels change, and have a row for each time (`synthetic_versions`).
         features: whose columns and signals there are besides ours (`synthetic_columns`).
+        ids: what stands in the place of the numbers (`synthetic_ids`).
 
     Raises:
         InputError: users, videos or interactions is less than 1, or the seed less than 0.
@@ -91,11 +93,13 @@ def write_tables(
             rng = np.random.default_rng([seed, 6, stream])
             columns = synthetic_versions.with_versions(table, columns, world, rng, START, PERIOD)
         rows = pa.table(columns, pa.schema([field for field in _schema(table, own) if field.name in columns]))
+        rows = synthetic_ids.with_ids(rows, ids)
         pq.write_table(rows, directory / f"{table}.parquet", row_group_size=ROWS_PER_GROUP)
     own = synthetic_columns.own_columns(features, "interactions")
-    with pq.ParquetWriter(directory / "interactions.parquet", _schema("interactions", own)) as writer:
+    schema = synthetic_ids.with_ids(_schema("interactions", own).empty_table(), ids).schema
+    with pq.ParquetWriter(directory / "interactions.parquet", schema) as writer:
         for window in _windows(world, interactions, seed, features):
-            writer.write_table(window)
+            writer.write_table(synthetic_ids.with_ids(window, ids))
 
 
 def _schema(table: str, own: Sequence[Column]) -> pa.Schema:

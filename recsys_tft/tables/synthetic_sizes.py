@@ -1,5 +1,6 @@
-"""How many users, videos and interactions can be generated; this is known before the libraries are that do it."""
+"""How many users, videos and interactions can be generated, and with which ids; known before any library is loaded."""
 
+from recsys_tft.columns import IdKind
 from recsys_tft.errors import InputError
 
 # Users and videos are held in memory, in some hundred bytes each; interactions are not.
@@ -18,3 +19,15 @@ def check(**sizes: int) -> None:
         if value > _MOST[name]:
             shown = value if value < 10**24 else "a longer number"
             raise InputError(f"Synthetic tables take {name} of at most {_MOST[name]}, got {shown}.")
+
+
+def id_kind(name: str) -> IdKind:
+    """The kind of ids of this name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    kinds = [kind for kind in IdKind if kind is not IdKind.AUTO]
+    if name not in kinds:
+        raise InputError(f"Synthetic tables have ids of {', '.join(kinds)}, not {name!r}.")
+    return IdKind(name)

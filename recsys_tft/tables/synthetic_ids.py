@@ -1,0 +1,59 @@
+"""Ids of other kinds in the place of the numbers from 1 that synthetic tables have."""
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.columns import IdKind
+from recsys_tft.storage.hashing import mix
+
+_LETTERS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", np.uint8)
+_KEYS = {"user_id": 1, "video_id": 2, "channel_id": 3}
+
+
+def with_ids(rows: pa.Table, kind: IdKind) -> pa.Table:
+    """Rows of a table with ids of another kind: the same for the same number in every table, of any seed.
+
+    Args:
+        rows: with ids as int64.
+        kind: STRING makes 11 characters, as YouTube has them; UUID 16 bytes of version 8 (RFC 9562); UINT64 numbers of
+            which half are 2^63 and more; INTEGER leaves them as they are.
+    """
+    if kind is not IdKind.INTEGER:
+        for key in (key for key in _KEYS if key in rows.column_names):
+            given = rows[key].combine_chunks()
+            numbers = given.fill_null(0).to_numpy().astype(np.uint64) | np.uint64(_KEYS[key] << 56)
+            made = _MADE[kind](numbers)
+            made = pa.nulls(len(made), made.type) if given.null_count == len(given) else _without(made, given)
+            rows = rows.set_column(rows.column_names.index(key), key, made)
+    return rows
+
+
+def _without(made: pa.Array, given: pa.Array) -> pa.Array:
+    return made.take(pa.array(np.arange(len(made)), mask=given.is_null().to_numpy(zero_copy_only=False)))
+
+
+def _strings(numbers: np.ndarray) -> pa.Array:
+    shifts = np.arange(0, 66, 6, dtype=np.uint64)
+    letters = _LETTERS[(mix(numbers)[:, None] >> np.minimum(shifts, np.uint64(63))) & np.uint64(63)]
+    letters[:, -1] = _LETTERS[mix(numbers) >> np.uint64(60)]
+    return _fixed(letters).cast(pa.binary()).cast(pa.string())
+
+
+def _uuids(numbers: np.ndarray) -> pa.Array:
+    data = np.stack([mix(numbers), mix(numbers ^ mix(numbers))], axis=1).view(np.uint8)
+    data[:, 6] = data[:, 6] & 0x0F | 0x80  # the version
+    data[:, 8] = data[:, 8] & 0x3F | 0x80  # the variant
+    return _fixed(data)
+
+
+def _fixed(data: np.ndarray) -> pa.Array:
+    """[n, size] bytes as [n] binaries of that size."""
+    kind = pa.binary(data.shape[1])
+    return pa.FixedSizeBinaryArray.from_buffers(kind, len(data), [None, pa.py_buffer(np.ascontiguousarray(data))])
+
+
+_MADE = {
+    IdKind.STRING: _strings,
+    IdKind.UUID: _uuids,
+    IdKind.UINT64: lambda numbers: pa.array(mix(numbers), pa.uint64()),
+}
