@@ -82,7 +82,7 @@ def read(data_dir: str, settings: Settings) -> RawRows:
     channels, _ = drop_duplicates(_rows(tables["channels"]), "channel_id")
     videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
     videos, _ = known_durations(videos)
-    lookup = VideoLookup.of(videos, channels)
+    lookup = VideoLookup.of(videos, channels, settings.ids.video_id)
     videos = add_channels(videos.drop_columns([ROW]), channels).combine_chunks()
     events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long, settings.table.bits)
     found = examples.gather_events(events, _rows(tables["users"]), lookup, settings)
