@@ -135,7 +135,7 @@ def _text_ids(name: str, value: Any, column: Column) -> pa.Array:
         raise wrong from None
     if not column.is_list:
         return pa.array(texts, pa.binary())
-    return pa.array([None if _is_missing(value) else texts], pa.list_(pa.binary()))
+    return nulled(pa.array([None if _is_missing(value) else texts], pa.list_(pa.binary())))
 
 
 def _is_missing(value: Any) -> bool:
