@@ -184,6 +184,8 @@ def _pair_columns(tables: Tables, codes: Codes, job: Job) -> PairColumns:
     parts = {Entity.USER: [Entity.USER], Entity.EXPOSURE: [Entity.EXPOSURE]}
     parts[Entity.VIDEO] = [part for part in (VERSION, Entity.VIDEO) if part in tables]
     raw = {entity: [pair_columns.raw_part(tables[part]) for part in own] for entity, own in parts.items()}
+    if VERSION in tables:  # whose ids are codes
+        raw[Entity.VIDEO][0] = raw[Entity.VIDEO][0].drop_columns(["video_id"])
     rows = {entity: [codes[part] for part in own] for entity, own in parts.items()}
     return PairColumns(raw, rows, job.settings.counters.delay_microseconds)
 

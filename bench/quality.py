@@ -96,10 +96,9 @@ def ranking(out: str, seed: int) -> Figures:
         model = _ranker(parts, chosen)
         found[name] = _aucs(parts, lambda part, model=model: ranker_training.scores(model, part, "classifier"))
     training = rows["train"].keys
-    counts = np.bincount(
-        training["video_id"], training["label"], int(max(p.keys["video_id"].max() for p in rows.values())) + 1
-    )
-    found["positives in training"] = _aucs(rows, lambda part: counts[part.keys["video_id"]])
+    videos = np.unique(np.concatenate([part.keys["video_id"] for part in rows.values()]))
+    counts = np.bincount(np.searchsorted(videos, training["video_id"]), training["label"], len(videos))
+    found["positives in training"] = _aucs(rows, lambda part: counts[np.searchsorted(videos, part.keys["video_id"])])
     found["likes so far"] = _aucs(rows, lambda part: part.data["like_count_log_z"].to_numpy())
     return found
 

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser(arguments)
-    options, rest = parser.parse_known_args(arguments)
+    options, rest = parser.parse_known_args(serving_commands.shielded(arguments))
     # `recommend` says itself what it does not know, which depends on the export.
     stray = {run: _stray(rest), serving_commands.recommend: []}.get(options.command, rest)
     if stray:

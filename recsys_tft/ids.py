@@ -5,17 +5,32 @@ it, in a column GIVEN + key: once for each user, video and channel, and with an 
 Two ids of one code are found where one could be taken for the other, and refused.
 """
 
+import re
+import uuid
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import Column
+from recsys_tft.columns import Column, IdKind
 from recsys_tft.errors import InputError
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.storage.hashing import text_hash
 
+WANTED = {
+    IdKind.AUTO: "an integer",
+    IdKind.INTEGER: "an integer",
+    IdKind.UINT64: "an integer of 64 bits",
+    IdKind.STRING: "a string",
+    IdKind.UUID: "a UUID such as 123e4567-e89b-12d3-a456-426614174000",
+}
+_PATTERNS = {
+    IdKind.UINT64: r"-?(0|[1-9][0-9]{0,19})",
+    IdKind.STRING: r"(?s).+",
+    IdKind.UUID: r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+}
 GIVEN = "given/"  # before the name of a key: what its codes stand for
 Arrow = pa.Array | pa.ChunkedArray
 
@@ -28,6 +43,42 @@ def codes_of(ids: Arrow) -> pa.Array:
     hashed = text_hash(array).view(np.int64)
     hashed[hashed == EMPTY_IDS] += 1  # which is no id
     return pa.array(hashed, mask=array.is_null().to_numpy(zero_copy_only=False))
+
+
+def ranks(ids: Arrow, kind: IdKind) -> np.ndarray:
+    """[n] int64 numbers that are in the order of [n] ids as rows have them; strings are compared by their bytes."""
+    array = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
+    if pa.types.is_integer(array.type):
+        return array.to_numpy()
+    found = pc.rank(array, tiebreaker="dense").to_numpy().astype(np.int64)
+    if kind is IdKind.UINT64:  # of numbers in decimal, the longer one is larger
+        found += pc.binary_length(array).to_numpy().astype(np.int64) << 40
+    return found
+
+
+def text_of(value: Any, kind: IdKind) -> str:
+    """An id that a person or a program gives, as rows have it; of kinds that are text.
+
+    UUIDs may be in any case, of 16 bytes, or uuid.UUID; numbers of the kind UINT64 may be integers.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if kind is IdKind.UUID and isinstance(value, bytes) and len(value) == 16:
+        value = uuid.UUID(bytes=value)
+    if isinstance(value, bytes):
+        value = value.decode()
+    is_number = kind is IdKind.UINT64 and isinstance(value, int | np.integer) and not isinstance(value, bool)
+    text = str(value) if is_number or (kind is IdKind.UUID and isinstance(value, uuid.UUID)) else value
+    if not isinstance(text, str) or not re.fullmatch(_PATTERNS[kind], text):
+        raise ValueError(f"is no id of this kind: {value!r}")
+    text.encode()  # not so a part of a surrogate pair
+    return text.lower() if kind is IdKind.UUID else text
+
+
+def printed(value: int | str) -> str:
+    """An id for a terminal, whose control characters, and others that do not show, are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
 
 
 def coded(rows: pa.Table, columns: Iterable[Column]) -> pa.Table:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 import pytest
 
 from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult
+from recsys_tft.columns import IdKind
 from recsys_tft.tables import movielens
 from recsys_tft.titles import minilm
 
@@ -174,19 +175,42 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """The output of a run with titles, both models trained quickly, and their export."""
     import tensorflow as tf
 
-    from recsys_tft.exporting import export
-    from recsys_tft.ranking import ranker_training
-    from recsys_tft.retrieval import two_tower_training
     from recsys_tft.titles import tiny_bert
 
     def serve(folder: pathlib.Path) -> pathlib.Path:
-        encoder, titles, root = tiny_bert.tiny(), str(folder / "titles"), folder / "out"
+        encoder, titles = tiny_bert.tiny(), str(folder / "titles")
         tf.saved_model.save(encoder, titles, signatures=encoder.__call__.get_concrete_function())
         pipeline, _ = _pipeline(folder, SERVED_CONFIG.replace("TITLES", titles))
         pipeline.run_synthetic(num_users=150, num_videos=300, num_interactions=4000)
-        two_tower_training.train(str(root))
-        ranker_training.train(str(root))
-        export.export(str(root), index="hnsw")
-        return root
+        return _exported(folder / "out")
 
     return once(tmp_path_factory, "served", serve)
+
+
+@pytest.fixture(scope="session")
+def served_texts(served: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The same tables with strings of odd characters as ids, and models that have hardly learned anything."""
+    from odd_ids import rewrite
+
+    def serve(folder: pathlib.Path) -> pathlib.Path:
+        quick = {"TITLES": "none", "epochs: 2": "epochs: 1", "iterations: 40": "iterations: 10"}
+        config = SERVED_CONFIG
+        for found, other in quick.items():
+            config = config.replace(found, other)
+        pipeline, _ = _pipeline(folder, config)
+        pipeline.run(str(rewrite(served / "raw", folder / "out" / "raw", IdKind.STRING)))
+        return _exported(folder / "out")
+
+    return once(tmp_path_factory, "served-texts", serve)
+
+
+def _exported(root: pathlib.Path) -> pathlib.Path:
+    """The output of a run, with both models trained and exported."""
+    from recsys_tft.exporting import export
+    from recsys_tft.ranking import ranker_training
+    from recsys_tft.retrieval import two_tower_training
+
+    two_tower_training.train(str(root))
+    ranker_training.train(str(root))
+    export.export(str(root), index="hnsw")
+    return root

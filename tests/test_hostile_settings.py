@@ -83,7 +83,10 @@ def test_a_file_that_says_something_twice_or_without_bound_is_named_with_its_lin
         ("embeddings: {user_id_dim: 1000000000}", "embeddings.user_id_dim"),
         ("output: {users_per_shard: 1e30}", "output.users_per_shard"),
         ("recommender: {candidates: 1e30}", "recommender.candidates"),
-        ("recommender: {filters: {blocked: {videos: [9223372036854775808]}}}", "recommender.filters.blocked.videos.0"),
+        *((f"recommender: {{filters: {{blocked: {{videos: [{value}]}}}}}}", "recommender.filters.blocked.videos.0") for
+          value in ("18446744073709551616", "1.5", "true", "null", "[1]", "2020-02-03")),
+        ("{ids: {video_id: integer}, recommender: {filters: {blocked: {videos: [9223372036854775808]}}}}",
+         "recommender.filters.blocked.videos"),
         ("buckets: {age: [1, 1e39]}", "buckets.age"),
         ("buckets: {age: [18, 18.0000001]}", "buckets.age"),
         ("popularity: {levels: [low, low, high, viral]}", "popularity levels"),

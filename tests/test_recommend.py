@@ -1,5 +1,6 @@
-"""Exports by version, and the four stages on them."""
+"""Exports by version, and the four stages on them, of tables with integers and with strings as ids."""
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -11,11 +12,15 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow_transform as tft
 from desk import files_seen
+from odd_ids import text
 
-from recsys_tft import Recommender, cli, vocabularies
+from recsys_tft import Recommender, cli, libraries, vocabularies
+from recsys_tft.columns import IdKind
+from recsys_tft.commands import serving_commands
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import export
 from recsys_tft.recommending import entity_store
+from recsys_tft.recommending import recommender as recommender_module
 from recsys_tft.recommending.recommender import Request
 from recsys_tft.serving import approximate_index, saved_graphs, serving_models
 from recsys_tft.serving.serving_folders import NAMES, STORE, latest
@@ -26,6 +31,31 @@ def recommender(served: pathlib.Path) -> Recommender:
     return Recommender(str(served))
 
 
+@dataclasses.dataclass(frozen=True)
+class Home:
+    """An export of tables with ids of some kind.
+
+    Attributes:
+        root: the folder of the run.
+        recommender: of the export.
+        has_texts: whether ids are strings.
+    """
+
+    root: pathlib.Path
+    recommender: Recommender
+    has_texts: bool
+
+    def id(self, number: int) -> int | str:
+        """The id that stands where in the tables with integers the number does."""
+        return text(number) if self.has_texts else number
+
+
+@pytest.fixture(scope="module", params=["served", "served_texts"])
+def home(request: pytest.FixtureRequest) -> Home:
+    root = request.getfixturevalue(request.param)
+    return Home(root, Recommender(str(root)), request.param == "served_texts")
+
+
 def tables(served: pathlib.Path) -> dict[str, list[dict]]:
     return {
         name: pq.read_table(served / "raw" / f"{name}.parquet").to_pylist()
@@ -33,9 +63,9 @@ def tables(served: pathlib.Path) -> dict[str, list[dict]]:
     }
 
 
-def opened(served: pathlib.Path) -> dict[int, set[int]]:
+def opened(served: pathlib.Path) -> dict:
     """By plain Python: the videos that each user has opened."""
-    found: dict[int, set[int]] = {}
+    found: dict = {}
     for event in tables(served)["interactions"]:
         if event["interaction_type"] != "impression" or (event["watch_time"] or 0) > 0:
             found.setdefault(event["user_id"], set()).add(event["video_id"])
@@ -45,10 +75,10 @@ def opened(served: pathlib.Path) -> dict[int, set[int]]:
 # --- The four stages
 
 
-def test_nothing_that_the_user_has_opened_is_recommended(served: pathlib.Path, recommender: Recommender) -> None:
-    seen = opened(served)
+def test_nothing_that_the_user_has_opened_is_recommended(home: Home) -> None:
+    seen = opened(home.root)
     for user in sorted(seen)[:20]:
-        found = recommender.recommend(user, 300)
+        found = home.recommender.recommend(user, 300)
         assert found.is_known
         assert found.removed["seen"] == len(seen[user])
         assert not {item.video_id for item in found.items} & seen[user]
@@ -56,37 +86,37 @@ def test_nothing_that_the_user_has_opened_is_recommended(served: pathlib.Path, r
         assert found.ranked == min(200, found.candidates) == len(found.items)
 
 
-def test_the_stored_user_is_the_raw_one_with_the_last_watched_category(
-    served: pathlib.Path, recommender: Recommender
-) -> None:
-    raw = tables(served)
+def test_the_stored_user_is_the_raw_one_with_the_last_watched_category(home: Home) -> None:
+    raw = tables(home.root)
     categories = {video["video_id"]: video["category"] for video in raw["videos"]}
-    last: dict[int, tuple] = {}
+    last: dict = {}
     for event in raw["interactions"]:
         if event["interaction_type"] != "impression" or (event["watch_time"] or 0) > 0:
-            key = (event["interaction_time"], event["video_id"])
+            video = event["video_id"]
+            key = (event["interaction_time"], video.encode() if home.has_texts else video, video)
             last[event["user_id"]] = max(last.get(event["user_id"], key), key)
     for user in raw["users"]:
-        row = recommender.store.user(user["user_id"]).to_pylist()[0]
-        known = categories[last[user["user_id"]][1]] if user["user_id"] in last else user["previously_watched_category"]
+        row = home.recommender.store.user(user["user_id"]).to_pylist()[0]
+        known = categories[last[user["user_id"]][2]] if user["user_id"] in last else user["previously_watched_category"]
         assert row["previously_watched_category"] == (known and known.encode())
+        assert row["user_id"] == (user["user_id"].encode() if home.has_texts else user["user_id"])
         assert (row["country"], row["age"]) == (user["country"] and user["country"].encode(), user["age"])
 
 
-def test_scores_are_those_of_the_models_and_items_in_order(recommender: Recommender) -> None:
-    found = recommender.recommend(3, 50, time=1_740_000_000_000_000)
-    again = recommender.recommend(3, 50, time=1_740_000_000_000_000)
+def test_scores_are_those_of_the_models_and_items_in_order(home: Home) -> None:
+    recommender, user, moment = home.recommender, home.id(3), 1_740_000_000_000_000
+    found, again = (recommender.recommend(user, 50, time=moment) for _ in range(2))
     assert found.items == again.items
-    known = Request(3, {}, 1_740_000_000_000_000).columns(recommender.store.user(3))
-    ids = np.array([item.video_id for item in found.items])
-    scores = recommender.rank(known, recommender.store.videos(ids))
+    known = recommender.request(user, moment).columns(recommender.store.user(user))
+    scores = recommender.rank(known, recommender.store.videos([item.video_id for item in found.items]))
     np.testing.assert_allclose([item.rank_score for item in found.items], scores, atol=1e-6)
     unmoved = [item.score for item in found.items[10:]]
     assert unmoved == sorted(unmoved, reverse=True)
 
 
-@pytest.mark.parametrize("user", [10**12, None])
-def test_an_unknown_user_is_a_cold_start_from_what_is_given(recommender: Recommender, user: int | None) -> None:
+@pytest.mark.parametrize("is_nobody", [False, True])
+def test_an_unknown_user_is_a_cold_start_from_what_is_given(home: Home, is_nobody: bool) -> None:
+    recommender, user = home.recommender, None if is_nobody else home.id(10**12)
     young, old = (recommender.recommend(user, 20, age=age, country="DE", user_language="de") for age in (16, 70))
     assert not young.is_known
     assert len(young.items) == 20
@@ -94,18 +124,32 @@ def test_an_unknown_user_is_a_cold_start_from_what_is_given(recommender: Recomme
     assert recommender.recommend(user, 5).items
 
 
-def test_what_is_given_takes_the_place_of_what_is_stored(recommender: Recommender) -> None:
-    (age,) = recommender.store.user(3)["age"].to_pylist()
-    moment = 1_740_000_000_000_000
-    assert recommender.recommend(3, 5, moment, age=age).items == recommender.recommend(3, 5, moment).items
-    assert recommender.recommend(3, 5, moment, age=99).items != recommender.recommend(3, 5, moment).items
+def test_what_is_given_takes_the_place_of_what_is_stored(home: Home) -> None:
+    recommender, user, moment = home.recommender, home.id(3), 1_740_000_000_000_000
+    stored = recommender.store.user(user)
+    (age,), (history,) = stored["age"].to_pylist(), stored["history_video_ids"].to_pylist()
+    plain = recommender.recommend(user, 5, moment).items
+    assert recommender.recommend(user, 5, moment, age=age, history_video_ids=history).items == plain
+    assert recommender.recommend(user, 5, moment, history_video_ids=[home.id(8), home.id(9)]).items != plain
 
 
-def test_options_of_a_config_take_the_place_of_the_runs(served: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_categories_of_a_history_that_is_given_are_those_of_its_videos(home: Home) -> None:
+    categories = {video["video_id"]: video["category"] for video in tables(home.root)["videos"]}
+    given = [home.id(number) for number in (11, 10, 10**9, 16)]
+    known = home.recommender.known(home.recommender.request(home.id(3), 0, history_video_ids=given))
+    expected = [categories.get(video) and categories[video].encode() for video in given]
+    assert known["history_categories"].to_pylist() == [expected]
+
+
+def test_options_of_a_config_take_the_place_of_the_runs(home: Home, tmp_path: pathlib.Path) -> None:
+    lists = {"categories": ["music"], "videos": [home.id(number) for number in range(150)]}
+    filters = {"seen": False, "blocked": lists}
     (tmp_path / "c.yaml").write_text(
-        "recommender:\n  candidates: 40\n  ranked: 15\n  filters: {seen: false, blocked: {categories: [music]}}\n"
+        json.dumps({"recommender": {"candidates": 40, "ranked": 15, "filters": filters}}, ensure_ascii=False)
     )
-    found = Recommender(str(served), str(tmp_path / "c.yaml")).recommend(3, 100)
+    served = home.root
+    found = Recommender(str(served), str(tmp_path / "c.yaml")).recommend(home.id(3), 100)
+    assert not {item.video_id for item in found.items} & set(lists["videos"])
     assert (found.candidates, found.ranked, found.removed["seen"]) == (40, len(found.items), 0)
     assert found.ranked <= 15
     assert all(item.category != "music" for item in found.items)
@@ -114,10 +158,10 @@ def test_options_of_a_config_take_the_place_of_the_runs(served: pathlib.Path, tm
         Recommender(str(served), str(tmp_path / "c.yaml"))
 
 
-def test_explanations_sum_to_the_logit_but_for_a_constant(recommender: Recommender) -> None:
-    moment = 1_740_000_000_000_000
-    found = recommender.recommend(3, 8, moment)
-    reasons = recommender.explain(3, [item.video_id for item in found.items], moment)
+def test_explanations_sum_to_the_logit_but_for_a_constant(home: Home) -> None:
+    recommender, user, moment = home.recommender, home.id(3), 1_740_000_000_000_000
+    found = recommender.recommend(user, 8, moment)
+    reasons = recommender.explain(user, [item.video_id for item in found.items], moment)
     scores = np.array([item.rank_score for item in found.items], np.float64)
     rest = np.log(scores / (1 - scores)) - [sum(value for _, value in row) for row in reasons]
     rounding = np.finfo(np.float32).eps / (scores * (1 - scores))  # of a float32 score, in the logit made of it
@@ -128,12 +172,12 @@ def test_explanations_sum_to_the_logit_but_for_a_constant(recommender: Recommend
         assert len({columns for columns, _ in row}) == len(row)
 
 
-def test_an_approximate_index_finds_nearly_the_same(served: pathlib.Path, recommender: Recommender) -> None:
-    moment, seen = 1_740_000_000_000_000, opened(served)
-    approximate = Recommender(str(served), index="hnsw")
+def test_an_approximate_index_finds_nearly_the_same(home: Home) -> None:
+    moment, seen = 1_740_000_000_000_000, opened(home.root)
+    approximate = Recommender(str(home.root), index="hnsw")
     same = []
-    for user in range(1, 11):
-        exact, found = (r.recommend(user, 30, moment) for r in (recommender, approximate))
+    for user in map(home.id, range(1, 11)):
+        exact, found = (r.recommend(user, 30, moment) for r in (home.recommender, approximate))
         same += [item.video_id in {other.video_id for other in exact.items} for item in found.items]
         assert not {item.video_id for item in found.items} & seen.get(user, set())
     assert np.mean(same) > 0.9
@@ -303,6 +347,67 @@ def test_json_is_for_programs_and_says_that_the_user_is_unknown(served: pathlib.
         "rules",
         "because_of",
     }
+
+
+@pytest.fixture(scope="module")
+def texts(served_texts: pathlib.Path) -> Recommender:
+    return Recommender(str(served_texts))
+
+
+# Of them 1 is "001" beside "1" of 7, and 6 ends with a NUL, which no argument may hold.
+@pytest.mark.parametrize("number", [1, 3, 4, 5, 7, 8, 9, 10**9])
+def test_the_command_takes_and_prints_ids_as_they_are(
+    texts: Recommender,
+    served_texts: pathlib.Path,
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(recommender_module, "Recommender", lambda *_: texts)  # which has loaded its models
+    user, history = text(number), [text(other) for other in (4, 14, 5, 11, 8)]
+    command = ["recommend", "--output-dir", str(served_texts), "--user-id", user, "--history-video-ids", *history]
+    assert cli.main([*command, "-k", "60", "--json", "--time", "2025-02-20T12:00"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["is_known"] == (number < 100)
+    given = {"history_video_ids": history}
+    expected = texts.recommend(user, 60, 1_740_052_800_000_000, **given).items
+    assert [item["video_id"] for item in found["items"]] == [item.video_id for item in expected]
+    assert cli.main([*command, "-k", "60", "--time", "2025-02-20T12:00"]) == 0
+    printed = capsys.readouterr().out
+    assert all(character.isprintable() or character == "\n" for character in printed)
+    for shown in (r"\n/🎬", r"\x00", r"[b]", r"\x1b[31m"):
+        assert shown in printed
+
+
+def test_the_last_of_an_option_for_ids_is_where_the_next_option_begins() -> None:
+    shielded = serving_commands.shielded
+    given = ["recommend", "--history-video-ids", "-a b", "c", "-d", "-k", "5", "--user-id", "-k5x", "--json"]
+    expected = [argument.replace("-a b", "\0-a b") if argument == "-a b" else argument for argument in given]
+    expected[4], expected[8] = "\0-d", "\0-k5x"
+    assert shielded(given) == expected
+    assert shielded(["run", *given[1:]]) == ["run", *given[1:]]
+    assert shielded(["recommend", "--user-id", "-5", "-d"]) == ["recommend", "--user-id", "-5", "-d"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "told"),
+    [
+        ("blocked: {videos: [7]}", "recommender.filters.blocked.videos holds 7; expected a string, in quotes"),
+        ("unavailable: {DE: {channels: [0x1f]}}", "unavailable.DE.channels"),
+    ],
+)
+def test_blocked_ids_of_another_kind_are_named_before_anything_is_loaded(
+    served_texts: pathlib.Path,
+    filters: str,
+    told: str,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "c.yaml").write_text(f"recommender: {{filters: {{{filters}}}}}")
+    monkeypatch.setattr(libraries, "load", lambda *_: pytest.fail("loaded"))
+    assert cli.main(["recommend", "--output-dir", str(served_texts), "--config", str(tmp_path / "c.yaml")]) == 1
+    assert told in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

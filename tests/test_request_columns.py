@@ -1,10 +1,14 @@
 """What a request may say of a user's own columns, by what an export says of them."""
 
 import datetime
+import json
+import uuid
 
 import pytest
 
-from recsys_tft.columns import BOOL, FLOAT, INT64, STRING, STRINGS, TIMESTAMP, Column
+from odd_ids import text
+
+from recsys_tft.columns import BOOL, FLOAT, INT64, STRING, STRINGS, TIMESTAMP, Column, IdKind
 from recsys_tft.commands import serving_commands
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
@@ -12,6 +16,7 @@ from recsys_tft.features import RANKER, Feature
 from recsys_tft.ops import Lookup
 from recsys_tft.recommending import request_columns
 from recsys_tft.recommending.request import Request
+from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.vocabularies import Vocabulary
 
 COLUMNS = (
@@ -34,10 +39,72 @@ def test_columns_of_users_may_be_given_and_those_of_the_moment_that_features_rea
     assert not {"unread", "user_id", "interaction_time", "updated_at", "title"} & names
 
 
-def test_what_an_export_says_is_read_as_it_was() -> None:
-    again = request_columns.from_json(request_columns.as_json(KNOWN))
-    for column, found in zip(KNOWN, again, strict=True):
+@pytest.mark.parametrize("kind", list(IdKind))
+def test_what_an_export_says_is_read_as_it_was(kind: IdKind) -> None:
+    known = request_columns.of_table(TABLE.with_ids({"video_id": kind}))
+    again = request_columns.from_json(json.loads(json.dumps(request_columns.as_json(known))))
+    for column, found in zip(known, again, strict=True):
         assert (found.name, found.type, found.limits) == (column.name, column.type, column.limits)
+        if kind.is_text:
+            assert (found.key, found.kind) == (column.key, column.kind if column.key else IdKind.AUTO)
+
+
+UUID = uuid.UUID(text(1, IdKind.UUID))
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        (IdKind.INTEGER, 7, 7),
+        *((IdKind.STRING, text(number), text(number)) for number in range(10)),
+        (IdKind.STRING, "é".encode(), "é"),
+        *((IdKind.UUID, given, str(UUID)) for given in (str(UUID), str(UUID).upper(), UUID, UUID.bytes)),
+        (IdKind.UINT64, 2**63 + 5, str(2**63 + 5)),
+        (IdKind.UINT64, "7", "7"),
+    ],
+)
+def test_ids_are_taken_as_the_tables_have_them(kind: IdKind, given: object, expected: int | str) -> None:
+    known = request_columns.of_table(TABLE.with_ids({"video_id": kind}))
+    request = Request(given, {"history_video_ids": [given, None]}, 0, known, kind)
+    found = request.columns(_nobody())
+    stored = expected.encode() if kind.is_text else expected
+    assert request.user == stored
+    assert found["user_id"].to_pylist() == [stored]
+    assert found["history_video_ids"].to_pylist() == [[stored]]
+    nobody = Request(None, {"history_video_ids": []}, 0, known, kind)
+    assert nobody.user is None
+    (unseen,) = nobody.columns(_nobody())["user_id"].to_pylist()
+    assert unseen not in (None, b"", EMPTY_IDS, stored)
+    assert nobody.columns(_nobody())["history_video_ids"].to_pylist() == [None]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "wanted"),
+    [
+        (IdKind.STRING, 7, "a string"),
+        (IdKind.STRING, "\ud800", "a string"),
+        (IdKind.STRING, b"\xff", "a string"),
+        (IdKind.UUID, "7", "a UUID such as"),
+        (IdKind.UUID, f"{UUID}\n", "a UUID such as"),
+        (IdKind.UUID, f"{{{UUID}}}", "a UUID such as"),
+        (IdKind.UINT64, "007", "an integer of 64 bits"),
+        (IdKind.UINT64, 7.0, "an integer of 64 bits"),
+        (IdKind.UINT64, True, "an integer of 64 bits"),
+    ],
+)
+def test_ids_of_another_kind_are_refused(kind: IdKind, given: object, wanted: str) -> None:
+    known = request_columns.of_table(TABLE.with_ids({"video_id": kind}))
+    with pytest.raises(InputError, match=f"^user_id is .*; expected {wanted}"):
+        Request(given, {}, 0, known, kind)
+    for history in ([text(1, kind), given], given):
+        with pytest.raises(InputError, match=f"^history_video_ids is .*; expected a list of ids, each {wanted}"):
+            Request(None, {"history_video_ids": history}, 0, known, kind)
+
+
+@pytest.mark.parametrize("kind", [IdKind.STRING, IdKind.UUID, IdKind.UINT64])
+def test_an_empty_id_is_none(kind: IdKind) -> None:
+    with pytest.raises(InputError, match="user_id is empty, which is no id; leave it out for someone unknown"):
+        Request("", {}, 0, KNOWN, kind)
 
 
 def columns_of(**given: object) -> dict[str, object]:

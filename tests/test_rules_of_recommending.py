@@ -1,26 +1,50 @@
-"""Stages 2 and 4: each rule by itself, against plain Python."""
+"""Stages 2 and 4: each rule by itself, against plain Python; where ids matter, with ids of every kind."""
+
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_ids import text
 
+from recsys_tft.columns import IdKind
+from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings, OrderSettings
+from recsys_tft.errors import InputError
 from recsys_tft.recommending import filtering, ordering
 from recsys_tft.recommending.arrangement import arrange, codes
 from recsys_tft.recommending.filtering import DAY
 
+KINDS = (IdKind.INTEGER, IdKind.UINT64, IdKind.STRING, IdKind.UUID)
+Ids = Callable[[int], int | str]
 NOW = 1_740_000_000_000_000
 OFF = OrderSettings(per_channel=None, per_category=None, freshness_boost=0, exploration_share=0)
 
 
-def videos(**columns: list) -> pa.Table:
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> IdKind:
+    return request.param
+
+
+@pytest.fixture
+def an_id(kind: IdKind) -> Ids:
+    """Makes an id of this kind of a small number."""
+    return (lambda number: text(number, kind)) if kind.is_text else (lambda number: number)
+
+
+def ids(values: list, kind: IdKind) -> pa.Array:
+    return pa.array(values, pa.binary() if kind.is_text else pa.int64())
+
+
+def videos(kind: IdKind = IdKind.INTEGER, **columns: list) -> pa.Table:
     """Rows of the store; what is not given is missing."""
     (size,) = {len(values) for values in columns.values()}
+    key = pa.binary() if kind.is_text else pa.int64()
     kinds = {
-        "video_id": pa.int64(), "title": pa.binary(), "category": pa.binary(),
-        "child_categories": pa.list_(pa.binary()), "channel_id": pa.int64(),
+        "video_id": key, "title": pa.binary(), "category": pa.binary(),
+        "child_categories": pa.list_(pa.binary()), "channel_id": key,
         "published_at": pa.int64(), "events": pa.int64(),
     }  # fmt: skip
     defaults = {"video_id": list(range(size)), "events": [100] * size}
@@ -30,9 +54,10 @@ def videos(**columns: list) -> pa.Table:
 # --- Filtering
 
 
-def test_what_the_user_has_seen_is_left_out() -> None:
-    assert filtering.seen(np.array([3, 1, 2]), np.array([2, 9])).tolist() == [False, False, True]
-    assert filtering.seen(np.array([3]), np.array([], np.int64)).tolist() == [False]
+def test_what_the_user_has_seen_is_left_out(kind: IdKind, an_id: Ids) -> None:
+    some = ids([an_id(number) for number in (10, 11, 16, 2, 3)], kind)  # of strings 10 and 0010, 16 and 16 with a NUL
+    assert filtering.seen(some, ids([an_id(11), an_id(16), an_id(9)], kind)).tolist() == [False, True, True, False, False]
+    assert filtering.seen(some[:1], ids([], kind)).tolist() == [False]
 
 
 def test_only_what_is_older_than_the_limit_is_too_old() -> None:
@@ -41,14 +66,17 @@ def test_only_what_is_older_than_the_limit_is_too_old() -> None:
     assert not filtering.too_old(NOW - ages * DAY, NOW, None).any()
 
 
-def test_videos_categories_children_and_channels_can_be_blocked() -> None:
+def test_videos_categories_children_and_channels_can_be_blocked(kind: IdKind, an_id: Ids) -> None:
     rows = videos(
-        video_id=[1, 2, 3, 4, 5, 6],
+        kind,
+        video_id=[an_id(number) for number in (1, 2, 3, 4, 5, 6)],
         category=[b"News", b"Music", None, b"news", b"Music", None],
         child_categories=[[], [b"Pop", b"News"], None, None, [b"Pop"], [b"x"]],
-        channel_id=[None, 7, 7, 8, 9, None],
+        channel_id=[number and an_id(number) for number in (None, 7, 7, 8, 9, None)],
     )
-    rules = BlockSettings(videos=(6,), categories=("News",), channels=(9,))
+    kinds = {"video_id": kind, "channel_id": kind}
+    given = str.upper if kind is IdKind.UUID else lambda value: value
+    rules = BlockSettings(videos=(given(an_id(6)),), categories=("News",), channels=(given(an_id(9)),)).as_rows(kinds)
     assert filtering.blocked(rows, rules).tolist() == [True, True, False, False, True, True]
     assert not filtering.blocked(rows, BlockSettings()).any()
 
@@ -64,15 +92,37 @@ def test_a_list_of_a_country_is_for_users_of_that_country() -> None:
 def test_all_filters_are_applied_and_seen_ones_can_be_shown_again() -> None:
     rows = videos(video_id=[1, 2, 3], published_at=[NOW, NOW - 10 * DAY, None], category=[b"a", b"b", b"c"])
     chosen = FilterSettings(max_age_days=5, blocked={"categories": ["c"]}, unavailable={"DE": {"videos": [1]}})
-    found = filtering.removed(rows, np.array([2]), b"DE", NOW, chosen)
+    found = filtering.removed(rows, pa.array([2]), b"DE", NOW, chosen)
     assert {name: mask.tolist() for name, mask in found.items()} == {
         "seen": [False, True, False],
         "too old": [False, True, False],
         "unavailable": [True, False, False],
         "blocked": [False, False, True],
     }
-    again = filtering.removed(rows, np.array([2]), None, NOW, FilterSettings(seen=False))
+    again = filtering.removed(rows, pa.array([2]), None, NOW, FilterSettings(seen=False))
     assert not any(mask.any() for mask in again.values())
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "wanted"),
+    [
+        (IdKind.INTEGER, "a", "an integer"),
+        (IdKind.INTEGER, 2**63, "an integer"),
+        (IdKind.UINT64, "007", "an integer of 64 bits"),
+        (IdKind.STRING, 7, "a string, in quotes"),
+        (IdKind.STRING, "", "a string, in quotes"),
+        (IdKind.UUID, "c0ffee00", "a UUID such as 123e4567-e89b-12d3-a456-426614174000"),
+    ],
+)
+def test_ids_of_another_kind_are_refused_by_name(kind: IdKind, value: object, wanted: str) -> None:
+    lists = {"blocked": {"videos": [value]}, "unavailable": {"DE": {"channels": [value]}}}
+    given = {"ids": {"video_id": kind, "channel_id": kind}, "recommender": {"filters": lists}}
+    with pytest.raises(InputError) as error:
+        settings.parse(given, "c.yaml")
+    for place, key in (("blocked.videos", "video_id"), ("unavailable.DE.channels", "channel_id")):
+        told = f"recommender.filters.{place} holds {value!r}; expected {wanted}, as the tables have as {key}."
+        assert told in str(error.value)
+    assert settings.parse({"recommender": {"filters": lists}}, "c.yaml").recommender.filters.blocked.videos == (value,)
 
 
 # --- Ordering
@@ -154,8 +204,28 @@ def _over(row: int, columns: dict, limits: dict, counts: dict) -> bool:
 # --- Stage 4 as a whole
 
 
-def arranged(rows: pa.Table, scores: list[float], chosen: OrderSettings) -> list:
-    return arrange(rows, np.zeros(len(rows), np.float32), np.array(scores, np.float32), 1, NOW, chosen)
+def arranged(rows: pa.Table, scores: list[float], chosen: OrderSettings, kind: IdKind = IdKind.INTEGER) -> list:
+    return arrange(rows, np.zeros(len(rows), np.float32), np.array(scores, np.float32), 1, NOW, chosen, kind)
+
+
+def test_equal_scores_are_in_the_order_of_ids_as_they_are_given(kind: IdKind, an_id: Ids) -> None:
+    given = [an_id(number) for number in (5, 63, 11, 10, 2, 3, 9, 100)]
+    given += [str(number) for number in (5, 70, 2**64 - 1)] if kind is IdKind.UINT64 else []
+    found = arranged(videos(kind, video_id=given), [0.5] * len(given), OFF, kind)
+    keys = {IdKind.INTEGER: int, IdKind.UINT64: int}
+    assert [item.video_id for item in found] == sorted(given, key=keys.get(kind, str.encode))
+
+
+def test_every_kind_of_ids_has_its_own_draws_of_cold_videos(kind: IdKind, an_id: Ids) -> None:
+    given = [an_id(number) for number in range(40)]
+    rows = videos(kind, video_id=given, events=[9] * 20 + [0] * 20)
+    chosen = OrderSettings(first=10, per_channel=None, per_category=None, freshness_boost=0, exploration_share=0.1)
+    draws = set()
+    for user in range(60):
+        found = arrange(rows, np.zeros(40, np.float32), -np.arange(40, dtype=np.float32), user, NOW, chosen, kind)
+        draws |= {item.video_id for item in found if "explored" in item.rules}
+    assert draws <= set(given[20:])
+    assert len(draws) > 12
 
 
 def test_without_rules_the_order_is_that_of_the_ranker() -> None:
@@ -184,7 +254,7 @@ def test_each_rule_that_moves_a_video_is_named() -> None:
 def test_a_video_of_the_far_future_has_age_0_and_one_of_the_year_1_is_old() -> None:
     far, ancient = 253_402_214_400_000_000, -62_135_596_800_000_000  # microseconds that a float64 does not hold exactly
     rows = videos(video_id=[1, 2, 3], published_at=[far, ancient, None], category=[b"a", b"b", b"c"])
-    removed = filtering.removed(rows, np.zeros(0, np.int64), None, NOW, FilterSettings(max_age_days=30))
+    removed = filtering.removed(rows, pa.nulls(0, pa.int64()), None, NOW, FilterSettings(max_age_days=30))
     assert removed["too old"].tolist() == [False, True, False]
     found = arranged(rows, [0.1, 0.2, 0.3], OrderSettings(freshness_boost=1.0))
     assert [item.video_id for item in found] == [1, 3, 2]

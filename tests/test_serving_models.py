@@ -13,7 +13,10 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from recsys_tft.columns import Column
+from odd_ids import text
+
+from recsys_tft import ids
+from recsys_tft.columns import Column, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, raw_columns
@@ -23,7 +26,7 @@ from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.retrieval import two_tower
 from recsys_tft.run_layout import run_folders
-from recsys_tft.serving import saved_graphs, serving_inputs
+from recsys_tft.serving import saved_graphs, serving_inputs, serving_models
 from recsys_tft.serving.serving_folders import NAMES
 from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.statistics import EMPTY_IDS
@@ -161,6 +164,91 @@ def test_of_more_videos_than_there_are_the_rest_has_no_id(models: dict, raw: Raw
         assert set(row_ids[:3]) == set(ids[-3:])
         assert (row_ids[3:] == EMPTY_IDS).all()
         assert np.isneginf(scores[3:]).all()
+
+
+KINDS = (IdKind.INTEGER, IdKind.UINT64, IdKind.STRING, IdKind.UUID)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_exact_index_knows_ids_of_every_kind(kind: IdKind) -> None:
+    given = [text(number, kind) if kind.is_text else number for number in range(60)]
+    stored = pa.array(given, pa.binary() if kind.is_text else pa.int64())
+    random = np.random.default_rng(0)
+    vectors = random.permutation(np.repeat(random.normal(size=(20, 4)), 3, axis=0)).astype(np.float32)
+    index = serving_models.ExactIndex(stored, vectors, kind)
+    query = random.normal(size=(1, 4)).astype(np.float32)
+    left_out = [given[number] for number in (0, 7, 16, 31)]
+    ordered = int if kind in (IdKind.INTEGER, IdKind.UINT64) else str.encode
+    scores = dict(zip(given, tf.matmul(query, vectors, transpose_b=True).numpy()[0].tolist(), strict=True))
+    expected = sorted(set(given) - set(left_out), key=lambda video: (-scores[video], ordered(video)))
+    missing = serving_inputs.MISSING[index.dtype]
+    asked = [[*(map(str.upper, left_out) if kind is IdKind.UUID else left_out), missing, "no such" if kind.is_text else 99]]
+    found = tf.function(index.best)(tf.constant(query), tf.constant(60), tf.constant(asked, index.dtype))
+    shown = [video.decode() if kind.is_text else video for video in found["video_ids"].numpy()[0].tolist()]
+    assert shown == [*expected, *[missing] * 4]
+    np.testing.assert_array_equal(found["scores"][0, :-4], [scores[video] for video in expected])
+
+
+def test_ids_whose_hashes_are_equal_get_another_salt(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed = tf.strings.to_hash_bucket_strong
+
+    def weak(texts: tf.Tensor, buckets: int, salt: list[int]) -> tf.Tensor:
+        return tf.zeros_like(texts, tf.int64) if salt[0] < 3 else hashed(texts, buckets, salt)
+
+    monkeypatch.setattr(tf.strings, "to_hash_bucket_strong", weak)
+    stored = pa.array([b"a", b"b"])
+    index = serving_models.ExactIndex(stored, np.ones((2, 1), np.float32), IdKind.STRING)
+    found = index.best(tf.ones([1, 1]), tf.constant(2), tf.constant([["a"]]))
+    assert found["video_ids"].numpy().tolist() == [[b"b", b""]]
+
+
+# --- Ids that are text
+
+
+@pytest.fixture(scope="module")
+def text_models(served_texts: pathlib.Path) -> dict[str, object]:
+    return {name: tf.saved_model.load(str(served_texts / "serving" / name / "1")) for name in NAMES}
+
+
+def from_json(body: str, wanted: dict[str, tf.TensorSpec]) -> dict[str, tf.Tensor]:
+    """What TensorFlow Serving makes of the `inputs` of a request to its REST interface."""
+    given = json.loads(body)["inputs"]
+    return {name: tf.constant(given.get(name, []), spec.dtype) for name, spec in wanted.items()}
+
+
+def test_rest_takes_and_returns_ids_as_json_strings(text_models: dict[str, object]) -> None:
+    kinds = {name: spec.dtype for model in text_models.values() for name, spec in specs(model).items()}
+    for name in ("user_id", "video_id", "history_video_ids", "exclude"):
+        assert kinds[name] == tf.string
+    call, wanted = text_models["retrieval"].signatures["serving_default"], specs(text_models["retrieval"])
+    known = {"user_id": [text(3)], "history_video_ids": [[text(10), text(16)]], "k": 300}
+    every = call(**from_json(json.dumps({"inputs": {**known, "exclude": []}}), wanted))["video_ids"].numpy()[0]
+    assert {video.decode() for video in every} == {text(number) for number in range(1, 301)}
+    left_out = [text(number) for number in (6, 7, 16, 17, 100, 111, 248)]
+    body = json.dumps({"inputs": {**known, "k": 293, "exclude": [[*left_out, "", "no such"]]}})
+    rest = call(**from_json(body, wanted))["video_ids"].numpy()[0]
+    assert rest.tolist() == [video for video in every.tolist() if video.decode() not in left_out]
+
+
+def test_text_ids_tell_users_and_videos_apart_as_the_rows_on_disk_do(
+    served_texts: pathlib.Path, text_models: dict[str, object]
+) -> None:
+    """Among them 10 and 0010 of 11, 16 with a NUL and 17 without, in the towers and in the ranker."""
+    settings_found, whole = settings_of(served_texts), saved_graphs.load_transform(str(served_texts))
+    raw = raw_rows.read(str(served_texts / "raw"), settings_found)
+    for name, table in (("query_tower", raw.users), ("candidate_tower", raw.videos), ("ranker", raw.videos)):
+        part = saved_graphs.Serving(name, str(served_texts / "serving" / name / "1"))
+        shown = ids.shown(table)
+        features = [
+            feature
+            for feature in settings_found.table.features
+            if part.has(feature) and any(column.key for column in feature.columns) and not feature.op.is_large
+            and all(column.name in shown.column_names for column in feature.columns)
+        ]
+        assert features
+        expected, found = (saved_graphs.compute(graph, shown, features) for graph in (whole, part))
+        for feature in features:
+            np.testing.assert_array_equal(found[feature.name], expected[feature.name], feature.name)
 
 
 # --- Ranker

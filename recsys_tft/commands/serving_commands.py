@@ -6,14 +6,15 @@ import datetime
 import functools
 import importlib
 import json
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from recsys_tft import libraries
-from recsys_tft.columns import END_OF_TIME, Column
+from recsys_tft.columns import END_OF_TIME, Column, IdKind
 from recsys_tft.commands import ready
 from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
@@ -21,6 +22,8 @@ from recsys_tft.errors import InputError, UsageError, did_you_mean
 from recsys_tft.recommending import request_columns
 from recsys_tft.serving import serving_folders
 
+_SHIELD = "\0"  # before an id that argparse would take for an option; no argument holds it
+_SHIELDED = ("--user-id", "--history-video-ids")
 _GIVEN = "given_"  # before the names of columns among the options, which may be called as these are
 MOST_SHOWN = 1_000_000  # videos of a recommendation
 EXPORT_EXAMPLE = """example:
@@ -28,6 +31,7 @@ EXPORT_EXAMPLE = """example:
   recsys-tft export --output-dir out --data-dir data/movielens"""
 RECOMMEND_EXAMPLE = """example:
   recsys-tft recommend --output-dir output --user-id 5
+  recsys-tft recommend --output-dir output --user-id c0ffee00-5f00-4d1e-8a3b-2f0e5d1c9b7a
   recsys-tft recommend --output-dir output --country DE --age 30 -k 20 --explain"""
 VERIFY_EXAMPLE = """example:
   recsys-tft verify --output-dir output
@@ -50,10 +54,10 @@ def add_recommend(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> 
         parser: gets them.
         arguments: of the command, which say where the export is.
     """
-    columns = _columns_of(arguments)
-    parser.set_defaults(columns=columns)
+    columns, kinds = _told(arguments)
+    parser.set_defaults(columns=columns, kinds=kinds)
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
-    parser.add_argument("--user-id", type=int, metavar="U", help="for whom; without it, someone unknown")
+    parser.add_argument("--user-id", type=_user_reader(kinds), metavar="U", help="for whom; without it, someone unknown")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
     parser.add_argument(
         "--config", metavar="FILE", help="YAML whose `recommender` options are used (default: the run's)"
@@ -66,12 +70,59 @@ def add_recommend(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> 
     for column in columns:
         told, many = f"{column.name}, instead of the stored", "*" if column.is_list else None
         parser.add_argument(
-            _option(column), dest=f"{_GIVEN}{column.name}", type=_reader(column), nargs=many, metavar="X", help=told
+            _option(column),
+            dest=f"{_GIVEN}{column.name}",
+            type=_reader(column),
+            nargs=many,
+            action="extend" if many else "store",
+            metavar="X",
+            help=told,
         )
 
 
-def _columns_of(arguments: Sequence[str]) -> tuple[Column, ...]:
-    """What the export says that is asked; our own columns where there is none, which is told later."""
+def shielded(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command, with ids that begin with a dash so that they are none of its options.
+
+    Those that begin with two, or with the -k of an option, need to be written as `--user-id=--x`.
+    """
+    if arguments[:1] != ["recommend"]:
+        return list(arguments)
+    found, option = [], ""
+    for argument in arguments:
+        is_id = option in _SHIELDED and re.match(r"-(?!-|k\d*$|h$|[\d.]+$)", argument)
+        found.append(f"{_SHIELD}{argument}" if is_id else argument)
+        option = argument if argument.startswith("--") else option if option == _SHIELDED[1] else ""
+    return found
+
+
+def _unshielded(text: str) -> str:
+    return text.removeprefix(_SHIELD)
+
+
+def _user_reader(kinds: Mapping[str, IdKind] | None) -> Callable[[str], int | str]:
+    """What makes an id of a user of an argument; without an export, integers and texts are taken."""
+    if kinds is None:
+        return _integer_or_text
+    return _unshielded if kinds["user_id"].is_text else _integer
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(_unshielded(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {_unshielded(text)!r}") from None
+
+
+def _integer_or_text(text: str) -> int | str:
+    try:
+        return _integer(text)
+    except argparse.ArgumentTypeError:
+        return _unshielded(text)
+
+
+def _told(arguments: Sequence[str]) -> tuple[tuple[Column, ...], dict[str, IdKind] | None]:
+    """The columns and the kinds of ids of the export that is asked; where there is none, which is told later, our own
+    columns and None."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--output-dir", default="output")
     parser.add_argument("--version", type=int)
@@ -79,8 +130,9 @@ def _columns_of(arguments: Sequence[str]) -> tuple[Column, ...]:
         options, _ = parser.parse_known_args(arguments)
         root = serving_folders.serving_folder(options.output_dir)
         chosen = str(serving_folders.latest(root, options.version))
-        return request_columns.of_store(root / serving_folders.STORE / chosen)
-    return request_columns.of_table(DEFAULT)
+        store = root / serving_folders.STORE / chosen
+        return request_columns.of_store(store), request_columns.ids_of_store(store)
+    return request_columns.of_table(DEFAULT), None
 
 
 def _option(column: Column) -> str:
@@ -94,7 +146,7 @@ def _reader(column: Column) -> Callable[[str], Any]:
         return functools.partial(microseconds, _option(column))
     if pa.types.is_boolean(kind):
         return _truth
-    return {pa.int64(): int, pa.float32(): float}.get(kind, str)
+    return {pa.int64(): _integer, pa.float32(): float}.get(kind, _unshielded)
 
 
 def _truth(text: str) -> bool:
@@ -145,16 +197,20 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
     given = {column.name: getattr(options, f"{_GIVEN}{column.name}") for column in options.columns}
     given = {name: value for name, value in given.items() if value is not None}
     ready.within("-k", options.k, 1, MOST_SHOWN)
-    ready.within("--user-id", options.user_id, ready.LEAST)
+    if isinstance(options.user_id, int):
+        ready.within("--user-id", options.user_id, ready.LEAST)
     for column in options.columns:
         if str(column.graph_type) == "int64":
             _check_numbers(_option(column), given.get(column.name))
     time = now() if options.time is None else microseconds("--time", options.time)
     ready.folder("--config", options.config)
+    if options.kinds is None and isinstance(options.user_id, str):
+        ready.export_there(options.output_dir, options.version, options.index)
+    kinds = options.kinds or {}
     if options.config is not None:
-        settings.load_recommender(options.config)
+        settings.load_recommender(options.config, kinds)
     try:
-        Request(options.user_id, given, time, options.columns)
+        Request(options.user_id, given, time, options.columns, kinds.get("user_id", IdKind.INTEGER))
     except InputError as error:
         raise UsageError(str(error)) from None
     ready.export_there(options.output_dir, options.version, options.index)

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
+from recsys_tft import ids
 from recsys_tft.configuration import settings
 from recsys_tft.errors import InputError, did_you_mean, readable, require_local
 from recsys_tft.faults import sentences
@@ -65,7 +66,7 @@ class TitleIndex:
         return known[self._asked or next(iter(known))]
 
     @sentences()
-    def nearest(self, title: str, k: int) -> list[tuple[int, str | None, float]]:
+    def nearest(self, title: str, k: int) -> list[tuple[int | str, str | None, float]]:
         """(video_id, title, cosine) of the k videos whose titles are most similar, the best first."""
         spec, precision = self._feature.op.spec(self._settings), self._settings.title_precision
         (vector,) = title_encoder.encode(spec, pa.array([title]), precision=precision)
@@ -82,7 +83,7 @@ class TitleIndex:
         table.add_column("video_id", justify="right")
         table.add_column(self._column)
         for video, name, cosine in self.nearest(title, k):
-            table.add_row(f"{cosine:.3f}", str(video), Text(name or ""))
+            table.add_row(f"{cosine:.3f}", Text(ids.printed(video)), Text(name or ""))
         return table
 
 

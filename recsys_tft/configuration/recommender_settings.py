@@ -1,9 +1,12 @@
 """Settings of the recommender: its four stages."""
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import pydantic
 
+from recsys_tft import ids
+from recsys_tft.columns import IdKind
 from recsys_tft.configuration.setting_types import Count, Id, NotNegative, Number, Positive, Section
 from recsys_tft.errors import FindingsError
 
@@ -14,11 +17,52 @@ def country_key(name: str) -> str:
 
 
 class BlockSettings(Section):
-    """Videos that are not shown: by id, by category or child category, by channel."""
+    """Videos that are not shown: by id, by category or child category, by channel.
+
+    Ids are of whatever kind the tables have: integers, or strings. A number in quotes may stand for an integer.
+    """
 
     videos: tuple[Id, ...] = ()
     categories: tuple[str, ...] = ()
     channels: tuple[Id, ...] = ()
+
+    def wrong_ids(self, kinds: Mapping[str, IdKind]) -> Iterator[str]:
+        """A sentence for each list with an id that is none of its kind, by key, where that is known."""
+        for name, key in _BLOCKED.items():
+            kind = kinds.get(key)
+            wrong = [value for value in getattr(self, name) if kind is not None and not _is_of(value, kind)]
+            if wrong:
+                quotes = ", in quotes" if kind is IdKind.STRING else ""
+                yield f"{name} holds {wrong[0]!r}; expected {ids.WANTED[kind]}{quotes}, as the tables have as {key}"
+
+    def as_rows(self, kinds: Mapping[str, IdKind]) -> "BlockSettings":
+        """The same with ids as rows have them."""
+        found = {name: [_of(value, kinds[key]) for value in getattr(self, name)] for name, key in _BLOCKED.items()}
+        return self.model_copy(update={name: tuple(values) for name, values in found.items()})
+
+
+_BLOCKED = {"videos": "video_id", "channels": "channel_id"}
+
+
+def _of(value: int | str, kind: IdKind) -> int | str:
+    """An id as rows have it.
+
+    Raises:
+        ValueError: if it is none of this kind.
+    """
+    if kind.is_text:
+        return ids.text_of(value, kind)
+    if int(value) not in range(-(2**63), 2**63):
+        raise ValueError("beyond 64 bits")
+    return int(value)
+
+
+def _is_of(value: int | str, kind: IdKind) -> bool:
+    try:
+        _of(value, kind)
+    except ValueError:
+        return False
+    return True
 
 
 class FilterSettings(Section):
@@ -42,6 +86,16 @@ class FilterSettings(Section):
         )
         return unavailable
 
+    def wrong_ids(self, kinds: Mapping[str, IdKind]) -> list[str]:
+        """As `BlockSettings.wrong_ids`, of all lists."""
+        lists = {"blocked": self.blocked} | {f"unavailable.{name}": own for name, own in self.unavailable.items()}
+        return [f"{place}.{text}" for place, own in lists.items() for text in own.wrong_ids(kinds)]
+
+    def as_rows(self, kinds: Mapping[str, IdKind]) -> "FilterSettings":
+        """The same with ids as rows have them."""
+        countries = {name: own.as_rows(kinds) for name, own in self.unavailable.items()}
+        return self.model_copy(update={"blocked": self.blocked.as_rows(kinds), "unavailable": countries})
+
 
 class OrderSettings(Section):
     """How a recommender orders what the ranker has scored."""
@@ -62,3 +116,11 @@ class RecommenderSettings(Section):
     ranked: Count = 200
     filters: FilterSettings = FilterSettings()
     order: OrderSettings = OrderSettings()
+
+    def wrong_ids(self, kinds: Mapping[str, IdKind]) -> list[str]:
+        """A sentence for each list with an id that is none of its kind, by key, where that is known."""
+        return [f"filters.{text}" for text in self.filters.wrong_ids(kinds)]
+
+    def as_rows(self, kinds: Mapping[str, IdKind]) -> "RecommenderSettings":
+        """The same with ids as rows have them; `kinds` has all keys, and no id is wrong."""
+        return self.model_copy(update={"filters": self.filters.as_rows(kinds)})

@@ -47,6 +47,15 @@ def word(text: str) -> str:
     return text
 
 
+def _id(value: Any) -> int | str:
+    """An id of any kind; which one it has to be is known when the tables are."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64):
+        return value
+    raise ValueError(f"is {value!r}; expected an id: an integer of 64 bits or a string")
+
+
 Increasing = Annotated[
     tuple[float, ...],
     pydantic.Field(min_length=1, max_length=MOST_BOUNDARIES),
@@ -64,4 +73,4 @@ Width = Annotated[int, pydantic.Field(ge=LIMITS["dim"][0], le=LIMITS["dim"][1])]
 Count = Annotated[int, pydantic.Field(ge=1, le=10**9)]  # of rows or videos that are held at a time
 Number = Annotated[int, pydantic.Field(ge=0, le=10**12)]  # of events, to compare with
 Steps = Annotated[int, pydantic.Field(ge=1, le=100_000)]  # of a training
-Id = Annotated[int, pydantic.Field(ge=-(2**63), lt=2**63)]
+Id = Annotated[int | str, pydantic.PlainValidator(_id)]

@@ -174,6 +174,7 @@ class Settings(Section):
 
     @pydantic.model_validator(mode="after")
     def _fit_together(self) -> "Settings":
+        FindingsError.check([f"recommender.{text}" for text in self.recommender.wrong_ids(self.ids.kinds)])
         if self.cooccurrence.enabled and not self.history.length:
             raise ValueError("cooccurrence.enabled needs a history: history.length must be above 0")
         return self
@@ -330,8 +331,12 @@ def load(path: str | os.PathLike[str]) -> Settings:
     return parse(values, path, document.written, None if places.scheme(path) else str(pathlib.Path(path).parent))
 
 
-def load_recommender(path: str | os.PathLike[str]) -> RecommenderSettings:
+def load_recommender(path: str | os.PathLike[str], kinds: Mapping[str, IdKind]) -> RecommenderSettings:
     """The section `recommender` of a YAML file, which is read without the feature table that the file may name.
+
+    Args:
+        path: of the file.
+        kinds: what the ids of videos and channels are, by key.
 
     Raises:
         InputError: as `load`, of this section and of sections that are not known.
@@ -342,7 +347,10 @@ def load_recommender(path: str | os.PathLike[str]) -> RecommenderSettings:
     if isinstance(values, dict):
         others = Settings.model_fields.keys() - {"recommender"}
         values = {name: value for name, value in values.items() if name not in others}
-    return parse(values, path, document.written).recommender
+    found = parse(values, path, document.written).recommender
+    if wrong := found.wrong_ids(kinds):
+        raise findings(path, [f"recommender.{text}." for text in wrong])
+    return found
 
 
 def parse_recommender(values: Mapping[str, Any], source: str) -> RecommenderSettings:
@@ -352,3 +360,12 @@ def parse_recommender(values: Mapping[str, Any], source: str) -> RecommenderSett
         InputError: as `parse`.
     """
     return parse({"recommender": values.get("recommender", {})}, source).recommender
+
+
+def parse_ids(values: Mapping[str, Any], source: str) -> IdSettings:
+    """The section `ids` of all settings of a run, without the feature table that they name.
+
+    Raises:
+        InputError: as `parse`.
+    """
+    return parse({"ids": values.get("ids", {})}, source).ids

@@ -11,6 +11,7 @@ import pyarrow as pa
 from rich.console import RenderableType
 from rich.table import Table
 
+from recsys_tft import ids
 from recsys_tft.configuration import settings
 from recsys_tft.errors import InputError, readable
 from recsys_tft.faults import sentences
@@ -135,10 +136,11 @@ def _export(
         recall = None
         if index is not None:
             say(f"Building the index {index}")
-            found = approximate_index.build(video_ids, vectors, index)
+            numbers = _numbers(video_ids, videos)
+            found = approximate_index.build(numbers, vectors, index)
             found.write(staged["retrieval"] / EXTRA / f"{index}.faiss")
             queries = user_vectors(run, model)
-            recall = approximate_index.recall(found, video_ids, vectors, queries, RECALL_AT)
+            recall = approximate_index.recall(found, numbers, vectors, queries, RECALL_AT)
         say("Writing the raw rows of users and videos")
         entity_store.write(staged[STORE], rows, videos, cuts, of_run)
         described = {
@@ -151,10 +153,17 @@ def _export(
     return Exported(version, folders, len(video_ids), recall)
 
 
+def _numbers(video_ids: pa.Array, stored: pa.Table) -> np.ndarray:
+    """[videos] int64 by which an approximate index knows videos, as `EntityStore.numbers`."""
+    if pa.types.is_integer(video_ids.type):
+        return video_ids.to_numpy()
+    return find_sorted(stored["video_id"].to_numpy(), ids.codes_of(video_ids).to_numpy())
+
+
 def candidate_vectors(
     output_dir: str, model: TwoTower, current: pa.Table | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """[videos] int64 ids and [videos, dim] float32 vectors of all videos that the run engineered.
+) -> tuple[pa.Array, np.ndarray]:
+    """[videos] ids, int64 or binary, and [videos, dim] float32 vectors of all videos that the run engineered.
 
     Args:
         output_dir: of the run.
@@ -167,16 +176,18 @@ def candidate_vectors(
     """
     names = [feature.name for feature in model.candidate_features]
     rows = training_rows.columns(training_rows.folder_of(output_dir, "videos"), ["video_id", *names])
-    ids = rows.pop("video_id")
+    video_ids = pa.array(rows.pop("video_id"))
     changing = [feature for feature in model.candidate_features if feature.is_counted]
     if current is not None and changing:
-        places = find_sorted(current["video_id"].to_numpy(), ids)
+        places = find_sorted(current["video_id"].to_numpy(), ids.codes_of(video_ids).to_numpy())
         if (places < 0).any():
-            raise InputError(f"The raw tables have no video {ids[places < 0][0]}, but the run in {output_dir} has.")
-        own = current.take(pa.array(places))
+            unknown = video_ids[int(np.flatnonzero(places < 0)[0])].as_py()
+            unknown = repr(unknown.decode()) if isinstance(unknown, bytes) else unknown
+            raise InputError(f"The raw tables have no video {unknown}, but the run in {output_dir} has.")
+        own = ids.shown(current.take(pa.array(places)))
         rows |= saved_graphs.compute(saved_graphs.load_transform(output_dir), own, changing)
-    batches = ({n: v[start : start + _BATCH] for n, v in rows.items()} for start in range(0, len(ids), _BATCH))
-    return ids, np.concatenate([model.candidate(batch).numpy() for batch in batches])
+    batches = ({n: v[start : start + _BATCH] for n, v in rows.items()} for start in range(0, len(video_ids), _BATCH))
+    return video_ids, np.concatenate([model.candidate(batch).numpy() for batch in batches])
 
 
 def user_vectors(output_dir: str, model: TwoTower) -> np.ndarray:

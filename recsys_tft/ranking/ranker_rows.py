@@ -69,7 +69,7 @@ class RankerRows:
     """The rows of one window, by user and in each by time.
 
     Attributes:
-        keys: [n] arrays of KEYS.
+        keys: [n] arrays of KEYS; ids that are text as their int64 codes.
         data: [n] rows of the columns: tokens as pandas categories, numbers as float32.
     """
 
@@ -108,7 +108,7 @@ class RankerRows:
 def read(output_dir: str, window: str, features: Sequence[Feature], columns: Sequence[Column]) -> RankerRows:
     """The rows of a window of OUTPUT_DIR/processed_data/ranker."""
     folder = folder_of(output_dir, "ranker", window)
-    found = training_rows.columns(folder, [*KEYS, *(feature.name for feature in features)])
+    found = training_rows.coded_columns(folder, [*KEYS, *(feature.name for feature in features)])
     order = np.lexsort((found["video_id"], found["interaction_time"], found["user_id"]))
     sizes = training_rows.categories(folder)
     data = {column.name: _values(found[column.feature], column, sizes, order) for column in columns}

@@ -1,11 +1,14 @@
 """Stage 4 as a whole: the rules of `ordering` applied to ranked videos, and which of them moved each."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft import ids
+from recsys_tft.columns import IdKind
 from recsys_tft.configuration.recommender_settings import OrderSettings
 from recsys_tft.default_table import TITLE
 from recsys_tft.missing import nulled
@@ -32,7 +35,7 @@ class Recommendation:
         rules: names of the rules that moved it.
     """
 
-    video_id: int
+    video_id: int | str
     title: str | None
     category: str | None
     retrieval_score: float
@@ -46,9 +49,10 @@ def arrange(
     videos: pa.Table,
     retrieval_scores: np.ndarray,
     rank_scores: np.ndarray,
-    user_id: int | None,
+    user: int,
     now: int,
     chosen: OrderSettings,
+    kind: IdKind = IdKind.INTEGER,
 ) -> list[Recommendation]:
     """The videos in their final order.
 
@@ -56,24 +60,26 @@ def arrange(
         videos: [n] rows of the store.
         retrieval_scores: [n] float32.
         rank_scores: [n] float32.
-        user_id: whose exploration is drawn; it is the same for a user on one day.
+        user: the id, or its code, whose exploration is drawn; it is the same for a user on one day.
         now: microseconds since 1970.
         chosen: the rules.
+        kind: of the ids of videos.
     """
-    ids, events = videos["video_id"].to_numpy(), videos[EVENTS].to_numpy()
+    own, events = videos["video_id"], videos[EVENTS].to_numpy()
+    ranks = ids.ranks(own, kind)
     published = floats(videos["published_at"])
     boost = chosen.freshness_boost, chosen.freshness_half_life_days
     scores = ordering.boosted(rank_scores.astype(np.float64), published, now, *boost)
-    order, by_rank = ordering.best_first(scores, ids), ordering.best_first(rank_scores, ids)
+    order, by_rank = ordering.best_first(scores, ranks), ordering.best_first(rank_scores, ranks)
     cold = events < chosen.cold_below_events
-    draw = (user_id or 0, now // DAY)
-    fixed = ordering.explored(order, cold, ids, chosen.exploration_share, chosen.first, draw)
+    draw, coded = (user, now // DAY), ids.codes_of(own).to_numpy()
+    fixed = ordering.explored(order, cold, coded, chosen.exploration_share, chosen.first, draw)
     limits = {"channel": chosen.per_channel, "category": chosen.per_category}
     limits = {name: limit for name, limit in limits.items() if limit is not None}
     groups = {name: codes(videos[_GROUPS[name]]) for name in limits}
     final, held = ordering.spread(order.tolist(), groups, limits, chosen.first, fixed)
-    rank, place = np.empty(len(ids), np.int64), np.empty(len(ids), np.int64)
-    rank[by_rank], place[order] = np.arange(len(ids)), np.arange(len(ids))
+    rank, place = np.empty(len(own), np.int64), np.empty(len(own), np.int64)
+    rank[by_rank], place[order] = np.arange(len(own)), np.arange(len(own))
     explored = set(fixed.values())
 
     def rules(row: int) -> tuple[str, ...]:
@@ -82,10 +88,10 @@ def arrange(
         return tuple(rule for rule in found if rule)
 
     titles = _texts(videos[TITLE]) if TITLE in videos.column_names else [None] * len(videos)
-    categories = _texts(videos["category"])
+    categories, video_ids = _texts(videos["category"]), _texts(own)
     return [
         Recommendation(
-            video_id=int(ids[row]),
+            video_id=video_ids[row],
             title=titles[row],
             category=categories[row],
             retrieval_score=float(retrieval_scores[row]),
@@ -104,5 +110,6 @@ def codes(column: pa.ChunkedArray) -> np.ndarray:
     return pc.fill_null(indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
-def _texts(column: pa.ChunkedArray) -> list[str | None]:
+def _texts(column: pa.ChunkedArray) -> list[Any]:
+    """The values, bytes as text."""
     return [value.decode(errors="replace") if isinstance(value, bytes) else value for value in column.to_pylist()]

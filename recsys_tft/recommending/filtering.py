@@ -14,9 +14,12 @@ from recsys_tft.missing import nulled
 DAY = 86_400_000_000  # microseconds
 
 
-def seen(video_ids: np.ndarray, seen_ids: np.ndarray) -> np.ndarray:
+Ids = pa.Array | pa.ChunkedArray  # int64, or the bytes of strings and UUIDs
+
+
+def seen(video_ids: Ids, seen_ids: Ids) -> np.ndarray:
     """[n] bool: whether the user has opened the video."""
-    return np.isin(video_ids, seen_ids)
+    return pc.is_in(video_ids, seen_ids).to_numpy(zero_copy_only=False)
 
 
 def too_old(published_at: np.ndarray, now: int, max_age_days: float | None) -> np.ndarray:
@@ -40,15 +43,15 @@ def blocked(videos: pa.Table, rules: BlockSettings) -> np.ndarray:
         videos: [n] rows with video_id, category, channel_id and, where the feature table has them, child_categories.
         rules: the lists.
     """
-    found = np.isin(videos["video_id"].to_numpy(), np.array(rules.videos, np.int64))
+    found = seen(videos["video_id"], pa.array(rules.videos, videos["video_id"].type))
     categories = pa.array([name.encode() for name in rules.categories], pa.binary())
     found |= pc.is_in(nulled(videos["category"]), categories).to_numpy(zero_copy_only=False)
     if CHILD_CATEGORIES in videos.column_names:
         children = nulled(videos[CHILD_CATEGORIES].combine_chunks())
         hit = pc.list_parent_indices(children).filter(pc.is_in(children.flatten(), categories)).to_numpy()
         found[hit] = True
-    channels = pa.array(rules.channels, pa.int64())
-    return found | pc.is_in(nulled(videos["channel_id"]), channels).to_numpy(zero_copy_only=False)
+    channels = nulled(videos["channel_id"])
+    return found | seen(channels, pa.array(rules.channels, channels.type))
 
 
 def unavailable(videos: pa.Table, country: bytes | None, rules: Mapping[str, BlockSettings]) -> np.ndarray:
@@ -59,7 +62,7 @@ def unavailable(videos: pa.Table, country: bytes | None, rules: Mapping[str, Blo
 
 
 def removed(
-    videos: pa.Table, seen_ids: np.ndarray, country: bytes | None, now: int, chosen: FilterSettings
+    videos: pa.Table, seen_ids: Ids, country: bytes | None, now: int, chosen: FilterSettings
 ) -> dict[str, np.ndarray]:
     """For each rule which of [n] videos it removes.
 
@@ -71,7 +74,7 @@ def removed(
         chosen: the rules.
     """
     rules: dict[str, Callable[[], np.ndarray]] = {
-        "seen": lambda: seen(videos["video_id"].to_numpy(), seen_ids if chosen.seen else np.zeros(0, np.int64)),
+        "seen": lambda: seen(videos["video_id"], seen_ids if chosen.seen else seen_ids[:0]),
         "too old": lambda: too_old(floats(videos["published_at"]), now, chosen.max_age_days),
         "unavailable": lambda: unavailable(videos, country, chosen.unavailable),
         "blocked": lambda: blocked(videos, chosen.blocked),

@@ -24,7 +24,12 @@ def boosted(scores: np.ndarray, published_at: np.ndarray, now: int, boost: float
 
 
 def best_first(scores: np.ndarray, video_ids: np.ndarray) -> np.ndarray:
-    """[n] row numbers by descending score; of equal scores the smaller id comes first."""
+    """[n] row numbers by descending score; of equal scores the smaller id comes first.
+
+    Args:
+        scores: [n].
+        video_ids: [n] int64, or numbers in the order of the ids.
+    """
     return np.lexsort((video_ids, -scores))
 
 
@@ -40,7 +45,7 @@ def explored(
     Args:
         order: [n] row numbers, the best first.
         is_cold: [n] bool by row number.
-        video_ids: [n] by row number.
+        video_ids: [n] int64 by row number, or what ids are coded as.
         share: of the first places, 0 to 1.
         first: how many places count.
         seeds: of the draw, such as (seed, user, day).

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from recsys_tft import ids
 from recsys_tft.default_table import TITLE
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def table(found: "Recommendations", reasons: Reasons | None = None) -> Table:
     for place, item in enumerate(found.items, 1):
         scores = (f"{score:.3f}" for score in (item.retrieval_score, item.rank_score, item.score))
         because = [] if reasons is None else [Text(because_of(reasons[place - 1]))]
-        texts = [Text(item.title or ""), Text(item.category or "")]
+        texts = [Text(ids.printed(item.video_id)), Text(item.title or ""), Text(item.category or "")]
         rules = ", ".join(item.rules)
-        shown.add_row(str(place), str(item.video_id), *texts, *scores, str(item.rank), rules, *because)
+        shown.add_row(str(place), *texts, *scores, str(item.rank), rules, *because)
     return shown
 
 

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
+from recsys_tft import ids
+from recsys_tft.columns import IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings, country_key
 from recsys_tft.default_table import COUNTRY
@@ -28,7 +30,6 @@ from recsys_tft.serving import approximate_index, serving_folders
 from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.serving.serving_rows import tensors
-from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.storage import ownership
 from recsys_tft.transform_graph import load_saved_model
 
@@ -66,6 +67,7 @@ class Recommender:
 
     Attributes:
         columns: what may be said of a user or of the moment.
+        kinds: what the ids of users, videos and channels are, by key.
         warnings: a sentence for each country of `filters.unavailable` that no user has.
 
     Raises:
@@ -82,7 +84,8 @@ class Recommender:
         if sentence := ownership.warning(output_dir):
             warnings.warn(sentence, stacklevel=2)
         folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}
-        self.settings = _options(folders[serving_folders.STORE], config)
+        self.kinds = request_columns.ids_of_store(folders[serving_folders.STORE])
+        self.settings = _options(folders[serving_folders.STORE], config, self.kinds)
         self.columns = request_columns.of_store(folders[serving_folders.STORE])
         self.store = EntityStore(folders[serving_folders.STORE])
         self.warnings = tuple(_unknown_countries(self.settings, self.store))
@@ -96,11 +99,13 @@ class Recommender:
         self.recommend(None, 1)  # the first call of a graph takes a hundred times as long as the others
 
     @sentences()
-    def recommend(self, user_id: int | None, k: int = 10, time: int | None = None, **given: Any) -> Recommendations:
+    def recommend(
+        self, user_id: int | str | None, k: int = 10, time: int | None = None, **given: Any
+    ) -> Recommendations:
         """The k best videos for a user.
 
         Args:
-            user_id: an id; one that the store does not know, or None, is a cold start from what is given alone.
+            user_id: an id, as the tables have it; one that the store does not know, or None, is a cold start from what is given alone.
             k: how many.
             time: microseconds since 1970 UTC; now by default.
             given: raw columns of the user or the moment that the run's feature table has, such as age=30; None, NaN,
@@ -113,11 +118,11 @@ class Recommender:
             raise InputError(f"k is {k}; it needs at least 1.")
         request = self.request(user_id, time, **given)
         clock = Clock()
-        seen = self.store.seen(user_id)
+        seen = self.store.seen(request.user)
         known = self.known(request)
-        ids, retrieval_scores = self.retrieve(known, seen)
+        found, retrieval_scores = self.retrieve(known, seen)
         clock.lap("retrieval")
-        videos = self.store.videos(ids)
+        videos = self.store.videos(found)
         country = known[COUNTRY][0].as_py() if COUNTRY in known else None
         removed = filtering.removed(videos, seen, country, request.time, self.settings.filters)
         kept = np.flatnonzero(~np.any(list(removed.values()), axis=0))[: self.settings.ranked]
@@ -125,50 +130,52 @@ class Recommender:
         clock.lap("filtering")
         rank_scores = self.rank(known, videos)
         clock.lap("ranking")
-        items = arrangement.arrange(
-            videos, retrieval_scores[kept], rank_scores, request.user_id, request.time, self.settings.order
-        )
+        user = 0 if request.user is None else ids.codes_of(pa.array([request.user]))[0].as_py()
+        kind, scores = self.kinds["video_id"], (retrieval_scores[kept], rank_scores)
+        items = arrangement.arrange(videos, *scores, user, request.time, self.settings.order, kind)
         clock.lap("ordering")
         counts = {name: int(mask.sum()) for name, mask in removed.items()}
         counts["seen"] += len(seen) if self.settings.filters.seen else 0
-        return Recommendations(tuple(items[:k]), self.store.knows(user_id), len(ids), counts, len(kept), clock.seconds)
+        return Recommendations(tuple(items[:k]), self.store.knows(request.user), len(found), counts, len(kept), clock.seconds)
 
-    def request(self, user_id: int | None, time: int | None = None, **given: Any) -> Request:
+    def request(self, user_id: int | str | None, time: int | None = None, **given: Any) -> Request:
         """Who asks, when, and what is said of them, as in `recommend`, of the columns that the run knows."""
-        return Request(user_id, given, now() if time is None else time, self.columns)
+        return Request(user_id, given, now() if time is None else time, self.columns, self.kinds["user_id"])
 
     def known(self, request: Request) -> dict[str, pa.Array]:
         """[1] raw columns of the user and the moment, as far as they are known.
 
         Where videos of the history are given without their categories, these are the store's.
         """
-        found = request.columns(self.store.user(request.user_id))
+        found = request.columns(self.store.user(request.user))
         videos, categories = history.COLUMNS
         if videos in request.given and categories not in request.given:
             found[categories] = self.store.categories(found[videos])
         return found
 
-    def retrieve(self, known: Mapping[str, pa.Array], seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def retrieve(self, known: Mapping[str, pa.Array], seen: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """Stage 1: [n] ids and scores, the best first, without what the user has seen.
 
         Args:
             known: [1] raw columns of the user.
             seen: ids of what the user has opened.
         """
-        excluded = seen if self.settings.filters.seen else seen[:0]
+        excluded = pa.array(seen if self.settings.filters.seen else seen[:0])
         if self._index is not None:
             return self._search(known, excluded)
-        own = {"k": tf.constant(self.settings.candidates), "exclude": tf.constant(excluded[None, :], tf.int64)}
-        specs = {name: spec for name, spec in self._specs["retrieval"].items() if name not in own}
-        found = self._signatures["retrieval"](**tensors(known, specs), **own)
-        ids, scores = found["video_ids"].numpy()[0], found["scores"].numpy()[0]
-        return ids[ids != EMPTY_IDS], scores[ids != EMPTY_IDS]
+        given = {**known, "exclude": pa.ListArray.from_arrays(pa.array([0, len(excluded)], pa.int32()), excluded)}
+        specs = {name: spec for name, spec in self._specs["retrieval"].items() if name != "k"}
+        found = self._signatures["retrieval"](**tensors(given, specs), k=tf.constant(self.settings.candidates))
+        (found_ids,), (scores,) = found["video_ids"].numpy(), found["scores"].numpy()
+        there = ~np.isneginf(scores)
+        return pa.array(found_ids[there], excluded.type), scores[there]
 
-    def _search(self, known: Mapping[str, pa.Array], excluded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _search(self, known: Mapping[str, pa.Array], excluded: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """As `retrieve`, by the approximate index."""
         vector = self._signatures["query_tower"](**tensors(known, self._specs["query_tower"]))["vector"].numpy()
-        (ids,), (scores,) = self._index.best(vector, self.settings.candidates, excluded)
-        return ids[~np.isneginf(scores)], scores[~np.isneginf(scores)]
+        numbers = self.store.numbers(excluded)
+        (found,), (scores,) = self._index.best(vector, self.settings.candidates, numbers)
+        return self.store.numbered(found[~np.isneginf(scores)]), scores[~np.isneginf(scores)]
 
     def rank(self, known: Mapping[str, pa.Array], videos: pa.Table) -> np.ndarray:
         """Stage 3: [n] float32 scores of videos.
@@ -184,7 +191,7 @@ class Recommender:
 
     @sentences()
     def explain(
-        self, user_id: int | None, video_ids: Sequence[int], time: int | None = None, **given: Any
+        self, user_id: int | str | None, video_ids: Sequence[int | str], time: int | None = None, **given: Any
     ) -> list[list[tuple[str, float]]]:
         """For each video (raw columns, contribution) in the order of their weight in the ranker's score.
 
@@ -197,7 +204,7 @@ class Recommender:
             given: as in `recommend`.
         """
         known = self.known(self.request(user_id, time, **given))
-        inputs = self._ranker_inputs(known, self.store.videos(np.array(video_ids, np.int64)))
+        inputs = self._ranker_inputs(known, self.store.videos(video_ids))
         features = self._models["ranker"].signatures["features"](**inputs)
         rows = {n: np.broadcast_to(v.numpy(), (len(video_ids), *v.shape[1:])) for n, v in features.items()}
         return self._explainer.explain(rows)
@@ -241,8 +248,8 @@ def _unknown_countries(chosen: RecommenderSettings, store: EntityStore) -> Itera
             yield f"recommender.filters.unavailable names the country '{name}', which no user has.{hint}"
 
 
-def _options(store: pathlib.Path, config: str | None) -> RecommenderSettings:
+def _options(store: pathlib.Path, config: str | None, kinds: Mapping[str, IdKind]) -> RecommenderSettings:
     if config is not None:
-        return settings.load_recommender(config)
+        return settings.load_recommender(config, kinds).as_rows(kinds)
     path = store / serving_folders.DESCRIPTION
-    return settings.parse_recommender(serving_folders.description(store)["settings"], str(path))
+    return settings.parse_recommender(serving_folders.description(store)["settings"], str(path)).as_rows(kinds)

@@ -11,7 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from recsys_tft.columns import INT64, TIMESTAMP, Column
+from recsys_tft import ids
+from recsys_tft.columns import INT64, TIMESTAMP, Column, IdKind
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.missing import nulled
@@ -19,11 +20,11 @@ from recsys_tft.recommending import request_columns
 from recsys_tft.statistics import EMPTY_IDS
 
 _OWN = {
-    "user_id": Column("user_id", "users", INT64, required=True),
+    "user_id": Column("user_id", "users", INT64, required=True, key="user_id"),
     "interaction_time": Column("interaction_time", "interactions", TIMESTAMP, required=True),
 }
 _OURS = request_columns.of_table(DEFAULT)
-_NOBODY = EMPTY_IDS + 1  # an id that no user has
+_NOBODY, _NOBODY_OF_TEXTS = EMPTY_IDS + 1, b"\xff"  # ids that no user has: the latter is no UTF-8, as all ids are
 _IDS = range(EMPTY_IDS + 1, 2**63)
 
 
@@ -33,12 +34,14 @@ class Request:
 
     Attributes:
         user_id: whose recommendations are wanted; None for someone without an id, who is asked for as an unseen user:
-            the towers have learned what to make of those, whereas no training row lacks its user.
+            the towers have learned what to make of those, whereas no training row lacks its user. Ids are integers, or
+            else strings; of UUIDs case does not matter.
         given: raw columns of the user or the moment that take the place of what the store knows, such as
             {"country": "DE", "age": 30, "device": "mobile"}. None, NaN, "", [] and the least int64 say that it is
             missing, as an element of a list too. A time is a datetime, its microseconds since 1970 UTC or ISO text.
         time: microseconds since 1970 UTC.
         known: what may be given, as the store says it; by default that of our feature table.
+        kind: of the ids of users.
 
     Raises:
         InputError: if `given` has a column that is neither the user's nor the moment's, or a value of a wrong type or
@@ -49,9 +52,13 @@ class Request:
     given: Mapping[str, Any]
     time: int
     known: tuple[Column, ...] = _OURS
+    kind: IdKind = IdKind.INTEGER
 
     def __post_init__(self) -> None:
-        if self.user_id is not None and _integer("user_id", self.user_id) not in _IDS:
+        if self.kind.is_text:
+            if self.user_id is not None and self.user is None:
+                raise InputError("user_id is empty, which is no id; leave it out for someone unknown.")
+        elif self.user_id is not None and _integer("user_id", self.user_id) not in _IDS:
             raise InputError(f"user_id is {self.user_id}, which is no id; expected {_IDS.start} to {_IDS.stop - 1}.")
         _check("time", _integer("time", self.time), _OWN["interaction_time"])
         known = {column.name: column for column in self.known}
@@ -68,9 +75,17 @@ class Request:
             stored: the user's row in the store, or none.
         """
         found = {name: stored[name].combine_chunks() for name in stored.column_names} if len(stored) else {}
-        own = {"user_id": _NOBODY if self.user_id is None else self.user_id, "interaction_time": self.time}
         columns = {column.name: column for column in self.known} | _OWN
-        return found | {name: _array(name, value, columns[name]) for name, value in {**own, **self.given}.items()}
+        given = {"interaction_time": self.time, **self.given}
+        own = found | {name: _array(name, value, columns[name]) for name, value in given.items()}
+        nobody = _NOBODY_OF_TEXTS if self.kind.is_text else _NOBODY
+        user = nobody if self.user is None else self.user
+        return own | {"user_id": pa.array([user], pa.binary() if self.kind.is_text else INT64)}
+
+    @property
+    def user(self) -> int | bytes | None:
+        """The id as rows have it; None without one."""
+        return _array("user_id", self.user_id, _OWN["user_id"].of_kind(self.kind))[0].as_py()
 
 
 def now() -> int:
@@ -87,6 +102,8 @@ def _integer(name: str, value: Any) -> int:
 
 def _array(name: str, value: Any, column: Column) -> pa.Array:
     """[1] as the store types a column, null where it is missing."""
+    if column.key and column.kind.is_text:
+        return _text_ids(name, value, column)
     kind = pa.list_(column.graph_type) if column.is_list else column.graph_type
     wrong = InputError(f"{name} is {value!r}; expected {_expected(column)}.")
     given = None if isinstance(value, Sized) and not len(value) else _whole(value, column)
@@ -100,6 +117,29 @@ def _array(name: str, value: Any, column: Column) -> pa.Array:
         raise wrong from None
     stored = pa.binary() if pa.types.is_string(column.graph_type) else column.graph_type
     return nulled(array.cast(pa.list_(stored) if column.is_list else stored), column.zero_is_missing)
+
+
+def _text_ids(name: str, value: Any, column: Column) -> pa.Array:
+    """As `_array`, of ids that are text."""
+    wanted = ids.WANTED[column.kind]
+    wrong = InputError(f"{name} is {value!r}; expected {f'a list of ids, each {wanted}' if column.is_list else wanted}.")
+    if not column.is_list or _is_missing(value):
+        found = [None if _is_missing(value) else value]
+    elif isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise wrong
+    else:
+        found = list(value)
+    try:
+        texts = [None if _is_missing(each) else ids.text_of(each, column.kind) for each in found]
+    except ValueError:
+        raise wrong from None
+    if not column.is_list:
+        return pa.array(texts, pa.binary())
+    return nulled(pa.array([None if _is_missing(value) else texts], pa.list_(pa.binary())))
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, Sized) and not len(value)) or (isinstance(value, float) and value != value)
 
 
 def _expected(column: Column) -> str:

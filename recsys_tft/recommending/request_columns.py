@@ -4,7 +4,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recsys_tft.columns import TYPES, UPDATED, Column
+from recsys_tft.columns import KEYS, TYPES, UPDATED, Column, IdKind
+from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import readable
 from recsys_tft.features import FeatureTable, raw_columns
@@ -31,6 +32,7 @@ def as_json(columns: Sequence[Column]) -> list[dict[str, Any]]:
             "type": str(column.type),
             "minimum": column.minimum,
             "zero_is_missing": column.zero_is_missing,
+            **({"key": column.key, "kind": str(column.kind)} if column.key and column.kind.is_text else {}),
         }
         for column in columns
     ]
@@ -38,7 +40,10 @@ def as_json(columns: Sequence[Column]) -> list[dict[str, Any]]:
 
 def from_json(found: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
     """What `as_json` returned."""
-    return tuple(Column(**{**column, "type": _TYPES[column["type"]]}) for column in found)
+    return tuple(
+        Column(**{**column, "type": _TYPES[column["type"]], "kind": IdKind(column.get("kind", IdKind.AUTO))})
+        for column in found
+    )
 
 
 def of_store(store: pathlib.Path) -> tuple[Column, ...]:
@@ -50,3 +55,13 @@ def of_store(store: pathlib.Path) -> tuple[Column, ...]:
     found = serving_folders.description(store)
     with readable(store / serving_folders.DESCRIPTION, serving_folders.EXPORT_AGAIN):
         return from_json(found[COLUMNS]) if COLUMNS in found else of_table(DEFAULT)
+
+
+def ids_of_store(store: pathlib.Path) -> dict[str, IdKind]:
+    """What the ids of an export are, by key; of a release that did not say it, integers.
+
+    Raises:
+        InputError: if its description is damaged.
+    """
+    found = settings.parse_ids(serving_folders.description(store)["settings"], str(store / serving_folders.DESCRIPTION))
+    return {key: found.kinds.get(key, IdKind.INTEGER) for key in KEYS.values()}

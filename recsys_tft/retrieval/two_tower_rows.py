@@ -41,7 +41,7 @@ class TwoTowerRows:
 
     @functools.cached_property
     def video_ids(self) -> np.ndarray:
-        """[videos] int64 ids, in the same order."""
+        """[videos] ids, in the same order: int64, or bytes where they are text."""
         return training_rows.columns(folder_of(self.output_dir, "videos"), ["video_id"])["video_id"]
 
     @functools.cached_property
@@ -51,8 +51,8 @@ class TwoTowerRows:
 
     @functools.cached_property
     def keys(self) -> dict[str, dict[str, np.ndarray]]:
-        """The KEYS of all rows, by window."""
-        return {w: training_rows.columns(folder_of(self.output_dir, "two_tower", w), KEYS) for w in WINDOWS}
+        """The KEYS of all rows, by window; users by the codes of their ids."""
+        return {w: training_rows.coded_columns(folder_of(self.output_dir, "two_tower", w), KEYS) for w in WINDOWS}
 
     @functools.cached_property
     def counts(self) -> np.ndarray:

@@ -5,8 +5,10 @@ import pathlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from recsys_tft.errors import InputError, did_you_mean, readable
-from recsys_tft.run_layout.data_sets import DATA_SETS
+from recsys_tft.run_layout.data_sets import DATA_SETS, IDS
 from recsys_tft.run_layout.output import Output
 from recsys_tft.storage.files import exists, is_local, open_to_read, read_text
 from recsys_tft.storage.version_folders import Held
@@ -52,7 +54,8 @@ class DataFolder:
         return schema_utils.schema_as_feature_spec(self.schema()).feature_spec
 
     def dataset(self, batch_size: int = 1024) -> "tf.data.Dataset":
-        """Batches of parsed rows in their order: [batch, ...] tensors by column, lists as SparseTensors.
+        """Batches of parsed rows in their order: [batch, ...] tensors by column, lists as SparseTensors, ids that
+        are text as bytes.
 
         Raises:
             InputError: if the rows are Parquet.
@@ -66,7 +69,7 @@ class DataFolder:
         return records.map(lambda rows: tf.io.parse_example(rows, spec), num_parallel_calls=tf.data.AUTOTUNE)
 
     def pandas(self) -> "pd.DataFrame":
-        """All rows as a DataFrame; vectors and lists as arrays."""
+        """All rows as a DataFrame; vectors and lists as arrays, ids that are text as `str`."""
         import pandas as pd
 
         if self.files and self.files[0].endswith(".parquet"):
@@ -86,14 +89,17 @@ def _read_parquet(path: str) -> "pd.DataFrame":
 
 
 def _columns(batch: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _values(name, value) for name, value in batch.items()}
+
+
+def _values(name: str, value: "tf.Tensor | tf.SparseTensor") -> list[Any]:
     import tensorflow as tf
 
-    return {
-        name: list(tf.RaggedTensor.from_sparse(value).numpy())
-        if isinstance(value, tf.SparseTensor)
-        else list(value.numpy())
-        for name, value in batch.items()
-    }
+    if isinstance(value, tf.SparseTensor):
+        return list(tf.RaggedTensor.from_sparse(value).numpy())
+    if name in IDS and value.dtype == tf.string:
+        return pa.array(value.numpy(), pa.binary()).cast(pa.string()).to_pylist()
+    return list(value.numpy())
 
 
 class OutputFolders(Mapping[str, DataFolder]):

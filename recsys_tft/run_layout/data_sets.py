@@ -22,6 +22,8 @@ KEY_COLUMNS: dict[str, pa.DataType] = {
     "log_q": pa.float32(),  # log of the probability with which the sampler draws the video
 }
 
+IDS = ("user_id", "video_id")  # of the KEY_COLUMNS, of whatever kind the tables have
+
 
 def key_type(name: str, settings: Settings) -> pa.DataType:
     """The type of one of the KEY_COLUMNS; ids are of whatever kind the tables have."""

@@ -23,7 +23,7 @@ class ApproximateIndex:
     """Finds the vectors with the largest dot products, nearly always all of them.
 
     Args:
-        index: of faiss, which knows vectors by id.
+        index: of faiss, which knows vectors by id, a whole number.
     """
 
     def __init__(self, index: Any):

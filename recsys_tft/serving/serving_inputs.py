@@ -5,6 +5,8 @@ shape stands for a column that is missing in every row, and one row for the same
 go with those of many videos. Within a tensor, '' and NaN are missing, and so is the least int64, which is no id, and a
 duration of 0. docs/missing.md has the table.
 
+UUIDs are strings, in upper or lower case.
+
 A value that a run would reject, such as an age of -5, is refused: the call ends with an InvalidArgumentError that names
 the column.
 """
@@ -14,7 +16,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from recsys_tft.columns import Column
+from recsys_tft.columns import Column, IdKind
 from recsys_tft.graph_inputs import graph_dtype
 from recsys_tft.statistics import EMPTY_IDS
 
@@ -50,7 +52,7 @@ def from_examples(examples: tf.Tensor, columns: Sequence[Column]) -> dict[str, t
 
 def _present_only(column: tf.SparseTensor, of: Column) -> tf.SparseTensor:
     kept = tf.where(_is_present(column.values, of))[:, 0]
-    values = _refuse(tf.gather(column.values, kept), of)
+    values = _usable(tf.gather(column.values, kept), of)
     return tf.SparseTensor(tf.gather(column.indices, kept), values, column.dense_shape)
 
 
@@ -78,8 +80,8 @@ def from_named(inputs: Inputs, columns: Sequence[Column]) -> dict[str, tf.Sparse
     return {c.name: _sparse(given[c.name], times[i], rows, widths[i], c) for i, c in enumerate(columns)}
 
 
-def ids_by_row(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
-    """[rows, n] int64 of [rows, n] or [1, n]; of an empty tensor of any shape [rows, 0].
+def ids_by_row(values: tf.Tensor, rows: tf.Tensor, kind: IdKind) -> tf.Tensor:
+    """[rows, n] ids of a kind, of [rows, n] or [1, n]; of an empty tensor of any shape [rows, 0].
 
     Raises:
         tf.errors.InvalidArgumentError: when called, if they are not given by row, or of another number of rows.
@@ -90,7 +92,13 @@ def ids_by_row(values: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
     fits = (size == 0) | ((tf.size(shape) == 2) & ((length == rows) | (length == 1)))
     with _asserted(fits, "exclude needs a shape of [batch, n], [1, n] or [0]; found", {"exclude": shape}):
         length = tf.where(size == 0, 1, length)
-    return tf.broadcast_to(tf.reshape(given, [length, size // length]), [rows, size // length])
+    found = tf.broadcast_to(tf.reshape(given, [length, size // length]), [rows, size // length])
+    return _in_one_case(found, kind)
+
+
+def _in_one_case(ids: tf.Tensor, kind: IdKind) -> tf.Tensor:
+    """Ids as a run knows them: UUIDs in lower case."""
+    return tf.strings.lower(ids) if kind is IdKind.UUID else ids
 
 
 def _of_any_shape(values: tf.Tensor) -> tf.Tensor:
@@ -106,7 +114,7 @@ def _rows(shape: tf.Tensor) -> tf.Tensor:
 def _sparse(values: tf.Tensor, times: tf.Tensor, rows: tf.Tensor, width: tf.Tensor, column: Column) -> tf.SparseTensor:
     flat = tf.tile(tf.reshape(values, [-1]), [times])
     present = tf.where(_is_present(flat, column))
-    found = _refuse(tf.gather_nd(flat, present), column)
+    found = _usable(tf.gather_nd(flat, present), column)
     shape = tf.stack([rows, tf.maximum(width, 1)])
     indices = tf.concat([present // shape[1], present % shape[1]], 1) if column.is_list else tf.pad(present, _SECOND)
     return tf.SparseTensor(indices, found, shape)
@@ -122,10 +130,10 @@ def _is_present(values: tf.Tensor, column: Column) -> tf.Tensor:
     return tf.logical_and(present, tf.not_equal(values, 0)) if column.zero_is_missing else present
 
 
-def _refuse(values: tf.Tensor, column: Column) -> tf.Tensor:
-    """The values, when all of them are within the limits of their column."""
+def _usable(values: tf.Tensor, column: Column) -> tf.Tensor:
+    """The values as a run knows them, when all of them are within the limits of their column."""
     if column.limits is None:
-        return values
+        return _in_one_case(values, column.kind)
     low, high = column.limits
     usable = values >= low
     if values.dtype.is_floating or high < values.dtype.max:

@@ -4,14 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 
+from recsys_tft import ids
+from recsys_tft.columns import IdKind
 from recsys_tft.ops import FittedGraph
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.run_layout import artifacts
 from recsys_tft.serving import serving_inputs
 from recsys_tft.serving.fitted_features import FittedFeatures
-from recsys_tft.statistics import EMPTY_IDS
+from recsys_tft.serving.serving_inputs import MISSING
 from recsys_tft.trees.catboost_graph import TreeEnsemble
 from recsys_tft.trees.catboost_model import CatBoostModel
 
@@ -82,24 +85,27 @@ def candidate_tower(model: TwoTower, graph: FittedGraph) -> ServingModel:
     return ServingModel("candidate_tower", features, lambda f: {"vector": model.candidate(f)}, weights)
 
 
-def retrieval(model: TwoTower, graph: FittedGraph, video_ids: np.ndarray, vectors: np.ndarray) -> ServingModel:
+def retrieval(
+    model: TwoTower, graph: FittedGraph, video_ids: pa.Array | np.ndarray, vectors: np.ndarray
+) -> ServingModel:
     """Raw columns of users in context, `k` and `exclude` to the best videos by the towers' dot product.
 
-    Further inputs: `k`, int32, how many; `exclude`, [batch, n] or [1, n] int64 ids of videos to leave out, of which the
-    least int64 is none, or an empty tensor. Outputs: `video_ids` [batch, k] int64 and `scores` [batch, k] float32, the
-    best first; where there are fewer videos, the id is the least int64 and the score minus infinity.
+    Further inputs: `k`, int32, how many; `exclude`, [batch, n] or [1, n] ids of videos to leave out, of which the one
+    that is missing is none, or an empty tensor. Outputs: `video_ids` [batch, k] and `scores` [batch, k] float32, the
+    best first; where there are fewer videos, the id is missing and the score minus infinity. Ids are int64, of which
+    the least is missing, or else strings, of which '' is.
 
     Args:
         model: the towers.
         graph: what was fitted.
-        video_ids: [videos] int64.
+        video_ids: [videos] int64 or binary.
         vectors: [videos, dim] float32, of the candidate tower.
     """
-    index = ExactIndex(video_ids, vectors)
+    index = ExactIndex(video_ids, vectors, graph.settings.ids.video_id)
     features = FittedFeatures(model.query_features, graph)
     others = {
         "k": tf.TensorSpec([], tf.int32, "k"),
-        "exclude": tf.TensorSpec([None, None], tf.int64, "exclude"),
+        "exclude": tf.TensorSpec([None, None], index.dtype, "exclude"),
     }
 
     def head(features: Features, k: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -109,33 +115,66 @@ def retrieval(model: TwoTower, graph: FittedGraph, video_ids: np.ndarray, vector
 
 
 class ExactIndex(tf.Module):
-    """The vectors of all candidates, searched exhaustively.
+    """The vectors of all candidates, searched exhaustively; of equal scores the smaller id comes first.
 
     Args:
-        video_ids: [videos] int64, distinct.
+        video_ids: [videos] int64 or binary, distinct.
         vectors: [videos, dim] float32.
+        kind: of the ids.
+
+    Attributes:
+        dtype: of the ids.
     """
 
-    def __init__(self, video_ids: np.ndarray, vectors: np.ndarray):
+    def __init__(self, video_ids: pa.Array | np.ndarray, vectors: np.ndarray, kind: IdKind = IdKind.INTEGER):
         super().__init__(name="index")
-        order = np.argsort(video_ids)
-        self._ids = tf.Variable(video_ids[order], trainable=False, name="video_ids")
+        given = pa.array(video_ids)
+        order = np.argsort(ids.ranks(given, kind))
+        known = given.take(pa.array(order)).to_numpy(zero_copy_only=False)
+        self.dtype = tf.int64 if pa.types.is_integer(given.type) else tf.string
+        self._ids = tf.Variable(tf.constant(known, self.dtype), trainable=False, name="video_ids")
         self._vectors = tf.Variable(vectors[order], trainable=False, name="vectors")
+        self._kind, self._salt = kind, 0
+        if self.dtype == tf.string:
+            rows = self._by_hash()
+            self._hashes = tf.Variable(tf.gather(self._hash(self._ids), rows), trainable=False, name="hashes")
+            self._rows = tf.Variable(rows, trainable=False, name="rows")
+
+    def _by_hash(self) -> np.ndarray:
+        """[videos] int32 rows by the hashes of their ids, with the first salt by which no two of these are equal."""
+        while True:
+            hashes = self._hash(self._ids).numpy()
+            rows = np.argsort(hashes, kind="stable")
+            if (np.diff(hashes[rows]) > 0).all():
+                return rows.astype(np.int32)
+            self._salt += 1
+
+    def _hash(self, texts: tf.Tensor) -> tf.Tensor:
+        """SipHash (Aumasson and Bernstein, 2012), int64 >= 0."""
+        return tf.strings.to_hash_bucket_strong(texts, 2**63 - 1, [self._salt, 0])
+
+    def _find(self, wanted: tf.Tensor) -> tf.Tensor:
+        """[n] int32: the only row in which each of [n] ids may be."""
+        last = self._ids.shape[0] - 1
+        if self.dtype != tf.string:
+            return tf.minimum(tf.searchsorted(self._ids, wanted), last)
+        return tf.gather(self._rows, tf.minimum(tf.searchsorted(self._hashes, self._hash(wanted)), last))
 
     def best(self, query: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
         """As `retrieval`, of [batch, dim] vectors."""
         scores = tf.matmul(query, self._vectors, transpose_b=True)
         rows, count = tf.shape(scores)[0], self._ids.shape[0]
-        exclude = serving_inputs.ids_by_row(exclude, rows)
-        place = tf.minimum(
-            tf.reshape(tf.searchsorted(self._ids, tf.reshape(exclude, [-1])), tf.shape(exclude)), count - 1
-        )
+        exclude = serving_inputs.ids_by_row(exclude, rows, self._kind)
+        place = tf.reshape(self._find(tf.reshape(exclude, [-1])), tf.shape(exclude))
         hit = tf.where(tf.equal(tf.gather(self._ids, place), exclude))
         where = tf.stack([tf.cast(hit[:, 0], tf.int32), tf.gather_nd(place, hit)], 1)
         scores = tf.tensor_scatter_nd_update(scores, where, tf.fill([tf.shape(where)[0]], -np.inf))
         values, found = tf.math.top_k(scores, tf.minimum(k, count))
-        ids = tf.where(tf.math.is_inf(values), tf.constant(EMPTY_IDS, tf.int64), tf.gather(self._ids, found))
-        return {"video_ids": ids, "scores": values}
+        missing = tf.constant(MISSING[self.dtype], self.dtype)
+        return {
+            "video_ids": tf.where(tf.math.is_inf(values), missing, tf.gather(self._ids, found)),
+            "scores": values,
+        }
 
 
 def ranker(model: CatBoostModel, columns: Sequence[Mapping[str, Any]], graph: FittedGraph) -> ServingModel:

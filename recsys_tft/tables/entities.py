@@ -116,11 +116,7 @@ class VideoLookup:
     @functools.cached_property
     def _ranks(self) -> np.ndarray:
         """[n] int64: where the id of each row stands among all."""
-        given = self.rows[_GIVEN].combine_chunks()
-        ranks = pc.rank(given, tiebreaker="dense").to_numpy().astype(np.int64)
-        if self.kind is IdKind.UINT64:  # of numbers in decimal, the longer one is larger
-            ranks += pc.binary_length(given).to_numpy().astype(np.int64) << 40
-        return ranks
+        return ids.ranks(self.rows[_GIVEN], self.kind)
 
     def given(self, video_ids: np.ndarray) -> pa.Array | None:
         """[m] binary ids that these codes stand for, null of unknown videos; None where they are their own."""

@@ -2,7 +2,8 @@
 
     title_embeddings.npy    [videos, width] float32, and so for each feature that embeds a text of videos
     titles.parquet          video_id, title, and so for each column that such a feature reads
-    video_ids.npy           [videos] int64
+    video_ids.npy           [videos] int64; of ids that are text, which .npy cannot hold exactly, video_ids.parquet with
+                            the column video_id
 
 Each partition of videos writes its part; `gather` strings the parts together without holding all of them.
 """
@@ -19,7 +20,7 @@ import pyarrow.parquet as pq
 
 from recsys_tft.storage.files import open_to_read, write_file
 
-IDS = "video_ids.npy"
+IDS, TEXT_IDS = "video_ids.npy", "video_ids.parquet"
 
 
 def vectors_file(feature: str) -> str:
@@ -58,20 +59,34 @@ def gather(
     for feature, width in widths.items():
         vectors = map(functools.partial(_vectors, feature), paths)
         _write_array(posixpath.join(folder, vectors_file(feature)), np.float32, (videos, width), vectors)
-    ids = (_read(path, "video_id")["video_id"].to_numpy() for path in paths)
-    _write_array(posixpath.join(folder, IDS), np.int64, (videos,), ids)
+    if pa.types.is_integer(_read(paths[0], "video_id").schema.field("video_id").type):
+        ids = (_read(path, "video_id")["video_id"].to_numpy() for path in paths)
+        _write_array(posixpath.join(folder, IDS), np.int64, (videos,), ids)
+    else:
+        _write_table(posixpath.join(folder, TEXT_IDS), paths, {})
     for name, column in texts.items():
-        write = functools.partial(_write_texts, paths=paths, name=name, column=column)
-        write_file(posixpath.join(folder, texts_file(column)), write)
+        _write_table(posixpath.join(folder, texts_file(column)), paths, {name: column})
 
 
-def _write_texts(file: BinaryIO, paths: list[str], name: str, column: str) -> None:
+def _write_table(path: str, parts: list[str], names: Mapping[str, str]) -> None:
+    """A file of the ids, and of some columns by new names."""
+    write_file(path, functools.partial(_write_rows, parts=parts, names=names))
+
+
+def _write_rows(file: BinaryIO, parts: list[str], names: Mapping[str, str]) -> None:
     """One row group for each part, so that only one is in memory."""
-    tables = (_read(path, "video_id", name).rename_columns(["video_id", column]) for path in paths)
+    tables = (_with_text_ids(_read(part, "video_id", *names)) for part in parts)
+    tables = (table.rename_columns(["video_id", *names.values()]) for table in tables)
     first = next(tables)
     with pq.ParquetWriter(file, first.schema) as writer:
         for table in itertools.chain([first], tables):
             writer.write_table(table)
+
+
+def _with_text_ids(table: pa.Table) -> pa.Table:
+    """The same with ids that are bytes as text."""
+    ids = table["video_id"]
+    return table.set_column(0, "video_id", ids.cast(pa.string())) if pa.types.is_binary(ids.type) else table
 
 
 def _read(path: str, *columns: str) -> pa.Table:

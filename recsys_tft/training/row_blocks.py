@@ -1,4 +1,4 @@
-"""Blocks of rows out of the files that the main job wrote, as arrays by column; lists are padded with 0."""
+"""Blocks of rows out of the files that the main job wrote, as arrays by column; lists are padded with 0, text is bytes."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import tensorflow as tf
 
+from recsys_tft import ids
 from recsys_tft.errors import DAMAGE, InputError, reason
 from recsys_tft.run_layout.data_folders import DataFolder
 
@@ -86,6 +87,16 @@ def alternating(files: Sequence[str], spec: Spec, rows: int = ROWS) -> Iterator[
                 opened.append(in_order([waiting.pop()], spec, rows))
 
 
+def coded(block: Block) -> Block:
+    """The block with the int64 codes of ids in the place of columns of text."""
+    return {name: _codes(values) if values.dtype == object else values for name, values in block.items()}
+
+
+def _codes(texts: np.ndarray) -> np.ndarray:
+    """[n] int64 of [n] bytes."""
+    return ids.codes_of(pa.array(texts, pa.binary())).to_numpy()
+
+
 def stacked(blocks: Sequence[Block], spec: Spec) -> Block:
     """All rows of some blocks, [n, ...] by column; lists as wide as the longest."""
     return {name: _stacked([block[name] for block in blocks], kind) for name, kind in spec.items()}
@@ -115,6 +126,7 @@ def _parquet(files: Sequence[str], spec: Spec, rows: int) -> Iterator[Block]:
 def _dense(values: pa.Array) -> np.ndarray:
     """Arrow values as an array; lists padded with 0."""
     if not pa.types.is_list(values.type) and not pa.types.is_fixed_size_list(values.type):
+        values = values.cast(pa.binary()) if pa.types.is_string(values.type) else values
         return values.to_numpy(zero_copy_only=False)
     flat = values.flatten().to_numpy()
     if pa.types.is_fixed_size_list(values.type):

@@ -13,7 +13,7 @@ from recsys_tft.training.shuffled_rows import ShuffledRows
 
 
 def columns(folder: DataFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """All rows of a folder in their order: [n, ...] by column; lists padded with 0 to the longest.
+    """All rows of a folder in their order: [n, ...] by column; lists padded with 0 to the longest, text as bytes.
 
     Raises:
         InputError: if the folder lacks one of the columns.
@@ -21,6 +21,18 @@ def columns(folder: DataFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
     spec = row_blocks.spec_of(folder, names)
     with row_blocks.whole(folder.files, spec):
         return row_blocks.stacked(list(row_blocks.in_order(folder.files, spec)), spec)
+
+
+def coded_columns(folder: DataFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The same with ids as [n] int64: of ids that are text their codes, by which the run told them apart.
+
+    Raises:
+        InputError: if the folder lacks one of the columns.
+    """
+    spec = row_blocks.spec_of(folder, names)
+    with row_blocks.whole(folder.files, spec):
+        blocks = list(map(row_blocks.coded, row_blocks.in_order(folder.files, spec)))
+        return row_blocks.coded(row_blocks.stacked(blocks, spec))
 
 
 def batches(folder: DataFolder, names: Sequence[str], size: int, seed: int, shuffled: int) -> tf.data.Dataset:
