@@ -5,7 +5,7 @@ import datetime
 import pathlib
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from oracle import Row
 from random_tables import RawTables, RunSettings
 
+from recsys_tft import ids
 from recsys_tft.beam_pipelines.read import needed_columns
 from recsys_tft.columns import KEYS, TABLES
 from recsys_tft.configuration.settings import Settings, parse
@@ -57,6 +58,7 @@ def settings_of(chosen: RunSettings) -> Settings:
         "conflict": chosen.conflict,
     }
     parts = {"split": shares or given_cuts, "labels": labels, "ranker": ranker, **_named(chosen.table)}
+    parts["ids"] = dict.fromkeys(KEYS.values(), chosen.ids)
     return parse({"seed": chosen.seed, "history": {"length": chosen.history_length}, **parts}, "the test")
 
 
@@ -101,7 +103,7 @@ class Gathered:
 
 def gather(raw: RawTables, *, parts: int = 1, partitions: int = 1) -> Gathered:
     """Tables written as Parquet, read back, checked and divided by user."""
-    settings = parse(_named(raw.table), "the test")
+    settings = parse({**_named(raw.table), "ids": dict.fromkeys(KEYS.values(), raw.ids)}, "the test")
     with tempfile.TemporaryDirectory() as folder:
         random_tables.write_tables(raw, pathlib.Path(folder), parts=parts)
         tables = raw_tables.find(folder, {}, raw.table)
@@ -109,7 +111,7 @@ def gather(raw: RawTables, *, parts: int = 1, partitions: int = 1) -> Gathered:
         for name in TABLES:
             rows[name], rejected[name] = _read(tables[name], settings)
     videos, extra_videos = drop_duplicates(rows["videos"], "video_id")
-    lookup = VideoLookup.of(videos, drop_duplicates(rows["channels"], "channel_id")[0])
+    lookup = VideoLookup.of(videos, drop_duplicates(rows["channels"], "channel_id")[0], raw.ids)
     events = _divide(events_of(rows["interactions"], raw.long, raw.table.bits), partitions)
     users = _divide(rows["users"], partitions)
     found = [examples.gather_events(e, u, lookup, settings) for e, u in zip(events, users, strict=True)]
@@ -159,7 +161,7 @@ def _oracles_word(reason: str, types: Sequence[str]) -> str:
         assert reason.removeprefix("interaction_type is none of ").split(", ") == list(types)
         return "type"
     endings = {"is null": "null", "is negative": "negative", "occurs in an earlier row": "duplicate"}
-    endings["which is no id"] = "null"
+    endings |= {"which is no id": "null", "is empty": "null"}
     return known.get(reason) or next(word for ending, word in endings.items() if reason.endswith(ending))
 
 
@@ -222,9 +224,29 @@ def run(gathered: Gathered, settings: Settings) -> Run:
     return Run(labelled, ranker, catalogue)
 
 
+# Ids by their codes inside a run.
+_GIVEN = {
+    ids.codes_of(pa.array([str(one)]))[0].as_py(): one
+    for of_kind in random_tables.ODD_IDS.values()
+    for one in of_kind.values()
+}
+
+
+def given_ids(codes: Iterable[int | None]) -> list[Any]:
+    """The ids that codes stand for; integers are their own."""
+    return [_GIVEN.get(code, code) for code in codes]
+
+
 def plain(table: pa.Table) -> list[Row]:
-    """Rows with text instead of bytes."""
-    return [{name: _text(value) for name, value in row.items()} for row in table.to_pylist()]
+    """Rows by user, and otherwise as they are, with text instead of bytes and ids instead of their codes."""
+    rows = [{name: _plain(name, value) for name, value in row.items()} for row in table.to_pylist()]
+    return sorted(rows, key=lambda row: row["user_id"]) if "user_id" in table.column_names else rows
+
+
+def _plain(name: str, value: Any) -> Any:
+    if name in ("user_id", "video_id"):
+        return given_ids([value])[0]
+    return given_ids(value) if name == "history_video_ids" and value is not None else _text(value)
 
 
 def _text(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from hypothesis import strategies as st
 
-from recsys_tft.columns import KEYS, TABLES
+from recsys_tft.columns import KEYS, TABLES, IdKind
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import FeatureTable
 
@@ -23,6 +24,20 @@ GAPS = (1, 60_000_000, HALF_HOUR - 1, HALF_HOUR, HALF_HOUR + 1, 24 * 2 * HALF_HO
 IDS = (-3, 2, 9, 10, 2**53, 2**53 + 1)
 UNKNOWN_ID = 99
 LEAST = -(2**63)  # which is missing, as NaN and "" are
+# The same of other kinds, in another order than the numbers: by characters, by bytes, by length, by value.
+ODD_IDS: dict[IdKind, dict[int, Any]] = {
+    kind: dict(zip((*IDS, UNKNOWN_ID), own, strict=True))
+    for kind, own in {
+        IdKind.STRING: ("7", "007", "\U0001f4f1/\n", "\uffee", "A", "a" * 200, "A\0"),
+        IdKind.UUID: [str(uuid.UUID(int=n << 100 | 255 - n)) for n in (9, 3, 255, 1, 7, 200, 8)],
+        IdKind.UINT64: [2**64 - 1, *(2**63 + n for n in (9, 0, 10, 2**62, 1, 2))],
+    }.items()
+}
+_CHANNELS = {
+    IdKind.STRING: {1: " ", 2: "\ud7ff"},
+    IdKind.UUID: {1: str(uuid.UUID(int=1)), 2: str(uuid.UUID(int=2))},
+    IdKind.UINT64: {1: 2**63 + 1, 2: 2**64 - 2},
+}
 CATEGORIES = (None, "", "music", "Sport", "économie")
 # By bytes, the last two are in another order than in UTF-16.
 DEVICES = (None, "", "tv", "TV", "phone", "écran", "\U0001f4f1", "\uffee")
@@ -71,6 +86,7 @@ class RawTables:
     channels: list[Row]
     long: bool
     table: FeatureTable = DEFAULT
+    ids: IdKind = IdKind.INTEGER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +107,7 @@ class RunSettings:
     history_length: int = 20
     conflict: str = "negative"
     table: FeatureTable = DEFAULT
+    ids: IdKind = IdKind.INTEGER
 
 
 @st.composite
@@ -182,7 +199,26 @@ def cases(
     """Settings, and tables whose watch times tie with their watch ratio; half of them with versions, if not told."""
     chosen = draw(run_settings(table))
     has = draw(st.booleans()) if versions is None else versions
-    return draw(tables(bad_rows=bad_rows, ratio=chosen.min_watch_ratio, versions=has, table=table)), chosen
+    raw = draw(tables(bad_rows=bad_rows, ratio=chosen.min_watch_ratio, versions=has, table=table))
+    kind = draw(st.sampled_from((IdKind.INTEGER, IdKind.STRING, IdKind.INTEGER, IdKind.STRING, *ODD_IDS)))
+    return with_ids(raw, kind), dataclasses.replace(chosen, ids=kind)
+
+
+def with_ids(raw: RawTables, kind: IdKind) -> RawTables:
+    """The same tables with ids of another kind; of strings, the empty one is missing."""
+    if kind is IdKind.INTEGER:
+        return raw
+    missing = {None: None, LEAST: "" if kind is IdKind.STRING else None}
+    videos = ODD_IDS[kind] | missing
+    known = {"user_id": videos, "video_id": videos, "channel_id": videos | _CHANNELS[kind]}
+
+    def of_row(row: Row) -> Row:
+        own = {name: known[name][row[name]] for name in known if name in row}
+        told = row.get("history_video_ids")
+        return row | own | ({"history_video_ids": [videos[one] for one in told]} if told else {})
+
+    changed = {name: list(map(of_row, getattr(raw, name))) for name in TABLES}
+    return dataclasses.replace(raw, ids=kind, **changed)
 
 
 @st.composite
@@ -225,13 +261,27 @@ def arrow_table(raw: RawTables, table: str) -> pa.Table:
     rows: list[Row] = getattr(raw, table)
     layout = ("interaction_type",) if raw.long else tuple(raw.table.flags)
     empty_needs = layout if table == "interactions" and not rows else ()
+    known = raw.table.columns_of(table)
     kept = {
         name: column.type
-        for name, column in raw.table.columns_of(table).items()
+        for name, column in known.items()
         if column.required or name in empty_needs or any(name in row for row in rows)
     }
-    arrays = [pa.array([row.get(name) for row in rows], type=kind) for name, kind in kept.items()]
-    return pa.table(arrays, schema=pa.schema(list(kept.items())))
+    integer, text = pa.int64(), pa.string()
+    held = {IdKind.INTEGER: integer, IdKind.STRING: text, IdKind.UUID: pa.binary(16), IdKind.UINT64: pa.uint64()}
+    keys = {name: pa.list_(held[raw.ids]) if known[name].is_list else held[raw.ids] for name in kept if known[name].key}
+    kept |= keys
+    values = {name: [row.get(name) for row in rows] for name in kept}
+    if raw.ids is IdKind.UUID:
+        values |= {name: list(map(_bytes, values[name])) for name in keys}
+    return pa.table([pa.array(values[name], kind) for name, kind in kept.items()], schema=pa.schema(list(kept.items())))
+
+
+def _bytes(value: Any) -> Any:
+    """UUIDs as they are stored."""
+    if isinstance(value, list):
+        return list(map(_bytes, value))
+    return value and uuid.UUID(value).bytes
 
 
 def _without(rows: list[Row], dropped: set[str]) -> list[Row]:

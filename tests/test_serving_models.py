@@ -182,7 +182,9 @@ def test_the_exact_index_knows_ids_of_every_kind(kind: IdKind) -> None:
     scores = dict(zip(given, tf.matmul(query, vectors, transpose_b=True).numpy()[0].tolist(), strict=True))
     expected = sorted(set(given) - set(left_out), key=lambda video: (-scores[video], ordered(video)))
     missing = serving_inputs.MISSING[index.dtype]
-    asked = [[*(map(str.upper, left_out) if kind is IdKind.UUID else left_out), missing, "no such" if kind.is_text else 99]]
+    asked = [
+        [*(map(str.upper, left_out) if kind is IdKind.UUID else left_out), missing, "no such" if kind.is_text else 99]
+    ]
     found = tf.function(index.best)(tf.constant(query), tf.constant(60), tf.constant(asked, index.dtype))
     shown = [video.decode() if kind.is_text else video for video in found["video_ids"].numpy()[0].tolist()]
     assert shown == [*expected, *[missing] * 4]
@@ -242,7 +244,9 @@ def test_text_ids_tell_users_and_videos_apart_as_the_rows_on_disk_do(
         features = [
             feature
             for feature in settings_found.table.features
-            if part.has(feature) and any(column.key for column in feature.columns) and not feature.op.is_large
+            if part.has(feature)
+            and any(column.key for column in feature.columns)
+            and not feature.op.is_large
             and all(column.name in shown.column_names for column in feature.columns)
         ]
         assert features

@@ -75,7 +75,9 @@ def _undated(table: pa.Table) -> pa.Table:
 def _latest_lookup(rows: RawRows) -> VideoLookup:
     """What is told of watched videos, as they are at last."""
     latest = rows.latest_videos
-    return VideoLookup(latest.select([*ids.beside(["video_id"], latest), "video_duration", "category"]), rows.lookup.kind)
+    return VideoLookup(
+        latest.select([*ids.beside(["video_id"], latest), "video_duration", "category"]), rows.lookup.kind
+    )
 
 
 def _end(rows: RawRows) -> int:

@@ -136,7 +136,9 @@ class Recommender:
         clock.lap("ordering")
         counts = {name: int(mask.sum()) for name, mask in removed.items()}
         counts["seen"] += len(seen) if self.settings.filters.seen else 0
-        return Recommendations(tuple(items[:k]), self.store.knows(request.user), len(found), counts, len(kept), clock.seconds)
+        return Recommendations(
+            tuple(items[:k]), self.store.knows(request.user), len(found), counts, len(kept), clock.seconds
+        )
 
     def request(self, user_id: int | str | None, time: int | None = None, **given: Any) -> Request:
         """Who asks, when, and what is said of them, as in `recommend`, of the columns that the run knows."""
