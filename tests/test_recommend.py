@@ -15,7 +15,6 @@ from desk import files_seen
 from odd_ids import text
 
 from recsys_tft import Recommender, cli, libraries, vocabularies
-from recsys_tft.columns import IdKind
 from recsys_tft.commands import serving_commands
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import export

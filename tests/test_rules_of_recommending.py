@@ -56,7 +56,13 @@ def videos(kind: IdKind = IdKind.INTEGER, **columns: list) -> pa.Table:
 
 def test_what_the_user_has_seen_is_left_out(kind: IdKind, an_id: Ids) -> None:
     some = ids([an_id(number) for number in (10, 11, 16, 2, 3)], kind)  # of strings 10 and 0010, 16 and 16 with a NUL
-    assert filtering.seen(some, ids([an_id(11), an_id(16), an_id(9)], kind)).tolist() == [False, True, True, False, False]
+    assert filtering.seen(some, ids([an_id(11), an_id(16), an_id(9)], kind)).tolist() == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
     assert filtering.seen(some[:1], ids([], kind)).tolist() == [False]
 
 

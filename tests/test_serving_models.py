@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-
 from odd_ids import text
 
 from recsys_tft import ids
@@ -182,7 +181,9 @@ def test_the_exact_index_knows_ids_of_every_kind(kind: IdKind) -> None:
     scores = dict(zip(given, tf.matmul(query, vectors, transpose_b=True).numpy()[0].tolist(), strict=True))
     expected = sorted(set(given) - set(left_out), key=lambda video: (-scores[video], ordered(video)))
     missing = serving_inputs.MISSING[index.dtype]
-    asked = [[*(map(str.upper, left_out) if kind is IdKind.UUID else left_out), missing, "no such" if kind.is_text else 99]]
+    asked = [
+        [*(map(str.upper, left_out) if kind is IdKind.UUID else left_out), missing, "no such" if kind.is_text else 99]
+    ]
     found = tf.function(index.best)(tf.constant(query), tf.constant(60), tf.constant(asked, index.dtype))
     shown = [video.decode() if kind.is_text else video for video in found["video_ids"].numpy()[0].tolist()]
     assert shown == [*expected, *[missing] * 4]
@@ -230,25 +231,22 @@ def test_rest_takes_and_returns_ids_as_json_strings(text_models: dict[str, objec
     assert rest.tolist() == [video for video in every.tolist() if video.decode() not in left_out]
 
 
-def test_text_ids_tell_users_and_videos_apart_as_the_rows_on_disk_do(
-    served_texts: pathlib.Path, text_models: dict[str, object]
-) -> None:
-    """Among them 10 and 0010 of 11, 16 with a NUL and 17 without, in the towers and in the ranker."""
-    settings_found, whole = settings_of(served_texts), saved_graphs.load_transform(str(served_texts))
-    raw = raw_rows.read(str(served_texts / "raw"), settings_found)
-    for name, table in (("query_tower", raw.users), ("candidate_tower", raw.videos), ("ranker", raw.videos)):
-        part = saved_graphs.Serving(name, str(served_texts / "serving" / name / "1"))
-        shown = ids.shown(table)
-        features = [
-            feature
-            for feature in settings_found.table.features
-            if part.has(feature) and any(column.key for column in feature.columns) and not feature.op.is_large
-            and all(column.name in shown.column_names for column in feature.columns)
-        ]
-        assert features
-        expected, found = (saved_graphs.compute(graph, shown, features) for graph in (whole, part))
-        for feature in features:
-            np.testing.assert_array_equal(found[feature.name], expected[feature.name], feature.name)
+def test_text_ids_have_the_tokens_of_the_whole_graph_which_tell_them_apart(served_texts: pathlib.Path) -> None:
+    """Among them 10 and 0010 of 11, 16 with a NUL and 17 without."""
+    whole = saved_graphs.load_transform(str(served_texts))
+    part = saved_graphs.Serving("query_tower", str(served_texts / "serving/query_tower/1"))
+    users = ids.shown(raw_rows.read(str(served_texts / "raw"), settings_of(served_texts)).users)
+    features = [
+        feature
+        for feature in settings_of(served_texts).table.select(QUERY)
+        if part.has(feature) and any(column.key for column in feature.columns)
+    ]
+    assert {feature.sources for feature in features} == {("user_id",), ("history_video_ids",)}
+    expected, found = (saved_graphs.compute(graph, users, features) for graph in (whole, part))
+    for feature in features:
+        np.testing.assert_array_equal(found[feature.name], expected[feature.name], feature.name)
+    (tokens,) = (found[feature.name] for feature in features if feature.sources == ("user_id",))
+    assert len(np.unique(tokens)) > 100
 
 
 # --- Ranker

@@ -57,7 +57,9 @@ def add_recommend(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> 
     columns, kinds = _told(arguments)
     parser.set_defaults(columns=columns, kinds=kinds)
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
-    parser.add_argument("--user-id", type=_user_reader(kinds), metavar="U", help="for whom; without it, someone unknown")
+    parser.add_argument(
+        "--user-id", type=_user_reader(kinds), metavar="U", help="for whom; without it, someone unknown"
+    )
     parser.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
     parser.add_argument(
         "--config", metavar="FILE", help="YAML whose `recommender` options are used (default: the run's)"

@@ -160,9 +160,7 @@ def _numbers(video_ids: pa.Array, stored: pa.Table) -> np.ndarray:
     return find_sorted(stored["video_id"].to_numpy(), ids.codes_of(video_ids).to_numpy())
 
 
-def candidate_vectors(
-    output_dir: str, model: TwoTower, current: pa.Table | None = None
-) -> tuple[pa.Array, np.ndarray]:
+def candidate_vectors(output_dir: str, model: TwoTower, current: pa.Table | None = None) -> tuple[pa.Array, np.ndarray]:
     """[videos] ids, int64 or binary, and [videos, dim] float32 vectors of all videos that the run engineered.
 
     Args:

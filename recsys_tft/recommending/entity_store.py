@@ -75,7 +75,9 @@ def _undated(table: pa.Table) -> pa.Table:
 def _latest_lookup(rows: RawRows) -> VideoLookup:
     """What is told of watched videos, as they are at last."""
     latest = rows.latest_videos
-    return VideoLookup(latest.select([*ids.beside(["video_id"], latest), "video_duration", "category"]), rows.lookup.kind)
+    return VideoLookup(
+        latest.select([*ids.beside(["video_id"], latest), "video_duration", "category"]), rows.lookup.kind
+    )
 
 
 def _end(rows: RawRows) -> int:
@@ -225,8 +227,16 @@ class EntityStore:
         return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found
 
     def videos(self, video_ids: pa.Array | np.ndarray | Sequence[int | str | bytes]) -> pa.Table:
-        """The rows of [n] known videos, in this order."""
-        return self._videos.table.take(pa.array(self._videos.positions(pa.array(video_ids, self._videos.ids.type))))
+        """The rows of [n] videos, in this order.
+
+        Raises:
+            InputError: if one is not known.
+        """
+        wanted = pa.array(video_ids, self._videos.ids.type)
+        rows = self._videos.positions(wanted)
+        if (rows < 0).any():
+            raise InputError(f"The export has no video {wanted[int(np.argmin(rows))].as_py()!r}.")
+        return self._videos.table.take(pa.array(rows))
 
     def numbers(self, video_ids: pa.Array) -> np.ndarray:
         """[n] int64 by which an approximate index knows [n] known videos: their ids, or else their rows."""

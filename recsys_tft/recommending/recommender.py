@@ -105,7 +105,8 @@ class Recommender:
         """The k best videos for a user.
 
         Args:
-            user_id: an id, as the tables have it; one that the store does not know, or None, is a cold start from what is given alone.
+            user_id: an id, as the tables have it; one that the store does not know, or None, is a cold start from what
+                is given alone.
             k: how many.
             time: microseconds since 1970 UTC; now by default.
             given: raw columns of the user or the moment that the run's feature table has, such as age=30; None, NaN,
@@ -136,7 +137,9 @@ class Recommender:
         clock.lap("ordering")
         counts = {name: int(mask.sum()) for name, mask in removed.items()}
         counts["seen"] += len(seen) if self.settings.filters.seen else 0
-        return Recommendations(tuple(items[:k]), self.store.knows(request.user), len(found), counts, len(kept), clock.seconds)
+        return Recommendations(
+            tuple(items[:k]), self.store.knows(request.user), len(found), counts, len(kept), clock.seconds
+        )
 
     def request(self, user_id: int | str | None, time: int | None = None, **given: Any) -> Request:
         """Who asks, when, and what is said of them, as in `recommend`, of the columns that the run knows."""
@@ -204,6 +207,12 @@ class Recommender:
             given: as in `recommend`.
         """
         known = self.known(self.request(user_id, time, **given))
+        kind = self.kinds["video_id"]
+        if kind.is_text:
+            try:
+                video_ids = [ids.text_of(video, kind) for video in video_ids]
+            except ValueError as error:
+                raise InputError(f"One of the video_ids {error}.") from None
         inputs = self._ranker_inputs(known, self.store.videos(video_ids))
         features = self._models["ranker"].signatures["features"](**inputs)
         rows = {n: np.broadcast_to(v.numpy(), (len(video_ids), *v.shape[1:])) for n, v in features.items()}

@@ -122,7 +122,9 @@ def _array(name: str, value: Any, column: Column) -> pa.Array:
 def _text_ids(name: str, value: Any, column: Column) -> pa.Array:
     """As `_array`, of ids that are text."""
     wanted = ids.WANTED[column.kind]
-    wrong = InputError(f"{name} is {value!r}; expected {f'a list of ids, each {wanted}' if column.is_list else wanted}.")
+    wrong = InputError(
+        f"{name} is {value!r}; expected {f'a list of ids, each {wanted}' if column.is_list else wanted}."
+    )
     if not column.is_list or _is_missing(value):
         found = [None if _is_missing(value) else value]
     elif isinstance(value, str | bytes) or not isinstance(value, Iterable):
@@ -139,7 +141,9 @@ def _text_ids(name: str, value: Any, column: Column) -> pa.Array:
 
 
 def _is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, Sized) and not len(value)) or (isinstance(value, float) and value != value)
+    return (
+        value is None or (isinstance(value, Sized) and not len(value)) or (isinstance(value, float) and value != value)
+    )
 
 
 def _expected(column: Column) -> str:
