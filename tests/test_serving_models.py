@@ -15,7 +15,7 @@ import tensorflow as tf
 from odd_ids import text
 
 from recsys_tft import ids
-from recsys_tft.columns import Column, IdKind
+from recsys_tft.columns import STRING, Column, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, raw_columns
@@ -204,6 +204,16 @@ def test_ids_whose_hashes_are_equal_get_another_salt(monkeypatch: pytest.MonkeyP
 
 
 # --- Ids that are text
+
+
+def test_uuids_may_be_in_upper_or_lower_case() -> None:
+    known = text(1, IdKind.UUID)
+    column = Column("user_id", "users", STRING, key="user_id", kind=IdKind.UUID)
+    asked = tf.constant([known.upper(), "", known])
+    examples = [example({"user_id": value}, {"user_id": asked}) for value in asked.numpy()]
+    named = serving_inputs.from_named({"user_id": asked}, [column])
+    for found in (named, serving_inputs.from_examples(tf.constant(examples), [column])):
+        assert found["user_id"].values.numpy().tolist() == [known.encode()] * 2
 
 
 @pytest.fixture(scope="module")
