@@ -90,7 +90,7 @@ def with_more_videos(recommender: Recommender, count: int, dim: int, times: int)
     k = tf.constant(recommender.settings.candidates)
 
     def retrieve(_: object, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = best(query, k, tf.constant(seen[None, :]))
+        found = best(query, k, tf.constant(seen.to_numpy()[None, :]))
         ids = np.unique(known_ids[found["video_ids"].numpy()[0] % len(known_ids)])
         return ids, found["scores"].numpy()[0][: len(ids)]
 

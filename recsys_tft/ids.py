@@ -71,7 +71,7 @@ def text_of(value: Any, kind: IdKind) -> str:
     is_number = kind is IdKind.UINT64 and isinstance(value, int | np.integer) and not isinstance(value, bool)
     text = str(value) if is_number or (kind is IdKind.UUID and isinstance(value, uuid.UUID)) else value
     if not isinstance(text, str) or not re.fullmatch(_PATTERNS[kind], text):
-        raise ValueError(f"is no id of this kind: {value!r}")
+        raise ValueError(f"is {value!r}; expected {WANTED[kind]}")
     text.encode()  # not so a part of a surrogate pair
     return text.lower() if kind is IdKind.UUID else text
 

@@ -248,10 +248,10 @@ def test_a_video_of_the_year_9999_is_of_age_0_and_one_of_long_ago_is_old() -> No
 
 def test_someone_is_recommended_videos_that_are_published_in_the_far_future(served: pathlib.Path) -> None:
     recommender = Recommender(str(served))
-    videos = recommender.store._videos
+    videos = recommender.store._videos.table
     place, found = videos.column_names.index("published_at"), []
     for told in (MOMENT + 1, 253_402_214_400_000_000, 2**63 - 1):
         published = pa.array([told] * len(videos), pa.int64())
-        recommender.store._videos = videos.set_column(place, "published_at", published)
+        recommender.store._videos.table = videos.set_column(place, "published_at", published)
         found.append(recommender.recommend(3, 300, MOMENT).items)
     assert found[0] == found[1] == found[2] != ()

@@ -8,14 +8,15 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 import tensorflow_transform as tft
 from desk import files_seen
 from odd_ids import text
 
-from recsys_tft import Recommender, cli, libraries, vocabularies
-from recsys_tft.columns import IdKind
+from recsys_tft import Recommender, cli, ids, libraries, vocabularies
 from recsys_tft.commands import serving_commands
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import export
@@ -198,6 +199,38 @@ def test_wrong_columns_are_errors(recommender: Recommender, given: dict, message
 def test_k_below_1_is_an_error(recommender: Recommender) -> None:
     with pytest.raises(InputError, match="k is 0"):
         recommender.recommend(3, 0)
+
+
+def test_the_files_of_the_store_hold_ids_as_they_were_given(home: Home) -> None:
+    folder, raw = home.root / "serving/store/1", tables(home.root)
+    stored = {name: feather.read_table(folder / f"{name}.arrow") for name in ("users", "videos", "seen")}
+
+    def given(values: list) -> list:
+        return [value.decode() for value in values] if home.has_texts else values
+
+    for name, key in (("users", "user_id"), ("videos", "video_id")):
+        assert sorted(given(stored[name][key].to_pylist())) == sorted(row[key] for row in raw[name])
+    rows = stored["seen"].select(["user_id", "video_ids"]).to_pylist()
+    found = {given([row["user_id"]])[0]: set(given(row["video_ids"])) for row in rows}
+    assert found == opened(home.root)
+
+
+def test_an_id_that_shares_its_code_with_another_finds_no_row(
+    served_texts: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = entity_store.EntityStore(served_texts / "serving/store/1")
+    (code,) = ids.codes_of(pa.array([text(3).encode()])).to_pylist()
+    monkeypatch.setattr(ids, "codes_of", lambda wanted: pa.array([code] * len(wanted)))
+    assert store.knows(text(3))
+    assert store.user(text(3))["user_id"].to_pylist() == [text(3).encode()]
+    for other in ("another", text(3).lower(), "", None):
+        assert not store.knows(other)
+        assert not len(store.user(other))
+
+
+def test_explanations_of_an_unknown_video_are_one_sentence(home: Home) -> None:
+    with pytest.raises(InputError, match="The export has no video "):
+        home.recommender.explain(home.id(3), [home.id(10**9)])
 
 
 # --- Approximate indexes

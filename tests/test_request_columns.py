@@ -5,7 +5,6 @@ import json
 import uuid
 
 import pytest
-
 from odd_ids import text
 
 from recsys_tft.columns import BOOL, FLOAT, INT64, STRING, STRINGS, TIMESTAMP, Column, IdKind
@@ -125,8 +124,8 @@ def test_values_of_every_type_may_be_given() -> None:
     expected = {"plan": b"gold", "is_member": 1, "joined": micros, "spent": 2.5, "badges": [b"a"], "surface": None}
     assert columns_of(**given) == expected
     assert columns_of(joined=micros, is_member=0) == {"joined": micros, "is_member": 0}
-    for text in ("2025-03-01T00:00", "2025-03-01", "2025-03-01T01:00+01:00"):
-        assert columns_of(joined=text) == {"joined": micros}
+    for spelled in ("2025-03-01T00:00", "2025-03-01", "2025-03-01T01:00+01:00"):
+        assert columns_of(joined=spelled) == {"joined": micros}
     assert columns_of(joined="", is_member=float("nan")) == {"joined": None, "is_member": None}
     assert columns_of(level=0) == {"level": None}
 

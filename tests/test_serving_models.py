@@ -12,11 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-
 from odd_ids import text
 
 from recsys_tft import ids
-from recsys_tft.columns import Column, IdKind
+from recsys_tft.columns import STRING, Column, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, raw_columns
@@ -207,6 +206,16 @@ def test_ids_whose_hashes_are_equal_get_another_salt(monkeypatch: pytest.MonkeyP
 # --- Ids that are text
 
 
+def test_uuids_may_be_in_upper_or_lower_case() -> None:
+    known = text(1, IdKind.UUID)
+    column = Column("user_id", "users", STRING, key="user_id", kind=IdKind.UUID)
+    asked = tf.constant([known.upper(), "", known])
+    examples = [example({"user_id": value}, {"user_id": asked}) for value in asked.numpy()]
+    named = serving_inputs.from_named({"user_id": asked}, [column])
+    for found in (named, serving_inputs.from_examples(tf.constant(examples), [column])):
+        assert found["user_id"].values.numpy().tolist() == [known.encode()] * 2
+
+
 @pytest.fixture(scope="module")
 def text_models(served_texts: pathlib.Path) -> dict[str, object]:
     return {name: tf.saved_model.load(str(served_texts / "serving" / name / "1")) for name in NAMES}
@@ -232,27 +241,22 @@ def test_rest_takes_and_returns_ids_as_json_strings(text_models: dict[str, objec
     assert rest.tolist() == [video for video in every.tolist() if video.decode() not in left_out]
 
 
-def test_text_ids_tell_users_and_videos_apart_as_the_rows_on_disk_do(
-    served_texts: pathlib.Path, text_models: dict[str, object]
-) -> None:
-    """Among them 10 and 0010 of 11, 16 with a NUL and 17 without, in the towers and in the ranker."""
-    settings_found, whole = settings_of(served_texts), saved_graphs.load_transform(str(served_texts))
-    raw = raw_rows.read(str(served_texts / "raw"), settings_found)
-    for name, table in (("query_tower", raw.users), ("candidate_tower", raw.videos), ("ranker", raw.videos)):
-        part = saved_graphs.Serving(name, str(served_texts / "serving" / name / "1"))
-        shown = ids.shown(table)
-        features = [
-            feature
-            for feature in settings_found.table.features
-            if part.has(feature)
-            and any(column.key for column in feature.columns)
-            and not feature.op.is_large
-            and all(column.name in shown.column_names for column in feature.columns)
-        ]
-        assert features
-        expected, found = (saved_graphs.compute(graph, shown, features) for graph in (whole, part))
-        for feature in features:
-            np.testing.assert_array_equal(found[feature.name], expected[feature.name], feature.name)
+def test_text_ids_have_the_tokens_of_the_whole_graph_which_tell_them_apart(served_texts: pathlib.Path) -> None:
+    """Among them 10 and 0010 of 11, 16 with a NUL and 17 without."""
+    whole = saved_graphs.load_transform(str(served_texts))
+    part = saved_graphs.Serving("query_tower", str(served_texts / "serving/query_tower/1"))
+    users = ids.shown(raw_rows.read(str(served_texts / "raw"), settings_of(served_texts)).users)
+    features = [
+        feature
+        for feature in settings_of(served_texts).table.select(QUERY)
+        if part.has(feature) and any(column.key for column in feature.columns)
+    ]
+    assert {feature.sources for feature in features} == {("user_id",), ("history_video_ids",)}
+    expected, found = (saved_graphs.compute(graph, users, features) for graph in (whole, part))
+    for feature in features:
+        np.testing.assert_array_equal(found[feature.name], expected[feature.name], feature.name)
+    (tokens,) = (found[feature.name] for feature in features if feature.sources == ("user_id",))
+    assert len(np.unique(tokens)) > 100
 
 
 # --- Ranker

@@ -9,13 +9,17 @@ import sys
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
 from hashed_titles import OfSomeTitles
+from odd_ids import text
 
 from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult
 from recsys_tft.cli import main
+from recsys_tft.titles import embeddings as artifacts
 
 SIZES = {"num_users": 40, "num_videos": 60, "num_interactions": 600}
 
@@ -136,6 +140,35 @@ def test_similar_finds_the_title_itself_first(titled: Titled, capfd: pytest.Capt
     shown = capfd.readouterr().out.splitlines()
     assert shown[2].split()[0] == "1.000"
     assert title in shown[2]
+
+
+def test_ids_that_are_text_stand_beside_the_vectors_and_are_shown_as_they_are(
+    titled: Titled, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(titled.root / "first", tmp_path / "out", symlinks=True)
+    folder = tmp_path / "out" / "artifacts" / "embeddings"
+    known = pq.read_table(folder / "titles.parquet")
+    given = [text(number).encode() for number in range(len(known))]  # some of which end with a NUL
+    vectors = np.load(folder / "title_embeddings.npy")
+    shutil.rmtree(folder)
+    for part, first in enumerate(range(0, len(known), 30)):
+        rows = slice(first, first + 30)
+        flat = pa.array(vectors[rows].ravel())
+        columns = {"video_id": pa.array(given[rows], pa.binary()), "raw/title": known["title"][rows]}
+        columns["title_embedding"] = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+        artifacts.write_part(str(tmp_path / "parts"), part, pa.table(columns))
+    widths, texts = {"title_embedding": vectors.shape[1]}, {"raw/title": "title"}
+    artifacts.gather(str(tmp_path / "parts"), str(folder), part + 1, len(known), widths, texts)
+    np.testing.assert_array_equal(np.load(folder / "title_embeddings.npy"), vectors)
+    assert not (folder / "video_ids.npy").exists()
+    expected = [video.decode() for video in given]
+    assert pq.read_table(folder / "video_ids.parquet").to_pydict() == {"video_id": expected}
+    assert pq.read_table(folder / "titles.parquet")["video_id"].to_pylist() == expected
+    assert main(["similar", "--title", "x", "--output-dir", str(tmp_path / "out"), "-k", "60"]) == 0
+    shown = capfd.readouterr().out
+    assert all(character.isprintable() or character == "\n" for character in shown)
+    for printed in ("-x 14", r"15\n/🎬", r"16\x00", r"[b]18\x1b[31m", "0010"):
+        assert printed in shown
 
 
 def test_similar_without_embeddings_says_so(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -227,8 +227,16 @@ class EntityStore:
         return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found
 
     def videos(self, video_ids: pa.Array | np.ndarray | Sequence[int | str | bytes]) -> pa.Table:
-        """The rows of [n] known videos, in this order."""
-        return self._videos.table.take(pa.array(self._videos.positions(pa.array(video_ids, self._videos.ids.type))))
+        """The rows of [n] videos, in this order.
+
+        Raises:
+            InputError: if one is not known.
+        """
+        wanted = pa.array(video_ids, self._videos.ids.type)
+        rows = self._videos.positions(wanted)
+        if (rows < 0).any():
+            raise InputError(f"The export has no video {wanted[int(np.argmin(rows))].as_py()!r}.")
+        return self._videos.table.take(pa.array(rows))
 
     def numbers(self, video_ids: pa.Array) -> np.ndarray:
         """[n] int64 by which an approximate index knows [n] known videos: their ids, or else their rows."""

@@ -105,7 +105,8 @@ class Recommender:
         """The k best videos for a user.
 
         Args:
-            user_id: an id, as the tables have it; one that the store does not know, or None, is a cold start from what is given alone.
+            user_id: an id, as the tables have it; one that the store does not know, or None, is a cold start from what
+                is given alone.
             k: how many.
             time: microseconds since 1970 UTC; now by default.
             given: raw columns of the user or the moment that the run's feature table has, such as age=30; None, NaN,
@@ -206,6 +207,12 @@ class Recommender:
             given: as in `recommend`.
         """
         known = self.known(self.request(user_id, time, **given))
+        kind = self.kinds["video_id"]
+        if kind.is_text:
+            try:
+                video_ids = [ids.text_of(video, kind) for video in video_ids]
+            except ValueError as error:
+                raise InputError(f"One of the video_ids {error}.") from None
         inputs = self._ranker_inputs(known, self.store.videos(video_ids))
         features = self._models["ranker"].signatures["features"](**inputs)
         rows = {n: np.broadcast_to(v.numpy(), (len(video_ids), *v.shape[1:])) for n, v in features.items()}
