@@ -1,4 +1,4 @@
-"""Blocks of rows out of the files that the main job wrote, as arrays by column; lists are padded with 0, text is bytes."""
+"""Blocks of rows out of the files that the main job wrote, as arrays by column: lists padded with 0, text as bytes."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
