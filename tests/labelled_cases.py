@@ -21,7 +21,7 @@ from random_tables import RawTables, RunSettings
 
 from recsys_tft import ids
 from recsys_tft.beam_pipelines.read import needed_columns
-from recsys_tft.columns import KEYS, TABLES
+from recsys_tft.columns import KEYS, TABLES, IdKind
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import FeatureTable, context_columns
@@ -299,6 +299,7 @@ def some_interactions(case: Case) -> bool:
 
 
 CASES = random_tables.cases().filter(some_interactions)
+CASES_OF_INTEGERS = random_tables.cases(kinds=(IdKind.INTEGER,)).filter(some_interactions)
 CASES_WITH_BAD_ROWS = random_tables.cases(bad_rows=True).filter(some_interactions)
 
 

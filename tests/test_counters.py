@@ -10,7 +10,7 @@ import pytest
 import random_tables
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from labelled_cases import CASES, Case, Gathered, gather, oracles_cuts, settings_of
+from labelled_cases import CASES, Case, Gathered, gather, given_ids, oracles_cuts, settings_of
 
 from recsys_tft.columns import Accuracy
 from recsys_tft.configuration import durations
@@ -69,15 +69,16 @@ def found(versions: pa.Table, asked: list[tuple[int, int]]) -> list[oracle_count
 def test_an_exposure_adds_what_the_oracle_says(case: Case, partitions: int) -> None:
     raw, chosen = case
     cuts = oracles_cuts(raw, chosen)
-    table = increments_of(gather(raw, partitions=partitions), chosen, cuts)
-    _, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
+    gathered = gather(raw, partitions=partitions)
+    table = increments_of(gathered, chosen, cuts)
+    _, _, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
     expected = oracle_counters.increments(events, chosen.gap_minutes)
-    assert sorted(triples(table)) == sorted(expected)
+    assert sorted((*given_ids([video]), *rest) for video, *rest in triples(table)) == sorted(expected)
     if cuts is not None:
-        ids = np.array(sorted({video["video_id"] for video in videos}))
+        ids = gathered.lookup.rows["video_id"].unique().to_numpy()
         totals = counters.with_totals(pa.table({"video_id": ids}), [counters.sums(counters.of_training(table))], ())
         found = list(zip(*(totals[name].to_pylist() for name in counters.COUNTERS), strict=True))
-        assert found == [oracle_counters.counts_before(expected, video, cuts[0]) for video in ids.tolist()]
+        assert found == [oracle_counters.counts_before(expected, video, cuts[0]) for video in given_ids(ids.tolist())]
 
 
 @quick

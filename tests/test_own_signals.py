@@ -17,19 +17,32 @@ import random_tables
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from labelled_cases import Case, gather, kinds_of, oracles_cuts, oracles_exposures, plain, run, settings_of
+from labelled_cases import (
+    Case,
+    gather,
+    given_ids,
+    kinds_of,
+    oracles_cuts,
+    oracles_exposures,
+    plain,
+    run,
+    settings_of,
+    some_interactions,
+)
 from oracle import MINUTE, Row
 from random_tables import RawTables
 from test_examples import key, oracles_history, with_another_future
 
 from recsys_tft.beam_pipelines.read import needed_columns
+from recsys_tft.columns import IdKind
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import counters, event_pieces, examples, exposures, history, odd_data, splits
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.tables import event_signals, raw_tables, rejects
 
-CASES = random_tables.cases(table=own_signals.TABLE).filter(lambda case: bool(case[0].interactions))
+CASES = random_tables.cases(table=own_signals.TABLE).filter(some_interactions)
+CASES_OF_INTEGERS = random_tables.cases(table=own_signals.TABLE, kinds=(IdKind.INTEGER,)).filter(some_interactions)
 BAD = random_tables.cases(table=own_signals.TABLE, bad_rows=True).filter(lambda case: bool(case[0].interactions))
 several = hypothesis_settings(deadline=None, derandomize=True, max_examples=40)
 
@@ -85,7 +98,8 @@ def test_counters_are_the_oracles(case: Case) -> None:
     (part,) = gather(raw).partitions
     found = counters.increments(part.events, examples.windows_of(part.events, cuts, settings), settings)
     _, _, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions, kinds)
-    triples = zip(*(found[name].to_pylist() for name in ("video_id", "time", "counter")), strict=True)
+    columns = [given_ids(found["video_id"].to_pylist()), *(found[name].to_pylist() for name in ("time", "counter"))]
+    triples = zip(*columns, strict=True)
     assert sorted(triples) == sorted(oracle_counters.increments(events, chosen.gap_minutes, kinds))
 
 
@@ -108,7 +122,7 @@ def test_later_events_change_no_earlier_history(case: Case, data: st.DataObject)
 
 
 @several
-@given(CASES, st.integers(1, 6), st.randoms(use_true_random=False))
+@given(CASES_OF_INTEGERS, st.integers(1, 6), st.randoms(use_true_random=False))
 def test_pieces_in_any_order_make_the_events_and_labels_of_the_whole(case: Case, size: int, chance: Any) -> None:
     oracles_cuts(*case)
     raw, chosen = case

@@ -13,7 +13,7 @@ import pytest
 import random_tables
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from labelled_cases import CASES, Case, gather, oracles_cuts, settings_of
+from labelled_cases import CASES, CASES_OF_INTEGERS, Case, gather, oracles_cuts, plain, settings_of
 from oracle import DAY
 from test_counters import EVERY, IDS, START, quick, table_of
 
@@ -174,7 +174,7 @@ def test_what_users_did_lately_is_what_the_oracle_says(case: Case, partitions: i
         rows = examples.label_exposures(
             part.events, part.users, gathered.lookup, oracles_cuts(raw, chosen), own
         ).exposures
-        for row in rows.to_pylist():
+        for row in plain(rows):
             moment = row["interaction_time"] - own.counters.delay_microseconds
             expected = oracle_counters.user_before(events, row["user_id"], moment, chosen.gap_minutes)
             assert {name: row[name] for name in recent.USER_COLUMNS} == expected
@@ -196,7 +196,7 @@ def test_later_events_change_nothing_of_what_users_did(case: Case, data: st.Data
 
 
 @quick
-@given(CASES, st.sampled_from((1, 3)), st.sampled_from((0, 90 * 60 * 10**6)), st.data())
+@given(CASES_OF_INTEGERS, st.sampled_from((1, 3)), st.sampled_from((0, 90 * 60 * 10**6)), st.data())
 def test_ages_are_counted_from_publication_or_from_the_first_event_that_is_known(
     case: Case, partitions: int, delay: int, data: st.DataObject
 ) -> None:

@@ -52,8 +52,8 @@ def test_the_parts_hold_the_exposures_of_the_whole_and_no_more_of_a_user_than_th
     whole, parts, _ = divided(case, size)
     assert parts[0].number == 0
     assert [part.number for part in parts] == sorted({part.number for part in parts})
-    rows = [exposures_of(part).to_pylist() for part in parts]
-    assert counted(itertools.chain.from_iterable(rows)) == counted(whole.exposures.to_pylist())
+    rows = [of.plain(exposures_of(part)) for part in parts]
+    assert counted(itertools.chain.from_iterable(rows)) == counted(of.plain(whole.exposures))
     for part, own in zip(parts, rows, strict=True):
         assert own == sorted(own, key=lambda row: (row["user_id"], row["interaction_time"], row["video_id"]))
         assert all(n <= size for n in Counter(row["user_id"] for row in own).values())
@@ -104,7 +104,7 @@ def test_no_later_event_moves_a_training_row_into_another_part(case: of.Case, si
 
 
 @few
-@given(of.CASES_WITH_BAD_ROWS, st.integers(1, 6), st.integers(1, 4), st.randoms(use_true_random=False))
+@given(of.CASES_OF_INTEGERS, st.integers(1, 6), st.integers(1, 4), st.randoms(use_true_random=False))
 def test_pieces_follow_one_another_in_the_order_of_the_whole(case: of.Case, size: int, files: int, chance: Any) -> None:
     gathered = of.gather(case[0])
     events = pa.concat_tables(
