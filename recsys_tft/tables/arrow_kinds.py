@@ -7,7 +7,7 @@ _types = pa.types
 
 def value_type(found: pa.DataType) -> pa.DataType:
     """A type without what only says how it is stored: dictionaries and extensions."""
-    if isinstance(found, pa.ExtensionType):
+    if isinstance(found, pa.BaseExtensionType):
         return value_type(found.storage_type)
     return value_type(found.value_type) if _types.is_dictionary(found) else found
 

@@ -43,7 +43,7 @@ def find(
     features: FeatureTable,
     problems: list[Problem],
 ) -> dict[str, IdKind]:
-    """The kind of ids by key; those that the feature table knows are taken as they are.
+    """The kind of ids by key; those that the feature table knows are taken as they are. A key without one is not there.
 
     Args:
         files: of each table.
@@ -61,7 +61,7 @@ def find(
                 one, other = _apart(evidence)
                 told = f"{key}: it holds {one}, but {other}; expected the same kind in every table."
                 problems.append(Problem("", told))
-                kind = STRING  # as which nothing else is wrong with them
+                continue
         found[key] = kind
     return found
 

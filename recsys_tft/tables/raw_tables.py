@@ -129,7 +129,8 @@ def find(
     problems: list[Problem] = []
     kinds = id_kinds.find({name: files.good for name, files in described.items()}, columns, features, problems)
     features = features.with_ids(kinds)
-    found = {name: _checked(data_dir, name, described[name], columns.get(name, {}), features) for name in TABLES}
+    apart = {key for key in KEYS.values() if key not in kinds}
+    found = {name: _checked(data_dir, name, described[name], columns.get(name, {}), features, apart) for name in TABLES}
     problems += [problem for _, of_table in found.values() for problem in of_table]
     for name, (table, _) in found.items():
         if table is not None and not table.rows and name != "channels":
@@ -169,12 +170,13 @@ def _checked(
     files: _Files,
     mapping: Mapping[str, str | ColumnSettings],
     features: FeatureTable,
+    apart: Collection[str],
 ) -> tuple[RawTable | None, list[Problem]]:
-    """The table, if it can be used, and what is wrong with it."""
+    """The table, if it can be used, and what is wrong with it, but for keys whose ids are of several kinds."""
     if not files.good:
         return None, [*files.problems]
     own_names, units = names_and_units(mapping)
-    known = features.columns_of(name)
+    known = {own: column for own, column in features.columns_of(name).items() if column.key not in apart}
     checked = table_checks.check(name, known, features.signals, files.good, own_names, units, files.unread)
     if files.problems or checked.problems:
         return None, [*files.problems, *checked.problems]
