@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling.examples import first_rows_of, unknown_events
+from recsys_tft.labelling.examples import check_told, first_rows_of, unknown_events
 from recsys_tft.labelling.exposures import PIECE, event_columns, sort_events
 from recsys_tft.point_in_time import begins
 from recsys_tft.storage import arrow_ipc
@@ -40,6 +40,7 @@ class Gathered:
         self, tables: Sequence[Packed], users: pa.Table, videos: VideoLookup, settings: Settings, size: int = PIECE
     ):
         self._tables, self._settings = _together(tables), settings
+        check_told(users, videos)
         unknown, places = [], []  # a place is a number for each pair of a user and a video, in their order
         for events in map(_loaded, self._tables):
             user, video = first_rows_of(events, users, videos)

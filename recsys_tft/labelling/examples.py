@@ -53,6 +53,7 @@ def exposure_times(events: pa.Table, gap: int) -> np.ndarray:
 def gather_events(events: pa.Table, users: pa.Table, videos: VideoLookup, settings: Settings) -> UserEvents:
     """Events with those of unknown users or videos set apart, and users without duplicates."""
     users, duplicates = drop_duplicates(users, "user_id")
+    check_told(users, videos)
     user, video = first_rows_of(events, users, videos)
     known = pa.array((user >= 0) & (video >= 0))
     unknown = unknown_events(events, user, video)
@@ -77,6 +78,24 @@ def _first_rows(events: pa.Table, rows: pa.Table, key: str) -> np.ndarray:
     if given in rows.column_names:
         ids.check_same(key, events[given], take_or_null(rows[given], found))
     return found
+
+
+def check_told(users: pa.Table, videos: VideoLookup) -> None:
+    """Checks that the videos of histories that the users table tells can be told apart, and from known ones.
+
+    Raises:
+        InputError: naming two that cannot.
+    """
+    if ids.GIVEN + history.COLUMNS[0] in users.column_names:
+        codes, told = _told(users)
+        same = told.take(pc.index_in(codes, codes))
+        ids.check_same("video_id", told, pc.coalesce(videos.given(codes.to_numpy()), same))
+
+
+def _told(users: pa.Table) -> tuple[pa.Array, pa.Array]:
+    """[n] int64 codes of the videos of histories that users have been given, and [n] binary what they stand for."""
+    codes, told = (users[prefix + history.COLUMNS[0]].combine_chunks().flatten() for prefix in ("", ids.GIVEN))
+    return codes, told
 
 
 def unknown_events(events: pa.Table, user: np.ndarray, video: np.ndarray) -> pa.Table:
@@ -256,8 +275,8 @@ def _given(codes: np.ndarray, users: pa.Table, videos: VideoLookup) -> pa.Array:
     """[n] binary ids of [n] distinct codes of videos."""
     given = videos.given(codes)
     if given.null_count:
-        told = [users[prefix + history.COLUMNS[0]].combine_chunks().flatten() for prefix in ("", ids.GIVEN)]
-        given = pc.coalesce(given, told[1].take(pc.index_in(pa.array(codes), told[0])))
+        of_told, told = _told(users)
+        given = pc.coalesce(given, told.take(pc.index_in(pa.array(codes), of_told)))
     return given
 
 
