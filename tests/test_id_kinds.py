@@ -110,7 +110,12 @@ def test_what_the_settings_say_is_taken(tmp_path: pathlib.Path) -> None:
         parse({"ids": {"user_id": "text"}}, "the test")
 
 
-CSV = {"1,x\n2,y\n": IdKind.INTEGER, "007,x\n7,y\n": IdKind.STRING, "a1,x\n2,y\n": IdKind.STRING}
+CSV = {
+    f"{FIRST.decode().upper()},x\n": IdKind.STRING,
+    "1,x\n2,y\n": IdKind.INTEGER,
+    "007,x\n7,y\n": IdKind.STRING,
+    "a1,x\n2,y\n": IdKind.STRING,
+}
 
 
 @pytest.mark.parametrize("text", CSV)

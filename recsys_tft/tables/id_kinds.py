@@ -68,7 +68,7 @@ def find(
 
 def _common(evidence: Sequence[_Found]) -> IdKind | None:
     """The kind that all files may have; integers where none says anything."""
-    possible = [kind for kind in (INTEGER, UINT64, UUID, STRING) if all(kind in each.kinds for each in evidence)]
+    possible = [kind for kind in (INTEGER, UINT64, STRING, UUID) if all(kind in each.kinds for each in evidence)]
     return possible[0] if possible else None
 
 
@@ -110,7 +110,7 @@ def _of_file(file: Described, column: str | None, is_own: bool) -> Iterator[_Fou
     elif found == pa.binary(16):
         kinds = (UUID,)
     elif is_binary(found):
-        kinds = (UUID,) if _are_uuids(_sample(file, column)) else (STRING,)
+        kinds = _of_binaries(_sample(file, column))
     else:
         return
     if kinds:
@@ -137,9 +137,10 @@ def _of_texts(values: pa.Array, is_own: bool) -> tuple[IdKind, ...]:
     return (UINT64, STRING) if is_own and large.any() else (INTEGER, UINT64, STRING)
 
 
-def _are_uuids(values: pa.Array) -> bool:
-    """Whether all bytes are 16, and some are no text."""
+def _of_binaries(values: pa.Array) -> tuple[IdKind, ...]:
+    """What bytes may be: of 16 bytes each that are no text, UUIDs."""
     values = values.cast(pa.binary())
-    sizes = pc.binary_length(values.drop_null())
+    if pc.any(pc.not_equal(pc.binary_length(values), 16)).as_py():
+        return (STRING,)
     _, faults = conversions.text_from_binary(values)
-    return bool(len(sizes) and pc.all(pc.equal(sizes, 16)).as_py() and faults[conversions.NOT_TEXT].any())
+    return (UUID,) if faults else (STRING, UUID)
