@@ -101,6 +101,63 @@ def test_two_kinds_of_one_key_are_one_sentence_that_names_both_files(tmp_path: p
     assert "\n" not in message
 
 
+def test_what_else_is_wrong_is_told_with_two_kinds_of_one_key(tmp_path: pathlib.Path) -> None:
+    def with_lists(values: pa.Array) -> pa.Array:
+        videos = pq.read_table(tmp_path / "videos.parquet")
+        pq.write_table(videos.append_column("title", pa.array([[1]] * len(videos))), tmp_path / "videos.parquet")
+        return uuids(values)
+
+    with pytest.raises(InputError) as found:
+        tables_in(tmp_path, users=texts, interactions=with_lists)
+    _, one, other = str(found.value).split("\n")
+    assert one.strip().startswith("user_id: it holds strings in ")
+    assert f"{tmp_path}/videos.parquet: column 'title' is list<" in other
+
+
+def test_files_of_one_table_of_two_kinds_are_refused(tmp_path: pathlib.Path) -> None:
+    table = tables_in(tmp_path)["users"]
+    (tmp_path / "users.parquet").rename(tmp_path / "users-0.parquet")
+    pq.write_table(pa.table({"user_id": ["u99"]}), tmp_path / "users-1.parquet")
+    files = r"integers in \S+users-0.parquet \(column 'user_id', int64\), but strings in \S+users-1.parquet"
+    assert table.rows
+    with pytest.raises(InputError, match=f"^user_id: it holds {files}"):
+        raw_tables.find(str(tmp_path), {})
+
+
+def test_bytes_that_are_text_by_chance_are_uuids_where_others_are(tmp_path: pathlib.Path) -> None:
+    """A small file may have no others."""
+
+    def by_chance(values: pa.Array) -> pa.Array:
+        return pa.array([uuid.UUID(int=value).bytes for value in values.to_pylist()], pa.binary())
+
+    assert raw_tables.id_settings(tables_in(tmp_path, users=uuids, interactions=by_chance))["user_id"] is IdKind.UUID
+    both = tables_in(tmp_path, users=by_chance, interactions=by_chance)
+    assert raw_tables.id_settings(both)["user_id"] is IdKind.STRING
+
+
+TOLD: dict[str, tuple[Any, bytes | int]] = {  # by the setting: how the ids are stored, and the first of them
+    "string of floats": (lambda v: v.cast(pa.float64()), b"1"),
+    "string of uint64": (wide, b"9223372036854775809"),
+    "string of 16 bytes": (lambda v: pa.array([b"%016d" % one for one in v.to_pylist()], pa.binary(16)), b"%016d" % 1),
+    "uint64 of int64": (lambda v: v, b"1"),
+    "uuid of text": (lambda v: pa.array([str(uuid.UUID(int=one)).upper() for one in v.to_pylist()]), b"%032x" % 1),
+    "integer of text": (lambda v: v.cast(pa.string()), 1),
+    "integer of decimals": (lambda v: v.cast(pa.decimal128(25, 2)), 1),
+}
+
+
+@pytest.mark.parametrize("how", TOLD)
+def test_ids_are_read_as_the_settings_say(tmp_path: pathlib.Path, how: str) -> None:
+    make, first = TOLD[how]
+    told = how.split()[0]
+    tables = tables_in(tmp_path, parse({"ids": {"user_id": told}}, "the test"), users=make, interactions=make)
+    assert raw_tables.id_settings(tables)["user_id"] == told
+    usable, rejected = raw_tables.read(tables["users"], tables["users"].sources[0], ["user_id"])
+    found = ids.shown(usable)["user_id"].to_pylist()[0]
+    assert (found.replace(b"-", b"") if told == "uuid" else found) == first
+    assert not len(rejected)
+
+
 def test_what_the_settings_say_is_taken(tmp_path: pathlib.Path) -> None:
     chosen = parse({"ids": {"user_id": "string"}}, "the test")
     tables = tables_in(tmp_path, chosen, users=lambda v: v.cast(pa.string()))
