@@ -131,6 +131,20 @@ def synthetic_run(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     return once(tmp_path_factory, "synthetic-run", run)
 
 
+@pytest.fixture(scope="session")
+def texts_run(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The same on the same tables with odd texts as ids, in the order of the numbers; and some rejected rows."""
+    from ordered_ids import rewrite
+
+    def run(folder: pathlib.Path) -> Ran:
+        pipeline, said = _pipeline(folder, SMALL_CONFIG, workers=2)
+        raw = rewrite(synthetic_run.raw, folder / "out" / "raw")
+        result = pipeline.run(str(raw))
+        return Ran(result, pipeline, raw, folder / "out", folder / "config.yaml", said)
+
+    return once(tmp_path_factory, "texts-run", run)
+
+
 def _pipeline(folder: pathlib.Path, config: str, **options: object) -> tuple[ProcessingPipeline, list[str]]:
     """What runs into `folder/out` by a settings file beside it, and the list of what it will say."""
     (folder / "config.yaml").write_text(config)

@@ -1,4 +1,7 @@
-"""Another runner, in other processes: the job crosses as a serialised graph, and its data over the network."""
+"""Another runner, in other processes: the job crosses as a serialised graph, and its data over the network.
+
+The ids of the tables are text, so that codes and what they stand for cross too.
+"""
 
 import os
 import pathlib
@@ -37,9 +40,9 @@ def worker_of(pool: str) -> int:
 
 
 def test_a_worker_killed_while_it_writes_leaves_nothing_and_the_next_one_writes_the_same_bytes(
-    synthetic_run: Ran, beam_args: tuple[str, ...], tmp_path: pathlib.Path
+    texts_run: Ran, beam_args: tuple[str, ...], tmp_path: pathlib.Path
 ) -> None:
-    config = PipelineConfig(output_dir=str(tmp_path / "out"), config=str(synthetic_run.config), beam_args=beam_args)
+    config = PipelineConfig(output_dir=str(tmp_path / "out"), config=str(texts_run.config), beam_args=beam_args)
     port = beam_args[-1].rpartition(":")[2]
     killed = []
 
@@ -53,13 +56,13 @@ def test_a_worker_killed_while_it_writes_leaves_nothing_and_the_next_one_writes_
     killer = threading.Thread(target=kill_when_it_writes, daemon=True)
     killer.start()
     with pytest.raises(RuntimeError, match="failed in state FAILED"):
-        ProcessingPipeline(config).run(str(synthetic_run.raw))
+        ProcessingPipeline(config).run(str(texts_run.raw))
     killer.join()
     assert killed[0] != os.getpid()
     assert not (tmp_path / "out").exists()
 
-    ran = ProcessingPipeline(config).run(str(synthetic_run.raw))
+    ran = ProcessingPipeline(config).run(str(texts_run.raw))
 
-    assert files_below(tmp_path / "out").keys() == {n for n in files_below(synthetic_run.root) if n[:4] != "raw/"}
-    assert_same_output(synthetic_run.root, tmp_path / "out", "artifacts", "processed_data", "rejected")
-    assert ran.counters == counted(ran.manifest) == counted(synthetic_run.result.manifest)
+    assert files_below(tmp_path / "out").keys() == {n for n in files_below(texts_run.root) if n[:4] != "raw/"}
+    assert_same_output(texts_run.root, tmp_path / "out", "artifacts", "processed_data", "rejected")
+    assert ran.counters == counted(ran.manifest) == counted(texts_run.result.manifest)
