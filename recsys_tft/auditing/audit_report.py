@@ -6,6 +6,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from recsys_tft import ids
 from recsys_tft.auditing.futures import Cut
 from recsys_tft.auditing.row_differences import Compared, Difference
 from recsys_tft.labelling import splits
@@ -136,5 +137,5 @@ def _text(line: Line, difference: Difference) -> str:
 
 
 def _shortened(value: object) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    text = ids.printed(value.decode(errors="replace") if isinstance(value, bytes) else str(value))
     return text if len(text) <= 60 else f"{text[:60]}..."

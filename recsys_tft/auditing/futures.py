@@ -246,8 +246,8 @@ def _other_value(name: str, kind: pl.DataType) -> pl.Expr:
         return pl.col(name).shift(1)
     if kind == pl.Boolean:
         return ~pl.col(name)
-    if kind == pl.Binary and name in KEYS.values():  # an id with another first character, which may be one of a UUID
+    if kind == pl.Binary and name in KEYS.values():  # an id with another last character, of whatever kind it is
         text = pl.col(name).cast(pl.String)
-        other = pl.when(text.str.starts_with("0")).then(pl.lit("1")).otherwise(pl.lit("0"))
-        return (other + text.str.slice(1)).cast(pl.Binary)
+        other = pl.when(text.str.ends_with("0")).then(pl.lit("1")).otherwise(pl.lit("0"))
+        return (text.str.head(-1) + other).cast(pl.Binary)
     return pl.col(name) + b" altered" if kind == pl.Binary else pl.col(name) * 2 + 1

@@ -26,7 +26,6 @@ from recsys_tft.raw_replay import raw_rows
 from recsys_tft.raw_replay.raw_rows import raw_folder
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.temporary import temporary_folder
-from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import RawTable
 from recsys_tft.titles.encoder_spec import NONE
 
@@ -72,7 +71,7 @@ def _audit(
     graph = pathlib.Path(run, "artifacts", "transform_graph", "transform_fn")
     if not graph.is_dir():
         raise InputError(f"{graph}: no transform graph there; run the main job first.")
-    tables = raw_tables.find(raw_folder(output_dir, data_dir, manifest), of_run.columns, of_run.table)
+    tables = raw_rows.find(raw_folder(output_dir, data_dir, manifest), of_run)
     warn(manifest, tables, of_run, say)
     say(f"Drawing {users:,} users")
     sample = audit_sample.draw(tables, users, seed)

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft.columns import KEYS, IdKind
 from recsys_tft.configuration import settings as settings_module
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
@@ -66,19 +67,48 @@ def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any
     if not own.is_dir():
         raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
     chosen = settings_module.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
-    tables = raw_tables.find(str(own), chosen.columns, chosen.table)
+    tables = find(str(own), chosen)
     if {name: [list(file) for file in table.fingerprint] for name, table in tables.items()} != manifest["inputs"]:
         raise InputError(f"{own}: not the tables that the run has read; name their folder with --data-dir.")
     return str(own)
+
+
+def find(data_dir: str, settings: Settings) -> dict[str, RawTable]:
+    """The four tables, to be read as a run has read its own.
+
+    Raises:
+        InputError: as `raw_tables.find`; and where they cannot be read so because their ids are of another kind.
+    """
+    try:
+        return raw_tables.find(data_dir, settings.columns, settings.table)
+    except InputError as error:
+        _check_kinds(data_dir, settings, error)
+        raise
+
+
+def _check_kinds(data_dir: str, settings: Settings, error: InputError) -> None:
+    """Raises an error that names the ids, if the tables can be read with ids of other kinds than the run's."""
+    unknown = settings.replace({"ids": dict.fromkeys(KEYS.values(), IdKind.AUTO)})
+    try:
+        found = raw_tables.id_settings(raw_tables.find(data_dir, settings.columns, unknown.table))
+    except InputError:
+        return
+    for key, kind in found.items():
+        own = getattr(settings.ids, key)
+        if kind is not own:
+            raise InputError(
+                f"{data_dir}: the {key}s there are of the kind {kind}, but those of the run are of the kind {own}; "
+                "name the tables that the run has read with --data-dir."
+            ) from error
 
 
 def read(data_dir: str, settings: Settings) -> RawRows:
     """All usable rows of the four tables.
 
     Raises:
-        InputError: as `raw_tables.find` and `raw_tables.read`.
+        InputError: as `find` and `raw_tables.read`.
     """
-    tables = raw_tables.find(data_dir, settings.columns, settings.table)
+    tables = find(data_dir, settings)
     channels, _ = drop_duplicates(_rows(tables["channels"]), "channel_id")
     videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
     videos, _ = known_durations(videos)

@@ -17,30 +17,31 @@ from recsys_tft.tables.conversions import Converted
 _types = pa.types
 
 
-def is_taken(found: pa.DataType, wanted: pa.DataType, unit: str | None = None) -> bool:
-    """Whether a column of the found type can be read as the wanted one."""
+def is_taken(found: pa.DataType, wanted: pa.DataType, unit: str | None = None, kind: IdKind = IdKind.AUTO) -> bool:
+    """Whether a column of the found type can be read as the wanted one, and holds ids of the kind."""
     found = value_type(found)
     if _types.is_null(found):
         return True
     if _types.is_list(wanted):
-        return is_text(found) or (is_list(found) and is_taken(found.value_type, wanted.value_type))
+        return is_text(found) or (is_list(found) and is_taken(found.value_type, wanted.value_type, kind=kind))
     if _types.is_timestamp(wanted):
         is_time = _types.is_timestamp(found) or _types.is_date(found) or is_text(found)
         return is_time or (unit is not None and is_number(found) and not is_short_float(found))
     if _types.is_string(wanted):
-        return is_text(found) or is_binary(found) or is_number(found)
+        is_bytes, is_numeric = is_binary(found) and kind is not IdKind.UINT64, is_number(found)
+        return is_text(found) or is_bytes or (is_numeric and kind is not IdKind.UUID)
     if _types.is_boolean(wanted) and _types.is_boolean(found):
         return True
     return is_number(found) or is_text(found)
 
 
-def depends_on_values(found: pa.DataType, wanted: pa.DataType) -> bool:
-    """Whether some values of the found type, which is taken, cannot be read as the wanted one."""
+def depends_on_values(found: pa.DataType, wanted: pa.DataType, kind: IdKind = IdKind.AUTO) -> bool:
+    """Whether some values of the found type, which is taken, cannot be read as the wanted one, or ids of the kind."""
     found = value_type(found)
-    if _types.is_null(found) or found == wanted:
-        return False
     if _types.is_list(wanted):
-        return is_text(found) or depends_on_values(found.value_type, wanted.value_type)
+        return is_text(found) or (is_list(found) and depends_on_values(found.value_type, wanted.value_type, kind))
+    if _types.is_null(found) or found == wanted:
+        return is_text(found) and kind in (IdKind.UUID, IdKind.UINT64)
     if _types.is_timestamp(wanted):
         return not _types.is_timestamp(found)
     if _types.is_string(wanted):
@@ -60,15 +61,15 @@ def read(values: pa.ChunkedArray | pa.Array, column: Column, unit: str | None = 
         column: the column.
         unit: of times that are numbers, s, ms, us or ns.
     """
-    is_uuid = column.kind is IdKind.UUID
-    if not _types.is_dictionary(values.type) and values.type == column.type and not column.is_list and not is_uuid:
+    of_ids = _OF_IDS.get(column.kind)
+    if not _types.is_dictionary(values.type) and values.type == column.type and not column.is_list and not of_ids:
         return values, {}
     found = value_type(values.type)
     if values.type != found:
         values = values.cast(found)
-    if is_uuid:
+    if of_ids:
         whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-        return _uuid_lists(whole) if column.is_list else conversions.uuids(whole)
+        return _lists_of_ids(whole, of_ids) if column.is_list else of_ids(whole)
     if _is_as_it_is(values, column):
         return values.cast(column.type, safe=not _types.is_float32(column.type)), {}
     if _types.is_timestamp(column.type) and _types.is_timestamp(found) and found.unit in ("us", "ns"):
@@ -118,13 +119,17 @@ def _lists(values: pa.Array, wanted: pa.DataType) -> Converted:
     return found, faults | of_values
 
 
-def _uuid_lists(values: pa.Array) -> Converted:
+# What converts ids of kinds whose text has a form.
+_OF_IDS = {IdKind.UUID: conversions.uuids, IdKind.UINT64: conversions.wide_whole}
+
+
+def _lists_of_ids(values: pa.Array, convert: Callable[[pa.Array], Converted]) -> Converted:
     faults: conversions.Faults = {}
     if _types.is_null(values.type):
         return values.cast(STRINGS), faults
     if is_text(values.type):
         values, faults = conversions.lists_from_text(values.cast(pa.string()))
-    found, of_values = conversions.in_lists(values, lambda flat: conversions.uuids(flat.cast(value_type(flat.type))))
+    found, of_values = conversions.in_lists(values, lambda flat: convert(flat.cast(value_type(flat.type))))
     return found, faults | of_values
 
 

@@ -30,6 +30,7 @@ NOT_A_LIST = "is no list such as a|b or a JSON array"
 UUID_TEXT = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 _DASHES = (8, 13, 18, 23)  # places in the text of a UUID
+_WHOLE_TEXT = r"^-?(0|[1-9]\d*)(\.0*)?$"
 _EXACT = 2**53
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 _NUMBER = r"-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[nN]a[nN]|-?[iI]nf(inity)?"
@@ -81,7 +82,7 @@ def whole_from_unsigned(values: pa.Array) -> Converted:
 def whole_from_text(values: pa.Array) -> Converted:
     """Digits as int64, with `.0` behind them too; an empty text is missing, and one such as 007 is no number."""
     text = _trimmed(values)
-    good = mask_of(pc.match_substring_regex(text, r"^-?(0|[1-9]\d*)(\.0*)?$"))
+    good = mask_of(pc.match_substring_regex(text, _WHOLE_TEXT))
     broken = mask_of(text.is_valid()) & ~good
     digits = pc.replace_substring_regex(pc.if_else(pa.array(good), text, None), r"\.0*$", "")
     size = pc.utf8_length(pc.utf8_ltrim(digits, "-"))
@@ -264,3 +265,22 @@ def uuids(values: pa.Array) -> Converted:
     found = pa.FixedSizeBinaryArray.from_buffers(pa.binary(36), len(text), [None, pa.py_buffer(text.tobytes())])
     places = pa.array(np.cumsum(good) - 1, mask=~good)
     return found.cast(pa.binary()).cast(pa.string()).take(places), {NOT_A_UUID: broken}
+
+
+def wide_whole(values: pa.Array) -> Converted:
+    """Whole numbers from -2^63 to 2^64 - 1, or their digits in text, as decimal text without leading zeros."""
+    if pa.types.is_floating(values.type):
+        found, faults = whole_from_floats(values)
+        return found.cast(pa.string()), faults
+    text = _trimmed(values.cast(pa.string()))
+    good = mask_of(pc.match_substring_regex(text, _WHOLE_TEXT))
+    digits = pc.replace_substring_regex(pc.if_else(pa.array(good), text, None), r"\.0*$", "")
+    digits = pc.replace_substring_regex(digits, "^-0$", "0")
+    is_negative = mask_of(pc.starts_with(digits, "-"))
+    limit = pc.if_else(pa.array(is_negative), str(2**63), str(2**64 - 1))
+    places = pc.if_else(pa.array(is_negative), 19, 20)
+    number = pc.utf8_ltrim(digits, "-")
+    size = pc.utf8_length(number)
+    large = mask_of(pc.or_(pc.greater(size, places), pc.and_(pc.equal(size, places), pc.greater(number, limit))))
+    kept = pc.if_else(pa.array(large), None, digits)
+    return kept, {NOT_WHOLE: mask_of(text.is_valid()) & ~good, TOO_LARGE: large}

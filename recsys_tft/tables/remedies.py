@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from recsys_tft.columns import KEYS, Column
+from recsys_tft.columns import Column, IdKind
 from recsys_tft.tables.arrow_kinds import is_binary, is_list, is_number, is_short_float, is_text, value_type
 from recsys_tft.tables.conversions import NOT_EXACT
 
@@ -14,8 +14,9 @@ def remedy(own: str, found: pa.DataType, column: Column, table: str, reason: str
     found, wanted, cell = value_type(found), column.type, f'df["{own}"]'
     if reason.endswith(NOT_EXACT):
         return f'keep it from becoming a float, as by pd.read_csv(path, dtype={{"{own}": "Int64"}})'
-    if column.name in KEYS.values() and is_text(found) and wanted == pa.int64():
-        return f"number the texts, the same in every table: {cell} = {cell}.map(numbers), of a dict"
+    if column.key and (is_text(found) or is_binary(found) or (column.kind is IdKind.UUID and is_number(found))):
+        other = IdKind.UUID if found == pa.binary(16) else IdKind.STRING
+        return f"if they are other ids, say so in the config, as by `ids: {{{column.key}: {other}}}`"
     if _types.is_timestamp(wanted) and is_number(found) and not is_short_float(found):
         setting = f"columns: {{{table}: {{{own}: {{name: {column.name}, unit: s}}}}}}"
         cast = f'{cell} = pd.to_datetime({cell}, unit="s", utc=True)'

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.columns import Column
+from recsys_tft.columns import Column, IdKind
 from recsys_tft.configuration.column_settings import UNITS
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.errors import problems as problems_with
@@ -19,6 +19,7 @@ from recsys_tft.tables.conversions import TOO_LARGE
 from recsys_tft.tables.sources import Described, Source
 from recsys_tft.tables.table_files import listed
 
+_IDS = {IdKind.UUID: "UUIDs", IdKind.UINT64: "whole numbers below 2^64"}
 _SHOWN = 60  # characters of a value in a sentence
 _TOLERATED = 20  # of so many rows one may be unreadable without all of the column being taken for something else
 _YEAR_1971, _YEAR_2200 = 31_536_000_000_000, 7_258_118_400_000_000  # microseconds
@@ -131,9 +132,9 @@ def _columns(
         if own in types:
             if sum(other == own for other, _ in file.columns) > 1:
                 yield f"column '{own}' appears more than once; a table holds a name once."
-            elif not column_types.is_taken(types[own], column.type, units.get(name)):
+            elif not column_types.is_taken(types[own], column.type, units.get(name), column.kind):
                 remedy = remedies.remedy(own, types[own], column, table)
-                yield f"column '{own}' is {types[own]}, expected {column.type}; {remedy}."
+                yield f"column '{own}' is {types[own]}, expected {_wanted(column)}; {remedy}."
         elif own not in known and (column.required or name in own_names):
             yield (
                 f"the table {table} has no column '{own or name}'.{did_you_mean(own or name, known)}"
@@ -203,7 +204,7 @@ def _tried(
         chosen = {
             name: own
             for name, own in names.items()
-            if own in types and column_types.depends_on_values(types[own], known[name].type)
+            if own in types and column_types.depends_on_values(types[own], known[name].type, known[name].kind)
         }
         kind = tuple((own, str(types[own])) for own in chosen.values())
         if chosen and file.sources and kind not in tried:
@@ -238,7 +239,7 @@ class _Trial:
         """At most one (file, sentence, whether it is a problem)."""
         converted, faults = column_types.read(values, self.column, self.unit)
         bad = np.any([*faults.values(), np.zeros(len(values), bool)], axis=0)
-        path, told = self.source.path, f"column '{self.own}' is {self.found}, expected {self.column.type}; "
+        path, told = self.source.path, f"column '{self.own}' is {self.found}, expected {_wanted(self.column)}; "
         if not bad.any():
             wrong = self._wrong_unit(values, converted) if self.unit else None
             yield from [(path, f"column '{self.own}' {wrong}.", True)] if wrong else []
@@ -273,6 +274,12 @@ class _Trial:
     def _as(self, value: pa.Scalar, unit: str) -> int:
         converted, _ = column_types.read(pa.array([value.as_py()], value.type), self.column, unit)
         return converted.cast(pa.int64())[0].as_py() or 0
+
+
+def _wanted(column: Column) -> str:
+    """What a column should hold."""
+    own = _IDS.get(column.kind, str(column.type))
+    return f"lists of {own}" if column.is_list and column.kind in _IDS else own
 
 
 def _date(micros: int) -> str:

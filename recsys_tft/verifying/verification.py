@@ -28,6 +28,7 @@ from recsys_tft.run_layout import run_folders
 from recsys_tft.run_layout.data_sets import DATA_SETS, USERS, DataSet
 from recsys_tft.serving import saved_graphs
 from recsys_tft.serving.saved_graphs import SavedGraph
+from recsys_tft.training import training_rows
 from recsys_tft.training.training_rows import folder_of
 from recsys_tft.verifying import disk_sample, raw_matches
 from recsys_tft.verifying.raw_matches import Matches
@@ -57,7 +58,7 @@ class Difference:
     graph: str
 
     def __str__(self) -> str:
-        key = ", ".join(f"{name} {value}" for name, value in self.key.items())
+        key = ", ".join(f"{name} {ids.printed(value)}" for name, value in self.key.items())
         return f"{self.feature} of {key} in {self.folder}: {self.on_disk} on disk, {self.computed} by {self.graph}"
 
 
@@ -144,7 +145,9 @@ def _verify(
     manifest = run_folders.manifest(run)
     chosen = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     say("Reading the raw tables")
-    raw, cuts = raw_rows.read(raw_folder(output_dir, data_dir, manifest), chosen), raw_rows.cuts_of(manifest)
+    folder = raw_folder(output_dir, data_dir, manifest)
+    raw, cuts = raw_rows.read(folder, chosen), raw_rows.cuts_of(manifest)
+    _check_whose(run, folder, raw)
     videos = raw_counters.dated_videos(raw, cuts, chosen)
     say("Loading the saved graphs")
     transform = saved_graphs.load_transform(run)
@@ -165,6 +168,23 @@ def _verify(
                 own = _Folder(data_set, folder, disk, cuts, chosen)
                 own.compare(raw, videos, graphs, found)
     return found
+
+
+def _check_whose(run: str, folder: str, raw: RawRows) -> None:
+    """Checks that the raw tables know any user of the run.
+
+    Raises:
+        InputError: if not; with one of each.
+    """
+    users = training_rows.columns(folder_of(run, USERS.name), ["user_id"])["user_id"]
+    known = raw.users["user_id"].to_numpy()
+    if len(users) and not np.isin(ids.codes_of(pa.array(users)).to_numpy(), known).any():
+        there = ids.shown(raw.users.select(ids.beside(["user_id"], raw.users)))["user_id"].slice(0, 1).to_pylist()
+        has = "".join(f", but {_told(user)!r}" for user in there)
+        raise InputError(
+            f"{folder}: these tables have no user of the run, such as {_told(users[0])!r}{has}; "
+            "name the tables that the run has read with --data-dir."
+        )
 
 
 def _keys(data_set: DataSet) -> list[str]:
@@ -273,7 +293,7 @@ class _Folder:
         return Difference(feature, self.name, key, on_disk, computed, graph)
 
 
-def _told(key: bytes | np.integer) -> str | int:
+def _told(key: bytes | int | np.integer) -> str | int:
     return key.decode() if isinstance(key, bytes) else int(key)
 
 
