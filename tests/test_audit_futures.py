@@ -3,8 +3,10 @@
 import dataclasses
 import functools
 import pathlib
+import uuid
 
 import numpy as np
+import odd_ids
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -14,6 +16,7 @@ from test_determinism import divided_tables
 from recsys_tft.auditing import audit_cuts, audit_sample, futures
 from recsys_tft.auditing.futures import FUTURES, Cut
 from recsys_tft.auditing.row_differences import KEY, compare, differ
+from recsys_tft.columns import KEYS, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.job_settings import LabelSettings
 from recsys_tft.configuration.settings import Settings
@@ -55,7 +58,25 @@ def labels_of(**positive: float) -> LabelSettings:
 CUT = Cut(time=1000, delay=50, labels=labels_of(like=1.0, share=1.0, click=0.5), table=DEFAULT, ends_training=False)
 
 
-def small_tables(users: int = 40) -> audit_sample.Tables:
+KINDS = (IdKind.INTEGER, IdKind.STRING, IdKind.UUID, IdKind.UINT64)
+
+
+def with_ids(rows: dict[str, object], kind: IdKind) -> pl.DataFrame:
+    """Rows whose ids of users, videos and channels are of a kind, as the audit has them."""
+    if kind is not IdKind.INTEGER:
+        for name, key in odd_ids.KEYS.items():
+            if name in rows:
+                rows = rows | {name: [_other(value, kind, key) for value in rows[name]]}
+    return pl.DataFrame(rows)
+
+
+def _other(value: object, kind: IdKind, key: str) -> object:
+    if value is None or isinstance(value, list):
+        return value and [_other(one, kind, key) for one in value]
+    return odd_ids.text(int(value), kind, key).encode()
+
+
+def small_tables(users: int = 40, kind: IdKind = IdKind.INTEGER) -> audit_sample.Tables:
     """Interactions around CUT, and users with versions."""
     random = np.random.default_rng(1)
     n = users * 12
@@ -74,17 +95,18 @@ def small_tables(users: int = 40) -> audit_sample.Tables:
         "country": [b"DE", b"FR", None, b"PL"] * users,
         "history_video_ids": [[1, 2], [], None, [3]] * users,
     }
-    empty = {"videos": pl.DataFrame({"video_id": [1]}), "channels": pl.DataFrame({"channel_id": [1]})}
-    return {"users": pl.DataFrame(versions), **empty, "interactions": pl.DataFrame(events)}
+    empty = {"videos": with_ids({"video_id": [1]}, kind), "channels": with_ids({"channel_id": [1]}, kind)}
+    return {"users": with_ids(versions, kind), **empty, "interactions": with_ids(events, kind)}
 
 
 def sorted_rows(rows: pl.DataFrame) -> list[tuple]:
     return sorted(map(repr, rows.sort(rows.columns[:2], maintain_order=True).rows()))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["crowded", *FUTURES])
-def test_no_future_touches_the_past(name: str) -> None:
-    tables = small_tables()
+def test_no_future_touches_the_past(name: str, kind: IdKind) -> None:
+    tables = small_tables(kind=kind)
     other = getattr(futures, name)(tables, CUT, 0)
     for table, time in (("interactions", "interaction_time"), ("users", "updated_at")):
         past = pl.col(time).fill_null(0) < CUT.time
@@ -94,8 +116,9 @@ def test_no_future_touches_the_past(name: str) -> None:
     assert other["videos"] is tables["videos"]
 
 
-def test_futures_do_what_they_are_called() -> None:
-    tables = futures.crowded(small_tables(), CUT, 0)
+@pytest.mark.parametrize("kind", KINDS)
+def test_futures_do_what_they_are_called(kind: IdKind) -> None:
+    tables = futures.crowded(small_tables(kind=kind), CUT, 0)
     later = pl.col("interaction_time") >= CUT.time
     events, users = tables["interactions"].filter(later), tables["users"].filter(pl.col("updated_at") >= CUT.time)
     at_cut = events.filter(pl.col("interaction_time") == CUT.time)
@@ -120,6 +143,32 @@ def test_futures_do_what_they_are_called() -> None:
     new = altered["users"].filter(pl.col("updated_at") >= CUT.time)
     assert (new["age"] == users["age"] * 2 + 1).all()
     assert set(new["country"]) <= {None, b"FR altered", b"PL altered", b"DE altered"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_altered_ids_are_others_of_their_kind(kind: IdKind, tmp_path: pathlib.Path) -> None:
+    numbers = range(1, 60)
+    versions = {
+        "video_id": [video for video in numbers for _ in range(2)],
+        "updated_at": [time for _ in numbers for time in (5, 2000)],
+        "channel_id": [channel for channel in numbers for _ in range(2)],
+    }
+    most = {IdKind.UINT64: str(2**64 - 1), IdKind.STRING: "é0", IdKind.UUID: str(uuid.UUID(int=2**128 - 1))}
+    videos = with_ids(versions, kind)
+    if kind is not IdKind.INTEGER:  # the largest, which may not grow
+        is_last = pl.int_range(pl.len()) >= len(videos) - 2
+        last = pl.when(is_last).then(pl.lit(most[kind].encode())).otherwise("channel_id")
+        videos = videos.with_columns(channel_id=last)
+    tables = {**small_tables(kind=kind), "videos": videos}
+    found = futures.altered(tables, CUT, 0)["videos"]
+    later = (pl.col("updated_at") >= CUT.time) & (pl.col("video_id").is_duplicated())
+    assert (found.filter(later)["channel_id"] != videos.filter(later)["channel_id"]).all()
+    assert found.drop("channel_id").equals(videos.drop("channel_id"))
+    table = DEFAULT.with_ids(dict.fromkeys(KEYS.values(), kind))
+    audit_sample.write({**tables, "videos": found}, str(tmp_path), table)
+    written = raw_tables.find(str(tmp_path), {}, table)
+    usable, rejected = raw_tables.read(written["videos"], written["videos"].sources[0], ["video_id", "channel_id"])
+    assert (len(usable), len(rejected)) == (2 * len(numbers), 0)
 
 
 def test_versions_of_which_none_is_before_the_cut_stay_as_they_are() -> None:

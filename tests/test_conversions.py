@@ -32,6 +32,32 @@ def told(found: Converted) -> list[tuple[object, str | None]]:
 
 
 @quick
+@given(lists(st.integers(-(2**64), 2**65) | st.sampled_from([0, -(2**63), -(2**63) - 1, 2**63, 2**64 - 1, 2**64])))
+def test_whole_numbers_of_64_bits_in_text_are_one_text_each(values: list[int | None]) -> None:
+    def expected(value: int | None) -> tuple[str | None, str | None]:
+        if value is None:
+            return None, None
+        return (str(value), None) if -(2**63) <= value < 2**64 else (None, conversions.TOO_LARGE)
+
+    for form in ("{}", " {} ", "{}.0"):
+        texts = [None if value is None else form.format(value) for value in values]
+        assert told(conversions.wide_whole(pa.array(texts, pa.string()))) == list(map(expected, values))
+    small = [value for value in values if value is not None and 0 <= value < 2**64]
+    found, _ = conversions.wide_whole(pa.array(small, pa.uint64()))
+    assert found.to_pylist() == list(map(str, small))
+
+
+def test_other_text_is_no_whole_number() -> None:
+    texts = ["", "-0", "007", "7.5", "1e3", "abc", "7_0"]
+    found, faults = conversions.wide_whole(pa.array(texts))
+    assert found.to_pylist() == [None, "0", None, None, None, None, None]
+    assert faults[conversions.NOT_WHOLE].tolist() == [False, False, True, True, True, True, True]
+    floats, faults = conversions.wide_whole(pa.array([7.0, None, float("nan"), 0.5, 2.0**63]))
+    assert floats.to_pylist() == ["7", None, None, None, None]
+    assert [faults[name].tolist().index(True) for name in (conversions.NOT_WHOLE, conversions.NOT_EXACT)] == [3, 4]
+
+
+@quick
 @given(lists(st.floats() | st.integers(-(2**54), 2**54).map(float) | st.sampled_from([0.5, -0.0, 2.0**53 - 1])))
 def test_whole_floats_are_integers_and_others_are_faults(values: list[float | None]) -> None:
     def expected(value: float | None) -> tuple[int | None, str | None]:

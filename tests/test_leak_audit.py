@@ -9,10 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import Ran
 
-from recsys_tft import cli, point_in_time
+from recsys_tft import cli, ids, point_in_time
 from recsys_tft.auditing import audit_cuts, audit_sample, leak_audit
 from recsys_tft.auditing.audit_report import Audited, Line
 from recsys_tft.auditing.futures import FUTURES, Cut
@@ -34,11 +35,29 @@ COUNTED = {name for name, feature in DEFAULT.by_name.items() if feature.is_count
 @pytest.fixture(scope="module")
 def as_of_output(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     """What the audit takes of a run: the artifacts of the synthetic one, with counters as of each exposure."""
-    folder = tmp_path_factory.mktemp("audited")
+    return as_of(synthetic_run.root, tmp_path_factory.mktemp("audited"))
+
+
+@pytest.fixture(scope="module")
+def texts_output(served_texts: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """The same of tables with strings of odd characters as ids, which counts what is recent and co-occurs too."""
+    return as_of(served_texts, tmp_path_factory.mktemp("audited-texts"))
+
+
+@pytest.fixture
+def output(request: pytest.FixtureRequest) -> pathlib.Path:
+    """One of the above, by its name."""
+    return request.getfixturevalue(request.param)
+
+
+OUTPUTS = ["as_of_output", "texts_output"]
+
+
+def as_of(root: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     (folder / "artifacts").mkdir()
-    (folder / "artifacts/transform_graph").symlink_to(synthetic_run.root / "artifacts/transform_graph")
-    (folder / "raw").symlink_to(synthetic_run.raw)
-    manifest = json.loads((synthetic_run.root / "artifacts/manifest.json").read_text())
+    (folder / "artifacts/transform_graph").symlink_to(root / "artifacts/transform_graph")
+    (folder / "raw").symlink_to(root / "raw")
+    manifest = json.loads((root / "artifacts/manifest.json").read_text())
     manifest["settings"]["counters"] |= {"source": "as_of", "delay": "1h"}
     (folder / "artifacts/manifest.json").write_text(json.dumps(manifest))
     return folder
@@ -180,19 +199,24 @@ def test_each_leak_is_found_by_what_it_shows_in(
     assert leaking <= set().union(*case.columns, case.besides)
 
 
+@pytest.mark.parametrize("output", OUTPUTS, indirect=True)
 def test_the_command_names_feature_row_and_both_values_of_a_leak_and_exits_with_1(
-    as_of_output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     only(monkeypatch, False, "altered")
     monkeypatch.setattr(point_in_time, "last_before", tied)
-    assert cli.main(["audit", "--output-dir", str(as_of_output)]) == 1
+    assert cli.main(["audit", "--output-dir", str(output)]) == 1
     printed = " ".join(capsys.readouterr().out.split())
+    users = pq.read_table(output / "raw/users.parquet")["user_id"].to_pylist()
+    shown = {user: " ".join(ids.printed(user).split())[:60] for user in users}
     for name in (*HISTORY, *PREVIOUS):
-        assert re.search(
-            rf"LEAK: {name} of user_id \d+, video_id \d+, interaction_time \d+ in two_tower: .+, but .+ "
+        found = re.search(
+            rf"LEAK: {name} of user_id (.+?)(\.\.\.)?, video_id .+?, interaction_time \d+ in two_tower: .+?, but .+? "
             rf"with what comes from 2025-01-\d\d [\d:.]+ UTC on altered",
             printed,
         )
+        assert found
+        assert found[1] in shown.values()
         assert re.search(rf"Values that differ: .*{name} \d+", printed)
     assert "Rows know what happens later." in printed
 
@@ -200,12 +224,13 @@ def test_the_command_names_feature_row_and_both_values_of_a_leak_and_exits_with_
 # --- No leak
 
 
+@pytest.mark.parametrize("output", OUTPUTS, indirect=True)
 def test_a_run_without_a_leak_passes(
-    as_of_output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     choose = audit_cuts.choose
     monkeypatch.setattr(audit_cuts, "choose", lambda *args: choose(*args)[:2])  # each kind of cut
-    assert cli.main(["audit", "--output-dir", str(as_of_output), "--users", "120"]) == 0
+    assert cli.main(["audit", "--output-dir", str(output), "--users", "120"]) == 0
     printed = capsys.readouterr().out
     lines = [line.split() for line in printed.splitlines() if line.startswith("2025-")]
     assert [line[-6] for line in lines] == [*FUTURES] * 2

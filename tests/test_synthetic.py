@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from recsys_tft.columns import KEYS, TABLES, UPDATED
+from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.columns import KEYS, TABLES, UPDATED, IdKind
 from recsys_tft.default_table import COLUMNS, DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import history
@@ -100,6 +101,45 @@ def test_versions_begin_with_the_rows_of_tables_without_and_before_the_first_eve
             assert (first[UPDATED] < first_event).all()
         last = rows.unique(key, keep="last", maintain_order=True)
         assert not last.drop(UPDATED).equals(first.drop(UPDATED))
+
+
+TYPES = {IdKind.STRING: pa.string(), IdKind.UUID: pa.binary(16), IdKind.UINT64: pa.uint64()}
+
+
+@pytest.mark.parametrize("kind", TYPES)
+@pytest.mark.parametrize("versioned", [False, True])
+def test_other_ids_stand_for_the_same_integers_in_every_table_and_for_any_seed(
+    tmp_path: pathlib.Path, kind: IdKind, versioned: bool
+) -> None:
+    sizes = {"users": 60, "videos": 50, "interactions": 800, "versioned": versioned}
+    known: dict[str, dict[object, int]] = {key: {} for key in KEYS.values()}
+    for seed in (0, 1):
+        synthetic.write_tables(tmp_path / "integers", **sizes, seed=seed)
+        synthetic.write_tables(tmp_path / "others", **sizes, seed=seed, ids=kind)
+        for table in TABLES:
+            numbers, others = (pq.read_table(tmp_path / f / f"{table}.parquet") for f in ("integers", "others"))
+            keys = [name for name in numbers.column_names if name in known]
+            assert others.drop_columns(keys).equals(numbers.drop_columns(keys))
+            assert others.column_names == numbers.column_names
+            for key in keys:
+                assert others[key].type == TYPES[kind]
+                assert others[key].is_valid().equals(numbers[key].is_valid())
+                for other, number in zip(others[key].drop_null(), numbers[key].drop_null(), strict=True):
+                    assert known[key].setdefault(other.as_py(), number.as_py()) == number.as_py()
+    for key, numbers in known.items():
+        assert len(set(numbers.values())) == len(numbers)  # each integer has one id
+        others = [set(found) for other, found in known.items() if other != key]
+        assert not set(numbers) & set().union(*others)
+    if kind is IdKind.STRING:
+        assert all(len(text) == 11 for text in known["user_id"])
+    if kind is IdKind.UINT64:
+        assert 0.2 < np.mean([number >= 2**63 for number in known["user_id"]]) < 0.8
+
+
+def test_ids_of_no_kind_are_refused(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(InputError, match="Synthetic tables have ids of integer, uint64, string, uuid, not 'auto'"):
+        ProcessingPipeline(PipelineConfig(output_dir=str(tmp_path / "out"))).run_synthetic(ids="auto")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

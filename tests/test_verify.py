@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
+import odd_ids
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,11 +15,13 @@ import tensorflow as tf
 from conftest import Ran
 
 from recsys_tft import cli
+from recsys_tft.columns import KEYS, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.raw_replay import raw_rows
+from recsys_tft.tables import synthetic
 from recsys_tft.verifying import raw_matches
 from recsys_tft.verifying.verification import verify
 
@@ -66,6 +69,16 @@ def test_all_rows_of_all_folders_agree_with_all_graphs(served: pathlib.Path) -> 
     assert found.rows["videos"] == 300
 
 
+def test_rows_with_ids_of_odd_characters_agree_with_all_graphs(served_texts: pathlib.Path) -> None:
+    found = verify(str(served_texts), rows=500)
+    assert found.is_equal, "\n".join(map(str, found.differences))
+    assert {name for name, line in found.lines.items() if line.rows and not line.unequal} == set(found.lines)
+    assert set(found.lines) == set(DEFAULT.by_name) - {"title_embedding"}
+    by = {graph for line in found.lines.values() for graph in line.graphs}
+    assert by == {"transform_graph", "query_tower", "candidate_tower", "retrieval", "ranker"}
+    assert found.rows["users"] == 150
+
+
 def test_a_run_of_several_shards_without_an_export_is_verified(synthetic_run: Ran) -> None:
     found = verify(str(synthetic_run.root), str(synthetic_run.raw), rows=2000)
     assert found.is_equal, "\n".join(map(str, found.differences))
@@ -107,6 +120,39 @@ def test_an_altered_token_is_named_with_its_row_and_both_values(
         f"{token} on disk, {token - 1} by transform_graph"
     ) in printed
     assert "Training and serving disagree." in printed
+
+
+def with_user(rows: list[tf.train.Example], user: str) -> int:
+    return next(n for n, row in enumerate(rows) if row.features.feature["user_id"].bytes_list.value[0] == user.encode())
+
+
+def test_what_is_altered_of_ids_of_text_is_named_by_them(
+    served_texts: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "out"
+    shutil.copytree(served_texts, root, ignore=shutil.ignore_patterns("models", "serving"))
+    (file, *_) = sorted((root / "processed_data/users").glob("part-*.tfrecord"))
+    rows = [tf.train.Example.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(file))]
+    numbers = [number for number in range(1, 150) if number % 10 in (5, 8)]  # with a newline, and to be escaped
+    known = {row.features.feature["user_id"].bytes_list.value[0].decode() for row in rows}
+    altered = [odd_ids.text(number) for number in numbers if odd_ids.text(number) in known]
+    one, other = (next(text for text in altered if mark in text) for mark in ("\n", "\x1b"))
+
+    def token(example: tf.train.Example) -> None:
+        example.features.feature["country_token"].int64_list.value[0] += 1
+
+    def stranger(example: tf.train.Example) -> None:
+        example.features.feature["user_id"].bytes_list.value[0] = b"nobody\r"
+
+    folder = root / "processed_data/users"
+    was = value(rewrite(folder, token, with_user(rows, one)), "country_token") - 1
+    rewrite(folder, stranger, with_user(rows, other))
+    assert cli.main(["verify", "--output-dir", str(root), "--all"]) == 1
+    printed = " ".join(capsys.readouterr().out.split())
+    shown = one.replace("\n", "\\n")
+    assert f"country_token of user_id {shown} in users: {was + 1} on disk, {was} by transform_graph" in printed
+    assert "row of user_id nobody\\r in users: a row on disk, no such row by the raw tables" in printed
+    assert printed.count("DIFFERENT:") == 2
 
 
 ALTERATIONS: list[tuple[str, str, Callable[[object], None]]] = [
@@ -187,6 +233,47 @@ def test_raw_tables_of_an_earlier_run_are_not_taken_for_those_of_this_one(copy: 
     pq.write_table(pq.read_table(videos).slice(1), videos)
     with pytest.raises(InputError, match="raw: not the tables that the run has read; name their folder with --data-d"):
         verify(str(copy))
+
+
+READ_AS_OTHERS = (
+    (IdKind.INTEGER, IdKind.STRING), (IdKind.INTEGER, IdKind.UUID), (IdKind.INTEGER, IdKind.UINT64),
+    (IdKind.STRING, IdKind.UUID), (IdKind.UUID, IdKind.INTEGER), (IdKind.UUID, IdKind.STRING),
+    (IdKind.UUID, IdKind.UINT64), (IdKind.UINT64, IdKind.STRING), (IdKind.UINT64, IdKind.UUID),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("own", "other"), READ_AS_OTHERS, ids=[f"{own}-{other}" for own, other in READ_AS_OTHERS])
+def test_tables_of_another_kind_of_ids_are_one_sentence(tmp_path: pathlib.Path, own: IdKind, other: IdKind) -> None:
+    synthetic.write_tables(tmp_path, users=20, videos=10, interactions=100, ids=other)
+    chosen = settings.parse({"ids": dict.fromkeys(KEYS.values(), own)}, "the test")
+    for find in (raw_rows.find, raw_rows.read):
+        with pytest.raises(InputError) as found:
+            find(str(tmp_path), chosen)
+        assert str(found.value) == (
+            f"{tmp_path}: the user_ids there are of the kind {other}, but those of the run are of the kind {own}; "
+            "name the tables that the run has read with --data-dir."
+        )
+
+
+def test_what_is_wrong_besides_with_tables_of_the_same_ids_is_told(tmp_path: pathlib.Path) -> None:
+    synthetic.write_tables(tmp_path, users=20, videos=10, interactions=100, ids=IdKind.STRING)
+    users = pq.read_table(tmp_path / "users.parquet")
+    pq.write_table(users.rename_columns({"user_id": "who"}), tmp_path / "users.parquet")
+    chosen = settings.parse({"ids": dict.fromkeys(KEYS.values(), IdKind.STRING)}, "the test")
+    with pytest.raises(InputError, match="the table users has no column 'user_id'"):
+        raw_rows.find(str(tmp_path), chosen)
+
+
+def test_tables_of_none_of_the_users_are_one_sentence(
+    served_texts: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    synthetic.write_tables(tmp_path, users=20, videos=10, interactions=100, ids=IdKind.UINT64)
+    command = ["verify", "--output-dir", str(served_texts), "--data-dir", str(tmp_path)]
+    assert cli.main(command) == 1
+    told = capsys.readouterr().err
+    assert f"{tmp_path}: these tables have no user of the run, such as " in " ".join(told.split())
+    assert "name the tables that the run has read with --data-dir." in " ".join(told.split())
+    assert "Traceback" not in told
 
 
 def test_missing_raw_tables_and_missing_runs_are_named(copy: pathlib.Path, tmp_path: pathlib.Path) -> None:
