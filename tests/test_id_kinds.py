@@ -1,6 +1,7 @@
 """Which kind of ids tables have, and that ids of each kind come back as they were given."""
 
 import pathlib
+import re
 import uuid
 from typing import Any
 
@@ -99,6 +100,32 @@ def test_two_kinds_of_one_key_are_one_sentence_that_names_both_files(tmp_path: p
     assert f", but {there} in {tmp_path}/interactions.parquet (column 'user_id', " in message
     assert message.endswith("; expected the same kind in every table.")
     assert "\n" not in message
+
+
+UNFIT = {
+    "bool": lambda v: pa.array([True] * len(v)),
+    "timestamp[us]": lambda v: v.cast(pa.timestamp("us")),
+    "list<element: int64>": lambda v: pa.array([[one] for one in v.to_pylist()]),
+}
+
+
+@pytest.mark.parametrize("stored", UNFIT)
+def test_a_type_that_holds_no_ids_is_told_what_may(tmp_path: pathlib.Path, stored: str) -> None:
+    told = f"{tmp_path}/users.parquet: column 'user_id' is {stored}, expected integers, strings or UUIDs; cast it in "
+    with pytest.raises(InputError, match=f"^{re.escape(told)}"):
+        tables_in(tmp_path, users=UNFIT[stored])
+
+
+def test_given_histories_of_other_ids_name_the_setting(tmp_path: pathlib.Path) -> None:
+    tables_in(tmp_path)
+    users = pq.read_table(tmp_path / "users.parquet")
+    for given, kind in ((["v1"], "string"), ([uuid.UUID(int=0x80 << 120).bytes], "uuid")):
+        told = pa.array([given] * len(users), pa.list_(pa.string() if kind == "string" else pa.binary(16)))
+        pq.write_table(users.append_column("history_video_ids", told), tmp_path / "users.parquet")
+        with pytest.raises(
+            InputError, match=rf"^\S+users.parquet: column 'history_video_ids' is .*{{video_id: {kind}}}"
+        ):
+            raw_tables.find(str(tmp_path), {})
 
 
 def test_what_else_is_wrong_is_told_with_two_kinds_of_one_key(tmp_path: pathlib.Path) -> None:

@@ -14,8 +14,9 @@ def remedy(own: str, found: pa.DataType, column: Column, table: str, reason: str
     found, wanted, cell = value_type(found), column.type, f'df["{own}"]'
     if reason.endswith(NOT_EXACT):
         return f'keep it from becoming a float, as by pd.read_csv(path, dtype={{"{own}": "Int64"}})'
-    if column.key and (is_text(found) or is_binary(found) or (column.kind is IdKind.UUID and is_number(found))):
-        other = IdKind.UUID if found == pa.binary(16) else IdKind.STRING
+    one = value_type(found.value_type) if is_list(found) and column.is_list else found
+    if column.key and (is_text(one) or is_binary(one) or (column.kind is IdKind.UUID and is_number(one))):
+        other = IdKind.UUID if one == pa.binary(16) else IdKind.STRING
         return f"if they are other ids, say so in the config, as by `ids: {{{column.key}: {other}}}`"
     if _types.is_timestamp(wanted) and is_number(found) and not is_short_float(found):
         setting = f"columns: {{{table}: {{{own}: {{name: {column.name}, unit: s}}}}}}"

@@ -134,7 +134,7 @@ def _columns(
                 yield f"column '{own}' appears more than once; a table holds a name once."
             elif not column_types.is_taken(types[own], column.type, units.get(name), column.kind):
                 remedy = remedies.remedy(own, types[own], column, table)
-                yield f"column '{own}' is {types[own]}, expected {_wanted(column)}; {remedy}."
+                yield f"column '{own}' is {types[own]}, expected {_any_of(column)}; {remedy}."
         elif own not in known and (column.required or name in own_names):
             yield (
                 f"the table {table} has no column '{own or name}'.{did_you_mean(own or name, known)}"
@@ -280,6 +280,12 @@ def _wanted(column: Column) -> str:
     """What a column should hold."""
     own = _IDS.get(column.kind, str(column.type))
     return f"lists of {own}" if column.is_list and column.kind in _IDS else own
+
+
+def _any_of(column: Column) -> str:
+    """The same of a type that cannot be read: without it nothing says that ids are integers."""
+    is_open = column.key and not column.is_list and column.kind is IdKind.INTEGER
+    return "integers, strings or UUIDs" if is_open else _wanted(column)
 
 
 def _date(micros: int) -> str:
