@@ -1,4 +1,7 @@
-"""A job submitted to Dataflow by Beam's own client, to a stub on the loopback interface; and that job, executed."""
+"""A job submitted to Dataflow by Beam's own client, to a stub on the loopback interface; and that job, executed.
+
+Its tables have text ids, so that codes and what they stand for travel too.
+"""
 
 import base64
 import bz2
@@ -26,7 +29,8 @@ from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeExceptio
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from cloud_stub import Cloud
 from conftest import Ran
-from test_determinism import assert_same_output
+from ordered_ids import REJECTED
+from test_determinism import assert_same_output, rejected_rows
 from user_project import HEAD, Project
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
@@ -87,16 +91,16 @@ def beam_args(cloud: Cloud, *more: str) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="module")
-def submission(cloud: Cloud, synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> Submission:
+def submission(cloud: Cloud, texts_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> Submission:
     """By the shipped config, with the package built from a checkout."""
-    cloud.upload(synthetic_run.raw, "bucket/films/raw")
+    cloud.upload(texts_run.raw, "bucket/films/raw")
     folder = tmp_path_factory.mktemp("submission")
     checkout = folder / "checkout"
     checkout.mkdir()
     for name in PACKAGE:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, checkout / name)
-    settings = {**yaml.safe_load(synthetic_run.config.read_text()), "beam": DATAFLOW}
+    settings = {**yaml.safe_load(texts_run.config.read_text()), "beam": DATAFLOW}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     more = (f"--setup_file={checkout / 'setup.py'}", "--label=team=video", "--max_num_workers=8", "--save_main_session")
     config = PipelineConfig(
@@ -226,13 +230,13 @@ def contents(data: bytes) -> Iterator[bytes]:
                 continue
 
 
-def test_no_path_of_this_machine_is_in_the_graph(submission: Submission, synthetic_run: Ran) -> None:
+def test_no_path_of_this_machine_is_in_the_graph(submission: Submission, texts_run: Ran) -> None:
     found = list(contents(submission.pipeline.SerializeToString()))
     assert len(found) > 100
     assert any(b"ForEachPair" in data and b"gs://bucket/films/raw" in data for data in found)
     # Functions of Beam and tf.Transform that have no name are sent with the file that they stand in.
     libraries = str(pathlib.Path(apache_beam.__file__).parent.parent).encode()
-    here = [tempfile.gettempdir(), pathlib.Path.home(), ROOT, synthetic_run.root]
+    here = [tempfile.gettempdir(), pathlib.Path.home(), ROOT, texts_run.root]
     leaks = {
         match[0]
         for data in found
@@ -262,30 +266,28 @@ def test_no_step_uses_threads_or_files_of_one_machine(submission: Submission) ->
 
 
 @pytest.mark.usefixtures("executed")
-def test_the_staged_graph_writes_what_a_local_run_writes(
-    cloud: Cloud, synthetic_run: Ran, tmp_path: pathlib.Path
-) -> None:
+def test_the_staged_graph_writes_what_a_local_run_writes(cloud: Cloud, texts_run: Ran, tmp_path: pathlib.Path) -> None:
     for name, data in cloud.below("bucket/out").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
-    parts = ("processed_data", "artifacts", "rejected")
-    assert_same_output(tmp_path, synthetic_run.root, *parts)
-    assert {path.name for path in tmp_path.iterdir()} <= set(parts)
+    parts = ("processed_data", "artifacts")
+    assert_same_output(tmp_path, texts_run.root, *parts)
+    assert rejected_rows(tmp_path) == rejected_rows(texts_run.root)
+    assert len(rejected_rows(tmp_path)) == sum(map(len, REJECTED.values()))
+    assert {path.name for path in tmp_path.iterdir()} <= {*parts, "rejected"}
 
 
 @pytest.mark.usefixtures("executed")
-def test_a_finished_job_is_read_from_the_bucket(
-    cloud: Cloud, synthetic_run: Ran, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_job_is_read_from_the_bucket(cloud: Cloud, texts_run: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "_start", lambda *_: Result())
     monkeypatch.setattr(ProcessingPipeline, "_writing", lambda *_: contextlib.nullcontext())
     said: list[str] = []
     config = PipelineConfig(output_dir="gs://bucket/out", beam_args=(*RUNNER, *beam_args(cloud)), title_encoder="none")
     result = ProcessingPipeline(config, said.append).run("gs://bucket/films/raw")
     assert [text for text in said if "https://console.cloud.google.com/dataflow/jobs/europe-west1/job-7" in text]
-    assert result.manifest["counts"] == synthetic_run.result.manifest["counts"]
-    assert result["ranker_val"].feature_spec() == synthetic_run.result["ranker_val"].feature_spec()
-    assert result["users"].pandas().equals(synthetic_run.result["users"].pandas())
+    assert result.manifest["counts"] == texts_run.result.manifest["counts"]
+    assert result["ranker_val"].feature_spec() == texts_run.result["ranker_val"].feature_spec()
+    assert result["users"].pandas().equals(texts_run.result["users"].pandas())
 
 
 @pytest.mark.usefixtures("submission")  # for the raw tables
@@ -330,14 +332,14 @@ def test_what_is_staged_stays_while_the_job_goes_on(
 
 
 def test_the_users_modules_travel_to_the_workers_under_their_names(
-    cloud: Cloud, synthetic_run: Ran, project: Project, tmp_path: pathlib.Path
+    cloud: Cloud, texts_run: Ran, project: Project, tmp_path: pathlib.Path
 ) -> None:
     project.write("shop/__init__.py", "")
     project.write("shop/names.py", "PLAN = 'plan'\n")
     project.write("shop/unrelated.py", "")
     table = f'TABLE = DEFAULT.extend(columns=[Column(PLAN, "users", STRING)], {PLAN})'
     project.write("shop/features.py", f"{HEAD}from shop.names import PLAN\n{table}\n")
-    cloud.upload(synthetic_run.raw, "bucket/films/raw")
+    cloud.upload(texts_run.raw, "bucket/films/raw")
     arguments = (*RUNNER, *beam_args(cloud))
     config = PipelineConfig("gs://bucket/own", config=project.config("features: shop.features"), beam_args=arguments)
     ProcessingPipeline(config).submit("gs://bucket/films/raw")
