@@ -270,14 +270,14 @@ def test_the_history_at_the_end_is_the_oracles(case: Case) -> None:
     gathered = gather(raw)
     (part,) = gathered.partitions
     end = max(event["interaction_time"] for event in raw.interactions) + 1
-    users = np.array(sorted({event["user_id"] for event in raw.interactions}))
+    users = np.unique(part.events["user_id"].to_numpy())
     positives = examples.positives(part.events, gathered.lookup, cuts, settings)
     told = part.users.drop_columns([name for name in history.COLUMNS])
     for name, kind in zip(history.COLUMNS, (pa.int64(), pa.binary()), strict=True):
         told = told.append_column(name, pa.nulls(len(told), pa.list_(kind)))
     found = history.histories(positives, told, gathered.lookup, users, np.full(len(users), end), 2)
-    histories = [oracle.history(expected, user, end, 2) or None for user in users.tolist()]
-    assert found["history_video_ids"].to_pylist() == histories
+    histories = [oracle.history(expected, user, end, 2) or None for user in given_ids(users.tolist())]
+    assert [told and given_ids(told) for told in found["history_video_ids"].to_pylist()] == histories
 
 
 def test_rejected_events_have_the_signals_that_they_had() -> None:

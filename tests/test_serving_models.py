@@ -376,13 +376,14 @@ def test_unknown_inputs_and_columns_of_different_lengths_are_errors(models: dict
 
 
 # Of ids, which a vocabulary file holds; the user's own, and those of the videos in the history.
-INTEGER_VOCABULARIES = {f.vocabulary.name for f in DEFAULT.select(QUERY) if f.vocabulary and f.vocabulary.integers}
+VOCABULARIES = {feature.vocabulary for feature in DEFAULT.select(QUERY) if feature.vocabulary}
 
 
 def test_the_query_tower_carries_no_encoder_and_is_small(served: pathlib.Path) -> None:
     folder = served / "serving/query_tower/1"
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 1e6
-    assert {path.name for path in (folder / "assets").iterdir()} == INTEGER_VOCABULARIES
+    files = {own.name if own.integers else f"{own.name}.tfrecord.gz" for own in VOCABULARIES}
+    assert {path.name for path in (folder / "assets").iterdir()} == files
     graph = (folder / "saved_model.pb").read_bytes()
     assert b"NormalizeUTF8" not in graph
     assert b"NormalizeUTF8" in (served / "serving/candidate_tower/1/saved_model.pb").read_bytes()
