@@ -122,7 +122,8 @@ def early(raw: RawTables, users: list[Row], videos: list[Row], e: oracle.Exposur
     """The tables with versions whose first one is not there before a labelled exposure, but stands in."""
     time, channel = e.interaction_time, oracle.row_at(videos, "video_id", e.video_id, e.interaction_time)["channel_id"]
     wanted = [("users", users, "user_id", e.user_id), ("videos", videos, "video_id", e.video_id)]
-    wanted += [("channels", raw.channels, "channel_id", channel)] if channel in (1, 2) else []
+    known = {row["channel_id"] for row in raw.channels}
+    wanted += [("channels", raw.channels, "channel_id", channel)] if channel in known else []
     return [
         table
         for table, rows, key, value in wanted
