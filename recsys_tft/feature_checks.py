@@ -121,7 +121,7 @@ def _wrong_sources(feature: Feature, table: "FeatureTable") -> Iterator[str]:
         return
     columns = [table.raw[source] for source in feature.sources]
     if reason := feature.op.refuses(columns):
-        yield f"the feature '{feature.name}' has an op {type(feature.op).__name__}, which {reason}."
+        yield f"the feature '{feature.name}' has an op {type(feature.op).__name__}, which {reason}{_as_text(columns)}."
     entities = set(map(entity_of, columns))
     if len(entities) > 1 and not feature.op.joins:
         of = " and ".join(sorted(f"{entity.value}s" for entity in entities))
@@ -137,6 +137,12 @@ def _wrong_sources(feature: Feature, table: "FeatureTable") -> Iterator[str]:
             for use in feature.used_by
             if use in _READ and entity not in _READ[use]
         )
+
+
+def _as_text(columns: Iterable[Column]) -> str:
+    """Says of ids among the columns that the tables have them as text, as the end of a sentence."""
+    kinds = {column.key: column.kind for column in columns if column.kind.is_text}
+    return "".join(f"; the {key}s of the tables are text ({kind})" for key, kind in kinds.items())
 
 
 def _wrong_texts(feature: Feature, table: "FeatureTable") -> Iterator[str]:
@@ -161,7 +167,10 @@ def _shared_names(table: "FeatureTable") -> Iterator[str]:
             boundaries.setdefault(name, set()).update([values] if values else [])
     for name, own in vocabularies.items():
         if len(own) > 1:
-            yield f"the vocabulary '{name}' is there with different options: {' and '.join(sorted(map(str, own)))}."
+            readers = (f for f in table.features if f.vocabulary and f.vocabulary.name == name)
+            columns = [table.raw[source] for feature in readers for source in feature.sources]
+            options = " and ".join(sorted(map(str, own)))
+            yield f"the vocabulary '{name}' is there with different options: {options}{_as_text(columns)}."
         if name in others:
             yield f"the vocabulary '{name}' has the name of a feature that does not look up in it; call it otherwise."
     for name, values in boundaries.items():

@@ -175,7 +175,11 @@ class FeatureTable:
         return self._encoded[encoders]
 
     def with_ids(self, kinds: Mapping[str, IdKind]) -> "FeatureTable":
-        """This table for ids of these kinds, by key: their columns, and the vocabularies of features that read them."""
+        """This table for ids of these kinds, by key: their columns, and the vocabularies of features that read them.
+
+        Raises:
+            InputError: if a feature cannot read ids of these kinds.
+        """
         chosen = tuple(sorted(kinds.items()))
         if all(column.kind is kinds.get(column.key, column.kind) for column in self.columns if column.key):
             return self
@@ -215,7 +219,8 @@ class FeatureTable:
 def _of_ids(feature: Feature, kinds: Mapping[str, IdKind]) -> Feature:
     """The feature with a vocabulary of what its ids are in the graph; another feature as it is."""
     are_text = [kinds[column.key].is_text for column in feature.columns if column.key in kinds]
-    if feature.vocabulary is None or not are_text:
-        return feature
+    fields = dataclasses.fields(feature.op) if dataclasses.is_dataclass(feature.op) else ()
+    if not are_text or not feature.vocabulary or "vocabulary" not in {field.name for field in fields if field.init}:
+        return feature  # which says by itself what it cannot read
     vocabulary = dataclasses.replace(feature.vocabulary, integers=not are_text[0], ids=are_text[0])
     return dataclasses.replace(feature, op=dataclasses.replace(feature.op, vocabulary=vocabulary))

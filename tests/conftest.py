@@ -145,6 +145,12 @@ def texts_run(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> R
     return once(tmp_path_factory, "texts-run", run)
 
 
+@pytest.fixture(params=["synthetic_run", "texts_run"])
+def of_any_ids(request: pytest.FixtureRequest) -> Ran:
+    """A run of integers, and one of text, in turn."""
+    return request.getfixturevalue(request.param)
+
+
 def _pipeline(folder: pathlib.Path, config: str, **options: object) -> tuple[ProcessingPipeline, list[str]]:
     """What runs into `folder/out` by a settings file beside it, and the list of what it will say."""
     (folder / "config.yaml").write_text(config)

@@ -2,11 +2,12 @@
 
 import dataclasses
 import pickle
+from typing import ClassVar
 
 import pyarrow as pa
 import pytest
 
-from recsys_tft.columns import BOOL, STRING, TAKEN, TIMESTAMP, Column
+from recsys_tft.columns import BOOL, INT64, STRING, TAKEN, TIMESTAMP, Column, IdKind
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, Feature, FeatureTable, raw_columns
@@ -156,3 +157,61 @@ def test_one_of_something_may_stand_by_itself() -> None:
     one = DEFAULT.extend(SURFACE, "star rating", TOKEN, "popularity_onehot")
     assert one == DEFAULT.extend([SURFACE], ["star rating"], [TOKEN], ["popularity_onehot"])
     assert one.flags["star rating"] == "star rating"
+
+
+# --- Ids of other kinds
+
+
+@dataclasses.dataclass(frozen=True)
+class Named(Lookup):
+    """A lookup in a vocabulary of its own, which it takes from nobody."""
+
+    vocabulary: Vocabulary = dataclasses.field(default=Vocabulary("owner", integers=True), init=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class AllAlike(Lookup):
+    """A lookup whose class has the vocabulary."""
+
+    vocabulary: ClassVar[Vocabulary] = Vocabulary("owner", integers=True)
+
+
+def test_own_lookups_of_ids_follow_the_kind_that_the_tables_have() -> None:
+    owner = Feature("owner", "channel_id", Lookup(Vocabulary("owner", integers=True, dim=7)), (CANDIDATE, RANKER))
+    own = DEFAULT.extend(features=owner)
+    text = own.with_ids({"channel_id": IdKind.UUID})
+    assert text.by_name["owner"].vocabulary == Vocabulary("owner", integers=False, dim=7, ids=True)
+    assert text.by_name["owner"].columns[0].type == STRING
+    assert text.raw["video_id"].type == INT64
+    assert own.with_ids({"channel_id": IdKind.INTEGER}).by_name["owner"].vocabulary == owner.vocabulary
+
+
+@pytest.mark.parametrize(
+    ("op", "words"),
+    [
+        (ZScore(), "an op ZScore, which reads numbers, not channel_id, which is string"),
+        (Named(), "an op Named, which looks up values of type int64, not channel_id"),
+        (AllAlike(), "an op AllAlike, which looks up values of type int64, not channel_id"),
+    ],
+)
+def test_an_op_that_needs_integers_is_refused_where_ids_are_text(op: Lookup | ZScore, words: str) -> None:
+    table = DEFAULT.extend(features=Feature("mine", "channel_id", op, RANKER))
+    with pytest.raises(
+        InputError, match=f"'mine' has {words}.*; the channel_ids of the tables are text .string."
+    ) as told:
+        table.with_ids({"channel_id": IdKind.STRING})
+    assert "\n" not in str(told.value)
+
+
+def test_a_column_of_integers_cannot_share_a_vocabulary_with_ids_that_are_text() -> None:
+    column = Column("favourite", "users", INT64)
+    lookup = Lookup(DEFAULT.by_name["history_video_ids_tokens"].vocabulary)
+    table = DEFAULT.extend(columns=column, features=Feature("mine", "favourite", lookup, QUERY))
+    with pytest.raises(
+        InputError, match=r"'video_id' is there with different .*; the video_ids of the tables are text"
+    ):
+        table.with_ids({"video_id": IdKind.STRING})
+    keyed = DEFAULT.extend(
+        columns=dataclasses.replace(column, key="video_id"), features=Feature("mine", "favourite", lookup, QUERY)
+    )
+    assert keyed.with_ids({"video_id": IdKind.STRING}).raw["favourite"].type == STRING

@@ -9,6 +9,7 @@ import shutil
 import catboost
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from conftest import Ran
 
@@ -16,6 +17,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import RANKER, FeatureTable
+from recsys_tft.ids import codes_of
 from recsys_tft.ranking import ranker_rows, ranker_training
 from recsys_tft.ranking.ranker_training import train
 
@@ -54,16 +56,33 @@ def rows_of(ran: Ran, window: str) -> ranker_rows.RankerRows:
 # --- Rows
 
 
-def test_columns_are_the_features_of_the_table_and_rows_those_on_disk(synthetic_run: Ran) -> None:
-    rows = rows_of(synthetic_run, "train")
+def test_columns_are_the_features_of_the_table_and_rows_those_on_disk(of_any_ids: Ran) -> None:
+    rows = rows_of(of_any_ids, "train")
     assert list(rows.data) == [feature.name for feature in RANKER_FEATURES]
-    frame = synthetic_run.result["ranker_train"].pandas()
+    frame = of_any_ids.result["ranker_train"].pandas()
+    users = frame.user_id.nunique()
+    for name in ("user_id", "video_id"):
+        frame[name] = codes_of(pa.array(frame[name])).to_numpy()
+    assert rows.owners()[1] == users
     frame = frame.sort_values(["user_id", "interaction_time", "video_id"], kind="stable").reset_index(drop=True)
     for feature in RANKER_FEATURES:
         assert isinstance(rows.data[feature.name].dtype, pd.CategoricalDtype) == feature.is_categorical
         np.testing.assert_array_equal(rows.data[feature.name].to_numpy(), frame[feature.name].to_numpy())
     for name in ("label", "weight"):
         np.testing.assert_array_equal(rows.keys[name], frame[name].to_numpy())
+
+
+def test_a_ranker_of_ids_that_are_text_is_judged_as_one_of_integers(
+    trained: pathlib.Path, texts_run: Ran, tmp_path: pathlib.Path
+) -> None:
+    out, config = output_of(texts_run, tmp_path, "classifier")
+    found, expected = train(out, config).metrics, json.loads((trained / "metrics.json").read_text())
+    for window in ("val", "test"):
+        for name, of_slice in expected[window]["constant"].items():
+            users = {metric: value["users"] for metric, value in of_slice.items() if metric != "auc per user"}
+            assert {metric: found[window]["constant"][name][metric]["users"] for metric in users} == users
+        auc, own = (metrics[window]["ranker"]["all"]["auc"] for metrics in (expected, found))
+        assert auc["low"] <= own["value"] <= auc["high"]
 
 
 def test_the_pool_holds_categories_as_their_tokens(synthetic_run: Ran) -> None:

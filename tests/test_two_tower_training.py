@@ -8,11 +8,13 @@ import shutil
 import keras
 import keras_rs
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from conftest import Ran
+from ordered_ids import number_of
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.configuration.settings import Settings
@@ -21,10 +23,11 @@ from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY
 from recsys_tft.retrieval import retrieval_evaluation, two_tower
 from recsys_tft.retrieval.two_tower import TwoTower, load
-from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
+from recsys_tft.retrieval.two_tower_rows import KEYS, TwoTowerRows
 from recsys_tft.retrieval.two_tower_training import train
 from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training import training_rows
+from recsys_tft.training.model_folders import settings_for
 
 QUICK = "two_tower: {epochs: 3, batch_size: 256, patience: 5}\n"
 
@@ -56,8 +59,8 @@ def trained(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> pat
 # --- Reading
 
 
-def test_parquet_and_tfrecords_are_read_alike(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
-    folder = synthetic_run.result["two_tower_train"]
+def test_parquet_and_tfrecords_are_read_alike(of_any_ids: Ran, tmp_path: pathlib.Path) -> None:
+    folder = of_any_ids.result["two_tower_train"]
     names = list(folder.feature_spec())
     expected = training_rows.columns(folder, names)
     types = {f.name: f.op.shape(Settings()) for f in DEFAULT.select(QUERY, CANDIDATE)}
@@ -66,12 +69,18 @@ def test_parquet_and_tfrecords_are_read_alike(synthetic_run: Ran, tmp_path: path
         kind = pa.array(np.zeros(0, expected[name].dtype)).type if expected[name].dtype != object else pa.binary()
         shape = types.get(name, ())
         nested = kind if shape == () else pa.list_(kind) if shape is None else pa.list_(kind, shape[0])
+        nested = pa.string() if name == "user_id" and kind == pa.binary() else nested
         columns[name] = pa.array(list(values), nested)
     pq.write_table(pa.table(columns), tmp_path / "part-00000-of-00001.parquet")
     shutil.copy(pathlib.Path(folder.path) / "schema.pbtxt", tmp_path)
     found = training_rows.columns(DataFolder(str(tmp_path)), names)
     for name in names:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    coded = [training_rows.coded_columns(f, KEYS) for f in (folder, DataFolder(str(tmp_path)))]
+    for name in KEYS:
+        assert coded[0][name].dtype == np.int64
+        np.testing.assert_array_equal(coded[0][name], coded[1][name], err_msg=name)
+    pd.testing.assert_series_equal(folder.pandas()["user_id"], DataFolder(str(tmp_path)).pandas()["user_id"])
     for source in (folder, DataFolder(str(tmp_path))):
         keys = ["user_id", "interaction_time", "candidate_row"]
         batches = list(training_rows.batches(source, [*keys, "tags_tokens"], 100, 0, 10**6).as_numpy_iterator())
@@ -82,7 +91,31 @@ def test_parquet_and_tfrecords_are_read_alike(synthetic_run: Ran, tmp_path: path
         assert drawn[:50] != list(zip(*(expected[name][:50] for name in keys), strict=True))
 
 
+def test_ids_of_text_are_judged_as_the_integers_that_they_stand_for(synthetic_run: Ran, texts_run: Ran) -> None:
+    found = []
+    for ran in (synthetic_run, texts_run):
+        rows = TwoTowerRows(str(ran.root), *two_tower.features_for(settings_for(str(ran.root), None, None)))
+        video_ids = np.array([number_of(video) if ran is texts_run else video for video in rows.video_ids])
+        counts = dict(zip(video_ids.tolist(), rows.counts.tolist(), strict=True))
+        judged = rows.judgements("test", 10**6, 0)
+        scores = rows.counts + video_ids / 1e6  # without ties
+        ranked = retrieval_evaluation.rank(lambda users, s=scores: np.broadcast_to(s, (len(users), len(s))), judged, 0)
+        relevant = sorted(np.diff(judged.relevant.indptr).tolist())
+        found.append((counts, relevant, sorted(ranked.ranks.tolist()), int(judged.cold_users.sum())))
+    assert found[0] == found[1]
+    assert sum(found[0][1]) > len(found[0][1]) > 0
+
+
 # --- Training
+
+
+def test_a_model_of_ids_that_are_text_beats_chance(texts_run: Ran, tmp_path: pathlib.Path) -> None:
+    out = output_of(texts_run, tmp_path)
+    train(str(out), str(tmp_path / "config.yaml"))
+    model = two_tower.load(str(out))
+    assert number_of(two_tower_rows(out, model).video_ids[0]) > 0
+    of_test = {name: values["all"]["recall@100"]["value"] for name, values in metrics_of(out)["test"].items()}
+    assert of_test["two_tower"] > 1.5 * of_test["random"]
 
 
 def test_the_loaded_model_scores_as_the_trained_one_did(trained: pathlib.Path) -> None:
