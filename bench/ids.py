@@ -29,20 +29,22 @@ def main() -> None:
     raw = {"integers": tables(options.interactions, False, options.folder)}
     raw["36 characters"] = with_text(raw["integers"], options.folder / f"{raw['integers'].name}-text")
     given = ["--config", options.config] if options.config else []
+    outputs = {name: options.folder / name.replace(" ", "-") for name in raw}
     runs: dict[str, list[Measured]] = {name: [] for name in raw}
     for _ in range(options.rounds):
         for name, folder in raw.items():
-            runs[name].append(job(folder, options.folder / name.replace(" ", "-"), *given)[0])
+            measured, rows = job(folder, outputs[name], *given)  # which are as many with either
+            runs[name].append(measured)
     print(f"| {options.interactions:,} interactions | wall s | CPU s | peak GB |\n|---|---|---|---|")
     for name, of_name in runs.items():
         for run in of_name:
             print(f"| {name} | {run.wall:.1f} | {run.cpu:.1f} | {run.peak:.2f} |")
-    found = [" | ".join(f"{_ratio(runs, field):.2f}" for field in ("wall", "cpu", "peak"))]
-    print(f"| 36 characters / integers, medians | {found[0]} |\n")
+    ratios = " | ".join(f"{_ratio(runs, field):.2f}" for field in ("wall", "cpu", "peak"))
+    print(f"| 36 characters / integers, medians | {ratios} |\n")
     print("| bytes a row | integers | 36 characters |\n|---|---|---|")
     for data_set in ("two_tower/train", "ranker/train", "users", "videos"):
-        sizes = (_bytes_a_row(options.folder / name.replace(" ", "-"), data_set) for name in raw)
-        print(f"| {data_set} | {' | '.join(f'{size:.0f}' for size in sizes)} |")
+        sizes = " | ".join(f"{_bytes(output, data_set) / rows[data_set]:.0f}" for output in outputs.values())
+        print(f"| {data_set} | {sizes} |")
 
 
 def _ratio(runs: dict[str, list[Measured]], field: str) -> float:
@@ -50,17 +52,8 @@ def _ratio(runs: dict[str, list[Measured]], field: str) -> float:
     return texts / integers
 
 
-def _bytes_a_row(output: pathlib.Path, data_set: str) -> float:
-    files = list((output / "processed_data" / data_set).glob("part-*"))
-    rows = (job_counts(output))[f"written/{data_set}"]
-    return sum(file.stat().st_size for file in files) / rows
-
-
-def job_counts(output: pathlib.Path) -> dict[str, int]:
-    """The counts of a run's manifest."""
-    import json
-
-    return json.loads((output / "artifacts" / "manifest.json").read_text())["counts"]
+def _bytes(output: pathlib.Path, data_set: str) -> int:
+    return sum(file.stat().st_size for file in (output / "processed_data" / data_set).glob("part-*"))
 
 
 def with_text(raw: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

@@ -7,7 +7,7 @@ Two ids of one code are found where one could be taken for the other, and refuse
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,11 @@ WANTED = {
     IdKind.STRING: "a string",
     IdKind.UUID: "a UUID such as 123e4567-e89b-12d3-a456-426614174000",
 }
+UUID_PATTERN = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 _PATTERNS = {
     IdKind.UINT64: r"-?(0|[1-9][0-9]{0,19})",
     IdKind.STRING: r"(?s).+",
-    IdKind.UUID: r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}",
+    IdKind.UUID: UUID_PATTERN,
 }
 GIVEN = "given/"  # before the name of a key: what its codes stand for
 Arrow = pa.Array | pa.ChunkedArray
@@ -91,17 +92,18 @@ def coded(rows: pa.Table, columns: Iterable[Column]) -> pa.Table:
     for column in columns:
         if column.key and column.kind.is_text and column.name in rows.column_names:
             given = rows[column.name]
-            codes = _codes_in_lists(given) if column.is_list else codes_of(given)
+            codes = in_lists(given, codes_of) if column.is_list else codes_of(given)
             rows = rows.set_column(rows.column_names.index(column.name), column.name, codes)
             rows = rows.append_column(GIVEN + column.name, given)
     return rows
 
 
-def _codes_in_lists(values: Arrow) -> pa.Array:
-    array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+def in_lists(lists: Arrow, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
+    """Lists whose elements are changed, all of them at once."""
+    array = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
     offsets = pa.array(np.append(0, np.cumsum(lengths)), pa.int32())
-    return pa.ListArray.from_arrays(offsets, codes_of(array.flatten()), mask=array.is_null())
+    return pa.ListArray.from_arrays(offsets, change(array.flatten()), mask=array.is_null())
 
 
 def beside(names: Iterable[str], rows: pa.Table) -> list[str]:

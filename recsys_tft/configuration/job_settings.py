@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import pydantic
 
+from recsys_tft.columns import KEYS, IdKind
 from recsys_tft.configuration import durations
 from recsys_tft.configuration.setting_types import Count, Duration, Increasing, Moment, Number, Section, Word
 from recsys_tft.errors import FindingsError, did_you_mean
@@ -16,6 +17,20 @@ from recsys_tft.row_settings import LIMITS
 def _microseconds(time: datetime.datetime) -> int:
     aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
     return (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
+
+
+class IdSettings(Section):
+    """What the ids of the user's tables are; by default, what the tables say."""
+
+    user_id: IdKind = IdKind.AUTO
+    video_id: IdKind = IdKind.AUTO
+    channel_id: IdKind = IdKind.AUTO
+
+    @property
+    def kinds(self) -> dict[str, IdKind]:
+        """By key, those that are known."""
+        found = {key: getattr(self, key) for key in KEYS.values()}
+        return {key: kind for key, kind in found.items() if kind is not IdKind.AUTO}
 
 
 class PopularitySettings(Section):

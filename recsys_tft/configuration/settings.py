@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import pydantic
 
 from recsys_tft import feature_tables, table_records
-from recsys_tft.columns import KEYS, IdKind
+from recsys_tft.columns import IdKind
 from recsys_tft.configuration import column_settings, config_files, row_overrides
 from recsys_tft.configuration.column_settings import ColumnSettings
 from recsys_tft.configuration.job_settings import (
     CooccurrenceSettings,
     CounterSettings,
     HistorySettings,
+    IdSettings,
     LabelSettings,
     OutputSettings,
     PopularitySettings,
@@ -62,20 +63,6 @@ _OVERRIDES = {
     "buckets": row_overrides.boundaries,
     "vocabularies": row_overrides.vocabularies,
 }
-
-
-class IdSettings(Section):
-    """What the ids of the user's tables are; by default, what the tables say."""
-
-    user_id: IdKind = IdKind.AUTO
-    video_id: IdKind = IdKind.AUTO
-    channel_id: IdKind = IdKind.AUTO
-
-    @property
-    def kinds(self) -> dict[str, IdKind]:
-        """By key, those that are known."""
-        found = {key: getattr(self, key) for key in KEYS.values()}
-        return {key: kind for key, kind in found.items() if kind is not IdKind.AUTO}
 
 
 class Settings(Section):

@@ -257,27 +257,23 @@ def with_given_ids(exposures: pa.Table, users: pa.Table, videos: VideoLookup) ->
         users: whose tables may tell of histories, of videos that nobody knows besides.
         videos: the lookup of all videos.
     """
+    if not videos.has_text_ids:
+        return exposures
+
+    def given(codes: pa.Array) -> pa.DictionaryArray:
+        encoded = codes.dictionary_encode()
+        found = videos.given(encoded.dictionary.to_numpy())
+        if found.null_count:
+            of_told, told = _told(users)
+            found = pc.coalesce(found, told.take(pc.index_in(encoded.dictionary, of_told)))
+        return pa.DictionaryArray.from_arrays(encoded.indices, found)
+
     for name in (history.COLUMNS[0], COUNTED):
-        if name in exposures.column_names and videos.given(np.zeros(0, np.int64)) is not None:
+        if name in exposures.column_names:
             column = exposures[name].combine_chunks()
-            flat = column.flatten() if name != COUNTED else column
-            encoded = flat.dictionary_encode()
-            given = _given(encoded.dictionary.to_numpy(), users, videos)
-            values = pa.DictionaryArray.from_arrays(encoded.indices, given)
-            if name != COUNTED:
-                offsets = pa.array(np.append(0, np.cumsum(column.value_lengths().fill_null(0).to_numpy())), pa.int32())
-                values = pa.ListArray.from_arrays(offsets, values, mask=column.is_null())
+            values = given(column) if name == COUNTED else ids.in_lists(column, given)
             exposures = exposures.set_column(exposures.column_names.index(name), name, values)
     return exposures
-
-
-def _given(codes: np.ndarray, users: pa.Table, videos: VideoLookup) -> pa.Array:
-    """[n] binary ids of [n] distinct codes of videos."""
-    given = videos.given(codes)
-    if given.null_count:
-        of_told, told = _told(users)
-        given = pc.coalesce(given, told.take(pc.index_in(pa.array(codes), of_told)))
-    return given
 
 
 def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> history.Positives:

@@ -41,8 +41,8 @@ def of_videos(videos: pa.Table, catalogue: Catalogue, until: int, table: Feature
     if not point_in_time.is_versioned(videos):
         yield inside
         return
-    videos = point_in_time.distinct(inside["video_id"].to_numpy())
-    yield from _fitted(inside, "video_id", videos, np.full(len(videos), until), table.select(entity=Entity.VIDEO))
+    keys = point_in_time.distinct(inside["video_id"].to_numpy())
+    yield from _fitted(inside, "video_id", keys, np.full(len(keys), until), table.select(entity=Entity.VIDEO))
 
 
 def of_pairs(exposures: pa.Table) -> pa.Table:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.columns import STRINGS, TIMESTAMP, Column, IdKind
+from recsys_tft.columns import TIMESTAMP, Column, IdKind
 from recsys_tft.tables import conversions
 from recsys_tft.tables.arrow_kinds import is_binary, is_list, is_number, is_short_float, is_text, value_type
 from recsys_tft.tables.conversions import Converted
@@ -67,9 +67,9 @@ def read(values: pa.ChunkedArray | pa.Array, column: Column, unit: str | None = 
     found = value_type(values.type)
     if values.type != found:
         values = values.cast(found)
-    if of_ids:
+    if of_ids and not _types.is_null(found):
         whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-        return _lists_of_ids(whole, of_ids) if column.is_list else of_ids(whole)
+        return _lists(whole, lambda flat: of_ids(flat.cast(value_type(flat.type)))) if column.is_list else of_ids(whole)
     if _is_as_it_is(values, column):
         return values.cast(column.type, safe=not _types.is_float32(column.type)), {}
     if _types.is_timestamp(column.type) and _types.is_timestamp(found) and found.unit in ("us", "ns"):
@@ -99,7 +99,7 @@ def _converter(found: pa.DataType, wanted: pa.DataType, unit: str | None) -> Cal
     """What converts values of the found type."""
     found = value_type(found)
     if _types.is_list(wanted):
-        return functools.partial(_lists, wanted=wanted)
+        return functools.partial(_lists, convert=functools.partial(_flat, wanted=wanted.value_type))
     if _types.is_timestamp(wanted):
         return functools.partial(_times, unit=unit)
     if _types.is_string(wanted):
@@ -111,26 +111,16 @@ def _converter(found: pa.DataType, wanted: pa.DataType, unit: str | None) -> Cal
     return _integers
 
 
-def _lists(values: pa.Array, wanted: pa.DataType) -> Converted:
+def _lists(values: pa.Array, convert: Callable[[pa.Array], Converted]) -> Converted:
     faults: conversions.Faults = {}
     if is_text(values.type):
         values, faults = conversions.lists_from_text(values.cast(pa.string()))
-    found, of_values = conversions.in_lists(values, lambda flat: _flat(flat, wanted.value_type))
+    found, of_values = conversions.in_lists(values, convert)
     return found, faults | of_values
 
 
 # What converts ids of kinds whose text has a form.
 _OF_IDS = {IdKind.UUID: conversions.uuids, IdKind.UINT64: conversions.wide_whole}
-
-
-def _lists_of_ids(values: pa.Array, convert: Callable[[pa.Array], Converted]) -> Converted:
-    faults: conversions.Faults = {}
-    if _types.is_null(values.type):
-        return values.cast(STRINGS), faults
-    if is_text(values.type):
-        values, faults = conversions.lists_from_text(values.cast(pa.string()))
-    found, of_values = conversions.in_lists(values, lambda flat: convert(flat.cast(value_type(flat.type))))
-    return found, faults | of_values
 
 
 def _flat(values: pa.Array, wanted: pa.DataType) -> Converted:

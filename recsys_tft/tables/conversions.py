@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft.ids import UUID_PATTERN
 from recsys_tft.tables.arrow_kinds import is_text
 
 Faults = dict[str, np.ndarray]
@@ -27,7 +28,7 @@ TIME_TOO_FAR = "is a time that microseconds in 64 bits do not reach"
 NOT_TEXT = "is not UTF-8"
 NOT_A_UUID = "is no UUID"
 NOT_A_LIST = "is no list such as a|b or a JSON array"
-UUID_TEXT = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+UUID_TEXT = f"^{UUID_PATTERN}$"
 _HEX = np.frombuffer(b"0123456789abcdef", np.uint8)
 _DASHES = (8, 13, 18, 23)  # places in the text of a UUID
 _WHOLE_TEXT = r"^-?(0|[1-9]\d*)(\.0*)?$"

@@ -107,9 +107,14 @@ class VideoLookup:
         """[m] int64: the row of each video as of each time, -1 for one that is unknown."""
         return rows_at(self.rows, "video_id", video_ids, times)
 
+    @property
+    def has_text_ids(self) -> bool:
+        """Whether `video_id` are codes of ids that are text."""
+        return _GIVEN in self.rows.column_names
+
     def order(self, video_ids: np.ndarray) -> np.ndarray:
         """[m] int64 numbers of known videos that are in the order of their ids; strings are compared by their bytes."""
-        if _GIVEN not in self.rows.column_names:
+        if not self.has_text_ids:
             return video_ids
         return self._ranks[find_sorted(self.rows["video_id"].to_numpy(), video_ids)]
 
@@ -120,7 +125,7 @@ class VideoLookup:
 
     def given(self, video_ids: np.ndarray) -> pa.Array | None:
         """[m] binary ids that these codes stand for, null of unknown videos; None where they are their own."""
-        if _GIVEN not in self.rows.column_names:
+        if not self.has_text_ids:
             return None
         found = find_sorted(self.rows["video_id"].to_numpy(), video_ids)
         return take_or_null(self.rows[_GIVEN], found).combine_chunks()

@@ -22,21 +22,14 @@ def with_ids(rows: pa.Table, kind: IdKind) -> pa.Table:
         for key in (key for key in _KEYS if key in rows.column_names):
             given = rows[key].combine_chunks()
             numbers = given.fill_null(0).to_numpy().astype(np.uint64) | np.uint64(_KEYS[key] << 56)
-            made = _MADE[kind](numbers)
-            made = pa.nulls(len(made), made.type) if given.null_count == len(given) else _without(made, given)
-            rows = rows.set_column(rows.column_names.index(key), key, made)
+            there = pa.array(np.arange(len(given)), mask=given.is_null().to_numpy(zero_copy_only=False))
+            rows = rows.set_column(rows.column_names.index(key), key, _MADE[kind](numbers).take(there))
     return rows
 
 
-def _without(made: pa.Array, given: pa.Array) -> pa.Array:
-    return made.take(pa.array(np.arange(len(made)), mask=given.is_null().to_numpy(zero_copy_only=False)))
-
-
 def _strings(numbers: np.ndarray) -> pa.Array:
-    shifts = np.arange(0, 66, 6, dtype=np.uint64)
-    letters = _LETTERS[(mix(numbers)[:, None] >> np.minimum(shifts, np.uint64(63))) & np.uint64(63)]
-    letters[:, -1] = _LETTERS[mix(numbers) >> np.uint64(60)]
-    return _fixed(letters).cast(pa.binary()).cast(pa.string())
+    sixths = mix(numbers)[:, None] >> np.arange(0, 64, 6, dtype=np.uint64)  # the last one of 4 bits
+    return _fixed(_LETTERS[sixths & np.uint64(63)]).cast(pa.binary()).cast(pa.string())
 
 
 def _uuids(numbers: np.ndarray) -> pa.Array:
