@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import tensorflow_transform.beam as tft_beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -106,9 +105,8 @@ def _start(
     local = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
     pipeline = pipeline_in(folder, runner or FnApiRunner(), options)
     with Ahead(**local).open() if threads > 1 else contextlib.nullcontext() as ahead:
-        # The graphs of tf.Transform's phases have to lie where workers reach them.
-        with tft_beam.Context(temp_dir=dataflow.scratch(options) if location else f"{folder}/graphs"):
-            MainJob(pipeline, job, ahead, **local).build()
+        graphs = dataflow.scratch(options) if location else f"{folder}/graphs"
+        MainJob(pipeline, job, graphs, ahead, **local).build()
         return pipeline.run()
 
 
