@@ -19,13 +19,12 @@ from tensorflow_transform.graph_context import TFGraphContext
 from tensorflow_transform.saved import saved_transform_io_v2
 from tensorflow_transform.tf_metadata import metadata_io
 
-from recsys_tft import graph, ids
+from recsys_tft import graph, ids, transform_graph
 from recsys_tft.analyzers import Asked
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import Entity, Feature
 from recsys_tft.graph_inputs import empty_column, graph_columns, graph_dtype, sparse
-from recsys_tft.transform_graph import sparse_of
 
 METADATA = impl_helper.METADATA_DIR_NAME  # the folder in that of a saved graph which says what it makes
 
@@ -60,7 +59,7 @@ def _read(features: Sequence[Feature], rows: pa.Table, settings: Settings) -> gr
     """The columns of features, as the graph has them."""
     columns = {column.name: column for feature in features for column in feature.columns}
     tensors = {
-        name: sparse(sparse_of(rows[name], column), column)
+        name: sparse(transform_graph.sparse_of(rows[name], column), column)
         if name in rows.column_names
         else empty_column(tf.constant(len(rows), tf.int64), graph_dtype(column))
         for name, column in columns.items()
@@ -99,6 +98,9 @@ def save(outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str
     _refuse_analyzers(concrete.graph)
     made = schema_inference.infer_feature_schema_v2(concrete.structured_outputs, dict, evaluate_schema_overrides=True)
     metadata_io.write_metadata(DatasetMetadata(made), posixpath.join(path, METADATA))
+    numbers = {one.name: outputs[one.name] for one in learnt if not one.statistic.in_file}
+    module.transform_fn = concrete
+    transform_graph.keep(path, transform_graph.TransformGraph(module, numbers))
     return path
 
 
