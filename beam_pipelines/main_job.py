@@ -100,7 +100,7 @@ class MainJob:
 
     def _single(self, label: str, function: Callable, *sides: object, **options: object) -> PCollection:
         """A single element, made of side inputs."""
-        once = self._root | f"{label} once" >> beam.Create([None])
+        once = self._root | f"{label} once" >> beam.Impulse()
         return once | label >> beam.Map(_call, function, *sides, **options)
 
     def _events(self, lookup: AsSingleton) -> DoOutputsTuple:
@@ -120,7 +120,7 @@ class MainJob:
 
     def _cuts(self, minutes: PCollection, times: PCollection) -> PCollection:
         """Where the windows end; this is also where too many rejected rows stop the run."""
-        counts = self._counts | "Counts of reading" >> beam.Flatten() | "Sums of reading" >> prepare.SumCounts()
+        counts = self._counts | "Counts of reading" >> beam.Flatten() | "Sums of reading" >> prepare.sum_counts()
         sides = [AsSingleton(side) for side in (times, minutes, counts)]
         return self._single("Cuts", prepare.find_cuts, *sides, job=self._job)
 
@@ -134,7 +134,7 @@ class MainJob:
 
     def _catalogue(self, exposures: DoOutputsTuple) -> PCollection:
         merged = exposures.catalogue | "Catalogue videos" >> beam.CombineGlobally(prepare.MergeHistograms())
-        counts = exposures.counts | "Counts of labels" >> prepare.SumCounts()
+        counts = exposures.counts | "Counts of labels" >> prepare.sum_counts()
         sides = [AsSingleton(merged), AsSingleton(counts)]
         return self._single("Catalogue", prepare.make_catalogue, *sides, job=self._job)
 
@@ -241,8 +241,8 @@ class MainJob:
         rejected |= "Write rejected" >> self._each(write_rejected, job=job)
         counts = [*self._counts, *written, rejected] | "All counts" >> beam.Flatten()
         counts |= "Counters" >> beam.Map(prepare.publish)
-        counts |= "Sums" >> prepare.SumCounts()
-        odd = self._odd | "Odd data" >> beam.Flatten() | "Sums of odd data" >> prepare.SumCounts()
+        counts |= "Sums" >> prepare.sum_counts()
+        odd = self._odd | "Odd data" >> beam.Flatten() | "Sums of odd data" >> prepare.sum_counts()
         sides = [AsSingleton(side) for side in (counts, cuts, odd, times)]
         started = datetime.datetime.now(datetime.UTC)
         return self._single("Finish", finish.finish, graph, *sides, job=job, started=started)
@@ -257,5 +257,5 @@ def _first(item: Any, *_: Any) -> Any:
     return item
 
 
-def _call(_: None, function: Callable, *sides: Any, **options: Any) -> Any:
+def _call(_: bytes, function: Callable, *sides: Any, **options: Any) -> Any:
     return function(*sides, **options)
