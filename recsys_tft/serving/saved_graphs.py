@@ -68,7 +68,7 @@ class Transform:
 
     def fitted(self) -> dict[str, np.ndarray]:
         """What the full-pass ops found, by feature."""
-        return self._graph.fitted
+        return dict(self._graph.fitted)
 
     def has(self, feature: Feature) -> bool:
         return True
