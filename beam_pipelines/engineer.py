@@ -1,5 +1,6 @@
 """Engineering: the analysis of the training window, and the graph applied to users, videos and exposures once each."""
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apache_beam as beam
@@ -52,7 +53,9 @@ def states_of_table(
 
 def save_fitted(states: list[object], asked: tuple[Asked, ...], graphs: str, settings: Settings) -> str:
     """Saves the graph of the states of all training rows."""
-    return graph_fitting.save(outputs(states, asked, graphs), asked, graphs, settings)
+    # The path of a vocabulary is the name of its table, and tables of one name are one table in a process.
+    folder = f"{graphs}/tftransform_tmp/{uuid.uuid4().hex}"
+    return graph_fitting.save(outputs(states, asked, folder), asked, folder, settings)
 
 
 def training_videos(

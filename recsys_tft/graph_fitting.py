@@ -6,7 +6,6 @@ does not call it.
 
 import functools
 import posixpath
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -84,16 +83,16 @@ def check(learnt: Sequence[Asked], folder: str, settings: Settings) -> None:
 
 
 def save(outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str, settings: Settings) -> str:
-    """Traces the table with what was learned, has tf.Transform save it, and returns where: a new folder in `folder`.
+    """Traces the table with what was learned, has tf.Transform save it, and returns where: in a folder below `folder`.
 
     Args:
         outputs: of the statistics by name; of those in files the paths.
         learnt: what `asked` gives.
-        folder: of graphs.
+        folder: of this graph alone.
         settings: of the run.
     """
     module, function = _function(outputs, learnt, folder, settings)
-    path = posixpath.join(folder, uuid.uuid4().hex)
+    path = posixpath.join(folder, "transform_fn")
     concrete = saved_transform_io_v2.write_v2_saved_model(module, function, "transform_fn", path)
     _refuse_analyzers(concrete.graph)
     made = schema_inference.infer_feature_schema_v2(concrete.structured_outputs, dict, evaluate_schema_overrides=True)
