@@ -1,26 +1,20 @@
 """Engineering: the analysis of the training window, and the graph applied to users, videos and exposures once each."""
 
-import functools
-from collections.abc import Iterator, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
-from tfx_bsl.tfxio import tensor_representation_util
-from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 
-from recsys_tft import ids, point_in_time, transform_graph
+from recsys_tft import graph_fitting, ids, point_in_time, transform_graph
+from recsys_tft.analyzers import Asked, MergeAll, outputs
 from recsys_tft.beam_pipelines import texts
 from recsys_tft.beam_pipelines.elements import Analysed, Frames, KeyedPart, KeyedTable, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.texts import Vectors
-from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, raw_columns
-from recsys_tft.graph import preprocessing_fn
-from recsys_tft.graph_inputs import graph_columns, raw_feature_spec
 from recsys_tft.labelling import fitting_rows, negatives, pair_columns
 from recsys_tft.output_checks import check_categories
 from recsys_tft.point_in_time import find_sorted
@@ -33,62 +27,35 @@ from recsys_tft.titles import text_embedding
 from recsys_tft.titles.text_embedding import text_features
 
 
-def raw_metadata(settings: Settings) -> tft.DatasetMetadata:
-    """The inputs of the graph, as tf.Transform describes them."""
-    return tft.DatasetMetadata.from_feature_spec(raw_feature_spec(settings))
+def fit_graph(tables: beam.PCollection, each: Callable[..., beam.ParDo], graphs: str, job: Job) -> beam.PCollection:
+    """From tables of training rows (of users, videos or exposures, each with its own columns) to where the graph is.
+
+    Args:
+        tables: pairs of an entity and a table.
+        each: makes a step over such pairs of a function and its options.
+        graphs: the folder for it.
+        job: what is done.
+    """
+    asked = graph_fitting.asked(job.settings)
+    if job.record:  # of a table that is not ours
+        graph_fitting.check(asked, graphs, job.settings)
+    states = tables | "States" >> each(states_of_table, asked=asked, settings=job.settings)
+    whole = states | "All states" >> MergeAll(asked)
+    return whole | "Fit graph" >> beam.Map(save_fitted, asked=asked, graphs=graphs, settings=job.settings)
 
 
-def fit_graph(tables: beam.PCollection, job: Job) -> tuple[beam.PCollection, object]:
-    """From tables of training rows (of users, videos or exposures, each with its own columns) to a transform_fn."""
-    to_batch = functools.partial(analysis_batch, settings=job.settings)
-    batches = tables | "Analysis batches" >> beam.MapTuple(to_batch).with_output_types(pa.RecordBatch)
-    config = {"settings": job.settings.model_dump(mode="json", exclude_unset=True)}
-    return (batches, _adapter(job.settings)) | "Analyze" >> tft_beam.AnalyzeDataset(Preprocess(config))
+def states_of_table(
+    entity: Entity, table: Packed, asked: tuple[Asked, ...], settings: Settings
+) -> Iterator[list[object]]:
+    """What is learned of a table of training rows."""
+    yield graph_fitting.states_of_rows(entity, arrow_ipc.loads(table), asked, settings)
 
 
-class Preprocess:
-    """preprocessing_fn with its custom_config, as a TFX Transform component calls it."""
-
-    def __init__(self, custom_config: Mapping[str, object]):
-        self._custom_config = custom_config
-
-    def __call__(self, inputs: Mapping[str, object]) -> dict[str, object]:
-        return preprocessing_fn(inputs, self._custom_config)
-
-
-def _adapter(settings: Settings) -> TensorAdapterConfig:
-    representations = tensor_representation_util.InferTensorRepresentationsFromSchema(raw_metadata(settings).schema)
-    return TensorAdapterConfig(analysis_schema(settings), representations)
-
-
-def analysis_schema(settings: Settings) -> pa.Schema:
-    """Every raw column of the graph, as a list."""
-    return pa.schema({column.name: _list_type(column) for column in graph_columns(settings)})
-
-
-def _list_type(column: Column) -> pa.DataType:
-    value = column.graph_type
-    return pa.list_(pa.binary() if pa.types.is_string(value) else value)
-
-
-def analysis_batch(entity: Entity, table: Packed, settings: Settings) -> pa.RecordBatch:
-    """Rows of one entity with all columns of the graph; those of other entities, and what it lacks, are empty."""
-    rows = ids.shown(arrow_ipc.loads(table))
-    own = [column for column in raw_columns(settings.table.select(entity=entity)) if column.name in rows.column_names]
-    arrays = [
-        _as_lists(rows[column.name], column) if column in own else pa.nulls(len(rows), _list_type(column))
-        for column in graph_columns(settings)
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=analysis_schema(settings))
-
-
-def _as_lists(values: pa.ChunkedArray, column: Column) -> pa.Array:
-    array = values.combine_chunks()
-    if column.is_list:
-        return array.cast(_list_type(column))  # from the codes of a dictionary
-    offsets = np.concatenate([[0], np.cumsum(array.is_valid().to_numpy(zero_copy_only=False))])
-    values = array.drop_null().cast(_list_type(column).value_type)  # booleans are numbers in the graph
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+def save_fitted(states: list[object], asked: tuple[Asked, ...], graphs: str, settings: Settings) -> str:
+    """Saves the graph of the states of all training rows."""
+    # The path of a vocabulary is the name of its table, and tables of one name are one table in a process.
+    folder = f"{graphs}/tftransform_tmp/{uuid.uuid4().hex}"
+    return graph_fitting.save(outputs(states, asked, folder), asked, folder, settings)
 
 
 def training_videos(

@@ -13,9 +13,10 @@ import tensorflow_transform as tft
 from google.protobuf import text_format
 
 from recsys_tft import table_records, transform_graph
-from recsys_tft.beam_pipelines.engineer import raw_metadata
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.features import Entity
+from recsys_tft.graph_fitting import METADATA
+from recsys_tft.graph_inputs import raw_feature_spec
 from recsys_tft.labelling import odd_data, splits
 from recsys_tft.labelling.pair_columns import RAW
 from recsys_tft.run_layout import artifacts, schemas
@@ -35,7 +36,7 @@ def finish(
     cuts: splits.Cuts | None,
     odd: Mapping[str, int] | None = None,
     times: splits.Histogram | None = None,
-    *written: object,
+    *,
     job: Job,
     started: datetime.datetime,
 ) -> dict:
@@ -47,12 +48,12 @@ def finish(
         cuts: where the windows end; None where each user has ends of their own.
         odd: sums of what `odd_data` counts.
         times: of exposures, the first and the last one among them.
-        written: what has to be written before.
         job: what was done.
         started: when the job was built.
     """
     if committed := _committed(job, started):
         return committed
+    save_graph(graph, job)
     fitted = job.output.staged("artifacts", "transform_graph", tft.TFTransformOutput.TRANSFORM_FN_DIR)
     vocabularies = artifacts.vocabularies(fitted, job.settings)
     texts = artifacts.describe(transform_graph.load(graph), vocabularies, job.settings)
@@ -91,7 +92,7 @@ def _committed(job: Job, started: datetime.datetime) -> dict | None:
         return None
 
 
-def save_graph(graph: str, metadata: tft.DatasetMetadata, asset_map: Mapping[str, str], job: Job) -> None:
+def save_graph(graph: str, job: Job) -> None:
     """Writes the fitted graph, and what it takes and makes, as tft.TFTransformOutput reads them.
 
     tft_beam.WriteTransformFn moves them from temporary folders, after it has removed what is there: the second attempt
@@ -99,8 +100,6 @@ def save_graph(graph: str, metadata: tft.DatasetMetadata, asset_map: Mapping[str
 
     Args:
         graph: the folder of the fitted SavedModel.
-        metadata: of the rows that it makes.
-        asset_map: where its vocabularies lie, by name.
         job: what is done.
     """
     folder = job.output.staged("artifacts", "transform_graph")
@@ -108,14 +107,15 @@ def save_graph(graph: str, metadata: tft.DatasetMetadata, asset_map: Mapping[str
         with tf.io.gfile.GFile(path, "rb") as source:
             data = source.read()
         _write(f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}{path.removeprefix(graph)}", data)
+    raw = tft.DatasetMetadata.from_feature_spec(raw_feature_spec(job.settings)).schema
     described = {
-        tft.TFTransformOutput.TRANSFORMED_METADATA_DIR: metadata,
-        tft.TFTransformOutput.RAW_METADATA_DIR: raw_metadata(job.settings),
+        tft.TFTransformOutput.TRANSFORMED_METADATA_DIR: read_text(f"{graph}/{METADATA}/{schemas.SCHEMA_FILE}"),
+        tft.TFTransformOutput.RAW_METADATA_DIR: text_format.MessageToString(raw),
     }
     for name, schema in described.items():
-        write_text(f"{folder}/{name}/{schemas.SCHEMA_FILE}", text_format.MessageToString(schema.schema))
+        write_text(f"{folder}/{name}/{schemas.SCHEMA_FILE}", schema)
     assets = f"{folder}/{tft.TFTransformOutput.TRANSFORMED_METADATA_DIR}/{tft.TFTransformOutput.ASSET_MAP}"
-    write_text(assets, json.dumps(asset_map))
+    write_text(assets, "{}")  # which names the vocabularies of tf.Transform's own analyzers
 
 
 def _files_below(folder: str) -> list[str]:

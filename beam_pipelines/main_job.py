@@ -30,13 +30,15 @@ class MainJob:
     Args:
         root: the pipeline.
         job: what to do.
+        graphs: a folder for the fitted graph, which all workers reach.
         ahead: threads for steps that can begin before their turn; None: each waits for it.
         local: how ForEachPair is to use this machine, for a job that does not leave it.
     """
 
-    def __init__(self, root: beam.Pipeline, job: Job, ahead: Ahead | None = None, **local: object):
+    def __init__(self, root: beam.Pipeline, job: Job, graphs: str, ahead: Ahead | None = None, **local: object):
         self._root = root
         self._job = job
+        self._graphs = graphs
         self._ahead = ahead
         self._local = local
         self._rejected: list[PCollection] = []
@@ -54,13 +56,12 @@ class MainJob:
         catalogue = AsSingleton(self._catalogue(exposures))
         named, seen = self._counted_videos(videos, exposures)
         begun = self._begin_negatives(exposures.main, catalogue)
-        transform_fn = self._fit(self._training_rows(exposures, seen, catalogue), begun)
-        graph = AsSingleton(transform_fn[0])
+        graph = AsSingleton(self._fit(self._training_rows(exposures, seen, catalogue), begun))
         sampled = self._negatives(exposures.main, catalogue, begun, graph)
         vectors = self._text_vectors(videos, exposures.main)
         engineered = self._engineered_videos(videos, named, vectors, graph)
         written = self._write_examples(self._with_texts(sampled.main, vectors), sampled, engineered, catalogue, graph)
-        return self._finish(transform_fn, cuts, times[1], written)
+        return self._finish(graph, cuts, times[1], written)
 
     def _step(
         self, label: str, items: PCollection, function: Callable, *sides: object, tags: tuple[str, ...]
@@ -99,7 +100,7 @@ class MainJob:
 
     def _single(self, label: str, function: Callable, *sides: object, **options: object) -> PCollection:
         """A single element, made of side inputs."""
-        once = self._root | f"{label} once" >> beam.Create([None])
+        once = self._root | f"{label} once" >> beam.Impulse()
         return once | label >> beam.Map(_call, function, *sides, **options)
 
     def _events(self, lookup: AsSingleton) -> DoOutputsTuple:
@@ -119,7 +120,7 @@ class MainJob:
 
     def _cuts(self, minutes: PCollection, times: PCollection) -> PCollection:
         """Where the windows end; this is also where too many rejected rows stop the run."""
-        counts = self._counts | "Counts of reading" >> beam.Flatten() | "Sums of reading" >> prepare.SumCounts()
+        counts = self._counts | "Counts of reading" >> beam.Flatten() | "Sums of reading" >> prepare.sum_counts()
         sides = [AsSingleton(side) for side in (times, minutes, counts)]
         return self._single("Cuts", prepare.find_cuts, *sides, job=self._job)
 
@@ -133,7 +134,7 @@ class MainJob:
 
     def _catalogue(self, exposures: DoOutputsTuple) -> PCollection:
         merged = exposures.catalogue | "Catalogue videos" >> beam.CombineGlobally(prepare.MergeHistograms())
-        counts = exposures.counts | "Counts of labels" >> prepare.SumCounts()
+        counts = exposures.counts | "Counts of labels" >> prepare.sum_counts()
         sides = [AsSingleton(merged), AsSingleton(counts)]
         return self._single("Catalogue", prepare.make_catalogue, *sides, job=self._job)
 
@@ -167,10 +168,10 @@ class MainJob:
         begin = BeginPairs(self._ahead, join.sample_negatives, job=self._job)
         return [exposures | "Begin negatives" >> beam.ParDo(begin, catalogue) | "Begun" >> beam.Reshuffle()]
 
-    def _fit(self, training: PCollection, begun: list[PCollection]) -> tuple:
-        """The transform_fn, fitted on the training window after what is to go on meanwhile has `begun`."""
+    def _fit(self, training: PCollection, begun: list[PCollection]) -> PCollection:
+        """The graph, fitted on the training window after what is to go on meanwhile has `begun`."""
         training |= "Training rows at last" >> beam.Map(_first, *map(AsIter, begun))
-        return engineer.fit_graph(training, self._job)
+        return engineer.fit_graph(training, self._each, self._graphs, self._job)
 
     def _negatives(
         self, exposures: PCollection, catalogue: AsSingleton, begun: list[PCollection], graph: AsSingleton
@@ -232,23 +233,19 @@ class MainJob:
         ]
 
     def _finish(
-        self, transform_fn: tuple, cuts: PCollection, times: PCollection, written: list[PCollection]
+        self, graph: AsSingleton, cuts: PCollection, times: PCollection, written: list[PCollection]
     ) -> PCollection:
         """Describes and commits the output when all of it is written."""
         job = self._job
-        graph, metadata = transform_fn
-        made = AsSingleton(metadata.deferred_metadata)
-        options = {"asset_map": metadata.asset_map, "job": job}
-        saved = self._single("Save graph", finish.save_graph, AsSingleton(graph), made, **options)
         rejected = self._rejected | "All rejected" >> beam.Flatten()
         rejected |= "Write rejected" >> self._each(write_rejected, job=job)
         counts = [*self._counts, *written, rejected] | "All counts" >> beam.Flatten()
         counts |= "Counters" >> beam.Map(prepare.publish)
-        counts |= "Sums" >> prepare.SumCounts()
-        odd = self._odd | "Odd data" >> beam.Flatten() | "Sums of odd data" >> prepare.SumCounts()
-        sides = [AsSingleton(side) for side in (graph, counts, cuts, odd, times)]
+        counts |= "Sums" >> prepare.sum_counts()
+        odd = self._odd | "Odd data" >> beam.Flatten() | "Sums of odd data" >> prepare.sum_counts()
+        sides = [AsSingleton(side) for side in (counts, cuts, odd, times)]
         started = datetime.datetime.now(datetime.UTC)
-        return self._single("Finish", finish.finish, *sides, AsIter(saved), job=job, started=started)
+        return self._single("Finish", finish.finish, graph, *sides, job=job, started=started)
 
 
 def _as_videos(partition: int, table: Packed) -> tuple[int, tuple[str, Packed]]:
@@ -260,5 +257,5 @@ def _first(item: Any, *_: Any) -> Any:
     return item
 
 
-def _call(_: None, function: Callable, *sides: Any, **options: Any) -> Any:
+def _call(_: bytes, function: Callable, *sides: Any, **options: Any) -> Any:
     return function(*sides, **options)

@@ -1,5 +1,6 @@
 """Preparing: from partitions of events and users to labelled exposures, the catalogue and the windows."""
 
+import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -47,12 +48,30 @@ class MergeHistograms(MergeSome):
         super().__init__(splits.merge, splits.histogram(np.zeros(0, np.int64)))
 
 
-class SumCounts(beam.PTransform):
-    """(name, number) pairs as one dictionary of sums, to be read as a singleton side input."""
+class SumByName(beam.CombineFn):
+    """(name, number) pairs as one dictionary of sums."""
 
-    def expand(self, counts: beam.PCollection) -> beam.PCollection:
-        sums = counts | "Sum" >> beam.CombinePerKey(sum)
-        return sums | "Gather" >> beam.combiners.ToDict()
+    def create_accumulator(self) -> collections.Counter[str]:
+        return collections.Counter()
+
+    def add_input(self, sums: collections.Counter[str], count: tuple[str, int]) -> collections.Counter[str]:
+        name, number = count
+        sums[name] += number
+        return sums
+
+    def merge_accumulators(self, accumulators: Iterable[collections.Counter[str]]) -> collections.Counter[str]:
+        merged = collections.Counter()
+        for sums in accumulators:
+            merged.update(sums)
+        return merged
+
+    def extract_output(self, sums: collections.Counter[str]) -> dict[str, int]:
+        return dict(sums)
+
+
+def sum_counts() -> beam.CombineGlobally:
+    """From (name, number) pairs to one dictionary of sums, to be read as a singleton side input."""
+    return beam.CombineGlobally(SumByName())
 
 
 def publish(item: tuple[str, int]) -> tuple[str, int]:

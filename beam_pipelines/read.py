@@ -63,7 +63,7 @@ class ReadTable(beam.PTransform):
         else:
             pairs = [self._ahead.begin(functools.partial(read_source, **options), *pair) for pair in pairs]
             read = TakeResults(self._ahead, read_source.__name__)
-        sources = root | "Sources" >> beam.Create(pairs, reshuffle=True)
+        sources = root | "Sources" >> beam.Create(pairs, reshuffle=not self._local)  # one process reads all of them
         return sources | "Rows" >> beam.ParDo(read).with_outputs("rejected", "counts", main="main")
 
 

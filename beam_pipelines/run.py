@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import tensorflow_transform.beam as tft_beam
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -23,7 +22,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 
 from recsys_tft import feature_tables, interruption
-from recsys_tft.beam_pipelines import dataflow
+from recsys_tft.beam_pipelines import dataflow, stateless
 from recsys_tft.beam_pipelines.ahead import Ahead
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.main_job import MainJob
@@ -96,6 +95,7 @@ def _place_to_work(job: Job) -> Iterator[str]:
 def _start(
     job: Job, options: PipelineOptions, workers: int | None, folder: str, say: Callable[[str], None]
 ) -> PipelineResult:
+    stateless.remember()
     options.view_as(SetupOptions).save_main_session = False  # all code is in importable modules
     runner = options.view_as(StandardOptions).runner
     threads = _threads(job, options, workers, say)
@@ -106,9 +106,8 @@ def _start(
     local = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
     pipeline = pipeline_in(folder, runner or FnApiRunner(), options)
     with Ahead(**local).open() if threads > 1 else contextlib.nullcontext() as ahead:
-        # The graphs of tf.Transform's phases have to lie where workers reach them.
-        with tft_beam.Context(temp_dir=dataflow.scratch(options) if location else f"{folder}/graphs"):
-            MainJob(pipeline, job, ahead, **local).build()
+        graphs = dataflow.scratch(options) if location else f"{folder}/graphs"
+        MainJob(pipeline, job, graphs, ahead, **local).build()
         return pipeline.run()
 
 

@@ -85,6 +85,27 @@ def trimmed(part: tuple[int, list[Any]], asked: tuple[Asked, ...]) -> list[Any]:
     return [one.statistic.trimmed(state) for one, state in zip(asked, part[1], strict=True)]
 
 
+class MergeAll(beam.PTransform):
+    """From the states of batches to one element, the states of all values.
+
+    Args:
+        asked: whose states they are.
+    """
+
+    def __init__(self, asked: tuple[Asked, ...]):
+        super().__init__()
+        self._asked = asked
+
+    def expand(self, states: beam.PCollection) -> beam.PCollection:
+        asked = self._asked
+        nothing = [one.nothing for one in asked]
+        if any(len(one.statistic.divided(state)) > 1 for one, state in zip(asked, nothing, strict=True)):
+            parts = states | "Divide" >> beam.FlatMap(divided, asked=asked, nothing=nothing)
+            merged = parts | "Merge parts" >> beam.CombinePerKey(MergeStates(asked))
+            states = merged | "Trim" >> beam.Map(trimmed, asked=asked)
+        return states | "Merge" >> beam.CombineGlobally(MergeStates(asked))
+
+
 class FitStatistics(PTransformAnalyzer):
     """From batches of tensors, one for each statistic, to the output of each.
 
@@ -97,25 +118,24 @@ class FitStatistics(PTransformAnalyzer):
         self._asked = asked
 
     def expand(self, batches: beam.PCollection) -> tuple[beam.PCollection, ...]:
-        asked = self._asked
-        nothing = [one.nothing for one in asked]
-        states = batches | "States" >> beam.Map(states_of, asked=asked)
-        if any(len(one.statistic.divided(state)) > 1 for one, state in zip(asked, nothing, strict=True)):
-            parts = states | "Divide" >> beam.FlatMap(divided, asked=asked, nothing=nothing)
-            merged = parts | "Merge parts" >> beam.CombinePerKey(MergeStates(asked))
-            states = merged | "Trim" >> beam.Map(trimmed, asked=asked)
-        whole = states | "Merge" >> beam.CombineGlobally(MergeStates(asked))
-        write = functools.partial(outputs, asked=asked, folder=self.base_temp_dir)
-        names = [one.name for one in asked]
-        written = whole | "Results" >> beam.FlatMap(write).with_outputs(*names)
+        states = batches | "States" >> beam.Map(states_of, asked=self._asked)
+        whole = states | "All states" >> MergeAll(self._asked)
+        tag = functools.partial(_tagged, asked=self._asked, folder=self.base_temp_dir)
+        names = [one.name for one in self._asked]
+        written = whole | "Results" >> beam.FlatMap(tag).with_outputs(*names)
         return tuple(written[name] for name in names)
 
 
-def outputs(states: list[Any], asked: tuple[Asked, ...], folder: str) -> Iterator[beam.pvalue.TaggedOutput]:
-    """The output of each statistic, tagged with its name; files are written into `folder`."""
+def _tagged(states: list[Any], asked: tuple[Asked, ...], folder: str) -> list[beam.pvalue.TaggedOutput]:
+    return [beam.pvalue.TaggedOutput(*item) for item in outputs(states, asked, folder).items()]
+
+
+def outputs(states: list[Any], asked: Sequence[Asked], folder: str) -> dict[str, np.ndarray]:
+    """The output of each statistic by name; files are written into `folder`."""
     tf.io.gfile.makedirs(folder)
+    found = {}
     for one, state in zip(asked, states, strict=True):
         with naming(one.name, one.statistic, "result"):
-            output = one.statistic.output(one.name, state, folder)
-        check_result(one.name, one.statistic, output)
-        yield beam.pvalue.TaggedOutput(one.name, output)
+            found[one.name] = one.statistic.output(one.name, state, folder)
+        check_result(one.name, one.statistic, found[one.name])
+    return found

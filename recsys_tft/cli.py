@@ -245,7 +245,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
         if not options.synthetic:
             pipeline.check(options.data_dir)
         progress.say("Loading TensorFlow and Beam")
-        libraries.load("recsys_tft.beam_pipelines.run", options.debug)
+        libraries.load("recsys_tft.beam_pipelines.run", options.debug, config.needless(options.data_dir))
         if options.no_wait:
             submitted = pipeline.submit(options.data_dir)
             progress.console.print(submission(submitted), soft_wrap=True)

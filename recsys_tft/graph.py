@@ -1,6 +1,6 @@
 """The body of preprocessing_fn: the feature table applied to raw tensors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,18 @@ def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]
     return engineer(inputs, settings.replace({"ids": kinds}) if kinds else settings)
 
 
-def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings) -> dict[str, tf.Tensor]:
-    """Every feature of the table, from raw columns of [batch] rows each."""
+Read = Mapping[str, Sequence[tf.SparseTensor]]  # the columns of features, by their names
+Fit = Callable[[Sequence[Feature], Read, Settings], Mapping[str, Any]]
+
+
+def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings, fit: Fit | None = None) -> dict[str, tf.Tensor]:
+    """Every feature of the table, from raw columns of [batch] rows each.
+
+    Args:
+        inputs: raw columns by name.
+        settings: of the run.
+        fit: gives what ops need to know of the training window; by default `analyzed`.
+    """
     columns = {column.name: column for column in graph_columns(settings)}
     tensors = {name: sparse(inputs[name], column) for name, column in columns.items() if name in inputs}
     if not tensors:
@@ -54,7 +64,7 @@ def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings) -> dict[str, t
     tensors |= {name: empty_column(rows, graph_dtype(column)) for name, column in columns.items() if name not in inputs}
     features = [feature for feature in settings.table.features if feature.is_active(settings)]
     read = {feature.name: [tensors[source] for source in feature.sources] for feature in features}
-    fitting = Fitting(settings, fit(features, read, settings))
+    fitting = Fitting(settings, (fit or analyzed)(features, read, settings))
     return {feature.name: _applied(feature, read[feature.name], fitting) for feature in features}
 
 
@@ -71,12 +81,8 @@ def _applied(feature: Feature, columns: Sequence[tf.SparseTensor], fitting: Fitt
     return made
 
 
-def fit(
-    features: Sequence[Feature], read: Mapping[str, Sequence[tf.SparseTensor]], settings: Settings
-) -> dict[str, Any]:
-    """What the ops of features need to know of the training window, learned in one pass.
-
-    A vocabulary is learned from the values of all features that share it.
+def analyzed(features: Sequence[Feature], read: Read, settings: Settings) -> dict[str, Any]:
+    """What the ops of features need to know of the training window, which tf.Transform is to learn in one pass.
 
     Args:
         features: whose ops are asked.
@@ -86,27 +92,38 @@ def fit(
     Returns:
         By `Feature.fitted_name`, what `Statistic.fitted` makes of the output of the analysis.
     """
+    values, asked = wanted(features, read, settings)
+    # tf.Transform takes all outputs of one analyzer for files, or none.
+    files = {name: one for name, one in asked.items() if one.statistic.in_file}
+    tensors = {name: one for name, one in asked.items() if not one.statistic.in_file}
+    outputs = _analyzed("fit_vocabularies", files, values) | _analyzed("fit_numbers", tensors, values)
+    return {name: asked[name].statistic.fitted(output) for name, output in outputs.items()}
+
+
+def wanted(
+    features: Sequence[Feature], read: Read, settings: Settings
+) -> tuple[dict[str, list[tf.Tensor]], dict[str, Asked]]:
+    """What the ops of features ask to learn, and the values that they learn it of; both by `Feature.fitted_name`.
+
+    A vocabulary is learned from the values of all features that share it.
+    """
     values: dict[str, list[tf.Tensor]] = {}
     asked: dict[str, Asked] = {}
     for feature in features:
         with naming(feature.name, feature.op, "statistic"):
-            wanted = feature.op.statistic(read[feature.name], settings)
-            if wanted is None:
+            found = feature.op.statistic(read[feature.name], settings)
+            if found is None:
                 continue
             _check_fittable(feature)
-            own = _asked(feature, *wanted)
+            own = _asked(feature, *found)
         known = asked.setdefault(feature.fitted_name, own)
         if known != own:
             raise InputError(
                 f"The feature '{feature.name}' asks for {own.statistic} of '{own.name}', and another one for "
                 f"{known.statistic}; features that share a vocabulary have to learn the same."
             )
-        values.setdefault(own.name, []).append(wanted[0])
-    # tf.Transform takes all outputs of one analyzer for files, or none.
-    files = {name: one for name, one in asked.items() if one.statistic.in_file}
-    tensors = {name: one for name, one in asked.items() if not one.statistic.in_file}
-    outputs = _analyzed("fit_vocabularies", files, values) | _analyzed("fit_numbers", tensors, values)
-    return {name: asked[name].statistic.fitted(output) for name, output in outputs.items()}
+        values.setdefault(own.name, []).append(found[0])
+    return values, asked
 
 
 # What the training rows of pairs hold: `labelling.fitting_rows.of_pairs`.
@@ -153,8 +170,9 @@ def _analyzed(name: str, asked: Mapping[str, Asked], values: Mapping[str, Sequen
         else None,
         name=name,
     )
-    # TransformGraph.fitted finds the tensors by these names.
-    return {
-        own: output if in_files else tf.identity(output, f"{own}_fitted")
-        for own, output in zip(asked, outputs, strict=True)
-    }
+    return {own: output if in_files else named(own, output) for own, output in zip(asked, outputs, strict=True)}
+
+
+def named(fitted_name: str, result: tf.Tensor) -> tf.Tensor:
+    """The result of a statistic under the name by which `TransformGraph.fitted` finds it."""
+    return tf.identity(result, f"{fitted_name}_fitted")

@@ -3,11 +3,21 @@
 import contextlib
 import gc
 import importlib
+import importlib.machinery
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator
+from importlib.abc import Loader, MetaPathFinder
+from types import ModuleType
+
+# What TensorFlow and Beam import where it is there, and the main job never needs.
+UNUSED = ("PIL", "h5py", "pandas", "pymongo", "scipy")
+# What Beam imports where it is there, for buckets and for Dataflow.
+CLOUD = ("apache_beam.io.aws.s3filesystem", "apache_beam.io.azure.blobstoragefilesystem",
+         "apache_beam.io.gcp.gcsfilesystem", "google.api_core", "google.cloud", "googleapiclient")  # fmt: skip
 
 
-def load(module: str, debug: bool = False) -> None:
+def load(module: str, debug: bool = False, without: Collection[str] = ()) -> None:
     """Imports a module of ours with the large libraries that it needs.
 
     It is for a process of its own, such as a command: what is loaded stays outside garbage collection for good.
@@ -16,12 +26,32 @@ def load(module: str, debug: bool = False) -> None:
     Args:
         module: its name.
         debug: whether what TensorFlow's C++ code prints may be seen.
+        without: modules that those libraries do without, and that this import is to leave alone.
     """
     gc.disable()
-    with quietly(debug):
+    with quietly(debug), _Absent(without):
         importlib.import_module(module)
     gc.freeze()
     gc.enable()
+
+
+class _Absent(MetaPathFinder, Loader):
+    """While entered, modules that are not loaded yet cannot be imported."""
+
+    def __init__(self, names: Collection[str]):
+        self._names = frozenset(names)
+
+    def find_spec(self, name: str, *_: object) -> importlib.machinery.ModuleSpec | None:
+        return importlib.machinery.ModuleSpec(name, self) if name in self._names else None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        raise ModuleNotFoundError(f"{spec.name} is not loaded here", name=spec.name)
+
+    def __enter__(self) -> None:
+        sys.meta_path.insert(0, self)
+
+    def __exit__(self, *_: object) -> None:
+        sys.meta_path.remove(self)
 
 
 def quietly(debug: bool = False) -> contextlib.AbstractContextManager[None]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from recsys_tft import libraries
 from recsys_tft.columns import IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.errors import StillRunning, UsageError
@@ -99,6 +100,13 @@ class PipelineConfig:
         if data_dir is not None:
             places.check_data(data_dir)
         self.output.check(self.overwrite, *(() if data_dir else ("raw",)))
+
+    def needless(self, data_dir: str | None) -> tuple[str, ...]:
+        """Modules that TensorFlow and Beam would import, and a run on the tables in `data_dir` does without."""
+        places = (data_dir, self.output_dir, self.artifacts_dir, self.processed_data_dir)
+        told = [*filter(None, places), self.settings.model_dump_json()]
+        is_here = not (self.settings.beam_arguments or self.beam_args) and not any("://" in text for text in told)
+        return (*libraries.UNUSED, *libraries.CLOUD) if is_here else libraries.UNUSED
 
     @property
     def output(self) -> Output:

@@ -3,7 +3,7 @@
 import functools
 import importlib
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,8 @@ from recsys_tft.storage.temporary import without_pattern
 
 _ROWS_PER_CALL = 1 << 16
 _LOADING = threading.Lock()
+_LOADED: dict[str, "TransformGraph"] = {}  # by folder, the last ones
+_KEPT = 2
 
 
 def load_saved_model(folder: str, remedy: str) -> Any:
@@ -32,13 +34,30 @@ def load_saved_model(folder: str, remedy: str) -> Any:
 
 
 class TransformGraph:
-    """A saved transform graph: the SavedModel that tf.Transform writes as `transform_fn`."""
+    """A transform graph, as tf.Transform writes it as `transform_fn`.
 
-    def __init__(self, saved_model: str):
-        importlib.import_module("tensorflow_text")  # registers the ops of an encoder of texts that it may hold
-        self._model = load_saved_model(saved_model, "run the main job again, with --overwrite")
-        (self._inputs,), _ = self._model.transform_fn.structured_input_signature
+    Args:
+        model: holds the function of all raw columns as `transform_fn`, and what that reads.
+        fitted: what the full-pass ops found, by the feature that it belongs to.
+    """
+
+    def __init__(self, model: Any, fitted: Mapping[str, np.ndarray]):
+        self._model = model
+        self.fitted = fitted
+        (self._inputs,), _ = model.transform_fn.structured_input_signature
         self._functions: dict[tuple[str, ...], Callable] = {}
+
+    @classmethod
+    def load(cls, saved_model: str) -> "TransformGraph":
+        """The graph in a folder."""
+        importlib.import_module("tensorflow_text")  # registers the ops of an encoder of texts that it may hold
+        model = load_saved_model(saved_model, "run the main job again, with --overwrite")
+        function = model.transform_fn
+        names = [tensor.name for tensor in function.graph.inputs[-len(function.captured_inputs) :]]
+        suffix = "_fitted_input:0"
+        found = zip(names, function.captured_inputs, strict=True)
+        fitted = {name.removesuffix(suffix): value.numpy() for name, value in found if name.endswith(suffix)}
+        return cls(model, fitted)
 
     def engineer(self, rows: pa.Table, features: Sequence[Feature]) -> pa.Table:
         """The features of [n] raw rows, one column each.
@@ -114,14 +133,6 @@ class TransformGraph:
         outputs = self._model.transform_fn({**inputs, **empty})
         return {name: outputs[name] for name in names}
 
-    def fitted(self) -> dict[str, np.ndarray]:
-        """What the full-pass ops found: constants of the graph, by the feature that they belong to."""
-        function = self._model.transform_fn
-        names = [tensor.name for tensor in function.graph.inputs[-len(function.captured_inputs) :]]
-        suffix = "_fitted_input:0"
-        found = zip(names, function.captured_inputs, strict=True)
-        return {name.removesuffix(suffix): value.numpy() for name, value in found if name.endswith(suffix)}
-
 
 def names_of(features: Sequence[Feature]) -> list[str]:
     """The names of features, in their order."""
@@ -131,12 +142,21 @@ def names_of(features: Sequence[Feature]) -> list[str]:
 def load(saved_model: str) -> TransformGraph:
     """The graph in a folder, loaded once per process."""
     with _LOADING:
-        return _loaded(saved_model)
+        if saved_model not in _LOADED:
+            _keep(saved_model, TransformGraph.load(saved_model))
+        return _LOADED[saved_model]
 
 
-@functools.lru_cache(maxsize=2)
-def _loaded(saved_model: str) -> TransformGraph:
-    return TransformGraph(saved_model)
+def keep(saved_model: str, graph: TransformGraph) -> None:
+    """Has `load` give the graph that this process has saved in the folder."""
+    with _LOADING:
+        _keep(saved_model, graph)
+
+
+def _keep(saved_model: str, graph: TransformGraph) -> None:
+    while len(_LOADED) >= _KEPT:
+        del _LOADED[next(iter(_LOADED))]
+    _LOADED[saved_model] = graph
 
 
 def sparse_of(values: pa.ChunkedArray | pa.Array, column: Column) -> tf.SparseTensor:

@@ -8,7 +8,6 @@ import logging
 import pathlib
 import re
 from collections.abc import Callable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -137,10 +136,9 @@ def unfitted(monkeypatch: pytest.MonkeyPatch) -> None:
 
     from recsys_tft.beam_pipelines.main_job import MainJob
 
-    def fit(_: MainJob, training: beam.PCollection, begun: object) -> tuple[beam.PCollection, SimpleNamespace]:
+    def fit(_: MainJob, training: beam.PCollection, begun: object) -> beam.PCollection:
         # It waits for the training rows, as the fit does, and so nothing that needs a graph comes before them.
-        no_graph = training | "No fit" >> beam.combiners.Count.Globally() | "No graph" >> beam.Map(str)
-        return no_graph, SimpleNamespace(deferred_metadata=no_graph, asset_map={})
+        return training | "No fit" >> beam.combiners.Count.Globally() | "No graph" >> beam.Map(str)
 
     monkeypatch.setattr(MainJob, "_fit", fit)
 

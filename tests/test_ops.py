@@ -64,7 +64,7 @@ def preprocess(inputs: Mapping[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
         for name, case in CASES.items()
     }
     features = [Feature(name, ("x",), case.op, ()) for name, case in CASES.items()]
-    fitted = graph.fit(features, columns, SETTINGS)
+    fitted = graph.analyzed(features, columns, SETTINGS)
     fitting = Fitting(SETTINGS, fitted)
     return {name: case.op.apply(name, columns[name], fitting) for name, case in CASES.items()}
 

@@ -39,7 +39,7 @@ def describe(graph: TransformGraph, values: Vocabularies, settings: Settings) ->
         f"vocabularies/{name}.txt": vocabulary_lines(words, settings.vocabulary(name).n_oov)
         for name, words in values.items()
     }
-    fitted = graph.fitted()
+    fitted = graph.fitted
     for feature in (feature for feature in settings.table.features if feature.is_active(settings)):
         with naming(feature.name, feature.op, "describe"):
             own = feature.op.describe(feature.name, feature.sources, fitted.get(feature.name), settings)

@@ -27,7 +27,7 @@ def fitted_graph(output_dir: str, settings: Settings) -> FittedGraph:
         settings: of the run.
     """
     saved_model = str(pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn"))
-    return FittedGraph(settings, saved_model, TransformGraph(saved_model).fitted())
+    return FittedGraph(settings, saved_model, TransformGraph.load(saved_model).fitted)
 
 
 class FittedFeatures(tf.Module):

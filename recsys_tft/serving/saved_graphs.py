@@ -64,11 +64,11 @@ class Transform:
     name = "transform_graph"
 
     def __init__(self, folder: str):
-        self._graph = TransformGraph(folder)
+        self._graph = TransformGraph.load(folder)
 
     def fitted(self) -> dict[str, np.ndarray]:
         """What the full-pass ops found, by feature."""
-        return self._graph.fitted()
+        return dict(self._graph.fitted)
 
     def has(self, feature: Feature) -> bool:
         return True

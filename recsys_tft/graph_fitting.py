@@ -1,0 +1,137 @@
+"""Fitting the graph in the main job: what ops learn of tables of training rows, and the one trace that is saved.
+
+`tft_beam.AnalyzeDataset(preprocessing_fn)` makes the same graph of the same rows; docs/decisions/0026 says why the job
+does not call it.
+"""
+
+import functools
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+from tensorflow.python.framework.func_graph import FuncGraph
+from tensorflow_transform import DatasetMetadata, analyzer_nodes, impl_helper, schema_inference
+from tensorflow_transform.graph_context import TFGraphContext
+from tensorflow_transform.saved import saved_transform_io_v2
+from tensorflow_transform.tf_metadata import metadata_io
+
+from recsys_tft import graph, ids, transform_graph
+from recsys_tft.analyzers import Asked
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import InputError
+from recsys_tft.features import Entity, Feature
+from recsys_tft.graph_inputs import empty_column, graph_columns, graph_dtype, sparse
+
+METADATA = impl_helper.METADATA_DIR_NAME  # the folder in that of a saved graph which says what it makes
+
+
+def asked(settings: Settings) -> tuple[Asked, ...]:
+    """What the ops of the table ask to learn, in their order."""
+    features = _active(settings)
+    _, found = graph.wanted(features, _read(features, pa.table({}), settings), settings)
+    return tuple(found.values())
+
+
+def states_of_rows(entity: Entity, rows: pa.Table, learnt: Sequence[Asked], settings: Settings) -> list[Any]:
+    """The state of each statistic for training rows of one entity.
+
+    Args:
+        entity: whose features are learned of the rows.
+        rows: raw columns; what it lacks of those that features read is missing in all rows.
+        learnt: what `asked` gives.
+        settings: of the run.
+    """
+    features = [feature for feature in _active(settings) if feature.entity is entity]
+    values, _ = graph.wanted(features, _read(features, ids.shown(rows), settings), settings)
+    arrays = {name: np.concatenate([tensor.numpy() for tensor in tensors]) for name, tensors in values.items()}
+    return [one.of(arrays[one.name]) if one.name in arrays else one.nothing for one in learnt]
+
+
+def _active(settings: Settings) -> list[Feature]:
+    return [feature for feature in settings.table.features if feature.is_active(settings)]
+
+
+def _read(features: Sequence[Feature], rows: pa.Table, settings: Settings) -> graph.Read:
+    """The columns of features, as the graph has them."""
+    columns = {column.name: column for feature in features for column in feature.columns}
+    tensors = {
+        name: sparse(transform_graph.sparse_of(rows[name], column), column)
+        if name in rows.column_names
+        else empty_column(tf.constant(len(rows), tf.int64), graph_dtype(column))
+        for name, column in columns.items()
+    }
+    return {feature.name: [tensors[source] for source in feature.sources] for feature in features}
+
+
+def check(learnt: Sequence[Asked], folder: str, settings: Settings) -> None:
+    """Traces the table as if nothing had been learned, so that a fault of an op is found before any row is read.
+
+    Args:
+        learnt: what `asked` gives.
+        folder: for files.
+        settings: of the run.
+
+    Raises:
+        InputError: naming the feature.
+    """
+    tf.io.gfile.makedirs(folder)
+    outputs = {one.name: one.statistic.output(one.name, one.nothing, folder) for one in learnt}
+    _refuse_analyzers(_function(outputs, learnt, folder, settings)[1].get_concrete_function().graph)
+
+
+def save(outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str, settings: Settings) -> str:
+    """Traces the table with what was learned, has tf.Transform save it, and returns where: in a folder below `folder`.
+
+    Args:
+        outputs: of the statistics by name; of those in files the paths.
+        learnt: what `asked` gives.
+        folder: of this graph alone.
+        settings: of the run.
+    """
+    module, function = _function(outputs, learnt, folder, settings)
+    path = posixpath.join(folder, "transform_fn")
+    concrete = saved_transform_io_v2.write_v2_saved_model(module, function, "transform_fn", path)
+    _refuse_analyzers(concrete.graph)
+    made = schema_inference.infer_feature_schema_v2(concrete.structured_outputs, dict, evaluate_schema_overrides=True)
+    metadata_io.write_metadata(DatasetMetadata(made), posixpath.join(path, METADATA))
+    numbers = {one.name: outputs[one.name] for one in learnt if not one.statistic.in_file}
+    module.transform_fn = concrete
+    transform_graph.keep(path, transform_graph.TransformGraph(module, numbers))
+    return path
+
+
+def _function(
+    outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str, settings: Settings
+) -> tuple[tf.Module, Any]:
+    """The table as a tf.function of raw columns, as tf.Transform makes it, and the module that is to hold it."""
+    results = {one.name: tf.constant(outputs[one.name], tf.as_dtype(one.statistic.dtype)) for one in learnt}
+
+    def known(features: Sequence[Feature], read: graph.Read, settings: Settings) -> dict[str, Any]:
+        # What they ask is looked at once more, as a graph knows less of the shapes of tensors.
+        graph.wanted(features, read, settings)
+        return {one.name: one.statistic.fitted(_in_graph(one, results[one.name])) for one in learnt}
+
+    module = tf.Module()
+    context = TFGraphContext(module_to_export=module, temp_dir=folder, evaluated_replacements={})
+    specs = {column.name: tf.SparseTensorSpec([None, None], graph_dtype(column)) for column in graph_columns(settings)}
+    engineer = functools.partial(graph.engineer, settings=settings, fit=known)
+    return module, impl_helper.get_traced_transform_fn(engineer, specs, context)
+
+
+def _in_graph(one: Asked, result: tf.Tensor) -> tf.Tensor:
+    if not one.statistic.in_file:
+        return graph.named(one.name, result)
+    tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS, result)
+    return result
+
+
+def _refuse_analyzers(traced: FuncGraph) -> None:
+    """InputError where an op has tf.Transform learn something, of which nobody told the job."""
+    if left := traced.get_collection(analyzer_nodes.TENSOR_REPLACEMENTS):
+        raise InputError(
+            f"An op of the feature table calls an analyzer of tf.Transform ({left[0].tensor.name}) in `apply`; what it "
+            "learns has to be the Statistic that its `statistic` returns."
+        )
