@@ -3,11 +3,18 @@
 import contextlib
 import gc
 import importlib
+import importlib.abc
+import importlib.machinery
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from types import ModuleType
+
+# What TensorFlow imports where it can, and needs for nothing that we do: `tf.keras` loads tf_keras when it is asked.
+UNUSED = ("pandas", "scipy", "h5py", "PIL", "tf_keras", "googleapiclient")
 
 
-def load(module: str, debug: bool = False) -> None:
+def load(module: str, debug: bool = False, without: Collection[str] = ()) -> None:
     """Imports a module of ours with the large libraries that it needs.
 
     It is for a process of its own, such as a command: what is loaded stays outside garbage collection for good.
@@ -16,12 +23,56 @@ def load(module: str, debug: bool = False) -> None:
     Args:
         module: its name.
         debug: whether what TensorFlow's C++ code prints may be seen.
+        without: libraries that are left out as `absent` does, such as UNUSED.
     """
     gc.disable()
-    with quietly(debug):
+    with quietly(debug), absent(without):
         importlib.import_module(module)
     gc.freeze()
     gc.enable()
+
+
+@contextlib.contextmanager
+def absent(names: Collection[str]) -> Iterator[None]:
+    """Lets libraries that are not loaded yet seem not to be installed while the block runs; afterwards they are.
+
+    It is for those that others import inside `try`. What has been imported in the block without them stays so.
+    """
+    finder = _Absent(names)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds libraries, as who only looks whether they are there goes on to find them, but does not load them."""
+
+    def __init__(self, names: Collection[str]):
+        self._names = frozenset(names)
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        found = importlib.machinery.PathFinder.find_spec(name, path, target) if name in self._names else None
+        if found is not None:
+            found.loader = self
+        return found
+
+    def exec_module(self, module: ModuleType) -> None:
+        raise ModuleNotFoundError(f"{module.__name__} is left out", name=module.__name__)
+
+
+def arrow_without_pandas() -> None:
+    """Keeps Arrow from importing pandas, in a process of its own that converts nothing from pandas or to it.
+
+    Arrow does so when it makes its first array, to know a Series if it is given one, and never looks again.
+    """
+    with absent({"pandas"}):
+        import pyarrow as pa
+
+        pa.array([0])
 
 
 def quietly(debug: bool = False) -> contextlib.AbstractContextManager[None]:
