@@ -19,7 +19,7 @@ from odd_ids import text
 from recsys_tft import Recommender, cli, ids, libraries, vocabularies
 from recsys_tft.commands import recommend_command
 from recsys_tft.errors import InputError
-from recsys_tft.exporting import export
+from recsys_tft.exporting import export, stored_entities
 from recsys_tft.recommending import entity_store
 from recsys_tft.recommending import recommender as recommender_module
 from recsys_tft.recommending.recommender import Request
@@ -297,7 +297,7 @@ def test_an_export_that_fails_leaves_nothing(copy: pathlib.Path, monkeypatch: py
     def fail(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(entity_store, "write", fail)
+    monkeypatch.setattr(stored_entities, "write", fail)
     monkeypatch.setattr(serving_models.ServingModel, "save", lambda self, folder: pathlib.Path(folder).mkdir())
     with pytest.raises(OSError, match="no space left"):
         export.export(str(copy))

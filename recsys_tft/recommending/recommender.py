@@ -13,13 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import ids
-from recsys_tft.columns import IdKind
+from recsys_tft.columns import FIRST_SEEN, HISTORY, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings, country_key
 from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.faults import sentences
-from recsys_tft.labelling import history, recent
 from recsys_tft.recommending import arrangement, filtering, request_columns
 from recsys_tft.recommending.arrangement import Recommendation
 from recsys_tft.recommending.entity_store import EntityStore
@@ -148,7 +147,7 @@ class Recommender:
         Where videos of the history are given without their categories, these are the store's.
         """
         found = request.columns(self.store.user(request.user))
-        videos, categories = history.COLUMNS
+        videos, categories = HISTORY
         if videos in request.given and categories not in request.given:
             found[categories] = self.store.categories(found[videos])
         return found
@@ -246,8 +245,8 @@ class Clock:
 def _with_videos(known: Mapping[str, pa.Array], videos: pa.Table) -> dict[str, Arrow]:
     """Raw columns of the user, the moment and videos, for the ranker."""
     of_videos = dict(zip(videos.column_names, videos.columns, strict=True))
-    if recent.FIRST_SEEN in of_videos:
-        of_videos["published_at"] = pc.coalesce(of_videos["published_at"], of_videos[recent.FIRST_SEEN])
+    if FIRST_SEEN in of_videos:
+        of_videos["published_at"] = pc.coalesce(of_videos["published_at"], of_videos[FIRST_SEEN])
     return {**known, **of_videos}
 
 

@@ -1,6 +1,7 @@
 """Exported models as a process that recommends asks them: arrays in, arrays out, and TensorFlow's Python not loaded."""
 
 import concurrent.futures
+import contextlib
 import pathlib
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -53,7 +54,7 @@ class InPython:
 
 
 class Loading:
-    """Models that are being loaded, each on a thread of its own.
+    """Models that are being loaded, each on a thread of its own, and called once.
 
     Args:
         folders: of the SavedModels, by name.
@@ -75,7 +76,11 @@ class Loading:
             return saved_signatures.read(str(folder))
 
     def _session(self, name: str) -> c_library.Session:
-        return c_library.Session(without_pattern(str(self._folders[name])), self._signatures[name])
+        session = c_library.Session(without_pattern(str(self._folders[name])), self._signatures[name])
+        asked = self._signatures[name]["serving_default"].inputs
+        with contextlib.suppress(c_library.GraphError):  # the first call of a graph takes as long as loading it
+            session.run("serving_default", {key: np.zeros([0] * slot.rank, slot.dtype) for key, slot in asked.items()})
+        return session
 
     def models(self) -> dict[str, ServedModel]:
         """Those that are loaded, by name.
