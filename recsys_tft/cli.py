@@ -323,7 +323,7 @@ def encoder(options: argparse.Namespace, _: Sequence[str]) -> int:
     """The default title encoder as a SavedModel."""
     from recsys_tft.titles import minilm
 
-    libraries.load("tensorflow_text", options.debug)
+    libraries.load("tensorflow_text", options.debug, libraries.UNUSED)
     print(minilm.export_minilm(precision=options.precision, say=print))
     return 0
 
@@ -341,7 +341,7 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.folder("--output-dir", options.output_dir)
     ready.warn_of_others(options.output_dir)
     index = TitleIndex(options.output_dir, options.feature)
-    libraries.load("tensorflow_text", options.debug)
+    libraries.load("tensorflow_text", options.debug, libraries.UNUSED)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     for title in options.title:
         console.print(index.table(title, options.k))

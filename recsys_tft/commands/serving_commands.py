@@ -67,7 +67,7 @@ def verify(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.raw_there(options.output_dir, options.data_dir)
     with Progress() as progress:
         progress.say("Loading TensorFlow")
-        libraries.load("recsys_tft.verifying.verification", options.debug)
+        libraries.load("recsys_tft.verifying.verification", options.debug, libraries.UNUSED)
         module = importlib.import_module("recsys_tft.verifying.verification")
         rows = None if options.all else options.rows
         result = module.verify(options.output_dir, options.data_dir, rows, options.seed, progress.say)
