@@ -1,14 +1,13 @@
 """The command line: `recsys-tft`, or `python -m recsys_tft`."""
 
 import argparse
-import functools
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 
 from recsys_tft import interruption, libraries
-from recsys_tft.commands import audit_command, ready, serving_commands
+from recsys_tft.commands import audit_command, serving_commands
 from recsys_tft.errors import InputError, UsageError, reason, redacted
 from recsys_tft.faults import sentence_for
 from recsys_tft.storage import places
@@ -36,14 +35,16 @@ _MOST_WORKERS = 1024  # threads
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    is_process, arguments = arguments is None, sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser(arguments)
-    options, rest = parser.parse_known_args(serving_commands.shielded(arguments))
+    options, rest = parser.parse_known_args(_shielded(arguments))
     # `recommend` says itself what it does not know, which depends on the export.
-    stray = {run: _stray(rest), serving_commands.recommend: []}.get(options.command, rest)
+    stray = {run: _stray(rest), recommend: []}.get(options.command, rest)
     if stray:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     _quiet(options.debug)
+    if is_process and options.command is recommend and not options.explain:
+        libraries.arrow_without_pandas()
     try:
         with interruption.ending_on_sigterm():
             return options.command(options, rest)
@@ -66,6 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sentence = sentence_for(error) or f"{type(error).__name__}: {reason(error)} (--debug shows where)"
         print(f"error: {redacted(sentence)}", file=sys.stderr)
     return 1
+
+
+def _shielded(arguments: Sequence[str]) -> Sequence[str]:
+    if arguments[:1] != ["recommend"]:
+        return arguments
+    from recsys_tft.commands import recommend_command
+
+    return recommend_command.shielded(arguments)
 
 
 def _stray(beam_args: Sequence[str]) -> list[str]:
@@ -111,17 +120,20 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
         help="the rating, 1 to 5, from which on it is a like (default 4)",
     )  # fmt: skip
     _add_train(_command(commands, "train", train, "train a model on the rows of a run", _TRAIN_EXAMPLE))
-    for name, text in (
-        ("export", "write serving models of what was trained"),
-        ("recommend", "recommend videos to a user by the exported models"),
-        ("verify", "prove that the rows on disk equal what the saved graphs compute from raw rows"),
-    ):
-        example = getattr(serving_commands, f"{name.upper()}_EXAMPLE")
-        sub = _command(commands, name, getattr(serving_commands, name), text, example)
-        add = getattr(serving_commands, f"add_{name}")
-        if name == "recommend":
-            add = functools.partial(add, arguments=arguments if arguments[:1] == [name] else ())
-        add(sub)
+    text = "write serving models of what was trained"
+    serving_commands.add_export(
+        _command(commands, "export", serving_commands.export, text, serving_commands.EXPORT_EXAMPLE)
+    )
+    text = "recommend videos to a user by the exported models"
+    sub = _command(commands, "recommend", recommend, text, serving_commands.RECOMMEND_EXAMPLE)
+    if "recommend" in arguments:
+        from recsys_tft.commands import recommend_command
+
+        recommend_command.add(sub, arguments if arguments[:1] == ["recommend"] else ())
+    text = "prove that the rows on disk equal what the saved graphs compute from raw rows"
+    serving_commands.add_verify(
+        _command(commands, "verify", serving_commands.verify, text, serving_commands.VERIFY_EXAMPLE)
+    )
     text = "prove that no row of a run knows what happens later"
     audit_command.add(_command(commands, "audit", audit_command.audit, text, audit_command.EXAMPLE))
     example = "example:\n  recsys-tft encoder export"
@@ -207,6 +219,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     """The main job."""
+    from recsys_tft.commands import ready
     from recsys_tft.commands.summary import submission, summary
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline
     from recsys_tft.progress import Progress
@@ -257,6 +270,7 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
 
 def dataset(options: argparse.Namespace, _: Sequence[str]) -> int:
     """A public data set as raw tables."""
+    from recsys_tft.commands import ready
     from recsys_tft.tables import movielens
 
     ready.folder("--source", options.source)
@@ -269,6 +283,7 @@ def dataset(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def train(options: argparse.Namespace, _: Sequence[str]) -> int:
     """A model on the rows of a run."""
+    from recsys_tft.commands import ready
     from recsys_tft.progress import Progress
     from recsys_tft.training import model_folders
 
@@ -297,11 +312,18 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
+def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
+    """The four stages for one user."""
+    from recsys_tft.commands import recommend_command
+
+    return recommend_command.recommend(options, rest)
+
+
 def encoder(options: argparse.Namespace, _: Sequence[str]) -> int:
     """The default title encoder as a SavedModel."""
     from recsys_tft.titles import minilm
 
-    libraries.load("tensorflow_text", options.debug)
+    libraries.load("tensorflow_text", options.debug, libraries.UNSERVED)
     print(minilm.export_minilm(precision=options.precision, say=print))
     return 0
 
@@ -310,15 +332,16 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
     """Nearest titles by cosine."""
     from rich.console import Console
 
+    from recsys_tft.commands import ready
     from recsys_tft.commands.similar import TitleIndex
 
-    ready.within("-k", options.k, 1, serving_commands.MOST_SHOWN)
+    ready.within("-k", options.k, 1, ready.MOST_SHOWN)
     if not all(title.strip() for title in options.title):
         raise UsageError("--title is blank; it needs some words.")
     ready.folder("--output-dir", options.output_dir)
     ready.warn_of_others(options.output_dir)
     index = TitleIndex(options.output_dir, options.feature)
-    libraries.load("tensorflow_text", options.debug)
+    libraries.load("tensorflow_text", options.debug, libraries.UNSERVED)
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     for title in options.title:
         console.print(index.table(title, options.k))
@@ -329,6 +352,7 @@ def features(options: argparse.Namespace, _: Sequence[str]) -> int:
     """The feature table."""
     from rich.console import Console
 
+    from recsys_tft.commands import ready
     from recsys_tft.commands.feature_table import as_table, own_parts
     from recsys_tft.configuration import settings
 

@@ -21,6 +21,8 @@ TAKEN = frozenset({
     "version", "weight", "window",
     "config", "debug", "explain", "help", "index", "json", "k", "output_dir", "time",
 })  # fmt: skip
+HISTORY = ("history_video_ids", "history_categories")  # of users, the most recent first
+FIRST_SEEN = "first_seen"  # of a video, the time of its first event by any user
 KEYS = {"users": "user_id", "videos": "video_id", "channels": "channel_id"}
 
 

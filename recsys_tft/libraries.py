@@ -3,16 +3,18 @@
 import contextlib
 import gc
 import importlib
+import importlib.abc
 import importlib.machinery
 import os
 import sys
-from collections.abc import Collection, Iterator
-from importlib.abc import Loader, MetaPathFinder
+from collections.abc import Collection, Iterator, Sequence
 from types import ModuleType
 
-# What TensorFlow and Beam import where it is there, and the main job never needs.
+# What TensorFlow and Beam import where they can, and need for nothing that we do.
 UNUSED = ("PIL", "h5py", "pandas", "pymongo", "scipy")
-# What Beam imports where it is there, for buckets and for Dataflow.
+# The same where tf.Transform, whose layer is one of tf_keras, is not loaded: `tf.keras` loads it when it is asked.
+UNSERVED = (*UNUSED, "googleapiclient", "tf_keras")
+# What Beam imports where it can, for buckets and for Dataflow.
 CLOUD = ("apache_beam.io.aws.s3filesystem", "apache_beam.io.azure.blobstoragefilesystem",
          "apache_beam.io.gcp.gcsfilesystem", "google.api_core", "google.cloud", "googleapiclient")  # fmt: skip
 
@@ -26,32 +28,56 @@ def load(module: str, debug: bool = False, without: Collection[str] = ()) -> Non
     Args:
         module: its name.
         debug: whether what TensorFlow's C++ code prints may be seen.
-        without: modules that those libraries do without, and that this import is to leave alone.
+        without: libraries that are left out as `absent` does, such as UNUSED.
     """
     gc.disable()
-    with quietly(debug), _Absent(without):
+    with quietly(debug), absent(without):
         importlib.import_module(module)
     gc.freeze()
     gc.enable()
 
 
-class _Absent(MetaPathFinder, Loader):
-    """While entered, modules that are not loaded yet cannot be imported."""
+@contextlib.contextmanager
+def absent(names: Collection[str]) -> Iterator[None]:
+    """Lets libraries that are not loaded yet seem not to be installed while the block runs; afterwards they are.
+
+    It is for those that others import inside `try`. What has been imported in the block without them stays so.
+    """
+    finder = _Absent(names)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+class _Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds libraries, as who only looks whether they are there goes on to find them, but does not load them."""
 
     def __init__(self, names: Collection[str]):
         self._names = frozenset(names)
 
-    def find_spec(self, name: str, *_: object) -> importlib.machinery.ModuleSpec | None:
-        return importlib.machinery.ModuleSpec(name, self) if name in self._names else None
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        found = importlib.machinery.PathFinder.find_spec(name, path, target) if name in self._names else None
+        if found is not None:
+            found.loader = self
+        return found
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
-        raise ModuleNotFoundError(f"{spec.name} is not loaded here", name=spec.name)
+    def exec_module(self, module: ModuleType) -> None:
+        raise ModuleNotFoundError(f"{module.__name__} is left out", name=module.__name__)
 
-    def __enter__(self) -> None:
-        sys.meta_path.insert(0, self)
 
-    def __exit__(self, *_: object) -> None:
-        sys.meta_path.remove(self)
+def arrow_without_pandas() -> None:
+    """Keeps Arrow from importing pandas, in a process of its own that converts nothing from pandas or to it.
+
+    Arrow does so when it makes its first array, to know a Series if it is given one, and never looks again.
+    """
+    with absent({"pandas"}):
+        import pyarrow as pa
+
+        pa.array([0])
 
 
 def quietly(debug: bool = False) -> contextlib.AbstractContextManager[None]:

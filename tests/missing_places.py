@@ -18,9 +18,10 @@ from recsys_tft.columns import Column
 from recsys_tft.configuration.recommender_settings import BlockSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
+from recsys_tft.exporting import stored_entities
 from recsys_tft.features import raw_columns
 from recsys_tft.raw_replay import raw_counters, raw_rows
-from recsys_tft.recommending import arrangement, entity_store, filtering
+from recsys_tft.recommending import arrangement, filtering
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.request import Request
 from recsys_tft.serving import saved_graphs
@@ -104,9 +105,9 @@ def reading(given: Given, column: Column, value: Any) -> Any:
 
 def store(given: Given, column: Column, value: Any) -> Any:
     rows = raw_rows.read(given.tables(column, value), Settings())
-    videos = entity_store.current_videos(rows, raw_counters.dated_videos(rows, None, Settings()))
+    videos = stored_entities.current_videos(rows, raw_counters.dated_videos(rows, None, Settings()))
     target = given.folder / f"store-{len(list(given.folder.iterdir()))}"
-    entity_store.write(target, rows, videos, None, Settings(history={"length": 0}))
+    stored_entities.write(target, rows, videos, None, Settings(history={"length": 0}))
     found = EntityStore(target)
     row = found.user(1) if table_with(column) == "users" else found.videos(np.array([1]))
     return [[] if value is None and column.is_list else value for value in row[column.name].to_pylist()]

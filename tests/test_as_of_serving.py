@@ -153,13 +153,13 @@ def test_the_models_are_given_the_history_of_the_user_and_the_counters(
     as_of: Ran, recommender: Recommender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: dict[str, dict] = {}
-    for name, signature in list(recommender._signatures.items()):
+    for name, model in recommender._models.items():
 
-        def record(name: str = name, signature: Callable = signature, **inputs: tf.Tensor) -> dict:
-            asked[name] = {key: value.numpy() for key, value in inputs.items()}
-            return signature(**inputs)
+        def record(signature: str, inputs: dict, name: str = name, run: Callable = model.run) -> dict:
+            asked[name] = inputs
+            return run(signature, inputs)
 
-        monkeypatch.setitem(recommender._signatures, name, record)
+        monkeypatch.setattr(model, "run", record)
     categories = {row["video_id"]: row["category"] for row in pq.read_table(as_of.raw / "videos.parquet").to_pylist()}
     exposures = oracles_exposures(as_of.raw, as_of.root)
     lengths, end = set(), end_of(as_of)

@@ -17,9 +17,9 @@ from desk import files_seen
 from odd_ids import text
 
 from recsys_tft import Recommender, cli, ids, libraries, vocabularies
-from recsys_tft.commands import serving_commands
+from recsys_tft.commands import recommend_command
 from recsys_tft.errors import InputError
-from recsys_tft.exporting import export
+from recsys_tft.exporting import export, stored_entities
 from recsys_tft.recommending import entity_store
 from recsys_tft.recommending import recommender as recommender_module
 from recsys_tft.recommending.recommender import Request
@@ -297,7 +297,7 @@ def test_an_export_that_fails_leaves_nothing(copy: pathlib.Path, monkeypatch: py
     def fail(*_: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(entity_store, "write", fail)
+    monkeypatch.setattr(stored_entities, "write", fail)
     monkeypatch.setattr(serving_models.ServingModel, "save", lambda self, folder: pathlib.Path(folder).mkdir())
     with pytest.raises(OSError, match="no space left"):
         export.export(str(copy))
@@ -413,7 +413,7 @@ def test_the_command_takes_and_prints_ids_as_they_are(
 
 
 def test_the_last_of_an_option_for_ids_is_where_the_next_option_begins() -> None:
-    shielded = serving_commands.shielded
+    shielded = recommend_command.shielded
     given = ["recommend", "--history-video-ids", "-a b", "c", "-d", "-k", "5", "--user-id", "-k5x", "--json"]
     expected = [argument.replace("-a b", "\0-a b") if argument == "-a b" else argument for argument in given]
     expected[4], expected[8] = "\0-d", "\0-k5x"

@@ -8,7 +8,7 @@ import pytest
 from odd_ids import text
 
 from recsys_tft.columns import BOOL, FLOAT, INT64, STRING, STRINGS, TIMESTAMP, Column, IdKind
-from recsys_tft.commands import serving_commands
+from recsys_tft.commands import recommend_command
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import RANKER, Feature
@@ -165,4 +165,4 @@ def test_what_is_wrong_is_refused_by_name(given: dict[str, object], expected: st
 )
 def test_arguments_are_read_by_the_type_of_the_column(name: str, text: str, expected: object) -> None:
     (column,) = (column for column in KNOWN if column.name == name)
-    assert serving_commands._reader(column)(text) == expected
+    assert recommend_command._reader(column)(text) == expected

@@ -33,10 +33,11 @@ from recsys_tft.cli import main
 from recsys_tft.columns import KEYS, TABLES, UPDATED
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
+from recsys_tft.exporting import stored_entities
 from recsys_tft.features import Entity
 from recsys_tft.labelling import counters
 from recsys_tft.raw_replay import raw_counters, raw_rows
-from recsys_tft.recommending import entity_store
+from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.tables import synthetic
 from recsys_tft.verifying.verification import verify
 
@@ -208,9 +209,9 @@ def test_verify_finds_all_rows_equal_and_other_moments_unequal(ran: Ran, tmp_pat
 def test_what_is_served_is_the_latest(ran: Ran, raw: dict[str, list[Row]], tmp_path: pathlib.Path) -> None:
     of_run = parse(ran.result.manifest["settings"], "the manifest")
     rows, cuts = raw_rows.read(str(ran.raw), of_run), raw_rows.cuts_of(ran.result.manifest)
-    videos = entity_store.current_videos(rows, raw_counters.dated_videos(rows, cuts, of_run))
-    entity_store.write(tmp_path / "store", rows, videos, cuts, of_run)
-    store = entity_store.EntityStore(tmp_path / "store")
+    videos = stored_entities.current_videos(rows, raw_counters.dated_videos(rows, cuts, of_run))
+    stored_entities.write(tmp_path / "store", rows, videos, cuts, of_run)
+    store = EntityStore(tmp_path / "store")
     latest = {}
     for table, key in KEYS.items():
         latest[table] = {row[key]: row for row in sorted(raw[table], key=lambda row: row[UPDATED])}

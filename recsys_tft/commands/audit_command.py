@@ -5,8 +5,6 @@ import importlib
 from collections.abc import Sequence
 
 from recsys_tft import libraries
-from recsys_tft.commands import ready
-from recsys_tft.commands.serving_commands import microseconds
 
 EXAMPLE = """example:
   recsys-tft audit --output-dir output
@@ -35,11 +33,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def audit(options: argparse.Namespace, _: Sequence[str]) -> int:
     """One past with several futures."""
+    from recsys_tft.commands import ready
     from recsys_tft.progress import Progress
 
     ready.within("--users", options.users, 1)
     ready.within("--seed", options.seed, 0)
-    cuts = [microseconds("--cut", text) for text in options.cut]
+    cuts = [ready.microseconds("--cut", text) for text in options.cut]
     ready.run_there(options.output_dir)
     ready.raw_there(options.output_dir, options.data_dir)
     with Progress() as progress:

@@ -1,9 +1,11 @@
 """What a command needs, looked for before the libraries that take seconds to load: the cheap mistakes come first."""
 
+import datetime
 import importlib.util
 import pathlib
 import sys
 
+from recsys_tft.columns import END_OF_TIME
 from recsys_tft.errors import InputError, UsageError, require_local
 from recsys_tft.run_layout import run_folders
 from recsys_tft.serving import serving_folders
@@ -11,6 +13,7 @@ from recsys_tft.storage import ownership, places
 from recsys_tft.training.model_folders import ModelFolder
 
 LEAST, MOST = -(2**63), 2**63 - 1  # that a number may be; of a column the least is missing
+MOST_SHOWN = 1_000_000  # videos of a recommendation
 MODELS = {"two_tower": "model.json", "ranker": "columns.json"}
 
 
@@ -30,6 +33,23 @@ def _short(value: int) -> str:
     if abs(value) < 10**24:
         return str(value)
     return f"a number of {len(str(abs(value))) if abs(value) < 10**4000 else 'thousands of'} digits"
+
+
+def microseconds(option: str, text: str) -> int:
+    """The time that an option names, in microseconds since 1970.
+
+    Raises:
+        UsageError: if it is not a time, or one that no row may have.
+    """
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} is {text!r}; expected a time such as 2025-03-01T12:00.") from None
+    aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
+    found = (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
+    if not 0 <= found < END_OF_TIME:
+        raise UsageError(f"{option} is {text!r}; expected a time between 1970 and 2200.")
+    return found
 
 
 def folder(option: str, place: str | None) -> None:

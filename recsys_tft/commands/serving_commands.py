@@ -1,31 +1,11 @@
-"""The commands that serve: export, recommend, verify."""
+"""The commands `export` and `verify`. Like `cli.py`, this module imports nothing that `--help` does not need."""
 
 import argparse
-import contextlib
-import datetime
-import functools
 import importlib
-import json
-import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-
-import pyarrow as pa
+from collections.abc import Sequence
 
 from recsys_tft import libraries
-from recsys_tft.columns import END_OF_TIME, Column, IdKind
-from recsys_tft.commands import ready
-from recsys_tft.configuration import settings
-from recsys_tft.default_table import DEFAULT
-from recsys_tft.errors import InputError, UsageError, did_you_mean
-from recsys_tft.recommending import request_columns
-from recsys_tft.serving import serving_folders
 
-_SHIELD = "\0"  # before an id that argparse would take for an option; no argument holds it
-_SHIELDED = ("--user-id", "--history-video-ids")
-_GIVEN = "given_"  # before the names of columns among the options, which may be called as these are
-MOST_SHOWN = 1_000_000  # videos of a recommendation
 EXPORT_EXAMPLE = """example:
   recsys-tft export --output-dir output
   recsys-tft export --output-dir out --data-dir data/movielens"""
@@ -47,116 +27,6 @@ def add_export(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_recommend(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
-    """The options of `recommend`; those of the user and the moment are columns that the export knows.
-
-    Args:
-        parser: gets them.
-        arguments: of the command, which say where the export is.
-    """
-    columns, kinds = _told(arguments)
-    parser.set_defaults(columns=columns, kinds=kinds)
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
-    parser.add_argument(
-        "--user-id", type=_user_reader(kinds), metavar="U", help="for whom; without it, someone unknown"
-    )
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
-    parser.add_argument(
-        "--config", metavar="FILE", help="YAML whose `recommender` options are used (default: the run's)"
-    )
-    parser.add_argument("--index", choices=["hnsw", "ivf"], help="search an approximate index instead of all videos")
-    parser.add_argument("--version", type=int, metavar="N", help="of the export (default: the newest)")
-    parser.add_argument("--time", metavar="TIME", help="the moment, as 2025-03-01T12:00 UTC (default: now)")
-    parser.add_argument("--explain", action="store_true", help="show what contributed most to the ranker's score")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    for column in columns:
-        told, many = f"{column.name}, instead of the stored", "*" if column.is_list else None
-        parser.add_argument(
-            _option(column),
-            dest=f"{_GIVEN}{column.name}",
-            type=_reader(column),
-            nargs=many,
-            action="extend" if many else "store",
-            metavar="X",
-            help=told,
-        )
-
-
-def shielded(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command, with ids that begin with a dash so that they are none of its options.
-
-    Those that begin with two, or with the -k of an option, need to be written as `--user-id=--x`.
-    """
-    if arguments[:1] != ["recommend"]:
-        return list(arguments)
-    found, option = [], ""
-    for argument in arguments:
-        is_id = option in _SHIELDED and re.match(r"-(?!-|k\d*$|h$|[\d.]+$)", argument)
-        found.append(f"{_SHIELD}{argument}" if is_id else argument)
-        option = argument if argument.startswith("--") else option if option == _SHIELDED[1] else ""
-    return found
-
-
-def _unshielded(text: str) -> str:
-    return text.removeprefix(_SHIELD)
-
-
-def _user_reader(kinds: Mapping[str, IdKind] | None) -> Callable[[str], int | str]:
-    """What makes an id of a user of an argument; without an export, integers and texts are taken."""
-    if kinds is None:
-        return _integer_or_text
-    return _unshielded if kinds["user_id"].is_text else _integer
-
-
-def _integer(text: str) -> int:
-    try:
-        return int(_unshielded(text))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"invalid int value: {_unshielded(text)!r}") from None
-
-
-def _integer_or_text(text: str) -> int | str:
-    try:
-        return _integer(text)
-    except argparse.ArgumentTypeError:
-        return _unshielded(text)
-
-
-def _told(arguments: Sequence[str]) -> tuple[tuple[Column, ...], dict[str, IdKind] | None]:
-    """The columns and the kinds of ids of the export that is asked; where there is none, which is told later, our own
-    columns and None."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--output-dir", default="output")
-    parser.add_argument("--version", type=int)
-    with contextlib.suppress(argparse.ArgumentError, InputError, OSError):
-        options, _ = parser.parse_known_args(arguments)
-        root = serving_folders.serving_folder(options.output_dir)
-        chosen = str(serving_folders.latest(root, options.version))
-        store = root / serving_folders.STORE / chosen
-        return request_columns.of_store(store), request_columns.ids_of_store(store)
-    return request_columns.of_table(DEFAULT), None
-
-
-def _option(column: Column) -> str:
-    return f"--{column.name.replace('_', '-')}"
-
-
-def _reader(column: Column) -> Callable[[str], Any]:
-    """What makes a value of an argument."""
-    kind = column.type.value_type if column.is_list else column.type
-    if pa.types.is_timestamp(kind):
-        return functools.partial(microseconds, _option(column))
-    if pa.types.is_boolean(kind):
-        return _truth
-    return {pa.int64(): _integer, pa.float32(): float}.get(kind, _unshielded)
-
-
-def _truth(text: str) -> bool:
-    if text.lower() not in ("true", "false", "1", "0"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text.lower() in ("true", "1")
-
-
 def add_verify(parser: argparse.ArgumentParser) -> None:
     """The options of `verify`."""
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
@@ -168,6 +38,7 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
 
 def export(options: argparse.Namespace, _: Sequence[str]) -> int:
     """Serving models."""
+    from recsys_tft.commands import ready
     from recsys_tft.progress import Progress
 
     ready.run_there(options.output_dir)
@@ -185,82 +56,9 @@ def export(options: argparse.Namespace, _: Sequence[str]) -> int:
     return 0
 
 
-def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
-    """The four stages for one user."""
-    from rich.console import Console
-
-    from recsys_tft.recommending import recommendation_report as report
-    from recsys_tft.recommending.request import Request, now
-
-    if rest:
-        ready.export_there(options.output_dir, options.version, options.index)
-        known = map(_option, options.columns)
-        raise UsageError(f"{rest[0]} is no option of this export.{did_you_mean(rest[0], known)}")
-    given = {column.name: getattr(options, f"{_GIVEN}{column.name}") for column in options.columns}
-    given = {name: value for name, value in given.items() if value is not None}
-    ready.within("-k", options.k, 1, MOST_SHOWN)
-    if isinstance(options.user_id, int):
-        ready.within("--user-id", options.user_id, ready.LEAST)
-    for column in options.columns:
-        if str(column.graph_type) == "int64":
-            _check_numbers(_option(column), given.get(column.name))
-    time = now() if options.time is None else microseconds("--time", options.time)
-    ready.folder("--config", options.config)
-    if options.kinds is None and isinstance(options.user_id, str):
-        ready.export_there(options.output_dir, options.version, options.index)
-    kinds = options.kinds or {}
-    if options.config is not None:
-        settings.load_recommender(options.config, kinds)
-    try:
-        Request(options.user_id, given, time, options.columns, kinds.get("user_id", IdKind.INTEGER))
-    except InputError as error:
-        raise UsageError(str(error)) from None
-    ready.export_there(options.output_dir, options.version, options.index)
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
-    with console.status("Loading the models"):
-        libraries.load("recsys_tft.recommending.recommender", options.debug)
-        recommender = importlib.import_module("recsys_tft.recommending.recommender").Recommender(
-            options.output_dir, options.config, options.version, options.index
-        )
-        for sentence in recommender.warnings:
-            print(f"warning: {sentence}", file=sys.stderr)
-        found = recommender.recommend(options.user_id, options.k, time, **given)
-        ids = [item.video_id for item in found.items]
-        reasons = recommender.explain(options.user_id, ids, time, **given) if options.explain else None
-    if options.json:
-        print(json.dumps(report.as_json(found, recommender.version, reasons), ensure_ascii=False, indent=2))
-        return 0
-    if not found.is_known:
-        console.print("The user is unknown: a cold start from what is given.", style="yellow")
-    console.print(report.table(found, reasons))
-    console.print(report.stages(found), style="dim")
-    return 0
-
-
-def _check_numbers(option: str, value: int | list[int] | None) -> None:
-    for number in value if isinstance(value, list) else [value]:
-        ready.within(option, number, ready.LEAST)
-
-
-def microseconds(option: str, text: str) -> int:
-    """The time that an option names, in microseconds since 1970.
-
-    Raises:
-        UsageError: if it is not a time, or one that no row may have.
-    """
-    try:
-        time = datetime.datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"{option} is {text!r}; expected a time such as 2025-03-01T12:00.") from None
-    aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
-    found = (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
-    if not 0 <= found < END_OF_TIME:
-        raise UsageError(f"{option} is {text!r}; expected a time between 1970 and 2200.")
-    return found
-
-
 def verify(options: argparse.Namespace, _: Sequence[str]) -> int:
     """Training and serving compared."""
+    from recsys_tft.commands import ready
     from recsys_tft.progress import Progress
 
     ready.within("--rows", options.rows, 1)
@@ -269,7 +67,7 @@ def verify(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.raw_there(options.output_dir, options.data_dir)
     with Progress() as progress:
         progress.say("Loading TensorFlow")
-        libraries.load("recsys_tft.verifying.verification", options.debug)
+        libraries.load("recsys_tft.verifying.verification", options.debug, libraries.UNSERVED)
         module = importlib.import_module("recsys_tft.verifying.verification")
         rows = None if options.all else options.rows
         result = module.verify(options.output_dir, options.data_dir, rows, options.seed, progress.say)

@@ -14,10 +14,11 @@ from rich.table import Table
 from recsys_tft import ids
 from recsys_tft.configuration import settings
 from recsys_tft.errors import InputError, readable
+from recsys_tft.exporting import stored_entities
 from recsys_tft.faults import sentences
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.raw_replay import raw_counters, raw_rows
-from recsys_tft.recommending import entity_store, request_columns
+from recsys_tft.recommending import request_columns
 from recsys_tft.retrieval import two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.run_layout import run_folders
@@ -117,7 +118,7 @@ def _export(
     say("Reading the raw tables")
     rows, cuts = raw_rows.read(raw, of_run), raw_rows.cuts_of(manifest)
     dated = raw_counters.dated_videos(rows, cuts, of_run)
-    videos = entity_store.current_videos(rows, dated)
+    videos = stored_entities.current_videos(rows, dated)
     say("Computing the vectors of all videos")
     video_ids, vectors = candidate_vectors(run, model, videos if rows.counted else None)
     made = {
@@ -142,7 +143,7 @@ def _export(
             queries = user_vectors(run, model)
             recall = approximate_index.recall(found, numbers, vectors, queries, RECALL_AT)
         say("Writing the raw rows of users and videos")
-        entity_store.write(staged[STORE], rows, videos, cuts, of_run)
+        stored_entities.write(staged[STORE], rows, videos, cuts, of_run)
         described = {
             "settings": manifest["settings"],
             "transform_graph": columns["transform_graph"],

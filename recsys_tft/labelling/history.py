@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import point_in_time
+from recsys_tft.columns import HISTORY
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import labels
 from recsys_tft.labelling.exposures import first_that
@@ -15,7 +16,7 @@ from recsys_tft.labelling.recent import NEVER
 from recsys_tft.point_in_time import begins, rows_at, take_or_null
 from recsys_tft.tables.entities import VideoLookup
 
-COLUMNS = ("history_video_ids", "history_categories")
+COLUMNS = HISTORY
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import ids
-from recsys_tft.columns import Column
+from recsys_tft.columns import FIRST_SEEN, Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, entity_of, raw_columns
 from recsys_tft.labelling import recent
@@ -33,7 +33,7 @@ def carried(entity: Entity, settings: Settings) -> list[str]:
     columns = raw_columns(pair_features(settings))
     names = [column.name for column in columns if entity_of(column) is entity and column.name not in KEYS]
     stands_in = settings.recent.enabled and recent.PUBLISHED in names
-    return [*names, *([recent.FIRST_SEEN] if stands_in else [])]
+    return [*names, *([FIRST_SEEN] if stands_in else [])]
 
 
 def beside(rows: pa.Table, names: Iterable[str]) -> dict[str, pa.ChunkedArray]:
@@ -117,7 +117,7 @@ class PairColumns:
     def _of(self, column: Column) -> Values:
         entity = entity_of(column)
         for table, rows in zip(self._tables[entity], self._rows[entity], strict=True):
-            if column.name == recent.PUBLISHED and recent.FIRST_SEEN in table.column_names:
+            if column.name == recent.PUBLISHED and FIRST_SEEN in table.column_names:
                 return self._published(table, rows)
             if column.name in table.column_names:
                 return Values.of(table[column.name], rows)

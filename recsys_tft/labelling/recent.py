@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import point_in_time
-from recsys_tft.columns import Accuracy
+from recsys_tft.columns import FIRST_SEEN, Accuracy
 from recsys_tft.configuration.job_settings import RecentSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import COMPUTED
@@ -19,7 +19,6 @@ from recsys_tft.number_ops import HOUR
 
 _DAY = 24 * HOUR
 _COUNTERS = {"views": COUNTERS.index("view_count"), "likes": COUNTERS.index("like_count")}
-FIRST_SEEN = "first_seen"  # of a video, the time of its first event by any user
 PUBLISHED = "published_at"
 FIRST_SEEN_SCHEMA = pa.schema({"video_id": pa.int64(), FIRST_SEEN: pa.int64()})
 NEVER = np.iinfo(np.int64).max  # a moment that has not come

@@ -21,139 +21,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import ids, point_in_time
-from recsys_tft.columns import UPDATED
-from recsys_tft.configuration.settings import Settings
+from recsys_tft import ids
 from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, readable
-from recsys_tft.labelling import examples, history, labels, recent
-from recsys_tft.labelling.splits import Cuts
 from recsys_tft.point_in_time import find_sorted, take_or_null
-from recsys_tft.raw_replay.raw_counters import DatedVideos
-from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.statistics import EMPTY_IDS
-from recsys_tft.tables.entities import VideoLookup
-from recsys_tft.tables.event_signals import is_viewing
 
 EVENTS = "events"
-_CODE = "code/"  # before the name of a key that is text: by what its rows are in order
+CODE = "code/"  # before the name of a key that is text: by what its rows are in order
 _HELD = {"users.arrow": ("user_id",), "videos.arrow": ("video_id", EVENTS), "seen.arrow": ("user_id", "video_ids")}
-
-
-def write(folder: pathlib.Path, rows: RawRows, videos: pa.Table, cuts: Cuts | None, settings: Settings) -> None:
-    """Writes the three files.
-
-    Args:
-        folder: to be made.
-        rows: the raw tables.
-        videos: as `current_videos` returns them.
-        cuts: where the run's windows end.
-        settings: of the run.
-    """
-    folder.mkdir(parents=True)
-    viewing = is_viewing(rows.events, settings.table.bits)
-    viewings = rows.events.filter(pa.array(viewing))
-    users = _with_history(rows, _with_last_category(rows, viewings), cuts, settings)
-    _write(folder / "users.arrow", _with_recent(rows, users, settings), "user_id")
-    codes = videos["video_id"].to_numpy()
-    counts = np.bincount(find_sorted(codes, rows.events["video_id"].to_numpy()), minlength=len(codes))
-    _write(folder / "videos.arrow", videos.append_column(EVENTS, pa.array(counts, pa.int64())), "video_id")
-    refused = labels.is_negative(rows.events["signals"].to_numpy(), settings)
-    _write(folder / "seen.arrow", _seen(rows, rows.events.filter(pa.array(viewing | refused))), "user_id")
-
-
-def current_videos(rows: RawRows, videos: DatedVideos) -> pa.Table:
-    """The latest raw rows of all videos, with what is counted of them as of the end."""
-    return _undated(videos.latest_with_counts_at(_end(rows)))
-
-
-def _undated(table: pa.Table) -> pa.Table:
-    return table.select([name for name in table.column_names if name not in (UPDATED, point_in_time.SINCE)])
-
-
-def _latest_lookup(rows: RawRows) -> VideoLookup:
-    """What is told of watched videos, as they are at last."""
-    latest = rows.latest_videos
-    return VideoLookup(
-        latest.select([*ids.beside(["video_id"], latest), "video_duration", "category"]), rows.lookup.kind
-    )
-
-
-def _end(rows: RawRows) -> int:
-    """The first moment after the last event."""
-    return int(rows.events["interaction_time"].to_numpy().max(initial=0)) + 1
-
-
-def _with_history(rows: RawRows, users: pa.Table, cuts: Cuts | None, settings: Settings) -> pa.Table:
-    """The users with the videos that they were positive on last, unless the history is turned off."""
-    if not settings.history.length:
-        return users
-    positives = examples.positives(rows.events, rows.lookup, cuts, settings)
-    videos, user_ids = _latest_lookup(rows), users["user_id"].to_numpy()
-    times, length = np.full(len(user_ids), _end(rows)), settings.history.length
-    found, known = history.histories(positives, users, videos, user_ids, times, length), users
-    for name, values in found.items():
-        users = users.set_column(users.column_names.index(name), name, values)
-    given = ids.GIVEN + history.COLUMNS[0]
-    if given in users.column_names:
-        shown = examples.with_given_ids(users, known, videos)[history.COLUMNS[0]]
-        users = users.set_column(users.column_names.index(given), given, shown.cast(pa.list_(pa.binary())))
-    return users
-
-
-def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table:
-    """The users with what they did lately, where the run has that."""
-    if not settings.recent.enabled:
-        return users
-    user_ids = users["user_id"].to_numpy()
-    moments = np.full(len(user_ids), _end(rows) - settings.counters.delay_microseconds)
-    for name, values in recent.of_users(rows.events, user_ids, moments, settings).items():
-        users = users.append_column(name, pa.array(values))
-    return users
-
-
-def _with_last_category(rows: RawRows, viewings: pa.Table) -> pa.Table:
-    """The users with the category that they watched last, where they have watched any video."""
-    name = "previously_watched_category"
-    user, video, time = (viewings[key].to_numpy() for key in ("user_id", "video_id", "interaction_time"))
-    latest = _undated(rows.latest_users)
-    users = latest["user_id"].to_numpy()
-    never = np.full(len(users), np.iinfo(np.int64).max)
-    videos = _latest_lookup(rows)
-    last = point_in_time.last_before(user, time, users, never, tie=videos.order(video))
-    positions = np.where(last >= 0, videos.position(video, time)[last], -1) if len(video) else last
-    known = pc.if_else(pa.array(last >= 0), videos.category(positions), latest[name])
-    return latest.set_column(latest.column_names.index(name), name, known)
-
-
-def _seen(rows: RawRows, viewings: pa.Table) -> pa.Table:
-    """Each user's distinct videos."""
-    pairs = np.unique(np.stack([viewings["user_id"].to_numpy(), viewings["video_id"].to_numpy()]), axis=1)
-    users, starts = np.unique(pairs[0], return_index=True)
-    offsets = pa.array(np.append(starts, pairs.shape[1]), pa.int64())
-    seen = {"user_id": users, "video_ids": pa.LargeListArray.from_arrays(offsets, _videos_of(rows, pairs[1]))}
-    given = ids.GIVEN + "user_id"
-    if given in rows.users.column_names:
-        seen[given] = rows.users[given].take(pa.array(find_sorted(rows.users["user_id"].to_numpy(), users)))
-    return pa.table(seen)
-
-
-def _videos_of(rows: RawRows, codes: np.ndarray) -> pa.Array:
-    """[n] ids of known videos as the tables have them; those that are text by a dictionary, as many are the same."""
-    distinct = point_in_time.distinct(codes)
-    given = rows.lookup.given(distinct)
-    if given is None:
-        return pa.array(codes)
-    return pa.DictionaryArray.from_arrays(pa.array(np.searchsorted(distinct, codes), pa.int32()), given)
-
-
-def _write(path: pathlib.Path, table: pa.Table, key: str) -> None:
-    if ids.GIVEN + key in table.column_names:
-        table = table.append_column(_CODE + key, table[key])
-    table = ids.shown(table)
-    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
 
 
 class _Rows:
@@ -169,7 +46,7 @@ class _Rows:
     """
 
     def __init__(self, path: pathlib.Path, key: str):
-        table, code = _read(path), _CODE + key
+        table, code = _read(path), CODE + key
         self._codes = table[code if code in table.column_names else key].to_numpy()
         self.table = table.drop_columns([code] if code in table.column_names else [])
         self.ids = table[key].combine_chunks()

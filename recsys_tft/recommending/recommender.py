@@ -11,27 +11,24 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import tensorflow as tf
 
 from recsys_tft import ids
-from recsys_tft.columns import IdKind
+from recsys_tft.columns import FIRST_SEEN, HISTORY, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings, country_key
 from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.faults import sentences
-from recsys_tft.labelling import history, recent
 from recsys_tft.recommending import arrangement, filtering, request_columns
 from recsys_tft.recommending.arrangement import Recommendation
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.explanations import Explainer
 from recsys_tft.recommending.request import Request, now
-from recsys_tft.serving import approximate_index, serving_folders
+from recsys_tft.serving import approximate_index, served_models, serving_folders
 from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
-from recsys_tft.serving.serving_rows import tensors
+from recsys_tft.serving.serving_rows import Arrow, arrays
 from recsys_tft.storage import ownership
-from recsys_tft.transform_graph import load_saved_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +81,8 @@ class Recommender:
         if sentence := ownership.warning(output_dir):
             warnings.warn(sentence, stacklevel=2)
         folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}
+        names = ("retrieval" if index is None else "query_tower", "ranker")
+        loading = served_models.Loading({name: folders[name] for name in names}, EXPORT_AGAIN)
         self.kinds = request_columns.ids_of_store(folders[serving_folders.STORE])
         self.settings = _options(folders[serving_folders.STORE], config, self.kinds)
         self.columns = request_columns.of_store(folders[serving_folders.STORE])
@@ -92,10 +91,7 @@ class Recommender:
         self._ranker_folder = folders["ranker"]
         extra = folders["retrieval"] / serving_folders.EXTRA
         self._index = None if index is None else approximate_index.read(extra / f"{index}.faiss")
-        names = ("retrieval" if index is None else "query_tower", "ranker")
-        self._models = {name: load_saved_model(str(folders[name]), EXPORT_AGAIN) for name in names}
-        self._signatures = {name: model.signatures["serving_default"] for name, model in self._models.items()}
-        self._specs = {name: found.structured_input_signature[1] for name, found in self._signatures.items()}
+        self._models = loading.models()
         self.recommend(None, 1)  # the first call of a graph takes a hundred times as long as the others
 
     @sentences()
@@ -151,7 +147,7 @@ class Recommender:
         Where videos of the history are given without their categories, these are the store's.
         """
         found = request.columns(self.store.user(request.user))
-        videos, categories = history.COLUMNS
+        videos, categories = HISTORY
         if videos in request.given and categories not in request.given:
             found[categories] = self.store.categories(found[videos])
         return found
@@ -167,15 +163,14 @@ class Recommender:
         if self._index is not None:
             return self._search(known, excluded)
         given = {**known, "exclude": pa.ListArray.from_arrays(pa.array([0, len(excluded)], pa.int32()), excluded)}
-        specs = {name: spec for name, spec in self._specs["retrieval"].items() if name != "k"}
-        found = self._signatures["retrieval"](**tensors(given, specs), k=tf.constant(self.settings.candidates))
-        (found_ids,), (scores,) = found["video_ids"].numpy(), found["scores"].numpy()
+        found = self._ask("retrieval", given, k=self.settings.candidates)
+        (found_ids,), (scores,) = found["video_ids"], found["scores"]
         there = ~np.isneginf(scores)
         return pa.array(found_ids[there], excluded.type), scores[there]
 
     def _search(self, known: Mapping[str, pa.Array], excluded: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """As `retrieve`, by the approximate index."""
-        vector = self._signatures["query_tower"](**tensors(known, self._specs["query_tower"]))["vector"].numpy()
+        vector = self._ask("query_tower", known)["vector"]
         numbers = self.store.numbers(excluded)
         (found,), (scores,) = self._index.best(vector, self.settings.candidates, numbers)
         return self.store.numbered(found[~np.isneginf(scores)]), scores[~np.isneginf(scores)]
@@ -189,7 +184,7 @@ class Recommender:
         """
         if not len(videos):
             return np.zeros(0, np.float32)
-        scores = self._signatures["ranker"](**self._ranker_inputs(known, videos))["score"].numpy()
+        scores = self._ask("ranker", _with_videos(known, videos))["score"]
         return np.broadcast_to(scores, len(videos))  # one for all where the ranker reads nothing of videos
 
     @sentences()
@@ -213,20 +208,21 @@ class Recommender:
                 video_ids = [ids.text_of(video, kind) for video in video_ids]
             except ValueError as error:
                 raise InputError(f"One of the video_ids {error}.") from None
-        inputs = self._ranker_inputs(known, self.store.videos(video_ids))
-        features = self._models["ranker"].signatures["features"](**inputs)
-        rows = {n: np.broadcast_to(v.numpy(), (len(video_ids), *v.shape[1:])) for n, v in features.items()}
+        features = self._ask("ranker", _with_videos(known, self.store.videos(video_ids)), "features")
+        rows = {n: np.broadcast_to(v, (len(video_ids), *v.shape[1:])) for n, v in features.items()}
         return self._explainer.explain(rows)
 
     @functools.cached_property
     def _explainer(self) -> Explainer:
         return Explainer(self._ranker_folder / serving_folders.EXTRA)
 
-    def _ranker_inputs(self, known: Mapping[str, pa.Array], videos: pa.Table) -> dict[str, tf.Tensor]:
-        of_videos = dict(zip(videos.column_names, videos.columns, strict=True))
-        if recent.FIRST_SEEN in of_videos:
-            of_videos["published_at"] = pc.coalesce(of_videos["published_at"], of_videos[recent.FIRST_SEEN])
-        return tensors({**known, **of_videos}, self._specs["ranker"])
+    def _ask(
+        self, name: str, columns: Mapping[str, Arrow], signature: str = "serving_default", **others: int
+    ) -> dict[str, np.ndarray]:
+        """What a model answers for raw columns, and inputs that are none."""
+        model = self._models[name]
+        asked = {key: slot for key, slot in model.signatures[signature].inputs.items() if key not in others}
+        return model.run(signature, {**arrays(columns, asked), **others})
 
 
 class Clock:
@@ -244,6 +240,14 @@ class Clock:
         """Ends a part."""
         now = time.perf_counter()
         self.seconds[name], self._last = now - self._last, now
+
+
+def _with_videos(known: Mapping[str, pa.Array], videos: pa.Table) -> dict[str, Arrow]:
+    """Raw columns of the user, the moment and videos, for the ranker."""
+    of_videos = dict(zip(videos.column_names, videos.columns, strict=True))
+    if FIRST_SEEN in of_videos:
+        of_videos["published_at"] = pc.coalesce(of_videos["published_at"], of_videos[FIRST_SEEN])
+    return {**known, **of_videos}
 
 
 def _unknown_countries(chosen: RecommenderSettings, store: EntityStore) -> Iterator[str]:

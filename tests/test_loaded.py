@@ -1,0 +1,140 @@
+"""What each command loads, in a process of its own: no library that it does not use."""
+
+import pathlib
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import pytest
+from test_movielens import GROUPLENS_FILES, _folder
+
+from recsys_tft import libraries
+
+LARGE = {"tensorflow", "tensorflow_transform", "tensorflow_text", "apache_beam", "catboost", "keras", "tf_keras"}
+SMALL = {"pandas", "scipy", "polars", "matplotlib", "h5py", "PIL", "googleapiclient", "faiss"}
+OURS = {"numpy", "pyarrow", "pydantic", "rich", "yaml"}  # what columns, settings and tables on a terminal take
+LIBRARIES = LARGE | SMALL | OURS
+COMMANDS = (
+    "run", "dataset", "train", "export", "recommend", "verify", "audit", "encoder", "similar", "features", "init",
+)  # fmt: skip
+
+
+def loaded(*commands: Sequence[str]) -> set[str]:
+    """The LIBRARIES that a process has loaded after commands, which may end with an exit of their own."""
+    program = f"""
+import contextlib, io, sys
+from recsys_tft.cli import main
+for arguments in {[list(command) for command in commands]!r}:
+    sys.argv[1:] = arguments
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        assert main() == 0
+print(*{LIBRARIES!r} & sys.modules.keys())
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    return set(run.stdout.split())
+
+
+# --- Commands that compute nothing
+
+
+def test_importing_the_package_loads_no_library() -> None:
+    assert loaded() == set()
+
+
+def test_help_and_wrong_arguments_load_no_library() -> None:
+    helps = [[command, "--help"] for command in COMMANDS if command != "recommend"]
+    wrong = [[], ["--help"], ["rum"], ["run"], ["features", "--users", "3"], ["train", "both"], ["dataset", "imdb"]]
+    assert loaded(*helps, *wrong) == set()
+
+
+def test_help_of_recommend_knows_the_columns_of_an_export(served: pathlib.Path) -> None:
+    assert loaded(["recommend", "--help"], ["recommend", "--output-dir", str(served), "--help"]) == OURS - {"rich"}
+
+
+def test_a_new_project_takes_no_library(tmp_path: pathlib.Path) -> None:
+    assert loaded(["init", str(tmp_path / "shop")]) == set()
+
+
+def test_the_feature_table_takes_what_settings_and_tables_take(tmp_path: pathlib.Path) -> None:
+    assert loaded(["features"]) == OURS
+    (tmp_path / "c.yaml").write_text("recent: {enabled: true}")
+    assert loaded(["features", "--config", str(tmp_path / "c.yaml")]) == OURS
+
+
+def test_a_public_data_set_is_turned_into_tables_by_polars_and_arrow(tmp_path: pathlib.Path) -> None:
+    source = _folder(tmp_path / "ml-100k", GROUPLENS_FILES)
+    command = ["dataset", "movielens-100k", "--source", str(source), "--data-dir", str(tmp_path / "out")]
+    assert loaded(command) <= (OURS | {"polars", "pandas"}) - {"rich"}
+
+
+# --- Commands that serve
+
+
+def test_recommending_loads_none_of_the_large_libraries(served: pathlib.Path) -> None:
+    command = ["recommend", "--output-dir", str(served)]
+    assert loaded([*command, "--user-id", "3"], [*command, "--country", "DE", "--age", "30", "--json"]) == OURS
+
+
+def test_explaining_takes_catboost_and_no_tensorflow(served: pathlib.Path) -> None:
+    found = loaded(["recommend", "--output-dir", str(served), "--user-id", "3", "--explain"])
+    assert found & LARGE == {"catboost"}
+
+
+def test_verifying_takes_neither_beam_nor_a_trainer(served: pathlib.Path) -> None:
+    found = loaded(["verify", "--output-dir", str(served), "--rows", "5"])
+    assert found & LARGE <= {"tensorflow", "tensorflow_transform", "tensorflow_text", "tf_keras"}
+    assert found.isdisjoint({"matplotlib", "faiss"})
+
+
+# --- Libraries that are left out
+
+
+def python(program: str) -> None:
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+def test_tensorflow_works_without_what_it_does_not_need_and_finds_it_later() -> None:
+    python(f"""
+import sys
+from recsys_tft import libraries
+libraries.load("tensorflow_text", without=libraries.UNSERVED)
+assert {set(libraries.UNSERVED)!r}.isdisjoint(sys.modules), {set(libraries.UNSERVED)!r} & sys.modules.keys()
+import tensorflow as tf
+assert tf.keras.__name__.startswith("tf_keras")
+assert tf.keras.layers.Dense(2)(tf.ones([1, 3])).shape == (1, 2)
+import pandas, scipy.sparse, h5py, PIL.Image
+import pyarrow as pa
+assert pa.table({{"a": [1]}}).to_pandas()["a"].tolist() == [1]
+""")
+
+
+def test_arrow_makes_arrays_without_pandas_which_can_be_imported_later() -> None:
+    python("""
+import sys
+from recsys_tft import libraries
+libraries.arrow_without_pandas()
+import pyarrow as pa
+assert pa.array([1, None]).null_count == 1
+assert "pandas" not in sys.modules
+import pandas
+""")
+
+
+def test_a_library_seems_absent_only_while_the_block_runs(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "large_library.py").write_text("answer = 42\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with libraries.absent({"large_library"}), pytest.raises(ModuleNotFoundError, match="large_library is left out"):
+        import large_library
+    import large_library
+
+    assert large_library.answer == 42
+
+
+def test_what_is_loaded_already_is_not_absent() -> None:
+    with libraries.absent({"json"}):
+        import json
+    assert json.dumps(1) == "1"
