@@ -90,7 +90,7 @@ def commands(output_dir: str, folder: str) -> dict[str, tuple[tuple[str, ...], i
         "recommend --explain": ((*recommend, "--user-id", "1", "--explain"), 0),
         "import tensorflow": ((sys.executable, "-c", "import tensorflow"), 0),
         "import tensorflow, as commands do": (
-            (sys.executable, "-c", "from recsys_tft import libraries as l; l.load('tensorflow', without=l.UNSERVED)"), 0,
+            (sys.executable, "-c", "from recsys_tft.libraries import *; load('tensorflow', without=UNSERVED)"), 0,
         ),
     }  # fmt: skip
 

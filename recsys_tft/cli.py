@@ -43,6 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if stray:
         parser.error(f"unrecognized arguments: {' '.join(stray)}")
     _quiet(options.debug)
+    options.is_process = is_process  # of its own, so that what it does not load nobody misses later
     if is_process and options.command is recommend and not options.explain:
         libraries.arrow_without_pandas()
     try:
@@ -253,12 +254,15 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
     synthetic_sizes.check(**{name: size for name, size in named.items() if size is not None})
     with libraries.quietly(options.debug):
         config.check(options.data_dir)  # what is wrong is an error before TensorFlow is loaded, which takes seconds
+    if options.is_process and config.settings.features is None:
+        libraries.arrow_without_pandas()
     with Progress() as progress:
         pipeline = ProcessingPipeline(pipeline_config=config, say=progress.say)
         if not options.synthetic:
             pipeline.check(options.data_dir)
         progress.say("Loading TensorFlow and Beam")
-        libraries.load("recsys_tft.beam_pipelines.run", options.debug, config.needless(options.data_dir))
+        needless = config.needless(options.data_dir) if options.is_process else ()
+        libraries.load("recsys_tft.beam_pipelines.run", options.debug, needless)
         if options.no_wait:
             submitted = pipeline.submit(options.data_dir)
             progress.console.print(submission(submitted), soft_wrap=True)

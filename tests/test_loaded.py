@@ -68,6 +68,13 @@ def test_a_public_data_set_is_turned_into_tables_by_polars_and_arrow(tmp_path: p
     assert loaded(command) <= (OURS | {"polars", "pandas"}) - {"rich"}
 
 
+def test_a_run_takes_neither_a_trainer_nor_what_beam_needs_elsewhere(tmp_path: pathlib.Path) -> None:
+    sizes = ["--users", "20", "--videos", "10", "--interactions", "200", "--title-encoder", "none"]
+    found = loaded(["run", "--synthetic", "--output-dir", str(tmp_path / "out"), *sizes])
+    assert found & LARGE == {"tensorflow", "tensorflow_transform", "apache_beam", "tf_keras"}
+    assert found.isdisjoint({"pandas", "scipy", "h5py", "PIL", "googleapiclient", "matplotlib", "faiss"})
+
+
 # --- Commands that serve
 
 
