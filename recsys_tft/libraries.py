@@ -10,8 +10,8 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from types import ModuleType
 
-# What TensorFlow imports where it can, and needs for nothing that we do: `tf.keras` loads tf_keras when it is asked.
-UNUSED = ("pandas", "scipy", "h5py", "PIL", "tf_keras", "googleapiclient")
+# What TensorFlow, and tf_keras with it, import where they can, and need for nothing that we do.
+UNUSED = ("pandas", "scipy", "h5py", "PIL", "googleapiclient")
 
 
 def load(module: str, debug: bool = False, without: Collection[str] = ()) -> None:
