@@ -12,8 +12,7 @@ from types import ModuleType
 
 # What TensorFlow and Beam import where they can, and need for nothing that we do.
 UNUSED = ("PIL", "h5py", "pandas", "pymongo", "scipy")
-# The same where tf.Transform, whose layer is one of tf_keras, is not loaded: `tf.keras` loads it when it is asked.
-UNSERVED = (*UNUSED, "googleapiclient", "tf_keras")
+UNSERVED = (*UNUSED, "googleapiclient")  # the same where Beam is not loaded
 # What Beam imports where it can, for buckets and for Dataflow.
 CLOUD = ("apache_beam.io.aws.s3filesystem", "apache_beam.io.azure.blobstoragefilesystem",
          "apache_beam.io.gcp.gcsfilesystem", "google.api_core", "google.cloud", "googleapiclient")  # fmt: skip

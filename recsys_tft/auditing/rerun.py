@@ -31,8 +31,7 @@ _PARTITIONS = 2  # however many rows there are: how users are divided is the sam
 class Rerun(MainJob):
     """The steps of the main job, without those that fit a graph and describe the output.
 
-    What the graph would be fitted on is written beside the rows. To fit it takes five times as long as all the rest of
-    a small run.
+    What the graph would be fitted on is written beside the rows. To fit it takes as long as all the rest of a small run.
 
     Args:
         root: the pipeline.
@@ -41,13 +40,13 @@ class Rerun(MainJob):
     """
 
     def __init__(self, root: beam.Pipeline, job: Job, graph: str):
-        super().__init__(root, job)
+        super().__init__(root, job, graphs="")  # as none is fitted
         self._graph = graph
 
-    def _fit(self, training: PCollection, _: list[PCollection]) -> tuple:
+    def _fit(self, training: PCollection, _: list[PCollection]) -> PCollection:
         folder = self._job.output.staged("processed_data", FIT)
         training | "Write training rows" >> beam.MapTuple(functools.partial(write_training_rows, folder=folder))
-        return self._root | "Graph" >> beam.Create([self._graph]), None
+        return self._root | "Graph" >> beam.Create([self._graph])
 
     def _finish(self, *_: object) -> None:
         """Nothing is committed: the rows are read where they were written."""
