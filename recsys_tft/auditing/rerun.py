@@ -31,7 +31,7 @@ _PARTITIONS = 2  # however many rows there are: how users are divided is the sam
 class Rerun(MainJob):
     """The steps of the main job, without those that fit a graph and describe the output.
 
-    What the graph would be fitted on is written beside the rows. To fit it takes as long as all the rest of a small run.
+    What the graph would be fitted on is written beside the rows. To fit it takes as long as the rest of a small run.
 
     Args:
         root: the pipeline.
