@@ -140,8 +140,9 @@ def test_the_boost_halves_with_each_half_life_and_unknown_age_has_none() -> None
     np.testing.assert_allclose(found, [0.4, 0.2, 0.1, 0, 0.4])
 
 
-def test_equal_scores_are_in_the_order_of_ids() -> None:
-    assert ordering.best_first(np.array([1.0, 2.0, 1.0]), np.array([9, 5, 3])).tolist() == [1, 2, 0]
+def test_equal_scores_are_in_the_order_of_retrieval_and_then_of_ids() -> None:
+    scores, retrieval, ids = np.array([1.0, 2, 1, 1]), np.array([0.5, -1, 0.5, 0.7]), np.array([9, 5, 3, 11])
+    assert ordering.best_first(scores, retrieval, ids).tolist() == [1, 3, 2, 0]
 
 
 def test_a_share_of_the_first_places_goes_to_cold_videos_at_even_distances() -> None:
@@ -220,6 +221,13 @@ def test_equal_scores_are_in_the_order_of_ids_as_they_are_given(kind: IdKind, an
     found = arranged(videos(kind, video_id=given), [0.5] * len(given), OFF, kind)
     keys = {IdKind.INTEGER: int, IdKind.UINT64: int}
     assert [item.video_id for item in found] == sorted(given, key=keys.get(kind, str.encode))
+
+
+def test_videos_that_the_ranker_cannot_tell_apart_stay_as_retrieval_had_them() -> None:
+    retrieval = np.array([0.1, 0.4, 0.3, 0.4], np.float32)
+    rows = videos(IdKind.INTEGER, video_id=[5, 6, 7, 8])
+    found = arrange(rows, retrieval, np.zeros(4, np.float32), 1, NOW, OFF)
+    assert [(item.video_id, item.rank) for item in found] == [(6, 1), (8, 2), (7, 3), (5, 4)]
 
 
 def test_every_kind_of_ids_has_its_own_draws_of_cold_videos(kind: IdKind, an_id: Ids) -> None:

@@ -31,7 +31,7 @@ class Recommendation:
         retrieval_score: of stage 1.
         rank_score: of stage 3.
         score: of stage 4, with what freshness adds.
-        rank: its place by rank_score alone, from 1.
+        rank: its place by rank_score, of equal ones by retrieval_score, from 1.
         rules: names of the rules that moved it.
     """
 
@@ -70,7 +70,7 @@ def arrange(
     published = floats(videos["published_at"])
     boost = chosen.freshness_boost, chosen.freshness_half_life_days
     scores = ordering.boosted(rank_scores.astype(np.float64), published, now, *boost)
-    order, by_rank = ordering.best_first(scores, ranks), ordering.best_first(rank_scores, ranks)
+    order, by_rank = (ordering.best_first(given, retrieval_scores, ranks) for given in (scores, rank_scores))
     cold = events < chosen.cold_below_events
     draw, coded = (user, now // DAY), ids.codes_of(own).to_numpy()
     fixed = ordering.explored(order, cold, coded, chosen.exploration_share, chosen.first, draw)

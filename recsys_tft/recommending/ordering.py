@@ -23,14 +23,15 @@ def boosted(scores: np.ndarray, published_at: np.ndarray, now: int, boost: float
     return scores + np.nan_to_num(boost * np.exp2(-age))
 
 
-def best_first(scores: np.ndarray, video_ids: np.ndarray) -> np.ndarray:
-    """[n] row numbers by descending score; of equal scores the smaller id comes first.
+def best_first(scores: np.ndarray, retrieval_scores: np.ndarray, video_ids: np.ndarray) -> np.ndarray:
+    """[n] row numbers by descending score; of equal ones first by the score of retrieval, then the smaller id.
 
     Args:
         scores: [n].
+        retrieval_scores: [n] of stage 1.
         video_ids: [n] int64, or numbers in the order of the ids.
     """
-    return np.lexsort((video_ids, -scores))
+    return np.lexsort((video_ids, -retrieval_scores, -scores))
 
 
 def explored(
