@@ -112,6 +112,7 @@ def test_rows_know_what_their_video_has_in_common_with_the_history(as_of_run: Ra
     assert sum(value > 0 for value in expected) > 10
 
 
+@pytest.mark.usefixtures("loaded_once")
 def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, tmp_path: pathlib.Path) -> None:
     found = verify(str(as_of_run.root), str(as_of_run.raw), rows=None)
     assert found.is_equal, "\n".join(map(str, found.differences))

@@ -25,6 +25,8 @@ from recsys_tft.tables import synthetic
 from recsys_tft.verifying import raw_matches
 from recsys_tft.verifying.verification import verify
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 @pytest.fixture
 def copy(served: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
