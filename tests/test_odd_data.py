@@ -201,14 +201,10 @@ def test_a_run_says_each_oddity_once(
     assert counts["features/video_duration_bucket/missing"] == 2
 
 
-def test_what_an_earlier_run_of_the_process_noticed_is_not_said_again(
+def test_usual_data_is_told_nothing_of_nor_what_an_earlier_run_of_the_process_noticed(
     desk: Desk, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding_cache, "NOTICED", {"elsewhere.parquet": "damaged"})
-    assert warnings_of(desk, capfd) == []
-
-
-def test_usual_data_is_told_nothing_of(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
     assert warnings_of(desk, capfd) == []
 
 
