@@ -35,6 +35,8 @@ from recsys_tft.labelling import counters, examples, recent
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.verifying.verification import verify
 
+pytestmark = pytest.mark.slow
+
 AS_OF = "counters: {source: as_of, delay: 1h}\nrecent: {enabled: true}\ncooccurrence: {enabled: true}\n"
 HOUR = 3_600_000_000
 Run = Callable[..., Ran]

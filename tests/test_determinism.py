@@ -29,6 +29,8 @@ from recsys_tft.beam_pipelines import spill
 from recsys_tft.columns import TABLES
 from recsys_tft.run_layout.data_folders import DataFolder
 
+pytestmark = pytest.mark.slow
+
 FITTED = ("artifacts/transform_graph", "artifacts/vocabularies", "artifacts/normalizers", "artifacts/buckets")
 TRAINING = ("two_tower/train", "ranker/train", "users", "videos")
 UNTOUCHED = (*FITTED, *(f"processed_data/{name}" for name in TRAINING))  # by what comes after the training window

@@ -193,6 +193,7 @@ def only(patch: pytest.MonkeyPatch, ends_training: bool, future: str) -> None:
     patch.setattr(audit_cuts, "choose", lambda *args: [cut for cut in choose(*args) if cut[1] == ends_training][:1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES, ids=lambda case: "+".join(plant.__name__ for plant in case.plants))
 def test_each_leak_is_found_by_what_it_shows_in(
     case: Case, whole_output: pathlib.Path, monkeypatch: pytest.MonkeyPatch
@@ -206,6 +207,7 @@ def test_each_leak_is_found_by_what_it_shows_in(
     assert leaking <= set().union(*case.columns, case.besides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", OUTPUTS, indirect=True)
 def test_the_command_names_feature_row_and_both_values_of_a_leak_and_exits_with_1(
     output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -231,6 +233,7 @@ def test_the_command_names_feature_row_and_both_values_of_a_leak_and_exits_with_
 # --- No leak
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", OUTPUTS, indirect=True)
 def test_a_run_without_a_leak_passes(
     output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -40,6 +40,8 @@ from recsys_tft.recommending import entity_store
 from recsys_tft.tables import synthetic
 from recsys_tft.verifying.verification import verify
 
+pytestmark = pytest.mark.slow
+
 # --- Whole runs
 
 MORE = """counters: {source: as_of, delay: 1h}
