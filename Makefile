@@ -2,9 +2,11 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# A file at a time, in the order of tests/slow_tests.py: the longest first.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint check-wheel bench check-determinism clean
+.PHONY: help install run test test-fast lint check-wheel bench check-determinism clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -22,7 +24,10 @@ run: install  ## run the main job on synthetic data into output/
 	$(BIN)/recsys-tft run --synthetic --output-dir output --overwrite
 
 test: install  ## run all tests, on as many cores as four
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(PYTEST)
+
+test-fast: install  ## run the tests of what is computed, and those of one small run
+	$(PYTEST) -m "not slow"
 
 lint: install  ## check the style
 	$(BIN)/ruff check .

@@ -22,7 +22,9 @@ from recsys_tft.titles import minilm
 if TYPE_CHECKING:
     from cloud_stub import Cloud
 
-pytest_plugins = ["desk", "user_project"]
+    from recsys_tft.serving.approximate_index import Kind
+
+pytest_plugins = ["desk", "loaded_graphs", "own_output", "slow_tests", "user_project"]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, before TensorFlow is imported
 _CACHE = tempfile.TemporaryDirectory()  # of encoders and vectors; the user's own is left alone
 os.environ[minilm.CACHE_VARIABLE] = _CACHE.name
@@ -112,7 +114,7 @@ def movielens_run(movielens_tables: pathlib.Path, tmp_path_factory: pytest.TempP
     """The main job on MovieLens-100K, which has no counters, in several partitions."""
 
     def run(folder: pathlib.Path) -> Ran:
-        pipeline, said = _pipeline(folder, MOVIELENS_CONFIG)
+        pipeline, said = pipeline_in(folder, MOVIELENS_CONFIG)
         result = pipeline.run(str(movielens_tables))
         return Ran(result, pipeline, movielens_tables, folder / "out", folder / "config.yaml", said)
 
@@ -124,7 +126,7 @@ def synthetic_run(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The main job on synthetic data, in several partitions, by two threads."""
 
     def run(folder: pathlib.Path) -> Ran:
-        pipeline, said = _pipeline(folder, SMALL_CONFIG, workers=2)
+        pipeline, said = pipeline_in(folder, SMALL_CONFIG, workers=2)
         result = pipeline.run_synthetic(**SMALL_SIZES)
         return Ran(result, pipeline, folder / "out" / "raw", folder / "out", folder / "config.yaml", said)
 
@@ -137,7 +139,7 @@ def texts_run(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> R
     from ordered_ids import rewrite
 
     def run(folder: pathlib.Path) -> Ran:
-        pipeline, said = _pipeline(folder, SMALL_CONFIG, workers=2)
+        pipeline, said = pipeline_in(folder, SMALL_CONFIG, workers=2)
         raw = rewrite(synthetic_run.raw, folder / "out" / "raw")
         result = pipeline.run(str(raw))
         return Ran(result, pipeline, raw, folder / "out", folder / "config.yaml", said)
@@ -151,7 +153,7 @@ def of_any_ids(request: pytest.FixtureRequest) -> Ran:
     return request.getfixturevalue(request.param)
 
 
-def _pipeline(folder: pathlib.Path, config: str, **options: object) -> tuple[ProcessingPipeline, list[str]]:
+def pipeline_in(folder: pathlib.Path, config: str, **options: object) -> tuple[ProcessingPipeline, list[str]]:
     """What runs into `folder/out` by a settings file beside it, and the list of what it will say."""
     (folder / "config.yaml").write_text(config)
     said: list[str] = []
@@ -200,9 +202,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     def serve(folder: pathlib.Path) -> pathlib.Path:
         encoder, titles = tiny_bert.tiny(), str(folder / "titles")
         tf.saved_model.save(encoder, titles, signatures=encoder.__call__.get_concrete_function())
-        pipeline, _ = _pipeline(folder, SERVED_CONFIG.replace("TITLES", titles))
+        pipeline, _ = pipeline_in(folder, SERVED_CONFIG.replace("TITLES", titles))
         pipeline.run_synthetic(num_users=150, num_videos=300, num_interactions=4000)
-        return _exported(folder / "out")
+        return exported(folder / "out", "hnsw")
 
     return once(tmp_path_factory, "served", serve)
 
@@ -217,14 +219,14 @@ def served_texts(served: pathlib.Path, tmp_path_factory: pytest.TempPathFactory)
         config = SERVED_CONFIG
         for found, other in quick.items():
             config = config.replace(found, other)
-        pipeline, _ = _pipeline(folder, config)
+        pipeline, _ = pipeline_in(folder, config)
         pipeline.run(str(rewrite(served / "raw", folder / "out" / "raw", IdKind.STRING)))
-        return _exported(folder / "out")
+        return exported(folder / "out", "hnsw")
 
     return once(tmp_path_factory, "served-texts", serve)
 
 
-def _exported(root: pathlib.Path) -> pathlib.Path:
+def exported(root: pathlib.Path, index: "Kind | None" = None) -> pathlib.Path:
     """The output of a run, with both models trained and exported."""
     from recsys_tft.exporting import export
     from recsys_tft.ranking import ranker_training
@@ -232,5 +234,5 @@ def _exported(root: pathlib.Path) -> pathlib.Path:
 
     two_tower_training.train(str(root))
     ranker_training.train(str(root))
-    export.export(str(root), index="hnsw")
+    export.export(str(root), index=index)
     return root

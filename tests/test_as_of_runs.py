@@ -35,6 +35,8 @@ from recsys_tft.labelling import counters, examples, recent
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.verifying.verification import verify
 
+pytestmark = pytest.mark.slow
+
 AS_OF = "counters: {source: as_of, delay: 1h}\nrecent: {enabled: true}\ncooccurrence: {enabled: true}\n"
 HOUR = 3_600_000_000
 Run = Callable[..., Ran]
@@ -112,6 +114,7 @@ def test_rows_know_what_their_video_has_in_common_with_the_history(as_of_run: Ra
     assert sum(value > 0 for value in expected) > 10
 
 
+@pytest.mark.usefixtures("loaded_once")
 def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, tmp_path: pathlib.Path) -> None:
     found = verify(str(as_of_run.root), str(as_of_run.raw), rows=None)
     assert found.is_equal, "\n".join(map(str, found.differences))

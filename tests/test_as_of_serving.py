@@ -1,4 +1,4 @@
-"""Serving and verifying a run whose counters and histories are as of each exposure."""
+"""Serving a run whose counters and histories are as of each exposure; test_own_columns verifies it."""
 
 import json
 import pathlib
@@ -11,69 +11,46 @@ import oracle_counters
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from conftest import SERVED_CONFIG, Ran
+from conftest import Ran
 from joined_rows import oracles_exposures, raw_frames
+from loaded_graphs import recommender_of
 from test_counters import DAY
 from test_verify import rewrite
 
-from recsys_tft import PipelineConfig, ProcessingPipeline, Recommender
+from recsys_tft import Recommender
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import export
+from recsys_tft.features import FeatureTable
 from recsys_tft.labelling import recent
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.labelling.history import COLUMNS
-from recsys_tft.ranking import ranker_training
 from recsys_tft.recommending.recommender import Request
-from recsys_tft.retrieval import two_tower, two_tower_training
+from recsys_tft.retrieval import two_tower
 from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.verifying.verification import verify
 
-AS_OF = """
-counters: {source: as_of, delay: 6h}
-history: {length: 3}
-"""
 DELAY = 6 * 3_600_000_000
 MOMENT = 1_790_000_000_000_000
 COUNTED = {name for name, feature in DEFAULT.by_name.items() if feature.is_counted}
 RECENT = {name for name, feature in DEFAULT.by_name.items() if feature.option == "recent"}
 COUNTS = (*COUNTERS, *recent.VIDEO_COLUMNS)
-HISTORY = {name for name, feature in DEFAULT.by_name.items() if set(feature.sources) <= set(COLUMNS)}
+OF_HISTORY = {name for name, feature in DEFAULT.by_name.items() if set(feature.sources) <= set(COLUMNS)}
+pytestmark = pytest.mark.usefixtures("own", "loaded_once")
 
 
 @pytest.fixture(scope="module")
-def as_of(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """A run on few tables, both models, and their export."""
-    root = tmp_path_factory.mktemp("as-of-served")
-    config = SERVED_CONFIG.replace("TITLES", "none").replace("epochs: 2", "epochs: 1")
-    (root / "config.yaml").write_text(config + AS_OF)
-    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root / "out"), config=str(root / "config.yaml")))
-    result = pipeline.run_synthetic(num_users=60, num_videos=120, num_interactions=2500)
-    two_tower_training.train(str(root / "out"))
-    ranker_training.train(str(root / "out"))
-    export.export(str(root / "out"))
-    return Ran(result, pipeline, root / "out/raw", root / "out", root / "config.yaml", [])
+def as_of(own_ran: Ran) -> Ran:
+    return own_ran
 
 
 @pytest.fixture(scope="module")
-def recommender(as_of: Ran) -> Recommender:
-    return Recommender(str(as_of.root))
+def recommender(as_of: Ran, own: FeatureTable) -> Recommender:
+    return recommender_of(as_of.root)
 
 
 # --- Verifying
-
-
-def test_all_rows_agree_with_all_graphs(as_of: Ran) -> None:
-    found = verify(str(as_of.root), rows=None)
-    assert found.is_equal, "\n".join(map(str, found.differences))
-    assert set(found.lines) == set(DEFAULT.by_name) - {"title_embedding"}
-    for name in HISTORY:
-        assert found.lines[name].graphs == {"transform_graph", "query_tower", "retrieval"}
-    for name in COUNTED:
-        assert found.lines[name].graphs & {"candidate_tower", "ranker"}
-    for name in RECENT:
-        assert found.lines[name].graphs == {"transform_graph", "ranker"}
 
 
 def set_first(feature: object, number: float) -> None:
@@ -125,7 +102,8 @@ def test_rows_of_another_delay_or_length_are_caught(as_of: Ran, tmp_path: pathli
     described["settings"]["history"]["length"] = 2
     manifest.write_text(json.dumps(described))
     differing = {name for name, line in verify(str(tmp_path / "out"), rows=None).lines.items() if line.unequal}
-    assert HISTORY <= differing <= HISTORY | COUNTED | RECENT | {"history_cooccurrence"}
+    others = {"history_cooccurrence", "again", "device_views"}  # which join one of them with another column
+    assert OF_HISTORY <= differing <= OF_HISTORY | COUNTED | RECENT | others
     assert differing & COUNTED
     assert differing & RECENT
 

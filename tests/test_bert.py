@@ -116,6 +116,7 @@ def test_a_vocabulary_without_special_tokens_is_refused() -> None:
         WordPiece(["[PAD]", "[UNK]", "[MASK]", "a"], 8)
 
 
+@pytest.mark.slow
 def test_lower_case_does_not_depend_on_the_locale() -> None:
     code = (
         "import tensorflow as tf; from recsys_tft.titles.wordpiece import normalised;"
@@ -134,6 +135,7 @@ def test_every_code_point_is_tokenized_as_by_hugging_face(weights: pathlib.Path)
     assert hashlib.sha256(tokens.tobytes()).hexdigest() == str(np.load(GOLDEN)["code_points"])
 
 
+@pytest.mark.slow
 def test_vectors_are_those_of_onnx_runtime(exported: str) -> None:
     titles, expected = golden_titles(), np.load(GOLDEN)["vectors"]
     assert len(titles) >= 220
@@ -141,6 +143,7 @@ def test_vectors_are_those_of_onnx_runtime(exported: str) -> None:
     np.testing.assert_allclose(vectors, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_encode_and_batches_of_one_give_the_reference_vectors(exported: str) -> None:
     titles, expected = golden_titles(), np.load(GOLDEN)["vectors"]
     vectors = title_encoder.encode(exported, pa.array(titles, pa.binary()))
@@ -150,12 +153,14 @@ def test_encode_and_batches_of_one_give_the_reference_vectors(exported: str) -> 
     np.testing.assert_allclose(alone, expected[:20], rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_bfloat16_keeps_the_direction(weights: pathlib.Path) -> None:
     rounded = bert.read(weights, "bfloat16")(tf.constant(golden_titles()[::4])).numpy()
     assert rounded.dtype == np.float32
     assert np.sum(rounded * np.load(GOLDEN)["vectors"][::4], axis=1).min() > 0.9995
 
 
+@pytest.mark.slow
 def test_the_export_needs_nothing_of_ours(exported: str, tmp_path: pathlib.Path) -> None:
     code = (
         "import sys, tensorflow as tf, tensorflow_text; "

@@ -154,7 +154,7 @@ def test_a_model_without_trees_gives_its_bias(plain: dict) -> None:
 def test_scale_and_bias_are_applied(plain: dict) -> None:
     scores = graph_scores(catboost_model.parse(plain), WILD[:50])
     changed = graph_scores(catboost_model.parse({**plain, "scale_and_bias": [2, [0.5]]}), WILD[:50])
-    np.testing.assert_allclose(changed, 2 * scores + 0.5)
+    np.testing.assert_allclose(changed, 2 * scores + 0.5, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7, 8, 9])

@@ -29,6 +29,8 @@ from recsys_tft.beam_pipelines import spill
 from recsys_tft.columns import TABLES
 from recsys_tft.run_layout.data_folders import DataFolder
 
+pytestmark = pytest.mark.slow
+
 FITTED = ("artifacts/transform_graph", "artifacts/vocabularies", "artifacts/normalizers", "artifacts/buckets")
 TRAINING = ("two_tower/train", "ranker/train", "users", "videos")
 UNTOUCHED = (*FITTED, *(f"processed_data/{name}" for name in TRAINING))  # by what comes after the training window
@@ -122,24 +124,27 @@ def test_another_process_writes_the_same_bytes_on_one_thread(synthetic_run: Ran,
     assert_same_output(synthetic_run.root, tmp_path / "out")
 
 
-@pytest.mark.parametrize("made", ["synthetic_run", "texts_run"])
-def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing_on_four_threads(
-    request: pytest.FixtureRequest, rerun: Rerun, tmp_path: pathlib.Path, made: str
-) -> None:
-    """The runs themselves have two, and both the same settings."""
-    ran = request.getfixturevalue(made)
-    other = rerun(divided_tables(ran.raw, tmp_path / "raw"), workers=4)
+def assert_same_of_divided_tables(ran: Ran, other: pathlib.Path) -> None:
     assert_same_output(ran.root, other, "processed_data", "artifacts", without=["inputs"])
     assert rejected_rows(ran.root, "source_row") == rejected_rows(other, "source_row")
 
 
-def test_threads_of_beams_own_and_tables_that_wait_in_files_make_the_same_bytes(
-    synthetic_run: Ran, rerun: Rerun, monkeypatch: pytest.MonkeyPatch
+def test_the_order_of_interactions_and_the_files_they_lie_in_change_nothing_on_four_threads(
+    texts_run: Ran, rerun: Rerun, tmp_path: pathlib.Path
 ) -> None:
-    """Beam's processes do so in test_as_of_runs and test_portable_runner."""
+    """The run itself has two, and the settings of the synthetic one; of integers it is in test_as_of_runs."""
+    other = rerun(divided_tables(texts_run.raw, tmp_path / "raw"), workers=4)
+    assert_same_of_divided_tables(texts_run, other)
+
+
+def test_nor_do_threads_of_beams_own_and_tables_that_wait_in_files(
+    synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beam's processes change nothing in test_as_of_runs and test_portable_runner."""
     monkeypatch.setattr(spill, "_SMALLEST", 0)
-    other = rerun(beam_args=("--direct_running_mode=multi_threading", "--direct_num_workers=2"))
-    assert_same_output(synthetic_run.root, other, "processed_data", "artifacts", "rejected")
+    raw = divided_tables(synthetic_run.raw, tmp_path / "raw")
+    other = rerun(raw, beam_args=("--direct_running_mode=multi_threading", "--direct_num_workers=2"))
+    assert_same_of_divided_tables(synthetic_run, other)
 
 
 def divided_tables(raw: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

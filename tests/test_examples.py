@@ -17,6 +17,8 @@ from labelled_cases import (
     CASES,
     CASES_WITH_BAD_ROWS,
     Case,
+    Gathered,
+    Run,
     by_user,
     explicit_cases,
     gather,
@@ -44,9 +46,23 @@ from recsys_tft.storage import arrow_ipc
 
 @thorough
 @given(CASES_WITH_BAD_ROWS, st.integers(1, 3), st.sampled_from((1, 3)))
-def test_rows_are_rejected_for_the_oracles_reasons(case: Case, parts: int, partitions: int) -> None:
-    raw, _ = case
+def test_rejected_rows_cuts_exposures_counts_and_ranker_rows_are_the_oracles(
+    case: Case, parts: int, partitions: int
+) -> None:
+    """All of each case at once, since half of the time is to draw one."""
+    raw, chosen = case
     gathered = gather(raw, parts=parts, partitions=partitions)
+    assert_rejected(raw, gathered)
+    cuts, settings = oracles_cuts(raw, chosen), settings_of(chosen)
+    assert gathered.cuts(settings) == cuts
+    expected, found = oracles_exposures(raw, chosen, cuts), run(gathered, settings)
+    assert_exposures(raw, chosen, expected, found)
+    assert_counts(raw, chosen, expected, found)
+    assume(any(e.label == 1 and e.window == "train" for e in expected))
+    assert_ranker_rows(chosen, expected, found)
+
+
+def assert_rejected(raw: RawTables, gathered: Gathered) -> None:
     users, videos, events, rejected = oracle.usable(raw.users, raw.videos, raw.interactions)
     assert gathered.rejected == {**rejected, "channels": []}
     found_users = [user for part in gathered.partitions for user in part.users["user_id"].to_pylist()]
@@ -56,21 +72,7 @@ def test_rows_are_rejected_for_the_oracles_reasons(case: Case, parts: int, parti
     assert sum(len(part.events) for part in gathered.partitions) == len(events)
 
 
-@thorough
-@given(CASES_WITH_BAD_ROWS, st.sampled_from((1, 3)))
-def test_cuts_are_the_oracles(case: Case, partitions: int) -> None:
-    raw, chosen = case
-    expected = oracles_cuts(raw, chosen)
-    assert gather(raw, partitions=partitions).cuts(settings_of(chosen)) == expected
-
-
-@thorough
-@given(CASES_WITH_BAD_ROWS)
-def test_exposures_are_the_oracles(case: Case) -> None:
-    raw, chosen = case
-    cuts = oracles_cuts(raw, chosen)
-    expected = oracles_exposures(raw, chosen, cuts)
-    found = run(gather(raw), settings_of(chosen))
+def assert_exposures(raw: RawTables, chosen: RunSettings, expected: list[oracle.Exposure], found: Run) -> None:
     fields = ("user_id", "video_id", "interaction_time", "device", "previously_watched_category", "label")
     of_oracle = [
         {name: getattr(e, name) for name in fields}
@@ -80,11 +82,10 @@ def test_exposures_are_the_oracles(case: Case) -> None:
         if e.label is not None
     ]
     assert plain(found.exposures) == of_oracle
-    videos, sizes = found.labelled[0].training_videos
+    videos, sizes = splits.merge(part.training_videos for part in found.labelled)
     assert dict(zip(given_ids(videos.tolist()), sizes.tolist(), strict=True)) == oracle_negatives.catalogue(expected)
-    assert sorted(given_ids(found.labelled[0].training_users.tolist())) == sorted(
-        {e.user_id for e in expected if e.window == "train"}
-    )
+    users = [user for part in found.labelled for user in part.training_users.tolist()]
+    assert sorted(given_ids(users)) == sorted({e.user_id for e in expected if e.window == "train"})
 
 
 def oracles_history(raw: RawTables, chosen: RunSettings, found: list[oracle.Exposure], e: oracle.Exposure) -> Row:
@@ -101,21 +102,19 @@ def oracles_history(raw: RawTables, chosen: RunSettings, found: list[oracle.Expo
     return {name: values and values[: chosen.history_length] for name, values in told.items()}
 
 
-@thorough
-@given(CASES_WITH_BAD_ROWS)
-def test_counts_are_the_oracles(case: Case) -> None:
-    raw, chosen = case
+def assert_counts(raw: RawTables, chosen: RunSettings, exposures: list[oracle.Exposure], found: Run) -> None:
     expected: Counter[str] = Counter()
     users, videos, _, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
-    for e in oracles_exposures(raw, chosen, oracles_cuts(raw, chosen)):
+    for e in exposures:
         expected.update(f"versions/{table}/early" for table in early(raw, users, videos, e))
         kind = "disliked" if e.disliked else {1: "positive", 0: "exposed", None: "contradicted"}[e.label]
         expected[f"exposures/{e.window}/{kind}"] += 1
         if e.label == 1:
             expected.update(f"positives/{rule}/{e.window}" for rule in e.rules if rule in chosen.positive)
-    found = run(gather(raw), settings_of(chosen)).labelled[0].counts
-    assert {name: count for name, count in found.items() if count} == expected
-    assert {name.split("/")[1] for name in found if name.startswith("positives")} == set(chosen.positive)
+    assert {name: count for name, count in found.counts.items() if count} == expected
+    for part in found.labelled:
+        rules = {name.split("/")[1] for name in part.counts if name.startswith("positives")}
+        assert rules == set(chosen.positive)
 
 
 def early(raw: RawTables, users: list[Row], videos: list[Row], e: oracle.Exposure) -> list[str]:
@@ -131,13 +130,7 @@ def early(raw: RawTables, users: list[Row], videos: list[Row], e: oracle.Exposur
     ]
 
 
-@thorough
-@given(CASES_WITH_BAD_ROWS, st.sampled_from((1, 3)))
-def test_ranker_rows_are_what_the_oracle_allows(case: Case, partitions: int) -> None:
-    raw, chosen = case
-    expected = oracles_exposures(raw, chosen, oracles_cuts(raw, chosen))
-    assume(any(e.label == 1 and e.window == "train" for e in expected))
-    found = run(gather(raw, partitions=partitions), settings_of(chosen))
+def assert_ranker_rows(chosen: RunSettings, expected: list[oracle.Exposure], found: Run) -> None:
     catalogue = oracle_negatives.catalogue(expected)
     for window in splits.WINDOWS:
         rows = plain(found.ranker_table(window))
@@ -148,13 +141,59 @@ def test_ranker_rows_are_what_the_oracle_allows(case: Case, partitions: int) -> 
     assert found.short == sum(wanted.values()) - sum(drawn.values())
 
 
+# --- Against themselves
+
+
 @quick
-@given(CASES)
-def test_each_exposure_is_followed_by_the_negatives_drawn_for_it(case: Case) -> None:
+@given(CASES, st.randoms(use_true_random=False))
+def test_neither_the_order_of_input_rows_nor_partitions_change_a_row(case: Case, chance: random.Random) -> None:
+    raw, chosen = case
+    cuts = oracles_cuts(raw, chosen)
+    shuffled = {name: list(getattr(raw, name)) for name in ("users", "videos", "interactions")}
+    for rows in shuffled.values():
+        chance.shuffle(rows)
+    settings, divided = settings_of(chosen), gather(raw, partitions=3)
+    one, other = (run(gather(tables), settings) for tables in (raw, dataclasses.replace(raw, **shuffled)))
+    assert_same(one, other)
+    assert divided.cuts(settings) == cuts
+    assert_same_but_for_partitions(one, run(divided, settings))
+
+
+def assert_same(one: Run, other: Run) -> None:
+    assert one.exposures.equals(other.exposures)
+    assert len(one.ranker) == len(other.ranker) == min(len(one.catalogue), 1)
+    for (rows, short), (others, also_short) in zip(one.ranker, other.ranker, strict=True):
+        assert rows.equals(others)
+        assert short == also_short
+
+
+def assert_same_but_for_partitions(one: Run, divided: Run) -> None:
+    assert by_user(divided.exposures) == one.exposures.to_pylist()
+    assert divided.counts == one.counts
+    assume(len(one.catalogue))
+    assert by_user(divided.ranker_table()) == one.ranker_table().to_pylist()
+    assert divided.short == one.short
+
+
+@quick
+@given(CASES, st.sets(st.sampled_from(random_tables.IDS), max_size=3))
+def test_each_exposure_is_followed_by_its_own_negatives_whatever_other_users_there_are(
+    case: Case, kept: set[int]
+) -> None:
     raw, chosen = case
     oracles_cuts(raw, chosen)
-    found = run(gather(raw), settings_of(chosen))
+    settings = settings_of(chosen)
+    found = run(gather(raw), settings)
     assume(len(found.catalogue))
+    assert_followed_by_negatives(found)
+    of_kept = pa.array(np.isin(found.exposures["user_id"].to_numpy(), sorted(kept)))
+    alone = found.exposures.filter(of_kept)
+    rows, _ = ranker_examples.ranker_rows(alone, found.catalogue, settings)
+    expected = [row for row in found.ranker_table().to_pylist() if row["user_id"] in kept]
+    assert with_context(rows, alone, found.catalogue).to_pylist() == expected
+
+
+def assert_followed_by_negatives(found: Run) -> None:
     ((rows, _),) = found.ranker
     assert rows.schema.equals(ranker_examples.ROW_SCHEMA)
     numbers, sources = rows["exposure"].to_numpy(), np.array(rows["source"].to_pylist())
@@ -163,56 +202,6 @@ def test_each_exposure_is_followed_by_the_negatives_drawn_for_it(case: Case) -> 
     assert ((sources != "sampled") == first).all()
     assert rows["video_id"].to_numpy()[first].tolist() == found.exposures["video_id"].to_pylist()
     assert set(found.exposures["label"].to_numpy()[numbers[~first]].tolist()) <= {1}
-
-
-# --- Against themselves
-
-
-@quick
-@given(CASES, st.randoms(use_true_random=False))
-def test_the_order_of_input_rows_is_nothing(case: Case, chance: random.Random) -> None:
-    raw, chosen = case
-    oracles_cuts(raw, chosen)
-    shuffled = {name: list(getattr(raw, name)) for name in ("users", "videos", "interactions")}
-    for rows in shuffled.values():
-        chance.shuffle(rows)
-    settings = settings_of(chosen)
-    one, other = (run(gather(tables), settings) for tables in (raw, dataclasses.replace(raw, **shuffled)))
-    assert one.exposures.equals(other.exposures)
-    assert len(one.ranker) == len(other.ranker) == min(len(one.catalogue), 1)
-    for (rows, short), (others, also_short) in zip(one.ranker, other.ranker, strict=True):
-        assert rows.equals(others)
-        assert short == also_short
-
-
-@quick
-@given(CASES)
-def test_partitions_change_no_row(case: Case) -> None:
-    raw, chosen = case
-    cuts = oracles_cuts(raw, chosen)
-    settings = settings_of(chosen)
-    one, three = (run(gather(raw, partitions=partitions), settings) for partitions in (1, 3))
-    assert gather(raw, partitions=3).cuts(settings) == cuts
-    assert by_user(three.exposures) == one.exposures.to_pylist()
-    assert three.counts == one.counts
-    assume(len(one.catalogue))
-    assert by_user(three.ranker_table()) == one.ranker_table().to_pylist()
-    assert three.short == one.short
-
-
-@quick
-@given(CASES, st.sets(st.sampled_from(random_tables.IDS), max_size=3))
-def test_negatives_do_not_depend_on_other_users(case: Case, kept: set[int]) -> None:
-    raw, chosen = case
-    oracles_cuts(raw, chosen)
-    settings = settings_of(chosen)
-    found = run(gather(raw), settings)
-    assume(len(found.catalogue))
-    of_kept = pa.array(np.isin(found.exposures["user_id"].to_numpy(), sorted(kept)))
-    alone = found.exposures.filter(of_kept)
-    rows, _ = ranker_examples.ranker_rows(alone, found.catalogue, settings)
-    expected = [row for row in found.ranker_table().to_pylist() if row["user_id"] in kept]
-    assert with_context(rows, alone, found.catalogue).to_pylist() == expected
 
 
 @st.composite

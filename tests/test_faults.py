@@ -58,6 +58,7 @@ class Attempts:
         self._dying = False
 
 
+@pytest.mark.slow
 def test_bundles_whose_worker_died_are_repeated_without_a_trace(
     synthetic_run: Ran, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

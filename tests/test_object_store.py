@@ -32,6 +32,7 @@ def read(path: str) -> bytes:
     return ObjectStore(None).open(path).read()
 
 
+@pytest.mark.slow
 def test_a_run_writes_the_same_bytes_to_an_object_store(
     synthetic_run: Ran, bucket: str, tmp_path: pathlib.Path
 ) -> None:

@@ -163,6 +163,7 @@ def warnings_of(desk: Desk, capfd: pytest.CaptureFixture[str], *options: str) ->
     return found
 
 
+@pytest.mark.slow
 def test_a_run_says_each_oddity_once(
     desk: Desk, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -201,14 +202,11 @@ def test_a_run_says_each_oddity_once(
     assert counts["features/video_duration_bucket/missing"] == 2
 
 
-def test_what_an_earlier_run_of_the_process_noticed_is_not_said_again(
+@pytest.mark.slow
+def test_usual_data_is_told_nothing_of_nor_what_an_earlier_run_of_the_process_noticed(
     desk: Desk, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding_cache, "NOTICED", {"elsewhere.parquet": "damaged"})
-    assert warnings_of(desk, capfd) == []
-
-
-def test_usual_data_is_told_nothing_of(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
     assert warnings_of(desk, capfd) == []
 
 
@@ -220,6 +218,7 @@ def test_a_val_from_before_all_data_says_when_the_data_is(desk: Desk, fails: Fai
     )
 
 
+@pytest.mark.slow
 def test_all_interactions_at_one_time_are_told_of(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
     good = good_rows()["interactions"]
     rows = [event(row["user_id"], row["video_id"], 0) | {"interaction_time": START} for row in good]

@@ -53,6 +53,7 @@ def test_an_output_folder_that_cannot_be_written_is_named(
     assert (desk.folder / "file").read_text() == "in the way"
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_the_previous_output_and_the_next_one_succeeds_on_one_user_alone(
     desk: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,75 +5,57 @@ import json
 import pathlib
 
 import numpy as np
-import own_table
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from conftest import SERVED_CONFIG, once
+from conftest import Ran
 from hashed_titles import WIDTH, HashedTitles
+from loaded_graphs import recommender_of
+from test_as_of_serving import COUNTED, OF_HISTORY, RECENT
 
-from recsys_tft import PipelineConfig, ProcessingPipeline, Recommender, feature_tables
+from recsys_tft.auditing import audit_cuts
 from recsys_tft.auditing.leak_audit import audit
 from recsys_tft.commands.similar import TitleIndex
 from recsys_tft.configuration.settings import parse
 from recsys_tft.errors import InputError
-from recsys_tft.exporting import export
 from recsys_tft.features import FeatureTable
-from recsys_tft.ranking import ranker_training
-from recsys_tft.retrieval import two_tower_training
 from recsys_tft.verifying.verification import verify
 
-OPTIONS = """
-counters: {source: as_of, delay: 6h}
-title_precision: float32
-"""
+pytestmark = pytest.mark.usefixtures("own", "loaded_once")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def own(tmp_path_factory: pytest.TempPathFactory) -> FeatureTable:
-    encoder = once(
-        tmp_path_factory, "hashed", lambda folder: tf.saved_model.save(HashedTitles(), str(folder)) or str(folder)
-    )
-    table = own_table.table(encoder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(feature_tables, "load", lambda name: table)
-        yield table
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    folder = tmp_path_factory.mktemp("own-columns")
-    (folder / "raw").mkdir()
-    own_table.write_tables(folder / "raw", users=60, videos=120, interactions=2500)
-    config = SERVED_CONFIG.replace("TITLES", "none").replace("epochs: 2", "epochs: 1")
-    (folder / "config.yaml").write_text(f"{config}{OPTIONS}encoder_cache: {folder}/cache\n")
-    pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(folder / "out"), config=str(folder / "config.yaml")))
-    pipeline.run(str(folder / "raw"))
-    two_tower_training.train(str(folder / "out"))
-    ranker_training.train(str(folder / "out"))
-    export.export(str(folder / "out"), str(folder / "raw"))
-    return folder
+@pytest.fixture
+def root(own_ran: Ran) -> pathlib.Path:
+    return own_ran.root
 
 
 def test_all_graphs_compute_what_rows_hold(root: pathlib.Path, own: FeatureTable) -> None:
-    found = verify(str(root / "out"), str(root / "raw"), rows=None)
+    found = verify(str(root), rows=None)
     assert found.is_equal, "\n".join(map(str, found.differences))
     assert set(found.lines) == set(own.by_name)
+    for name in OF_HISTORY:
+        assert found.lines[name].graphs == {"transform_graph", "query_tower", "retrieval"}
+    for name in COUNTED:
+        assert found.lines[name].graphs & {"candidate_tower", "ranker"}
+    for name in RECENT:
+        assert found.lines[name].graphs == {"transform_graph", "ranker"}
     for name in ("same_language", "same_country", "device_views", "again", "verified_token"):
         assert found.lines[name].graphs == {"transform_graph", "ranker"}
     assert found.lines["bio_embedding"].graphs == {"transform_graph", "query_tower", "retrieval"}
     assert found.lines["description_embedding"].graphs == {"transform_graph", "candidate_tower"}
 
 
-def test_no_row_knows_what_comes_later(root: pathlib.Path) -> None:
-    found = audit(str(root / "out"), str(root / "raw"), users=40)
+def test_no_row_knows_what_comes_later(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose = audit_cuts.choose
+    monkeypatch.setattr(audit_cuts, "choose", lambda *args: choose(*args)[:2])  # each kind of cut
+    found = audit(str(root), users=40)
     assert not [line for line in found.lines if line.differences], found.lines
     assert "device_views" not in found.untried
 
 
 def test_texts_are_those_of_their_own_column_and_encoder(root: pathlib.Path) -> None:
-    folder = root / "out" / "artifacts" / "embeddings"
+    folder = root / "artifacts" / "embeddings"
     vectors = np.load(folder / "description_embeddings.npy")
     texts = pq.read_table(folder / "descriptions.parquet").to_pandas()
     raw = pd.read_parquet(root / "raw" / "videos.parquet").set_index("video_id")["description"]
@@ -93,7 +75,7 @@ def test_texts_of_users_stand_in_their_rows_and_are_encoded_once(root: pathlib.P
     rows = [tf.train.Example.FromString(r.numpy()) for r in dataset(root, "two_tower/train").take(50)]
     assert all(len(row.features.feature["bio_embedding"].float_list.value) == WIDTH for row in rows)
     assert all("description_embedding" not in row.features.feature for row in rows)
-    counts = json.loads((root / "out/artifacts/manifest.json").read_text())["counts"]
+    counts = json.loads((root / "artifacts/manifest.json").read_text())["counts"]
     users = pd.read_parquet(root / "raw" / "users.parquet")["bio"].dropna()
     videos = pd.read_parquet(root / "raw" / "videos.parquet")["description"].replace("", None).dropna()
     assert counts["texts/encoded"] == len({*users, *videos})
@@ -103,11 +85,11 @@ def test_texts_of_users_stand_in_their_rows_and_are_encoded_once(root: pathlib.P
 
 
 def dataset(root: pathlib.Path, folder: str) -> tf.data.TFRecordDataset:
-    return tf.data.TFRecordDataset(sorted(map(str, (root / "out/processed_data" / folder).glob("*.tfrecord"))))
+    return tf.data.TFRecordDataset(sorted(map(str, (root / "processed_data" / folder).glob("*.tfrecord"))))
 
 
 def test_features_of_pairs_count_what_is_missing(root: pathlib.Path) -> None:
-    counts = json.loads((root / "out/artifacts/manifest.json").read_text())["counts"]
+    counts = json.loads((root / "artifacts/manifest.json").read_text())["counts"]
     assert counts["features/same_language/rows"] == counts["features/video_age_log/rows"] > 0
     assert 0 < counts["features/same_country/missing"] < counts["features/same_country/rows"]
     rows = [tf.train.Example.FromString(r.numpy()) for r in dataset(root, "ranker/train")]
@@ -116,18 +98,18 @@ def test_features_of_pairs_count_what_is_missing(root: pathlib.Path) -> None:
 
 
 def test_a_recommender_reads_a_user_and_lives_without_titles(root: pathlib.Path) -> None:
-    recommender = Recommender(str(root / "out"))
+    recommender = recommender_of(root)
     assert recommender.recommend(1, k=5).items
     assert recommender.explain(1, [recommender.recommend(1, k=1).items[0].video_id])
 
 
 def test_similar_texts_are_found(root: pathlib.Path) -> None:
-    index = TitleIndex(str(root / "out"))
+    index = TitleIndex(str(root))
     (_, text, cosine), *_ = index.nearest("about 7", 3)
     assert text == "about 7"
     assert cosine > 0.9999
     with pytest.raises(InputError, match="bio_embedding"):
-        TitleIndex(str(root / "out"), "bio_embedding")
+        TitleIndex(str(root), "bio_embedding")
 
 
 def test_an_encoder_is_overridden_by_the_name_of_its_feature(own: FeatureTable) -> None:

@@ -19,6 +19,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from labelled_cases import (
     Case,
+    Gathered,
     gather,
     given_ids,
     kinds_of,
@@ -52,7 +53,7 @@ several = hypothesis_settings(deadline=None, derandomize=True, max_examples=40)
 
 @several
 @given(BAD, st.sampled_from((1, 3)))
-def test_exposures_and_counts_are_the_oracles(case: Case, partitions: int) -> None:
+def test_exposures_counts_increments_and_ranker_rows_are_the_oracles(case: Case, partitions: int) -> None:
     raw, chosen = case
     expected = oracles_exposures(raw, chosen, oracles_cuts(raw, chosen))
     gathered = gather(raw, partitions=partitions)
@@ -74,15 +75,8 @@ def test_exposures_and_counts_are_the_oracles(case: Case, partitions: int) -> No
         kind = "disliked" if e.disliked else {1: "positive", 0: "exposed", None: "contradicted"}[e.label]
         kinds[f"exposures/{e.window}/{kind}"] += 1
     assert {n: count for n, count in found.counts.items() if count and n.startswith("exposures/")} == kinds
-
-
-@several
-@given(BAD)
-def test_ranker_rows_are_what_the_oracle_allows(case: Case) -> None:
-    raw, chosen = case
-    expected = oracles_exposures(raw, chosen, oracles_cuts(raw, chosen))
+    assert_increments(case, gathered)
     assume(any(e.label == 1 and e.window == "train" for e in expected))
-    found = run(gather(raw), settings_of(chosen))
     catalogue = oracle_negatives.catalogue(expected)
     for window in splits.WINDOWS:
         rows = plain(found.ranker_table(window))
@@ -90,13 +84,13 @@ def test_ranker_rows_are_what_the_oracle_allows(case: Case) -> None:
         oracle_negatives.check_ranker(rows, expected, ratio, catalogue, alpha, window=window)
 
 
-@several
-@given(CASES)
-def test_counters_are_the_oracles(case: Case) -> None:
+def assert_increments(case: Case, gathered: Gathered) -> None:
     raw, chosen = case
     cuts, settings, kinds = oracles_cuts(raw, chosen), settings_of(chosen), kinds_of(raw.table)
-    (part,) = gather(raw).partitions
-    found = counters.increments(part.events, examples.windows_of(part.events, cuts, settings), settings)
+    found = pa.concat_tables(
+        counters.increments(part.events, examples.windows_of(part.events, cuts, settings), settings)
+        for part in gathered.partitions
+    )
     _, _, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions, kinds)
     columns = [given_ids(found["video_id"].to_pylist()), *(found[name].to_pylist() for name in ("time", "counter"))]
     triples = zip(*columns, strict=True)

@@ -12,6 +12,8 @@ from recsys_tft import cli
 from recsys_tft.auditing import leak_audit
 from recsys_tft.labelling import history
 
+pytestmark = pytest.mark.slow
+
 CONFIG = f"""
 features: {own_signals.NAME}
 title_encoder: none

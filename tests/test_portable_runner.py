@@ -18,6 +18,8 @@ from test_determinism import assert_same_output, files_below
 from bench.determinism import portable_runner
 from recsys_tft import PipelineConfig, ProcessingPipeline
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def beam_args() -> Iterator[tuple[str, ...]]:

@@ -42,11 +42,13 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return json.loads(run.stdout)
 
 
+@pytest.mark.slow
 def test_the_python_usage_runs_as_it_stands(printed: list[str]) -> None:
     assert "(256,)" in printed[0]
     assert "sampled" in printed[0]
 
 
+@pytest.mark.slow
 def test_the_ten_lines_read_the_rows(printed: list[str]) -> None:
     assert int(printed[1]) > 1000
 

@@ -89,6 +89,7 @@ BAD_ROWS: dict[str, list[tuple[Row, str]]] = {
 }
 
 
+@pytest.mark.slow
 def test_rejected_rows_are_written_with_their_reason_and_place_and_counted_exactly(
     desk: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +130,7 @@ def test_rejected_rows_are_written_with_their_reason_and_place_and_counted_exact
     assert sorted(users["age"].dropna()) == [-1, 5, 77]
 
 
+@pytest.mark.slow
 def test_wide_tables_under_names_of_ones_own_and_without_drawn_negatives_work(
     desk: Desk, capfd: pytest.CaptureFixture[str]
 ) -> None:

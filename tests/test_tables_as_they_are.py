@@ -14,6 +14,8 @@ from recsys_tft.processing import PipelineConfig, ProcessingPipeline
 from recsys_tft.run_layout.data_folders import OutputFolders
 from recsys_tft.run_layout.output import Output
 
+pytestmark = pytest.mark.slow
+
 
 def test_tables_as_pandas_and_spark_leave_them_lose_nothing(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
     """Partitions beside files, brackets in the folder, whole floats, 0 and 1, flags beside a type, null tags, CSV."""

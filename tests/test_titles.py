@@ -30,6 +30,8 @@ import json, sys
 import tensorflow as tf
 import tensorflow_text
 import tensorflow_transform as tft
+
+pytestmark = pytest.mark.slow
 titles = json.load(sys.stdin)
 graph = tft.TFTransformOutput(sys.argv[1]).transform_features_layer()
 lengths = [0 if title is None else 1 for title in titles]

@@ -47,6 +47,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return json.loads(run.stdout)
 
 
+@pytest.mark.slow
 def test_five_commands_lead_to_both_models(done: dict[str, str]) -> None:
     assert sum(command.startswith("recsys-tft") for command in COMMANDS) + len(PYTHON) == 5
     two_tower, ranker, other = (done[command] for command in COMMANDS if " train " in command)
@@ -58,6 +59,7 @@ def test_five_commands_lead_to_both_models(done: dict[str, str]) -> None:
     assert re.search(r"^ranker .* - ", other, re.MULTILINE)  # a ranking has no log loss
 
 
+@pytest.mark.slow
 def test_the_python_part_opens_both_models(done: dict[str, str]) -> None:
     assert done["python"].splitlines()[-1] == "True"
 

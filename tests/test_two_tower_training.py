@@ -166,6 +166,7 @@ def test_metrics_stand_beside_their_baselines(trained: pathlib.Path) -> None:
     assert not (trained / "models/two_tower.training").exists()
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_metrics_also_when_resumed(
     trained: pathlib.Path, synthetic_run: Ran, tmp_path: pathlib.Path
 ) -> None:
@@ -241,6 +242,7 @@ def run_on(rows: list[tuple[int, int, int]], folder: pathlib.Path, config: str) 
     return folder / "out"
 
 
+@pytest.mark.slow
 def test_on_a_checkerboard_the_held_out_half_is_ranked_first(tmp_path: pathlib.Path) -> None:
     rng, rows, held_out = np.random.default_rng(0), [], 10
     for user in range(1, 81):

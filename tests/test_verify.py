@@ -25,6 +25,8 @@ from recsys_tft.tables import synthetic
 from recsys_tft.verifying import raw_matches
 from recsys_tft.verifying.verification import verify
 
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 
 @pytest.fixture
 def copy(served: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
@@ -79,6 +81,7 @@ def test_rows_with_ids_of_odd_characters_agree_with_all_graphs(served_texts: pat
     assert found.rows["users"] == 150
 
 
+@pytest.mark.slow
 def test_a_run_of_several_shards_without_an_export_is_verified(synthetic_run: Ran) -> None:
     found = verify(str(synthetic_run.root), str(synthetic_run.raw), rows=2000)
     assert found.is_equal, "\n".join(map(str, found.differences))
@@ -90,6 +93,7 @@ def test_movielens_agrees_where_many_exposures_share_an_instant(movielens_run: R
     assert verify(str(movielens_run.root), str(movielens_run.raw), rows=1000).is_equal
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_line_per_feature_and_exits_with_0(
     synthetic_run: Ran, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -322,6 +326,7 @@ def test_exposures_of_one_instant_are_all_candidates(tmp_path: pathlib.Path) -> 
     assert found.raw["previously_watched_category"][int(row)].as_py() == b"b"  # of the last one before, the larger id
 
 
+@pytest.mark.slow
 def test_a_graph_that_is_loaded_first_knows_the_ops_of_texts(synthetic_run: Ran) -> None:
     graph = synthetic_run.root / "artifacts/transform_graph/transform_fn"
     code = (

@@ -41,6 +41,8 @@ from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.tables import synthetic
 from recsys_tft.verifying.verification import verify
 
+pytestmark = pytest.mark.slow
+
 # --- Whole runs
 
 MORE = """counters: {source: as_of, delay: 1h}
@@ -193,6 +195,7 @@ def test_the_vocabulary_of_countries_has_each_country_once_for_each_user(ran: Ra
     assert len(found) > 5
 
 
+@pytest.mark.usefixtures("loaded_once")
 def test_verify_finds_all_rows_equal_and_other_moments_unequal(ran: Ran, tmp_path: pathlib.Path) -> None:
     found = verify(str(ran.root), str(ran.raw), rows=None)
     assert found.is_equal, "\n".join(map(str, found.differences))

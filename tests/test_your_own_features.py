@@ -24,6 +24,8 @@ import tensorflow as tf
 from hashed_titles import HashedTitles
 from recsys_tft.cli import main
 
+pytestmark = pytest.mark.slow
+
 tf.saved_model.save(HashedTitles(), "encoder")
 printed = []
 for language, text in json.load(sys.stdin):

@@ -1,5 +1,6 @@
 """The serving models: SavedModels that take raw columns, each with no more of the feature table than it reads."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -64,10 +65,11 @@ class ServingModel(tf.Module):
             return {n: v.to_tensor() if isinstance(v, tf.RaggedTensor) else v for n, v in found.items()}
 
         serialized = {"examples": tf.TensorSpec([None], tf.string, "examples")}
+        as_it_is = functools.partial(tf.function, autograph=False)  # as tf.Transform traces: a third of the time less
         signatures = {
-            "serving_default": tf.function(serving_default).get_concrete_function(**named, **self._others),
-            "examples": tf.function(examples).get_concrete_function(**serialized, **self._others),
-            "features": tf.function(features).get_concrete_function(**named),
+            "serving_default": as_it_is(serving_default).get_concrete_function(**named, **self._others),
+            "examples": as_it_is(examples).get_concrete_function(**serialized, **self._others),
+            "features": as_it_is(features).get_concrete_function(**named),
         }
         tf.saved_model.save(self, folder, signatures, tf.saved_model.SaveOptions(experimental_custom_gradients=False))
 

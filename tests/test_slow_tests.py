@@ -1,0 +1,18 @@
+"""What decides which tests are slow, and which are first, names what exists."""
+
+import pathlib
+import re
+
+import slow_tests
+
+HERE = pathlib.Path(__file__).parent
+
+
+def test_the_fixtures_that_take_long_are_fixtures() -> None:
+    text = "\n".join(path.read_text() for path in HERE.glob("*.py"))
+    assert set(re.findall(r"^@pytest\.fixture.*\ndef (\w+)\(", text, re.MULTILINE)) >= slow_tests.LONG
+
+
+def test_the_files_that_are_first_are_there() -> None:
+    assert len(set(slow_tests.FIRST)) == len(slow_tests.FIRST)
+    assert {f"test_{name}.py" for name in slow_tests.FIRST} <= {path.name for path in HERE.iterdir()}
