@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_tft.errors import InputError
-from recsys_tft.storage import tfrecord
+from recsys_tft.storage import files, tfrecord
 from recsys_tft.storage.tf_example import encode_fragments
 from recsys_tft.storage.tfrecord import frame, frames, write_examples, write_records
 from recsys_tft.storage.varints import varint
@@ -105,6 +105,13 @@ def test_blocks_of_long_rows_are_short():
     sizes = [len(block) for block in frames([(fragments, np.zeros(40, np.int64))])]
     assert sum(sizes) > 40_000_000
     assert max(sizes) <= tfrecord.BLOCK_BYTES
+
+
+def test_a_long_file_holds_what_was_written(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(files, "_KEPT", 100)  # bytes
+    parts, _ = joined(50)
+    files.write_file(str(tmp_path / "long"), lambda file: write_records(file, parts))
+    assert (tmp_path / "long").read_bytes() == frame(parts)
 
 
 def test_compressed_bytes_depend_on_the_rows_alone():
