@@ -196,7 +196,9 @@ def _block(tables: list[tuple[pa.RecordBatch, np.ndarray | None]], begin: int, e
 def _as_lists(frame: pl.DataFrame) -> pa.RecordBatch:
     """What tfx_bsl encodes; once for each entity."""
     table = frame.to_arrow().combine_chunks()
-    return pa.RecordBatch.from_arrays([_list(table[name].combine_chunks()) for name in table.column_names], frame.columns)
+    return pa.RecordBatch.from_arrays(
+        [_list(table[name].combine_chunks()) for name in table.column_names], frame.columns
+    )
 
 
 def _list(array: pa.Array) -> pa.Array:
