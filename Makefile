@@ -36,8 +36,8 @@ lint: install  ## check the style
 check-wheel:  ## use the built wheel on Python 3.13 and 3.12, in new environments with the latest setuptools
 	.ci/from_wheel
 
-bench: install  ## measure the main job on 1 million interactions against its peers
-	$(BIN)/python -m bench.main_job
+bench: install  ## measure the main job and all else of docs/performance.md beside its peers
+	$(BIN)/python -m bench.all
 
 check-determinism: install  ## compare the bytes that every running mode writes for 1 million interactions
 	$(BIN)/python -m bench.determinism

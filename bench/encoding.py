@@ -18,7 +18,7 @@ import pyarrow as pa
 import tensorflow as tf
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
-from recsys_tft.storage.tf_example import Fragments, encode_fragments
+from recsys_tft.storage.tf_example import encode_fragments
 from recsys_tft.storage.tfrecord import frame, write_examples, write_records
 
 USERS, VIDEOS = 50_000, 20_000
@@ -125,7 +125,7 @@ def report(name: str, parts: list[tuple[pa.Table, np.ndarray | None]], folder: p
 
 
 def write_joined(parts: list[tuple[pa.Table, np.ndarray | None]], path: str) -> None:
-    joined: list[tuple[Fragments, np.ndarray | None]] = [(encode_fragments(part), rows) for part, rows in parts]
+    joined = [(encode_fragments(part), rows) for part, rows in parts]
     write_records(path, joined)
 
 

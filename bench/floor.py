@@ -18,7 +18,7 @@ def main() -> None:
     options = parser.parse_args()
     for file in sorted(options.processed_data.rglob("part-*.parquet")):
         folder = file.parent.relative_to(options.processed_data)
-        print(folder, write(pl.read_parquet(file), options.output / folder / f"{file.stem}.tfrecord"))
+        print(folder, write([(pl.read_parquet(file), None)], options.output / folder / f"{file.stem}.tfrecord"))
 
 
 if __name__ == "__main__":

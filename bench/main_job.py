@@ -1,11 +1,13 @@
-"""The main job against a hand-written Polars pipeline and the floor, on generated data; each is a process of its own.
+"""The main job against a hand-written Polars pipeline, on generated data, in both formats, each in its own process.
 
     python -m bench.main_job --interactions 1000000
 
 Users are a twentieth of the interactions and videos a fiftieth. Each interaction is a view of its own, so that 1
 million make 4.5 million rows; with `--sessions` it is one of the several events of a view, as in the tables of
 `run --synthetic`, and they make 2.9 million. Prints wall and CPU time, peak memory, rows per second, ratios, and the
-time of each step of ours; and checks that the peer wrote as many rows.
+time of each step of ours; and checks that the peer wrote as many rows, with the same values in a sample of them. The
+peer makes no watch history; what is said of it is against a run without one, and with the default one. `--floor` adds
+what only encodes and writes our rows with tfx_bsl and tf.io.
 """
 
 import argparse
@@ -26,6 +28,7 @@ import polars as pl
 from recsys_tft.tables import synthetic
 
 PEER = pathlib.Path(__file__).with_name("peer.yaml")
+PARQUET_PEER = "Polars peer, Parquet"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,38 +99,60 @@ def _write_tables(raw: pathlib.Path, interactions: int, sessions: bool) -> None:
         views.write_parquet(raw / "interactions.parquet", row_group_size=synthetic.ROWS_PER_GROUP)
 
 
-def compare(raw: pathlib.Path, ratio: int, workers: int | None, folder: pathlib.Path) -> None:
-    """Measures all three on these tables, and prints the results."""
-    options = ["--config", str(PEER), "--negative-ratio", str(ratio), *(["--workers", str(workers)] if workers else [])]
+SAMPLE = ["user_id", "video_id", "interaction_time", "weight", "age_bucket", "video_duration_bucket"]
+
+
+def compare(raw: pathlib.Path, ratio: int, workers: int | None, folder: pathlib.Path, floor: bool = False) -> None:
+    """Measures the job and its peers on these tables, in both formats, and prints the results."""
+    given = ["--negative-ratio", str(ratio)]
+    alike = ["--config", str(PEER), *given, *(["--workers", str(workers)] if workers else [])]
     runs: dict[str, Measured] = {}
-    runs["recsys-tft, TFRecord"], rows = job(raw, folder / "job", *options)
+    runs["recsys-tft, TFRecord"], rows = job(raw, folder / "job", *alike)
+    runs["the same with the default history"], _ = job(raw, folder / "job", *given, *alike[4:])
     shutil.rmtree(folder / "job")
-    runs["recsys-tft, Parquet"], _ = job(raw, folder / "parquet", "--format", "parquet", *options)
-    module = [sys.executable, "-m"]
-    peer = folder / "peer"
-    runs["Polars peer"] = measure(*module, "bench.polars_peer", str(raw), str(peer), "--negative-ratio", str(ratio))
-    shutil.rmtree(peer)
-    runs["floor"] = measure(*module, "bench.floor", str(folder / "parquet" / "processed_data"), str(peer))
-    shutil.rmtree(peer)
+    runs["recsys-tft, Parquet"], _ = job(raw, folder / "parquet", "--format", "parquet", *alike)
+    rows.pop("rejected", None)
+    shapes = {"Polars peer": [], "Polars peer, 2 processes": ["--processes=2"], PARQUET_PEER: ["--format=parquet"]}
+    for name, options in shapes.items():
+        shutil.rmtree(folder / "peer", ignore_errors=True)
+        runs[name] = module("bench.polars_peer", raw, folder / "peer", *given, *options)
+        if (found := peer_rows(runs[name].printed)) != rows:
+            raise SystemExit(f"the peer wrote other rows: {found}, not {rows}")
+    check_values(folder / "parquet" / "processed_data", folder / "peer")
+    shutil.rmtree(folder / "peer")
+    if floor:
+        runs["floor"] = module("bench.floor", folder / "parquet" / "processed_data", folder / "peer")
+        shutil.rmtree(folder / "peer")
     shutil.rmtree(folder / "parquet")
     _print(raw.name, sum(rows.values()), runs)
-    found = peer_rows(runs["Polars peer"].printed)
-    rows.pop("rejected", None)
-    if found != rows:
-        raise SystemExit(f"the peer wrote other rows: {found}, not {rows}")
+
+
+def module(name: str, *arguments: str | pathlib.Path) -> Measured:
+    """Runs a module of Python to its end."""
+    return measure(sys.executable, "-m", name, *map(str, arguments))
+
+
+def check_values(ours: pathlib.Path, peers: pathlib.Path) -> None:
+    """Compares the columns of two_tower/val, in Parquet, that no order of equal counts and no draw decides."""
+    found = [pl.read_parquet(folder / "two_tower" / "val" / "*.parquet") for folder in (ours, peers)]
+    found = [rows.select(SAMPLE).sort(SAMPLE) for rows in found]
+    if not found[0].equals(found[1]):
+        raise SystemExit(f"the peer wrote other values: {found[0]}, not {found[1]}")
 
 
 def _print(data: str, rows: int, runs: dict[str, Measured]) -> None:
-    print(f"\n{data}, {rows:,} rows written, {os.cpu_count()} cores\n")
-    ours, parquet, peer, floor = runs.values()
-    print("| | wall s | CPU s | CPU/wall | peak GB | rows/s | wall / peer | wall / floor |")
+    load = os.getloadavg()[2]
+    print(f"\n{data}, {rows:,} rows written, {os.cpu_count()} cores, load {load:.1f} in the last 15 minutes\n")
+    print("| | wall s | CPU s | CPU/wall | peak GB | rows/s | wall / peer | CPU / peer |")
     print("|---|---|---|---|---|---|---|---|")
     for name, run in runs.items():
+        peer = runs[PARQUET_PEER if "Parquet" in name else "Polars peer"]
         numbers = [f"{run.wall:.1f}", f"{run.cpu:.1f}", f"{run.cpu / run.wall:.2f}", f"{run.peak:.2f}"]
-        numbers += [f"{rows / run.wall:,.0f}", f"{run.wall / peer.wall:.2f}", f"{run.wall / floor.wall:.2f}"]
+        numbers += [f"{rows / run.wall:,.0f}", f"{run.wall / peer.wall:.2f}", f"{run.cpu / peer.cpu:.2f}"]
         print(f"| {name} | {' | '.join(numbers)} |")
-    print("\nSeconds in each step of the TFRecord run:", ours.printed.strip().splitlines()[-1])
-    print("Seconds in each step of the Parquet run:", parquet.printed.strip().splitlines()[-1])
+    for name, run in runs.items():
+        if run.printed.strip().endswith("}"):  # of ours
+            print(f"\nSeconds in each step, {name}:", run.printed.strip().splitlines()[-1], flush=True)
 
 
 def main() -> None:
@@ -136,13 +161,14 @@ def main() -> None:
     parser.add_argument("--negative-ratio", type=int, default=3)
     parser.add_argument("--workers", type=int)
     parser.add_argument("--sessions", action="store_true", help="several events a view")
+    parser.add_argument("--floor", action="store_true", help="also encode and write our rows with tfx_bsl alone")
     parser.add_argument("--folder", type=pathlib.Path, help="for the data, kept there; else a temporary one")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         for interactions in options.interactions:
             folder = options.folder or pathlib.Path(temporary)
             raw = tables(interactions, options.sessions, folder)
-            compare(raw, options.negative_ratio, options.workers, folder)
+            compare(raw, options.negative_ratio, options.workers, folder, options.floor)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft.point_in_time import last_before
+from recsys_tft.point_in_time import find_sorted, last_before
 
 KEYS = st.sampled_from((-3, 2, 9, 10, 2**53, 2**53 + 1))
 TIMES = st.integers(0, 5) | st.sampled_from((2**53, 2**53 + 1, 2**62))
@@ -60,3 +60,11 @@ def test_the_order_of_events_is_nothing(events: list, asked: list, chance) -> No
 
 def test_an_event_at_the_moment_itself_does_not_count() -> None:
     assert found([(1, 5, 0)], [(1, 5), (1, 6), (2, 6)]) == [None, (1, 5, 0), None]
+
+
+@quick
+@given(st.lists(st.integers(-20, 20) | KEYS, max_size=20), st.lists(st.integers(-40, 40) | KEYS, max_size=80))
+def test_wanted_keys_are_found_at_their_first_position_however_far_apart_keys_are(keys: list[int], wanted: list[int]):
+    keys.sort()
+    positions = find_sorted(np.array(keys, np.int64), np.array(wanted, np.int64)).tolist()
+    assert positions == [keys.index(key) if key in keys else -1 for key in wanted]

@@ -4,11 +4,16 @@ Local ones are worked on by the operating system alone, whatever characters thei
 them for patterns.
 """
 
+import io
+import os
 import pathlib
 import shutil
 import uuid
 from collections.abc import Callable
 from typing import BinaryIO
+
+_BUFFER = 1 << 20  # bytes that are written at a time
+_KEPT = 1 << 25  # bytes of a new file that stay in the system's memory, however long it becomes
 
 STAGING, SCRATCH = ".staging", "scratch"  # where a run writes, and in it what it needs for a time
 
@@ -70,10 +75,30 @@ def open_to_write(path: str) -> BinaryIO:
     """A new file, and the folders above it."""
     if is_local(path):
         pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "wb")
+        return io.BufferedWriter(_LongFile(path, "wb"), _BUFFER)
     from apache_beam.io.filesystem import CompressionTypes
 
     return _filesystems().create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+
+
+class _LongFile(io.FileIO):
+    """A new file of which the system begins to write what it has got, and forgets what is on the disk.
+
+    Left to itself it fills all of its memory with what nobody reads soon, takes new pages for each megabyte (which on a
+    virtual machine costs several times as much as to copy the bytes), and lets the writer wait in the end all the same.
+    """
+
+    def __init__(self, path: str, mode: str):
+        super().__init__(path, mode)
+        self._written = self._told = 0
+
+    def write(self, data: bytes) -> int:
+        written = super().write(data)
+        self._written += written
+        if self._written - self._told >= _KEPT and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(self.fileno(), 0, self._written, os.POSIX_FADV_DONTNEED)
+            self._told = self._written
+        return written
 
 
 def open_to_read(path: str) -> BinaryIO:

@@ -4,40 +4,32 @@ A record is
 
     uint64 length | uint32 masked crc32c of these 8 bytes | data | uint32 masked crc32c of data      (little-endian)
 
-What precedes the map entries (length, its checksum, and the `0A varint` of a tf.Example) depends on the row's size
-alone, and the checksum of data follows from those of the fragments; see `recsys_tft.storage.crc32c`.
-
 References:
     https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details
 """
 
-import collections
 import contextlib
 import gzip
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
 
 from recsys_tft.errors import InputError
-from recsys_tft.storage import crc32c
-from recsys_tft.storage.fragments import Fragments, Part, Views, join, join_crc, row_sizes
-from recsys_tft.storage.tf_example import distinct_sizes, example_prefixes, part_blocks
+from recsys_tft.storage.record_layout import FRAMING, PART_FIELDS
+from recsys_tft.storage.tf_example import encode_fragments
 
-BLOCK_BYTES = 16 << 20  # written at a time
-AHEAD = 2  # blocks that are computed while one is written
-BLOCK_ROWS = 16384  # at most: what is computed about a block stays in the processor's cache
+BLOCK_BYTES = 1 << 20  # written at a time: what stays in the processor's cache until it is written
 
 File = str | os.PathLike[str] | BinaryIO
-Joined = Sequence[tuple[Fragments, np.ndarray | None]]
+Joined = Sequence[tuple[pa.LargeBinaryArray, np.ndarray | None]]
 
 
-def frame(parts: Joined) -> pa.Buffer:
-    """All records as one buffer; `frames` gives them block by block.
+def frame(parts: Joined) -> bytes:
+    """All records; `frames` gives them block by block.
 
     Args:
         parts: fragments, and for each output row which of them it takes ([n] integers; None: row i takes fragment
@@ -46,18 +38,22 @@ def frame(parts: Joined) -> pa.Buffer:
     Raises:
         InputError: if there is no part, an index points nowhere, or the parts differ in rows.
     """
-    _rows(parts)
-    return _frame([_slice((Views.of(fragments), codes), slice(None)) for fragments, codes in parts])
+    return b"".join(map(bytes, frames(parts)))
 
 
-def frames(parts: Joined) -> Iterator[pa.Buffer]:
-    """The records of `frame`, about 16 MiB at a time or less."""
+def frames(parts: Joined) -> Iterator[memoryview]:
+    """The records of `frame`, about a megabyte at a time; each block is there until the next one is asked for."""
+    from recsys_tft.storage import record_kernels  # loads numba
+
     rows = _rows(parts)
-    views = [(Views.of(fragments), codes) for fragments, codes in parts]
-    mean = 32 + sum(part.lengths.mean() for part, _ in views if len(part.lengths))
-    step = int(min(BLOCK_ROWS, max(1, BLOCK_BYTES // mean)))
-    blocks = (slice(begin, begin + step) for begin in range(0, rows, step))
-    yield from _ahead(lambda block: _frame([_slice(part, block) for part in views]), blocks)
+    codes = [None if codes is None else np.ascontiguousarray(codes, np.int64) for _, codes in parts]
+    places = [_place(part, own) for (part, _), own in zip(parts, codes, strict=True)]
+    fields = np.array(places, np.int64).reshape(-1, PART_FIELDS)
+    block = np.empty(max(BLOCK_BYTES, 6 + FRAMING + sum(_longest(part) for part, _ in parts)), np.uint8)
+    row = 0
+    while row < rows:
+        row, size = record_kernels.frame(fields, row, rows, block.ctypes.data, len(block))
+        yield memoryview(block[:size])
 
 
 def write_records(file: File, parts: Joined, *, compress: bool = False) -> int:
@@ -75,11 +71,8 @@ def write_records(file: File, parts: Joined, *, compress: bool = False) -> int:
 
 
 def write_examples(file: File, table: pa.Table, *, compress: bool = False) -> int:
-    """Writes each row of `table` as a tf.Example, encoded block by block; see `encode_fragments`, `write_records`."""
-    with _sink(file, compress) as sink:
-        for parts in part_blocks(table):
-            sink.write(_frame(parts))
-    return table.num_rows
+    """Writes each row of `table` as a tf.Example; see `encode_fragments`, `write_records`."""
+    return write_records(file, [(encode_fragments(table), None)], compress=compress)
 
 
 @contextlib.contextmanager
@@ -87,18 +80,6 @@ def _sink(file: File, compress: bool) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(pathlib.Path(file).open("wb")) if isinstance(file, str | os.PathLike) else file
         yield stack.enter_context(gzip.GzipFile("", "wb", 6, sink, mtime=0)) if compress else sink
-
-
-def _ahead(function: Callable[[slice], pa.Buffer], blocks: Iterable[slice]) -> Iterator[pa.Buffer]:
-    """The results for all blocks in order; the next ones are computed while one is used."""
-    with ThreadPoolExecutor(AHEAD) as pool:  # NumPy gathers, and Arrow copies, without the GIL
-        started: collections.deque[Future[pa.Buffer]] = collections.deque()
-        for block in blocks:
-            started.append(pool.submit(function, block))
-            if len(started) > AHEAD:
-                yield started.popleft().result()
-        while started:
-            yield started.popleft().result()
 
 
 def _rows(parts: Joined) -> int:
@@ -114,30 +95,15 @@ def _rows(parts: Joined) -> int:
     return rows.pop()
 
 
-def _slice(part: Part, rows: slice) -> Part:
-    views, codes = part
-    if codes is None:
-        return Views(views.views[rows], views.lengths[rows], views.crc[rows], views.buffers), None
-    return views, codes[rows].astype(np.int64, copy=False)
+def _place(fragments: pa.LargeBinaryArray, codes: np.ndarray | None) -> list[int]:
+    """Where compiled code finds the fragments of a part, and which ones its rows take."""
+    _, offsets, data = fragments.buffers()
+    begin = offsets.address + 8 * fragments.offset if len(fragments) else 0
+    return [data.address if data is not None else 0, begin, 0 if codes is None else codes.ctypes.data]
 
 
-def _frame(parts: Sequence[Part]) -> pa.Buffer:
-    distinct, codes = distinct_sizes(row_sizes(parts))
-    heads, constants = _heads(distinct)
-    crc = crc32c.masked(join_crc(parts) ^ constants.take(codes))
-    return join([(heads, codes), *parts, (_words(crc), None)]).buffers()[2]
-
-
-def _heads(sizes: np.ndarray) -> tuple[Views, np.ndarray]:
-    """For fragments of [n] sizes: what precedes them, and what turns their raw checksum into the record's finished."""
-    prefixes = example_prefixes(tuple(sizes.tolist()))
-    length = (sizes + prefixes.lengths).astype(np.uint32)
-    messages = Views.inline(np.full(len(sizes), 8), [length, np.zeros_like(length)])
-    checksums = crc32c.masked(crc32c.finished(messages.raw, messages.lengths))
-    heads = join([(messages, None), (_words(checksums), None), (prefixes, None)])
-    raw = crc32c.shift(prefixes.crc, sizes)
-    return Views.of(Fragments(heads, raw)), crc32c.finished(raw, sizes + prefixes.lengths)
-
-
-def _words(values: np.ndarray) -> Views:
-    return Views.inline(np.full(len(values), 4), [values])
+def _longest(fragments: pa.LargeBinaryArray) -> int:
+    if not len(fragments):
+        return 0
+    offsets = np.frombuffer(fragments.buffers()[1], np.int64)[fragments.offset : fragments.offset + len(fragments) + 1]
+    return int(np.diff(offsets).max())
