@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from recsys_tft import interruption, libraries
-from recsys_tft.commands import audit_command, serving_commands
+from recsys_tft.commands import audit_command, recommend_options, serving_commands
 from recsys_tft.errors import InputError, UsageError, reason, redacted
 from recsys_tft.faults import sentence_for
 from recsys_tft.storage import places
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
     is_process, arguments = arguments is None, sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser(arguments)
-    options, rest = parser.parse_known_args(_shielded(arguments))
+    options, rest = parser.parse_known_args(recommend_options.shielded(arguments))
     # `recommend` says itself what it does not know, which depends on the export.
     stray = {run: _stray(rest), recommend: []}.get(options.command, rest)
     if stray:
@@ -68,14 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sentence = sentence_for(error) or f"{type(error).__name__}: {reason(error)} (--debug shows where)"
         print(f"error: {redacted(sentence)}", file=sys.stderr)
     return 1
-
-
-def _shielded(arguments: Sequence[str]) -> Sequence[str]:
-    if arguments[:1] != ["recommend"]:
-        return arguments
-    from recsys_tft.commands import recommend_command
-
-    return recommend_command.shielded(arguments)
 
 
 def _stray(beam_args: Sequence[str]) -> list[str]:
@@ -127,7 +119,7 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     text = "recommend videos to a user by the exported models"
     sub = _command(commands, "recommend", recommend, text, serving_commands.RECOMMEND_EXAMPLE)
-    if "recommend" in arguments:
+    if "recommend" in arguments and not recommend_options.add_for_help(sub, arguments):
         from recsys_tft.commands import recommend_command
 
         recommend_command.add(sub, arguments if arguments[:1] == ["recommend"] else ())

@@ -1,5 +1,6 @@
 """What each command loads, in a process of its own: no library that it does not use."""
 
+import argparse
 import importlib
 import pathlib
 import subprocess
@@ -10,6 +11,7 @@ import pytest
 from test_movielens import GROUPLENS_FILES, _folder
 
 from recsys_tft import libraries
+from recsys_tft.commands import recommend_command, recommend_options
 
 LARGE = {"tensorflow", "tensorflow_transform", "tensorflow_text", "apache_beam", "catboost", "keras", "tf_keras"}
 SMALL = {"pandas", "scipy", "polars", "matplotlib", "h5py", "PIL", "googleapiclient", "faiss"}
@@ -49,8 +51,20 @@ def test_help_and_wrong_arguments_load_no_library() -> None:
     assert loaded(*helps, *wrong) == set()
 
 
-def test_help_of_recommend_knows_the_columns_of_an_export(served: pathlib.Path) -> None:
-    assert loaded(["recommend", "--help"], ["recommend", "--output-dir", str(served), "--help"]) == OURS - {"rich"}
+def test_help_of_recommend_loads_no_library_where_an_export_tells_its_columns(served: pathlib.Path) -> None:
+    assert loaded(["recommend", "--output-dir", str(served), "--help"]) == set()
+
+
+def test_help_of_recommend_without_an_export_shows_our_own_columns() -> None:
+    assert loaded(["recommend", "--output-dir", "nowhere", "--help"]) == OURS - {"rich"}
+
+
+def test_help_of_recommend_is_the_same_by_the_description_and_by_the_columns(served: pathlib.Path) -> None:
+    arguments = ["recommend", "--output-dir", str(served)]
+    by_description, by_columns = argparse.ArgumentParser(), argparse.ArgumentParser()
+    assert recommend_options.add_for_help(by_description, [*arguments, "--help"])
+    recommend_command.add(by_columns, arguments)
+    assert by_description.format_help() == by_columns.format_help()
 
 
 def test_a_new_project_takes_no_library(tmp_path: pathlib.Path) -> None:
@@ -107,6 +121,7 @@ def test_tensorflow_works_without_what_it_does_not_need_and_finds_it_later() -> 
     python(f"""
 import sys
 from recsys_tft import libraries
+from recsys_tft.commands import recommend_command, recommend_options
 libraries.load("tensorflow_text", without=libraries.UNSERVED)
 assert {set(libraries.UNSERVED)!r}.isdisjoint(sys.modules), {set(libraries.UNSERVED)!r} & sys.modules.keys()
 import tensorflow as tf
@@ -121,6 +136,7 @@ def test_arrow_makes_arrays_without_pandas_which_can_be_imported_later() -> None
     python("""
 import sys
 from recsys_tft import libraries
+from recsys_tft.commands import recommend_command, recommend_options
 libraries.arrow_without_pandas()
 import pyarrow as pa
 assert pa.array([1, None]).null_count == 1

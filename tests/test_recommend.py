@@ -18,7 +18,7 @@ from loaded_graphs import recommender_of
 from odd_ids import text
 
 from recsys_tft import Recommender, cli, ids, libraries, vocabularies
-from recsys_tft.commands import recommend_command
+from recsys_tft.commands import recommend_options
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import export, stored_entities
 from recsys_tft.recommending import entity_store
@@ -419,7 +419,7 @@ def test_the_command_takes_and_prints_ids_as_they_are(
 
 
 def test_the_last_of_an_option_for_ids_is_where_the_next_option_begins() -> None:
-    shielded = recommend_command.shielded
+    shielded = recommend_options.shielded
     given = ["recommend", "--history-video-ids", "-a b", "c", "-d", "-k", "5", "--user-id", "-k5x", "--json"]
     expected = [argument.replace("-a b", "\0-a b") if argument == "-a b" else argument for argument in given]
     expected[4], expected[8] = "\0-d", "\0-k5x"

@@ -188,6 +188,22 @@ assert Recommender({str(served)!r}).recommend(3, 5, time=0).items == before
     assert run.returncode == 0, run.stderr
 
 
+def test_a_model_with_ops_of_texts_is_run_by_python(served: pathlib.Path) -> None:
+    program = f"""
+import pathlib
+import pyarrow as pa
+from recsys_tft.serving.serving_rows import arrays
+from recsys_tft.serving.served_models import InPython, Loading
+folder = pathlib.Path({str(served / "serving" / "candidate_tower" / "1")!r})
+model = Loading({{"candidate_tower": folder}}, "export again").models()["candidate_tower"]
+assert isinstance(model, InPython)
+inputs = arrays({{"title": pa.array([b"a title", None])}}, model.signatures["serving_default"].inputs)
+assert len(model.run("serving_default", inputs)["vector"]) == 2
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
 def test_strings_of_many_rows_arrive_whole(served_texts: pathlib.Path) -> None:
     folder = str(served_texts / "serving" / "retrieval" / "1")
     session = Session(folder, saved_signatures.read(folder))

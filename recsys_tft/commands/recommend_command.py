@@ -8,7 +8,6 @@ import contextlib
 import functools
 import importlib
 import json
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,16 +16,12 @@ import pyarrow as pa
 
 from recsys_tft import libraries
 from recsys_tft.columns import Column, IdKind
-from recsys_tft.commands import ready
+from recsys_tft.commands import ready, recommend_options
+from recsys_tft.commands.recommend_options import GIVEN, unshielded
 from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError, UsageError, did_you_mean
 from recsys_tft.recommending import request_columns
-from recsys_tft.serving import serving_folders
-
-_SHIELD = "\0"  # before an id that argparse would take for an option; no argument holds it
-_SHIELDED = ("--user-id", "--history-video-ids")
-_GIVEN = "given_"  # before the names of columns among the options, which may be called as these are
 
 
 def add(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
@@ -38,99 +33,48 @@ def add(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
     """
     columns, kinds = _told(arguments)
     parser.set_defaults(columns=columns, kinds=kinds)
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
-    parser.add_argument(
-        "--user-id", type=_user_reader(kinds), metavar="U", help="for whom; without it, someone unknown"
-    )
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
-    parser.add_argument(
-        "--config", metavar="FILE", help="YAML whose `recommender` options are used (default: the run's)"
-    )
-    parser.add_argument("--index", choices=["hnsw", "ivf"], help="search an approximate index instead of all videos")
-    parser.add_argument("--version", type=int, metavar="N", help="of the export (default: the newest)")
-    parser.add_argument("--time", metavar="TIME", help="the moment, as 2025-03-01T12:00 UTC (default: now)")
-    parser.add_argument("--explain", action="store_true", help="show what contributed most to the ranker's score")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    for column in columns:
-        told, many = f"{column.name}, instead of the stored", "*" if column.is_list else None
-        parser.add_argument(
-            _option(column),
-            dest=f"{_GIVEN}{column.name}",
-            type=_reader(column),
-            nargs=many,
-            action="extend" if many else "store",
-            metavar="X",
-            help=told,
-        )
-
-
-def shielded(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command, with ids that begin with a dash so that they are none of its options.
-
-    Those that begin with two, or with the -k of an option, need to be written as `--user-id=--x`.
-    """
-    if arguments[:1] != ["recommend"]:
-        return list(arguments)
-    found, option = [], ""
-    for argument in arguments:
-        is_id = option in _SHIELDED and re.match(r"-(?!-|k\d*$|h$|[\d.]+$)", argument)
-        found.append(f"{_SHIELD}{argument}" if is_id else argument)
-        option = argument if argument.startswith("--") else option if option == _SHIELDED[1] else ""
-    return found
-
-
-def _unshielded(text: str) -> str:
-    return text.removeprefix(_SHIELD)
+    taken = ((column.name, column.is_list, _reader(column)) for column in columns)
+    recommend_options.add(parser, _user_reader(kinds), taken)
 
 
 def _user_reader(kinds: Mapping[str, IdKind] | None) -> Callable[[str], int | str]:
     """What makes an id of a user of an argument; without an export, integers and texts are taken."""
     if kinds is None:
         return _integer_or_text
-    return _unshielded if kinds["user_id"].is_text else _integer
+    return unshielded if kinds["user_id"].is_text else _integer
 
 
 def _integer(text: str) -> int:
     try:
-        return int(_unshielded(text))
+        return int(unshielded(text))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"invalid int value: {_unshielded(text)!r}") from None
+        raise argparse.ArgumentTypeError(f"invalid int value: {unshielded(text)!r}") from None
 
 
 def _integer_or_text(text: str) -> int | str:
     try:
         return _integer(text)
     except argparse.ArgumentTypeError:
-        return _unshielded(text)
+        return unshielded(text)
 
 
 def _told(arguments: Sequence[str]) -> tuple[tuple[Column, ...], dict[str, IdKind] | None]:
     """The columns and the kinds of ids of the export that is asked; where there is none, which is told later, our own
     columns and None."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--output-dir", default="output")
-    parser.add_argument("--version", type=int)
-    with contextlib.suppress(argparse.ArgumentError, InputError, OSError):
-        options, _ = parser.parse_known_args(arguments)
-        root = serving_folders.serving_folder(options.output_dir)
-        chosen = str(serving_folders.latest(root, options.version))
-        store = root / serving_folders.STORE / chosen
-        return request_columns.of_store(store), request_columns.ids_of_store(store)
+    with contextlib.suppress(InputError, OSError):
+        if store := recommend_options.store(arguments):
+            return request_columns.of_store(store), request_columns.ids_of_store(store)
     return request_columns.of_table(DEFAULT), None
-
-
-def _option(column: Column) -> str:
-    return f"--{column.name.replace('_', '-')}"
 
 
 def _reader(column: Column) -> Callable[[str], Any]:
     """What makes a value of an argument."""
     kind = column.type.value_type if column.is_list else column.type
     if pa.types.is_timestamp(kind):
-        return functools.partial(ready.microseconds, _option(column))
+        return functools.partial(ready.microseconds, recommend_options.option(column.name))
     if pa.types.is_boolean(kind):
         return _truth
-    return {pa.int64(): _integer, pa.float32(): float}.get(kind, _unshielded)
+    return {pa.int64(): _integer, pa.float32(): float}.get(kind, unshielded)
 
 
 def _truth(text: str) -> bool:
@@ -148,16 +92,16 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
 
     if rest:
         ready.export_there(options.output_dir, options.version, options.index)
-        known = map(_option, options.columns)
+        known = (recommend_options.option(column.name) for column in options.columns)
         raise UsageError(f"{rest[0]} is no option of this export.{did_you_mean(rest[0], known)}")
-    given = {column.name: getattr(options, f"{_GIVEN}{column.name}") for column in options.columns}
+    given = {column.name: getattr(options, f"{GIVEN}{column.name}") for column in options.columns}
     given = {name: value for name, value in given.items() if value is not None}
     ready.within("-k", options.k, 1, ready.MOST_SHOWN)
     if isinstance(options.user_id, int):
         ready.within("--user-id", options.user_id, ready.LEAST)
     for column in options.columns:
         if str(column.graph_type) == "int64":
-            _check_numbers(_option(column), given.get(column.name))
+            _check_numbers(recommend_options.option(column.name), given.get(column.name))
     time = now() if options.time is None else ready.microseconds("--time", options.time)
     ready.folder("--config", options.config)
     if options.kinds is None and isinstance(options.user_id, str):

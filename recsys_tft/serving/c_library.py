@@ -54,6 +54,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple]] = {
     "TF_Message": (c_char_p, (c_void_p,)),
     "TF_NewSessionOptions": (c_void_p, ()),
     "TF_SetConfig": (None, (c_void_p, c_char_p, c_size_t, c_void_p)),
+    "TF_DeleteSessionOptions": (None, (c_void_p,)),
     "TF_NewGraph": (c_void_p, ()),
     "TF_DeleteGraph": (None, (c_void_p,)),
     "TF_LoadSessionFromSavedModel": (
@@ -129,6 +130,9 @@ class Session:
         folder: of the SavedModel.
         signatures: of it.
 
+    Attributes:
+        signatures: what it can be asked, by name.
+
     Raises:
         Unavailable: if the library is not there or cannot load it.
     """
@@ -143,8 +147,8 @@ class Session:
         self._session = self._library.TF_LoadSessionFromSavedModel(
             options, None, os.fsencode(folder), tags, 1, graph, None, status
         )
-        message = self._message(status)
-        if message is not None:
+        self._library.TF_DeleteSessionOptions(options)
+        if (message := self._message(status)) is not None:
             self._library.TF_DeleteGraph(graph)
             raise Unavailable(message[1])
         self._operations = {
@@ -169,7 +173,7 @@ class Session:
 
         Args:
             name: of the signature.
-            inputs: all of its inputs, of its dtypes.
+            inputs: all of its inputs, of dtypes that become its own; strings as objects of str or bytes.
 
         Raises:
             GraphError: if the graph refuses them.

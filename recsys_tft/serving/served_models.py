@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import contextlib
+import importlib
 import pathlib
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -45,6 +46,9 @@ class InPython:
             import tensorflow as tf
 
             from recsys_tft.transform_graph import load_saved_model
+
+            with contextlib.suppress(ImportError):
+                importlib.import_module("tensorflow_text")  # registers the ops of an encoder of texts that it may hold
         self._constant, self._model, self.signatures = tf.constant, load_saved_model(folder, remedy), signatures
 
     def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
