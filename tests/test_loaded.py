@@ -121,7 +121,6 @@ def test_tensorflow_works_without_what_it_does_not_need_and_finds_it_later() -> 
     python(f"""
 import sys
 from recsys_tft import libraries
-from recsys_tft.commands import recommend_command, recommend_options
 libraries.load("tensorflow_text", without=libraries.UNSERVED)
 assert {set(libraries.UNSERVED)!r}.isdisjoint(sys.modules), {set(libraries.UNSERVED)!r} & sys.modules.keys()
 import tensorflow as tf
@@ -136,7 +135,6 @@ def test_arrow_makes_arrays_without_pandas_which_can_be_imported_later() -> None
     python("""
 import sys
 from recsys_tft import libraries
-from recsys_tft.commands import recommend_command, recommend_options
 libraries.arrow_without_pandas()
 import pyarrow as pa
 assert pa.array([1, None]).null_count == 1
