@@ -1,0 +1,105 @@
+"""What compiled code is made of: reads and writes at an address, and the processor's CRC-32C.
+
+Addresses are int64, as are the values that are loaded; nothing is checked here. The checksum is that of the library
+inside google-crc32c, which Beam needs too: it uses the processor's own instruction, on every processor that has one.
+"""
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numba
+from google_crc32c import _crc32c
+from llvmlite import binding, ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+_CRC = "recsys_tft_crc32c_extend"  # the name by which compiled code, that of an earlier process too, finds it
+_LIBRARY = ctypes.CDLL(_crc32c.__file__)
+binding.add_symbol(_CRC, ctypes.cast(_LIBRARY.crc32c_extend, ctypes.c_void_p).value)
+# (checksum so far, address, bytes) -> checksum
+crc32c = types.ExternalFunction(_CRC, types.uint32(types.uint32, types.int64, types.int64))
+
+
+def compiled(*signature: Any) -> Callable[[Callable], Callable]:
+    """Compiles a function so that it runs without the GIL.
+
+    With a signature it is compiled now, and kept for later processes where a folder can be written for it; without, as
+    a part of the functions that call it.
+    """
+
+    def compile_now(function: Callable) -> Callable:
+        options = {"nogil": True, "error_model": "numpy"}
+        if not signature:
+            return numba.njit(**options)(function)
+        try:
+            return numba.njit(*signature, cache=True, **options)(function)
+        except RuntimeError:  # no folder can be written, neither this one nor the user's own
+            return numba.njit(*signature, **options)(function)
+
+    return compile_now
+
+
+def _load(bits: int) -> Callable[[int], int]:
+    @intrinsic
+    def load(context, at):
+        def generate(context, builder, signature, arguments):
+            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            value = builder.load(pointer, align=1)
+            return value if bits == 64 else builder.zext(value, ir.IntType(64))
+
+        return types.int64(types.int64), generate
+
+    return load
+
+
+def _store(bits: int) -> Callable[[int, int], None]:
+    @intrinsic
+    def store(context, at, value):
+        def generate(context, builder, signature, arguments):
+            pointer = builder.inttoptr(arguments[0], ir.IntType(bits).as_pointer())
+            value = arguments[1] if bits == 64 else builder.trunc(arguments[1], ir.IntType(bits))
+            builder.store(value, pointer, align=1)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64), generate
+
+    return store
+
+
+@intrinsic
+def copy(context, to, at, size):
+    """Copies `size` bytes."""
+
+    def generate(context, builder, signature, arguments):
+        pointers = [builder.inttoptr(each, cgutils.voidptr_t) for each in arguments[:2]]
+        cgutils.raw_memcpy(builder, *pointers, arguments[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def differing(context, a, b):
+    """Which of 64 bytes at one place are not those at another: a bit for each."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = ir.VectorType(ir.IntType(8), 64).as_pointer()
+        one, other = (builder.load(builder.inttoptr(each, pointer), align=1) for each in arguments)
+        return builder.bitcast(builder.icmp_unsigned("!=", one, other), ir.IntType(64))
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def lowest_bit(context, value):
+    """The number of the lowest bit that is set; 64 if none is."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
+load8, load32, load64 = _load(8), _load(32), _load(64)
+store32, store64 = _store(32), _store(64)
