@@ -1,18 +1,22 @@
 """tf.Examples as columns: what the compiled loop is given, and what becomes of what it writes."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
 from recsys_tft.errors import InputError
+from recsys_tft.reading import feature_values as fields
 from recsys_tft.reading import kernel
+from recsys_tft.reading import record_layouts as layouts
+from recsys_tft.reading import wire_format as wire
 from recsys_tft.reading.columns import Column
 from recsys_tft.reading.record_chunks import Chunk
 from recsys_tft.storage.varints import varint
 
-_KINDS = {pa.binary(): kernel.BYTES, pa.float32(): kernel.FLOAT, pa.int64(): kernel.INT64}
-_SHOWN = {kernel.BYTES: "bytes", kernel.FLOAT: "floats", kernel.INT64: "int64"}
+_KINDS = {pa.binary(): wire.BYTES, pa.float32(): wire.FLOAT, pa.int64(): wire.INT64}
+_SHOWN = {wire.BYTES: "bytes", wire.FLOAT: "floats", wire.INT64: "int64"}
 _MOST = 1 << 31  # bytes, or values, of a column in one chunk
 
 
@@ -31,17 +35,19 @@ class ExampleRows:
         self._rooms = [8] * self._growing  # values, or bytes of text, in a row, as far as is known
         self._names = [_octets(column.name.encode()) for column in self._columns]
         self._defaults = [_default(column) for column in self._columns]
-        self._described = np.array([self._describe(*each) for each in zip(self._columns, self._names, self._defaults)])
+        self._described = np.array(
+            [self._describe(*each) for each in zip(self._columns, self._names, self._defaults, strict=True)]
+        )
         self._widths = [column.size * column.dtype.itemsize for column in self._columns[self._growing :]]
         self._places = np.cumsum([0, *self._widths])
         self.schema = pa.schema([(column.name, column.arrow_type) for column in columns])
 
     def _describe(self, column: Column, name: np.ndarray, default: np.ndarray) -> list[int]:
-        row = [0] * kernel.FIELDS
-        row[kernel.KIND] = _KINDS[column.type]
-        row[kernel.NAME], row[kernel.NAME_SIZE] = _address(name), len(name) - kernel.SLACK
-        row[kernel.DEFAULT], row[kernel.DEFAULT_SIZE] = _address(default), len(default) - kernel.SLACK
-        row[kernel.SIZE] = kernel.RAGGED if column.size is None else column.size
+        row = [0] * fields.FIELDS
+        row[fields.KIND] = _KINDS[column.type]
+        row[fields.NAME], row[fields.NAME_SIZE] = _address(name), len(name) - wire.SLACK
+        row[fields.DEFAULT], row[fields.DEFAULT_SIZE] = _address(default), len(default) - wire.SLACK
+        row[fields.SIZE] = fields.RAGGED if column.size is None else column.size
         return row
 
     def __call__(self, chunk: Chunk) -> pa.RecordBatch:
@@ -52,42 +58,45 @@ class ExampleRows:
         """
         columns = self._described.copy()
         fixed = np.empty(int(self._places[-1]) * chunk.rows, np.uint8)
-        places = self._places * chunk.rows
-        columns[self._growing :, kernel.VALUES] = _address(fixed) + places[:-1]
-        written = [_Written(column, room, chunk.rows) for column, room in zip(self._columns, self._rooms)]
-        for row, one in zip(columns, written):
-            one.place(row)
+        columns[self._growing :, fields.VALUES] = _address(fixed) + self._places[:-1] * chunk.rows
+        growing = zip(self._columns[: self._growing], self._rooms, strict=True)
+        written = [_Written(column, room, chunk.rows) for column, room in growing]
+        for number, one in enumerate(written):
+            one.place(columns[number])
         self._read(chunk, columns, written)
         self._rooms = [each.per_row for each in written]
-        data = pa.py_buffer(fixed)
-        arrays = [each.array(row) for each, row in zip(written, columns)]
-        for column, begin, width in zip(self._columns[self._growing :], places.tolist(), self._widths):
-            buffers = [None, data.slice(begin, width * chunk.rows)]
-            values = pa.Array.from_buffers(column.type, chunk.rows * column.size, buffers)
-            arrays.append(pa.FixedSizeListArray.from_arrays(values, column.size) if column.shape else values)
+        arrays = [each.array(columns[number]) for number, each in enumerate(written)]
+        arrays += self._fixed(pa.py_buffer(fixed), chunk.rows)
         return pa.RecordBatch.from_arrays([arrays[i] for i in self._order], schema=self.schema)
 
+    def _fixed(self, data: pa.Buffer, rows: int) -> Iterator[pa.Array]:
+        places = (self._places * rows).tolist()
+        for column, place in zip(self._columns[self._growing :], itertools.pairwise(places), strict=True):
+            buffers = [None, data.slice(place[0], place[1] - place[0])]
+            values = pa.Array.from_buffers(column.type, rows * column.size, buffers)
+            yield pa.FixedSizeListArray.from_arrays(values, column.size) if column.shape else values
+
     def _read(self, chunk: Chunk, columns: np.ndarray, written: "list[_Written]") -> None:
-        layout = np.empty((kernel.ENTRIES, kernel.ENTRY_FIELDS), np.int64)
-        state = np.zeros(kernel.STATES, np.int64)
+        layout = np.empty((layouts.ENTRIES, layouts.ENTRY_FIELDS), np.int64)
+        state = np.zeros(layouts.STATES, np.int64)
         start = _address(chunk.data)
-        state[kernel.AT], state[kernel.LAYOUT], state[kernel.GROWING] = start, -1, self._growing
-        while (code := kernel.rows(start + len(chunk.data), columns, layout, state)) == kernel.FULL:
-            number = int(state[kernel.COLUMN])
+        state[layouts.AT], state[layouts.LAYOUT], state[layouts.GROWING] = start, -1, self._growing
+        while (code := kernel.rows(start + len(chunk.data), columns, layout, state)) == wire.FULL:
+            number = int(state[layouts.COLUMN])
             written[number].grow(columns[number])
-        if code != kernel.OK:
+        if code != wire.OK:
             raise self._refused(chunk, code, state)
 
     def _refused(self, chunk: Chunk, code: int, state: np.ndarray) -> InputError:
-        record, byte = int(state[kernel.ROW]), int(state[kernel.PLACE]) - _address(chunk.data)
-        column = self._columns[state[kernel.COLUMN]]
+        record, byte = int(state[layouts.ROW]), int(state[layouts.PLACE]) - _address(chunk.data)
+        column = self._columns[state[layouts.COLUMN]]
         wanted = _SHOWN[_KINDS[column.type]]
         why = {
-            kernel.CHECKSUM: "has other bytes than its checksum is of",
-            kernel.MALFORMED: "is no tf.Example",
-            kernel.WRONG_KIND: f"has no {wanted} in the feature '{column.name}', as the schema says",
-            kernel.WRONG_SIZE: f"has not {column.size} {wanted} in the feature '{column.name}', as the schema says",
-            kernel.MISSING: f"lacks the feature '{column.name}', which has no default",
+            wire.CHECKSUM: "has other bytes than its checksum is of",
+            wire.MALFORMED: "is no tf.Example",
+            wire.WRONG_KIND: f"has no {wanted} in the feature '{column.name}', as the schema says",
+            wire.WRONG_SIZE: f"has not {column.size} {wanted} in the feature '{column.name}', as the schema says",
+            wire.MISSING: f"lacks the feature '{column.name}', which has no default",
         }
         return chunk.unreadable(record, byte, why[code])
 
@@ -110,9 +119,9 @@ class _Written:
 
     def place(self, row: np.ndarray) -> None:
         """Tells the compiled loop where to write."""
-        row[kernel.VALUES], row[kernel.ROOM] = _address(self._values), len(self._values)
-        row[kernel.ENDS], row[kernel.ENDS_ROOM] = _address(self._ends) + 4, len(self._ends) - 1
-        row[kernel.SPLITS] = _address(self._splits) + 4
+        row[fields.VALUES], row[fields.ROOM] = _address(self._values), len(self._values)
+        row[fields.ENDS], row[fields.ENDS_ROOM] = _address(self._ends) + 4, len(self._ends) - 1
+        row[fields.SPLITS] = _address(self._splits) + 4
 
     def grow(self, row: np.ndarray) -> None:
         """Twice the room.
@@ -129,10 +138,10 @@ class _Written:
 
     def array(self, row: np.ndarray) -> pa.Array:
         """All that was written."""
-        column, used = self._column, int(row[kernel.USED])
+        column, used = self._column, int(row[fields.USED])
         buffers = [None, pa.py_buffer(self._values[:used])]
         if self._is_text:
-            used = int(row[kernel.ENDS_USED])
+            used = int(row[fields.ENDS_USED])
             buffers.insert(1, pa.py_buffer(self._ends[: used + 1]))
         values = pa.Array.from_buffers(column.type, used, buffers)
         if self._is_ragged:
@@ -172,7 +181,7 @@ def _bytes(text: str | bytes) -> bytes:
 
 def _octets(data: bytes) -> np.ndarray:
     """The bytes, and the SLACK that may be read behind them."""
-    return np.array(bytearray(data + bytes(kernel.SLACK)), np.uint8)
+    return np.array(bytearray(data + bytes(wire.SLACK)), np.uint8)
 
 
 def _address(array: np.ndarray) -> int:

@@ -5,6 +5,8 @@ inside google-crc32c, which Beam needs too: it uses the processor's own instruct
 """
 
 import ctypes
+import hashlib
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,10 @@ from numba.extending import intrinsic
 _CRC = "recsys_tft_crc32c_extend"  # the name by which compiled code, that of an earlier process too, finds it
 _LIBRARY = ctypes.CDLL(_crc32c.__file__)
 binding.add_symbol(_CRC, ctypes.cast(_LIBRARY.crc32c_extend, ctypes.c_void_p).value)
+# What is kept of compiled code has this in its name, as it is made of all these files.
+_FILES = ("machine_code", "wire_format", "feature_values", "record_layouts", "kernel")
+_SOURCES = [pathlib.Path(__file__).with_name(f"{name}.py").read_bytes() for name in _FILES]
+_DIGEST = hashlib.sha256(b"".join(_SOURCES)).hexdigest()[:12]
 # (checksum so far, address, bytes) -> checksum
 crc32c = types.ExternalFunction(_CRC, types.uint32(types.uint32, types.int64, types.int64))
 
@@ -32,6 +38,7 @@ def compiled(*signature: Any) -> Callable[[Callable], Callable]:
         options = {"nogil": True, "error_model": "numpy"}
         if not signature:
             return numba.njit(**options)(function)
+        function.__qualname__ += f"_{_DIGEST}"
         try:
             return numba.njit(*signature, cache=True, **options)(function)
         except RuntimeError:  # no folder can be written, neither this one nor the user's own

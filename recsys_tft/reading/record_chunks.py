@@ -10,6 +10,7 @@ import numpy as np
 
 from recsys_tft.errors import InputError, reason
 from recsys_tft.reading import kernel
+from recsys_tft.reading import wire_format as wire
 from recsys_tft.storage.files import open_to_read
 
 BYTES = 2 << 20  # at a time: what is computed of them stays in the processor's cache
@@ -66,7 +67,7 @@ def _unpacked(stored: BinaryIO, file: str) -> BinaryIO:
 
 
 def _is_damaged(head: np.ndarray) -> bool:
-    return kernel.frames(head.ctypes.data, head.ctypes.data + len(head))[0] != kernel.OK
+    return kernel.frames(head.ctypes.data, head.ctypes.data + len(head))[0] != wire.OK
 
 
 def _chunks(source: BinaryIO, file: str) -> Iterator[Chunk]:
@@ -79,9 +80,9 @@ def _chunks(source: BinaryIO, file: str) -> Iterator[Chunk]:
         chunk = Chunk(file, first, offset, rows, data[:whole])
         if rows:
             yield chunk
-        if code == kernel.CHECKSUM:
+        if code == wire.CHECKSUM:
             raise chunk.unreadable(rows, whole, "begins with a size that its checksum belies")
-        if code == kernel.TOO_LONG:
+        if code == wire.TOO_LONG:
             raise chunk.unreadable(rows, whole, f"is longer than {kernel.LONGEST:,} bytes")
         left, first, offset = data[whole:], first + rows, offset + whole
         if is_last:
@@ -92,7 +93,7 @@ def _chunks(source: BinaryIO, file: str) -> Iterator[Chunk]:
 
 def _read(source: BinaryIO, left: np.ndarray, size: int) -> tuple[np.ndarray, bool]:
     """What was left and the bytes after it, `size` in all or those that there are; and whether these are the last."""
-    data = np.empty(max(size, len(left)) + kernel.SLACK, np.uint8)[: -kernel.SLACK]
+    data = np.empty(max(size, len(left)) + wire.SLACK, np.uint8)[: -wire.SLACK]
     data[: len(left)] = left
     filled = len(left)
     while filled < len(data):
