@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from recsys_tft.reading.columns import Column
 from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training import row_blocks
 from recsys_tft.training.row_blocks import Block
@@ -38,7 +39,7 @@ class ShuffledRows:
         """
         if self._resident is not None:
             return self._permuted(self._resident, size, seed)
-        signature = {name: _signature(kind, size) for name, kind in self._spec.items()}
+        signature = {name: _signature(column, size) for name, column in self._spec.items()}
         return tf.data.Dataset.from_generator(lambda: self._pooled(size, seed), output_signature=signature)
 
     @functools.cached_property
@@ -95,6 +96,6 @@ def _rows(block: Block) -> int:
     return len(next(iter(block.values())))
 
 
-def _signature(kind: object, size: int) -> tf.TensorSpec:
-    shape = [None] if isinstance(kind, tf.io.VarLenFeature) else list(kind.shape)
-    return tf.TensorSpec([size, *shape], kind.dtype)
+def _signature(column: Column, size: int) -> tf.TensorSpec:
+    dtype = tf.string if column.dtype == object else tf.as_dtype(column.dtype)
+    return tf.TensorSpec([size, *((None,) if column.shape is None else column.shape)], dtype)
