@@ -14,6 +14,9 @@ def of_size(blocks: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBa
     waiting: list[pa.RecordBatch] = []
     rows = 0
     for block in blocks:
+        if not rows and len(block) == size:
+            yield block
+            continue
         waiting.append(block)
         rows += len(block)
         if rows >= size:

@@ -1,7 +1,6 @@
 """tf.Examples as columns: what the compiled loop is given, and what becomes of what it writes."""
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -25,9 +24,11 @@ class ExampleRows:
 
     Args:
         columns: to read; other features are skipped.
+        rows: at most, in one call.
     """
 
-    def __init__(self, columns: Sequence[Column]):
+    def __init__(self, columns: Sequence[Column], rows: int):
+        self._rows = rows
         # The compiled loop takes text and lists first; int64 before float32, so that all are aligned.
         self._columns = sorted(columns, key=lambda column: (not _is_growing(column), column.dtype.itemsize == 4))
         self._growing = sum(map(_is_growing, columns))
@@ -50,45 +51,49 @@ class ExampleRows:
         row[fields.SIZE] = fields.RAGGED if column.size is None else column.size
         return row
 
-    def __call__(self, chunk: Chunk) -> pa.RecordBatch:
-        """The rows of a chunk.
+    def __call__(self, chunks: Iterable[Chunk]) -> pa.RecordBatch:
+        """The rows of some chunks, at least one.
 
         Raises:
             InputError: naming the record that cannot be read, or lacks a column that has no default.
         """
         columns = self._described.copy()
-        fixed = np.empty(int(self._places[-1]) * chunk.rows, np.uint8)
-        columns[self._growing :, fields.VALUES] = _address(fixed) + self._places[:-1] * chunk.rows
+        fixed = np.empty(int(self._places[-1]) * self._rows, np.uint8)
+        columns[self._growing :, fields.VALUES] = _address(fixed) + self._places[:-1] * self._rows
         growing = zip(self._columns[: self._growing], self._rooms, strict=True)
-        written = [_Written(column, room, chunk.rows) for column, room in growing]
+        written = [_Written(column, room, self._rows) for column, room in growing]
         for number, one in enumerate(written):
             one.place(columns[number])
-        self._read(chunk, columns, written)
+        rows = self._read(chunks, columns, written)
         self._rooms = [each.per_row for each in written]
-        arrays = [each.array(columns[number]) for number, each in enumerate(written)]
-        arrays += self._fixed(pa.py_buffer(fixed), chunk.rows)
+        arrays = [each.array(columns[number], rows) for number, each in enumerate(written)]
+        arrays += self._fixed(pa.py_buffer(fixed), rows)
         return pa.RecordBatch.from_arrays([arrays[i] for i in self._order], schema=self.schema)
 
     def _fixed(self, data: pa.Buffer, rows: int) -> Iterator[pa.Array]:
-        places = (self._places * rows).tolist()
-        for column, place in zip(self._columns[self._growing :], itertools.pairwise(places), strict=True):
-            buffers = [None, data.slice(place[0], place[1] - place[0])]
+        places = (self._places[:-1] * self._rows).tolist()
+        for column, place in zip(self._columns[self._growing :], places, strict=True):
+            buffers = [None, data.slice(place, rows * column.size * column.dtype.itemsize)]
             values = pa.Array.from_buffers(column.type, rows * column.size, buffers)
             yield pa.FixedSizeListArray.from_arrays(values, column.size) if column.shape else values
 
-    def _read(self, chunk: Chunk, columns: np.ndarray, written: "list[_Written]") -> None:
+    def _read(self, chunks: Iterable[Chunk], columns: np.ndarray, written: "list[_Written]") -> int:
+        """Writes all rows, and says how many they are."""
         layout = np.empty((layouts.ENTRIES, layouts.ENTRY_FIELDS), np.int64)
         state = np.zeros(layouts.STATES, np.int64)
-        start = _address(chunk.data)
-        state[layouts.AT], state[layouts.LAYOUT], state[layouts.GROWING] = start, -1, self._growing
-        while (code := kernel.rows(start + len(chunk.data), columns, layout, state)) == wire.FULL:
-            number = int(state[layouts.COLUMN])
-            written[number].grow(columns[number])
-        if code != wire.OK:
-            raise self._refused(chunk, code, state)
+        state[layouts.GROWING] = self._growing
+        for chunk in chunks:
+            first, start = int(state[layouts.ROW]), _address(chunk.data)
+            state[layouts.AT], state[layouts.LAYOUT] = start, -1
+            while (code := kernel.rows(start + len(chunk.data), columns, layout, state)) == wire.FULL:
+                number = int(state[layouts.COLUMN])
+                written[number].grow(columns[number])
+            if code != wire.OK:
+                raise self._refused(chunk, code, first, state)
+        return int(state[layouts.ROW])
 
-    def _refused(self, chunk: Chunk, code: int, state: np.ndarray) -> InputError:
-        record, byte = int(state[layouts.ROW]), int(state[layouts.PLACE]) - _address(chunk.data)
+    def _refused(self, chunk: Chunk, code: int, first: int, state: np.ndarray) -> InputError:
+        record, byte = int(state[layouts.ROW]) - first, int(state[layouts.PLACE]) - _address(chunk.data)
         column = self._columns[state[layouts.COLUMN]]
         wanted = _SHOWN[_KINDS[column.type]]
         why = {
@@ -109,8 +114,9 @@ class _Written:
         self._is_text, self._is_ragged = column.type == pa.binary(), column.size is None
         self._values = np.empty(per_row * rows, np.uint8 if self._is_text else column.dtype)
         texts = per_row if self._is_ragged else column.size
-        self._ends = np.zeros(1 + texts * rows if self._is_text else 1, np.int32)
-        self._splits = np.zeros(1 + rows if self._is_ragged else 1, np.int32)
+        self._ends = np.empty(1 + texts * rows if self._is_text else 1, np.int32)
+        self._splits = np.empty(1 + rows if self._is_ragged else 1, np.int32)
+        self._ends[0] = self._splits[0] = 0
 
     @property
     def per_row(self) -> int:
@@ -136,8 +142,8 @@ class _Written:
             self._ends = _doubled(self._ends)
         self.place(row)
 
-    def array(self, row: np.ndarray) -> pa.Array:
-        """All that was written."""
+    def array(self, row: np.ndarray, rows: int) -> pa.Array:
+        """All that was written, of so many rows."""
         column, used = self._column, int(row[fields.USED])
         buffers = [None, pa.py_buffer(self._values[:used])]
         if self._is_text:
@@ -145,8 +151,8 @@ class _Written:
             buffers.insert(1, pa.py_buffer(self._ends[: used + 1]))
         values = pa.Array.from_buffers(column.type, used, buffers)
         if self._is_ragged:
-            splits = [None, pa.py_buffer(self._splits)]
-            return pa.ListArray.from_buffers(column.arrow_type, self._rows, splits, children=[values])
+            splits = [None, pa.py_buffer(self._splits[: rows + 1])]
+            return pa.ListArray.from_buffers(column.arrow_type, rows, splits, children=[values])
         return pa.FixedSizeListArray.from_arrays(values, column.size) if column.shape else values
 
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
+_SAMPLE = 256  # texts by which is told whether they repeat
+
+
 class Lists(NamedTuple):
     """Lists of any length, one a row.
 
@@ -40,7 +43,12 @@ def _array(values: pa.Array, column: Column) -> np.ndarray | Lists:
 
 
 def _flat(values: pa.Array, column: Column) -> np.ndarray:
-    return values.to_numpy(zero_copy_only=column.type != pa.binary())
+    if column.type != pa.binary():
+        return values.to_numpy()
+    if len(values.slice(0, _SAMPLE).unique()) > _SAMPLE // 8:
+        return values.to_numpy(zero_copy_only=False)
+    coded = values.dictionary_encode()  # each text becomes an object once, not each row
+    return coded.dictionary.to_numpy(zero_copy_only=False).take(coded.indices.to_numpy())
 
 
 def torch_batch(batch: pa.RecordBatch, columns: Sequence[Column]) -> dict[str, Any]:

@@ -81,14 +81,14 @@ def rows(end, columns, layout, state):
     return OK
 
 
-@compiled(types.UniTuple(types.int64, 4)(types.int64, types.int64))
-def frames(at, end):
-    """The whole records there: OK or an error, how many, where they end, and how many bytes the next one has.
+@compiled(types.UniTuple(types.int64, 4)(types.int64, types.int64, types.int64))
+def frames(at, end, most):
+    """At most so many whole records: OK or an error, how many, where they end, and how many bytes the next one has.
 
     The last is at least HEADER, as more cannot be known.
     """
     count = 0
-    while end - at >= HEADER:
+    while end - at >= HEADER and count < most:
         size = load64(at)
         if not is_checksum(types.int64(crc32c(types.uint32(0), at, 8)), at + 8):
             return CHECKSUM, count, at, HEADER

@@ -37,7 +37,7 @@ def compiled(*signature: Any) -> Callable[[Callable], Callable]:
     def compile_now(function: Callable) -> Callable:
         options = {"nogil": True, "error_model": "numpy"}
         if not signature:
-            return numba.njit(**options)(function)
+            return numba.njit(forceinline=True, **options)(function)
         function.__qualname__ += f"_{_DIGEST}"
         try:
             return numba.njit(*signature, cache=True, **options)(function)
@@ -84,6 +84,19 @@ def copy(context, to, at, size):
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), generate
+
+
+@intrinsic
+def copy64(context, to, at):
+    """Copies 64 bytes."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = ir.VectorType(ir.IntType(8), 64).as_pointer()
+        target, source = (builder.inttoptr(each, pointer) for each in arguments)
+        builder.store(builder.load(source, align=1), target, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
 
 
 @intrinsic

@@ -3,15 +3,20 @@
 from recsys_tft.reading.feature_values import (
     BEGIN,
     END,
+    ENDS,
+    ENDS_ROOM,
+    ENDS_USED,
     KIND,
     NAME,
     NAME_SIZE,
     RAGGED,
+    ROOM,
     SIZE,
+    USED,
     VALUES,
     feature,
 )
-from recsys_tft.reading.machine_code import compiled, differing, load8, load32, store32, store64
+from recsys_tft.reading.machine_code import compiled, copy64, differing, load8, load32, store32, store64
 from recsys_tft.reading.wire_format import (
     BYTES,
     ENTRY,
@@ -35,7 +40,7 @@ from recsys_tft.reading.wire_format import NAME as NAME_TAG
 # holds; and for ONE_... where that is written.
 ENTRY_AT, PREFIX, SAME, TOTAL, ENTRY_COLUMN, NAME_AT, ENTRY_NAME_SIZE, FORM, TO = range(9)
 ENTRY_FIELDS = 9
-ONE_FLOAT, ONE_INTEGER, SKIPPED, OTHER, UNSEEN = range(5)
+ONE_FLOAT, ONE_INTEGER, ONE_TEXT, SKIPPED, OTHER, UNSEEN = range(6)
 ENTRIES = 1024  # of a layout, at most
 
 # `state`: the next row, the address of the next record, how many entries the layout has (-1: none), where it failed,
@@ -51,16 +56,17 @@ def remember(at, name_at, name_size, stop, columns, c, layout, i):
     form, prefix = OTHER, begin - at
     if c < 0:
         form = SKIPPED
-    elif columns[c, KIND] != BYTES and columns[c, SIZE] == 1 and begin < last:
-        listed = span(begin + 1, last)[0]
-        if listed < last and load8(listed) == PACKED:
-            form, prefix = ONE_FLOAT if columns[c, KIND] == FLOAT else ONE_INTEGER, span(listed + 1, last)[0] - at
+    elif columns[c, SIZE] == 1 and begin < last:
+        kind, listed = columns[c, KIND], span(begin + 1, last)[0]
+        if listed < last and load8(listed) == PACKED:  # which is TEXT as well
+            form = ONE_FLOAT if kind == FLOAT else ONE_INTEGER if kind == INT64 else ONE_TEXT
+            prefix = span(listed + 1, last)[0] - at
             layout[i, TO] = columns[c, VALUES]
     short = prefix <= SLACK
     same_bytes = -1 if prefix == SLACK else (1 << prefix) - 1
-    if form == ONE_INTEGER:
+    if form in (ONE_INTEGER, ONE_TEXT):
         same_bytes &= ~(2 | 31 << (prefix - 5))  # all but the sizes, each of which is to be one byte
-        short = short and name_at == at + 2 and begin == at + prefix - 4 and load8(at + prefix - 4) == INT64
+        short = short and name_at == at + 2 and begin == at + prefix - 4 and load8(begin) == columns[c, KIND]
     layout[i, ENTRY_AT], layout[i, PREFIX], layout[i, SAME], layout[i, TOTAL] = at, prefix, same_bytes, stop - at
     layout[i, ENTRY_COLUMN], layout[i, FORM] = c, form if short else OTHER
     layout[i, NAME_AT], layout[i, ENTRY_NAME_SIZE] = name_at, name_size
@@ -73,14 +79,35 @@ def is_same(at, layout, i):
 
 
 @compiled()
-def one_integer(at, prefix, end):
-    """The one value of an entry, of which all but the sizes is known; and where the entry ends: 0 if not there."""
+def has_sizes(at, prefix, kind, size):
+    """Whether the sizes in an entry are right, and one byte each, if its value has `size` bytes."""
+    sizes = (size + 4) | kind << 8 | (size + 2) << 16 | PACKED << 24
+    return load32(at + prefix - 5) == sizes and load8(at + prefix - 1) == size and load8(at + 1) == prefix + size - 2
+
+
+@compiled()
+def one_integer(at, prefix, end, to):
+    """Writes the one value of an entry of which all but the sizes is known; returns where it ends, 0 if not there."""
     value, stop = number(at + prefix, end)
-    size = stop - at - prefix
-    sizes = (size + 4) | INT64 << 8 | (size + 2) << 16 | PACKED << 24
-    if load32(at + prefix - 5) != sizes or load8(at + prefix - 1) != size or load8(at + 1) != prefix + size - 2:
-        return value, 0
-    return value, stop
+    if not has_sizes(at, prefix, INT64, stop - at - prefix):
+        return 0
+    store64(to, value)
+    return stop
+
+
+@compiled()
+def one_text(at, prefix, end, columns, c):
+    """The same of a text of up to 63 bytes; 0 also where there is no room for 64."""
+    size, used, ends = load8(at + prefix - 1), columns[c, USED], columns[c, ENDS_USED]
+    stop = at + prefix + size
+    if size >= SLACK or stop > end or used + SLACK > columns[c, ROOM] or ends >= columns[c, ENDS_ROOM]:
+        return 0
+    if not has_sizes(at, prefix, BYTES, size):
+        return 0
+    copy64(columns[c, VALUES] + used, at + prefix)
+    store32(columns[c, ENDS] + 4 * ends, used + size)
+    columns[c, USED], columns[c, ENDS_USED] = used + size, ends + 1
+    return stop
 
 
 @compiled()
@@ -115,8 +142,9 @@ def as_before(at, end, columns, layout, state):
         form, stop = layout[i, FORM], 0
         if form < OTHER and at + layout[i, PREFIX] <= end and is_same(at, layout, i):
             if form == ONE_INTEGER:
-                value, stop = one_integer(at, layout[i, PREFIX], end)
-                store64(layout[i, TO] + 8 * row, value)
+                stop = one_integer(at, layout[i, PREFIX], end, layout[i, TO] + 8 * row)
+            elif form == ONE_TEXT:
+                stop = one_text(at, layout[i, PREFIX], end, columns, layout[i, ENTRY_COLUMN])
             elif at + layout[i, TOTAL] <= end:
                 stop = at + layout[i, TOTAL]
                 if form == ONE_FLOAT:

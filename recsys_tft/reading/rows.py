@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 SCHEMA = "schema.pbtxt"
+ROWS = 8192  # that are read at a time, or as many batches as make about so many
 FILES_AT_ONCE = 8  # of which shuffled rows are drawn
 
 
@@ -110,7 +111,11 @@ class Rows:
             return parquet_rows.ParquetRows(self.columns), lambda file: parquet_rows.pieces(file, names)
         from recsys_tft.reading import example_rows, record_chunks  # compiled code, which takes its time to load
 
-        return example_rows.ExampleRows(self.columns), record_chunks.chunks
+        rows = self.batch_size * (ROWS // self.batch_size) or min(self.batch_size, 2 * ROWS)
+        function = example_rows.ExampleRows(self.columns, rows)
+        if not self.threads:  # what is read is looked at while it is in the processor's cache
+            return function, lambda file: record_chunks.chunks(file, rows)
+        return function, lambda file: map(list, record_chunks.chunks(file, rows))
 
 
 def read(
