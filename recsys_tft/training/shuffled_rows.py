@@ -10,6 +10,7 @@ from recsys_tft.reading.columns import Column
 from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training import row_blocks
 from recsys_tft.training.row_blocks import Block
+from recsys_tft.training.stopwatch import Stopwatch
 
 
 class ShuffledRows:
@@ -23,13 +24,14 @@ class ShuffledRows:
         folder: TFRecord or Parquet.
         names: the columns to read.
         held: rows in memory, at least 1.
+        reading: counts the time that reading takes.
 
     Raises:
         InputError: if the folder lacks one of the columns.
     """
 
-    def __init__(self, folder: DataFolder, names: Sequence[str], held: int):
-        self._folder, self._held = folder, held
+    def __init__(self, folder: DataFolder, names: Sequence[str], held: int, reading: Stopwatch | None = None):
+        self._folder, self._held, self._reading = folder, held, reading or Stopwatch()
         self._spec = row_blocks.spec_of(folder, names)
 
     def epoch(self, size: int, seed: int) -> tf.data.Dataset:
@@ -46,12 +48,13 @@ class ShuffledRows:
     def _resident(self) -> dict[str, tf.Tensor] | None:
         """All rows; None where they are too many."""
         blocks, rows = [], 0
-        for block in row_blocks.in_order(self._folder.files, self._spec):
-            blocks.append(block)
-            rows += _rows(block)
-            if rows > self._held:
-                return None
-        return {name: tf.constant(values) for name, values in row_blocks.stacked(blocks, self._spec).items()}
+        with self._reading:
+            for block in row_blocks.in_order(self._folder.files, self._spec):
+                blocks.append(block)
+                rows += _rows(block)
+                if rows > self._held:
+                    return None
+            return {name: tf.constant(values) for name, values in row_blocks.stacked(blocks, self._spec).items()}
 
     def _permuted(self, rows: dict[str, tf.Tensor], size: int, seed: int) -> tf.data.Dataset:
         total = len(next(iter(rows.values())))
@@ -66,7 +69,7 @@ class ShuffledRows:
         rng = np.random.default_rng(seed)
         files = [self._folder.files[i] for i in rng.permutation(len(self._folder.files))]
         # A block is never larger than the pool, so that it finds room there.
-        blocks = row_blocks.alternating(files, self._spec, min(row_blocks.ROWS, self._held))
+        blocks = self._timed(row_blocks.alternating(files, self._spec, min(row_blocks.ROWS, self._held)))
         waiting = None
         for drawn in self._drawn(blocks, rng):
             waiting = drawn if waiting is None else row_blocks.stacked([waiting, drawn], self._spec)
@@ -74,6 +77,14 @@ class ShuffledRows:
             for start in range(0, full, size):
                 yield {name: values[start : start + size] for name, values in waiting.items()}
             waiting = {name: values[full:] for name, values in waiting.items()}
+
+    def _timed(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        while True:
+            with self._reading:
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
 
     def _drawn(self, blocks: Iterator[Block], rng: np.random.Generator) -> Iterator[Block]:
         """All rows of the blocks: first as many as come in, at the end what is left in the pool."""
