@@ -12,6 +12,8 @@ from recsys_tft.training import row_blocks
 from recsys_tft.training.row_blocks import Block
 from recsys_tft.training.stopwatch import Stopwatch
 
+_AHEAD = 4  # batches
+
 
 class ShuffledRows:
     """Batches of the rows of a folder, each epoch in another order.
@@ -44,6 +46,14 @@ class ShuffledRows:
         signature = {name: _signature(column, size) for name, column in self._spec.items()}
         return tf.data.Dataset.from_generator(lambda: self._pooled(size, seed), output_signature=signature)
 
+    def batches(self, size: int, seed: int) -> Iterator[dict[str, tf.Tensor]]:
+        """The same batches, for a loop in Python: of rows in memory without other threads, for which it would wait."""
+        if self._resident is None:
+            yield from self.epoch(size, seed).prefetch(_AHEAD)
+            return
+        for chosen in self._order(self._resident, size, seed):
+            yield {name: tf.gather(values, chosen) for name, values in self._resident.items()}
+
     @functools.cached_property
     def _resident(self) -> dict[str, tf.Tensor] | None:
         """All rows; None where they are too many."""
@@ -57,13 +67,16 @@ class ShuffledRows:
             return {name: tf.constant(values) for name, values in row_blocks.stacked(blocks, self._spec).items()}
 
     def _permuted(self, rows: dict[str, tf.Tensor], size: int, seed: int) -> tf.data.Dataset:
-        total = len(next(iter(rows.values())))
-        order = np.random.default_rng(seed).permutation(total)[: total - total % size].reshape(-1, size)
-        batches = tf.data.Dataset.from_tensor_slices(order)
+        batches = tf.data.Dataset.from_tensor_slices(self._order(rows, size, seed))
         return batches.map(
             lambda chosen: {name: tf.gather(values, chosen) for name, values in rows.items()},
             num_parallel_calls=tf.data.AUTOTUNE,
         )
+
+    def _order(self, rows: dict[str, tf.Tensor], size: int, seed: int) -> np.ndarray:
+        """[batches, size] rows."""
+        total = len(next(iter(rows.values())))
+        return np.random.default_rng(seed).permutation(total)[: total - total % size].reshape(-1, size)
 
     def _pooled(self, size: int, seed: int) -> Iterator[Block]:
         rng = np.random.default_rng(seed)
