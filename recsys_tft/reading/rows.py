@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.errors import InputError
-from recsys_tft.reading import batches, columns, forms, parquet_rows
+from recsys_tft.reading import batches, forms, parquet_rows
 from recsys_tft.reading.ahead import ahead
-from recsys_tft.reading.columns import Column
+from recsys_tft.reading.columns import Column, chosen, columns_of
 from recsys_tft.reading.forms import Lists
 from recsys_tft.storage.files import exists, is_local
 from recsys_tft.storage.version_folders import Held
@@ -148,9 +148,6 @@ def read(
         known = columns_of(spec)
     found = tuple(chosen(known, columns, where))
     return Rows(tuple(files), found, held=held, **options)
-
-
-chosen, columns_of = columns.chosen, columns.columns_of
 
 
 def files_of(folder: str) -> list[str]:
