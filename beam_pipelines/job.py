@@ -1,10 +1,11 @@
 """What a run of the main job is given."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from recsys_tft import table_records
 from recsys_tft.configuration.settings import Settings
@@ -14,6 +15,7 @@ from recsys_tft.number_ops import HOUR
 from recsys_tft.run_layout.data_sets import VIDEOS, shard_name
 from recsys_tft.run_layout.output import Output
 from recsys_tft.storage.hashing import partition_of
+from recsys_tft.storage.rows import WRITERS, RowWriter
 from recsys_tft.tables.raw_tables import RawTable
 
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
@@ -106,7 +108,12 @@ class Job:
     @property
     def extension(self) -> str:
         """Of the data files."""
-        return self.settings.output.format
+        output = self.settings.output
+        return "tfrecord.gz" if (output.format, output.compression) == ("tfrecord", "gzip") else output.format
+
+    def writer(self, tables: Sequence[pa.Table]) -> RowWriter:
+        """What writes the data files, of rows that are joined from these tables."""
+        return WRITERS[self.settings.output.format](tables, self.settings.output.compression)
 
 
 def plan(settings: Settings, tables: dict[str, RawTable], output: Output, reachable: Settings | None = None) -> Job:

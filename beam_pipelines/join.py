@@ -25,7 +25,6 @@ from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.files import write_file
 from recsys_tft.storage.hashing import partition_of
-from recsys_tft.storage.rows import WRITERS
 from recsys_tft.tables import versions
 from recsys_tft.titles import embeddings
 from recsys_tft.titles.text_embedding import sources, text_features
@@ -203,7 +202,7 @@ def _write_windows(
     codes = {**{part: places[chosen] for part, places in codes.items()}, OUTCOME: outcome}
     window = tables[Entity.EXPOSURE]["window"].to_numpy()[codes[Entity.EXPOSURE]]
     joined = {**_columns(tables, data_set, job), OUTCOME: outcomes}
-    writer = WRITERS[job.settings.output.format](list(joined.values()))
+    writer = job.writer(list(joined.values()))
 
     def write_window(number: int) -> int:
         inside = np.flatnonzero(window == number)
@@ -266,6 +265,6 @@ def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[Count]:
 def _write_entities(data_set: DataSet, entity: Entity, rows: pa.Table, partition: int, job: Job) -> tuple[str, int]:
     columns = [*data_set.keys[entity], *(feature.name for feature in data_set.features(job.settings))]
     shown = ids.shown(rows.select(ids.beside(columns, rows)))
-    writer = WRITERS[job.settings.output.format]([shown])
+    writer = job.writer([shown])
     write_file(job.shard(data_set.name, partition), lambda file: writer.write(file, [np.arange(len(rows))]))
     return f"written/{data_set.name}", len(rows)

@@ -4,9 +4,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline, RunResult
+    from recsys_tft.reading.rows import read
     from recsys_tft.recommending.recommender import Recommender
 
-__all__ = ["PipelineConfig", "ProcessingPipeline", "Recommender", "RunResult"]
+__all__ = ["PipelineConfig", "ProcessingPipeline", "Recommender", "RunResult", "read"]
 
 
 def __getattr__(name: str) -> object:
@@ -15,6 +16,10 @@ def __getattr__(name: str) -> object:
         from recsys_tft.recommending.recommender import Recommender
 
         return Recommender
+    if name == "read":
+        from recsys_tft.reading.rows import read
+
+        return read
     if name in __all__:
         from recsys_tft import processing
 

@@ -50,6 +50,16 @@ def epoch(folder: DataFolder, held: int, size: int, seed: int) -> list[dict[str,
     return list(ShuffledRows(folder, NAMES, held).epoch(size, seed).as_numpy_iterator())
 
 
+def as_arrays(batch: dict) -> dict[str, list]:
+    return {name: np.asarray(values).tolist() for name, values in batch.items()}
+
+
+@pytest.mark.parametrize("held", [500, ROWS])
+def test_a_loop_in_python_has_the_batches_of_the_dataset(folder: DataFolder, held: int) -> None:
+    batches = ShuffledRows(folder, NAMES, held).batches(40, seed=2)
+    assert list(map(as_arrays, batches)) == list(map(as_arrays, epoch(folder, held, 40, seed=2)))
+
+
 HELD = pytest.mark.parametrize("held", [60, 500, ROWS])
 
 

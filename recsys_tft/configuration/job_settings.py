@@ -226,7 +226,14 @@ class OutputSettings(Section):
     """How the rows are written."""
 
     format: Literal["tfrecord", "parquet"] = "tfrecord"
+    compression: Literal["gzip", "zstd"] | None = None
     users_per_shard: Count = 8192
     user_exposures_per_shard: Count = 32_768
     videos_per_shard: Count = 65_536
     inline_title_embedding: bool = False
+
+    @pydantic.model_validator(mode="after")
+    def _readable(self) -> "OutputSettings":
+        if self.format == "tfrecord" and self.compression == "zstd":
+            raise ValueError("compression zstd is for the format parquet; TensorFlow reads TFRecords with gzip or none")
+        return self

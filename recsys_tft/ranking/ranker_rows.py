@@ -118,7 +118,7 @@ def read(output_dir: str, window: str, features: Sequence[Feature], columns: Seq
 def _values(values: np.ndarray, column: Column, sizes: dict[str, int], order: np.ndarray) -> Any:
     chosen = (values if column.index is None else values[:, column.index])[order]
     if column.kind == "numeric":
-        return chosen.astype(np.float32)
+        return chosen.astype(np.float32, copy=False)
     # CatBoost turns each category, not each row, into text.
     return pd.Categorical.from_codes(chosen, categories=np.arange(sizes[column.feature]))
 

@@ -18,8 +18,9 @@ from recsys_tft.ranking import ranker_report, ranker_rows, ranking_evaluation, r
 from recsys_tft.ranking.ranker_rows import RankerRows
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.json_files import to_json
-from recsys_tft.training import model_folders, training_report
+from recsys_tft.training import model_folders, stopwatch, training_report
 from recsys_tft.training.model_folders import METRICS, ModelFolder
+from recsys_tft.training.stopwatch import Stopwatch
 from recsys_tft.trees import catboost_model
 
 FOLDER = "ranker"
@@ -44,6 +45,7 @@ class Trained(training_report.Trained):
             f"Model:   {self.folder.target}  (model.cbm, model.json, columns.json, metrics.json)",
             f"Why:     {self.folder.target}/feature_importance.csv, .png, shap_summary.csv, .png",
             f"Logs:    tensorboard --logdir {self.folder.target / 'logs'}",
+            f"{stopwatch.sentence(training)}.",
             f"Trained in {training['seconds']:.1f} s.",
         ]
 
@@ -82,10 +84,9 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
     graph = run_folders.fingerprint(run)
-    begun = time.monotonic()
     say("Reading rows")
-    rows = {w: ranker_rows.read(run, w, features, columns) for w in ("train", "val", "test")}
-    seconds = time.monotonic() - begun
+    with Stopwatch() as reading:
+        rows = {w: ranker_rows.read(run, w, features, columns) for w in ("train", "val", "test")}
     for window in ("train", "val"):
         _check(rows[window], folder.output_dir, window)
     folder.begin(resume, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
@@ -101,9 +102,9 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
         "trees": model.tree_count_,
         "iterations": chosen.ranker.iterations,
         "examples": read,
-        "rows_per_second": read / seconds,
+        "rows_per_second": read / reading.seconds,
         "seconds": time.monotonic() - begun,
-    }
+    } | reading.described()
     say("Writing the model")
     _write(model, pools["train"], rows, columns, graph, metrics, chosen, folder)
     folder.commit()

@@ -113,8 +113,7 @@ class Fit:
     def _epoch(self) -> float:
         """The mean loss."""
         started, losses, steps = time.monotonic(), tf.zeros(()), 0
-        batches = self._shuffled.epoch(self._batch, self._seed + self.state.epoch)
-        for batch in batches.prefetch(4):
+        for batch in self._shuffled.batches(self._batch, self._seed + self.state.epoch):
             losses += self._step(batch, tf.constant(self.state.steps + steps, tf.int64))
             steps += 1
             if steps % _STEPS_PER_REPORT == 0:

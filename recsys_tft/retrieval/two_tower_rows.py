@@ -14,6 +14,7 @@ from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.retrieval import retrieval_evaluation
 from recsys_tft.training import training_rows
 from recsys_tft.training.shuffled_rows import ShuffledRows
+from recsys_tft.training.stopwatch import Stopwatch
 from recsys_tft.training.training_rows import folder_of
 
 KEYS = ("user_id", "candidate_row", "interaction_time")
@@ -28,16 +29,19 @@ class TwoTowerRows:
         output_dir: of the run.
         query: features that queries are read with.
         candidate: features that videos are read with.
+        reading: counts the time that reading takes.
     """
 
     output_dir: str
     query: tuple[Feature, ...]
     candidate: tuple[Feature, ...]
+    reading: Stopwatch = dataclasses.field(default_factory=Stopwatch, compare=False)
 
     @functools.cached_property
     def videos(self) -> dict[str, np.ndarray]:
         """[videos, ...] candidate features of all videos, in the order that `candidate_row` counts."""
-        return training_rows.columns(folder_of(self.output_dir, "videos"), [f.name for f in self.candidate])
+        with self.reading:
+            return training_rows.columns(folder_of(self.output_dir, "videos"), [f.name for f in self.candidate])
 
     @functools.cached_property
     def video_ids(self) -> np.ndarray:
@@ -52,7 +56,8 @@ class TwoTowerRows:
     @functools.cached_property
     def keys(self) -> dict[str, dict[str, np.ndarray]]:
         """The KEYS of all rows, by window; users by the codes of their ids."""
-        return {w: training_rows.coded_columns(folder_of(self.output_dir, "two_tower", w), KEYS) for w in WINDOWS}
+        with self.reading:
+            return {w: training_rows.coded_columns(folder_of(self.output_dir, "two_tower", w), KEYS) for w in WINDOWS}
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
@@ -69,7 +74,8 @@ class TwoTowerRows:
     def query_counts(self) -> dict[str, np.ndarray]:
         """For each categorical query feature in how many training rows each token is; 0 also counts padding."""
         sizes = {feature.name: self.categories[feature.name] for feature in self.query if feature.is_categorical}
-        return training_rows.token_counts(folder_of(self.output_dir, "two_tower", "train"), sizes)
+        with self.reading:
+            return training_rows.token_counts(folder_of(self.output_dir, "two_tower", "train"), sizes)
 
     @functools.cached_property
     def candidate_counts(self) -> dict[str, np.ndarray]:
@@ -118,7 +124,8 @@ class TwoTowerRows:
     def queries(self, window: str, users: np.ndarray) -> dict[str, np.ndarray]:
         """[n, ...] query features of users (increasing ids), as they are at the first positive of each in a window."""
         keys = self.keys[window]
-        found = training_rows.columns(folder_of(self.output_dir, "two_tower", window), [f.name for f in self.query])
+        with self.reading:
+            found = training_rows.columns(folder_of(self.output_dir, "two_tower", window), [f.name for f in self.query])
         order = np.lexsort((keys["interaction_time"], keys["user_id"]))
         first = order[np.searchsorted(keys["user_id"][order], users)]
         return {name: values[first] for name, values in found.items()}
@@ -126,7 +133,7 @@ class TwoTowerRows:
     def shuffled(self, held: int) -> ShuffledRows:
         """Training rows for batches: the query features, `candidate_row` and `weight`; `held` of them in memory."""
         names = [*(feature.name for feature in self.query), "candidate_row", "weight"]
-        return ShuffledRows(folder_of(self.output_dir, "two_tower", "train"), names, held)
+        return ShuffledRows(folder_of(self.output_dir, "two_tower", "train"), names, held, self.reading)
 
 
 def encode(function, rows: dict[str, np.ndarray], features: Sequence[Feature]) -> np.ndarray:

@@ -16,7 +16,7 @@ from recsys_tft.retrieval.two_tower_fit import Fit, State
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.json_files import to_json
-from recsys_tft.training import model_folders, training_report
+from recsys_tft.training import model_folders, stopwatch, training_report
 from recsys_tft.training.model_folders import METRICS, MODEL, ModelFolder
 
 WITHOUT_TITLE = "without titles"
@@ -34,6 +34,7 @@ class Trained(training_report.Trained):
             f"\nBest epoch: {own['best_epoch']} of {own['epoch']}; {own['examples_per_second']:,.0f} examples/s",
             f"Model:      {self.folder.target}  (metrics.json, model.json, weights)",
             f"Logs:       tensorboard --logdir {self.folder.target / 'logs'}",
+            f"{stopwatch.sentence(own)}.",
             f"Trained in {seconds:.1f} s.",
         ]
 
@@ -79,6 +80,7 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     say("Judging")
     metrics = {window: _judged(rows, fits, window, chosen, say) for window in ("val", "test")}
     metrics["training"] = {name: _described(fit.state) for name, fit in fits.items()}
+    metrics["training"][FOLDER] |= rows.reading.described()
     main = fits[FOLDER].model
     main.save(folder.work)
     _write(folder, MODEL, main.description() | {"transform_graph": graph, "versions": {"keras": keras.__version__}})

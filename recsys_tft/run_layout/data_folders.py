@@ -2,15 +2,18 @@
 
 import functools
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from recsys_tft.errors import InputError, did_you_mean, readable
+from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.reading import columns, rows
+from recsys_tft.reading.columns import Column
+from recsys_tft.reading.rows import Rows
 from recsys_tft.run_layout.data_sets import DATA_SETS, IDS
 from recsys_tft.run_layout.output import Output
-from recsys_tft.storage.files import exists, is_local, open_to_read, read_text
+from recsys_tft.storage.files import exists, is_local, open_to_read
 from recsys_tft.storage.version_folders import Held
 
 if TYPE_CHECKING:
@@ -32,20 +35,23 @@ class DataFolder:
     @functools.cached_property
     def files(self) -> list[str]:
         """The shards, in order."""
-        if "://" not in self.path:
-            return sorted(map(str, pathlib.Path(self.path).glob("part-*")))
-        from apache_beam.io.filesystems import FileSystems
-
-        return sorted(file.path for file in FileSystems.match([f"{self.path}/part-*"])[0].metadata_list)
+        return rows.files_of(self.path)
 
     def schema(self) -> "schema_pb2.Schema":
         """The columns: types, shapes, ranges."""
-        from google.protobuf import text_format
-        from tensorflow_metadata.proto.v0 import schema_pb2
+        return columns.read_schema(f"{self.path}/schema.pbtxt")
 
-        path = f"{self.path}/schema.pbtxt"
-        with readable(path, "run the main job again, with --overwrite", text_format.ParseError):
-            return text_format.Parse(read_text(path), schema_pb2.Schema())
+    def columns(self) -> dict[str, Column]:
+        """How `read` reads the rows, by name."""
+        return columns.columns_of(self.schema())
+
+    def read(self, names: Iterable[str] | None = None, **options: Any) -> Rows:
+        """Some or all columns of the rows as NumPy, Arrow, tf.data or PyTorch batches; see `recsys_tft.read`.
+
+        Raises:
+            InputError: if there is no such column.
+        """
+        return Rows(tuple(self.files), tuple(columns.chosen(self.columns(), names, self.path)), **options)
 
     def feature_spec(self) -> dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]:
         """How tf.io.parse_example reads the rows."""
@@ -62,9 +68,10 @@ class DataFolder:
         """
         import tensorflow as tf
 
-        if not all(file.endswith(".tfrecord") for file in self.files):
-            raise InputError(f"{self.path}: holds Parquet files; read them with pandas().")
-        records = tf.data.TFRecordDataset(self.files, num_parallel_reads=None).batch(batch_size)
+        if any(file.endswith(".parquet") for file in self.files):
+            raise InputError(f"{self.path}: holds Parquet files; read them with pandas() or read().")
+        compression = "GZIP" if any(file.endswith(".gz") for file in self.files) else ""
+        records = tf.data.TFRecordDataset(self.files, compression, num_parallel_reads=None).batch(batch_size)
         spec = self.feature_spec()
         return records.map(lambda rows: tf.io.parse_example(rows, spec), num_parallel_calls=tf.data.AUTOTUNE)
 

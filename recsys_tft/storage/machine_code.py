@@ -5,6 +5,8 @@ inside google-crc32c, which Beam needs too: it uses the processor's own instruct
 """
 
 import ctypes
+import hashlib
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,13 @@ from numba.extending import intrinsic
 _CRC = "recsys_tft_crc32c_extend"  # the name by which compiled code, that of an earlier process too, finds it
 _LIBRARY = ctypes.CDLL(_crc32c.__file__)
 binding.add_symbol(_CRC, ctypes.cast(_LIBRARY.crc32c_extend, ctypes.c_void_p).value)
+# What is kept of compiled code has this in its name, as it is made of all these files.
+_FILES = (
+    "storage/machine_code", "storage/kernel_arguments", "storage/record_kernels",
+    "reading/wire_format", "reading/feature_values", "reading/record_layouts", "reading/kernel",
+)  # fmt: skip
+_SOURCES = [(pathlib.Path(__file__).parents[1] / f"{name}.py").read_bytes() for name in _FILES]
+_DIGEST = hashlib.sha256(b"".join(_SOURCES)).hexdigest()[:12]
 # (checksum so far, address, bytes) -> checksum
 crc32c = types.ExternalFunction(_CRC, types.uint32(types.uint32, types.int64, types.int64))
 
@@ -31,7 +40,8 @@ def compiled(*signature: Any) -> Callable[[Callable], Callable]:
     def compile_now(function: Callable) -> Callable:
         options = {"nogil": True, "error_model": "numpy"}
         if not signature:
-            return numba.njit(**options)(function)
+            return numba.njit(forceinline=True, **options)(function)
+        function.__qualname__ += f"_{_DIGEST}"
         try:
             return numba.njit(*signature, cache=True, **options)(function)
         except RuntimeError:  # no folder can be written, neither this one nor the user's own
@@ -79,5 +89,40 @@ def copy(context, to, at, size):
     return types.void(types.int64, types.int64, types.int64), generate
 
 
-load8, load64 = _load(8), _load(64)
+@intrinsic
+def copy64(context, to, at):
+    """Copies 64 bytes."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = ir.VectorType(ir.IntType(8), 64).as_pointer()
+        target, source = (builder.inttoptr(each, pointer) for each in arguments)
+        builder.store(builder.load(source, align=1), target, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+@intrinsic
+def differing(context, a, b):
+    """Which of 64 bytes at one place are not those at another: a bit for each."""
+
+    def generate(context, builder, signature, arguments):
+        pointer = ir.VectorType(ir.IntType(8), 64).as_pointer()
+        one, other = (builder.load(builder.inttoptr(each, pointer), align=1) for each in arguments)
+        return builder.bitcast(builder.icmp_unsigned("!=", one, other), ir.IntType(64))
+
+    return types.int64(types.int64, types.int64), generate
+
+
+@intrinsic
+def lowest_bit(context, value):
+    """The number of the lowest bit that is set; 64 if none is."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.int64), generate
+
+
+load8, load32, load64 = _load(8), _load(32), _load(64)
 store8, store32, store64 = _store(8), _store(32), _store(64)

@@ -1,12 +1,11 @@
 """Two compiled loops: rows of columns to fragments of tf.Examples, and fragments to TFRecords.
 
-Where things lie is given by addresses: see `recsys_tft.storage.record_layout`.
+Where things lie is given by addresses: see `recsys_tft.storage.kernel_arguments`.
 """
 
 from numba.core import types
 
-from recsys_tft.storage.machine_code import compiled, copy, crc32c, load64, store8, store32, store64
-from recsys_tft.storage.record_layout import (
+from recsys_tft.storage.kernel_arguments import (
     BYTES,
     CODES,
     COUNTS,
@@ -22,6 +21,7 @@ from recsys_tft.storage.record_layout import (
     OFFSETS,
     VALUES,
 )
+from recsys_tft.storage.machine_code import compiled, copy, crc32c, load64, store8, store32, store64
 
 _DELIMITED = 0x0A  # the tag of an entry, of its name, of packed numbers, and of an element that is text
 

@@ -25,13 +25,15 @@ class TFRecordWriter:
 
     Args:
         tables: the columns that come from one entity each.
+        compression: gzip, or None.
     """
 
-    def __init__(self, tables: Sequence[pa.Table]):
+    def __init__(self, tables: Sequence[pa.Table], compression: str | None = None):
         self._fragments = [encode_fragments(table) for table in tables]
+        self._compress = compression == "gzip"
 
     def write(self, file: BinaryIO, rows: Sequence[np.ndarray]) -> None:
-        tfrecord.write_records(file, list(zip(self._fragments, rows, strict=True)))
+        tfrecord.write_records(file, list(zip(self._fragments, rows, strict=True)), compress=self._compress)
 
 
 class ParquetWriter:
@@ -39,14 +41,16 @@ class ParquetWriter:
 
     Args:
         tables: the columns that come from one entity each.
+        compression: gzip or zstd; snappy by default.
     """
 
-    def __init__(self, tables: Sequence[pa.Table]):
+    def __init__(self, tables: Sequence[pa.Table], compression: str | None = None):
         self._tables = tables
+        self._compression = compression or "snappy"
         self._schema = pa.schema([field for table in tables for field in table.schema])
 
     def write(self, file: BinaryIO, rows: Sequence[np.ndarray]) -> None:
-        with pq.ParquetWriter(file, self._schema) as writer:
+        with pq.ParquetWriter(file, self._schema, compression=self._compression) as writer:
             for begin in range(0, len(rows[0]), _ROWS_PER_GROUP):
                 window = slice(begin, begin + _ROWS_PER_GROUP)
                 parts = [table.take(pa.array(r[window])) for table, r in zip(self._tables, rows, strict=True)]

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from recsys_tft.errors import InputError
-from recsys_tft.storage.record_layout import BYTES, COLUMN_FIELDS, FLOAT, INT64
+from recsys_tft.storage.kernel_arguments import BYTES, COLUMN_FIELDS, FLOAT, INT64
 from recsys_tft.storage.varints import varint
 
 LONGEST = 1 << 30  # bytes of a fragment, as a tf.Example holds less than 2 GiB

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
+from recsys_tft.reading.columns import Column
 from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training import row_blocks
 from recsys_tft.training.row_blocks import Block
+from recsys_tft.training.stopwatch import Stopwatch
+
+_AHEAD = 4  # batches
 
 
 class ShuffledRows:
@@ -22,13 +26,14 @@ class ShuffledRows:
         folder: TFRecord or Parquet.
         names: the columns to read.
         held: rows in memory, at least 1.
+        reading: counts the time that reading takes.
 
     Raises:
         InputError: if the folder lacks one of the columns.
     """
 
-    def __init__(self, folder: DataFolder, names: Sequence[str], held: int):
-        self._folder, self._held = folder, held
+    def __init__(self, folder: DataFolder, names: Sequence[str], held: int, reading: Stopwatch | None = None):
+        self._folder, self._held, self._reading = folder, held, reading or Stopwatch()
         self._spec = row_blocks.spec_of(folder, names)
 
     def epoch(self, size: int, seed: int) -> tf.data.Dataset:
@@ -38,34 +43,46 @@ class ShuffledRows:
         """
         if self._resident is not None:
             return self._permuted(self._resident, size, seed)
-        signature = {name: _signature(kind, size) for name, kind in self._spec.items()}
+        signature = {name: _signature(column, size) for name, column in self._spec.items()}
         return tf.data.Dataset.from_generator(lambda: self._pooled(size, seed), output_signature=signature)
+
+    def batches(self, size: int, seed: int) -> Iterator[dict[str, tf.Tensor]]:
+        """The same batches, for a loop in Python: of rows in memory without other threads, for which it would wait."""
+        if self._resident is None:
+            yield from self.epoch(size, seed).prefetch(_AHEAD)
+            return
+        for chosen in self._order(self._resident, size, seed):
+            yield {name: tf.gather(values, chosen) for name, values in self._resident.items()}
 
     @functools.cached_property
     def _resident(self) -> dict[str, tf.Tensor] | None:
         """All rows; None where they are too many."""
         blocks, rows = [], 0
-        for block in row_blocks.in_order(self._folder.files, self._spec):
-            blocks.append(block)
-            rows += _rows(block)
-            if rows > self._held:
-                return None
-        return {name: tf.constant(values) for name, values in row_blocks.stacked(blocks, self._spec).items()}
+        with self._reading:
+            for block in row_blocks.in_order(self._folder.files, self._spec):
+                blocks.append(block)
+                rows += _rows(block)
+                if rows > self._held:
+                    return None
+            return {name: tf.constant(values) for name, values in row_blocks.stacked(blocks, self._spec).items()}
 
     def _permuted(self, rows: dict[str, tf.Tensor], size: int, seed: int) -> tf.data.Dataset:
-        total = len(next(iter(rows.values())))
-        order = np.random.default_rng(seed).permutation(total)[: total - total % size].reshape(-1, size)
-        batches = tf.data.Dataset.from_tensor_slices(order)
+        batches = tf.data.Dataset.from_tensor_slices(self._order(rows, size, seed))
         return batches.map(
             lambda chosen: {name: tf.gather(values, chosen) for name, values in rows.items()},
             num_parallel_calls=tf.data.AUTOTUNE,
         )
 
+    def _order(self, rows: dict[str, tf.Tensor], size: int, seed: int) -> np.ndarray:
+        """[batches, size] rows."""
+        total = len(next(iter(rows.values())))
+        return np.random.default_rng(seed).permutation(total)[: total - total % size].reshape(-1, size)
+
     def _pooled(self, size: int, seed: int) -> Iterator[Block]:
         rng = np.random.default_rng(seed)
         files = [self._folder.files[i] for i in rng.permutation(len(self._folder.files))]
         # A block is never larger than the pool, so that it finds room there.
-        blocks = row_blocks.alternating(files, self._spec, min(row_blocks.ROWS, self._held))
+        blocks = self._timed(row_blocks.alternating(files, self._spec, min(row_blocks.ROWS, self._held)))
         waiting = None
         for drawn in self._drawn(blocks, rng):
             waiting = drawn if waiting is None else row_blocks.stacked([waiting, drawn], self._spec)
@@ -73,6 +90,14 @@ class ShuffledRows:
             for start in range(0, full, size):
                 yield {name: values[start : start + size] for name, values in waiting.items()}
             waiting = {name: values[full:] for name, values in waiting.items()}
+
+    def _timed(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        while True:
+            with self._reading:
+                block = next(blocks, None)
+            if block is None:
+                return
+            yield block
 
     def _drawn(self, blocks: Iterator[Block], rng: np.random.Generator) -> Iterator[Block]:
         """All rows of the blocks: first as many as come in, at the end what is left in the pool."""
@@ -95,6 +120,6 @@ def _rows(block: Block) -> int:
     return len(next(iter(block.values())))
 
 
-def _signature(kind: object, size: int) -> tf.TensorSpec:
-    shape = [None] if isinstance(kind, tf.io.VarLenFeature) else list(kind.shape)
-    return tf.TensorSpec([size, *shape], kind.dtype)
+def _signature(column: Column, size: int) -> tf.TensorSpec:
+    dtype = tf.string if column.dtype == object else tf.as_dtype(column.dtype)
+    return tf.TensorSpec([size, *((None,) if column.shape is None else column.shape)], dtype)

@@ -2,60 +2,74 @@
 
 import pathlib
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
+import pyarrow as pa
 
+from recsys_tft import ids
 from recsys_tft.errors import InputError
+from recsys_tft.reading.rows import Rows
 from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training import row_blocks
-from recsys_tft.training.shuffled_rows import ShuffledRows
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 def columns(folder: DataFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
     """All rows of a folder in their order: [n, ...] by column; lists padded with 0 to the longest, text as bytes.
 
     Raises:
-        InputError: if the folder lacks one of the columns.
+        InputError: if the folder lacks one of the columns, or a file is damaged.
     """
-    spec = row_blocks.spec_of(folder, names)
-    with row_blocks.whole(folder.files, spec):
-        return row_blocks.stacked(list(row_blocks.in_order(folder.files, spec)), spec)
+    return {name: row_blocks.dense(values) for name, values in _columns(folder, names).items()}
 
 
 def coded_columns(folder: DataFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
     """The same with ids as [n] int64: of ids that are text their codes, by which the run told them apart.
 
     Raises:
-        InputError: if the folder lacks one of the columns.
+        InputError: if the folder lacks one of the columns, or a file is damaged.
     """
+    found = _columns(folder, names)
+    coded = {n: ids.codes_of(values) if values.type == pa.binary() else values for n, values in found.items()}
+    return {name: row_blocks.dense(values) for name, values in coded.items()}
+
+
+def _columns(folder: DataFolder, names: Sequence[str]) -> dict[str, pa.Array]:
     spec = row_blocks.spec_of(folder, names)
-    with row_blocks.whole(folder.files, spec):
-        blocks = list(map(row_blocks.coded, row_blocks.in_order(folder.files, spec)))
-        return row_blocks.coded(row_blocks.stacked(blocks, spec))
+    table = Rows(tuple(folder.files), tuple(spec.values())).table()
+    return {name: pa.concat_arrays(_chunks(table[name])) for name in names}
 
 
-def batches(folder: DataFolder, names: Sequence[str], size: int, seed: int, shuffled: int) -> tf.data.Dataset:
+def _chunks(column: pa.ChunkedArray) -> list[pa.Array]:
+    return column.chunks or [pa.array([], column.type)]
+
+
+def batches(folder: DataFolder, names: Sequence[str], size: int, seed: int, shuffled: int) -> "tf.data.Dataset":
     """One epoch of shuffled batches of `size` rows, as `columns` lays them out; see `ShuffledRows`.
 
     Args:
         folder: the rows; TFRecord or Parquet.
-        names: the columns to parse; others are skipped.
+        names: the columns to read; others are skipped.
         size: rows per batch.
         seed: of the order.
         shuffled: rows that are held in memory, among which the next is drawn.
     """
+    from recsys_tft.training.shuffled_rows import ShuffledRows
+
     return ShuffledRows(folder, names, shuffled).epoch(size, seed)
 
 
 def token_counts(folder: DataFolder, sizes: dict[str, int]) -> dict[str, np.ndarray]:
-    """For each named column of tokens [size] int64, how often each token occurs; 0 is also the padding of lists."""
+    """For each named column of tokens [size] int64, how often each token occurs in the rows and lists."""
     counts = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
     spec = row_blocks.spec_of(folder, list(sizes))
-    with row_blocks.whole(folder.files, spec):
-        for block in row_blocks.in_order(folder.files, spec):
-            for name, tokens in block.items():
-                counts[name] += np.bincount(tokens.ravel(), minlength=sizes[name])
+    for block in Rows(tuple(folder.files), tuple(spec.values())).blocks():
+        for name, tokens in zip(spec, block.columns, strict=True):
+            flat = tokens.flatten() if pa.types.is_nested(tokens.type) else tokens
+            counts[name] += np.bincount(flat.to_numpy(), minlength=sizes[name])
     return counts
 
 

@@ -1,0 +1,132 @@
+"""What rows are read as: the columns of a schema, of tf.io's feature specs, or of a Parquet file."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.errors import InputError, did_you_mean, readable
+from recsys_tft.storage.files import read_text
+
+TYPES = {"INT": pa.int64(), "FLOAT": pa.float32(), "BYTES": pa.binary()}
+_OF_DTYPES = {"int64": pa.int64(), "float32": pa.float32(), "string": pa.binary()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column of the rows.
+
+    Attributes:
+        name: of the feature.
+        type: int64, float32 or binary.
+        shape: of a row's values; () for one value, None for a list of any length.
+        default: the values of a row that lacks them, of that shape or one for all; None if that is an error.
+    """
+
+    name: str
+    type: pa.DataType
+    shape: tuple[int, ...] | None = ()
+    default: Any = None
+
+    @property
+    def size(self) -> int | None:
+        """Values in a row; None for any number."""
+        return None if self.shape is None else math.prod(self.shape)
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """Of the column: values, lists of a fixed size (of all values of the shape), or lists."""
+        if self.shape is None:
+            return pa.list_(self.type)
+        return pa.list_(self.type, self.size) if self.shape else self.type
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of its values as an array."""
+        return np.dtype(object) if self.type == pa.binary() else np.dtype(self.type.to_pandas_dtype())
+
+    def defaults(self) -> list[Any] | None:
+        """The default value for each place of the shape."""
+        if self.default is None or self.shape is None:
+            return None
+        given = np.asarray(self.default, self.dtype)
+        return np.broadcast_to(given, self.shape).ravel().tolist()
+
+
+def columns_of(spec: Any) -> dict[str, Column]:
+    """Columns by name.
+
+    Args:
+        spec: Columns, a mapping from names to tf.io's features, a tensorflow_metadata Schema, or the path of one.
+
+    Raises:
+        InputError: if it is none of these, or holds what has no values of one kind.
+    """
+    if isinstance(spec, str):
+        return _of_schema(read_schema(spec))
+    if hasattr(spec, "feature"):
+        return _of_schema(spec)
+    if isinstance(spec, Mapping):
+        return {name: given if isinstance(given, Column) else _of_feature(name, given) for name, given in spec.items()}
+    return {column.name: column for column in spec}
+
+
+def read_schema(path: str) -> Any:
+    """The tensorflow_metadata Schema in a text file.
+
+    Raises:
+        InputError: if it is not there, or damaged.
+    """
+    from google.protobuf import text_format
+    from tensorflow_metadata.proto.v0 import schema_pb2
+
+    with readable(path, "run the main job again, with --overwrite", text_format.ParseError):
+        return text_format.Parse(read_text(path), schema_pb2.Schema())
+
+
+def chosen(known: Mapping[str, Column], names: Iterable[str] | None, where: str) -> list[Column]:
+    """The named columns, in that order; all where none are named.
+
+    Raises:
+        InputError: if there is none of a name, or none is left.
+    """
+    names = list(known) if names is None else list(dict.fromkeys(names))
+    for name in names:
+        if name not in known:
+            raise InputError(f"{where}: the rows have no column '{name}'.{did_you_mean(name, known)}")
+    if not names:
+        raise InputError(f"{where}: no column is to be read; name at least one in columns.")
+    return [known[name] for name in names]
+
+
+def _of_schema(schema: Any) -> dict[str, Column]:
+    found = {}
+    for feature in schema.feature:
+        kind = type(feature).DESCRIPTOR.fields_by_name["type"].enum_type.values_by_number[feature.type].name
+        if kind not in TYPES:
+            raise InputError(f"The feature '{feature.name}' has the type {kind}, which is none of {', '.join(TYPES)}.")
+        shape = tuple(dim.size for dim in feature.shape.dim) if feature.HasField("shape") else None
+        found[feature.name] = Column(feature.name, TYPES[kind], shape)
+    return found
+
+
+def _of_feature(name: str, feature: Any) -> Column:
+    """FixedLenFeature, VarLenFeature, or RaggedFeature without partitions; told by their fields, without TensorFlow."""
+    kind = type(feature).__name__
+    dtype = _OF_DTYPES.get(getattr(getattr(feature, "dtype", None), "name", ""))
+    readable_kind = kind in ("FixedLenFeature", "VarLenFeature") or (kind == "RaggedFeature" and not feature.partitions)
+    if dtype is None or not readable_kind:
+        raise InputError(
+            f"The feature '{name}' is {feature}; only FixedLenFeature, VarLenFeature, and RaggedFeature without "
+            "partitions, of int64, float32 or string, can be read."
+        )
+    if kind != "FixedLenFeature":
+        return Column(name, dtype, None)
+    return Column(name, dtype, _shape(feature.shape), feature.default_value)
+
+
+def _shape(shape: Sequence[int] | int) -> tuple[int, ...]:
+    return (shape,) if isinstance(shape, int) else tuple(int(size) for size in shape)

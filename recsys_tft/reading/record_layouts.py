@@ -1,0 +1,232 @@
+"""Compiled: the entries of a record, expected to be laid out as those of the one before, or found by name."""
+
+from recsys_tft.reading.feature_values import (
+    BEGIN,
+    END,
+    ENDS,
+    ENDS_ROOM,
+    ENDS_USED,
+    KIND,
+    NAME,
+    NAME_SIZE,
+    RAGGED,
+    ROOM,
+    SIZE,
+    USED,
+    VALUES,
+    feature,
+)
+from recsys_tft.reading.wire_format import (
+    BYTES,
+    ENTRY,
+    FLOAT,
+    INT64,
+    MALFORMED,
+    OK,
+    OTHER_LAYOUT,
+    PACKED,
+    SLACK,
+    VALUE,
+    number,
+    same,
+    span,
+)
+from recsys_tft.reading.wire_format import NAME as NAME_TAG
+from recsys_tft.storage.machine_code import compiled, copy64, differing, load8, load32, store32, store64
+
+# One row of `layout` for each entry of the record before: where it begins, how many of its bytes stand before its
+# value, which of these are to be the same (a bit each), and how many bytes it has in all; which column it is, -1 for
+# none; where its name begins, and how many bytes are to be compared by name, the tag of the Feature included; what it
+# holds; and for ONE_... where that is written.
+ENTRY_AT, PREFIX, SAME, TOTAL, ENTRY_COLUMN, NAME_AT, ENTRY_NAME_SIZE, FORM, TO = range(9)
+ENTRY_FIELDS = 9
+ONE_FLOAT, ONE_INTEGER, ONE_TEXT, SKIPPED, OTHER, UNSEEN = range(6)
+ENTRIES = 1024  # of a layout, at most
+
+# `state`: the next row, the address of the next record, how many entries the layout has (-1: none), where it failed,
+# how many columns are text or lists, and how many the record of the layout lacks.
+ROW, AT, LAYOUT, COLUMN, PLACE, GROWING, ABSENT = range(7)
+STATES = 7
+
+
+@compiled()
+def remember(at, name_at, name_size, stop, columns, c, layout, i):
+    """What the same entry of the next record is expected to be: that of this one, which could be read."""
+    begin, last = span(name_at + name_size, stop)
+    form, prefix = OTHER, begin - at
+    if c < 0:
+        form = SKIPPED
+    elif columns[c, SIZE] == 1 and begin < last:
+        kind, listed = columns[c, KIND], span(begin + 1, last)[0]
+        if listed < last and load8(listed) == PACKED:  # which is TEXT as well
+            form = ONE_FLOAT if kind == FLOAT else ONE_INTEGER if kind == INT64 else ONE_TEXT
+            prefix = span(listed + 1, last)[0] - at
+            layout[i, TO] = columns[c, VALUES]
+    short = prefix <= SLACK
+    same_bytes = -1 if prefix == SLACK else (1 << prefix) - 1
+    if form in (ONE_INTEGER, ONE_TEXT):
+        same_bytes &= ~(2 | 31 << (prefix - 5))  # all but the sizes, each of which is to be one byte
+        short = short and name_at == at + 2 and begin == at + prefix - 4 and load8(begin) == columns[c, KIND]
+    layout[i, ENTRY_AT], layout[i, PREFIX], layout[i, SAME], layout[i, TOTAL] = at, prefix, same_bytes, stop - at
+    layout[i, ENTRY_COLUMN], layout[i, FORM] = c, form if short else OTHER
+    layout[i, NAME_AT], layout[i, ENTRY_NAME_SIZE] = name_at, name_size
+
+
+@compiled()
+def is_same(at, layout, i):
+    """Whether an entry has the name, the tags and where they are to be the same the sizes of the one before."""
+    return differing(at, layout[i, ENTRY_AT]) & layout[i, SAME] == 0
+
+
+@compiled()
+def has_sizes(at, prefix, kind, size):
+    """Whether the sizes in an entry are right, and one byte each, if its value has `size` bytes."""
+    sizes = (size + 4) | kind << 8 | (size + 2) << 16 | PACKED << 24
+    return load32(at + prefix - 5) == sizes and load8(at + prefix - 1) == size and load8(at + 1) == prefix + size - 2
+
+
+@compiled()
+def one_integer(at, prefix, end, to):
+    """Writes the one value of an entry of which all but the sizes is known; returns where it ends, 0 if not there."""
+    value, stop = number(at + prefix, end)
+    if not has_sizes(at, prefix, INT64, stop - at - prefix):
+        return 0
+    store64(to, value)
+    return stop
+
+
+@compiled()
+def one_text(at, prefix, end, columns, c):
+    """The same of a text of up to 63 bytes; 0 also where there is no room for 64."""
+    size, used, ends = load8(at + prefix - 1), columns[c, USED], columns[c, ENDS_USED]
+    stop = at + prefix + size
+    if size >= SLACK or stop > end or used + SLACK > columns[c, ROOM] or ends >= columns[c, ENDS_ROOM]:
+        return 0
+    if not has_sizes(at, prefix, BYTES, size):
+        return 0
+    copy64(columns[c, VALUES] + used, at + prefix)
+    store32(columns[c, ENDS] + 4 * ends, used + size)
+    columns[c, USED], columns[c, ENDS_USED] = used + size, ends + 1
+    return stop
+
+
+@compiled()
+def other_size(at, end, columns, layout, i, state):
+    """Writes an entry that has the name of the one before; returns OK or an error."""
+    if load8(at) != ENTRY:
+        return OTHER_LAYOUT, at
+    name, stop = span(at + 1, end)
+    size, c = layout[i, ENTRY_NAME_SIZE], layout[i, ENTRY_COLUMN]
+    if stop == 0 or size > stop - name or not same(name, layout[i, NAME_AT], size):
+        return OTHER_LAYOUT, at
+    begin, last = span(name + size, stop)
+    if last == 0 or last != stop:
+        return OTHER_LAYOUT, at
+    if c >= 0:
+        code = feature(begin, last, state[ROW], columns, c)
+        if code != OK:
+            state[COLUMN], state[PLACE] = c, at
+            return code, at
+    if layout[i, FORM] == UNSEEN and (c < 0 or begin < last):
+        remember(at, name, size, stop, columns, c, layout, i)
+    return OK, stop
+
+
+@compiled()
+def as_before(at, end, columns, layout, state):
+    """Writes a record whose entries are those of the layout; OTHER_LAYOUT if they are not."""
+    row = state[ROW]
+    for i in range(state[LAYOUT]):
+        if at == end:
+            return OTHER_LAYOUT
+        form, stop = layout[i, FORM], 0
+        if form < OTHER and at + layout[i, PREFIX] <= end and is_same(at, layout, i):
+            if form == ONE_INTEGER:
+                stop = one_integer(at, layout[i, PREFIX], end, layout[i, TO] + 8 * row)
+            elif form == ONE_TEXT:
+                stop = one_text(at, layout[i, PREFIX], end, columns, layout[i, ENTRY_COLUMN])
+            elif at + layout[i, TOTAL] <= end:
+                stop = at + layout[i, TOTAL]
+                if form == ONE_FLOAT:
+                    store32(layout[i, TO] + 4 * row, load32(stop - 4))
+        if stop:
+            at = stop
+        else:
+            code, at = other_size(at, end, columns, layout, i, state)
+            if code != OK:
+                return code
+    if at != end:
+        return OTHER_LAYOUT
+    return defaults(end, columns, state) if state[ABSENT] else OK
+
+
+@compiled()
+def defaults(at, columns, state):
+    """Writes the columns that the record of the layout lacks; returns OK or an error."""
+    for c in range(len(columns)):
+        if columns[c, BEGIN] == 0:
+            code = feature(0, 0, state[ROW], columns, c)
+            if code != OK:
+                state[COLUMN], state[PLACE] = c, at
+                return code
+    return OK
+
+
+@compiled()
+def column_of(at, size, columns):
+    """Which column has the name that stands there, with `size` bytes; -1 if none has."""
+    for c in range(len(columns)):
+        if columns[c, NAME_SIZE] == size and same(at, columns[c, NAME], size):
+            return c
+    return -1
+
+
+@compiled()
+def look_up(at, end, columns, layout, state):
+    """Finds each column's Feature, of several of one name the last that is not missing, and describes the layout."""
+    columns[:, BEGIN] = 0
+    columns[:, END] = 0
+    entries, plain = 0, True
+    while at < end:
+        state[PLACE] = at
+        if load8(at) != ENTRY:
+            return MALFORMED
+        at, stop = span(at + 1, end)
+        if stop == at or load8(at) != NAME_TAG:
+            return MALFORMED
+        name, name_end = span(at + 1, stop)
+        if name_end == 0 or name_end == stop or load8(name_end) != VALUE:
+            return MALFORMED
+        begin, last = span(name_end + 1, stop)
+        if last == 0 or last != stop:
+            return MALFORMED
+        c = column_of(name, name_end - name, columns)
+        if c >= 0:
+            plain = plain and columns[c, BEGIN] == 0
+            if columns[c, BEGIN] == 0 or columns[c, SIZE] == RAGGED or begin < last:
+                columns[c, BEGIN], columns[c, END] = begin, last
+        if entries < ENTRIES:
+            layout[entries, FORM] = UNSEEN
+            layout[entries, NAME_AT], layout[entries, ENTRY_NAME_SIZE] = at, name_end + 1 - at
+            layout[entries, ENTRY_COLUMN] = c
+        entries += 1
+        at = stop
+    state[ABSENT] = 0
+    for c in range(len(columns)):
+        state[ABSENT] += columns[c, BEGIN] == 0
+    state[LAYOUT] = entries if plain and entries <= ENTRIES else -1
+    return OK
+
+
+@compiled()
+def by_name(at, end, columns, layout, state):
+    """Writes a record whose entries may be any, in any order."""
+    code = look_up(at, end, columns, layout, state)
+    if code != OK:
+        return code
+    for c in range(len(columns)):
+        state[COLUMN], state[PLACE] = c, columns[c, BEGIN] or at
+        code = feature(columns[c, BEGIN], columns[c, END], state[ROW], columns, c)
+        if code != OK:
+            return code
+    return OK
