@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
+from framed import encode_examples, records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from recsys_tft.storage import files, tfrecord
 from recsys_tft.storage.tf_example import encode_fragments
 from recsys_tft.storage.tfrecord import frame, frames, write_examples, write_records
 from recsys_tft.storage.varints import varint
-from tests.framed import encode_examples, records
 
 USERS = pa.table(
     {"user_id": [f"u{k}" for k in range(20)], "age": pa.array([k * k if k % 3 else None for k in range(20)])}
