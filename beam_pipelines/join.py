@@ -67,17 +67,18 @@ def _wanted(rows: pa.Table, exposures: pa.Table, job: Job) -> pa.Table:
 
 def pack(rows: pa.Table) -> pa.Table:
     """Rows of ranker_examples.ROW_SCHEMA in 17 bytes each, as there are many of them."""
-    source = pc.index_in(rows["source"], pa.array(ranker_examples.SOURCES)).cast(pa.int8())
+    source = rows["source"].combine_chunks().indices
     columns = {"exposure": rows["exposure"].cast(pa.int32()), "video_id": rows["video_id"]}
     return pa.table({**columns, "weight": rows["weight"], "source": source})
 
 
 def unpack(rows: pa.Table) -> pa.Table:
     """The rows that were packed."""
-    source = rows["source"]
+    source = rows["source"].combine_chunks()
     label = pc.equal(source, ranker_examples.SOURCES.index("positive")).cast(pa.int64())
     columns = [rows["exposure"].cast(pa.int64()), rows["video_id"], label, rows["weight"]]
-    return pa.table([*columns, pa.array(ranker_examples.SOURCES).take(source)], ranker_examples.ROW_SCHEMA)
+    named = pa.DictionaryArray.from_arrays(source, pa.array(ranker_examples.SOURCES))
+    return pa.table([*columns, named], ranker_examples.ROW_SCHEMA)
 
 
 def answer(_: int, parts: Parts) -> Iterator[KeyedPart]:
@@ -243,13 +244,15 @@ def _count_sources(sources: pa.ChunkedArray, window: np.ndarray) -> Iterator[Cou
 
 
 def distinct_rows(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
-    """The distinct rows of a table, and for each of its [n] rows which of them it is."""
+    """The distinct rows of a table, without dictionaries, and for each of its [n] rows which of them it is."""
     codes = np.zeros(len(table), np.int64)
     for column in table.columns:
         encoded = column.combine_chunks().dictionary_encode()
         codes = codes * max(len(encoded.dictionary), 1) + encoded.indices.to_numpy()
-    _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-    return table.take(pa.array(first)), inverse
+    inverse = pa.array(codes).dictionary_encode().indices.to_numpy().astype(np.int64)  # which is quicker than np.unique
+    first = np.zeros(inverse.max(initial=-1) + 1, np.int64)
+    first[inverse[::-1]] = np.arange(len(table))[::-1]
+    return ids.plain(table.take(pa.array(first))), inverse
 
 
 def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[Count]:

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
+from framed import encode_examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder, RecordBatchToExamplesEncoder
@@ -15,7 +16,6 @@ from recsys_tft.errors import InputError
 from recsys_tft.storage import tf_example
 from recsys_tft.storage.tf_example import encode_fragments
 from recsys_tft.storage.tfrecord import frame
-from tests.framed import encode_examples
 
 INTEGERS = st.integers(-(2**63), 2**63 - 1) | st.integers(-200, 20_000) | st.sampled_from([0, 127, 128, -1])
 FLOATS = st.floats(width=32) | st.sampled_from([float("inf"), float("-inf"), -0.0])

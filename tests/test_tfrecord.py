@@ -3,11 +3,14 @@
 import gzip
 import io
 import pathlib
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
+from framed import encode_examples, records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +19,6 @@ from recsys_tft.storage import files, tfrecord
 from recsys_tft.storage.tf_example import encode_fragments
 from recsys_tft.storage.tfrecord import frame, frames, write_examples, write_records
 from recsys_tft.storage.varints import varint
-from tests.framed import encode_examples, records
 
 USERS = pa.table(
     {"user_id": [f"u{k}" for k in range(20)], "age": pa.array([k * k if k % 3 else None for k in range(20)])}
@@ -112,6 +114,17 @@ def test_a_long_file_holds_what_was_written(tmp_path: pathlib.Path, monkeypatch:
     parts, _ = joined(50)
     files.write_file(str(tmp_path / "long"), lambda file: write_records(file, parts))
     assert (tmp_path / "long").read_bytes() == frame(parts)
+
+
+def test_rows_are_written_where_compiled_code_cannot_be_kept():
+    code = (
+        "import sys; import pyarrow as pa; from numba.core.caching import FunctionCache\n"
+        "FunctionCache._impl_class._locator_classes = []\n"
+        "from recsys_tft.storage.tfrecord import write_examples\n"
+        "write_examples(sys.stdout.buffer, pa.table({'a': [1, 2], 'b': ['x', None]}))"
+    )
+    written = subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.PIPE).stdout
+    assert written == frame([(encode_fragments(pa.table({"a": [1, 2], "b": ["x", None]})), None)])
 
 
 def test_compressed_bytes_depend_on_the_rows_alone():

@@ -202,15 +202,13 @@ def _categories(videos: VideoLookup, video: np.ndarray, chosen: np.ndarray, time
 class _Walk:
     """Walks over the steps of all users, and knows the last different entries of each where it stands.
 
-    It takes the next step of every user at once, so that there are as many as the most active user has.
-
     Args:
         steps: of all users.
         length: how many entries; of these the depth of the steps may go, and what was forgotten does not come back.
     """
 
     def __init__(self, steps: _Steps, length: int):
-        self._begins, self._entry, self._goes, self._length = begins(steps.user), steps.entry, steps.goes, length
+        self._begins, self._entry, self._goes = begins(steps.user), steps.entry.astype(np.int64), steps.goes
         self._done = np.zeros(len(self._begins), np.int64)  # steps of each user that lie behind
         self._recent = np.full((len(self._begins), length), -1, np.int32)  # rows of the last different entries there
 
@@ -219,40 +217,11 @@ class _Walk:
 
         A step before the last one of its user of an earlier call is behind.
         """
+        from recsys_tft.labelling.history_kernel import walk  # loads numba
+
+        found = np.empty((len(rows), self._recent.shape[1]), np.int32)
+        goes = np.zeros(len(self._entry), bool) if self._goes is None else self._goes
         owner = np.searchsorted(self._begins, rows, side="right") - 1
-        place = rows - self._begins[owner] + 1
-        until = self._done.copy()
-        np.maximum.at(until, owner, place)
-        steps = until - self._done
-        first = np.cumsum(steps + 1) - (steps + 1)  # where each user's places in `found` begin
-        wanted = first[owner] + place - self._done[owner]
-        return self._walk(steps, first)[wanted]
-
-    def _walk(self, steps: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """What is known before each step, and after the last, of each user: [sum(steps + 1), length] int32."""
-        order = np.argsort(-steps, kind="stable")
-        ordered, begins, first = steps[order], (self._begins + self._done)[order], first[order]
-        recent, places = self._recent[order], np.arange(self._length)
-        found = np.empty((int((steps + 1).sum()), self._length), np.int32)
-        found[first] = recent
-        for step in range(int(ordered.max(initial=0))):
-            active = np.searchsorted(-ordered, -step, side="left")
-            rows, before = begins[:active] + step, recent[:active]
-            same = (before >= 0) & (self._entry[before] == self._entry[rows][:, None])
-            # What stood before the entry's earlier place moves on by one; the rest stays.
-            end = np.where(same.any(axis=1), same.argmax(axis=1), self._length - 1)
-            moved = np.concatenate([rows[:, None].astype(np.int32), before[:, :-1]], axis=1)
-            after = np.where(places <= end[:, None], moved, before)
-            if self._goes is not None:
-                after = np.where(self._goes[rows][:, None], _without(before, same), after)
-            recent[:active] = after
-            found[first[:active] + step + 1] = recent[:active]
-        self._recent[order] = recent
-        self._done += steps
+        order = np.argsort(rows, kind="stable")
+        walk(order, rows, owner, self._begins, self._entry, goes, self._done, self._recent, found)
         return found
-
-
-def _without(rows: np.ndarray, gone: np.ndarray) -> np.ndarray:
-    """[m, length] rows without the one that is `gone`, if any is: what stands after it moves up, and -1 is last."""
-    moved = np.concatenate([rows[:, 1:], np.full((len(rows), 1), -1, rows.dtype)], axis=1)
-    return np.where(np.cumsum(gone, axis=1) > 0, moved, rows)

@@ -1,5 +1,7 @@
 """The ranker's examples: each labelled exposure, followed by the negatives that are drawn for it."""
 
+import functools
+
 import numpy as np
 import pyarrow as pa
 
@@ -15,7 +17,7 @@ ROW_SCHEMA = pa.schema(
         "video_id": pa.int64(),
         "label": pa.int64(),
         "weight": pa.float32(),
-        "source": pa.string(),
+        "source": pa.dictionary(pa.int8(), pa.string()),
     }
 )
 
@@ -52,23 +54,32 @@ def ranker_rows(
         of_positives = [np.concatenate(both) for both in zip(of_positives, besides, strict=True)]
     taken = negatives.PositivePairs(*of_positives, catalogue)
     owner, drawn = negatives.sample(catalogue, taken, number, window, (user, video, time), wanted, settings.seed)
-    exposure = np.concatenate([np.arange(len(user)), owner])
-    order = np.argsort(exposure, kind="stable")
-    sampled = np.full(len(owner), SOURCES.index("sampled"))
-    source = np.concatenate([_own_sources(exposures, positive), sampled])
+    sizes = 1 + np.bincount(owner, minlength=len(user))  # rows of each exposure, its own first
+    own, among = np.cumsum(sizes) - sizes, functools.partial(_among, rows=len(user) + len(owner))
+    videos = among(own, video, catalogue.video_ids[drawn])
+    source = among(own, _own_sources(exposures, positive), np.int8(SOURCES.index("sampled")))
     rows = {
-        "exposure": exposure[order],
-        "video_id": np.concatenate([video, catalogue.video_ids[drawn]])[order],
-        "label": (source == 0).astype(np.int64)[order],
-        "weight": np.concatenate([exposures["weight"].to_numpy(), np.ones(len(owner), np.float32)])[order],
-        "source": pa.array(SOURCES).take(pa.array(source[order])),
+        "exposure": np.repeat(np.arange(len(user)), sizes),
+        "video_id": videos,
+        "label": (source == 0).astype(np.int64),
+        "weight": among(own, exposures["weight"].to_numpy(), np.float32(1)),
+        "source": pa.DictionaryArray.from_arrays(pa.array(source), pa.array(SOURCES)),
     }
     return pa.table(rows, ROW_SCHEMA), int(wanted.sum()) - len(owner)
 
 
+def _among(places: np.ndarray, own: np.ndarray, others: np.ndarray | np.generic, rows: int) -> np.ndarray:
+    """[rows] values: `own` in their places, and in all others the `others` in their order, or one value."""
+    found = np.empty(rows, own.dtype)
+    rest = np.ones(rows, bool)
+    rest[places] = False
+    found[places], found[rest] = own, others
+    return found
+
+
 def _own_sources(exposures: pa.Table, positive: np.ndarray) -> np.ndarray:
-    """[n] int64: which of SOURCES exposures themselves are."""
-    source = np.where(positive, SOURCES.index("positive"), SOURCES.index("exposed"))
+    """[n] int8: which of SOURCES exposures themselves are."""
+    source = np.where(positive, np.int8(SOURCES.index("positive")), np.int8(SOURCES.index("exposed")))
     if DISLIKED in exposures.column_names:
         source[exposures[DISLIKED].to_numpy()] = SOURCES.index("disliked")
     return source
