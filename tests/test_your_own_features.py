@@ -38,7 +38,7 @@ for language, text in json.load(sys.stdin):
             if language:
                 exec(part, {})
             elif name == "recsys-tft":
-                sizes = ["--title-encoder", "encoder", "--interactions", "3000", "--users", "150", "--videos", "100"]
+                sizes = ["--title-encoder", "encoder", "--interactions", "3000", "--users", "150", "--videos", "150"]
                 more = {"run": sizes, "audit": ["--users", "60"]}
                 code = main([*arguments, *more.get(arguments[0], [])])
                 assert code == 0, (part, found.getvalue())
