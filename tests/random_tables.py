@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -302,36 +303,47 @@ def _mixed(draw: st.DrawFn, rows: list[Row], bad: st.SearchStrategy[Row]) -> lis
     return mixed
 
 
+def _one_of_each(**options: Sequence[Any]) -> st.SearchStrategy[Row]:
+    """A row with one of the options of each name, all alike likely.
+
+    It is drawn as one number, since to draw it takes longer than all else that is done with a table.
+    """
+    return st.integers(0, math.prod(map(len, options.values())) - 1).map(lambda number: _taken(options, number))
+
+
+def _taken(options: Mapping[str, Sequence[Any]], number: int) -> Row:
+    """The options that a number stands for, whose digits are their places."""
+    row = {}
+    for name, values in options.items():
+        number, place = divmod(number, len(values))
+        row[name] = values[place]
+    return row
+
+
 def _user_values() -> st.SearchStrategy[Row]:
-    return st.fixed_dictionaries(
-        {
-            "previously_watched_category": st.sampled_from(CATEGORIES),
-            "age": st.sampled_from((None, LEAST, 0, 30)),
-            "country": st.sampled_from((None, "", "DE", "FR")),
-            "history_video_ids": st.sampled_from((None, [], [9, None, 2, LEAST, UNKNOWN_ID, 10])),
-            "history_categories": st.sampled_from((None, [], ["music", None, "", "Sport"])),
-        }
+    return _one_of_each(
+        previously_watched_category=CATEGORIES,
+        age=(None, LEAST, 0, 30),
+        country=(None, "", "DE", "FR"),
+        history_video_ids=(None, [], [9, None, 2, LEAST, UNKNOWN_ID, 10]),
+        history_categories=(None, [], ["music", None, "", "Sport"]),
     )
 
 
 def _video_values() -> st.SearchStrategy[Row]:
-    return st.fixed_dictionaries(
-        {
-            "channel_id": st.sampled_from((None, LEAST, 1, 2, UNKNOWN_ID)),
-            "category": st.sampled_from(CATEGORIES),
-            "video_duration": st.sampled_from(DURATIONS),
-            "view_count": st.sampled_from((None, LEAST, 0, 1000)),
-        }
+    return _one_of_each(
+        channel_id=(None, LEAST, 1, 2, UNKNOWN_ID),
+        category=CATEGORIES,
+        video_duration=DURATIONS,
+        view_count=(None, LEAST, 0, 1000),
     )
 
 
 def _channel_values() -> st.SearchStrategy[Row]:
-    return st.fixed_dictionaries({"channel_subscriber_count": st.sampled_from((None, 0, 5, 1000))})
+    return _one_of_each(channel_subscriber_count=(None, 0, 5, 1000))
 
 
-@st.composite
 def _event(
-    draw: st.DrawFn,
     user_ids: list[int],
     videos: list[Row],
     instants: list[int],
@@ -339,26 +351,30 @@ def _event(
     flags: bool,
     ratio: float,
     table: FeatureTable,
-) -> Row:
-    video = draw(st.sampled_from(videos))
-    row: Row = {
-        "user_id": draw(st.sampled_from(user_ids)),
-        "video_id": video["video_id"],
-        "interaction_time": draw(st.sampled_from(instants)),
-    }
-    if long:
-        row["interaction_type"] = draw(st.sampled_from(table.bits.names))
-    if flags:
-        row |= {name: draw(st.sampled_from((None, False, False, True))) for name in table.flags}
-    row["watch_time"] = draw(_watch_time(ratio * (video["video_duration"] or 10.0)))
-    row["device"] = draw(st.sampled_from(DEVICES))
-    return row | {c.name: draw(st.sampled_from(CONTEXT[str(c.type)])) for c in table.context if c.name != "device"}
+) -> st.SearchStrategy[Row]:
+    types = {"interaction_type": table.bits.names} if long else {}
+    known = _one_of_each(
+        video=videos, user_id=user_ids, interaction_time=instants, watch_time=range(_WATCHES), device=DEVICES, **types
+    )
+    more = _one_of_each(**dict.fromkeys(table.flags, (None, False, False, True))) if flags else st.just({})
+    context = {c.name: CONTEXT[str(c.type)] for c in table.context if c.name != "device"}
+    of_context = _one_of_each(**context) if context else st.just({})
+
+    def row_of(known: Row, more: Row, of_context: Row) -> Row:
+        video = known.pop("video")
+        own = {"user_id": known.pop("user_id"), "video_id": video["video_id"]}
+        watch = _watch_times(ratio * (video["video_duration"] or 10.0))[known.pop("watch_time")]
+        return own | known | more | {"watch_time": watch} | of_context
+
+    return st.builds(row_of, known, more, of_context)
 
 
-def _watch_time(threshold: float) -> st.SearchStrategy[float | None]:
+def _watch_times(threshold: float) -> tuple[float | None, ...]:
     """On and around the threshold, and halves of it, two of which make it up."""
-    around = (threshold, threshold / 2, threshold + 0.25, max(0.0, threshold - 0.25))
-    return st.sampled_from((None, math.nan, 0.0, 0.25, *around))
+    return None, math.nan, 0.0, 0.25, threshold, threshold / 2, threshold + 0.25, max(0.0, threshold - 0.25)
+
+
+_WATCHES = len(_watch_times(1.0))
 
 
 def _bad_user(user_ids: list[int]) -> st.SearchStrategy[Row]:

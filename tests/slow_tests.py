@@ -26,10 +26,6 @@ FIRST = (
 )  # fmt: skip
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "slow: runs the main job, trains, exports, or loads TensorFlow in a new process")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and LONG & _used(item):

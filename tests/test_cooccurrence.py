@@ -102,6 +102,7 @@ def test_nothing_counted_is_nothing_in_common() -> None:
     assert applied([], fitted([[]])) == []
 
 
+@pytest.mark.slow
 def test_a_pair_is_one_number_in_either_order() -> None:
     many = np.arange(1, 200)
     ids = np.concatenate([many, many << 40, -(many << 52), np.random.default_rng(0).integers(-(2**63), 2**63 - 1, 200)])

@@ -113,6 +113,7 @@ def test_a_name_and_labels_of_the_user_win() -> None:
 # --- What workers lack
 
 
+@pytest.mark.slow
 def test_without_container_or_setup_file_the_installed_package_is_sent(tmp_path: pathlib.Path) -> None:
     options = options_of()
     dataflow.add_package(options, str(tmp_path))

@@ -232,6 +232,7 @@ def _add(folder: str, start: int) -> None:
         EmbeddingCache(folder, FINGERPRINT, WIDTH).add(titles_of(20, start + 10 * k), vectors_of(20, seed=start + k))
 
 
+@pytest.mark.slow
 def test_writers_at_the_same_time_do_not_meet(tmp_path: pathlib.Path) -> None:
     processes = [
         multiprocessing.get_context("spawn").Process(target=_add, args=(str(tmp_path), 7 * k)) for k in range(2)

@@ -10,6 +10,7 @@ from recsys_tft import PipelineConfig, ProcessingPipeline
 KEPT = ("user_id_token", "video_id_token", "age_z", "interaction_time_day")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options", ["", "counters: {source: as_of}\nrecent: {enabled: true}\ncooccurrence: {enabled: true}"]
 )

@@ -12,6 +12,7 @@ from recsys_tft.commands import init_project
 ROOT = pathlib.Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_what_it_writes_passes_its_own_test_and_names_its_table(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], forgetful: None
 ) -> None:

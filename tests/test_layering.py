@@ -149,6 +149,7 @@ def test_an_export_does_not_need_the_verifier_nor_the_verifier_an_export(package
 # --- What is loaded
 
 
+@pytest.mark.slow
 def test_what_trains_serves_and_recommends_loads_neither_beam_nor_tf_transform() -> None:
     names = ["recsys_tft", *(name for name in FILES if package_of(name).partition(".")[2] in LIGHT)]
     assert len(names) > 40
@@ -192,6 +193,7 @@ def python(folder: pathlib.Path, *arguments: str) -> None:
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
 def test_a_run_takes_its_own_modules_where_another_project_has_some_of_their_names(
     other_project: pathlib.Path,
 ) -> None:

@@ -62,6 +62,7 @@ def test_the_export_is_made_once(package: pathlib.Path) -> None:
     assert title_encoder.fingerprint(path) == title_encoder.fingerprint("minilm") == minilm.fingerprint()
 
 
+@pytest.mark.slow
 def test_the_export_may_be_made_where_a_graph_is_traced(package: pathlib.Path) -> None:
     @tf.function
     def traced() -> tf.Tensor:
@@ -78,6 +79,7 @@ def test_an_export_is_used_without_the_package(package: pathlib.Path) -> None:
     assert minilm.export_minilm() == path
 
 
+@pytest.mark.slow
 def test_each_precision_has_an_export_of_its_own(package: pathlib.Path) -> None:
     full, half = (title_encoder.load("minilm", precision).vectors(["toy"]) for precision in ("float32", "bfloat16"))
     assert 0 < np.abs(full - half).max() < 0.1
@@ -85,6 +87,7 @@ def test_each_precision_has_an_export_of_its_own(package: pathlib.Path) -> None:
     assert minilm.fingerprint("bfloat16") != minilm.fingerprint()
 
 
+@pytest.mark.slow
 def test_a_damaged_export_is_made_again(package: pathlib.Path) -> None:
     path = pathlib.Path(minilm.export_minilm())
     for damaged in ("saved_model.pb", "variables/variables.index", minilm.RECORD):
@@ -108,6 +111,7 @@ def test_an_interrupted_export_leaves_nothing(package: pathlib.Path, monkeypatch
     assert not list(minilm.cache_folder().iterdir())
 
 
+@pytest.mark.slow
 def test_a_killed_export_is_no_export_and_is_cleared_away_later(package: pathlib.Path) -> None:
     script = (
         "import os, sys; from recsys_tft.titles import minilm; import tensorflow as tf;"

@@ -62,6 +62,7 @@ def test_dashes_and_underscores_name_the_same_option(arguments: str, name: str, 
     assert beam_options(arguments.split()).get_all_options()[name] == value
 
 
+@pytest.mark.slow
 def test_every_option_of_beam_may_be_written_with_dashes() -> None:
     for name in Options([]).get_all_options():
         for spelled in (f"--{name}", f"--no_{name}"):

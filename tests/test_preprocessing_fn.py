@@ -212,6 +212,7 @@ def age_buckets(custom_config: Mapping[str, Any] | None, ages: list[int], functi
             return session.run(bucket, {age: np.array(ages, np.int64)}).tolist()
 
 
+@pytest.mark.slow
 def test_a_config_file_is_read(user_module: Any, tmp_path: pathlib.Path) -> None:
     config = tmp_path / "config.yaml"
     config.write_text("buckets:\n  age: [40, 50]\n")
@@ -220,7 +221,10 @@ def test_a_config_file_is_read(user_module: Any, tmp_path: pathlib.Path) -> None
     assert age_buckets({"settings": {"buckets": {"age": [40]}}}, ages, user_module.preprocessing_fn) == [1, 2, 2]
 
 
-@pytest.mark.parametrize("custom_config", [None, {}, {"settings": None}, {"settings": {}}, {"other_key": 1}])
+SAME = ({}, {"settings": None}, {"settings": {}}, {"other_key": 1})
+
+
+@pytest.mark.parametrize("custom_config", [None, *(pytest.param(given, marks=pytest.mark.slow) for given in SAME)])
 def test_without_settings_the_defaults_apply(custom_config: Mapping[str, Any] | None) -> None:
     assert age_buckets(custom_config, [17, 18, 65], module.preprocessing_fn) == [1, 2, 7]
 

@@ -1,10 +1,9 @@
 """The README shows what the software does."""
 
-import json
+import contextlib
+import io
 import pathlib
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -18,28 +17,20 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-# Both blocks in one process, since what takes long is to load TensorFlow and Beam; neither sees the other's names.
-PROGRAM = """
-import contextlib, io, json, sys
-printed = []
-for code in json.load(sys.stdin):
-    with contextlib.redirect_stdout(io.StringIO()) as text:
-        exec(code, {})
-    printed.append(text.getvalue())
-json.dump(printed, sys.stdout)
-"""
-
-
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What the README's Python usage prints, and then how many rows its ten lines read, both in a new folder."""
     usage, reading = (next(block for block in BLOCKS if word in block) for word in ("ProcessingPipe", "TFRecordDat"))
-    given = json.dumps([usage, reading + "\nprint(sum(1 for _ in rows.unbatch()))"])
-    folder = tmp_path_factory.mktemp("readme")
-    command = [sys.executable, "-c", PROGRAM]
-    run = subprocess.run(command, input=given, cwd=folder, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("readme"))
+        return [printed_by(code) for code in (usage, reading + "\nprint(sum(1 for _ in rows.unbatch()))")]
+
+
+def printed_by(code: str) -> str:
+    """What a block prints that sees the names of no other."""
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        exec(code, {})
+    return text.getvalue()
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult
 from recsys_tft.cli import main
 from recsys_tft.titles import embeddings as artifacts
 
+pytestmark = pytest.mark.slow
 SIZES = {"num_users": 40, "num_videos": 60, "num_interactions": 600}
 
 
@@ -30,8 +31,6 @@ import json, sys
 import tensorflow as tf
 import tensorflow_text
 import tensorflow_transform as tft
-
-pytestmark = pytest.mark.slow
 titles = json.load(sys.stdin)
 graph = tft.TFTransformOutput(sys.argv[1]).transform_features_layer()
 lengths = [0 if title is None else 1 for title in titles]

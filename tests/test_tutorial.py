@@ -27,7 +27,7 @@ for command in commands:
         subprocess.run(command, shell=True, check=True)
         continue
     if arguments[0] == "run":
-        arguments += ["--title-encoder", "none", "--interactions", "6000"]
+        arguments += ["--title-encoder", "none", "--interactions", "4000", "--users", "200", "--videos", "200"]
     with contextlib.redirect_stdout(io.StringIO()) as printed[command]:
         assert main(arguments) == 0, command
 with contextlib.redirect_stdout(io.StringIO()) as printed["python"]:

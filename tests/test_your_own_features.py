@@ -12,6 +12,7 @@ import pytest
 from recsys_tft import feature_tables
 from recsys_tft.cli import main
 
+pytestmark = pytest.mark.slow
 ROOT = pathlib.Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "your-own-features.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
@@ -23,8 +24,6 @@ sys.path.insert(0, sys.argv[1])
 import tensorflow as tf
 from hashed_titles import HashedTitles
 from recsys_tft.cli import main
-
-pytestmark = pytest.mark.slow
 
 tf.saved_model.save(HashedTitles(), "encoder")
 printed = []
@@ -39,8 +38,8 @@ for language, text in json.load(sys.stdin):
             if language:
                 exec(part, {})
             elif name == "recsys-tft":
-                sizes = ["--title-encoder", "encoder", "--interactions", "6000", "--users", "300", "--videos", "150"]
-                more = {"run": sizes, "audit": ["--users", "100"]}
+                sizes = ["--title-encoder", "encoder", "--interactions", "3000", "--users", "150", "--videos", "150"]
+                more = {"run": sizes, "audit": ["--users", "60"]}
                 code = main([*arguments, *more.get(arguments[0], [])])
                 assert code == 0, (part, found.getvalue())
             else:
