@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 from apache_beam.runners.runner import PipelineRunner
 
+from recsys_tft.beam_pipelines import stateless
 from recsys_tft.errors import UsageError, did_you_mean, reason
 
 View = TypeVar("View", bound=PipelineOptions)
@@ -37,6 +38,7 @@ class Options(PipelineOptions):
 
 def pipeline_in(folder: str, runner: str | PipelineRunner, options: PipelineOptions) -> beam.Pipeline:
     """A pipeline whose own temporary folder is in one of ours, which does not outlive a process that is killed."""
+    stateless.remember()
     pipeline = beam.Pipeline(runner=runner, options=options)
     pathlib.Path(pipeline.local_tempdir).rmdir()
     pipeline.local_tempdir = tempfile.mkdtemp(prefix="beam-", dir=folder)

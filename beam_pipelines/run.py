@@ -22,7 +22,7 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.runners.runner import PipelineResult
 
 from recsys_tft import feature_tables, interruption
-from recsys_tft.beam_pipelines import dataflow, stateless
+from recsys_tft.beam_pipelines import dataflow
 from recsys_tft.beam_pipelines.ahead import Ahead
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.main_job import MainJob
@@ -95,7 +95,6 @@ def _place_to_work(job: Job) -> Iterator[str]:
 def _start(
     job: Job, options: PipelineOptions, workers: int | None, folder: str, say: Callable[[str], None]
 ) -> PipelineResult:
-    stateless.remember()
     options.view_as(SetupOptions).save_main_session = False  # all code is in importable modules
     runner = options.view_as(StandardOptions).runner
     threads = _threads(job, options, workers, say)

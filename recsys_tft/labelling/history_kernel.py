@@ -8,25 +8,26 @@ _NUMBERS, _ROWS = types.int64[::1], types.int32[:, ::1]
 
 
 @compiled()
-def _place_of(entry: int, entries: types.Array, recent: types.Array) -> int:
+def _place_of(entry: int, entries: types.Array, recent: types.Array, owner: int) -> int:
     """Where the entry stands among the recent rows; -1 if it does not."""
-    for place in range(len(recent)):
-        if recent[place] >= 0 and entries[recent[place]] == entry:
+    for place in range(recent.shape[1]):
+        if recent[owner, place] >= 0 and entries[recent[owner, place]] == entry:
             return place
     return -1
 
 
 @compiled()
-def _step(row: int, place: int, goes: bool, recent: types.Array) -> None:
+def _step(row: int, place: int, goes: bool, recent: types.Array, owner: int) -> None:
     """Puts a row in front, in the place of the one that has its entry; or takes that away."""
-    last = len(recent) - 1
+    last = recent.shape[1] - 1
     if not goes:
         for k in range(place if place >= 0 else last, 0, -1):
-            recent[k] = recent[k - 1]
-        recent[0] = row
+            recent[owner, k] = recent[owner, k - 1]
+        recent[owner, 0] = row
     elif place >= 0:
-        recent[place:last] = recent[place + 1 :]
-        recent[last] = -1
+        for k in range(place, last):
+            recent[owner, k] = recent[owner, k + 1]
+        recent[owner, last] = -1
 
 
 @compiled(types.void(_NUMBERS, _NUMBERS, _NUMBERS, _NUMBERS, _NUMBERS, types.boolean[::1], _NUMBERS, _ROWS, _ROWS))
@@ -46,8 +47,8 @@ def walk(order, rows, owners, begins, entries, goes, done, recent, found):
     """
     for i in order:
         owner = owners[i]
-        own = recent[owner]
         for row in range(begins[owner] + done[owner], rows[i] + 1):
-            _step(row, _place_of(entries[row], entries, own), goes[row], own)
+            _step(row, _place_of(entries[row], entries, recent, owner), goes[row], recent, owner)
         done[owner] = max(done[owner], rows[i] - begins[owner] + 1)
-        found[i] = own
+        for k in range(recent.shape[1]):  # one by one, as a slice takes seconds to compile
+            found[i, k] = recent[owner, k]
