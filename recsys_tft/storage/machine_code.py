@@ -79,5 +79,5 @@ def copy(context, to, at, size):
     return types.void(types.int64, types.int64, types.int64), generate
 
 
-load8, load64 = _load(8), _load(64)
+load64 = _load(64)
 store8, store32, store64 = _store(8), _store(32), _store(64)
