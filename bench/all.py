@@ -20,6 +20,9 @@ MEASUREMENTS = {
     "as_of": ["--folder", "FOLDER", "--only", "neither", "all", "co-occurrence"],
     "ids": ["--folder", "FOLDER"],
     "encoding": [],
+    "reading": [],
+    "training": [],
+    "commands": [],
 }
 
 

@@ -1,7 +1,7 @@
 """What both trainers take beyond their libraries: `train ranker` against CatBoost alone on a ready Pool, and the
 examples a second of `train two-tower` against the same step on batches that are in memory already.
 
-    python -m bench.training --output-dir out [--iterations 200]
+    python -m bench.training [--output-dir out] [--iterations 200]
 
 Wall and CPU seconds; each side is measured in turn. The ranker's old model is replaced.
 """
@@ -15,6 +15,7 @@ from collections.abc import Callable
 import catboost
 import tensorflow as tf
 
+from bench.reading import run
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.ranking import ranker_rows, ranker_training
 from recsys_tft.retrieval.two_tower import TwoTower, features_for
@@ -87,14 +88,16 @@ def bare(fit: Fit, batches: list[dict[str, tf.Tensor]]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output-dir", required=True, help="of a run")
+    parser.add_argument("--output-dir", help="of a run")
+    parser.add_argument("--interactions", type=int, default=1_000_000, help="of the synthetic run without one")
     parser.add_argument("--iterations", type=int, default=200, help="trees of the ranker")
     options = parser.parse_args()
-    two_tower(options.output_dir)
     with tempfile.TemporaryDirectory() as folder:
+        output = options.output_dir or run(f"{folder}/out", options.interactions)
+        two_tower(output)
         config = pathlib.Path(folder, "config.yaml")
         config.write_text(f"ranker: {{iterations: {options.iterations}}}\n")
-        ranker(options.output_dir, str(config))
+        ranker(output, str(config))
 
 
 if __name__ == "__main__":

@@ -79,7 +79,8 @@ def check(learnt: Sequence[Asked], folder: str, settings: Settings) -> None:
     """
     tf.io.gfile.makedirs(folder)
     outputs = {one.name: one.statistic.output(one.name, one.nothing, folder) for one in learnt}
-    _refuse_analyzers(_function(outputs, learnt, folder, settings)[1].get_concrete_function().graph)
+    _, function = _function(outputs, learnt, folder, settings, looks=True)
+    _refuse_analyzers(function.get_concrete_function().graph)
 
 
 def save(outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str, settings: Settings) -> str:
@@ -104,14 +105,17 @@ def save(outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str
 
 
 def _function(
-    outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str, settings: Settings
+    outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str, settings: Settings, looks: bool = False
 ) -> tuple[tf.Module, Any]:
-    """The table as a tf.function of raw columns, as tf.Transform makes it, and the module that is to hold it."""
+    """The table as a tf.function of raw columns, as tf.Transform makes it, and the module that is to hold it.
+
+    With `looks` it asks once more what ops learn, as a graph knows less of the shapes of tensors.
+    """
     results = {one.name: tf.constant(outputs[one.name], tf.as_dtype(one.statistic.dtype)) for one in learnt}
 
     def known(features: Sequence[Feature], read: graph.Read, settings: Settings) -> dict[str, Any]:
-        # What they ask is looked at once more, as a graph knows less of the shapes of tensors.
-        graph.wanted(features, read, settings)
+        if looks:
+            graph.wanted(features, read, settings)
         return {one.name: one.statistic.fitted(_in_graph(one, results[one.name])) for one in learnt}
 
     module = tf.Module()

@@ -39,19 +39,17 @@ def _by_bytes(load: Callable[..., Any]) -> Callable[..., Any]:
 def _loaders() -> tuple[Callable[..., Any], Callable[..., Any]]:
     from recsys_tft import transform_graph
 
-    return _by_bytes(transform_graph.TransformGraph), _by_bytes(transform_graph.load_saved_model)
+    return _by_bytes(transform_graph.TransformGraph.load), _by_bytes(transform_graph.load_saved_model)
 
 
 @pytest.fixture
 def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has graphs of the same bytes loaded once, with what was traced of them."""
-    from recsys_tft.recommending import recommender
     from recsys_tft.serving import saved_graphs
 
     transform, saved_model = _loaders()
-    monkeypatch.setattr(saved_graphs, "TransformGraph", transform)
-    for module in (saved_graphs, recommender):
-        monkeypatch.setattr(module, "load_saved_model", saved_model)
+    monkeypatch.setattr(saved_graphs.TransformGraph, "load", transform)
+    monkeypatch.setattr(saved_graphs, "load_saved_model", saved_model)
 
 
 @functools.cache
