@@ -254,9 +254,8 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
             pipeline.check(options.data_dir)
         progress.say("Loading TensorFlow and Beam")
         needless = config.needless(options.data_dir) if options.is_process else ()
-        libraries.load("recsys_tft.beam_pipelines.run", options.debug, needless)
-        if config.settings.output.format == "tfrecord":
-            libraries.load("recsys_tft.storage.record_kernels", options.debug, needless)
+        for module in ("recsys_tft.beam_pipelines.run", *config.compiled):
+            libraries.load(module, options.debug, needless)
         if options.no_wait:
             submitted = pipeline.submit(options.data_dir)
             progress.console.print(submission(submitted), soft_wrap=True)

@@ -109,6 +109,13 @@ class PipelineConfig:
         return (*libraries.UNUSED, *libraries.CLOUD) if is_here else libraries.UNUSED
 
     @property
+    def compiled(self) -> tuple[str, ...]:
+        """Modules with the compiled loops that a run takes."""
+        kernels = {"recsys_tft.storage.record_kernels": self.settings.output.format == "tfrecord",
+                   "recsys_tft.labelling.history_kernel": self.settings.history.length > 0}  # fmt: skip
+        return tuple(module for module, is_taken in kernels.items() if is_taken)
+
+    @property
     def output(self) -> Output:
         """Where the parts of the output go."""
         beside = self.processed_data_dir or self.artifacts_dir

@@ -14,7 +14,7 @@ from recsys_tft import libraries
 from recsys_tft.commands import recommend_command, recommend_options
 
 LARGE = {"tensorflow", "tensorflow_transform", "tensorflow_text", "apache_beam", "catboost", "keras", "tf_keras"}
-SMALL = {"pandas", "scipy", "polars", "matplotlib", "h5py", "PIL", "googleapiclient", "faiss"}
+SMALL = {"pandas", "scipy", "polars", "matplotlib", "h5py", "PIL", "googleapiclient", "faiss", "numba"}
 OURS = {"numpy", "pyarrow", "pydantic", "rich", "yaml"}  # what columns, settings and tables on a terminal take
 LIBRARIES = LARGE | SMALL | OURS
 COMMANDS = (
@@ -88,6 +88,12 @@ def test_a_run_takes_neither_a_trainer_nor_what_beam_needs_elsewhere(tmp_path: p
     found = loaded(["run", "--synthetic", "--output-dir", str(tmp_path / "out"), *sizes])
     assert found & LARGE == {"tensorflow", "tensorflow_transform", "apache_beam", "tf_keras"}
     assert found.isdisjoint({"pandas", "scipy", "h5py", "PIL", "googleapiclient", "matplotlib", "faiss"})
+
+
+def test_a_run_that_writes_parquet_without_histories_compiles_nothing(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "c.yaml").write_text("{history: {length: 0}, output: {format: parquet}, title_encoder: none}")
+    sizes = ["--users", "20", "--videos", "10", "--interactions", "200", "--config", str(tmp_path / "c.yaml")]
+    assert "numba" not in loaded(["run", "--synthetic", "--output-dir", str(tmp_path / "out"), *sizes])
 
 
 # --- Commands that serve

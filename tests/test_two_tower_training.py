@@ -42,8 +42,8 @@ def output_of(ran: Ran, folder: pathlib.Path) -> pathlib.Path:
 def metrics_of(out: pathlib.Path) -> dict:
     metrics = json.loads((out / "models/two_tower/metrics.json").read_text())
     for fitted in metrics["training"].values():
-        fitted.pop("seconds")
-        fitted.pop("examples_per_second")
+        for measured in ("seconds", "examples_per_second", "reading_seconds", "reading_share"):
+            fitted.pop(measured, None)
     return metrics
 
 

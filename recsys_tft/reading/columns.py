@@ -102,6 +102,11 @@ def chosen(known: Mapping[str, Column], names: Iterable[str] | None, where: str)
     return [known[name] for name in names]
 
 
+def unreadable(file: str, why: str) -> InputError:
+    """What is wrong with a file of rows."""
+    return InputError(f"{file}: the rows cannot be read: {why}; write the file anew.")
+
+
 def _of_schema(schema: Any) -> dict[str, Column]:
     found = {}
     for feature in schema.feature:

@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from recsys_tft.errors import reason
-from recsys_tft.reading.columns import TYPES, Column
-from recsys_tft.reading.record_chunks import unreadable
+from recsys_tft.reading.columns import TYPES, Column, unreadable
 from recsys_tft.storage.files import open_to_read
 
 ROWS = 1 << 14  # at a time

@@ -11,6 +11,7 @@ import numpy as np
 from recsys_tft.errors import InputError, reason
 from recsys_tft.reading import kernel
 from recsys_tft.reading import wire_format as wire
+from recsys_tft.reading.columns import unreadable
 from recsys_tft.storage.files import open_to_read
 
 BYTES = 1 << 20  # at a time: they are still in the processor's cache when they are looked at
@@ -38,11 +39,6 @@ class Chunk:
     def unreadable(self, record: int, byte: int, why: str) -> InputError:
         """What is wrong with a record."""
         return unreadable(self.file, f"record {self.first + record} (from 0), at byte {self.offset + byte}, {why}")
-
-
-def unreadable(file: str, why: str) -> InputError:
-    """What is wrong with a file."""
-    return InputError(f"{file}: the rows cannot be read: {why}; write the file anew.")
 
 
 def chunks(file: str, rows: int) -> Iterator[Iterator[Chunk]]:
