@@ -16,6 +16,7 @@ from recsys_tft.columns import TABLES
 from recsys_tft.commands.dataset_command import NAMES
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
+from recsys_tft.run_layout import run_folders
 from recsys_tft.tables import csv_files, csv_parts, kion, movielens_larger
 
 Files = dict[str, bytes]
@@ -397,4 +398,10 @@ def test_the_main_job_runs_on_kion_with_its_config(tmp_path: pathlib.Path) -> No
     config = pathlib.Path(__file__).parent.parent / "configs" / "kion.yaml"
     command = ["run", "--data-dir", str(tmp_path / "out"), "--output-dir", str(tmp_path / "run"), "--workers", "1"]
     assert main([*command, "--config", str(config)]) == 0
-    assert not list((tmp_path / "run").rglob("rejected/**/*.parquet"))
+    counts = run_folders.manifest(str(tmp_path / "run"))["counts"]
+    for window, day in zip(("train", "val", "test"), days, strict=True):
+        positive = sum(watched > 40 for _, _, date, _, watched in viewings if date == day)
+        assert counts[f"exposures/{window}/positive"] == positive > 0
+        assert counts[f"exposures/{window}/exposed"] == 10 - positive > 0
+    assert counts["rows/users/used"] == 13
+    assert not list((tmp_path / "run" / "rejected").rglob("*.parquet"))

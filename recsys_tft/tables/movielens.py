@@ -22,7 +22,8 @@ WHEEL_FOLDER = "recbole/dataset_example/ml-100k/"
 
 NOTICE = f"""\
 MovieLens-100K is (c) GroupLens Research, University of Minnesota. Its licence forbids redistribution and commercial use
-without permission: keep these files to yourself. {movielens_ratings.PAPER}"""
+without permission: keep these files to yourself.
+{movielens_ratings.PAPER}"""
 
 GENRES = (
     "unknown", "Action", "Adventure", "Animation", "Children's", "Comedy", "Crime", "Documentary", "Drama", "Fantasy",

@@ -12,7 +12,8 @@ from recsys_tft.tables.text_lines import TextFile
 
 NOTICE = f"""\
 {{name}} is (c) GroupLens Research, University of Minnesota. Its README says how it may be used: not
-commercially without permission. {movielens_ratings.PAPER}"""
+commercially without permission.
+{movielens_ratings.PAPER}"""
 
 RATINGS = TextFile("ratings.dat", "::", ("user_id", "video_id", "rating", "timestamp"), encoding="latin-1")
 MOVIES = TextFile("movies.dat", "::", ("video_id", "title", "genres"), encoding="latin-1")
