@@ -7,9 +7,8 @@ import polars as pl
 from recsys_tft.tables import csv_parts, public_tables
 from recsys_tft.tables.csv_parts import CsvPart
 
-NOTICE = """\
-KION is a data set of MTS; https://github.com/irsafilo/KION_DATASET says how it may be used."""
 PAGE = "https://github.com/irsafilo/KION_DATASET"
+NOTICE = f"KION is a data set of MTS; {PAGE} says how it may be used."
 # The English translation of users and items has files of other names.
 FILES = (("interactions.csv",), ("users.csv", "users_en.csv"), ("items.csv", "items_en.csv"))
 LEAST_WATCHED = 25  # percent, from which on a viewing tells how long the video is
