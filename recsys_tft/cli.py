@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from recsys_tft import interruption, libraries
-from recsys_tft.commands import audit_command, recommend_options, serving_commands
+from recsys_tft.commands import audit_command, dataset_command, recommend_options, serving_commands
 from recsys_tft.errors import InputError, UsageError, reason, redacted
 from recsys_tft.faults import sentence_for
 from recsys_tft.storage import places
@@ -103,15 +103,8 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(_command(commands, "run", run, "raw tables to rows for both models and one transform graph", _RUN_EXAMPLE))
-    example = "example:\n  recsys-tft dataset movielens-100k --data-dir data/movielens"
-    sub = _command(commands, "dataset", dataset, "turn a public data set into the four raw tables", example)
-    sub.add_argument("name", choices=["movielens-100k"], help="the data set")
-    sub.add_argument("--data-dir", required=True, metavar="DIR", help="where to write users.parquet and so on")
-    sub.add_argument("--source", metavar="DIR", help="the original files; downloaded with pip without it")
-    sub.add_argument(
-        "--liked-from", type=int, choices=range(1, 6), default=4, metavar="STARS",
-        help="the rating, 1 to 5, from which on it is a like (default 4)",
-    )  # fmt: skip
+    text = "turn a public data set into the four raw tables"
+    dataset_command.add(_command(commands, "dataset", dataset_command.dataset, text, dataset_command.EXAMPLE))
     _add_train(_command(commands, "train", train, "train a model on the rows of a run", _TRAIN_EXAMPLE))
     text = "write serving models of what was trained"
     serving_commands.add_export(
@@ -262,19 +255,6 @@ def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
             return 0
         result = pipeline.run_synthetic(**sizes) if options.synthetic else pipeline.run(options.data_dir)
     progress.console.print(summary(result.manifest, result.output, result.seconds))
-    return 0
-
-
-def dataset(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """A public data set as raw tables."""
-    from recsys_tft.commands import ready
-    from recsys_tft.tables import movielens
-
-    ready.folder("--source", options.source)
-    ready.folder("--data-dir", options.data_dir)
-    movielens.write_tables(options.data_dir, options.source, options.liked_from)
-    print(f"Wrote users, videos, channels and interactions to {options.data_dir}.")
-    print(f"Next: recsys-tft run --data-dir {options.data_dir} --output-dir out")
     return 0
 
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 import pytest
+from test_data_sets import SOURCES
 from test_movielens import GROUPLENS_FILES, _folder
 
 from recsys_tft import libraries
@@ -77,9 +78,10 @@ def test_the_feature_table_takes_what_settings_and_tables_take(tmp_path: pathlib
     assert loaded(["features", "--config", str(tmp_path / "c.yaml")]) == OURS
 
 
-def test_a_public_data_set_is_turned_into_tables_by_polars_and_arrow(tmp_path: pathlib.Path) -> None:
-    source = _folder(tmp_path / "ml-100k", GROUPLENS_FILES)
-    command = ["dataset", "movielens-100k", "--source", str(source), "--data-dir", str(tmp_path / "out")]
+@pytest.mark.parametrize("name", ["movielens-100k", *SOURCES])
+def test_a_public_data_set_is_turned_into_tables_by_polars_and_arrow(name: str, tmp_path: pathlib.Path) -> None:
+    source = _folder(tmp_path / "source", {"movielens-100k": GROUPLENS_FILES, **SOURCES}[name])
+    command = ["dataset", name, "--source", str(source), "--data-dir", str(tmp_path / "out")]
     assert loaded(command) <= (OURS | {"polars", "pandas"}) - {"rich"}
 
 

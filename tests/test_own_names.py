@@ -9,7 +9,10 @@ from recsys_tft.columns import KEYS
 from recsys_tft.default_table import DEFAULT
 
 ROOT = pathlib.Path(__file__).parent.parent
-KNOWING = ("recsys_tft/default_table.py", "recsys_tft/tables/synthetic", "recsys_tft/tables/movielens.py")
+KNOWING = (
+    "recsys_tft/default_table.py", "recsys_tft/tables/synthetic", "recsys_tft/tables/movielens",
+    "recsys_tft/tables/kion.py", "recsys_tft/tables/public_tables.py",
+)  # fmt: skip
 MODULES = sorted(
     path
     for place in ("recsys_tft", "beam_pipelines", "preprocessing_fn.py")

@@ -1,0 +1,91 @@
+"""What public data sets have in common: a folder of files goes in, the four raw tables come out."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys_tft.default_table import DEFAULT
+from recsys_tft.errors import InputError, UsageError
+from recsys_tft.storage.temporary import temporary_folder
+
+TIME = pl.Datetime("us", "UTC")
+
+
+def found(
+    data_set: str, source: str | os.PathLike[str] | None, files: Sequence[Sequence[str]], page: str
+) -> tuple[pathlib.Path, ...]:
+    """The files of a data set that is not downloaded, of each the first of its names that is there.
+
+    Raises:
+        InputError: naming all files that are missing, or the page where the data set is had if there is no source.
+    """
+    names = ", ".join(" or ".join(file) for file in files)
+    if source is None:
+        raise UsageError(
+            f"{data_set} is not downloaded: get it from {page} and name the unpacked folder, with {names}, by --source."
+        )
+    folder = pathlib.Path(source)
+    if not folder.is_dir():
+        raise InputError(f"The {data_set} source {folder} is not a folder; expected one with {names}.")
+    there = [next((folder / name for name in file if (folder / name).is_file()), None) for file in files]
+    if missing := [" or ".join(file) for file, path in zip(files, there, strict=True) if path is None]:
+        raise InputError(f"The {data_set} source {folder} lacks {', '.join(missing)}; expected all of {names}.")
+    return tuple(path for path in there if path is not None)
+
+
+def free(directory: str | os.PathLike[str]) -> None:
+    """InputError where the tables cannot go to a folder because a file has its name."""
+    path = pathlib.Path(directory).resolve()
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file; expected a folder to write the tables to.")
+
+
+def write(directory: str | os.PathLike[str], tables: Mapping[str, pl.DataFrame]) -> None:
+    """Writes these tables, and channels without a row; the files appear once all are written.
+
+    Args:
+        directory: where they go; created if need be.
+        tables: users, videos and interactions, of columns of the default table, whose types they take.
+
+    Raises:
+        InputError: `directory` is a file.
+    """
+    free(directory)
+    directory = pathlib.Path(directory).resolve()
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(directory.parent, f".{directory.name}-recsys_tft-") as beside:
+        made = pathlib.Path(beside, "made")
+        made.mkdir()
+        tables = {**tables, "channels": pl.DataFrame(schema={"channel_id": pl.Int64})}
+        for name, table in tables.items():
+            pq.write_table(_typed(name, table), made / f"{name}.parquet")
+        if not directory.exists():
+            made.rename(directory)
+        else:
+            for name in tables:
+                (made / f"{name}.parquet").replace(directory / f"{name}.parquet")
+
+
+def _typed(table: str, rows: pl.DataFrame) -> pa.Table:
+    columns = DEFAULT.columns_of(table)
+    return rows.to_arrow().cast(pa.schema([(name, columns[name].type) for name in rows.columns]))
+
+
+def with_genres(videos: pl.DataFrame) -> pl.DataFrame:
+    """The videos with category and child_categories out of their tags, midnight UTC as the time of a date."""
+    return videos.with_columns(
+        pl.col("title").replace("", None),
+        pl.col("tags").list.first().alias("category"),
+        pl.col("tags").list.slice(1).alias("child_categories"),
+        pl.col("published_at").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"),
+    )
+
+
+def new_year(year: pl.Expr) -> pl.Expr:
+    """The first of January of a year given as text; null where that is no plausible year."""
+    number = year.cast(pl.Float64, strict=False).cast(pl.Int32, strict=False)
+    return pl.date(pl.when(number.is_between(1800, 2200)).then(number), 1, 1)
