@@ -25,6 +25,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.features import Entity, Feature
 from recsys_tft.graph_inputs import empty_column, graph_columns, graph_dtype, sparse
 
+_NAME = "transform_fn"  # of the function in a saved graph
 METADATA = impl_helper.METADATA_DIR_NAME  # the folder in that of a saved graph which says what it makes
 
 
@@ -79,8 +80,9 @@ def check(learnt: Sequence[Asked], folder: str, settings: Settings) -> None:
     """
     tf.io.gfile.makedirs(folder)
     outputs = {one.name: one.statistic.output(one.name, one.nothing, folder) for one in learnt}
-    _, function = _function(outputs, learnt, folder, settings, looks=True)
-    _refuse_analyzers(function.get_concrete_function().graph)
+    module, function = _function(outputs, learnt, folder, settings, looks=True)
+    traced = saved_transform_io_v2.trace_and_update_module(module, function, _NAME, strip_control_dependencies=False)
+    _refuse_analyzers(traced.graph)
 
 
 def save(outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str, settings: Settings) -> str:
@@ -93,8 +95,8 @@ def save(outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str
         settings: of the run.
     """
     module, function = _function(outputs, learnt, folder, settings)
-    path = posixpath.join(folder, "transform_fn")
-    concrete = saved_transform_io_v2.write_v2_saved_model(module, function, "transform_fn", path)
+    path = posixpath.join(folder, _NAME)
+    concrete = saved_transform_io_v2.write_v2_saved_model(module, function, _NAME, path)
     _refuse_analyzers(concrete.graph)
     made = schema_inference.infer_feature_schema_v2(concrete.structured_outputs, dict, evaluate_schema_overrides=True)
     metadata_io.write_metadata(DatasetMetadata(made), posixpath.join(path, METADATA))

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from hashed_titles import HashedTitles
 from tensorflow_transform.tf_metadata import metadata_io
 from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
@@ -174,6 +175,12 @@ def test_an_analyzer_of_tf_transform_in_an_op_is_refused_before_anything_is_read
     asked = graph_fitting.asked(settings)
     with pytest.raises(InputError, match=r"^An op of the feature table calls an analyzer of tf\.Transform \(.*z_score"):
         graph_fitting.check(asked, str(tmp_path), settings)
+
+
+def test_a_table_with_an_encoder_of_texts_is_traced_before_anything_is_read(tmp_path: pathlib.Path) -> None:
+    tf.saved_model.save(HashedTitles(), str(tmp_path / "encoder"))
+    settings = parse({**OPTIONS, "title_encoder": str(tmp_path / "encoder")}, "the test")
+    graph_fitting.check(graph_fitting.asked(settings), str(tmp_path / "graphs"), settings)
 
 
 def test_no_more_graphs_are_kept_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:
