@@ -19,7 +19,8 @@ LONG = {
 # Files that take more than ten seconds of a core. The first two make what most of the others look at.
 FIRST = (
     "verify", "as_of_runs", "your_own_features", "own_columns", "versioned_runs", "determinism", "leak_audit",
-    "dataflow", "version_folders", "preprocessing_fn", "recommend", "serving_models", "examples", "own_signals_run", "readme", "odd_data",
+    "dataflow", "version_folders",
+    "preprocessing_fn", "recommend", "serving_models", "examples", "own_signals_run", "readme", "odd_data",
     "two_tower_training", "bert", "faults", "titles", "tutorial", "output_folder", "portable_runner", "main_job",
     "main_job_files", "rejected_rows", "missing", "as_of_serving", "own_signals", "recent", "object_store", "ops",
     "catboost_graph", "cooccurrence", "versions",
