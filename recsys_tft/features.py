@@ -164,6 +164,10 @@ class FeatureTable:
         """The rows whose options are enabled."""
         return tuple(feature for feature in self.features if feature.is_on(settings))
 
+    def active(self, settings: "Settings") -> tuple[Feature, ...]:
+        """The rows that the settings ask for: of those that are switched on, whose op has something to do."""
+        return tuple(feature for feature in self.features if feature.is_active(settings))
+
     def with_encoders(self, encoders: tuple[tuple[str, Hashable], ...]) -> "FeatureTable":
         """This table with other encoders of texts by the names of features, as the setting `text_encoders` has them."""
         if not encoders:

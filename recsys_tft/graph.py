@@ -62,7 +62,7 @@ def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings, fit: Fit | Non
         raise InputError(f"The inputs {sorted(inputs)} hold none of the raw columns {sorted(columns)}.")
     rows = next(iter(tensors.values())).dense_shape[0]
     tensors |= {name: empty_column(rows, graph_dtype(column)) for name, column in columns.items() if name not in inputs}
-    features = [feature for feature in settings.table.features if feature.is_active(settings)]
+    features = settings.table.active(settings)
     read = {feature.name: [tensors[source] for source in feature.sources] for feature in features}
     fitting = Fitting(settings, (fit or analyzed)(features, read, settings))
     return {feature.name: _applied(feature, read[feature.name], fitting) for feature in features}

@@ -18,7 +18,7 @@ from tensorflow_transform.graph_context import TFGraphContext
 from tensorflow_transform.saved import saved_transform_io_v2
 from tensorflow_transform.tf_metadata import metadata_io
 
-from recsys_tft import graph, ids, transform_graph
+from recsys_tft import analyzers, graph, ids, transform_graph
 from recsys_tft.analyzers import Asked
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
@@ -31,7 +31,7 @@ METADATA = impl_helper.METADATA_DIR_NAME  # the folder in that of a saved graph 
 
 def asked(settings: Settings) -> tuple[Asked, ...]:
     """What the ops of the table ask to learn, in their order."""
-    features = _active(settings)
+    features = settings.table.active(settings)
     _, found = graph.wanted(features, _read(features, pa.table({}), settings), settings)
     return tuple(found.values())
 
@@ -45,14 +45,10 @@ def states_of_rows(entity: Entity, rows: pa.Table, learnt: Sequence[Asked], sett
         learnt: what `asked` gives.
         settings: of the run.
     """
-    features = [feature for feature in _active(settings) if feature.entity is entity]
+    features = [feature for feature in settings.table.active(settings) if feature.entity is entity]
     values, _ = graph.wanted(features, _read(features, ids.shown(rows), settings), settings)
     arrays = {name: np.concatenate([tensor.numpy() for tensor in tensors]) for name, tensors in values.items()}
     return [one.of(arrays[one.name]) if one.name in arrays else one.nothing for one in learnt]
-
-
-def _active(settings: Settings) -> list[Feature]:
-    return [feature for feature in settings.table.features if feature.is_active(settings)]
 
 
 def _read(features: Sequence[Feature], rows: pa.Table, settings: Settings) -> graph.Read:
@@ -78,9 +74,8 @@ def check(learnt: Sequence[Asked], folder: str, settings: Settings) -> None:
     Raises:
         InputError: naming the feature.
     """
-    tf.io.gfile.makedirs(folder)
-    outputs = {one.name: one.statistic.output(one.name, one.nothing, folder) for one in learnt}
-    module, function = _function(outputs, learnt, folder, settings, looks=True)
+    nothing = analyzers.outputs([one.nothing for one in learnt], learnt, folder)
+    module, function = _function(nothing, learnt, folder, settings, looks=True)
     traced = saved_transform_io_v2.trace_and_update_module(module, function, _NAME, strip_control_dependencies=False)
     _refuse_analyzers(traced.graph)
 

@@ -12,10 +12,11 @@ from recsys_tft.reading import record_layouts as layouts
 from recsys_tft.reading import wire_format as wire
 from recsys_tft.reading.columns import Column
 from recsys_tft.reading.record_chunks import Chunk
+from recsys_tft.storage.kernel_arguments import BYTES, FLOAT, INT64
 from recsys_tft.storage.varints import varint
 
-_KINDS = {pa.binary(): wire.BYTES, pa.float32(): wire.FLOAT, pa.int64(): wire.INT64}
-_SHOWN = {wire.BYTES: "bytes", wire.FLOAT: "floats", wire.INT64: "int64"}
+_KINDS = {pa.binary(): BYTES, pa.float32(): FLOAT, pa.int64(): INT64}
+_SHOWN = {BYTES: "bytes", FLOAT: "floats", INT64: "int64"}
 _MOST = 1 << 31  # bytes, or values, of a column in one chunk
 
 

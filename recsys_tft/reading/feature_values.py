@@ -1,10 +1,7 @@
 """Compiled: the values of one feature of a record, written into its column."""
 
 from recsys_tft.reading.wire_format import (
-    BYTES,
-    FLOAT,
     FULL,
-    INT64,
     MALFORMED,
     MISSING,
     OK,
@@ -15,6 +12,7 @@ from recsys_tft.reading.wire_format import (
     integers,
     span,
 )
+from recsys_tft.storage.kernel_arguments import BYTES, FLOAT, INT64
 from recsys_tft.storage.machine_code import compiled, copy, load8, store32
 
 # One row of `columns` for each column; those whose places are not known beforehand, text and lists, come first.

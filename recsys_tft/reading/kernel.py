@@ -16,7 +16,7 @@ from numba.core import types
 from recsys_tft.reading.feature_values import ENDS_KEPT, ENDS_USED, KEPT, USED
 from recsys_tft.reading.record_layouts import AT, COLUMN, GROWING, LAYOUT, PLACE, ROW, as_before, by_name
 from recsys_tft.reading.wire_format import CHECKSUM, ENTRY, FULL, MALFORMED, OK, OTHER_LAYOUT, TOO_LONG, span
-from recsys_tft.storage.machine_code import compiled, crc32c, load8, load32, load64
+from recsys_tft.storage.machine_code import compiled, load8, load32, load64, masked_crc32c
 
 HEADER, FOOTER = 12, 4  # bytes of a record before and after its data
 LONGEST = 1 << 30  # bytes of a record
@@ -57,13 +57,6 @@ def example(at, end, columns, layout, state):
     return code
 
 
-@compiled()
-def is_checksum(crc, at):
-    """Whether the masked form of a checksum stands there."""
-    rotated = ((crc >> 15) | (crc << 17)) & 0xFFFFFFFF
-    return load32(at) == (rotated + 0xA282EAD8) & 0xFFFFFFFF
-
-
 @compiled(types.int64(types.int64, types.int64[:, ::1], types.int64[:, ::1], types.int64[::1]))
 def rows(end, columns, layout, state):
     """Writes the whole records from state[AT] to `end`, each a row; returns OK, or the error of the one at AT."""
@@ -71,7 +64,7 @@ def rows(end, columns, layout, state):
         begin = state[AT] + HEADER
         stop = begin + load64(state[AT])
         state[COLUMN], state[PLACE] = -1, begin
-        if not is_checksum(types.int64(crc32c(types.uint32(0), begin, stop - begin)), stop):
+        if load32(stop) != masked_crc32c(begin, stop - begin):
             return CHECKSUM
         code = example(begin, stop, columns, layout, state)
         if code != OK:
@@ -90,7 +83,7 @@ def frames(at, end, most):
     count = 0
     while end - at >= HEADER and count < most:
         size = load64(at)
-        if not is_checksum(types.int64(crc32c(types.uint32(0), at, 8)), at + 8):
+        if load32(at + 8) != masked_crc32c(at, 8):
             return CHECKSUM, count, at, HEADER
         if size < 0 or size > LONGEST:
             return TOO_LONG, count, at, HEADER

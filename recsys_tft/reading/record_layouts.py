@@ -17,10 +17,7 @@ from recsys_tft.reading.feature_values import (
     feature,
 )
 from recsys_tft.reading.wire_format import (
-    BYTES,
     ENTRY,
-    FLOAT,
-    INT64,
     MALFORMED,
     OK,
     OTHER_LAYOUT,
@@ -32,6 +29,7 @@ from recsys_tft.reading.wire_format import (
     span,
 )
 from recsys_tft.reading.wire_format import NAME as NAME_TAG
+from recsys_tft.storage.kernel_arguments import BYTES, FLOAT, INT64
 from recsys_tft.storage.machine_code import compiled, copy64, differing, load8, load32, store32, store64
 
 # One row of `layout` for each entry of the record before: where it begins, how many of its bytes stand before its

@@ -7,10 +7,9 @@ from recsys_tft.storage.machine_code import compiled, copy, load8, load32, load6
 
 SLACK = 64  # bytes that may be read behind all that is given
 
-# Tags: of an entry of a tf.Example, of its name and its Feature; of a Feature's list, which tells its kind; of packed
-# numbers, a text, a float and an integer in a list.
+# Tags: of an entry of a tf.Example, of its name and its Feature; of packed numbers, a text, a float and an integer in a
+# list. That of the list itself, which tells its kind, is as in `storage.kernel_arguments`.
 ENTRY, NAME, VALUE = 0x0A, 0x0A, 0x12
-BYTES, FLOAT, INT64 = 0x0A, 0x12, 0x1A
 PACKED, TEXT, FIXED32, VARINT = 0x0A, 0x0A, 0x0D, 0x08
 
 # What comes back: how many values there are, or

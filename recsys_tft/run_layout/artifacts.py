@@ -24,7 +24,7 @@ Vocabularies = Mapping[str, list[bytes]]  # the values of each, in order
 
 def vocabularies(saved_model: str, settings: Settings) -> Vocabularies:
     """The vocabularies of the graph in the folder of a saved `transform_fn`, which has those of active features."""
-    active = {f.vocabulary.name for f in settings.table.features if f.vocabulary and f.is_active(settings)}
+    active = {f.vocabulary.name for f in settings.table.active(settings) if f.vocabulary}
     names = (vocabulary.name for vocabulary in settings.table.vocabularies)
     return {name: values_of(name, saved_model) for name in names if name in active}
 
@@ -40,7 +40,7 @@ def describe(graph: TransformGraph, values: Vocabularies, settings: Settings) ->
         for name, words in values.items()
     }
     fitted = graph.fitted
-    for feature in (feature for feature in settings.table.features if feature.is_active(settings)):
+    for feature in settings.table.active(settings):
         with naming(feature.name, feature.op, "describe"):
             own = feature.op.describe(feature.name, feature.sources, fitted.get(feature.name), settings)
         for path, text in own.items():

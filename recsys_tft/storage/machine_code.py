@@ -50,6 +50,13 @@ def compiled(*signature: Any) -> Callable[[Callable], Callable]:
     return compile_now
 
 
+@compiled()
+def masked_crc32c(at: int, size: int) -> int:
+    """The checksum of bytes as TFRecord stores it."""
+    crc = types.int64(crc32c(types.uint32(0), at, size))
+    return (((crc >> 15 | crc << 17) & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
+
+
 def _load(bits: int) -> Callable[[int], int]:
     @intrinsic
     def load(context, at):

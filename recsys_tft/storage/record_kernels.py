@@ -21,7 +21,7 @@ from recsys_tft.storage.kernel_arguments import (
     OFFSETS,
     VALUES,
 )
-from recsys_tft.storage.machine_code import compiled, copy, crc32c, load64, store8, store32, store64
+from recsys_tft.storage.machine_code import compiled, copy, load64, masked_crc32c, store8, store32, store64
 
 _DELIMITED = 0x0A  # the tag of an entry, of its name, of packed numbers, and of an element that is text
 
@@ -114,11 +114,6 @@ def encode(columns, out, offsets):
         offsets[row + 1] = at - out
 
 
-@compiled()
-def _masked(crc: int) -> int:
-    return ((crc >> 15 | crc << 17) & 0xFFFFFFFF) + 0xA282EAD8
-
-
 @compiled(types.UniTuple(types.int64, 2)(types.int64[:, ::1], types.int64, types.int64, types.int64, types.int64))
 def frame(parts, row, rows, out, room):
     """Writes records from `row` on to `out`, as many as there is `room` for; the next row, and the bytes written."""
@@ -133,7 +128,7 @@ def frame(parts, row, rows, out, room):
         if at - out + message + FRAMING > room:
             break
         store64(at, message)
-        store32(at + 8, _masked(types.int64(crc32c(types.uint32(0), at, 8))))
+        store32(at + 8, masked_crc32c(at, 8))
         begin = at + 12
         at = _delimited(begin, size)
         for k in range(parts.shape[0]):
@@ -142,7 +137,7 @@ def frame(parts, row, rows, out, room):
             length = load64(ends + 8) - load64(ends)
             copy(at, parts[k, DATA] + load64(ends), length)
             at += length
-        store32(at, _masked(types.int64(crc32c(types.uint32(0), begin, message))))
+        store32(at, masked_crc32c(begin, message))
         at += 4
         row += 1
     return row, at - out
