@@ -27,8 +27,8 @@ def sum_changes(portion: int, parts: Parts, job: Job) -> Iterator[KeyedPart]:
     changes = arrow_ipc.concat(part for _, part in parts)
     for partition, part in _by_partition(counters.sums(changes, job.counted_values), job):
         yield partition, ("sums", (portion, part))
-    if job.counts_as_of:
-        for partition, part in _by_partition(counters.sums(counters.of_training(changes)), job):
+    if job.training_values.names:
+        for partition, part in _by_partition(counters.sums(counters.of_training(changes), job.training_values), job):
             yield partition, ("training", part)
 
 
@@ -41,9 +41,8 @@ def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[KeyedPart |
     sums = ((portion, arrow_ipc.loads(part)) for portion, part in sorted(found["sums"], key=itemgetter(0)))
     for portion, base in counters.bases(ids, sums, job.counted_values):
         yield TaggedOutput("bases", (portion, ("base", arrow_ipc.dumps(base))))
-    if job.counts_as_of:
-        computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)
-        videos = counters.with_totals(videos, map(arrow_ipc.loads, found["training"]), computed)
+    computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)
+    videos = counters.with_totals(videos, map(arrow_ipc.loads, found["training"]), computed, job.training_values)
     table = arrow_ipc.dumps(videos)
     yield TaggedOutput("analysis", (Entity.VIDEO, table))
     if job.settings.recent.enabled:

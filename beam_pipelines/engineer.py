@@ -11,7 +11,7 @@ from recsys_tft import graph_fitting, ids, point_in_time, transform_graph
 from recsys_tft.analyzers import Asked, MergeAll, outputs
 from recsys_tft.beam_pipelines import texts
 from recsys_tft.beam_pipelines.elements import Analysed, Frames, KeyedPart, KeyedTable, Parts, TaggedOutput
-from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.beam_pipelines.job import OUTCOMES, Job
 from recsys_tft.beam_pipelines.texts import Vectors
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, raw_columns
@@ -172,6 +172,8 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     yield partition, ("users", arrow_ipc.dumps(of_users))
     yield partition, ("exposures", arrow_ipc.dumps(_with_keys(keys, of_exposures)))
     yield partition, ("rows", frames["rows"])
+    if OUTCOMES in frames:
+        yield partition, (OUTCOMES, frames[OUTCOMES])
 
 
 def _with_keys(keys: Mapping[str, pa.ChunkedArray | pa.Array], engineered: pa.Table) -> pa.Table:

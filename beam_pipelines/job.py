@@ -10,7 +10,7 @@ import pyarrow as pa
 from recsys_tft import table_records
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity
-from recsys_tft.labelling import counters, recent
+from recsys_tft.labelling import counters, outcomes, video_counts
 from recsys_tft.number_ops import HOUR
 from recsys_tft.run_layout.data_sets import VIDEOS, shard_name
 from recsys_tft.run_layout.output import Output
@@ -18,6 +18,7 @@ from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.rows import WRITERS, RowWriter
 from recsys_tft.tables.raw_tables import RawTable
 
+OUTCOMES = "outcomes"  # of a partition's frames: what became of the exposures of its users
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
 _SLICE = 10_000_000  # interactions of a slice of time, if all are spread over a year: docs/scale.md
 _GROUPS = 8  # of partitions of videos, so that a partition of users sends few and large portions
@@ -76,13 +77,18 @@ class Job:
 
     @property
     def counts_videos(self) -> bool:
-        """Whether something of a video is counted as of each exposure: its counters, or what is recent."""
-        return self.counts_as_of or self.settings.recent.enabled
+        """Whether something of a video is counted as of each exposure: counters, what is recent, or outcomes."""
+        return video_counts.are_counted(self.settings, self.counts_as_of)
 
     @property
     def counted_values(self) -> counters.Values:
         """What is counted of a video, where something is."""
-        return recent.values(self.counts_as_of) if self.settings.recent.enabled else counters.COUNTED
+        return video_counts.values(self.settings, self.counts_as_of)
+
+    @property
+    def training_values(self) -> counters.Values:
+        """What is added up of a video in the training window, where anything is."""
+        return video_counts.values(self.settings, self.counts_as_of, training=True)
 
     def portions(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
         """[n] int64: the portion to which changes of [n] videos at [n] times belong.
@@ -99,6 +105,11 @@ class Job:
         every = self.settings.counters.every_microseconds
         slices = min(1 + self.tables["interactions"].rows // _SLICE, 365)
         return -(-_YEAR // (slices * every)) * every
+
+    @property
+    def tallies(self) -> bool:
+        """Whether features read what users did with the videos of groups."""
+        return bool(outcomes.groups(self.settings))
 
     @property
     def has_pairs(self) -> bool:

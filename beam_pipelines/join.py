@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from recsys_tft import ids, point_in_time
 from recsys_tft.beam_pipelines.elements import Count, Frames, KeyedFrames, KeyedPart, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.engineer import in_graph
-from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.beam_pipelines.job import OUTCOMES, Job
 from recsys_tft.features import Entity
 from recsys_tft.labelling import negatives, pair_columns, ranker_examples
+from recsys_tft.labelling.outcomes import Tallies
 from recsys_tft.labelling.pair_columns import RAW, PairColumns
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.point_in_time import Timeline, find_sorted, rows_at
@@ -26,6 +27,7 @@ from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.files import write_file
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import versions
+from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.titles import embeddings
 from recsys_tft.titles.text_embedding import sources, text_features
 
@@ -49,7 +51,7 @@ def sample_negatives(
     asked = dict(arrow_ipc.split(wanted, partition_of(videos, job.video_partitions))) or {0: arrow_ipc.dumps(wanted)}
     for owner, part in asked.items():
         yield TaggedOutput("wanted", (owner, (str(partition), part)))
-    packed = {name: frames[name] for name in ("exposures", "users")}
+    packed = {name: frames[name] for name in ("exposures", "users", OUTCOMES) if name in frames}
     yield partition, {**packed, "rows": arrow_ipc.dumps(pack(rows))}
 
 
@@ -103,7 +105,13 @@ def answer(_: int, parts: Parts) -> Iterator[KeyedPart]:
 
 
 def write_rows(
-    partition: int, parts: Parts, catalogue: negatives.Catalogue, graph: str | None = None, *, job: Job
+    partition: int,
+    parts: Parts,
+    catalogue: negatives.Catalogue,
+    graph: str | None = None,
+    lookup: Packed | None = None,
+    *,
+    job: Job,
 ) -> Iterator[Count]:
     """Writes the two_tower, ranker and users files of a partition, and yields how many rows each has.
 
@@ -112,6 +120,7 @@ def write_rows(
         parts: its tables.
         catalogue: which says how likely a video is drawn.
         graph: the folder of the fitted SavedModel, for features of pairs.
+        lookup: of all videos, for those of users and groups of videos.
         job: what to do.
     """
     tables = _tables(parts, catalogue, job)
@@ -120,7 +129,8 @@ def write_rows(
         yield _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
     codes = _codes(tables)
     if job.has_pairs:
-        pairs, places = yield from _engineer_pairs(tables, codes, graph, job)
+        columns = _pair_columns(tables, codes, lookup, job)
+        pairs, places = yield from _engineer_pairs(columns, graph, job)
         tables, codes = tables | pairs, codes | places
     rows = tables["rows"]
     for data_set in (data_sets.TWO_TOWER, data_sets.RANKER_ROWS):
@@ -139,6 +149,7 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
         Entity.EXPOSURE: found["exposures"],
         Entity.VIDEO: videos.append_column("log_q", log_q),
         "rows": unpack(found["rows"]),
+        **({OUTCOMES: found[OUTCOMES]} if OUTCOMES in found else {}),
     }
     if job.counts_videos:
         tables[VERSION] = _answered("versions", parts).combine_chunks()
@@ -165,10 +176,9 @@ def _codes(tables: Tables) -> Codes:
 
 
 def _engineer_pairs(
-    tables: Tables, codes: Codes, graph: str, job: Job
+    columns: PairColumns, graph: str, job: Job
 ) -> Generator[tuple[str, int], None, tuple[Tables, Codes]]:
     """Each feature of pairs by its name, and which of its values each row has; yields how often it is missing."""
-    columns = _pair_columns(tables, codes, job)
     found: Tables = {}
     places: Codes = {}
     for feature in pair_columns.pair_features(job.settings):
@@ -180,14 +190,20 @@ def _engineer_pairs(
     return found, places
 
 
-def _pair_columns(tables: Tables, codes: Codes, job: Job) -> PairColumns:
+def _pair_columns(tables: Tables, codes: Codes, lookup: Packed | None, job: Job) -> PairColumns:
     parts = {Entity.USER: [Entity.USER], Entity.EXPOSURE: [Entity.EXPOSURE]}
     parts[Entity.VIDEO] = [part for part in (VERSION, Entity.VIDEO) if part in tables]
     raw = {entity: [pair_columns.raw_part(tables[part]) for part in own] for entity, own in parts.items()}
     if VERSION in tables:  # whose ids are codes
         raw[Entity.VIDEO][0] = raw[Entity.VIDEO][0].drop_columns(["video_id"])
     rows = {entity: [codes[part] for part in own] for entity, own in parts.items()}
-    return PairColumns(raw, rows, job.settings.counters.delay_microseconds)
+    delay, tallies = job.settings.counters.delay_microseconds, None
+    if job.tallies:
+        videos = VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id)
+        exposures, own = tables[Entity.EXPOSURE], codes[Entity.EXPOSURE]
+        users, times = (exposures[name].to_numpy()[own] for name in ("user_id", "interaction_time"))
+        tallies = Tallies(tables[OUTCOMES], videos, users, tables["rows"]["video_id"].to_numpy(), times, delay)
+    return PairColumns(raw, rows, delay, tallies)
 
 
 def _answered(name: str, parts: list[tuple[str, Packed]]) -> pa.Table:

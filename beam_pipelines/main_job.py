@@ -60,7 +60,8 @@ class MainJob:
         sampled = self._negatives(exposures.main, catalogue, begun, graph)
         vectors = self._text_vectors(videos, exposures.main)
         engineered = self._engineered_videos(videos, named, vectors, graph)
-        written = self._write_examples(self._with_texts(sampled.main, vectors), sampled, engineered, catalogue, graph)
+        sides = [catalogue, *([graph] if self._job.has_pairs else []), *([lookup] if self._job.tallies else [])]
+        written = self._write_examples(self._with_texts(sampled.main, vectors), sampled, engineered, graph, sides)
         return self._finish(graph, cuts, times[1], written)
 
     def _step(
@@ -215,10 +216,10 @@ class MainJob:
         frames: PCollection,
         sampled: DoOutputsTuple,
         videos: DoOutputsTuple,
-        catalogue: AsSingleton,
         graph: AsSingleton,
+        sides: list[AsSingleton],
     ) -> list[PCollection]:
-        """Writes all rows; the results say how many."""
+        """Writes all rows, with what `join.write_rows` reads besides; the results say how many."""
         tags = ("counts",)
         examples = self._step("Engineer examples", frames, engineer.engineer_examples, graph, tags=tags).main
         asked = (
@@ -226,7 +227,6 @@ class MainJob:
         )
         answers = asked | "Answer" >> self._each(join.answer)
         parts = [examples, answers] | "Parts of rows" >> beam.Flatten() | "Group rows" >> beam.GroupByKey()
-        sides = [catalogue, *([graph] if self._job.has_pairs else [])]
         return [
             parts | "Write rows" >> self._each(join.write_rows, *sides, job=self._job),
             videos.main | "Write videos" >> self._each(join.write_videos, job=self._job),

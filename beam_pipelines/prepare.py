@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from recsys_tft import point_in_time
 from recsys_tft.beam_pipelines.elements import Frames, KeyedFrames, KeyedTable, Parts, TaggedOutput
-from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.beam_pipelines.job import OUTCOMES, Job
 from recsys_tft.beam_pipelines.read import reject
 from recsys_tft.columns import UPDATED
 from recsys_tft.errors import InputError
@@ -23,10 +23,12 @@ from recsys_tft.labelling import (
     history,
     negatives,
     odd_data,
+    outcomes,
     ranker_examples,
     recent,
     splits,
     user_parts,
+    video_counts,
 )
 from recsys_tft.merging import MergeSome
 from recsys_tft.point_in_time import rows_at
@@ -104,7 +106,8 @@ def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> I
     odd = odd_data.of_videos(versions.latest(kept, "video_id"), computed, job.settings)
     yield from _odd({**odd, "zero_durations": zeros})
     of_channels = arrow_ipc.loads(channels)
-    yield TaggedOutput("lookup", arrow_ipc.dumps(VideoLookup.of(kept, of_channels).rows))
+    lookup = VideoLookup.of(kept, of_channels, groups=outcomes.groups(job.settings))
+    yield TaggedOutput("lookup", arrow_ipc.dumps(lookup.rows))
     videos = add_channels(kept.drop_columns([ROW]), of_channels)
     current = versions.latest(videos, "video_id")
     yield TaggedOutput("sizes", (partition, len(current)))
@@ -208,7 +211,8 @@ def label_exposures(
     if job.videos_have_versions:
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))
     if job.counts_videos:
-        changes = counters.increments(events, examples.windows_of(events, cuts, job.settings), job.settings)
+        windows = examples.windows_of(events, cuts, job.settings)
+        changes = video_counts.increments(events, found.outcomes, windows, cuts, job.settings, job.counts_as_of)
         yield TaggedOutput("counts", ("counters/increments", len(changes)))
         if job.counts_as_of:
             yield from _odd(odd_data.of_counted(changes))
@@ -221,11 +225,12 @@ def label_exposures(
     del events, training
     for part in user_parts.divide(found, job.settings.output.user_exposures_per_shard, job.settings):
         exposures = examples.with_given_ids(part.exposures, users, videos)
-        yield from _labelled_part(partition, dataclasses.replace(part, exposures=exposures), users, job)
+        of_part = dataclasses.replace(part, exposures=exposures)
+        yield from _labelled_part(partition, of_part, users, found.outcomes, job)
 
 
 def _labelled_part(
-    partition: int, part: user_parts.Part, users: pa.Table, job: Job
+    partition: int, part: user_parts.Part, users: pa.Table, became: pa.Table, job: Job
 ) -> Iterator[KeyedFrames | TaggedOutput]:
     training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == 0))
     if job.settings.cooccurrence.enabled:
@@ -236,6 +241,8 @@ def _labelled_part(
     own = part.users(users)
     own = _users_at(own, part.exposures) if point_in_time.is_versioned(users) else own
     frames = {"exposures": part.exposures, "users": own, **({} if part.pairs is None else {"pairs": part.pairs})}
+    if job.tallies:
+        frames[OUTCOMES] = part.users(became)
     packed = {name: arrow_ipc.dumps(table) for name, table in frames.items()}
     yield job.part(partition, part.number), packed
 

@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from bench.skew import Watched
 from recsys_tft.configuration.job_settings import CounterSettings, RecentSettings
-from recsys_tft.labelling import counters, recent
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.labelling import counters, recent, video_counts
 from recsys_tft.storage import arrow_ipc
 
 DAY = 86_400_000_000
@@ -36,7 +37,9 @@ def day(increments: int, with_recent: bool) -> pa.Table:
 
 def measure(increments: int, with_recent: bool) -> None:
     """Prints a line for each step."""
-    table, values = day(increments, with_recent), recent.values(True) if with_recent else counters.COUNTED
+    table = day(increments, with_recent)
+    chosen = Settings(recent={"enabled": with_recent}, positive_rates={"enabled": False})
+    values = video_counts.values(chosen, counted=True)
     ends = np.linspace(0, len(table), PIECES + 1).astype(int).tolist()
     parts = [arrow_ipc.dumps(table.slice(a, b - a)) for a, b in itertools.pairwise(ends)]
     base, size = counters.sums(table, values), sum(map(len, parts))

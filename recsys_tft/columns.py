@@ -51,6 +51,27 @@ class Accuracy(enum.Enum):
     VERSIONED = "as-of, thinned"  # counted from such events in the versions of a video
 
 
+class Tally(enum.Enum):
+    """What is known of a user's earlier exposures to videos of one group."""
+
+    SHOWN = "how many there were"
+    POSITIVE = "how many of them are positive"
+    LAST = "the time of the last one"
+
+
+@dataclasses.dataclass(frozen=True)
+class OfGroup:
+    """What is tallied of a user's exposures before a row's, to videos that have the same value as the row's video.
+
+    Attributes:
+        column: of videos, of one value each, such as `category`; of a video without a value there is no tally.
+        tally: what it says of them.
+    """
+
+    column: str
+    tally: Tally
+
+
 @dataclasses.dataclass(frozen=True)
 class Column:
     """One raw column.
@@ -70,6 +91,7 @@ class Column:
         option: the section of the settings that has to be enabled for the job to make it.
         key: which of the KEYS it holds, by itself or in lists; None: it holds no ids that the job knows of.
         kind: what these ids are.
+        of_group: what it tells of the user and of videos like the row's; None: it is of no such pair.
     """
 
     name: str
@@ -85,6 +107,7 @@ class Column:
     option: str | None = None
     key: str | None = None
     kind: IdKind = IdKind.AUTO
+    of_group: OfGroup | None = None
 
     def of_kind(self, kind: IdKind) -> "Column":
         """The same column with ids of another kind."""
@@ -115,3 +138,34 @@ class Column:
         """The type of one value in the transform graph: int64 (booleans and times too), float32 or string."""
         value = self.type.value_type if self.is_list else self.type
         return pa.int64() if pa.types.is_timestamp(value) or pa.types.is_boolean(value) else value
+
+
+def tallied(name: str, group: str) -> tuple[Column, ...]:
+    """The columns NAME_shown_count, NAME_positive_count and NAME_last_time, which the job computes.
+
+    They tell, for a user and the videos that have the same value as the row's video in a column, how many exposures
+    there were before the row's, how many of them are positive, and the time of the last one (microseconds since 1970).
+
+    Args:
+        name: such as `user_format`.
+        group: a column of videos, of one value each, such as `format`.
+
+    Example:
+        >>> [column.name for column in tallied("user_format", "format")]
+        ['user_format_shown_count', 'user_format_positive_count', 'user_format_last_time']
+    """
+    kinds = {"shown_count": Tally.SHOWN, "positive_count": Tally.POSITIVE, "last_time": Tally.LAST}
+    return tuple(
+        Column(
+            f"{name}_{what}",
+            "interactions",
+            INT64,
+            minimum=None if tally is Tally.LAST else 0,
+            accuracy=Accuracy.AS_OF,
+            built_in=True,
+            computed=True,
+            option="positive_rates",
+            of_group=OfGroup(group, tally),
+        )
+        for what, tally in kinds.items()
+    )

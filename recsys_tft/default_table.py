@@ -3,11 +3,12 @@
 A user's own table extends DEFAULT: docs/your-own-features.md.
 """
 
-from recsys_tft.columns import FLOAT, INT64, INTS, STRING, STRINGS, TIMESTAMP, UPDATED, Accuracy, Column
+from recsys_tft.columns import FLOAT, INT64, INTS, STRING, STRINGS, TIMESTAMP, UPDATED, Accuracy, Column, tallied
 from recsys_tft.cooccurrence import Cooccurrence
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Feature, FeatureTable, flag_columns
 from recsys_tft.number_ops import Age, Bucket, DayOfWeek, HourWave, Level, Log, Ratio, ZScore
 from recsys_tft.ops import Bag, History, Lookup, SetLookup
+from recsys_tft.positive_rates import Affinity, PositiveRate
 from recsys_tft.signals import Signal
 from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.vocabularies import Vocabulary
@@ -59,7 +60,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("device", "interactions", STRING),
 )
 
-# What no table holds: the job computes it where the settings `recent` and `cooccurrence` ask for it.
+_GROUPS = {"category": "category", "channel": "channel_id"}  # by which the exposures of a user are grouped
+
+# What no table holds: the job computes it where the settings `recent`, `positive_rates` and `cooccurrence` ask for it.
 COMPUTED: tuple[Column, ...] = (
     *(
         Column(
@@ -88,6 +91,33 @@ COMPUTED: tuple[Column, ...] = (
         )
         for name in ("user_events_1d", "user_events_30d", "user_view_count", "user_like_count")
     ),
+    *(
+        Column(
+            name,
+            "videos",
+            INT64,
+            minimum=0,
+            accuracy=Accuracy.VERSIONED,
+            built_in=True,
+            computed=True,
+            option="positive_rates",
+        )
+        for name in ("shown_count", "positive_count")
+    ),
+    *(
+        Column(
+            name,
+            "interactions",
+            INT64,
+            minimum=0,
+            accuracy=Accuracy.AS_OF,
+            built_in=True,
+            computed=True,
+            option="positive_rates",
+        )
+        for name in ("user_shown_count", "user_positive_count")
+    ),
+    *(column for group in _GROUPS for column in tallied(f"user_{group}", _GROUPS[group])),
     # The video of a positive exposure of the training window, by which it is counted in what videos have in common.
     Column(
         "counted_video_id",
@@ -99,6 +129,18 @@ COMPUTED: tuple[Column, ...] = (
         key="video_id",
     ),
 )
+
+
+def _of_group(name: str) -> tuple[Feature, ...]:
+    """What the ranker reads of a user and the videos of a group."""
+    shown, positive = f"{name}_shown_count", f"{name}_positive_count"
+    of_user = ("user_positive_count", "user_shown_count")
+    return (
+        Feature(f"{name}_affinity", (positive, shown, *of_user), Affinity(), RANKER, option="positive_rates"),
+        Feature(f"{name}_share", (positive, "user_positive_count"), Ratio(), RANKER, option="positive_rates"),
+        Feature(f"{name}_shown_log", shown, Log(), RANKER, option="positive_rates"),
+    )
+
 
 _LANGUAGE = Vocabulary("language", dim=16)  # shared by users and videos
 _VIDEO_ID, _CATEGORY = Vocabulary("video_id", integers=True, dim=32), Vocabulary("category", dim=32)
@@ -148,6 +190,17 @@ FEATURES: tuple[Feature, ...] = (
     Feature("user_events_1d_log", "user_events_1d", Log(), RANKER, option="recent"),
     Feature("user_events_30d_log", "user_events_30d", Log(), RANKER, option="recent"),
     Feature("user_like_rate", ("user_like_count", "user_view_count"), Ratio(), RANKER, option="recent"),
+    Feature("shown_count_log", "shown_count", Log(), RANKER, option="positive_rates"),
+    Feature("positive_rate", ("positive_count", "shown_count"), PositiveRate(), RANKER, option="positive_rates"),
+    Feature("user_shown_count_log", "user_shown_count", Log(), RANKER, option="positive_rates"),
+    Feature(
+        "user_positive_rate",
+        ("user_positive_count", "user_shown_count"),
+        PositiveRate(),
+        RANKER,
+        option="positive_rates",
+    ),
+    *(feature for group in _GROUPS for feature in _of_group(f"user_{group}")),
     Feature(
         "history_cooccurrence",
         ("history_video_ids", "video_id", "counted_video_id"),

@@ -35,6 +35,8 @@ QUERY, CANDIDATE, RANKER = Use.QUERY, Use.CANDIDATE, Use.RANKER
 
 def entity_of(column: Column) -> Entity:
     """The entity whose rows carry a column; what is computed as of an exposure belongs to the exposure."""
+    if column.of_group:
+        return Entity.PAIR
     if column.accuracy is Accuracy.AS_OF or column.table == "interactions":
         return Entity.EXPOSURE
     return Entity.USER if column.table == "users" else Entity.VIDEO
@@ -67,7 +69,12 @@ class Feature:
 
     @property
     def entity(self) -> Entity:
-        return Entity.PAIR if self.op.joins else entity_of(self.columns[0])
+        return Entity.PAIR if self.is_of_pairs else entity_of(self.columns[0])
+
+    @property
+    def is_of_pairs(self) -> bool:
+        """Whether it is of a user and a video together: by its op, or by what its columns tell."""
+        return self.op.joins or any(column.of_group for column in self.columns)
 
     def is_on(self, settings: "Settings") -> bool:
         """Whether its option and those of its sources are enabled; else the graph does not even ask for these."""

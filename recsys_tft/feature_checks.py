@@ -87,7 +87,14 @@ def _wrong_columns(table: "FeatureTable") -> Iterator[str]:
             hint = did_you_mean(column.at_exposure, AT_EXPOSURE)
             known = " or ".join(AT_EXPOSURE)
             yield f"the column '{column.name}' has at_exposure '{column.at_exposure}', not {known}.{hint}"
+    single = [column.name for column in table.columns if column.table == "videos" and not column.is_list]
     for column in table.columns:
+        if column.of_group and column.of_group.column not in single:
+            hint = did_you_mean(column.of_group.column, single)
+            yield (
+                f"the column '{column.name}' is of groups by '{column.of_group.column}', which is no column of videos "
+                f"of one value each.{hint}"
+            )
         if len(tables[column.name]) > 1 and not column.built_in:
             yield (
                 f"the column '{column.name}' of {column.table} has the name of a column of another table, from which "
@@ -123,14 +130,14 @@ def _wrong_sources(feature: Feature, table: "FeatureTable") -> Iterator[str]:
     if reason := feature.op.refuses(columns):
         yield f"the feature '{feature.name}' has an op {type(feature.op).__name__}, which {reason}{_as_text(columns)}."
     entities = set(map(entity_of, columns))
-    if len(entities) > 1 and not feature.op.joins:
+    if len(entities) > 1 and not (feature.op.joins or Entity.PAIR in entities):
         of = " and ".join(sorted(f"{entity.value}s" for entity in entities))
         yield (
             f"the feature '{feature.name}' reads columns of {of}, which its op {type(feature.op).__name__} does not "
             "join; an op that joins them says so with `joins = True`."
         )
     else:
-        entity = Entity.PAIR if feature.op.joins else entities.pop()
+        entity = Entity.PAIR if feature.op.joins or Entity.PAIR in entities else entities.pop()
         yield from (
             f"the feature '{feature.name}' is of {entity.value}s, so the {use.value} cannot read it; it reads features "
             f"of {' and '.join(f'{one.value}s' for one in _READ[use])}."

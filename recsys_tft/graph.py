@@ -133,9 +133,9 @@ _FITTED_OF_PAIRS = ("history_video_ids", "video_id", "counted_video_id")
 def _check_fittable(feature: Feature) -> None:
     """InputError for a feature of pairs that learns from columns which no training row has together."""
     others = [column.name for column in feature.columns if column.name not in _FITTED_OF_PAIRS]
-    if feature.op.joins and others:
+    if feature.is_of_pairs and others:
         raise InputError(
-            f"The feature '{feature.name}' cannot be fitted: an op that joins a user and a video learns from "
+            f"The feature '{feature.name}' cannot be fitted: an op that reads of a user and a video learns from "
             f"{', '.join(_FITTED_OF_PAIRS)} alone, and {type(feature.op).__name__} has a statistic of {others[0]} too; "
             "let it have none, or use a vocabulary that another feature fits."
         )

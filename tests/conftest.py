@@ -188,7 +188,7 @@ vocabularies: {country: {n_oov: 2}}
 recent: {enabled: true}
 cooccurrence: {enabled: true}
 two_tower: {epochs: 2, compare_title: false, batch_size: 64}
-ranker: {iterations: 40, depth: 4, shap_rows: 50}
+ranker: {iterations: 120, depth: 4, shap_rows: 50}
 """
 
 
@@ -215,7 +215,7 @@ def served_texts(served: pathlib.Path, tmp_path_factory: pytest.TempPathFactory)
     from odd_ids import rewrite
 
     def serve(folder: pathlib.Path) -> pathlib.Path:
-        quick = {"TITLES": "none", "epochs: 2": "epochs: 1", "iterations: 40": "iterations: 10"}
+        quick = {"TITLES": "none", "epochs: 2": "epochs: 1", "iterations: 120": "iterations: 10"}
         config = SERVED_CONFIG
         for found, other in quick.items():
             config = config.replace(found, other)

@@ -115,6 +115,54 @@ def with_counters(ran: Ran, rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(**found)
 
 
+# --- What became of earlier exposures
+
+
+def outcomes(ran: Ran) -> pd.DataFrame:
+    """All exposures, formed without cuts, with the category and channel of their videos: on MovieLens all ratings."""
+    frames = raw_frames(ran.raw)
+    if frames["channels"].empty:
+        events = frames["interactions"]
+        since = events["interaction_time"].where(events["interaction_type"] == "like")
+        found = events[["user_id", "video_id", "interaction_time"]].assign(since=since)
+    else:
+        every = oracles_exposures(ran.raw, ran.root, uncut=True)
+        rows = [(e.user_id, e.video_id, e.interaction_time, e.positive_since) for e in every]
+        found = pd.DataFrame(rows, columns=["user_id", "video_id", "interaction_time", "since"])
+    groups = frames["videos"].reindex(columns=["video_id", "category", "channel_id"])
+    return found.merge(groups, on="video_id", how="left")
+
+
+def with_outcomes(ran: Ran, rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with what became of exposures before them; of videos where counts are not thinned, as on MovieLens."""
+    every, is_exact = outcomes(ran), raw_frames(ran.raw)["channels"].empty
+    moments = rows["interaction_time"] - (HOUR_AND_A_HALF if is_exact else 0)
+    keys = {"": ["video_id"]} if is_exact else {}
+    keys |= {
+        "user_": ["user_id"],
+        "user_category_": ["user_id", "category"],
+        "user_channel_": ["user_id", "channel_id"],
+    }
+    for name, by in keys.items():
+        for what, time in (("shown", "interaction_time"), ("positive", "since")):
+            events = every[every[time].notna()]
+            rows[f"{name}{what}_count"] = _before(events[by], events[time], rows.reindex(columns=by), moments)
+    return rows
+
+
+def _before(events: pd.DataFrame, times: pd.Series, rows: pd.DataFrame, moments: pd.Series) -> list[int | None]:
+    """How many events of each row's keys are strictly before its moment; None where a key is missing."""
+    known = collections.defaultdict(list)
+    for key, time in zip(events.itertuples(index=False, name=None), times.astype(np.int64), strict=True):
+        known[key].append(int(time))
+    ordered = {key: sorted(found) for key, found in known.items()}
+    asked = zip(rows.itertuples(index=False, name=None), moments.tolist(), strict=True)
+    return [
+        None if any(pd.isna(value) for value in key) else bisect.bisect_left(ordered.get(key, []), moment)
+        for key, moment in asked
+    ]
+
+
 # --- Histories
 
 
@@ -163,7 +211,7 @@ def joined_rows(ran: Ran, name: str) -> pd.DataFrame:
     rows["history_categories"] = rows["history_video_ids"].map(lambda ids: [categories[video] for video in ids])
     users = frames["users"].drop(columns="previously_watched_category", errors="ignore")
     whole = rows.merge(users, on="user_id", how="left").merge(frames["videos"], on="video_id", how="left")
-    return with_counters(ran, whole)
+    return with_outcomes(ran, with_counters(ran, whole))
 
 
 # --- The graph as a user opens it, and rows as a user reads them
@@ -209,7 +257,7 @@ def flat(values: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 @functools.cache
-def oracles_exposures(raw: pathlib.Path, root: pathlib.Path) -> list[oracle.Exposure]:
+def oracles_exposures(raw: pathlib.Path, root: pathlib.Path, uncut: bool = False) -> list[oracle.Exposure]:
     manifest = json.loads((root / "artifacts/manifest.json").read_text())
     users, videos, events = (
         raw_frames(raw)[name].astype(object).where(lambda frame: frame.notna(), None).to_dict("records")
@@ -221,8 +269,8 @@ def oracles_exposures(raw: pathlib.Path, root: pathlib.Path) -> list[oracle.Expo
         users,
         videos,
         events,
-        val_from=val_from,
-        test_from=test_from,
+        val_from=None if uncut else val_from,
+        test_from=None if uncut else test_from,
         positive=manifest["settings"]["labels"]["positive"],
     )
 

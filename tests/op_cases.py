@@ -14,6 +14,7 @@ from recsys_tft.configuration.settings import parse
 from recsys_tft.cooccurrence import Cooccurrence
 from recsys_tft.number_ops import Age, Bucket, DayOfWeek, HourWave, Level, Log, Ratio, ZScore
 from recsys_tft.ops import Bag, History, Lookup, Op, SetLookup
+from recsys_tft.positive_rates import Affinity, PositiveRate
 from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.vocabularies import Vocabulary
 
@@ -287,6 +288,21 @@ CASES: dict[str, Case] = {
             0,
         ],
         [tf.int64, tf.int64, tf.int64],
+        tf.float32,
+    ),
+    # Fitted on these rows: 7 of 24 are positive, so that the prior is 8 / 26.
+    "positive_rate": Case(
+        PositiveRate(),
+        [(1, 4), (6, 20), (0, 0), (None, None), (None, 0)],
+        [(1 + 80 / 26) / 14, (6 + 80 / 26) / 30, 8 / 26, 8 / 26, 8 / 26],
+        [tf.int64, tf.int64],
+        tf.float32,
+    ),
+    "affinity": Case(
+        Affinity(),
+        [(2, 3, 5, 8), (0, 0, 5, 8), (None, None, 5, 8), (None, None, None, None), (1, 2, 0, 0), (0, 4, 0, 4)],
+        [(2 + 3) / 8, 0.6, 0.6, 0.5, (1 + 2.5) / 7, (5 / 6) / 9],
+        [tf.int64] * 4,
         tf.float32,
     ),
     "ratio": Case(

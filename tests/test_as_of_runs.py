@@ -75,7 +75,8 @@ def test_rows_have_the_counters_that_the_oracle_shows(as_of_run: Ran, name: str)
     raw = {name: pd.Series([counts[k] for counts in shown]) for k, name in enumerate(columns)}
     computed = engineered(as_of_run.root, {**raw, "popularity": pd.Series([None] * len(rows), dtype=object)})
     known = [DEFAULT.by_name[column] for column in rows if column in DEFAULT.by_name]
-    names = [feature.name for feature in known if feature.is_counted or feature.is_versioned]
+    names = [feature.name for feature in known if feature.is_counted or feature.option == "recent"]
+    names = [name for name in names if {*DEFAULT.by_name[name].sources} <= {*columns, "popularity"}]
     assert len(names) == (1 if name == "two_tower_val" else 12)
     for column in names:
         np.testing.assert_array_equal(np.stack(rows[column]), computed[column].numpy(), column)
@@ -127,7 +128,9 @@ def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, t
     wrong = {difference.feature for difference in verify(str(tmp_path / "out"), str(as_of_run.raw)).differences}
     assert {name for name in wrong if DEFAULT.by_name[name].is_counted}
     assert {"views_1d_log", "user_events_1d_log"} <= wrong
-    assert all(DEFAULT.by_name[name].is_counted or DEFAULT.by_name[name].option == "recent" for name in wrong)
+    assert {"positive_rate", "user_positive_rate", "user_category_affinity"} <= wrong
+    options = ("recent", "positive_rates")
+    assert all(DEFAULT.by_name[name].is_counted or DEFAULT.by_name[name].option in options for name in wrong)
 
 
 def counted_in_all_windows(patch: pytest.MonkeyPatch) -> None:

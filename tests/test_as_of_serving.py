@@ -15,6 +15,7 @@ from conftest import Ran
 from joined_rows import oracles_exposures, raw_frames
 from loaded_graphs import recommender_of
 from test_counters import DAY
+from test_positive_rates import tally
 from test_verify import rewrite
 
 from recsys_tft import Recommender
@@ -22,7 +23,7 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import export
 from recsys_tft.features import FeatureTable
-from recsys_tft.labelling import recent
+from recsys_tft.labelling import outcomes, recent
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.labelling.history import COLUMNS
 from recsys_tft.recommending.recommender import Request
@@ -35,6 +36,7 @@ DELAY = 6 * 3_600_000_000
 MOMENT = 1_790_000_000_000_000
 COUNTED = {name for name, feature in DEFAULT.by_name.items() if feature.is_counted}
 RECENT = {name for name, feature in DEFAULT.by_name.items() if feature.option == "recent"}
+OF_OUTCOMES = {name for name, feature in DEFAULT.by_name.items() if feature.option == "positive_rates"}
 COUNTS = (*COUNTERS, *recent.VIDEO_COLUMNS)
 OF_HISTORY = {name for name, feature in DEFAULT.by_name.items() if set(feature.sources) <= set(COLUMNS)}
 pytestmark = pytest.mark.usefixtures("own", "loaded_once")
@@ -73,6 +75,10 @@ ALTERATIONS: list[tuple[str, str, Callable[[object], None]]] = [
     *(
         (f"ranker/{window}", name, lambda feature: set_first(feature, 0.75))
         for window, name in (
+            ("train", "positive_rate"),
+            ("train", "user_positive_rate"),
+            ("val", "user_category_affinity"),
+            ("test", "user_channel_shown_log"),
             ("train", "likes_30d_log"),
             ("train", "views_7d_log"),
             ("train", "video_age_log"),
@@ -103,8 +109,9 @@ def test_rows_of_another_delay_or_length_are_caught(as_of: Ran, tmp_path: pathli
     manifest.write_text(json.dumps(described))
     differing = {name for name, line in verify(str(tmp_path / "out"), rows=None).lines.items() if line.unequal}
     others = {"history_cooccurrence", "again", "device_views"}  # which join one of them with another column
-    assert OF_HISTORY <= differing <= OF_HISTORY | COUNTED | RECENT | others
+    assert OF_HISTORY <= differing <= OF_HISTORY | COUNTED | RECENT | OF_OUTCOMES | others
     assert differing & COUNTED
+    assert len(differing & OF_OUTCOMES) == len(OF_OUTCOMES)
     assert differing & RECENT
 
 
@@ -139,7 +146,8 @@ def test_the_models_are_given_the_history_of_the_user_and_the_counters(
 
         monkeypatch.setattr(model, "run", record)
     categories = {row["video_id"]: row["category"] for row in pq.read_table(as_of.raw / "videos.parquet").to_pylist()}
-    exposures = oracles_exposures(as_of.raw, as_of.root)
+    channels = {row["video_id"]: row["channel_id"] for row in pq.read_table(as_of.raw / "videos.parquet").to_pylist()}
+    exposures, every = oracles_exposures(as_of.raw, as_of.root), oracles_exposures(as_of.raw, as_of.root, uncut=True)
     lengths, end = set(), end_of(as_of)
     frame = raw_frames(as_of.raw)["interactions"].astype(object)
     events = frame.where(frame.notna(), None).to_dict("records")
@@ -159,6 +167,19 @@ def test_the_models_are_given_the_history_of_the_user_and_the_counters(
         assert sorted(rows) == sorted(zip(*(ranked[name].to_pylist() for name in COUNTS), strict=True))
         did = oracle_counters.user_before(events, user, end - DELAY)
         assert {name: asked["ranker"][name].tolist() for name in did} == {name: [did[name]] for name in did}
+        moment = end - DELAY
+        of_user = [e for e in every if e.user_id == user]
+        shown, positive, _ = tally(of_user, moment)
+        assert [asked["ranker"][name].tolist() for name in outcomes.USER_COLUMNS] == [[shown], [positive]]
+        for group, of_videos in {"category": categories, "channel": channels}.items():
+            wanted = [of_videos[video] for video in ranked["video_id"].to_pylist()]
+            same = [[e for e in of_user if of_videos[e.video_id] == value] for value in wanted]
+            expected = [
+                tally(own, moment) if value is not None else (0, 0) for own, value in zip(same, wanted, strict=True)
+            ]
+            names = (f"user_{group}_shown_count", f"user_{group}_positive_count")
+            told = zip(*(np.maximum(asked["ranker"][name], 0).tolist() for name in names), strict=True)
+            assert sorted(told) == sorted(found[:2] for found in expected)
         since = [ages[video] for video in ranked["video_id"].to_pylist()]
         assert sorted(asked["ranker"]["published_at"].tolist()) == sorted(since)
     assert max(lengths) == 3

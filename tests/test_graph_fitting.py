@@ -27,6 +27,7 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import QUERY, Entity, Feature, raw_columns
 from recsys_tft.graph_inputs import graph_columns, raw_feature_spec
+from recsys_tft.labelling import examples, history
 from recsys_tft.ops import Fitting, Op
 from recsys_tft.transform_graph import TransformGraph
 
@@ -111,8 +112,9 @@ def both(
 ) -> tuple[str, str]:
     """The folder of the job's graph, and that of what AnalyzeDataset wrote."""
     folder = tmp_path_factory.mktemp("fitted")
-    # A video counts once, in its own row: `fitting_rows.of_pairs`.
-    training = [(e, rows.drop_columns(["video_id"]) if e is Entity.PAIR else rows) for e, rows in tables]
+    # Other columns of pairs count once, in rows of their own: `fitting_rows.of_pairs`.
+    of_pairs = [examples.COUNTED, history.COLUMNS[0]]
+    training = [(e, rows.select(of_pairs) if e is Entity.PAIR else rows) for e, rows in tables]
     return saved(training, str(folder / "ours"), settings), analyzed(training, folder, settings)
 
 

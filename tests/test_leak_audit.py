@@ -21,7 +21,8 @@ from recsys_tft.auditing.row_differences import Compared
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
-from recsys_tft.labelling import counters, examples, exposures, history, labels, negatives, splits
+from recsys_tft.labelling import counters, examples, exposures, history, labels, negatives, outcomes, splits
+from recsys_tft.labelling.video_counts import OUTCOME_COLUMNS
 from recsys_tft.point_in_time import Timeline
 from recsys_tft.raw_replay import raw_rows
 from recsys_tft.tables import raw_tables
@@ -29,7 +30,9 @@ from recsys_tft.tables import raw_tables
 Plant = Callable[[pytest.MonkeyPatch], None]
 HISTORY = {"history_video_ids_tokens", "history_categories_tokens"}
 PREVIOUS = {"previously_watched_category_token"}
+OUTCOMES = {name for name, feature in DEFAULT.by_name.items() if feature.option == "positive_rates"}
 COUNTED = {name for name, feature in DEFAULT.by_name.items() if feature.is_counted}
+COUNTED |= {name for name in OUTCOMES if DEFAULT.by_name[name].is_versioned}
 
 
 @pytest.fixture(scope="module")
@@ -110,10 +113,10 @@ def counters_without_delay(patch: pytest.MonkeyPatch) -> None:
 
 
 def counters_of_the_whole_table(patch: pytest.MonkeyPatch) -> None:
-    def later_versions(_: pa.Table, changes: pa.Table, *rest: object) -> pa.Table:
-        totals = counters.sums(changes)
+    def later_versions(_: pa.Table, changes: pa.Table, __: object, values: counters.Values) -> pa.Table:
+        totals = counters.sums(changes, values)
         since = pa.array(np.full(len(totals), counters.ALWAYS + 1))
-        return totals.add_column(1, "since", since).cast(counters.COUNTED.schema)
+        return totals.add_column(1, "since", since).cast(values.schema)
 
     patch.setattr(counters, "later_versions", later_versions)
 
@@ -124,7 +127,7 @@ def fitted_counters_of_the_whole_table(patch: pytest.MonkeyPatch) -> None:
 
 def labels_across_windows(patch: pytest.MonkeyPatch) -> None:
     sound = exposures.exposure_starts
-    for module in (exposures, examples):
+    for module in (exposures, examples, outcomes):
         patch.setattr(module, "exposure_starts", lambda events, gap, _: sound(events, gap, None))
 
 
@@ -171,7 +174,7 @@ class Case:
 
 CASES = (
     Case((history_with_the_exposure_itself, counters_with_ties), False, "altered", (HISTORY, COUNTED)),
-    Case((positive_before_it_was, counters_without_delay), False, "altered", (HISTORY, COUNTED)),
+    Case((positive_before_it_was, counters_without_delay), False, "altered", (HISTORY, COUNTED, OUTCOMES)),
     Case(
         (as_of_the_end, counters_of_the_whole_table, labels_across_windows),
         True, "removed", (HISTORY, PREVIOUS, COUNTED, {"label", "weight"}),
@@ -181,7 +184,7 @@ CASES = (
     Case((negatives_by_later_positives,), True, "removed", ({"row"},)),
     Case(
         (fitted_on_all_windows, fitted_counters_of_the_whole_table),
-        True, "removed", ({"row"}, {"log_q"}, {"view_count"}), frozenset({*COUNTED, "like_count", "comment_count"}),
+        True, "removed", ({"row"}, {"log_q"}, {"view_count"}), frozenset({*COUNTED, "like_count", "comment_count", *OUTCOME_COLUMNS}),
     ),
 )  # fmt: skip
 
@@ -259,7 +262,12 @@ def test_what_was_not_compared_is_no_proof(as_of_output: pathlib.Path) -> None:
     line = Line(cut, "altered", 0)
     keys = pl.DataFrame({"user_id": [1], "interaction_time": [4]})
     line.add(Compared(keys, tuple(names), [], {}), whole=False)
-    assert set(trial.untried([line])) == {*HISTORY, *PREVIOUS, *COUNTED}  # of these nothing at the cut itself
+    assert set(trial.untried([line])) == {
+        *HISTORY,
+        *PREVIOUS,
+        *COUNTED,
+        *OUTCOMES,
+    }  # of these nothing at the cut itself
     line.add(Compared(keys.with_columns(interaction_time=5), tuple(names), [], {}), whole=False)
     assert trial.untried([line]) == ()
     assert Audited({}, [line]).is_clean

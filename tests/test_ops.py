@@ -169,6 +169,7 @@ def test_a_missing_row_becomes_what_the_op_says(name: str, fitted: Fitted) -> No
     numbers = dict.fromkeys(
         ("token 0", "bucket 0", "0", "0 (the mean)", "0 (none)", "0 (new)", "0 (nothing in common)"), 0
     )
+    numbers |= {"the rate of all": np.float32(8 / 26), "the user's rate": 0.5}
     lists_of = {"empty list": [], "from the count; zeros without one": [0, 0], "the zero vector": [0, 0]}
     assert found == {**numbers, **lists_of}[case.op.missing]
 

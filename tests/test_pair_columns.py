@@ -74,7 +74,8 @@ def test_only_what_features_read_is_carried(monkeypatch: pytest.MonkeyPatch, own
     off, on = parse({}, "the test"), parse({"recent": {"enabled": True}}, "the test")
     assert pair_columns.carried(Entity.USER, off) == ["user_language", "country", "age"]
     assert pair_columns.carried(Entity.VIDEO, off) == ["video_language", "channel_country", "view_count", "category"]
-    assert pair_columns.carried(Entity.EXPOSURE, off) == ["history_categories"]
+    counts = ["user_positive_count", "user_shown_count"]
+    assert pair_columns.carried(Entity.EXPOSURE, off) == [*counts, "history_categories"]
     assert {"published_at", "first_seen"} <= {*pair_columns.carried(Entity.VIDEO, on)}
 
 

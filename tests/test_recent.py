@@ -22,7 +22,7 @@ from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import Entity
-from recsys_tft.labelling import counters, examples, pair_columns, recent
+from recsys_tft.labelling import counters, examples, pair_columns, recent, video_counts
 from recsys_tft.labelling.pair_columns import PairColumns
 from recsys_tft.point_in_time import Timeline
 
@@ -44,11 +44,17 @@ Increment = tuple[int, int, int]
 Asked = list[tuple[int, int]]
 
 
+def values_of(counted: bool) -> counters.Values:
+    """What versions hold where recent counts, and perhaps counters, are all that is counted."""
+    settings = Settings(recent={"enabled": True}, positive_rates={"enabled": False})
+    return video_counts.values(settings, counted)
+
+
 def versions_of(increments: list[Increment], chosen: Chosen, latest: int | None = None) -> pa.Table:
     growth, every, steps, counted = chosen
     changes = recent.changes(table_of(increments), RecentSettings(enabled=True, steps=steps), latest)
     thinned = CounterSettings(growth=float(growth), every=every)
-    return counters.versions(IDS, changes, thinned, recent.values(counted))
+    return counters.versions(IDS, changes, thinned, values_of(counted))
 
 
 def found(versions: pa.Table, asked: Asked) -> list[tuple[int, ...]]:
@@ -150,7 +156,7 @@ def test_a_video_of_a_million_events_has_few_versions() -> None:
     zeros = np.zeros(len(time), np.int64)
     table = pa.table([zeros, time, zeros.astype(np.int8), zeros == 0], counters.INCREMENT_SCHEMA)
     changes = recent.changes(table, RecentSettings(enabled=True), int(time[-1]))
-    versions = counters.versions(np.array([0]), changes, CounterSettings(), recent.values(True))
+    versions = counters.versions(np.array([0]), changes, CounterSettings(), values_of(counted=True))
     assert 12 + 100 < len(versions) < 12 + 300
     (last,) = found(versions, [(0, int(time[-1]) + 1)])
     assert last[0] == last[5] > 1_000_000 / 1.1

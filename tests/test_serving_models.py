@@ -20,7 +20,7 @@ from recsys_tft.columns import STRING, Column, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, raw_columns
-from recsys_tft.labelling import recent
+from recsys_tft.labelling import examples, outcomes, recent
 from recsys_tft.point_in_time import rows_at
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_rows import RawRows
@@ -291,7 +291,11 @@ def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
     given = {name: table[name] for table in (users, videos) for name in table.column_names}
     since = recent.published(dated.videos, rows_at(dated.videos, "video_id", ids, times), times, delay)
     lately = recent.of_users(raw.events, disk["user_id"][rows], times - delay, of_run)
+    became = examples.outcomes_of(raw.events, raw.lookup, cuts, of_run)
+    lately |= outcomes.of_users(became, disk["user_id"][rows], times - delay)
     given |= {name: pa.array(values) for name, values in lately.items()}
+    tallies = outcomes.Tallies(became, raw.lookup, disk["user_id"][rows], ids, times, delay)
+    given |= {column.name: tallies.of(column.of_group) for column in outcomes.group_columns(of_run)}
     given |= {
         "published_at": pa.array(since, mask=since == recent.NEVER),
         "interaction_time": pa.array(disk["interaction_time"][rows]),

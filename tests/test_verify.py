@@ -100,7 +100,7 @@ def test_the_command_prints_a_line_per_feature_and_exits_with_0(
     assert cli.main(["verify", "--output-dir", str(synthetic_run.root), "--rows", "200"]) == 0
     printed = capsys.readouterr().out
     for name, feature in DEFAULT.by_name.items():
-        assert (f"\n{name} " in printed) == (name != "title_embedding" and feature.option is None)
+        assert (f"\n{name} " in printed) == (name != "title_embedding" and feature.is_on(Settings()))
     assert "All values are equal." in printed
 
 
@@ -317,7 +317,9 @@ def test_exposures_of_one_instant_are_all_candidates(tmp_path: pathlib.Path) -> 
     chosen = settings.Settings()
     raw = raw_rows.read(str(tmp_path), chosen)
     moments = np.array([5000, 100, 101]) * 1_000_000
-    found = raw_matches.by_exposure(raw, np.array([1, 1, 1]), moments, (4_000_000_000, None), chosen)
+    users = np.array([1, 1, 1])
+    labelled = raw_matches.labelled(raw, users, (4_000_000_000, None), chosen)
+    found = raw_matches.by_exposure(raw, labelled, users, moments, chosen)
     devices = found.raw["device"].to_pylist()
     pairs = [(owner, devices[row]) for owner, row in zip(found.owner.tolist(), found.row.tolist(), strict=True)]
     assert sorted(pairs) == [(0, b"tv"), (1, b"phone"), (1, b"tv")]

@@ -20,7 +20,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
 from recsys_tft.features import Feature
-from recsys_tft.labelling import counters
+from recsys_tft.labelling import counters, video_counts
 from recsys_tft.labelling.splits import Cuts, describe
 from recsys_tft.raw_replay import raw_rows
 from recsys_tft.raw_replay.raw_rows import raw_folder
@@ -119,7 +119,7 @@ class Trial:
     def counts(self) -> bool:
         """Whether something is counted from interactions, and so with the delay."""
         as_of = counters.are_as_of(self.of_run.counters, self.raw["videos"].absent)
-        return as_of or self.of_run.recent.enabled
+        return video_counts.are_counted(self.of_run, as_of)
 
     @property
     def snapshots(self) -> tuple[str, ...]:

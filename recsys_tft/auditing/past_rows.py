@@ -28,11 +28,11 @@ def moment_of(feature: Feature) -> tuple[tuple[str, ...], bool] | None:
 
     None where it is what the exposure itself tells, such as its device.
     """
-    owners = {column.name: _owner(column) for column in feature.columns if column.name not in _OF_NOBODY}
-    key = tuple(name for name in ("user_id", "video_id") if name in owners.values())
-    if None in owners.values() or not key:
+    owners = {column.name: _owners(column) for column in feature.columns if column.name not in _OF_NOBODY}
+    key = tuple(name for name in ("user_id", "video_id") if any(name in own for own in owners.values()))
+    if () in owners.values() or not key:
         return None
-    lags = all(column.accuracy in _LAGGING for column in feature.columns if owners.get(column.name) == "video_id")
+    lags = all(column.accuracy in _LAGGING for column in feature.columns if owners.get(column.name) == ("video_id",))
     return key, lags and key == ("video_id",)
 
 
@@ -41,12 +41,14 @@ _OF_NOBODY = ("interaction_time", COUNTED)
 _LAGGING = (Accuracy.COUNTED, Accuracy.VERSIONED)  # by the delay of counters
 
 
-def _owner(column: Column) -> str | None:
-    """The key of what a column tells of; None for an exposure alone."""
+def _owners(column: Column) -> tuple[str, ...]:
+    """The keys of what a column tells of; none for an exposure alone."""
     entity = entity_of(column)
+    if entity is Entity.PAIR:
+        return "user_id", "video_id"
     if entity is Entity.VIDEO:
-        return "video_id"
-    return "user_id" if entity is Entity.USER or column.accuracy is Accuracy.AS_OF else None
+        return ("video_id",)
+    return ("user_id",) if entity is Entity.USER or column.accuracy is Accuracy.AS_OF else ()
 
 
 def changes(feature: Feature) -> bool:

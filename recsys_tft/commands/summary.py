@@ -118,7 +118,7 @@ def _notes(counts: Mapping[str, int], table: FeatureTable) -> list[str]:
     notes = [f"\nNote: {number:,} {text}." for text, number in found.items() if number]
     if "counters/versions" in counts:
         events, versions = counts["counters/increments"], counts["counters/versions"]
-        notes.append(f"\nCounters: {events:,} views, likes and comments made {versions:,} versions of the videos.")
+        notes.append(f"\nCounts as of each exposure: {events:,} changes made {versions:,} versions of the videos.")
     notes += _versions(counts)
     if "texts/encoded" in counts:
         new, old = counts["texts/encoded"], counts["texts/cached"]

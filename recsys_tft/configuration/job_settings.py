@@ -165,6 +165,13 @@ class RecentSettings(Section):
     steps: Annotated[int, pydantic.Field(ge=1, le=1000)] = 24
 
 
+class PositiveRatesSettings(Section):
+    """Whether the ranker reads which share of earlier exposures was positive: of the video, of the user, and of the
+    user with videos of the same category or channel."""
+
+    enabled: bool = True
+
+
 class CooccurrenceSettings(Section):
     """Whether the ranker reads how often the candidate was liked together with the videos of the user's history.
 

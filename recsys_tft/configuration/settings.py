@@ -21,6 +21,7 @@ from recsys_tft.configuration.job_settings import (
     LabelSettings,
     OutputSettings,
     PopularitySettings,
+    PositiveRatesSettings,
     RecentSettings,
     SplitSettings,
     VocabularySettings,
@@ -87,6 +88,7 @@ class Settings(Section):
     counters: CounterSettings = CounterSettings()
     history: HistorySettings = HistorySettings()
     recent: RecentSettings = RecentSettings()
+    positive_rates: PositiveRatesSettings = PositiveRatesSettings()
     cooccurrence: CooccurrenceSettings = CooccurrenceSettings()
     split: SplitSettings = SplitSettings()
     ranker: RankerSettings = RankerSettings()

@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 from recsys_tft import ids, point_in_time
 from recsys_tft.columns import HISTORY, UPDATED
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import examples, history, labels, recent
+from recsys_tft.exporting import stored_tallies
+from recsys_tft.labelling import examples, history, labels, outcomes, recent
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.raw_replay.raw_counters import DatedVideos
@@ -33,7 +34,8 @@ def write(folder: pathlib.Path, rows: RawRows, videos: pa.Table, cuts: Cuts | No
     viewing = is_viewing(rows.events, settings.table.bits)
     viewings = rows.events.filter(pa.array(viewing))
     users = _with_history(rows, _with_last_category(rows, viewings), cuts, settings)
-    _write(folder / "users.arrow", _with_recent(rows, users, settings), "user_id")
+    users = _with_outcomes(rows, _with_recent(rows, users, settings), cuts, settings)
+    _write(folder / "users.arrow", users, "user_id")
     codes = videos["video_id"].to_numpy()
     counts = np.bincount(find_sorted(codes, rows.events["video_id"].to_numpy()), minlength=len(codes))
     _write(folder / "videos.arrow", videos.append_column(EVENTS, pa.array(counts, pa.int64())), "video_id")
@@ -53,9 +55,7 @@ def _undated(table: pa.Table) -> pa.Table:
 def _latest_lookup(rows: RawRows) -> VideoLookup:
     """What is told of watched videos, as they are at last."""
     latest = rows.latest_videos
-    return VideoLookup(
-        latest.select([*ids.beside(["video_id"], latest), "video_duration", "category"]), rows.lookup.kind
-    )
+    return VideoLookup(latest.select([*ids.beside(["video_id"], latest), *VideoLookup.told(())]), rows.lookup.kind)
 
 
 def _end(rows: RawRows) -> int:
@@ -88,6 +88,22 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
     moments = np.full(len(user_ids), _end(rows) - settings.counters.delay_microseconds)
     for name, values in recent.of_users(rows.events, user_ids, moments, settings).items():
         users = users.append_column(name, pa.array(values))
+    return users
+
+
+def _with_outcomes(rows: RawRows, users: pa.Table, cuts: Cuts | None, settings: Settings) -> pa.Table:
+    """The users with what became of their exposures, in all and by group, where the run has that."""
+    if not settings.positive_rates.enabled:
+        return users
+    user_ids = users["user_id"].to_numpy()
+    moment = _end(rows) - settings.counters.delay_microseconds
+    became = examples.outcomes_of(rows.events, rows.lookup, cuts, settings)
+    for name, values in outcomes.of_users(became, user_ids, np.full(len(user_ids), moment)).items():
+        users = users.append_column(name, pa.array(values))
+    for group in outcomes.groups(settings):
+        names = {c.of_group.tally: c.name for c in outcomes.group_columns(settings) if c.of_group.column == group}
+        for name, lists in stored_tallies.of_users(rows, became, user_ids, moment, group, names).items():
+            users = users.append_column(name, lists)
     return users
 
 

@@ -103,22 +103,25 @@ def first_rows(events: pa.Table, settings: Settings) -> list[np.ndarray]:
     return [first[first < len(events)] for first in firsts]  # of the exposures that have any
 
 
-def with_totals(videos: pa.Table, totals: Iterable[pa.Table], computed: Collection[str]) -> pa.Table:
-    """The videos with COUNTERS that totals add up to.
+def with_totals(
+    videos: pa.Table, totals: Iterable[pa.Table], computed: Collection[str], values: Values = COUNTED
+) -> pa.Table:
+    """The videos with the values that totals add up to.
 
     Args:
         videos: by `video_id`, or versions of them.
         totals: `sums` of parts of the increments, of these videos.
-        computed: COUNTERS, and other columns that are not read, which become null.
+        computed: columns that are not read, which become null unless they are among the values.
+        values: what the totals hold.
     """
     ids, place = np.unique(videos["video_id"].to_numpy(), return_inverse=True)
-    counts = np.zeros((len(COUNTERS), len(ids)), np.int64)
+    counts = np.zeros((len(values.names), len(ids)), np.int64)
     for table in totals:
         rows = np.searchsorted(ids, table["video_id"].to_numpy())
-        counts[:, rows] += np.stack([table[name].to_numpy() for name in COUNTERS])
+        counts[:, rows] += np.stack([table[name].to_numpy() for name in values.names])
     columns = dict(zip(videos.column_names, videos.columns, strict=True))
     columns |= {name: pa.nulls(len(videos), columns[name].type) for name in computed}
-    return pa.table(columns | dict(zip(COUNTERS, counts[:, place], strict=True)))
+    return pa.table(columns | dict(zip(values.names, counts[:, place], strict=True)))
 
 
 def of_training(increments: pa.Table) -> pa.Table:

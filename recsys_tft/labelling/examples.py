@@ -14,7 +14,7 @@ from recsys_tft import ids, point_in_time
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import context_columns
-from recsys_tft.labelling import history, labels, odd_data, recent, splits
+from recsys_tft.labelling import history, labels, odd_data, outcomes, recent, splits
 from recsys_tft.labelling.exposures import KEY, PIECE, exposure_starts, exposures, piece_bounds, sort_events
 from recsys_tft.point_in_time import find_sorted, rows_at, take_or_null
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early
@@ -116,6 +116,7 @@ class Labelled:
         training_videos: how many exposures in the training window each video has.
         counts: of exposures by window, of positives by rule, of contradicted ones.
         odd: what is odd about their watch times, as `odd_data.of_watch_times` counts it.
+        outcomes: of `outcomes.SCHEMA`, of all exposures formed without cuts; none where the run has no use for them.
         number: for each exposure, how many earlier ones its user has, contradicted ones included.
         context: makes the exposures of the rows of `keys` in each of some parts, as `history.Histories.of_parts` does.
     """
@@ -125,14 +126,15 @@ class Labelled:
     training_videos: splits.Histogram
     counts: Counter[str]
     odd: Counter[str]
+    outcomes: pa.Table
     number: np.ndarray
     context: Callable[[Iterable[np.ndarray]], Iterator[pa.Table]]
 
     @functools.cached_property
     def exposures(self) -> pa.Table:
         """All of them: user_id, video_id, interaction_time, the context, previously_watched_category, window, label,
-        weight, DISLIKED where there are negative signals, and history.COLUMNS, recent.USER_COLUMNS and COUNTED unless
-        they are turned off."""
+        weight, DISLIKED where there are negative signals, and history.COLUMNS, recent.USER_COLUMNS,
+        outcomes.USER_COLUMNS and COUNTED unless they are turned off."""
         return next(self.context([np.arange(len(self.keys))]))
 
 
@@ -149,7 +151,7 @@ def label_exposures(
     events: pa.Table, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
 ) -> Labelled:
     """Exposures with their label, weight, window and history; `cuts` is None where the split is per user."""
-    found, counts, odd = _weighted_exposures(events, videos, cuts, settings)
+    found, became, counts, odd = _weighted_exposures(events, videos, cuts, settings)
     user, training = found["user_id"].to_numpy(), found["window"].to_numpy() == 0
     fitting = user[training]  # in order
     training_users = fitting[point_in_time.begins(fitting)]
@@ -161,9 +163,9 @@ def label_exposures(
     positives = _positives(found)
     found = found.drop_columns([name for name in ("since", "until", "left_out") if name in found.column_names])
     counts.update(_count_early(found, users, videos))
-    context = _Context(found, events, positives, users, videos, settings)
+    context = _Context(found, events, positives, became, users, videos, settings)
     keys = found.select([*KEY, "window", "label"])
-    return Labelled(keys, training_users, training_videos, counts, odd, number, context.of_parts)
+    return Labelled(keys, training_users, training_videos, counts, odd, became, number, context.of_parts)
 
 
 class _Context:
@@ -173,6 +175,7 @@ class _Context:
         exposures: by user, time and video, with all that is not of the past.
         events: of their users, sorted as by `exposures.sort_events`.
         positives: of their users.
+        became: the outcomes of their users.
         users: by increasing `user_id`, or versions of them.
         videos: the lookup of all videos.
         settings: of the run.
@@ -183,6 +186,7 @@ class _Context:
         exposures: pa.Table,
         events: pa.Table,
         positives: history.Positives,
+        became: pa.Table,
         users: pa.Table,
         videos: VideoLookup,
         settings: Settings,
@@ -193,7 +197,7 @@ class _Context:
         self._viewed, self._has_viewed = _last_viewed(events, user, time, videos, settings)
         length = settings.history.length
         self._histories = history.Histories(positives, users, videos, user, time, length) if length else None
-        self._recent = _recent(events, exposures, settings)
+        self._counts = _recent(events, exposures, settings) | _outcomes(became, exposures, settings)
         self._counts_pairs = settings.cooccurrence.enabled
 
     def of_parts(self, parts: Iterable[np.ndarray]) -> Iterator[pa.Table]:
@@ -212,9 +216,9 @@ class _Context:
         columns["label"] = columns["label"].cast(pa.int64())
         before = {name: columns.pop(name) for name in self._before}
         category = {"previously_watched_category": self._category(known, part)}
-        recents = {name: values[part] for name, values in self._recent.items()}
+        counts = {name: values[part] for name, values in self._counts.items()}
         counted = _counted(known) if self._counts_pairs else {}
-        return pa.table({**before, **category, **columns, **histories, **recents, **counted})
+        return pa.table({**before, **category, **columns, **histories, **counts, **counted})
 
     def _category(self, known: pa.Table, part: np.ndarray) -> pa.ChunkedArray:
         """Category of the user's latest viewing before each exposure, else what the users table says; as of then."""
@@ -241,6 +245,14 @@ def _recent(events: pa.Table, found: pa.Table, settings: Settings) -> dict[str, 
         return {}
     users, times = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
     return recent.of_users(events, users, times - settings.counters.delay_microseconds, settings)
+
+
+def _outcomes(became: pa.Table, found: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
+    """outcomes.USER_COLUMNS as a feature store knows them; none where they are turned off."""
+    if not settings.positive_rates.enabled:
+        return {}
+    users, times = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
+    return outcomes.of_users(became, users, times - settings.counters.delay_microseconds)
 
 
 def _counted(exposures: pa.Table) -> dict[str, pa.Array]:
@@ -281,6 +293,11 @@ def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, s
     return _positives(_weighted_exposures(events, videos, cuts, settings)[0])
 
 
+def outcomes_of(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> pa.Table:
+    """What became of exposures, of `outcomes.SCHEMA`, as `label_exposures` finds it."""
+    return _weighted_exposures(events, videos, cuts, settings)[1]
+
+
 def _positives(found: pa.Table) -> history.Positives:
     if "until" not in found.column_names:
         positive = found["label"].to_numpy()
@@ -292,14 +309,15 @@ def _positives(found: pa.Table) -> history.Positives:
 
 def _weighted_exposures(
     events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
-) -> tuple[pa.Table, Counter[str], Counter[str]]:
-    """Exposures by user, time and video, of `_weighted_piece`, counts of them, and what is odd about them."""
+) -> tuple[pa.Table, pa.Table, Counter[str], Counter[str]]:
+    """Exposures by user, time and video, of `_weighted_piece`, their outcomes, counts, and what is odd about them."""
     windows = windows_of(events, cuts, settings)
-    found, counts, odd = [], Counter(), Counter()
+    found, became, counts, odd = [], [outcomes.none()], Counter(), Counter()
     for first, end in itertools.pairwise(piece_bounds(events, PIECE)):
-        piece, counted, odd_ones = _weighted_piece(
-            events.slice(first, end - first), windows[first:end], videos, settings
-        )
+        of_piece = events.slice(first, end - first), windows[first:end]
+        piece, counted, odd_ones = _weighted_piece(*of_piece, videos, settings)
+        if settings.positive_rates.enabled:
+            became.append(outcomes.of_events(*of_piece, piece, videos, settings))
         found.append(piece)
         counts.update(counted)
         odd.update(odd_ones)
@@ -310,7 +328,7 @@ def _weighted_exposures(
     del found, piece, together
     for name in columns:  # one by one, as each of them is there twice meanwhile
         columns[name] = columns[name].take(order).combine_chunks()
-    return pa.table(columns), counts, odd
+    return pa.table(columns), pa.concat_tables(became).combine_chunks(), counts, odd
 
 
 def _weighted_piece(

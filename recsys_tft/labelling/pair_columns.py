@@ -17,6 +17,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, entity_of, raw_columns
 from recsys_tft.labelling import recent
 from recsys_tft.labelling.examples import COUNTED
+from recsys_tft.labelling.outcomes import Tallies
 from recsys_tft.ops import Op
 
 RAW = "raw/"  # before the name of a raw column that stands beside engineered ones
@@ -100,12 +101,17 @@ class PairColumns:
             first one that has a column counts. A column that none of them has is missing in all pairs.
         rows: for each of these tables [n] int64, the row of each pair.
         delay: microseconds until an event is known.
+        tallies: of the users of these pairs, and the groups of their videos; None where no column tells of these.
     """
 
     def __init__(
-        self, tables: Mapping[Entity, Sequence[pa.Table]], rows: Mapping[Entity, Sequence[np.ndarray]], delay: int
+        self,
+        tables: Mapping[Entity, Sequence[pa.Table]],
+        rows: Mapping[Entity, Sequence[np.ndarray]],
+        delay: int,
+        tallies: Tallies | None = None,
     ):
-        self._tables, self._rows, self._delay = tables, rows, delay
+        self._tables, self._rows, self._delay, self._tallies = tables, rows, delay, tallies
 
     def __len__(self) -> int:
         return len(self._rows[Entity.EXPOSURE][0])
@@ -115,6 +121,8 @@ class PairColumns:
         return [self._of(column) for column in feature.columns]
 
     def _of(self, column: Column) -> Values:
+        if column.of_group:
+            return Values(self._tallies.of(column.of_group))
         entity = entity_of(column)
         for table, rows in zip(self._tables[entity], self._rows[entity], strict=True):
             if column.name == recent.PUBLISHED and FIRST_SEEN in table.column_names:

@@ -14,7 +14,7 @@ from recsys_tft.columns import FIRST_SEEN, Accuracy
 from recsys_tft.configuration.job_settings import RecentSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import COMPUTED
-from recsys_tft.labelling.counters import COUNTERS, INCREMENT_SCHEMA, Values, first_rows
+from recsys_tft.labelling.counters import COUNTERS, INCREMENT_SCHEMA, first_rows
 from recsys_tft.number_ops import HOUR
 
 _DAY = 24 * HOUR
@@ -54,24 +54,28 @@ class RecentCount:
         return (times // step + 1) * step + reach - 1
 
 
-_VIDEO_COUNTS = tuple(RecentCount.named(c.name) for c in COMPUTED if c.accuracy is Accuracy.VERSIONED)
+_COLUMNS = [column for column in COMPUTED if column.option == "recent"]
+_VIDEO_COUNTS = tuple(RecentCount.named(c.name) for c in _COLUMNS if c.accuracy is Accuracy.VERSIONED)
 VIDEO_COLUMNS = tuple(count.name for count in _VIDEO_COUNTS)
-USER_COLUMNS = tuple(column.name for column in COMPUTED if column.accuracy is Accuracy.AS_OF)
+USER_COLUMNS = tuple(column.name for column in _COLUMNS if column.accuracy is Accuracy.AS_OF)
 
 
-def values(counted: bool) -> Values:
-    """What versions hold where recent counts are asked for; with COUNTERS where these are counted too."""
+def _effects() -> np.ndarray:
     effects = np.zeros((len(COUNTERS) + len(_VIDEO_COUNTS), len(COUNTERS) + len(_VIDEO_COUNTS)), np.int64)
     effects[: len(COUNTERS), : len(COUNTERS)] = np.eye(len(COUNTERS))
     for place, count in enumerate(_VIDEO_COUNTS, len(COUNTERS)):
         effects[count.counter, place] = 1
         effects[place, place] = -1
-    first = 0 if counted else len(COUNTERS)
-    return Values((*COUNTERS, *VIDEO_COLUMNS)[first:], effects[:, first:])
+    return effects
+
+
+# [kinds, columns] int64: what each of the increments, and then what ceases to be recent of each of VIDEO_COLUMNS, adds
+# to each of COUNTERS and VIDEO_COLUMNS.
+EFFECTS = _effects()
 
 
 def changes(increments: pa.Table, settings: RecentSettings, latest: int | None = None) -> pa.Table:
-    """The increments, and when each of them ceases to be recent, of the kinds of `values`.
+    """The increments, and when each of them ceases to be recent, of the kinds of EFFECTS.
 
     Args:
         increments: of INCREMENT_SCHEMA.

@@ -35,7 +35,7 @@ class Part:
     pairs: pa.Table | None
 
     def users(self, users: pa.Table) -> pa.Table:
-        """What the part needs of the users of the partition, or their versions: all for part 0, which writes them."""
+        """What the part needs of rows of the users of the partition: all for part 0, which writes the users."""
         own = self.exposures["user_id"].to_numpy()
         return users.filter(pa.array(np.isin(users["user_id"].to_numpy(), own))) if self.number else users
 

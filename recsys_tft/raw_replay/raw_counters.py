@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import counters, examples, recent
+from recsys_tft.labelling import counters, examples, recent, video_counts
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.point_in_time import rows_at
 from recsys_tft.raw_replay.raw_rows import RawRows
@@ -73,15 +73,18 @@ def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVi
         cuts: where the run's windows end.
         settings: of the run.
     """
-    if not (raw.counted or settings.recent.enabled):
+    counted = bool(raw.counted)
+    if not video_counts.are_counted(settings, counted):
         return DatedVideos(raw.videos, None)
     windows = examples.windows_of(raw.events, cuts, settings)
-    increments = counters.increments(raw.events, windows, settings)
-    videos, ids = raw.videos, np.unique(raw.videos["video_id"].to_numpy())
-    if raw.counted:
-        videos = counters.with_totals(videos, [counters.sums(counters.of_training(increments))], raw.counted)
-    if not settings.recent.enabled:
-        return DatedVideos(videos, counters.versions(ids, increments, settings.counters))
-    videos = recent.with_first_seen(videos, recent.first_seen(raw.events))
-    changes = recent.changes(increments, settings.recent)
-    return DatedVideos(videos, counters.versions(ids, changes, settings.counters, recent.values(bool(raw.counted))))
+    became = examples.outcomes_of(raw.events, raw.lookup, cuts, settings)
+    changes = video_counts.increments(raw.events, became, windows, cuts, settings, counted)
+    totals, ids = video_counts.values(settings, counted, training=True), np.unique(raw.videos["video_id"].to_numpy())
+    sums = counters.sums(counters.of_training(changes), totals)
+    videos = counters.with_totals(raw.videos, [sums], raw.counted, totals)
+    if settings.recent.enabled:
+        videos = recent.with_first_seen(videos, recent.first_seen(raw.events))
+        changes = recent.changes(changes, settings.recent)
+    return DatedVideos(
+        videos, counters.versions(ids, changes, settings.counters, video_counts.values(settings, counted))
+    )

@@ -13,7 +13,7 @@ from recsys_tft.columns import KEYS, IdKind
 from recsys_tft.configuration import settings as settings_module
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import counters, examples
+from recsys_tft.labelling import counters, examples, outcomes
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.tables import raw_tables, versions
 from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates, known_durations
@@ -29,7 +29,7 @@ class RawRows:
         users: all columns of the table, by increasing `user_id`, or versions of them.
         videos: all columns of the table and those of its channel, by increasing `video_id`, or versions of them.
         events: as `exposures.sort_events` leaves them.
-        lookup: what labels and history need of the videos.
+        lookup: what labels, history and tallies need of the videos.
         counted: the columns of videos that the run counts from the events, or does without, instead of reading them.
     """
 
@@ -112,7 +112,7 @@ def read(data_dir: str, settings: Settings) -> RawRows:
     channels, _ = drop_duplicates(_rows(tables["channels"]), "channel_id")
     videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
     videos, _ = known_durations(videos)
-    lookup = VideoLookup.of(videos, channels, settings.ids.video_id)
+    lookup = VideoLookup.of(videos, channels, settings.ids.video_id, outcomes.groups(settings))
     videos = add_channels(videos.drop_columns([ROW]), channels).combine_chunks()
     events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long, settings.table.bits)
     found = examples.gather_events(events, _rows(tables["users"]), lookup, settings)

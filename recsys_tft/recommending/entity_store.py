@@ -1,7 +1,7 @@
 """`serving/store/N/`: the raw rows that a recommender asks the models about, in files that are mapped, not loaded.
 
     users.arrow     the latest raw columns, by increasing user_id; previously_watched_category, the history and, where
-                    the run has them, recent events as of the end
+                    the run has them, recent events and what became of exposures as of the end: tallies.py
     videos.arrow    the latest raw columns and those of the channel, by increasing video_id; counters as of the end,
                     where the run counts them, and recent ones with `first_seen`, where it has them; `events`: how many
                     the video has

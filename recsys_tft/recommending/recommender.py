@@ -19,7 +19,7 @@ from recsys_tft.configuration.recommender_settings import RecommenderSettings, c
 from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.faults import sentences
-from recsys_tft.recommending import arrangement, filtering, request_columns
+from recsys_tft.recommending import arrangement, filtering, request_columns, tallies
 from recsys_tft.recommending.arrangement import Recommendation
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.explanations import Explainer
@@ -247,7 +247,7 @@ def _with_videos(known: Mapping[str, pa.Array], videos: pa.Table) -> dict[str, A
     of_videos = dict(zip(videos.column_names, videos.columns, strict=True))
     if FIRST_SEEN in of_videos:
         of_videos["published_at"] = pc.coalesce(of_videos["published_at"], of_videos[FIRST_SEEN])
-    return {**known, **of_videos}
+    return {**known, **of_videos, **tallies.of_candidates(known, videos)}
 
 
 def _unknown_countries(chosen: RecommenderSettings, store: EntityStore) -> Iterator[str]:

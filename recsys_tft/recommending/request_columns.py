@@ -19,7 +19,7 @@ _OWN = ("user_id", "interaction_time")  # which a request has by itself
 def of_table(table: FeatureTable) -> tuple[Column, ...]:
     """The columns of users, and those of the moment that features read."""
     users = [column for name, column in table.columns_of("users").items() if name not in (*_OWN, UPDATED)]
-    read = [column for column in raw_columns(table.features) if column.table == "interactions"]
+    read = [c for c in raw_columns(table.features) if c.table == "interactions" and not c.of_group]
     return (*users, *(column for column in read if column.name not in _OWN))
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -79,7 +80,8 @@ class VideoLookup:
     and ids that are text).
 
     Attributes:
-        rows: `video_id`, `video_duration` and `category` of all usable videos, by increasing id; or versions of them.
+        rows: `video_id`, `video_duration`, `category` and the columns by which exposures are grouped, of all usable
+            videos, by increasing id; or versions of them.
         kind: of their ids.
     """
 
@@ -87,16 +89,42 @@ class VideoLookup:
     kind: IdKind = IdKind.AUTO
 
     @classmethod
-    def of(cls, videos: pa.Table, channels: pa.Table, kind: IdKind = IdKind.AUTO) -> "VideoLookup":
-        """Of usable videos, before their channels' columns are added; versions that differ elsewhere are left out."""
+    def of(
+        cls, videos: pa.Table, channels: pa.Table, kind: IdKind = IdKind.AUTO, groups: Iterable[str] = ()
+    ) -> "VideoLookup":
+        """Of usable videos, before their channels' columns are added; versions that differ elsewhere are left out.
+
+        Args:
+            videos: usable ones.
+            channels: usable ones.
+            kind: of the ids of videos.
+            groups: the columns by which exposures are grouped.
+        """
         dated = [name for name in (SINCE, UPDATED) if name in videos.column_names]
-        rows = videos.select([*ids.beside(["video_id"], videos), *dated, "video_duration", "category"])
+        rows = videos.select([*ids.beside(["video_id"], videos), *dated, *cls.told(groups)])
         if UPDATED in channels.column_names:
             channel, known = _channels_of(videos, channels)
             first = np.where(known, find_sorted(channels["channel_id"].to_numpy(), channel), -1)
             rows = rows.append_column(_CHANNEL_UPDATED, take_or_null(channels[UPDATED], first))
         told = [name for name in rows.column_names if name not in dated and not name.startswith(ids.GIVEN)]
         return cls(rows.take(pa.array(begins(*(_codes(rows[name]) for name in told)))) if dated else rows, kind)
+
+    @staticmethod
+    def told(groups: Iterable[str]) -> list[str]:
+        """The columns that are told of videos, besides their ids, where exposures are grouped by some."""
+        return list(dict.fromkeys(["video_duration", "category", *groups]))
+
+    def groups(self, column: str) -> tuple[np.ndarray, int]:
+        """For each row the number of its value in a column, [n] int64, -1 where it has none; and how many there are."""
+        if column not in self._groups:
+            encoded = self.rows[column].combine_chunks().dictionary_encode()
+            codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+            self._groups[column] = codes, len(encoded.dictionary)
+        return self._groups[column]
+
+    @functools.cached_property
+    def _groups(self) -> dict[str, tuple[np.ndarray, int]]:
+        return {}
 
     @property
     def is_versioned(self) -> bool:

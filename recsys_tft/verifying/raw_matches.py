@@ -10,7 +10,7 @@ import pyarrow as pa
 from recsys_tft import ids
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, context_columns
-from recsys_tft.labelling import examples, history, recent
+from recsys_tft.labelling import examples, history, outcomes, recent
 from recsys_tft.labelling.pair_columns import PairColumns
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.point_in_time import find_sorted, rows_at
@@ -51,29 +51,35 @@ def by_key(raw: pa.Table, key: str, wanted: np.ndarray) -> Matches:
     return Matches(rows, np.flatnonzero(found), position[inverse][found], np.flatnonzero(~found))
 
 
+def labelled(raw: RawRows, user_ids: np.ndarray, cuts: Cuts | None, settings: Settings) -> examples.Labelled:
+    """The exposures of users, which are those of [n] int64 ids."""
+    own = raw.of_users(pa.array(np.unique(user_ids)))
+    return examples.label_exposures(own.events, own.users, raw.lookup, cuts, settings)
+
+
 def by_exposure(
-    raw: RawRows, user_ids: np.ndarray, times: np.ndarray, cuts: Cuts | None, settings: Settings
+    raw: RawRows, labels: examples.Labelled, user_ids: np.ndarray, times: np.ndarray, settings: Settings
 ) -> Matches:
     """What was known at exposures. Those of one user at one instant may differ, and then each of them may be meant.
 
     Args:
         raw: the raw tables.
+        labels: the exposures of these users.
         user_ids: [n] int64 of rows on disk.
         times: [n] int64 of rows on disk.
-        cuts: where the run's windows end.
         settings: of the run.
     """
-    own = raw.of_users(pa.array(np.unique(user_ids)))
-    found = examples.label_exposures(own.events, own.users, raw.lookup, cuts, settings).exposures
+    found = labels.exposures
     context = [column.name for column in context_columns(settings)]
     names = ["user_id", "interaction_time", *context, "previously_watched_category"]
     names += [examples.COUNTED] if examples.COUNTED in found.column_names else []
     rows = pl.from_arrow(found.select(names)).with_row_index("row")
     first = rows.unique(names, keep="first", maintain_order=True)["row"].to_arrow()
     # What follows is the same for all exposures of a user at an instant.
-    others = (name for name in (*history.COLUMNS, *recent.USER_COLUMNS) if name in found.column_names)
+    counts = (*recent.USER_COLUMNS, *outcomes.USER_COLUMNS)
+    others = (name for name in (*history.COLUMNS, *counts) if name in found.column_names)
     known = found.take(first).select([*names, *others])
-    known = ids.plain(examples.with_given_ids(known, own.users, raw.lookup))
+    known = ids.plain(examples.with_given_ids(known, raw.users, raw.lookup))
     known = known.sort_by([("user_id", "ascending"), ("interaction_time", "ascending")])
     users, moments = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
     pairs = np.stack([np.concatenate([users, user_ids]), np.concatenate([moments, times])], axis=1)
@@ -114,8 +120,9 @@ def by_user(users: pa.Table, user_ids: np.ndarray, times: np.ndarray) -> Matches
 def by_pair(
     feature: Feature,
     exposures: Matches,
-    users: pa.Table,
+    raw: RawRows,
     videos: DatedVideos,
+    became: pa.Table,
     keys: Mapping[str, np.ndarray],
     delay: int,
 ) -> Matches:
@@ -124,14 +131,15 @@ def by_pair(
     Args:
         feature: of pairs.
         exposures: of `by_exposure`, for these rows.
-        users: by increasing `user_id`, or versions of them.
+        raw: the raw tables.
         videos: all of them.
+        became: what became of the exposures of these users.
         keys: `user_id`, `video_id` and `interaction_time` of [n] rows on disk.
         delay: microseconds until an event is known.
     """
     user_ids, video_ids, times = (keys[name][exposures.owner] for name in ("user_id", "video_id", "interaction_time"))
     places = {
-        "user": rows_at(users, "user_id", user_ids, times),
+        "user": rows_at(raw.users, "user_id", user_ids, times),
         "video": rows_at(videos.videos, "video_id", video_ids, times),
     }
     known = np.flatnonzero(np.minimum(*places.values()) >= 0)
@@ -139,10 +147,11 @@ def by_pair(
     if videos.counts is not None:
         tables.insert(0, videos.counts.drop_columns(["video_id"]))
         rows.insert(0, rows_at(videos.counts, "video_id", video_ids[known], times[known]))
-    raw = {Entity.USER: [users], Entity.EXPOSURE: [exposures.raw], Entity.VIDEO: tables}
-    raw = {entity: [ids.shown(table) for table in of_entity] for entity, of_entity in raw.items()}
+    of_entities = {Entity.USER: [raw.users], Entity.EXPOSURE: [exposures.raw], Entity.VIDEO: tables}
+    of_entities = {entity: [ids.shown(table) for table in own] for entity, own in of_entities.items()}
     of_raw = {Entity.USER: [places["user"][known]], Entity.EXPOSURE: [exposures.row[known]], Entity.VIDEO: rows}
-    values = PairColumns(raw, of_raw, delay).of(feature)
+    tallies = outcomes.Tallies(became, raw.lookup, user_ids[known], video_ids[known], times[known], delay)
+    values = PairColumns(of_entities, of_raw, delay, tallies).of(feature)
     owner = exposures.owner[known]
     missing = np.setdiff1d(np.arange(len(keys["user_id"])), owner)
     pairs = pa.table([each.all() for each in values], list(feature.sources))

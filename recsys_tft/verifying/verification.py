@@ -223,7 +223,8 @@ class _Folder:
                 yield raw_matches.by_key(table, key, keys[key]), features
             return
         users, times = keys["user_id"], keys["interaction_time"]
-        exposures = functools.cache(lambda: raw_matches.by_exposure(raw, users, times, self.cuts, self.settings))
+        labelled = functools.cache(lambda: raw_matches.labelled(raw, users, self.cuts, self.settings))
+        exposures = functools.cache(lambda: raw_matches.by_exposure(raw, labelled(), users, times, self.settings))
         for entity, features in by_entity.items():
             if entity is Entity.EXPOSURE:
                 yield exposures(), features
@@ -232,7 +233,8 @@ class _Folder:
             elif entity is Entity.PAIR:
                 delay = self.settings.counters.delay_microseconds
                 for feature in features:
-                    yield raw_matches.by_pair(feature, exposures(), raw.users, videos, keys, delay), [feature]
+                    became = labelled().outcomes
+                    yield raw_matches.by_pair(feature, exposures(), raw, videos, became, keys, delay), [feature]
             else:
                 dated = [f for f in features if f.is_counted or f.is_versioned] if videos.counts is not None else []
                 others = [feature for feature in features if feature not in dated]

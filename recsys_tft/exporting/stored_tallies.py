@@ -1,0 +1,65 @@
+"""What became of users' exposures by group, as lists in `serving/store/N/users.arrow`: see recommending/tallies.py."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from recsys_tft import ids
+from recsys_tft.columns import Tally
+from recsys_tft.labelling.recent import NEVER
+from recsys_tft.point_in_time import find_sorted
+from recsys_tft.raw_replay.raw_rows import RawRows
+from recsys_tft.recommending.tallies import OF_GROUP
+
+_LIST = {Tally.SHOWN: "shown", Tally.POSITIVE: "positive", Tally.LAST: "last"}
+
+
+def of_users(
+    rows: RawRows, became: pa.Table, user_ids: np.ndarray, moment: int, group: str, names: Mapping[Tally, str]
+) -> dict[str, pa.Array]:
+    """Lists for [n] users, as of a moment: of the values of a group, and of each tally of these.
+
+    Args:
+        rows: the raw tables.
+        became: what became of all exposures.
+        user_ids: [n] int64, increasing.
+        moment: microseconds since 1970.
+        group: the column of videos.
+        names: of the columns that hold the tallies.
+    """
+    user, video, time, since, until = (column.to_numpy() for column in became.columns[:5])
+    codes, _ = rows.lookup.groups(group)
+    found = pl.DataFrame(
+        {
+            "user": user,
+            "group": codes[rows.lookup.position(video, time)],
+            "positive": ((since < moment) & (since < until)).astype(np.int64) - ((since < until) & (until < moment)),
+            "last": time,
+            "shown": np.int64(1),
+        }
+    ).filter((pl.col("group") >= 0) & (pl.col("last") < moment))
+    tallied = found.group_by("user", "group").agg(pl.sum("shown", "positive"), pl.max("last")).sort("user", "group")
+    owners = tallied["user"].to_numpy()
+    ends = pa.array(np.append(np.searchsorted(owners, user_ids), len(owners)), pa.int32())
+    values = _values(rows, group).take(tallied["group"].to_arrow())
+    lists = {f"{OF_GROUP}{group}": values}
+    lists |= {f"{OF_GROUP}{group}/{name}": tallied[_LIST[tally]].to_arrow() for tally, name in names.items()}
+    return {name: pa.ListArray.from_arrays(ends, each) for name, each in lists.items()}
+
+
+def _values(rows: RawRows, group: str) -> pa.Array:
+    """The values of a group by their codes in the lookup; ids as the tables have them."""
+    codes, size = rows.lookup.groups(group)
+    told = rows.lookup.rows[group].combine_chunks()
+    first = np.full(size, -1)
+    first[codes[::-1][codes[::-1] >= 0]] = np.arange(len(codes))[::-1][codes[::-1] >= 0]
+    values = told.take(pa.array(first))
+    given = ids.GIVEN + group
+    if given not in rows.videos.column_names:
+        return values
+    known = rows.videos[group].combine_chunks()
+    order = np.argsort(known.fill_null(NEVER).to_numpy(), kind="stable")
+    place = find_sorted(known.fill_null(NEVER).to_numpy()[order], values.to_numpy())
+    return rows.videos[given].combine_chunks().take(pa.array(order[place]))

@@ -1,0 +1,222 @@
+"""What became of exposures, as of a moment: how many there were, and how many of them were positive.
+
+Of a user, of a user and the videos of one group (such as a category), and of a video by all users. Turned on by the
+setting `positive_rates`; docs/examples.md has the rules.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.columns import Column, OfGroup, Tally
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.features import raw_columns
+from recsys_tft.labelling import history, labels
+from recsys_tft.labelling.exposures import exposure_starts, exposures
+from recsys_tft.labelling.recent import NEVER
+from recsys_tft.point_in_time import EventCounts, distinct
+from recsys_tft.tables.entities import VideoLookup
+
+USER_COLUMNS = ("user_shown_count", "user_positive_count")
+SCHEMA = pa.schema(
+    {
+        "user_id": pa.int64(),
+        "video_id": pa.int64(),
+        "time": pa.int64(),  # of the first event
+        "since": pa.int64(),  # when it became positive; NEVER if it did not
+        "until": pa.int64(),  # when a negative signal ended that; NEVER if none did
+        "window": pa.int8(),  # of the first event
+    }
+)
+
+
+def group_columns(settings: Settings) -> tuple[Column, ...]:
+    """The columns that tell of a user and the videos of a group, and that any feature reads."""
+    read = raw_columns(settings.table.active(settings))
+    return tuple(column for column in read if column.of_group)
+
+
+def groups(settings: Settings) -> tuple[str, ...]:
+    """The columns of videos by which exposures are grouped."""
+    return tuple(dict.fromkeys(column.of_group.column for column in group_columns(settings)))
+
+
+def none() -> pa.Table:
+    """Outcomes of no exposures."""
+    return SCHEMA.empty_table()
+
+
+def of_events(
+    events: pa.Table, windows: np.ndarray, labelled: pa.Table, videos: VideoLookup, settings: Settings
+) -> pa.Table:
+    """The outcomes of exposures that are formed without cuts, so that they depend on no window.
+
+    Args:
+        events: of whole pairs of user and video, sorted as by `exposures.sort_events`.
+        windows: [n] int8 number of the window of each event.
+        labelled: the exposures that lie in one window each, as `examples` labels them.
+        videos: the lookup of all videos.
+        settings: of the run.
+    """
+    gap = settings.labels.exposure_gap
+    starts, cut = (exposure_starts(events, gap, each) for each in (None, windows))
+    whole = np.searchsorted(starts, cut, side="right") - 1  # the uncut exposure that each is a part of
+    parts = np.bincount(whole, minlength=len(starts))
+    first = np.searchsorted(cut, starts)
+    columns = [labelled[name].to_numpy()[first] for name in ("user_id", "video_id", "interaction_time", "since")]
+    if "until" in labelled.column_names:
+        columns.append(labelled["until"].to_numpy()[first])
+    else:
+        columns[3:] = np.where(labelled["label"].to_numpy()[first], columns[3], NEVER), np.full(len(first), NEVER)
+    found = pa.table([*columns, windows[starts]], SCHEMA)
+    if (parts <= 1).all():
+        return found
+    divided = np.repeat(parts > 1, np.diff(np.append(starts, len(events))))
+    others = _of_uncut(events.filter(pa.array(divided)), windows[divided], videos, settings)
+    return pa.concat_tables([found.filter(pa.array(parts <= 1)), others]).combine_chunks()
+
+
+def _of_uncut(events: pa.Table, windows: np.ndarray, videos: VideoLookup, settings: Settings) -> pa.Table:
+    """The outcomes of exposures of which parts lie in several windows."""
+    found = exposures(events, np.zeros(len(events), np.int8), settings)
+    starts = exposure_starts(events, settings.labels.exposure_gap, None)
+    user, video, time = (found[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
+    duration = videos.duration(videos.position(video, time))
+    signals, watched = (found[name].to_numpy() for name in ("signals", "watch_time"))
+    rules = labels.rules_that_hold(signals, watched, duration, settings)
+    positive = labels.weights(rules, settings.labels.positive) > 0
+    since = np.where(positive, history.positive_since(events, starts, duration, settings), NEVER)
+    wins = labels.negatives_win(settings)
+    until = history.negative_since(events, starts, settings) if wins else np.full(len(starts), NEVER)
+    return pa.table([user, video, time, since, until, windows[starts]], SCHEMA)
+
+
+def was_positive(outcomes: pa.Table) -> np.ndarray:
+    """[n] bool: which exposures were positive at any time."""
+    return outcomes["since"].to_numpy() < outcomes["until"].to_numpy()
+
+
+class _Counts:
+    """How many exposures of a key there were before a moment, and how many of them were positive then.
+
+    Args:
+        outcomes: of SCHEMA.
+        keys: [n] int64, whose they are.
+    """
+
+    def __init__(self, outcomes: pa.Table, keys: np.ndarray):
+        positive = was_positive(outcomes)
+        turned = positive & (outcomes["until"].to_numpy() != NEVER)
+        of = {"time": np.ones(len(keys), bool), "since": positive, "until": turned}
+        self._events = {name: EventCounts(keys[some], outcomes[name].to_numpy()[some]) for name, some in of.items()}
+        self._turned = bool(turned.any())
+
+    def shown(self, keys: np.ndarray, moments: np.ndarray) -> np.ndarray:
+        """[m] int64."""
+        return self._events["time"].between(keys, None, moments)
+
+    def positive(self, keys: np.ndarray, moments: np.ndarray) -> np.ndarray:
+        """[m] int64."""
+        found = self._events["since"].between(keys, None, moments)
+        return found - self._events["until"].between(keys, None, moments) if self._turned else found
+
+
+def of_users(outcomes: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
+    """USER_COLUMNS, [n] int64 each: what became of the exposures of users strictly before moments.
+
+    Args:
+        outcomes: of these users.
+        users: [n] int64 ids.
+        moments: [n] int64.
+    """
+    counts = _Counts(outcomes, outcomes["user_id"].to_numpy())
+    return dict(zip(USER_COLUMNS, (counts.shown(users, moments), counts.positive(users, moments)), strict=True))
+
+
+class Tallies:
+    """What became of exposures of a user to the videos of a group, as of [n] moments; all that any column tells.
+
+    Args:
+        outcomes: of SCHEMA, of all these users.
+        videos: the lookup of all videos, with the columns by which they are grouped.
+        users: [n] int64 ids.
+        video_ids: [n] int64 ids of known videos, whose groups are meant.
+        times: [n] int64, when they are shown.
+        delay: microseconds until an event is known.
+    """
+
+    def __init__(
+        self,
+        outcomes: pa.Table,
+        videos: VideoLookup,
+        users: np.ndarray,
+        video_ids: np.ndarray,
+        times: np.ndarray,
+        delay: int,
+    ):
+        self._videos, self._steps = videos, _Steps.of(outcomes, videos)
+        self._position = videos.position(video_ids, times)
+        place = np.minimum(np.searchsorted(self._steps.users, users), max(len(self._steps.users) - 1, 0))
+        known = self._steps.users[place] == users if len(self._steps.users) else np.zeros(len(users), bool)
+        self._users, self._times = np.where(known, place, len(self._steps.users)), times - delay
+        self._order = np.lexsort((times, self._users))
+        self._found: dict[str, Mapping[Tally, pa.Array]] = {}
+
+    def of(self, group: OfGroup) -> pa.Array:
+        """[n] int64; missing for a video of no group, and as the last time where there was none."""
+        if group.column not in self._found:
+            self._found[group.column] = self._tallied(group.column)
+        return self._found[group.column][group.tally]
+
+    def _tallied(self, column: str) -> Mapping[Tally, pa.Array]:
+        from recsys_tft.labelling.tally_kernel import tally  # loads numba
+
+        codes, size = self._videos.groups(column)
+        steps, rows = self._steps, len(self._times)
+        of_steps = codes[steps.position]
+        inside = of_steps >= 0
+        own = [each[inside] for each in (steps.user, steps.time, of_steps, steps.kind)]
+        shown, positive, last = np.empty(rows, np.int64), np.empty(rows, np.int64), np.full(rows, NEVER)
+        owners, counts = np.full(size, -1), np.zeros((size, 3), np.int64)
+        tally(self._users, self._times, codes[self._position], *own, self._order, owners, counts, shown, positive, last)
+        found = {
+            Tally.SHOWN: (shown, shown < 0),
+            Tally.POSITIVE: (positive, shown < 0),
+            Tally.LAST: (last, last == NEVER),
+        }
+        return {name: pa.array(values, mask=mask if mask.any() else None) for name, (values, mask) in found.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """What happens to exposures, by user and time.
+
+    Attributes:
+        users: [k] int64 increasing ids.
+        user: [m] int64 numbers of users.
+        time: [m] int64.
+        position: [m] int64 rows of the lookup: the video as of its exposure.
+        kind: [m] int8, as the kernel counts them.
+    """
+
+    users: np.ndarray
+    user: np.ndarray
+    time: np.ndarray
+    position: np.ndarray
+    kind: np.ndarray
+
+    @classmethod
+    def of(cls, outcomes: pa.Table, videos: VideoLookup) -> "_Steps":
+        """Of SCHEMA."""
+        user, video, shown, since, until = (column.to_numpy() for column in outcomes.columns[:5])
+        position = videos.position(video, shown)
+        positive = np.flatnonzero(since < until)
+        turned = positive[until[positive] != NEVER]
+        row = np.concatenate([np.arange(len(user)), positive, turned])
+        time = np.concatenate([shown, since[positive], until[turned]])
+        kind = np.repeat(np.arange(3, dtype=np.int8), [len(user), len(positive), len(turned)])
+        order = np.lexsort((time, user[row]))
+        users = distinct(user)
+        return cls(users, np.searchsorted(users, user[row[order]]), time[order], position[row[order]], kind[order])

@@ -1,0 +1,194 @@
+"""What became of earlier exposures, of users, of videos and of both, against plain Python."""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import oracle
+import pyarrow as pa
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from labelled_cases import CASES, CASES_OF_INTEGERS, Case, gather, kinds_of, oracles_cuts, plain, settings_of
+from oracle import Exposure
+from random_tables import RawTables, RunSettings
+from test_counters import quick
+
+from recsys_tft.columns import FLOAT, OfGroup, Tally, tallied
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import DEFAULT
+from recsys_tft.errors import InputError
+from recsys_tft.features import RANKER, Entity, Feature
+from recsys_tft.labelling import counters, examples, outcomes, video_counts
+from recsys_tft.number_ops import Log
+from recsys_tft.point_in_time import Timeline
+from recsys_tft.positive_rates import TotalRate
+
+DELAYS = st.sampled_from(("0s", "30m"))
+OF_CATEGORY = {tally: OfGroup("category", tally) for tally in Tally}
+
+
+def uncut(raw: RawTables, chosen: RunSettings) -> list[Exposure]:
+    """The oracle's exposures, formed without cuts."""
+    kinds = kinds_of(raw.table)
+    users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions, kinds)
+    return oracle.exposures(
+        users,
+        videos,
+        events,
+        positive=chosen.positive,
+        min_watch_ratio=chosen.min_watch_ratio,
+        gap_minutes=chosen.gap_minutes,
+        conflict=chosen.conflict,
+        kinds=kinds,
+    )
+
+
+def tally(exposures: Iterable[Exposure], moment: int) -> tuple[int, int, int | None]:
+    """How many of them are before a moment, how many are positive then, and when the last one was."""
+    before = [e.interaction_time for e in exposures if e.interaction_time < moment]
+    since = [e for e in exposures if e.positive_since is not None and e.positive_since < moment]
+    positive = [e for e in since if e.positive_until is None or e.positive_until >= moment]
+    return len(before), len(positive), max(before, default=None)
+
+
+def with_delay(chosen: RunSettings, delay: str) -> Settings:
+    return settings_of(chosen).replace({"counters": {"delay": delay}})
+
+
+@quick
+@given(CASES, st.sampled_from((1, 3)), DELAYS)
+def test_what_became_of_a_users_exposures_is_what_the_oracle_says(case: Case, partitions: int, delay: str) -> None:
+    raw, chosen = case
+    gathered, own = gather(raw, partitions=partitions), with_delay(chosen, delay)
+    every = uncut(raw, chosen)
+    for part in gathered.partitions:
+        cuts = oracles_cuts(raw, chosen)
+        rows = examples.label_exposures(part.events, part.users, gathered.lookup, cuts, own).exposures
+        for row in plain(rows):
+            moment = row["interaction_time"] - own.counters.delay_microseconds
+            shown, positive, _ = tally([e for e in every if e.user_id == row["user_id"]], moment)
+            assert (row["user_shown_count"], row["user_positive_count"]) == (shown, positive)
+
+
+def categories(raw: RawTables, video_ids: Iterable[int], times: Iterable[int]) -> list[str | None]:
+    videos = oracle.usable(raw.users, raw.videos, raw.interactions, kinds_of(raw.table))[1]
+    rows = (oracle.row_at(videos, "video_id", *pair) for pair in zip(video_ids, times, strict=True))
+    return [row.get("category") for row in rows if row]
+
+
+@quick
+@given(CASES_OF_INTEGERS, DELAYS, st.data())
+def test_tallies_of_users_and_categories_are_what_the_oracle_says(case: Case, delay: str, data: st.DataObject) -> None:
+    raw, chosen = case
+    gathered, own = gather(raw), with_delay(chosen, delay)
+    (part,) = gathered.partitions
+    known = sorted({row["video_id"] for row in gathered.lookup.rows.to_pylist()})
+    times = part.events["interaction_time"].to_pylist()
+    assume(known and times)
+    users = st.sampled_from([*part.events["user_id"].to_pylist(), 10**9])  # nobody's
+    pairs = st.tuples(users, st.sampled_from(known), st.sampled_from([*times, max(times) + 1]))
+    asked = data.draw(st.lists(pairs, max_size=20))
+    user, video, time = (
+        (np.array(column, np.int64) for column in zip(*asked, strict=True)) if asked else [np.zeros(0, np.int64)] * 3
+    )
+    became = examples.outcomes_of(part.events, gathered.lookup, oracles_cuts(raw, chosen), own)
+    found = outcomes.Tallies(became, gathered.lookup, user, video, time, own.counters.delay_microseconds)
+    told = list(zip(*(found.of(OF_CATEGORY[tally]).to_pylist() for tally in Tally), strict=True))
+    every = uncut(raw, chosen)
+    of_exposures = categories(raw, [e.video_id for e in every], [e.interaction_time for e in every])
+    for (owner, _, moment), wanted, row in zip(asked, categories(raw, video, time), told, strict=True):
+        inside = [e for e, own_one in zip(every, of_exposures, strict=True) if e.user_id == owner and own_one == wanted]
+        expected = tally(inside, moment - own.counters.delay_microseconds)
+        assert row == ((None, None, None) if wanted is None else expected)
+
+
+@quick
+@given(CASES_OF_INTEGERS, DELAYS, st.data())
+def test_counts_of_videos_are_what_the_oracle_says(case: Case, delay: str, data: st.DataObject) -> None:
+    raw, chosen = case
+    gathered = gather(raw)
+    own = settings_of(chosen).replace({"counters": {"delay": delay, "growth": 0}})
+    (part,) = gathered.partitions
+    times = part.events["interaction_time"].to_pylist()
+    assume(times)
+    cuts = oracles_cuts(raw, chosen)
+    became = examples.outcomes_of(part.events, gathered.lookup, cuts, own)
+    windows = examples.windows_of(part.events, cuts, own)
+    changes = video_counts.increments(part.events, became, windows, cuts, own, counted=False)
+    ids = np.unique(gathered.lookup.rows["video_id"].to_numpy())
+    versions = counters.versions(ids, changes, own.counters, video_counts.values(own, counted=False))
+    video = data.draw(st.sampled_from(ids.tolist()))
+    moments = [*times, max(times) + own.counters.delay_microseconds + 1]
+    rows = Timeline(versions, "video_id").last_before(np.full(len(moments), video), np.array(moments))
+    found = versions.take(pa.array(rows)).select(video_counts.OUTCOME_COLUMNS).to_pylist()
+    every = [e for e in uncut(raw, chosen) if e.video_id == video]
+    for moment, row in zip(moments, found, strict=True):
+        assert tuple(row.values()) == tally(every, moment - own.counters.delay_microseconds)[:2]
+    totals = video_counts.values(own, counted=False, training=True)
+    sums = {row["video_id"]: row for row in counters.sums(counters.of_training(changes), totals).to_pylist()}
+    if chosen.kind == "time":
+        shown, positive, _ = tally(every, math.inf if cuts is None else cuts[0])
+        fitted = sums.get(video, {"shown_count": 0, "positive_count": 0})
+        assert (fitted["shown_count"], fitted["positive_count"]) == (shown, positive)
+
+
+@quick
+@given(CASES, st.data())
+def test_later_events_and_cuts_change_nothing(case: Case, data: st.DataObject) -> None:
+    raw, chosen = case
+    gathered, own = gather(raw), settings_of(chosen)
+    (part,) = gathered.partitions
+    times = part.events["interaction_time"].to_numpy()
+    assume(len(times))
+    moment = data.draw(st.sampled_from(times.tolist()))
+    users = part.events["user_id"].to_numpy()
+    cuts = oracles_cuts(raw, chosen)
+    earlier = part.events.filter(pa.array(times < moment))
+    whole = examples.outcomes_of(part.events, gathered.lookup, cuts, own)
+    past = examples.outcomes_of(earlier, gathered.lookup, (int(times.max()) + 1, None), own.replace({"split": {}}))
+    known, before = (outcomes.of_users(each, users, np.full(len(users), moment)) for each in (whole, past))
+    assert {n: v.tolist() for n, v in known.items()} == {n: v.tolist() for n, v in before.items()}
+
+
+# --- The statistic, the option, the table
+
+
+@given(st.lists(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9)), max_size=5), min_size=1, max_size=4))
+def test_the_rate_of_all_is_of_all_counts(batches: list[list[tuple[int, int]]]) -> None:
+    statistic = TotalRate()
+    state = statistic.merge([statistic.of(np.array(batch, np.int64).reshape(-1, 2)) for batch in batches])
+    positive, shown = (sum(pair[place] for batch in batches for pair in batch) for place in (0, 1))
+    assert statistic.result(state) == np.float32((positive + 1) / (shown + 2))
+
+
+def test_without_the_option_nothing_of_it_is_asked_for_or_made() -> None:
+    own = [f for f in DEFAULT.features if any(column.option == "positive_rates" for column in f.columns)]
+    assert len(own) == 10
+    on, off = Settings(), Settings(positive_rates={"enabled": False})
+    assert all(feature.is_active(on) and not feature.is_active(off) for feature in own)
+    assert outcomes.groups(on) == ("category", "channel_id")
+    assert outcomes.groups(off) == ()
+
+
+def test_a_table_has_groups_of_its_own() -> None:
+    columns = tallied("user_language_of_video", "video_language")
+    table = DEFAULT.extend(columns, features=Feature("seen_log", "user_language_of_video_shown_count", Log(), RANKER))
+    assert table.by_name["seen_log"].entity is Entity.PAIR
+
+
+@pytest.mark.parametrize("group", ["tags", "country", "video_languag", "channel_subscriber_count"])
+def test_groups_are_columns_of_videos_of_one_value(group: str) -> None:
+    with pytest.raises(InputError, match=f"'mine_last_time' is of groups by '{group}', which is no column of videos"):
+        DEFAULT.extend(tallied("mine", group))
+
+
+def test_the_query_tower_cannot_read_a_pair() -> None:
+    feature = Feature("seen_log", "user_category_shown_count", Log(), DEFAULT.by_name["age_z"].used_by)
+    with pytest.raises(InputError, match="is of pairs, so the query tower cannot read it"):
+        DEFAULT.extend(features=feature)
+
+
+def test_floats_may_be_groups() -> None:
+    assert DEFAULT.raw["video_duration"].type == FLOAT
+    DEFAULT.extend(tallied("of_length", "video_duration"))
