@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from recsys_tft.ranking import ranker_rows, ranking_metrics
-from recsys_tft.ranking.ranker_training import MODEL, scores
+from recsys_tft.ranking.trained_ranker import MODEL, scores
 from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, two_tower
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
 from recsys_tft.run_layout import run_folders

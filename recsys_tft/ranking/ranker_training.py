@@ -16,6 +16,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.faults import catboost_reason, is_interrupt, sentences
 from recsys_tft.ranking import ranker_report, ranker_rows, ranking_evaluation, ranking_metrics
 from recsys_tft.ranking.ranker_rows import RankerRows
+from recsys_tft.ranking.trained_ranker import COLUMNS, FOLDER, MODEL, scores
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.json_files import to_json
 from recsys_tft.training import model_folders, stopwatch, training_report
@@ -23,8 +24,7 @@ from recsys_tft.training.model_folders import METRICS, ModelFolder
 from recsys_tft.training.stopwatch import Stopwatch
 from recsys_tft.trees import catboost_model
 
-FOLDER = "ranker"
-MODEL, MODEL_JSON, COLUMNS = "model.cbm", "model.json", "columns.json"
+MODEL_JSON = "model.json"
 _SNAPSHOT_SECONDS = 10
 _OBJECTIVES = {
     "classifier": {"loss_function": "Logloss", "eval_metric": "Logloss"},
@@ -181,13 +181,6 @@ class _Said:
         shown = f", val {values[0]} {values[1][-1]:.4f}" if values else ""
         self._say(f"progress: tree {info.iteration}{shown}")
         return True
-
-
-def scores(model: Any, rows: RankerRows, objective: str) -> np.ndarray:
-    """[n] float64: probabilities of a classifier, raw scores of a ranking."""
-    kind = "Probability" if objective == "classifier" else "RawFormulaVal"
-    found = np.asarray(model.predict(rows.pool(), prediction_type=kind))
-    return found[:, 1] if found.ndim == 2 else found
 
 
 def _judged(model: Any, rows: dict[str, RankerRows], window: str, chosen: Settings) -> dict[str, Any]:
