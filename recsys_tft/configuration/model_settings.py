@@ -21,6 +21,7 @@ class RankerSettings(Section):
     max_ctr_complexity: Annotated[int, pydantic.Field(ge=1, le=4)] = 2
     early_stopping_rounds: Steps = 30
     shap_rows: Count = 5000
+    refit: bool = False
 
 
 class TwoTowerSettings(Section):
@@ -44,6 +45,7 @@ class TwoTowerSettings(Section):
     history_dropout: Share = 0.2
     shuffle_rows: Count = 2_000_000
     eval_users: Count = 10_000
+    refit: bool = False
 
 
 # What of `ranker` may differ between a run and a training on its rows.
@@ -57,5 +59,6 @@ RANKER_TRAINING = frozenset(
         "max_ctr_complexity",
         "early_stopping_rounds",
         "shap_rows",
+        "refit",
     )
 )

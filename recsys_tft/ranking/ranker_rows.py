@@ -116,11 +116,22 @@ def read(output_dir: str, window: str, features: Sequence[Feature], columns: Seq
     """The rows of a window of OUTPUT_DIR/processed_data/ranker."""
     folder = folder_of(output_dir, "ranker", window)
     found = training_rows.coded_columns(folder, [*KEYS, "source", *(feature.name for feature in features)])
-    order = np.lexsort((found["video_id"], found["interaction_time"], found["user_id"]))
+    order = _order(found)
     sizes = training_rows.categories(folder)
     data = {column.name: _values(found[column.feature], column, sizes, order) for column in columns}
     keys = {name: found[name][order] for name in KEYS} | {SHOWN: (found["source"] != _SAMPLED)[order]}
     return RankerRows(keys, pd.DataFrame(data, copy=False))
+
+
+def together(parts: Sequence[RankerRows]) -> RankerRows:
+    """The rows of several windows, by user and in each by time."""
+    keys = {name: np.concatenate([part.keys[name] for part in parts]) for name in parts[0].keys}
+    found = RankerRows(keys, pd.concat([part.data for part in parts], ignore_index=True))
+    return found.take(_order(keys))
+
+
+def _order(keys: dict[str, np.ndarray]) -> np.ndarray:
+    return np.lexsort((keys["video_id"], keys["interaction_time"], keys["user_id"]))
 
 
 def _values(values: np.ndarray, column: Column, sizes: dict[str, int], order: np.ndarray) -> Any:
