@@ -332,6 +332,5 @@ def test_a_refit_is_of_all_rows_for_as_many_epochs_and_keeps_the_figures(
     rows = dataclasses.replace(two_tower_rows(out, model), fitted=("train", "val", "test"))
     every = np.concatenate([frame["candidate_row"] for frame in frames])
     np.testing.assert_array_equal(rows.counts, np.bincount(every, minlength=rows.candidates))
-    batches = list(rows.shuffled(10**6).batches(50, 0))
-    assert len(batches) == len(every) // 50
-    assert set(np.concatenate([batch["candidate_row"] for batch in batches])) > set(frames[0]["candidate_row"])
+    batches = rows.shuffled(10**6).batches(1, 0)
+    assert sorted(int(batch["candidate_row"][0]) for batch in batches) == sorted(every)

@@ -101,7 +101,9 @@ def _by_slice(found: Mapping[str, Any], window: str, slices: Sequence[str], metr
 
 
 def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, collapse_padding=True
+    )
     table.add_column("")
     for heading in headings:
         table.add_column(heading, justify="right")
@@ -111,4 +113,5 @@ def _table(title: str, headings: Sequence[str]) -> Table:
 def _shown(estimate: Mapping[str, float | None]) -> str:
     if estimate["value"] is None:
         return "-"
-    return f"{estimate['value']:.4f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+    low, high = (f"{estimate[side]:.3f}".removeprefix("0") for side in ("low", "high"))
+    return f"{estimate['value']:.4f} [{low}, {high}]"
