@@ -109,8 +109,10 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
         _check(rows[window], folder.output_dir, window)
     folder.begin(resume, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
     begun = time.monotonic()
+    weighted = chosen.ranker.objective == "classifier"  # CatBoost's YetiRank ignores weights of rows, and says so
+    pool = rows["train"].pool(weighted)
     say("Training")
-    model = _judged_model(rows, chosen, folder, say)
+    model = _judged_model(pool, rows["val"].pool(weighted), chosen, folder, say)
     raw = {w: raw_scores(model, rows[w]) if len(rows[w]) else np.zeros(0) for w in ("val", "test")}
     calibrated, losses = _calibration(raw["val"], rows["val"], chosen)
     scores = {w: calibrated(of) for w, of in raw.items()} if calibrated else raw
@@ -118,13 +120,13 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     likes = next((c.name for c in columns if c.sources == ("like_count",) and c.kind == "numeric"), None)
     metrics = ranking_judgement.judge(rows, scores, calibrated is not None, likes, chosen.seed)
     metrics["calibration"] = {"method": calibrated.method, "log loss": losses} if calibrated else {}
-    fitted_on = rows["train"]
     metrics["refit"] = {}
     if chosen.ranker.refit:
         say("Training again on all windows")
-        fitted_on, trees = ranker_rows.together([rows[w] for w in rows if len(rows[w])]), model.tree_count_
-        model = _fit(fitted_on, None, chosen, folder, say, trees)
-        metrics["refit"] = {"rows": len(fitted_on), "windows": [w for w in rows if len(rows[w])], "trees": trees}
+        windows, trees = [w for w, part in rows.items() if len(part)], model.tree_count_
+        pool = ranker_rows.together([rows[w] for w in windows]).pool(weighted)
+        model = _fit(pool, None, chosen, folder, say, trees)
+        metrics["refit"] = {"rows": pool.num_row(), "windows": windows, "trees": trees}
     read = sum(map(len, rows.values()))
     metrics["training"] = {
         "trees": model.tree_count_,
@@ -135,7 +137,7 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     } | reading.described()
     say("Writing the model")
     _write_calibration(calibrated, scores, rows, folder)
-    _write(model, fitted_on, rows["val"], columns, graph, metrics, chosen, folder)
+    _write(model, pool, rows["val"], columns, graph, metrics, chosen, folder)
     folder.commit()
     return metrics
 
@@ -152,12 +154,14 @@ def _check(rows: RankerRows, output_dir: str, window: str) -> None:
         )
 
 
-def _judged_model(rows: dict[str, RankerRows], chosen: Settings, folder: ModelFolder, say: Callable) -> Any:
+def _judged_model(
+    train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: ModelFolder, say: Callable
+) -> Any:
     """The model of the training window. Where one is to follow it on all windows, it is kept, to be resumed with."""
     kept = folder.work / JUDGED
     if kept.exists():
         return catboost.CatBoost().load_model(str(kept))
-    model = _fit(rows["train"], rows["val"], chosen, folder, say, chosen.ranker.iterations)
+    model = _fit(train, val, chosen, folder, say, chosen.ranker.iterations)
     if chosen.ranker.refit:
         part = kept.with_suffix(".part")
         model.save_model(str(part))
@@ -166,10 +170,9 @@ def _judged_model(rows: dict[str, RankerRows], chosen: Settings, folder: ModelFo
 
 
 def _fit(
-    train: RankerRows, val: RankerRows | None, chosen: Settings, folder: ModelFolder, say: Callable, trees: int
+    train: catboost.Pool, val: catboost.Pool | None, chosen: Settings, folder: ModelFolder, say: Callable, trees: int
 ) -> Any:
     """A model of so many trees at most, which ends where val is no better; without val, of as many."""
-    weighted = chosen.ranker.objective == "classifier"  # CatBoost's YetiRank ignores weights of rows, and says so
     own = "refit" if val is None else "."
     logs, checkpoints = folder.work / "logs" / own, folder.work / "checkpoints" / own
     checkpoints.mkdir(exist_ok=True, parents=True)
@@ -185,14 +188,14 @@ def _fit(
     stopping: dict[str, Any] = {}
     if val is not None:
         rounds = chosen.ranker.early_stopping_rounds
-        stopping = {"eval_set": val.pool(weighted), "use_best_model": True, "early_stopping_rounds": rounds}
+        stopping = {"eval_set": val, "use_best_model": True, "early_stopping_rounds": rounds}
     model = catboost.CatBoost(options)
     try:
-        model.fit(train.pool(weighted), **stopping, callbacks=[_Said(say)])
+        model.fit(train, **stopping, callbacks=[_Said(say)])
     except catboost.CatBoostError as error:
         if is_interrupt(error):
             raise KeyboardInterrupt from error
-        raise InputError(_explained(error, folder, len(train))) from error
+        raise InputError(_explained(error, folder, train.num_row())) from error
     return model
 
 
@@ -256,7 +259,7 @@ def _write_calibration(
 
 def _write(
     model: Any,
-    fitted_on: RankerRows,
+    pool: catboost.Pool,
     val: RankerRows,
     columns: Sequence[Column],
     graph: str,
@@ -264,7 +267,7 @@ def _write(
     chosen: Settings,
     folder: ModelFolder,
 ) -> None:
-    work, pool = folder.work, fitted_on.pool(chosen.ranker.objective == "classifier")
+    work = folder.work
     model.save_model(str(work / MODEL))
     model.save_model(str(work / MODEL_JSON), format="json", pool=pool)
     catboost_model.check(json.loads((work / MODEL_JSON).read_text()))  # one that cannot be served is no result

@@ -65,11 +65,11 @@ def drifts(rows: Mapping[str, RankerRows]) -> list[str]:
     """
     found = []
     for window in ("val", "test"):
-        for what, chosen in (("rows", lambda keys: np.ones(len(keys["label"]), bool)), ("shown rows", _shown)):
-            parts = [part.take(chosen(part.keys)) for part in (rows["train"], rows[window])]
-            if not all(map(len, parts)):
+        for what, chosen in {"rows": _all, "shown rows": _shown}.items():
+            masks = {w: chosen(rows[w].keys) for w in ("train", window)}
+            if not all(mask.any() for mask in masks.values()):
                 continue
-            (before, before_error), (now, error) = map(_rate, parts)
+            (before, before_error), (now, error) = (_rate(rows[w].keys, mask) for w, mask in masks.items())
             if abs(now - before) > max(_ERRORS * np.hypot(before_error, error), _DRIFT * before):
                 found.append(
                     f"{window}: {now:.1%} of the {what} are positive, but {before:.1%} in training, which is more than "
@@ -78,17 +78,21 @@ def drifts(rows: Mapping[str, RankerRows]) -> list[str]:
     return found
 
 
+def _all(keys: Mapping[str, np.ndarray]) -> np.ndarray:
+    return np.ones(len(keys["label"]), bool)
+
+
 def _shown(keys: Mapping[str, np.ndarray]) -> np.ndarray:
     """The shown rows, if some are sampled and some of the shown ones negatives; else none."""
     shown = keys[SHOWN]
     return shown if not shown.all() and keys["label"][shown].min(initial=1) == 0 else np.zeros(len(shown), bool)
 
 
-def _rate(rows: RankerRows) -> tuple[float, float]:
-    """The share of positives, and its standard error over users."""
-    owners, users = rows.owners()
-    weights, labels = rows.keys["weight"].astype(np.float64), rows.keys["label"]
+def _rate(keys: Mapping[str, np.ndarray], chosen: np.ndarray) -> tuple[float, float]:
+    """The share of positives of chosen rows by weight, and its standard error over users."""
+    users, owners = np.unique(keys["user_id"][chosen], return_inverse=True)
+    weights, labels = keys["weight"][chosen].astype(np.float64), keys["label"][chosen]
     total = max(weights.sum(), 1e-300)
     rate = weights @ labels / total
-    missed = np.bincount(owners, weights * (labels - rate), users)
-    return float(rate), float(np.sqrt(users / max(users - 1, 1) * (missed**2).sum()) / total)
+    missed = np.bincount(owners, weights * (labels - rate), len(users))
+    return float(rate), float(np.sqrt(len(users) / max(len(users) - 1, 1) * (missed**2).sum()) / total)
