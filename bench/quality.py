@@ -33,6 +33,8 @@ from recsys_tft.raw_replay import raw_rows
 from recsys_tft.run_layout import run_folders
 from recsys_tft.tables import movielens
 from recsys_tft.training import bootstrap
+from recsys_tft.training.model_folders import METRICS as METRICS_FILE
+from recsys_tft.training.model_folders import ModelFolder
 
 WINDOWS = ("train", "val", "test")
 METRICS = ("AUC", "AUC per user")
@@ -171,6 +173,8 @@ def movielens_gate(data_dir: pathlib.Path | None, folder: pathlib.Path, seeds: r
 
 def own_run(out: str, data_dir: str | None) -> dict[str, pd.DataFrame]:
     """The comparisons of a trained run."""
+    if ModelFolder(out, trained_ranker.FOLDER).read(METRICS_FILE).get("refit"):
+        sys.exit(f"{out}: the ranker was refitted on val and test, which cannot judge it; train it without --refit.")
     tables = raw_rows.raw_folder(out, data_dir, run_folders.manifest(out))
     rows, scores = shown_rows(out)
     if (found := compare(rows, [scores], rivals(out, tables, rows, [0]))).empty:

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recsys_tft.ranking import calibration
+from recsys_tft.serving import serving_models
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)
 ROWS = st.lists(
@@ -86,6 +88,18 @@ def test_it_is_the_same_when_it_is_read_again() -> None:
     again = calibration.from_json(json.loads(json.dumps(found.as_json())))
     np.testing.assert_array_equal(again(raw), found(raw))
     assert again.method == "isotonic"
+
+
+@pytest.mark.parametrize("method", [*sorted(calibration.METHODS), "none"])
+def test_the_serving_graph_computes_the_same(method: str) -> None:
+    raw, labels, weights, _ = drawn(500, steps)
+    fitted = {name: fit(raw, labels, weights) for name, fit in calibration.METHODS.items()} | {"none": calibration.NONE}
+    values = np.concatenate([raw, fitted[method].scores, [-40.0, 40.0]])
+    found = serving_models._probability(tf.constant(values), fitted[method]).numpy()
+    np.testing.assert_allclose(found, fitted[method](values), rtol=1e-12)
+    if method == "none":
+        np.testing.assert_allclose(found, sigmoid(values), rtol=1e-12)
+    assert len(fitted["isotonic"].scores) > 5
 
 
 def test_deciles_are_tenths_of_the_weight_and_equal_scores_stand_together() -> None:

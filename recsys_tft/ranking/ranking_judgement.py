@@ -72,8 +72,8 @@ def drifts(rows: Mapping[str, RankerRows]) -> list[str]:
             (before, before_error), (now, error) = (_rate(rows[w].keys, mask) for w, mask in masks.items())
             if abs(now - before) > max(_ERRORS * np.hypot(before_error, error), _DRIFT * before):
                 found.append(
-                    f"{window}: {now:.1%} of the {what} are positive, but {before:.1%} in training, which is more than "
-                    "chance; scores that are probabilities on val may be none where labels drift."
+                    f"{window}: {now:.1%} of the {what} are positive, and {before:.1%} in training, which is more than "
+                    "chance; probabilities are true of rows such as those of val, and less so where labels drift."
                 )
     return found
 
