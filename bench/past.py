@@ -94,7 +94,7 @@ def ranking(out: str, seed: int) -> Figures:
         columns = [column.name for column in ranker_rows.columns_of(own, chosen)]
         parts = {w: dataclasses.replace(part, data=part.data[columns]) for w, part in rows.items()}
         model = _ranker(parts, chosen)
-        found[name] = _aucs(parts, lambda part, model=model: trained_ranker.scores(model, part, "classifier"))
+        found[name] = _aucs(parts, lambda part, model=model: trained_ranker.raw_scores(model, part))
     training = rows["train"].keys
     videos = np.unique(np.concatenate([part.keys["video_id"] for part in rows.values()]))
     counts = np.bincount(np.searchsorted(videos, training["video_id"]), training["label"], len(videos))
