@@ -82,6 +82,13 @@ def test_few_users_and_rows_are_enough(users: int) -> None:
     assert (np.diff(found(np.arange(6.0))) > 0).all()
 
 
+def test_scores_that_differ_by_rounding_alone_are_one_knot() -> None:
+    raw = np.array([1.0, np.nextafter(1.0, 2), 1.0, np.nextafter(1.0, 2)])
+    found = calibration.isotonic(raw, np.array([0, 1, 0, 1]), np.ones(4))
+    assert found.scores.tolist() == [1.0]
+    assert found(raw) == pytest.approx([0.5] * 4)
+
+
 def test_it_is_the_same_when_it_is_read_again() -> None:
     raw, labels, weights, _ = drawn(500, steps)
     found = calibration.isotonic(raw, labels, weights)

@@ -17,6 +17,7 @@ from recsys_tft.ranking import ranking_metrics
 FILE = "calibration.json"
 _FOLDS = 5  # of users, by which the method is chosen
 _BINS = 10
+_DIGITS = 9  # of a raw score, by which knots are apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,8 +95,8 @@ def isotonic(raw: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Calibr
 
 
 def _by_value(raw: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distinct raw scores, weights of their positives, and of all."""
-    values, own = np.unique(raw, return_inverse=True)
+    """Distinct raw scores, weights of their positives, and of all; scores that differ by rounding alone are one."""
+    values, own = np.unique(np.round(raw, _DIGITS), return_inverse=True)
     totals = np.bincount(own, weights, len(values))
     known = totals > 0
     return values[known], np.bincount(own, weights * labels, len(values))[known], totals[known]
