@@ -274,6 +274,7 @@ def test_the_same_seed_gives_the_same_model_also_when_resumed(
     assert metrics_of(pathlib.Path(out, "models/ranker")) == metrics_of(trained)
 
 
+@pytest.mark.slow
 def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
     trained: pathlib.Path, synthetic_run: Ran, tmp_path: pathlib.Path
 ) -> None:
@@ -308,6 +309,35 @@ def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
     np.testing.assert_array_equal(model.predict(rows.pool(), prediction_type="RawFormulaVal"), expected)
     assert any("Refitted: on all" in str(line) for line in found.report())
     assert not (folder / ranker_training.JUDGED).exists()
+
+
+def test_sampled_negatives_weigh_less_where_others_were_shown(synthetic_run: Ran) -> None:
+    rows = rows_of(synthetic_run, "train")
+    shown, weights = rows.keys["shown"], rows.keys["weight"]
+    found = np.array(rows.pool(sampled=0.25).get_weight())
+    np.testing.assert_array_equal(found[shown], weights[shown])
+    np.testing.assert_array_equal(found[~shown], weights[~shown] * np.float32(0.25))
+    assert (~shown).sum() > 10
+    alone = rows.take(~shown | (rows.keys["label"] == 1))
+    np.testing.assert_array_equal(alone.pool(sampled=0.25).get_weight(), alone.keys["weight"])
+
+
+@pytest.mark.slow
+def test_the_weight_of_sampled_negatives_is_of_training_and_not_of_the_probability(
+    synthetic_run: Ran, tmp_path: pathlib.Path
+) -> None:
+    out, config = output_of(synthetic_run, tmp_path, "classifier")
+    pathlib.Path(config).write_text(QUICK.replace("OBJECTIVE", "classifier, sampled_weight: 0.1"))
+    metrics = train(out, config).metrics
+    assert metrics["val"]["ranker"]["all"]["calibration"]["value"] == pytest.approx(1, abs=0.05)
+    options = ranker_training.parameters(settings_for(out, config, None).ranker)
+    alone = catboost.CatBoost(options | {"random_seed": 0, "logging_level": "Silent", "allow_writing_files": False})
+    parts = {window: rows_of(synthetic_run, window) for window in ("train", "val")}
+    pools = {window: part.pool(sampled=0.1) for window, part in parts.items()}
+    alone.fit(pools["train"], eval_set=pools["val"], use_best_model=True, early_stopping_rounds=30)
+    expected = alone.predict(parts["val"].pool(), prediction_type="RawFormulaVal")
+    found = trained_ranker.raw_scores(trained_ranker.load(out).model, parts["val"])
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_split_without_rows_or_of_one_label_is_an_error(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:

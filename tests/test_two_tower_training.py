@@ -301,6 +301,7 @@ def test_the_layer_of_keras_rs_still_masks_nothing() -> None:
     assert logits.numpy().tolist() == [[0, 0, 0]]
 
 
+@pytest.mark.slow
 def test_a_refit_is_of_all_rows_for_as_many_epochs_and_keeps_the_figures(
     trained: pathlib.Path, synthetic_run: Ran, tmp_path: pathlib.Path
 ) -> None:

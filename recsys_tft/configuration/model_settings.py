@@ -14,6 +14,7 @@ class RankerSettings(Section):
     min_watch_ratio: NotNegative = 0.4
     popularity_alpha: Annotated[float, pydantic.Field(ge=0, le=2)] = 0.0
     objective: Literal["classifier", "yetirank"] = "classifier"
+    sampled_weight: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
     iterations: Steps = 200
     learning_rate: Rate = 0.15
     depth: Annotated[int, pydantic.Field(ge=1, le=16)] = 6
@@ -52,6 +53,7 @@ class TwoTowerSettings(Section):
 RANKER_TRAINING = frozenset(
     (
         "objective",
+        "sampled_weight",
         "iterations",
         "learning_rate",
         "depth",

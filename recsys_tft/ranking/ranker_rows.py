@@ -83,8 +83,13 @@ class RankerRows:
     def __len__(self) -> int:
         return len(self.data)
 
-    def pool(self, weighted: bool = True) -> Any:
-        """A catboost.Pool with labels, groups and, unless the objective knows none, weights."""
+    def pool(self, weighted: bool = True, sampled: float = 1.0) -> Any:
+        """A catboost.Pool with labels, groups and, unless the objective knows none, weights.
+
+        Args:
+            weighted: whether rows have weights.
+            sampled: by which those of drawn negatives are multiplied, if some of the shown rows are negatives.
+        """
         import catboost
 
         categorical = [name for name, kind in self.data.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
@@ -92,9 +97,15 @@ class RankerRows:
             self.data,
             label=self.keys["label"],
             cat_features=categorical,
-            weight=self.keys["weight"] if weighted else None,
+            weight=self._weights(sampled) if weighted else None,
             group_id=groups(self.keys["user_id"]),
         )
+
+    def _weights(self, sampled: float) -> np.ndarray:
+        weights, shown = self.keys["weight"], self.keys[SHOWN]
+        if sampled == 1 or self.keys["label"][shown].all():
+            return weights
+        return np.where(shown, weights, weights * np.float32(sampled))
 
     def owners(self) -> tuple[np.ndarray, int]:
         """The user's number of each row, from 0, and how many users there are."""

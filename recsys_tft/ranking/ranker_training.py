@@ -110,9 +110,10 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     folder.begin(resume, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
     begun = time.monotonic()
     weighted = chosen.ranker.objective == "classifier"  # CatBoost's YetiRank ignores weights of rows, and says so
-    pool = rows["train"].pool(weighted)
+    sampled = chosen.ranker.sampled_weight
+    pool = rows["train"].pool(weighted, sampled)
     say("Training")
-    model = _judged_model(pool, rows["val"].pool(weighted), chosen, folder, say)
+    model = _judged_model(pool, rows["val"].pool(weighted, sampled), chosen, folder, say)
     raw = {w: raw_scores(model, rows[w]) if len(rows[w]) else np.zeros(0) for w in ("val", "test")}
     calibrated, losses = _calibration(raw["val"], rows["val"], chosen)
     scores = {w: calibrated(of) for w, of in raw.items()} if calibrated else raw
@@ -124,7 +125,7 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     if chosen.ranker.refit:
         say("Training again on all windows")
         windows, trees = [w for w, part in rows.items() if len(part)], model.tree_count_
-        pool = ranker_rows.together([rows[w] for w in windows]).pool(weighted)
+        pool = ranker_rows.together([rows[w] for w in windows]).pool(weighted, sampled)
         model = _fit(pool, None, chosen, folder, say, trees)
         metrics["refit"] = {"rows": pool.num_row(), "windows": windows, "trees": trees}
     read = sum(map(len, rows.values()))
