@@ -57,10 +57,11 @@ def features(rows: pd.DataFrame, users: pd.DataFrame, videos: pd.DataFrame) -> p
     known = rows.copy()
     for key, table, wanted in (("user_id", users, _OF_USERS), ("video_id", videos, _OF_VIDEOS)):
         known = known.merge(table[[key, *(name for name in wanted if name in table)]], on=key, how="left")
+    known = known.dropna(axis=1, how="all")
     found = known[[name for name in (*_CATEGORIES, *_NUMBERS) if name in known]].copy()
     means = {}
     for by in (["user_id"], ["video_id"], ["category"], ["user_id", "category"]):
-        if not set(by) <= set(known) or known[by[-1]].isna().all():
+        if not set(by) <= set(known):
             continue
         positives, counts = before(known.dropna(subset=by), known, by)
         name = " ".join(by)

@@ -44,6 +44,19 @@ def test_means_of_training_know_no_other_window(events: list[tuple[int, int, int
         assert found["popularity"][place] == own[1].sum()
 
 
+def test_columns_that_are_missing_throughout_are_left_out() -> None:
+    rows = frame([(user, video, user + video, (user + video) % 2) for user in range(4) for video in range(4)])
+    users = pd.DataFrame({"user_id": range(4), "age": [None] * 4, "country": ["DE", None, "FR", "DE"]})
+    videos = pd.DataFrame({"video_id": range(4), "category": ["a", "b", "a", None], "tags": [None] * 4})
+    full = videos.assign(tags=[["x", "y"], ["x"], [], None], published_at=[0, 1, 2, 3])
+    found, more = (by_hand.features(rows, users, table) for table in (videos.assign(published_at=None), full))
+    assert list(found["country"][:8:4]) == ["DE", ""]
+    assert not {"age", "mean user_id tags", "days since published"} & set(found)
+    assert {"mean user_id category", "count video_id", "hour"} <= set(found)
+    assert {"mean user_id tags", "days since published"} <= set(more)
+    assert more["seen user_id tags"].isna().tolist() == [video > 1 for video in rows["video_id"]]
+
+
 def test_a_better_ranker_passes_and_one_that_is_equal_passes_the_peer_alone() -> None:
     random = np.random.default_rng(0)
     rows = pd.DataFrame({"user_id": np.repeat(range(40), 20), "window": "val", "label": random.integers(0, 2, 800)})
