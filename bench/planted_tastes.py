@@ -11,13 +11,11 @@ import argparse
 import numpy as np
 import tensorflow as tf
 
-from recsys_tft.ranking import ranker_rows, ranking_metrics
-from recsys_tft.ranking.ranker_training import MODEL, scores
+from recsys_tft.ranking import ranking_metrics, trained_ranker
 from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, two_tower
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
 from recsys_tft.run_layout import run_folders
 from recsys_tft.tables import synthetic, synthetic_world
-from recsys_tft.training import model_folders
 
 
 class Generator:
@@ -83,12 +81,8 @@ def retrieval(output_dir: str, truth: Generator) -> None:
 
 def ranking(output_dir: str, truth: Generator, counts: dict[str, int]) -> None:
     """AUC on test."""
-    import catboost
-
-    chosen = model_folders.settings_for(output_dir, None, None)
-    features = ranker_rows.features_for(chosen)
-    rows = ranker_rows.read(output_dir, "test", features, ranker_rows.columns_of(features, chosen))
-    model = catboost.CatBoost().load_model(f"{output_dir}/models/ranker/{MODEL}")
+    ranker = trained_ranker.load(output_dir)
+    rows = ranker.rows("test")
     users, videos, labels = (rows.keys[name] for name in ("user_id", "video_id", "label"))
     owners, number = rows.owners()
     starts = np.flatnonzero(np.diff(users, prepend=-1))
@@ -101,7 +95,7 @@ def ranking(output_dir: str, truth: Generator, counts: dict[str, int]) -> None:
     drawn = counts["sources/test/sampled"] / exposures / counts["rows/videos/in"]
     known = {
         "best possible": shown * p / (shown + drawn),
-        "ranker": scores(model, rows, chosen.ranker.objective),
+        "ranker": ranker.scores(rows),
         "affinity alone": truth.world.affinity(users, videos),
     }
     for name, values in known.items():

@@ -1,180 +1,203 @@
-"""What knowing the past is worth on MovieLens-100K: `python -m bench.quality --data-dir data --folder out/quality`.
+"""The gate: the ranker's scores of shown rows must beat simple ones, and be no worse than plain CatBoost by hand.
 
-For each kind of split the main job runs once, then both models are trained on its rows with several seeds, each time
-reading other features: what is not read is left out of the same rows. Prints the tables of docs/quality.md, means over
-seeds. What is done already is not done again: runs are in FOLDER/SPLIT, figures in FOLDER/figures.json.
+    python -m bench.quality [--data-dir data/movielens] [--seeds 3]
+    python -m bench.quality --run out [--data-dir data/raw]
+
+The first judges the ranker with default settings on MovieLens-100K: split by `time`, by `time_per_user`, and as wide
+rows in which `liked` is false for a low rating, each with no more config than names of columns and labels (and no
+titles). Without --data-dir the data set comes from the package registry. The second judges the ranker of a run of your
+own, whose raw tables are in --data-dir.
+
+Rows that were drawn as negatives are left out: they ask what is shown, and not what is liked. AUC over all rows and
+mean AUC of users, on val and test, means over seeds. Differences have 95 % intervals of the bootstrap over users, in
+pairs. The ranker passes a simple baseline where the interval is above 0, and CatBoost by hand (bench/by_hand.py) where
+the difference is not below 0. Exits with 1 where it fails once.
 """
 
 import argparse
-import dataclasses
 import json
 import pathlib
+import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 
-import catboost
-import keras
 import numpy as np
+import pandas as pd
+import polars as pl
 
+from bench import by_hand
 from recsys_tft import PipelineConfig, ProcessingPipeline
-from recsys_tft.configuration.settings import Settings
-from recsys_tft.ranking import ranker_rows, ranker_training, ranking_metrics
-from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, two_tower
-from recsys_tft.retrieval.two_tower_fit import Fit
-from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
-from recsys_tft.training import model_folders
+from recsys_tft.configuration import settings
+from recsys_tft.ranking import ranker_rows, ranker_training, ranking_metrics, trained_ranker
+from recsys_tft.raw_replay import raw_rows
+from recsys_tft.run_layout import run_folders
+from recsys_tft.tables import movielens
+from recsys_tft.training import bootstrap
+from recsys_tft.training.model_folders import METRICS as METRICS_FILE
+from recsys_tft.training.model_folders import ModelFolder
 
-SPLITS = ("time", "time_per_user", "random_per_user")
-WINDOWS = ("val", "test")
-# A rating of 4 or 5 is positive, a lower one an exposed negative, as in configs/engagement.yaml.
-CONFIG = {
-    "title_encoder": "none",
-    "recent": {"enabled": True},
-    "cooccurrence": {"enabled": True},
-    "labels": {"positive": {"like": 1.0, "comment": 1.0, "share": 1.0, "watch": 1.0, "click": 0.5}},
+WINDOWS = ("train", "val", "test")
+METRICS = ("AUC", "AUC per user")
+PEER = "CatBoost by hand"
+SAMPLES = 1000
+_PLAIN = {"title_encoder": "none"}
+_LONG = _PLAIN | {"labels": {"positive": {"like": 1.0, "comment": 1.0, "share": 1.0, "watch": 1.0, "click": 0.5}}}
+_WIDE = _PLAIN | {
+    "labels": {"positive": {"like": 1.0}},
+    "columns": {"interactions": {"rated_at": {"name": "interaction_time", "unit": "us"}}},
 }
-Figures = dict[str, dict[str, list[float]]]  # by model and by window
+CONFIGS = {"time": _LONG, "time_per_user": _LONG | {"split": {"kind": "time_per_user"}}, "wide": _WIDE}
 
 
-def run(data_dir: str, folder: pathlib.Path, split: str) -> str:
-    """The output of the main job, made unless it is there."""
-    out = folder / split
-    if not (out / "artifacts/manifest.json").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        config = folder / f"{split}.yaml"
-        config.write_text(json.dumps(CONFIG | {"split": {"kind": split}}))  # JSON is YAML
-        ProcessingPipeline(PipelineConfig(output_dir=str(out), config=str(config)), print).run(data_dir)
+def wide(tables: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """The same tables, but that a row of interactions says by a flag whether the rating was high, and nothing else."""
+    folder.mkdir()
+    for name in ("users", "videos", "channels"):
+        pl.read_parquet(tables / f"{name}.parquet").write_parquet(folder / f"{name}.parquet")
+    pl.read_parquet(tables / "interactions.parquet").select(
+        "user_id",
+        "video_id",
+        pl.col("interaction_time").dt.epoch("us").alias("rated_at"),
+        (pl.col("interaction_type") == "like").alias("liked"),
+    ).write_parquet(folder / "interactions.parquet")
+    return folder
+
+
+def run(tables: pathlib.Path, config: Mapping[str, object], out: pathlib.Path) -> str:
+    """The output of the main job."""
+    path = out.with_suffix(".yaml")
+    path.write_text(json.dumps(config))  # JSON is YAML
+    ProcessingPipeline(PipelineConfig(output_dir=str(out), config=str(path))).run(str(tables))
     return str(out)
 
 
-def retrieval(out: str, seed: int) -> Figures:
-    """NDCG@10 of the two-tower model with and without the history, and of baselines."""
-    found, of_run = {}, model_folders.settings_for(out, None, seed)
-    without = of_run.replace({"history": {"length": 0}, "cooccurrence": {"enabled": False}})
-    arms = {"with history": of_run, "without history": without}
-    if of_run.split.kind == "random_per_user":  # where the model never reads one
-        del arms["with history"]
-    for name, chosen in arms.items():
-        rows = TwoTowerRows(out, *two_tower.features_for(chosen))
-        keras.utils.set_random_seed(seed)
-        model = two_tower.TwoTower(rows.query, rows.candidate, rows.categories, {}, chosen)
-        with tempfile.TemporaryDirectory() as work:
-            fit = Fit(model, rows, pathlib.Path(work), lambda _: None)
-            fit.run()
-        judged = {w: rows.judgements(w, chosen.two_tower.eval_users, seed) for w in WINDOWS}
-        found[name] = {w: _ndcg(fit.scorer(rows.queries(w, judged[w].users)), judged[w], seed) for w in WINDOWS}
-    scorers = {
-        "item-kNN": lambda users: retrieval_baselines.item_knn(
-            rows.history(), retrieval_evaluation.pairs_matrix(users, rows.pairs("train"), rows.candidates), rows.counts
-        ),
-        "popularity": lambda _: retrieval_baselines.popularity(rows.counts),
-    }
-    for name, scorer in scorers.items():
-        found[name] = {w: _ndcg(scorer(judged[w].users), judged[w], seed) for w in WINDOWS}
-    return found
+def shown_rows(out: str) -> tuple[pd.DataFrame, np.ndarray]:
+    """All shown rows of a run, and the [n] scores of its trained ranker.
 
-
-def _ndcg(scorer: retrieval_baselines.Scorer, judged: retrieval_evaluation.Judgements, seed: int) -> list[float]:
-    return [retrieval_evaluation.ndcg(retrieval_evaluation.rank(scorer, judged, seed), judged)]
-
-
-def ranking(out: str, seed: int) -> Figures:
-    """AUC, and AUC per user, of the ranker by what it reads, and of two scores by popularity."""
-    chosen = model_folders.settings_for(out, None, seed)
-    features = ranker_rows.features_for(chosen)
-    rows = {
-        w: ranker_rows.read(out, w, features, ranker_rows.columns_of(features, chosen)) for w in ("train", *WINDOWS)
-    }
-    lately = [feature for feature in features if feature.option != "cooccurrence"]
-    lasting = [feature for feature in features if feature.option is None]
-    neither = [feature for feature in lasting if not feature.is_counted]
-    arms = {"neither": neither, "counters": lasting, "counters, recent": lately, "counters, recent, together": features}
-    found = {}
-    for name, own in arms.items():
-        columns = [column.name for column in ranker_rows.columns_of(own, chosen)]
-        parts = {w: dataclasses.replace(part, data=part.data[columns]) for w, part in rows.items()}
-        model = _ranker(parts, chosen)
-        found[name] = _aucs(parts, lambda part, model=model: ranker_training.scores(model, part, "classifier"))
-    training = rows["train"].keys
-    videos = np.unique(np.concatenate([part.keys["video_id"] for part in rows.values()]))
-    counts = np.bincount(np.searchsorted(videos, training["video_id"]), training["label"], len(videos))
-    found["positives in training"] = _aucs(rows, lambda part: counts[np.searchsorted(videos, part.keys["video_id"])])
-    found["likes so far"] = _aucs(rows, lambda part: part.data["like_count_log_z"].to_numpy())
-    return found
-
-
-def _ranker(rows: dict[str, ranker_rows.RankerRows], chosen: Settings) -> catboost.CatBoost:
-    options = ranker_training.parameters(chosen.ranker)
-    model = catboost.CatBoost(
-        options | {"random_seed": chosen.seed, "logging_level": "Silent", "allow_writing_files": False}
-    )
-    return model.fit(
-        rows["train"].pool(),
-        eval_set=rows["val"].pool(),
-        use_best_model=True,
-        early_stopping_rounds=chosen.ranker.early_stopping_rounds,
-    )
-
-
-def _aucs(rows: dict[str, ranker_rows.RankerRows], score: Callable[[ranker_rows.RankerRows], np.ndarray]) -> dict:
-    found = {}
+    Columns: user_id and video_id (of ids that are text their codes), time in microseconds, label, window.
+    """
+    ranker = trained_ranker.load(out)
+    parts, scores = [], []
     for window in WINDOWS:
-        labels, scores = rows[window].keys["label"], score(rows[window])
-        per_user = ranking_metrics.auc_per_user(*_by_user(rows[window], labels, scores))
-        found[window] = [ranking_metrics.auc(labels, scores), float(np.nanmean(per_user))]
+        rows = ranker.rows(window)
+        rows = rows.take(rows.keys[ranker_rows.SHOWN])
+        names = {"user_id": "user_id", "video_id": "video_id", "interaction_time": "time", "label": "label"}
+        parts.append(pd.DataFrame({name: rows.keys[key] for key, name in names.items()}).assign(window=window))
+        scores.append(ranker.scores(rows) if len(rows) else np.zeros(0))
+    return pd.concat(parts, ignore_index=True), np.concatenate(scores)
+
+
+def rivals(out: str, tables: str, rows: pd.DataFrame, seeds: Sequence[int]) -> dict[str, list[np.ndarray]]:
+    """By name the [n] scores of rows, of each seed where seeds matter."""
+    of_run = settings.of_run(run_folders.manifest(out), out)
+    raw = raw_rows.read(tables, of_run)
+    users, videos = raw.latest_users.to_pandas(), raw.latest_videos.to_pandas()
+    found = {name: [scores] for name, scores in by_hand.baselines(rows).items()}
+    return found | {PEER: [by_hand.catboost_scores(rows, users, videos, seed) for seed in seeds]}
+
+
+def resampled(rows: pd.DataFrame, scores: Sequence[np.ndarray], times: np.ndarray) -> np.ndarray:
+    """[samples, 2] METRICS, means over seeds, where each user counts [samples, users] times."""
+    labels, (users, owners) = rows["label"].to_numpy(), np.unique(rows["user_id"], return_inverse=True)
+    found = np.zeros((len(times), 2))
+    for own in scores:
+        auc = ranking_metrics.Auc(labels, own)
+        found[:, 0] += [auc(sample[owners]) for sample in times]
+        per_user = ranking_metrics.auc_per_user(owners, labels, own, len(users))
+        counted = times * ~np.isnan(per_user)
+        found[:, 1] += (counted @ np.nan_to_num(per_user)) / np.maximum(counted.sum(axis=1), 1)
+    return found / len(scores)
+
+
+def compare(rows: pd.DataFrame, own: Sequence[np.ndarray], others: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
+    """A row for each window and rival: of each metric ours, theirs, the difference with its interval, and `passed`."""
+    found = []
+    for window in WINDOWS[1:]:
+        chosen = (rows["window"] == window).to_numpy()
+        part = rows[chosen]
+        if part["label"].nunique() < 2:
+            continue
+        users = part["user_id"].nunique()
+        drawn = [np.bincount(sample, minlength=users) for sample in bootstrap.draws(users, SAMPLES, 0)]
+        times = np.stack([np.ones(users, np.int64), *drawn])
+        ours = resampled(part, [scores[chosen] for scores in own], times)
+        for name, theirs in others.items():
+            values = resampled(part, [scores[chosen] for scores in theirs], times)
+            low, high = np.nanquantile(ours[1:] - values[1:], [0.025, 0.975], axis=0)
+            least = ours[0] - values[0] if name == PEER else low
+            found.append(
+                {"window": window, "users": users, "rival": name, "ours": ours[0], "theirs": values[0], "low": low,
+                 "high": high, "passed": (least >= 0) if name == PEER else (least > 0)}
+            )  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def markdown(found: pd.DataFrame, name: str) -> str:
+    """The table of one form of data."""
+    lines = []
+    for window, part in found.groupby("window", sort=False):
+        ours = part["ours"].iloc[0]
+        lines += [
+            f"\n### {name}, {window}: {part['users'].iloc[0]:,} users, shown rows\n",
+            f"| | {METRICS[0]} | ranker's is higher by | | {METRICS[1]} | ranker's is higher by | |",
+            "|---|---|---|---|---|---|---|",
+            f"| **ranker** | {ours[0]:.4f} | | | {ours[1]:.4f} | | |",
+        ]
+        for row in part.itertuples():
+            cells = (
+                f"{row.theirs[i]:.4f} | {row.ours[i] - row.theirs[i]:+.4f} [{row.low[i]:+.4f}, {row.high[i]:+.4f}] | "
+                f"{'pass' if row.passed[i] else 'FAIL'}"
+                for i in range(len(METRICS))
+            )
+            lines.append(f"| {row.rival} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def movielens_gate(data_dir: pathlib.Path | None, folder: pathlib.Path, seeds: range) -> dict[str, pd.DataFrame]:
+    """The comparisons of each form of the data, printed as they are made."""
+    if data_dir is None:
+        data_dir = folder / "tables"
+        movielens.write_tables(data_dir)
+    found = {}
+    for name, config in CONFIGS.items():
+        tables = wide(data_dir, folder / "wide_tables") if name == "wide" else data_dir
+        out, own = run(tables, config, folder / name), []
+        for seed in seeds:
+            ranker_training.train(out, seed=seed, overwrite=True)
+            rows, scores = shown_rows(out)
+            own.append(scores)
+        found[name] = compare(rows, own, rivals(out, str(tables), rows, seeds))
+        print(markdown(found[name], name), flush=True)
     return found
 
 
-def _by_user(rows: ranker_rows.RankerRows, labels: np.ndarray, scores: np.ndarray) -> tuple:
-    owners, users = rows.owners()
-    return owners, labels, scores, users
-
-
-def show(figures: dict[str, Figures], title: str) -> None:
-    """One table: a row for each split and window, a column for each model; the mean over seeds, and their range."""
-    print(f"\n## {title}\n")
-    splits = list(dict.fromkeys(key.split()[1] for key in figures))
-    names = list(dict.fromkeys(name for found in figures.values() for name in found))
-    print(f"| split | window | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}")
-    for split in splits:
-        for window in WINDOWS:
-            of_seeds = [found for key, found in figures.items() if key.split()[1] == split]
-            cells = (_cell([found[name][window] for found in of_seeds if name in found]) for name in names)
-            print(f"| {split} | {window} | {' | '.join(cells)} |")
-
-
-def _cell(values: list[list[float]]) -> str:
-    """Of [seeds, metrics]: each metric's mean and, where seeds differ, the smallest and the largest value."""
-    shown = []
-    for column in np.array(values).T:
-        span = f" ({column.min():.4f} to {column.max():.4f})" if np.ptp(column) > 5e-5 else ""
-        shown.append(f"{column.mean():.4f}{span}")
-    return "; ".join(shown)
+def own_run(out: str, data_dir: str | None) -> dict[str, pd.DataFrame]:
+    """The comparisons of a trained run."""
+    if ModelFolder(out, trained_ranker.FOLDER).read(METRICS_FILE).get("refit"):
+        sys.exit(f"{out}: the ranker was refitted on val and test, which cannot judge it; train it without --refit.")
+    tables = raw_rows.raw_folder(out, data_dir, run_folders.manifest(out))
+    rows, scores = shown_rows(out)
+    if (found := compare(rows, [scores], rivals(out, tables, rows, [0]))).empty:
+        sys.exit(f"{out}: among the shown rows of val and test are no negatives, so that there is nothing to judge.")
+    print(markdown(found, out))
+    return {out: found}
 
 
 def main() -> None:
-    """Trains what is missing, and prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", required=True, help="of recsys-tft dataset movielens-100k")
-    parser.add_argument("--folder", required=True, type=pathlib.Path)
+    parser.add_argument("--data-dir", help="of recsys-tft dataset movielens-100k, or the raw tables of --run")
+    parser.add_argument("--run", metavar="OUT", help="of recsys-tft run, with a trained ranker: judge that one")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS)
-    parser.add_argument("--models", nargs="+", choices=("retrieval", "ranking"), default=("retrieval", "ranking"))
     options = parser.parse_args()
-    options.folder.mkdir(parents=True, exist_ok=True)
-    kept = options.folder / "figures.json"
-    figures = json.loads(kept.read_text()) if kept.is_file() else {}
-    judges = {"retrieval": retrieval, "ranking": ranking}
-    for model, judge in ((name, judges[name]) for name in options.models):
-        for key in (f"{model} {split} {seed}" for split in options.splits for seed in range(options.seeds)):
-            if key not in figures:
-                _, split, seed = key.split()
-                figures[key] = judge(run(options.data_dir, options.folder, split), int(seed))
-                kept.write_text(json.dumps(figures, indent=1))
-                print(f"Done: {key}", flush=True)
-    titles = {"retrieval": "NDCG@10", "ranking": "AUC; AUC per user"}
-    for model, title in ((name, titles[name]) for name in options.models):
-        show({key: found for key, found in figures.items() if key.startswith(f"{model} ")}, title)
+    if options.run:
+        found = own_run(options.run, options.data_dir)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            data_dir = options.data_dir and pathlib.Path(options.data_dir)
+            found = movielens_gate(data_dir, pathlib.Path(folder), range(options.seeds))
+    passed = np.concatenate([np.concatenate(part["passed"].to_list()) for part in found.values()])
+    print(f"\n{passed.sum()} of {len(passed)} comparisons pass: the gate {'passes' if passed.all() else 'FAILS'}.")
+    sys.exit(not passed.all())
 
 
 if __name__ == "__main__":

@@ -199,6 +199,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
     parser.add_argument("--config", metavar="FILE", help="YAML with two_tower or ranker settings (default: the run's)")
     parser.add_argument("--seed", type=int, metavar="S", help="of the training (default: the run's)")
+    parser.add_argument("--refit", action="store_true", help="in the end, train again on train, val and test together")
     parser.add_argument("--resume", action="store_true", help="go on with a training that was interrupted")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
 
@@ -278,8 +279,9 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
         trainer = sys.modules[name]
         try:
             trained = trainer.train(
-                options.output_dir, options.config, options.seed, options.resume, options.overwrite, progress.say
-            )
+                options.output_dir, options.config, options.seed, options.resume, options.overwrite, progress.say,
+                options.refit,
+            )  # fmt: skip
         except KeyboardInterrupt as error:
             if model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).has_begun:
                 error.add_note("--resume goes on from the last checkpoint")

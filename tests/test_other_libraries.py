@@ -14,7 +14,7 @@ from apache_beam.io.filesystem import BeamIOError
 from recsys_tft.cli import main
 from recsys_tft.errors import InputError, readable, reason
 from recsys_tft.faults import sentence_for, sentences
-from recsys_tft.ranking import ranker_training
+from recsys_tft.ranking import ranker_training, trained_ranker
 from recsys_tft.recommending import entity_store
 from recsys_tft.run_layout.run_folders import manifest
 from recsys_tft.serving import serving_folders
@@ -107,6 +107,11 @@ def spoil(path: pathlib.Path, data: bytes | None) -> None:
     [
         ("artifacts/manifest.json", lambda root: manifest(str(root)), "recsys-tft run"),
         ("models/ranker/columns.json", lambda root: ModelFolder(str(root), "ranker").read("columns.json"), "ranker"),
+        (
+            "models/ranker/calibration.json",
+            lambda root: trained_ranker.calibration_of(ModelFolder(str(root), "ranker")),
+            "ranker",
+        ),
         ("models/two_tower/model.json", lambda root: ModelFolder(str(root), "two_tower").read("model.json"), "two-tow"),
         ("store/export.json", lambda root: serving_folders.description(root / "store"), "recsys-tft export"),
     ],

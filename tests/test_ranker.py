@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import math
 import pathlib
 import shutil
 
@@ -18,8 +19,9 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import RANKER, FeatureTable
 from recsys_tft.ids import codes_of
-from recsys_tft.ranking import ranker_rows, ranker_training
+from recsys_tft.ranking import ranker_rows, ranker_training, ranking_metrics, trained_ranker
 from recsys_tft.ranking.ranker_training import train
+from recsys_tft.training.model_folders import settings_for
 
 QUICK = "ranker: {iterations: 30, depth: 4, shap_rows: 100, objective: OBJECTIVE}\n"
 
@@ -35,6 +37,17 @@ def metrics_of(out: pathlib.Path) -> dict:
     metrics = json.loads((out / "metrics.json").read_text())
     del metrics["training"]
     return metrics
+
+
+def calibrated(described: dict, raw: np.ndarray) -> list[float]:
+    """What calibration.json says of raw scores, in plain Python."""
+    scores, logits, slopes = (described[name] for name in ("scores", "logits", "slopes"))
+    found = []
+    for value in raw:
+        knot = max((place for place, score in enumerate(scores) if score <= value), default=None)
+        near, slope = (0, slopes[0]) if knot is None else (knot, slopes[knot + 1])
+        found.append(1 / (1 + math.exp(-(logits[near] + slope * (value - scores[near])))))
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -155,20 +168,65 @@ def test_the_model_stands_with_all_that_explains_it(trained: pathlib.Path, synth
 
 
 def test_shap_values_and_scores_are_the_models(trained: pathlib.Path, synthetic_run: Ran) -> None:
-    model = catboost.CatBoost()
-    model.load_model(str(trained / "model.cbm"))
+    ranker = trained_ranker.load(str(trained.parent.parent))
     rows = rows_of(synthetic_run, "val")
-    scores = ranker_training.scores(model, rows, "classifier")
-    raw = model.predict(rows.pool(), prediction_type="RawFormulaVal")
-    assert scores == pytest.approx(1 / (1 + np.exp(-raw)))
-    explained = model.get_feature_importance(rows.pool(), type="ShapValues").sum(axis=1)
+    pd.testing.assert_frame_equal(ranker.rows("val").data, rows.data)
+    raw = ranker.model.predict(rows.pool(), prediction_type="RawFormulaVal")
+    described = json.loads((trained / "calibration.json").read_text())
+    assert described["method"] in ("platt", "isotonic")
+    assert ranker.scores(rows) == pytest.approx(calibrated(described, raw), rel=1e-12)
+    explained = ranker.model.get_feature_importance(rows.pool(), type="ShapValues").sum(axis=1)
     assert explained == pytest.approx(raw, abs=1e-6)
 
 
+def test_shown_rows_are_those_that_were_not_drawn(of_any_ids: Ran) -> None:
+    frame = of_any_ids.result["ranker_train"].pandas()
+    rows = rows_of(of_any_ids, "train")
+    expected = (frame.source != b"sampled").to_numpy()
+    assert 0 < expected.sum() < len(frame)
+    assert rows.keys["shown"].sum() == expected.sum()
+    assert rows.keys["label"][~rows.keys["shown"]].max() == 0
+    assert rows.keys["label"].sum() == frame.label.sum()
+
+
+def test_rows_of_windows_stand_together_by_user_and_time(synthetic_run: Ran) -> None:
+    parts = [rows_of(synthetic_run, window) for window in ("train", "val", "test")]
+    found = ranker_rows.together(parts)
+    assert len(found) == sum(map(len, parts))
+    keys = [found.keys[name] for name in ("video_id", "interaction_time", "user_id")]
+    assert (np.lexsort(keys) == np.arange(len(found))).all()
+    assert (found.data.dtypes == parts[0].data.dtypes).all()
+    assert sorted(found.data.iloc[:, 0]) == sorted(value for part in parts for value in part.data.iloc[:, 0])
+
+
+def test_calibration_is_shown_by_tenths_of_each_window(trained: pathlib.Path, synthetic_run: Ran) -> None:
+    found = pd.read_csv(trained / "calibration.csv")
+    ranker = trained_ranker.load(str(trained.parent.parent))
+    assert set(found.window) == {"val", "test"}
+    for window, part in found.groupby("window"):
+        rows = rows_of(synthetic_run, str(window))
+        scores, weights = ranker.scores(rows), rows.keys["weight"]
+        assert part.rows.sum() == len(rows)
+        assert part.mean_score.is_monotonic_increasing
+        lowest = scores <= np.sort(scores)[part.rows.iloc[0] - 1]
+        assert part.rows.iloc[0] == lowest.sum()
+        assert part.mean_score.iloc[0] == pytest.approx(np.average(scores[lowest], weights=weights[lowest]))
+        labels = rows.keys["label"][lowest]
+        assert part.positive_rate.iloc[0] == pytest.approx(np.average(labels, weights=weights[lowest]))
+    assert (trained / "calibration.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_it_beats_a_constant_and_its_metrics_are_of_these_rows(trained: pathlib.Path, synthetic_run: Ran) -> None:
-    metrics = metrics_of(trained)
+    metrics, ranker = metrics_of(trained), trained_ranker.load(str(trained.parent.parent))
     for window in ("val", "test"):
-        assert set(metrics[window]) == {"ranker", "popularity", "constant"}
+        others = {"item + user means", "likes so far", "recent popularity", "popularity", "constant"}
+        assert set(metrics[window]) == {"ranker", *others}
+        rows = rows_of(synthetic_run, window)
+        scores, labels, shown = ranker.scores(rows), rows.keys["label"], rows.keys["shown"]
+        parts = {"all": np.ones(len(rows), bool), "shown": shown, "sampled": ~shown | (labels == 1)}
+        for part, chosen in parts.items():
+            auc = ranking_metrics.auc(labels[chosen], scores[chosen])
+            assert metrics[window]["ranker"][part]["auc"]["value"] == (None if np.isnan(auc) else pytest.approx(auc))
         own, constant = (metrics[window][name]["all"] for name in ("ranker", "constant"))
         assert own["auc"]["value"] > 0.55
         assert constant["auc"]["value"] == 0.5
@@ -188,6 +246,9 @@ def test_a_ranking_objective_has_no_probabilities(synthetic_run: Ran, tmp_path: 
     own = metrics["test"]["ranker"]["all"]
     assert own["log loss"]["value"] is None
     assert own["auc per user"]["value"] > 0.55
+    assert metrics["calibration"] == {}
+    assert not list(pathlib.Path(out, "models/ranker").glob("calibration*"))
+    assert trained_ranker.load(out).scores(rows_of(synthetic_run, "val")).min() < 0
     assert json.loads(pathlib.Path(out, "models/ranker/columns.json").read_text())["objective"] == "yetirank"
 
 
@@ -211,6 +272,72 @@ def test_the_same_seed_gives_the_same_model_also_when_resumed(
     trees = [int(text.split()[2].rstrip(",")) for text in said if text.startswith("progress: tree")]
     assert min(trees) > 10
     assert metrics_of(pathlib.Path(out, "models/ranker")) == metrics_of(trained)
+
+
+@pytest.mark.slow
+def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
+    trained: pathlib.Path, synthetic_run: Ran, tmp_path: pathlib.Path
+) -> None:
+    out, config = output_of(synthetic_run, tmp_path, "classifier")
+
+    def interrupt(text: str) -> None:
+        if texts and text.startswith("progress: tree 5"):
+            raise KeyboardInterrupt
+        texts.extend([text] if text == "Training again on all windows" else [])
+
+    texts: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        train(out, config, say=interrupt, refit=True)
+    with pytest.raises(InputError, match="other settings"):
+        train(out, config, resume=True)
+    said: list[str] = []
+    found = train(out, config, resume=True, say=said.append, refit=True)
+    begun = said.index("Training again on all windows")
+    assert not [text for text in said[:begun] if text.startswith("progress")]  # the judged model is not trained again
+    folder = pathlib.Path(out, "models/ranker")
+    refit, before = metrics_of(folder), metrics_of(trained)
+    rows = ranker_rows.together([rows_of(synthetic_run, window) for window in ("train", "val", "test")])
+    trees = json.loads((trained / "metrics.json").read_text())["training"]["trees"]
+    assert refit.pop("refit") == {"rows": len(rows), "windows": ["train", "val", "test"], "trees": trees}
+    assert before.pop("refit") == {}
+    assert refit == before
+    assert (folder / "calibration.json").read_text() == (trained / "calibration.json").read_text()
+    options = ranker_training.parameters(settings_for(out, config, None).ranker) | {"iterations": trees}
+    alone = catboost.CatBoost(options | {"random_seed": 0, "logging_level": "Silent", "allow_writing_files": False})
+    expected = alone.fit(rows.pool()).predict(rows.pool(), prediction_type="RawFormulaVal")
+    model = trained_ranker.load(out).model
+    np.testing.assert_array_equal(model.predict(rows.pool(), prediction_type="RawFormulaVal"), expected)
+    assert any("Refitted: on all" in str(line) for line in found.report())
+    assert not (folder / ranker_training.JUDGED).exists()
+
+
+def test_sampled_negatives_weigh_less_where_others_were_shown(synthetic_run: Ran) -> None:
+    rows = rows_of(synthetic_run, "train")
+    shown, weights = rows.keys["shown"], rows.keys["weight"]
+    found = np.array(rows.pool(sampled=0.25).get_weight())
+    np.testing.assert_array_equal(found[shown], weights[shown])
+    np.testing.assert_array_equal(found[~shown], weights[~shown] * np.float32(0.25))
+    assert (~shown).sum() > 10
+    alone = rows.take(~shown | (rows.keys["label"] == 1))
+    np.testing.assert_array_equal(alone.pool(sampled=0.25).get_weight(), alone.keys["weight"])
+
+
+@pytest.mark.slow
+def test_the_weight_of_sampled_negatives_is_of_training_and_not_of_the_probability(
+    synthetic_run: Ran, tmp_path: pathlib.Path
+) -> None:
+    out, config = output_of(synthetic_run, tmp_path, "classifier")
+    pathlib.Path(config).write_text(QUICK.replace("OBJECTIVE", "classifier, sampled_weight: 0.1"))
+    metrics = train(out, config).metrics
+    assert metrics["val"]["ranker"]["all"]["calibration"]["value"] == pytest.approx(1, abs=0.05)
+    options = ranker_training.parameters(settings_for(out, config, None).ranker)
+    alone = catboost.CatBoost(options | {"random_seed": 0, "logging_level": "Silent", "allow_writing_files": False})
+    parts = {window: rows_of(synthetic_run, window) for window in ("train", "val")}
+    pools = {window: part.pool(sampled=0.1) for window, part in parts.items()}
+    alone.fit(pools["train"], eval_set=pools["val"], use_best_model=True, early_stopping_rounds=30)
+    expected = alone.predict(parts["val"].pool(), prediction_type="RawFormulaVal")
+    found = trained_ranker.raw_scores(trained_ranker.load(out).model, parts["val"])
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_a_split_without_rows_or_of_one_label_is_an_error(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:

@@ -58,11 +58,12 @@ def test_log_loss_is_finite_and_right() -> None:
     assert found.tolist() == pytest.approx([-math.log(0.5), -math.log(0.8), -math.log(1e-7)])
 
 
-def judged(rows: list[Row], weighted: bool = False) -> ranking_evaluation.Judged:
+def judged(rows: list[Row], weighted: bool = False, drawn: list[int] | None = None) -> ranking_evaluation.Judged:
     owners, labels, _ = np.array(rows).T
     weights = np.where(labels == 1, 0.5, 1) if weighted else np.ones(len(rows))
-    cold_videos = np.zeros(len(rows), bool)
-    return ranking_evaluation.Judged(owners, int(owners.max()) + 1, labels, weights, owners == 0, cold_videos)
+    cold_videos, shown = np.zeros(len(rows), bool), np.ones(len(rows), bool)
+    shown[drawn or []] = False
+    return ranking_evaluation.Judged(owners, int(owners.max()) + 1, labels, weights, owners == 0, cold_videos, shown)
 
 
 def test_log_loss_and_calibration_are_weighted_as_training_is() -> None:
@@ -83,6 +84,19 @@ def test_calibration_is_predicted_over_seen_and_slices_are_apart() -> None:
     assert found["warm users"]["auc"]["value"] == 0.5
     assert found["all"]["auc per user"]["value"] == 0.75
     assert found["cold videos"]["auc"]["value"] is None
+
+
+def test_shown_and_sampled_negatives_are_judged_apart() -> None:
+    rows = [(0, 1, 2), (0, 0, 3), (0, 0, 1), (0, 1, 5), (0, 0, 4)]
+    scores = np.array([0.2, 0.3, 0.1, 0.5, 0.4])
+    found = ranking_evaluation.table(judged(rows, drawn=[2, 4]), scores, True, 0)
+    assert found["shown"]["auc"]["value"] == found["shown"]["auc per user"]["value"] == 0.5
+    assert found["sampled"]["auc"]["value"] == 0.75
+    assert found["all"]["auc"]["value"] == pytest.approx(4 / 6)
+    assert {found[part]["log loss"]["value"] for part in ("shown", "sampled")} == {None}
+    alone = ranking_evaluation.table(judged(rows), scores, True, 0)
+    assert alone["shown"]["auc"] == alone["all"]["auc"]
+    assert alone["sampled"]["auc"]["value"] is None
 
 
 def test_what_is_no_probability_has_no_log_loss() -> None:

@@ -21,6 +21,7 @@ from recsys_tft import Recommender, cli, ids, libraries, vocabularies
 from recsys_tft.commands import recommend_options
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import export, stored_entities
+from recsys_tft.ranking import trained_ranker
 from recsys_tft.recommending import entity_store
 from recsys_tft.recommending import recommender as recommender_module
 from recsys_tft.recommending.recommender import Request
@@ -161,13 +162,18 @@ def test_options_of_a_config_take_the_place_of_the_runs(home: Home, tmp_path: pa
         Recommender(str(served), str(tmp_path / "c.yaml"))
 
 
-def test_explanations_sum_to_the_logit_but_for_a_constant(home: Home) -> None:
+def test_explanations_sum_to_the_score_before_its_calibration_but_for_a_constant(home: Home) -> None:
     recommender, user, moment = home.recommender, home.id(3), 1_740_000_000_000_000
     found = recommender.recommend(user, 8, moment)
     reasons = recommender.explain(user, [item.video_id for item in found.items], moment)
     scores = np.array([item.rank_score for item in found.items], np.float64)
-    rest = np.log(scores / (1 - scores)) - [sum(value for _, value in row) for row in reasons]
-    rounding = np.finfo(np.float32).eps / (scores * (1 - scores))  # of a float32 score, in the logit made of it
+    calibrated = trained_ranker.load(str(home.root)).calibration
+    logits = np.log(scores / (1 - scores))
+    segment = np.searchsorted(calibrated.logits, logits, side="right")
+    knot, slope = np.maximum(segment - 1, 0), calibrated.slopes[segment]
+    raw = calibrated.scores[knot] + (logits - calibrated.logits[knot]) / slope
+    rest = raw - [sum(value for _, value in row) for row in reasons]
+    rounding = np.finfo(np.float32).eps / (scores * (1 - scores)) / slope  # of a float32 score, in the one made of it
     assert (np.abs(rest - rest[0]) <= rounding + rounding[0] + 1e-6).all()
     for row in reasons:
         weights = [abs(value) for _, value in row]

@@ -22,6 +22,7 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, raw_columns
 from recsys_tft.labelling import examples, outcomes, recent
 from recsys_tft.point_in_time import rows_at
+from recsys_tft.ranking import trained_ranker
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.retrieval import two_tower
@@ -306,7 +307,10 @@ def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
     frame = pd.DataFrame({c["name"]: disk[c["feature"]][rows] for c in described})
     frame["history_cooccurrence"] = 0.0  # as no history is given; `verify` compares it with one
     categorical = [c["name"] for c in described if c["kind"] == "categorical"]
-    expected = model.predict(catboost.Pool(frame, cat_features=categorical), prediction_type="Probability")[:, 1]
+    pool = catboost.Pool(frame, cat_features=categorical)
+    calibrated = trained_ranker.load(str(served)).calibration
+    assert calibrated.method != "none"
+    expected = calibrated(model.predict(pool, prediction_type="RawFormulaVal"))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
     assert np.std(expected) > 0.01
 

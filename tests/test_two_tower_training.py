@@ -1,5 +1,6 @@
 """Training the two-tower model: what stands beside it, what it learns, and what a new feature becomes."""
 
+import dataclasses
 import itertools
 import json
 import pathlib
@@ -298,3 +299,39 @@ def test_the_layer_of_keras_rs_still_masks_nothing() -> None:
         tf.zeros([1, 3]), tf.constant([[1.0, 0, 0]]), tf.constant([7, 7, 9])
     )
     assert logits.numpy().tolist() == [[0, 0, 0]]
+
+
+@pytest.mark.slow
+def test_a_refit_is_of_all_rows_for_as_many_epochs_and_keeps_the_figures(
+    trained: pathlib.Path, synthetic_run: Ran, tmp_path: pathlib.Path
+) -> None:
+    out, config = output_of(synthetic_run, tmp_path), str(tmp_path / "config.yaml")
+    texts: list[str] = []
+
+    def interrupt(text: str) -> None:
+        texts.append(text)
+        if "Training again on all windows" in texts and text.startswith("Epoch 1 of"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(str(out), config, say=interrupt, refit=True)
+    said: list[str] = []
+    found = train(str(out), config, resume=True, say=said.append, refit=True)
+    begun = said.index("Training again on all windows")
+    assert not [text for text in said[:begun] if text.startswith("Epoch")]
+    before, after = metrics_of(trained), metrics_of(out)
+    epochs = before["training"]["two_tower"]["best_epoch"]
+    frames = [synthetic_run.result[f"two_tower_{window}"].pandas() for window in ("train", "val", "test")]
+    expected = {"rows": sum(map(len, frames)), "windows": ["train", "val", "test"], "epochs": epochs}
+    assert after.pop("refit") == expected
+    assert before.pop("refit") == {}
+    assert after == before
+    weights = [load(str(folder)).query_tower.get_weights() for folder in (trained, out)]
+    assert any((one != other).any() for one, other in zip(*weights, strict=True))
+    assert any("Refitted: on all" in str(line) for line in found.report())
+    model = load(str(out))
+    rows = dataclasses.replace(two_tower_rows(out, model), fitted=("train", "val", "test"))
+    every = np.concatenate([frame["candidate_row"] for frame in frames])
+    np.testing.assert_array_equal(rows.counts, np.bincount(every, minlength=rows.candidates))
+    batches = rows.shuffled(10**6).batches(1, 0)
+    assert sorted(int(batch["candidate_row"][0]) for batch in batches) == sorted(every)

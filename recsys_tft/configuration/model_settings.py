@@ -14,6 +14,7 @@ class RankerSettings(Section):
     min_watch_ratio: NotNegative = 0.4
     popularity_alpha: Annotated[float, pydantic.Field(ge=0, le=2)] = 0.0
     objective: Literal["classifier", "yetirank"] = "classifier"
+    sampled_weight: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
     iterations: Steps = 200
     learning_rate: Rate = 0.15
     depth: Annotated[int, pydantic.Field(ge=1, le=16)] = 6
@@ -21,6 +22,7 @@ class RankerSettings(Section):
     max_ctr_complexity: Annotated[int, pydantic.Field(ge=1, le=4)] = 2
     early_stopping_rounds: Steps = 30
     shap_rows: Count = 5000
+    refit: bool = False
 
 
 class TwoTowerSettings(Section):
@@ -44,12 +46,14 @@ class TwoTowerSettings(Section):
     history_dropout: Share = 0.2
     shuffle_rows: Count = 2_000_000
     eval_users: Count = 10_000
+    refit: bool = False
 
 
 # What of `ranker` may differ between a run and a training on its rows.
 RANKER_TRAINING = frozenset(
     (
         "objective",
+        "sampled_weight",
         "iterations",
         "learning_rate",
         "depth",
@@ -57,5 +61,6 @@ RANKER_TRAINING = frozenset(
         "max_ctr_complexity",
         "early_stopping_rounds",
         "shap_rows",
+        "refit",
     )
 )

@@ -17,6 +17,7 @@ from recsys_tft.errors import InputError, readable
 from recsys_tft.exporting import stored_entities
 from recsys_tft.faults import sentences
 from recsys_tft.point_in_time import find_sorted
+from recsys_tft.ranking import calibration, trained_ranker
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.recommending import request_columns
 from recsys_tft.retrieval import two_tower
@@ -31,7 +32,8 @@ from recsys_tft.training import training_rows
 from recsys_tft.training.model_folders import ModelFolder
 from recsys_tft.trees import catboost_model
 
-RANKER_FILES = ("model.cbm", "columns.json")  # which explanations are computed from
+# By which explanations are computed, and scores; the last is not there for rankings.
+RANKER_FILES = ("model.cbm", "columns.json", calibration.FILE)
 _BATCH = 4096
 RECALL_AT, _QUERIES = 100, 500  # an approximate index is judged by the best so many for so many users
 
@@ -113,6 +115,7 @@ def _export(
         trees = catboost_model.parse(ranker.read("model.json"))
     with readable(ranker.target / RANKER_FILES[0], ranker.remedy, catboost.CatBoostError):
         catboost.CatBoost().load_model(str(ranker.target / RANKER_FILES[0]))
+    calibrated = trained_ranker.calibration_of(ranker)
     say("Loading the models")
     model, graph = two_tower.load_held(two_towers), fitted_graph(run, of_run)
     say("Reading the raw tables")
@@ -125,14 +128,14 @@ def _export(
         "query_tower": lambda: serving_models.query_tower(model, graph),
         "candidate_tower": lambda: serving_models.candidate_tower(model, graph),
         "retrieval": lambda: serving_models.retrieval(model, graph, video_ids, vectors),
-        "ranker": lambda: serving_models.ranker(trees, columns["columns"], graph),
+        "ranker": lambda: serving_models.ranker(trees, columns["columns"], graph, calibrated),
     }
     with serving_folders.next_version(output_dir) as (version, staged):
         for name, make in made.items():
             say(f"Writing {name}")
             make().save(str(staged[name]))
             (staged[name] / EXTRA).mkdir()
-        for file in RANKER_FILES:
+        for file in (file for file in RANKER_FILES if (ranker.target / file).exists()):
             shutil.copyfile(ranker.target / file, staged["ranker"] / EXTRA / file)
         recall = None
         if index is not None:

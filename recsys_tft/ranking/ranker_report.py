@@ -1,8 +1,8 @@
-"""What a ranker goes by: feature importance and SHAP values by column, as CSV and as pictures."""
+"""What a ranker goes by, and how true its probabilities are: as CSV and as pictures."""
 
 import csv
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,35 @@ def _write(path: pathlib.Path, headings: Sequence[str], names: Sequence[str], va
         writer.writerow(headings)
         writer.writerows([names[i], *(f"{value:.9g}" for value in values[i])] for i in order)
     _draw(path.with_suffix(".png"), [names[i] for i in order[:_SHOWN]], values[order[:_SHOWN], 0], title)
+
+
+def write_calibration(found: Mapping[str, Sequence[tuple[int, float, float]]], folder: pathlib.Path) -> None:
+    """Writes calibration.csv and calibration.png: by window, the tenths of rows as `calibration.deciles` gives them."""
+    with open(folder / "calibration.csv", "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("window", "decile", "rows", "mean_score", "positive_rate"))
+        for window, tenths in found.items():
+            writer.writerows(
+                (window, number, rows, f"{score:.9g}", f"{rate:.9g}")
+                for number, (rows, score, rate) in enumerate(tenths, 1)
+            )
+    _draw_calibration(folder / "calibration.png", found)
+
+
+def _draw_calibration(path: pathlib.Path, found: Mapping[str, Sequence[tuple[int, float, float]]]) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 5), layout="constrained")
+    axes = figure.subplots()
+    highest = max((max(score, rate) for tenths in found.values() for _, score, rate in tenths), default=1.0)
+    axes.plot([0, highest], [0, highest], color="grey", linewidth=1)
+    for window, tenths in found.items():
+        axes.plot([score for _, score, _ in tenths], [rate for _, _, rate in tenths], marker="o", label=window)
+    axes.set_xlabel("Mean score of a tenth of the rows")
+    axes.set_ylabel("Share of positives")
+    axes.legend()
+    FigureCanvasAgg(figure).print_png(str(path))
 
 
 def _draw(path: pathlib.Path, names: Sequence[str], values: np.ndarray, title: str) -> None:

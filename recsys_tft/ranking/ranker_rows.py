@@ -6,14 +6,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import RANKER, Feature
+from recsys_tft.ids import codes_of
 from recsys_tft.training import training_rows
 from recsys_tft.training.training_rows import folder_of
 
 KEYS = ("user_id", "video_id", "interaction_time", "label", "weight")
+SHOWN = "shown"  # beside the KEYS: whether the user was shown the video, rather than that it was drawn as a negative
+_SAMPLED = codes_of(pa.array([b"sampled"]))[0].as_py()
 LARGEST_GROUP = 1000  # rows; YetiRank takes at most 1023 in a group
 
 
@@ -69,7 +73,7 @@ class RankerRows:
     """The rows of one window, by user and in each by time.
 
     Attributes:
-        keys: [n] arrays of KEYS; ids that are text as their int64 codes.
+        keys: [n] arrays of KEYS and, as bool, SHOWN; ids that are text as their int64 codes.
         data: [n] rows of the columns: tokens as pandas categories, numbers as float32.
     """
 
@@ -79,8 +83,13 @@ class RankerRows:
     def __len__(self) -> int:
         return len(self.data)
 
-    def pool(self, weighted: bool = True) -> Any:
-        """A catboost.Pool with labels, groups and, unless the objective knows none, weights."""
+    def pool(self, weighted: bool = True, sampled: float = 1.0) -> Any:
+        """A catboost.Pool with labels, groups and, unless the objective knows none, weights.
+
+        Args:
+            weighted: whether rows have weights.
+            sampled: by which those of drawn negatives are multiplied, if some of the shown rows are negatives.
+        """
         import catboost
 
         categorical = [name for name, kind in self.data.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
@@ -88,31 +97,52 @@ class RankerRows:
             self.data,
             label=self.keys["label"],
             cat_features=categorical,
-            weight=self.keys["weight"] if weighted else None,
+            weight=self._weights(sampled) if weighted else None,
             group_id=groups(self.keys["user_id"]),
         )
+
+    def _weights(self, sampled: float) -> np.ndarray:
+        weights, shown = self.keys["weight"], self.keys[SHOWN]
+        if sampled == 1 or self.keys["label"][shown].all():
+            return weights
+        return np.where(shown, weights, weights * np.float32(sampled))
 
     def owners(self) -> tuple[np.ndarray, int]:
         """The user's number of each row, from 0, and how many users there are."""
         users, owners = np.unique(self.keys["user_id"], return_inverse=True)
         return owners, len(users)
 
+    def take(self, chosen: np.ndarray) -> "RankerRows":
+        """Those of some numbers or, by [n] bool, those that are chosen."""
+        return RankerRows({name: values[chosen] for name, values in self.keys.items()}, self.data.iloc[chosen])
+
     def sample(self, rows: int, seed: int) -> "RankerRows":
         """At most so many of the rows, drawn by the seed, in their order."""
         if rows >= len(self):
             return self
-        chosen = np.sort(np.random.default_rng(seed).choice(len(self), rows, replace=False))
-        return RankerRows({name: values[chosen] for name, values in self.keys.items()}, self.data.iloc[chosen])
+        return self.take(np.sort(np.random.default_rng(seed).choice(len(self), rows, replace=False)))
 
 
 def read(output_dir: str, window: str, features: Sequence[Feature], columns: Sequence[Column]) -> RankerRows:
     """The rows of a window of OUTPUT_DIR/processed_data/ranker."""
     folder = folder_of(output_dir, "ranker", window)
-    found = training_rows.coded_columns(folder, [*KEYS, *(feature.name for feature in features)])
-    order = np.lexsort((found["video_id"], found["interaction_time"], found["user_id"]))
+    found = training_rows.coded_columns(folder, [*KEYS, "source", *(feature.name for feature in features)])
+    order = _order(found)
     sizes = training_rows.categories(folder)
     data = {column.name: _values(found[column.feature], column, sizes, order) for column in columns}
-    return RankerRows({name: found[name][order] for name in KEYS}, pd.DataFrame(data, copy=False))
+    keys = {name: found[name][order] for name in KEYS} | {SHOWN: (found["source"] != _SAMPLED)[order]}
+    return RankerRows(keys, pd.DataFrame(data, copy=False))
+
+
+def together(parts: Sequence[RankerRows]) -> RankerRows:
+    """The rows of several windows, by user and in each by time."""
+    keys = {name: np.concatenate([part.keys[name] for part in parts]) for name in parts[0].keys}
+    found = RankerRows(keys, pd.concat([part.data for part in parts], ignore_index=True))
+    return found.take(_order(keys))
+
+
+def _order(keys: dict[str, np.ndarray]) -> np.ndarray:
+    return np.lexsort((keys["video_id"], keys["interaction_time"], keys["user_id"]))
 
 
 def _values(values: np.ndarray, column: Column, sizes: dict[str, int], order: np.ndarray) -> Any:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import catboost
@@ -14,8 +14,10 @@ from recsys_tft.configuration.model_settings import RankerSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.faults import catboost_reason, is_interrupt, sentences
-from recsys_tft.ranking import ranker_report, ranker_rows, ranking_evaluation, ranking_metrics
-from recsys_tft.ranking.ranker_rows import RankerRows
+from recsys_tft.ranking import calibration, ranker_report, ranker_rows, ranking_judgement, ranking_metrics
+from recsys_tft.ranking.calibration import Calibration
+from recsys_tft.ranking.ranker_rows import Column, RankerRows
+from recsys_tft.ranking.trained_ranker import COLUMNS, FOLDER, MODEL, raw_scores
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.json_files import to_json
 from recsys_tft.training import model_folders, stopwatch, training_report
@@ -23,8 +25,7 @@ from recsys_tft.training.model_folders import METRICS, ModelFolder
 from recsys_tft.training.stopwatch import Stopwatch
 from recsys_tft.trees import catboost_model
 
-FOLDER = "ranker"
-MODEL, MODEL_JSON, COLUMNS = "model.cbm", "model.json", "columns.json"
+MODEL_JSON, JUDGED = "model.json", "judged.cbm"
 _SNAPSHOT_SECONDS = 10
 _OBJECTIVES = {
     "classifier": {"loss_function": "Logloss", "eval_metric": "Logloss"},
@@ -37,17 +38,31 @@ class Trained(training_report.Trained):
 
     def report(self) -> list[RenderableType]:
         """The metrics beside those of the baselines, and where everything is, for a terminal."""
-        training = self.metrics["training"]
+        training, target = self.metrics["training"], self.folder.target
+        days, calibrated = self.metrics["baselines"][ranking_judgement.RECENT]["days"], self.metrics["calibration"]
+        probability = [f"Probability: {_sentence(calibrated)}"] if calibrated else []
+        pictures = ["calibration.csv, .png", "calibration.json"] if calibrated else []
         return [
-            *training_report.by_window(self.metrics, ranking_metrics.NAMES, (), ranking_metrics.SLICES, "auc"),
-            f"\nTrees:   {training['trees']:,} of {training['iterations']:,}; {training['examples']:,} rows read at "
+            *training_report.by_window(
+                self.metrics, ranking_metrics.NAMES, (), ranking_metrics.SLICES, "auc", ranking_metrics.PART_TITLES
+            ),
+            f"\nRecent popularity: likes of the last {days} days, which were the best on val.",
+            *probability,
+            *(f"Warning: {text}" for text in self.metrics["warnings"]),
+            f"Trees:   {training['trees']:,} of {training['iterations']:,}; {training['examples']:,} rows read at "
             f"{training['rows_per_second']:,.0f} rows/s",
-            f"Model:   {self.folder.target}  (model.cbm, model.json, columns.json, metrics.json)",
-            f"Why:     {self.folder.target}/feature_importance.csv, .png, shap_summary.csv, .png",
-            f"Logs:    tensorboard --logdir {self.folder.target / 'logs'}",
+            *training_report.refitted(self.metrics),
+            f"Model:   {target}  ({', '.join(['model.cbm, model.json, columns.json, metrics.json', *pictures[1:]])})",
+            f"Why:     {target}/{', '.join(['feature_importance.csv, .png', 'shap_summary.csv, .png', *pictures[:1]])}",
+            f"Logs:    tensorboard --logdir {target / 'logs'}",
             f"{stopwatch.sentence(training)}.",
             f"Trained in {training['seconds']:.1f} s.",
         ]
+
+
+def _sentence(calibrated: dict[str, Any]) -> str:
+    losses = ", ".join(f"{name} {loss:.4f}" for name, loss in calibrated["log loss"].items())
+    return f"by {calibrated['method']} scaling on val, cross-validated log loss there: {losses}."
 
 
 @sentences()
@@ -58,6 +73,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
+    refit: bool = False,
 ) -> Trained:
     """Trains the ranker on the rows of a run.
 
@@ -68,6 +84,7 @@ def train(
         resume: whether to go on with an interrupted training.
         overwrite: whether to replace a model that is there already.
         say: is told each step.
+        refit: whether to train again on all windows in the end, with as many trees; the settings may say so as well.
 
     Raises:
         InputError: if there is no run, a setting is wrong or differs from the run's, the training or validation split
@@ -75,7 +92,8 @@ def train(
     """
     folder = ModelFolder(output_dir, FOLDER)
     with folder.writing(overwrite), run_folders.held(output_dir) as run:
-        metrics = _train(run, folder, model_folders.settings_for(run, config, seed), resume, say)
+        chosen = model_folders.settings_for(run, config, seed, FOLDER if refit else None)
+        metrics = _train(run, folder, chosen, resume, say)
     return Trained(folder, metrics)
 
 
@@ -92,12 +110,25 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     folder.begin(resume, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
     begun = time.monotonic()
     weighted = chosen.ranker.objective == "classifier"  # CatBoost's YetiRank ignores weights of rows, and says so
-    pools = {window: rows[window].pool(weighted) for window in ("train", "val")}
+    sampled = chosen.ranker.sampled_weight
+    pool = rows["train"].pool(weighted, sampled)
     say("Training")
-    model = _fit(pools["train"], pools["val"], chosen, folder, say)
+    model = _judged_model(pool, rows["val"].pool(weighted, sampled), chosen, folder, say)
+    raw = {w: raw_scores(model, rows[w]) if len(rows[w]) else np.zeros(0) for w in ("val", "test")}
+    calibrated, losses = _calibration(raw["val"], rows["val"], chosen)
+    scores = {w: calibrated(of) for w, of in raw.items()} if calibrated else raw
+    say("Judging")
+    likes = next((c.name for c in columns if c.sources == ("like_count",) and c.kind == "numeric"), None)
+    metrics = ranking_judgement.judge(rows, scores, calibrated is not None, likes, chosen.seed)
+    metrics["calibration"] = {"method": calibrated.method, "log loss": losses} if calibrated else {}
+    metrics["refit"] = {}
+    if chosen.ranker.refit:
+        say("Training again on all windows")
+        windows, trees = [w for w, part in rows.items() if len(part)], model.tree_count_
+        pool = ranker_rows.together([rows[w] for w in windows]).pool(weighted, sampled)
+        model = _fit(pool, None, chosen, folder, say, trees)
+        metrics["refit"] = {"rows": pool.num_row(), "windows": windows, "trees": trees}
     read = sum(map(len, rows.values()))
-    metrics: dict[str, Any] = {w: _judged(model, rows, w, chosen) for w in ("val", "test") if len(rows[w])}
-    metrics = {"val": {}, "test": {}} | metrics
     metrics["training"] = {
         "trees": model.tree_count_,
         "iterations": chosen.ranker.iterations,
@@ -106,7 +137,8 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
         "seconds": time.monotonic() - begun,
     } | reading.described()
     say("Writing the model")
-    _write(model, pools["train"], rows, columns, graph, metrics, chosen, folder)
+    _write_calibration(calibrated, scores, rows, folder)
+    _write(model, pool, rows["val"], columns, graph, metrics, chosen, folder)
     folder.commit()
     return metrics
 
@@ -123,10 +155,30 @@ def _check(rows: RankerRows, output_dir: str, window: str) -> None:
         )
 
 
-def _fit(train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: ModelFolder, say: Callable) -> Any:
-    logs, checkpoints = folder.work / "logs", folder.work / "checkpoints"
-    checkpoints.mkdir(exist_ok=True)
+def _judged_model(
+    train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: ModelFolder, say: Callable
+) -> Any:
+    """The model of the training window. Where one is to follow it on all windows, it is kept, to be resumed with."""
+    kept = folder.work / JUDGED
+    if kept.exists():
+        return catboost.CatBoost().load_model(str(kept))
+    model = _fit(train, val, chosen, folder, say, chosen.ranker.iterations)
+    if chosen.ranker.refit:
+        part = kept.with_suffix(".part")
+        model.save_model(str(part))
+        part.rename(kept)
+    return model
+
+
+def _fit(
+    train: catboost.Pool, val: catboost.Pool | None, chosen: Settings, folder: ModelFolder, say: Callable, trees: int
+) -> Any:
+    """A model of so many trees at most, which ends where val is no better; without val, of as many."""
+    own = "refit" if val is None else "."
+    logs, checkpoints = folder.work / "logs" / own, folder.work / "checkpoints" / own
+    checkpoints.mkdir(exist_ok=True, parents=True)
     options = parameters(chosen.ranker) | {
+        "iterations": trees,
         "random_seed": chosen.seed % 2**31,
         "train_dir": str(logs),
         "save_snapshot": True,
@@ -134,15 +186,27 @@ def _fit(train: catboost.Pool, val: catboost.Pool, chosen: Settings, folder: Mod
         "snapshot_interval": _SNAPSHOT_SECONDS,
         "logging_level": "Silent",
     }
+    stopping: dict[str, Any] = {}
+    if val is not None:
+        rounds = chosen.ranker.early_stopping_rounds
+        stopping = {"eval_set": val, "use_best_model": True, "early_stopping_rounds": rounds}
     model = catboost.CatBoost(options)
     try:
-        model.fit(train, eval_set=val, use_best_model=True, early_stopping_rounds=chosen.ranker.early_stopping_rounds,
-                  callbacks=[_Said(say)])  # fmt: skip
+        model.fit(train, **stopping, callbacks=[_Said(say)])
     except catboost.CatBoostError as error:
         if is_interrupt(error):
             raise KeyboardInterrupt from error
         raise InputError(_explained(error, folder, train.num_row())) from error
     return model
+
+
+def _calibration(raw: np.ndarray, val: RankerRows, chosen: Settings) -> tuple[Calibration | None, dict[str, float]]:
+    """Of a classifier, fitted on val; and the log losses by which it was chosen."""
+    if chosen.ranker.objective != "classifier":
+        return None, {}
+    owners, _ = val.owners()
+    weights = val.keys["weight"].astype(np.float64)
+    return calibration.choose(raw, val.keys["label"], weights, owners, chosen.seed)
 
 
 def _explained(error: catboost.CatBoostError, folder: ModelFolder, rows: int) -> str:
@@ -183,45 +247,34 @@ class _Said:
         return True
 
 
-def scores(model: Any, rows: RankerRows, objective: str) -> np.ndarray:
-    """[n] float64: probabilities of a classifier, raw scores of a ranking."""
-    kind = "Probability" if objective == "classifier" else "RawFormulaVal"
-    found = np.asarray(model.predict(rows.pool(), prediction_type=kind))
-    return found[:, 1] if found.ndim == 2 else found
+def _write_calibration(
+    calibrated: Calibration | None, scores: dict[str, np.ndarray], rows: dict[str, RankerRows], folder: ModelFolder
+) -> None:
+    if calibrated is None:
+        return
+    (folder.work / calibration.FILE).write_text(to_json(calibrated.as_json()))
+    weights = {w: rows[w].keys["weight"].astype(np.float64) for w in scores}
+    tenths = {w: calibration.deciles(of, rows[w].keys["label"], weights[w]) for w, of in scores.items() if len(of)}
+    ranker_report.write_calibration(tenths, folder.work)
 
 
-def _judged(model: Any, rows: dict[str, RankerRows], window: str, chosen: Settings) -> dict[str, Any]:
-    """The table of one window: the model and baselines."""
-    keys, training = rows[window].keys, rows["train"].keys
-    positives = training["video_id"][training["label"] == 1]
-    videos, counts = np.unique(positives, return_counts=True)
-    place = np.minimum(np.searchsorted(videos, keys["video_id"]), len(videos) - 1)
-    popularity = np.where(videos[place] == keys["video_id"], counts[place], 0)
-    owners, users = rows[window].owners()
-    judged = ranking_evaluation.Judged(
-        owners,
-        users,
-        keys["label"],
-        keys["weight"],
-        ~np.isin(keys["user_id"], training["user_id"]),
-        ~np.isin(keys["video_id"], training["video_id"]),
-    )
-    constant = np.full(len(owners), np.average(training["label"], weights=training["weight"]))
-    found = {
-        "ranker": (scores(model, rows[window], chosen.ranker.objective), chosen.ranker.objective == "classifier"),
-        "popularity": (popularity.astype(np.float64), False),
-        "constant": (constant, True),
-    }
-    return {name: ranking_evaluation.table(judged, *how, chosen.seed) for name, how in found.items()}
-
-
-def _write(model, train, rows, columns, graph: str, metrics, chosen: Settings, folder: ModelFolder) -> None:
+def _write(
+    model: Any,
+    pool: catboost.Pool,
+    val: RankerRows,
+    columns: Sequence[Column],
+    graph: str,
+    metrics: dict[str, Any],
+    chosen: Settings,
+    folder: ModelFolder,
+) -> None:
     work = folder.work
     model.save_model(str(work / MODEL))
-    model.save_model(str(work / MODEL_JSON), format="json", pool=train)
+    model.save_model(str(work / MODEL_JSON), format="json", pool=pool)
     catboost_model.check(json.loads((work / MODEL_JSON).read_text()))  # one that cannot be served is no result
-    sample = rows["val"].sample(chosen.ranker.shap_rows, chosen.seed).pool()
-    ranker_report.write(model, train, sample, [column.name for column in columns], work)
+    sample = val.sample(chosen.ranker.shap_rows, chosen.seed).pool()
+    ranker_report.write(model, pool, sample, [column.name for column in columns], work)
+    (work / JUDGED).unlink(missing_ok=True)
     described = {
         "objective": chosen.ranker.objective,
         "transform_graph": graph,

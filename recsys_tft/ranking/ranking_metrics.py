@@ -6,6 +6,8 @@ from recsys_tft.retrieval.retrieval_metrics import gain
 
 NAMES = ("auc", "auc per user", "log loss", "calibration", "ndcg@10")
 SLICES = ("all", "warm users", "cold users", "cold videos")
+PARTS = ("shown", "sampled")  # positives among the shown negatives, and among those that were drawn
+PART_TITLES = {"shown": "shown rows alone", "sampled": "positives and sampled negatives alone"}
 _SMALLEST = 1e-7  # of a probability in the log loss
 
 
@@ -44,6 +46,37 @@ class Auc:
         pairs = positive.sum() * negative.sum()
         below = np.cumsum(negative) - negative
         return float((positive * (below + negative / 2)).sum() / pairs) if pairs else float("nan")
+
+
+def auc_and_error(owners: np.ndarray, labels: np.ndarray, scores: np.ndarray, users: int) -> tuple[float, float]:
+    """AUC over all rows, and its standard error over users, whose rows belong together; NaN where one class is missing.
+
+    A row weighs by the share of rows of the other class that it is in the right order with (a tie is half), less the
+    AUC; the variance is that of the sums over the rows of a user (Obuchowski, Nonparametric analysis of clustered ROC
+    curve data, Biometrics 1997), to first order that of the bootstrap over users.
+
+    Args:
+        owners: [n] int64 user of each row, 0 to users - 1.
+        labels: [n] 0 or 1.
+        scores: [n] float.
+        users: how many there are.
+    """
+    positive = labels == 1
+    above, below = np.sort(scores[positive]), np.sort(scores[~positive])
+    if not len(above) or not len(below):
+        return float("nan"), float("nan")
+    right = np.empty(len(scores))
+    right[positive] = _share_below(below, scores[positive])
+    right[~positive] = 1 - _share_below(above, scores[~positive])
+    value = right[positive].mean()
+    sums = np.bincount(owners, (right - value) / np.where(positive, len(above), len(below)), users)
+    return float(value), float(np.sqrt(users / max(users - 1, 1) * (sums**2).sum()))
+
+
+def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """[n] float64: which share of ordered numbers is less than each value, equal ones counted half."""
+    sides = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    return sum(sides) / (2 * len(ordered))
 
 
 def auc_per_user(owners: np.ndarray, labels: np.ndarray, scores: np.ndarray, users: int) -> np.ndarray:

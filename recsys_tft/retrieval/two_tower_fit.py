@@ -68,7 +68,7 @@ class Fit:
         self._variables = model.variables()
         self._optimizer.build(self._variables)
         self._shuffled = rows.shuffled(self._options.shuffle_rows)
-        self._batch = batch_size(self._options.batch_size, len(rows.keys["train"]["user_id"]))
+        self._batch = batch_size(self._options.batch_size, rows.examples)
         self._corpus = {f.name: tf.constant(rows.videos[f.name]) for f in model.candidate_features}
         self._probability = tf.constant(rows.counts / rows.counts.sum(), tf.float32)
         self._unseen_query = Unseen(model.query_features, rows.query_counts, model.settings, 2 * self._seed)
@@ -96,6 +96,17 @@ class Fit:
                 self._write("best", self._variables)
             self._write("last", self._all())
         self._read("best", self._variables)
+        return self.state
+
+    def repeat(self, epochs: int) -> State:
+        """Trains so many epochs, whatever they lead to, and leaves the last weights in the model."""
+        while self.state.epoch < epochs:
+            loss = self._epoch()
+            self._untrained()
+            self.state.epoch += 1
+            self._log.write(self.state.epoch, loss=loss)
+            self._say(f"Epoch {self.state.epoch} of {epochs}: loss {loss:.4f}")
+            self._write("last", self._all())
         return self.state
 
     def resume(self) -> None:

@@ -12,6 +12,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.features import Feature
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.retrieval import retrieval_evaluation
+from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training import training_rows
 from recsys_tft.training.shuffled_rows import ShuffledRows
 from recsys_tft.training.stopwatch import Stopwatch
@@ -29,12 +30,14 @@ class TwoTowerRows:
         output_dir: of the run.
         query: features that queries are read with.
         candidate: features that videos are read with.
+        fitted: the windows whose rows are trained on.
         reading: counts the time that reading takes.
     """
 
     output_dir: str
     query: tuple[Feature, ...]
     candidate: tuple[Feature, ...]
+    fitted: tuple[str, ...] = ("train",)
     reading: Stopwatch = dataclasses.field(default_factory=Stopwatch, compare=False)
 
     @functools.cached_property
@@ -61,8 +64,17 @@ class TwoTowerRows:
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
-        """[videos] int64: training rows of each video."""
-        return np.bincount(self.keys["train"]["candidate_row"], minlength=self.candidates)
+        """[videos] int64: rows to train on, of each video."""
+        return np.bincount(self.pairs(*self.fitted)[1], minlength=self.candidates)
+
+    @property
+    def examples(self) -> int:
+        """How many rows there are to train on."""
+        return sum(len(self.keys[window]["user_id"]) for window in self.fitted)
+
+    @functools.cached_property
+    def _folder(self) -> DataFolder:
+        return training_rows.Joined([folder_of(self.output_dir, "two_tower", window) for window in self.fitted])
 
     @functools.cached_property
     def categories(self) -> dict[str, int]:
@@ -72,10 +84,10 @@ class TwoTowerRows:
 
     @functools.cached_property
     def query_counts(self) -> dict[str, np.ndarray]:
-        """For each categorical query feature in how many training rows each token is; 0 also counts padding."""
+        """For each categorical query feature in how many rows to train on each token is; 0 also counts padding."""
         sizes = {feature.name: self.categories[feature.name] for feature in self.query if feature.is_categorical}
         with self.reading:
-            return training_rows.token_counts(folder_of(self.output_dir, "two_tower", "train"), sizes)
+            return training_rows.token_counts(self._folder, sizes)
 
     @functools.cached_property
     def candidate_counts(self) -> dict[str, np.ndarray]:
@@ -131,9 +143,9 @@ class TwoTowerRows:
         return {name: values[first] for name, values in found.items()}
 
     def shuffled(self, held: int) -> ShuffledRows:
-        """Training rows for batches: the query features, `candidate_row` and `weight`; `held` of them in memory."""
+        """What is trained on, for batches: query features, `candidate_row`, `weight`; `held` rows in memory."""
         names = [*(feature.name for feature in self.query), "candidate_row", "weight"]
-        return ShuffledRows(folder_of(self.output_dir, "two_tower", "train"), names, held, self.reading)
+        return ShuffledRows(self._folder, names, held, self.reading)
 
 
 def encode(function, rows: dict[str, np.ndarray], features: Sequence[Feature]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`recsys-tft train two-tower`: trains, judges against baselines in the same run, and writes models/two_tower."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -9,6 +10,7 @@ from rich.console import RenderableType
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.faults import sentences
+from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, retrieval_metrics
 from recsys_tft.retrieval.retrieval_evaluation import SLICES
 from recsys_tft.retrieval.two_tower import FOLDER, TwoTower, features_for
@@ -32,6 +34,7 @@ class Trained(training_report.Trained):
         return [
             *training_report.by_window(self.metrics, retrieval_metrics.NAMES, ("coverage",), SLICES, "ndcg@10"),
             f"\nBest epoch: {own['best_epoch']} of {own['epoch']}; {own['examples_per_second']:,.0f} examples/s",
+            *training_report.refitted(self.metrics),
             f"Model:      {self.folder.target}  (metrics.json, model.json, weights)",
             f"Logs:       tensorboard --logdir {self.folder.target / 'logs'}",
             f"{stopwatch.sentence(own)}.",
@@ -47,6 +50,7 @@ def train(
     resume: bool = False,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
+    refit: bool = False,
 ) -> Trained:
     """Trains the two-tower model on the rows of a run.
 
@@ -57,6 +61,7 @@ def train(
         resume: whether to go on with an interrupted training.
         overwrite: whether to replace a model that is there already.
         say: is told each step.
+        refit: whether to train again on all windows in the end, for as many epochs; the settings may say so as well.
 
     Raises:
         InputError: if there is no run, a setting is wrong or differs from the run's, the training or validation split
@@ -64,7 +69,8 @@ def train(
     """
     folder = ModelFolder(output_dir, FOLDER)
     with folder.writing(overwrite), run_folders.held(output_dir) as run:
-        metrics = _train(run, folder, model_folders.settings_for(run, config, seed), resume, say)
+        chosen = model_folders.settings_for(run, config, seed, FOLDER if refit else None)
+        metrics = _train(run, folder, chosen, resume, say)
     return Trained(folder, metrics)
 
 
@@ -81,9 +87,17 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     metrics = {window: _judged(rows, fits, window, chosen, say) for window in ("val", "test")}
     metrics["training"] = {name: _described(fit.state) for name, fit in fits.items()}
     metrics["training"][FOLDER] |= rows.reading.described()
-    main = fits[FOLDER].model
-    main.save(folder.work)
-    _write(folder, MODEL, main.description() | {"transform_graph": graph, "versions": {"keras": keras.__version__}})
+    main = fits[FOLDER]
+    metrics["refit"] = {}
+    if chosen.two_tower.refit:
+        say("Training again on all windows")
+        every, epochs = dataclasses.replace(rows, fitted=WINDOWS), main.state.best_epoch
+        main = _fit(folder.work / "refit", every, chosen, resume, say, epochs)
+        metrics["refit"] = {"rows": every.examples, "windows": list(WINDOWS), "epochs": epochs}
+    main.model.save(folder.work)
+    _write(
+        folder, MODEL, main.model.description() | {"transform_graph": graph, "versions": {"keras": keras.__version__}}
+    )
     _write(folder, METRICS, metrics)
     folder.commit()
     return metrics
@@ -101,7 +115,15 @@ def _fits(
         yield f"{FOLDER} {WITHOUT_TITLE}", _fit(work, rows, plain, resume, say)
 
 
-def _fit(work, rows: TwoTowerRows, chosen: Settings, resume: bool, say: Callable[[str], None]) -> Fit:
+def _fit(
+    work: pathlib.Path,
+    rows: TwoTowerRows,
+    chosen: Settings,
+    resume: bool,
+    say: Callable[[str], None],
+    epochs: int | None = None,
+) -> Fit:
+    """A model, trained until val is no better, or for so many epochs."""
     keras.utils.set_random_seed(chosen.seed % 2**32)
     query, candidate = features_for(chosen)
     large = [feature for feature in (*query, *candidate) if feature.op.is_large]
@@ -109,7 +131,10 @@ def _fit(work, rows: TwoTowerRows, chosen: Settings, resume: bool, say: Callable
     fit = Fit(TwoTower(query, candidate, rows.categories, widths, chosen), rows, work, say)
     if resume:
         fit.resume()
-    fit.run()
+    if epochs is None:
+        fit.run()
+    else:
+        fit.repeat(epochs)
     return fit
 
 

@@ -11,6 +11,8 @@ import tensorflow as tf
 from recsys_tft import ids
 from recsys_tft.columns import IdKind
 from recsys_tft.ops import FittedGraph
+from recsys_tft.ranking import calibration
+from recsys_tft.ranking.calibration import Calibration
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.run_layout import artifacts
 from recsys_tft.serving import serving_inputs
@@ -179,13 +181,19 @@ class ExactIndex(tf.Module):
         }
 
 
-def ranker(model: CatBoostModel, columns: Sequence[Mapping[str, Any]], graph: FittedGraph) -> ServingModel:
+def ranker(
+    model: CatBoostModel,
+    columns: Sequence[Mapping[str, Any]],
+    graph: FittedGraph,
+    calibrated: Calibration = calibration.NONE,
+) -> ServingModel:
     """Raw columns of users, videos and context to `score`, [batch] float32: a probability, or YetiRank's raw score.
 
     Args:
         model: the trees.
         columns: of `columns.json`: `feature`, `index` of a component of a vector, `kind`.
         graph: what was fitted.
+        calibrated: which makes a probability of a classifier's raw score.
     """
     names = dict.fromkeys(column["feature"] for column in columns)
     categories = artifacts.categories(artifacts.vocabularies(graph.saved_model, graph.settings), graph.settings)
@@ -195,11 +203,19 @@ def ranker(model: CatBoostModel, columns: Sequence[Mapping[str, Any]], graph: Fi
         numeric = _matrix(features, [columns[number] for number in model.numeric], tf.float32)
         categorical = _matrix(features, [columns[number] for number in model.categorical], tf.int64)
         raw = trees(numeric, categorical)
-        return {"score": tf.cast(tf.sigmoid(raw) if trees.is_probability else raw, tf.float32)}
+        return {"score": tf.cast(_probability(raw, calibrated) if trees.is_probability else raw, tf.float32)}
 
     return ServingModel(
         "ranker", FittedFeatures([graph.settings.table.by_name[name] for name in names], graph), head, [trees]
     )
+
+
+def _probability(raw: tf.Tensor, calibrated: Calibration) -> tf.Tensor:
+    """[batch] float64: as `Calibration.__call__`."""
+    segment = tf.searchsorted(tf.constant(calibrated.scores), raw, side="right")
+    knot = tf.maximum(segment - 1, 0)
+    start, slope = tf.gather(calibrated.scores, knot), tf.gather(calibrated.slopes, segment)
+    return tf.sigmoid(tf.gather(calibrated.logits, knot) + slope * (raw - start))
 
 
 def _matrix(features: Features, columns: Sequence[Mapping[str, Any]], dtype: tf.DType) -> tf.Tensor:

@@ -154,8 +154,14 @@ class ModelFolder:
         return f"train it again (recsys-tft train {command} --output-dir {self.output_dir} --overwrite)"
 
 
-def settings_for(output_dir: str, config: str | None, seed: int | None) -> settings.Settings:
+def settings_for(output_dir: str, config: str | None, seed: int | None, refit: str | None = None) -> settings.Settings:
     """The run's settings, with what a config file says of training in their place.
+
+    Args:
+        output_dir: of the run.
+        config: the file.
+        seed: in the place of theirs.
+        refit: the section whose `refit` is true, whatever they say.
 
     Raises:
         InputError: if there is no run, or the file changes what the rows were made by.
@@ -174,7 +180,8 @@ def settings_for(output_dir: str, config: str | None, seed: int | None) -> setti
         names = given.model_fields_set & {"embeddings", "two_tower", "ranker"} | ({"seed"} if seed is None else set())
         found = given.model_dump(mode="json", exclude_unset=True)
         changes |= {name: found[name] for name in names if name in found}
-    return of_run.replace(changes)
+    found = of_run.replace(changes)
+    return found.replace({refit: {"refit": True}}) if refit else found
 
 
 def _same(old: Any, new: Any, path: str, config: str) -> None:

@@ -23,9 +23,14 @@ class Trained:
 
 
 def by_window(
-    metrics: Mapping[str, Any], names: Sequence[str], plain: Sequence[str], slices: Sequence[str], metric: str
+    metrics: Mapping[str, Any],
+    names: Sequence[str],
+    plain: Sequence[str],
+    slices: Sequence[str],
+    metric: str,
+    parts: Mapping[str, str] | None = None,
 ) -> list[Table]:
-    """Per window every metric over all users, and one by slice.
+    """Per window every metric over all users, the same of parts of the rows where there are several, and one by slice.
 
     Args:
         metrics: what `metrics.json` holds.
@@ -33,6 +38,7 @@ def by_window(
         plain: of metrics that are shares.
         slices: of users.
         metric: the one that is shown by slice.
+        parts: titles of slices that are parts of the rows.
     """
     return [
         table
@@ -40,17 +46,48 @@ def by_window(
         if metrics[window]
         for table in (
             _overall(metrics[window], window, names, plain),
+            *_parts(metrics[window], window, names, metric, parts or {}),
             _by_slice(metrics[window], window, slices, metric),
         )
     ]
 
 
+def refitted(metrics: Mapping[str, Any]) -> list[str]:
+    """What a refit has done, if there was one."""
+    if not (found := metrics["refit"]):
+        return []
+    windows = " and ".join(", ".join(found["windows"]).rsplit(", ", 1))
+    return [
+        f"Refitted: on all {found['rows']:,} rows of {windows}. The figures above are those of the model before, which "
+        "had not seen val and test."
+    ]
+
+
+def _parts(
+    found: Mapping[str, Any], window: str, names: Sequence[str], metric: str, parts: Mapping[str, str]
+) -> list[Table]:
+    """A table for each part, if the metric has a value in all of them."""
+    first = next(iter(found.values()))
+    if any(first[part][metric]["value"] is None for part in parts):
+        return []
+    return [
+        _metrics(
+            f"\n{window}: {title}", found, part, [name for name in names if first[part][name]["value"] is not None]
+        )
+        for part, title in parts.items()
+    ]
+
+
 def _overall(found: Mapping[str, Any], window: str, names: Sequence[str], plain: Sequence[str]) -> Table:
     users = next(iter(found.values()))["all"][names[0]]["users"]
-    table = _table(f"\n{window}: {users:,} users, with 95 % confidence intervals", (*names, *plain))
+    return _metrics(f"\n{window}: {users:,} users, with 95 % confidence intervals", found, "all", names, plain)
+
+
+def _metrics(title: str, found: Mapping[str, Any], part: str, names: Sequence[str], plain: Sequence[str] = ()) -> Table:
+    table = _table(title, (*names, *plain))
     for model, values in found.items():
         shares = [f"{values[name]:.1%}" for name in plain]
-        table.add_row(model, *(_shown(values["all"][name]) for name in names), *shares)
+        table.add_row(model, *(_shown(values[part][name]) for name in names), *shares)
     return table
 
 
@@ -64,7 +101,9 @@ def _by_slice(found: Mapping[str, Any], window: str, slices: Sequence[str], metr
 
 
 def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, collapse_padding=True
+    )
     table.add_column("")
     for heading in headings:
         table.add_column(heading, justify="right")
@@ -74,4 +113,5 @@ def _table(title: str, headings: Sequence[str]) -> Table:
 def _shown(estimate: Mapping[str, float | None]) -> str:
     if estimate["value"] is None:
         return "-"
-    return f"{estimate['value']:.4f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+    low, high = (f"{estimate[side]:.3f}".removeprefix("0") for side in ("low", "high"))
+    return f"{estimate['value']:.4f} [{low}, {high}]"

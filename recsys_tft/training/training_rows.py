@@ -1,5 +1,6 @@
 """Reads the rows that the main job wrote: whole columns as arrays, shuffled batches for tf.data, counts of tokens."""
 
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -15,6 +16,23 @@ from recsys_tft.training import row_blocks
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+class Joined(DataFolder):
+    """The rows of several folders of the same columns, one folder after the other; what is damaged is named as ever.
+
+    Args:
+        folders: at least one, whose schema is taken.
+    """
+
+    def __init__(self, folders: Sequence[DataFolder]):
+        super().__init__(folders[0].path)
+        self._folders = folders
+
+    @functools.cached_property
+    def files(self) -> list[str]:
+        """The shards of all folders."""
+        return [file for folder in self._folders for file in folder.files]
 
 
 def columns(folder: DataFolder, names: Sequence[str]) -> dict[str, np.ndarray]:

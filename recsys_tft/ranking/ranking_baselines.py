@@ -1,0 +1,85 @@
+"""Scores of the ranker's rows that need no model: what a ranker must be better than.
+
+Rows are given by their keys: [n] arrays user_id, video_id, interaction_time (microseconds), label, shown.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from recsys_tft.ranking import ranking_metrics
+
+Keys = Mapping[str, np.ndarray]
+RECENT_DAYS = (1, 7, 30)
+_DAY = 86_400_000_000  # microseconds
+_SMOOTHING = 5  # rows of the mean of all that are added to those of a user or video
+
+
+def judged(keys: Keys) -> np.ndarray:
+    """[n] bool: the shown rows where some of them are negatives, else all."""
+    shown = keys["shown"]
+    return shown if len(np.unique(keys["label"][shown])) == 2 else np.ones(len(shown), bool)
+
+
+def popularity(training: Keys, keys: Keys) -> np.ndarray:
+    """[n] float64: training positives of each row's video."""
+    return _sums(training["video_id"], training["label"], keys["video_id"])
+
+
+def item_and_user_means(training: Keys, keys: Keys) -> np.ndarray:
+    """[n] float64: the share of positives of the row's video, and that of its user, added up.
+
+    Of training rows, the shown ones where some are negatives; 5 rows of the mean of all are added to each, so that one
+    row says little.
+    """
+    chosen = judged(training)
+    label = training["label"][chosen]
+    found = np.zeros(len(keys["label"]))
+    for name in ("video_id", "user_id"):
+        positives, rows = (_sums(training[name][chosen], of, keys[name]) for of in (label, np.ones(len(label))))
+        found += (positives + _SMOOTHING * label.mean()) / (rows + _SMOOTHING)
+    return found
+
+
+def _sums(of: np.ndarray, values: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """For each of [n] keys the sum of values that stand beside it."""
+    known, own = np.unique(of, return_inverse=True)
+    sums = np.bincount(own, values, len(known))
+    place = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+    return np.where(known[place] == asked, sums[place], 0.0)
+
+
+class LikesSoFar:
+    """Positives of videos before a moment.
+
+    Args:
+        windows: the keys of rows, all windows of a run.
+    """
+
+    def __init__(self, *windows: Keys):
+        video, time = (
+            np.concatenate([keys[name][keys["label"] == 1] for keys in windows])
+            for name in ("video_id", "interaction_time")
+        )
+        self._videos, self._times = np.unique(video), np.unique(time)
+        self._keys = np.sort(self._key(np.searchsorted(self._videos, video), time))
+
+    def _key(self, video: np.ndarray, time: np.ndarray) -> np.ndarray:
+        """Numbers in the order of video and time; a time between two known ones is as the later one."""
+        return video * (len(self._times) + 1) + np.searchsorted(self._times, time)
+
+    def __call__(self, keys: Keys, days: int | None = None) -> np.ndarray:
+        """[n] float64: how many there are strictly before each row, of all days or of the last ones."""
+        asked, time = keys["video_id"], keys["interaction_time"]
+        video = np.searchsorted(self._videos, asked)
+        known = self._videos[np.minimum(video, len(self._videos) - 1)] == asked
+        begin = self._times[:1] if days is None else time - days * _DAY
+        first, end = (np.searchsorted(self._keys, self._key(video, at)) for at in (begin, time))
+        return np.where(known, end - first, 0).astype(np.float64)
+
+
+def best_days(likes: LikesSoFar, val: Keys) -> int:
+    """Of RECENT_DAYS those whose likes have the highest AUC on val, by `judged` rows."""
+    chosen = judged(val)
+    aucs = [ranking_metrics.auc(val["label"][chosen], likes(val, days)[chosen]) for days in RECENT_DAYS]
+    return RECENT_DAYS[int(np.argmax(aucs))]
