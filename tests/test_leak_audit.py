@@ -184,7 +184,8 @@ CASES = (
     Case((negatives_by_later_positives,), True, "removed", ({"row"},)),
     Case(
         (fitted_on_all_windows, fitted_counters_of_the_whole_table),
-        True, "removed", ({"row"}, {"log_q"}, {"view_count"}), frozenset({*COUNTED, "like_count", "comment_count", *OUTCOME_COLUMNS}),
+        True, "removed", ({"row"}, {"log_q"}, {"view_count"}),
+        frozenset({*COUNTED, "like_count", "comment_count", *OUTCOME_COLUMNS}),
     ),
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ class RankerSettings(Section):
     min_watch_ratio: NotNegative = 0.4
     popularity_alpha: Annotated[float, pydantic.Field(ge=0, le=2)] = 0.0
     objective: Literal["classifier", "yetirank"] = "classifier"
-    sampled_weight: Annotated[float, pydantic.Field(gt=0, le=1)] = 1.0
+    sampled_weight: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.1
     iterations: Steps = 200
     learning_rate: Rate = 0.15
     depth: Annotated[int, pydantic.Field(ge=1, le=16)] = 6
