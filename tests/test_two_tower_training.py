@@ -21,7 +21,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY
-from recsys_tft.retrieval import retrieval_evaluation, two_tower
+from recsys_tft.retrieval import baseline_choice, retrieval_baselines, retrieval_evaluation, two_tower
 from recsys_tft.retrieval.two_tower import TwoTower, load
 from recsys_tft.retrieval.two_tower_rows import KEYS, TwoTowerRows
 from recsys_tft.retrieval.two_tower_training import train
@@ -106,6 +106,46 @@ def test_ids_of_text_are_judged_as_the_integers_that_they_stand_for(synthetic_ru
     assert sum(found[0][1]) > len(found[0][1]) > 0
 
 
+# --- Baselines
+
+
+def test_baselines_have_the_options_that_are_best_on_val(synthetic_run: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = settings_for(str(synthetic_run.root), None, None)
+    rows = TwoTowerRows(str(synthetic_run.root), *two_tower.features_for(chosen))
+    judged = rows.judgements("val", 10**6, 0)
+    assert len(judged) > 20
+    events = synthetic_run.result["two_tower_train"].pandas(), synthetic_run.result["two_tower_val"].pandas()
+    first = events[1].groupby("user_id")["interaction_time"].min().reindex(judged.users).to_numpy()
+    frame = pd.concat(events)
+    moments = rows.moments("val", judged.users)
+    np.testing.assert_array_equal(moments, first)
+
+    def ndcg(scorer: retrieval_baselines.Scorer) -> float:
+        return retrieval_evaluation.ndcg(retrieval_evaluation.rank(scorer, judged, 0), judged)
+
+    past = frame["candidate_row"].to_numpy(), frame["interaction_time"].to_numpy()
+    by_days = {
+        days: ndcg(retrieval_baselines.recent_popularity(*past, first, rows.counts, days))
+        for days in baseline_choice.DAYS
+    }
+    by_l2 = {
+        l2: ndcg(
+            retrieval_baselines.ease(retrieval_baselines.ease_weights(rows.history(), l2), judged.seen, rows.counts)
+        )
+        for l2 in baseline_choice.L2
+    }
+    assert len(set(by_days.values())) > 1
+    baselines = baseline_choice.Baselines(rows, 10**6, 0)
+    best = {"recent popularity": {"days": max(by_days, key=by_days.get)}, "EASE": {"l2": max(by_l2, key=by_l2.get)}}
+    assert baselines.described() == best
+    scorers = baselines.scorers("val", judged)
+    assert ndcg(scorers["recent popularity"]) == pytest.approx(max(by_days.values()))
+    assert ndcg(scorers["EASE"]) == pytest.approx(max(by_l2.values()))
+    monkeypatch.setattr(baseline_choice, "EASE_VIDEOS", rows.candidates)
+    assert "EASE" not in baselines.scorers("val", judged)
+    assert baselines.described().keys() == {"recent popularity"}
+
+
 # --- Training
 
 
@@ -159,9 +199,11 @@ def test_a_trained_model_has_no_vector_as_it_was_drawn(trained: pathlib.Path, sy
 def test_metrics_stand_beside_their_baselines(trained: pathlib.Path) -> None:
     metrics = metrics_of(trained)
     for window in ("val", "test"):
-        assert set(metrics[window]) == {"two_tower", "item-kNN", "popularity", "random"}  # this run has no titles
+        baselines = {"item-kNN", "EASE", "recent popularity", "popularity", "random"}
+        assert set(metrics[window]) == {"two_tower", *baselines}  # this run has no titles
         for values in metrics[window].values():
             assert {"all", "warm users", "cold users", "cold videos", "coverage"} == set(values)
+    assert metrics["baselines"].keys() == {"EASE", "recent popularity"}
     assert list((trained / "models/two_tower/logs").glob("events.out.tfevents.*"))
     assert not (trained / "models/two_tower.training").exists()
 
