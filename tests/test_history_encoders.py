@@ -5,10 +5,12 @@ import pathlib
 
 import keras
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from test_two_tower import ROUNDING, model_of, rows_of
 
+from recsys_tft.columns import HISTORY
 from recsys_tft.configuration import settings
 from recsys_tft.raw_replay import raw_rows
 from recsys_tft.retrieval.history_encoders import ENCODERS, HEADS
@@ -17,7 +19,6 @@ from recsys_tft.run_layout import run_folders
 from recsys_tft.serving import c_library, saved_signatures, serving_models
 from recsys_tft.serving.fitted_features import fitted_graph
 from recsys_tft.serving.serving_rows import tensors
-from recsys_tft.training.training_rows import columns, folder_of
 
 KINDS = tuple(ENCODERS)
 # What training does to it: an encoder as it is drawn weights all places alike, and a GRU hardly anything.
@@ -165,25 +166,34 @@ def test_a_short_list_beside_a_long_one_has_the_vector_that_it_has_alone(kind: s
 # --- As it is served
 
 
+@pytest.fixture(scope="module")
+def with_histories(served: pathlib.Path) -> dict[str, pa.Array]:
+    """Raw columns of users with 0 to 29 videos in their histories, of which 20 are read."""
+    of_run = settings.of_run(run_folders.manifest(str(served)), "the manifest")
+    raw, rng = raw_rows.read(str(served / "raw"), of_run), np.random.default_rng(0)
+    users = raw.users.slice(0, 30)
+    videos = [rng.permutation(raw.videos["video_id"].to_numpy())[:size] for size in range(30)]
+    categories = [rng.permutation(raw.videos["category"].drop_null().to_numpy())[:size] for size in range(30)]
+    found = dict(zip(HISTORY, (videos, categories), strict=True))
+    return {n: pa.array(found[n], users[n].type) if n in found else users[n] for n in users.column_names}
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_served_tower_gives_the_vectors_of_the_trained_one(kind: str, served: pathlib.Path, tmp_path) -> None:
-    run = run_folders.manifest(str(served))
-    of_run = settings.of_run(run, "the manifest")
-    trained = load(str(served))
-    chosen = of_run.replace({"two_tower": {"history_encoder": kind}})
+def test_a_served_tower_gives_the_vectors_of_the_trained_one(
+    kind: str, served: pathlib.Path, with_histories: dict[str, pa.Array], tmp_path: pathlib.Path
+) -> None:
+    trained, folder = load(str(served)), str(tmp_path / "tower")
+    chosen = trained.settings.replace({"two_tower": {"history_encoder": kind}})
     model = TwoTower(trained.query_features, trained.candidate_features, trained.categories, trained.widths, chosen)
     roughened(model.query_tower.trainable_variables)
-    disk = columns(folder_of(served, "users"), ["user_id", *(f.name for f in model.query_features)])
-    order = np.argsort(disk["user_id"])
-    expected = model.query({name: values[order] for name, values in disk.items()}).numpy()
-    assert any((disk[name] != 0).sum(axis=1).max() > 1 for name in ordered(model))
-    serving_models.query_tower(model, fitted_graph(str(served), of_run)).save(str(tmp_path / "tower"))
-    users = raw_rows.read(str(served / "raw"), of_run).users
-    signature = tf.saved_model.load(str(tmp_path / "tower")).signatures["serving_default"]
-    given = tensors({n: users[n] for n in users.column_names}, signature.structured_input_signature[1])
-    found = signature(**given)["vector"].numpy()
+    serving_models.query_tower(model, fitted_graph(str(served), chosen)).save(folder)
+    signatures = tf.saved_model.load(folder).signatures
+    given = tensors(with_histories, signatures["serving_default"].structured_input_signature[1])
+    features = signatures["features"](**given)
+    assert {features[name].shape[1] for name in ordered(model)} == {29}
+    expected = model.query(features).numpy()
     tolerance = 1e-5 * np.abs(expected).max()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
-    session = c_library.Session(str(tmp_path / "tower"), saved_signatures.read(str(tmp_path / "tower")))
+    np.testing.assert_allclose(signatures["serving_default"](**given)["vector"], expected, rtol=0, atol=tolerance)
+    session = c_library.Session(folder, saved_signatures.read(folder))
     by_c = session.run("serving_default", {name: value.numpy() for name, value in given.items()})["vector"]
     np.testing.assert_allclose(by_c, expected, rtol=0, atol=tolerance)

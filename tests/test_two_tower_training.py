@@ -22,14 +22,16 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY
 from recsys_tft.retrieval import baseline_choice, retrieval_baselines, retrieval_evaluation, two_tower
+from recsys_tft.retrieval.history_encoders import ENCODERS
 from recsys_tft.retrieval.two_tower import TwoTower, load
+from recsys_tft.retrieval.two_tower_fit import Fit
 from recsys_tft.retrieval.two_tower_rows import KEYS, TwoTowerRows
 from recsys_tft.retrieval.two_tower_training import train
 from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training import training_rows
 from recsys_tft.training.model_folders import settings_for
 
-QUICK = "two_tower: {epochs: 3, batch_size: 256, patience: 5}\n"
+QUICK = "two_tower: {epochs: 3, batch_size: 256, patience: 5, negatives: mixed, uniform_negatives: 64}\n"
 
 
 def output_of(ran: Ran, folder: pathlib.Path) -> pathlib.Path:
@@ -306,6 +308,39 @@ def test_on_a_checkerboard_the_held_out_half_is_ranked_first(tmp_path: pathlib.P
     first = np.argsort(-scores, axis=1)[:, :held_out]
     recall = np.take_along_axis(judged.relevant.toarray(), first, axis=1).sum() / judged.relevant.sum()
     assert recall >= 0.95
+
+
+def first_hits(out: pathlib.Path, kind: str) -> float:
+    """Of test users, the share to whom a video of the class that comes next is shown first."""
+    chosen = settings_for(str(out), None, None).replace({"two_tower": {"history_encoder": kind}})
+    rows = TwoTowerRows(str(out), *two_tower.features_for(chosen))
+    keras.utils.set_random_seed(0)
+    fit = Fit(TwoTower(rows.query, rows.candidate, rows.categories, {}, chosen), rows, out / kind, lambda _: None)
+    fit.run()
+    judged = rows.judgements("test", 1000, 0)
+    assert len(judged) == 120
+    scores = np.where(
+        judged.seen.toarray() > 0, -np.inf, fit.scorer(rows.queries("test", judged.users))(np.arange(120))
+    )
+    shown = rows.video_ids[scores.argmax(axis=1)]
+    return float((shown % 4 == judged.users % 4).mean())
+
+
+@pytest.mark.slow
+def test_what_follows_from_the_last_video_is_found_by_all_but_the_bag(tmp_path: pathlib.Path) -> None:
+    """Classes of videos follow each other in a ring, so that after whole rounds only the last one tells the next."""
+    rng, rows = np.random.default_rng(0), []
+    for user in range(1, 121):
+        own = [rng.permutation(np.arange(1, 41)[np.arange(1, 41) % 4 == place]) for place in range(4)]
+        steps = [(user + step) % 4 for step in range(24)]
+        videos = [int(own[place][step // 4]) for step, place in enumerate(steps)]
+        rows += [(user, video, step) for step, video in enumerate(videos[:21])]
+    cuts = "split: {val_from: 2023-11-30T22:13:20, test_from: 2023-12-04T22:13:20}\n"
+    options = "two_tower: {batch_size: 64, epochs: 40, patience: 40, history_dropout: 0.0}\n"
+    out = run_on(rows, tmp_path, cuts + options)
+    found = {kind: first_hits(out, kind) for kind in ("bag", *ENCODERS)}
+    assert found.pop("bag") < 0.6
+    assert min(found.values()) > 0.9, found
 
 
 def test_too_few_videos_or_an_empty_split_are_errors(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
