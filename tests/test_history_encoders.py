@@ -66,7 +66,8 @@ def attention(vectors: list[np.ndarray], own: dict[str, np.ndarray]) -> np.ndarr
             for place, key in enumerate(made["key"])
         ]
         found.append(sum(s * v[part] for s, v in zip(softmax(logits), made["value"], strict=True)))
-    return np.concatenate(found)
+    hidden = np.concatenate(found) @ own["hidden/kernel"] + own["hidden/bias"]
+    return np.concatenate([*found, np.maximum(hidden, 0)])
 
 
 def gru(vectors: list[np.ndarray], own: dict[str, np.ndarray]) -> np.ndarray:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import ops
 
 HEADS = 4
+_WRITTEN_OUT = 64  # steps of a GRU at most
 _LOWEST = -1e9  # of a logit of padding
 
 
@@ -41,7 +42,8 @@ class Attention(keras.layers.Layer):
     Of each head the logit of a video is q k / sqrt(size) + a learned number of its place, with q of the most recent
     video and k of that one (Vaswani et al., Attention Is All You Need, 2017, with the place as a bias, as in Raffel et
     al., JMLR 2020, and Zhai et al., Actions Speak Louder than Words, ICML 2024). As only older videos follow, it is
-    what a causal mask gives the last position of a sequence.
+    what a causal mask gives the last position of a sequence. A layer with ReLU reads the result, and stands beside it: how
+    often a category is in a list counts the less, the more often it is.
 
     Args:
         length: how many places.
@@ -58,6 +60,8 @@ class Attention(keras.layers.Layer):
         )
         for layer in (self._query, self._key, self._value):
             layer.build((None, None, vectors[-1]))
+        self._hidden = keras.layers.Dense(2 * vectors[-1], activation="relu", name="hidden")
+        self._hidden.build((None, HEADS * self._size))
         self._places = self.add_weight(shape=(HEADS, self._length), initializer="zeros", name="places")
         self.built = True
 
@@ -70,7 +74,9 @@ class Attention(keras.layers.Layer):
         )
         logits = ops.einsum("bqhs,bkhs->bhk", query, key) / self._size**0.5
         shares = _softmax(logits + self._places[:, : ops.shape(mask)[1]], ops.expand_dims(mask, 1))
-        return ops.reshape(ops.einsum("bhk,bkhs->bhs", shares, value), (-1, HEADS * self._size))
+        found = ops.reshape(ops.einsum("bhk,bkhs->bhs", shares, value), (-1, HEADS * self._size))
+        some = ops.cast(ops.any(mask, axis=1, keepdims=True), found.dtype)
+        return ops.concatenate([found, self._hidden(found) * some], axis=1)
 
     def _heads(self, vectors: tf.Tensor) -> tf.Tensor:
         """[batch, n, heads, size]."""
@@ -89,14 +95,20 @@ class Recurrent(keras.layers.Layer):
         self._length = length
 
     def build(self, vectors: tuple[int | None, ...], *shapes: tuple[int | None, ...], **named: tuple) -> None:
-        self._gru = keras.layers.GRU(vectors[-1], name="gru")
+        # Steps that are written out take a third of the time of a loop in the graph.
+        self._gru = keras.layers.GRU(vectors[-1], unroll=self._length <= _WRITTEN_OUT, name="gru")
         self._gru.build((None, None, vectors[-1]))
         self.built = True
 
     def call(self, vectors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        # Padding comes first then, and leaves the state as it is. One place more, as Keras needs one at least.
-        vectors = ops.flip(ops.pad(vectors[:, : self._length], ((0, 0), (0, 1), (0, 0))), axis=1)
-        return self._gru(vectors, mask=ops.flip(ops.pad(mask[:, : self._length], ((0, 0), (0, 1))), axis=1))
+        # Padding comes first then, and leaves the state as it is.
+        vectors, mask = vectors[:, : self._length], mask[:, : self._length]
+        places = ((0, 0), (0, self._length - ops.shape(mask)[1]))
+        mask = ops.flip(tf.pad(mask, places), axis=1)
+        vectors = ops.flip(tf.pad(vectors, (*places, (0, 0))), axis=1)
+        return self._gru(
+            ops.reshape(vectors, (-1, self._length, vectors.shape[-1])), mask=ops.reshape(mask, (-1, self._length))
+        )
 
 
 ENCODERS = {"weighted": Weighted, "attention": Attention, "gru": Recurrent}
