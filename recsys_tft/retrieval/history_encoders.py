@@ -42,8 +42,8 @@ class Attention(keras.layers.Layer):
     Of each head the logit of a video is q k / sqrt(size) + a learned number of its place, with q of the most recent
     video and k of that one (Vaswani et al., Attention Is All You Need, 2017, with the place as a bias, as in Raffel et
     al., JMLR 2020, and Zhai et al., Actions Speak Louder than Words, ICML 2024). As only older videos follow, it is
-    what a causal mask gives the last position of a sequence. A layer with ReLU reads the result, and stands beside it: how
-    often a category is in a list counts the less, the more often it is.
+    what a causal mask gives the last position of a sequence. A layer with ReLU reads the result, and stands beside it:
+    how often a category is in a list counts the less, the more often it is.
 
     Args:
         length: how many places.
