@@ -95,7 +95,7 @@ class Recurrent(keras.layers.Layer):
         self._length = length
 
     def build(self, vectors: tuple[int | None, ...], *shapes: tuple[int | None, ...], **named: tuple) -> None:
-        # Steps that are written out take a third of the time of a loop in the graph.
+        # Steps that are written out take a fifth of the time of a loop in the graph.
         self._gru = keras.layers.GRU(vectors[-1], unroll=self._length <= _WRITTEN_OUT, name="gru")
         self._gru.build((None, None, vectors[-1]))
         self.built = True
