@@ -140,7 +140,9 @@ def test_item_knn_is_the_sum_of_the_nearest_cosines() -> None:
     assert scorer(np.arange(30)) == pytest.approx(expected, abs=1e-5)
 
 
-def test_ease_is_the_ridge_regression_of_each_video_on_the_others() -> None:
+@pytest.mark.parametrize("block", [1024, 4])
+def test_ease_is_the_ridge_regression_of_each_video_on_the_others(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval_baselines, "_ROWS", block)  # of the matrix at a time
     rng = np.random.default_rng(3)
     training = (rng.random((40, 9)) < 0.3).astype(np.float32)
     training[:, 4] = 0  # nobody was positive on it
