@@ -81,6 +81,7 @@ class Op:
         embeds_text: whether it is a TextEmbedding, whose texts a job encodes once each.
         once_per_value: whether it reads one column, each value of it apart from the others, so that each distinct one
             need be computed only once; of a column of lists it makes lists, of as many or fewer values.
+        is_ordered: whether the order of a list of tokens says something, the first being the most recent one.
         vocabulary: whose tokens it makes, which says how many there are.
         dim: width of the embedding table of what it makes, where no vocabulary says it; None for
             `embeddings.default_dim` of the settings.
@@ -92,6 +93,7 @@ class Op:
     is_coarse: ClassVar[bool] = False
     embeds_text: ClassVar[bool] = False
     once_per_value: ClassVar[bool] = False
+    is_ordered: ClassVar[bool] = False
     vocabulary: Vocabulary | None = None
     dim: int | None = None
 
@@ -272,6 +274,7 @@ class History(Bag):
     """
 
     once_per_value: ClassVar[bool] = True
+    is_ordered: ClassVar[bool] = True
 
     def is_active(self, settings: "Settings") -> bool:
         return settings.history.length > 0

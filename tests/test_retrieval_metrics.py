@@ -140,6 +140,46 @@ def test_item_knn_is_the_sum_of_the_nearest_cosines() -> None:
     assert scorer(np.arange(30)) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.parametrize("block", [1024, 4])
+def test_ease_is_the_ridge_regression_of_each_video_on_the_others(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retrieval_baselines, "_ROWS", block)  # of the matrix at a time
+    rng = np.random.default_rng(3)
+    training = (rng.random((40, 9)) < 0.3).astype(np.float32)
+    training[:, 4] = 0  # nobody was positive on it
+    l2, counts = 2.5, training.sum(axis=0)
+    weights = retrieval_baselines.ease_weights(scipy.sparse.csr_matrix(training), l2)
+    for video in range(9):
+        others = [other for other in range(9) if other != video]
+        features = training[:, others].astype(np.float64)
+        expected = np.linalg.solve(features.T @ features + l2 * np.eye(8), features.T @ training[:, video])
+        assert weights[others, video] == pytest.approx(expected, abs=1e-6)
+        assert weights[video, video] == 0
+    history = (rng.random((5, 9)) < 0.4).astype(np.float32)
+    history[0] = 0
+    scores = retrieval_baselines.ease(weights, scipy.sparse.csr_matrix(history), counts)(np.arange(5))
+    assert scores == pytest.approx(history @ weights, abs=1e-5)
+    assert (np.argsort(-scores[0], kind="stable") == np.argsort(-counts, kind="stable")).all()
+
+
+@quick
+@given(st.integers(0, 10**6), st.sampled_from((1, 7)))
+def test_recent_popularity_counts_what_lies_before_each_query(seed: int, days: int) -> None:
+    rng, candidates, hour = np.random.default_rng(seed), 6, 3600 * 10**6
+    videos, counts = rng.integers(0, candidates - 1, 60), rng.integers(0, 5, candidates)
+    times, moments = (rng.integers(0, 24 * 20, size) * hour for size in (60, 8))
+    times[:2], moments[0] = [moments[0], moments[0] - days * 24 * hour], moments[0]  # both edges are met
+    scorer = retrieval_baselines.recent_popularity(videos, times, moments, counts, days)
+    users = np.array([0, 3, 4, 7])
+    found = scorer(users)
+    for row, user in zip(found, users, strict=True):
+        expected = [
+            int(((videos == video) & (times >= moments[user] - days * 24 * hour) & (times < moments[user])).sum())
+            for video in range(candidates)
+        ]
+        assert row.astype(int).tolist() == expected
+        assert np.lexsort((-counts, [-e for e in expected])).tolist() == np.argsort(-row, kind="stable").tolist()
+
+
 def test_popularity_and_random_score_everyone() -> None:
     assert retrieval_baselines.popularity(np.array([3, 1]))(np.arange(2)).tolist() == [[3, 1], [3, 1]]
     first, again = (retrieval_baselines.random(50, 0)(np.arange(3)) for _ in range(2))

@@ -12,7 +12,7 @@ from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY
-from recsys_tft.retrieval.sampled_softmax import in_batch_softmax
+from recsys_tft.retrieval.sampled_softmax import Candidates, sampled_softmax
 from recsys_tft.retrieval.two_tower import TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import batch_size
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
@@ -226,6 +226,7 @@ def test_the_loss_is_the_corrected_softmax_without_accidental_hits(corrected: bo
     ids = np.array([4, 9, 4, 1, 9, 4])
     probability = np.array([1e-8, 0.3, 1e-8, 0.1, 0.3, 1e-8], np.float32) if corrected else None
     weight = np.array([1, 0.5, 1, 0.1, 0, 2], np.float32)
-    found = in_batch_softmax(query, candidate, ids, probability, weight, 0.5)
+    of_batch = Candidates(candidate, ids, probability)
+    found = sampled_softmax(query, of_batch, of_batch, weight, 0.5)
     expected = slow_loss(query, candidate, ids, probability, weight, 0.5)
     assert float(found) == pytest.approx(expected, rel=0, abs=1e-4)  # logits are below 30, and so round by 4e-6

@@ -22,15 +22,17 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY
-from recsys_tft.retrieval import retrieval_evaluation, two_tower
+from recsys_tft.retrieval import baseline_choice, retrieval_baselines, retrieval_evaluation, two_tower
+from recsys_tft.retrieval.history_encoders import ENCODERS
 from recsys_tft.retrieval.two_tower import TwoTower, load
+from recsys_tft.retrieval.two_tower_fit import Fit
 from recsys_tft.retrieval.two_tower_rows import KEYS, TwoTowerRows
 from recsys_tft.retrieval.two_tower_training import train
 from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training import training_rows
 from recsys_tft.training.model_folders import settings_for
 
-QUICK = "two_tower: {epochs: 3, batch_size: 256, patience: 5}\n"
+QUICK = "two_tower: {epochs: 3, batch_size: 256, patience: 5, negatives: mixed, uniform_negatives: 64}\n"
 
 
 def output_of(ran: Ran, folder: pathlib.Path) -> pathlib.Path:
@@ -107,6 +109,46 @@ def test_ids_of_text_are_judged_as_the_integers_that_they_stand_for(synthetic_ru
     assert sum(found[0][1]) > len(found[0][1]) > 0
 
 
+# --- Baselines
+
+
+def test_baselines_have_the_options_that_are_best_on_val(synthetic_run: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = settings_for(str(synthetic_run.root), None, None)
+    rows = TwoTowerRows(str(synthetic_run.root), *two_tower.features_for(chosen))
+    judged = rows.judgements("val", 10**6, 0)
+    assert len(judged) > 10
+    events = synthetic_run.result["two_tower_train"].pandas(), synthetic_run.result["two_tower_val"].pandas()
+    first = events[1].groupby("user_id")["interaction_time"].min().reindex(judged.users).to_numpy()
+    frame = pd.concat(events)
+    moments = rows.moments("val", judged.users)
+    np.testing.assert_array_equal(moments, first)
+
+    def ndcg(scorer: retrieval_baselines.Scorer) -> float:
+        return retrieval_evaluation.ndcg(retrieval_evaluation.rank(scorer, judged, 0), judged)
+
+    past = frame["candidate_row"].to_numpy(), frame["interaction_time"].to_numpy()
+    by_days = {
+        days: ndcg(retrieval_baselines.recent_popularity(*past, first, rows.counts, days))
+        for days in baseline_choice.DAYS
+    }
+    by_l2 = {
+        l2: ndcg(
+            retrieval_baselines.ease(retrieval_baselines.ease_weights(rows.history(), l2), judged.seen, rows.counts)
+        )
+        for l2 in baseline_choice.L2
+    }
+    assert len(set(by_days.values())) > 1
+    baselines = baseline_choice.Baselines(rows, 10**6, 0)
+    best = {"recent popularity": {"days": max(by_days, key=by_days.get)}, "EASE": {"l2": max(by_l2, key=by_l2.get)}}
+    assert baselines.described() == best
+    scorers = baselines.scorers("val", judged)
+    assert ndcg(scorers["recent popularity"]) == pytest.approx(max(by_days.values()))
+    assert ndcg(scorers["EASE"]) == pytest.approx(max(by_l2.values()))
+    monkeypatch.setattr(baseline_choice, "EASE_VIDEOS", rows.candidates)
+    assert "EASE" not in baselines.scorers("val", judged)
+    assert baselines.described().keys() == {"recent popularity"}
+
+
 # --- Training
 
 
@@ -160,9 +202,11 @@ def test_a_trained_model_has_no_vector_as_it_was_drawn(trained: pathlib.Path, sy
 def test_metrics_stand_beside_their_baselines(trained: pathlib.Path) -> None:
     metrics = metrics_of(trained)
     for window in ("val", "test"):
-        assert set(metrics[window]) == {"two_tower", "item-kNN", "popularity", "random"}  # this run has no titles
+        baselines = {"item-kNN", "EASE", "recent popularity", "popularity", "random"}
+        assert set(metrics[window]) == {"two_tower", *baselines}  # this run has no titles
         for values in metrics[window].values():
             assert {"all", "warm users", "cold users", "cold videos", "coverage"} == set(values)
+    assert metrics["baselines"].keys() == {"EASE", "recent popularity"}
     assert list((trained / "models/two_tower/logs").glob("events.out.tfevents.*"))
     assert not (trained / "models/two_tower.training").exists()
 
@@ -265,6 +309,39 @@ def test_on_a_checkerboard_the_held_out_half_is_ranked_first(tmp_path: pathlib.P
     first = np.argsort(-scores, axis=1)[:, :held_out]
     recall = np.take_along_axis(judged.relevant.toarray(), first, axis=1).sum() / judged.relevant.sum()
     assert recall >= 0.95
+
+
+def first_hits(out: pathlib.Path, kind: str) -> float:
+    """Of test users, the share to whom a video of the class that comes next is shown first."""
+    chosen = settings_for(str(out), None, None).replace({"two_tower": {"history_encoder": kind}})
+    rows = TwoTowerRows(str(out), *two_tower.features_for(chosen))
+    keras.utils.set_random_seed(0)
+    fit = Fit(TwoTower(rows.query, rows.candidate, rows.categories, {}, chosen), rows, out / kind, lambda _: None)
+    fit.run()
+    judged = rows.judgements("test", 1000, 0)
+    assert len(judged) == 120
+    scores = np.where(
+        judged.seen.toarray() > 0, -np.inf, fit.scorer(rows.queries("test", judged.users))(np.arange(120))
+    )
+    shown = rows.video_ids[scores.argmax(axis=1)]
+    return float((shown % 4 == judged.users % 4).mean())
+
+
+@pytest.mark.slow
+def test_what_follows_from_the_last_video_is_found_by_all_but_the_bag(tmp_path: pathlib.Path) -> None:
+    """Classes of videos follow each other in a ring, so that after whole rounds only the last one tells the next."""
+    rng, rows = np.random.default_rng(0), []
+    for user in range(1, 121):
+        own = [rng.permutation(np.arange(1, 41)[np.arange(1, 41) % 4 == place]) for place in range(4)]
+        steps = [(user + step) % 4 for step in range(24)]
+        videos = [int(own[place][step // 4]) for step, place in enumerate(steps)]
+        rows += [(user, video, step) for step, video in enumerate(videos[:21])]
+    cuts = "split: {val_from: 2023-11-30T22:13:20, test_from: 2023-12-04T22:13:20}\n"
+    options = "two_tower: {batch_size: 64, epochs: 40, patience: 40, history_dropout: 0.0}\n"
+    out = run_on(rows, tmp_path, cuts + options)
+    found = {kind: first_hits(out, kind) for kind in ("bag", *ENCODERS)}
+    assert found.pop("bag") < 0.6
+    assert min(found.values()) > 0.9, found
 
 
 def test_too_few_videos_or_an_empty_split_are_errors(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:

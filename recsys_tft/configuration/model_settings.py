@@ -35,10 +35,13 @@ class TwoTowerSettings(Section):
     compare_title: bool = True
     normalize: bool = False
     temperature: Positive = 1.0
+    history_encoder: Literal["bag", "weighted", "attention", "gru"] = "attention"
+    negatives: Literal["in_batch", "mixed", "uniform"] = "in_batch"
+    uniform_negatives: Annotated[int, pydantic.Field(ge=1, le=65_536)] = 1024
     sampling_correction: bool = True
     batch_size: Annotated[int, pydantic.Field(ge=2, le=65_536)] = 1024  # logits are the square of it
     epochs: Steps = 50
-    patience: Steps = 3
+    patience: Steps = 6
     learning_rate: Rate = 0.003
     weight_decay: Share = 0.0
     dropout: Share = 0.4

@@ -1,40 +1,56 @@
-"""The loss of the two-tower model: softmax over the candidates of the batch."""
+"""The loss of the two-tower model: softmax of a row's own candidate among sampled ones."""
+
+import dataclasses
 
 import keras_rs
 import tensorflow as tf
 
-_LOWEST = -1e9  # of a logit that is left out; added, not assigned, so that the positive keeps its own
+_LOWEST = -1e9  # of a logit that is left out
 
 
-def in_batch_softmax(
-    query: tf.Tensor,
-    candidate: tf.Tensor,
-    candidate_ids: tf.Tensor,
-    probability: tf.Tensor | None,
-    weight: tf.Tensor,
-    temperature: float,
+@dataclasses.dataclass(frozen=True)
+class Candidates:
+    """Vectors of videos, of which one may occur several times.
+
+    Attributes:
+        vectors: [n, dim] float32.
+        ids: [n] int64, by which the same video is known.
+        probability: [n] float32 above 0, in proportion to how often each is among the sampled ones; None: all alike.
+    """
+
+    vectors: tf.Tensor
+    ids: tf.Tensor
+    probability: tf.Tensor | None = None
+
+
+def sampled_softmax(
+    query: tf.Tensor, own: Candidates, others: Candidates, weight: tf.Tensor, temperature: float
 ) -> tf.Tensor:
-    """Cross entropy of each row's candidate among all candidates of the batch, averaged by weight, as a scalar.
+    """Cross entropy of each row's own candidate among itself and all others, averaged by weight, as a scalar.
 
     Logits are dot products over `temperature`. Each candidate's is lowered by the log of the probability with which it
-    is in a batch, so that frequent ones are not punished for being drawn as negatives more often (Yi et al.,
-    Sampling-Bias-Corrected Neural Modeling, RecSys 2019). Accidental hits, the row's own candidate as some other row's,
-    are left out.
+    is sampled, so that frequent ones are not punished for being drawn as negatives more often (Bengio and Senecal,
+    Adaptive Importance Sampling, 2008; Yi et al., Sampling-Bias-Corrected Neural Modeling, RecSys 2019). Accidental
+    hits, the row's own candidate among the others, are left out. With the candidates of the batch as the others this is
+    the in-batch softmax; with every video once, and no correction, that over all videos.
 
     Args:
         query: [batch, dim] float32.
-        candidate: [batch, dim] float32.
-        candidate_ids: [batch] int64.
-        probability: [batch] float32 above 0, of each candidate among training rows; None for no correction.
+        own: [batch] candidates.
+        others: [n] candidates, the same for all rows.
         weight: [batch] float32.
         temperature: above 0.
     """
-    logits = tf.matmul(query, candidate, transpose_b=True) / temperature
-    if probability is not None:
-        # The layer's default floor of 1e-6 would distort the correction of rare videos in large catalogues.
-        logits = keras_rs.layers.SamplingProbabilityCorrection(epsilon=1e-30)(logits, probability)
-    same = tf.equal(candidate_ids[:, None], candidate_ids[None, :])
-    accidental = tf.linalg.set_diag(same, tf.zeros_like(candidate_ids, tf.bool))
-    logits += tf.where(accidental, _LOWEST, 0.0)
-    rows = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.range(tf.shape(logits)[0]), logits)
+    first = _corrected(tf.reduce_sum(query * own.vectors, axis=1) / temperature, own.probability)
+    rest = _corrected(tf.matmul(query, others.vectors, transpose_b=True) / temperature, others.probability)
+    rest = tf.where(tf.equal(own.ids[:, None], others.ids[None, :]), _LOWEST, rest)
+    logits = tf.concat([first[:, None], rest], 1)
+    rows = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.zeros_like(own.ids, tf.int32), logits)
     return tf.math.divide_no_nan(tf.reduce_sum(weight * rows), tf.reduce_sum(weight))
+
+
+def _corrected(logits: tf.Tensor, probability: tf.Tensor | None) -> tf.Tensor:
+    if probability is None:
+        return logits
+    # The layer's default floor of 1e-6 would distort the correction of rare videos in large catalogues.
+    return keras_rs.layers.SamplingProbabilityCorrection(epsilon=1e-30)(logits, probability)

@@ -9,6 +9,7 @@ from keras import ops
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Feature
+from recsys_tft.retrieval.history_encoders import ENCODERS
 from recsys_tft.vocabularies import MISSING
 
 Tensors = Mapping[str, tf.Tensor | tf.SparseTensor | tf.RaggedTensor]
@@ -57,6 +58,8 @@ class Shape:
     dropout: float
     normalize: bool
     large_dim: int
+    history_encoder: str
+    history_length: int
     seed: int
 
 
@@ -64,8 +67,8 @@ class Tower(keras.Model):
     """Maps the engineered features of a user in context, or of a video, to a vector.
 
     Categories and lists of them (averaged, padding left out) go through their tables, numbers and vectors enter as they
-    are, and large vectors such as the title's are projected first. All are concatenated and pass hidden layers with
-    ReLU, then a linear one.
+    are, and large vectors such as the title's are projected first. Ordered lists are also encoded in their order, where
+    an encoder is chosen. All are concatenated and pass hidden layers with ReLU, then a linear one.
 
     Args:
         features: what it reads.
@@ -80,6 +83,9 @@ class Tower(keras.Model):
         # Lists, so that Keras tracks the layers; the order is that of the features.
         self._categorical = [feature for feature in features if feature.is_categorical]
         self._tables = [tables.of(feature) for feature in self._categorical]
+        make = ENCODERS.get(shape.history_encoder)
+        ordered = [feature for feature in self._categorical if make and feature.op.is_ordered]
+        self._encoders = {f.name: make(shape.history_length, name=f"{f.name}_encoder") for f in ordered}
         self._numeric = [feature for feature in features if not feature.is_categorical and not feature.op.is_large]
         self._large = [feature for feature in features if not feature.is_categorical and feature.op.is_large]
         self._projections = [keras.layers.Dense(shape.large_dim, name=f"{f.name}_projection") for f in self._large]
@@ -93,10 +99,13 @@ class Tower(keras.Model):
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """[batch, ...] dense tensors by feature to [batch, dim] float32, of length 1 where vectors are normalized."""
-        parts = [
-            _embedded(table, inputs[feature.name])
-            for feature, table in zip(self._categorical, self._tables, strict=True)
-        ]
+        parts = []
+        for feature, table in zip(self._categorical, self._tables, strict=True):
+            tokens = inputs[feature.name]
+            vectors = table(tokens)
+            parts.append(vectors if len(vectors.shape) == 2 else _mean(vectors, tokens != MISSING))
+            if feature.name in self._encoders:
+                parts.append(self._encoders[feature.name](vectors, tokens != MISSING))
         parts += [_as_matrix(inputs[feature.name]) for feature in self._numeric]
         parts += [
             project(inputs[feature.name]) for feature, project in zip(self._large, self._projections, strict=True)
@@ -108,12 +117,9 @@ class Tower(keras.Model):
         return ops.normalize(vector, axis=1) if self._shape.normalize else vector
 
 
-def _embedded(table: keras.layers.Embedding, tokens: tf.Tensor) -> tf.Tensor:
-    """[batch, width]: the vector of a token, or the mean of those of a list; zeros for an empty list."""
-    vectors = table(tokens)
-    if len(vectors.shape) == 2:
-        return vectors
-    mask = ops.expand_dims(ops.cast(tokens != MISSING, vectors.dtype), 2)
+def _mean(vectors: tf.Tensor, shown: tf.Tensor) -> tf.Tensor:
+    """[batch, width]: the mean of [batch, n, width] vectors of which [batch, n] are shown; zeros for an empty list."""
+    mask = ops.expand_dims(ops.cast(shown, vectors.dtype), 2)
     return ops.sum(vectors * mask, axis=1) / ops.maximum(ops.sum(mask, axis=1), 1.0)
 
 

@@ -51,6 +51,8 @@ class TwoTower:
             options.dropout,
             options.normalize,
             options.title_dim,
+            options.history_encoder,
+            settings.history.length,
             settings.seed,
         )
         tables = Tables(categories, settings)

@@ -13,8 +13,9 @@ import tensorflow as tf
 from recsys_tft.configuration.model_settings import TwoTowerSettings
 from recsys_tft.errors import readable
 from recsys_tft.retrieval import retrieval_evaluation
+from recsys_tft.retrieval.negatives import Negatives
 from recsys_tft.retrieval.retrieval_baselines import Scorer
-from recsys_tft.retrieval.sampled_softmax import in_batch_softmax
+from recsys_tft.retrieval.sampled_softmax import sampled_softmax
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
 from recsys_tft.retrieval.unseen import Unseen, without_past
@@ -70,7 +71,7 @@ class Fit:
         self._shuffled = rows.shuffled(self._options.shuffle_rows)
         self._batch = batch_size(self._options.batch_size, rows.examples)
         self._corpus = {f.name: tf.constant(rows.videos[f.name]) for f in model.candidate_features}
-        self._probability = tf.constant(rows.counts / rows.counts.sum(), tf.float32)
+        self._negatives = Negatives(self._options, rows.counts, self._seed)
         self._unseen_query = Unseen(model.query_features, rows.query_counts, model.settings, 2 * self._seed)
         self._unseen_video = Unseen(model.candidate_features, rows.candidate_counts, model.settings, 2 * self._seed + 1)
         self._untrained = Untrained(model, rows.query_counts | rows.candidate_counts)
@@ -138,15 +139,16 @@ class Fit:
 
     def _train_step(self, batch: dict[str, tf.Tensor], step: tf.Tensor) -> tf.Tensor:
         row = batch["candidate_row"]
-        videos, as_shown = self._unseen_video({n: tf.gather(values, row) for n, values in self._corpus.items()}, step)
+        both = tf.concat([row, self._negatives.draw(step)], 0)
+        # A video that is shown as unseen is a candidate of its own, as rare as it is shown so.
+        videos, as_shown = self._unseen_video({n: tf.gather(values, both) for n, values in self._corpus.items()}, step)
         queries, _ = self._unseen_query({f.name: batch[f.name] for f in self.model.query_features}, step)
         queries = without_past(queries, self.model.query_features, self._options.history_dropout, self._seed, step)
-        # A video that is shown as unseen is a candidate of its own, as rare as it is shown so.
-        probability = tf.gather(self._probability, row) * as_shown if self._options.sampling_correction else None
         with tf.GradientTape() as tape:
             query = self.model.query_tower(queries, training=True)
             candidate = self.model.candidate_tower(videos, training=True)
-            loss = in_batch_softmax(query, candidate, row, probability, batch["weight"], self._options.temperature)
+            own, others = self._negatives.split(candidate, both, as_shown, tf.size(row))
+            loss = sampled_softmax(query, own, others, batch["weight"], self._options.temperature)
         gradients = tape.gradient(loss, [variable.value for variable in self._variables])
         self._optimizer.apply(gradients, self._variables)
         return loss

@@ -123,6 +123,10 @@ class TwoTowerRows:
         parts = [self.keys[window] for window in windows]
         return tuple(np.concatenate([part[name] for part in parts]) for name in ("user_id", "candidate_row"))
 
+    def times(self, *windows: str) -> np.ndarray:
+        """[p] int64 microseconds of the same positives."""
+        return np.concatenate([self.keys[window]["interaction_time"] for window in windows])
+
     def history(self) -> scipy.sparse.csr_matrix:
         """[users, videos] 1 for a training positive, of all users with one."""
         users, videos = self.pairs("train")
@@ -135,12 +139,20 @@ class TwoTowerRows:
 
     def queries(self, window: str, users: np.ndarray) -> dict[str, np.ndarray]:
         """[n, ...] query features of users (increasing ids), as they are at the first positive of each in a window."""
-        keys = self.keys[window]
         with self.reading:
             found = training_rows.columns(folder_of(self.output_dir, "two_tower", window), [f.name for f in self.query])
-        order = np.lexsort((keys["interaction_time"], keys["user_id"]))
-        first = order[np.searchsorted(keys["user_id"][order], users)]
+        first = self._first(window, users)
         return {name: values[first] for name, values in found.items()}
+
+    def moments(self, window: str, users: np.ndarray) -> np.ndarray:
+        """[n] int64 microseconds: when users (increasing ids) have the first positive of a window."""
+        return self.keys[window]["interaction_time"][self._first(window, users)]
+
+    def _first(self, window: str, users: np.ndarray) -> np.ndarray:
+        """[n] int64: the row of each user's first positive of a window."""
+        keys = self.keys[window]
+        order = np.lexsort((keys["interaction_time"], keys["user_id"]))
+        return order[np.searchsorted(keys["user_id"][order], users)]
 
     def shuffled(self, held: int) -> ShuffledRows:
         """What is trained on, for batches: query features, `candidate_row`, `weight`; `held` rows in memory."""

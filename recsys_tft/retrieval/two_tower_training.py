@@ -11,7 +11,8 @@ from rich.console import RenderableType
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.faults import sentences
 from recsys_tft.labelling.splits import WINDOWS
-from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, retrieval_metrics
+from recsys_tft.retrieval import retrieval_evaluation, retrieval_metrics
+from recsys_tft.retrieval.baseline_choice import Baselines
 from recsys_tft.retrieval.retrieval_evaluation import SLICES
 from recsys_tft.retrieval.two_tower import FOLDER, TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit, State
@@ -33,13 +34,19 @@ class Trained(training_report.Trained):
         own = self.metrics["training"][FOLDER]
         return [
             *training_report.by_window(self.metrics, retrieval_metrics.NAMES, ("coverage",), SLICES, "ndcg@10"),
-            f"\nBest epoch: {own['best_epoch']} of {own['epoch']}; {own['examples_per_second']:,.0f} examples/s",
+            f"\nBaselines:  {self._baselines()}, by val",
+            f"Best epoch: {own['best_epoch']} of {own['epoch']}; {own['examples_per_second']:,.0f} examples/s",
             *training_report.refitted(self.metrics),
             f"Model:      {self.folder.target}  (metrics.json, model.json, weights)",
             f"Logs:       tensorboard --logdir {self.folder.target / 'logs'}",
             f"{stopwatch.sentence(own)}.",
             f"Trained in {seconds:.1f} s.",
         ]
+
+    def _baselines(self) -> str:
+        """The options that were chosen, such as `recent popularity with days 7, EASE with l2 100`."""
+        found = self.metrics["baselines"].items()
+        return ", ".join(f"{name} with {option} {v:g}" for name, options in found for option, v in options.items())
 
 
 @sentences()
@@ -84,7 +91,9 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     folder.begin(resume, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
     fits = dict(_fits(folder, rows, chosen, resume, say))
     say("Judging")
-    metrics = {window: _judged(rows, fits, window, chosen, say) for window in ("val", "test")}
+    baselines = Baselines(rows, chosen.two_tower.eval_users, chosen.seed)
+    metrics = {window: _judged(rows, fits, baselines, window, chosen) for window in ("val", "test")}
+    metrics["baselines"] = baselines.described()
     metrics["training"] = {name: _described(fit.state) for name, fit in fits.items()}
     metrics["training"][FOLDER] |= rows.reading.described()
     main = fits[FOLDER]
@@ -139,19 +148,14 @@ def _fit(
 
 
 def _judged(
-    rows: TwoTowerRows, fits: dict[str, Fit], window: str, chosen: Settings, say: Callable[[str], None]
+    rows: TwoTowerRows, fits: dict[str, Fit], baselines: Baselines, window: str, chosen: Settings
 ) -> dict[str, Any]:
     """The table of one window: models and baselines, all on the same users; empty where none has a new positive."""
     judged = rows.judgements(window, chosen.two_tower.eval_users, chosen.seed)
     if not len(judged):
         return {}
     queries = rows.queries(window, judged.users)
-    history = retrieval_evaluation.pairs_matrix(judged.users, rows.pairs("train"), rows.candidates)
-    scorers = {name: fit.scorer(queries) for name, fit in fits.items()} | {
-        "item-kNN": retrieval_baselines.item_knn(rows.history(), history, rows.counts),
-        "popularity": retrieval_baselines.popularity(rows.counts),
-        "random": retrieval_baselines.random(rows.candidates, chosen.seed),
-    }
+    scorers = {name: fit.scorer(queries) for name, fit in fits.items()} | baselines.scorers(window, judged)
     found = {}
     for name, scorer in scorers.items():
         ranked = retrieval_evaluation.rank(scorer, judged, chosen.seed)

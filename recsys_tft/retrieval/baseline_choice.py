@@ -1,0 +1,82 @@
+"""The baselines of a run, each with the one of a few options that is best on val."""
+
+import dataclasses
+import functools
+
+import numpy as np
+
+from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation
+from recsys_tft.retrieval.retrieval_baselines import Scorer
+from recsys_tft.retrieval.retrieval_evaluation import Judgements
+from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
+
+EASE_VIDEOS = 20_000  # below which EASE is fitted: its weights are the square of them
+DAYS = (1, 7, 30)
+L2 = (100.0, 300.0, 1000.0)
+EASE, RECENT = "EASE", "recent popularity"
+
+
+@dataclasses.dataclass(frozen=True)
+class Baselines:
+    """What the model has to beat on the rows of a run.
+
+    Like the model's query, item-kNN and EASE know of a user all positives of earlier windows. They are fitted on
+    training rows.
+
+    Args:
+        rows: of the run.
+        users: how many of a window are judged at most.
+        seed: of the order of equal scores, and of the random one.
+    """
+
+    rows: TwoTowerRows
+    users: int
+    seed: int
+
+    def scorers(self, window: str, judged: Judgements) -> dict[str, Scorer]:
+        """By name, for the users of a window."""
+        counts = self.rows.counts
+        found = {"item-kNN": retrieval_baselines.item_knn(self.rows.history(), judged.seen, counts)}
+        if self._has_ease:
+            found[EASE] = retrieval_baselines.ease(self._ease[1], judged.seen, counts)
+        return found | {
+            RECENT: self._recent(window, judged, self.days),
+            "popularity": retrieval_baselines.popularity(counts),
+            "random": retrieval_baselines.random(self.rows.candidates, self.seed),
+        }
+
+    @functools.cached_property
+    def days(self) -> int:
+        """How far recent popularity looks back."""
+        judged = self._val()
+        return max(DAYS, key=lambda days: self._ndcg(judged, self._recent("val", judged, days)))
+
+    @functools.cached_property
+    def _ease(self) -> tuple[float, np.ndarray]:
+        """The L2 of EASE, and the weights that it leads to."""
+        judged, history, best = self._val(), self.rows.history(), (-1.0, 0.0, np.zeros((0, 0)))
+        for l2 in L2:
+            weights = retrieval_baselines.ease_weights(history, l2)
+            ndcg = self._ndcg(judged, retrieval_baselines.ease(weights, judged.seen, self.rows.counts))
+            best = (ndcg, l2, weights) if ndcg > best[0] else best
+        return best[1:]
+
+    def described(self) -> dict[str, dict[str, float]]:
+        """The options that were chosen, by baseline."""
+        return {RECENT: {"days": self.days}} | ({EASE: {"l2": self._ease[0]}} if self._has_ease else {})
+
+    @property
+    def _has_ease(self) -> bool:
+        return self.rows.candidates < EASE_VIDEOS
+
+    def _val(self) -> Judgements:
+        return self.rows.judgements("val", self.users, self.seed)
+
+    def _ndcg(self, judged: Judgements, scorer: Scorer) -> float:
+        return retrieval_evaluation.ndcg(retrieval_evaluation.rank(scorer, judged, self.seed), judged)
+
+    def _recent(self, window: str, judged: Judgements, days: int) -> Scorer:
+        _, videos = self.rows.pairs(*WINDOWS)
+        moments = self.rows.moments(window, judged.users)
+        return retrieval_baselines.recent_popularity(videos, self.rows.times(*WINDOWS), moments, self.rows.counts, days)

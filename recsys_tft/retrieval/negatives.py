@@ -1,0 +1,67 @@
+"""Which videos a row's own one is told from in training: those of the batch, drawn ones, or both."""
+
+import numpy as np
+import tensorflow as tf
+
+from recsys_tft.configuration.model_settings import TwoTowerSettings
+from recsys_tft.retrieval.sampled_softmax import Candidates
+
+
+class Negatives:
+    """Draws videos for a step, and says how often each candidate is among those of a step.
+
+    With B rows of a batch, p the share of training rows that a video has, and M videos drawn of V, a video is expected
+    among the negatives of a step
+
+        in_batch  B p
+        mixed     B p + M / V       (Yang et al., Mixed Negative Sampling, WWW 2020)
+        uniform   M / V, so that no correction is needed
+
+    times. M is `uniform_negatives`; where there are no more videos than that, each is there once.
+
+    Args:
+        options: `negatives`, `uniform_negatives` and `sampling_correction` matter.
+        counts: [V] training rows of each video.
+        seed: of the draws.
+    """
+
+    def __init__(self, options: TwoTowerSettings, counts: np.ndarray, seed: int):
+        self._kind, self._corrected, self._seed = options.negatives, options.sampling_correction, seed
+        self._videos = len(counts)
+        self._drawn = 0 if self._kind == "in_batch" else min(options.uniform_negatives, self._videos)
+        self._share = tf.constant(counts / counts.sum(), tf.float32)
+
+    def draw(self, step: tf.Tensor) -> tf.Tensor:
+        """[M] int64 rows of videos; none with `in_batch`.
+
+        Args:
+            step: int64 scalar; the draw depends on it and the seed alone.
+        """
+        if self._drawn == self._videos:
+            return tf.range(self._videos, dtype=tf.int64)
+        key = tf.stack([tf.constant(self._seed * 1000 - 2, tf.int64), step])
+        return tf.random.stateless_uniform([self._drawn], key, 0, self._videos, tf.int64)
+
+    def split(
+        self, vectors: tf.Tensor, rows: tf.Tensor, as_shown: tf.Tensor, batch: tf.Tensor
+    ) -> tuple[Candidates, Candidates]:
+        """The own candidates of [batch] rows, and the others, of the videos of the batch and then the drawn ones.
+
+        Args:
+            vectors: [batch + M, dim] float32.
+            rows: [batch + M] int64, which videos.
+            as_shown: [batch + M] float32 probability with which a video is shown as it is, as itself or as unseen.
+            batch: int32 scalar.
+        """
+        probability = self._probability(rows, as_shown, batch)
+        first = batch if self._kind == "uniform" else 0
+        return (
+            Candidates(vectors[:batch], rows[:batch], None if probability is None else probability[:batch]),
+            Candidates(vectors[first:], rows[first:], None if probability is None else probability[first:]),
+        )
+
+    def _probability(self, rows: tf.Tensor, as_shown: tf.Tensor, batch: tf.Tensor) -> tf.Tensor | None:
+        if not self._corrected or self._kind == "uniform":
+            return None
+        drawn = self._drawn / self._videos
+        return (tf.gather(self._share, rows) + drawn / tf.cast(batch, tf.float32)) * as_shown
