@@ -13,8 +13,8 @@ import pytest
 
 # Fixtures that run the main job on more, and train and export.
 LONG = {
-    "cloud", "fitted_alone", "fitted_by_tfx", "movielens_run", "own_ran", "parquet_result", "served", "served_texts",
-    "texts_run",
+    "both", "cloud", "compact", "fitted_alone", "fitted_by_tfx", "movielens_run", "own_ran", "parquet_result", "served",
+    "served_texts", "texts_run",
 }  # fmt: skip
 # Files that take more than ten seconds of a core. The first two make what most of the others look at.
 FIRST = (
