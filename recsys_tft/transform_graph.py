@@ -14,7 +14,8 @@ from google.protobuf.message import DecodeError
 from recsys_tft.columns import Column
 from recsys_tft.errors import InputError, readable
 from recsys_tft.features import Feature, raw_columns
-from recsys_tft.graph_inputs import empty_column, graph_dtype
+from recsys_tft.graph_inputs import graph_dtype
+from recsys_tft.graph_parts import GraphParts
 from recsys_tft.storage.temporary import without_pattern
 
 _ROWS_PER_CALL = 1 << 16
@@ -44,7 +45,7 @@ class TransformGraph:
     def __init__(self, model: Any, fitted: Mapping[str, np.ndarray]):
         self._model = model
         self.fitted = fitted
-        (self._inputs,), _ = model.transform_fn.structured_input_signature
+        self._parts = GraphParts(model.transform_fn)
         self._functions: dict[tuple[str, ...], Callable] = {}
 
     @classmethod
@@ -121,17 +122,8 @@ class TransformGraph:
         names = tuple(feature.name for feature in features)
         # Traced once for rows of any number, and as it is: the graph holds no Python that could be compiled.
         specs = {c.name: tf.SparseTensorSpec([None, None], graph_dtype(c)) for c in raw_columns(tuple(features))}
-        function = tf.function(functools.partial(self._select, names), input_signature=[specs], autograph=False)
+        function = tf.function(functools.partial(self._parts.call, names), input_signature=[specs], autograph=False)
         return self._functions.setdefault(names, function)  # in one step, as threads share a graph
-
-    def _select(self, names: Sequence[str], inputs: dict[str, tf.SparseTensor]) -> dict[str, tf.Tensor]:
-        """The named outputs; inputs that they do not need are empty, and what reads those is pruned."""
-        rows = next(iter(inputs.values())).dense_shape[0]
-        others = {name: spec.dtype for name, spec in self._inputs.items() if name not in inputs}
-        of_type = {dtype: empty_column(rows, dtype) for dtype in set(others.values())}  # each takes milliseconds
-        empty = {name: of_type[dtype] for name, dtype in others.items()}
-        outputs = self._model.transform_fn({**inputs, **empty})
-        return {name: outputs[name] for name in names}
 
 
 def names_of(features: Sequence[Feature]) -> list[str]:

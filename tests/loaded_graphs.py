@@ -38,8 +38,9 @@ def _by_bytes(load: Callable[..., Any]) -> Callable[..., Any]:
 @functools.cache
 def _loaders() -> tuple[Callable[..., Any], Callable[..., Any]]:
     from recsys_tft import transform_graph
+    from recsys_tft.serving import served_models
 
-    return _by_bytes(transform_graph.TransformGraph.load), _by_bytes(transform_graph.load_saved_model)
+    return _by_bytes(transform_graph.TransformGraph.load), _by_bytes(served_models.load)
 
 
 @pytest.fixture
@@ -47,9 +48,9 @@ def loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has graphs of the same bytes loaded once, with what was traced of them."""
     from recsys_tft.serving import saved_graphs
 
-    transform, saved_model = _loaders()
+    transform, served = _loaders()
     monkeypatch.setattr(saved_graphs.TransformGraph, "load", transform)
-    monkeypatch.setattr(saved_graphs, "load_saved_model", saved_model)
+    monkeypatch.setattr(saved_graphs.served_models, "load", served)
 
 
 @functools.cache

@@ -13,17 +13,17 @@ import pytest
 
 # Fixtures that run the main job on more, and train and export.
 LONG = {
-    "cloud", "fitted_alone", "fitted_by_tfx", "movielens_run", "own_ran", "parquet_result", "served", "served_texts",
-    "texts_run",
+    "both", "cloud", "compact", "fitted_alone", "fitted_by_tfx", "movielens_run", "own_ran", "parquet_result", "served",
+    "served_texts", "texts_run",
 }  # fmt: skip
-# Files that take more than ten seconds of a core. The first two make what most of the others look at.
+# Files that take more than eight seconds of a core. The first two make what most of the others look at.
 FIRST = (
-    "verify", "as_of_runs", "your_own_features", "own_columns", "versioned_runs", "determinism", "leak_audit",
-    "dataflow", "version_folders",
-    "preprocessing_fn", "recommend", "serving_models", "examples", "own_signals_run", "readme", "odd_data",
-    "two_tower_training", "bert", "faults", "titles", "tutorial", "output_folder", "portable_runner", "main_job",
-    "main_job_files", "rejected_rows", "missing", "as_of_serving", "own_signals", "recent", "object_store", "ops",
-    "catboost_graph", "cooccurrence", "versions",
+    "verify", "as_of_runs", "your_own_features", "leak_audit", "preprocessing_fn", "graph_fitting", "loaded",
+    "determinism", "own_columns", "served_models", "compact_files", "recommend", "versioned_runs", "dataflow", "bert",
+    "examples", "serving_models", "two_tower_training", "main_job", "own_signals_run", "minilm_export", "recent",
+    "titles", "missing", "layering", "own_signals", "odd_data", "reading", "cooccurrence", "tutorial", "ops",
+    "catboost_graph", "version_folders", "faults", "readme", "output_folder", "main_job_files", "as_of_serving",
+    "versions", "title_encoder", "rejected_rows", "dataflow_options", "portable_runner", "counters",
 )  # fmt: skip
 
 

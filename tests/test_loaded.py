@@ -85,6 +85,7 @@ def test_a_public_data_set_is_turned_into_tables_by_polars_and_arrow(name: str, 
     assert loaded(command) <= (OURS | {"polars", "pandas"}) - {"rich"}
 
 
+@pytest.mark.slow
 def test_a_run_takes_neither_a_trainer_nor_what_beam_needs_elsewhere(tmp_path: pathlib.Path) -> None:
     sizes = ["--users", "20", "--videos", "10", "--interactions", "200", "--title-encoder", "none"]
     found = loaded(["run", "--synthetic", "--output-dir", str(tmp_path / "out"), *sizes])
@@ -92,6 +93,7 @@ def test_a_run_takes_neither_a_trainer_nor_what_beam_needs_elsewhere(tmp_path: p
     assert found.isdisjoint({"pandas", "scipy", "h5py", "PIL", "googleapiclient", "matplotlib", "faiss"})
 
 
+@pytest.mark.slow
 def test_a_run_that_writes_parquet_without_histories_compiles_nothing(tmp_path: pathlib.Path) -> None:
     (tmp_path / "c.yaml").write_text("{history: {length: 0}, output: {format: parquet}, title_encoder: none}")
     sizes = ["--users", "20", "--videos", "10", "--interactions", "200", "--config", str(tmp_path / "c.yaml")]
@@ -125,6 +127,7 @@ def python(program: str) -> None:
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
 def test_tensorflow_works_without_what_it_does_not_need_and_finds_it_later() -> None:
     python(f"""
 import sys

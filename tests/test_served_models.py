@@ -204,6 +204,16 @@ assert len(model.run("serving_default", inputs)["vector"]) == 2
     assert run.returncode == 0, run.stderr
 
 
+def test_an_op_that_reads_a_string_up_to_its_end_finds_it(tmp_path: pathlib.Path) -> None:
+    texts = [*map(str.encode, ("A Quiet Walk in the Park", "", "Ü", "ÜBER Gärten und Wörter", "Short")), b"X" * 30]
+    module, spec = tf.Module(), tf.TensorSpec([None], tf.string, "text")
+    lower = tf.function(lambda text: {"lower": tf.strings.lower(text, encoding="utf-8")}).get_concrete_function(spec)
+    tf.saved_model.save(module, str(tmp_path), {"serving_default": lower})
+    session = Session(str(tmp_path), saved_signatures.read(str(tmp_path)))
+    found = session.run("serving_default", {"text": np.array(texts * 2, object)})
+    assert found["lower"].tolist() == [text.decode().lower().encode() for text in texts] * 2
+
+
 def test_strings_of_many_rows_arrive_whole(served_texts: pathlib.Path) -> None:
     folder = str(served_texts / "serving" / "retrieval" / "1")
     session = Session(folder, saved_signatures.read(folder))

@@ -174,9 +174,22 @@ def test_the_loaded_model_scores_as_the_trained_one_did(trained: pathlib.Path) -
     queries = rows.queries("test", judged.users)
     query = model.query({name: tf.constant(values) for name, values in queries.items()}).numpy()
     candidate = model.candidate({name: tf.constant(values) for name, values in rows.videos.items()}).numpy()
-    ranked = retrieval_evaluation.rank(lambda users: query[users] @ candidate.T, judged, 0)
+    scores = query @ candidate.T
+    # A processor may sum in another order: a video that is as good as tied with another may then be the better one.
+    apart = 4 * np.finfo(np.float32).eps * (np.abs(query) @ np.abs(candidate).T) * judged.relevant.toarray()
+    least, most = (
+        retrieval_evaluation.ndcg(retrieval_evaluation.rank(lambda users, s=moved: s[users], judged, 0), judged)
+        for moved in (scores - apart, scores + apart)
+    )
     expected = metrics_of(trained)["test"]["two_tower"]["all"]["ndcg@10"]["value"]
-    assert retrieval_evaluation.ndcg(ranked, judged) == pytest.approx(expected, abs=1e-6)
+    assert least - 1e-6 <= expected <= most + 1e-6
+    assert most - least < 1e-3
+
+
+def test_the_loaded_model_has_the_weights_of_the_best_epoch(trained: pathlib.Path) -> None:
+    with np.load(trained / "models/two_tower/checkpoints/best.npz") as best:
+        for number, variable in enumerate(two_tower.load(str(trained)).variables()):
+            np.testing.assert_array_equal(best[f"v{number}"], np.asarray(variable))
 
 
 def two_tower_rows(out: pathlib.Path, model: TwoTower) -> TwoTowerRows:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import fcntl
+import multiprocessing
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 from killed import killed_at
@@ -167,6 +169,13 @@ def settle(root: pathlib.Path) -> None:
         pass
 
 
+@pytest.fixture(scope="module")
+def small() -> Iterator[ProcessPoolExecutor]:
+    """A process that has loaded no more than this file: to fork one with TensorFlow takes fifty times as long."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        yield process
+
+
 def killed_everywhere(writer: Writer, folder: pathlib.Path, after: Callable[[pathlib.Path, int], None]) -> int:
     """Kills a writer of something new before each of its calls; returns how many there were."""
     for number in range(1000):
@@ -181,7 +190,13 @@ def killed_everywhere(writer: Writer, folder: pathlib.Path, after: Callable[[pat
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_a_killed_writer_leaves_the_old_or_the_new_under_all_names(name: str, tmp_path: pathlib.Path) -> None:
+def test_a_killed_writer_leaves_the_old_or_the_new_under_all_names(
+    small: ProcessPoolExecutor, name: str, tmp_path: pathlib.Path
+) -> None:
+    small.submit(leaves_the_old_or_the_new, name, tmp_path).result()
+
+
+def leaves_the_old_or_the_new(name: str, folder: pathlib.Path) -> None:
     writer = WRITERS[name]
     found = {writer.after}
 
@@ -195,12 +210,18 @@ def test_a_killed_writer_leaves_the_old_or_the_new_under_all_names(name: str, tm
         assert set(seen(root, writer.names)) == {f"{one}next" if writer.write is export else "next"}
         assert set(seen(root, writer.moved)) <= {"next"}
 
-    assert killed_everywhere(writer, tmp_path, look) > 5
+    assert killed_everywhere(writer, folder, look) > 5
     assert found == {writer.earlier, writer.after}
 
 
 @pytest.mark.parametrize("name", WRITERS)
-def test_nothing_is_left_of_what_was_replaced_or_killed(name: str, tmp_path: pathlib.Path) -> None:
+def test_nothing_is_left_of_what_was_replaced_or_killed(
+    small: ProcessPoolExecutor, name: str, tmp_path: pathlib.Path
+) -> None:
+    small.submit(leaves_nothing, name, tmp_path).result()
+
+
+def leaves_nothing(name: str, folder: pathlib.Path) -> None:
     writer = WRITERS[name]
 
     def look(root: pathlib.Path, _: int) -> None:
@@ -211,7 +232,7 @@ def test_nothing_is_left_of_what_was_replaced_or_killed(name: str, tmp_path: pat
         assert not [name for name in left if not name.endswith(version_folders.VERSIONS)]
         assert not [path for path in root.rglob("*") if path.is_symlink() and not path.exists()]
 
-    killed_everywhere(writer, tmp_path, look)
+    killed_everywhere(writer, folder, look)
 
 
 @pytest.mark.parametrize("name", ["run over folders", "model over a folder", "export beside folders"])
@@ -228,10 +249,13 @@ def test_a_filesystem_that_cannot_swap_gets_links_all_the_same(
 
 @pytest.mark.parametrize("name", ["run over folders", "model over a folder", "export beside folders"])
 def test_where_the_filesystem_cannot_swap_a_kill_loses_nothing(
-    name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    small: ProcessPoolExecutor, name: str, tmp_path: pathlib.Path
 ) -> None:
     """A folder of an earlier release may be missing there until the next writer begins."""
-    monkeypatch.setattr(version_folders, "_swap", lambda *_: False)
+    small.submit(loses_nothing, name, tmp_path).result()
+
+
+def loses_nothing(name: str, folder: pathlib.Path) -> None:
     writer = WRITERS[name]
     folders_of = {
         run: lambda root: VersionFolders(root, REPLACED),
@@ -246,7 +270,9 @@ def test_where_the_filesystem_cannot_swap_a_kill_loses_nothing(
             begun.discard()
         assert set(seen(root, writer.names)) in ({"old"}, {writer.after})
 
-    killed_everywhere(writer, tmp_path, look)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(version_folders, "_swap", lambda *_: False)
+        killed_everywhere(writer, folder, look)
 
 
 def test_a_version_that_another_writer_commits_while_this_one_prunes_is_no_fault(

@@ -110,13 +110,16 @@ def _check_views(library: ctypes.CDLL) -> None:
 
 
 def _views(texts: Sequence[bytes]) -> tuple[np.ndarray, bytes]:
-    """[n] strings for TensorFlow, and the bytes that they point to, which need to be kept."""
-    joined = b"".join(texts)
+    """[n] strings for TensorFlow, and the bytes that they point to, which need to be kept.
+
+    A zero follows each, as behind strings of TensorFlow's own: StringLower of UTF-8 reads up to it.
+    """
+    joined = b"".join([text + b"\0" for text in texts])
     sizes = np.fromiter(map(len, texts), np.uint64, len(texts))
     views = np.zeros(len(texts), _VIEW)
     views["size"] = sizes * np.uint64(4) + np.uint64(_IS_VIEW)
     begin = ctypes.cast(c_char_p(joined), c_void_p).value or 0
-    views["address"] = np.uint64(begin) + np.cumsum(sizes, dtype=np.uint64) - sizes
+    views["address"] = np.uint64(begin) + np.cumsum(sizes + np.uint64(1), dtype=np.uint64) - sizes - np.uint64(1)
     return views, joined
 
 

@@ -10,9 +10,9 @@ import pyarrow as pa
 from recsys_tft.errors import InputError
 from recsys_tft.features import Feature, raw_columns
 from recsys_tft.run_layout import run_folders
-from recsys_tft.serving import serving_folders
-from recsys_tft.serving.serving_rows import tensors
-from recsys_tft.transform_graph import TransformGraph, load_saved_model
+from recsys_tft.serving import served_models, serving_folders
+from recsys_tft.serving.serving_rows import arrays
+from recsys_tft.transform_graph import TransformGraph
 
 _MANY, _FEW = 1 << 15, 256  # rows per call, without and with a feature that takes an encoder
 
@@ -101,16 +101,16 @@ class Serving:
 
     def __init__(self, name: str, folder: str):
         self.name = name
-        self._model = load_saved_model(folder, serving_folders.EXPORT_AGAIN)
-        self._features = self._model.signatures["features"]
+        self._model = served_models.load(folder, serving_folders.EXPORT_AGAIN)
+        self._signature = self._model.signatures["features"]
 
     def has(self, feature: Feature) -> bool:
-        return feature.name in self._features.structured_outputs
+        return feature.name in self._signature.outputs
 
     def call(self, raw: pa.Table, features: Sequence[Feature]) -> dict[str, np.ndarray]:
         columns = {column.name: raw[column.name] for column in raw_columns(tuple(features))}
-        found = self._features(**tensors(columns, self._features.structured_input_signature[1]))
-        return {feature.name: found[feature.name].numpy() for feature in features}
+        found = self._model.run("features", arrays(columns, self._signature.inputs))
+        return {feature.name: found[feature.name] for feature in features}
 
 
 def load_serving(output_dir: str, run: str | None = None) -> Iterator[Serving]:

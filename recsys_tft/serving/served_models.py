@@ -4,7 +4,7 @@ import concurrent.futures
 import contextlib
 import importlib
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,17 +70,13 @@ class Loading:
 
     def __init__(self, folders: Mapping[str, pathlib.Path], remedy: str):
         self._folders, self._remedy = folders, remedy
-        self._signatures = {name: self._read(folder) for name, folder in folders.items()}
+        self._signatures = {name: _read(folder, remedy) for name, folder in folders.items()}
         threads = concurrent.futures.ThreadPoolExecutor(len(folders))
         self._begun = {name: threads.submit(self._session, name) for name in folders}
         threads.shutdown(wait=False)
 
-    def _read(self, folder: pathlib.Path) -> dict[str, Signature]:
-        with readable(folder, self._remedy):
-            return saved_signatures.read(str(folder))
-
     def _session(self, name: str) -> c_library.Session:
-        session = c_library.Session(without_pattern(str(self._folders[name])), self._signatures[name])
+        session = _session(self._folders[name], self._signatures[name])
         asked = self._signatures[name]["serving_default"].inputs
         with contextlib.suppress(c_library.GraphError):  # the first call of a graph takes as long as loading it
             session.run("serving_default", {key: np.zeros([0] * slot.rank, slot.dtype) for key, slot in asked.items()})
@@ -95,7 +91,37 @@ class Loading:
         return {name: self._model(name) for name in self._folders}
 
     def _model(self, name: str) -> ServedModel:
-        try:
-            return self._begun[name].result()
-        except c_library.Unavailable:  # Python says what is wrong, if anything is
-            return InPython(str(self._folders[name]), self._remedy, self._signatures[name])
+        begun, folder = self._begun[name], str(self._folders[name])
+        return _or_in_python(begun.result, folder, self._remedy, self._signatures[name])
+
+
+def load(folder: str, remedy: str) -> ServedModel:
+    """A model, of which nothing has been called yet.
+
+    Args:
+        folder: of the SavedModel.
+        remedy: what makes it anew.
+
+    Raises:
+        InputError: naming the folder and the remedy, if it is not there or damaged.
+    """
+    signatures = _read(pathlib.Path(folder), remedy)
+    return _or_in_python(lambda: _session(pathlib.Path(folder), signatures), folder, remedy, signatures)
+
+
+def _read(folder: pathlib.Path, remedy: str) -> dict[str, Signature]:
+    with readable(folder, remedy):
+        return saved_signatures.read(str(folder))
+
+
+def _session(folder: pathlib.Path, signatures: Mapping[str, Signature]) -> c_library.Session:
+    return c_library.Session(without_pattern(str(folder)), signatures)
+
+
+def _or_in_python(
+    session: Callable[[], c_library.Session], folder: str, remedy: str, signatures: Mapping[str, Signature]
+) -> ServedModel:
+    try:
+        return session()
+    except c_library.Unavailable:  # Python says what is wrong, if anything is
+        return InPython(folder, remedy, signatures)

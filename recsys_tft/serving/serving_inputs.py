@@ -31,6 +31,11 @@ def specs(columns: Sequence[Column]) -> dict[str, tf.TensorSpec]:
     return {column.name: tf.TensorSpec(shapes[column.name], graph_dtype(column), column.name) for column in columns}
 
 
+def sparse_specs(columns: Sequence[Column]) -> dict[str, tf.SparseTensorSpec]:
+    """What `from_named` and `from_examples` give."""
+    return {column.name: tf.SparseTensorSpec([None, None], graph_dtype(column)) for column in columns}
+
+
 def example_spec(columns: Sequence[Column]) -> dict[str, tf.io.VarLenFeature]:
     """How tf.Examples are parsed."""
     return {column.name: tf.io.VarLenFeature(graph_dtype(column)) for column in columns}

@@ -54,20 +54,23 @@ class ServingModel(tf.Module):
         """
         columns = self._features.columns
         named = serving_inputs.specs(columns)
+        as_it_is = functools.partial(tf.function, autograph=False)  # as tf.Transform traces: a third of the time less
+        # Both are traced once, and called by the signatures.
+        engineered = as_it_is(self._features, input_signature=[serving_inputs.sparse_specs(columns)])
+        of_named = as_it_is(lambda inputs: engineered(serving_inputs.from_named(inputs, columns)))
 
         def serving_default(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             others = {name: inputs.pop(name) for name in self._others}
-            return self._head(self._features(serving_inputs.from_named(inputs, columns)), **others)
+            return self._head(of_named(inputs), **others)
 
         def examples(examples: tf.Tensor, **others: tf.Tensor) -> dict[str, tf.Tensor]:
-            return self._head(self._features(serving_inputs.from_examples(examples, columns)), **others)
+            return self._head(engineered(serving_inputs.from_examples(examples, columns)), **others)
 
         def features(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-            found = self._features(serving_inputs.from_named(inputs, columns))
+            found = of_named(inputs)
             return {n: v.to_tensor() if isinstance(v, tf.RaggedTensor) else v for n, v in found.items()}
 
         serialized = {"examples": tf.TensorSpec([None], tf.string, "examples")}
-        as_it_is = functools.partial(tf.function, autograph=False)  # as tf.Transform traces: a third of the time less
         signatures = {
             "serving_default": as_it_is(serving_default).get_concrete_function(**named, **self._others),
             "examples": as_it_is(examples).get_concrete_function(**serialized, **self._others),
