@@ -55,6 +55,25 @@ def test_counts_that_are_equal_for_all_videos_are_told_of(likes: list[int | None
     assert said(other) == said(odd_data.of_videos(videos(view_count=[0, 1], like_count=[0, 1]), (), SETTINGS)) == []
 
 
+KION = ["Поговори с ней", "Голые перцы", "The Office", None, "Dune 2", "進撃の巨人", "الاختيار"]
+
+
+def test_titles_in_scripts_that_the_encoder_does_not_know_are_told_of() -> None:
+    known = ["Amélie", "Đi tìm", "2001", "", None, "Łódź 4"]
+    counted = odd_data.of_videos(titled(KION), (), SETTINGS)
+    assert (counted["titles"], counted["titles/other"]) == (6, 4)
+    (sentence,) = said(counted)
+    assert sentence.startswith("4 of 6 titles are mostly in other scripts than Latin, which the encoder minilm")
+    assert said(odd_data.of_videos(titled([*known, *KION]), (), SETTINGS)) == []  # 4 of 9
+    assert said(odd_data.of_videos(titled(known), (), SETTINGS)) == []
+    assert said(odd_data.of_videos(titled(KION), (), SETTINGS.replace({"title_encoder": "none"}))) == []
+
+
+def titled(titles: Sequence[str | None]) -> pa.Table:
+    encoded = pa.array([title and title.encode() for title in titles], pa.binary())
+    return videos(view_count=[None] * len(titles)).append_column("title", encoded)
+
+
 def test_columns_that_are_not_read_are_not_looked_at() -> None:
     odd = videos(view_count=[5, 9], like_count=[5, 9], popularity=[b"x", b"y"])
     assert said(odd_data.of_videos(odd, ("view_count", "like_count", "popularity"), SETTINGS)) == []

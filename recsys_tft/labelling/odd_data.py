@@ -13,10 +13,12 @@ import pyarrow.compute as pc
 
 from recsys_tft.configuration.job_settings import SplitSettings
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import TITLE
 from recsys_tft.labelling import splits
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.labelling.exposures import KEY
 from recsys_tft.labelling.splits import WINDOWS, Cuts, Histogram
+from recsys_tft.titles.encoder_spec import MINILM
 
 Counts = dict[str, int]
 
@@ -41,7 +43,17 @@ def of_videos(videos: pa.Table, computed: Collection[str], settings: Settings) -
         found |= {"videos/told": _sum(told), "videos/equal": _sum(pc.and_(told, pc.equal(views, likes)))}
     if "popularity" not in computed:
         found |= _unknown_levels(videos["popularity"], settings.popularity.levels)
+    if settings.title_encoder == MINILM and TITLE in videos.column_names:
+        found |= _scripts(videos[TITLE])
     return found
+
+
+def _scripts(titles: pa.ChunkedArray) -> Counts:
+    """How many titles have letters, and of how many less than half of these are Latin."""
+    text = titles.cast(pa.string(), safe=False)  # a user's bytes need not be UTF-8
+    letters, latin = (pc.count_substring_regex(text, rf"\p{{{kind}}}") for kind in ("L", "Latin"))
+    other = pc.greater(letters, pc.multiply(latin, 2))
+    return {"titles": _sum(pc.greater(letters, 0)), "titles/other": _sum(other)}
 
 
 def _sum(values: pa.ChunkedArray) -> int:
@@ -114,7 +126,7 @@ def warnings(
         cuts: where the windows end; None where they end for each user elsewhere.
         split: as the settings say.
     """
-    found = [*_of_durations(odd), *_of_counts(odd), *_of_levels(odd), *_of_events(odd, span)]
+    found = [*_of_durations(odd), *_of_counts(odd), *_of_levels(odd), *_of_titles(odd), *_of_events(odd, span)]
     return found + _of_windows(windows, span, cuts, split)
 
 
@@ -173,6 +185,16 @@ def _of_levels(odd: Mapping[str, int]) -> list[str]:
     return [
         f"{_rows(number, 'videos', 'has')} a popularity that is none of popularity.levels, such as {shown}; "
         "no popularity is taken from it"
+    ]
+
+
+def _of_titles(odd: Mapping[str, int]) -> list[str]:
+    titles, other = odd.get("titles", 0), odd.get("titles/other", 0)
+    if 2 * other <= titles:
+        return []
+    return [
+        f"{other:,} of {titles:,} titles are mostly in other scripts than Latin, which the encoder minilm does not know; "
+        "name a multilingual SavedModel with title_encoder (docs/your-own-features.md)"
     ]
 
 
