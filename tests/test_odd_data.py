@@ -55,7 +55,7 @@ def test_counts_that_are_equal_for_all_videos_are_told_of(likes: list[int | None
     assert said(other) == said(odd_data.of_videos(videos(view_count=[0, 1], like_count=[0, 1]), (), SETTINGS)) == []
 
 
-KION = ["Поговори с ней", "Голые перцы", "The Office", None, "Dune 2", "進撃の巨人", "الاختيار"]
+KION = ["Тактическая сила", "Голые перцы", "The Office", None, "Dune 2", "進撃の巨人", "الاختيار"]
 
 
 def test_titles_in_scripts_that_the_encoder_does_not_know_are_told_of() -> None:

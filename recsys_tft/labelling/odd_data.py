@@ -193,8 +193,8 @@ def _of_titles(odd: Mapping[str, int]) -> list[str]:
     if 2 * other <= titles:
         return []
     return [
-        f"{other:,} of {titles:,} titles are mostly in other scripts than Latin, which the encoder minilm does not know; "
-        "name a multilingual SavedModel with title_encoder (docs/your-own-features.md)"
+        f"{other:,} of {titles:,} titles are mostly in other scripts than Latin, which the encoder minilm does not "
+        "know; name a multilingual SavedModel with title_encoder (docs/your-own-features.md)"
     ]
 
 
