@@ -60,8 +60,7 @@ class GraphParts:
         wanted = [tensor for name in names for tensor in self._made[name]]
         part = self._part({_node(tensor) for tensor in wanted}, inputs.keys())
         capture = tf.compat.v1.get_default_graph().capture
-        given = {tensor: value for tensor, value in self._captured.items()}
-        given = {tensor: capture(value) for tensor, value in given.items() if _node(tensor) in part}
+        given = {tensor: capture(value) for tensor, value in self._captured.items() if _node(tensor) in part}
         for name, column in inputs.items():
             values = zip(self._columns[name], tf.nest.flatten(column, expand_composites=True), strict=True)
             given |= {tensor: value for tensor, value in values if _node(tensor) in part}

@@ -11,10 +11,10 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
-# Fixtures that run the main job on more, and train and export.
+# Fixtures that run the main job on more, train and export, or start processes.
 LONG = {
     "both", "cloud", "compact", "fitted_alone", "fitted_by_tfx", "movielens_run", "own_ran", "parquet_result", "served",
-    "served_texts", "texts_run",
+    "served_texts", "small", "texts_run",
 }  # fmt: skip
 # Files that take more than eight seconds of a core. The first two make what most of the others look at.
 FIRST = (

@@ -125,6 +125,7 @@ def test_torch_tensors_are_of_arrays_that_may_be_written_to(folder: str, monkeyp
         next(recsys_tft.read(folder, ["number", "id"]).torch())
 
 
+@pytest.mark.slow
 def test_neither_library_is_loaded_but_for_its_own_form(tmp_path: pathlib.Path) -> None:
     stand_in = tmp_path / "torch.py"
     stand_in.write_text("import sys\nassert 'tensorflow' not in sys.modules\ndef from_numpy(array): return array\n")
@@ -145,6 +146,7 @@ assert "torch" in sys.modules and "tensorflow" not in sys.modules
     assert run.returncode == 0, run.stderr
 
 
+@pytest.mark.slow
 def test_it_works_where_nothing_compiled_can_be_kept(tmp_path: pathlib.Path) -> None:
     folder = write(tmp_path, "tfrecord")
     code = f"""
