@@ -112,7 +112,8 @@ class PipelineConfig:
     def compiled(self) -> tuple[str, ...]:
         """Modules with the compiled loops that a run takes."""
         kernels = {"recsys_tft.storage.record_kernels": self.settings.output.format == "tfrecord",
-                   "recsys_tft.labelling.history_kernel": self.settings.history.length > 0}  # fmt: skip
+                   "recsys_tft.labelling.history_kernel": self.settings.history.length > 0,
+                   "recsys_tft.labelling.tally_kernel": self.settings.positive_rates.enabled}  # fmt: skip
         return tuple(module for module, is_taken in kernels.items() if is_taken)
 
     @property

@@ -94,8 +94,9 @@ def test_a_run_takes_neither_a_trainer_nor_what_beam_needs_elsewhere(tmp_path: p
 
 
 @pytest.mark.slow
-def test_a_run_that_writes_parquet_without_histories_compiles_nothing(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "c.yaml").write_text("{history: {length: 0}, output: {format: parquet}, title_encoder: none}")
+def test_a_run_that_writes_parquet_without_histories_and_tallies_compiles_nothing(tmp_path: pathlib.Path) -> None:
+    without = "history: {length: 0}, positive_rates: {enabled: false}"
+    (tmp_path / "c.yaml").write_text(f"{{{without}, output: {{format: parquet}}, title_encoder: none}}")
     sizes = ["--users", "20", "--videos", "10", "--interactions", "200", "--config", str(tmp_path / "c.yaml")]
     assert "numba" not in loaded(["run", "--synthetic", "--output-dir", str(tmp_path / "out"), *sizes])
 

@@ -66,7 +66,8 @@ def test_our_ops_keep_the_contract_that_a_user_can_try(name: str) -> None:
     listed = [any(isinstance(row[place], list) for row in case.rows) for place in range(len(case.dtypes))]
     types = [TYPES[dtype][is_list] for dtype, is_list in zip(case.dtypes, listed, strict=True)]
     columns = [Column(f"column_{place}", "users", found) for place, found in enumerate(types)]
-    found = check_op(case.op, columns, case.rows, SETTINGS)
+    missing = {"positive_rate": np.float32(8 / 26), "affinity": 0.5}  # as the cases say; of others what their kind has
+    found = check_op(case.op, columns, case.rows, SETTINGS, missing.get(name))
     if name not in ("language_two", "history"):  # which are fitted together with others there
         flat, expected = (np.hstack([np.ravel(v) for v in values]) for values in (found, case.expected))
         np.testing.assert_allclose(flat, expected, atol=2e-7)

@@ -212,7 +212,7 @@ def test_calibration_is_shown_by_tenths_of_each_window(trained: pathlib.Path, sy
         assert part.rows.iloc[0] == lowest.sum()
         assert part.mean_score.iloc[0] == pytest.approx(np.average(scores[lowest], weights=weights[lowest]))
         labels = rows.keys["label"][lowest]
-        assert part.positive_rate.iloc[0] == pytest.approx(np.average(labels, weights=weights[lowest]))
+        assert part.positive_share.iloc[0] == pytest.approx(np.average(labels, weights=weights[lowest]))
     assert (trained / "calibration.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -304,7 +304,8 @@ def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
     assert (folder / "calibration.json").read_text() == (trained / "calibration.json").read_text()
     options = ranker_training.parameters(settings_for(out, config, None).ranker) | {"iterations": trees}
     alone = catboost.CatBoost(options | {"random_seed": 0, "logging_level": "Silent", "allow_writing_files": False})
-    expected = alone.fit(rows.pool()).predict(rows.pool(), prediction_type="RawFormulaVal")
+    weighted = rows.pool(sampled=settings_for(out, config, None).ranker.sampled_weight)
+    expected = alone.fit(weighted).predict(rows.pool(), prediction_type="RawFormulaVal")
     model = trained_ranker.load(out).model
     np.testing.assert_array_equal(model.predict(rows.pool(), prediction_type="RawFormulaVal"), expected)
     assert any("Refitted: on all" in str(line) for line in found.report())

@@ -45,7 +45,7 @@ def write_calibration(found: Mapping[str, Sequence[tuple[int, float, float]]], f
     """Writes calibration.csv and calibration.png: by window, the tenths of rows as `calibration.deciles` gives them."""
     with open(folder / "calibration.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("window", "decile", "rows", "mean_score", "positive_rate"))
+        writer.writerow(("window", "decile", "rows", "mean_score", "positive_share"))
         for window, tenths in found.items():
             writer.writerows(
                 (window, number, rows, f"{score:.9g}", f"{rate:.9g}")
