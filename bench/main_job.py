@@ -6,7 +6,8 @@ Users are a twentieth of the interactions and videos a fiftieth. Each interactio
 million make 4.5 million rows; with `--sessions` it is one of the several events of a view, as in the tables of
 `run --synthetic`, and they make 2.9 million. Prints wall and CPU time, peak memory, rows per second, ratios, and the
 time of each step of ours; and checks that the peer wrote as many rows, with the same values in a sample of them. The
-peer makes no watch history; what is said of it is against a run without one, and with the default one. `--floor` adds
+peer makes no watch history and counts nothing before an exposure; what is said of it is against a run without these, and
+with the defaults. `--floor` adds
 what only encodes and writes our rows with tfx_bsl and tf.io.
 """
 
@@ -108,7 +109,7 @@ def compare(raw: pathlib.Path, ratio: int, workers: int | None, folder: pathlib.
     alike = ["--config", str(PEER), *given, *(["--workers", str(workers)] if workers else [])]
     runs: dict[str, Measured] = {}
     runs["recsys-tft, TFRecord"], rows = job(raw, folder / "job", *alike)
-    runs["the same with the default history"], _ = job(raw, folder / "job", *given, *alike[4:])
+    runs["the same with the defaults"], _ = job(raw, folder / "job", *given, *alike[4:])
     shutil.rmtree(folder / "job")
     runs["recsys-tft, Parquet"], _ = job(raw, folder / "parquet", "--format", "parquet", *alike)
     rows.pop("rejected", None)
