@@ -6,9 +6,8 @@ Users are a twentieth of the interactions and videos a fiftieth. Each interactio
 million make 4.5 million rows; with `--sessions` it is one of the several events of a view, as in the tables of
 `run --synthetic`, and they make 2.9 million. Prints wall and CPU time, peak memory, rows per second, ratios, and the
 time of each step of ours; and checks that the peer wrote as many rows, with the same values in a sample of them. The
-peer makes no watch history and counts nothing before an exposure; what is said of it is against a run without these, and
-with the defaults. `--floor` adds
-what only encodes and writes our rows with tfx_bsl and tf.io.
+peer makes no watch history and counts nothing before an exposure; what is said of it is against a run without these,
+and with the defaults. `--floor` adds what only encodes and writes our rows with tfx_bsl and tf.io.
 """
 
 import argparse
