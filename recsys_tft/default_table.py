@@ -62,61 +62,20 @@ COLUMNS: tuple[Column, ...] = (
 
 _GROUPS = {"category": "category", "channel": "channel_id"}  # by which the exposures of a user are grouped
 
+
+def _counts(table: str, option: str, *names: str) -> tuple[Column, ...]:
+    """Counts that the job computes where a section of the settings asks for them: of videos, or as of an exposure."""
+    accuracy = Accuracy.VERSIONED if table == "videos" else Accuracy.AS_OF
+    kept = {"minimum": 0, "accuracy": accuracy, "built_in": True, "computed": True, "option": option}
+    return tuple(Column(name, table, INT64, **kept) for name in names)
+
+
 # What no table holds: the job computes it where the settings `recent`, `positive_rates` and `cooccurrence` ask for it.
 COMPUTED: tuple[Column, ...] = (
-    *(
-        Column(
-            f"{what}_{days}d",
-            "videos",
-            INT64,
-            minimum=0,
-            accuracy=Accuracy.VERSIONED,
-            built_in=True,
-            computed=True,
-            option="recent",
-        )
-        for what in ("views", "likes")
-        for days in (1, 7, 30)
-    ),
-    *(
-        Column(
-            name,
-            "interactions",
-            INT64,
-            minimum=0,
-            accuracy=Accuracy.AS_OF,
-            built_in=True,
-            computed=True,
-            option="recent",
-        )
-        for name in ("user_events_1d", "user_events_30d", "user_view_count", "user_like_count")
-    ),
-    *(
-        Column(
-            name,
-            "videos",
-            INT64,
-            minimum=0,
-            accuracy=Accuracy.VERSIONED,
-            built_in=True,
-            computed=True,
-            option="positive_rates",
-        )
-        for name in ("shown_count", "positive_count")
-    ),
-    *(
-        Column(
-            name,
-            "interactions",
-            INT64,
-            minimum=0,
-            accuracy=Accuracy.AS_OF,
-            built_in=True,
-            computed=True,
-            option="positive_rates",
-        )
-        for name in ("user_shown_count", "user_positive_count")
-    ),
+    *_counts("videos", "recent", *(f"{what}_{days}d" for what in ("views", "likes") for days in (1, 7, 30))),
+    *_counts("interactions", "recent", "user_events_1d", "user_events_30d", "user_view_count", "user_like_count"),
+    *_counts("videos", "positive_rates", "shown_count", "positive_count"),
+    *_counts("interactions", "positive_rates", "user_shown_count", "user_positive_count"),
     *(column for group in _GROUPS for column in tallied(f"user_{group}", _GROUPS[group])),
     # The video of a positive exposure of the training window, by which it is counted in what videos have in common.
     Column(

@@ -260,7 +260,12 @@ def by_user(table: pa.Table) -> list[Row]:
     return sorted(table.to_pylist(), key=lambda row: row["user_id"])
 
 
-def oracles_exposures(raw: RawTables, chosen: RunSettings, cuts: splits.Cuts | None) -> list[oracle.Exposure]:
+UNCUT = (None, None)  # cuts that no time reaches
+
+
+def oracles_exposures(
+    raw: RawTables, chosen: RunSettings, cuts: splits.Cuts | tuple[None, None] | None
+) -> list[oracle.Exposure]:
     kinds = kinds_of(raw.table)
     users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions, kinds)
     of_windows = (

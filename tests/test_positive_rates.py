@@ -9,7 +9,18 @@ import pyarrow as pa
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from labelled_cases import CASES, CASES_OF_INTEGERS, Case, gather, kinds_of, oracles_cuts, plain, settings_of
+from labelled_cases import (
+    CASES,
+    CASES_OF_INTEGERS,
+    UNCUT,
+    Case,
+    gather,
+    kinds_of,
+    oracles_cuts,
+    oracles_exposures,
+    plain,
+    settings_of,
+)
 from oracle import Exposure
 from random_tables import RawTables, RunSettings
 from test_counters import quick
@@ -26,22 +37,6 @@ from recsys_tft.positive_rates import TotalRate
 
 DELAYS = st.sampled_from(("0s", "30m"))
 OF_CATEGORY = {tally: OfGroup("category", tally) for tally in Tally}
-
-
-def uncut(raw: RawTables, chosen: RunSettings) -> list[Exposure]:
-    """The oracle's exposures, formed without cuts."""
-    kinds = kinds_of(raw.table)
-    users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions, kinds)
-    return oracle.exposures(
-        users,
-        videos,
-        events,
-        positive=chosen.positive,
-        min_watch_ratio=chosen.min_watch_ratio,
-        gap_minutes=chosen.gap_minutes,
-        conflict=chosen.conflict,
-        kinds=kinds,
-    )
 
 
 def tally(exposures: Iterable[Exposure], moment: int) -> tuple[int, int, int | None]:
@@ -61,7 +56,7 @@ def with_delay(chosen: RunSettings, delay: str) -> Settings:
 def test_what_became_of_a_users_exposures_is_what_the_oracle_says(case: Case, partitions: int, delay: str) -> None:
     raw, chosen = case
     gathered, own = gather(raw, partitions=partitions), with_delay(chosen, delay)
-    every = uncut(raw, chosen)
+    every = oracles_exposures(raw, chosen, UNCUT)
     for part in gathered.partitions:
         cuts = oracles_cuts(raw, chosen)
         rows = examples.label_exposures(part.events, part.users, gathered.lookup, cuts, own).exposures
@@ -95,7 +90,7 @@ def test_tallies_of_users_and_categories_are_what_the_oracle_says(case: Case, de
     became = examples.outcomes_of(part.events, gathered.lookup, oracles_cuts(raw, chosen), own)
     found = outcomes.Tallies(became, gathered.lookup, user, video, time, own.counters.delay_microseconds)
     told = list(zip(*(found.of(OF_CATEGORY[tally]).to_pylist() for tally in Tally), strict=True))
-    every = uncut(raw, chosen)
+    every = oracles_exposures(raw, chosen, UNCUT)
     of_exposures = categories(raw, [e.video_id for e in every], [e.interaction_time for e in every])
     for (owner, _, moment), wanted, row in zip(asked, categories(raw, video, time), told, strict=True):
         inside = [e for e, own_one in zip(every, of_exposures, strict=True) if e.user_id == owner and own_one == wanted]
@@ -122,7 +117,7 @@ def test_counts_of_videos_are_what_the_oracle_says(case: Case, delay: str, data:
     moments = [*times, max(times) + own.counters.delay_microseconds + 1]
     rows = Timeline(versions, "video_id").last_before(np.full(len(moments), video), np.array(moments))
     found = versions.take(pa.array(rows)).select(video_counts.OUTCOME_COLUMNS).to_pylist()
-    every = [e for e in uncut(raw, chosen) if e.video_id == video]
+    every = [e for e in oracles_exposures(raw, chosen, UNCUT) if e.video_id == video]
     for moment, row in zip(moments, found, strict=True):
         assert tuple(row.values()) == tally(every, moment - own.counters.delay_microseconds)[:2]
     totals = video_counts.values(own, counted=False, training=True)

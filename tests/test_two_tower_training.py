@@ -129,7 +129,7 @@ def test_baselines_have_the_options_that_are_best_on_val(synthetic_run: Ran, mon
     past = frame["candidate_row"].to_numpy(), frame["interaction_time"].to_numpy()
     by_days = {
         days: ndcg(retrieval_baselines.recent_popularity(*past, first, rows.counts, days))
-        for days in baseline_choice.DAYS
+        for days in retrieval_baselines.RECENT_DAYS
     }
     by_l2 = {
         l2: ndcg(

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys_tft import ids
 from recsys_tft.columns import Tally
-from recsys_tft.labelling.recent import NEVER
-from recsys_tft.point_in_time import find_sorted
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.recommending.tallies import OF_GROUP
 
@@ -35,7 +34,7 @@ def of_users(
         {
             "user": user,
             "group": codes[rows.lookup.position(video, time)],
-            "positive": ((since < moment) & (since < until)).astype(np.int64) - ((since < until) & (until < moment)),
+            "positive": ((since < moment) & (moment <= until)).astype(np.int64),
             "last": time,
             "shown": np.int64(1),
         }
@@ -51,15 +50,8 @@ def of_users(
 
 def _values(rows: RawRows, group: str) -> pa.Array:
     """The values of a group by their codes in the lookup; ids as the tables have them."""
-    codes, size = rows.lookup.groups(group)
-    told = rows.lookup.rows[group].combine_chunks()
-    first = np.full(size, -1)
-    first[codes[::-1][codes[::-1] >= 0]] = np.arange(len(codes))[::-1][codes[::-1] >= 0]
-    values = told.take(pa.array(first))
+    _, values = rows.lookup.groups(group)
     given = ids.GIVEN + group
     if given not in rows.videos.column_names:
         return values
-    known = rows.videos[group].combine_chunks()
-    order = np.argsort(known.fill_null(NEVER).to_numpy(), kind="stable")
-    place = find_sorted(known.fill_null(NEVER).to_numpy()[order], values.to_numpy())
-    return rows.videos[given].combine_chunks().take(pa.array(order[place]))
+    return rows.videos[given].combine_chunks().take(pc.index_in(values, rows.videos[group].combine_chunks()))

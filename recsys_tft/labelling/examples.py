@@ -295,6 +295,8 @@ def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, s
 
 def outcomes_of(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> pa.Table:
     """What became of exposures, of `outcomes.SCHEMA`, as `label_exposures` finds it."""
+    if not settings.positive_rates.enabled:
+        return outcomes.none()
     return _weighted_exposures(events, videos, cuts, settings)[1]
 
 
@@ -311,13 +313,17 @@ def _weighted_exposures(
     events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
 ) -> tuple[pa.Table, pa.Table, Counter[str], Counter[str]]:
     """Exposures by user, time and video, of `_weighted_piece`, their outcomes, counts, and what is odd about them."""
+
+    def uncut(some: pa.Table) -> pa.Table:
+        return _weighted_piece(some, np.zeros(len(some), np.int8), videos, settings)[0]
+
     windows = windows_of(events, cuts, settings)
     found, became, counts, odd = [], [outcomes.none()], Counter(), Counter()
     for first, end in itertools.pairwise(piece_bounds(events, PIECE)):
         of_piece = events.slice(first, end - first), windows[first:end]
         piece, counted, odd_ones = _weighted_piece(*of_piece, videos, settings)
         if settings.positive_rates.enabled:
-            became.append(outcomes.of_events(*of_piece, piece, videos, settings))
+            became.append(outcomes.of_events(*of_piece, piece, uncut, settings.labels.exposure_gap))
         found.append(piece)
         counts.update(counted)
         odd.update(odd_ones)

@@ -5,7 +5,7 @@ setting `positive_rates`; docs/examples.md has the rules.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +13,9 @@ import pyarrow as pa
 from recsys_tft.columns import Column, OfGroup, Tally
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import raw_columns
-from recsys_tft.labelling import history, labels
-from recsys_tft.labelling.exposures import exposure_starts, exposures
+from recsys_tft.labelling.exposures import exposure_starts
 from recsys_tft.labelling.recent import NEVER
-from recsys_tft.point_in_time import EventCounts, distinct
+from recsys_tft.point_in_time import EventCounts, distinct, find_sorted
 from recsys_tft.tables.entities import VideoLookup
 
 USER_COLUMNS = ("user_shown_count", "user_positive_count")
@@ -49,7 +48,7 @@ def none() -> pa.Table:
 
 
 def of_events(
-    events: pa.Table, windows: np.ndarray, labelled: pa.Table, videos: VideoLookup, settings: Settings
+    events: pa.Table, windows: np.ndarray, labelled: pa.Table, label: Callable[[pa.Table], pa.Table], gap: int
 ) -> pa.Table:
     """The outcomes of exposures that are formed without cuts, so that they depend on no window.
 
@@ -57,70 +56,42 @@ def of_events(
         events: of whole pairs of user and video, sorted as by `exposures.sort_events`.
         windows: [n] int8 number of the window of each event.
         labelled: the exposures that lie in one window each, as `examples` labels them.
-        videos: the lookup of all videos.
-        settings: of the run.
+        label: labels the exposures of some events, formed without cuts, in the same way.
+        gap: microseconds without an event after which a new exposure begins.
     """
-    gap = settings.labels.exposure_gap
     starts, cut = (exposure_starts(events, gap, each) for each in (None, windows))
     whole = np.searchsorted(starts, cut, side="right") - 1  # the uncut exposure that each is a part of
-    parts = np.bincount(whole, minlength=len(starts))
-    first = np.searchsorted(cut, starts)
-    columns = [labelled[name].to_numpy()[first] for name in ("user_id", "video_id", "interaction_time", "since")]
-    if "until" in labelled.column_names:
-        columns.append(labelled["until"].to_numpy()[first])
-    else:
-        columns[3:] = np.where(labelled["label"].to_numpy()[first], columns[3], NEVER), np.full(len(first), NEVER)
-    found = pa.table([*columns, windows[starts]], SCHEMA)
-    if (parts <= 1).all():
+    alone = np.bincount(whole, minlength=len(starts)) <= 1
+    first = np.searchsorted(cut, starts[alone])
+    found = _became(labelled.take(pa.array(first)), windows[starts[alone]])
+    if alone.all():
         return found
-    divided = np.repeat(parts > 1, np.diff(np.append(starts, len(events))))
-    others = _of_uncut(events.filter(pa.array(divided)), windows[divided], videos, settings)
-    return pa.concat_tables([found.filter(pa.array(parts <= 1)), others]).combine_chunks()
+    divided = events.filter(pa.array(np.repeat(~alone, np.diff(np.append(starts, len(events))))))
+    return pa.concat_tables([found, _became(label(divided), windows[starts[~alone]])]).combine_chunks()
 
 
-def _of_uncut(events: pa.Table, windows: np.ndarray, videos: VideoLookup, settings: Settings) -> pa.Table:
-    """The outcomes of exposures of which parts lie in several windows."""
-    found = exposures(events, np.zeros(len(events), np.int8), settings)
-    starts = exposure_starts(events, settings.labels.exposure_gap, None)
-    user, video, time = (found[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
-    duration = videos.duration(videos.position(video, time))
-    signals, watched = (found[name].to_numpy() for name in ("signals", "watch_time"))
-    rules = labels.rules_that_hold(signals, watched, duration, settings)
-    positive = labels.weights(rules, settings.labels.positive) > 0
-    since = np.where(positive, history.positive_since(events, starts, duration, settings), NEVER)
-    wins = labels.negatives_win(settings)
-    until = history.negative_since(events, starts, settings) if wins else np.full(len(starts), NEVER)
-    return pa.table([user, video, time, since, until, windows[starts]], SCHEMA)
+def _became(labelled: pa.Table, windows: np.ndarray) -> pa.Table:
+    """The outcomes of labelled exposures, of which the first events are in [n] int8 windows."""
+    user, video, time, since = (
+        labelled[name].to_numpy() for name in ("user_id", "video_id", "interaction_time", "since")
+    )
+    if "until" in labelled.column_names:
+        until = labelled["until"].to_numpy()
+    else:
+        since, until = np.where(labelled["label"].to_numpy(), since, NEVER), np.full(len(since), NEVER)
+    return pa.table([user, video, time, since, until, windows], SCHEMA)
 
 
-def was_positive(outcomes: pa.Table) -> np.ndarray:
-    """[n] bool: which exposures were positive at any time."""
-    return outcomes["since"].to_numpy() < outcomes["until"].to_numpy()
+def steps(outcomes: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What happens to exposures: they are shown, become positive, and turn negative after that.
 
-
-class _Counts:
-    """How many exposures of a key there were before a moment, and how many of them were positive then.
-
-    Args:
-        outcomes: of SCHEMA.
-        keys: [n] int64, whose they are.
+    Returns:
+        For each of these in turn, which exposures, [k] int64 rows, and when, [k] int64.
     """
-
-    def __init__(self, outcomes: pa.Table, keys: np.ndarray):
-        positive = was_positive(outcomes)
-        turned = positive & (outcomes["until"].to_numpy() != NEVER)
-        of = {"time": np.ones(len(keys), bool), "since": positive, "until": turned}
-        self._events = {name: EventCounts(keys[some], outcomes[name].to_numpy()[some]) for name, some in of.items()}
-        self._turned = bool(turned.any())
-
-    def shown(self, keys: np.ndarray, moments: np.ndarray) -> np.ndarray:
-        """[m] int64."""
-        return self._events["time"].between(keys, None, moments)
-
-    def positive(self, keys: np.ndarray, moments: np.ndarray) -> np.ndarray:
-        """[m] int64."""
-        found = self._events["since"].between(keys, None, moments)
-        return found - self._events["until"].between(keys, None, moments) if self._turned else found
+    shown, since, until = (outcomes[name].to_numpy() for name in ("time", "since", "until"))
+    positive = np.flatnonzero(since < until)
+    turned = positive[until[positive] != NEVER]
+    return [(np.arange(len(shown)), shown), (positive, since[positive]), (turned, until[turned])]
 
 
 def of_users(outcomes: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
@@ -131,8 +102,11 @@ def of_users(outcomes: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict
         users: [n] int64 ids.
         moments: [n] int64.
     """
-    counts = _Counts(outcomes, outcomes["user_id"].to_numpy())
-    return dict(zip(USER_COLUMNS, (counts.shown(users, moments), counts.positive(users, moments)), strict=True))
+    owners = outcomes["user_id"].to_numpy()
+    shown, positive, turned = (
+        EventCounts(owners[rows], times).between(users, None, moments) for rows, times in steps(outcomes)
+    )
+    return dict(zip(USER_COLUMNS, (shown, positive - turned), strict=True))
 
 
 class Tallies:
@@ -158,9 +132,8 @@ class Tallies:
     ):
         self._videos, self._steps = videos, _Steps.of(outcomes, videos)
         self._position = videos.position(video_ids, times)
-        place = np.minimum(np.searchsorted(self._steps.users, users), max(len(self._steps.users) - 1, 0))
-        known = self._steps.users[place] == users if len(self._steps.users) else np.zeros(len(users), bool)
-        self._users, self._times = np.where(known, place, len(self._steps.users)), times - delay
+        place = find_sorted(self._steps.users, users)
+        self._users, self._times = np.where(place >= 0, place, len(self._steps.users)), times - delay
         self._order = np.lexsort((times, self._users))
         self._found: dict[str, Mapping[Tally, pa.Array]] = {}
 
@@ -173,13 +146,13 @@ class Tallies:
     def _tallied(self, column: str) -> Mapping[Tally, pa.Array]:
         from recsys_tft.labelling.tally_kernel import tally  # loads numba
 
-        codes, size = self._videos.groups(column)
+        codes, values = self._videos.groups(column)
         steps, rows = self._steps, len(self._times)
         of_steps = codes[steps.position]
         inside = of_steps >= 0
         own = [each[inside] for each in (steps.user, steps.time, of_steps, steps.kind)]
         shown, positive, last = np.empty(rows, np.int64), np.empty(rows, np.int64), np.full(rows, NEVER)
-        owners, counts = np.full(size, -1), np.zeros((size, 3), np.int64)
+        owners, counts = np.full(len(values), -1), np.zeros((len(values), 3), np.int64)
         tally(self._users, self._times, codes[self._position], *own, self._order, owners, counts, shown, positive, last)
         found = {
             Tally.SHOWN: (shown, shown < 0),
@@ -210,13 +183,11 @@ class _Steps:
     @classmethod
     def of(cls, outcomes: pa.Table, videos: VideoLookup) -> "_Steps":
         """Of SCHEMA."""
-        user, video, shown, since, until = (column.to_numpy() for column in outcomes.columns[:5])
+        user, video, shown = (outcomes[name].to_numpy() for name in ("user_id", "video_id", "time"))
         position = videos.position(video, shown)
-        positive = np.flatnonzero(since < until)
-        turned = positive[until[positive] != NEVER]
-        row = np.concatenate([np.arange(len(user)), positive, turned])
-        time = np.concatenate([shown, since[positive], until[turned]])
-        kind = np.repeat(np.arange(3, dtype=np.int8), [len(user), len(positive), len(turned)])
+        found = steps(outcomes)
+        row, time = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        kind = np.repeat(np.arange(3, dtype=np.int8), [len(rows) for rows, _ in found])
         order = np.lexsort((time, user[row]))
         users = distinct(user)
         return cls(users, np.searchsorted(users, user[row[order]]), time[order], position[row[order]], kind[order])

@@ -63,13 +63,9 @@ def increments(
 
 
 def _of_outcomes(became: pa.Table, cuts: splits.Cuts | None) -> pa.Table:
-    positive = outcomes.was_positive(became)
-    turned = positive & (became["until"].to_numpy() != recent.NEVER)
-    kinds = {SHOWN: ("time", np.ones(len(became), bool)), POSITIVE: ("since", positive), TURNED: ("until", turned)}
     video, in_training = became["video_id"].to_numpy(), became["window"].to_numpy() == 0
     found = []
-    for kind, (name, happened) in kinds.items():
-        time = became[name].to_numpy()[happened]
-        training = in_training[happened] & (time < cuts[0] if cuts else True)
-        found.append(pa.table([video[happened], time, np.full(len(time), kind, np.int8), training], INCREMENT_SCHEMA))
+    for kind, (rows, time) in zip((SHOWN, POSITIVE, TURNED), outcomes.steps(became), strict=True):
+        training = in_training[rows] & (time < cuts[0] if cuts else True)
+        found.append(pa.table([video[rows], time, np.full(len(time), kind, np.int8), training], INCREMENT_SCHEMA))
     return pa.concat_tables(found)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from recsys_tft.point_in_time import EventCounts
 from recsys_tft.ranking import ranking_metrics
+from recsys_tft.retrieval.retrieval_baselines import DAY, RECENT_DAYS
 
 Keys = Mapping[str, np.ndarray]
-RECENT_DAYS = (1, 7, 30)
-_DAY = 86_400_000_000  # microseconds
 _SMOOTHING = 5  # rows of the mean of all that are added to those of a user or video
 
 
@@ -61,21 +61,13 @@ class LikesSoFar:
             np.concatenate([keys[name][keys["label"] == 1] for keys in windows])
             for name in ("video_id", "interaction_time")
         )
-        self._videos, self._times = np.unique(video), np.unique(time)
-        self._keys = np.sort(self._key(np.searchsorted(self._videos, video), time))
-
-    def _key(self, video: np.ndarray, time: np.ndarray) -> np.ndarray:
-        """Numbers in the order of video and time; a time between two known ones is as the later one."""
-        return video * (len(self._times) + 1) + np.searchsorted(self._times, time)
+        self._counts = EventCounts(video, time)
 
     def __call__(self, keys: Keys, days: int | None = None) -> np.ndarray:
         """[n] float64: how many there are strictly before each row, of all days or of the last ones."""
-        asked, time = keys["video_id"], keys["interaction_time"]
-        video = np.searchsorted(self._videos, asked)
-        known = self._videos[np.minimum(video, len(self._videos) - 1)] == asked
-        begin = self._times[:1] if days is None else time - days * _DAY
-        first, end = (np.searchsorted(self._keys, self._key(video, at)) for at in (begin, time))
-        return np.where(known, end - first, 0).astype(np.float64)
+        time = keys["interaction_time"]
+        since = None if days is None else time - days * DAY
+        return self._counts.between(keys["video_id"], since, time).astype(np.float64)
 
 
 def best_days(likes: LikesSoFar, val: Keys) -> int:

@@ -7,12 +7,11 @@ import numpy as np
 
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation
-from recsys_tft.retrieval.retrieval_baselines import Scorer
+from recsys_tft.retrieval.retrieval_baselines import RECENT_DAYS, Scorer
 from recsys_tft.retrieval.retrieval_evaluation import Judgements
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 
 EASE_VIDEOS = 20_000  # below which EASE is fitted: its weights are the square of them
-DAYS = (1, 7, 30)
 L2 = (100.0, 300.0, 1000.0)
 EASE, RECENT = "EASE", "recent popularity"
 
@@ -50,7 +49,7 @@ class Baselines:
     def days(self) -> int:
         """How far recent popularity looks back."""
         judged = self._val()
-        return max(DAYS, key=lambda days: self._ndcg(judged, self._recent("val", judged, days)))
+        return max(RECENT_DAYS, key=lambda days: self._ndcg(judged, self._recent("val", judged, days)))
 
     @functools.cached_property
     def _ease(self) -> tuple[float, np.ndarray]:

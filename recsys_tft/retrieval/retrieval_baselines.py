@@ -10,6 +10,7 @@ Scorer = Callable[[np.ndarray], np.ndarray]  # [b] numbers of users to [b, candi
 
 NEIGHBOURS = 100  # per video
 DAY = 86_400 * 10**6  # microseconds
+RECENT_DAYS = (1, 7, 30)  # that popularity by recency looks back, one of them chosen on val
 _ROWS = 1024  # of the similarity matrix at a time
 
 

@@ -114,16 +114,16 @@ class VideoLookup:
         """The columns that are told of videos, besides their ids, where exposures are grouped by some."""
         return list(dict.fromkeys(["video_duration", "category", *groups]))
 
-    def groups(self, column: str) -> tuple[np.ndarray, int]:
-        """For each row the number of its value in a column, [n] int64, -1 where it has none; and how many there are."""
+    def groups(self, column: str) -> tuple[np.ndarray, pa.Array]:
+        """For each row the number of its value in a column, [n] int64, -1 where it has none; and these values."""
         if column not in self._groups:
             encoded = self.rows[column].combine_chunks().dictionary_encode()
             codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-            self._groups[column] = codes, len(encoded.dictionary)
+            self._groups[column] = codes, encoded.dictionary
         return self._groups[column]
 
     @functools.cached_property
-    def _groups(self) -> dict[str, tuple[np.ndarray, int]]:
+    def _groups(self) -> dict[str, tuple[np.ndarray, pa.Array]]:
         return {}
 
     @property

@@ -1,7 +1,7 @@
 """Which raw rows the rows on disk were made of."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -117,19 +117,19 @@ def by_user(users: pa.Table, user_ids: np.ndarray, times: np.ndarray) -> Matches
     return Matches(users.take(pa.array(taken)), np.flatnonzero(found >= 0), row, np.flatnonzero(found < 0))
 
 
-def by_pair(
-    feature: Feature,
+def by_pairs(
+    features: Sequence[Feature],
     exposures: Matches,
     raw: RawRows,
     videos: DatedVideos,
     became: pa.Table,
     keys: Mapping[str, np.ndarray],
     delay: int,
-) -> Matches:
-    """What was known at exposures of their users and of the videos of rows on disk, as far as a feature reads it.
+) -> Iterator[tuple[Matches, list[Feature]]]:
+    """What was known at exposures of their users and of the videos of rows on disk, as far as each feature reads it.
 
     Args:
-        feature: of pairs.
+        features: of pairs.
         exposures: of `by_exposure`, for these rows.
         raw: the raw tables.
         videos: all of them.
@@ -151,8 +151,9 @@ def by_pair(
     of_entities = {entity: [ids.shown(table) for table in own] for entity, own in of_entities.items()}
     of_raw = {Entity.USER: [places["user"][known]], Entity.EXPOSURE: [exposures.row[known]], Entity.VIDEO: rows}
     tallies = outcomes.Tallies(became, raw.lookup, user_ids[known], video_ids[known], times[known], delay)
-    values = PairColumns(of_entities, of_raw, delay, tallies).of(feature)
+    columns = PairColumns(of_entities, of_raw, delay, tallies)
     owner = exposures.owner[known]
     missing = np.setdiff1d(np.arange(len(keys["user_id"])), owner)
-    pairs = pa.table([each.all() for each in values], list(feature.sources))
-    return Matches(pairs, owner, np.arange(len(pairs)), missing)
+    for feature in features:
+        pairs = pa.table([each.all() for each in columns.of(feature)], list(feature.sources))
+        yield Matches(pairs, owner, np.arange(len(pairs)), missing), [feature]
