@@ -112,6 +112,16 @@ class Job:
         return bool(outcomes.groups(self.settings))
 
     @property
+    def reads_outcomes(self) -> bool:
+        """Whether rows have features that are made of what became of exposures where rows are joined."""
+        return self.tallies or self.expects
+
+    @property
+    def expects(self) -> bool:
+        """Whether features read what the videos that a user was shown are worth."""
+        return outcomes.reads_expected(self.settings)
+
+    @property
     def has_pairs(self) -> bool:
         """Whether rows have features of an exposure and a video together."""
         return any(feature.is_active(self.settings) for feature in self.settings.table.select(entity=Entity.PAIR))

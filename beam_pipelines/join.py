@@ -15,7 +15,7 @@ from recsys_tft.beam_pipelines.elements import Count, Frames, KeyedFrames, Keyed
 from recsys_tft.beam_pipelines.engineer import in_graph
 from recsys_tft.beam_pipelines.job import OUTCOMES, Job
 from recsys_tft.features import Entity
-from recsys_tft.labelling import negatives, pair_columns, ranker_examples
+from recsys_tft.labelling import negatives, outcomes, pair_columns, ranker_examples
 from recsys_tft.labelling.outcomes import Tallies
 from recsys_tft.labelling.pair_columns import RAW, PairColumns
 from recsys_tft.labelling.splits import WINDOWS
@@ -45,7 +45,8 @@ def sample_negatives(
     pairs = arrow_ipc.loads(frames["pairs"]) if "pairs" in frames else None
     rows, short = ranker_examples.ranker_rows(exposures, catalogue, job.settings, pairs)
     yield TaggedOutput("counts", ("negatives_short", short))
-    wanted = _wanted(rows, exposures, job)
+    became = arrow_ipc.loads(frames[OUTCOMES]) if job.expects else outcomes.none()
+    wanted = _wanted(rows, exposures, became, job)
     videos = wanted["video_id"].to_numpy()
     # A partition that needs no video asks for none, so that it gets an answer all the same.
     asked = dict(arrow_ipc.split(wanted, partition_of(videos, job.video_partitions))) or {0: arrow_ipc.dumps(wanted)}
@@ -55,12 +56,14 @@ def sample_negatives(
     yield partition, {**packed, "rows": arrow_ipc.dumps(pack(rows))}
 
 
-def _wanted(rows: pa.Table, exposures: pa.Table, job: Job) -> pa.Table:
-    """The distinct videos of rows; where they have versions, with the `earliest` and `latest` time asked for."""
-    video = rows["video_id"].to_numpy()
+def _wanted(rows: pa.Table, exposures: pa.Table, became: pa.Table, job: Job) -> pa.Table:
+    """The distinct videos of rows and of outcomes; where they have versions, with the `earliest` and `latest` time
+    asked for."""
+    video = np.concatenate([each["video_id"].to_numpy() for each in (rows, became)])
     if not (job.counts_videos or job.videos_have_versions):
         return pa.table({"video_id": point_in_time.distinct(video)})
-    time = exposures["interaction_time"].to_numpy()[rows["exposure"].to_numpy()]
+    of_rows = exposures["interaction_time"].to_numpy()[rows["exposure"].to_numpy()]
+    time = np.concatenate([of_rows, became["time"].to_numpy()])
     order = np.lexsort((time, video))
     videos, first, sizes = np.unique(video[order], return_index=True, return_counts=True)
     ordered = time[order]
@@ -153,7 +156,18 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
     }
     if job.counts_videos:
         tables[VERSION] = _answered("versions", parts).combine_chunks()
+    if job.expects:
+        tables[Entity.EXPOSURE] = _with_expected(tables, job)
     return tables
+
+
+def _with_expected(tables: Tables, job: Job) -> pa.Table:
+    """The exposures of a partition with what is to be expected of their users."""
+    exposures, names = tables[Entity.EXPOSURE], [f"{RAW}{name}" for name in outcomes.VIDEO_COLUMNS]
+    became = outcomes.with_counts(tables[OUTCOMES], tables[VERSION], names)
+    users, times = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
+    found = outcomes.expected(became, users, times - job.settings.counters.delay_microseconds)
+    return exposures.append_column(f"{RAW}{outcomes.EXPECTED}", pa.array(found, pa.float32()))
 
 
 def _codes(tables: Tables) -> Codes:

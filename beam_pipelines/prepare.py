@@ -241,7 +241,7 @@ def _labelled_part(
     own = part.users(users)
     own = _users_at(own, part.exposures) if point_in_time.is_versioned(users) else own
     frames = {"exposures": part.exposures, "users": own, **({} if part.pairs is None else {"pairs": part.pairs})}
-    if job.tallies:
+    if job.reads_outcomes:
         frames[OUTCOMES] = part.users(became)
     packed = {name: arrow_ipc.dumps(table) for name, table in frames.items()}
     yield job.part(partition, part.number), packed

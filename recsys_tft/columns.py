@@ -92,6 +92,7 @@ class Column:
         key: which of the KEYS it holds, by itself or in lists; None: it holds no ids that the job knows of.
         kind: what these ids are.
         of_group: what it tells of the user and of videos like the row's; None: it is of no such pair.
+        late: whether it is made of what is counted of other videos, so that the job knows it where rows are joined.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Column:
     key: str | None = None
     kind: IdKind = IdKind.AUTO
     of_group: OfGroup | None = None
+    late: bool = False
 
     def of_kind(self, kind: IdKind) -> "Column":
         """The same column with ids of another kind."""

@@ -8,7 +8,7 @@ from recsys_tft.cooccurrence import Cooccurrence
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Feature, FeatureTable, flag_columns
 from recsys_tft.number_ops import Age, Bucket, DayOfWeek, HourWave, Level, Log, Ratio, ZScore
 from recsys_tft.ops import Bag, History, Lookup, SetLookup
-from recsys_tft.positive_rates import Affinity, PositiveRate
+from recsys_tft.positive_rates import Affinity, Excess, PositiveRate
 from recsys_tft.signals import Signal
 from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.vocabularies import Vocabulary
@@ -76,6 +76,17 @@ COMPUTED: tuple[Column, ...] = (
     *_counts("interactions", "recent", "user_events_1d", "user_events_30d", "user_view_count", "user_like_count"),
     *_counts("videos", "positive_rates", "shown_count", "positive_count"),
     *_counts("interactions", "positive_rates", "user_shown_count", "user_positive_count"),
+    Column(
+        "user_expected_count",
+        "interactions",
+        FLOAT,
+        minimum=0,
+        accuracy=Accuracy.AS_OF,
+        built_in=True,
+        computed=True,
+        option="positive_rates",
+        late=True,
+    ),
     *(column for group in _GROUPS for column in tallied(f"user_{group}", _GROUPS[group])),
     # The video of a positive exposure of the training window, by which it is counted in what videos have in common.
     Column(
@@ -156,6 +167,13 @@ FEATURES: tuple[Feature, ...] = (
         "user_positive_rate",
         ("user_positive_count", "user_shown_count"),
         PositiveRate(),
+        RANKER,
+        option="positive_rates",
+    ),
+    Feature(
+        "user_excess",
+        ("user_positive_count", "user_expected_count", "user_shown_count"),
+        Excess(),
         RANKER,
         option="positive_rates",
     ),

@@ -35,7 +35,7 @@ QUERY, CANDIDATE, RANKER = Use.QUERY, Use.CANDIDATE, Use.RANKER
 
 def entity_of(column: Column) -> Entity:
     """The entity whose rows carry a column; what is computed as of an exposure belongs to the exposure."""
-    if column.of_group:
+    if column.of_group or column.late:
         return Entity.PAIR
     if column.accuracy is Accuracy.AS_OF or column.table == "interactions":
         return Entity.EXPOSURE
@@ -74,7 +74,7 @@ class Feature:
     @property
     def is_of_pairs(self) -> bool:
         """Whether it is of a user and a video together: by its op, or by what its columns tell."""
-        return self.op.joins or any(column.of_group for column in self.columns)
+        return self.op.joins or any(column.of_group or column.late for column in self.columns)
 
     def is_on(self, settings: "Settings") -> bool:
         """Whether its option and those of its sources are enabled; else the graph does not even ask for these."""

@@ -127,6 +127,30 @@ class EventCounts:
         return self._moments.before(keys, until) - self._moments.before(keys, since)
 
 
+class EventSums:
+    """Sums of what events of a key before a moment are worth.
+
+    Args:
+        keys: [n] int64, whose events they are.
+        times: [n] int64.
+        values: [n, k] int64.
+    """
+
+    def __init__(self, keys: np.ndarray, times: np.ndarray, values: np.ndarray):
+        self._moments = _Moments(keys, times)
+        self._totals = np.zeros((len(keys) + 1, values.shape[1]), np.int64)
+        np.cumsum(values[np.lexsort((times, keys))], axis=0, out=self._totals[1:])
+
+    def before(self, keys: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """[m, k] int64: the sums over the events of keys strictly before times.
+
+        Args:
+            keys: [m] int64.
+            times: [m] int64.
+        """
+        return self._totals[self._moments.before(keys, times)] - self._totals[self._moments.before(keys, None)]
+
+
 class Timeline:
     """Versions, to be looked up by key and time.
 

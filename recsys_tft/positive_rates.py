@@ -104,6 +104,40 @@ class Affinity(Op):
         return tf.cast(_drawn(positive, shown, rate, self.weight), tf.float32)
 
 
+@dataclasses.dataclass(frozen=True)
+class Excess(Op):
+    """How much more often a user is positive than others are on the same videos.
+
+    (positive - expected) / (shown + weight), where expected is how often others are on what the user was shown.
+
+    It tells a user who likes much from one who was shown what everybody likes. (The user's bias of a baseline
+    predictor: Koren, KDD 2008, section 2.1.)
+
+    Columns:
+        positive: [batch] int64 count >= 0, of the user; a missing one counts as 0.
+        expected: [batch] float32 >= 0: how many would be positive, were the user like all others; missing: 0.
+        shown: [batch] int64 count >= 0, of the user; a missing one counts as 0.
+
+    Returns:
+        [batch] float32 between -1 and 1; 0 where nothing was shown.
+
+    Attributes:
+        weight: how many exposures without any excess are added.
+    """
+
+    weight: float = 20.0
+    missing: ClassVar[str] = "0"
+
+    def refuses(self, columns: Sequence[Column]) -> str | None:
+        return other_than(3, columns) or no_number(columns)
+
+    def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
+        import tensorflow as tf
+
+        positive, expected, shown = _counts(columns)
+        return tf.cast((positive - expected) / (shown + self.weight), tf.float32)
+
+
 def _counts(columns: Sequence["tf.SparseTensor"]) -> "list[tf.Tensor]":
     """[batch] float64 each."""
     import tensorflow as tf

@@ -105,9 +105,9 @@ def reading(given: Given, column: Column, value: Any) -> Any:
 
 def store(given: Given, column: Column, value: Any) -> Any:
     rows = raw_rows.read(given.tables(column, value), Settings())
-    videos = stored_entities.current_videos(rows, raw_counters.dated_videos(rows, None, Settings()))
+    dated = raw_counters.dated_videos(rows, None, Settings())
     target = given.folder / f"store-{len(list(given.folder.iterdir()))}"
-    stored_entities.write(target, rows, videos, None, Settings(history={"length": 0}))
+    stored_entities.write(target, rows, dated, None, Settings(history={"length": 0}))
     found = EntityStore(target)
     row = found.user(1) if table_with(column) == "users" else found.videos(np.array([1]))
     return [[] if value is None and column.is_list else value for value in row[column.name].to_pylist()]

@@ -14,7 +14,7 @@ from recsys_tft.configuration.settings import parse
 from recsys_tft.cooccurrence import Cooccurrence
 from recsys_tft.number_ops import Age, Bucket, DayOfWeek, HourWave, Level, Log, Ratio, ZScore
 from recsys_tft.ops import Bag, History, Lookup, Op, SetLookup
-from recsys_tft.positive_rates import Affinity, PositiveRate
+from recsys_tft.positive_rates import Affinity, Excess, PositiveRate
 from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.vocabularies import Vocabulary
 
@@ -303,6 +303,13 @@ CASES: dict[str, Case] = {
         [(2, 3, 5, 8), (0, 0, 5, 8), (None, None, 5, 8), (None, None, None, None), (1, 2, 0, 0), (0, 4, 0, 4)],
         [(2 + 3) / 8, 0.6, 0.6, 0.5, (1 + 2.5) / 7, (5 / 6) / 9],
         [tf.int64] * 4,
+        tf.float32,
+    ),
+    "excess": Case(
+        Excess(),
+        [(3, 1.5, 5), (0, 2.5, 5), (None, None, None), (0, 0.0, 0), (None, 0.5, 1), (80, 0.0, 80)],
+        [1.5 / 25, -2.5 / 25, 0, 0, -0.5 / 21, 0.8],
+        [tf.int64, tf.float32, tf.int64],
         tf.float32,
     ),
     "ratio": Case(

@@ -77,6 +77,7 @@ ALTERATIONS: list[tuple[str, str, Callable[[object], None]]] = [
         for window, name in (
             ("train", "positive_rate"),
             ("train", "user_positive_rate"),
+            ("val", "user_excess"),
             ("val", "user_category_affinity"),
             ("test", "user_channel_shown_log"),
             ("train", "likes_30d_log"),

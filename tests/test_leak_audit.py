@@ -22,7 +22,7 @@ from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.labelling import counters, examples, exposures, history, labels, negatives, outcomes, splits
-from recsys_tft.labelling.video_counts import OUTCOME_COLUMNS
+from recsys_tft.labelling.outcomes import VIDEO_COLUMNS
 from recsys_tft.point_in_time import Timeline
 from recsys_tft.raw_replay import raw_rows
 from recsys_tft.tables import raw_tables
@@ -185,7 +185,7 @@ CASES = (
     Case(
         (fitted_on_all_windows, fitted_counters_of_the_whole_table),
         True, "removed", ({"row"}, {"log_q"}, {"view_count"}),
-        frozenset({*COUNTED, "like_count", "comment_count", *OUTCOME_COLUMNS}),
+        frozenset({*COUNTED, "like_count", "comment_count", *VIDEO_COLUMNS}),
     ),
 )  # fmt: skip
 

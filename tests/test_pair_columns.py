@@ -12,7 +12,7 @@ from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import Entity, Feature, FeatureTable
-from recsys_tft.labelling import pair_columns
+from recsys_tft.labelling import outcomes, pair_columns
 from recsys_tft.labelling.pair_columns import PairColumns, Values
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
@@ -73,7 +73,10 @@ def test_only_what_features_read_is_carried(monkeypatch: pytest.MonkeyPatch, own
     monkeypatch.setattr("recsys_tft.feature_tables.load", lambda name: own)
     off, on = parse({}, "the test"), parse({"recent": {"enabled": True}}, "the test")
     assert pair_columns.carried(Entity.USER, off) == ["user_language", "country", "age"]
-    assert pair_columns.carried(Entity.VIDEO, off) == ["video_language", "channel_country", "view_count", "category"]
+    of_videos = ["video_language", "channel_country", "view_count", "category"]
+    assert pair_columns.carried(Entity.VIDEO, off) == [*of_videos, *outcomes.VIDEO_COLUMNS]  # what users saw is counted
+    uncounted = parse({"positive_rates": {"enabled": False}}, "the test")
+    assert pair_columns.carried(Entity.VIDEO, uncounted) == of_videos
     counts = ["user_positive_count", "user_shown_count"]
     assert pair_columns.carried(Entity.EXPOSURE, off) == [*counts, "history_categories"]
     assert {"published_at", "first_seen"} <= {*pair_columns.carried(Entity.VIDEO, on)}

@@ -34,6 +34,7 @@ from recsys_tft.labelling import counters, examples, outcomes, video_counts
 from recsys_tft.number_ops import Log
 from recsys_tft.point_in_time import Timeline
 from recsys_tft.positive_rates import TotalRate
+from recsys_tft.tables.entities import VideoLookup
 
 DELAYS = st.sampled_from(("0s", "30m"))
 OF_CATEGORY = {tally: OfGroup("category", tally) for tally in Tally}
@@ -98,6 +99,18 @@ def test_tallies_of_users_and_categories_are_what_the_oracle_says(case: Case, de
         assert row == ((None, None, None) if wanted is None else expected)
 
 
+def of_videos(
+    events: pa.Table, raw: RawTables, chosen: RunSettings, lookup: VideoLookup, own: Settings
+) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """What became of exposures, what that changes of videos, and the versions that it makes of these."""
+    cuts = oracles_cuts(raw, chosen)
+    became = examples.outcomes_of(events, lookup, cuts, own)
+    windows = examples.windows_of(events, cuts, own)
+    changes = video_counts.increments(events, became, windows, cuts, own, counted=False)
+    ids = np.unique(lookup.rows["video_id"].to_numpy())
+    return became, changes, counters.versions(ids, changes, own.counters, video_counts.values(own, counted=False))
+
+
 @quick
 @given(CASES_OF_INTEGERS, DELAYS, st.data())
 def test_counts_of_videos_are_what_the_oracle_says(case: Case, delay: str, data: st.DataObject) -> None:
@@ -108,15 +121,11 @@ def test_counts_of_videos_are_what_the_oracle_says(case: Case, delay: str, data:
     times = part.events["interaction_time"].to_pylist()
     assume(times)
     cuts = oracles_cuts(raw, chosen)
-    became = examples.outcomes_of(part.events, gathered.lookup, cuts, own)
-    windows = examples.windows_of(part.events, cuts, own)
-    changes = video_counts.increments(part.events, became, windows, cuts, own, counted=False)
-    ids = np.unique(gathered.lookup.rows["video_id"].to_numpy())
-    versions = counters.versions(ids, changes, own.counters, video_counts.values(own, counted=False))
-    video = data.draw(st.sampled_from(ids.tolist()))
+    _, changes, versions = of_videos(part.events, raw, chosen, gathered.lookup, own)
+    video = data.draw(st.sampled_from(np.unique(versions["video_id"].to_numpy()).tolist()))
     moments = [*times, max(times) + own.counters.delay_microseconds + 1]
     rows = Timeline(versions, "video_id").last_before(np.full(len(moments), video), np.array(moments))
-    found = versions.take(pa.array(rows)).select(video_counts.OUTCOME_COLUMNS).to_pylist()
+    found = versions.take(pa.array(rows)).select(outcomes.VIDEO_COLUMNS).to_pylist()
     every = [e for e in oracles_exposures(raw, chosen, UNCUT) if e.video_id == video]
     for moment, row in zip(moments, found, strict=True):
         assert tuple(row.values()) == tally(every, moment - own.counters.delay_microseconds)[:2]
@@ -126,6 +135,29 @@ def test_counts_of_videos_are_what_the_oracle_says(case: Case, delay: str, data:
         shown, positive, _ = tally(every, math.inf if cuts is None else cuts[0])
         fitted = sums.get(video, {"shown_count": 0, "positive_count": 0})
         assert (fitted["shown_count"], fitted["positive_count"]) == (shown, positive)
+
+
+@quick
+@given(CASES_OF_INTEGERS, DELAYS)
+def test_what_is_expected_of_users_is_what_the_oracle_says(case: Case, delay: str) -> None:
+    raw, chosen = case
+    gathered = gather(raw)
+    own = settings_of(chosen).replace({"counters": {"delay": delay, "growth": 0}})
+    (part,) = gathered.partitions
+    assume(len(part.events))
+    became, versions = of_videos(part.events, raw, chosen, gathered.lookup, own)[::2]
+    users = part.events["user_id"].to_numpy()
+    moments = part.events["interaction_time"].to_numpy()
+    found = outcomes.expected(outcomes.with_counts(became, versions), users, moments)
+    every, lag = oracles_exposures(raw, chosen, UNCUT), own.counters.delay_microseconds
+    for user, moment, expected in zip(users, moments, found, strict=True):
+        seen = [e for e in every if e.user_id == user and e.interaction_time < moment]
+        known = [
+            tally([e for e in every if e.video_id == one.video_id], one.interaction_time - lag)[:2] for one in seen
+        ]
+        usual = (sum(positive for _, positive in known) + 1) / (sum(shown for shown, _ in known) + 2)
+        wanted = sum((positive + 10 * usual) / (shown + 10) for shown, positive in known)
+        assert expected == pytest.approx(wanted, abs=1e-5)
 
 
 @quick
@@ -159,7 +191,7 @@ def test_the_rate_of_all_is_of_all_counts(batches: list[list[tuple[int, int]]]) 
 
 def test_without_the_option_nothing_of_it_is_asked_for_or_made() -> None:
     own = [f for f in DEFAULT.features if any(column.option == "positive_rates" for column in f.columns)]
-    assert len(own) == 10
+    assert len(own) == 11
     on, off = Settings(), Settings(positive_rates={"enabled": False})
     assert all(feature.is_active(on) and not feature.is_active(off) for feature in own)
     assert outcomes.groups(on) == ("category", "channel_id")

@@ -20,13 +20,13 @@ from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.event_signals import is_viewing
 
 
-def write(folder: pathlib.Path, rows: RawRows, videos: pa.Table, cuts: Cuts | None, settings: Settings) -> None:
+def write(folder: pathlib.Path, rows: RawRows, dated: DatedVideos, cuts: Cuts | None, settings: Settings) -> None:
     """Writes the three files.
 
     Args:
         folder: to be made.
         rows: the raw tables.
-        videos: as `current_videos` returns them.
+        dated: all videos.
         cuts: where the run's windows end.
         settings: of the run.
     """
@@ -34,8 +34,9 @@ def write(folder: pathlib.Path, rows: RawRows, videos: pa.Table, cuts: Cuts | No
     viewing = is_viewing(rows.events, settings.table.bits)
     viewings = rows.events.filter(pa.array(viewing))
     users = _with_history(rows, _with_last_category(rows, viewings), cuts, settings)
-    users = _with_outcomes(rows, _with_recent(rows, users, settings), cuts, settings)
+    users = _with_outcomes(rows, _with_recent(rows, users, settings), dated, cuts, settings)
     _write(folder / "users.arrow", users, "user_id")
+    videos = current_videos(rows, dated)
     codes = videos["video_id"].to_numpy()
     counts = np.bincount(find_sorted(codes, rows.events["video_id"].to_numpy()), minlength=len(codes))
     _write(folder / "videos.arrow", videos.append_column(EVENTS, pa.array(counts, pa.int64())), "video_id")
@@ -91,15 +92,21 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
     return users
 
 
-def _with_outcomes(rows: RawRows, users: pa.Table, cuts: Cuts | None, settings: Settings) -> pa.Table:
+def _with_outcomes(
+    rows: RawRows, users: pa.Table, dated: DatedVideos, cuts: Cuts | None, settings: Settings
+) -> pa.Table:
     """The users with what became of their exposures, in all and by group, where the run has that."""
     if not settings.positive_rates.enabled:
         return users
     user_ids = users["user_id"].to_numpy()
     moment = _end(rows) - settings.counters.delay_microseconds
+    moments = np.full(len(user_ids), moment)
     became = examples.outcomes_of(rows.events, rows.lookup, cuts, settings)
-    for name, values in outcomes.of_users(became, user_ids, np.full(len(user_ids), moment)).items():
+    for name, values in outcomes.of_users(became, user_ids, moments).items():
         users = users.append_column(name, pa.array(values))
+    if outcomes.reads_expected(settings):
+        expected = outcomes.expected(outcomes.with_counts(became, dated.counts), user_ids, moments)
+        users = users.append_column(outcomes.EXPECTED, pa.array(expected, pa.float32()))
     for group in outcomes.groups(settings):
         names = {c.of_group.tally: c.name for c in outcomes.group_columns(settings) if c.of_group.column == group}
         for name, lists in stored_tallies.of_users(rows, became, user_ids, moment, group, names).items():

@@ -5,7 +5,7 @@ setting `positive_rates`; docs/examples.md has the rules.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,14 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import raw_columns
 from recsys_tft.labelling.exposures import exposure_starts
 from recsys_tft.labelling.recent import NEVER
-from recsys_tft.point_in_time import EventCounts, distinct, find_sorted
+from recsys_tft.point_in_time import EventCounts, EventSums, Timeline, distinct, find_sorted
 from recsys_tft.tables.entities import VideoLookup
 
 USER_COLUMNS = ("user_shown_count", "user_positive_count")
+VIDEO_COLUMNS = ("shown_count", "positive_count")
+EXPECTED = "user_expected_count"
+_WEIGHT = 10  # exposures that count for what is usual, beside those of a video
+_UNIT = 2**20  # parts of an exposure; sums of whole numbers are the same in any order
 SCHEMA = pa.schema(
     {
         "user_id": pa.int64(),
@@ -107,6 +111,44 @@ def of_users(outcomes: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict
         EventCounts(owners[rows], times).between(users, None, moments) for rows, times in steps(outcomes)
     )
     return dict(zip(USER_COLUMNS, (shown, positive - turned), strict=True))
+
+
+def reads_expected(settings: Settings) -> bool:
+    """Whether any feature reads EXPECTED."""
+    return any(column.name == EXPECTED for column in raw_columns(settings.table.active(settings)))
+
+
+def with_counts(outcomes: pa.Table, versions: pa.Table, names: Sequence[str] = VIDEO_COLUMNS) -> pa.Table:
+    """Outcomes with VIDEO_COLUMNS of their videos as of their exposures.
+
+    Args:
+        outcomes: of SCHEMA.
+        versions: of what is counted of these videos, as `counters.versions`.
+        names: what VIDEO_COLUMNS are called there.
+    """
+    video, shown = (outcomes[name].to_numpy() for name in ("video_id", "time"))
+    rows = pa.array(Timeline(versions, "video_id").last_before(video, shown))
+    for name, own in zip(VIDEO_COLUMNS, names, strict=True):
+        outcomes = outcomes.append_column(name, versions[own].take(rows))
+    return outcomes
+
+
+def expected(outcomes: pa.Table, users: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """EXPECTED, [n] float64: how many of users' exposures before moments would be positive, were users all alike.
+
+    An exposure counts for the share of its video's exposures before it that were positive, drawn towards the share in
+    all exposures of all videos that the user was shown, by _WEIGHT exposures.
+
+    Args:
+        outcomes: of these users, with VIDEO_COLUMNS.
+        users: [n] int64 ids.
+        moments: [n] int64.
+    """
+    owners, times, shown, positive = (outcomes[name].to_numpy() for name in ("user_id", "time", *VIDEO_COLUMNS))
+    parts = (np.rint(_UNIT * each / (shown + _WEIGHT)).astype(np.int64) for each in (positive, _WEIGHT))
+    sums = EventSums(owners, times, np.stack([*parts, positive, shown], axis=1)).before(users, moments)
+    own, prior, positives, all_shown = sums.T
+    return (own + prior * ((positives + 1) / (all_shown + 2))) / _UNIT
 
 
 class Tallies:

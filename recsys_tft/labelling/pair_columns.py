@@ -15,7 +15,7 @@ from recsys_tft import ids
 from recsys_tft.columns import FIRST_SEEN, Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, entity_of, raw_columns
-from recsys_tft.labelling import recent
+from recsys_tft.labelling import outcomes, recent
 from recsys_tft.labelling.examples import COUNTED
 from recsys_tft.labelling.outcomes import Tallies
 from recsys_tft.ops import Op
@@ -33,6 +33,8 @@ def carried(entity: Entity, settings: Settings) -> list[str]:
     """The raw columns of an entity that features of pairs read, KEYS apart."""
     columns = raw_columns(pair_features(settings))
     names = [column.name for column in columns if entity_of(column) is entity and column.name not in KEYS]
+    if entity is Entity.VIDEO and outcomes.reads_expected(settings):
+        names = list(dict.fromkeys([*names, *outcomes.VIDEO_COLUMNS]))
     stands_in = settings.recent.enabled and recent.PUBLISHED in names
     return [*names, *([FIRST_SEEN] if stands_in else [])]
 
@@ -123,7 +125,7 @@ class PairColumns:
     def _of(self, column: Column) -> Values:
         if column.of_group:
             return Values(self._tallies.of(column.of_group))
-        entity = entity_of(column)
+        entity = Entity.EXPOSURE if column.late else entity_of(column)
         for table, rows in zip(self._tables[entity], self._rows[entity], strict=True):
             if column.name == recent.PUBLISHED and FIRST_SEEN in table.column_names:
                 return self._published(table, rows)
@@ -153,6 +155,8 @@ def to_compute(feature: Feature, values: Sequence[Values]) -> tuple[pa.Table, np
     """The raw rows that a feature has to be computed of, and for each of [n] pairs which of them it has."""
     if any(column.is_list for column in feature.columns):
         return pa.table([each.all() for each in values], list(feature.sources)), np.arange(len(values[0]))
+    if (rows := values[0].rows) is not None and all(each.rows is rows for each in values):  # of exposures alone
+        return pa.table([each.found for each in values], list(feature.sources)), rows
     found, rows = combinations(feature.op, values)
     return pa.table(found, list(feature.sources)), rows
 

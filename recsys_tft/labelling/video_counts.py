@@ -11,8 +11,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import counters, outcomes, recent, splits
 from recsys_tft.labelling.counters import COUNTERS, INCREMENT_SCHEMA, Values
 
-OUTCOME_COLUMNS = ("shown_count", "positive_count")
-_NAMES = (*COUNTERS, *recent.VIDEO_COLUMNS, *OUTCOME_COLUMNS)
+_NAMES = (*COUNTERS, *recent.VIDEO_COLUMNS, *outcomes.VIDEO_COLUMNS)
 SHOWN = len(COUNTERS) + len(recent.VIDEO_COLUMNS)
 POSITIVE, TURNED = SHOWN + 1, SHOWN + 2
 _KINDS = SHOWN + 3
@@ -36,7 +35,7 @@ def values(settings: Settings, counted: bool, training: bool = False) -> Values:
     effects[[SHOWN, POSITIVE, TURNED], [-2, -1, -1]] = 1, 1, -1
     wanted = {name: counted for name in COUNTERS}
     wanted |= dict.fromkeys(recent.VIDEO_COLUMNS, settings.recent.enabled and not training)
-    wanted |= dict.fromkeys(OUTCOME_COLUMNS, settings.positive_rates.enabled)
+    wanted |= dict.fromkeys(outcomes.VIDEO_COLUMNS, settings.positive_rates.enabled)
     places = [place for place, name in enumerate(_NAMES) if wanted[name]]
     return Values(tuple(_NAMES[place] for place in places), effects[:, places])
 
