@@ -18,7 +18,6 @@ from recsys_tft.features import Entity
 from recsys_tft.labelling import negatives, pair_columns, ranker_examples
 from recsys_tft.labelling.outcomes import Tallies
 from recsys_tft.labelling.pair_columns import RAW, PairColumns
-from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.point_in_time import Timeline, find_sorted, rows_at
 from recsys_tft.run_layout import data_sets
 from recsys_tft.run_layout.data_sets import OUTCOME, DataSet
@@ -221,17 +220,16 @@ def _write_windows(
     joined = {**_columns(tables, data_set, job), OUTCOME: outcomes}
     writer = job.writer(list(joined.values()))
 
-    def write_window(number: int) -> int:
+    def write_window(name: str, number: int) -> int:
         inside = np.flatnonzero(window == number)
-        path = job.shard(f"{data_set.name}/{WINDOWS[number]}", partition)
+        path = job.shard(f"{data_set.name}/{name}", partition)
         if len(inside) or job.is_first(partition):
             write_file(path, lambda file: writer.write(file, [codes[part][inside] for part in joined]))
         return len(inside)
 
-    written = map(write_window, range(len(WINDOWS)))
-    yield from ((f"written/{data_set.name}/{name}", rows) for name, rows in zip(WINDOWS, written, strict=True))
+    yield from ((f"written/{data_set.name}/{each[0]}", write_window(*each)) for each in job.windows.items())
     if data_set.labelled:
-        yield from _count_sources(rows["source"], window)
+        yield from _count_sources(rows["source"], window, job)
 
 
 def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Table]:
@@ -252,9 +250,9 @@ def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Tab
     }
 
 
-def _count_sources(sources: pa.ChunkedArray, window: np.ndarray) -> Iterator[Count]:
+def _count_sources(sources: pa.ChunkedArray, window: np.ndarray, job: Job) -> Iterator[Count]:
     """How many rows of each window are of which source."""
-    for number, name in enumerate(WINDOWS):
+    for name, number in job.windows.items():
         for counted in sources.filter(pa.array(window == number)).value_counts().to_pylist():
             yield f"sources/{name}/{counted['values']}", counted["counts"]
 

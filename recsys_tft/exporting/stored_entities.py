@@ -86,7 +86,7 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
         return users
     user_ids = users["user_id"].to_numpy()
     moments = np.full(len(user_ids), _end(rows) - settings.counters.delay_microseconds)
-    for name, values in recent.of_users(rows.events, user_ids, moments, settings).items():
+    for name, values in recent.of_users(recent.counts_of(rows.events, settings), user_ids, moments).items():
         users = users.append_column(name, pa.array(values))
     return users
 
@@ -98,7 +98,8 @@ def _with_outcomes(rows: RawRows, users: pa.Table, cuts: Cuts | None, settings: 
     user_ids = users["user_id"].to_numpy()
     moment = _end(rows) - settings.counters.delay_microseconds
     became = examples.outcomes_of(rows.events, rows.lookup, cuts, settings)
-    for name, values in outcomes.of_users(became, user_ids, np.full(len(user_ids), moment)).items():
+    steps = outcomes.step_table(became)
+    for name, values in outcomes.of_users(steps, user_ids, np.full(len(user_ids), moment)).items():
         users = users.append_column(name, pa.array(values))
     for group in outcomes.groups(settings):
         names = {c.of_group.tally: c.name for c in outcomes.group_columns(settings) if c.of_group.column == group}

@@ -29,6 +29,16 @@ SCHEMA = pa.schema(
         "window": pa.int8(),  # of the first event
     }
 )
+STEP_SCHEMA = pa.schema(
+    {
+        "user_id": pa.int64(),
+        "video_id": pa.int64(),
+        "shown": pa.int64(),  # when the exposure was, of several the last one
+        "time": pa.int64(),
+        "exposures": pa.int32(),  # how many are shown then
+        "positives": pa.int32(),  # how many become positive then, less those that are so no longer
+    }
+)
 
 
 def group_columns(settings: Settings) -> tuple[Column, ...]:
@@ -94,26 +104,46 @@ def steps(outcomes: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.arange(len(shown)), shown), (positive, since[positive]), (turned, until[turned])]
 
 
-def of_users(outcomes: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
+def step_table(outcomes: pa.Table, since: int | None = None) -> pa.Table:
+    """The steps of exposures as rows of STEP_SCHEMA, those `since` a moment where one is given.
+
+    One that is positive from the beginning has one row for both.
+    """
+    user, video, shown = (outcomes[name].to_numpy() for name in ("user_id", "video_id", "time"))
+    (every, _), (positive, became), (turned, until) = steps(outcomes)
+    at_once = np.zeros(len(shown), np.int32)
+    at_once[positive[became == shown[positive]]] = 1
+    later = became > shown[positive]
+    parts = [(every, shown, 1, at_once), (positive[later], became[later], 0, 1), (turned, until, 0, -1)]
+    found = []
+    for rows, time, exposures, positives in parts:
+        numbers = (np.broadcast_to(np.int32(number), len(rows)) for number in (exposures, positives))
+        table = pa.table([user[rows], video[rows], shown[rows], time, *numbers], STEP_SCHEMA)
+        found.append(table if since is None else table.filter(pa.array(time >= since)))
+    return pa.concat_tables(found).combine_chunks()
+
+
+def of_users(steps: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
     """USER_COLUMNS, [n] int64 each: what became of the exposures of users strictly before moments.
 
     Args:
-        outcomes: of these users.
+        steps: of STEP_SCHEMA, of these users.
         users: [n] int64 ids.
         moments: [n] int64.
     """
-    owners = outcomes["user_id"].to_numpy()
-    shown, positive, turned = (
-        EventCounts(owners[rows], times).between(users, None, moments) for rows, times in steps(outcomes)
-    )
-    return dict(zip(USER_COLUMNS, (shown, positive - turned), strict=True))
+    owner, time, *numbers = (steps[name].to_numpy() for name in ("user_id", "time", "exposures", "positives"))
+    found = {}
+    for name, each in zip(USER_COLUMNS, numbers, strict=True):
+        counts = np.flatnonzero(each)
+        found[name] = EventCounts(owner[counts], time[counts], each[counts]).between(users, None, moments)
+    return found
 
 
 class Tallies:
     """What became of exposures of a user to the videos of a group, as of [n] moments; all that any column tells.
 
     Args:
-        outcomes: of SCHEMA, of all these users.
+        steps: of STEP_SCHEMA, of all these users.
         videos: the lookup of all videos, with the columns by which they are grouped.
         users: [n] int64 ids.
         video_ids: [n] int64 ids of known videos, whose groups are meant.
@@ -123,14 +153,14 @@ class Tallies:
 
     def __init__(
         self,
-        outcomes: pa.Table,
+        steps: pa.Table,
         videos: VideoLookup,
         users: np.ndarray,
         video_ids: np.ndarray,
         times: np.ndarray,
         delay: int,
     ):
-        self._videos, self._steps = videos, _Steps.of(outcomes, videos)
+        self._videos, self._steps = videos, _Steps.of(steps, videos)
         self._position = videos.position(video_ids, times)
         place = find_sorted(self._steps.users, users)
         self._users, self._times = np.where(place >= 0, place, len(self._steps.users)), times - delay
@@ -150,7 +180,7 @@ class Tallies:
         steps, rows = self._steps, len(self._times)
         of_steps = codes[steps.position]
         inside = of_steps >= 0
-        own = [each[inside] for each in (steps.user, steps.time, of_steps, steps.kind)]
+        own = [each[inside] for each in (steps.user, steps.time, of_steps, steps.exposures, steps.positives)]
         shown, positive, last = np.empty(rows, np.int64), np.empty(rows, np.int64), np.full(rows, NEVER)
         owners, counts = np.full(len(values), -1), np.zeros((len(values), 3), np.int64)
         tally(self._users, self._times, codes[self._position], *own, self._order, owners, counts, shown, positive, last)
@@ -171,23 +201,22 @@ class _Steps:
         user: [m] int64 numbers of users.
         time: [m] int64.
         position: [m] int64 rows of the lookup: the video as of its exposure.
-        kind: [m] int8, as the kernel counts them.
+        exposures: [m] int32, how many are shown.
+        positives: [m] int32, how many become positive, less those that are so no longer.
     """
 
     users: np.ndarray
     user: np.ndarray
     time: np.ndarray
     position: np.ndarray
-    kind: np.ndarray
+    exposures: np.ndarray
+    positives: np.ndarray
 
     @classmethod
-    def of(cls, outcomes: pa.Table, videos: VideoLookup) -> "_Steps":
-        """Of SCHEMA."""
-        user, video, shown = (outcomes[name].to_numpy() for name in ("user_id", "video_id", "time"))
-        position = videos.position(video, shown)
-        found = steps(outcomes)
-        row, time = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        kind = np.repeat(np.arange(3, dtype=np.int8), [len(rows) for rows, _ in found])
-        order = np.lexsort((time, user[row]))
-        users = distinct(user)
-        return cls(users, np.searchsorted(users, user[row[order]]), time[order], position[row[order]], kind[order])
+    def of(cls, steps: pa.Table, videos: VideoLookup) -> "_Steps":
+        """Of STEP_SCHEMA."""
+        user, video, shown, time, exposures, positives = (column.to_numpy() for column in steps.columns)
+        order = np.lexsort((time, user))
+        users, position = distinct(user), videos.position(video, shown)
+        numbers = np.searchsorted(users, user)
+        return cls(users, *(each[order] for each in (numbers, time, position, exposures, positives)))

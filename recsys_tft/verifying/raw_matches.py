@@ -150,7 +150,8 @@ def by_pairs(
     of_entities = {Entity.USER: [raw.users], Entity.EXPOSURE: [exposures.raw], Entity.VIDEO: tables}
     of_entities = {entity: [ids.shown(table) for table in own] for entity, own in of_entities.items()}
     of_raw = {Entity.USER: [places["user"][known]], Entity.EXPOSURE: [exposures.row[known]], Entity.VIDEO: rows}
-    tallies = outcomes.Tallies(became, raw.lookup, user_ids[known], video_ids[known], times[known], delay)
+    steps = outcomes.step_table(became)
+    tallies = outcomes.Tallies(steps, raw.lookup, user_ids[known], video_ids[known], times[known], delay)
     columns = PairColumns(of_entities, of_raw, delay, tallies)
     owner = exposures.owner[known]
     missing = np.setdiff1d(np.arange(len(keys["user_id"])), owner)
