@@ -7,24 +7,28 @@ changes ─┬─► sums ─► videos, and bases of each portion ─┐
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
 
+from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.elements import KeyedPart, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.features import Entity
 from recsys_tft.labelling import counters, recent
 from recsys_tft.point_in_time import distinct
+from recsys_tft.run_layout.state_files import FIRST_SEEN
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 
 
-def sum_changes(portion: int, parts: Parts, job: Job) -> Iterator[KeyedPart]:
-    """What the changes of a portion add up to, and those by the training window, to the partitions of their videos."""
-    changes = arrow_ipc.concat(part for _, part in parts)
+def sum_changes(portion: int, parts: Parts, latest: int, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
+    """What the changes of a portion add up to, and those by the training window, to the partitions of their videos;
+    and the changes as the next state holds them."""
+    changes = _changes(_by_name(parts))
+    yield from state.folded(changes, latest, job)
     for partition, part in _by_partition(counters.sums(changes, job.counted_values), job):
         yield partition, ("sums", (portion, part))
     if job.training_values.names:
@@ -46,8 +50,11 @@ def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[KeyedPart |
     table = arrow_ipc.dumps(videos)
     yield TaggedOutput("analysis", (Entity.VIDEO, table))
     if job.settings.recent.enabled:
-        seen = [recent.FIRST_SEEN_SCHEMA.empty_table(), *map(arrow_ipc.loads, found["seen"])]
+        seen = [*found["seen"], *found[f"{state.EARLIER}{FIRST_SEEN}"]]
+        seen = [recent.FIRST_SEEN_SCHEMA.empty_table(), *map(arrow_ipc.loads, seen)]
         table = arrow_ipc.dumps(recent.with_first_seen(videos, pa.concat_tables(seen)))
+        state.write_first_seen(partition, pa.concat_tables(seen), job)
+    state.write_changes(partition, found[state.FOLDED], job)
     yield partition, ("videos", table)
     yield TaggedOutput("counts", ("counters/versions", len(ids)))
     yield partition, ("versions", arrow_ipc.dumps(counters.first_versions(ids, job.counted_values)))
@@ -57,11 +64,18 @@ def count_versions(_: int, parts: Parts, job: Job) -> Iterator[KeyedPart | Tagge
     """The versions that begin in a portion, to the partitions of their videos."""
     found = _by_name(parts)
     base = arrow_ipc.concat(found["base"]).sort_by("video_id")
-    changes = arrow_ipc.concat(found["changes"])
+    changes = _changes(found)
     versions = counters.later_versions(base, changes, job.settings.counters, job.counted_values)
     yield TaggedOutput("counts", ("counters/versions", len(versions)))
     for partition, part in _by_partition(versions, job):
         yield partition, ("versions", part)
+
+
+def _changes(found: Mapping[str, list[Any]]) -> pa.Table:
+    """All changes of a portion, those of the state included."""
+    own = [counters.INCREMENT_SCHEMA.empty_table(), *map(arrow_ipc.loads, found["changes"])]
+    earlier = [counters.CARRIED_SCHEMA.empty_table(), *map(arrow_ipc.loads, found[state.EARLIER])]
+    return counters.together(pa.concat_tables(own).combine_chunks(), pa.concat_tables(earlier))
 
 
 def _by_name(parts: Iterable[tuple[str, Any]]) -> defaultdict[str, list[Any]]:

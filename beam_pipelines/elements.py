@@ -20,6 +20,7 @@ class Frames(TypedDict):
 
     users: Packed
     events: NotRequired[tuple[Packed, ...]]  # in pieces, until there are exposures
+    earlier: NotRequired[Mapping[str, tuple[Packed, ...]]]  # of a refresh: what the state knows of the users
     exposures: NotRequired[Packed]
     pairs: NotRequired[Packed]  # positives that the users of a part have besides its exposures
     rows: NotRequired[Packed]  # of the ranker, once negatives are drawn

@@ -20,6 +20,7 @@ from recsys_tft.output_checks import check_categories
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.rates import rates
 from recsys_tft.run_layout import data_sets
+from recsys_tft.run_layout.state_files import WORTH
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.tables import versions
@@ -172,8 +173,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     yield partition, ("users", arrow_ipc.dumps(of_users))
     yield partition, ("exposures", arrow_ipc.dumps(_with_keys(keys, of_exposures)))
     yield partition, ("rows", frames["rows"])
-    if OUTCOMES in frames:
-        yield partition, (OUTCOMES, frames[OUTCOMES])
+    yield from ((partition, (name, frames[name])) for name in (OUTCOMES, WORTH) if name in frames)
 
 
 def _with_keys(keys: Mapping[str, pa.ChunkedArray | pa.Array], engineered: pa.Table) -> pa.Table:

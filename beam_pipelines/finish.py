@@ -19,9 +19,10 @@ from recsys_tft.graph_fitting import METADATA
 from recsys_tft.graph_inputs import raw_feature_spec
 from recsys_tft.labelling import odd_data, splits
 from recsys_tft.labelling.pair_columns import RAW
-from recsys_tft.run_layout import artifacts, schemas
+from recsys_tft.run_layout import artifacts, schemas, state_files
 from recsys_tft.run_layout.data_sets import DATA_SETS
 from recsys_tft.run_layout.output import MANIFEST, RUN
+from recsys_tft.run_layout.periods import REFRESH
 from recsys_tft.storage import json_files
 from recsys_tft.storage.files import exists, read_text, write_file, write_text
 from recsys_tft.titles import embeddings
@@ -36,6 +37,7 @@ def finish(
     cuts: splits.Cuts | None,
     odd: Mapping[str, int] | None = None,
     times: splits.Histogram | None = None,
+    latest: int | None = None,
     *,
     job: Job,
     started: datetime.datetime,
@@ -48,6 +50,7 @@ def finish(
         cuts: where the windows end; None where each user has ends of their own.
         odd: sums of what `odd_data` counts.
         times: of exposures, the first and the last one among them.
+        latest: when the last event is, microseconds since 1970.
         job: what was done.
         started: when the job was built.
     """
@@ -71,6 +74,9 @@ def finish(
         embeddings.gather(parts, folder, *of_parts, widths, {f"{RAW}{name}": name for name in sources(features)})
     manifest = make_manifest(job, counts, cuts, sizes, texts, started)
     write_text(job.output.staged("processed_data", RUN), json_files.to_json({"run": manifest["run"]}))
+    if latest is not None:
+        rows = {name: counts[f"written/{name}"] for name in ("users", "videos")}
+        state_files.describe(job.output, {"until": latest + 1, "windows": manifest["windows"], "rows": rows})
     manifest |= _warnings(job, counts, cuts, odd, times)
     write_text(job.output.staged("artifacts", MANIFEST), json_files.to_json(manifest))
     if committed := _committed(job, started):  # by another attempt, while this one was at work
@@ -103,10 +109,10 @@ def save_graph(graph: str, job: Job) -> None:
         job: what is done.
     """
     folder = job.output.staged("artifacts", "transform_graph")
-    for path in _files_below(graph):
-        with tf.io.gfile.GFile(path, "rb") as source:
-            data = source.read()
-        _write(f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}{path.removeprefix(graph)}", data)
+    if job.earlier:  # as it is
+        _copy(job.earlier.graph, folder)
+        return
+    _copy(graph, f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}")
     raw = tft.DatasetMetadata.from_feature_spec(raw_feature_spec(job.settings)).schema
     described = {
         tft.TFTransformOutput.TRANSFORMED_METADATA_DIR: read_text(f"{graph}/{METADATA}/{schemas.SCHEMA_FILE}"),
@@ -116,6 +122,13 @@ def save_graph(graph: str, job: Job) -> None:
         write_text(f"{folder}/{name}/{schemas.SCHEMA_FILE}", schema)
     assets = f"{folder}/{tft.TFTransformOutput.TRANSFORMED_METADATA_DIR}/{tft.TFTransformOutput.ASSET_MAP}"
     write_text(assets, "{}")  # which names the vocabularies of tf.Transform's own analyzers
+
+
+def _copy(folder: str, to: str) -> None:
+    for path in _files_below(folder):
+        with tf.io.gfile.GFile(path, "rb") as source:
+            data = source.read()
+        _write(f"{to}{path.removeprefix(folder)}", data)
 
 
 def _files_below(folder: str) -> list[str]:
@@ -144,13 +157,22 @@ def make_manifest(
         "versions": {name: metadata.version(name) for name in VERSIONS},
         "inputs": {name: [list(file) for file in table.fingerprint] for name, table in job.tables.items()},
         "absent_columns": {name: list(table.absent) for name, table in job.tables.items()},
-        "windows": splits.describe_cuts(cuts),
+        "windows": _windows(job, cuts),
+        **({REFRESH: dict(job.earlier.lineage)} if job.earlier else {}),
         "categories": dict(sizes),
         "counts": dict(sorted({**counts, **used}.items())),
         "times": {"started": started.isoformat(), "finished": now.isoformat()},
         "host": platform.node(),
     }
     return {"run": run_id(manifest, texts), **manifest}
+
+
+def _windows(job: Job, cuts: splits.Cuts | None) -> dict[str, Any]:
+    """Where the windows of the run end; and of a refresh where each of its periods begins, this one last."""
+    if job.earlier is None:
+        return splits.describe_cuts(cuts)
+    earlier = job.earlier.windows
+    return {**earlier, splits.PERIODS: [*earlier.get(splits.PERIODS, []), splits.describe(job.earlier.until)]}
 
 
 def run_id(manifest: Mapping[str, Any], texts: Mapping[str, str]) -> str:
@@ -183,7 +205,10 @@ def _warnings(
     if times is None:
         return {}
     windows, span = odd_data.exposures_by_window(counts), odd_data.span_of(times)
-    found = odd_data.warnings(odd or {}, windows, span, cuts, job.settings.split)
+    split = None if job.earlier else job.settings.split
+    found = odd_data.warnings(odd or {}, windows, span, cuts, split)
+    if job.earlier:
+        found += odd_data.gap(job.earlier.until, span[0])
     return {"warnings": found} if found else {}
 
 

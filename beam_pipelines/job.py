@@ -11,14 +11,16 @@ from recsys_tft import table_records
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity
 from recsys_tft.labelling import counters, outcomes, video_counts
+from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.number_ops import HOUR
 from recsys_tft.run_layout.data_sets import VIDEOS, shard_name
 from recsys_tft.run_layout.output import Output
+from recsys_tft.run_layout.state_files import EarlierState
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.rows import WRITERS, RowWriter
 from recsys_tft.tables.raw_tables import RawTable
 
-OUTCOMES = "outcomes"  # of a partition's frames: what became of the exposures of its users
+OUTCOMES = "outcomes"  # of a partition's frames: what became of the exposures of its users, step by step
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
 _SLICE = 10_000_000  # interactions of a slice of time, if all are spread over a year: docs/scale.md
 _GROUPS = 8  # of partitions of videos, so that a partition of users sends few and large portions
@@ -37,6 +39,7 @@ class Job:
         user_partitions: into how many parts users, with their events, are divided by hash; the number of shards.
         video_partitions: the same of videos.
         record: which feature table it is; None if it is ours.
+        earlier: the state that a refresh starts from; None where everything is made anew.
     """
 
     settings: Settings
@@ -46,6 +49,12 @@ class Job:
     user_partitions: int
     video_partitions: int
     record: Mapping[str, Any] | None = None
+    earlier: EarlierState | None = None
+
+    @property
+    def windows(self) -> dict[str, int]:
+        """The number of each window, by the name of its folder. In a refresh, 0 is what is known and 1 what is new."""
+        return {name: number for number, name in enumerate(WINDOWS, 1 if self.earlier else 0)}
 
     def shard(self, folder: str, partition: int) -> str:
         """The staged file of one partition, or of a part of one, in a folder below `processed_data`."""
@@ -112,6 +121,11 @@ class Job:
         return bool(outcomes.groups(self.settings))
 
     @property
+    def since(self) -> int | None:
+        """When a refresh begins; None where everything is made anew."""
+        return self.earlier and self.earlier.until
+
+    @property
     def reads_outcomes(self) -> bool:
         """Whether rows have features that are made of what became of exposures where rows are joined."""
         return self.tallies or self.expects
@@ -137,7 +151,13 @@ class Job:
         return WRITERS[self.settings.output.format](tables, self.settings.output.compression)
 
 
-def plan(settings: Settings, tables: dict[str, RawTable], output: Output, reachable: Settings | None = None) -> Job:
+def plan(
+    settings: Settings,
+    tables: dict[str, RawTable],
+    output: Output,
+    reachable: Settings | None = None,
+    earlier: EarlierState | None = None,
+) -> Job:
     """A job whose partitions grow with the users and videos.
 
     They do not depend on the number of workers, nor on the interactions: one that comes later must not move a row
@@ -148,11 +168,12 @@ def plan(settings: Settings, tables: dict[str, RawTable], output: Output, reacha
         tables: the raw tables by name.
         output: where the results go.
         reachable: the settings for workers that lack what this machine has.
+        earlier: the state that a refresh starts from.
     """
     given, taken = (each.model_copy(update={"beam": {}}) for each in (settings, reachable or settings))
-    users = -(-tables["users"].rows // settings.output.users_per_shard)
-    videos = -(-tables["videos"].rows // settings.output.videos_per_shard)
-    return Job(taken, given, tables, output, users, videos, table_records.record(settings.features))
+    users = -(-max(tables["users"].rows, earlier.users if earlier else 0) // settings.output.users_per_shard)
+    videos = -(-max(tables["videos"].rows, earlier.videos if earlier else 0) // settings.output.videos_per_shard)
+    return Job(taken, given, tables, output, users, videos, table_records.record(settings.features), earlier)
 
 
 def advice(job: Job) -> list[str]:

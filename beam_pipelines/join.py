@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import ids, point_in_time
+from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.elements import Count, Frames, KeyedFrames, KeyedPart, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.engineer import in_graph
 from recsys_tft.beam_pipelines.job import OUTCOMES, Job
@@ -18,10 +19,10 @@ from recsys_tft.features import Entity
 from recsys_tft.labelling import negatives, outcomes, pair_columns, ranker_examples
 from recsys_tft.labelling.outcomes import Tallies
 from recsys_tft.labelling.pair_columns import RAW, PairColumns
-from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.point_in_time import Timeline, find_sorted, rows_at
 from recsys_tft.run_layout import data_sets
 from recsys_tft.run_layout.data_sets import OUTCOME, DataSet
+from recsys_tft.run_layout.state_files import WORTH
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.files import write_file
@@ -45,25 +46,25 @@ def sample_negatives(
     pairs = arrow_ipc.loads(frames["pairs"]) if "pairs" in frames else None
     rows, short = ranker_examples.ranker_rows(exposures, catalogue, job.settings, pairs)
     yield TaggedOutput("counts", ("negatives_short", short))
-    became = arrow_ipc.loads(frames[OUTCOMES]) if job.expects else outcomes.none()
-    wanted = _wanted(rows, exposures, became, job)
+    steps = arrow_ipc.loads(frames[OUTCOMES]) if job.expects else outcomes.STEP_SCHEMA.empty_table()
+    wanted = _wanted(rows, exposures, outcomes.begun(steps, job.since), job)
     videos = wanted["video_id"].to_numpy()
     # A partition that needs no video asks for none, so that it gets an answer all the same.
     asked = dict(arrow_ipc.split(wanted, partition_of(videos, job.video_partitions))) or {0: arrow_ipc.dumps(wanted)}
     for owner, part in asked.items():
         yield TaggedOutput("wanted", (owner, (str(partition), part)))
-    packed = {name: frames[name] for name in ("exposures", "users", OUTCOMES) if name in frames}
+    packed = {name: frames[name] for name in ("exposures", "users", OUTCOMES, WORTH) if name in frames}
     yield partition, {**packed, "rows": arrow_ipc.dumps(pack(rows))}
 
 
-def _wanted(rows: pa.Table, exposures: pa.Table, became: pa.Table, job: Job) -> pa.Table:
-    """The distinct videos of rows and of outcomes; where they have versions, with the `earliest` and `latest` time
-    asked for."""
-    video = np.concatenate([each["video_id"].to_numpy() for each in (rows, became)])
+def _wanted(rows: pa.Table, exposures: pa.Table, begun: pa.Table, job: Job) -> pa.Table:
+    """The distinct videos of rows, and of exposures that have `begun`; where videos have versions, with the `earliest`
+    and `latest` time asked for."""
+    video = np.concatenate([each["video_id"].to_numpy() for each in (rows, begun)])
     if not (job.counts_videos or job.videos_have_versions):
         return pa.table({"video_id": point_in_time.distinct(video)})
     of_rows = exposures["interaction_time"].to_numpy()[rows["exposure"].to_numpy()]
-    time = np.concatenate([of_rows, became["time"].to_numpy()])
+    time = np.concatenate([of_rows, begun["shown"].to_numpy()])
     order = np.lexsort((time, video))
     videos, first, sizes = np.unique(video[order], return_index=True, return_counts=True)
     ordered = time[order]
@@ -127,6 +128,8 @@ def write_rows(
         job: what to do.
     """
     tables = _tables(parts, catalogue, job)
+    if job.expects:
+        tables[Entity.EXPOSURE] = _with_expected(partition, tables, job)
     if job.is_first(partition):
         users = versions.latest(tables[Entity.USER], "user_id")
         yield _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
@@ -152,21 +155,23 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
         Entity.EXPOSURE: found["exposures"],
         Entity.VIDEO: videos.append_column("log_q", log_q),
         "rows": unpack(found["rows"]),
-        **({OUTCOMES: found[OUTCOMES]} if OUTCOMES in found else {}),
+        **{name: found[name] for name in (OUTCOMES, WORTH) if name in found},
     }
     if job.counts_videos:
         tables[VERSION] = _answered("versions", parts).combine_chunks()
-    if job.expects:
-        tables[Entity.EXPOSURE] = _with_expected(tables, job)
     return tables
 
 
-def _with_expected(tables: Tables, job: Job) -> pa.Table:
-    """The exposures of a partition with what is to be expected of their users."""
-    exposures, names = tables[Entity.EXPOSURE], [f"{RAW}{name}" for name in outcomes.VIDEO_COLUMNS]
-    became = outcomes.with_counts(tables[OUTCOMES], tables[VERSION], names)
+def _with_expected(partition: int, tables: Tables, job: Job) -> pa.Table:
+    """The exposures of a partition with what is to be expected of their users; writes what the next state has of it."""
+    names = [f"{RAW}{name}" for name in outcomes.VIDEO_COLUMNS]
+    own = outcomes.worth(outcomes.begun(tables[OUTCOMES], job.since), tables[VERSION], names)
+    worth = pa.concat_tables([tables[WORTH].replace_schema_metadata(), own])
+    if job.is_first(partition):
+        state.write(WORTH, partition, outcomes.folded(worth, state.known(tables[WORTH])), job)
+    exposures = tables[Entity.EXPOSURE]
     users, times = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
-    found = outcomes.expected(became, users, times - job.settings.counters.delay_microseconds)
+    found = outcomes.expected(worth, users, times - job.settings.counters.delay_microseconds)
     return exposures.append_column(f"{RAW}{outcomes.EXPECTED}", pa.array(found, pa.float32()))
 
 
@@ -235,17 +240,16 @@ def _write_windows(
     joined = {**_columns(tables, data_set, job), OUTCOME: outcomes}
     writer = job.writer(list(joined.values()))
 
-    def write_window(number: int) -> int:
+    def write_window(name: str, number: int) -> int:
         inside = np.flatnonzero(window == number)
-        path = job.shard(f"{data_set.name}/{WINDOWS[number]}", partition)
+        path = job.shard(f"{data_set.name}/{name}", partition)
         if len(inside) or job.is_first(partition):
             write_file(path, lambda file: writer.write(file, [codes[part][inside] for part in joined]))
         return len(inside)
 
-    written = map(write_window, range(len(WINDOWS)))
-    yield from ((f"written/{data_set.name}/{name}", rows) for name, rows in zip(WINDOWS, written, strict=True))
+    yield from ((f"written/{data_set.name}/{each[0]}", write_window(*each)) for each in job.windows.items())
     if data_set.labelled:
-        yield from _count_sources(rows["source"], window)
+        yield from _count_sources(rows["source"], window, job)
 
 
 def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Table]:
@@ -266,9 +270,9 @@ def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Tab
     }
 
 
-def _count_sources(sources: pa.ChunkedArray, window: np.ndarray) -> Iterator[Count]:
+def _count_sources(sources: pa.ChunkedArray, window: np.ndarray, job: Job) -> Iterator[Count]:
     """How many rows of each window are of which source."""
-    for number, name in enumerate(WINDOWS):
+    for name, number in job.windows.items():
         for counted in sources.filter(pa.array(window == number)).value_counts().to_pylist():
             yield f"sources/{name}/{counted['values']}", counted["counts"]
 

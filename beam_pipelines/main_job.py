@@ -14,12 +14,14 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import AsIter, AsSingleton, DoOutputsTuple, PCollection
 
-from recsys_tft.beam_pipelines import count, engineer, finish, join, prepare, texts
+from recsys_tft.beam_pipelines import count, engineer, finish, join, prepare, state, texts
 from recsys_tft.beam_pipelines.ahead import Ahead, BeginPairs, TakeResults
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.pairs import ForEachPair
 from recsys_tft.beam_pipelines.read import ReadTable
 from recsys_tft.beam_pipelines.write import write_rejected
+from recsys_tft.columns import KEYS
+from recsys_tft.run_layout.state_files import CHANGES, FIRST_SEEN, OF_USERS
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.titles.text_embedding import text_features
 
@@ -52,17 +54,18 @@ class MainJob:
         events = self._events(lookup)
         times = self._times(events)
         cuts = self._cuts(*times)
-        exposures = self._exposures(events, lookup, AsSingleton(cuts))
+        latest = self._latest(events)
+        exposures = self._exposures(events, lookup, AsSingleton(cuts), AsSingleton(latest))
         catalogue = AsSingleton(self._catalogue(exposures))
-        named, seen = self._counted_videos(videos, exposures)
+        named, seen = self._counted_videos(videos, exposures, AsSingleton(latest))
         begun = self._begin_negatives(exposures.main, catalogue)
-        graph = AsSingleton(self._fit(self._training_rows(exposures, seen, catalogue), begun))
+        graph = AsSingleton(self._fitted(exposures, seen, catalogue, begun))
         sampled = self._negatives(exposures.main, catalogue, begun, graph)
         vectors = self._text_vectors(videos, exposures.main)
         engineered = self._engineered_videos(videos, named, vectors, graph)
         sides = [catalogue, *([graph] if self._job.has_pairs else []), *([lookup] if self._job.tallies else [])]
         written = self._write_examples(self._with_texts(sampled.main, vectors), sampled, engineered, graph, sides)
-        return self._finish(graph, cuts, times[1], written)
+        return self._finish(graph, cuts, times[1], latest, written)
 
     def _step(
         self, label: str, items: PCollection, function: Callable, *sides: object, tags: tuple[str, ...]
@@ -88,12 +91,28 @@ class MainJob:
 
     def _videos(self) -> DoOutputsTuple:
         """Usable videos with their channels' columns, by partition."""
-        grouped = self._read("channels", 1) | "Group channels" >> beam.GroupByKey()
+        grouped = self._with_earlier(self._read("channels", 1), "channels") | "Group channels" >> beam.GroupByKey()
         tags = ("rejected", "counts")
         channels = self._step("Unique channels", grouped, prepare.unique_channels, tags=tags).main
-        videos = self._read("videos", self._job.video_partitions) | "Group videos" >> beam.GroupByKey()
+        videos = self._with_earlier(self._read("videos", self._job.video_partitions), "videos")
+        videos |= "Group videos" >> beam.GroupByKey()
         tags += ("odd", "lookup", "sizes", "analysis", "texts")
         return self._step("Unique videos", videos, prepare.unique_videos, AsSingleton(channels), tags=tags)
+
+    def _with_earlier(self, read: PCollection, label: str, *others: str) -> PCollection:
+        """The rows of a table by partition, and of a refresh what the state has of it, and of other tables."""
+        if not self._job.earlier:
+            return read
+        partitions = {"users": self._job.user_partitions, "videos": self._job.video_partitions, "channels": 1}
+        files = self._files(label, *others)
+        step = self._each(state.read, key=KEYS[label], partitions=partitions[label])
+        earlier = files | f"Read state of {label}" >> step
+        return [read, earlier] | f"State of {label}" >> beam.Flatten()
+
+    def _files(self, *tables: str) -> PCollection:
+        """The files of some tables of the state, each with its name."""
+        files = [(name, path) for name in tables for path in self._job.earlier.files[name]]
+        return self._root | f"Files of {tables[0]}" >> beam.Create(list(enumerate(files)))
 
     def _lookup(self, videos: DoOutputsTuple) -> PCollection:
         """What labels and history need of all videos, as one element."""
@@ -107,10 +126,10 @@ class MainJob:
     def _events(self, lookup: AsSingleton) -> DoOutputsTuple:
         """Sorted events, and users, by partition of users."""
         partitions = self._job.user_partitions
-        parts = [self._read("users", partitions), self._read("interactions", partitions)]
+        users = self._with_earlier(self._read("users", partitions), "users", *OF_USERS)
+        parts = [users, self._read("interactions", partitions)]
         grouped = parts | "Users and events" >> beam.Flatten() | "Group users" >> beam.GroupByKey()
-        tags = ("rejected", "counts", "odd", "minutes", "times")
-        tags += ("latest",) if self._job.settings.recent.enabled else ()
+        tags = ("rejected", "counts", "odd", "minutes", "times", "latest")
         return self._step("Events", grouped, prepare.gather_events, lookup, tags=tags)
 
     def _times(self, events: DoOutputsTuple) -> tuple[PCollection, PCollection]:
@@ -125,34 +144,54 @@ class MainJob:
         sides = [AsSingleton(side) for side in (times, minutes, counts)]
         return self._single("Cuts", prepare.find_cuts, *sides, job=self._job)
 
+    def _latest(self, events: DoOutputsTuple) -> PCollection:
+        """When the last event is."""
+        return events.latest | "Last event" >> beam.CombineGlobally(max)
+
     def _exposures(self, events: DoOutputsTuple, *sides: AsSingleton) -> DoOutputsTuple:
         tags = ("catalogue", "analysis", "counts", "odd", *(("changes",) if self._job.counts_videos else ()))
         tags += ("until",) if self._job.videos_have_versions else ()
-        if self._job.settings.recent.enabled:
-            tags += ("seen",)
-            sides += (AsSingleton(events.latest | "Last event" >> beam.CombineGlobally(max)),)
+        tags += ("seen", state.FOLDED) if self._job.settings.recent.enabled else ()
         return self._step("Label", events.main, prepare.label_exposures, *sides, tags=tags)
 
     def _catalogue(self, exposures: DoOutputsTuple) -> PCollection:
+        if self._job.earlier:
+            return self._single("Catalogue", state.read_catalogue, job=self._job)
         merged = exposures.catalogue | "Catalogue videos" >> beam.CombineGlobally(prepare.MergeHistograms())
         counts = exposures.counts | "Counts of labels" >> prepare.sum_counts()
         sides = [AsSingleton(merged), AsSingleton(counts)]
         return self._single("Catalogue", prepare.make_catalogue, *sides, job=self._job)
 
-    def _counted_videos(self, videos: DoOutputsTuple, exposures: DoOutputsTuple) -> tuple[PCollection, PCollection]:
+    def _counted_videos(
+        self, videos: DoOutputsTuple, exposures: DoOutputsTuple, latest: AsSingleton
+    ) -> tuple[PCollection, PCollection]:
         """The named tables of each partition of videos, with their versions if they have any; and all for the fit."""
         named = videos.main | "Name videos" >> beam.MapTuple(_as_videos)
         if not self._job.counts_videos:
             return named, videos.analysis
-        grouped = exposures.changes | "Group changes" >> beam.GroupByKey()
-        sums = grouped | "Sum changes" >> self._each(count.sum_changes, job=self._job)
-        parts = [named, sums, *([exposures.seen] if self._job.settings.recent.enabled else [])]
+        changes, besides = self._changes(exposures, latest)
+        step = self._each(count.sum_changes, latest, job=self._job).with_outputs(state.FOLDED, main="main")
+        sums = changes | "Group changes" >> beam.GroupByKey() | "Sum changes" >> step
+        parts = [named, sums.main, sums[state.FOLDED], *besides]
         parts = parts | "Videos and sums" >> beam.Flatten() | "Group sums" >> beam.GroupByKey()
         counted = self._step("Count videos", parts, count.count_videos, tags=("counts", "analysis", "bases"))
-        changes = [exposures.changes, counted.bases] | "Changes and bases" >> beam.Flatten()
+        changes = [changes, counted.bases] | "Changes and bases" >> beam.Flatten()
         changes |= "Group portions" >> beam.GroupByKey()
         versions = self._step("Count versions", changes, count.count_versions, tags=("counts",))
         return [counted.main, versions.main] | "Counted videos" >> beam.Flatten(), counted.analysis
+
+    def _changes(self, exposures: DoOutputsTuple, latest: AsSingleton) -> tuple[PCollection, list[PCollection]]:
+        """All changes by portion, and what partitions of videos are sent besides their sums."""
+        job, changes = self._job, exposures.changes
+        besides = [exposures.seen, exposures[state.FOLDED]] if job.settings.recent.enabled else []
+        if job.earlier:
+            step = self._each(state.read_changes, latest, job=job).with_outputs(state.FOLDED, main="main")
+            earlier = self._files(CHANGES) | "Read changes" >> step
+            besides.append(earlier[state.FOLDED])
+            changes = [changes, earlier.main] | "State of changes" >> beam.Flatten()
+            seen = self._each(state.read, key="video_id", partitions=job.video_partitions)
+            besides.append(self._files(FIRST_SEEN) | "Read first seen" >> seen)
+        return changes, besides
 
     def _training_rows(self, exposures: DoOutputsTuple, videos: PCollection, catalogue: AsSingleton) -> PCollection:
         """The tables, each of one entity, that the graph is fitted on."""
@@ -168,6 +207,14 @@ class MainJob:
             return []
         begin = BeginPairs(self._ahead, join.sample_negatives, job=self._job)
         return [exposures | "Begin negatives" >> beam.ParDo(begin, catalogue) | "Begun" >> beam.Reshuffle()]
+
+    def _fitted(
+        self, exposures: DoOutputsTuple, videos: PCollection, catalogue: AsSingleton, begun: list[PCollection]
+    ) -> PCollection:
+        """Where the fitted graph is; that of a refresh is there already."""
+        if earlier := self._job.earlier:
+            return self._root | "Earlier graph" >> beam.Create([earlier.fitted])
+        return self._fit(self._training_rows(exposures, videos, catalogue), begun)
 
     def _fit(self, training: PCollection, begun: list[PCollection]) -> PCollection:
         """The graph, fitted on the training window after what is to go on meanwhile has `begun`."""
@@ -233,7 +280,12 @@ class MainJob:
         ]
 
     def _finish(
-        self, graph: AsSingleton, cuts: PCollection, times: PCollection, written: list[PCollection]
+        self,
+        graph: AsSingleton,
+        cuts: PCollection,
+        times: PCollection,
+        latest: PCollection,
+        written: list[PCollection],
     ) -> PCollection:
         """Describes and commits the output when all of it is written."""
         job = self._job
@@ -243,7 +295,7 @@ class MainJob:
         counts |= "Counters" >> beam.Map(prepare.publish)
         counts |= "Sums" >> prepare.sum_counts()
         odd = self._odd | "Odd data" >> beam.Flatten() | "Sums of odd data" >> prepare.sum_counts()
-        sides = [AsSingleton(side) for side in (counts, cuts, odd, times)]
+        sides = [AsSingleton(side) for side in (counts, cuts, odd, times, latest)]
         started = datetime.datetime.now(datetime.UTC)
         return self._single("Finish", finish.finish, graph, *sides, job=job, started=started)
 

@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys_tft import point_in_time
+from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.elements import Frames, KeyedFrames, KeyedTable, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import OUTCOMES, Job
 from recsys_tft.beam_pipelines.read import reject
@@ -30,13 +32,14 @@ from recsys_tft.labelling import (
     user_parts,
     video_counts,
 )
+from recsys_tft.labelling.carried import Period
 from recsys_tft.merging import MergeSome
 from recsys_tft.point_in_time import rows_at
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import rejects, versions
-from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates, known_durations
+from recsys_tft.tables.entities import VideoLookup, add_channels, known_durations
 from recsys_tft.tables.raw_tables import ROW
 from recsys_tft.titles import text_embedding
 
@@ -89,8 +92,9 @@ def publish(item: tuple[str, int]) -> tuple[str, int]:
 
 def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[Packed | TaggedOutput]:
     """All channels, one row per id or per version of one; duplicates rejected."""
-    kept, dropped = drop_duplicates(arrow_ipc.concat(part for _, part in parts), "channel_id")
+    kept, dropped = state.unique("channels", parts)
     yield from reject_duplicates(dropped, job, "channels", "channel_id", 0)
+    state.write("channels", 0, kept, job)
     if point_in_time.is_versioned(kept):
         yield TaggedOutput("counts", ("versions/channels/keys", len(versions.latest(kept, "channel_id"))))
     yield arrow_ipc.dumps(kept.drop_columns([ROW]))
@@ -98,9 +102,9 @@ def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[Packed | TaggedO
 
 def unique_videos(partition: int, parts: Parts, channels: Packed, job: Job) -> Iterator[KeyedTable | TaggedOutput]:
     """The videos of a partition, or their versions, joined with their channels; and what the lookup needs of them."""
-    rows = arrow_ipc.concat(part for _, part in parts)
-    kept, dropped = drop_duplicates(rows, "video_id")
+    kept, dropped = state.unique("videos", parts)
     yield from reject_duplicates(dropped, job, "videos", "video_id", partition)
+    state.write("videos", partition, kept, job)
     kept, zeros = known_durations(kept)
     computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)
     odd = odd_data.of_videos(versions.latest(kept, "video_id"), computed, job.settings)
@@ -144,12 +148,16 @@ def video_lookup(parts: Iterable[Packed]) -> bytes:
 def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Iterator[KeyedFrames | TaggedOutput]:
     """The sorted events and the users of a partition, the times of its exposures, rejected rows and counts."""
     parts = list(parts)
-    rows = arrow_ipc.concat(part for name, part in parts if name == "users")
-    users, duplicates = drop_duplicates(rows, "user_id")
+    users, duplicates = state.unique("users", parts)
     yield from reject_duplicates(duplicates, job, "users", "user_id", partition)
+    state.write("users", partition, users, job)
     if UPDATED in users.column_names:
         yield TaggedOutput("counts", ("versions/users/keys", len(versions.latest(users, "user_id"))))
     events = [part for name, part in parts if name == "interactions"]
+    if job.earlier:
+        events, late = state.without_late(events, job.earlier.until)
+        rejected = rejects.rejected_rows(late, job.tables["interactions"])
+        yield from reject(rejected, "interactions", f"late-{partition:05d}")
     videos = VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id)
     gathered = event_pieces.Gathered(events, users, videos, job.settings)
     unknown = rejects.rejected_rows(gathered.unknown, job.tables["interactions"])
@@ -161,12 +169,12 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
         latest = max(latest, int(piece["interaction_time"].to_numpy().max(initial=0)))
         repeated += odd_data.repeated(piece)
     yield from _odd({"repeated": repeated})
-    if job.settings.recent.enabled:
-        yield TaggedOutput("latest", latest)
+    yield TaggedOutput("latest", latest)
     times = np.concatenate(times)
     yield TaggedOutput("minutes", splits.histogram(splits.coarse(times)))
     yield TaggedOutput("times", arrow_ipc.dumps(pa.table({"time": times})))
-    yield partition, {"events": tuple(pieces), "users": arrow_ipc.dumps(users)}
+    earlier = {"earlier": state.of_users(parts)} if job.earlier else {}
+    yield partition, {"events": tuple(pieces), "users": arrow_ipc.dumps(users), **earlier}
 
 
 def times_near_cuts(packed: Packed, minutes: splits.Histogram, job: Job) -> splits.Histogram:
@@ -187,20 +195,28 @@ def find_cuts(
     """
     rejects.check_fractions(counts, job.settings.max_rejected_fraction)
     split = job.settings.split
+    if job.earlier:
+        if not len(minutes[0]):
+            raise InputError("No new interaction can be used, so there is nothing to refresh with.")
+        return job.earlier.until, None
     if split.fixed_cuts:
         return splits.checked(split.fixed_cuts, times)
     return splits.cuts(minutes, times, split) if split.kind == "time" else None
 
 
 def label_exposures(
-    partition: int, frames: Frames, lookup: Packed, cuts: splits.Cuts | None, latest: int = 0, *, job: Job
+    partition: int, frames: Frames, lookup: Packed, cuts: splits.Cuts | None, latest: int, *, job: Job
 ) -> Iterator[KeyedFrames | TaggedOutput]:
     """The labelled exposures of a partition, in parts where a user has very many, what the catalogue, the analysis and
     counters need of them, and counts. The last event of all is at `latest`."""
     users = arrow_ipc.loads(frames["users"])
     videos = VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id)
     events = pa.concat_tables(map(arrow_ipc.loads, frames["events"]))
-    found = examples.label_exposures(events, users, videos, cuts, job.settings)
+    if before := state.before(frames, events, job):
+        events = before.with_events(events, job.settings)
+    found = examples.label_exposures(events, users, videos, cuts, job.settings, before)
+    worth = state.worth(frames, latest + 1, job)
+    state.write_users(partition, found, videos, latest + 1, job)
     yield TaggedOutput("catalogue", found.training_videos)
     for item in found.counts.items():
         yield TaggedOutput("counts", item)
@@ -213,11 +229,15 @@ def label_exposures(
     if job.counts_videos:
         windows = examples.windows_of(events, cuts, job.settings)
         changes = video_counts.increments(events, found.outcomes, windows, cuts, job.settings, job.counts_as_of)
+        if before:
+            changes = changes.filter(pc.greater_equal(changes["time"], before.until))
         yield TaggedOutput("counts", ("counters/increments", len(changes)))
         if job.counts_as_of:
             yield from _odd(odd_data.of_counted(changes))
         if job.settings.recent.enabled:
-            changes = recent.changes(changes, job.settings.recent, latest)
+            left = recent.leavings(changes, job.settings.recent)
+            yield from state.folded(left.filter(pc.greater(left["time"], latest)), latest, job)
+            changes = pa.concat_tables([changes, left.filter(pc.less_equal(left["time"], latest))])
             seen = recent.first_seen(events)
             owners = partition_of(seen["video_id"].to_numpy(), job.video_partitions)
             yield from _to_each("seen", seen, owners)
@@ -226,11 +246,11 @@ def label_exposures(
     for part in user_parts.divide(found, job.settings.output.user_exposures_per_shard, job.settings):
         exposures = examples.with_given_ids(part.exposures, users, videos)
         of_part = dataclasses.replace(part, exposures=exposures)
-        yield from _labelled_part(partition, of_part, users, found.outcomes, job)
+        yield from _labelled_part(partition, of_part, users, found.period, worth, job)
 
 
 def _labelled_part(
-    partition: int, part: user_parts.Part, users: pa.Table, became: pa.Table, job: Job
+    partition: int, part: user_parts.Part, users: pa.Table, period: Period, worth: dict[str, pa.Table], job: Job
 ) -> Iterator[KeyedFrames | TaggedOutput]:
     training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == 0))
     if job.settings.cooccurrence.enabled:
@@ -240,9 +260,13 @@ def _labelled_part(
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
     own = part.users(users)
     own = _users_at(own, part.exposures) if point_in_time.is_versioned(users) else own
-    frames = {"exposures": part.exposures, "users": own, **({} if part.pairs is None else {"pairs": part.pairs})}
+    frames = {"exposures": part.exposures, "users": own}
+    pairs = [part.pairs, period.before and period.before.pairs_beside(part.exposures)]
+    if pairs := [each for each in pairs if each is not None]:
+        frames["pairs"] = pa.concat_tables(pairs)
     if job.reads_outcomes:
-        frames[OUTCOMES] = part.users(became)
+        frames[OUTCOMES] = part.users(period.steps)
+    frames |= {name: part.users(table) for name, table in worth.items()}
     packed = {name: arrow_ipc.dumps(table) for name, table in frames.items()}
     yield job.part(partition, part.number), packed
 
@@ -273,4 +297,6 @@ def make_catalogue(exposures: splits.Histogram, counts: dict[str, int], job: Job
     if not counts.get("exposures/train/positive"):
         rules = ", ".join(job.settings.labels.positive)
         raise InputError(f"No exposure in the training window is positive by the rules of labels.positive ({rules}).")
-    return negatives.Catalogue(*exposures, job.settings.ranker.popularity_alpha)
+    catalogue = negatives.Catalogue(*exposures, job.settings.ranker.popularity_alpha)
+    state.write_catalogue(catalogue, job)
+    return catalogue

@@ -6,8 +6,9 @@ if TYPE_CHECKING:
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline, RunResult
     from recsys_tft.reading.rows import read
     from recsys_tft.recommending.recommender import Recommender
+    from recsys_tft.refreshing import refresh
 
-__all__ = ["PipelineConfig", "ProcessingPipeline", "Recommender", "RunResult", "read"]
+__all__ = ["PipelineConfig", "ProcessingPipeline", "Recommender", "RunResult", "read", "refresh"]
 
 
 def __getattr__(name: str) -> object:
@@ -20,6 +21,10 @@ def __getattr__(name: str) -> object:
         from recsys_tft.reading.rows import read
 
         return read
+    if name == "refresh":
+        from recsys_tft.refreshing import refresh
+
+        return refresh
     if name in __all__:
         from recsys_tft import processing
 

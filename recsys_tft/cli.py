@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from recsys_tft import interruption, libraries
-from recsys_tft.commands import audit_command, dataset_command, recommend_options, serving_commands
+from recsys_tft.commands import audit_command, dataset_command, recommend_options, refresh_command, serving_commands
 from recsys_tft.errors import InputError, UsageError, reason, redacted
 from recsys_tft.faults import sentence_for
 from recsys_tft.storage import places
@@ -103,6 +103,8 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(_command(commands, "run", run, "raw tables to rows for both models and one transform graph", _RUN_EXAMPLE))
+    text = "make the rows of a new period from its events, with what a run fitted and what is known at its end"
+    refresh_command.add(_command(commands, "refresh", refresh_command.refresh, text, refresh_command.EXAMPLE))
     text = "turn a public data set into the four raw tables"
     dataset_command.add(_command(commands, "dataset", dataset_command.dataset, text, dataset_command.EXAMPLE))
     _add_train(_command(commands, "train", train, "train a model on the rows of a run", _TRAIN_EXAMPLE))

@@ -111,10 +111,14 @@ class EventCounts:
     Args:
         keys: [n] int64, whose events they are.
         times: [n] int64.
+        numbers: [n] integers, how many events each of them stands for; None: one.
     """
 
-    def __init__(self, keys: np.ndarray, times: np.ndarray):
+    def __init__(self, keys: np.ndarray, times: np.ndarray, numbers: np.ndarray | None = None):
         self._moments = _Moments(keys, times)
+        self._sums = None
+        if numbers is not None:
+            self._sums = np.append(0, np.cumsum(numbers[np.lexsort((times, keys))], dtype=np.int64))
 
     def between(self, keys: np.ndarray, since: np.ndarray | None, until: np.ndarray) -> np.ndarray:
         """[m] int64: the events of keys at times from `since` on and strictly before `until`.
@@ -124,7 +128,8 @@ class EventCounts:
             since: [m] int64, not after `until`; None: from the first one on.
             until: [m] int64.
         """
-        return self._moments.before(keys, until) - self._moments.before(keys, since)
+        last, first = (self._moments.before(keys, times) for times in (until, since))
+        return last - first if self._sums is None else self._sums[last] - self._sums[first]
 
 
 class EventSums:
@@ -187,6 +192,21 @@ class Timeline:
         sizes = last - first + 1
         rows = np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
         return np.repeat(np.arange(len(keys)), sizes), rows
+
+
+def are_among(pairs: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> np.ndarray:
+    """[m] bool: which of the wanted pairs of keys are among [n] pairs.
+
+    Args:
+        pairs: two keys, [n] int64 each.
+        wanted: two keys, [m] int64 each.
+    """
+    known = [distinct(keys) for keys in pairs]
+    first, second = (find_sorted(own, keys) for own, keys in zip(known, wanted, strict=True))
+    places = [np.searchsorted(own, keys) for own, keys in zip(known, pairs, strict=True)]
+    codes = distinct(places[0] * len(known[1]) + places[1])
+    found = find_sorted(codes, first * len(known[1]) + second)
+    return (first >= 0) & (second >= 0) & (found >= 0)
 
 
 def rows_at(table: pa.Table, key: str, keys: np.ndarray, times: np.ndarray) -> np.ndarray:

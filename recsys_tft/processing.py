@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from recsys_tft.beam_pipelines.job import Job
     from recsys_tft.beam_pipelines.run import Submitted
+    from recsys_tft.configuration.settings import Settings
+    from recsys_tft.run_layout.state_files import EarlierState
     from recsys_tft.tables.raw_tables import RawTable
 
 
@@ -109,6 +111,21 @@ class PipelineConfig:
         return (*libraries.UNUSED, *libraries.CLOUD) if is_here else libraries.UNUSED
 
     @property
+    def earlier(self) -> "EarlierState | None":
+        """The state that a refresh starts from."""
+        return None
+
+    def tables(self, data_dir: str, chosen: "Settings") -> "dict[str, RawTable]":
+        """The four raw tables.
+
+        Raises:
+            InputError: as `raw_tables.find`.
+        """
+        from recsys_tft.tables import raw_tables
+
+        return raw_tables.find(data_dir, chosen.columns, chosen.table)
+
+    @property
     def compiled(self) -> tuple[str, ...]:
         """Modules with the compiled loops that a run takes."""
         kernels = {"recsys_tft.storage.record_kernels": self.settings.output.format == "tfrecord",
@@ -148,11 +165,9 @@ class ProcessingPipeline:
         Raises:
             InputError: if something in the tables is wrong.
         """
-        from recsys_tft.tables import raw_tables
-
         self._config.check(data_dir)
         if is_local(data_dir):
-            self._found[data_dir] = raw_tables.find(data_dir, self._settings.columns, self._settings.table)
+            self._found[data_dir] = self._config.tables(data_dir, self._settings)
 
     @sentences()
     def run(self, data_dir: str) -> "RunResult":
@@ -267,12 +282,10 @@ class ProcessingPipeline:
         from recsys_tft.labelling import counters
         from recsys_tft.tables import raw_tables
 
-        tables = self._found.pop(data_dir, None) or raw_tables.find(
-            data_dir, self._settings.columns, self._settings.table
-        )
+        tables = self._found.pop(data_dir, None) or self._config.tables(data_dir, self._settings)
         self._settings = self._settings.replace({"ids": raw_tables.id_settings(tables)})
         computed = counters.computed_columns(self._settings.counters, tables["videos"].absent)
-        for table in tables.values():
+        for table in (table for table in tables.values() if table.fingerprint):
             for warning in table.warnings(computed):
                 self._say(f"warning: {warning}")
         if computed:
@@ -311,7 +324,7 @@ class ProcessingPipeline:
 
         elsewhere = dataflow.is_dataflow(options)
         settings = dataflow.reachable(self._settings, options, self._say) if elsewhere else None
-        job = plan(self._settings, tables, self._output, settings)
+        job = plan(self._settings, tables, self._output, settings, self._config.earlier)
         for sentence in advice(job):
             self._say(sentence)
         return job

@@ -31,7 +31,7 @@ from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.auditing import leak_audit
 from recsys_tft.beam_pipelines import job, spill
 from recsys_tft.default_table import DEFAULT
-from recsys_tft.labelling import counters, examples, recent
+from recsys_tft.labelling import counters, recent, user_context
 from recsys_tft.labelling.counters import COUNTERS
 from recsys_tft.verifying.verification import verify
 
@@ -134,7 +134,7 @@ def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, t
 
 
 def counted_in_all_windows(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(examples, "_counted", lambda exposures: {examples.COUNTED: exposures["video_id"]})
+    patch.setattr(user_context, "_counted", lambda exposures: {user_context.COUNTED: exposures["video_id"]})
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from recsys_tft import cli, interruption
 from recsys_tft.errors import StillRunning
 from recsys_tft.faults import is_interrupt
 from recsys_tft.processing import ProcessingPipeline
+from recsys_tft.run_layout.output import REPLACED
 from recsys_tft.storage.temporary import PREFIX, temporary_folder
 
 Prints = pytest.CaptureFixture[str]
@@ -114,7 +115,7 @@ def test_an_interrupted_run_leaves_the_output_as_it_was_and_says_so(
     assert cli.main(desk.arguments("--overwrite")) == code
     assert capsys.readouterr().err == f"error: {how}; the output is as it was.\n"
     assert desk.state() == before
-    assert sorted(path.name for path in desk.out.iterdir()) == ["artifacts", "processed_data", "rejected"]
+    assert sorted(path.name for path in desk.out.iterdir()) == sorted(REPLACED)
 
 
 def test_a_run_that_is_interrupted_after_its_commit_does_not_say_that_nothing_changed(

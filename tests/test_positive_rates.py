@@ -89,7 +89,8 @@ def test_tallies_of_users_and_categories_are_what_the_oracle_says(case: Case, de
         (np.array(column, np.int64) for column in zip(*asked, strict=True)) if asked else [np.zeros(0, np.int64)] * 3
     )
     became = examples.outcomes_of(part.events, gathered.lookup, oracles_cuts(raw, chosen), own)
-    found = outcomes.Tallies(became, gathered.lookup, user, video, time, own.counters.delay_microseconds)
+    steps = outcomes.step_table(became)
+    found = outcomes.Tallies(steps, gathered.lookup, user, video, time, own.counters.delay_microseconds)
     told = list(zip(*(found.of(OF_CATEGORY[tally]).to_pylist() for tally in Tally), strict=True))
     every = oracles_exposures(raw, chosen, UNCUT)
     of_exposures = categories(raw, [e.video_id for e in every], [e.interaction_time for e in every])
@@ -148,7 +149,8 @@ def test_what_is_expected_of_users_is_what_the_oracle_says(case: Case, delay: st
     became, versions = of_videos(part.events, raw, chosen, gathered.lookup, own)[::2]
     users = part.events["user_id"].to_numpy()
     moments = part.events["interaction_time"].to_numpy()
-    found = outcomes.expected(outcomes.with_counts(became, versions), users, moments)
+    worth = outcomes.worth(outcomes.begun(outcomes.step_table(became)), versions)
+    found = outcomes.expected(worth, users, moments)
     every, lag = oracles_exposures(raw, chosen, UNCUT), own.counters.delay_microseconds
     for user, moment, expected in zip(users, moments, found, strict=True):
         seen = [e for e in every if e.user_id == user and e.interaction_time < moment]
@@ -174,7 +176,8 @@ def test_later_events_and_cuts_change_nothing(case: Case, data: st.DataObject) -
     earlier = part.events.filter(pa.array(times < moment))
     whole = examples.outcomes_of(part.events, gathered.lookup, cuts, own)
     past = examples.outcomes_of(earlier, gathered.lookup, (int(times.max()) + 1, None), own.replace({"split": {}}))
-    known, before = (outcomes.of_users(each, users, np.full(len(users), moment)) for each in (whole, past))
+    moments = np.full(len(users), moment)
+    known, before = (outcomes.of_users(outcomes.step_table(each), users, moments) for each in (whole, past))
     assert {n: v.tolist() for n, v in known.items()} == {n: v.tolist() for n, v in before.items()}
 
 

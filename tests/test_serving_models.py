@@ -291,7 +291,7 @@ def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
     videos = dated.take(dated.rows_at(ids, times))
     given = {name: table[name] for table in (users, videos) for name in table.column_names}
     since = recent.published(dated.videos, rows_at(dated.videos, "video_id", ids, times), times, delay)
-    lately = recent.of_users(raw.events, disk["user_id"][rows], times - delay, of_run)
+    lately = recent.of_users(recent.counts_of(raw.events, of_run), disk["user_id"][rows], times - delay)
     became = examples.outcomes_of(raw.events, raw.lookup, cuts, of_run)
     lately |= outcomes.of_users(became, disk["user_id"][rows], times - delay)
     given |= {name: pa.array(values) for name, values in lately.items()}

@@ -14,7 +14,7 @@ from recsys_tft.auditing.row_differences import KEY, Compared, compare
 from recsys_tft.columns import Accuracy, Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, entity_of
-from recsys_tft.labelling.examples import COUNTED
+from recsys_tft.labelling.user_context import COUNTED
 from recsys_tft.run_layout.data_sets import RANKER_ROWS, TWO_TOWER, USERS, VIDEOS, DataSet
 
 Rows = Mapping[str, pa.Table]  # of one rerun, by folder

@@ -10,7 +10,7 @@ from recsys_tft.columns import TABLES
 from recsys_tft.configuration import settings
 from recsys_tft.features import FeatureTable
 from recsys_tft.labelling.ranker_examples import SOURCES
-from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.splits import PERIODS, WINDOWS
 from recsys_tft.run_layout.data_sets import DATA_SETS, RANKER_ROWS
 from recsys_tft.run_layout.output import Output
 
@@ -56,6 +56,8 @@ def _tables(counts: Mapping[str, int]) -> Table:
 def _ends(manifest: Mapping[str, Any]) -> str:
     """Where the windows end."""
     windows = manifest["windows"]
+    if begins := windows.get(PERIODS):
+        return f"train is the period from {begins[-1]}"
     if not windows:
         return f"split {manifest['settings']['split']['kind']}: each user's exposures are cut"
     return f"val from {windows['val_from']}\ntest from {windows['test_from'] or 'never: it is empty'}"

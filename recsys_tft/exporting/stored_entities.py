@@ -87,7 +87,7 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
         return users
     user_ids = users["user_id"].to_numpy()
     moments = np.full(len(user_ids), _end(rows) - settings.counters.delay_microseconds)
-    for name, values in recent.of_users(rows.events, user_ids, moments, settings).items():
+    for name, values in recent.of_users(recent.counts_of(rows.events, settings), user_ids, moments).items():
         users = users.append_column(name, pa.array(values))
     return users
 
@@ -102,10 +102,11 @@ def _with_outcomes(
     moment = _end(rows) - settings.counters.delay_microseconds
     moments = np.full(len(user_ids), moment)
     became = examples.outcomes_of(rows.events, rows.lookup, cuts, settings)
-    for name, values in outcomes.of_users(became, user_ids, moments).items():
+    steps = outcomes.step_table(became)
+    for name, values in outcomes.of_users(steps, user_ids, moments).items():
         users = users.append_column(name, pa.array(values))
     if outcomes.reads_expected(settings):
-        expected = outcomes.expected(outcomes.with_counts(became, dated.counts), user_ids, moments)
+        expected = outcomes.expected(outcomes.worth(outcomes.begun(steps), dated.counts), user_ids, moments)
         users = users.append_column(outcomes.EXPECTED, pa.array(expected, pa.float32()))
     for group in outcomes.groups(settings):
         names = {c.of_group.tally: c.name for c in outcomes.group_columns(settings) if c.of_group.column == group}

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
 from recsys_tft.configuration.job_settings import CounterSettings
@@ -30,6 +31,8 @@ INCREMENT_SCHEMA = pa.schema(
         "training": pa.bool_(),  # whether by an event of the training window
     }
 )
+NUMBER = "number"  # a column of changes that stand for several: how many
+CARRIED_SCHEMA = INCREMENT_SCHEMA.append(pa.field(NUMBER, pa.int64()))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,8 +136,34 @@ def sums(changes: pa.Table, values: Values = COUNTED) -> pa.Table:
     """What changes add to the values of each video that has any, by increasing id, in columns of int32."""
     video, kind = changes["video_id"].to_numpy(), changes["counter"].to_numpy()
     ids, kinds = distinct(video), len(values.effects)
-    found = np.bincount(np.searchsorted(ids, video) * kinds + kind, minlength=len(ids) * kinds)
+    codes = np.searchsorted(ids, video) * kinds + kind
+    found = np.bincount(codes, _numbers(changes), minlength=len(ids) * kinds).astype(np.int64)
     return _valued(ids, (found.reshape(-1, kinds) @ values.effects).astype(np.int32), values)
+
+
+def _numbers(changes: pa.Table) -> np.ndarray | None:
+    """[n] int64: how many changes each row stands for; None: one."""
+    return changes[NUMBER].to_numpy() if NUMBER in changes.column_names else None
+
+
+def together(changes: pa.Table, carried: pa.Table) -> pa.Table:
+    """Changes, and rows of CARRIED_SCHEMA."""
+    if not len(carried):
+        return changes
+    return pa.concat_tables([changes.append_column(NUMBER, pa.array(np.ones(len(changes), np.int64))), carried])
+
+
+def folded(changes: pa.Table, until: int, settings: CounterSettings) -> pa.Table:
+    """The same changes in fewer rows of CARRIED_SCHEMA, by which later versions are the same for times from `until` on.
+
+    Those before the last interval that a row may still see the inside of are at its begin.
+    """
+    every = settings.every_microseconds
+    begin = (until - settings.delay_microseconds) // every * every
+    frame = pl.from_arrow(changes).with_columns(time=pl.max_horizontal("time", pl.lit(begin - 1)))
+    number = pl.sum(NUMBER) if NUMBER in changes.column_names else pl.len().cast(pl.Int64).alias(NUMBER)
+    keys = INCREMENT_SCHEMA.names
+    return frame.group_by(keys).agg(number).sort(keys).to_arrow().cast(CARRIED_SCHEMA)
 
 
 def bases(
@@ -198,13 +227,14 @@ def later_versions(base: pa.Table, changes: pa.Table, settings: CounterSettings,
     owner = np.searchsorted(video_ids, changes["video_id"].to_numpy())
     order = np.lexsort((time, owner))
     owner, time, kind = owner[order], time[order], kind[order]
+    numbers = 1 if (numbers := _numbers(changes)) is None else numbers[order]
     last = ends(owner, time)  # what happens at one instant is seen at once
     owner, time = owner[last], time[last]
     first = begins(owner)
     totals, begun = [], np.zeros(len(owner), bool)
     for name, effects in zip(values.names, values.effects.T, strict=True):
         before = base[name].to_numpy()[owner[first]]
-        totals.append(_running_totals(np.cumsum(effects[kind])[last], first, before))
+        totals.append(_running_totals(np.cumsum(effects[kind] * numbers)[last], first, before))
         begun |= _passed(totals[-1], first, before, settings.growth)
     end = (time // settings.every_microseconds + 1) * settings.every_microseconds - 1  # of the interval
     since = np.where(begun, time, end) + settings.delay_microseconds

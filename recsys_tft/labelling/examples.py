@@ -14,14 +14,14 @@ from recsys_tft import ids, point_in_time
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import context_columns
-from recsys_tft.labelling import history, labels, odd_data, outcomes, recent, splits
+from recsys_tft.labelling import carried, history, labels, odd_data, outcomes, recent, splits
+from recsys_tft.labelling.carried import Carried
 from recsys_tft.labelling.exposures import KEY, PIECE, exposure_starts, exposures, piece_bounds, sort_events
-from recsys_tft.point_in_time import find_sorted, rows_at, take_or_null
+from recsys_tft.labelling.user_context import COUNTED, UserContext
+from recsys_tft.point_in_time import are_among, find_sorted, rows_at, take_or_null
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early
-from recsys_tft.tables.event_signals import is_viewing
 
 DISLIKED = "disliked"  # bool; without it no exposure is
-COUNTED = "counted_video_id"  # null for an exposure that is not counted in what videos have in common
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +117,7 @@ class Labelled:
         counts: of exposures by window, of positives by rule, of contradicted ones.
         odd: what is odd about their watch times, as `odd_data.of_watch_times` counts it.
         outcomes: of `outcomes.SCHEMA`, of all exposures formed without cuts; none where the run has no use for them.
+        period: what is there to be carried into a later period.
         number: for each exposure, how many earlier ones its user has, contradicted ones included.
         context: makes the exposures of the rows of `keys` in each of some parts, as `history.Histories.of_parts` does.
     """
@@ -127,6 +128,7 @@ class Labelled:
     counts: Counter[str]
     odd: Counter[str]
     outcomes: pa.Table
+    period: carried.Period
     number: np.ndarray
     context: Callable[[Iterable[np.ndarray]], Iterator[pa.Table]]
 
@@ -148,10 +150,29 @@ def windows_of(events: pa.Table, cuts: splits.Cuts | None, settings: Settings) -
 
 
 def label_exposures(
-    events: pa.Table, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
+    events: pa.Table,
+    users: pa.Table,
+    videos: VideoLookup,
+    cuts: splits.Cuts | None,
+    settings: Settings,
+    before: Carried | None = None,
 ) -> Labelled:
-    """Exposures with their label, weight, window and history; `cuts` is None where the split is per user."""
-    found, became, counts, odd = _weighted_exposures(events, videos, cuts, settings)
+    """Exposures with their label, weight, window and history.
+
+    Args:
+        events: sorted as by `exposures.sort_events`.
+        users: by increasing `user_id`, or versions of them.
+        videos: the lookup of all videos.
+        cuts: where the windows end; None where the split is per user.
+        settings: of the run.
+        before: what is known of the users at the beginning, where the events are later ones, with those of
+            exposures that they may belong to (`Carried.with_events`). Only exposures after it are labelled.
+    """
+    found, became, counts, odd = _weighted_exposures(events, videos, cuts, settings, before)
+    steps = outcomes.step_table(became, before and before.until)
+    if before:
+        found = found.filter(pa.array(found["window"].to_numpy() > 0))
+        steps = pa.concat_tables([before.steps, steps])
     user, training = found["user_id"].to_numpy(), found["window"].to_numpy() == 0
     fitting = user[training]  # in order
     training_users = fitting[point_in_time.begins(fitting)]
@@ -160,105 +181,13 @@ def label_exposures(
     if found["left_out"].to_numpy().any():
         number = number[~found["left_out"].to_numpy()]
         found = found.filter(pc.invert(found["left_out"]))
-    positives = _positives(found)
+    positives = _positives(found, before)
     found = found.drop_columns([name for name in ("since", "until", "left_out") if name in found.column_names])
     counts.update(_count_early(found, users, videos))
-    context = _Context(found, events, positives, became, users, videos, settings)
+    context = UserContext(found, events, positives, steps, users, videos, settings, before)
     keys = found.select([*KEY, "window", "label"])
-    return Labelled(keys, training_users, training_videos, counts, odd, became, number, context.of_parts)
-
-
-class _Context:
-    """What was known of the users of [m] exposures at their times.
-
-    Args:
-        exposures: by user, time and video, with all that is not of the past.
-        events: of their users, sorted as by `exposures.sort_events`.
-        positives: of their users.
-        became: the outcomes of their users.
-        users: by increasing `user_id`, or versions of them.
-        videos: the lookup of all videos.
-        settings: of the run.
-    """
-
-    def __init__(
-        self,
-        exposures: pa.Table,
-        events: pa.Table,
-        positives: history.Positives,
-        became: pa.Table,
-        users: pa.Table,
-        videos: VideoLookup,
-        settings: Settings,
-    ):
-        self._exposures, self._users, self._videos = exposures, users, videos
-        user, time = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
-        self._before = (*KEY, *(column.name for column in context_columns(settings)))
-        self._viewed, self._has_viewed = _last_viewed(events, user, time, videos, settings)
-        length = settings.history.length
-        self._histories = history.Histories(positives, users, videos, user, time, length) if length else None
-        self._counts = _recent(events, exposures, settings) | _outcomes(became, exposures, settings)
-        self._counts_pairs = settings.cooccurrence.enabled
-
-    def of_parts(self, parts: Iterable[np.ndarray]) -> Iterator[pa.Table]:
-        """The exposures in each part, with their context.
-
-        Args:
-            parts: row numbers, as `history.Histories.of_parts` takes them.
-        """
-        parts, of_histories = itertools.tee(parts)
-        histories = self._histories.of_parts(of_histories) if self._histories else itertools.repeat({})
-        yield from map(self._of, parts, histories)
-
-    def _of(self, part: np.ndarray, histories: dict[str, pa.ChunkedArray]) -> pa.Table:
-        known = self._exposures.take(pa.array(part))
-        columns = dict(zip(known.column_names, known.columns, strict=True))
-        columns["label"] = columns["label"].cast(pa.int64())
-        before = {name: columns.pop(name) for name in self._before}
-        category = {"previously_watched_category": self._category(known, part)}
-        counts = {name: values[part] for name, values in self._counts.items()}
-        counted = _counted(known) if self._counts_pairs else {}
-        return pa.table({**before, **category, **columns, **histories, **counts, **counted})
-
-    def _category(self, known: pa.Table, part: np.ndarray) -> pa.ChunkedArray:
-        """Category of the user's latest viewing before each exposure, else what the users table says; as of then."""
-        user, moment = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
-        has_viewed = self._has_viewed[part]
-        positions = np.where(has_viewed, self._videos.position(self._viewed[part], moment), -1)
-        own = take_or_null(self._users["previously_watched_category"], rows_at(self._users, "user_id", user, moment))
-        return pc.if_else(pa.array(has_viewed), self._videos.category(positions), own)
-
-
-def _last_viewed(
-    events: pa.Table, users: np.ndarray, times: np.ndarray, videos: VideoLookup, settings: Settings
-) -> tuple[np.ndarray, np.ndarray]:
-    """The video of each user's latest viewing strictly before each time, [m] int64; and [m] bool, if there is any."""
-    viewing = is_viewing(events, settings.table.bits)
-    user, video, time = (events[name].to_numpy()[viewing] for name in ("user_id", "video_id", "interaction_time"))
-    last = point_in_time.last_before(user, time, users, times, tie=videos.order(video))
-    return (video[last] if len(video) else last), last >= 0
-
-
-def _recent(events: pa.Table, found: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
-    """recent.USER_COLUMNS as a feature store knows them; none where they are turned off."""
-    if not settings.recent.enabled:
-        return {}
-    users, times = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
-    return recent.of_users(events, users, times - settings.counters.delay_microseconds, settings)
-
-
-def _outcomes(became: pa.Table, found: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
-    """outcomes.USER_COLUMNS as a feature store knows them; none where they are turned off."""
-    if not settings.positive_rates.enabled:
-        return {}
-    users, times = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
-    return outcomes.of_users(became, users, times - settings.counters.delay_microseconds)
-
-
-def _counted(exposures: pa.Table) -> dict[str, pa.Array]:
-    """The column COUNTED: the videos of the training window's positives."""
-    counts = exposures["label"].to_numpy() & (exposures["window"].to_numpy() == 0)
-    return {COUNTED: pa.array(exposures["video_id"].to_numpy(), mask=~counts)}
+    period = carried.Period(events, keys, positives, steps, before)
+    return Labelled(keys, training_users, training_videos, counts, odd, became, period, number, context.of_parts)
 
 
 def with_given_ids(exposures: pa.Table, users: pa.Table, videos: VideoLookup) -> pa.Table:
@@ -290,7 +219,7 @@ def with_given_ids(exposures: pa.Table, users: pa.Table, videos: VideoLookup) ->
 
 def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> history.Positives:
     """When users became positive on videos: what the histories of `label_exposures` are made of."""
-    return _positives(_weighted_exposures(events, videos, cuts, settings)[0])
+    return _positives(_weighted_exposures(events, videos, cuts, settings)[0], None)
 
 
 def outcomes_of(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> pa.Table:
@@ -300,17 +229,25 @@ def outcomes_of(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None,
     return _weighted_exposures(events, videos, cuts, settings)[1]
 
 
-def _positives(found: pa.Table) -> history.Positives:
-    if "until" not in found.column_names:
-        positive = found["label"].to_numpy()
-        return history.Positives(*(found[name].to_numpy()[positive] for name in ("user_id", "video_id", "since")))
-    was_positive = found["since"].to_numpy() < found["until"].to_numpy()
-    names = ("user_id", "video_id", "since", "until")
-    return history.Positives(*(found[name].to_numpy()[was_positive] for name in names))
+def _positives(found: pa.Table, before: Carried | None) -> history.Positives:
+    """Those of exposures, and those of histories that were there before."""
+    has_ends = "until" in found.column_names
+    names = ("user_id", "video_id", "since", *(("until",) if has_ends else ()))
+    was_positive = found["since"].to_numpy() < found["until"].to_numpy() if has_ends else found["label"].to_numpy()
+    own = [found[name].to_numpy()[was_positive] for name in names]
+    if before:
+        earlier = [column.to_numpy() for column in before.positives.columns]
+        earlier += [np.full(len(before.positives), recent.NEVER)] if has_ends else []
+        own = [np.concatenate(both) for both in zip(own, earlier, strict=True)]
+    return history.Positives(*own)
 
 
 def _weighted_exposures(
-    events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings
+    events: pa.Table,
+    videos: VideoLookup,
+    cuts: splits.Cuts | None,
+    settings: Settings,
+    before: Carried | None = None,
 ) -> tuple[pa.Table, pa.Table, Counter[str], Counter[str]]:
     """Exposures by user, time and video, of `_weighted_piece`, their outcomes, counts, and what is odd about them."""
 
@@ -321,7 +258,7 @@ def _weighted_exposures(
     found, became, counts, odd = [], [outcomes.none()], Counter(), Counter()
     for first, end in itertools.pairwise(piece_bounds(events, PIECE)):
         of_piece = events.slice(first, end - first), windows[first:end]
-        piece, counted, odd_ones = _weighted_piece(*of_piece, videos, settings)
+        piece, counted, odd_ones = _weighted_piece(*of_piece, videos, settings, before)
         if settings.positive_rates.enabled:
             became.append(outcomes.of_events(*of_piece, piece, uncut, settings.labels.exposure_gap))
         found.append(piece)
@@ -338,7 +275,7 @@ def _weighted_exposures(
 
 
 def _weighted_piece(
-    events: pa.Table, windows: np.ndarray, videos: VideoLookup, settings: Settings
+    events: pa.Table, windows: np.ndarray, videos: VideoLookup, settings: Settings, before: Carried | None = None
 ) -> tuple[pa.Table, Counter[str], odd_data.Counts]:
     """Exposures of whole pairs of user and video, `since` when they are positive, and whether they are `left_out`.
 
@@ -353,6 +290,9 @@ def _weighted_piece(
     weight = labels.weights(rules, settings.labels.positive)
     positive, disliked = labels.outcomes(weight, signals, settings)
     left_out = labels.contradicted(user, video, window, positive) & ~disliked
+    if before:
+        earlier = (column.to_numpy() for column in before.positive_pairs.columns)
+        left_out |= are_among(tuple(earlier), (user, video)) & ~positive & ~disliked
     columns = {
         "user_id": user,
         "video_id": video,
@@ -371,15 +311,20 @@ def _weighted_piece(
         columns["until"] = history.negative_since(events, starts, settings)
     kinds = {"positive": positive, "contradicted": left_out}
     kinds |= {"disliked": disliked} if settings.table.bits.negative else {}
-    counts = _count_labels(window, kinds, rules)
+    counts = _count_labels(window, kinds, rules, first=1 if before else 0)
     return pa.table(columns), counts, odd_data.of_watch_times(watched, duration)
 
 
-def _count_labels(window: np.ndarray, kinds: dict[str, np.ndarray], rules: dict[str, np.ndarray]) -> Counter[str]:
-    """How many exposures of each window are of each kind, `exposed` those of none; and by which rules positive."""
+def _count_labels(
+    window: np.ndarray, kinds: dict[str, np.ndarray], rules: dict[str, np.ndarray], first: int
+) -> Counter[str]:
+    """How many exposures of each window are of each kind, `exposed` those of none; and by which rules positive.
+
+    The windows have the names of WINDOWS from the one of number `first` on.
+    """
     kinds = kinds | {"exposed": ~np.logical_or.reduce(list(kinds.values()))}
     counts: Counter[str] = Counter()
-    for number, name in enumerate(splits.WINDOWS):
+    for number, name in enumerate(splits.WINDOWS, first):
         inside = window == number
         for kind, are in kinds.items():
             counts[f"exposures/{name}/{kind}"] = int((inside & are).sum())

@@ -13,8 +13,9 @@ import pyarrow as pa
 from recsys_tft import ids, point_in_time
 from recsys_tft.features import Entity, Feature, FeatureTable
 from recsys_tft.labelling import history
-from recsys_tft.labelling.examples import COUNTED, Labelled
+from recsys_tft.labelling.examples import Labelled
 from recsys_tft.labelling.negatives import Catalogue
+from recsys_tft.labelling.user_context import COUNTED
 from recsys_tft.tables import versions
 
 

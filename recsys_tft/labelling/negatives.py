@@ -88,7 +88,7 @@ def slots(
 
     A user's exposed negatives in a window take slots of its positives evenly, the earlier positives first.
     """
-    group = users * 3 + windows
+    group = users * (int(windows.max(initial=0)) + 1) + windows
     size = int(group.max(initial=-1)) + 1
     exposed = np.bincount(group[is_exposed], minlength=size)
     positives = np.bincount(group[is_positive], minlength=size)

@@ -114,7 +114,11 @@ def of_counted(increments: pa.Table) -> Counts:
 
 
 def warnings(
-    odd: Mapping[str, int], windows: Mapping[str, int], span: tuple[int, int], cuts: Cuts | None, split: SplitSettings
+    odd: Mapping[str, int],
+    windows: Mapping[str, int],
+    span: tuple[int, int],
+    cuts: Cuts | None,
+    split: SplitSettings | None,
 ) -> list[str]:
     """One sentence for each oddity.
 
@@ -124,10 +128,10 @@ def warnings(
         windows: how many exposures each window has.
         span: the times of the first and the last exposure.
         cuts: where the windows end; None where they end for each user elsewhere.
-        split: as the settings say.
+        split: as the settings say; None where a refresh divides nothing.
     """
     found = [*_of_durations(odd), *_of_counts(odd), *_of_levels(odd), *_of_titles(odd), *_of_events(odd, span)]
-    return found + _of_windows(windows, span, cuts, split)
+    return found + (_of_windows(windows, span, cuts, split) if split else [])
 
 
 def _of_durations(odd: Mapping[str, int]) -> list[str]:
@@ -238,6 +242,16 @@ def _rows(number: int, table: str, verb: str) -> str:
 
 
 _PLURALS = {"is": "are", "has": "have"}
+
+
+def gap(until: int, first: int) -> list[str]:
+    """A sentence, if a day or more lies between what is known and the first exposure of a refresh."""
+    if first - until < _DAY * 1_000_000:
+        return []
+    return [
+        f"no interaction is between {splits.describe(until)}, where what is known ends, and {splits.describe(first)}; "
+        "of a day in between that is missed, all interactions will be too late"
+    ]
 
 
 def exposures_by_window(counts: Mapping[str, int]) -> Counts:

@@ -8,7 +8,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys_tft.columns import Column, OfGroup, Tally
 from recsys_tft.configuration.settings import Settings
@@ -31,6 +33,27 @@ SCHEMA = pa.schema(
         "since": pa.int64(),  # when it became positive; NEVER if it did not
         "until": pa.int64(),  # when a negative signal ended that; NEVER if none did
         "window": pa.int8(),  # of the first event
+    }
+)
+STEP_SCHEMA = pa.schema(
+    {
+        "user_id": pa.int64(),
+        "video_id": pa.int64(),
+        "shown": pa.int64(),  # when the exposure was, of several the last one
+        "time": pa.int64(),
+        "exposures": pa.int32(),  # how many are shown then
+        "positives": pa.int32(),  # how many become positive then, less those that are so no longer
+    }
+)
+
+WORTH_SCHEMA = pa.schema(
+    {
+        "user_id": pa.int64(),
+        "time": pa.int64(),  # of the exposure, of several the last one
+        "own": pa.int64(),  # what their videos' own rates say, in units of 1 / _UNIT
+        "prior": pa.int64(),  # what is left to the usual rate, in the same units
+        "positive_count": pa.int64(),  # of their videos then, added up
+        "shown_count": pa.int64(),
     }
 )
 
@@ -98,19 +121,39 @@ def steps(outcomes: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.arange(len(shown)), shown), (positive, since[positive]), (turned, until[turned])]
 
 
-def of_users(outcomes: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
+def step_table(outcomes: pa.Table, since: int | None = None) -> pa.Table:
+    """The steps of exposures as rows of STEP_SCHEMA, those `since` a moment where one is given.
+
+    One that is positive from the beginning has one row for both.
+    """
+    user, video, shown = (outcomes[name].to_numpy() for name in ("user_id", "video_id", "time"))
+    (every, _), (positive, became), (turned, until) = steps(outcomes)
+    at_once = np.zeros(len(shown), np.int32)
+    at_once[positive[became == shown[positive]]] = 1
+    later = became > shown[positive]
+    parts = [(every, shown, 1, at_once), (positive[later], became[later], 0, 1), (turned, until, 0, -1)]
+    found = []
+    for rows, time, exposures, positives in parts:
+        numbers = (np.broadcast_to(np.int32(number), len(rows)) for number in (exposures, positives))
+        table = pa.table([user[rows], video[rows], shown[rows], time, *numbers], STEP_SCHEMA)
+        found.append(table if since is None else table.filter(pa.array(time >= since)))
+    return pa.concat_tables(found).combine_chunks()
+
+
+def of_users(steps: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
     """USER_COLUMNS, [n] int64 each: what became of the exposures of users strictly before moments.
 
     Args:
-        outcomes: of these users.
+        steps: of STEP_SCHEMA, of these users.
         users: [n] int64 ids.
         moments: [n] int64.
     """
-    owners = outcomes["user_id"].to_numpy()
-    shown, positive, turned = (
-        EventCounts(owners[rows], times).between(users, None, moments) for rows, times in steps(outcomes)
-    )
-    return dict(zip(USER_COLUMNS, (shown, positive - turned), strict=True))
+    owner, time, *numbers = (steps[name].to_numpy() for name in ("user_id", "time", "exposures", "positives"))
+    found = {}
+    for name, each in zip(USER_COLUMNS, numbers, strict=True):
+        counts = np.flatnonzero(each)
+        found[name] = EventCounts(owner[counts], time[counts], each[counts]).between(users, None, moments)
+    return found
 
 
 def reads_expected(settings: Settings) -> bool:
@@ -118,44 +161,57 @@ def reads_expected(settings: Settings) -> bool:
     return any(column.name == EXPECTED for column in raw_columns(settings.table.active(settings)))
 
 
-def with_counts(outcomes: pa.Table, versions: pa.Table, names: Sequence[str] = VIDEO_COLUMNS) -> pa.Table:
-    """Outcomes with VIDEO_COLUMNS of their videos as of their exposures.
+def begun(steps: pa.Table, since: int | None = None) -> pa.Table:
+    """user_id, video_id and `shown` of all exposures, those `since` a moment where one is given; steps: STEP_SCHEMA."""
+    is_shown = steps["exposures"].to_numpy() > 0
+    chosen = is_shown if since is None else is_shown & (steps["shown"].to_numpy() >= since)
+    return steps.select(["user_id", "video_id", "shown"]).filter(pa.array(chosen))
+
+
+def worth(exposures: pa.Table, versions: pa.Table, names: Sequence[str] = VIDEO_COLUMNS) -> pa.Table:
+    """What exposures are worth by what is counted of their videos then, as rows of WORTH_SCHEMA.
 
     Args:
-        outcomes: of SCHEMA.
+        exposures: as `begun` returns them.
         versions: of what is counted of these videos, as `counters.versions`.
         names: what VIDEO_COLUMNS are called there.
     """
-    video, shown = (outcomes[name].to_numpy() for name in ("video_id", "time"))
-    rows = pa.array(Timeline(versions, "video_id").last_before(video, shown))
-    for name, own in zip(VIDEO_COLUMNS, names, strict=True):
-        outcomes = outcomes.append_column(name, versions[own].take(rows))
-    return outcomes
+    user, video, time = (column.to_numpy() for column in exposures.columns)
+    rows = Timeline(versions, "video_id").last_before(video, time)
+    shown, positive = (versions[name].to_numpy()[rows] for name in names)
+    parts = (np.rint(_UNIT * each / (shown + _WEIGHT)).astype(np.int64) for each in (positive, _WEIGHT))
+    return pa.table([user, time, *parts, positive, shown], WORTH_SCHEMA)
 
 
-def expected(outcomes: pa.Table, users: np.ndarray, moments: np.ndarray) -> np.ndarray:
+def folded(worth: pa.Table, known: int) -> pa.Table:
+    """The same with one row for each user in the place of those before a moment, which all later lookups include."""
+    is_over = pa.array(worth["time"].to_numpy() < known)
+    sums = pl.from_arrow(worth.filter(is_over)).group_by("user_id").agg(pl.max("time"), pl.exclude("time").sum())
+    rows = pa.concat_tables([sums.select(WORTH_SCHEMA.names).to_arrow(), worth.filter(pc.invert(is_over))])
+    return rows.sort_by([(name, "ascending") for name in WORTH_SCHEMA.names])
+
+
+def expected(worth: pa.Table, users: np.ndarray, moments: np.ndarray) -> np.ndarray:
     """EXPECTED, [n] float64: how many of users' exposures before moments would be positive, were users all alike.
 
     An exposure counts for the share of its video's exposures before it that were positive, drawn towards the share in
     all exposures of all videos that the user was shown, by _WEIGHT exposures.
 
     Args:
-        outcomes: of these users, with VIDEO_COLUMNS.
+        worth: of WORTH_SCHEMA, of these users.
         users: [n] int64 ids.
         moments: [n] int64.
     """
-    owners, times, shown, positive = (outcomes[name].to_numpy() for name in ("user_id", "time", *VIDEO_COLUMNS))
-    parts = (np.rint(_UNIT * each / (shown + _WEIGHT)).astype(np.int64) for each in (positive, _WEIGHT))
-    sums = EventSums(owners, times, np.stack([*parts, positive, shown], axis=1)).before(users, moments)
-    own, prior, positives, all_shown = sums.T
-    return (own + prior * ((positives + 1) / (all_shown + 2))) / _UNIT
+    owners, times, *values = (column.to_numpy() for column in worth.columns)
+    own, prior, positive, shown = EventSums(owners, times, np.stack(values, axis=1)).before(users, moments).T
+    return (own + prior * ((positive + 1) / (shown + 2))) / _UNIT
 
 
 class Tallies:
     """What became of exposures of a user to the videos of a group, as of [n] moments; all that any column tells.
 
     Args:
-        outcomes: of SCHEMA, of all these users.
+        steps: of STEP_SCHEMA, of all these users.
         videos: the lookup of all videos, with the columns by which they are grouped.
         users: [n] int64 ids.
         video_ids: [n] int64 ids of known videos, whose groups are meant.
@@ -165,14 +221,14 @@ class Tallies:
 
     def __init__(
         self,
-        outcomes: pa.Table,
+        steps: pa.Table,
         videos: VideoLookup,
         users: np.ndarray,
         video_ids: np.ndarray,
         times: np.ndarray,
         delay: int,
     ):
-        self._videos, self._steps = videos, _Steps.of(outcomes, videos)
+        self._videos, self._steps = videos, _Steps.of(steps, videos)
         self._position = videos.position(video_ids, times)
         place = find_sorted(self._steps.users, users)
         self._users, self._times = np.where(place >= 0, place, len(self._steps.users)), times - delay
@@ -192,7 +248,7 @@ class Tallies:
         steps, rows = self._steps, len(self._times)
         of_steps = codes[steps.position]
         inside = of_steps >= 0
-        own = [each[inside] for each in (steps.user, steps.time, of_steps, steps.kind)]
+        own = [each[inside] for each in (steps.user, steps.time, of_steps, steps.exposures, steps.positives)]
         shown, positive, last = np.empty(rows, np.int64), np.empty(rows, np.int64), np.full(rows, NEVER)
         owners, counts = np.full(len(values), -1), np.zeros((len(values), 3), np.int64)
         tally(self._users, self._times, codes[self._position], *own, self._order, owners, counts, shown, positive, last)
@@ -213,23 +269,22 @@ class _Steps:
         user: [m] int64 numbers of users.
         time: [m] int64.
         position: [m] int64 rows of the lookup: the video as of its exposure.
-        kind: [m] int8, as the kernel counts them.
+        exposures: [m] int32, how many are shown.
+        positives: [m] int32, how many become positive, less those that are so no longer.
     """
 
     users: np.ndarray
     user: np.ndarray
     time: np.ndarray
     position: np.ndarray
-    kind: np.ndarray
+    exposures: np.ndarray
+    positives: np.ndarray
 
     @classmethod
-    def of(cls, outcomes: pa.Table, videos: VideoLookup) -> "_Steps":
-        """Of SCHEMA."""
-        user, video, shown = (outcomes[name].to_numpy() for name in ("user_id", "video_id", "time"))
-        position = videos.position(video, shown)
-        found = steps(outcomes)
-        row, time = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        kind = np.repeat(np.arange(3, dtype=np.int8), [len(rows) for rows, _ in found])
-        order = np.lexsort((time, user[row]))
-        users = distinct(user)
-        return cls(users, np.searchsorted(users, user[row[order]]), time[order], position[row[order]], kind[order])
+    def of(cls, steps: pa.Table, videos: VideoLookup) -> "_Steps":
+        """Of STEP_SCHEMA."""
+        user, video, shown, time, exposures, positives = (column.to_numpy() for column in steps.columns)
+        order = np.lexsort((time, user))
+        users, position = distinct(user), videos.position(video, shown)
+        numbers = np.searchsorted(users, user)
+        return cls(users, *(each[order] for each in (numbers, time, position, exposures, positives)))

@@ -16,8 +16,8 @@ from recsys_tft.columns import FIRST_SEEN, Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, entity_of, raw_columns
 from recsys_tft.labelling import outcomes, recent
-from recsys_tft.labelling.examples import COUNTED
 from recsys_tft.labelling.outcomes import Tallies
+from recsys_tft.labelling.user_context import COUNTED
 from recsys_tft.ops import Op
 
 RAW = "raw/"  # before the name of a raw column that stands beside engineered ones

@@ -6,6 +6,7 @@ Turned on by the setting `recent`. docs/examples.md has the rules, and how far t
 import dataclasses
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +23,16 @@ _COUNTERS = {"views": COUNTERS.index("view_count"), "likes": COUNTERS.index("lik
 PUBLISHED = "published_at"
 FIRST_SEEN_SCHEMA = pa.schema({"video_id": pa.int64(), FIRST_SEEN: pa.int64()})
 NEVER = np.iinfo(np.int64).max  # a moment that has not come
+EVENT = len(COUNTERS)  # in `kind`: an event of any kind
+COUNT_SCHEMA = pa.schema(
+    {
+        "user_id": pa.int64(),
+        "time": pa.int64(),
+        "kind": pa.int8(),  # which of COUNTERS grows, or EVENT
+        "number": pa.int32(),
+    }
+)
+_USERS_REACH = 30 * _DAY  # of the longest of USER_COLUMNS that is recent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,14 +93,19 @@ def changes(increments: pa.Table, settings: RecentSettings, latest: int | None =
         settings: how finely events cease to be recent.
         latest: a moment after which nothing is looked up; None: what comes last is kept.
     """
+    left = leavings(increments, settings)
+    return pa.concat_tables([increments, left if latest is None else left.filter(pc.less(left["time"], latest))])
+
+
+def leavings(increments: pa.Table, settings: RecentSettings) -> pa.Table:
+    """When each increment ceases to be recent, of the kinds of EFFECTS."""
     kinds = increments["counter"].to_numpy()
-    parts = [increments]
+    parts = [INCREMENT_SCHEMA.empty_table()]
     for kind, count in enumerate(_VIDEO_COUNTS, len(COUNTERS)):
         own = increments.filter(pa.array(kinds == count.counter))
         time = count.leaving(own["time"].to_numpy(), settings.steps)
         kept = np.full(len(own), kind, np.int8), np.zeros(len(own), bool)
-        left = pa.table([own["video_id"], time, *kept], INCREMENT_SCHEMA)
-        parts.append(left if latest is None else left.filter(pa.array(time < latest)))
+        parts.append(pa.table([own["video_id"], time, *kept], INCREMENT_SCHEMA))
     return pa.concat_tables(parts)
 
 
@@ -131,20 +147,51 @@ def published(videos: pa.Table, rows: np.ndarray, times: np.ndarray, delay: int)
     return np.where(unknown, NEVER, since)
 
 
-def of_users(events: pa.Table, users: np.ndarray, moments: np.ndarray, settings: Settings) -> dict[str, np.ndarray]:
+def counts_of(events: pa.Table, settings: Settings, since: int | None = None) -> pa.Table:
+    """What users did, as rows of COUNT_SCHEMA; what they did `since` a moment where one is given.
+
+    Args:
+        events: of whole exposures, sorted as by `exposures.sort_events`.
+        settings: of the run.
+        since: the moment.
+    """
+    own, time = events["user_id"].to_numpy(), events["interaction_time"].to_numpy()
+    found = []
+    for kind, rows in enumerate([*first_rows(events, settings), np.arange(len(own))]):
+        rows = rows if since is None else rows[time[rows] >= since]
+        size = len(rows)
+        found.append([own[rows], time[rows], np.full(size, kind, np.int8), np.ones(size, np.int32)])
+    return pa.concat_tables(pa.table(columns, COUNT_SCHEMA) for columns in found)
+
+
+def folded(counts: pa.Table, known: int) -> pa.Table:
+    """The same counts in fewer rows, for moments from `known` on."""
+    earliest = known - _USERS_REACH
+    frame = pl.from_arrow(counts).filter((pl.col("kind") != EVENT) | (pl.col("time") >= earliest))
+    is_over = (pl.col("kind") != EVENT) & (pl.col("time") < known)
+    frame = frame.with_columns(time=pl.when(is_over).then(known - 1).otherwise(pl.col("time")))
+    sums = frame.group_by("user_id", "time", "kind").agg(pl.sum("number")).sort("user_id", "kind", "time")
+    return sums.select(COUNT_SCHEMA.names).to_arrow().cast(COUNT_SCHEMA)
+
+
+def of_users(counts: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
     """USER_COLUMNS, [n] int64 each: what users did strictly before moments.
 
     Args:
-        events: of these users, sorted as by `exposures.sort_events`.
+        counts: of COUNT_SCHEMA, of these users.
         users: [n] int64 ids.
         moments: [n] int64.
-        settings: of the run.
     """
-    own, time = events["user_id"].to_numpy(), events["interaction_time"].to_numpy()
-    ever = point_in_time.EventCounts(own, time)
+    owner, time, kinds, numbers = (column.to_numpy() for column in counts.columns)
+
+    def of_kind(kind: int) -> point_in_time.EventCounts:
+        rows = np.flatnonzero(kinds == kind)
+        return point_in_time.EventCounts(owner[rows], time[rows], numbers[rows])
+
+    ever = of_kind(EVENT)
     found = {f"user_events_{days}d": ever.between(users, moments - days * _DAY, moments) for days in (1, 30)}
-    for counter, rows in zip(COUNTERS, first_rows(events, settings), strict=True):
+    for kind, counter in enumerate(COUNTERS):
         name = f"user_{counter}"
         if name in USER_COLUMNS:
-            found[name] = point_in_time.EventCounts(own[rows], time[rows]).between(users, None, moments)
+            found[name] = of_kind(kind).between(users, None, moments)
     return found

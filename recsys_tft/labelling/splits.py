@@ -16,7 +16,9 @@ from recsys_tft.point_in_time import begins
 from recsys_tft.storage.hashing import keyed_hash
 
 WINDOWS = ("train", "val", "test")
-Cuts = tuple[int, int | None]  # val_from, test_from (None: no test window), microseconds since 1970
+PERIODS = "periods"  # in a manifest's windows: where each refresh begins
+# val_from, test_from (None: no test window), microseconds since 1970; and where any further windows begin.
+Cuts = tuple[int | None, ...]
 Histogram = tuple[np.ndarray, np.ndarray]  # increasing keys [n] int64, how many times each occurs [n] int64
 _COARSE = 26  # 2^26 microseconds: about a minute
 

@@ -4,14 +4,14 @@ from numba.core import types
 
 from recsys_tft.storage.machine_code import compiled
 
-SHOWN, POSITIVE, TURNED = range(3)  # what a step is: an exposure; it becomes positive; it is so no longer
-_NUMBERS = types.int64[::1]
+_NUMBERS, _FEW = types.int64[::1], types.int32[::1]
 
 
-@compiled(types.void(*[_NUMBERS] * 6, types.int8[::1], *[_NUMBERS] * 2, types.int64[:, ::1], *[_NUMBERS] * 3))
+@compiled(types.void(*[_NUMBERS] * 6, *[_FEW] * 2, *[_NUMBERS] * 2, types.int64[:, ::1], *[_NUMBERS] * 3))
 def tally(
-    users, times, groups, step_users, step_times, step_groups, kinds, order, owners, counts, shown, positive, last
-):
+    users, times, groups, step_users, step_times, step_groups, exposures, positives, order, owners, counts, shown,
+    positive, last,
+):  # fmt: skip
     """Counts, for each row, the steps of its user in its group strictly before its time.
 
     Args:
@@ -21,7 +21,8 @@ def tally(
         step_users: of steps, numbers as those of rows, [m]; steps are by user and time.
         step_times: [m].
         step_groups: numbers from 0, [m].
-        kinds: of steps, [m].
+        exposures: how many a step shows, [m].
+        positives: how many of them more, or fewer, are positive, [m].
         order: of rows by user and time, [n].
         owners: -1 for each group; whose its counts are.
         counts: room for three numbers of each group.
@@ -38,11 +39,10 @@ def tally(
             own = step_groups[step]
             if owners[own] != step_users[step]:
                 owners[own], counts[own, 0], counts[own, 1] = step_users[step], 0, 0
-            if kinds[step] == SHOWN:
-                counts[own, 0] += 1
+            if exposures[step] > 0:
+                counts[own, 0] += exposures[step]
                 counts[own, 2] = step_times[step]
-            else:
-                counts[own, 1] += 1 if kinds[step] == POSITIVE else -1
+            counts[own, 1] += positives[step]
             step += 1
         if group < 0:
             shown[row], positive[row] = -1, -1

@@ -14,7 +14,7 @@ from recsys_tft.configuration import settings as settings_module
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import counters, examples, outcomes
-from recsys_tft.labelling.splits import Cuts
+from recsys_tft.labelling.splits import PERIODS, Cuts
 from recsys_tft.tables import raw_tables, versions
 from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates, known_durations
 from recsys_tft.tables.event_signals import events_of
@@ -129,7 +129,11 @@ def _rows(table: RawTable) -> pa.Table:
 def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:
     """Where the windows of a run end, by its manifest; None where each user has ends of their own."""
     windows = manifest["windows"]
-    return (_time(windows["val_from"]), windows["test_from"] and _time(windows["test_from"])) if windows else None
+    periods = [_time(text) for text in windows.get(PERIODS, ())]
+    found = [_time(windows[name]) for name in ("val_from", "test_from") if windows.get(name)]
+    if periods:  # a window that had not begun then never did
+        return (*(cut for cut in found if cut < periods[0]), *periods)
+    return (found[0], found[1] if found[1:] else None) if found else None
 
 
 def _time(text: str) -> int:

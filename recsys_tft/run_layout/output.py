@@ -19,7 +19,7 @@ from recsys_tft.errors import InputError, readable, reason
 from recsys_tft.storage.files import SCRATCH, STAGING, delete, exists, is_local, read_text, write_text
 from recsys_tft.storage.version_folders import CURRENT, VersionFolders
 
-REPLACED = ("processed_data", "artifacts", "rejected")  # a new run's always take the place of the old ones
+REPLACED = ("processed_data", "artifacts", "rejected", "state")  # a new run's always take the place of the old ones
 RAW = "raw"
 MANIFEST = "manifest.json"  # in artifacts
 RUN = "run.json"  # in processed_data: of which run the rows are, as the manifest says it
@@ -37,7 +37,7 @@ class Output:
     """Where the parts of an output go.
 
     Attributes:
-        targets: (name, folder) of processed_data, artifacts, rejected, and raw where the run makes it.
+        targets: (name, folder) of processed_data, artifacts, rejected, state, and raw where the run makes it.
     """
 
     targets: tuple[tuple[str, str], ...]

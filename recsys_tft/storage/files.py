@@ -44,6 +44,15 @@ def exists(path: str) -> bool:
     return bool(_object_store().below(path, limit=1))
 
 
+def sizes(folder: str) -> dict[str, int]:
+    """The files in a folder by name, and their bytes; none where there is no folder."""
+    if is_local(folder):
+        found = {path.name: path.stat().st_size for path in pathlib.Path(folder).glob("*")}
+    else:
+        found = {path.rpartition("/")[2]: size for path, size in _object_store().sizes_below(folder).items()}
+    return dict(sorted(found.items()))
+
+
 def delete(path: str) -> None:
     """Removes a file or folder, if it is there; of a link the link alone."""
     if not is_local(path):

@@ -16,8 +16,13 @@ _THREADS, _AT_A_TIME = 16, 100  # requests at a time, and objects in one, which 
 
 def below(folder: str, limit: int | None = None) -> list[str]:
     """The objects in a folder and the folders in it, by name."""
+    return sorted(sizes_below(folder, limit))
+
+
+def sizes_below(folder: str, limit: int | None = None) -> dict[str, int]:
+    """The bytes of the same objects."""
     pattern = re.sub(r"([*?[])", r"[\1]", folder.rstrip("/")) + "/**"
-    return sorted(found.path for found in FileSystems.match([pattern], [limit])[0].metadata_list)
+    return {found.path: found.size_in_bytes for found in FileSystems.match([pattern], [limit])[0].metadata_list}
 
 
 def move(moves: Sequence[tuple[str, str]]) -> None:

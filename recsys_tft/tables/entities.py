@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from recsys_tft import ids
 from recsys_tft.columns import KEYS, UPDATED, IdKind
 from recsys_tft.missing import nulled
-from recsys_tft.point_in_time import SINCE, begins, find_sorted, is_versioned, rows_at, take_or_null
+from recsys_tft.point_in_time import SINCE, are_among, begins, find_sorted, is_versioned, rows_at, take_or_null
 from recsys_tft.tables import versions
 from recsys_tft.tables.raw_tables import ROW
 
@@ -27,6 +27,25 @@ def drop_duplicates(rows: pa.Table, key: str) -> tuple[pa.Table, pa.Table]:
         ids.check_same(key, given.take(same), given.slice(1).take(same))
     first[begins(*(rows[name].to_numpy() for name in keys))] = True
     return versions.of_rows(rows.filter(pa.array(first)), key), rows.filter(pa.array(~first))
+
+
+def with_earlier(rows: pa.Table, earlier: pa.Table, key: str) -> pa.Table:
+    """Rows of a table, and those of an earlier one of keys, or of keys and UPDATED, that it does not have.
+
+    Args:
+        rows: with ROW.
+        earlier: of the same columns, without ROW, which becomes -1.
+        key: the name of their key.
+    """
+    keys = [name for name in (key, UPDATED) if name in rows.column_names]
+    known, wanted = ([table[name].to_numpy() for name in keys] for table in (rows, earlier))
+    is_there = are_among(known, wanted) if UPDATED in keys else np.isin(wanted[0], known[0])
+    given = ids.GIVEN + key
+    if given in rows.column_names:
+        ids.check_same(key, earlier[given], rows[given].take(pc.index_in(earlier[key], rows[key].combine_chunks())))
+    kept = earlier.filter(pa.array(~is_there))
+    kept = kept.append_column(ROW, pa.array(np.full(len(kept), -1)))
+    return pa.concat_tables([rows, kept.select(rows.column_names)]).combine_chunks()
 
 
 def known_durations(videos: pa.Table) -> tuple[pa.Table, int]:

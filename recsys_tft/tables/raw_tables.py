@@ -116,27 +116,39 @@ class RawTable:
 
 
 def find(
-    data_dir: str, columns: Mapping[str, Mapping[str, str | ColumnSettings]], features: FeatureTable = DEFAULT
+    data_dir: str,
+    columns: Mapping[str, Mapping[str, str | ColumnSettings]],
+    features: FeatureTable = DEFAULT,
+    optional: Collection[str] = (),
 ) -> dict[str, RawTable]:
     """The four tables in `data_dir`, by name; `columns` maps a user's own names to those of `features`, per table.
+
+    One of the `optional` ones that is not there has no rows.
 
     Raises:
         InputError: with all that is wrong, naming file, column, what was found and what would be right: where a table
             or a required column is missing, a type is of no use, a file cannot be read, or a table is empty (channels
             may be).
     """
-    described = {name: _describe(data_dir, name) for name in TABLES}
+    described = {name: _describe(data_dir, name, name in optional) for name in TABLES}
     problems: list[Problem] = []
     kinds = id_kinds.find({name: files.good for name, files in described.items()}, columns, features, problems)
     features = features.with_ids(kinds)
     apart = {key for key in KEYS.values() if key not in kinds}
-    found = {name: _checked(data_dir, name, described[name], columns.get(name, {}), features, apart) for name in TABLES}
+    there = [name for name in TABLES if described[name] is not _NOTHING]
+    found = {name: _checked(data_dir, name, described[name], columns.get(name, {}), features, apart) for name in there}
     problems += [problem for _, of_table in found.values() for problem in of_table]
     for name, (table, _) in found.items():
         if table is not None and not table.rows and name != "channels":
             problems.append(Problem(f"{data_dir}/{table.fingerprint[0][0]}", EMPTY.format(table=name)))
     table_checks.refuse(problems)
-    return {name: table for name, (table, _) in found.items() if table is not None}
+    tables = {name: table for name, (table, _) in found.items() if table is not None}
+    return {name: tables.get(name) or _without_rows(name, features) for name in TABLES}
+
+
+def _without_rows(name: str, features: FeatureTable) -> RawTable:
+    known = features.columns_of(name)
+    return RawTable(name, (), {}, tuple(known), (), known=known, signals=features.signals)
 
 
 def id_settings(tables: Mapping[str, RawTable]) -> dict[str, IdKind]:
@@ -153,9 +165,14 @@ class _Files:
     unread: Sequence[str] = ()
 
 
-def _describe(data_dir: str, name: str) -> _Files:
+_NOTHING = _Files()
+
+
+def _describe(data_dir: str, name: str, is_optional: bool) -> _Files:
     try:
         files = table_files.find(data_dir, name)
+    except table_files.NoTable as error:
+        return _NOTHING if is_optional else _Files(problems=(Problem("", str(error)),))
     except InputError as error:
         return _Files(problems=(Problem("", str(error)),))
     with ThreadPoolExecutor(16) as pool:

@@ -21,6 +21,10 @@ _NOTHING = "__HIVE_DEFAULT_PARTITION__"  # the folder of rows without the key
 _SHOWN = 8  # names in a list, before the rest is only counted
 
 
+class NoTable(InputError):
+    """A data folder has no file of a table."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Found:
     """The files of a table in their order, and the names of what is beside them and not read."""
@@ -33,7 +37,7 @@ def find(data_dir: str, table: str) -> Found:
     """The files of one table.
 
     Raises:
-        InputError: if the folder or the table is not there, or the table is there twice.
+        InputError: if the folder is not there, or the table is there twice; NoTable if it is not there.
     """
     files, unread = [], []
     for folder, entries in _listed(data_dir, table):
@@ -44,7 +48,7 @@ def find(data_dir: str, table: str) -> Found:
         return Found(tuple(sorted(files, key=lambda file: file.path)), tuple(unread))
     there = f" There is {listed(unread)}, which is not read." if unread else ""
     there = there or (local_folders.similar(data_dir, table) if is_local(data_dir) else "")
-    raise InputError(
+    raise NoTable(
         f"{data_dir}: found no table {table}; expected {table}.parquet or {table}.csv, or a folder {table}/ of "
         f"Parquet or CSV files.{there}"
     )

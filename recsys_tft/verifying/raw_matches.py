@@ -147,13 +147,13 @@ def by_pairs(
     if videos.counts is not None:
         tables.insert(0, videos.counts.drop_columns(["video_id"]))
         rows.insert(0, rows_at(videos.counts, "video_id", video_ids[known], times[known]))
-    of_exposures = exposures.raw
+    steps, of_exposures = outcomes.step_table(became), exposures.raw
     if any(column.late for feature in features for column in feature.columns):
-        of_exposures = _with_expected(of_exposures, outcomes.with_counts(became, videos.counts), delay)
+        of_exposures = _with_expected(of_exposures, outcomes.worth(outcomes.begun(steps), videos.counts), delay)
     of_entities = {Entity.USER: [raw.users], Entity.EXPOSURE: [of_exposures], Entity.VIDEO: tables}
     of_entities = {entity: [ids.shown(table) for table in own] for entity, own in of_entities.items()}
     of_raw = {Entity.USER: [places["user"][known]], Entity.EXPOSURE: [exposures.row[known]], Entity.VIDEO: rows}
-    tallies = outcomes.Tallies(became, raw.lookup, user_ids[known], video_ids[known], times[known], delay)
+    tallies = outcomes.Tallies(steps, raw.lookup, user_ids[known], video_ids[known], times[known], delay)
     columns = PairColumns(of_entities, of_raw, delay, tallies)
     owner = exposures.owner[known]
     missing = np.setdiff1d(np.arange(len(keys["user_id"])), owner)
@@ -162,8 +162,8 @@ def by_pairs(
         yield Matches(pairs, owner, np.arange(len(pairs)), missing), [feature]
 
 
-def _with_expected(exposures: pa.Table, became: pa.Table, delay: int) -> pa.Table:
+def _with_expected(exposures: pa.Table, worth: pa.Table, delay: int) -> pa.Table:
     """Exposures with what is to be expected of their users."""
     users, times = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
-    found = outcomes.expected(became, users, times - delay)
+    found = outcomes.expected(worth, users, times - delay)
     return exposures.append_column(outcomes.EXPECTED, pa.array(found, pa.float32()))

@@ -1,0 +1,150 @@
+"""The state: what is carried from a run into its refreshes, as the steps of the main job read and write it."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.beam_pipelines.elements import Frames, KeyedPart, Part, TaggedOutput
+from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.columns import KEYS
+from recsys_tft.labelling import carried, counters, examples, negatives, outcomes, recent, splits
+from recsys_tft.labelling.carried import Carried
+from recsys_tft.point_in_time import SINCE
+from recsys_tft.run_layout import state_files
+from recsys_tft.run_layout.state_files import CATALOGUE, CHANGES, ENTITIES, FIRST_SEEN, OF_USERS, WORTH
+from recsys_tft.storage import arrow_ipc
+from recsys_tft.storage.arrow_ipc import Packed
+from recsys_tft.storage.hashing import partition_of
+from recsys_tft.tables.entities import drop_duplicates, with_earlier
+from recsys_tft.tables.raw_tables import ROW
+
+EARLIER = "earlier/"  # before the name of a table of the state, among the parts of a partition
+_KNOWN = b"known"
+FOLDED = "folded"  # changes of videos for the next state
+
+
+def write(name: str, partition: int, rows: pa.Table, job: Job) -> None:
+    """Writes a partition of a table of the state."""
+    if name in ENTITIES:
+        rows = rows.select([column for column in rows.column_names if column not in (ROW, SINCE)])
+    state_files.write(job.output, name, partition, rows.combine_chunks())
+
+
+def read(_: int, file: tuple[str, str], key: str, partitions: int) -> Iterator[KeyedPart]:
+    """The rows of a file of a table of the state, by partition of their key."""
+    name, path = file
+    rows = state_files.read(path)
+    for partition, part in arrow_ipc.split(rows, partition_of(rows[key].to_numpy(), partitions)):
+        yield partition, (f"{EARLIER}{name}", part)
+
+
+def read_changes(_: int, file: tuple[str, str], latest: int, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
+    """Changes of videos by portion; those after the last event, which no row sees, as FOLDED ones."""
+    rows = state_files.read(file[1])
+    is_later = rows["time"].to_numpy() > latest
+    now, later = rows.filter(pa.array(~is_later)), rows.filter(pa.array(is_later))
+    portions = job.portions(*(now[name].to_numpy() for name in ("video_id", "time")))
+    yield from ((portion, (EARLIER, part)) for portion, part in arrow_ipc.split(now, portions))
+    yield from folded(later, latest, job)
+
+
+def unique(name: str, parts: Sequence[Part]) -> tuple[pa.Table, pa.Table]:
+    """`drop_duplicates` of the rows of a table, with earlier ones of keys that it does not have; ROW is -1 of these."""
+    rows = arrow_ipc.concat(part for own, part in parts if own == name)
+    earlier = [arrow_ipc.loads(part) for own, part in parts if own == f"{EARLIER}{name}"]
+    if earlier:
+        rows = with_earlier(rows, pa.concat_tables(earlier), KEYS[name])
+    return drop_duplicates(rows, KEYS[name])
+
+
+def without_late(events: Sequence[Packed], until: int) -> tuple[list[Packed], pa.Table]:
+    """Events from a moment on; and those before it, with the `reason` why they cannot be used."""
+    tables = list(map(arrow_ipc.loads, events))
+    are_late = [table["interaction_time"].to_numpy() < until for table in tables]
+    late = pa.concat_tables(t.filter(pa.array(is_late)) for t, is_late in zip(tables, are_late, strict=True))
+    kept = [arrow_ipc.dumps(t.filter(pa.array(~is_late))) for t, is_late in zip(tables, are_late, strict=True)]
+    reason = f"interaction_time is before {splits.describe(until)}, where what is known ends"
+    return kept, late.append_column("reason", pa.array([reason] * len(late), pa.string()))
+
+
+def of_users(parts: Iterable[Part]) -> dict[str, tuple[Packed, ...]]:
+    """Those of the parts of a partition of users from which `before` makes what is known of them."""
+    found: dict[str, tuple[Packed, ...]] = {name: () for name in OF_USERS}
+    for name, part in parts:
+        own = name.removeprefix(EARLIER)
+        if name != own and own in found:
+            found[own] += (part,)
+    return found
+
+
+def before(frames: Frames, events: pa.Table, job: Job) -> Carried | None:
+    """What is known of the users of a partition before its events; None where these are all."""
+    if not job.earlier:
+        return None
+    empty = {"events": events.slice(0, 0), **{name: s.empty_table() for name, s in carried.SCHEMAS.items()}}
+    found = {
+        name: pa.concat_tables([empty[name], *map(arrow_ipc.loads, parts)]).combine_chunks()
+        for name, parts in frames["earlier"].items()
+        if name in empty
+    }
+    return Carried(job.earlier.until, **found)
+
+
+def worth(frames: Frames, until: int, job: Job) -> dict[str, pa.Table]:
+    """What the exposures before those of a refresh are worth, if any feature reads it; all events end by `until`."""
+    if not job.expects:
+        return {}
+    parts = frames["earlier"][WORTH] if job.earlier else ()
+    rows = pa.concat_tables([outcomes.WORTH_SCHEMA.empty_table(), *map(arrow_ipc.loads, parts)])
+    return {WORTH: rows.replace_schema_metadata({_KNOWN: str(until - job.settings.counters.delay_microseconds)})}
+
+
+def known(worth: pa.Table) -> int:
+    """The moment before which the next state has one row of each user, as `worth` noted it."""
+    return int(worth.schema.metadata[_KNOWN])
+
+
+def write_users(
+    partition: int, labelled: examples.Labelled, videos: examples.VideoLookup, until: int, job: Job
+) -> None:
+    """Writes what is known at the end of the users of a partition."""
+    for name, rows in labelled.period.carry(videos, until, job.settings).tables.items():
+        write(name, partition, rows, job)
+
+
+def folded(changes: pa.Table, latest: int, job: Job) -> Iterator[TaggedOutput]:
+    """Changes of videos as the next state holds them, to the partitions of these."""
+    rows = counters.folded(changes, latest + 1, job.settings.counters)
+    for partition, part in arrow_ipc.split(rows, partition_of(rows["video_id"].to_numpy(), job.video_partitions)):
+        yield TaggedOutput(FOLDED, (partition, (FOLDED, part)))
+
+
+def write_changes(partition: int, parts: Iterable[Packed], job: Job) -> None:
+    """Writes the changes of the videos of a partition."""
+    found = pa.concat_tables([counters.CARRIED_SCHEMA.empty_table(), *map(arrow_ipc.loads, parts)])
+    keys = [(name, "ascending") for name in counters.INCREMENT_SCHEMA.names]
+    write(CHANGES, partition, found.sort_by(keys), job)
+
+
+def write_first_seen(partition: int, seen: pa.Table, job: Job) -> None:
+    """Writes when the videos of a partition were first seen."""
+    video, time = (seen[name].to_numpy() for name in recent.FIRST_SEEN_SCHEMA.names)
+    order = np.lexsort((time, video))
+    first = np.unique(video[order], return_index=True)[1]
+    write(FIRST_SEEN, partition, seen.take(pa.array(order[first])), job)
+
+
+def write_catalogue(catalogue: negatives.Catalogue, job: Job) -> None:
+    """Writes what negatives are drawn from."""
+    columns = {"video_id": catalogue.video_ids, "exposures": catalogue.exposures}
+    write(CATALOGUE, 0, pa.table(columns), job)
+
+
+def read_catalogue(job: Job) -> negatives.Catalogue:
+    """What negatives were drawn from before, which stays as it was fitted."""
+    rows = state_files.read(job.earlier.files[CATALOGUE][0])
+    columns = (rows[name].to_numpy() for name in ("video_id", "exposures"))
+    catalogue = negatives.Catalogue(*columns, job.settings.ranker.popularity_alpha)
+    write_catalogue(catalogue, job)
+    return catalogue

@@ -1,0 +1,115 @@
+"""Refreshes an output: makes the rows of a new period from its events alone, and what is known of all before them."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from recsys_tft.configuration.settings import of_run
+from recsys_tft.errors import InputError, UsageError, require_local
+from recsys_tft.faults import sentences
+from recsys_tft.processing import PipelineConfig, ProcessingPipeline, RunResult
+from recsys_tft.run_layout import periods
+from recsys_tft.run_layout.output import Output
+from recsys_tft.run_layout.periods import Start
+from recsys_tft.run_layout.state_files import ENTITIES, EarlierState
+from recsys_tft.storage import places
+from recsys_tft.storage.locks import sole_writer
+
+if TYPE_CHECKING:
+    from recsys_tft.configuration.settings import Settings
+    from recsys_tft.tables.raw_tables import RawTable
+
+
+@dataclasses.dataclass(frozen=True)
+class PeriodConfig(PipelineConfig):
+    """What a refresh is given besides its data.
+
+    Attributes:
+        start: where it begins.
+    """
+
+    start: Start | None = None
+
+    @functools.cached_property
+    def settings(self) -> "Settings":
+        """Those of the run, whose feature table has to be the same."""
+        return of_run(self.start.manifest, f"{self.output_dir}/artifacts/manifest.json")
+
+    @property
+    def output(self) -> Output:
+        """The folder of the period."""
+        return Output.at(str(self.start.folder))
+
+    @property
+    def earlier(self) -> EarlierState:
+        """The state that it starts from."""
+        return self.start.state
+
+    def tables(self, data_dir: str, chosen: "Settings") -> "dict[str, RawTable]":
+        """The tables of the period, of which those of users, videos and channels need not be there.
+
+        Raises:
+            InputError: if one has versions, and that of the run has none, or the other way round; or as for a run.
+        """
+        from recsys_tft.tables import raw_tables
+
+        found = raw_tables.find(data_dir, chosen.columns, chosen.table, optional=ENTITIES)
+        for name in ENTITIES:
+            versioned = f"versions/{name}/keys" in self.start.manifest["counts"]
+            if found[name].fingerprint and found[name].is_versioned != versioned:
+                here, there = ("has a", "had none") if found[name].is_versioned else ("has no", "had one")
+                path = found[name].fingerprint[0][0]
+                raise InputError(f"{data_dir}/{path}: {here} column updated_at, and the {name} of the run {there}.")
+            absent = tuple(self.start.manifest["absent_columns"][name])
+            found[name] = dataclasses.replace(found[name], absent=absent, is_versioned=versioned)
+        return found
+
+
+@sentences()
+def refresh(
+    output_dir: str,
+    data_dir: str,
+    name: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] | None = None,
+) -> RunResult:
+    """Makes the rows of a new period of an output, `OUTPUT_DIR/periods/NAME`, with what was fitted before.
+
+    No earlier interaction is read: what rows need of them is in the state that the run, or the refresh before, has
+    written. The period is an output of its own, whole or not there, and has the state for the next one.
+
+    Args:
+        output_dir: of the run.
+        data_dir: the new interactions, and new, changed or all users, videos and channels.
+        name: of the period; by default the name of the folder `data_dir`. Periods are in the order of their names.
+        workers: as for a run.
+        overwrite: whether to make the last period again, from the state before it.
+        say: is told each step.
+
+    Raises:
+        InputError: if there is no run or no whole state, the period is not a next one, or something in the data is
+            wrong; all is as it was then.
+    """
+    check(output_dir, data_dir)
+    called = periods.name_of(data_dir) if name is None else name
+    root = pathlib.Path(output_dir, periods.FOLDER)
+    with sole_writer(root, "refresh"), periods.begun(output_dir, called, overwrite) as start:
+        config = PeriodConfig(output_dir=output_dir, workers=workers, overwrite=overwrite, start=start)
+        return ProcessingPipeline(config, say).run(data_dir)
+
+
+def check(output_dir: str, data_dir: str) -> None:
+    """Looks for what is wrong and can be seen at once, before anything large is loaded.
+
+    Raises:
+        InputError: if a folder has no name or is not there, or is elsewhere.
+    """
+    for option, place in {"--output-dir": output_dir, "--data-dir": data_dir}.items():
+        places.check(option, place)
+    require_local(output_dir)
+    if places.scheme(data_dir):
+        raise UsageError(f"--data-dir is {data_dir!r}; a refresh reads tables on this machine.")
+    places.check_data(data_dir)

@@ -1,0 +1,124 @@
+"""The state of a run: what a refresh needs of all that was before it, under `state/` of an output.
+
+state/state.json            of which version it is, until when, and which files there are
+state/TABLE/part-*.parquet  rows by partition of users or of videos; Parquet checks the pages by checksums
+"""
+
+import dataclasses
+import json
+import posixpath
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recsys_tft.errors import InputError, readable
+from recsys_tft.run_layout.output import Output
+from recsys_tft.storage import json_files
+from recsys_tft.storage.files import exists, open_to_read, read_text, sizes, write_file, write_text
+
+STATE, DESCRIPTION = "state", "state.json"
+VERSION = 1
+ENTITIES = ("users", "videos", "channels")  # usable rows of these tables, with ids as codes
+WORTH = "worth"  # of outcomes.WORTH_SCHEMA
+OF_USERS = ("events", "viewed", "positives", "pairs", "counts", "steps", WORTH)  # see labelling/carried.py
+CHANGES, FIRST_SEEN, CATALOGUE = "changes", "first_seen", "catalogue"
+TABLES = (*ENTITIES, *OF_USERS, CHANGES, FIRST_SEEN, CATALOGUE)
+
+
+def write(output: Output, name: str, partition: int, rows: pa.Table) -> None:
+    """Writes a partition of one of the TABLES into a staged output."""
+    path = output.staged(STATE, name, f"part-{partition:05d}.parquet")
+    options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+    write_file(path, lambda file: pq.write_table(rows, file, **options))
+
+
+def read(path: str) -> pa.Table:
+    """The rows of a file.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    with readable(path, _AGAIN, pa.ArrowInvalid), open_to_read(path) as file:
+        return pq.read_table(file, page_checksum_verification=True).combine_chunks()
+
+
+_AGAIN = "run the main job again, or the refresh that wrote it with --overwrite"
+
+
+def describe(output: Output, values: Mapping[str, Any]) -> None:
+    """Writes state.json of a staged state, all of whose files are there.
+
+    Args:
+        output: of the run.
+        values: what it holds besides the files.
+    """
+    folder = output.staged(STATE)
+    files = {name: sizes(f"{folder}/{name}") for name in TABLES}
+    text = json_files.to_json({"version": VERSION, **values, "files": files})
+    write_text(f"{folder}/{DESCRIPTION}", text)
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlierState:
+    """The state from which a refresh starts.
+
+    Attributes:
+        folder: of the state.
+        until: microseconds; all events that it knows are strictly before.
+        files: the paths of the files of each of the TABLES.
+        graph: the folder of the transform graph that goes with it.
+        windows: where windows and periods end, as the manifest has it.
+        users: how many there are.
+        videos: how many there are.
+        lineage: what the manifest of the refresh says of it.
+    """
+
+    folder: str
+    until: int
+    files: Mapping[str, Sequence[str]]
+    graph: str
+    windows: Mapping[str, Any]
+    users: int
+    videos: int
+    lineage: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def fitted(self) -> str:
+        """The folder of the fitted SavedModel."""
+        return posixpath.join(self.graph, "transform_fn")
+
+
+def open_state(root: str, told: str) -> EarlierState:
+    """The state of an output, whose files are all there, of their sizes.
+
+    Args:
+        root: the folder of the output, as its readers hold it.
+        told: the folder as the user knows it.
+
+    Raises:
+        InputError: if there is none, or it is of another version, or a part of it is gone.
+    """
+    folder = posixpath.join(root, STATE)
+    path = f"{folder}/{DESCRIPTION}"
+    if not exists(path):
+        raise InputError(f"{told}/{STATE}: holds no state to start from; run the main job again with --overwrite.")
+    with readable(path, _AGAIN, LookupError):
+        found = json.loads(read_text(path))
+        version, until, files = found["version"], int(found["until"]), found["files"]
+        windows = dict(found["windows"])
+        rows = {name: int(found["rows"][name]) for name in ("users", "videos")}
+    if version != VERSION:
+        raise InputError(
+            f"{told}/{STATE}/{DESCRIPTION}: is of version {version}, and this release reads version {VERSION}; "
+            "run the main job again with --overwrite."
+        )
+    for name in TABLES:
+        there = sizes(f"{folder}/{name}")
+        for file, size in files.get(name, {}).items():
+            if there.get(file) != size:
+                what = "is gone" if file not in there else f"has {there[file]:,} bytes in the place of {size:,}"
+                raise InputError(f"{told}/{STATE}/{name}/{file}: {what}; {_AGAIN}.")
+    paths = {name: [f"{folder}/{name}/{file}" for file in files.get(name, {})] for name in TABLES}
+    return EarlierState(folder, until, paths, posixpath.join(root, "artifacts", "transform_graph"), windows, **rows)

@@ -1,0 +1,184 @@
+"""What is carried from one period into the next: later rows are those of one run over all events."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from labelled_cases import CASES, Case, Gathered, gather, quick, settings_of, with_context
+
+from recsys_tft.columns import OfGroup, Tally
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.labelling import counters, examples, negatives, outcomes, ranker_examples, recent, splits, video_counts
+from recsys_tft.labelling.carried import Carried, Period
+from recsys_tft.point_in_time import rows_at
+
+DELAYS = st.sampled_from(("0s", "1m", "2h"))
+OPTIONS = st.fixed_dictionaries(
+    {
+        "delay": DELAYS,
+        "growth": st.sampled_from((0.0, 0.1, 3.0)),
+        "every": st.sampled_from(("1s", "1h", "1d")),
+    }
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Days:
+    """A log that is cut into days.
+
+    Attributes:
+        gathered: all of it.
+        moments: where each day but the first begins.
+        cuts: where the windows of the first day end.
+        settings: of the run.
+    """
+
+    gathered: Gathered
+    moments: list[int]
+    cuts: splits.Cuts
+    settings: Settings
+
+    @property
+    def events(self) -> pa.Table:
+        (part,) = self.gathered.partitions
+        return part.events
+
+    @property
+    def users(self) -> pa.Table:
+        (part,) = self.gathered.partitions
+        return part.users
+
+    def day(self, number: int) -> pa.Table:
+        """The events of a day, from 0."""
+        bounds = [np.iinfo(np.int64).min, *self.moments, np.iinfo(np.int64).max]
+        time = self.events["interaction_time"].to_numpy()
+        return self.events.filter(pa.array((time >= bounds[number]) & (time < bounds[number + 1])))
+
+    def label(self, events: pa.Table, cuts: splits.Cuts, before: Carried | None = None) -> examples.Labelled:
+        return examples.label_exposures(events, self.users, self.gathered.lookup, cuts, self.settings, before)
+
+    @property
+    def all_cuts(self) -> splits.Cuts:
+        """The windows of the first day, and one for each later one."""
+        return (*(cut for cut in self.cuts if cut is not None and cut < self.moments[0]), *self.moments)
+
+
+@st.composite
+def logs(draw: st.DrawFn, cases: st.SearchStrategy[Case] = CASES) -> Days:
+    """Random tables, whose events are cut at random times, at which there are events."""
+    raw, chosen = draw(cases)
+    gathered = gather(raw)
+    (part,) = gathered.partitions
+    times = sorted(set(part.events["interaction_time"].to_pylist()))
+    assume(len(times) > 1)
+    moments = draw(st.lists(st.sampled_from(times[1:]), min_size=1, max_size=4, unique=True).map(sorted))
+    val_from = draw(st.sampled_from([time for time in times if time <= moments[0]][1:] or [moments[0]]))
+    test_from = draw(st.none() | st.sampled_from([time for time in times if val_from <= time]))
+    own = settings_of(dataclasses.replace(chosen, kind="time", train=None, val=None, val_from=None, test_from=None))
+    options = {"counters": draw(OPTIONS), "recent": {"enabled": True}}
+    options |= {"cooccurrence": {"enabled": chosen.history_length > 0}}
+    return Days(gathered, moments, (val_from, test_from), own.replace(options))
+
+
+def end_of(events: pa.Table) -> int:
+    return int(events["interaction_time"].to_numpy().max()) + 1
+
+
+def carried_periods(days: Days) -> list[tuple[examples.Labelled, Carried]]:
+    """The labelled exposures of each later day, each from what was carried into it, and that."""
+    first = days.day(0)
+    carried = days.label(first, days.cuts).period.carry(days.gathered.lookup, end_of(first), days.settings)
+    found = []
+    for number in range(1, len(days.moments) + 1):
+        events = days.day(number)
+        found.append((days.label(carried.with_events(events, days.settings), carried.cuts, carried), carried))
+        carried = found[-1][0].period.carry(days.gathered.lookup, end_of(events), days.settings)
+    return found
+
+
+def in_window(labelled: examples.Labelled, number: int) -> np.ndarray:
+    return np.flatnonzero(labelled.keys["window"].to_numpy() == number)
+
+
+@quick
+@given(logs())
+def test_exposures_of_later_days_are_those_of_one_run(days: Days) -> None:
+    whole = days.label(days.events, days.all_cuts)
+    first = len(days.all_cuts) - len(days.moments) + 1
+    for number, (labelled, _) in enumerate(carried_periods(days), first):
+        wanted = whole.exposures.take(pa.array(in_window(whole, number)))
+        found = labelled.exposures
+        assert found.drop_columns(["window"]).equals(wanted.drop_columns(["window"]))
+        assert (found["window"].to_numpy() == 1).all()
+
+
+@quick
+@given(logs())
+def test_rows_of_the_ranker_are_those_of_one_run(days: Days) -> None:
+    whole, group = days.label(days.events, days.all_cuts), OfGroup("category", Tally.SHOWN)
+    catalogue = negatives.Catalogue(*days.label(days.day(0), days.cuts).training_videos, 0.75)
+    assume(len(catalogue))
+    first = len(days.all_cuts) - len(days.moments) + 1
+
+    def rows_of(labelled: examples.Labelled, steps: pa.Table, pairs: pa.Table | None = None) -> pa.Table:
+        rows, _ = ranker_examples.ranker_rows(labelled.exposures, catalogue, days.settings, pairs)
+        rows = with_context(rows, labelled.exposures, catalogue)
+        user, video, time = (rows[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
+        delay = days.settings.counters.delay_microseconds
+        tallies = outcomes.Tallies(steps, days.gathered.lookup, user, video, time, delay)
+        for tally in Tally:
+            rows = rows.append_column(tally.name, tallies.of(dataclasses.replace(group, tally=tally)))
+        return rows
+
+    wanted = rows_of(whole, whole.period.steps)
+    for number, (labelled, carried) in enumerate(carried_periods(days), first):
+        inside = pa.array(wanted["window"].to_numpy() == number)
+        pairs = carried.pairs_beside(labelled.keys)
+        found = rows_of(labelled, labelled.period.steps, pairs)
+        assert found.drop_columns(["window"]).equals(wanted.filter(inside).drop_columns(["window"]))
+
+
+def changes_of(days: Days, period: Period, became: pa.Table, windows: np.ndarray, cuts: splits.Cuts) -> pa.Table:
+    increments = video_counts.increments(period.events, became, windows, cuts, days.settings, counted=True)
+    if period.before:
+        increments = increments.filter(pa.array(increments["time"].to_numpy() >= period.before.until))
+    return recent.changes(increments, days.settings.recent)
+
+
+@quick
+@given(logs())
+def test_what_is_counted_of_videos_is_that_of_one_run(days: Days) -> None:
+    own, values = days.settings.counters, video_counts.values(days.settings, counted=True)
+    training = video_counts.values(days.settings, counted=True, training=True)
+    videos = np.unique(days.gathered.lookup.rows["video_id"].to_numpy())
+    whole = days.label(days.events, days.all_cuts)
+    begun = outcomes.begun(whole.period.steps)
+    windows = examples.windows_of(days.events, days.all_cuts, days.settings)
+    all_changes = changes_of(days, whole.period, whole.outcomes, windows, days.all_cuts)
+    wanted = counters.versions(videos, all_changes, own, values)
+    first = days.label(days.day(0), days.cuts)
+    windows = examples.windows_of(days.day(0), days.cuts, days.settings)
+    changes = changes_of(days, first.period, first.outcomes, windows, days.cuts)
+    worth = outcomes.worth(outcomes.begun(first.period.steps), counters.versions(videos, changes, own, values))
+    all_worth = outcomes.worth(begun, wanted)
+    for labelled, before in carried_periods(days):
+        carried = counters.folded(changes, before.until, own)
+        windows = examples.windows_of(labelled.period.events, before.cuts, days.settings)
+        later = changes_of(days, labelled.period, labelled.outcomes, windows, before.cuts)
+        changes = counters.together(later, carried)
+        versions = counters.versions(videos, changes, own, values)
+        times = np.unique(labelled.keys["interaction_time"].to_numpy())
+        asked = np.repeat(videos, len(times)), np.tile(times, len(videos))
+        found, expected = (table.take(pa.array(rows_at(table, "video_id", *asked))) for table in (versions, wanted))
+        assert found.drop_columns(["since"]).equals(expected.drop_columns(["since"]))
+        sums = [counters.sums(counters.of_training(each), training) for each in (changes, all_changes)]
+        assert sums[0].equals(sums[1])
+        later = outcomes.worth(outcomes.begun(labelled.period.steps, before.until), versions)
+        worth = pa.concat_tables([outcomes.folded(worth, before.until - own.delay_microseconds), later])
+        users, moments = (labelled.keys[name].to_numpy() for name in ("user_id", "interaction_time"))
+        found, expected = (
+            outcomes.expected(each, users, moments - own.delay_microseconds) for each in (worth, all_worth)
+        )
+        assert found.tolist() == expected.tolist()

@@ -1,0 +1,265 @@
+"""Refreshes: a run over the first day and refreshes of later ones make the rows of one run over all of them."""
+
+import json
+import pathlib
+import re
+import shutil
+from collections.abc import Callable
+
+import framed
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from conftest import once, pipeline_in
+from days import moments, one_run, write_days
+from desk import digests
+
+import recsys_tft
+from recsys_tft import ProcessingPipeline, cli
+from recsys_tft.columns import IdKind
+from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.reading.columns import columns_of
+from recsys_tft.tables import synthetic
+
+CONFIG = """
+title_encoder: none
+output: {users_per_shard: 40, videos_per_shard: 90, user_exposures_per_shard: 6}
+labels: {positive: {like: 1.0, comment: 1.0, share: 1.0, watch: 0.8, click: 0.5}}
+ranker: {popularity_alpha: 0.75}
+recent: {enabled: true}
+cooccurrence: {enabled: true}
+counters: {delay: 90m, every: 6h}
+split: {train: 0.7, val: 0.2}
+"""
+SIZES = {"users": 100, "videos": 200, "interactions": 2500}
+COUNTS = ["view_count", "like_count", "comment_count", "popularity"]
+
+
+def rows_of(root: pathlib.Path, window: str) -> dict[str, list[bytes]]:
+    """The records of a window by data set; how those of an active user are divided into files is no part of them."""
+    return {
+        data_set: sorted(
+            message
+            for path in (root / data_set / window).glob("part-*")
+            for message, *_ in framed.records(path.read_bytes())
+        )
+        for data_set in ("two_tower", "ranker")
+    }
+
+
+def two_tower_of(root: pathlib.Path, window: str, schema: pathlib.Path) -> list[str]:
+    """The rows of the two-tower model, without the numbers of rows of videos/, of which later days have more."""
+    files = sorted((root / "two_tower" / window).glob("part-*"))
+    columns = [name for name in columns_of(str(schema)) if name != "candidate_row"]
+    rows = recsys_tft.read(files, columns, spec=str(schema)).arrow()
+    return sorted(str(row) for batch in rows for row in batch.to_pylist())
+
+
+def refreshed(folder: pathlib.Path, days: list[pathlib.Path]) -> tuple[pathlib.Path, list[pathlib.Path]]:
+    """The output of a run over the first day, and the periods of the others."""
+    pipeline, _ = pipeline_in(folder, CONFIG, workers=2)
+    pipeline.run(str(days[0]))
+    out = folder / "out"
+    for day in days[1:]:
+        recsys_tft.refresh(str(out), str(day), workers=2)
+    return out, [out / "periods" / day.name for day in days[1:]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("versioned", [False, True], ids=["as they are", "changing, with text ids"])
+def test_rows_of_refreshes_are_those_of_one_run_over_all_days(tmp_path: pathlib.Path, versioned: bool) -> None:
+    raw = tmp_path / "raw"
+    synthetic.write_tables(raw, **SIZES, versioned=versioned, ids=IdKind.STRING if versioned else IdKind.INTEGER)
+    if not versioned:
+        videos = pq.read_table(raw / "videos.parquet")
+        pq.write_table(videos.drop_columns(COUNTS), raw / "videos.parquet")
+    days = write_days(raw, tmp_path / "days", moments(raw, 3), whole=(0, 2))
+    out, periods = refreshed(tmp_path, days)
+    whole = one_run(out, raw, tmp_path / "one", periods[-1])
+    for window, period in zip(WINDOWS, periods, strict=True):
+        rows, wanted = rows_of(period / "processed_data", "train"), rows_of(whole, window)
+        assert rows["ranker"] == wanted["ranker"]
+        assert min(map(len, rows.values())) > 0
+        if versioned:  # some videos come later
+            schema = period / "processed_data/two_tower/train/schema.pbtxt"
+            roots = {period / "processed_data": "train", whole: window}
+            one, other = (two_tower_of(*each, schema) for each in roots.items())
+            assert one == other
+        else:
+            assert rows == wanted
+        counts = json.loads((period / "artifacts/manifest.json").read_text())["counts"]
+        assert counts["sources/train/positive"] == counts["written/two_tower/train"] > 0
+
+
+# --- What goes wrong
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with the tables of three days, and the output of a run over the first one, refreshed by the second."""
+
+    def make(folder: pathlib.Path) -> pathlib.Path:
+        synthetic.write_tables(folder / "raw", users=30, videos=40, interactions=600)
+        days = write_days(folder / "raw", folder / "days", moments(folder / "raw", 2), whole=(0,))
+        refreshed(folder, days[:2])
+        return folder
+
+    return once(tmp_path_factory, "refreshed", make)
+
+
+@pytest.fixture
+def folder(ran: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+    """A copy of it."""
+    shutil.copytree(ran, tmp_path / "copy", symlinks=True)
+    return tmp_path / "copy"
+
+
+Fails = Callable[..., str]
+
+
+@pytest.fixture
+def fails(folder: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> Fails:
+    """Refreshes in vain, and returns the sentence; the output stays as it was."""
+
+    def run(day: str, *options: str) -> str:
+        before = digests(folder / "out")
+        capfd.readouterr()
+        arguments = ["--output-dir", str(folder / "out"), "--data-dir", str(folder / "days" / day)]
+        assert cli.main(["refresh", *arguments, *options]) == 1
+        error = capfd.readouterr().err
+        assert re.fullmatch(r"error: [^\n]+\.\n", error), error
+        assert digests(folder / "out") == before
+        return error.replace(str(folder), "").removeprefix("error: ").rstrip()
+
+    return run
+
+
+def test_a_period_that_is_there_is_made_again_only_if_asked(fails: Fails) -> None:
+    assert (
+        fails("2025-03-02") == "/out/periods/2025-03-02 exists already; give --overwrite to make the last period again."
+    )
+
+
+def test_periods_are_in_the_order_of_their_names(fails: Fails) -> None:
+    sentence = fails("2025-03-03", "--name", "2025-03-01")
+    assert sentence.startswith("The period '2025-03-01' would come before the last one, '2025-03-02', as periods are")
+
+
+@pytest.mark.slow
+def test_a_day_before_what_is_known_is_late(fails: Fails) -> None:
+    sentence = fails("2025-03-01", "--name", "2025-03-04")
+    assert re.match(
+        r"(\d+) of \1 rows of interactions cannot be used, mostly because interaction_time is before", sentence
+    )
+
+
+def test_a_day_without_interactions_is_refused(folder: pathlib.Path, fails: Fails) -> None:
+    path = folder / "days/2025-03-03/interactions.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    assert fails("2025-03-03").endswith("the table interactions is empty; it needs at least one row.")
+
+
+def test_tables_that_begin_to_have_versions_are_refused(folder: pathlib.Path, fails: Fails) -> None:
+    users = pq.read_table(folder / "raw/users.parquet")
+    time = pa.array([0] * len(users), pa.timestamp("us", "UTC"))
+    pq.write_table(users.append_column("updated_at", time), folder / "days/2025-03-03/users.parquet")
+    assert fails("2025-03-03").endswith("users.parquet: has a column updated_at, and the users of the run had none.")
+
+
+def test_periods_of_another_run_are_refused(folder: pathlib.Path, fails: Fails) -> None:
+    manifest = folder / "out/artifacts/manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"run": "another"}))
+    rows = folder / "out/processed_data/run.json"
+    rows.write_text(json.dumps({"run": "another"}))
+    assert "but /out is of the run another; remove /out/periods, and refresh again." in fails("2025-03-03")
+
+
+def without_state(state: pathlib.Path) -> None:
+    shutil.rmtree(state)
+
+
+def of_another_version(state: pathlib.Path) -> None:
+    path = state / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 2}))
+
+
+def without_a_file(state: pathlib.Path) -> None:
+    (state / "steps/part-00000.parquet").unlink()
+
+
+def cut_short(state: pathlib.Path) -> None:
+    path = state / "viewed/part-00000.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+
+
+def no_json(state: pathlib.Path) -> None:
+    (state / "state.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("harm", "sentence"),
+    [
+        (without_state, "holds no state to start from; run the main job again with --overwrite."),
+        (of_another_version, "state.json: is of version 2, and this release reads version 1; run the main job again"),
+        (without_a_file, "state/steps/part-00000.parquet: is gone; run the main job again, or the refresh"),
+        (cut_short, "state/viewed/part-00000.parquet: has "),
+        (no_json, "state.json: damaged or not readable"),
+    ],
+)
+def test_a_state_that_is_not_whole_is_refused(
+    folder: pathlib.Path, fails: Fails, harm: Callable[[pathlib.Path], None], sentence: str
+) -> None:
+    harm((folder / "out/periods/2025-03-02/state").resolve())
+    assert sentence in fails("2025-03-03")
+
+
+@pytest.mark.slow
+def test_a_damaged_user_is_found(folder: pathlib.Path, fails: Fails) -> None:
+    path = folder / "out/periods/2025-03-02/state/positives/part-00000.parquet"
+    damaged = bytearray(path.read_bytes())
+    damaged[60] ^= 1  # in the first page
+    path.write_bytes(damaged)
+    assert "state/positives/part-00000.parquet: damaged or not readable" in fails("2025-03-03")
+
+
+@pytest.mark.slow
+def test_a_refresh_that_is_interrupted_leaves_all_as_it_was(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = digests(folder / "out")
+    monkeypatch.setattr(ProcessingPipeline, "_run", interrupt)
+    for day, *options in (["2025-03-03"], ["2025-03-02", "--overwrite"]):
+        arguments = ["--output-dir", str(folder / "out"), "--data-dir", str(folder / "days" / day)]
+        assert cli.main(["refresh", *arguments, *options]) == 1
+        assert digests(folder / "out") == before
+
+
+@pytest.mark.slow
+def test_the_last_period_made_again_is_the_same(folder: pathlib.Path) -> None:
+    out, period = folder / "out", folder / "out/periods/2025-03-02"
+    before = {name: digest for name, digest in digests(period).items() if "manifest" not in name}
+    done = recsys_tft.refresh(str(out), str(folder / "days/2025-03-02"), overwrite=True)
+    assert {name: digest for name, digest in digests(period).items() if "manifest" not in name} == before
+    assert done["ranker_train"].pandas().shape[0] == done.manifest["counts"]["written/ranker/train"]
+
+
+@pytest.mark.slow
+def test_a_missed_day_and_new_videos_alone_are_told_of(folder: pathlib.Path) -> None:
+    raw, day = folder / "raw", folder / "days/2025-03-09"
+    day.mkdir()
+    events, videos = pq.read_table(raw / "interactions.parquet").slice(0, 50), pq.read_table(raw / "videos.parquet")
+    later = pc.add(events["interaction_time"], pa.scalar(100 * 86_400_000_000, pa.duration("us")))
+    events = events.set_column(events.column_names.index("interaction_time"), "interaction_time", later)
+    for name, table in (("interactions", events), ("videos", videos)):
+        place = table.column_names.index("video_id")
+        table = table.set_column(place, "video_id", pc.add(table["video_id"], 1000))
+        pq.write_table(table, day / f"{name}.parquet")
+    done = recsys_tft.refresh(str(folder / "out"), str(day))
+    assert any(text.startswith("no interaction is between 2025-") for text in done.manifest["warnings"])
+    rows = done["two_tower_train"].pandas()
+    assert (rows["video_id"] > 1000).all()
+    assert (rows["video_id_token"] == 1).all()
