@@ -23,6 +23,7 @@ SCHEMAS = {
     "pairs": pa.schema([_USER, _VIDEO, ("positive", pa.bool_()), ("seen", pa.bool_())]),
     "counts": recent.COUNT_SCHEMA,
     "steps": outcomes.STEP_SCHEMA,
+    "fitted": pa.schema([_USER]),
 }
 
 
@@ -38,6 +39,7 @@ class Carried:
         pairs: videos on which a user was positive, and that a user has seen.
         counts: of recent.COUNT_SCHEMA.
         steps: of outcomes.STEP_SCHEMA.
+        fitted: the users whose values are in vocabularies, or are counted for them.
     """
 
     until: int
@@ -47,6 +49,7 @@ class Carried:
     pairs: pa.Table
     counts: pa.Table
     steps: pa.Table
+    fitted: pa.Table
 
     @property
     def tables(self) -> dict[str, pa.Table]:
@@ -83,6 +86,7 @@ class Period:
         keys: user_id, video_id and `label` of the exposures that are after `before`.
         positives: all that histories are made of.
         steps: of outcomes.STEP_SCHEMA, of all.
+        training_users: increasing ids of the users on whose values something is fitted.
         before: what was known at the beginning; None: nothing.
     """
 
@@ -90,7 +94,13 @@ class Period:
     keys: pa.Table
     positives: history.Positives
     steps: pa.Table
+    training_users: np.ndarray
     before: Carried | None
+
+    @property
+    def new_users(self) -> np.ndarray:
+        """Those of `training_users` who were not before."""
+        return np.setdiff1d(self.training_users, self._earlier("fitted")["user_id"].to_numpy(), assume_unique=True)
 
     def carry(self, videos: VideoLookup, until: int, settings: Settings) -> Carried:
         """What is known of users at `until`, by which all events are over."""
@@ -103,7 +113,12 @@ class Period:
             self._pairs(settings),
             self._counts(known, settings),
             self._steps(videos, known),
+            self._fitted(),
         )
+
+    def _fitted(self) -> pa.Table:
+        earlier = self._earlier("fitted")["user_id"].to_numpy()
+        return pa.table([np.union1d(self.training_users, earlier)], SCHEMAS["fitted"])
 
     def _earlier(self, name: str) -> pa.Table:
         return getattr(self.before, name) if self.before else SCHEMAS[name].empty_table()
