@@ -1,5 +1,6 @@
 """Engineering: the analysis of the training window, and the graph applied to users, videos and exposures once each."""
 
+import functools
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -9,7 +10,7 @@ import pyarrow as pa
 
 from recsys_tft import graph_fitting, ids, point_in_time, transform_graph
 from recsys_tft.analyzers import Asked, MergeAll, outputs
-from recsys_tft.beam_pipelines import texts
+from recsys_tft.beam_pipelines import growing, texts
 from recsys_tft.beam_pipelines.elements import Analysed, Frames, KeyedPart, KeyedTable, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import OUTCOMES, Job
 from recsys_tft.beam_pipelines.texts import Vectors
@@ -38,10 +39,15 @@ def fit_graph(tables: beam.PCollection, each: Callable[..., beam.ParDo], graphs:
         job: what is done.
     """
     asked = graph_fitting.asked(job.settings)
+    if job.earlier:
+        counted = growing.counted(asked)
+        states = tables | "States" >> each(states_of_table, asked=counted, settings=job.settings)
+        whole = states | "All states" >> MergeAll(counted)
+        return whole | "Grow graph" >> beam.Map(growing.grow, asked=asked, graphs=graphs, job=job)
     if job.record:  # of a table that is not ours
         graph_fitting.check(asked, graphs, job.settings)
     states = tables | "States" >> each(states_of_table, asked=asked, settings=job.settings)
-    whole = states | "All states" >> MergeAll(asked)
+    whole = states | "All states" >> MergeAll(asked, functools.partial(growing.write_rare, asked=asked, job=job))
     return whole | "Fit graph" >> beam.Map(save_fitted, asked=asked, graphs=graphs, settings=job.settings)
 
 

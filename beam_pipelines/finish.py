@@ -109,7 +109,7 @@ def save_graph(graph: str, job: Job) -> None:
         job: what is done.
     """
     folder = job.output.staged("artifacts", "transform_graph")
-    if job.earlier:  # as it is
+    if job.earlier and graph == job.earlier.fitted:  # as it is
         _copy(job.earlier.graph, folder)
         return
     _copy(graph, f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}")

@@ -56,6 +56,11 @@ class Job:
         """The number of each window, by the name of its folder. In a refresh, 0 is what is known and 1 what is new."""
         return {name: number for number, name in enumerate(WINDOWS, 1 if self.earlier else 0)}
 
+    @property
+    def training_window(self) -> int:
+        """The number of the window of which vocabularies are made, or grow."""
+        return self.windows[WINDOWS[0]]
+
     def shard(self, folder: str, partition: int) -> str:
         """The staged file of one partition, or of a part of one, in a folder below `processed_data`."""
         shards = self.shards(folder)

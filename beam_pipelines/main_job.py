@@ -157,10 +157,14 @@ class MainJob:
     def _catalogue(self, exposures: DoOutputsTuple) -> PCollection:
         if self._job.earlier:
             return self._single("Catalogue", state.read_catalogue, job=self._job)
-        merged = exposures.catalogue | "Catalogue videos" >> beam.CombineGlobally(prepare.MergeHistograms())
+        merged = self._shown_videos(exposures)
         counts = exposures.counts | "Counts of labels" >> prepare.sum_counts()
         sides = [AsSingleton(merged), AsSingleton(counts)]
         return self._single("Catalogue", prepare.make_catalogue, *sides, job=self._job)
+
+    def _shown_videos(self, exposures: DoOutputsTuple) -> PCollection:
+        """How many exposures each video has, of those that something is fitted on."""
+        return exposures.catalogue | "Catalogue videos" >> beam.CombineGlobally(prepare.MergeHistograms())
 
     def _counted_videos(
         self, videos: DoOutputsTuple, exposures: DoOutputsTuple, latest: AsSingleton
@@ -211,9 +215,10 @@ class MainJob:
     def _fitted(
         self, exposures: DoOutputsTuple, videos: PCollection, catalogue: AsSingleton, begun: list[PCollection]
     ) -> PCollection:
-        """Where the fitted graph is; that of a refresh is there already."""
-        if earlier := self._job.earlier:
-            return self._root | "Earlier graph" >> beam.Create([earlier.fitted])
+        """Where the fitted graph is; in a refresh that of before, with vocabularies that have grown."""
+        if self._job.earlier:
+            shown = AsSingleton(self._shown_videos(exposures))
+            catalogue = AsSingleton(self._single("New videos", state.new_videos, shown, job=self._job))
         return self._fit(self._training_rows(exposures, videos, catalogue), begun)
 
     def _fit(self, training: PCollection, begun: list[PCollection]) -> PCollection:

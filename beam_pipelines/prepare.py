@@ -221,8 +221,8 @@ def label_exposures(
     for item in found.counts.items():
         yield TaggedOutput("counts", item)
     yield from _odd(found.odd)
-    training = found.keys.filter(pa.array(found.keys["window"].to_numpy() == 0))
-    for rows in fitting_rows.of_users(users, found, training, job.settings.table):
+    training = found.keys.filter(pa.array(found.keys["window"].to_numpy() == job.training_window))
+    for rows in fitting_rows.of_users(users, found.period.new_users, training, job.settings.table):
         yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))
     if job.videos_have_versions:
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))
@@ -252,7 +252,7 @@ def label_exposures(
 def _labelled_part(
     partition: int, part: user_parts.Part, users: pa.Table, period: Period, worth: dict[str, pa.Table], job: Job
 ) -> Iterator[KeyedFrames | TaggedOutput]:
-    training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == 0))
+    training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == job.training_window))
     if job.settings.cooccurrence.enabled:
         yield TaggedOutput("analysis", (Entity.PAIR, arrow_ipc.dumps(fitting_rows.of_pairs(part.exposures))))
     besides = (*history.COLUMNS, examples.COUNTED, examples.DISLIKED, ranker_examples.DRAWS)  # which fit nothing
@@ -299,4 +299,5 @@ def make_catalogue(exposures: splits.Histogram, counts: dict[str, int], job: Job
         raise InputError(f"No exposure in the training window is positive by the rules of labels.positive ({rules}).")
     catalogue = negatives.Catalogue(*exposures, job.settings.ranker.popularity_alpha)
     state.write_catalogue(catalogue, job)
+    state.write_fitted_videos(catalogue.video_ids, job)
     return catalogue

@@ -12,7 +12,15 @@ from recsys_tft.labelling import carried, counters, examples, negatives, outcome
 from recsys_tft.labelling.carried import Carried
 from recsys_tft.point_in_time import SINCE
 from recsys_tft.run_layout import state_files
-from recsys_tft.run_layout.state_files import CATALOGUE, CHANGES, ENTITIES, FIRST_SEEN, OF_USERS, WORTH
+from recsys_tft.run_layout.state_files import (
+    CATALOGUE,
+    CHANGES,
+    ENTITIES,
+    FIRST_SEEN,
+    FITTED_VIDEOS,
+    OF_USERS,
+    WORTH,
+)
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
@@ -139,6 +147,20 @@ def write_catalogue(catalogue: negatives.Catalogue, job: Job) -> None:
     """Writes what negatives are drawn from."""
     columns = {"video_id": catalogue.video_ids, "exposures": catalogue.exposures}
     write(CATALOGUE, 0, pa.table(columns), job)
+
+
+def write_fitted_videos(video_ids: np.ndarray, job: Job) -> None:
+    """Writes the videos whose values are in vocabularies, or are counted for them."""
+    write(FITTED_VIDEOS, 0, pa.table({"video_id": video_ids}), job)
+
+
+def new_videos(exposures: splits.Histogram, job: Job) -> negatives.Catalogue:
+    """The videos of a refresh whose values nothing has been fitted on."""
+    known = state_files.read(job.earlier.files[FITTED_VIDEOS][0])["video_id"].to_numpy()
+    video_ids, counts = exposures
+    write_fitted_videos(np.union1d(known, video_ids), job)
+    is_new = ~np.isin(video_ids, known)
+    return negatives.Catalogue(video_ids[is_new], counts[is_new], 0.0)
 
 
 def read_catalogue(job: Job) -> negatives.Catalogue:

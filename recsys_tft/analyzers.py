@@ -6,7 +6,7 @@ What is learned of ids is merged in parts by their hashes, and only what remains
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -90,11 +90,12 @@ class MergeAll(beam.PTransform):
 
     Args:
         asked: whose states they are.
+        look: is shown each part of the states, with its number, before it is trimmed; it returns the part.
     """
 
-    def __init__(self, asked: tuple[Asked, ...]):
+    def __init__(self, asked: tuple[Asked, ...], look: Callable[[tuple[int, list[Any]]], Any] | None = None):
         super().__init__()
-        self._asked = asked
+        self._asked, self._look = asked, look
 
     def expand(self, states: beam.PCollection) -> beam.PCollection:
         asked = self._asked
@@ -102,8 +103,21 @@ class MergeAll(beam.PTransform):
         if any(len(one.statistic.divided(state)) > 1 for one, state in zip(asked, nothing, strict=True)):
             parts = states | "Divide" >> beam.FlatMap(divided, asked=asked, nothing=nothing)
             merged = parts | "Merge parts" >> beam.CombinePerKey(MergeStates(asked))
+            merged = merged | "Look" >> beam.Map(self._look) if self._look else merged
             states = merged | "Trim" >> beam.Map(trimmed, asked=asked)
-        return states | "Merge" >> beam.CombineGlobally(MergeStates(asked))
+            return states | "Merge" >> beam.CombineGlobally(MergeStates(asked))
+        whole = states | "Merge" >> beam.CombineGlobally(MergeStates(asked))
+        if not self._look:
+            return whole
+        return whole | "One part" >> beam.Map(_as_part) | "Look" >> beam.Map(self._look) | "Whole" >> beam.Map(_of_part)
+
+
+def _as_part(states: list[Any]) -> tuple[int, list[Any]]:
+    return 0, states
+
+
+def _of_part(part: tuple[int, list[Any]]) -> list[Any]:
+    return part[1]
 
 
 class FitStatistics(PTransformAnalyzer):

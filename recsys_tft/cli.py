@@ -7,7 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 
 from recsys_tft import interruption, libraries
-from recsys_tft.commands import audit_command, dataset_command, recommend_options, refresh_command, serving_commands
+from recsys_tft.commands import (
+    audit_command,
+    dataset_command,
+    recommend_options,
+    refresh_command,
+    serving_commands,
+    vocabulary_command,
+)
 from recsys_tft.errors import InputError, UsageError, reason, redacted
 from recsys_tft.faults import sentence_for
 from recsys_tft.storage import places
@@ -128,6 +135,10 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     sub = _command(commands, "encoder", encoder, "export the default title encoder to the user's cache", example)
     sub.add_argument("action", choices=["export"], help="what to do")
     sub.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of its dense layers")
+    text = "show which values the vocabularies of a later output have gained and lost"
+    vocabulary_command.add(
+        _command(commands, "vocabulary", vocabulary_command.vocabulary, text, vocabulary_command.EXAMPLE)
+    )
     example = 'example:\n  recsys-tft similar --title "Toy Story" --output-dir out'
     sub = _command(commands, "similar", similar, "find the videos with the most similar titles", example)
     sub.add_argument("--title", required=True, action="append", help="what to look for; may be given several times")

@@ -55,6 +55,21 @@ class Frequencies(FileStatistic):
         kept = state.filter(pc.field("count") >= self.min_count)
         return kept.sort_by([("count", "descending"), ("value", "ascending")]).slice(0, self.max_size)
 
+    def rare(self, state: pa.Table) -> pa.Table:
+        """The values that occur too seldom to be kept."""
+        return state.filter(pc.field("count") < self.min_count)
+
+    def grown(self, known: pa.Array, counts: pa.Table) -> tuple[pa.ChunkedArray, pa.Table]:
+        """The values that come behind known ones, most frequent first; and the state of those still too seldom.
+
+        Args:
+            known: [n] values, which keep their places.
+            counts: the state of what has occurred since then; of a value that was too seldom, of all so far.
+        """
+        new = counts.filter(pc.invert(pc.is_in(counts["value"], known)))
+        room = None if self.max_size is None else max(self.max_size - len(known), 0)
+        return self.trimmed(new)["value"].slice(0, room), self.rare(new)
+
     def file_name(self, name: str) -> str:
         """What the file of the vocabulary `name` is called."""
         return name if self.integers else f"{name}.tfrecord.gz"
@@ -68,9 +83,12 @@ class Frequencies(FileStatistic):
 
         The text format of tf.lookup has no way to hold a string with a newline.
         """
+        self.write_values(self.values(state), path)
+
+    def write_values(self, values: pa.ChunkedArray | pa.Array, path: str) -> None:
+        """Writes [n] values in their order."""
         import tensorflow as tf
 
-        values = self.values(state)
         starts = range(0, len(values), _VALUES_AT_A_TIME)  # as Python objects take ten times the memory
         parts = (values.slice(start, _VALUES_AT_A_TIME).to_pylist() for start in starts)
         if self.integers:

@@ -95,7 +95,7 @@ class _DaysJob(Job):
 
 
 def one_run(out: pathlib.Path, raw: pathlib.Path, folder: pathlib.Path, last: pathlib.Path) -> pathlib.Path:
-    """The rows of one run over all days, by what the run `out` has fitted; its windows are the periods up to `last`."""
+    """The rows of one run over all days, by the graph of the period `last`; the windows are the periods up to it."""
     manifest, of_last = (json.loads((root / "artifacts/manifest.json").read_text()) for root in (out, last))
     own, cuts = settings.of_run(manifest, "the run"), raw_rows.cuts_of(of_last)
     rows = pq.read_table(out / "state/catalogue/part-00000.parquet")
@@ -104,6 +104,6 @@ def one_run(out: pathlib.Path, raw: pathlib.Path, folder: pathlib.Path, last: pa
     job = _DaysJob(**vars(planned))
     object.__setattr__(job, "last", len(cuts))
     pipeline = pipeline_in(str(folder.parent), FnApiRunner(), Options([]))
-    OneRun(pipeline, job, str(out / "artifacts/transform_graph/transform_fn"), cuts, catalogue).build()
+    OneRun(pipeline, job, str(last / "artifacts/transform_graph/transform_fn"), cuts, catalogue).build()
     pipeline.run().wait_until_finish()
     return pathlib.Path(job.output.staged("processed_data"))

@@ -270,7 +270,7 @@ def test_the_staged_graph_writes_what_a_local_run_writes(cloud: Cloud, texts_run
     for name, data in cloud.below("bucket/out").items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data)
-    parts = ("processed_data", "artifacts")
+    parts = ("processed_data", "artifacts", "state")
     assert_same_output(tmp_path, texts_run.root, *parts)
     assert rejected_rows(tmp_path) == rejected_rows(texts_run.root)
     assert len(rejected_rows(tmp_path)) == sum(map(len, REJECTED.values()))

@@ -68,7 +68,7 @@ def test_bundles_whose_worker_died_are_repeated_without_a_trace(
     assert attempts.died > 10
     (tmp_path / "out" / "raw").symlink_to(synthetic_run.raw)
     assert files_below(tmp_path / "out").keys() == files_below(synthetic_run.root).keys()
-    assert_same_output(synthetic_run.root, tmp_path / "out", "artifacts", "processed_data", "rejected")
+    assert_same_output(synthetic_run.root, tmp_path / "out", *REPLACED)
     assert ran.counters == counted(ran.manifest) == counted(synthetic_run.result.manifest)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         ".current",
@@ -77,6 +77,7 @@ def test_bundles_whose_worker_died_are_repeated_without_a_trace(
         "processed_data",
         "raw",
         "rejected",
+        "state",
     ]
 
 

@@ -23,6 +23,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.features import Feature
 from recsys_tft.number_ops import Bucket, Level, ZScore
 from recsys_tft.ops import Bag, SetLookup
+from recsys_tft.run_layout.output import REPLACED
 from recsys_tft.storage.version_folders import CURRENT, VERSIONS
 
 # --- Files
@@ -55,7 +56,7 @@ def test_shards_are_numbered_and_there_is_nothing_else(ran: Ran) -> None:
         parts = {name for name in there - wanted if re.fullmatch(r"part-0000\d-of-0000\d_0000\d.tfrecord", name)}
         assert there == wanted | parts
         assert not parts or name not in ("users", "videos")
-    top = {"processed_data", "artifacts", "rejected", CURRENT, VERSIONS}
+    top = {*REPLACED, CURRENT, VERSIONS}
     top |= {"raw"} if ran.raw.parent == ran.root else set()
     assert {path.name for path in ran.root.iterdir()} == top
 

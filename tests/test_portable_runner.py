@@ -17,6 +17,7 @@ from test_determinism import assert_same_output, files_below
 
 from bench.determinism import portable_runner
 from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.run_layout.output import REPLACED
 
 pytestmark = pytest.mark.slow
 
@@ -66,5 +67,5 @@ def test_a_worker_killed_while_it_writes_leaves_nothing_and_the_next_one_writes_
     ran = ProcessingPipeline(config).run(str(texts_run.raw))
 
     assert files_below(tmp_path / "out").keys() == {n for n in files_below(texts_run.root) if n[:4] != "raw/"}
-    assert_same_output(texts_run.root, tmp_path / "out", "artifacts", "processed_data", "rejected")
+    assert_same_output(texts_run.root, tmp_path / "out", *REPLACED)
     assert ran.counters == counted(ran.manifest) == counted(texts_run.result.manifest)

@@ -1,5 +1,7 @@
 """Refreshes: a run over the first day and refreshes of later ones make the rows of one run over all of them."""
 
+import datetime
+import itertools
 import json
 import pathlib
 import re
@@ -18,6 +20,7 @@ from desk import digests
 import recsys_tft
 from recsys_tft import ProcessingPipeline, cli
 from recsys_tft.columns import IdKind
+from recsys_tft.commands.vocabulary_command import differences
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.reading.columns import columns_of
 from recsys_tft.tables import synthetic
@@ -33,6 +36,7 @@ counters: {delay: 90m, every: 6h}
 split: {train: 0.7, val: 0.2}
 """
 SIZES = {"users": 100, "videos": 200, "interactions": 2500}
+FULL = "vocabularies: {default: {max_size: 2}}\n"  # which never grow
 COUNTS = ["view_count", "like_count", "comment_count", "popularity"]
 
 
@@ -56,9 +60,11 @@ def two_tower_of(root: pathlib.Path, window: str, schema: pathlib.Path) -> list[
     return sorted(str(row) for batch in rows for row in batch.to_pylist())
 
 
-def refreshed(folder: pathlib.Path, days: list[pathlib.Path]) -> tuple[pathlib.Path, list[pathlib.Path]]:
+def refreshed(
+    folder: pathlib.Path, days: list[pathlib.Path], config: str = CONFIG
+) -> tuple[pathlib.Path, list[pathlib.Path]]:
     """The output of a run over the first day, and the periods of the others."""
-    pipeline, _ = pipeline_in(folder, CONFIG, workers=2)
+    pipeline, _ = pipeline_in(folder, config, workers=2)
     pipeline.run(str(days[0]))
     out = folder / "out"
     for day in days[1:]:
@@ -67,29 +73,55 @@ def refreshed(folder: pathlib.Path, days: list[pathlib.Path]) -> tuple[pathlib.P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("versioned", [False, True], ids=["as they are", "changing, with text ids"])
-def test_rows_of_refreshes_are_those_of_one_run_over_all_days(tmp_path: pathlib.Path, versioned: bool) -> None:
+def test_rows_of_refreshes_are_those_of_one_run_over_all_days(tmp_path: pathlib.Path) -> None:
     raw = tmp_path / "raw"
-    synthetic.write_tables(raw, **SIZES, versioned=versioned, ids=IdKind.STRING if versioned else IdKind.INTEGER)
-    if not versioned:
-        videos = pq.read_table(raw / "videos.parquet")
-        pq.write_table(videos.drop_columns(COUNTS), raw / "videos.parquet")
+    synthetic.write_tables(raw, **SIZES)
+    videos = pq.read_table(raw / "videos.parquet")
+    pq.write_table(videos.drop_columns(COUNTS), raw / "videos.parquet")
     days = write_days(raw, tmp_path / "days", moments(raw, 3), whole=(0, 2))
-    out, periods = refreshed(tmp_path, days)
+    out, periods = refreshed(tmp_path, days, CONFIG + FULL)
     whole = one_run(out, raw, tmp_path / "one", periods[-1])
     for window, period in zip(WINDOWS, periods, strict=True):
-        rows, wanted = rows_of(period / "processed_data", "train"), rows_of(whole, window)
-        assert rows["ranker"] == wanted["ranker"]
+        rows = rows_of(period / "processed_data", "train")
+        assert rows == rows_of(whole, window)
         assert min(map(len, rows.values())) > 0
-        if versioned:  # some videos come later
-            schema = period / "processed_data/two_tower/train/schema.pbtxt"
-            roots = {period / "processed_data": "train", whole: window}
-            one, other = (two_tower_of(*each, schema) for each in roots.items())
-            assert one == other
-        else:
-            assert rows == wanted
         counts = json.loads((period / "artifacts/manifest.json").read_text())["counts"]
         assert counts["sources/train/positive"] == counts["written/two_tower/train"] > 0
+        assert not any(one.came or one.left or one.moved for one in differences(str(out), str(period)))
+
+
+@pytest.mark.slow
+def test_tables_that_change_and_vocabularies_that_grow_make_the_rows_of_one_run(tmp_path: pathlib.Path) -> None:
+    raw = tmp_path / "raw"
+    synthetic.write_tables(raw, **SIZES, versioned=True, ids=IdKind.STRING)
+    days = write_days(raw, tmp_path / "days", moments(raw, 3), whole=())
+    out, periods = refreshed(tmp_path, days, CONFIG + "vocabularies: {tags: {min_count: 2}}\n")
+    last = periods[-1]
+    whole = one_run(out, raw, tmp_path / "one", last)
+    found, wanted = rows_of(last / "processed_data", "train"), rows_of(whole, WINDOWS[-1])
+    assert found["ranker"] == wanted["ranker"]
+    schema = last / "processed_data/two_tower/train/schema.pbtxt"
+    roots = {last / "processed_data": "train", whole: WINDOWS[-1]}
+    one, other = (two_tower_of(*each, schema) for each in roots.items())  # some videos come later
+    assert one == other
+    check_vocabularies([out, *periods], raw)
+
+
+def check_vocabularies(outputs: list[pathlib.Path], raw: pathlib.Path) -> None:
+    """No token has moved, new values come behind, and what is seen often enough in all is there."""
+    for before, after in itertools.pairwise(outputs):
+        found = {one.name: one for one in differences(str(before), str(after))}
+        assert not any(one.left or one.moved for one in found.values())
+        assert found["user_id"].came
+    every = {one.name: one for one in differences(str(outputs[0]), str(outputs[-1]))}
+    events = pq.read_table(raw / "interactions.parquet")
+    until = json.loads((outputs[0] / "artifacts/manifest.json").read_text())["windows"]["val_from"]
+    since = json.loads((outputs[-1] / "artifacts/manifest.json").read_text())["windows"]["periods"][0]
+    train, later = (datetime.datetime.fromisoformat(text.replace(" UTC", "+00:00")) for text in (until, since))
+    time = events["interaction_time"]
+    fitted = events.filter(pc.or_(pc.less(time, train), pc.greater_equal(time, later)))
+    for name in ("user_id", "video_id"):
+        assert every[name].sizes[1] == 2 + len(pc.unique(fitted[name]))  # missing, unseen
 
 
 # --- What goes wrong

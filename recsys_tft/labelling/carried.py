@@ -6,14 +6,13 @@ Of each user that is a few numbers, and those of the videos that they saw; docs/
 import dataclasses
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import history, labels, outcomes, recent
 from recsys_tft.labelling.exposures import exposure_starts, sort_events
 from recsys_tft.labelling.splits import Cuts
-from recsys_tft.point_in_time import ends
+from recsys_tft.point_in_time import begins, ends
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.event_signals import is_viewing
 
@@ -24,6 +23,7 @@ SCHEMAS = {
     "pairs": pa.schema([_USER, _VIDEO, ("positive", pa.bool_()), ("seen", pa.bool_())]),
     "counts": recent.COUNT_SCHEMA,
     "steps": outcomes.STEP_SCHEMA,
+    "fitted": pa.schema([_USER]),
 }
 
 
@@ -39,6 +39,7 @@ class Carried:
         pairs: videos on which a user was positive, and that a user has seen.
         counts: of recent.COUNT_SCHEMA.
         steps: of outcomes.STEP_SCHEMA.
+        fitted: the users whose values are in vocabularies, or are counted for them.
     """
 
     until: int
@@ -48,6 +49,7 @@ class Carried:
     pairs: pa.Table
     counts: pa.Table
     steps: pa.Table
+    fitted: pa.Table
 
     @property
     def tables(self) -> dict[str, pa.Table]:
@@ -84,6 +86,7 @@ class Period:
         keys: user_id, video_id and `label` of the exposures that are after `before`.
         positives: all that histories are made of.
         steps: of outcomes.STEP_SCHEMA, of all.
+        training_users: increasing ids of the users on whose values something is fitted.
         before: what was known at the beginning; None: nothing.
     """
 
@@ -91,7 +94,13 @@ class Period:
     keys: pa.Table
     positives: history.Positives
     steps: pa.Table
+    training_users: np.ndarray
     before: Carried | None
+
+    @property
+    def new_users(self) -> np.ndarray:
+        """Those of `training_users` who were not before."""
+        return np.setdiff1d(self.training_users, self._earlier("fitted")["user_id"].to_numpy(), assume_unique=True)
 
     def carry(self, videos: VideoLookup, until: int, settings: Settings) -> Carried:
         """What is known of users at `until`, by which all events are over."""
@@ -104,7 +113,12 @@ class Period:
             self._pairs(settings),
             self._counts(known, settings),
             self._steps(videos, known),
+            self._fitted(),
         )
+
+    def _fitted(self) -> pa.Table:
+        earlier = self._earlier("fitted")["user_id"].to_numpy()
+        return pa.table([np.union1d(self.training_users, earlier)], SCHEMAS["fitted"])
 
     def _earlier(self, name: str) -> pa.Table:
         return getattr(self.before, name) if self.before else SCHEMAS[name].empty_table()
@@ -126,29 +140,30 @@ class Period:
 
     def _history(self, videos: VideoLookup, settings: Settings) -> pa.Table:
         """The videos of each history; one that was there until an earlier moment is gone for ever."""
-        if not settings.history.length:
-            return SCHEMAS["positives"].empty_table()
         found = self.positives
         stays = np.ones(len(found.user), bool) if found.until is None else found.until == recent.NEVER
-        own = pa.table([column[stays] for column in (found.user, found.video, found.since)], SCHEMAS["positives"])
-        frame = pl.from_arrow(own)
-        latest = frame.group_by("user_id", "video_id").agg(pl.max("since"))
-        latest = latest.with_columns(order=videos.order(latest["video_id"].to_numpy()))
-        latest = latest.sort("user_id", "since", "order", descending=[False, True, True])
-        kept = latest.group_by("user_id", maintain_order=True).head(settings.history.length)
-        return _as(kept, SCHEMAS["positives"])
+        user, video, since = (column[stays] for column in (found.user, found.video, found.since))
+        order, first = _groups(user, video)
+        user, video, since = user[order][first], video[order][first], _reduced(np.maximum, since[order], first)
+        order = np.lexsort((videos.order(video), since, user))
+        last = ends(user[order])
+        left = np.repeat(last, np.diff(np.append(-1, last))) - np.arange(len(order))  # later videos of the same user
+        kept = order[left < settings.history.length]
+        return pa.table([user[kept], video[kept], since[kept]], SCHEMAS["positives"])
 
     def _pairs(self, settings: Settings) -> pa.Table:
         refused = labels.is_negative(self.events["signals"].to_numpy(), settings)
         seen = self.events.filter(pa.array(is_viewing(self.events, settings.table.bits) | refused))
-        positive = self.keys.filter(pa.array(self.keys["label"].to_numpy(zero_copy_only=False).astype(bool)))
-        parts = [(seen, False, True), (positive, True, False)]
-        frames = [pl.from_arrow(self._earlier("pairs"))]
-        for table, is_positive, is_seen in parts:
-            pairs = pl.from_arrow(table.select(["user_id", "video_id"]))
-            frames.append(pairs.with_columns(positive=pl.lit(is_positive), seen=pl.lit(is_seen)))
-        found = pl.concat(frames).group_by("user_id", "video_id").agg(pl.any("positive", "seen"))
-        return _as(found.sort("user_id", "video_id"), SCHEMAS["pairs"])
+        positive = self.keys.filter(pa.array(self.keys["label"].to_numpy()))
+        tables = [self._earlier("pairs"), seen, positive]
+        user, video = (np.concatenate([table[name].to_numpy() for table in tables]) for name in ("user_id", "video_id"))
+        order, first = _groups(user, video)
+        columns = [user[order][first], video[order][first]]
+        for name, fresh in (("positive", (False, True)), ("seen", (True, False))):
+            own = [np.full(len(table), value) for table, value in zip(tables[1:], fresh, strict=True)]
+            values = np.concatenate([tables[0][name].to_numpy(), *own])
+            columns.append(_reduced(np.logical_or, values[order], first))
+        return pa.table(columns, SCHEMAS["pairs"])
 
     def _counts(self, known: int, settings: Settings) -> pa.Table:
         if not settings.recent.enabled:
@@ -159,19 +174,20 @@ class Period:
     def _steps(self, videos: VideoLookup, known: int) -> pa.Table:
         """The steps, of which those before `known` are one of each user and video, or version of a video."""
         is_over = self.steps["time"].to_numpy() < known
-        over = self.steps.filter(pa.array(is_over))
-        video, shown = (over[name].to_numpy() for name in ("video_id", "shown"))
-        frame = pl.from_arrow(over).with_columns(position=videos.position(video, shown))
-        sums = frame.group_by("user_id", "video_id", "position").agg(
-            pl.max("shown"), pl.max("shown").alias("time"), pl.sum("exposures", "positives")
-        )
-        found = pl.concat([_columns(sums), _columns(pl.from_arrow(self.steps.filter(pa.array(~is_over))))])
-        return _as(found.sort("user_id", "time", "video_id", "shown", "exposures", "positives"), SCHEMAS["steps"])
+        user, video, shown, _, *numbers = (column.to_numpy()[is_over] for column in self.steps.columns)
+        order, first = _groups(user, videos.position(video, shown))
+        last = _reduced(np.maximum, shown[order], first)
+        sums = (_reduced(np.add, each[order], first) for each in numbers)
+        over = pa.table([user[order][first], video[order][first], last, last, *sums], SCHEMAS["steps"])
+        return pa.concat_tables([over, self.steps.filter(pa.array(~is_over))])
 
 
-def _columns(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(SCHEMAS["steps"].names).with_columns(pl.col("exposures", "positives").cast(pl.Int32))
+def _groups(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """An order of [n] rows in which those that agree in their keys are together, and where each group begins in it."""
+    order = np.lexsort(keys[::-1])
+    return order, begins(*(key[order] for key in keys))
 
 
-def _as(frame: pl.DataFrame, schema: pa.Schema) -> pa.Table:
-    return frame.select(schema.names).to_arrow().cast(schema)
+def _reduced(function: np.ufunc, values: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """One value of each group of rows."""
+    return function.reduceat(values, first) if len(first) else values[:0]

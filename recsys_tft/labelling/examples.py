@@ -112,7 +112,7 @@ class Labelled:
     Attributes:
         keys: user_id, video_id, interaction_time, window and label (bool) of the exposures, by user, time and video;
             without the contradicted ones.
-        training_users: increasing ids of the users with an exposure in the training window.
+        training_users: increasing ids of the users with an exposure in the training window; of later events in any.
         training_videos: how many exposures in the training window each video has.
         counts: of exposures by window, of positives by rule, of contradicted ones.
         odd: what is odd about their watch times, as `odd_data.of_watch_times` counts it.
@@ -173,7 +173,7 @@ def label_exposures(
     if before:
         found = found.filter(pa.array(found["window"].to_numpy() > 0))
         steps = pa.concat_tables([before.steps, steps])
-    user, training = found["user_id"].to_numpy(), found["window"].to_numpy() == 0
+    user, training = found["user_id"].to_numpy(), found["window"].to_numpy() == (1 if before else 0)
     fitting = user[training]  # in order
     training_users = fitting[point_in_time.begins(fitting)]
     training_videos = splits.histogram(found["video_id"].to_numpy()[training])
@@ -186,7 +186,7 @@ def label_exposures(
     counts.update(_count_early(found, users, videos))
     context = UserContext(found, events, positives, steps, users, videos, settings, before)
     keys = found.select([*KEY, "window", "label"])
-    period = carried.Period(events, keys, positives, steps, before)
+    period = carried.Period(events, keys, positives, steps, training_users, before)
     return Labelled(keys, training_users, training_videos, counts, odd, became, period, number, context.of_parts)
 
 

@@ -13,24 +13,24 @@ import pyarrow as pa
 from recsys_tft import ids, point_in_time
 from recsys_tft.features import Entity, Feature, FeatureTable
 from recsys_tft.labelling import history
-from recsys_tft.labelling.examples import Labelled
 from recsys_tft.labelling.negatives import Catalogue
 from recsys_tft.labelling.user_context import COUNTED
 from recsys_tft.tables import versions
 
 
-def of_users(users: pa.Table, labelled: Labelled, training: pa.Table, table: FeatureTable) -> Iterator[pa.Table]:
+def of_users(users: pa.Table, fitted: np.ndarray, training: pa.Table, table: FeatureTable) -> Iterator[pa.Table]:
     """Those of the users of a partition.
 
     Args:
         users: by increasing `user_id`, or versions of them.
-        labelled: their exposures.
-        training: those of the training window.
+        fitted: [n] int64 ids of those with an exposure in the training window.
+        training: exposures in the training window.
         table: which columns have vocabularies.
     """
     if not point_in_time.is_versioned(users):
-        yield users.filter(pa.array(np.isin(users["user_id"].to_numpy(), labelled.training_users)))
+        yield users.filter(pa.array(np.isin(users["user_id"].to_numpy(), fitted)))
         return
+    training = training.filter(pa.array(np.isin(training["user_id"].to_numpy(), fitted)))
     user, time = (training[name].to_numpy() for name in ("user_id", "interaction_time"))
     last = point_in_time.ends(user)  # exposures are sorted by user and time
     yield from _fitted(users, "user_id", user[last], time[last], table.select(entity=Entity.USER))

@@ -22,9 +22,10 @@ STATE, DESCRIPTION = "state", "state.json"
 VERSION = 1
 ENTITIES = ("users", "videos", "channels")  # usable rows of these tables, with ids as codes
 WORTH = "worth"  # of outcomes.WORTH_SCHEMA
-OF_USERS = ("events", "viewed", "positives", "pairs", "counts", "steps", WORTH)  # see labelling/carried.py
+OF_USERS = ("events", "viewed", "positives", "pairs", "counts", "steps", "fitted", WORTH)  # see labelling/carried.py
 CHANGES, FIRST_SEEN, CATALOGUE = "changes", "first_seen", "catalogue"
-TABLES = (*ENTITIES, *OF_USERS, CHANGES, FIRST_SEEN, CATALOGUE)
+FITTED_VIDEOS, RARE = "fitted_videos", "rare"  # of vocabularies: whose values are counted, and what is not in them yet
+TABLES = (*ENTITIES, *OF_USERS, CHANGES, FIRST_SEEN, CATALOGUE, FITTED_VIDEOS, RARE)
 
 
 def write(output: Output, name: str, partition: int, rows: pa.Table) -> None:

@@ -1,0 +1,95 @@
+"""`recsys-tft vocabulary`: what the vocabularies of two outputs differ in."""
+
+import argparse
+import dataclasses
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from recsys_tft import ids
+from recsys_tft.errors import InputError, require_local
+
+EXAMPLE = """example:
+  recsys-tft vocabulary diff out out/periods/2025-03-02
+
+OLD and NEW are outputs of runs or refreshes. A value that has moved has another token in NEW, so that a model that was
+trained on OLD takes it for something else; a refresh never moves one."""
+_SHOWN = 10  # values of each vocabulary that came, or left
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """What has become of a vocabulary.
+
+    Attributes:
+        name: of the vocabulary.
+        sizes: how many tokens it had, and has.
+        came: the values that are new, in their order.
+        left: the values that are gone.
+        moved: the values that have another token.
+    """
+
+    name: str
+    sizes: tuple[int, int]
+    came: tuple[str, ...]
+    left: tuple[str, ...]
+    moved: tuple[str, ...]
+
+
+def differences(old: str, new: str) -> list[Difference]:
+    """What the vocabularies of two outputs differ in, by name.
+
+    Raises:
+        InputError: if one is no output of a run.
+    """
+    before, after = (_vocabularies(folder) for folder in (old, new))
+    found = []
+    for name in sorted(before.keys() | after.keys()):
+        tokens = [{value: token for token, value in enumerate(each.get(name, []))} for each in (before, after)]
+        came, left = ([v for v in one if v not in other] for one, other in (tokens[::-1], tokens))
+        moved = [value for value, token in tokens[0].items() if tokens[1].get(value, token) != token]
+        found.append(Difference(name, (len(tokens[0]), len(tokens[1])), tuple(came), tuple(left), tuple(moved)))
+    return found
+
+
+def _vocabularies(output_dir: str) -> dict[str, list[str]]:
+    require_local(output_dir)
+    folder = pathlib.Path(output_dir, "artifacts", "vocabularies")
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no vocabularies there; name an output of recsys-tft run or refresh.")
+    return {path.stem: path.read_text("utf-8").split("\n")[:-1] for path in sorted(folder.glob("*.txt"))}
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument("action", choices=["diff"], help="what to do")
+    parser.add_argument("old", metavar="OLD", help="an output")
+    parser.add_argument("new", metavar="NEW", help="a later one")
+
+
+def vocabulary(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """What came, left and moved."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    found = differences(options.old, options.new)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("vocabulary")
+    for column in ("tokens before", "after", "came", "left", "moved"):
+        table.add_column(column, justify="right")
+    for one in found:
+        numbers = (*one.sizes, *map(len, (one.came, one.left, one.moved)))
+        table.add_row(Text(one.name), *(f"{number:,}" for number in numbers))
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(table)
+    for one in found:
+        for what in ("came", "left", "moved"):
+            if values := getattr(one, what):
+                console.print(Text(f"{one.name}: {what}: {_listed(values)}"))
+    return 0
+
+
+def _listed(values: Sequence[str]) -> str:
+    more = len(values) - _SHOWN
+    return ", ".join(map(ids.printed, values[:_SHOWN])) + (f" and {more:,} more" if more > 0 else "")
