@@ -1,4 +1,4 @@
-"""The ranker's rows as CatBoost takes them: columns by name, groups by user, no loop over rows."""
+"""The ranker's rows as models take them: columns by name, groups by user, no loop over rows."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ def features_for(chosen: Settings) -> tuple[Feature, ...]:
     """The ranker's features under these settings.
 
     Raises:
-        InputError: if one is a list or a title's vector, which a CatBoost model that is to be served cannot take.
+        InputError: if one is a list or a title's vector, which a ranker that is to be served cannot take.
     """
     features = tuple(feature for feature in chosen.table.select(RANKER) if feature.is_active(chosen))
     for feature in features:
         if feature.op.shape(chosen) is None or feature.op.is_large:
             raise InputError(
-                f"The ranker cannot read the feature '{feature.name}': a served CatBoost model takes categories, "
+                f"The ranker cannot read the feature '{feature.name}': a served ranker takes categories, "
                 "numbers and short vectors, not lists or embeddings; leave RANKER out of its used_by."
             )
     return features
@@ -39,7 +39,7 @@ def features_for(chosen: Settings) -> tuple[Feature, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One column as CatBoost sees it.
+    """One column as a model sees it.
 
     Attributes:
         name: of the feature; `NAME[i]` for component i of a vector.
@@ -57,7 +57,7 @@ class Column:
 
 
 def columns_of(features: Sequence[Feature], chosen: Settings) -> tuple[Column, ...]:
-    """The columns in the order in which CatBoost is given them: vectors one component after the other."""
+    """The columns in the order in which models are given them: vectors one component after the other."""
     found = []
     for feature in features:
         kind = "categorical" if feature.is_categorical else "numeric"
@@ -83,25 +83,12 @@ class RankerRows:
     def __len__(self) -> int:
         return len(self.data)
 
-    def pool(self, weighted: bool = True, sampled: float = 1.0) -> Any:
-        """A catboost.Pool with labels, groups and, unless the objective knows none, weights.
+    def weights(self, sampled: float = 1.0) -> np.ndarray:
+        """[n] float32.
 
         Args:
-            weighted: whether rows have weights.
             sampled: by which those of drawn negatives are multiplied, if some of the shown rows are negatives.
         """
-        import catboost
-
-        categorical = [name for name, kind in self.data.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
-        return catboost.Pool(
-            self.data,
-            label=self.keys["label"],
-            cat_features=categorical,
-            weight=self._weights(sampled) if weighted else None,
-            group_id=groups(self.keys["user_id"]),
-        )
-
-    def _weights(self, sampled: float) -> np.ndarray:
         weights, shown = self.keys["weight"], self.keys[SHOWN]
         if sampled == 1 or self.keys["label"][shown].all():
             return weights
