@@ -37,9 +37,7 @@ def pools(output: str, chosen: Settings) -> list[catboost.Pool]:
     """Of train and val."""
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
-    return [
-        catboost_ranker.pool(ranker_rows.read(output, window, features, columns)) for window in ("train", "val")
-    ]
+    return [catboost_ranker.pool(ranker_rows.read(output, window, features, columns)) for window in ("train", "val")]
 
 
 def fit_alone(train: catboost.Pool, val: catboost.Pool, chosen: Settings) -> None:

@@ -14,7 +14,7 @@ from recsys_tft.configuration.model_settings import RankerSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, readable
 from recsys_tft.faults import catboost_reason, is_interrupt
-from recsys_tft.ranking.ranker_kinds import Served, Task, is_categorical
+from recsys_tft.ranking.ranker_interface import Served, Task, is_categorical
 from recsys_tft.ranking.ranker_rows import RankerRows, groups
 from recsys_tft.training.model_folders import ModelFolder
 from recsys_tft.trees import catboost_model
@@ -94,6 +94,9 @@ class CatBoostKind:
     files = (MODEL, MODEL_JSON)
     explained_by = (MODEL,)
     summary = ("shap_summary", "shap", "SHAP value")
+
+    def require(self) -> None:
+        pass  # it comes with us
 
     def limit(self, settings: Settings) -> int:
         return settings.ranker.iterations

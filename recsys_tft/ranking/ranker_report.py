@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from recsys_tft.ranking.ranker_kinds import Fitted
+from recsys_tft.ranking.ranker_interface import Fitted
 from recsys_tft.ranking.ranker_rows import RankerRows
 
 _SHOWN = 30  # columns in a picture

@@ -21,7 +21,7 @@ from recsys_tft.ranking import (
     ranking_metrics,
 )
 from recsys_tft.ranking.calibration import Calibration
-from recsys_tft.ranking.ranker_kinds import Fitted, Kind, Task
+from recsys_tft.ranking.ranker_interface import Fitted, Kind, Task
 from recsys_tft.ranking.ranker_rows import Column, RankerRows
 from recsys_tft.ranking.trained_ranker import COLUMNS, FOLDER
 from recsys_tft.run_layout import run_folders
@@ -106,6 +106,7 @@ def train(
 def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]) -> dict[str, Any]:
     """Trains and commits the model; returns its metrics."""
     kind = ranker_kinds.of(chosen.ranker.model)
+    kind.require()
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
     graph = run_folders.fingerprint(run)

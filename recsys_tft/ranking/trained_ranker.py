@@ -9,7 +9,7 @@ import numpy as np
 from recsys_tft.errors import readable
 from recsys_tft.ranking import calibration, ranker_kinds, ranker_rows
 from recsys_tft.ranking.calibration import Calibration
-from recsys_tft.ranking.ranker_kinds import Fitted, Kind
+from recsys_tft.ranking.ranker_interface import Fitted, Kind
 from recsys_tft.ranking.ranker_rows import Column, RankerRows
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage import json_files
@@ -77,11 +77,7 @@ def _load(output_dir: str, folder: ModelFolder) -> TrainedRanker:
 
 
 def kind_of(described: Mapping[str, Any]) -> Kind:
-    """The kind of the ranker that columns.json describes.
-
-    Raises:
-        InputError: if its library is not installed.
-    """
+    """The kind of the ranker that columns.json describes."""
     return ranker_kinds.of(described.get("model", ranker_kinds.OF_EARLIER_VERSIONS))
 
 

@@ -16,7 +16,7 @@ from scipy import special
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, readable
 from recsys_tft.ranking import ranking_metrics
-from recsys_tft.ranking.ranker_kinds import Served, Task, is_categorical
+from recsys_tft.ranking.ranker_interface import Served, Task, is_categorical, values_of
 from recsys_tft.ranking.ranker_rows import RankerRows
 from recsys_tft.training.model_folders import ModelFolder
 from recsys_tft.trees import xgboost_model
@@ -40,8 +40,7 @@ def matrix(data: pd.DataFrame, **of_rows: np.ndarray) -> "xgboost.DMatrix":
     values = np.empty(data.shape, np.float32)
     tokens = is_categorical(data)
     for place, (name, is_one) in enumerate(zip(data.columns, tokens, strict=True)):
-        column = data[name]
-        values[:, place] = column.cat.codes if isinstance(column.dtype, pd.CategoricalDtype) else column
+        values[:, place] = values_of(data[name])
         if not is_one:
             np.clip(values[:, place], -_LARGEST, _LARGEST, out=values[:, place])
     kinds = ["c" if is_one else "q" for is_one in tokens]
@@ -86,6 +85,9 @@ class XGBoostKind:
     unit = "trees"
     files = explained_by = (MODEL,)
     summary = ("shap_summary", "shap", "SHAP value")
+
+    def require(self) -> None:
+        _library()
 
     def limit(self, settings: Settings) -> int:
         return settings.ranker.iterations

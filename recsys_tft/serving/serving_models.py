@@ -13,7 +13,7 @@ from recsys_tft.columns import IdKind
 from recsys_tft.ops import FittedGraph
 from recsys_tft.ranking import calibration
 from recsys_tft.ranking.calibration import Calibration
-from recsys_tft.ranking.ranker_kinds import Served
+from recsys_tft.ranking.ranker_interface import Served
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.serving import serving_inputs
 from recsys_tft.serving.fitted_features import FittedFeatures

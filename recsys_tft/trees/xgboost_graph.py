@@ -13,7 +13,9 @@ import tensorflow as tf
 from recsys_tft.trees.xgboost_model import XGBoostModel, classes
 
 _SIGN = np.int32(-(2**31))
-_LARGEST = np.float32(np.finfo(np.float32).max).view(np.int32)  # the key of the largest number, as which infinity counts
+_LARGEST = np.float32(np.finfo(np.float32).max).view(
+    np.int32
+)  # the key of the largest number, as which infinity counts
 
 
 class TreeEnsemble(tf.Module):
@@ -79,7 +81,7 @@ class TreeEnsemble(tf.Module):
         """[columns, batch] codes, with missing ones below all thresholds, and with them above."""
         if not self._has_numbers:
             return []
-        missing, (columns, ranks) = tf.math.is_nan(numeric), self._cuts.shape
+        missing, ranks = tf.math.is_nan(numeric), self._cuts.shape[1]
         # As whole numbers, whose order is the same: TensorFlow takes numbers below 1e-38 for 0 where it compares them.
         bits = tf.bitcast(tf.where(missing, 0.0, numeric), tf.int32)
         keys = tf.clip_by_value(tf.where(bits < 0, _SIGN - bits, bits), -_LARGEST, _LARGEST)
@@ -99,9 +101,7 @@ def _keys(values: np.ndarray) -> np.ndarray:
 
 def _cuts(model: XGBoostModel, nodes: np.ndarray) -> np.ndarray:
     """[numeric, most] int32 increasing keys of the thresholds of each column, then the largest number."""
-    own = [
-        np.unique(_keys(model.threshold[nodes[model.source[nodes] == row]])) for row in range(len(model.numeric))
-    ]
+    own = [np.unique(_keys(model.threshold[nodes[model.source[nodes] == row]])) for row in range(len(model.numeric))]
     found = np.full((len(own), max([1, *map(len, own)])), np.iinfo(np.int32).max)
     for row, keys in enumerate(own):
         found[row, : len(keys)] = keys
