@@ -13,7 +13,7 @@ import pandas as pd
 from recsys_tft.configuration.model_settings import RankerSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, readable
-from recsys_tft.faults import catboost_reason, is_interrupt
+from recsys_tft.faults import is_interrupt, reason_of_trees
 from recsys_tft.ranking.ranker_interface import Served, Task, is_categorical
 from recsys_tft.ranking.ranker_rows import RankerRows, groups
 from recsys_tft.training.model_folders import ModelFolder
@@ -158,7 +158,7 @@ def parameters(options: RankerSettings) -> dict[str, Any]:
 
 def _explained(error: catboost.CatBoostError, folder: ModelFolder, rows: int) -> str:
     """What CatBoost's error means for the rows and settings that it was given."""
-    path, why = f"{folder.output_dir}/processed_data/{folder.name}/train", catboost_reason(error)
+    path, why = f"{folder.output_dir}/processed_data/{folder.name}/train", reason_of_trees(error)
     if "constant" in why:
         return (
             f"{path}: every column that the ranker reads has one value in all {rows:,} rows, so that there is nothing "

@@ -52,9 +52,10 @@ class TreeEnsemble(tf.Module):
         counts = np.array([len(found) for found in class_of], np.int64)[:, None]
         self._last, self._first = tf.constant(counts - 1), tf.constant(np.cumsum(counts)[:, None] - counts)
         self._classes = _variable(np.concatenate([*class_of, np.zeros(0, np.int32)]), "classes")
-        self._goes_right = _variable(np.concatenate(tables).astype(np.int32), "goes_right")
-        self._columns, self._starts = _variable(columns, "columns"), _variable(starts, "starts")
-        self._left, self._leaves = _variable(model.left, "left"), _variable(model.leaves, "leaves")
+        self._goes_right = _variable(np.concatenate(tables).astype(np.uint8), "goes_right")
+        # Of each node the column, the place in the table, and the left child: one gather of three numbers.
+        self._nodes = _variable(np.stack([columns, starts, model.left], 1), "nodes")
+        self._leaves = _variable(model.leaves, "leaves")
         self._roots, self._depth = tf.constant(model.roots[:, None]), model.depth
         self._bias = model.bias
 
@@ -70,8 +71,9 @@ class TreeEnsemble(tf.Module):
         codes, rows = tf.reshape(codes, [-1]), tf.range(batch)
         node = tf.tile(self._roots, [1, batch])
         for _ in range(self._depth):
-            code = tf.gather(codes, tf.gather(self._columns, node) * batch + rows)
-            node = tf.gather(self._left, node) + tf.gather(self._goes_right, tf.gather(self._starts, node) + code)
+            column, start, left = tf.unstack(tf.gather(self._nodes, node), axis=2)
+            right = tf.gather(self._goes_right, start + tf.gather(codes, column * batch + rows))
+            node = left + tf.cast(right, tf.int32)
         leaves = tf.gather(self._leaves, node)
         # One after the other in float32, as XGBoost adds them up.
         sums = tf.cumsum(tf.concat([tf.fill([1, batch], self._bias), leaves], 0), 0)
