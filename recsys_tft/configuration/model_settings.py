@@ -28,6 +28,7 @@ class RankerSettings(Section):
     negative_sample_ratio: Annotated[int, pydantic.Field(ge=0, le=1000)] = 3
     min_watch_ratio: NotNegative = 0.4
     popularity_alpha: Annotated[float, pydantic.Field(ge=0, le=2)] = 0.0
+    watch_share: bool = False
     model: Literal["catboost", "xgboost", "dcn"] = "catboost"
     objective: Literal["classifier", "yetirank"] = "classifier"
     sampled_weight: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.1

@@ -21,6 +21,7 @@ from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early
 from recsys_tft.tables.event_signals import is_viewing
 
 DISLIKED = "disliked"  # bool; without it no exposure is
+WATCH_SHARE = "watch_share"  # as `labels.watch_shares`, with `ranker.watch_share`
 COUNTED = "counted_video_id"  # null for an exposure that is not counted in what videos have in common
 
 
@@ -133,8 +134,8 @@ class Labelled:
     @functools.cached_property
     def exposures(self) -> pa.Table:
         """All of them: user_id, video_id, interaction_time, the context, previously_watched_category, window, label,
-        weight, DISLIKED where there are negative signals, and history.COLUMNS, recent.USER_COLUMNS,
-        outcomes.USER_COLUMNS and COUNTED unless they are turned off."""
+        weight, WATCH_SHARE where it is wanted, DISLIKED where there are negative signals, and history.COLUMNS,
+        recent.USER_COLUMNS, outcomes.USER_COLUMNS and COUNTED unless they are turned off."""
         return next(self.context([np.arange(len(self.keys))]))
 
 
@@ -364,6 +365,8 @@ def _weighted_piece(
         "since": history.positive_since(events, starts, duration, settings),
         "left_out": left_out,
     }
+    if settings.ranker.watch_share:
+        columns[WATCH_SHARE] = labels.watch_shares(watched, duration)
     if settings.table.bits.negative:
         columns[DISLIKED] = disliked
     if labels.negatives_win(settings):

@@ -12,7 +12,7 @@ from keras_rs.layers import FeatureCross
 
 from recsys_tft.configuration.model_settings import DcnSettings
 
-LABEL, WATCH_SHARE = "label", "watch_share"
+LABEL = "label"  # the first head
 _FARTHEST = 5.0  # deviations from the mean: a number beyond them counts as if it were there
 _STEPS = 32  # between the average row and a row, at which gradients are taken
 

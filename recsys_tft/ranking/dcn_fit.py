@@ -9,9 +9,9 @@ import tensorflow as tf
 from scipy import special
 
 from recsys_tft.ranking import ranking_metrics
-from recsys_tft.ranking.dcn import LABEL, WATCH_SHARE, Dcn, Shape
+from recsys_tft.ranking.dcn import LABEL, Dcn, Shape
 from recsys_tft.ranking.ranker_interface import Task, is_categorical, values_of
-from recsys_tft.ranking.ranker_rows import RankerRows
+from recsys_tft.ranking.ranker_rows import WATCH_SHARE, RankerRows
 from recsys_tft.retrieval.two_tower_fit import batch_size
 from recsys_tft.training import checkpoints
 from recsys_tft.training.scalar_log import ScalarLog

@@ -17,6 +17,7 @@ from recsys_tft.training.training_rows import folder_of
 
 KEYS = ("user_id", "video_id", "interaction_time", "label", "weight")
 SHOWN = "shown"  # beside the KEYS: whether the user was shown the video, rather than that it was drawn as a negative
+WATCH_SHARE = "watch_share"  # the same, where the run has written it
 _SAMPLED = codes_of(pa.array([b"sampled"]))[0].as_py()
 LARGEST_GROUP = 1000  # rows; YetiRank takes at most 1023 in a group
 
@@ -73,7 +74,8 @@ class RankerRows:
     """The rows of one window, by user and in each by time.
 
     Attributes:
-        keys: [n] arrays of KEYS and, as bool, SHOWN; ids that are text as their int64 codes.
+        keys: [n] arrays of KEYS, WATCH_SHARE where there is one and, as bool, SHOWN; ids that are text as their int64
+            codes.
         data: [n] rows of the columns: tokens as pandas categories, numbers as float32.
     """
 
@@ -113,12 +115,13 @@ class RankerRows:
 def read(output_dir: str, window: str, features: Sequence[Feature], columns: Sequence[Column]) -> RankerRows:
     """The rows of a window of OUTPUT_DIR/processed_data/ranker."""
     folder = folder_of(output_dir, "ranker", window)
-    found = training_rows.coded_columns(folder, [*KEYS, "source", *(feature.name for feature in features)])
+    keys = [*KEYS, *(name for name in (WATCH_SHARE,) if name in folder.columns())]
+    found = training_rows.coded_columns(folder, [*keys, "source", *(feature.name for feature in features)])
     order = _order(found)
     sizes = training_rows.categories(folder)
     data = {column.name: _values(found[column.feature], column, sizes, order) for column in columns}
-    keys = {name: found[name][order] for name in KEYS} | {SHOWN: (found["source"] != _SAMPLED)[order]}
-    return RankerRows(keys, pd.DataFrame(data, copy=False))
+    shown = (found["source"] != _SAMPLED)[order]
+    return RankerRows({name: found[name][order] for name in keys} | {SHOWN: shown}, pd.DataFrame(data, copy=False))
 
 
 def together(parts: Sequence[RankerRows]) -> RankerRows:
