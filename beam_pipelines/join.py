@@ -17,6 +17,7 @@ from recsys_tft.beam_pipelines.engineer import in_graph
 from recsys_tft.beam_pipelines.job import OUTCOMES, Job
 from recsys_tft.features import Entity
 from recsys_tft.labelling import negatives, outcomes, pair_columns, ranker_examples
+from recsys_tft.labelling.examples import WATCH_SHARE
 from recsys_tft.labelling.outcomes import Tallies
 from recsys_tft.labelling.pair_columns import RAW, PairColumns
 from recsys_tft.point_in_time import Timeline, find_sorted, rows_at
@@ -72,10 +73,14 @@ def _wanted(rows: pa.Table, exposures: pa.Table, begun: pa.Table, job: Job) -> p
 
 
 def pack(rows: pa.Table) -> pa.Table:
-    """Rows of ranker_examples.ROW_SCHEMA in 17 bytes each, as there are many of them."""
+    """Rows of `ranker_examples.ranker_rows` in 17 bytes each, as there are many of them."""
     source = rows["source"].combine_chunks().indices
     columns = {"exposure": rows["exposure"].cast(pa.int32()), "video_id": rows["video_id"]}
-    return pa.table({**columns, "weight": rows["weight"], "source": source})
+    return pa.table({**columns, "weight": rows["weight"], "source": source, **_watched(rows)})
+
+
+def _watched(rows: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return {name: rows[name] for name in (WATCH_SHARE,) if name in rows.column_names}
 
 
 def unpack(rows: pa.Table) -> pa.Table:
@@ -84,7 +89,10 @@ def unpack(rows: pa.Table) -> pa.Table:
     label = pc.equal(source, ranker_examples.SOURCES.index("positive")).cast(pa.int64())
     columns = [rows["exposure"].cast(pa.int64()), rows["video_id"], label, rows["weight"]]
     named = pa.DictionaryArray.from_arrays(source, pa.array(ranker_examples.SOURCES))
-    return pa.table([*columns, named], ranker_examples.ROW_SCHEMA)
+    found = pa.table([*columns, named], ranker_examples.ROW_SCHEMA)
+    for name, values in _watched(rows).items():
+        found = found.append_column(name, values)
+    return found
 
 
 def answer(_: int, parts: Parts) -> Iterator[KeyedPart]:

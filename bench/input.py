@@ -10,7 +10,7 @@ import tempfile
 import time
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.ranking import ranker_rows
+from recsys_tft.ranking import catboost_ranker, ranker_rows
 from recsys_tft.retrieval.two_tower import TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
@@ -43,7 +43,7 @@ def ranker(output_dir: str, chosen: Settings) -> None:
     started = time.perf_counter()
     train = ranker_rows.read(output_dir, "train", features, ranker_rows.columns_of(features, chosen))
     middle = time.perf_counter()
-    train.pool()
+    catboost_ranker.pool(train)
     seconds = time.perf_counter() - middle
     print(f"ranker: {len(train) / (middle - started):,.0f} rows/s read, {seconds:.2f} s for the pool")
 

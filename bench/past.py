@@ -18,7 +18,7 @@ import numpy as np
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.ranking import ranker_rows, ranker_training, ranking_metrics, trained_ranker
+from recsys_tft.ranking import catboost_ranker, ranker_rows, ranking_metrics
 from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, two_tower
 from recsys_tft.retrieval.two_tower_fit import Fit
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
@@ -94,7 +94,7 @@ def ranking(out: str, seed: int) -> Figures:
         columns = [column.name for column in ranker_rows.columns_of(own, chosen)]
         parts = {w: dataclasses.replace(part, data=part.data[columns]) for w, part in rows.items()}
         model = _ranker(parts, chosen)
-        found[name] = _aucs(parts, lambda part, model=model: trained_ranker.raw_scores(model, part))
+        found[name] = _aucs(parts, lambda part, model=model: catboost_ranker.raw_scores(model, part))
     training = rows["train"].keys
     videos = np.unique(np.concatenate([part.keys["video_id"] for part in rows.values()]))
     counts = np.bincount(np.searchsorted(videos, training["video_id"]), training["label"], len(videos))
@@ -104,13 +104,13 @@ def ranking(out: str, seed: int) -> Figures:
 
 
 def _ranker(rows: dict[str, ranker_rows.RankerRows], chosen: Settings) -> catboost.CatBoost:
-    options = ranker_training.parameters(chosen.ranker)
+    options = catboost_ranker.parameters(chosen.ranker)
     model = catboost.CatBoost(
         options | {"random_seed": chosen.seed, "logging_level": "Silent", "allow_writing_files": False}
     )
     return model.fit(
-        rows["train"].pool(),
-        eval_set=rows["val"].pool(),
+        catboost_ranker.pool(rows["train"]),
+        eval_set=catboost_ranker.pool(rows["val"]),
         use_best_model=True,
         early_stopping_rounds=chosen.ranker.early_stopping_rounds,
     )

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from bench.reading import run
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.ranking import ranker_rows, ranker_training
+from recsys_tft.ranking import catboost_ranker, ranker_rows, ranker_training
 from recsys_tft.retrieval.two_tower import TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
@@ -37,12 +37,12 @@ def pools(output: str, chosen: Settings) -> list[catboost.Pool]:
     """Of train and val."""
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
-    return [ranker_rows.read(output, window, features, columns).pool() for window in ("train", "val")]
+    return [catboost_ranker.pool(ranker_rows.read(output, window, features, columns)) for window in ("train", "val")]
 
 
 def fit_alone(train: catboost.Pool, val: catboost.Pool, chosen: Settings) -> None:
     """What a script does that has Pools; with the trainer's parameters."""
-    options = ranker_training.parameters(chosen.ranker) | {"random_seed": chosen.seed, "logging_level": "Silent"}
+    options = catboost_ranker.parameters(chosen.ranker) | {"random_seed": chosen.seed, "logging_level": "Silent"}
     model = catboost.CatBoost(options | {"allow_writing_files": False})
     model.fit(train, eval_set=val, use_best_model=True, early_stopping_rounds=chosen.ranker.early_stopping_rounds)
 

@@ -34,6 +34,7 @@ _IN_TEXT = (
 )
 _PACKAGES = {
     "faiss": "pip install 'recsys_tft[faiss]'",
+    "xgboost": "pip install 'recsys_tft[xgboost]'",
     "tensorflow_text": "pip install tensorflow-text, of the version of tensorflow",
     "tensorflow_hub": "pip install tensorflow-hub",
     "pkg_resources": "pip install 'setuptools<81'",
@@ -47,7 +48,7 @@ _PACKAGES = {
 def sentence_for(error: BaseException) -> str | None:
     """What an error means and what to do, as a sentence; None where nothing is known of it."""
     for one in _chain(error):
-        for rule in (_system, _memory, _missing_package, _catboost, _arrow, _options, _number):
+        for rule in (_system, _memory, _missing_package, _of_trees, _arrow, _options, _number):
             if found := rule(one):
                 return f"{found.rstrip('.')}."
     return None
@@ -110,15 +111,17 @@ def _system(error: BaseException) -> str | None:
     return f"{named}: {told}" if named else told
 
 
-def _catboost(error: BaseException) -> str | None:
-    if "CatBoostError" not in _kinds(error):
-        return None
-    return f"CatBoost stopped ({catboost_reason(error)}); the settings under ranker say how it trains, and on what"
+def _of_trees(error: BaseException) -> str | None:
+    for name in ("CatBoost", "XGBoost"):
+        if f"{name}Error" in _kinds(error):
+            why = reason_of_trees(error)
+            return f"{name} stopped ({why}); the settings under ranker say how it trains, and on what"
+    return None
 
 
-def catboost_reason(error: BaseException) -> str:
-    """What CatBoost says, without the line of its own code."""
-    return re.sub(r"^\S+:\d+: ", "", reason(error))
+def reason_of_trees(error: BaseException) -> str:
+    """What CatBoost or XGBoost says, without the line of its own code."""
+    return re.sub(r"^(\[\S+\] )?\S+:\d+: ", "", reason(error))
 
 
 def _arrow(error: BaseException) -> str | None:

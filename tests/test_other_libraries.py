@@ -14,7 +14,7 @@ from apache_beam.io.filesystem import BeamIOError
 from recsys_tft.cli import main
 from recsys_tft.errors import InputError, readable, reason
 from recsys_tft.faults import sentence_for, sentences
-from recsys_tft.ranking import ranker_training, trained_ranker
+from recsys_tft.ranking import catboost_ranker, trained_ranker
 from recsys_tft.recommending import entity_store
 from recsys_tft.run_layout.run_folders import manifest
 from recsys_tft.serving import serving_folders
@@ -88,7 +88,7 @@ def test_no_reason_is_none(error: Exception, words: str) -> None:
 def test_constant_columns_are_named_and_not_catboost_s_line(tmp_path: pathlib.Path) -> None:
     pool = catboost.Pool(np.ones((4, 2)), [0, 1, 0, 1])
     error = raised(lambda: catboost.CatBoost({"logging_level": "Silent", "allow_writing_files": False}).fit(pool))
-    found = ranker_training._explained(error, ModelFolder(str(tmp_path), "ranker"), 4)
+    found = catboost_ranker._explained(error, ModelFolder(str(tmp_path), "ranker"), 4)
     assert found.startswith(f"{tmp_path}/processed_data/ranker/train: every column that the ranker reads has one value")
     assert ".cpp" not in found
 

@@ -19,7 +19,8 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import RANKER, FeatureTable
 from recsys_tft.ids import codes_of
-from recsys_tft.ranking import ranker_rows, ranker_training, ranking_metrics, trained_ranker
+from recsys_tft.ranking import catboost_ranker, ranker_rows, ranker_training, ranking_metrics, trained_ranker
+from recsys_tft.ranking.catboost_ranker import pool
 from recsys_tft.ranking.ranker_training import train
 from recsys_tft.training.model_folders import settings_for
 
@@ -100,20 +101,20 @@ def test_a_ranker_of_ids_that_are_text_is_judged_as_one_of_integers(
 
 def test_the_pool_holds_categories_as_their_tokens(synthetic_run: Ran) -> None:
     rows = rows_of(synthetic_run, "val")
-    pool = rows.pool()
-    assert pool.get_feature_names() == list(rows.data)
+    own = pool(rows)
+    assert own.get_feature_names() == list(rows.data)
     expected = [i for i, feature in enumerate(RANKER_FEATURES) if feature.is_categorical]
-    assert pool.get_cat_feature_indices() == expected
-    np.testing.assert_array_equal(pool.get_weight(), rows.keys["weight"])
+    assert own.get_cat_feature_indices() == expected
+    np.testing.assert_array_equal(own.get_weight(), rows.keys["weight"])
     as_text = catboost.Pool(
         rows.data.astype({feature.name: str for feature in RANKER_FEATURES if feature.is_categorical}),
         label=rows.keys["label"],
         cat_features=expected,
     )
     options = {"iterations": 10, "logging_level": "Silent", "allow_writing_files": False}
-    one, other = (catboost.CatBoost(options | {"loss_function": "Logloss"}).fit(p) for p in (pool, as_text))
+    one, other = (catboost.CatBoost(options | {"loss_function": "Logloss"}).fit(p) for p in (own, as_text))
     del other
-    np.testing.assert_array_equal(one.predict(pool), one.predict(as_text))
+    np.testing.assert_array_equal(one.predict(own), one.predict(as_text))
 
 
 def test_vectors_are_laid_out_one_component_after_the_other() -> None:
@@ -171,11 +172,11 @@ def test_shap_values_and_scores_are_the_models(trained: pathlib.Path, synthetic_
     ranker = trained_ranker.load(str(trained.parent.parent))
     rows = rows_of(synthetic_run, "val")
     pd.testing.assert_frame_equal(ranker.rows("val").data, rows.data)
-    raw = ranker.model.predict(rows.pool(), prediction_type="RawFormulaVal")
+    raw = ranker.model.predict(pool(rows), prediction_type="RawFormulaVal")
     described = json.loads((trained / "calibration.json").read_text())
     assert described["method"] in ("platt", "isotonic")
     assert ranker.scores(rows) == pytest.approx(calibrated(described, raw), rel=1e-12)
-    explained = ranker.model.get_feature_importance(rows.pool(), type="ShapValues").sum(axis=1)
+    explained = ranker.model.get_feature_importance(pool(rows), type="ShapValues").sum(axis=1)
     assert explained == pytest.approx(raw, abs=1e-6)
 
 
@@ -256,7 +257,7 @@ def test_the_same_seed_gives_the_same_model_also_when_resumed(
     trained: pathlib.Path, synthetic_run: Ran, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out, config = output_of(synthetic_run, tmp_path, "classifier")
-    monkeypatch.setattr(ranker_training, "_SNAPSHOT_SECONDS", 0)
+    monkeypatch.setattr(catboost_ranker, "_SNAPSHOT_SECONDS", 0)
 
     def interrupt(text: str) -> None:
         if text.startswith("progress: tree 20"):
@@ -302,12 +303,12 @@ def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
     assert before.pop("refit") == {}
     assert refit == before
     assert (folder / "calibration.json").read_text() == (trained / "calibration.json").read_text()
-    options = ranker_training.parameters(settings_for(out, config, None).ranker) | {"iterations": trees}
+    options = catboost_ranker.parameters(settings_for(out, config, None).ranker) | {"iterations": trees}
     alone = catboost.CatBoost(options | {"random_seed": 0, "logging_level": "Silent", "allow_writing_files": False})
-    weighted = rows.pool(sampled=settings_for(out, config, None).ranker.sampled_weight)
-    expected = alone.fit(weighted).predict(rows.pool(), prediction_type="RawFormulaVal")
+    weighted = pool(rows, sampled=settings_for(out, config, None).ranker.sampled_weight)
+    expected = alone.fit(weighted).predict(pool(rows), prediction_type="RawFormulaVal")
     model = trained_ranker.load(out).model
-    np.testing.assert_array_equal(model.predict(rows.pool(), prediction_type="RawFormulaVal"), expected)
+    np.testing.assert_array_equal(model.predict(pool(rows), prediction_type="RawFormulaVal"), expected)
     assert any("Refitted: on all" in str(line) for line in found.report())
     assert not (folder / ranker_training.JUDGED).exists()
 
@@ -315,12 +316,12 @@ def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
 def test_sampled_negatives_weigh_less_where_others_were_shown(synthetic_run: Ran) -> None:
     rows = rows_of(synthetic_run, "train")
     shown, weights = rows.keys["shown"], rows.keys["weight"]
-    found = np.array(rows.pool(sampled=0.25).get_weight())
+    found = np.array(pool(rows, sampled=0.25).get_weight())
     np.testing.assert_array_equal(found[shown], weights[shown])
     np.testing.assert_array_equal(found[~shown], weights[~shown] * np.float32(0.25))
     assert (~shown).sum() > 10
     alone = rows.take(~shown | (rows.keys["label"] == 1))
-    np.testing.assert_array_equal(alone.pool(sampled=0.25).get_weight(), alone.keys["weight"])
+    np.testing.assert_array_equal(pool(alone, sampled=0.25).get_weight(), alone.keys["weight"])
 
 
 @pytest.mark.slow
@@ -331,13 +332,13 @@ def test_the_weight_of_sampled_negatives_is_of_training_and_not_of_the_probabili
     pathlib.Path(config).write_text(QUICK.replace("OBJECTIVE", "classifier, sampled_weight: 0.1"))
     metrics = train(out, config).metrics
     assert metrics["val"]["ranker"]["all"]["calibration"]["value"] == pytest.approx(1, abs=0.05)
-    options = ranker_training.parameters(settings_for(out, config, None).ranker)
+    options = catboost_ranker.parameters(settings_for(out, config, None).ranker)
     alone = catboost.CatBoost(options | {"random_seed": 0, "logging_level": "Silent", "allow_writing_files": False})
     parts = {window: rows_of(synthetic_run, window) for window in ("train", "val")}
-    pools = {window: part.pool(sampled=0.1) for window, part in parts.items()}
+    pools = {window: pool(part, sampled=0.1) for window, part in parts.items()}
     alone.fit(pools["train"], eval_set=pools["val"], use_best_model=True, early_stopping_rounds=30)
-    expected = alone.predict(parts["val"].pool(), prediction_type="RawFormulaVal")
-    found = trained_ranker.raw_scores(trained_ranker.load(out).model, parts["val"])
+    expected = alone.predict(pool(parts["val"]), prediction_type="RawFormulaVal")
+    found = trained_ranker.load(out).fitted.raw_scores(parts["val"])
     np.testing.assert_array_equal(found, expected)
 
 

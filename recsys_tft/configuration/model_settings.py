@@ -7,12 +7,29 @@ import pydantic
 from recsys_tft.configuration.setting_types import Count, NotNegative, Positive, Rate, Section, Share, Steps, Width
 
 
+class DcnSettings(Section):
+    """How the neural ranker is built and trained."""
+
+    embedding_dim: Width = 8
+    cross_layers: Annotated[int, pydantic.Field(ge=0, le=8)] = 2
+    hidden: Annotated[tuple[Width, ...], pydantic.Field(max_length=32)] = (64, 32)
+    dropout: Share = 0.2
+    batch_size: Annotated[int, pydantic.Field(ge=2, le=65_536)] = 1024
+    epochs: Steps = 30
+    patience: Steps = 3
+    learning_rate: Rate = 0.001
+    weight_decay: Share = 0.001
+    watch_weight: NotNegative = 0.2
+
+
 class RankerSettings(Section):
-    """What a ranker example is, and how CatBoost is trained on them."""
+    """What a ranker example is, and how a model is trained on them."""
 
     negative_sample_ratio: Annotated[int, pydantic.Field(ge=0, le=1000)] = 3
     min_watch_ratio: NotNegative = 0.4
     popularity_alpha: Annotated[float, pydantic.Field(ge=0, le=2)] = 0.0
+    watch_share: bool = False
+    model: Literal["catboost", "xgboost", "dcn"] = "catboost"
     objective: Literal["classifier", "yetirank"] = "classifier"
     sampled_weight: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.1
     iterations: Steps = 200
@@ -23,6 +40,13 @@ class RankerSettings(Section):
     early_stopping_rounds: Steps = 30
     shap_rows: Count = 5000
     refit: bool = False
+    dcn: DcnSettings = DcnSettings()
+
+    @pydantic.model_validator(mode="after")
+    def _yetirank_is_catboosts(self) -> "RankerSettings":
+        if self.objective == "yetirank" and self.model != "catboost":
+            raise ValueError(f"has the objective yetirank, which is catboost's, and the model {self.model}")
+        return self
 
 
 class TwoTowerSettings(Section):
@@ -55,6 +79,7 @@ class TwoTowerSettings(Section):
 # What of `ranker` may differ between a run and a training on its rows.
 RANKER_TRAINING = frozenset(
     (
+        "model",
         "objective",
         "sampled_weight",
         "iterations",
@@ -65,5 +90,6 @@ RANKER_TRAINING = frozenset(
         "early_stopping_rounds",
         "shap_rows",
         "refit",
+        "dcn",
     )
 )

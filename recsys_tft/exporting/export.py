@@ -5,7 +5,6 @@ import pathlib
 import shutil
 from collections.abc import Callable
 
-import catboost
 import numpy as np
 import pyarrow as pa
 from rich.console import RenderableType
@@ -13,7 +12,7 @@ from rich.table import Table
 
 from recsys_tft import ids
 from recsys_tft.configuration import settings
-from recsys_tft.errors import InputError, readable
+from recsys_tft.errors import InputError
 from recsys_tft.exporting import stored_entities
 from recsys_tft.faults import sentences
 from recsys_tft.point_in_time import find_sorted
@@ -22,7 +21,7 @@ from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.recommending import request_columns
 from recsys_tft.retrieval import two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
-from recsys_tft.run_layout import run_folders
+from recsys_tft.run_layout import artifacts, run_folders
 from recsys_tft.serving import approximate_index, saved_graphs, serving_folders, serving_models
 from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.fitted_features import fitted_graph
@@ -30,10 +29,8 @@ from recsys_tft.serving.serving_folders import DESCRIPTION, EXTRA, STORE, servin
 from recsys_tft.storage.json_files import to_json
 from recsys_tft.training import training_rows
 from recsys_tft.training.model_folders import ModelFolder
-from recsys_tft.trees import catboost_model
 
-# By which explanations are computed, and scores; the last is not there for rankings.
-RANKER_FILES = ("model.cbm", "columns.json", calibration.FILE)
+RANKER_FILES = (trained_ranker.COLUMNS, calibration.FILE)  # which stand beside the graph; the last not for rankings
 _BATCH = 4096
 RECALL_AT, _QUERIES = 100, 500  # an approximate index is judged by the best so many for so many users
 
@@ -111,13 +108,14 @@ def _export(
                 f"{path}: trained on another run than the one in {output_dir}, or the transform_graph there "
                 "was damaged since; train it again."
             )
-    with readable(ranker.target / "model.json", ranker.remedy):
-        trees = catboost_model.parse(ranker.read("model.json"))
-    with readable(ranker.target / RANKER_FILES[0], ranker.remedy, catboost.CatBoostError):
-        catboost.CatBoost().load_model(str(ranker.target / RANKER_FILES[0]))
-    calibrated = trained_ranker.calibration_of(ranker)
     say("Loading the models")
-    model, graph = two_tower.load_held(two_towers), fitted_graph(run, of_run)
+    kind, graph = trained_ranker.kind_of(columns), fitted_graph(run, of_run)
+    sizes = artifacts.categories(artifacts.vocabularies(graph.saved_model, graph.settings), graph.settings)
+    served = kind.served(ranker, [sizes.get(column["feature"]) for column in columns["columns"]])
+    if kind.explained_by:
+        kind.load(ranker.target, ranker.remedy)
+    calibrated = trained_ranker.calibration_of(ranker)
+    model = two_tower.load_held(two_towers)
     say("Reading the raw tables")
     rows, cuts = raw_rows.read(raw, of_run), raw_rows.cuts_of(manifest)
     dated = raw_counters.dated_videos(rows, cuts, of_run)
@@ -128,14 +126,14 @@ def _export(
         "query_tower": lambda: serving_models.query_tower(model, graph),
         "candidate_tower": lambda: serving_models.candidate_tower(model, graph),
         "retrieval": lambda: serving_models.retrieval(model, graph, video_ids, vectors),
-        "ranker": lambda: serving_models.ranker(trees, columns["columns"], graph, calibrated),
+        "ranker": lambda: serving_models.ranker(served, columns["columns"], graph, calibrated),
     }
     with serving_folders.next_version(output_dir) as (version, staged):
         for name, make in made.items():
             say(f"Writing {name}")
             make().save(str(staged[name]))
             (staged[name] / EXTRA).mkdir()
-        for file in (file for file in RANKER_FILES if (ranker.target / file).exists()):
+        for file in (file for file in (*kind.explained_by, *RANKER_FILES) if (ranker.target / file).exists()):
             shutil.copyfile(ranker.target / file, staged["ranker"] / EXTRA / file)
         recall = None
         if index is not None:

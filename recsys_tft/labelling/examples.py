@@ -22,6 +22,7 @@ from recsys_tft.point_in_time import are_among, find_sorted, rows_at, take_or_nu
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early
 
 DISLIKED = "disliked"  # bool; without it no exposure is
+WATCH_SHARE = "watch_share"  # as `labels.watch_shares`, with `ranker.watch_share`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,8 +136,8 @@ class Labelled:
     @functools.cached_property
     def exposures(self) -> pa.Table:
         """All of them: user_id, video_id, interaction_time, the context, previously_watched_category, window, label,
-        weight, DISLIKED where there are negative signals, and history.COLUMNS, recent.USER_COLUMNS,
-        outcomes.USER_COLUMNS and COUNTED unless they are turned off."""
+        weight, WATCH_SHARE where it is wanted, DISLIKED where there are negative signals, and history.COLUMNS,
+        recent.USER_COLUMNS, outcomes.USER_COLUMNS and COUNTED unless they are turned off."""
         return next(self.context([np.arange(len(self.keys))]))
 
 
@@ -304,6 +305,8 @@ def _weighted_piece(
         "since": history.positive_since(events, starts, duration, settings),
         "left_out": left_out,
     }
+    if settings.ranker.watch_share:
+        columns[WATCH_SHARE] = labels.watch_shares(watched, duration)
     if settings.table.bits.negative:
         columns[DISLIKED] = disliked
     if labels.negatives_win(settings):

@@ -28,6 +28,18 @@ def rules_that_hold(
     return rules
 
 
+def watch_shares(watch_time: np.ndarray, duration: np.ndarray) -> np.ndarray:
+    """[n] float32: the share of the video that was watched, at most 1; -1 where nothing or no duration is known.
+
+    Args:
+        watch_time: [n] float64 seconds.
+        duration: [n] float32 seconds; NaN or 0 where unknown.
+    """
+    known = (watch_time > 0) & (duration > 0)
+    found = np.divide(watch_time, duration, out=np.full(len(watch_time), -1.0), where=known)
+    return np.minimum(found, 1).astype(np.float32)
+
+
 def weights(rules: Mapping[str, np.ndarray], positive: Mapping[str, float]) -> np.ndarray:
     """[n] float32: the largest weight among the rules of `positive` that hold; 0 where none does."""
     return np.max([rules[rule] * np.float32(weight) for rule, weight in positive.items()], axis=0).astype(np.float32)

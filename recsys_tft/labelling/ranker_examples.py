@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import negatives
-from recsys_tft.labelling.examples import DISLIKED
+from recsys_tft.labelling.examples import DISLIKED, WATCH_SHARE
 
 SOURCES = ("positive", "disliked", "exposed", "sampled")
 
@@ -37,6 +37,8 @@ def ranker_rows(
 ) -> tuple[pa.Table, int]:
     """Labelled rows of ROW_SCHEMA: each exposure, followed by the negatives drawn for it; and how many were missing.
 
+    Where exposures have a WATCH_SHARE, rows have one too: -1 of a drawn negative.
+
     Args:
         exposures: as `label_exposures` returns them, all of their users; or a part of them, with DRAWS.
         catalogue: what negatives are drawn from.
@@ -65,7 +67,12 @@ def ranker_rows(
         "weight": among(own, exposures["weight"].to_numpy(), np.float32(1)),
         "source": pa.DictionaryArray.from_arrays(pa.array(source), pa.array(SOURCES)),
     }
-    return pa.table(rows, ROW_SCHEMA), int(wanted.sum()) - len(owner)
+    found = pa.table(rows, ROW_SCHEMA)
+    if WATCH_SHARE in exposures.column_names:
+        found = found.append_column(
+            WATCH_SHARE, pa.array(among(own, exposures[WATCH_SHARE].to_numpy(), np.float32(-1)))
+        )
+    return found, int(wanted.sum()) - len(owner)
 
 
 def _among(places: np.ndarray, own: np.ndarray, others: np.ndarray | np.generic, rows: int) -> np.ndarray:

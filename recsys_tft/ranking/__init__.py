@@ -1,1 +1,1 @@
-"""The ranker's rows, CatBoost's training, and its evaluation."""
+"""The ranker's rows, its training as one of several kinds of models, and its evaluation."""

@@ -3,32 +3,36 @@
 import csv
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+
+from recsys_tft.ranking.ranker_interface import Fitted
+from recsys_tft.ranking.ranker_rows import RankerRows
 
 _SHOWN = 30  # columns in a picture
 
 
-def write(model: Any, train: Any, sample: Any, names: Sequence[str], folder: pathlib.Path) -> None:
-    """Writes feature_importance and shap_summary, each as .csv and .png, into a folder.
+def write(
+    model: Fitted, sample: RankerRows, names: Sequence[str], summary: tuple[str, str, str], folder: pathlib.Path
+) -> None:
+    """Writes feature_importance and a summary of contributions, each as .csv and .png, into a folder.
 
-    Importance is CatBoost's PredictionValuesChange for classifiers and LossFunctionChange for rankings, in CatBoost's
-    units; the SHAP summary is the mean absolute SHAP value over a sample, in units of the raw score, and the mean
-    signed one beside it.
+    Importance is in the units of the model's kind; the summary is the mean absolute contribution over a sample, in
+    units of the raw score, and the mean signed one beside it.
 
     Args:
-        model: a fitted CatBoost.
-        train: the pool it was trained on.
-        sample: a pool to explain.
+        model: that is explained.
+        sample: rows to explain.
         names: of the columns.
+        summary: as `Kind.summary`.
         folder: that exists.
     """
-    importance = np.asarray(model.get_feature_importance(train))
+    importance = model.importance(sample)
     _write(folder / "feature_importance", ("column", "importance"), names, importance[:, None], "Feature importance")
-    values = np.asarray(model.get_feature_importance(sample, type="ShapValues"))[:, :-1]
+    file, heading, title = summary
+    values = model.contributions(sample.data)
     both = np.stack([np.abs(values).mean(axis=0), values.mean(axis=0)], axis=1)
-    _write(folder / "shap_summary", ("column", "mean_abs_shap", "mean_shap"), names, both, "Mean absolute SHAP value")
+    _write(folder / file, ("column", f"mean_abs_{heading}", f"mean_{heading}"), names, both, f"Mean absolute {title}")
 
 
 def _write(path: pathlib.Path, headings: Sequence[str], names: Sequence[str], values: np.ndarray, title: str) -> None:

@@ -1,4 +1,4 @@
-"""The ranker's rows as CatBoost takes them: columns by name, groups by user, no loop over rows."""
+"""The ranker's rows as models take them: columns by name, groups by user, no loop over rows."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from recsys_tft.training.training_rows import folder_of
 
 KEYS = ("user_id", "video_id", "interaction_time", "label", "weight")
 SHOWN = "shown"  # beside the KEYS: whether the user was shown the video, rather than that it was drawn as a negative
+WATCH_SHARE = "watch_share"  # the same, where the run has written it
 _SAMPLED = codes_of(pa.array([b"sampled"]))[0].as_py()
 LARGEST_GROUP = 1000  # rows; YetiRank takes at most 1023 in a group
 
@@ -25,13 +26,13 @@ def features_for(chosen: Settings) -> tuple[Feature, ...]:
     """The ranker's features under these settings.
 
     Raises:
-        InputError: if one is a list or a title's vector, which a CatBoost model that is to be served cannot take.
+        InputError: if one is a list or a title's vector, which a ranker that is to be served cannot take.
     """
     features = tuple(feature for feature in chosen.table.select(RANKER) if feature.is_active(chosen))
     for feature in features:
         if feature.op.shape(chosen) is None or feature.op.is_large:
             raise InputError(
-                f"The ranker cannot read the feature '{feature.name}': a served CatBoost model takes categories, "
+                f"The ranker cannot read the feature '{feature.name}': a served ranker takes categories, "
                 "numbers and short vectors, not lists or embeddings; leave RANKER out of its used_by."
             )
     return features
@@ -39,7 +40,7 @@ def features_for(chosen: Settings) -> tuple[Feature, ...]:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One column as CatBoost sees it.
+    """One column as a model sees it.
 
     Attributes:
         name: of the feature; `NAME[i]` for component i of a vector.
@@ -57,7 +58,7 @@ class Column:
 
 
 def columns_of(features: Sequence[Feature], chosen: Settings) -> tuple[Column, ...]:
-    """The columns in the order in which CatBoost is given them: vectors one component after the other."""
+    """The columns in the order in which models are given them: vectors one component after the other."""
     found = []
     for feature in features:
         kind = "categorical" if feature.is_categorical else "numeric"
@@ -73,7 +74,8 @@ class RankerRows:
     """The rows of one window, by user and in each by time.
 
     Attributes:
-        keys: [n] arrays of KEYS and, as bool, SHOWN; ids that are text as their int64 codes.
+        keys: [n] arrays of KEYS, WATCH_SHARE where there is one and, as bool, SHOWN; ids that are text as their int64
+            codes.
         data: [n] rows of the columns: tokens as pandas categories, numbers as float32.
     """
 
@@ -83,25 +85,12 @@ class RankerRows:
     def __len__(self) -> int:
         return len(self.data)
 
-    def pool(self, weighted: bool = True, sampled: float = 1.0) -> Any:
-        """A catboost.Pool with labels, groups and, unless the objective knows none, weights.
+    def weights(self, sampled: float = 1.0) -> np.ndarray:
+        """[n] float32.
 
         Args:
-            weighted: whether rows have weights.
             sampled: by which those of drawn negatives are multiplied, if some of the shown rows are negatives.
         """
-        import catboost
-
-        categorical = [name for name, kind in self.data.dtypes.items() if isinstance(kind, pd.CategoricalDtype)]
-        return catboost.Pool(
-            self.data,
-            label=self.keys["label"],
-            cat_features=categorical,
-            weight=self._weights(sampled) if weighted else None,
-            group_id=groups(self.keys["user_id"]),
-        )
-
-    def _weights(self, sampled: float) -> np.ndarray:
         weights, shown = self.keys["weight"], self.keys[SHOWN]
         if sampled == 1 or self.keys["label"][shown].all():
             return weights
@@ -126,12 +115,13 @@ class RankerRows:
 def read(output_dir: str, window: str, features: Sequence[Feature], columns: Sequence[Column]) -> RankerRows:
     """The rows of a window of OUTPUT_DIR/processed_data/ranker."""
     folder = folder_of(output_dir, "ranker", window)
-    found = training_rows.coded_columns(folder, [*KEYS, "source", *(feature.name for feature in features)])
+    keys = [*KEYS, *(name for name in (WATCH_SHARE,) if name in folder.columns())]
+    found = training_rows.coded_columns(folder, [*keys, "source", *(feature.name for feature in features)])
     order = _order(found)
     sizes = training_rows.categories(folder)
     data = {column.name: _values(found[column.feature], column, sizes, order) for column in columns}
-    keys = {name: found[name][order] for name in KEYS} | {SHOWN: (found["source"] != _SAMPLED)[order]}
-    return RankerRows(keys, pd.DataFrame(data, copy=False))
+    shown = (found["source"] != _SAMPLED)[order]
+    return RankerRows({name: found[name][order] for name in keys} | {SHOWN: shown}, pd.DataFrame(data, copy=False))
 
 
 def together(parts: Sequence[RankerRows]) -> RankerRows:

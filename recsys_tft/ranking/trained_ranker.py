@@ -1,27 +1,22 @@
 """A trained ranker as its trainer left it in models/ranker: the rows that it reads, and its scores of them."""
 
 import dataclasses
-import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from recsys_tft.errors import readable
-from recsys_tft.ranking import calibration, ranker_rows
+from recsys_tft.ranking import calibration, ranker_kinds, ranker_rows
 from recsys_tft.ranking.calibration import Calibration
+from recsys_tft.ranking.ranker_interface import Fitted, Kind
 from recsys_tft.ranking.ranker_rows import Column, RankerRows
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage import json_files
 from recsys_tft.training import model_folders
 from recsys_tft.training.model_folders import ModelFolder
 
-FOLDER = "ranker"
-MODEL, COLUMNS = "model.cbm", "columns.json"
-
-
-def raw_scores(model: Any, rows: RankerRows) -> np.ndarray:
-    """[n] float64 sums of leaves: logits of a classifier, scores of a ranking."""
-    return np.asarray(model.predict(rows.pool(), prediction_type="RawFormulaVal"))
+FOLDER, COLUMNS = "ranker", "columns.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,17 +25,22 @@ class TrainedRanker:
 
     Attributes:
         output_dir: of the run.
-        model: a catboost.CatBoost.
+        fitted: what scores rows.
         objective: classifier or yetirank.
         columns: what it reads.
         calibration: of a classifier.
     """
 
     output_dir: str
-    model: Any
+    fitted: Fitted
     objective: str
     columns: tuple[Column, ...]
     calibration: Calibration
+
+    @property
+    def model(self) -> Any:
+        """As its library has it: a catboost.CatBoost, an xgboost.Booster or a keras.Model."""
+        return self.fitted.model
 
     def rows(self, window: str) -> RankerRows:
         """The rows of a window, with the columns that the model reads."""
@@ -50,7 +50,7 @@ class TrainedRanker:
 
     def scores(self, rows: RankerRows) -> np.ndarray:
         """[n] float64 scores of rows, as the serving model gives them: probabilities, or scores of a ranking."""
-        raw = raw_scores(self.model, rows)
+        raw = self.fitted.raw_scores(rows)
         return self.calibration(raw) if self.objective == "classifier" else raw
 
 
@@ -62,7 +62,7 @@ def load(output_dir: str) -> TrainedRanker:
         probabilities = ranker.scores(ranker.rows("test"))
 
     Raises:
-        InputError: if there is no run, none has been trained, or one of its files is damaged.
+        InputError: if there is no run, none has been trained, a library is missing, or one of its files is damaged.
     """
     run_folders.manifest(output_dir)
     with ModelFolder(output_dir, FOLDER).held() as held:
@@ -70,13 +70,15 @@ def load(output_dir: str) -> TrainedRanker:
 
 
 def _load(output_dir: str, folder: ModelFolder) -> TrainedRanker:
-    import catboost
-
-    described, path = folder.read(COLUMNS), pathlib.Path(folder.target, MODEL)
-    with readable(path, folder.remedy, catboost.CatBoostError):
-        model = catboost.CatBoost().load_model(str(path))
+    described = folder.read(COLUMNS)
+    fitted = kind_of(described).load(folder.target, folder.remedy)
     columns = tuple(Column(**column | {"sources": tuple(column["sources"])}) for column in described["columns"])
-    return TrainedRanker(output_dir, model, described["objective"], columns, calibration_of(folder))
+    return TrainedRanker(output_dir, fitted, described["objective"], columns, calibration_of(folder))
+
+
+def kind_of(described: Mapping[str, Any]) -> Kind:
+    """The kind of the ranker that columns.json describes."""
+    return ranker_kinds.of(described.get("model", ranker_kinds.OF_EARLIER_VERSIONS))
 
 
 def calibration_of(folder: ModelFolder) -> Calibration:

@@ -1,53 +1,69 @@
-"""Why the ranker scored as it did: SHAP values by the raw columns that a feature is made of."""
+"""Why the ranker scored as it did: what the raw columns that a feature is made of have added to the score."""
 
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from recsys_tft.errors import readable
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.storage import json_files
 
 
+def columns(folder: pathlib.Path) -> Mapping[str, Any]:
+    """What columns.json in a folder describes.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    return json_files.read(folder / "columns.json", EXPORT_AGAIN, ("columns",))
+
+
+def by_raw_columns(values: np.ndarray, described: Mapping[str, Any]) -> list[list[tuple[str, float]]]:
+    """For each of [n] rows (raw columns, contribution), the weightiest first.
+
+    Args:
+        values: [n, columns] contributions.
+        described: as `columns`.
+    """
+    sources = [", ".join(column.get("sources") or [column["feature"]]) for column in described["columns"]]
+    names = list(dict.fromkeys(sources))
+    summed = np.zeros((len(values), len(names)))
+    np.add.at(summed, (slice(None), [names.index(source) for source in sources]), values)
+    order = np.argsort(-np.abs(summed), axis=1, kind="stable")
+    return [[(names[i], float(row[i])) for i in best] for row, best in zip(summed, order, strict=True)]
+
+
 class Explainer:
-    """Explains scores with CatBoost's own implementation of TreeSHAP.
+    """Explains scores by the library that trained the ranker: for trees with its own implementation of TreeSHAP.
 
     Lundberg et al., Consistent individualized feature attribution for tree ensembles (2018), arXiv:1802.03888.
 
     Args:
-        folder: with model.cbm and columns.json.
+        folder: with the files of the model and columns.json.
+
+    Attributes:
+        described: what columns.json describes.
+
+    Raises:
+        InputError: if the library is not installed, or a file is damaged.
     """
 
     def __init__(self, folder: pathlib.Path):
-        import catboost
+        from recsys_tft.ranking import trained_ranker
 
-        model = folder / "model.cbm"
-        with readable(model, f"train the ranker again, and {EXPORT_AGAIN}", catboost.CatBoostError):
-            self._model = catboost.CatBoost().load_model(str(model))
-        self._columns = json_files.read(folder / "columns.json", EXPORT_AGAIN, ("columns",))["columns"]
+        self.described = columns(folder)
+        kind = trained_ranker.kind_of(self.described)
+        self._model = kind.load(folder, f"train the ranker again, and {EXPORT_AGAIN}")
 
-    def explain(self, features: Mapping[str, np.ndarray]) -> list[list[tuple[str, float]]]:
-        """For each of [n] rows (raw columns, contribution), the weightiest first.
-
-        Args:
-            features: [n] or [n, width] values by name.
-        """
-        import catboost
+    def contributions(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
+        """[n, columns] of [n] or [n, width] values by name."""
         import pandas as pd
 
-        frame = pd.DataFrame({column["name"]: _values(features, column) for column in self._columns})
-        categorical = [column["name"] for column in self._columns if column["kind"] == "categorical"]
-        pool = catboost.Pool(frame, cat_features=categorical)
-        values = np.asarray(self._model.get_feature_importance(pool, type="ShapValues"))[:, :-1]
-        sources = [", ".join(column.get("sources") or [column["feature"]]) for column in self._columns]
-        names = list(dict.fromkeys(sources))
-        summed = np.zeros((len(values), len(names)))
-        np.add.at(summed, (slice(None), [names.index(source) for source in sources]), values)
-        order = np.argsort(-np.abs(summed), axis=1, kind="stable")
-        return [[(names[i], float(row[i])) for i in best] for row, best in zip(summed, order, strict=True)]
+        frame = {column["name"]: _values(features, column) for column in self.described["columns"]}
+        return self._model.contributions(pd.DataFrame(frame))
 
 
-def _values(features: Mapping[str, np.ndarray], column: Mapping[str, object]) -> np.ndarray:
+def _values(features: Mapping[str, np.ndarray], column: Mapping[str, Any]) -> np.ndarray:
     values = features[column["feature"]]
     return values if column["index"] is None else values[:, column["index"]]

@@ -19,13 +19,14 @@ from recsys_tft.configuration.recommender_settings import RecommenderSettings, c
 from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.faults import sentences
-from recsys_tft.recommending import arrangement, filtering, request_columns, tallies
+from recsys_tft.recommending import arrangement, explanations, filtering, request_columns, tallies
 from recsys_tft.recommending.arrangement import Recommendation
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.explanations import Explainer
 from recsys_tft.recommending.request import Request, now
 from recsys_tft.serving import approximate_index, served_models, serving_folders
 from recsys_tft.serving.approximate_index import Kind
+from recsys_tft.serving.saved_signatures import CONTRIBUTIONS
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.serving.serving_rows import Arrow, arrays
 from recsys_tft.storage import ownership
@@ -193,7 +194,8 @@ class Recommender:
     ) -> list[list[tuple[str, float]]]:
         """For each video (raw columns, contribution) in the order of their weight in the ranker's score.
 
-        Contributions are SHAP values, of the score before it becomes a probability. This needs catboost.
+        Contributions are to the score before it becomes a probability: SHAP values of trees, for which the library that
+        trained them is needed; integrated gradients of dcn, which are in its graph.
 
         Args:
             user_id: as in `recommend`.
@@ -208,9 +210,16 @@ class Recommender:
                 video_ids = [ids.text_of(video, kind) for video in video_ids]
             except ValueError as error:
                 raise InputError(f"One of the video_ids {error}.") from None
-        features = self._ask("ranker", _with_videos(known, self.store.videos(video_ids)), "features")
-        rows = {n: np.broadcast_to(v, (len(video_ids), *v.shape[1:])) for n, v in features.items()}
-        return self._explainer.explain(rows)
+        asked = _with_videos(known, self.store.videos(video_ids))
+        if CONTRIBUTIONS in self._models["ranker"].signatures:
+            described = explanations.columns(self._ranker_folder / serving_folders.EXTRA)
+            (values,) = self._ask("ranker", asked, CONTRIBUTIONS).values()
+            values = np.broadcast_to(values, (len(video_ids), values.shape[1]))
+        else:
+            features = self._ask("ranker", asked, "features")
+            rows = {n: np.broadcast_to(v, (len(video_ids), *v.shape[1:])) for n, v in features.items()}
+            described, values = self._explainer.described, self._explainer.contributions(rows)
+        return explanations.by_raw_columns(values, described)
 
     @functools.cached_property
     def _explainer(self) -> Explainer:

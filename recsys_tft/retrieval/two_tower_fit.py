@@ -1,7 +1,6 @@
 """Fits a two-tower model: epochs with checkpoints, until the NDCG on the validation window no longer improves."""
 
 import dataclasses
-import json
 import pathlib
 import time
 from collections.abc import Callable
@@ -11,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from recsys_tft.configuration.model_settings import TwoTowerSettings
-from recsys_tft.errors import readable
 from recsys_tft.retrieval import retrieval_evaluation
 from recsys_tft.retrieval.negatives import Negatives
 from recsys_tft.retrieval.retrieval_baselines import Scorer
@@ -20,6 +18,7 @@ from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
 from recsys_tft.retrieval.unseen import Unseen, without_past
 from recsys_tft.retrieval.untrained import Untrained
+from recsys_tft.training import checkpoints
 from recsys_tft.training.scalar_log import ScalarLog
 
 _STEPS_PER_REPORT = 20
@@ -160,16 +159,9 @@ class Fit:
         return list({id(v): v for v in [*variables, *self._optimizer.variables]}.values())
 
     def _write(self, name: str, variables: list[keras.Variable]) -> None:
-        """A checkpoint, which is whole or not there."""
-        part = self._checkpoints / f".{name}.npz"
-        arrays = {f"v{number}": np.asarray(variable) for number, variable in enumerate(variables)}
-        np.savez(part, state=json.dumps(dataclasses.asdict(self.state)), **arrays)
-        part.rename(self._checkpoints / f"{name}.npz")
+        checkpoints.write(self._checkpoints / f"{name}.npz", variables, dataclasses.asdict(self.state))
 
     def _read(self, name: str, variables: list[keras.Variable]) -> None:
-        path = self._checkpoints / f"{name}.npz"
-        with readable(path, "start again without --resume, with --overwrite"), np.load(path) as found:
-            for number, variable in enumerate(variables):
-                variable.assign(found[f"v{number}"])
-            if name == "last":
-                self.state = State(**json.loads(str(found["state"])))
+        state = checkpoints.read(self._checkpoints / f"{name}.npz", variables)
+        if name == "last":
+            self.state = State(**state)

@@ -19,6 +19,7 @@ KEY_COLUMNS: dict[str, pa.DataType] = {
     "label": pa.int64(),  # 1 positive, 0 negative
     "weight": pa.float32(),
     "source": pa.string(),  # positive, exposed or sampled
+    "watch_share": pa.float32(),  # of the video, at most 1; -1 where it is not known
     "log_q": pa.float32(),  # log of the probability with which the sampler draws the video
 }
 
@@ -29,6 +30,11 @@ def key_type(name: str, settings: Settings) -> pa.DataType:
     """The type of one of the KEY_COLUMNS; ids are of whatever kind the tables have."""
     column = settings.table.raw.get(name)
     return column.type if column and column.key else KEY_COLUMNS[name]
+
+
+def is_written(name: str, settings: Settings) -> bool:
+    """Whether rows have one of the KEY_COLUMNS under these settings."""
+    return name != "watch_share" or settings.ranker.watch_share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +63,7 @@ class DataSet:
     def columns(self, entity: Entity | str, settings: Settings) -> list[str]:
         """The columns that come from one entity."""
         own = [feature.name for feature in self.features(settings) if feature.entity is entity]
-        return [*self.keys.get(entity, ()), *own]
+        return [*(name for name in self.keys.get(entity, ()) if is_written(name, settings)), *own]
 
     @property
     def labelled(self) -> bool:
@@ -77,7 +83,9 @@ def _example(name: str, keys: dict[Entity | str, tuple[str, ...]], *uses: Use) -
 
 
 TWO_TOWER = _example("two_tower", {Entity.VIDEO: ("candidate_row",), OUTCOME: ("weight",)}, QUERY, CANDIDATE)
-RANKER_ROWS = _example("ranker", {Entity.VIDEO: ("log_q",), OUTCOME: ("label", "weight", "source")}, RANKER)
+RANKER_ROWS = _example(
+    "ranker", {Entity.VIDEO: ("log_q",), OUTCOME: ("label", "weight", "source", "watch_share")}, RANKER
+)
 
 
 def _of_users(table: FeatureTable) -> tuple[Feature, ...]:

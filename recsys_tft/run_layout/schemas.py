@@ -7,7 +7,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Feature
-from recsys_tft.run_layout.data_sets import DataSet, key_type
+from recsys_tft.run_layout.data_sets import DataSet, is_written, key_type
 
 SCHEMA_FILE = "schema.pbtxt"
 _TYPES = {pa.int64(): schema_pb2.INT, pa.float32(): schema_pb2.FLOAT, pa.string(): schema_pb2.BYTES}
@@ -22,7 +22,7 @@ def schema_of(data_set: DataSet, settings: Settings, categories: Mapping[str, in
         categories: for each categorical feature how many values it may have, 0 included.
     """
     schema = schema_pb2.Schema()
-    for name in (name for keys in data_set.keys.values() for name in keys):
+    for name in (name for keys in data_set.keys.values() for name in keys if is_written(name, settings)):
         _add(schema, name, _TYPES[key_type(name, settings)], ())
     for feature in data_set.features(settings):
         kind = schema_pb2.INT if feature.is_categorical else schema_pb2.FLOAT

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+CONTRIBUTIONS = "contributions"  # the signature, and the output, of a ranker whose graph explains its scores
 # By the number of TensorFlow's DataType. Strings are objects, as in NumPy arrays that TensorFlow gives.
 DTYPES = {
     1: np.dtype(np.float32), 2: np.dtype(np.float64), 3: np.dtype(np.int32), 4: np.dtype(np.uint8),

@@ -13,13 +13,12 @@ from recsys_tft.columns import IdKind
 from recsys_tft.ops import FittedGraph
 from recsys_tft.ranking import calibration
 from recsys_tft.ranking.calibration import Calibration
+from recsys_tft.ranking.ranker_interface import Served
 from recsys_tft.retrieval.two_tower import TwoTower
-from recsys_tft.run_layout import artifacts
 from recsys_tft.serving import serving_inputs
 from recsys_tft.serving.fitted_features import FittedFeatures
+from recsys_tft.serving.saved_signatures import CONTRIBUTIONS
 from recsys_tft.serving.serving_inputs import MISSING
-from recsys_tft.trees.catboost_graph import TreeEnsemble
-from recsys_tft.trees.catboost_model import CatBoostModel
 
 Features = Mapping[str, tf.Tensor | tf.RaggedTensor]
 
@@ -33,6 +32,7 @@ class ServingModel(tf.Module):
         head: from the features of [batch] rows, and the other inputs, to the outputs by name.
         parts: what the head is made of, to be saved with it.
         others: specs of inputs that are no raw columns.
+        heads: further heads by the name of their signature, which take the features alone.
     """
 
     def __init__(
@@ -42,15 +42,17 @@ class ServingModel(tf.Module):
         head: Callable[..., dict[str, tf.Tensor]],
         parts: Sequence[Any],
         others: Mapping[str, tf.TensorSpec] | None = None,
+        heads: Mapping[str, Callable[[Features], dict[str, tf.Tensor]]] | None = None,
     ):
         super().__init__(name=name)
         self._features, self._head, self._parts, self._others = features, head, list(parts), dict(others or {})
+        self._heads = (heads or {}).items  # of a mapping that it holds TensorFlow would save a trace
 
     def save(self, folder: str) -> None:
         """Writes the SavedModel.
 
         Signatures: `serving_default` takes named inputs, `examples` tf.Examples; `features` gives the engineered
-        features of named inputs, lists padded with 0.
+        features of named inputs, lists padded with 0; those of further heads take named inputs.
         """
         columns = self._features.columns
         named = serving_inputs.specs(columns)
@@ -75,6 +77,9 @@ class ServingModel(tf.Module):
             "serving_default": as_it_is(serving_default).get_concrete_function(**named, **self._others),
             "examples": as_it_is(examples).get_concrete_function(**serialized, **self._others),
             "features": as_it_is(features).get_concrete_function(**named),
+        } | {
+            name: as_it_is(lambda head=head, **inputs: head(of_named(inputs))).get_concrete_function(**named)
+            for name, head in self._heads()
         }
         tf.saved_model.save(self, folder, signatures, tf.saved_model.SaveOptions(experimental_custom_gradients=False))
 
@@ -185,32 +190,38 @@ class ExactIndex(tf.Module):
 
 
 def ranker(
-    model: CatBoostModel,
+    served: Served,
     columns: Sequence[Mapping[str, Any]],
     graph: FittedGraph,
     calibrated: Calibration = calibration.NONE,
 ) -> ServingModel:
-    """Raw columns of users, videos and context to `score`, [batch] float32: a probability, or YetiRank's raw score.
+    """Raw columns of users, videos and context to `score`, [batch] float32: a probability, or a ranking's raw score.
+
+    Where the model's graph explains itself, the signature `contributions` has what each column has added to the raw
+    score, [batch, columns] float32.
 
     Args:
-        model: the trees.
+        served: the model.
         columns: of `columns.json`: `feature`, `index` of a component of a vector, `kind`.
         graph: what was fitted.
         calibrated: which makes a probability of a classifier's raw score.
     """
     names = dict.fromkeys(column["feature"] for column in columns)
-    categories = artifacts.categories(artifacts.vocabularies(graph.saved_model, graph.settings), graph.settings)
-    trees = TreeEnsemble(model, [categories[columns[number]["feature"]] for number in model.categorical])
+
+    def inputs(features: Features) -> tuple[tf.Tensor, tf.Tensor]:
+        numeric = _matrix(features, [columns[number] for number in served.numeric], tf.float32)
+        return numeric, _matrix(features, [columns[number] for number in served.categorical], tf.int64)
 
     def head(features: Features) -> dict[str, tf.Tensor]:
-        numeric = _matrix(features, [columns[number] for number in model.numeric], tf.float32)
-        categorical = _matrix(features, [columns[number] for number in model.categorical], tf.int64)
-        raw = trees(numeric, categorical)
-        return {"score": tf.cast(_probability(raw, calibrated) if trees.is_probability else raw, tf.float32)}
+        raw = served.scores(*inputs(features))
+        return {"score": tf.cast(_probability(raw, calibrated) if served.is_probability else raw, tf.float32)}
 
-    return ServingModel(
-        "ranker", FittedFeatures([graph.settings.table.by_name[name] for name in names], graph), head, [trees]
-    )
+    def contributions(features: Features) -> dict[str, tf.Tensor]:
+        return {CONTRIBUTIONS: served.contributions(*inputs(features))}
+
+    fitted = FittedFeatures([graph.settings.table.by_name[name] for name in names], graph)
+    heads = {} if served.contributions is None else {CONTRIBUTIONS: contributions}
+    return ServingModel("ranker", fitted, head, [served.scores], heads=heads)
 
 
 def _probability(raw: tf.Tensor, calibrated: Calibration) -> tf.Tensor:

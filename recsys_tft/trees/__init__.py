@@ -1,1 +1,1 @@
-"""A CatBoost model as a TensorFlow graph, equal to CatBoost's own predictions."""
+"""Models of CatBoost and XGBoost as TensorFlow graphs, equal to the libraries' own predictions."""
