@@ -351,7 +351,7 @@ def test_what_follows_from_the_last_video_is_found_by_all_but_the_bag(tmp_path: 
         videos = [int(own[place][step // 4]) for step, place in enumerate(steps)]
         rows += [(user, video, step) for step, video in enumerate(videos[:21])]
     cuts = "split: {val_from: 2023-11-30T22:13:20, test_from: 2023-12-04T22:13:20}\n"
-    # Two whole rounds are remembered. What takes longest is over when it has learned it, and the bag is given all epochs.
+    # Two whole rounds are remembered. What takes longest stops when it has learned it; the bag is given all epochs.
     options = "history: {length: 8}\ntwo_tower: {batch_size: 64, epochs: 40, history_dropout: 0.0}\n"
     out = run_on(rows, tmp_path, cuts + options)
     patience = {"bag": 40, "weighted": 40}
