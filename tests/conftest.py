@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["desk", "loaded_graphs", "own_output", "slow_tests", "user_project"]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, before TensorFlow is imported
-_CACHE = tempfile.TemporaryDirectory()  # of encoders and vectors; the user's own is left alone
-os.environ[minilm.CACHE_VARIABLE] = _CACHE.name
+if "PYTEST_XDIST_WORKER" not in os.environ:  # which are given that of the process that starts them
+    _CACHE = tempfile.TemporaryDirectory()  # of encoders and vectors; the user's own is left alone
+    os.environ[minilm.CACHE_VARIABLE] = _CACHE.name
 
 gc.disable()  # until all tests are imported: what is loaded stays, and would be gone through again and again
 

@@ -303,8 +303,8 @@ def some_interactions(case: Case) -> bool:
     return bool(case[0].interactions)
 
 
-CASES = random_tables.cases().filter(some_interactions)
-CASES_OF_INTEGERS = random_tables.cases(kinds=(IdKind.INTEGER,)).filter(some_interactions)
+CASES = random_tables.cases(least=1)
+CASES_OF_INTEGERS = random_tables.cases(least=1, kinds=(IdKind.INTEGER,))
 CASES_WITH_BAD_ROWS = random_tables.cases(bad_rows=True).filter(some_interactions)
 
 

@@ -3,12 +3,13 @@
 import dataclasses
 import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from drawn_rows import OneOfEach
 from hypothesis import strategies as st
 
 from recsys_tft.columns import KEYS, TABLES, IdKind
@@ -129,35 +130,35 @@ def tables(
     long: bool | None = None,
     ratio: float = 0.4,
     versions: bool = False,
+    least: int = 0,
     table: FeatureTable = DEFAULT,
 ) -> RawTables:
-    """Tables of 1-6 users, 1-6 videos and 0-40 interactions; `ratio` is the watch ratio that watch times tie with.
+    """Tables of 1-6 users, 1-6 videos and `least` to 40 interactions; `ratio` is what watch times tie with.
 
     With `versions` some of the entity tables have several rows per key, at the instants of interactions and others.
     """
     is_long = draw(st.booleans()) if long is None else long
     user_ids = draw(st.lists(st.sampled_from(IDS), min_size=1, unique=True))
     video_ids = draw(st.lists(st.sampled_from(IDS), min_size=1, unique=True))
-    users = [{"user_id": user_id} | draw(_user_values()) for user_id in user_ids]
-    videos = [{"video_id": video_id} | draw(_video_values()) for video_id in video_ids]
+    users = _with_values(draw, [{"user_id": user_id} for user_id in user_ids], _USER_VALUES)
+    videos = _with_values(draw, [{"video_id": video_id} for video_id in video_ids], _VIDEO_VALUES)
     instants = draw(times())
     flags = not is_long or draw(st.booleans())
     event = _event(user_ids, videos, instants, is_long, flags, ratio, table)
-    count = draw(st.integers(0, 40))
-    interactions = draw(st.lists(event, min_size=count, max_size=count))
+    interactions = draw(event.rows(draw(st.integers(least, 40))))
     channels: list[Row] = [{"channel_id": channel, "channel_subscriber_count": n} for channel, n in ((1, 0), (2, None))]
     moments = st.sampled_from((0, *instants, instants[-1] + HALF_HOUR))
     of_users = of_videos = st.just({})
     if versions:
         changing = draw(st.sets(st.sampled_from(tuple(KEYS)), min_size=1))
         of_users, of_videos = (_time(moments) if name in changing else st.just({}) for name in ("users", "videos"))
-        users = draw(_versions(users, _user_values(), moments)) if "users" in changing else users
-        videos = draw(_versions(videos, _video_values(), moments)) if "videos" in changing else videos
-        channels = draw(_versions(channels, _channel_values(), moments)) if "channels" in changing else channels
+        users = _versions(draw, users, _USER_VALUES, moments) if "users" in changing else users
+        videos = _versions(draw, videos, _VIDEO_VALUES, moments) if "videos" in changing else videos
+        channels = _versions(draw, channels, _CHANNEL_VALUES, moments) if "channels" in changing else channels
     if bad_rows:
         users = _mixed(draw, users, _bad(_bad_user(user_ids), of_users))
         videos = _mixed(draw, videos, _bad(_bad_video(video_ids), of_videos))
-        interactions = _mixed(draw, interactions, _bad_event(event, is_long))
+        interactions = _mixed(draw, interactions, _bad_event(event.row, is_long))
     dropped = draw(st.sets(st.sampled_from(OPTIONAL), max_size=2))
     users, videos, interactions = (_without(rows, dropped) for rows in (users, videos, interactions))
     return RawTables(users, videos, interactions, channels, is_long, table)
@@ -200,13 +201,14 @@ def cases(
     *,
     bad_rows: bool = False,
     versions: bool | None = None,
+    least: int = 0,
     table: FeatureTable = DEFAULT,
     kinds: tuple[IdKind, ...] = KINDS,
 ) -> tuple[RawTables, RunSettings]:
     """Settings, and tables whose watch times tie with their watch ratio; half of them with versions, if not told."""
     chosen = draw(run_settings(table))
     has = draw(st.booleans()) if versions is None else versions
-    raw = draw(tables(bad_rows=bad_rows, ratio=chosen.min_watch_ratio, versions=has, table=table))
+    raw = draw(tables(bad_rows=bad_rows, ratio=chosen.min_watch_ratio, versions=has, least=least, table=table))
     kind = draw(st.sampled_from(kinds))
     return with_ids(raw, kind), dataclasses.replace(chosen, ids=kind)
 
@@ -228,16 +230,15 @@ def with_ids(raw: RawTables, kind: IdKind) -> RawTables:
     return dataclasses.replace(raw, ids=kind, **changed)
 
 
-@st.composite
-def _versions(
-    draw: st.DrawFn, rows: list[Row], values: st.SearchStrategy[Row], moments: st.SearchStrategy
-) -> list[Row]:
+def _with_values(draw: st.DrawFn, rows: list[Row], values: OneOfEach) -> list[Row]:
+    return [row | own for row, own in zip(rows, draw(values.rows(len(rows))), strict=True)]
+
+
+def _versions(draw: st.DrawFn, rows: list[Row], values: OneOfEach, moments: st.SearchStrategy) -> list[Row]:
     """One to four versions of each row, the same key never twice at one moment, in any order."""
-    found = []
-    for row in rows:
-        for moment in draw(st.lists(moments, min_size=1, max_size=4, unique=True)):
-            found.append(row | draw(values) | {"updated_at": moment})
-    return draw(st.permutations(found))
+    several = st.lists(moments, min_size=1, max_size=4, unique=True)
+    found = [row | {"updated_at": moment} for row in rows for moment in draw(several)]
+    return draw(st.permutations(_with_values(draw, found, values)))
 
 
 def _time(moments: st.SearchStrategy[int]) -> st.SearchStrategy[Row]:
@@ -303,44 +304,24 @@ def _mixed(draw: st.DrawFn, rows: list[Row], bad: st.SearchStrategy[Row]) -> lis
     return mixed
 
 
-def _one_of_each(**options: Sequence[Any]) -> st.SearchStrategy[Row]:
-    """A row with one of the options of each name, all alike likely.
-
-    It is drawn as one number, since to draw it takes longer than all else that is done with a table.
-    """
-    return st.integers(0, math.prod(map(len, options.values())) - 1).map(lambda number: _taken(options, number))
-
-
-def _taken(options: Mapping[str, Sequence[Any]], number: int) -> Row:
-    """The options that a number stands for, whose digits are their places."""
-    row = {}
-    for name, values in options.items():
-        number, place = divmod(number, len(values))
-        row[name] = values[place]
-    return row
-
-
-def _user_values() -> st.SearchStrategy[Row]:
-    return _one_of_each(
-        previously_watched_category=CATEGORIES,
-        age=(None, LEAST, 0, 30),
-        country=(None, "", "DE", "FR"),
-        history_video_ids=(None, [], [9, None, 2, LEAST, UNKNOWN_ID, 10]),
-        history_categories=(None, [], ["music", None, "", "Sport"]),
-    )
-
-
-def _video_values() -> st.SearchStrategy[Row]:
-    return _one_of_each(
-        channel_id=(None, LEAST, 1, 2, UNKNOWN_ID),
-        category=CATEGORIES,
-        video_duration=DURATIONS,
-        view_count=(None, LEAST, 0, 1000),
-    )
-
-
-def _channel_values() -> st.SearchStrategy[Row]:
-    return _one_of_each(channel_subscriber_count=(None, 0, 5, 1000))
+_USER_VALUES = OneOfEach(
+    {
+        "previously_watched_category": CATEGORIES,
+        "age": (None, LEAST, 0, 30),
+        "country": (None, "", "DE", "FR"),
+        "history_video_ids": (None, [], [9, None, 2, LEAST, UNKNOWN_ID, 10]),
+        "history_categories": (None, [], ["music", None, "", "Sport"]),
+    }
+)
+_VIDEO_VALUES = OneOfEach(
+    {
+        "channel_id": (None, LEAST, 1, 2, UNKNOWN_ID),
+        "category": CATEGORIES,
+        "video_duration": DURATIONS,
+        "view_count": (None, LEAST, 0, 1000),
+    }
+)
+_CHANNEL_VALUES = OneOfEach({"channel_subscriber_count": (None, 0, 5, 1000)})
 
 
 def _event(
@@ -351,22 +332,23 @@ def _event(
     flags: bool,
     ratio: float,
     table: FeatureTable,
-) -> st.SearchStrategy[Row]:
-    types = {"interaction_type": table.bits.names} if long else {}
-    known = _one_of_each(
-        video=videos, user_id=user_ids, interaction_time=instants, watch_time=range(_WATCHES), device=DEVICES, **types
-    )
-    more = _one_of_each(**dict.fromkeys(table.flags, (None, False, False, True))) if flags else st.just({})
-    context = {c.name: CONTEXT[str(c.type)] for c in table.context if c.name != "device"}
-    of_context = _one_of_each(**context) if context else st.just({})
+) -> OneOfEach:
+    watch_times = [_watch_times(ratio * (video["video_duration"] or 10.0)) for video in videos]
+    options: dict[str, Sequence[Any]] = {
+        "user_id": user_ids,
+        "video_id": range(len(videos)),
+        "interaction_time": instants,
+        "watch_time": range(_WATCHES),
+    }
+    options |= {"interaction_type": table.bits.names} if long else {}
+    options |= dict.fromkeys(table.flags, (None, False, False, True)) if flags else {}
+    options |= {column.name: CONTEXT[str(column.type)] for column in table.context}
 
-    def row_of(known: Row, more: Row, of_context: Row) -> Row:
-        video = known.pop("video")
-        own = {"user_id": known.pop("user_id"), "video_id": video["video_id"]}
-        watch = _watch_times(ratio * (video["video_duration"] or 10.0))[known.pop("watch_time")]
-        return own | known | more | {"watch_time": watch} | of_context
+    def finish(row: Row) -> Row:
+        number, watch_time = row["video_id"], row["watch_time"]
+        return row | {"video_id": videos[number]["video_id"], "watch_time": watch_times[number][watch_time]}
 
-    return st.builds(row_of, known, more, of_context)
+    return OneOfEach(options | {"device": DEVICES}, finish)
 
 
 def _watch_times(threshold: float) -> tuple[float | None, ...]:
@@ -381,7 +363,7 @@ def _bad_user(user_ids: list[int]) -> st.SearchStrategy[Row]:
     """A missing id, an id that may be there already, or a negative age."""
     faults: tuple[Row, ...] = ({"user_id": None}, {"user_id": LEAST}, {}, {"age": -1})
     key = st.sampled_from(user_ids).map(lambda user_id: {KEYS["users"]: user_id})
-    return st.builds(lambda own, values, fault: own | values | fault, key, _user_values(), st.sampled_from(faults))
+    return st.builds(lambda own, values, fault: own | values | fault, key, _USER_VALUES.row, st.sampled_from(faults))
 
 
 def _bad_video(video_ids: list[int]) -> st.SearchStrategy[Row]:
@@ -394,7 +376,7 @@ def _bad_video(video_ids: list[int]) -> st.SearchStrategy[Row]:
         {"view_count": -1},
     )
     key = st.sampled_from((*video_ids, UNKNOWN_ID)).map(lambda video_id: {KEYS["videos"]: video_id})
-    return st.builds(lambda own, values, fault: own | values | fault, key, _video_values(), st.sampled_from(faults))
+    return st.builds(lambda own, values, fault: own | values | fault, key, _VIDEO_VALUES.row, st.sampled_from(faults))
 
 
 def _bad_event(event: st.SearchStrategy[Row], long: bool) -> st.SearchStrategy[Row]:

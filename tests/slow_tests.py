@@ -18,12 +18,13 @@ LONG = {
 }  # fmt: skip
 # Files that take more than eight seconds of a core. The first two make what most of the others look at.
 FIRST = (
-    "verify", "as_of_runs", "your_own_features", "leak_audit", "preprocessing_fn", "graph_fitting", "loaded",
-    "determinism", "own_columns", "served_models", "compact_files", "recommend", "versioned_runs", "dataflow", "bert",
-    "examples", "serving_models", "two_tower_training", "main_job", "own_signals_run", "minilm_export", "recent",
-    "titles", "missing", "layering", "own_signals", "odd_data", "reading", "cooccurrence", "tutorial", "ops",
-    "catboost_graph", "version_folders", "faults", "readme", "output_folder", "main_job_files", "as_of_serving",
-    "versions", "title_encoder", "rejected_rows", "dataflow_options", "portable_runner", "counters",
+    "verify", "as_of_runs", "two_tower_training", "your_own_features", "leak_audit", "determinism", "own_columns",
+    "graph_fitting", "served_models", "recommend", "compact_files", "preprocessing_fn", "bert", "versioned_runs",
+    "main_job", "loaded", "dataflow", "own_signals_run", "serving_models", "examples", "titles", "positive_rates",
+    "recent", "minilm_export", "object_store", "missing", "layering", "own_signals", "odd_data", "reading",
+    "cooccurrence", "tutorial", "ops", "catboost_graph", "version_folders", "faults", "readme", "output_folder",
+    "main_job_files", "as_of_serving", "versions", "title_encoder", "rejected_rows", "dataflow_options",
+    "portable_runner", "counters",
 )  # fmt: skip
 
 

@@ -87,7 +87,21 @@ def test_each_precision_has_an_export_of_its_own(package: pathlib.Path) -> None:
     assert minilm.fingerprint("bfloat16") != minilm.fingerprint()
 
 
+@pytest.fixture
+def saved_once(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the model traced and saved by TensorFlow the first time, and copied from there on."""
+    save, kept = tf.saved_model.save, tmp_path / "saved"
+
+    def save_or_copy(model: object, folder: str, **options: object) -> None:
+        if not kept.exists():
+            save(model, str(kept), **options)
+        shutil.copytree(kept, folder)
+
+    monkeypatch.setattr(tf.saved_model, "save", save_or_copy)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("saved_once")
 def test_a_damaged_export_is_made_again(package: pathlib.Path) -> None:
     path = pathlib.Path(minilm.export_minilm())
     for damaged in ("saved_model.pb", "variables/variables.index", minilm.RECORD):

@@ -28,7 +28,6 @@ from labelled_cases import (
     plain,
     run,
     settings_of,
-    some_interactions,
 )
 from oracle import MINUTE, Row
 from random_tables import RawTables
@@ -42,8 +41,8 @@ from recsys_tft.labelling import counters, event_pieces, examples, exposures, hi
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.tables import event_signals, raw_tables, rejects
 
-CASES = random_tables.cases(table=own_signals.TABLE).filter(some_interactions)
-CASES_OF_INTEGERS = random_tables.cases(table=own_signals.TABLE, kinds=(IdKind.INTEGER,)).filter(some_interactions)
+CASES = random_tables.cases(least=1, table=own_signals.TABLE)
+CASES_OF_INTEGERS = random_tables.cases(least=1, table=own_signals.TABLE, kinds=(IdKind.INTEGER,))
 BAD = random_tables.cases(table=own_signals.TABLE, bad_rows=True).filter(lambda case: bool(case[0].interactions))
 several = hypothesis_settings(deadline=None, derandomize=True, max_examples=40)
 

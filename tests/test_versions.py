@@ -24,10 +24,8 @@ from recsys_tft.tables.entities import add_channels, drop_duplicates
 from recsys_tft.tables.raw_tables import ROW
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)
-CASES = random_tables.cases(versions=True).filter(lambda case: bool(case[0].interactions))
-CASES_OF_INTEGERS = random_tables.cases(versions=True, kinds=(IdKind.INTEGER,)).filter(
-    lambda case: bool(case[0].interactions)
-)
+CASES = random_tables.cases(least=1, versions=True)
+CASES_OF_INTEGERS = random_tables.cases(least=1, versions=True, kinds=(IdKind.INTEGER,))
 MOMENTS = st.sampled_from((0, 1, 5, 6, 7, 10**15))
 CHANGES = st.lists(st.tuples(st.sampled_from((-3, 2, 9)), MOMENTS), min_size=1, unique=True)
 HOUR = 3_600_000_000

@@ -11,6 +11,7 @@ from recsys_tft.storage.files import open_to_read
 from recsys_tft.tables.sources import Described, Source, TableFile
 
 _ROWS_PER_READ = 1 << 18
+_FEW_ROWS = 1 << 12  # which are read before other threads have begun
 
 
 def describe(file: TableFile) -> Described:
@@ -55,6 +56,7 @@ def read(source: Source, names: list[str], groups: Sequence[int]) -> pa.Table:
     try:
         with open_to_read(source.path) as opened, pq.ParquetFile(opened, coerce_int96_timestamp_unit="us") as file:
             available = [name for name in names if name in file.schema_arrow.names]
-            return file.read_row_groups(list(groups), columns=available).combine_chunks()
+            of_many = source.rows > _FEW_ROWS
+            return file.read_row_groups(list(groups), columns=available, use_threads=of_many).combine_chunks()
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{source.path}: the Parquet file is damaged ({_first_line(error)}).") from None

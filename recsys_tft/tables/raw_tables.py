@@ -175,8 +175,11 @@ def _describe(data_dir: str, name: str, is_optional: bool) -> _Files:
         return _NOTHING if is_optional else _Files(problems=(Problem("", str(error)),))
     except InputError as error:
         return _Files(problems=(Problem("", str(error)),))
-    with ThreadPoolExecutor(16) as pool:
-        described = list(pool.map(_described, files.files))
+    if len(files.files) == 1:  # for which a thread takes longer than the reading
+        described = [_described(files.files[0])]
+    else:
+        with ThreadPoolExecutor(16) as pool:
+            described = list(pool.map(_described, files.files))
     good = tuple(each for each in described if isinstance(each, Described))
     return _Files(good, tuple(each for each in described if isinstance(each, Problem)), files.unread)
 

@@ -84,7 +84,7 @@ class Bert(tf.Module):
         self.norm = _Norm(weights, "embeddings.LayerNorm", shape.epsilon)
         self.layers = [_Layer(shape, weights, f"encoder.layer.{k}", self.dtype) for k in range(shape.layers)]
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="titles")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="titles")], autograph=False)
     def __call__(self, titles: tf.Tensor) -> tf.Tensor:
         return self.encode(self.tokenizer(titles))
 
