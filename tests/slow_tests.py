@@ -22,8 +22,9 @@ FIRST = (
     "determinism", "own_columns", "served_models", "compact_files", "recommend", "versioned_runs", "dataflow", "bert",
     "examples", "serving_models", "two_tower_training", "main_job", "own_signals_run", "minilm_export", "recent",
     "titles", "missing", "layering", "own_signals", "odd_data", "reading", "cooccurrence", "tutorial", "ops",
-    "catboost_graph", "version_folders", "faults", "readme", "output_folder", "main_job_files", "as_of_serving",
-    "versions", "title_encoder", "rejected_rows", "dataflow_options", "portable_runner", "counters",
+    "catboost_graph", "ranker_kinds", "xgboost_graph", "version_folders", "faults", "readme", "output_folder",
+    "main_job_files", "as_of_serving", "versions", "title_encoder", "rejected_rows", "dataflow_options",
+    "portable_runner", "counters",
 )  # fmt: skip
 
 
