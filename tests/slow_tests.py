@@ -23,6 +23,7 @@ FIRST = (
     "main_job", "loaded", "dataflow", "own_signals_run", "serving_models", "examples", "titles", "positive_rates",
     "recent", "minilm_export", "object_store", "missing", "layering", "own_signals", "odd_data", "reading",
     "cooccurrence", "tutorial", "ops", "catboost_graph", "version_folders", "faults", "readme", "output_folder",
+    "ranker_kinds", "xgboost_graph",
     "main_job_files", "as_of_serving", "versions", "title_encoder", "rejected_rows", "dataflow_options",
     "portable_runner", "counters",
 )  # fmt: skip

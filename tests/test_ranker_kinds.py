@@ -300,6 +300,16 @@ def test_hostile_numbers_have_finite_scores_and_a_missing_one_is_the_mean() -> N
     assert scores[np.inf] == scores[3.4e38] != scores[-np.inf]
 
 
+@pytest.mark.parametrize("names", [["a"], ["x", "same"]])
+def test_columns_may_be_of_one_sort_alone(names: list[str], tmp_path: pathlib.Path) -> None:
+    rows = random_rows(200)
+    fit = dcn_fit.Fit(task(RankerRows(rows.keys, rows.data[names]), None, tmp_path))
+    fit._epoch()
+    assert np.isfinite(dcn_fit.raw_scores(fit.network, rows.data[names])).all()
+    assert dcn_fit.contributions(fit.network, rows.data[names]).shape == (200, len(names))
+    assert dcn_fit.raw_scores(fit.network, rows.data[names][:0]).shape == (0,)
+
+
 @pytest.mark.slow
 def test_the_second_head_learns_the_watch_share_where_rows_have_it(tmp_path: pathlib.Path) -> None:
     rows = random_rows(3000)

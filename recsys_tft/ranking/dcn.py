@@ -126,7 +126,7 @@ class Dcn(keras.Model):
         way = inputs - self._average
         batch = tf.shape(inputs)[0]
         steps = (tf.range(_STEPS, dtype=tf.float32) + 0.5) / _STEPS
-        points = tf.reshape(self._average + steps[:, None, None] * way, [-1, self._width])
+        points = tf.reshape(self._average + steps[:, None, None] * way, [_STEPS * batch, self._width])
         with tf.GradientTape() as tape:
             tape.watch(points)
             logit = self._logits(points, False)[:, 0]
@@ -144,7 +144,7 @@ class Dcn(keras.Model):
         width = len(self._sizes) * self.shape.options.embedding_dim
         far = (tf.cast(numeric, tf.float32) - self._mean) / self._deviation
         known = tf.where(tf.math.is_nan(far), 0.0, tf.clip_by_value(far, -_FARTHEST, _FARTHEST))
-        return tf.concat([tf.reshape(vectors, [-1, width]), known], 1)
+        return tf.concat([tf.reshape(vectors, [tf.shape(known)[0], width]), known], 1)
 
     def _logits(self, inputs: tf.Tensor, training: bool) -> tf.Tensor:
         crossed = deep = inputs
