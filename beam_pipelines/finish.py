@@ -72,7 +72,7 @@ def finish(
         parts, folder = (place("artifacts", "embeddings") for place in (job.output.scratch, job.output.staged))
         of_parts = job.video_partitions, counts["written/videos"]
         embeddings.gather(parts, folder, *of_parts, widths, {f"{RAW}{name}": name for name in sources(features)})
-    manifest = make_manifest(job, counts, cuts, sizes, texts, started)
+    manifest = make_manifest(job, counts, cuts, sizes, texts, started, latest)
     write_text(job.output.staged("processed_data", RUN), json_files.to_json({"run": manifest["run"]}))
     if latest is not None:
         rows = {name: counts[f"written/{name}"] for name in ("users", "videos")}
@@ -147,6 +147,7 @@ def make_manifest(
     sizes: Mapping[str, int],
     texts: Mapping[str, str],
     started: datetime.datetime,
+    latest: int | None = None,
 ) -> dict:
     """What a run did, in plain values; `times` and `host` apart, the same for the same inputs and settings."""
     used = {f"rows/{name}/used": used_rows(name, counts) for name in job.tables}
@@ -158,7 +159,7 @@ def make_manifest(
         "inputs": {name: [list(file) for file in table.fingerprint] for name, table in job.tables.items()},
         "absent_columns": {name: list(table.absent) for name, table in job.tables.items()},
         "windows": _windows(job, cuts),
-        **({REFRESH: dict(job.earlier.lineage)} if job.earlier else {}),
+        **({REFRESH: {**job.earlier.lineage, "until": splits.describe(latest + 1)}} if job.earlier else {}),
         "categories": dict(sizes),
         "counts": dict(sorted({**counts, **used}.items())),
         "times": {"started": started.isoformat(), "finished": now.isoformat()},

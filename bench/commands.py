@@ -18,7 +18,10 @@ import tempfile
 import time
 
 PYTHON = (sys.executable, "-m", "recsys_tft")
-HELPS = ("run", "dataset", "train", "export", "recommend", "verify", "audit", "encoder", "similar", "features", "init")
+HELPS = (
+    "run", "refresh", "dataset", "train", "export", "recommend", "verify", "audit", "encoder", "similar", "vocabulary",
+    "features", "init",
+)  # fmt: skip
 SMALL = ("--users", "1000", "--videos", "500", "--interactions", "10000", "--title-encoder", "none")
 PARTS = """
 import sys, time

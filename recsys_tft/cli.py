@@ -13,6 +13,7 @@ from recsys_tft.commands import (
     recommend_options,
     refresh_command,
     serving_commands,
+    similar_command,
     vocabulary_command,
 )
 from recsys_tft.errors import InputError, UsageError, reason, redacted
@@ -139,12 +140,8 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     vocabulary_command.add(
         _command(commands, "vocabulary", vocabulary_command.vocabulary, text, vocabulary_command.EXAMPLE)
     )
-    example = 'example:\n  recsys-tft similar --title "Toy Story" --output-dir out'
-    sub = _command(commands, "similar", similar, "find the videos with the most similar titles", example)
-    sub.add_argument("--title", required=True, action="append", help="what to look for; may be given several times")
-    sub.add_argument("--feature", metavar="NAME", help="which one that embeds a text of videos (default: the first)")
-    sub.add_argument("--output-dir", default="output", metavar="DIR", help="of a run (default: output)")
-    sub.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
+    text = "find the videos with the most similar titles"
+    similar_command.add(_command(commands, "similar", similar_command.similar, text, similar_command.EXAMPLE))
     example = "example:\n  recsys-tft features\n  recsys-tft features --config my.yaml"
     sub = _command(commands, "features", features, "print the feature table", example)
     sub.add_argument("--config", metavar="FILE", help="YAML whose `features` names a table: shows which rows it adds")
@@ -317,26 +314,6 @@ def encoder(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     libraries.load("tensorflow_text", options.debug, libraries.UNSERVED)
     print(minilm.export_minilm(precision=options.precision, say=print))
-    return 0
-
-
-def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """Nearest titles by cosine."""
-    from rich.console import Console
-
-    from recsys_tft.commands import ready
-    from recsys_tft.commands.similar import TitleIndex
-
-    ready.within("-k", options.k, 1, ready.MOST_SHOWN)
-    if not all(title.strip() for title in options.title):
-        raise UsageError("--title is blank; it needs some words.")
-    ready.folder("--output-dir", options.output_dir)
-    ready.warn_of_others(options.output_dir)
-    index = TitleIndex(options.output_dir, options.feature)
-    libraries.load("tensorflow_text", options.debug, libraries.UNSERVED)
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    for title in options.title:
-        console.print(index.table(title, options.k))
     return 0
 
 

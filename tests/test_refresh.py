@@ -5,6 +5,7 @@ import itertools
 import json
 import pathlib
 import re
+import shlex
 import shutil
 from collections.abc import Callable
 
@@ -35,6 +36,8 @@ cooccurrence: {enabled: true}
 counters: {delay: 90m, every: 6h}
 split: {train: 0.7, val: 0.2}
 """
+PAGE = (pathlib.Path(__file__).parent.parent / "docs" / "daily.md").read_text()
+BLOCKS = {kind: re.findall(rf"```{kind}\n(.*?)```", PAGE, re.DOTALL) for kind in ("sh", "python")}
 SIZES = {"users": 100, "videos": 200, "interactions": 2500}
 FULL = "vocabularies: {default: {max_size: 2}}\n"  # which never grow
 COUNTS = ["view_count", "like_count", "comment_count", "popularity"]
@@ -129,12 +132,14 @@ def check_vocabularies(outputs: list[pathlib.Path], raw: pathlib.Path) -> None:
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder with the tables of three days, and the output of a run over the first one, refreshed by the second."""
+    """A folder in which the first commands of docs/daily.md have run, and where there is one more day."""
 
     def make(folder: pathlib.Path) -> pathlib.Path:
         synthetic.write_tables(folder / "raw", users=30, videos=40, interactions=600)
-        days = write_days(folder / "raw", folder / "days", moments(folder / "raw", 2), whole=(0,))
-        refreshed(folder, days[:2])
+        write_days(folder / "raw", folder / "data", moments(folder / "raw", 3), whole=(0,))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            assert [cli.main(shlex.split(line)[1:]) for line in BLOCKS["sh"][0].splitlines()] == [0, 0, 0]
         return folder
 
     return once(tmp_path_factory, "refreshed", make)
@@ -147,6 +152,22 @@ def folder(ran: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path / "copy"
 
 
+def test_the_commands_and_the_rows_of_all_days_are_as_the_page_says(
+    folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    for line in BLOCKS["sh"][1].splitlines():
+        assert cli.main(shlex.split(line)[1:]) == 0
+    table = capsys.readouterr().out
+    assert re.search(r"^user_id +\d+ +\d+ +[1-9]\d* +0 +0$", table, re.MULTILINE), table
+    names = {"recsys_tft": recsys_tft}
+    exec(BLOCKS["python"][0], names)
+    outputs = [folder / "out", *(folder / "out/periods" / day for day in ("2025-03-02", "2025-03-03"))]
+    counts = [json.loads((path / "artifacts/manifest.json").read_text())["counts"] for path in outputs]
+    written = sum(each[f"written/ranker/{window}"] for each in counts for window in WINDOWS)
+    assert sum(len(batch["label"]) for batch in names["rows"]) == written > 0
+
+
 Fails = Callable[..., str]
 
 
@@ -157,7 +178,7 @@ def fails(folder: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> Fails:
     def run(day: str, *options: str) -> str:
         before = digests(folder / "out")
         capfd.readouterr()
-        arguments = ["--output-dir", str(folder / "out"), "--data-dir", str(folder / "days" / day)]
+        arguments = ["--output-dir", str(folder / "out"), "--data-dir", str(folder / "data" / day)]
         assert cli.main(["refresh", *arguments, *options]) == 1
         error = capfd.readouterr().err
         assert re.fullmatch(r"error: [^\n]+\.\n", error), error
@@ -169,34 +190,34 @@ def fails(folder: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> Fails:
 
 def test_a_period_that_is_there_is_made_again_only_if_asked(fails: Fails) -> None:
     assert (
-        fails("2025-03-02") == "/out/periods/2025-03-02 exists already; give --overwrite to make the last period again."
+        fails("2025-03-03") == "/out/periods/2025-03-03 exists already; give --overwrite to make the last period again."
     )
 
 
 def test_periods_are_in_the_order_of_their_names(fails: Fails) -> None:
-    sentence = fails("2025-03-03", "--name", "2025-03-01")
-    assert sentence.startswith("The period '2025-03-01' would come before the last one, '2025-03-02', as periods are")
+    sentence = fails("2025-03-04", "--name", "2025-03-01")
+    assert sentence.startswith("The period '2025-03-01' would come before the last one, '2025-03-03', as periods are")
 
 
 @pytest.mark.slow
 def test_a_day_before_what_is_known_is_late(fails: Fails) -> None:
-    sentence = fails("2025-03-01", "--name", "2025-03-04")
+    sentence = fails("2025-03-01", "--name", "2025-03-05")
     assert re.match(
         r"(\d+) of \1 rows of interactions cannot be used, mostly because interaction_time is before", sentence
     )
 
 
 def test_a_day_without_interactions_is_refused(folder: pathlib.Path, fails: Fails) -> None:
-    path = folder / "days/2025-03-03/interactions.parquet"
+    path = folder / "data/2025-03-04/interactions.parquet"
     pq.write_table(pq.read_table(path).slice(0, 0), path)
-    assert fails("2025-03-03").endswith("the table interactions is empty; it needs at least one row.")
+    assert fails("2025-03-04").endswith("the table interactions is empty; it needs at least one row.")
 
 
 def test_tables_that_begin_to_have_versions_are_refused(folder: pathlib.Path, fails: Fails) -> None:
     users = pq.read_table(folder / "raw/users.parquet")
     time = pa.array([0] * len(users), pa.timestamp("us", "UTC"))
-    pq.write_table(users.append_column("updated_at", time), folder / "days/2025-03-03/users.parquet")
-    assert fails("2025-03-03").endswith("users.parquet: has a column updated_at, and the users of the run had none.")
+    pq.write_table(users.append_column("updated_at", time), folder / "data/2025-03-04/users.parquet")
+    assert fails("2025-03-04").endswith("users.parquet: has a column updated_at, and the users of the run had none.")
 
 
 def test_periods_of_another_run_are_refused(folder: pathlib.Path, fails: Fails) -> None:
@@ -204,7 +225,7 @@ def test_periods_of_another_run_are_refused(folder: pathlib.Path, fails: Fails) 
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"run": "another"}))
     rows = folder / "out/processed_data/run.json"
     rows.write_text(json.dumps({"run": "another"}))
-    assert "but /out is of the run another; remove /out/periods, and refresh again." in fails("2025-03-03")
+    assert "but /out is of the run another; remove /out/periods, and refresh again." in fails("2025-03-04")
 
 
 def without_state(state: pathlib.Path) -> None:
@@ -242,17 +263,17 @@ def no_json(state: pathlib.Path) -> None:
 def test_a_state_that_is_not_whole_is_refused(
     folder: pathlib.Path, fails: Fails, harm: Callable[[pathlib.Path], None], sentence: str
 ) -> None:
-    harm((folder / "out/periods/2025-03-02/state").resolve())
-    assert sentence in fails("2025-03-03")
+    harm((folder / "out/periods/2025-03-03/state").resolve())
+    assert sentence in fails("2025-03-04")
 
 
 @pytest.mark.slow
 def test_a_damaged_user_is_found(folder: pathlib.Path, fails: Fails) -> None:
-    path = folder / "out/periods/2025-03-02/state/positives/part-00000.parquet"
+    path = folder / "out/periods/2025-03-03/state/positives/part-00000.parquet"
     damaged = bytearray(path.read_bytes())
     damaged[60] ^= 1  # in the first page
     path.write_bytes(damaged)
-    assert "state/positives/part-00000.parquet: damaged or not readable" in fails("2025-03-03")
+    assert "state/positives/part-00000.parquet: damaged or not readable" in fails("2025-03-04")
 
 
 @pytest.mark.slow
@@ -264,24 +285,30 @@ def test_a_refresh_that_is_interrupted_leaves_all_as_it_was(
 
     before = digests(folder / "out")
     monkeypatch.setattr(ProcessingPipeline, "_run", interrupt)
-    for day, *options in (["2025-03-03"], ["2025-03-02", "--overwrite"]):
-        arguments = ["--output-dir", str(folder / "out"), "--data-dir", str(folder / "days" / day)]
+    for day, *options in (["2025-03-04"], ["2025-03-03", "--overwrite"]):
+        arguments = ["--output-dir", str(folder / "out"), "--data-dir", str(folder / "data" / day)]
         assert cli.main(["refresh", *arguments, *options]) == 1
         assert digests(folder / "out") == before
 
 
+def made(period: pathlib.Path) -> dict[str, str]:
+    """A hash of each file, but for those that hold the time or a path."""
+    besides = ("manifest.json", "saved_model.pb", "fingerprint.pb")
+    return {name: digest for name, digest in digests(period).items() if not name.endswith(besides)}
+
+
 @pytest.mark.slow
 def test_the_last_period_made_again_is_the_same(folder: pathlib.Path) -> None:
-    out, period = folder / "out", folder / "out/periods/2025-03-02"
-    before = {name: digest for name, digest in digests(period).items() if "manifest" not in name}
-    done = recsys_tft.refresh(str(out), str(folder / "days/2025-03-02"), overwrite=True)
-    assert {name: digest for name, digest in digests(period).items() if "manifest" not in name} == before
+    out, period = folder / "out", folder / "out/periods/2025-03-03"
+    before = made(period)
+    done = recsys_tft.refresh(str(out), str(folder / "data/2025-03-03"), overwrite=True)
+    assert made(period) == before
     assert done["ranker_train"].pandas().shape[0] == done.manifest["counts"]["written/ranker/train"]
 
 
 @pytest.mark.slow
 def test_a_missed_day_and_new_videos_alone_are_told_of(folder: pathlib.Path) -> None:
-    raw, day = folder / "raw", folder / "days/2025-03-09"
+    raw, day = folder / "raw", folder / "data/2025-03-09"
     day.mkdir()
     events, videos = pq.read_table(raw / "interactions.parquet").slice(0, 50), pq.read_table(raw / "videos.parquet")
     later = pc.add(events["interaction_time"], pa.scalar(100 * 86_400_000_000, pa.duration("us")))
@@ -294,4 +321,9 @@ def test_a_missed_day_and_new_videos_alone_are_told_of(folder: pathlib.Path) -> 
     assert any(text.startswith("no interaction is between 2025-") for text in done.manifest["warnings"])
     rows = done["two_tower_train"].pandas()
     assert (rows["video_id"] > 1000).all()
-    assert (rows["video_id_token"] == 1).all()
+    found = {
+        one.name: one
+        for one in differences(str(folder / "out/periods/2025-03-03"), str(folder / "out/periods" / day.name))
+    }
+    assert (rows["video_id_token"] >= found["video_id"].sizes[0]).all()
+    assert not found["video_id"].moved

@@ -25,6 +25,7 @@ from recsys_tft.labelling.splits import Cuts, describe
 from recsys_tft.raw_replay import raw_rows
 from recsys_tft.raw_replay.raw_rows import raw_folder
 from recsys_tft.run_layout import run_folders
+from recsys_tft.run_layout.periods import REFRESH
 from recsys_tft.storage.temporary import temporary_folder
 from recsys_tft.tables.raw_tables import RawTable
 from recsys_tft.titles.encoder_spec import NONE
@@ -67,6 +68,8 @@ def _audit(
     say: Callable[[str], None],
 ) -> Audited:
     manifest = run_folders.manifest(run)
+    if REFRESH in manifest:
+        raise InputError(f"{output_dir}: is a refresh, which an audit cannot cut; audit the run that it follows.")
     of_run = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     graph = pathlib.Path(run, "artifacts", "transform_graph", "transform_fn")
     if not graph.is_dir():

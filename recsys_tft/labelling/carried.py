@@ -12,7 +12,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import history, labels, outcomes, recent
 from recsys_tft.labelling.exposures import exposure_starts, sort_events
 from recsys_tft.labelling.splits import Cuts
-from recsys_tft.point_in_time import begins, ends
+from recsys_tft.point_in_time import begins, ends, find_sorted
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.event_signals import is_viewing
 
@@ -72,6 +72,26 @@ class Carried:
         pairs = pairs.filter(pa.array(np.isin(pairs["user_id"].to_numpy(), exposures["user_id"].to_numpy())))
         return pairs.append_column("window", pa.array(np.zeros(len(pairs), np.int8)))
 
+    def divided(self, users: np.ndarray) -> tuple["Carried", "Carried"]:
+        """What is known of some users, [n] increasing int64 ids, and what is known of all others."""
+        parts: tuple[dict[str, pa.Table], dict[str, pa.Table]] = ({}, {})
+        for name, table in self.tables.items():
+            are_among = find_sorted(users, table["user_id"].to_numpy()) >= 0
+            for part, chosen in zip(parts, (are_among, ~are_among), strict=True):
+                part[name] = table.filter(pa.array(chosen))
+        one, other = (dataclasses.replace(self, **part) for part in parts)
+        return one, other
+
+    def beside(self, others: "Carried", settings: Settings) -> "Carried":
+        """The same together with what was known of other users earlier, who have done nothing since."""
+        found = {}
+        for name, table in self.tables.items():
+            both = pa.concat_tables([table, getattr(others, name)])
+            found[name] = both.take(pa.array(np.argsort(both["user_id"].to_numpy(), kind="stable")))
+        if settings.recent.enabled:
+            found["counts"] = recent.folded(found["counts"], self.until - settings.counters.delay_microseconds)
+        return dataclasses.replace(self, **found)
+
     def with_events(self, events: pa.Table, settings: Settings) -> pa.Table:
         """Later events, together with those of exposures that they may belong to."""
         return sort_events(pa.concat_tables([self.events, events]), settings) if len(self.events) else events
@@ -87,7 +107,8 @@ class Period:
         positives: all that histories are made of.
         steps: of outcomes.STEP_SCHEMA, of all.
         training_users: increasing ids of the users on whose values something is fitted.
-        before: what was known at the beginning; None: nothing.
+        before: what was known of their users at the beginning; None: nothing.
+        others: what was known of all other users.
     """
 
     events: pa.Table
@@ -96,6 +117,7 @@ class Period:
     steps: pa.Table
     training_users: np.ndarray
     before: Carried | None
+    others: Carried | None
 
     @property
     def new_users(self) -> np.ndarray:
@@ -105,7 +127,7 @@ class Period:
     def carry(self, videos: VideoLookup, until: int, settings: Settings) -> Carried:
         """What is known of users at `until`, by which all events are over."""
         known = until - settings.counters.delay_microseconds  # what is before this moment is so for all later lookups
-        return Carried(
+        found = Carried(
             until,
             self._open(until, settings),
             self._viewed(videos, settings),
@@ -115,6 +137,7 @@ class Period:
             self._steps(videos, known),
             self._fitted(),
         )
+        return found.beside(self.others, settings) if self.others else found
 
     def _fitted(self) -> pa.Table:
         earlier = self._earlier("fitted")["user_id"].to_numpy()

@@ -169,6 +169,9 @@ def label_exposures(
         before: what is known of the users at the beginning, where the events are later ones, with those of
             exposures that they may belong to (`Carried.with_events`). Only exposures after it are labelled.
     """
+    others = None
+    if before:  # most users do nothing in a period
+        before, others = before.divided(point_in_time.distinct(events["user_id"].to_numpy()))
     found, became, counts, odd = _weighted_exposures(events, videos, cuts, settings, before)
     steps = outcomes.step_table(became, before and before.until)
     if before:
@@ -187,7 +190,7 @@ def label_exposures(
     counts.update(_count_early(found, users, videos))
     context = UserContext(found, events, positives, steps, users, videos, settings, before)
     keys = found.select([*KEY, "window", "label"])
-    period = carried.Period(events, keys, positives, steps, training_users, before)
+    period = carried.Period(events, keys, positives, steps, training_users, before, others)
     return Labelled(keys, training_users, training_videos, counts, odd, became, period, number, context.of_parts)
 
 

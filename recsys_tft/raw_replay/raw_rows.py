@@ -15,6 +15,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import counters, examples, outcomes
 from recsys_tft.labelling.splits import PERIODS, Cuts
+from recsys_tft.run_layout.periods import REFRESH
 from recsys_tft.tables import raw_tables, versions
 from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates, known_durations
 from recsys_tft.tables.event_signals import events_of
@@ -131,8 +132,8 @@ def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:
     windows = manifest["windows"]
     periods = [_time(text) for text in windows.get(PERIODS, ())]
     found = [_time(windows[name]) for name in ("val_from", "test_from") if windows.get(name)]
-    if periods:  # a window that had not begun then never did
-        return (*(cut for cut in found if cut < periods[0]), *periods)
+    if periods:  # a window that had not begun then never did, and what comes after the period is another one
+        return (*(cut for cut in found if cut < periods[0]), *periods, _time(manifest[REFRESH]["until"]))
     return (found[0], found[1] if found[1:] else None) if found else None
 
 
