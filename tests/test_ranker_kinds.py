@@ -24,6 +24,7 @@ from recsys_tft.ranking.dcn import Dcn, Shape
 from recsys_tft.ranking.ranker_interface import Task, values_of
 from recsys_tft.ranking.ranker_rows import SHOWN, RankerRows
 from recsys_tft.ranking.ranker_training import JUDGED, train
+from recsys_tft.recommending import explanations
 from recsys_tft.serving.saved_signatures import CONTRIBUTIONS
 from recsys_tft.training.model_folders import ModelFolder
 
@@ -224,6 +225,15 @@ def test_without_xgboost_a_sentence_says_how_to_install_it(
     with pytest.raises(InputError, match=r"^xgboost is not installed: run `pip install 'recsys_tft\[xgboost\]'`\.$"):
         train(out, config_of("xgboost", tmp_path), say=said.append)
     assert said == []
+
+
+def test_without_xgboost_an_export_of_it_does_not_explain(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    (tmp_path / "columns.json").write_text('{"model": "xgboost", "columns": []}')
+    with pytest.raises(InputError, match=r"xgboost is not installed: run `pip install 'recsys_tft\[xgboost\]'`"):
+        explanations.Explainer(tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
