@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from labelled_cases import CASES, Case, Gathered, gather, quick, settings_of, with_context
@@ -31,13 +32,13 @@ class Days:
     Attributes:
         gathered: all of it.
         moments: where each day but the first begins.
-        cuts: where the windows of the first day end.
+        cuts: where the windows of the first day end; None where they end for each user elsewhere.
         settings: of the run.
     """
 
     gathered: Gathered
     moments: list[int]
-    cuts: splits.Cuts
+    cuts: splits.Cuts | None
     settings: Settings
 
     @property
@@ -56,7 +57,7 @@ class Days:
         time = self.events["interaction_time"].to_numpy()
         return self.events.filter(pa.array((time >= bounds[number]) & (time < bounds[number + 1])))
 
-    def label(self, events: pa.Table, cuts: splits.Cuts, before: Carried | None = None) -> examples.Labelled:
+    def label(self, events: pa.Table, cuts: splits.Cuts | None, before: Carried | None = None) -> examples.Labelled:
         return examples.label_exposures(events, self.users, self.gathered.lookup, cuts, self.settings, before)
 
     @property
@@ -112,6 +113,26 @@ def test_exposures_of_later_days_are_those_of_one_run(days: Days) -> None:
         found = labelled.exposures
         assert found.drop_columns(["window"]).equals(wanted.drop_columns(["window"]))
         assert (found["window"].to_numpy() == 1).all()
+
+
+@quick
+@given(logs(), st.sampled_from(("time_per_user", "random_per_user")))
+def test_they_are_too_where_the_first_day_is_divided_for_each_user(days: Days, kind: str) -> None:
+    split = {"kind": kind, "train": 0.5, "val": 0.25}
+    days = dataclasses.replace(days, cuts=None, settings=days.settings.replace({"split": split}))
+    of_first = examples.windows_of(days.day(0), None, days.settings)
+
+    def windows_of(events: pa.Table, *_: object) -> np.ndarray:
+        windows = len(splits.WINDOWS) - 1 + splits.window_of(events["interaction_time"].to_numpy(), days.moments)
+        windows[windows < len(splits.WINDOWS)] = of_first
+        return windows
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(examples, "windows_of", windows_of)
+        whole = days.label(days.events, None)
+    for number, (labelled, _) in enumerate(carried_periods(days), len(splits.WINDOWS)):
+        wanted = whole.exposures.take(pa.array(in_window(whole, number)))
+        assert labelled.exposures.drop_columns(["window"]).equals(wanted.drop_columns(["window"]))
 
 
 @quick

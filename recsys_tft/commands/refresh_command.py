@@ -1,6 +1,7 @@
 """`recsys-tft refresh`."""
 
 import argparse
+import json
 from collections.abc import Sequence
 
 from recsys_tft import libraries
@@ -37,10 +38,14 @@ def refresh(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.within("--workers", options.workers, 1, _MOST_WORKERS)
     with libraries.quietly(options.debug):  # what is wrong is an error before TensorFlow is loaded
         refreshing.check(options.output_dir, options.data_dir)
-        ready.run_there(options.output_dir)
+        chosen = ready.run_there(options.output_dir)["settings"]
+    if options.is_process and chosen.get("features") is None:
+        libraries.arrow_without_pandas()
+    is_here = "://" not in json.dumps(chosen)
+    needless = (*libraries.UNUSED, *(libraries.CLOUD if is_here else ())) if options.is_process else ()
     with Progress() as progress:
         progress.say("Loading TensorFlow and Beam")
-        libraries.load("recsys_tft.beam_pipelines.run", options.debug)
+        libraries.load("recsys_tft.beam_pipelines.run", options.debug, needless)
         named = {"name": options.name, "workers": options.workers, "overwrite": options.overwrite}
         result = refreshing.refresh(options.output_dir, options.data_dir, **named, say=progress.say)
     progress.console.print(summary(result.manifest, result.output, result.seconds))
