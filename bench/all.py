@@ -23,6 +23,7 @@ MEASUREMENTS = {
     "reading": [],
     "training": [],
     "commands": [],
+    "refresh": ["--folder", "FOLDER"],
 }
 
 

@@ -66,7 +66,6 @@ class EarlierState:
     """The state from which a refresh starts.
 
     Attributes:
-        folder: of the state.
         until: microseconds; all events that it knows are strictly before.
         files: the paths of the files of each of the TABLES.
         graph: the folder of the transform graph that goes with it.
@@ -76,7 +75,6 @@ class EarlierState:
         lineage: what the manifest of the refresh says of it.
     """
 
-    folder: str
     until: int
     files: Mapping[str, Sequence[str]]
     graph: str
@@ -122,4 +120,4 @@ def open_state(root: str, told: str) -> EarlierState:
                 what = "is gone" if file not in there else f"has {there[file]:,} bytes in the place of {size:,}"
                 raise InputError(f"{told}/{STATE}/{name}/{file}: {what}; {_AGAIN}.")
     paths = {name: [f"{folder}/{name}/{file}" for file in files.get(name, {})] for name in TABLES}
-    return EarlierState(folder, until, paths, posixpath.join(root, "artifacts", "transform_graph"), windows, **rows)
+    return EarlierState(until, paths, posixpath.join(root, "artifacts", "transform_graph"), windows, **rows)
