@@ -147,7 +147,27 @@ def with_outcomes(ran: Ran, rows: pd.DataFrame) -> pd.DataFrame:
         for what, time in (("shown", "interaction_time"), ("positive", "since")):
             events = every[every[time].notna()]
             rows[f"{name}{what}_count"] = _before(events[by], events[time], rows.reindex(columns=by), moments)
+    if is_exact:
+        rows["user_expected_count"] = _expected(every, rows["user_id"], moments)
     return rows
+
+
+def _expected(every: pd.DataFrame, users: pd.Series, moments: pd.Series) -> list[float]:
+    """How many exposures of each user before each moment would be positive, were users all alike."""
+    known, video = every["interaction_time"] - HOUR_AND_A_HALF, every[["video_id"]]
+    liked = every[every["since"].notna()]
+    shown = np.array(_before(video, every["interaction_time"], video, known))
+    positive = np.array(_before(liked[["video_id"]], liked["since"], video, known))
+    seen = collections.defaultdict(list)
+    for user, *values in sorted(zip(every["user_id"], every["interaction_time"], positive, shown, strict=True)):
+        seen[user].append(values)
+    sums = {user: np.cumsum([(p / (s + 10), 10 / (s + 10), p, s) for _, p, s in own], 0) for user, own in seen.items()}
+    found = []
+    for user, moment in zip(users, moments, strict=True):
+        count = bisect.bisect_left(seen[user], moment, key=lambda values: values[0])
+        own, prior, all_positive, all_shown = sums[user][count - 1] if count else (0.0, 0.0, 0, 0)
+        found.append(own + prior * (all_positive + 1) / (all_shown + 2))
+    return found
 
 
 def _before(events: pd.DataFrame, times: pd.Series, rows: pd.DataFrame, moments: pd.Series) -> list[int | None]:

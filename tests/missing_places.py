@@ -46,7 +46,7 @@ COLUMNS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "channel_id": (1, (LEAST,)),
     "view_count": (5, (LEAST,)),
     "published_at": (MOMENT, (LEAST,)),
-    "device": ("tv", ("",)),
+    "device": ("web", ("",)),  # no training row has it, so that the ranker knows it as unknown
     "watch_time": (5.0, (math.nan,)),
 }
 VIDEO = {"video_id": 1, "channel_id": 2, "category": "news", "child_categories": ["x"], "published_at": 1}

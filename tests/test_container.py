@@ -19,7 +19,9 @@ from recsys_tft.titles import minilm
 
 ROOT = pathlib.Path(__file__).parent.parent
 DOCKER = ROOT / "docker"
-PINNED = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+PINNED = dict(
+    line.partition(";")[0].split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+)
 
 
 @pytest.fixture(scope="module")

@@ -178,7 +178,7 @@ CASES = (
     Case(
         (as_of_the_end, counters_of_the_whole_table, labels_across_windows),
         True, "removed", (HISTORY, PREVIOUS, COUNTED, {"label", "weight"}),
-        frozenset({"row", "source", "previously_watched_category"}),
+        frozenset({"row", "source", "previously_watched_category", "user_excess"}),
     ),
     Case((contradicted_by_later_windows,), True, "removed", ({"row"},)),
     Case((negatives_by_later_positives,), True, "removed", ({"row"},)),

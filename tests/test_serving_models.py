@@ -293,9 +293,12 @@ def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
     since = recent.published(dated.videos, rows_at(dated.videos, "video_id", ids, times), times, delay)
     lately = recent.of_users(recent.counts_of(raw.events, of_run), disk["user_id"][rows], times - delay)
     became = examples.outcomes_of(raw.events, raw.lookup, cuts, of_run)
-    lately |= outcomes.of_users(became, disk["user_id"][rows], times - delay)
+    steps = outcomes.step_table(became)
+    lately |= outcomes.of_users(steps, disk["user_id"][rows], times - delay)
+    worth = outcomes.worth(outcomes.begun(steps), dated.counts)
+    lately[outcomes.EXPECTED] = outcomes.expected(worth, disk["user_id"][rows], times - delay).astype(np.float32)
     given |= {name: pa.array(values) for name, values in lately.items()}
-    tallies = outcomes.Tallies(became, raw.lookup, disk["user_id"][rows], ids, times, delay)
+    tallies = outcomes.Tallies(steps, raw.lookup, disk["user_id"][rows], ids, times, delay)
     given |= {column.name: tallies.of(column.of_group) for column in outcomes.group_columns(of_run)}
     given |= {
         "published_at": pa.array(since, mask=since == recent.NEVER),

@@ -1,5 +1,7 @@
 """Videos counted by slices of time, against all of it at once."""
 
+import unittest.mock
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -60,11 +62,14 @@ def in_portions(changes: pa.Table, job: Job) -> tuple[pa.Table, pa.Table, int]:
     """The versions and the videos that the steps of the main job make, and the number of portions."""
     keys = job.portions(changes["video_id"].to_numpy(), changes["time"].to_numpy())
     portions = grouped([(key, ("changes", part)) for key, part in arrow_ipc.split(changes, keys)])
-    sums = [pair for key, parts in portions.items() for pair in count.sum_changes(key, parts, job)]
+    latest = int(changes["time"].to_numpy().max(initial=0))
+    made = [pair for key, parts in portions.items() for pair in count.sum_changes(key, parts, latest, job)]
+    sums = [pair for pair in made if type(pair) is tuple]
     videos = pa.table({"video_id": IDS, **{name: np.zeros(len(IDS), np.int64) for name in counters.COUNTERS}})
     videos = arrow_ipc.split(videos.append_column("popularity", pa.nulls(len(IDS))), partition_of(IDS, 2))
     by_partition = grouped([*sums, *((key, ("videos", part)) for key, part in videos)])
-    counted = [out for key, parts in by_partition.items() for out in count.count_videos(key, parts[::-1], job)]
+    with unittest.mock.patch("recsys_tft.run_layout.state_files.write"):
+        counted = [out for key, parts in by_partition.items() for out in count.count_videos(key, parts[::-1], job)]
     found = [out[1] for out in counted if type(out) is tuple]
     for key, value in (out.value for out in counted if getattr(out, "tag", None) == "bases"):
         portions[key].append(value)

@@ -120,7 +120,8 @@ def test_what_is_fitted_are_the_rows_that_training_exposures_took_last_and_the_v
     assume(training)
     gathered, found = gather(raw), label(gather(raw), settings_of(chosen))
     rows = found.exposures.filter(pa.array(found.exposures["window"].to_numpy() == 0))
-    of_users = list(fitting_rows.of_users(gathered.partitions[0].users, found.labelled[0], rows, DEFAULT))
+    own, fitted = gathered.partitions[0].users, found.labelled[0].training_users
+    of_users = list(fitting_rows.of_users(own, fitted, rows, DEFAULT))
     last = {e.user_id: max(o.interaction_time for o in training if o.user_id == e.user_id) for e in training}
     assert_fitted(of_users, users, "user_id", last, Entity.USER)
     until = max(last.values())

@@ -6,7 +6,6 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from recsys_tft import ids
 from recsys_tft.errors import InputError, require_local
 
 EXAMPLE = """example:
@@ -91,5 +90,7 @@ def vocabulary(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _listed(values: Sequence[str]) -> str:
+    from recsys_tft import ids
+
     more = len(values) - _SHOWN
     return ", ".join(map(ids.printed, values[:_SHOWN])) + (f" and {more:,} more" if more > 0 else "")
