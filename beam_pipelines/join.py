@@ -177,10 +177,8 @@ def _with_expected(partition: int, tables: Tables, job: Job) -> pa.Table:
     worth = pa.concat_tables([tables[WORTH].replace_schema_metadata(), own])
     if job.is_first(partition):
         state.write(WORTH, partition, outcomes.folded(worth, state.known(tables[WORTH])), job)
-    exposures = tables[Entity.EXPOSURE]
-    users, times = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
-    found = outcomes.expected(worth, users, times - job.settings.counters.delay_microseconds)
-    return exposures.append_column(f"{RAW}{outcomes.EXPECTED}", pa.array(found, pa.float32()))
+    delay = job.settings.counters.delay_microseconds
+    return outcomes.with_expected(tables[Entity.EXPOSURE], worth, delay, f"{RAW}{outcomes.EXPECTED}")
 
 
 def _codes(tables: Tables) -> Codes:

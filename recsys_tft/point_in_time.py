@@ -111,17 +111,18 @@ class EventCounts:
     Args:
         keys: [n] int64, whose events they are.
         times: [n] int64.
-        numbers: [n] integers, how many events each of them stands for; None: one.
+        numbers: [n] or [n, k] integers, how many events each of them stands for, or k sums at once; None: one.
     """
 
     def __init__(self, keys: np.ndarray, times: np.ndarray, numbers: np.ndarray | None = None):
         self._moments = _Moments(keys, times)
         self._sums = None
         if numbers is not None:
-            self._sums = np.append(0, np.cumsum(numbers[np.lexsort((times, keys))], dtype=np.int64))
+            sums = np.cumsum(numbers[np.lexsort((times, keys))], axis=0, dtype=np.int64)
+            self._sums = np.concatenate([np.zeros((1, *sums.shape[1:]), np.int64), sums])
 
     def between(self, keys: np.ndarray, since: np.ndarray | None, until: np.ndarray) -> np.ndarray:
-        """[m] int64: the events of keys at times from `since` on and strictly before `until`.
+        """[m] or [m, k] int64: the events of keys at times from `since` on and strictly before `until`.
 
         Args:
             keys: [m] int64.
@@ -130,30 +131,6 @@ class EventCounts:
         """
         last, first = (self._moments.before(keys, times) for times in (until, since))
         return last - first if self._sums is None else self._sums[last] - self._sums[first]
-
-
-class EventSums:
-    """Sums of what events of a key before a moment are worth.
-
-    Args:
-        keys: [n] int64, whose events they are.
-        times: [n] int64.
-        values: [n, k] int64.
-    """
-
-    def __init__(self, keys: np.ndarray, times: np.ndarray, values: np.ndarray):
-        self._moments = _Moments(keys, times)
-        self._totals = np.zeros((len(keys) + 1, values.shape[1]), np.int64)
-        np.cumsum(values[np.lexsort((times, keys))], axis=0, out=self._totals[1:])
-
-    def before(self, keys: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """[m, k] int64: the sums over the events of keys strictly before times.
-
-        Args:
-            keys: [m] int64.
-            times: [m] int64.
-        """
-        return self._totals[self._moments.before(keys, times)] - self._totals[self._moments.before(keys, None)]
 
 
 class Timeline:

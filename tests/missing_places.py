@@ -107,7 +107,8 @@ def store(given: Given, column: Column, value: Any) -> Any:
     rows = raw_rows.read(given.tables(column, value), Settings())
     dated = raw_counters.dated_videos(rows, None, Settings())
     target = given.folder / f"store-{len(list(given.folder.iterdir()))}"
-    stored_entities.write(target, rows, dated, None, Settings(history={"length": 0}))
+    videos = stored_entities.current_videos(rows, dated)
+    stored_entities.write(target, rows, videos, dated.counts, None, Settings(history={"length": 0}))
     found = EntityStore(target)
     row = found.user(1) if table_with(column) == "users" else found.videos(np.array([1]))
     return [[] if value is None and column.is_list else value for value in row[column.name].to_pylist()]

@@ -213,7 +213,8 @@ def test_what_is_served_is_the_latest(ran: Ran, raw: dict[str, list[Row]], tmp_p
     of_run = parse(ran.result.manifest["settings"], "the manifest")
     rows, cuts = raw_rows.read(str(ran.raw), of_run), raw_rows.cuts_of(ran.result.manifest)
     dated = raw_counters.dated_videos(rows, cuts, of_run)
-    stored_entities.write(tmp_path / "store", rows, dated, cuts, of_run)
+    videos = stored_entities.current_videos(rows, dated)
+    stored_entities.write(tmp_path / "store", rows, videos, dated.counts, cuts, of_run)
     store = EntityStore(tmp_path / "store")
     latest = {}
     for table, key in KEYS.items():

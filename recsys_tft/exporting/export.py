@@ -144,7 +144,7 @@ def _export(
             queries = user_vectors(run, model)
             recall = approximate_index.recall(found, numbers, vectors, queries, RECALL_AT)
         say("Writing the raw rows of users and videos")
-        stored_entities.write(staged[STORE], rows, dated, cuts, of_run)
+        stored_entities.write(staged[STORE], rows, videos, dated.counts, cuts, of_run)
         described = {
             "settings": manifest["settings"],
             "transform_graph": columns["transform_graph"],

@@ -20,13 +20,21 @@ from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.event_signals import is_viewing
 
 
-def write(folder: pathlib.Path, rows: RawRows, dated: DatedVideos, cuts: Cuts | None, settings: Settings) -> None:
+def write(
+    folder: pathlib.Path,
+    rows: RawRows,
+    videos: pa.Table,
+    counts: pa.Table | None,
+    cuts: Cuts | None,
+    settings: Settings,
+) -> None:
     """Writes the three files.
 
     Args:
         folder: to be made.
         rows: the raw tables.
-        dated: all videos.
+        videos: as `current_videos` returns them.
+        counts: what is counted of them, as `DatedVideos` has it.
         cuts: where the run's windows end.
         settings: of the run.
     """
@@ -34,12 +42,11 @@ def write(folder: pathlib.Path, rows: RawRows, dated: DatedVideos, cuts: Cuts | 
     viewing = is_viewing(rows.events, settings.table.bits)
     viewings = rows.events.filter(pa.array(viewing))
     users = _with_history(rows, _with_last_category(rows, viewings), cuts, settings)
-    users = _with_outcomes(rows, _with_recent(rows, users, settings), dated, cuts, settings)
+    users = _with_outcomes(rows, _with_recent(rows, users, settings), counts, cuts, settings)
     _write(folder / "users.arrow", users, "user_id")
-    videos = current_videos(rows, dated)
     codes = videos["video_id"].to_numpy()
-    counts = np.bincount(find_sorted(codes, rows.events["video_id"].to_numpy()), minlength=len(codes))
-    _write(folder / "videos.arrow", videos.append_column(EVENTS, pa.array(counts, pa.int64())), "video_id")
+    events = np.bincount(find_sorted(codes, rows.events["video_id"].to_numpy()), minlength=len(codes))
+    _write(folder / "videos.arrow", videos.append_column(EVENTS, pa.array(events, pa.int64())), "video_id")
     refused = labels.is_negative(rows.events["signals"].to_numpy(), settings)
     _write(folder / "seen.arrow", _seen(rows, rows.events.filter(pa.array(viewing | refused))), "user_id")
 
@@ -93,7 +100,7 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
 
 
 def _with_outcomes(
-    rows: RawRows, users: pa.Table, dated: DatedVideos, cuts: Cuts | None, settings: Settings
+    rows: RawRows, users: pa.Table, counts: pa.Table | None, cuts: Cuts | None, settings: Settings
 ) -> pa.Table:
     """The users with what became of their exposures, in all and by group, where the run has that."""
     if not settings.positive_rates.enabled:
@@ -106,7 +113,7 @@ def _with_outcomes(
     for name, values in outcomes.of_users(steps, user_ids, moments).items():
         users = users.append_column(name, pa.array(values))
     if outcomes.reads_expected(settings):
-        expected = outcomes.expected(outcomes.worth(outcomes.begun(steps), dated.counts), user_ids, moments)
+        expected = outcomes.expected(outcomes.worth(outcomes.begun(steps), counts), user_ids, moments)
         users = users.append_column(outcomes.EXPECTED, pa.array(expected, pa.float32()))
     for group in outcomes.groups(settings):
         names = {c.of_group.tally: c.name for c in outcomes.group_columns(settings) if c.of_group.column == group}

@@ -17,7 +17,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import raw_columns
 from recsys_tft.labelling.exposures import exposure_starts
 from recsys_tft.labelling.recent import NEVER
-from recsys_tft.point_in_time import EventCounts, EventSums, Timeline, distinct, find_sorted
+from recsys_tft.point_in_time import EventCounts, Timeline, distinct, find_sorted
 from recsys_tft.tables.entities import VideoLookup
 
 USER_COLUMNS = ("user_shown_count", "user_positive_count")
@@ -203,8 +203,15 @@ def expected(worth: pa.Table, users: np.ndarray, moments: np.ndarray) -> np.ndar
         moments: [n] int64.
     """
     owners, times, *values = (column.to_numpy() for column in worth.columns)
-    own, prior, positive, shown = EventSums(owners, times, np.stack(values, axis=1)).before(users, moments).T
+    sums = EventCounts(owners, times, np.stack(values, axis=1)).between(users, None, moments)
+    own, prior, positive, shown = sums.T
     return (own + prior * ((positive + 1) / (shown + 2))) / _UNIT
+
+
+def with_expected(exposures: pa.Table, worth: pa.Table, delay: int, name: str = EXPECTED) -> pa.Table:
+    """Exposures with EXPECTED of their users, as a column of that name, by what is known after a delay."""
+    users, times = (exposures[key].to_numpy() for key in ("user_id", "interaction_time"))
+    return exposures.append_column(name, pa.array(expected(worth, users, times - delay), pa.float32()))
 
 
 class Tallies:

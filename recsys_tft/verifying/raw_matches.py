@@ -149,7 +149,7 @@ def by_pairs(
         rows.insert(0, rows_at(videos.counts, "video_id", video_ids[known], times[known]))
     steps, of_exposures = outcomes.step_table(became), exposures.raw
     if any(column.late for feature in features for column in feature.columns):
-        of_exposures = _with_expected(of_exposures, outcomes.worth(outcomes.begun(steps), videos.counts), delay)
+        of_exposures = outcomes.with_expected(of_exposures, outcomes.worth(outcomes.begun(steps), videos.counts), delay)
     of_entities = {Entity.USER: [raw.users], Entity.EXPOSURE: [of_exposures], Entity.VIDEO: tables}
     of_entities = {entity: [ids.shown(table) for table in own] for entity, own in of_entities.items()}
     of_raw = {Entity.USER: [places["user"][known]], Entity.EXPOSURE: [exposures.row[known]], Entity.VIDEO: rows}
@@ -160,10 +160,3 @@ def by_pairs(
     for feature in features:
         pairs = pa.table([each.all() for each in columns.of(feature)], list(feature.sources))
         yield Matches(pairs, owner, np.arange(len(pairs)), missing), [feature]
-
-
-def _with_expected(exposures: pa.Table, worth: pa.Table, delay: int) -> pa.Table:
-    """Exposures with what is to be expected of their users."""
-    users, times = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
-    found = outcomes.expected(worth, users, times - delay)
-    return exposures.append_column(outcomes.EXPECTED, pa.array(found, pa.float32()))
