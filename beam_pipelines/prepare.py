@@ -23,6 +23,7 @@ from recsys_tft.labelling import (
     examples,
     fitting_rows,
     history,
+    labels,
     negatives,
     odd_data,
     outcomes,
@@ -287,16 +288,9 @@ def make_catalogue(exposures: splits.Histogram, counts: dict[str, int], job: Job
     """The training-window catalogue.
 
     Raises:
-        InputError: if no exposure of the training window is positive.
+        InputError: as `labels.check_training`.
     """
-    if not odd_data.exposures_by_window(counts)["train"]:
-        kind = job.settings.split.kind
-        raise InputError(
-            f"No exposure is in the training window: by split.kind {kind} every user's are all later ones."
-        )
-    if not counts.get("exposures/train/positive"):
-        rules = ", ".join(job.settings.labels.positive)
-        raise InputError(f"No exposure in the training window is positive by the rules of labels.positive ({rules}).")
+    labels.check_training(counts, job.settings)
     catalogue = negatives.Catalogue(*exposures, job.settings.ranker.popularity_alpha)
     state.write_catalogue(catalogue, job)
     state.write_fitted_videos(catalogue.video_ids, job)

@@ -9,35 +9,14 @@ import pyarrow as pa
 from recsys_tft.beam_pipelines.ahead import Ahead, TakeResults
 from recsys_tft.beam_pipelines.elements import KeyedPart, TaggedOutput
 from recsys_tft.beam_pipelines.pairs import ForEachPair
-from recsys_tft.columns import KEYS, UPDATED
+from recsys_tft.columns import KEYS
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.default_table import DEFAULT
-from recsys_tft.features import raw_columns
-from recsys_tft.graph_inputs import graph_columns
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.event_signals import events_of
+from recsys_tft.tables.needed_columns import needed_columns
 from recsys_tft.tables.raw_tables import RawTable, Source
-
-# What each table contributes: the columns that features read, keys, and what labels need.
-_NEEDED = {
-    "users": (),
-    "videos": ("video_id", "channel_id", "video_duration", "category"),
-    "channels": ("channel_id",),
-    "interactions": ("user_id", "video_id", "interaction_time", "watch_time"),
-}
-
-
-def needed_columns(table: RawTable, settings: Settings) -> list[str]:
-    """The columns of a table that the job uses."""
-    # What the job itself reads is read for it, also where a user's table leaves out what we make of it.
-    ours = [column for column in raw_columns(DEFAULT.switched_on(settings)) if column.built_in]
-    read = (column for column in (*graph_columns(settings), *ours) if column.table == table.name)
-    features = [column.name for column in read if column.name in table.known]
-    signals = [] if table.name != "interactions" else ["interaction_type", *table.possible_flags]
-    updated = [UPDATED] if table.is_versioned else []
-    return list(dict.fromkeys([*_NEEDED[table.name], *updated, *features, *signals]))
 
 
 class ReadTable(beam.PTransform):

@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from recsys_tft.checking.preview import check
     from recsys_tft.processing import PipelineConfig, ProcessingPipeline, RunResult
     from recsys_tft.reading.rows import read
     from recsys_tft.recommending.recommender import Recommender
     from recsys_tft.refreshing import refresh
 
-__all__ = ["PipelineConfig", "ProcessingPipeline", "Recommender", "RunResult", "read", "refresh"]
+__all__ = ["PipelineConfig", "ProcessingPipeline", "Recommender", "RunResult", "check", "read", "refresh"]
 
 
 def __getattr__(name: str) -> object:
@@ -21,6 +22,10 @@ def __getattr__(name: str) -> object:
         from recsys_tft.reading.rows import read
 
         return read
+    if name == "check":
+        from recsys_tft.checking.preview import check
+
+        return check
     if name == "refresh":
         from recsys_tft.refreshing import refresh
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from recsys_tft import interruption, libraries
 from recsys_tft.commands import (
     audit_command,
+    check_command,
     dataset_command,
     recommend_options,
     refresh_command,
@@ -111,6 +112,8 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(_command(commands, "run", run, "raw tables to rows for both models and one transform graph", _RUN_EXAMPLE))
+    text = "say what a run would take, reject and make of raw tables, without running it"
+    check_command.add(_command(commands, "check", check_command.check, text, check_command.EXAMPLE))
     text = "make the rows of a new period from its events, with what a run fitted and what is known at its end"
     refresh_command.add(_command(commands, "refresh", refresh_command.refresh, text, refresh_command.EXAMPLE))
     text = "turn a public data set into the four raw tables"

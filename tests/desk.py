@@ -168,9 +168,19 @@ def fails(desk: Desk, capfd: pytest.CaptureFixture[str]) -> Fails:
         assert "Traceback" not in printed + error
         assert desk.state() == before
         assert {path.name for path in desk.out.iterdir()} == set(REPLACED)
+        if code == 1 and arguments is None and set(options[::2]) <= {"--config"}:
+            _is_foretold(desk, error.removeprefix("error: "), options, capfd)
         return error.removeprefix("error: ").rstrip("\n")
 
     return run
+
+
+def _is_foretold(desk: Desk, error: str, options: tuple[str, ...], capfd: pytest.CaptureFixture[str]) -> None:
+    """`check` says of the tables what stops a run."""
+    assert main(["check", "--data-dir", str(desk.data), *options]) == 1
+    told = "".join(capfd.readouterr())
+    for sentence in error.splitlines():
+        assert sentence.removesuffix(" (the output is as it was)").strip() in told
 
 
 def succeeds(desk: Desk, capfd: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from oracle import Row
 from random_tables import RawTables, RunSettings
 
 from recsys_tft import ids
-from recsys_tft.beam_pipelines.read import needed_columns
 from recsys_tft.columns import KEYS, TABLES, IdKind
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
@@ -31,6 +30,7 @@ from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import raw_tables, rejects
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates
 from recsys_tft.tables.event_signals import events_of
+from recsys_tft.tables.needed_columns import needed_columns
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 Case = tuple[RawTables, RunSettings]

@@ -13,7 +13,8 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 OURS = ("recsys_tft", "beam_pipelines", "preprocessing_fn")
-LIGHT = ("serving", "training", "retrieval", "ranking", "recommending")  # load neither Beam nor tf.Transform
+# Packages that load neither Beam nor tf.Transform.
+LIGHT = ("checking", "serving", "training", "retrieval", "ranking", "recommending")
 Graph = Mapping[str, set[str]]
 
 

@@ -33,13 +33,13 @@ from oracle import MINUTE, Row
 from random_tables import RawTables
 from test_examples import key, oracles_history, with_another_future
 
-from recsys_tft.beam_pipelines.read import needed_columns
 from recsys_tft.columns import IdKind
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import counters, event_pieces, examples, exposures, history, odd_data, outcomes, splits
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.tables import event_signals, raw_tables, rejects
+from recsys_tft.tables.needed_columns import needed_columns
 
 CASES = random_tables.cases(least=1, table=own_signals.TABLE)
 CASES_OF_INTEGERS = random_tables.cases(least=1, table=own_signals.TABLE, kinds=(IdKind.INTEGER,))

@@ -37,7 +37,8 @@ def submission(submitted: "Submitted") -> Group:
     return Group(f"Job:      {submitted.name}, {submitted.job_id}", f"Console:  {submitted.where}", output)
 
 
-def _table(title: str, first: str, *numbers: str) -> Table:
+def numbers_table(title: str, first: str, *numbers: str) -> Table:
+    """A table without rows, of a column of names and columns of numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     table.add_column(first)
     for name in numbers:
@@ -46,7 +47,7 @@ def _table(title: str, first: str, *numbers: str) -> Table:
 
 
 def _tables(counts: Mapping[str, int]) -> Table:
-    table = _table("Raw tables", "table", "rows", "used", "rejected")
+    table = numbers_table("Raw tables", "table", "rows", "used", "rejected")
     for name in TABLES:
         rows, used = counts.get(f"rows/{name}/in", 0), counts[f"rows/{name}/used"]
         table.add_row(name, f"{rows:,}", f"{used:,}", f"{rows - used:,}")
@@ -64,7 +65,7 @@ def _ends(manifest: Mapping[str, Any]) -> str:
 
 
 def _data_sets(counts: Mapping[str, int], ends: str) -> Table:
-    table = _table("\nRows written", "data set", *WINDOWS, "all")
+    table = numbers_table("\nRows written", "data set", *WINDOWS, "all")
     table.caption = ends
     table.caption_justify = "left"
     for data_set in DATA_SETS:
@@ -81,14 +82,14 @@ def _data_sets(counts: Mapping[str, int], ends: str) -> Table:
 
 
 def _positives(counts: Mapping[str, int]) -> Table:
-    table = _table("\nPositives by rule", "rule that holds", *WINDOWS)
+    table = numbers_table("\nPositives by rule", "rule that holds", *WINDOWS)
     for rule in sorted({name.split("/")[1] for name in counts if name.startswith("positives/")}):
         table.add_row(rule, *(f"{counts[f'positives/{rule}/{window}']:,}" for window in WINDOWS))
     return table
 
 
 def _rejected(counts: Mapping[str, int]) -> Table:
-    table = _table("\nRejected rows", "table and reason", "rows")
+    table = numbers_table("\nRejected rows", "table and reason", "rows")
     for name, rows in counts.items():
         if name.startswith("rejected/"):
             _, raw, reason = name.split("/", 2)
@@ -97,7 +98,7 @@ def _rejected(counts: Mapping[str, int]) -> Table:
 
 
 def _features(counts: Mapping[str, int], features: FeatureTable) -> Table:
-    table = _table("\nFeatures", "feature", "of", "missing", "unseen")
+    table = numbers_table("\nFeatures", "feature", "of", "missing", "unseen")
     for feature in features.features:
         if f"features/{feature.name}/rows" not in counts:
             continue

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import InputError
 
 
 def rules_that_hold(
@@ -78,3 +79,19 @@ def contradicted(user: np.ndarray, video: np.ndarray, window: np.ndarray, is_pos
     found = np.zeros(len(order), bool)
     found[order] = (positives > before_pair) & ~is_positive[order]
     return found
+
+
+def check_training(counts: Mapping[str, int], settings: Settings) -> None:
+    """Refuses a training window without positives, by the counts of exposures by window.
+
+    Raises:
+        InputError: if it holds no exposure, or no positive one.
+    """
+    if not any(number for name, number in counts.items() if name.startswith("exposures/train/")):
+        kind = settings.split.kind
+        raise InputError(
+            f"No exposure is in the training window: by split.kind {kind} every user's are all later ones."
+        )
+    if not counts.get("exposures/train/positive"):
+        rules = ", ".join(settings.labels.positive)
+        raise InputError(f"No exposure in the training window is positive by the rules of labels.positive ({rules}).")

@@ -1,0 +1,130 @@
+"""`recsys_tft.check`: what a run would make of raw tables; nothing is written."""
+
+import dataclasses
+import datetime
+import os
+from collections import Counter
+from collections.abc import Callable
+
+import pyarrow.compute as pc
+
+from recsys_tft.checking import estimates, sampling, suspicions
+from recsys_tft.checking.estimates import Estimate
+from recsys_tft.checking.sampling import Joined, Labelled
+from recsys_tft.configuration import settings
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import TITLE
+from recsys_tft.errors import InputError, UsageError
+from recsys_tft.faults import sentences
+from recsys_tft.labelling import counters, labels, odd_data, splits
+from recsys_tft.storage import places
+from recsys_tft.tables import raw_tables, rejects
+from recsys_tft.tables.raw_tables import RawTable
+from recsys_tft.titles.encoder_spec import NONE
+
+
+@dataclasses.dataclass(frozen=True)
+class Preview:
+    """What a run would make of raw tables.
+
+    Attributes:
+        tables: what their footers say, by name.
+        counts: of the rows that were read, with the names that a manifest has: `rows/TABLE/in` and
+            `rejected/TABLE/REASON`, `exposures/WINDOW/KIND` and `positives/RULE/WINDOW`.
+        whole: the tables that were read to the end, so that their counts are those of a run.
+        stops: a sentence for each thing that would stop a run.
+        warnings: what a run would warn of, and what is suspicious, as sentences.
+        windows: `val_from` and `test_from` as text; empty where each user has others.
+        estimate: about what a run takes; None where it would stop.
+    """
+
+    tables: dict[str, RawTable]
+    counts: Counter[str]
+    whole: frozenset[str]
+    stops: tuple[str, ...]
+    warnings: tuple[str, ...]
+    windows: dict[str, str | None]
+    estimate: Estimate | None
+
+    def scale(self, table: str) -> float:
+        """How many rows of a table stand for one that was read."""
+        return self.tables[table].rows / max(self.counts[f"rows/{table}/in"], 1)
+
+
+@sentences()
+def check(
+    data_dir: str,
+    config: str | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    sizes: tuple[int, int] = (sampling.EVENTS, sampling.ENTITIES),
+) -> Preview:
+    """Says what a run would take, reject and make of the four tables in a folder, within seconds.
+
+    It reads what describes the files, and up to `sizes` rows, which go through the functions of the main job. What it
+    counts is what a run counts where tables are no larger, and a sample of it else.
+
+    Args:
+        data_dir: of the raw tables, on this machine.
+        config: the YAML file that the run would be given.
+        say: is told each step.
+        sizes: about how many rows to read of interactions, and of each other table.
+
+    Example:
+        preview = recsys_tft.check("data/raw", "config.yaml")
+        if preview.stops:
+            print(*preview.stops, sep="\\n")
+
+    Raises:
+        InputError: where a setting is wrong, or the tables cannot be read at all, with all that is wrong with them.
+    """
+    places.check("--data-dir", data_dir)
+    if places.scheme(data_dir):
+        raise UsageError(f"--data-dir is {data_dir!r}; check reads tables on this machine.")
+    places.check_data(data_dir)
+    places.check("--config", config)
+    chosen = settings.load(config) if config is not None else Settings()
+    say("Reading what describes the files")
+    tables = raw_tables.find(data_dir, chosen.columns, chosen.table)
+    chosen = chosen.replace({"ids": raw_tables.id_settings(tables)})
+    say("Reading a sample of the rows")
+    sample = sampling.take(tables, chosen, *sizes)
+    joined = sampling.join(sample, tables, chosen)
+    say("Labelling")
+    labelled, stops = _labelled(joined, chosen)
+    computed = counters.computed_columns(chosen.counters, tables["videos"].absent)
+    warnings = [sentence for table in tables.values() for sentence in table.warnings(computed)]
+    warnings += suspicions.find(sample, joined, tables, datetime.datetime.now(datetime.UTC))
+    counts, estimated = joined.counts.copy(), None
+    preview = Preview(tables, counts, sample.whole, tuple(stops), (), {}, None)
+    windows = {}
+    if labelled:
+        counts.update(labelled.counts)
+        odd, of_windows = joined.odd + labelled.odd, odd_data.exposures_by_window(counts)
+        warnings += odd_data.warnings(odd, of_windows, labelled.span, labelled.cuts, chosen.split)
+        windows = splits.describe_cuts(labelled.cuts)
+        titles = round(_titles(joined, chosen) * preview.scale("videos"))
+        of_sample = labelled, preview.scale("interactions")
+        estimated = estimates.estimate(*of_sample, tables, titles, chosen, os.cpu_count() or 1)
+    return dataclasses.replace(preview, warnings=tuple(warnings), windows=windows, estimate=estimated)
+
+
+def _labelled(joined: Joined, chosen: Settings) -> tuple[Labelled | None, list[str]]:
+    """What the exposures become, and what would stop a run."""
+    stops = []
+    try:
+        rejects.check_fractions(joined.counts, chosen.max_rejected_fraction)
+    except InputError as error:
+        stops.append(str(error))
+    try:
+        labelled = sampling.label(joined, chosen)
+        labels.check_training(labelled.counts, chosen)
+    except InputError as error:
+        return None, [*stops, str(error)]
+    return labelled, stops
+
+
+def _titles(joined: Joined, chosen: Settings) -> int:
+    """How many different titles an encoder would be given."""
+    if chosen.title_encoder == NONE or TITLE not in joined.videos.column_names:
+        return 0
+    return pc.count_distinct(joined.videos[TITLE]).as_py()
