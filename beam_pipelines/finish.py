@@ -109,10 +109,12 @@ def save_graph(graph: str, job: Job) -> None:
         job: what is done.
     """
     folder = job.output.staged("artifacts", "transform_graph")
-    if job.earlier and graph == job.earlier.fitted:  # as it is
+    if job.earlier:
         _copy(job.earlier.graph, folder)
+    if not job.earlier or graph != job.earlier.fitted:
+        _copy(graph, f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}")
+    if job.earlier:  # what it takes and makes is as it was
         return
-    _copy(graph, f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}")
     raw = tft.DatasetMetadata.from_feature_spec(raw_feature_spec(job.settings)).schema
     described = {
         tft.TFTransformOutput.TRANSFORMED_METADATA_DIR: read_text(f"{graph}/{METADATA}/{schemas.SCHEMA_FILE}"),

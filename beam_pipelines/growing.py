@@ -1,16 +1,16 @@
 """Vocabularies that grow: values of a new period get the tokens behind those that are there, which never move."""
 
 import dataclasses
+import pathlib
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
+import tensorflow_transform as tft
 
-from recsys_tft import graph_fitting, transform_graph
 from recsys_tft.analyzers import Asked
 from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.job import Job
@@ -84,28 +84,16 @@ def _typed(values: pa.Array | pa.ChunkedArray, one: Asked) -> pa.Array | pa.Chun
 
 
 def _saved(grown: Mapping[str, pa.ChunkedArray], asked: Sequence[Asked], folder: str, job: Job) -> str:
-    """Saves the graph with other vocabularies, and everything else as it was."""
-    numbers = transform_graph.load(job.earlier.fitted).fitted
-    tf.io.gfile.makedirs(folder)
-    outputs = dict(_outputs(grown, asked, numbers, folder, job.earlier.fitted))
-    return graph_fitting.save(outputs, asked, folder, job.settings)
-
-
-def _outputs(
-    grown: Mapping[str, pa.ChunkedArray],
-    asked: Sequence[Asked],
-    numbers: Mapping[str, np.ndarray],
-    folder: str,
-    old: str,
-) -> Iterator[tuple[str, np.ndarray]]:
+    """The graph with other vocabularies: these are files beside it, of which nothing in it depends."""
+    old, new = pathlib.Path(job.earlier.fitted), pathlib.Path(folder, tft.TFTransformOutput.TRANSFORM_FN_DIR)
+    assets = new / tf.saved_model.ASSETS_DIRECTORY
+    assets.mkdir(parents=True)
     for one in asked:
-        if not one.statistic.in_file:
-            yield one.name, numbers[one.name]
-            continue
-        name = one.statistic.file_name(one.name)
-        path = f"{folder}/{name}"
         if one.name in grown:
-            one.statistic.write_values(grown[one.name], path)
-        else:
-            tf.io.gfile.copy(f"{old}/{tf.saved_model.ASSETS_DIRECTORY}/{name}", path)
-        yield one.name, np.array(path.encode())
+            one.statistic.write_values(grown[one.name], str(assets / one.statistic.file_name(one.name)))
+    for file in (file for file in old.rglob("*") if file.is_file()):
+        same = new / file.relative_to(old)
+        same.parent.mkdir(exist_ok=True)
+        if not same.exists():
+            same.symlink_to(file.absolute())
+    return str(new)
