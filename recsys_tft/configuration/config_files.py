@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any
 
-from recsys_tft.configuration import yaml_text
+from recsys_tft.configuration import presets, yaml_text
 from recsys_tft.configuration.yaml_text import LARGEST, Document, WrongYamlError
-from recsys_tft.errors import InputError, reason
+from recsys_tft.errors import InputError, did_you_mean, reason
 from recsys_tft.storage import places
 from recsys_tft.storage.files import open_to_read
 
 
 def document(path: str) -> Document:
-    """What a file holds.
+    """What a file holds, or a preset.
 
     Raises:
         InputError: if it cannot be read, or is no YAML.
@@ -21,7 +21,8 @@ def document(path: str) -> Document:
     except InputError:
         raise
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot read the config ({reason(error)}).") from None
+        meant = did_you_mean(path, presets.files()) if path.isidentifier() else ""
+        raise InputError(f"{path}: cannot read the config ({reason(error)}).{meant}") from None
     if len(data) > LARGEST:
         raise InputError(f"{path}: more than {LARGEST >> 20} MiB, which is too much for a config.")
     try:
@@ -48,7 +49,7 @@ def _bytes(path: str) -> bytes:
     if places.scheme(path):
         places.check("--config", path)
         return places.answered(path, lambda: _remote_bytes(path))
-    with open(path, "rb") as file:  # without importing Beam, which takes seconds
+    with open(presets.resolved(path), "rb") as file:  # without importing Beam, which takes seconds
         return file.read(LARGEST + 1)
 
 

