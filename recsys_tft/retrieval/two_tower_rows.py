@@ -5,51 +5,63 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
+import pyarrow as pa
 import scipy.sparse
 import tensorflow as tf
 
+from recsys_tft import ids
 from recsys_tft.errors import InputError
 from recsys_tft.features import Feature
 from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.point_in_time import find_sorted
 from recsys_tft.retrieval import retrieval_evaluation
 from recsys_tft.run_layout.data_folders import DataFolder
-from recsys_tft.training import training_rows
+from recsys_tft.training import timeline, training_rows
+from recsys_tft.training.row_blocks import Block
 from recsys_tft.training.shuffled_rows import ShuffledRows
 from recsys_tft.training.stopwatch import Stopwatch
-from recsys_tft.training.training_rows import folder_of
+from recsys_tft.training.timeline import Timeline
 
-KEYS = ("user_id", "candidate_row", "interaction_time")
+ROW = "candidate_row"
+KEYS = ("user_id", ROW, "interaction_time")
 ENCODED = 4096  # rows per call of a tower
 
 
 @dataclasses.dataclass(frozen=True)
 class TwoTowerRows:
-    """The rows of a run, for features of both towers.
+    """The rows of a run, or of a run and its periods, for features of both towers.
+
+    `candidate_row` counts the rows of `videos/` of the newest period, whatever it counts on disk.
 
     Args:
-        output_dir: of the run.
+        source: the folder of a run, or which windows there are.
         query: features that queries are read with.
         candidate: features that videos are read with.
         fitted: the windows whose rows are trained on.
         reading: counts the time that reading takes.
     """
 
-    output_dir: str
+    source: str | Timeline
     query: tuple[Feature, ...]
     candidate: tuple[Feature, ...]
     fitted: tuple[str, ...] = ("train",)
     reading: Stopwatch = dataclasses.field(default_factory=Stopwatch, compare=False)
 
     @functools.cached_property
+    def timeline(self) -> Timeline:
+        """Which windows there are."""
+        return timeline.of_run(self.source) if isinstance(self.source, str) else self.source
+
+    @functools.cached_property
     def videos(self) -> dict[str, np.ndarray]:
         """[videos, ...] candidate features of all videos, in the order that `candidate_row` counts."""
         with self.reading:
-            return training_rows.columns(folder_of(self.output_dir, "videos"), [f.name for f in self.candidate])
+            return training_rows.columns(self.timeline.corpus("videos"), [f.name for f in self.candidate])
 
     @functools.cached_property
     def video_ids(self) -> np.ndarray:
         """[videos] ids, in the same order: int64, or bytes where they are text."""
-        return training_rows.columns(folder_of(self.output_dir, "videos"), ["video_id"])["video_id"]
+        return training_rows.columns(self.timeline.corpus("videos"), ["video_id"])["video_id"]
 
     @functools.cached_property
     def candidates(self) -> int:
@@ -60,7 +72,32 @@ class TwoTowerRows:
     def keys(self) -> dict[str, dict[str, np.ndarray]]:
         """The KEYS of all rows, by window; users by the codes of their ids."""
         with self.reading:
-            return {w: training_rows.coded_columns(folder_of(self.output_dir, "two_tower", w), KEYS) for w in WINDOWS}
+            return {window: self._keys(window) for window in self.timeline.windows if window != timeline.OLD}
+
+    def _keys(self, window: str) -> dict[str, np.ndarray]:
+        found = training_rows.coded_columns(self.timeline.folder("two_tower", window), list(map(self._on_disk, KEYS)))
+        return self._placed(found)
+
+    def _on_disk(self, name: str) -> str:
+        """The column that one is read from: periods count the rows of their own videos, so that these go by id."""
+        return "video_id" if name == ROW and self.timeline.period is not None else name
+
+    def _placed(self, block: Block) -> Block:
+        """Columns as they are on disk, with ROW in the place of the video's id."""
+        if self.timeline.period is None:
+            return block
+        places = find_sorted(self._order[0], _codes(block["video_id"]))
+        if (places < 0).any():
+            path = self.timeline.corpus("videos").path
+            raise InputError(f"{path}: damaged: it lacks a video of the rows; make the last period again (--overwrite).")
+        return {name: values for name, values in block.items() if name != "video_id"} | {ROW: self._order[1][places]}
+
+    @functools.cached_property
+    def _order(self) -> tuple[np.ndarray, np.ndarray]:
+        """[videos] int64 codes of all videos, increasing, and the row of each."""
+        codes = _codes(self.video_ids)
+        order = np.argsort(codes)
+        return codes[order], order
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
@@ -74,13 +111,13 @@ class TwoTowerRows:
 
     @functools.cached_property
     def _folder(self) -> DataFolder:
-        return training_rows.Joined([folder_of(self.output_dir, "two_tower", window) for window in self.fitted])
+        return self.timeline.folder("two_tower", *self.fitted)
 
     @functools.cached_property
     def categories(self) -> dict[str, int]:
         """How many values each categorical feature may have."""
-        found = training_rows.categories(folder_of(self.output_dir, "two_tower", "train"))
-        return found | training_rows.categories(folder_of(self.output_dir, "videos"))
+        found = training_rows.categories(self.timeline.schema_of("two_tower"))
+        return found | training_rows.categories(self.timeline.corpus("videos"))
 
     @functools.cached_property
     def query_counts(self) -> dict[str, np.ndarray]:
@@ -103,16 +140,16 @@ class TwoTowerRows:
         """InputError where there is nothing to learn from, or to stop by."""
         for window in ("train", "val"):
             if not len(self.keys[window]["user_id"]):
-                path = folder_of(self.output_dir, "two_tower", window).path
+                path = self.timeline.folder("two_tower", window).path
                 raise InputError(f"{path}: the {window} split is empty; two-tower training needs positives there.")
         if not len(next(iter(self.videos.values()))):
-            path = folder_of(self.output_dir, "videos").path
+            path = self.timeline.corpus("videos").path
             raise InputError(f"{path}: damaged: it holds no rows; run the main job again, with --overwrite.")
         for what, ids in (("video", "candidate_row"), ("user", "user_id")):
             found = np.unique(self.keys["train"][ids])
             if len(found) < 2:
                 raise InputError(
-                    f"{folder_of(self.output_dir, 'two_tower', 'train').path}: the vocabulary of {what}s is too small: "
+                    f"{self.timeline.folder('two_tower', 'train').path}: the vocabulary of {what}s is too small: "
                     f"all {len(self.keys['train'][ids])} training rows are of one {what}; at least 2 are needed."
                 )
         if len(self.keys["train"]["user_id"]) < 2:
@@ -140,7 +177,7 @@ class TwoTowerRows:
     def queries(self, window: str, users: np.ndarray) -> dict[str, np.ndarray]:
         """[n, ...] query features of users (increasing ids), as they are at the first positive of each in a window."""
         with self.reading:
-            found = training_rows.columns(folder_of(self.output_dir, "two_tower", window), [f.name for f in self.query])
+            found = training_rows.columns(self.timeline.folder("two_tower", window), [f.name for f in self.query])
         first = self._first(window, users)
         return {name: values[first] for name, values in found.items()}
 
@@ -156,8 +193,13 @@ class TwoTowerRows:
 
     def shuffled(self, held: int) -> ShuffledRows:
         """What is trained on, for batches: query features, `candidate_row`, `weight`; `held` rows in memory."""
-        names = [*(feature.name for feature in self.query), "candidate_row", "weight"]
-        return ShuffledRows(self._folder, names, held, self.reading)
+        names = [*(feature.name for feature in self.query), ROW, "weight"]
+        return ShuffledRows(self._folder, list(map(self._on_disk, names)), held, self.reading, self._placed)
+
+
+def _codes(video_ids: np.ndarray) -> np.ndarray:
+    """[n] int64 of ids as integers or bytes."""
+    return ids.codes_of(pa.array(video_ids, pa.binary())).to_numpy() if video_ids.dtype == object else video_ids
 
 
 def encode(function, rows: dict[str, np.ndarray], features: Sequence[Feature]) -> np.ndarray:

@@ -19,8 +19,9 @@ from recsys_tft.retrieval.two_tower_fit import Fit, State
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.json_files import to_json
-from recsys_tft.training import model_folders, stopwatch, training_report
+from recsys_tft.training import model_folders, stopwatch, timeline, training_report
 from recsys_tft.training.model_folders import METRICS, MODEL, ModelFolder
+from recsys_tft.training.timeline import Timeline
 
 WITHOUT_TITLE = "without titles"
 
@@ -75,20 +76,24 @@ def train(
             is empty, too few videos or users are known, or a model exists already.
     """
     folder = ModelFolder(output_dir, FOLDER)
-    with folder.writing(overwrite), run_folders.held(output_dir) as run:
-        chosen = model_folders.settings_for(run, config, seed, FOLDER if refit else None)
-        metrics = _train(run, folder, chosen, resume, say)
+    with folder.writing(overwrite), timeline.held(output_dir) as windows:
+        chosen = model_folders.settings_for(windows.newest, config, seed, FOLDER if refit else None)
+        metrics = _train(windows, folder, chosen, resume, say)
     return Trained(folder, metrics)
 
 
-def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def _train(
+    windows: Timeline, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Trains and commits the model; returns its metrics."""
-    graph = run_folders.fingerprint(run)
-    rows = TwoTowerRows(run, *features_for(chosen))
+    made_by = {"transform_graph": run_folders.fingerprint(windows.newest)} | windows.described()
+    for text in windows.told(FOLDER):
+        say(text)
+    rows = TwoTowerRows(windows, *features_for(chosen))
     rows.check(chosen.two_tower.batch_size)
     if chosen.split.kind == "random_per_user":
         say("The split is random: the model reads nothing of the past, which holds what it is judged on")
-    folder.begin(resume, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
+    folder.begin(resume, {**made_by, "settings": chosen.model_dump(mode="json")})
     fits = dict(_fits(folder, rows, chosen, resume, say))
     say("Judging")
     baselines = Baselines(rows, chosen.two_tower.eval_users, chosen.seed)
@@ -104,9 +109,7 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
         main = _fit(folder.work / "refit", every, chosen, resume, say, epochs)
         metrics["refit"] = {"rows": every.examples, "windows": list(WINDOWS), "epochs": epochs}
     main.model.save(folder.work)
-    _write(
-        folder, MODEL, main.model.description() | {"transform_graph": graph, "versions": {"keras": keras.__version__}}
-    )
+    _write(folder, MODEL, main.model.description() | made_by | {"versions": {"keras": keras.__version__}})
     _write(folder, METRICS, metrics)
     folder.commit()
     return metrics
