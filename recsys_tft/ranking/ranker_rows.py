@@ -112,9 +112,7 @@ class RankerRows:
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), rows, replace=False)))
 
 
-def read(
-    source: str | Timeline, window: str, features: Sequence[Feature], columns: Sequence[Column]
-) -> RankerRows:
+def read(source: str | Timeline, window: str, features: Sequence[Feature], columns: Sequence[Column]) -> RankerRows:
     """The rows of a window of OUTPUT_DIR/processed_data/ranker, or of one of an output and its periods."""
     windows = timeline.of_run(source) if isinstance(source, str) else source
     folder = windows.folder("ranker", window)

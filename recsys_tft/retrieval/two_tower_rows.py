@@ -89,7 +89,9 @@ class TwoTowerRows:
         places = find_sorted(self._order[0], _codes(block["video_id"]))
         if (places < 0).any():
             path = self.timeline.corpus("videos").path
-            raise InputError(f"{path}: damaged: it lacks a video of the rows; make the last period again (--overwrite).")
+            raise InputError(
+                f"{path}: damaged: it lacks a video of the rows; make the last period again (--overwrite)."
+            )
         return {name: values for name, values in block.items() if name != "video_id"} | {ROW: self._order[1][places]}
 
     @functools.cached_property

@@ -66,6 +66,11 @@ class Timeline:
         """A folder whose schema has the vocabularies as they are by now."""
         return folder_of(self.newest, data_set, WINDOWS[0])
 
+    def root(self, period: str | None) -> str | None:
+        """The folder of a period, or with None of the run; None where there is no such period."""
+        name = f"run.{WINDOWS[0]}" if period is None else period
+        return next((part.root for parts in self.windows.values() for part in parts if part.name == name), None)
+
     def names(self, window: str) -> list[str]:
         """Those of the parts of a window."""
         return [part.name for part in self.windows[window]]
