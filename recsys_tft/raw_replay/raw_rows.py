@@ -81,10 +81,8 @@ def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]
         )
     found = folders_of(data_dir) if data_dir is not None else [raw_folder(output_dir, None, manifest)]
     if len(found) not in (1, 1 + len(begun)):
-        wanted = (
-            f"that of the run and those of all {len(begun):,} periods in their order" if begun else "that of the run"
-        )
-        raise InputError(f"--data-dir names {len(found):,} folders; expected {wanted}, or one with all tables.")
+        wanted = f"those of the run and of {len(begun):,} periods, in order, or " if begun else ""
+        raise InputError(f"--data-dir names {len(found):,} folders; expected {wanted}one with all tables.")
     return found
 
 

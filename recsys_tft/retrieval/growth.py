@@ -5,25 +5,27 @@ from collections.abc import Mapping, Sequence
 import keras
 import numpy as np
 
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.vocabularies import MISSING
 
 
-def grown(model: TwoTower, categories: Mapping[str, int]) -> TwoTower:
+def grown(model: TwoTower, categories: Mapping[str, int], settings: Settings | None = None) -> TwoTower:
     """The same model for more values; those that it has not been trained on are to it as unseen ones.
 
     Args:
         model: as it was trained; itself where there are no more values.
         categories: for each categorical feature how many values it may have by now.
+        settings: under which it is trained on; by default its own.
     """
-    sizes = {name: categories[name] for name in model.categories}
-    if sizes == model.categories:
+    sizes, chosen = {name: categories[name] for name in model.categories}, settings or model.settings
+    if sizes == model.categories and chosen == model.settings:
         return model
-    made = TwoTower(model.query_features, model.candidate_features, sizes, model.widths, model.settings)
+    made = TwoTower(model.query_features, model.candidate_features, sizes, model.widths, chosen)
     carry(made.variables(), list(map(np.asarray, model.variables())))
     for name, table in made.tables().items():
         rows = np.array(table.embeddings)
-        known = len(model.tables()[name].embeddings)
+        known = model.tables()[name].embeddings.shape[0]
         rows[known:] = unseen(rows, _out_of_vocabulary(model, name))
         table.embeddings.assign(rows)
     return made
@@ -43,7 +45,7 @@ def carry(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> 
 
 
 def unseen(rows: np.ndarray, n_oov: int) -> np.ndarray:
-    """[width] the vector of a value that a table of [values, width] does not have: of unseen ones, or the missing one."""
+    """[width] the vector of a value that [values, width] lacks: the mean of the unseen ones, or the missing one."""
     return rows[1 : 1 + n_oov].mean(axis=0) if n_oov else rows[MISSING]
 
 

@@ -15,8 +15,8 @@ from recsys_tft.features import Feature
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.retrieval import retrieval_evaluation
-from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training import timeline, training_rows
+from recsys_tft.training.replayed_rows import ReplayedRows
 from recsys_tft.training.row_blocks import Block
 from recsys_tft.training.shuffled_rows import ShuffledRows
 from recsys_tft.training.stopwatch import Stopwatch
@@ -38,6 +38,8 @@ class TwoTowerRows:
         query: features that queries are read with.
         candidate: features that videos are read with.
         fitted: the windows whose rows are trained on.
+        after: those that the model has been trained on before, where it goes on.
+        replay: the share of rows of these in each batch, at least 0 and below 1.
         reading: counts the time that reading takes.
     """
 
@@ -45,6 +47,8 @@ class TwoTowerRows:
     query: tuple[Feature, ...]
     candidate: tuple[Feature, ...]
     fitted: tuple[str, ...] = ("train",)
+    after: tuple[str, ...] = ()
+    replay: float = 0.0
     reading: Stopwatch = dataclasses.field(default_factory=Stopwatch, compare=False)
 
     @functools.cached_property
@@ -71,12 +75,11 @@ class TwoTowerRows:
     @functools.cached_property
     def keys(self) -> dict[str, dict[str, np.ndarray]]:
         """The KEYS of all rows, by window; users by the codes of their ids."""
+        names, windows = list(map(self._on_disk, KEYS)), self.timeline.windows
+        folders = {part.name: part.folder("two_tower") for parts in windows.values() for part in parts}
         with self.reading:
-            return {window: self._keys(window) for window in self.timeline.windows if window != timeline.OLD}
-
-    def _keys(self, window: str) -> dict[str, np.ndarray]:
-        found = training_rows.coded_columns(self.timeline.folder("two_tower", window), list(map(self._on_disk, KEYS)))
-        return self._placed(found)
+            found = {name: self._placed(training_rows.coded_columns(of, names)) for name, of in folders.items()}
+        return {window: _together([found[part.name] for part in parts]) for window, parts in windows.items()}
 
     def _on_disk(self, name: str) -> str:
         """The column that one is read from: periods count the rows of their own videos, so that these go by id."""
@@ -89,9 +92,7 @@ class TwoTowerRows:
         places = find_sorted(self._order[0], _codes(block["video_id"]))
         if (places < 0).any():
             path = self.timeline.corpus("videos").path
-            raise InputError(
-                f"{path}: damaged: it lacks a video of the rows; make the last period again (--overwrite)."
-            )
+            raise InputError(f"{path}: damaged: it lacks a video of the rows; make the last period again.")
         return {name: values for name, values in block.items() if name != "video_id"} | {ROW: self._order[1][places]}
 
     @functools.cached_property
@@ -103,17 +104,33 @@ class TwoTowerRows:
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
-        """[videos] int64: rows to train on, of each video."""
-        return np.bincount(self.pairs(*self.fitted)[1], minlength=self.candidates)
+        """[videos] rows of an epoch, of each video: int64, or with `replay` float64, how many are to be expected."""
+        own, before = (np.bincount(self.pairs(*w)[1], minlength=self.candidates) for w in (self.fitted, self.after))
+        return self._with_replayed(own, before)
 
     @property
     def examples(self) -> int:
-        """How many rows there are to train on."""
-        return sum(len(self.keys[window]["user_id"]) for window in self.fitted)
+        """How many rows an epoch has."""
+        return round(self._count(self.fitted) / (1 - self.replay))
 
-    @functools.cached_property
-    def _folder(self) -> DataFolder:
-        return self.timeline.folder("two_tower", *self.fitted)
+    def _count(self, windows: Sequence[str]) -> int:
+        return sum(len(self.keys[window]["user_id"]) for window in windows)
+
+    def _with_replayed(self, own: np.ndarray, before: np.ndarray) -> np.ndarray:
+        """[n] how often something is in an epoch, by how often it is in the rows of `fitted` and of `after`."""
+        replayed = (self.examples - self._count(self.fitted)) / max(self._count(self.after), 1)
+        return own + replayed * before if self.replay else own
+
+    @property
+    def trained(self) -> "TwoTowerRows":
+        """All rows that a model has been trained on when it is trained on these."""
+        return self.fitting(*self.after, *self.fitted) if self.after else self
+
+    def fitting(self, *fitted: str, after: tuple[str, ...] = (), replay: float = 0.0) -> "TwoTowerRows":
+        """The same of which others are trained on."""
+        made = dataclasses.replace(self, fitted=fitted, after=after, replay=replay)
+        made.__dict__.update({name: self.__dict__[name] for name in _OF_ALL if name in self.__dict__})
+        return made
 
     @functools.cached_property
     def categories(self) -> dict[str, int]:
@@ -124,9 +141,22 @@ class TwoTowerRows:
     @functools.cached_property
     def query_counts(self) -> dict[str, np.ndarray]:
         """For each categorical query feature in how many rows to train on each token is; 0 also counts padding."""
+        own, before = self._token_counts(self.fitted), self._token_counts(self.after if self.replay else ())
+        return {name: self._with_replayed(counts, before[name]) for name, counts in own.items()}
+
+    def _token_counts(self, windows: Sequence[str]) -> dict[str, np.ndarray]:
         sizes = {feature.name: self.categories[feature.name] for feature in self.query if feature.is_categorical}
+        parts = [part for window in windows for part in self.timeline.windows[window]]
         with self.reading:
-            return training_rows.token_counts(self._folder, sizes)
+            for part in (part for part in parts if part.name not in self._counted):
+                self._counted[part.name] = training_rows.token_counts(part.folder("two_tower"), sizes)
+        found = [self._counted[part.name] for part in parts]
+        return {name: sum((part[name] for part in found), np.zeros(size, np.int64)) for name, size in sizes.items()}
+
+    @functools.cached_property
+    def _counted(self) -> dict[str, dict[str, np.ndarray]]:
+        """Counts of tokens by part, as far as somebody has asked."""
+        return {}
 
     @functools.cached_property
     def candidate_counts(self) -> dict[str, np.ndarray]:
@@ -147,20 +177,20 @@ class TwoTowerRows:
         if not len(next(iter(self.videos.values()))):
             path = self.timeline.corpus("videos").path
             raise InputError(f"{path}: damaged: it holds no rows; run the main job again, with --overwrite.")
-        for what, ids in (("video", "candidate_row"), ("user", "user_id")):
-            found = np.unique(self.keys["train"][ids])
+        for what, key in (("video", ROW), ("user", "user_id")):
+            found = np.unique(self.keys["train"][key])
             if len(found) < 2:
                 raise InputError(
                     f"{self.timeline.folder('two_tower', 'train').path}: the vocabulary of {what}s is too small: "
-                    f"all {len(self.keys['train'][ids])} training rows are of one {what}; at least 2 are needed."
+                    f"all {len(self.keys['train'][key])} training rows are of one {what}; at least 2 are needed."
                 )
         if len(self.keys["train"]["user_id"]) < 2:
             raise InputError(f"The training split has {len(self.keys['train']['user_id'])} row; a batch needs 2.")
 
     def pairs(self, *windows: str) -> tuple[np.ndarray, np.ndarray]:
         """User ids and candidate rows of all positives of some windows."""
-        parts = [self.keys[window] for window in windows]
-        return tuple(np.concatenate([part[name] for part in parts]) for name in ("user_id", "candidate_row"))
+        found = _together([self.keys[window] for window in windows])
+        return found["user_id"], found[ROW]
 
     def times(self, *windows: str) -> np.ndarray:
         """[p] int64 microseconds of the same positives."""
@@ -193,10 +223,25 @@ class TwoTowerRows:
         order = np.lexsort((keys["interaction_time"], keys["user_id"]))
         return order[np.searchsorted(keys["user_id"][order], users)]
 
-    def shuffled(self, held: int) -> ShuffledRows:
+    def shuffled(self, held: int) -> ShuffledRows | ReplayedRows:
         """What is trained on, for batches: query features, `candidate_row`, `weight`; `held` rows in memory."""
+        own = self._shuffled(self.fitted, held)
+        if not self.replay or not self._count(self.after):
+            return own
+        return ReplayedRows(own, self._shuffled(self.after, held), self.replay, self._count(self.after))
+
+    def _shuffled(self, windows: Sequence[str], held: int) -> ShuffledRows:
         names = [*(feature.name for feature in self.query), ROW, "weight"]
-        return ShuffledRows(self._folder, list(map(self._on_disk, names)), held, self.reading, self._placed)
+        folder = self.timeline.folder("two_tower", *windows)
+        return ShuffledRows(folder, list(map(self._on_disk, names)), held, self.reading, self._placed)
+
+
+_OF_ALL = ("timeline", "videos", "video_ids", "keys", "categories", "_order", "_counted")  # whatever is trained on
+
+
+def _together(parts: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The KEYS of some parts, one after the other."""
+    return {name: np.concatenate([np.zeros(0, np.int64), *(part[name] for part in parts)]) for name in KEYS}
 
 
 def _codes(video_ids: np.ndarray) -> np.ndarray:

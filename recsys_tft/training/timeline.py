@@ -32,6 +32,14 @@ class Part:
     window: str
     rows: Mapping[str, int]
 
+    def folder(self, data_set: str) -> DataFolder:
+        """Its rows.
+
+        Raises:
+            InputError: if the main job has not written them.
+        """
+        return folder_of(self.root, data_set, self.window)
+
 
 @dataclasses.dataclass(frozen=True)
 class Timeline:
@@ -53,7 +61,7 @@ class Timeline:
         Raises:
             InputError: if the main job has not written them.
         """
-        folders = [folder_of(part.root, data_set, part.window) for window in windows for part in self.windows[window]]
+        folders = [part.folder(data_set) for window in windows for part in self.windows[window]]
         if len(folders) == 1:
             return folders[0]
         return Joined(folders, folder_of(self.newest, data_set, WINDOWS[0]))
