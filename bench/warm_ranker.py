@@ -2,9 +2,9 @@
 
     python -m bench.warm_ranker --output-dir bench_data/drifting/out
 
-The output has periods, as `python -m bench.warm --folder bench_data` leaves it. After each period one CatBoost is fitted
-on all of train, and one goes on (`init_model`) from that of the period before with the rows that are new to it; both
-stop by val. Prints AUC and log loss on the rows of test that were shown, the difference of the log loss with a 95 %
+The output has periods, as `python -m bench.warm --folder bench_data` leaves it. After each period one CatBoost is
+fitted on all of train, and one goes on (`init_model`) from that of the period before with the rows new to it; both stop
+by val. Prints AUC and log loss on the rows of test that were shown, the difference of the log loss with a 95 %
 interval (bootstrap over users), trees, and CPU seconds.
 """
 

@@ -112,12 +112,12 @@ def _train(
     main = fits[FOLDER]
     metrics["refit"] = {}
     if chosen.two_tower.refit:
-        warm_start.keep(main, folder.work / warm_start.JUDGED)
-        used = _of_refit(rows, start)
+        warm_start.keep_judged(main, folder.work)
+        used = _of_refit(rows, start, chosen)
         say(f"Training again on {'all windows' if start is None else 'val and test'}")
         epochs = main.state.best_epoch if start is None else max(main.state.best_epoch, 1)
         main = _fit(folder.work / "refit", used, chosen, resume, say, start and warm_start.after(main), epochs)
-        metrics["refit"] = {"rows": used.examples, "windows": list(used.fitted), "epochs": epochs}
+        metrics["refit"] = {"rows": len(used.times(*used.fitted)), "windows": list(used.fitted), "epochs": epochs}
     main.model.save(folder.work)
     warm_start.keep(main, folder.work)
     _write(folder, MODEL, main.model.description() | made_by | begun | {"versions": {"keras": keras.__version__}})
@@ -126,9 +126,11 @@ def _train(
     return metrics
 
 
-def _of_refit(rows: TwoTowerRows, start: Start | None) -> TwoTowerRows:
+def _of_refit(rows: TwoTowerRows, start: Start | None, chosen: Settings) -> TwoTowerRows:
     """What is trained on in the end: all windows, or those that a model which went on has not seen yet."""
-    return rows.fitting(*WINDOWS) if start is None else rows.fitting(*WINDOWS[1:], after=WINDOWS[:1])
+    if start is None:
+        return rows.fitting(*WINDOWS)
+    return rows.fitting(*WINDOWS[1:], after=WINDOWS[:1], replay=chosen.two_tower.replay)
 
 
 def _fits(

@@ -46,11 +46,16 @@ class Start:
 
 
 def keep(fit: Fit, folder: pathlib.Path) -> None:
-    """Writes what a later training goes on from: beside the model itself, or with it into a folder of its own."""
-    if folder.name == JUDGED:
-        folder.mkdir(exist_ok=True)
-        fit.model.save(folder)
+    """Writes into the folder of a model what a later training needs besides it to go on."""
     checkpoints.write(folder / SLOTS, fit.slots, {})
+
+
+def keep_judged(fit: Fit, work: pathlib.Path) -> None:
+    """Writes a model that a refit follows, for a later training to go on from."""
+    folder = work / JUDGED
+    folder.mkdir(exist_ok=True)
+    fit.model.save(folder)
+    keep(fit, folder)
 
 
 def after(fit: Fit) -> Start:
