@@ -43,6 +43,7 @@ ARMS: dict[str, tuple[dict[str, object], str]] = {
     "warm": ({}, "unseen"),
     "warm, no replay": ({"replay": 0.0}, "unseen"),
     "warm, replay 0.8": ({"replay": 0.8}, "unseen"),
+    "warm, a third of the learning rate": ({"learning_rate": 0.001}, "unseen"),
     "warm, new rows: mean of the table": ({}, "mean"),
     "warm, new rows: random": ({}, "random"),
 }
