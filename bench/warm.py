@@ -25,7 +25,9 @@ import tensorflow as tf
 import recsys_tft
 from bench import drifting_tastes
 from recsys_tft import PipelineConfig, ProcessingPipeline
+from recsys_tft.configuration.settings import Settings
 from recsys_tft.retrieval import growth, retrieval_evaluation, retrieval_metrics, two_tower, two_tower_training
+from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.retrieval.two_tower_fit import Fit
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
 from recsys_tft.tables import movielens
@@ -39,24 +41,25 @@ SHARED = ("artifacts", "processed_data", "state", "rejected", "periods")
 SCRATCH, KEPT = "from nothing", "not trained again"
 # What is different in the settings of `two_tower`, and how new rows of tables begin.
 ARMS: dict[str, tuple[dict[str, object], str]] = {
-    SCRATCH: ({"warm_start": False}, "unseen"),
-    "warm": ({}, "unseen"),
-    "warm, no replay": ({"replay": 0.0}, "unseen"),
-    "warm, replay 0.8": ({"replay": 0.8}, "unseen"),
-    "warm, a third of the learning rate": ({"learning_rate": 0.001}, "unseen"),
+    SCRATCH: ({"warm_start": False}, "random"),
+    "warm": ({}, "random"),
+    "warm, no replay": ({"replay": 0.0}, "random"),
+    "warm, replay 0.8": ({"replay": 0.8}, "random"),
+    "warm, a third of the learning rate": ({"learning_rate": 0.001}, "random"),
     "warm, new rows: mean of the table": ({}, "mean"),
-    "warm, new rows: random": ({}, "random"),
+    "warm, new rows: unseen": ({}, "unseen"),
 }
+Larger = Callable[[TwoTower, Mapping[str, int], Settings], TwoTower]
 
 
-def _random(rows: np.ndarray, n_oov: int) -> np.ndarray:
-    return np.random.default_rng(0).normal(0, rows.shape[1] ** -0.5, rows.shape[1])
+def _starting(start: Callable[[np.ndarray, int], np.ndarray], larger: Larger = growth.larger) -> Larger:
+    return lambda model, categories, chosen: growth.with_new_rows(larger(model, categories, chosen), model, start)
 
 
-STARTS: dict[str, Callable[[np.ndarray, int], np.ndarray]] = {
-    "unseen": growth.unseen,
-    "mean": lambda rows, n_oov: rows[1 + n_oov :].mean(axis=0),
-    "random": _random,
+STARTS: dict[str, Larger] = {
+    "random": growth.larger,
+    "mean": _starting(lambda rows, n_oov: rows[1 + n_oov :].mean(axis=0)),
+    "unseen": _starting(growth.unseen),
 }
 
 
@@ -84,11 +87,11 @@ def arm_folder(out: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 @contextlib.contextmanager
 def new_rows(start: str) -> Iterator[None]:
     """New rows of tables begin as STARTS has it."""
-    usual, growth.unseen = growth.unseen, STARTS[start]
+    usual, growth.larger = growth.larger, STARTS[start]
     try:
         yield
     finally:
-        growth.unseen = usual
+        growth.larger = usual
 
 
 @contextlib.contextmanager

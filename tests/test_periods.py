@@ -211,7 +211,8 @@ def test_a_model_that_goes_on_begins_with_what_it_was(behind: pathlib.Path, tmp_
     with rows_of(out) as rows:
         start = warm_start.find(folder, rows.timeline, chosen, said.append)
         assert said == ["Going on from the model of 2025-03-03, with the new rows of 2025-03-02"]
-        fit = Fit(growth.grown(start.model, rows.categories, chosen), rows, tmp_path, said.append, start.slots)
+        fit = Fit(growth.larger(start.model, rows.categories, chosen), rows, tmp_path, said.append, start.slots)
+        served = growth.grown(model, rows.categories)
         for why, other in {
             "two_tower.dim 32, and 8 is asked for": chosen.replace({"two_tower": {"dim": 8}}),
             "embeddings": chosen.replace({"embeddings": {"user_id_dim": 8}}),
@@ -225,12 +226,14 @@ def test_a_model_that_goes_on_begins_with_what_it_was(behind: pathlib.Path, tmp_
         assert growth.grown(model, model.categories) is model
     grew = set()
     tables = {id(table.embeddings): name for name, table in fit.model.tables().items()}
-    for old, new in zip(model.variables(), fit.model.variables(), strict=True):
-        before, after = np.asarray(old), np.asarray(new)
-        np.testing.assert_array_equal(after[tuple(map(slice, before.shape))], before)
+    for old, new, other in zip(model.variables(), fit.model.variables(), served.variables(), strict=True):
+        before, after, shown = map(np.asarray, (old, new, other))
+        for found in (after, shown):
+            np.testing.assert_array_equal(found[tuple(map(slice, before.shape))], before)
         if before.shape != after.shape:
             grew.add(tables[id(new)])
-            np.testing.assert_allclose(after[len(before) :], np.broadcast_to(before[1], after[len(before) :].shape))
+            assert len(np.unique(after[len(before) :])) == after[len(before) :].size
+            np.testing.assert_array_equal(shown[len(before) :], np.broadcast_to(before[1], shown[len(before) :].shape))
     assert grew >= {"user_id", "video_id"}
     for old, new in zip(start.slots, map(np.asarray, fit.slots), strict=True):
         np.testing.assert_array_equal(new[tuple(map(slice, old.shape))], old)

@@ -1,6 +1,6 @@
 """Two-tower models whose vocabularies have grown: tokens never move, so that a table only gets rows behind its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
@@ -10,36 +10,51 @@ from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.vocabularies import MISSING
 
 
-def grown(model: TwoTower, categories: Mapping[str, int], settings: Settings | None = None) -> TwoTower:
+def grown(model: TwoTower, categories: Mapping[str, int]) -> TwoTower:
     """The same model for more values; those that it has not been trained on are to it as unseen ones.
 
     Args:
         model: as it was trained; itself where there are no more values.
         categories: for each categorical feature how many values it may have by now.
-        settings: under which it is trained on; by default its own.
     """
-    sizes, chosen = {name: categories[name] for name in model.categories}, settings or model.settings
-    if sizes == model.categories and chosen == model.settings:
+    if all(categories[name] == size for name, size in model.categories.items()):
         return model
-    made = TwoTower(model.query_features, model.candidate_features, sizes, model.widths, chosen)
+    return with_new_rows(larger(model, categories, model.settings), model, unseen)
+
+
+def larger(model: TwoTower, categories: Mapping[str, int], settings: Settings) -> TwoTower:
+    """The same model for more values, to go on from: new ones begin at random, as all do in a training from nothing.
+
+    Args:
+        model: as it was trained.
+        categories: as of `grown`.
+        settings: under which it goes on.
+    """
+    sizes = {name: categories[name] for name in model.categories}
+    made = TwoTower(model.query_features, model.candidate_features, sizes, model.widths, settings)
     carry(made.variables(), list(map(np.asarray, model.variables())))
+    return made
+
+
+def with_new_rows(made: TwoTower, model: TwoTower, start: Callable[[np.ndarray, int], np.ndarray]) -> TwoTower:
+    """A larger model whose new rows are another vector, by a function of the table and how many rows are of unseen."""
     for name, table in made.tables().items():
         rows = np.array(table.embeddings)
         known = model.tables()[name].embeddings.shape[0]
-        rows[known:] = unseen(rows, _out_of_vocabulary(model, name))
+        rows[known:] = start(rows[:known], _out_of_vocabulary(model, name))
         table.embeddings.assign(rows)
     return made
 
 
 def carry(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
-    """Gives variables the values of those that they stand for; rows behind them, of larger tables, become 0.
+    """Gives variables the values of those that they stand for; rows behind them, of larger tables, stay as they are.
 
     Args:
         variables: of a model, or of its optimizer.
         values: of the same variables in their order, of the same shape but for fewer rows.
     """
     for variable, old in zip(variables, values, strict=True):
-        value = np.zeros(variable.shape, old.dtype)
+        value = np.array(variable)
         value[tuple(map(slice, old.shape))] = old
         variable.assign(value)
 

@@ -171,7 +171,7 @@ def _fit(
     if start is None:
         fit = Fit(TwoTower(query, candidate, rows.categories, widths, chosen), rows, work, say)
     else:
-        fit = Fit(growth.grown(start.model, rows.categories, chosen), rows, work, say, start.slots)
+        fit = Fit(growth.larger(start.model, rows.categories, chosen), rows, work, say, start.slots)
     if resume:
         fit.resume()
     if epochs is None:
