@@ -58,11 +58,7 @@ class RawRows:
 
 
 Days = str | Sequence[str]  # a folder of raw tables, or those of a run and of each of its periods, in order
-
-
-def folders_of(data_dir: Days) -> list[str]:
-    """The folders that are named."""
-    return [data_dir] if isinstance(data_dir, str) else list(data_dir)
+_EVENTS = "interactions"
 
 
 def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]) -> list[str]:
@@ -79,7 +75,8 @@ def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]
             f"{output_dir} holds no raw tables of all days; name with --data-dir the folder of the run and those of "
             f"all {len(begun):,} periods in their order, or one with the tables of all days."
         )
-    found = folders_of(data_dir) if data_dir is not None else [raw_folder(output_dir, None, manifest)]
+    given = raw_folder(output_dir, None, manifest) if data_dir is None else data_dir
+    found = [given] if isinstance(given, str) else list(given)
     if len(found) not in (1, 1 + len(begun)):
         wanted = f"those of the run and of {len(begun):,} periods, in order, or " if begun else ""
         raise InputError(f"--data-dir names {len(found):,} folders; expected {wanted}one with all tables.")
@@ -170,9 +167,6 @@ def read_days(days: Sequence[str], manifest: Mapping[str, Any], settings: Settin
         day[_EVENTS] = own[_EVENTS].filter(pc.greater_equal(own[_EVENTS]["interaction_time"], _time(begin)))
         events.append(_known(day, settings))
     return _joined({**day, _EVENTS: pa.concat_tables(events)}, first["videos"], settings)
-
-
-_EVENTS = "interactions"
 
 
 def _with(rows: pa.Table, earlier: pa.Table, name: str) -> pa.Table:

@@ -17,7 +17,7 @@ def grown(model: TwoTower, categories: Mapping[str, int]) -> TwoTower:
         model: as it was trained; itself where there are no more values.
         categories: for each categorical feature how many values it may have by now.
     """
-    if all(categories[name] == size for name, size in model.categories.items()):
+    if all(categories.get(name, size) == size for name, size in model.categories.items()):
         return model
     return with_new_rows(larger(model, categories, model.settings), model, unseen)
 
@@ -30,7 +30,7 @@ def larger(model: TwoTower, categories: Mapping[str, int], settings: Settings) -
         categories: as of `grown`.
         settings: under which it goes on.
     """
-    sizes = {name: categories[name] for name in model.categories}
+    sizes = {name: categories.get(name, size) for name, size in model.categories.items()}
     made = TwoTower(model.query_features, model.candidate_features, sizes, model.widths, settings)
     carry(made.variables(), list(map(np.asarray, model.variables())))
     return made
