@@ -228,6 +228,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="YAML with two_tower or ranker settings (default: the run's)")
     parser.add_argument("--seed", type=int, metavar="S", help="of the training (default: the run's)")
     parser.add_argument("--refit", action="store_true", help="in the end, train again on train, val and test together")
+    parser.add_argument(
+        "--from-scratch", action="store_true", help="after a refresh, do not go on from the last two-tower model"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a training that was interrupted")
     parser.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
 
@@ -301,6 +304,7 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
         model_folders.settings_for(options.output_dir, options.config, options.seed)
     trainers = {"two-tower": "retrieval.two_tower_training", "ranker": "ranking.ranker_training"}
     name = f"recsys_tft.{trainers[options.model]}"
+    scratch = {"from_scratch": options.from_scratch} if options.model == "two-tower" else {}
     with Progress() as progress:
         progress.say("Loading TensorFlow")
         libraries.load(name, options.debug)
@@ -308,7 +312,7 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
         try:
             trained = trainer.train(
                 options.output_dir, options.config, options.seed, options.resume, options.overwrite, progress.say,
-                options.refit,
+                options.refit, **scratch,
             )  # fmt: skip
         except KeyboardInterrupt as error:
             if model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).has_begun:

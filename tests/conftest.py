@@ -6,6 +6,7 @@ import gc
 import os
 import pathlib
 import pickle
+import shlex
 import shutil
 import subprocess
 import sys
@@ -143,6 +144,27 @@ def synthetic_run(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         return Ran(result, pipeline, folder / "out" / "raw", folder / "out", folder / "config.yaml", said)
 
     return once(tmp_path_factory, "synthetic-run", run)
+
+
+@pytest.fixture(scope="session")
+def first_days(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder in which the first commands of docs/daily.md have run, and where there is one more day."""
+    from days import moments, write_days
+
+    from recsys_tft import cli
+    from recsys_tft.tables import synthetic
+
+    def make(folder: pathlib.Path) -> pathlib.Path:
+        page = (pathlib.Path(__file__).parent.parent / "docs" / "daily.md").read_text()
+        commands = page.partition("```sh\n")[2].partition("```")[0].splitlines()
+        synthetic.write_tables(folder / "raw", users=30, videos=40, interactions=600)
+        write_days(folder / "raw", folder / "data", moments(folder / "raw", 3), whole=(0,))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            assert [cli.main(shlex.split(line)[1:]) for line in commands] == [0, 0, 0]
+        return folder
+
+    return once(tmp_path_factory, "first-days", make)
 
 
 @pytest.fixture(scope="session")

@@ -132,6 +132,13 @@ def test_futures_do_what_they_are_called(kind: IdKind) -> None:
     shuffled = futures.shuffled(tables, CUT, 0)["interactions"].filter(later)
     assert shuffled["interaction_time"].sort().equals(events["interaction_time"].sort())
     assert sorted_rows(shuffled.drop("interaction_time")) == sorted_rows(events.drop("interaction_time"))
+    delayed = futures.delayed(tables, CUT, 0)
+    for table, time in (("interactions", "interaction_time"), ("users", "updated_at")):
+        rows, there = delayed[table], tables[table]
+        assert rows.drop(time).equals(there.drop(time))
+        gaps = rows.filter(there[time].fill_null(0) >= CUT.time)[time] - there.filter(pl.col(time) >= CUT.time)[time]
+        assert gaps.min() > 0
+        assert gaps.n_unique() > 10
     altered = futures.altered(tables, CUT, 0)
     both = events.sort("user_id", "interaction_time", maintain_order=True)
     changed = altered["interactions"].filter(later).sort("user_id", "interaction_time", maintain_order=True)

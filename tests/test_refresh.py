@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from conftest import once, pipeline_in
+from conftest import pipeline_in
 from days import moments, one_run, write_days
 from desk import digests
 
@@ -130,25 +130,10 @@ def check_vocabularies(outputs: list[pathlib.Path], raw: pathlib.Path) -> None:
 # --- What goes wrong
 
 
-@pytest.fixture(scope="module")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder in which the first commands of docs/daily.md have run, and where there is one more day."""
-
-    def make(folder: pathlib.Path) -> pathlib.Path:
-        synthetic.write_tables(folder / "raw", users=30, videos=40, interactions=600)
-        write_days(folder / "raw", folder / "data", moments(folder / "raw", 3), whole=(0,))
-        with pytest.MonkeyPatch.context() as patch:
-            patch.chdir(folder)
-            assert [cli.main(shlex.split(line)[1:]) for line in BLOCKS["sh"][0].splitlines()] == [0, 0, 0]
-        return folder
-
-    return once(tmp_path_factory, "refreshed", make)
-
-
 @pytest.fixture
-def folder(ran: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
+def folder(first_days: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
     """A copy of it."""
-    shutil.copytree(ran, tmp_path / "copy", symlinks=True)
+    shutil.copytree(first_days, tmp_path / "copy", symlinks=True)
     return tmp_path / "copy"
 
 
@@ -156,7 +141,7 @@ def test_the_commands_and_the_rows_of_all_days_are_as_the_page_says(
     folder: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    for line in BLOCKS["sh"][1].splitlines():
+    for line in next(block for block in BLOCKS["sh"] if "vocabulary" in block).splitlines():
         assert cli.main(shlex.split(line)[1:]) == 0
     table = capsys.readouterr().out
     assert re.search(r"^user_id +\d+ +\d+ +[1-9]\d* +0 +0$", table, re.MULTILINE), table

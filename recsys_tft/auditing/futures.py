@@ -1,7 +1,7 @@
 """Other futures of the same past: what a leak audit puts in the place of all that happened from a cut on.
 
 Interactions from the cut on, and versions of users, videos and channels (rows with `updated_at`) from the cut on that
-have an earlier one of their key, are removed, shuffled in time among themselves, or altered. All else stays.
+have an earlier one of their key, are removed, shuffled in time among themselves, altered, or delayed. All else stays.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from recsys_tft.storage.hashing import keyed_hash
 
 TIME, VERSION = "interaction_time", "updated_at"
 _SECONDS = 10_000.0  # more than `min_watch_ratio` of most videos
+_LATEST = 7 * 86_400 * 10**6  # microseconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,10 +128,23 @@ def altered(tables: Tables, cut: Cut, seed: int) -> Tables:
     return {**_versions(tables, cut, _other_values), "interactions": rows.select(tables["interactions"].columns)}
 
 
+def delayed(tables: Tables, cut: Cut, seed: int) -> Tables:
+    """The tables with a future that comes later than it did, each row of it by up to _LATEST."""
+
+    def delay(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+        drawn = keyed_hash(seed, cut.time, np.arange(len(rows))) % np.uint64(_LATEST) + np.uint64(1)
+        later = pl.col(name) + pl.Series(drawn.astype(np.int64))
+        return rows.with_columns(pl.when("later").then(later).otherwise(name).alias(name))
+
+    events = delay(tables["interactions"].with_columns(later=pl.col(TIME) >= cut.time), TIME).drop("later")
+    return {**_versions(tables, cut, lambda rows, _: delay(rows, VERSION)), "interactions": events}
+
+
 FUTURES: dict[str, Callable[[Tables, Cut, int], Tables]] = {
     "removed": removed,
     "shuffled": shuffled,
     "altered": altered,
+    "delayed": delayed,
 }
 
 

@@ -40,7 +40,7 @@ def audit(
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
 ) -> Audited:
-    """Reruns the job of a run on a sample of users, with what is later than some cuts removed, shuffled and altered.
+    """Reruns the job of a run on a sample of users, with another future after some cuts.
 
     Args:
         output_dir: of the run, whose settings, windows and transform graph are used.

@@ -11,8 +11,8 @@ EXAMPLE = """example:
   recsys-tft audit --output-dir out --data-dir data/movielens --users 500 --cut 1998-01-01
 
 The job is rerun on a sample of users, with the settings and the transform graph of the run, where all that comes after
-a cut is removed, shuffled in time, or altered. No row before the cut may change in a bit. Exits with 1 where one does,
-and names the feature, the row and both values; and where there was nothing to compare."""
+a cut is removed, shuffled in time, altered, or comes later. No row before the cut may change in a bit. Exits with 1
+where one does, and names the feature, the row and both values; and where there was nothing to compare."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

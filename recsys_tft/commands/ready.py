@@ -4,6 +4,7 @@ import datetime
 import importlib.util
 import pathlib
 import sys
+from collections.abc import Sequence
 
 from recsys_tft.columns import END_OF_TIME
 from recsys_tft.errors import InputError, UsageError, require_local
@@ -82,14 +83,15 @@ def rows_there(output_dir: str, *below: str) -> None:
         raise InputError(f"{path}: no rows there; {run_folders.run_again(output_dir)}.")
 
 
-def raw_there(output_dir: str, data_dir: str | None) -> None:
+def raw_there(output_dir: str, data_dir: str | Sequence[str] | None) -> None:
     """Refuses raw tables that are not where they are said to be.
 
     Raises:
-        InputError: if the folder is not there, or has to be named.
+        InputError: if a folder is not there, or has to be named.
     """
     if data_dir is not None:
-        places.check_data(data_dir)
+        for each in [data_dir] if isinstance(data_dir, str) else data_dir:
+            places.check_data(each)
     elif not pathlib.Path(output_dir, "raw").is_dir():
         raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
 

@@ -8,20 +8,24 @@ from recsys_tft import libraries
 
 EXPORT_EXAMPLE = """example:
   recsys-tft export --output-dir output
-  recsys-tft export --output-dir out --data-dir data/movielens"""
+  recsys-tft export --output-dir out --data-dir data/movielens
+  recsys-tft export --output-dir out --data-dir data/2025-03-01 data/2025-03-02"""
 RECOMMEND_EXAMPLE = """example:
   recsys-tft recommend --output-dir output --user-id 5
   recsys-tft recommend --output-dir output --user-id c0ffee00-5f00-4d1e-8a3b-2f0e5d1c9b7a
   recsys-tft recommend --output-dir output --country DE --age 30 -k 20 --explain"""
 VERIFY_EXAMPLE = """example:
   recsys-tft verify --output-dir output
-  recsys-tft verify --output-dir out --data-dir data/movielens --all"""
+  recsys-tft verify --output-dir out --data-dir data/movielens --all
+  recsys-tft verify --output-dir out/periods/2025-03-02 --data-dir data/2025-03-01 data/2025-03-02"""
+
+_DATA = "the run's raw tables (default: OUTPUT_DIR/raw); then those of each period, if they are not in one folder"
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:
     """The options of `export`."""
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
-    parser.add_argument("--data-dir", metavar="DIR", help="the run's raw tables (default: OUTPUT_DIR/raw)")
+    parser.add_argument("--data-dir", metavar="DIR", nargs="+", help=_DATA)
     parser.add_argument(
         "--index", choices=["hnsw", "ivf"], help="also write an approximate index of faiss, and print its recall"
     )
@@ -29,8 +33,10 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
 def add_verify(parser: argparse.ArgumentParser) -> None:
     """The options of `verify`."""
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
-    parser.add_argument("--data-dir", metavar="DIR", help="the run's raw tables (default: OUTPUT_DIR/raw)")
+    parser.add_argument(
+        "--output-dir", default="output", metavar="DIR", help="of the run or a period (default: output)"
+    )
+    parser.add_argument("--data-dir", metavar="DIR", nargs="+", help=_DATA)
     parser.add_argument("--rows", type=int, default=10_000, metavar="N", help="to sample of each data folder")
     parser.add_argument("--all", action="store_true", help="compare all rows")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the sample (default 0)")

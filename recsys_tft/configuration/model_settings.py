@@ -74,6 +74,8 @@ class TwoTowerSettings(Section):
     shuffle_rows: Count = 2_000_000
     eval_users: Count = 10_000
     refit: bool = False
+    warm_start: bool = True
+    replay: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.5
 
 
 # What of `ranker` may differ between a run and a training on its rows.

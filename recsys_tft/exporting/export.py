@@ -3,7 +3,8 @@
 import dataclasses
 import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,8 +19,9 @@ from recsys_tft.faults import sentences
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.ranking import calibration, trained_ranker
 from recsys_tft.raw_replay import raw_counters, raw_rows
+from recsys_tft.raw_replay.raw_rows import Days
 from recsys_tft.recommending import request_columns
-from recsys_tft.retrieval import two_tower
+from recsys_tft.retrieval import growth, two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.run_layout import artifacts, run_folders
 from recsys_tft.serving import approximate_index, saved_graphs, serving_folders, serving_models
@@ -27,8 +29,9 @@ from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.fitted_features import fitted_graph
 from recsys_tft.serving.serving_folders import DESCRIPTION, EXTRA, STORE, serving_folder
 from recsys_tft.storage.json_files import to_json
-from recsys_tft.training import training_rows
+from recsys_tft.training import timeline, training_rows
 from recsys_tft.training.model_folders import ModelFolder
+from recsys_tft.training.timeline import Timeline
 
 RANKER_FILES = (trained_ranker.COLUMNS, calibration.FILE)  # which stand beside the graph; the last not for rankings
 _BATCH = 4096
@@ -62,17 +65,19 @@ class Exported:
 @sentences()
 def export(
     output_dir: str,
-    data_dir: str | None = None,
+    data_dir: Days | None = None,
     index: Kind | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Exported:
-    """Writes the serving models of a run and its trained models.
+    """Writes the serving models of a run, or of its last period, and its trained models.
 
-    A version appears whole or not at all, of all models at once. Earlier versions are left as they are.
+    A version appears whole or not at all, of all models at once. Earlier versions are left as they are. To models that
+    were trained through an earlier period, values that have come since are unseen ones.
 
     Args:
         output_dir: of the run.
-        data_dir: its raw tables; by default OUTPUT_DIR/raw, where a synthetic run keeps them.
+        data_dir: its raw tables; by default OUTPUT_DIR/raw, where a synthetic run keeps them. Where there are periods,
+            the folders of the run and of all of them in their order, or one with the tables of all days.
         index: kind of an approximate index to write beside the exact one, as `retrieval/N/assets.extra/KIND.faiss`.
         say: is told each step.
 
@@ -81,33 +86,29 @@ def export(
             cannot hold.
     """
     with (
-        run_folders.held(output_dir) as run,
+        timeline.held(output_dir) as windows,
         ModelFolder(output_dir, "ranker").held() as ranker,
         ModelFolder(output_dir, two_tower.FOLDER).held() as two_towers,
     ):
-        return _export(run, output_dir, ranker, two_towers, data_dir, index, say)
+        return _export(windows, output_dir, ranker, two_towers, data_dir, index, say)
 
 
 def _export(
-    run: str,
+    windows: Timeline,
     output_dir: str,
     ranker: ModelFolder,
     two_towers: ModelFolder,
-    data_dir: str | None,
+    data_dir: Days | None,
     index: Kind | None,
     say: Callable[[str], None],
 ) -> Exported:
+    run = windows.newest
     manifest = run_folders.manifest(run)
     of_run = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
-    raw = raw_rows.raw_folder(output_dir, data_dir, manifest)
+    days = raw_rows.raw_days(output_dir, data_dir, manifest)
     columns = ranker.read("columns.json")
     for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
-        if described["transform_graph"] != run_folders.fingerprint(run):
-            path = ModelFolder(output_dir, folder.name).target
-            raise InputError(
-                f"{path}: trained on another run than the one in {output_dir}, or the transform_graph there "
-                "was damaged since; train it again."
-            )
+        _check_whose(windows, output_dir, folder, described, say)
     say("Loading the models")
     kind, graph = trained_ranker.kind_of(columns), fitted_graph(run, of_run)
     sizes = artifacts.categories(artifacts.vocabularies(graph.saved_model, graph.settings), graph.settings)
@@ -115,13 +116,14 @@ def _export(
     if kind.explained_by:
         kind.load(ranker.target, ranker.remedy)
     calibrated = trained_ranker.calibration_of(ranker)
-    model = two_tower.load_held(two_towers)
+    model = growth.grown(two_tower.load_held(two_towers), sizes)
     say("Reading the raw tables")
-    rows, cuts = raw_rows.read(raw, of_run), raw_rows.cuts_of(manifest)
+    rows, cuts = raw_rows.read_days(days, manifest, of_run), raw_rows.cuts_of(manifest)
     dated = raw_counters.dated_videos(rows, cuts, of_run)
     videos = stored_entities.current_videos(rows, dated)
     say("Computing the vectors of all videos")
     video_ids, vectors = candidate_vectors(run, model, videos if rows.counted else None)
+    _places(video_ids, videos, output_dir)  # of which each may be recommended
     made = {
         "query_tower": lambda: serving_models.query_tower(model, graph),
         "candidate_tower": lambda: serving_models.candidate_tower(model, graph),
@@ -147,12 +149,33 @@ def _export(
         stored_entities.write(staged[STORE], rows, videos, dated.counts, cuts, of_run)
         described = {
             "settings": manifest["settings"],
-            "transform_graph": columns["transform_graph"],
+            "transform_graph": run_folders.fingerprint(run),
+            **({"period": windows.period} if windows.period else {}),
             request_columns.COLUMNS: request_columns.as_json(request_columns.of_table(of_run.table)),
         }
         (staged[STORE] / DESCRIPTION).write_text(to_json(described))
     folders = {name: serving_folder(output_dir) / name / str(version) for name in staged}
     return Exported(version, folders, len(video_ids), recall)
+
+
+def _check_whose(
+    windows: Timeline, output_dir: str, folder: ModelFolder, described: Mapping[str, Any], say: Callable[[str], None]
+) -> None:
+    """Tells of a model that knows nothing of the last periods.
+
+    Raises:
+        InputError: if it is of another run or period.
+    """
+    path = ModelFolder(output_dir, folder.name).target
+    through = described.get("period")
+    root = windows.root(through)
+    if root is None or described["transform_graph"] != run_folders.fingerprint(root):
+        raise InputError(
+            f"{path}: trained on another run than the one in {output_dir}, or the transform_graph there "
+            "was damaged since; train it again."
+        )
+    if through != windows.period:
+        say(f"{path} is trained through {through or 'the run'}: what has come since is to it as unseen values")
 
 
 def _numbers(video_ids: pa.Array, stored: pa.Table) -> np.ndarray:
@@ -179,15 +202,20 @@ def candidate_vectors(output_dir: str, model: TwoTower, current: pa.Table | None
     video_ids = pa.array(rows.pop("video_id"))
     changing = [feature for feature in model.candidate_features if feature.is_counted]
     if current is not None and changing:
-        places = find_sorted(current["video_id"].to_numpy(), ids.codes_of(video_ids).to_numpy())
-        if (places < 0).any():
-            unknown = video_ids[int(np.flatnonzero(places < 0)[0])].as_py()
-            unknown = repr(unknown.decode()) if isinstance(unknown, bytes) else unknown
-            raise InputError(f"The raw tables have no video {unknown}, but the run in {output_dir} has.")
-        own = ids.shown(current.take(pa.array(places)))
+        own = ids.shown(current.take(pa.array(_places(video_ids, current, output_dir))))
         rows |= saved_graphs.compute(saved_graphs.load_transform(output_dir), own, changing)
     batches = ({n: v[start : start + _BATCH] for n, v in rows.items()} for start in range(0, len(video_ids), _BATCH))
     return video_ids, np.concatenate([model.candidate(batch).numpy() for batch in batches])
+
+
+def _places(video_ids: pa.Array, current: pa.Table, output_dir: str) -> np.ndarray:
+    """[videos] int64 rows of `current`."""
+    places = find_sorted(current["video_id"].to_numpy(), ids.codes_of(video_ids).to_numpy())
+    if (places < 0).any():
+        unknown = video_ids[int(np.flatnonzero(places < 0)[0])].as_py()
+        unknown = repr(unknown.decode()) if isinstance(unknown, bytes) else unknown
+        raise InputError(f"The raw tables have no video {unknown}, but the run in {output_dir} has.")
+    return places
 
 
 def user_vectors(output_dir: str, model: TwoTower) -> np.ndarray:

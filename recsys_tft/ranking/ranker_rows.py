@@ -12,8 +12,8 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.features import RANKER, Feature
 from recsys_tft.ids import codes_of
-from recsys_tft.training import training_rows
-from recsys_tft.training.training_rows import folder_of
+from recsys_tft.training import timeline, training_rows
+from recsys_tft.training.timeline import Timeline
 
 KEYS = ("user_id", "video_id", "interaction_time", "label", "weight")
 SHOWN = "shown"  # beside the KEYS: whether the user was shown the video, rather than that it was drawn as a negative
@@ -112,13 +112,14 @@ class RankerRows:
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), rows, replace=False)))
 
 
-def read(output_dir: str, window: str, features: Sequence[Feature], columns: Sequence[Column]) -> RankerRows:
-    """The rows of a window of OUTPUT_DIR/processed_data/ranker."""
-    folder = folder_of(output_dir, "ranker", window)
+def read(source: str | Timeline, window: str, features: Sequence[Feature], columns: Sequence[Column]) -> RankerRows:
+    """The rows of a window of OUTPUT_DIR/processed_data/ranker, or of one of an output and its periods."""
+    windows = timeline.of_run(source) if isinstance(source, str) else source
+    folder = windows.folder("ranker", window)
     keys = [*KEYS, *(name for name in (WATCH_SHARE,) if name in folder.columns())]
     found = training_rows.coded_columns(folder, [*keys, "source", *(feature.name for feature in features)])
     order = _order(found)
-    sizes = training_rows.categories(folder)
+    sizes = training_rows.categories(windows.schema_of("ranker"))
     data = {column.name: _values(found[column.feature], column, sizes, order) for column in columns}
     shown = (found["source"] != _SAMPLED)[order]
     return RankerRows({name: found[name][order] for name in keys} | {SHOWN: shown}, pd.DataFrame(data, copy=False))

@@ -3,7 +3,7 @@
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from rich.console import RenderableType
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
+from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.ranking import (
     calibration,
     ranker_kinds,
@@ -26,9 +27,10 @@ from recsys_tft.ranking.ranker_rows import Column, RankerRows
 from recsys_tft.ranking.trained_ranker import COLUMNS, FOLDER
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.json_files import to_json
-from recsys_tft.training import model_folders, stopwatch, training_report
+from recsys_tft.training import model_folders, stopwatch, timeline, training_report
 from recsys_tft.training.model_folders import METRICS, ModelFolder
 from recsys_tft.training.stopwatch import Stopwatch
+from recsys_tft.training.timeline import Timeline
 
 JUDGED = "judged"  # the folder of the judged model, while another one follows it
 
@@ -97,25 +99,31 @@ def train(
             already.
     """
     folder = ModelFolder(output_dir, FOLDER)
-    with folder.writing(overwrite), run_folders.held(output_dir) as run:
-        chosen = model_folders.settings_for(run, config, seed, FOLDER if refit else None)
-        metrics = _train(run, folder, chosen, resume, say)
+    with folder.writing(overwrite), timeline.held(output_dir) as windows:
+        chosen = model_folders.settings_for(windows.newest, config, seed, FOLDER if refit else None)
+        metrics = _train(windows, folder, chosen, resume, say)
     return Trained(folder, metrics)
 
 
-def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def _train(
+    windows: Timeline, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Trains and commits the model; returns its metrics."""
     kind = ranker_kinds.of(chosen.ranker.model)
     kind.require()
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
-    graph = run_folders.fingerprint(run)
+    made_by = {"transform_graph": run_folders.fingerprint(windows.newest)} | windows.described()
+    for text in windows.told(FOLDER):
+        say(text)
     say("Reading rows")
     with Stopwatch() as reading:
-        rows = {w: ranker_rows.read(run, w, features, columns) for w in ("train", "val", "test")}
+        rows = {w: ranker_rows.read(windows, w, features, columns) for w in WINDOWS}
     for window in ("train", "val"):
-        _check(rows[window], folder.output_dir, window)
-    folder.begin(resume, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
+        own = windows.folder(FOLDER, window).path
+        path = own if windows.period else f"{folder.output_dir}/processed_data/{FOLDER}/{window}"
+        _check(rows[window], path, window)
+    folder.begin(resume, {**made_by, "settings": chosen.model_dump(mode="json")})
     begun = time.monotonic()
     say("Training")
     model = _judged_model(kind, rows, chosen, folder, say)
@@ -129,11 +137,11 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     metrics["refit"] = {}
     if chosen.ranker.refit:
         say("Training again on all windows")
-        windows, rounds = [w for w, part in rows.items() if len(part)], model.rounds
-        every = ranker_rows.together([rows[w] for w in windows])
+        used, rounds = [w for w, part in rows.items() if len(part)], model.rounds
+        every = ranker_rows.together([rows[w] for w in used])
         del model  # and what it holds of its rows
         model = kind.fit(Task(every, None, rounds, chosen, folder, say))
-        metrics["refit"] = {"rows": len(every), "windows": windows, kind.unit: rounds}
+        metrics["refit"] = {"rows": len(every), "windows": used, kind.unit: rounds}
     read = sum(map(len, rows.values()))
     metrics["training"] = {
         "model": chosen.ranker.model,
@@ -145,14 +153,13 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     } | reading.described()
     say("Writing the model")
     _write_calibration(calibrated, scores, rows, folder)
-    _write(kind, model, rows["val"], columns, graph, metrics, chosen, folder)
+    _write(kind, model, rows["val"], columns, made_by, metrics, chosen, folder)
     folder.commit()
     return metrics
 
 
-def _check(rows: RankerRows, output_dir: str, window: str) -> None:
+def _check(rows: RankerRows, path: str, window: str) -> None:
     labels = rows.keys["label"]
-    path = f"{output_dir}/processed_data/ranker/{window}"
     if not len(labels):
         raise InputError(f"{path}: the {window} split is empty; training needs rows there.")
     if labels.min() == labels.max():
@@ -203,7 +210,7 @@ def _write(
     model: Fitted,
     val: RankerRows,
     columns: Sequence[Column],
-    graph: str,
+    made_by: Mapping[str, Any],
     metrics: dict[str, Any],
     chosen: Settings,
     folder: ModelFolder,
@@ -216,7 +223,7 @@ def _write(
     described = {
         "model": chosen.ranker.model,
         "objective": chosen.ranker.objective,
-        "transform_graph": graph,
+        **made_by,
         "columns": [dataclasses.asdict(column) for column in columns],
     }
     (work / COLUMNS).write_text(to_json(described))

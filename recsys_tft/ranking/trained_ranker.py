@@ -13,7 +13,7 @@ from recsys_tft.ranking.ranker_interface import Fitted, Kind
 from recsys_tft.ranking.ranker_rows import Column, RankerRows
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage import json_files
-from recsys_tft.training import model_folders
+from recsys_tft.training import model_folders, timeline
 from recsys_tft.training.model_folders import ModelFolder
 
 FOLDER, COLUMNS = "ranker", "columns.json"
@@ -29,6 +29,7 @@ class TrainedRanker:
         objective: classifier or yetirank.
         columns: what it reads.
         calibration: of a classifier.
+        period: the last one that it is trained through; None of the run alone.
     """
 
     output_dir: str
@@ -36,6 +37,7 @@ class TrainedRanker:
     objective: str
     columns: tuple[Column, ...]
     calibration: Calibration
+    period: str | None = None
 
     @property
     def model(self) -> Any:
@@ -43,10 +45,11 @@ class TrainedRanker:
         return self.fitted.model
 
     def rows(self, window: str) -> RankerRows:
-        """The rows of a window, with the columns that the model reads."""
+        """The rows of a window as the training had it, with the columns that the model reads."""
         table = model_folders.settings_for(self.output_dir, None, None).table
         features = [table.by_name[name] for name in dict.fromkeys(column.feature for column in self.columns)]
-        return ranker_rows.read(self.output_dir, window, features, self.columns)
+        with timeline.held(self.output_dir, self.period or "") as windows:
+            return ranker_rows.read(windows, window, features, self.columns)
 
     def scores(self, rows: RankerRows) -> np.ndarray:
         """[n] float64 scores of rows, as the serving model gives them: probabilities, or scores of a ranking."""
@@ -73,7 +76,8 @@ def _load(output_dir: str, folder: ModelFolder) -> TrainedRanker:
     described = folder.read(COLUMNS)
     fitted = kind_of(described).load(folder.target, folder.remedy)
     columns = tuple(Column(**column | {"sources": tuple(column["sources"])}) for column in described["columns"])
-    return TrainedRanker(output_dir, fitted, described["objective"], columns, calibration_of(folder))
+    period = described.get("period")
+    return TrainedRanker(output_dir, fitted, described["objective"], columns, calibration_of(folder), period)
 
 
 def kind_of(described: Mapping[str, Any]) -> Kind:

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,8 +16,9 @@ from recsys_tft.errors import InputError
 from recsys_tft.labelling import counters, examples, outcomes
 from recsys_tft.labelling.splits import PERIODS, Cuts
 from recsys_tft.run_layout.periods import REFRESH
+from recsys_tft.run_layout.state_files import ENTITIES
 from recsys_tft.tables import raw_tables, versions
-from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates, known_durations
+from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates, known_durations, with_earlier
 from recsys_tft.tables.event_signals import events_of
 from recsys_tft.tables.raw_tables import ROW, RawTable
 
@@ -56,6 +57,32 @@ class RawRows:
         return dataclasses.replace(self, users=users, events=events)
 
 
+Days = str | Sequence[str]  # a folder of raw tables, or those of a run and of each of its periods, in order
+_EVENTS = "interactions"
+
+
+def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]) -> list[str]:
+    """The folders of the raw tables of a run or of a period, whose manifest is given.
+
+    It is one with the tables of all days, or that of the run and those of all periods up to this one.
+
+    Raises:
+        InputError: as `raw_folder`, or if there are other numbers of folders.
+    """
+    begun = manifest["windows"].get(PERIODS, ())
+    if data_dir is None and begun:
+        raise InputError(
+            f"{output_dir} holds no raw tables of all days; name with --data-dir the folder of the run and those of "
+            f"all {len(begun):,} periods in their order, or one with the tables of all days."
+        )
+    given = raw_folder(output_dir, None, manifest) if data_dir is None else data_dir
+    found = [given] if isinstance(given, str) else list(given)
+    if len(found) not in (1, 1 + len(begun)):
+        wanted = f"those of the run and of {len(begun):,} periods, in order, or " if begun else ""
+        raise InputError(f"--data-dir names {len(found):,} folders; expected {wanted}one with all tables.")
+    return found
+
+
 def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any]) -> str:
     """Where the raw tables of a run are, whose manifest is given.
 
@@ -74,14 +101,14 @@ def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any
     return str(own)
 
 
-def find(data_dir: str, settings: Settings) -> dict[str, RawTable]:
-    """The four tables, to be read as a run has read its own.
+def find(data_dir: str, settings: Settings, optional: Collection[str] = ()) -> dict[str, RawTable]:
+    """The four tables, to be read as a run has read its own; one of the `optional` ones that is not there has no rows.
 
     Raises:
         InputError: as `raw_tables.find`; and where they cannot be read so because their ids are of another kind.
     """
     try:
-        return raw_tables.find(data_dir, settings.columns, settings.table)
+        return raw_tables.find(data_dir, settings.columns, settings.table, optional)
     except InputError as error:
         _check_kinds(data_dir, settings, error)
         raise
@@ -110,14 +137,69 @@ def read(data_dir: str, settings: Settings) -> RawRows:
         InputError: as `find` and `raw_tables.read`.
     """
     tables = find(data_dir, settings)
-    channels, _ = drop_duplicates(_rows(tables["channels"]), "channel_id")
-    videos, _ = drop_duplicates(_rows(tables["videos"]), "video_id")
-    videos, _ = known_durations(videos)
+    return _joined(_of_day(tables, settings), tables["videos"], settings)
+
+
+def read_days(days: Sequence[str], manifest: Mapping[str, Any], settings: Settings) -> RawRows:
+    """The same of the folders of a run and its periods, each as its refresh has read it.
+
+    A row takes the place of the one with its key, and events that came late, or before their user or video, are not
+    used.
+
+    Args:
+        days: as `raw_days` returns them.
+        manifest: of the last one.
+        settings: of the run.
+
+    Raises:
+        InputError: as `read`.
+    """
+    if len(days) == 1:
+        return read(days[0], settings)
+    first = find(days[0], settings)
+    day = _of_day(first, settings)
+    events = [_known(day, settings)]
+    for folder, begin in zip(days[1:], manifest["windows"][PERIODS], strict=True):
+        found = find(folder, settings, ENTITIES)
+        tables = {n: dataclasses.replace(table, is_versioned=first[n].is_versioned) for n, table in found.items()}
+        own = _of_day(tables, settings)
+        day = own | {name: _with(own[name], day[name], name) for name in ENTITIES}
+        day[_EVENTS] = own[_EVENTS].filter(pc.greater_equal(own[_EVENTS]["interaction_time"], _time(begin)))
+        events.append(_known(day, settings))
+    return _joined({**day, _EVENTS: pa.concat_tables(events)}, first["videos"], settings)
+
+
+def _with(rows: pa.Table, earlier: pa.Table, name: str) -> pa.Table:
+    return with_earlier(rows, earlier.drop_columns([ROW]), KEYS[name])
+
+
+def _of_day(tables: Mapping[str, RawTable], settings: Settings) -> dict[str, pa.Table]:
+    """The usable rows of each table of a folder."""
+    found = {name: _rows(table) for name, table in tables.items()}
+    return found | {_EVENTS: events_of(found[_EVENTS], tables[_EVENTS].is_long, settings.table.bits)}
+
+
+def _known(day: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
+    """The events of users and videos that are known by then."""
+    (videos, channels), users = _videos(day), drop_duplicates(day["users"], KEYS["users"])[0]
+    lookup = VideoLookup.of(videos, channels, settings.ids.video_id, outcomes.groups(settings))
+    user, video = examples.first_rows_of(day[_EVENTS], users, lookup)
+    return day[_EVENTS].filter(pa.array((user >= 0) & (video >= 0)))
+
+
+def _videos(day: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table]:
+    """One row, or one of each version, of each video and channel."""
+    channels, _ = drop_duplicates(day["channels"], KEYS["channels"])
+    videos, _ = drop_duplicates(day["videos"], KEYS["videos"])
+    return known_durations(videos)[0], channels
+
+
+def _joined(day: Mapping[str, pa.Table], videos_table: RawTable, settings: Settings) -> RawRows:
+    videos, channels = _videos(day)
     lookup = VideoLookup.of(videos, channels, settings.ids.video_id, outcomes.groups(settings))
     videos = add_channels(videos.drop_columns([ROW]), channels).combine_chunks()
-    events = events_of(_rows(tables["interactions"]), tables["interactions"].is_long, settings.table.bits)
-    found = examples.gather_events(events, _rows(tables["users"]), lookup, settings)
-    counted = counters.computed_columns(settings.counters, tables["videos"].absent)
+    found = examples.gather_events(day[_EVENTS], day["users"], lookup, settings)
+    counted = counters.computed_columns(settings.counters, videos_table.absent)
     return RawRows(found.users.drop_columns([ROW]).combine_chunks(), videos, found.events, lookup, counted)
 
 

@@ -177,9 +177,13 @@ def load(output_dir: str) -> TwoTower:
 
 def load_held(folder: ModelFolder) -> TwoTower:
     """As `load`, from a folder that is held."""
-    found = folder.read(MODEL)
+    return load_weights(folder, folder.read(MODEL))
+
+
+def load_weights(folder: ModelFolder, described: Mapping[str, Any]) -> TwoTower:
+    """The described model with the weights in a folder that is held."""
     with readable(folder.target / MODEL, folder.remedy):
-        model = from_description(found, str(folder.target / MODEL))
+        model = from_description(described, str(folder.target / MODEL))
     for tower, name in ((model.query_tower, QUERY_WEIGHTS), (model.candidate_tower, CANDIDATE_WEIGHTS)):
         with readable(folder.target / name, folder.remedy):
             tower.load_weights(folder.target / name)

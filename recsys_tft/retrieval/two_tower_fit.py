@@ -3,14 +3,14 @@
 import dataclasses
 import pathlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from recsys_tft.configuration.model_settings import TwoTowerSettings
-from recsys_tft.retrieval import retrieval_evaluation
+from recsys_tft.retrieval import growth, retrieval_evaluation
 from recsys_tft.retrieval.negatives import Negatives
 from recsys_tft.retrieval.retrieval_baselines import Scorer
 from recsys_tft.retrieval.sampled_softmax import sampled_softmax
@@ -51,13 +51,21 @@ class Fit:
     """The training of one model.
 
     Args:
-        model: with fresh weights.
+        model: with fresh weights, or those to go on from.
         rows: of the run.
         folder: for `logs/` and `checkpoints/`.
         say: is told how far it is.
+        slots: the values of `Fit.slots` to go on from.
     """
 
-    def __init__(self, model: TwoTower, rows: TwoTowerRows, folder: pathlib.Path, say: Callable[[str], None]):
+    def __init__(
+        self,
+        model: TwoTower,
+        rows: TwoTowerRows,
+        folder: pathlib.Path,
+        say: Callable[[str], None],
+        slots: Sequence[np.ndarray] | None = None,
+    ):
         self.model, self.state = model, State()
         self._rows, self._say = rows, say
         self._options, self._seed = model.settings.two_tower, model.settings.seed
@@ -67,13 +75,16 @@ class Fit:
         self._optimizer = keras.optimizers.AdamW(self._options.learning_rate, weight_decay=self._options.weight_decay)
         self._variables = model.variables()
         self._optimizer.build(self._variables)
+        self._goes_on = slots is not None
+        if slots is not None:
+            growth.carry(self.slots, slots)
         self._shuffled = rows.shuffled(self._options.shuffle_rows)
         self._batch = batch_size(self._options.batch_size, rows.examples)
         self._corpus = {f.name: tf.constant(rows.videos[f.name]) for f in model.candidate_features}
         self._negatives = Negatives(self._options, rows.counts, self._seed)
         self._unseen_query = Unseen(model.query_features, rows.query_counts, model.settings, 2 * self._seed)
         self._unseen_video = Unseen(model.candidate_features, rows.candidate_counts, model.settings, 2 * self._seed + 1)
-        self._untrained = Untrained(model, rows.query_counts | rows.candidate_counts)
+        self._untrained = Untrained(model, rows.trained.query_counts | rows.trained.candidate_counts)
         self._step = tf.function(self._train_step)
         self._query = tf.function(model.query, reduce_retracing=True)
         self._candidate = tf.function(model.candidate, reduce_retracing=True)
@@ -82,21 +93,28 @@ class Fit:
         """Trains to the end and leaves the weights of the best epoch in the model."""
         judged = self._rows.judgements("val", self._options.eval_users, self._seed)
         queries = self._rows.queries("val", judged.users)
+        if self._goes_on and not self.state.epoch:
+            self._untrained()
+            self.state.best_ndcg = self._ndcg(queries, judged)
+            self._say(f"Before training: val NDCG@10 {self.state.best_ndcg:.4f}")
+            self._write("best", self._kept)
         while not self.state.is_over(self._options):
             loss = self._epoch()
             self._untrained()
-            ndcg = retrieval_evaluation.ndcg(
-                retrieval_evaluation.rank(self.scorer(queries), judged, self._seed), judged
-            )
+            ndcg = self._ndcg(queries, judged)
             self.state.epoch += 1
             self._log.write(self.state.epoch, loss=loss, val_ndcg_at_10=ndcg)
             self._say(f"Epoch {self.state.epoch}: loss {loss:.4f}, val NDCG@10 {ndcg:.4f}")
             if ndcg > self.state.best_ndcg:
                 self.state.best_epoch, self.state.best_ndcg = self.state.epoch, ndcg
-                self._write("best", self._variables)
+                self._write("best", self._kept)
             self._write("last", self._all())
-        self._read("best", self._variables)
+        self._read("best", self._kept)
         return self.state
+
+    def _ndcg(self, queries: dict[str, np.ndarray], judged: retrieval_evaluation.Judgements) -> float:
+        ranked = retrieval_evaluation.rank(self.scorer(queries), judged, self._seed)
+        return retrieval_evaluation.ndcg(ranked, judged)
 
     def repeat(self, epochs: int) -> State:
         """Trains so many epochs, whatever they lead to, and leaves the last weights in the model."""
@@ -114,6 +132,16 @@ class Fit:
         if (self._checkpoints / "last.npz").exists():
             self._read("last", self._all())
             self._say(f"Resuming after epoch {self.state.epoch}")
+
+    @property
+    def slots(self) -> list[keras.Variable]:
+        """What the optimizer remembers, the learning rate apart, in the order of the model's variables."""
+        return [variable for variable in self._optimizer.variables if variable.name != "learning_rate"]
+
+    @property
+    def _kept(self) -> list[keras.Variable]:
+        """Of the best epoch: what the model is, and what it goes on from another day."""
+        return [*self._variables, *self.slots]
 
     def scorer(self, queries: dict[str, np.ndarray]) -> Scorer:
         """Scores of all videos for [n] queries by their numbers, with the weights as they are."""

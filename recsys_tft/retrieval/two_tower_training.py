@@ -11,16 +11,18 @@ from rich.console import RenderableType
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.faults import sentences
 from recsys_tft.labelling.splits import WINDOWS
-from recsys_tft.retrieval import retrieval_evaluation, retrieval_metrics
+from recsys_tft.retrieval import growth, retrieval_evaluation, retrieval_metrics, warm_start
 from recsys_tft.retrieval.baseline_choice import Baselines
 from recsys_tft.retrieval.retrieval_evaluation import SLICES
 from recsys_tft.retrieval.two_tower import FOLDER, TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit, State
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
+from recsys_tft.retrieval.warm_start import Start
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.json_files import to_json
-from recsys_tft.training import model_folders, stopwatch, training_report
+from recsys_tft.training import model_folders, stopwatch, timeline, training_report
 from recsys_tft.training.model_folders import METRICS, MODEL, ModelFolder
+from recsys_tft.training.timeline import NEW, OLD, Timeline
 
 WITHOUT_TITLE = "without titles"
 
@@ -58,8 +60,11 @@ def train(
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
     refit: bool = False,
+    from_scratch: bool = False,
 ) -> Trained:
-    """Trains the two-tower model on the rows of a run.
+    """Trains the two-tower model on the rows of a run and of its periods.
+
+    Where there are periods, it goes on from the model that is there, if that fits and has not seen all of train.
 
     Args:
         output_dir: of the run.
@@ -69,27 +74,35 @@ def train(
         overwrite: whether to replace a model that is there already.
         say: is told each step.
         refit: whether to train again on all windows in the end, for as many epochs; the settings may say so as well.
+        from_scratch: whether to begin with random weights, whatever model there is; the settings may say so as well.
 
     Raises:
         InputError: if there is no run, a setting is wrong or differs from the run's, the training or validation split
             is empty, too few videos or users are known, or a model exists already.
     """
     folder = ModelFolder(output_dir, FOLDER)
-    with folder.writing(overwrite), run_folders.held(output_dir) as run:
-        chosen = model_folders.settings_for(run, config, seed, FOLDER if refit else None)
-        metrics = _train(run, folder, chosen, resume, say)
+    with folder.writing(overwrite), timeline.held(output_dir) as windows:
+        chosen = model_folders.settings_for(windows.newest, config, seed, FOLDER if refit else None)
+        chosen = chosen.replace({"two_tower": {"warm_start": False}}) if from_scratch else chosen
+        metrics = _train(windows, folder, chosen, resume, say)
     return Trained(folder, metrics)
 
 
-def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def _train(
+    windows: Timeline, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Trains and commits the model; returns its metrics."""
-    graph = run_folders.fingerprint(run)
-    rows = TwoTowerRows(run, *features_for(chosen))
+    made_by = {"transform_graph": run_folders.fingerprint(windows.newest)} | windows.described()
+    for text in windows.told(FOLDER):
+        say(text)
+    start = warm_start.find(folder, windows, chosen, say)
+    rows = TwoTowerRows(windows.since(start.fitted) if start else windows, *features_for(chosen))
     rows.check(chosen.two_tower.batch_size)
     if chosen.split.kind == "random_per_user":
         say("The split is random: the model reads nothing of the past, which holds what it is judged on")
-    folder.begin(resume, {"transform_graph": graph, "settings": chosen.model_dump(mode="json")})
-    fits = dict(_fits(folder, rows, chosen, resume, say))
+    begun = {"start": start.described()} if start else {}
+    folder.begin(resume, {**made_by, **begun, "settings": chosen.model_dump(mode="json")})
+    fits = dict(_fits(folder, rows, chosen, resume, say, start))
     say("Judging")
     baselines = Baselines(rows, chosen.two_tower.eval_users, chosen.seed)
     metrics = {window: _judged(rows, fits, baselines, window, chosen) for window in ("val", "test")}
@@ -99,23 +112,40 @@ def _train(run: str, folder: ModelFolder, chosen: Settings, resume: bool, say: C
     main = fits[FOLDER]
     metrics["refit"] = {}
     if chosen.two_tower.refit:
-        say("Training again on all windows")
-        every, epochs = dataclasses.replace(rows, fitted=WINDOWS), main.state.best_epoch
-        main = _fit(folder.work / "refit", every, chosen, resume, say, epochs)
-        metrics["refit"] = {"rows": every.examples, "windows": list(WINDOWS), "epochs": epochs}
+        warm_start.keep_judged(main, folder.work)
+        used = _of_refit(rows, start, chosen)
+        say(f"Training again on {'all windows' if start is None else 'val and test'}")
+        epochs = main.state.best_epoch if start is None else max(main.state.best_epoch, 1)
+        main = _fit(folder.work / "refit", used, chosen, resume, say, start and warm_start.after(main), epochs)
+        metrics["refit"] = {"rows": len(used.times(*used.fitted)), "windows": list(used.fitted), "epochs": epochs}
     main.model.save(folder.work)
-    _write(
-        folder, MODEL, main.model.description() | {"transform_graph": graph, "versions": {"keras": keras.__version__}}
-    )
+    warm_start.keep(main, folder.work)
+    _write(folder, MODEL, main.model.description() | made_by | begun | {"versions": {"keras": keras.__version__}})
     _write(folder, METRICS, metrics)
     folder.commit()
     return metrics
 
 
+def _of_refit(rows: TwoTowerRows, start: Start | None, chosen: Settings) -> TwoTowerRows:
+    """What is trained on in the end: all windows, or those that a model which went on has not seen yet."""
+    if start is None:
+        return rows.fitting(*WINDOWS)
+    return rows.fitting(*WINDOWS[1:], after=WINDOWS[:1], replay=chosen.two_tower.replay)
+
+
 def _fits(
-    folder: ModelFolder, rows: TwoTowerRows, chosen: Settings, resume: bool, say: Callable[[str], None]
+    folder: ModelFolder,
+    rows: TwoTowerRows,
+    chosen: Settings,
+    resume: bool,
+    say: Callable[[str], None],
+    start: Start | None,
 ) -> Iterator[tuple[str, Fit]]:
-    """The model, and where titles are compared the one without them, both trained."""
+    """The model, and where titles are compared the one without them, both trained; one that goes on is not compared."""
+    if start is not None:
+        fresh = rows.fitting(NEW, after=(OLD,), replay=chosen.two_tower.replay)
+        yield FOLDER, _fit(folder.work, fresh, chosen, resume, say, start)
+        return
     yield FOLDER, _fit(folder.work, rows, chosen, resume, say)
     plain = chosen.replace({"two_tower": dict(title=False)})
     if chosen.two_tower.compare_title and features_for(plain) != features_for(chosen):
@@ -130,6 +160,7 @@ def _fit(
     chosen: Settings,
     resume: bool,
     say: Callable[[str], None],
+    start: Start | None = None,
     epochs: int | None = None,
 ) -> Fit:
     """A model, trained until val is no better, or for so many epochs."""
@@ -137,7 +168,10 @@ def _fit(
     query, candidate = features_for(chosen)
     large = [feature for feature in (*query, *candidate) if feature.op.is_large]
     widths = {f.name: rows.videos[f.name].shape[1] if f in candidate else f.op.shape(chosen)[0] for f in large}
-    fit = Fit(TwoTower(query, candidate, rows.categories, widths, chosen), rows, work, say)
+    if start is None:
+        fit = Fit(TwoTower(query, candidate, rows.categories, widths, chosen), rows, work, say)
+    else:
+        fit = Fit(growth.larger(start.model, rows.categories, chosen), rows, work, say, start.slots)
     if resume:
         fit.resume()
     if epochs is None:

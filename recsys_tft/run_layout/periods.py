@@ -50,6 +50,13 @@ def folders(output_dir: str) -> dict[str, pathlib.Path]:
     return found
 
 
+def output_of(folder: str) -> str:
+    """The output that a period is of, whose folder is given; of any other folder itself."""
+    path = pathlib.Path(folder)
+    is_period = path.parent.name == FOLDER and REFRESH in run_folders.manifest(folder)
+    return str(path.parent.parent) if is_period else folder
+
+
 def name_of(data_dir: str) -> str:
     """What a period of the tables in a folder is called, if nobody says: `dt=2025-03-02` is 2025-03-02."""
     return pathlib.PurePath(data_dir).name.rpartition("=")[2]

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from recsys_tft.errors import InputError
 from recsys_tft.features import Feature, raw_columns
-from recsys_tft.run_layout import run_folders
+from recsys_tft.run_layout import periods, run_folders
 from recsys_tft.serving import served_models, serving_folders
 from recsys_tft.serving.serving_rows import arrays
 from recsys_tft.transform_graph import TransformGraph
@@ -120,16 +120,20 @@ def load_serving(output_dir: str, run: str | None = None) -> Iterator[Serving]:
         output_dir: with the exports.
         run: the folder in which its artifacts are held; by default where they are seen.
 
+    A period's is in the output that it is of; there may be a newer one, which is of a later period.
+
     Raises:
         InputError: if the newest export is of another run.
     """
-    root = serving_folders.serving_folder(output_dir)
+    root = serving_folders.serving_folder(periods.output_of(output_dir))
     if not root.is_dir():
         return
-    with serving_folders.hold(output_dir) as held:
+    with serving_folders.hold(str(root.parent)) as held:
         version = serving_folders.latest(held.folder, seen=root)
         described = serving_folders.description(held.folder / serving_folders.STORE / str(version))
         if described["transform_graph"] != run_folders.fingerprint(run or output_dir):
+            if described.get("period") or str(root.parent) != output_dir:
+                return
             raise InputError(f"{root}: version {version} is of another run than {output_dir}; export again.")
         for name in serving_folders.NAMES:
             yield Serving(f"{name}/{version}", str(held.folder / name / str(version)))

@@ -19,6 +19,16 @@ def write(path: pathlib.Path, variables: Sequence[keras.Variable], state: Mappin
     part.rename(path)
 
 
+def values(path: pathlib.Path, remedy: str) -> list[np.ndarray]:
+    """The values of the variables of a checkpoint.
+
+    Raises:
+        InputError: if the file is damaged; `remedy` says what to do.
+    """
+    with readable(path, remedy), np.load(path) as found:
+        return [found[f"v{number}"] for number in range(len(found.files) - 1)]
+
+
 def read(path: pathlib.Path, variables: Sequence[keras.Variable]) -> dict[str, Any]:
     """Assigns the variables, and returns what stood beside them.
 

@@ -1,9 +1,10 @@
 """Shuffled batches of rows: out of memory where all rows fit there, else through a pool of as many as do."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 
 from recsys_tft.reading.columns import Column
@@ -27,14 +28,24 @@ class ShuffledRows:
         names: the columns to read.
         held: rows in memory, at least 1.
         reading: counts the time that reading takes.
+        change: what is made of each block that is read; integers may take the place of a column.
 
     Raises:
         InputError: if the folder lacks one of the columns.
     """
 
-    def __init__(self, folder: DataFolder, names: Sequence[str], held: int, reading: Stopwatch | None = None):
+    def __init__(
+        self,
+        folder: DataFolder,
+        names: Sequence[str],
+        held: int,
+        reading: Stopwatch | None = None,
+        change: Callable[[Block], Block] = lambda block: block,
+    ):
         self._folder, self._held, self._reading = folder, held, reading or Stopwatch()
-        self._spec = row_blocks.spec_of(folder, names)
+        self._read, self._change = row_blocks.spec_of(folder, names), change
+        changed = change(row_blocks.stacked([], self._read))
+        self._spec = {name: self._read.get(name) or Column(name, pa.int64()) for name in changed}
 
     def epoch(self, size: int, seed: int) -> tf.data.Dataset:
         """floor(rows / size) batches of `size` rows, [size, ...] by column; lists padded with 0.
@@ -59,8 +70,8 @@ class ShuffledRows:
         """All rows; None where they are too many."""
         blocks, rows = [], 0
         with self._reading:
-            for block in row_blocks.in_order(self._folder.files, self._spec):
-                blocks.append(block)
+            for block in row_blocks.in_order(self._folder.files, self._read):
+                blocks.append(self._change(block))
                 rows += _rows(block)
                 if rows > self._held:
                     return None
@@ -82,7 +93,7 @@ class ShuffledRows:
         rng = np.random.default_rng(seed)
         files = [self._folder.files[i] for i in rng.permutation(len(self._folder.files))]
         # A block is never larger than the pool, so that it finds room there.
-        blocks = self._timed(row_blocks.alternating(files, self._spec, min(row_blocks.ROWS, self._held)))
+        blocks = self._timed(row_blocks.alternating(files, self._read, min(row_blocks.ROWS, self._held)))
         waiting = None
         for drawn in self._drawn(blocks, rng):
             waiting = drawn if waiting is None else row_blocks.stacked([waiting, drawn], self._spec)
@@ -97,7 +108,7 @@ class ShuffledRows:
                 block = next(blocks, None)
             if block is None:
                 return
-            yield block
+            yield self._change(block)
 
     def _drawn(self, blocks: Iterator[Block], rng: np.random.Generator) -> Iterator[Block]:
         """All rows of the blocks: first as many as come in, at the end what is left in the pool."""

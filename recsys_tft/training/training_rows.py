@@ -22,11 +22,12 @@ class Joined(DataFolder):
     """The rows of several folders of the same columns, one folder after the other; what is damaged is named as ever.
 
     Args:
-        folders: at least one, whose schema is taken.
+        folders: one, several or none.
+        schema: the folder whose schema is taken; by default the first.
     """
 
-    def __init__(self, folders: Sequence[DataFolder]):
-        super().__init__(folders[0].path)
+    def __init__(self, folders: Sequence[DataFolder], schema: DataFolder | None = None):
+        super().__init__((schema or folders[0]).path)
         self._folders = folders
 
     @functools.cached_property

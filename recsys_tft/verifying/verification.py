@@ -23,7 +23,7 @@ from recsys_tft.features import Entity, Feature
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_counters import DatedVideos
-from recsys_tft.raw_replay.raw_rows import RawRows, raw_folder
+from recsys_tft.raw_replay.raw_rows import Days, RawRows, raw_days
 from recsys_tft.run_layout import run_folders
 from recsys_tft.run_layout.data_sets import DATA_SETS, USERS, DataSet
 from recsys_tft.serving import saved_graphs
@@ -116,7 +116,7 @@ class Verified:
 @sentences()
 def verify(
     output_dir: str,
-    data_dir: str | None = None,
+    data_dir: Days | None = None,
     rows: int | None = 10_000,
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
@@ -126,8 +126,9 @@ def verify(
     Call it in a process that has not run the job, as the command does, so that nothing is shared with it but files.
 
     Args:
-        output_dir: of the run; its newest export, if there is one, is verified too.
-        data_dir: its raw tables; by default OUTPUT_DIR/raw.
+        output_dir: of the run, or the folder of a period; the newest export, if it is of that, is verified too.
+        data_dir: its raw tables; by default OUTPUT_DIR/raw. Of a period the folders of the run and of all periods up to
+            it, in their order, or one with the tables of all these days.
         rows: how many to sample of each folder; None for all.
         seed: of the sample.
         say: is told each step.
@@ -140,14 +141,14 @@ def verify(
 
 
 def _verify(
-    run: str, output_dir: str, data_dir: str | None, rows: int | None, seed: int, say: Callable[[str], None]
+    run: str, output_dir: str, data_dir: Days | None, rows: int | None, seed: int, say: Callable[[str], None]
 ) -> Verified:
     manifest = run_folders.manifest(run)
     chosen = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     say("Reading the raw tables")
-    folder = raw_folder(output_dir, data_dir, manifest)
-    raw, cuts = raw_rows.read(folder, chosen), raw_rows.cuts_of(manifest)
-    _check_whose(run, folder, raw)
+    days = raw_days(output_dir, data_dir, manifest)
+    raw, cuts = raw_rows.read_days(days, manifest, chosen), raw_rows.cuts_of(manifest)
+    _check_whose(run, days[0], raw)
     videos = raw_counters.dated_videos(raw, cuts, chosen)
     say("Loading the saved graphs")
     transform = saved_graphs.load_transform(run)

@@ -1,0 +1,122 @@
+"""From which model a training goes on: the last one of the output, if it fits, with what its optimizer remembers."""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import InputError
+from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.retrieval import two_tower
+from recsys_tft.retrieval.two_tower import TwoTower
+from recsys_tft.retrieval.two_tower_fit import Fit
+from recsys_tft.run_layout import run_folders
+from recsys_tft.training import checkpoints
+from recsys_tft.training.model_folders import MODEL, ModelFolder
+from recsys_tft.training.timeline import Timeline
+
+SLOTS = "optimizer.npz"
+JUDGED = "judged"  # the folder of the model before a refit, which has not seen val and test
+# Of `two_tower` what a model is; the rest says how it is trained.
+_BUILT_BY = ("dim", "hidden", "title", "title_dim", "normalize", "temperature", "history_encoder")
+
+
+@dataclasses.dataclass(frozen=True)
+class Start:
+    """Where a training begins.
+
+    Attributes:
+        model: with its vocabularies as they were.
+        slots: the values of `Fit.slots`.
+        fitted: the names of the parts of the timeline that it has been trained on.
+        through: the period through which there were rows; None of the run alone.
+    """
+
+    model: TwoTower
+    slots: Sequence[np.ndarray]
+    fitted: tuple[str, ...] = ()
+    through: str | None = None
+
+    def described(self) -> dict[str, Any]:
+        """What the model that follows says of it."""
+        return {"period": self.through, "fitted": list(self.fitted)}
+
+
+def keep(fit: Fit, folder: pathlib.Path) -> None:
+    """Writes into the folder of a model what a later training needs besides it to go on."""
+    checkpoints.write(folder / SLOTS, fit.slots, {})
+
+
+def keep_judged(fit: Fit, work: pathlib.Path) -> None:
+    """Writes a model that a refit follows, for a later training to go on from."""
+    folder = work / JUDGED
+    folder.mkdir(exist_ok=True)
+    fit.model.save(folder)
+    keep(fit, folder)
+
+
+def after(fit: Fit) -> Start:
+    """What a training in the same process goes on from."""
+    return Start(fit.model, [np.asarray(variable) for variable in fit.slots])
+
+
+def find(folder: ModelFolder, windows: Timeline, chosen: Settings, say: Callable[[str], None]) -> Start | None:
+    """The last model of an output with periods, if it fits; says which it is, or why a training starts from nothing.
+
+    Args:
+        folder: of the model.
+        windows: of the output.
+        chosen: the settings that are asked for.
+        say: is told.
+    """
+    if windows.period is None or not chosen.two_tower.warm_start or not folder.target.exists():
+        return None
+    try:
+        with folder.held() as held:
+            start = _start(held, windows, chosen)
+    except InputError as error:
+        say(f"Starting from nothing: {error}")
+        return None
+    new = [name for name in windows.names(WINDOWS[0]) if name not in start.fitted]
+    through = start.through or "the run"
+    if not new:
+        say(f"Starting from nothing: the model in {folder.target} has been trained on all of train")
+        return None
+    say(f"Going on from the model of {through}, with the new rows of {', '.join(new)}")
+    return start
+
+
+def _start(held: ModelFolder, windows: Timeline, chosen: Settings) -> Start:
+    """The model in a folder.
+
+    Raises:
+        InputError: if it does not fit, or there is not all that is needed.
+    """
+    described = held.read(MODEL)
+    through = described.get("period")
+    root = windows.root(through)
+    if root is None or described["transform_graph"] != run_folders.fingerprint(root):
+        raise InputError(f"the model there is of another run or period than those of {held.output_dir}")
+    was_refitted = (held.target / JUDGED).is_dir()
+    source = dataclasses.replace(held, version=held.target / JUDGED) if was_refitted else held
+    if not (source.target / SLOTS).is_file() or (described["settings"]["two_tower"]["refit"] and not was_refitted):
+        raise InputError("the model there is of a release that kept no state of the optimizer")
+    model = two_tower.load_weights(source, described)
+    for what, (was, now) in _built_by(model, chosen).items():
+        if was != now:
+            raise InputError(f"the model there has {what} {was}, and {now} is asked for")
+    fitted = described.get("windows", {}).get(WINDOWS[0], [f"run.{WINDOWS[0]}"])
+    return Start(model, checkpoints.values(source.target / SLOTS, held.remedy), tuple(fitted), through)
+
+
+def _built_by(model: TwoTower, chosen: Settings) -> dict[str, tuple[Any, Any]]:
+    """What a model was built by, and what it would be built by now."""
+    was, now = model.settings, chosen
+    options = {f"two_tower.{name}": (getattr(was.two_tower, name), getattr(now.two_tower, name)) for name in _BUILT_BY}
+    towers = zip((model.query_features, model.candidate_features), two_tower.features_for(chosen), strict=True)
+    features = {f"the {side} features": pair for side, pair in zip(("query", "candidate"), towers, strict=True)}
+    named = {what: tuple([feature.name for feature in of] for of in pair) for what, pair in features.items()}
+    return options | {"embeddings": (was.embeddings, now.embeddings)} | named
