@@ -53,6 +53,7 @@ def arrange(
     now: int,
     chosen: OrderSettings,
     kind: IdKind = IdKind.INTEGER,
+    k: int | None = None,
 ) -> list[Recommendation]:
     """The videos in their final order.
 
@@ -64,6 +65,7 @@ def arrange(
         now: microseconds since 1970.
         chosen: the rules.
         kind: of the ids of videos.
+        k: how many to return; by default all.
     """
     own, events = videos["video_id"], videos[EVENTS].to_numpy()
     ranks = ids.ranks(own, kind)
@@ -87,20 +89,25 @@ def arrange(
         found = (FRESHNESS if place[row] < rank[row] else None, limit, EXPLORATION if row in explored else None)
         return tuple(rule for rule in found if rule)
 
-    titles = _texts(videos[TITLE]) if TITLE in videos.column_names else [None] * len(videos)
-    categories, video_ids = _texts(videos["category"]), _texts(own)
+    first = final[:k]
+    shown = videos.select([name for name in ("video_id", TITLE, "category") if name in videos.column_names])
+    texts = {
+        name: _texts(column)
+        for name, column in zip(shown.column_names, shown.take(pa.array(first, pa.int64())).columns, strict=True)
+    }
+    titles = texts.get(TITLE, [None] * len(first))
     return [
         Recommendation(
-            video_id=video_ids[row],
-            title=titles[row],
-            category=categories[row],
+            video_id=video_id,
+            title=title,
+            category=category,
             retrieval_score=float(retrieval_scores[row]),
             rank_score=float(rank_scores[row]),
             score=float(scores[row]),
             rank=int(rank[row]) + 1,
             rules=rules(row),
         )
-        for row in final
+        for row, video_id, title, category in zip(first, texts["video_id"], titles, texts["category"], strict=True)
     ]
 
 

@@ -10,20 +10,19 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys_tft import ids
-from recsys_tft.columns import FIRST_SEEN, HISTORY, IdKind
+from recsys_tft.columns import HISTORY, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings, country_key
 from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.faults import sentences
-from recsys_tft.recommending import arrangement, explanations, filtering, request_columns, tallies
+from recsys_tft.recommending import arrangement, explanations, filtering, ranker_inputs, request_columns
 from recsys_tft.recommending.arrangement import Recommendation
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.explanations import Explainer
-from recsys_tft.recommending.request import Request, now
+from recsys_tft.recommending.request import Request, Wanted, now
 from recsys_tft.serving import approximate_index, served_models, serving_folders
 from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.saved_signatures import CONTRIBUTIONS
@@ -112,31 +111,47 @@ class Recommender:
         Raises:
             InputError: if k is below 1, or as `Request`.
         """
-        if k < 1:
-            raise InputError(f"k is {k}; it needs at least 1.")
-        request = self.request(user_id, time, **given)
-        clock = Clock()
-        seen = self.store.seen(request.user)
-        known = self.known(request)
-        found, retrieval_scores = self.retrieve(known, seen)
+        return self.recommend_each([Wanted(self.request(user_id, time, **given), k)])[0]
+
+    @sentences()
+    def recommend_each(self, wanted: Sequence[Wanted]) -> list[Recommendations]:
+        """As `recommend` for each of [n] requests, to the last bit; trees are asked once for all of them.
+
+        The `seconds` of a stage are those that it took for all.
+        """
+        clock, filters = Clock(), self.settings.filters
+        users = [each.request.user for each in wanted]
+        seen = [self.store.seen(user) for user in users]
+        known = [self.known(each.request) for each in wanted]
+        found = list(map(self.retrieve, known, seen))
         clock.lap("retrieval")
-        videos = self.store.videos(found)
-        country = known[COUNTRY][0].as_py() if COUNTRY in known else None
-        removed = filtering.removed(videos, seen, country, request.time, self.settings.filters)
-        kept = np.flatnonzero(~np.any(list(removed.values()), axis=0))[: self.settings.ranked]
-        videos = videos.take(pa.array(kept))
+        candidates = _parts(self.store.videos(pa.concat_arrays([ids for ids, _ in found])), [len(i) for i, _ in found])
+        removed = [
+            filtering.removed(videos, opened, _country(of_user), each.request.time, filters)
+            for videos, opened, of_user, each in zip(candidates, seen, known, wanted, strict=True)
+        ]
+        kept = [np.flatnonzero(~np.any(list(masks.values()), axis=0))[: self.settings.ranked] for masks in removed]
+        videos = [rows.take(pa.array(chosen)) for rows, chosen in zip(candidates, kept, strict=True)]
         clock.lap("filtering")
-        rank_scores = self.rank(known, videos)
+        scores = self.rank_each(known, videos)
         clock.lap("ranking")
-        user = 0 if request.user is None else ids.codes_of(pa.array([request.user]))[0].as_py()
-        kind, scores = self.kinds["video_id"], (retrieval_scores[kept], rank_scores)
-        items = arrangement.arrange(videos, *scores, user, request.time, self.settings.order, kind)
+        items = [
+            arrangement.arrange(
+                videos[i], found[i][1][kept[i]], scores[i], _draw(users[i]), each.request.time, self.settings.order,
+                self.kinds["video_id"], each.k,
+            )
+            for i, each in enumerate(wanted)
+        ]  # fmt: skip
         clock.lap("ordering")
-        counts = {name: int(mask.sum()) for name, mask in removed.items()}
-        counts["seen"] += len(seen) if self.settings.filters.seen else 0
-        return Recommendations(
-            tuple(items[:k]), self.store.knows(request.user), len(found), counts, len(kept), clock.seconds
-        )
+        counts = [{name: int(mask.sum()) for name, mask in masks.items()} for masks in removed]
+        for count, opened in zip(counts, seen, strict=True):
+            count["seen"] += len(opened) if filters.seen else 0
+        return [
+            Recommendations(
+                tuple(items[i]), self.store.knows(user), len(found[i][0]), counts[i], len(kept[i]), dict(clock.seconds)
+            )
+            for i, user in enumerate(users)
+        ]
 
     def request(self, user_id: int | str | None, time: int | None = None, **given: Any) -> Request:
         """Who asks, when, and what is said of them, as in `recommend`, of the columns that the run knows."""
@@ -155,6 +170,8 @@ class Recommender:
 
     def retrieve(self, known: Mapping[str, pa.Array], seen: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """Stage 1: [n] ids and scores, the best first, without what the user has seen.
+
+        It is asked for one user at a time: of several, products are added up in another order, and last bits differ.
 
         Args:
             known: [1] raw columns of the user.
@@ -183,10 +200,18 @@ class Recommender:
             known: [1] raw columns of the user and the moment.
             videos: [n] rows of the store.
         """
-        if not len(videos):
-            return np.zeros(0, np.float32)
-        scores = self._ask("ranker", _with_videos(known, videos))["score"]
-        return np.broadcast_to(scores, len(videos))  # one for all where the ranker reads nothing of videos
+        return self.rank_each([known], [videos])[0]
+
+    def rank_each(self, known: Sequence[Mapping[str, pa.Array]], videos: Sequence[pa.Table]) -> list[np.ndarray]:
+        """As `rank`, for the videos of each of several users."""
+        sizes = [len(rows) for rows in videos]
+        if not sum(sizes):
+            return [np.zeros(0, np.float32) for _ in videos]
+        if CONTRIBUTIONS in self._models["ranker"].signatures and len(sizes) > 1:  # a network: see `retrieve`
+            return list(map(self.rank, known, videos))
+        scores = self._ask_ranker(known, videos)["score"]
+        scores = np.broadcast_to(scores, sum(sizes))  # one for all where the ranker reads nothing of videos
+        return np.split(scores, np.cumsum(sizes)[:-1])
 
     @sentences()
     def explain(
@@ -210,28 +235,42 @@ class Recommender:
                 video_ids = [ids.text_of(video, kind) for video in video_ids]
             except ValueError as error:
                 raise InputError(f"One of the video_ids {error}.") from None
-        asked = _with_videos(known, self.store.videos(video_ids))
+        asked = [known], [self.store.videos(video_ids)]
         if CONTRIBUTIONS in self._models["ranker"].signatures:
             described = explanations.columns(self._ranker_folder / serving_folders.EXTRA)
-            (values,) = self._ask("ranker", asked, CONTRIBUTIONS).values()
+            (values,) = self._ask_ranker(*asked, CONTRIBUTIONS).values()
             values = np.broadcast_to(values, (len(video_ids), values.shape[1]))
         else:
-            features = self._ask("ranker", asked, "features")
+            features = self._ask_ranker(*asked, "features")
             rows = {n: np.broadcast_to(v, (len(video_ids), *v.shape[1:])) for n, v in features.items()}
             described, values = self._explainer.described, self._explainer.contributions(rows)
         return explanations.by_raw_columns(values, described)
+
+    def load_explainer(self) -> None:
+        """Loads what `explain` needs, which takes a second the first time.
+
+        Raises:
+            InputError: if the library that trained the ranker is needed, and not installed.
+        """
+        if CONTRIBUTIONS not in self._models["ranker"].signatures:
+            _ = self._explainer
 
     @functools.cached_property
     def _explainer(self) -> Explainer:
         return Explainer(self._ranker_folder / serving_folders.EXTRA)
 
-    def _ask(
-        self, name: str, columns: Mapping[str, Arrow], signature: str = "serving_default", **others: int
-    ) -> dict[str, np.ndarray]:
+    def _ask(self, name: str, columns: Mapping[str, Arrow], **others: int) -> dict[str, np.ndarray]:
         """What a model answers for raw columns, and inputs that are none."""
         model = self._models[name]
-        asked = {key: slot for key, slot in model.signatures[signature].inputs.items() if key not in others}
-        return model.run(signature, {**arrays(columns, asked), **others})
+        asked = {key: slot for key, slot in model.signatures["serving_default"].inputs.items() if key not in others}
+        return model.run("serving_default", {**arrays(columns, asked), **others})
+
+    def _ask_ranker(
+        self, known: Sequence[Mapping[str, pa.Array]], videos: Sequence[pa.Table], signature: str = "serving_default"
+    ) -> dict[str, np.ndarray]:
+        """What the ranker answers for the videos of each of [n] users."""
+        model = self._models["ranker"]
+        return model.run(signature, ranker_inputs.of_candidates(known, videos, model.signatures[signature].inputs))
 
 
 class Clock:
@@ -251,12 +290,19 @@ class Clock:
         self.seconds[name], self._last = now - self._last, now
 
 
-def _with_videos(known: Mapping[str, pa.Array], videos: pa.Table) -> dict[str, Arrow]:
-    """Raw columns of the user, the moment and videos, for the ranker."""
-    of_videos = dict(zip(videos.column_names, videos.columns, strict=True))
-    if FIRST_SEEN in of_videos:
-        of_videos["published_at"] = pc.coalesce(of_videos["published_at"], of_videos[FIRST_SEEN])
-    return {**known, **of_videos, **tallies.of_candidates(known, videos)}
+def _parts(rows: pa.Table, sizes: Sequence[int]) -> list[pa.Table]:
+    """Rows that lie one after the other."""
+    ends = np.cumsum(sizes)
+    return [rows.slice(end - size, size) for end, size in zip(ends.tolist(), sizes, strict=True)]
+
+
+def _country(known: Mapping[str, pa.Array]) -> bytes | None:
+    return known[COUNTRY][0].as_py() if COUNTRY in known else None
+
+
+def _draw(user: int | bytes | None) -> int:
+    """By what exploration is drawn for a user."""
+    return 0 if user is None else ids.codes_of(pa.array([user]))[0].as_py()
 
 
 def _unknown_countries(chosen: RecommenderSettings, store: EntityStore) -> Iterator[str]:

@@ -88,6 +88,26 @@ class Request:
         return _array("user_id", self.user_id, _OWN["user_id"].of_kind(self.kind))[0].as_py()
 
 
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is asked of a recommender.
+
+    Attributes:
+        request: who asks, and when.
+        k: how many videos.
+
+    Raises:
+        InputError: if k is below 1.
+    """
+
+    request: Request
+    k: int = 10
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InputError(f"k is {self.k}; it needs at least 1.")
+
+
 def now() -> int:
     """Microseconds since 1970."""
     return time.time_ns() // 1000

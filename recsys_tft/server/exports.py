@@ -1,0 +1,70 @@
+"""The export that is served, and the change to a newer one while requests go on."""
+
+import pathlib
+import threading
+from collections.abc import Callable
+
+from recsys_tft.errors import InputError
+from recsys_tft.recommending.recommender import Recommender
+from recsys_tft.serving import serving_folders
+from recsys_tft.serving.approximate_index import Kind
+
+
+class Exports:
+    """The newest export of a run, loaded.
+
+    Args:
+        output_dir: of the run.
+        config: as of `Recommender`.
+        version: the only one to serve; by default the newest, and later ones when they are there.
+        index: as of `Recommender`.
+        say: is told of a change, and why there is none.
+
+    Attributes:
+        current: what answers. Who has taken it may go on with it after a change.
+        is_pinned: whether later exports are left alone.
+
+    Raises:
+        InputError: as `Recommender`.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        config: str | None = None,
+        version: int | None = None,
+        index: Kind | None = None,
+        say: Callable[[str], None] = print,
+    ):
+        self._output_dir, self._config, self._index, self._say = output_dir, config, index, say
+        self.is_pinned = version is not None
+        self._tree = self._now()
+        self.current = Recommender(output_dir, config, version, index)
+        self._changing = threading.Lock()
+
+    def _now(self) -> pathlib.Path | None:
+        """The tree of versions that is seen, which each export replaces by another."""
+        folder = serving_folders.serving_folder(self._output_dir) / serving_folders.STORE
+        return folder.resolve() if folder.exists() else None
+
+    def renew(self) -> bool:
+        """Loads what is newer than what is served, which takes seconds; whether there was such.
+
+        What cannot be loaded is told of, and what is served stays.
+        """
+        with self._changing:
+            tree = self._now()
+            if self.is_pinned or tree is None or tree == self._tree:
+                return False
+            try:
+                newer = Recommender(self._output_dir, self._config, None, self._index)
+            except InputError as error:
+                self._say(f"Version {self.current.version} is still served: {error}")
+                return False
+            finally:
+                self._tree = tree
+            if newer.version == self.current.version:
+                return False
+            self.current = newer
+            self._say(f"Serving version {newer.version}")
+            return True
