@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from labelled_cases import quick
 from test_carried import Days, logs
 
-from recsys_tft.columns import KEYS
-from recsys_tft.labelling import counters, examples, outcomes, recent, splits, video_counts
-from recsys_tft.online.live_state import APPLIED, EVENT, LATE, REPEATED, LiveState, Rules, nothing
+from recsys_tft.columns import OfGroup, Tally
+from recsys_tft.labelling import counters, examples, outcomes, recent, video_counts
+from recsys_tft.online.live_state import APPLIED, EVENT, LiveState, Rules, nothing
 from recsys_tft.point_in_time import rows_at
+from recsys_tft.tables.entities import VideoLookup
 
 MOST = np.iinfo(np.int64).max
 
@@ -62,14 +63,24 @@ def test_what_is_known_at_each_exposure_is_in_its_row(days: Days, size: int, fol
         own = live.values(videos, time)
         there = versions.take(pa.array(rows_at(versions, "video_id", videos, np.full(len(videos), time))))
         assert {name: values.tolist() for name, values in own.items()} == there.select(list(own)).to_pydict()
-        tallies = outcomes.Tallies(
-            whole.period.steps, days.gathered.lookup, users, rows["video_id"].to_numpy(), np.full(len(users), time), delay
-        )
-        groups = outcomes.group_columns(days.settings)
-        for place, (user, video) in enumerate(zip(users.tolist(), rows["video_id"].to_numpy(), strict=True)):
-            for name, values in live.tallies(user, np.array([video]), time).items():
-                (group,) = (column.of_group for column in groups if column.name == name)
-                assert values[0].as_py() == tallies.of(group)[place].as_py()
+        asked = users, rows["video_id"].to_numpy(), np.full(len(users), time)
+        tallies = outcomes.Tallies(whole.period.steps, days.gathered.lookup, *asked, delay)
+        for group in outcomes.groups(days.settings):
+            wanted = [tallies.of(OfGroup(group, tally)).to_pylist() for tally in Tally]
+            assert tallied(live, days.gathered.lookup, *asked, group) == list(zip(*wanted, strict=True))
+
+
+def tallied(
+    live: LiveState, lookup: VideoLookup, users: np.ndarray, videos: np.ndarray, times: np.ndarray, column: str
+) -> list[tuple[int | None, ...]]:
+    """What is known of users and the groups of videos: shown, positive and last, as rows have it."""
+    codes, values = lookup.groups(column)
+    found = []
+    for user, time, code in zip(users.tolist(), times.tolist(), codes[lookup.position(videos, times)], strict=True):
+        known = {row["group"]: row for row in live.by_group(user, column, time).to_pylist()}
+        row = known.get(values[int(code)].as_py(), {"SHOWN": 0, "POSITIVE": 0, "LAST": None}) if code >= 0 else {}
+        found.append(tuple(row.get(tally.name) for tally in Tally))
+    return found
 
 
 def versions_of(days: Days) -> pa.Table:

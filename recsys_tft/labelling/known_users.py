@@ -7,8 +7,9 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import examples, outcomes
 from recsys_tft.labelling.carried import Carried
 from recsys_tft.labelling.splits import Cuts
-from recsys_tft.labelling.user_context import UserContext
+from recsys_tft.labelling.user_context import UserContext, recent_counts
 from recsys_tft.tables.entities import VideoLookup
+from recsys_tft.tables.versions import ALWAYS
 
 
 class KnownUsers:
@@ -45,9 +46,8 @@ class KnownUsers:
             users: [n] int64 ids.
             times: [n] int64.
         """
-        moments = pa.table({"user_id": users, "interaction_time": times})
         context = UserContext(
-            moments,
+            _moments(users, times),
             self._events,
             self._positives,
             self.steps,
@@ -58,7 +58,18 @@ class KnownUsers:
         )
         return context.at_once()
 
-    def tallies(self, users: np.ndarray, video_ids: np.ndarray, times: np.ndarray) -> outcomes.Tallies:
-        """What became of exposures of [n] users to videos of the groups of [n] others, as of [n] times."""
-        delay = self._settings.counters.delay_microseconds
-        return outcomes.Tallies(self.steps, self._videos, users, video_ids, times, delay)
+    def recent(self, users: np.ndarray, times: np.ndarray) -> dict[str, np.ndarray]:
+        """recent.USER_COLUMNS of `at` alone, which change as time goes by; none where they are turned off."""
+        return recent_counts(self._events, _moments(users, times), self._settings, self._before)
+
+    @property
+    def last(self) -> int:
+        """The last moment at which anything happened that is known, the delay of counters included."""
+        before = self._before
+        of_tables = (before.viewed["time"], before.positives["since"], before.counts["time"], self.steps["time"])
+        times = [column.to_numpy() for column in (self._events["interaction_time"], *of_tables)]
+        return max(int(time.max(initial=ALWAYS)) for time in times) + self._settings.counters.delay_microseconds
+
+
+def _moments(users: np.ndarray, times: np.ndarray) -> pa.Table:
+    return pa.table({"user_id": users, "interaction_time": times})

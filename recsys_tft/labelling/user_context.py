@@ -52,7 +52,7 @@ class UserContext:
         self._viewed, self._has_viewed = _last_viewed(events, user, time, videos, settings, before)
         length = settings.history.length
         self._histories = history.Histories(positives, users, videos, user, time, length) if length else None
-        self._counts = _recent(events, exposures, settings, before) | _outcomes(steps, exposures, settings)
+        self._counts = recent_counts(events, exposures, settings, before) | _outcomes(steps, exposures, settings)
         self._counts_pairs = settings.cooccurrence.enabled
 
     def of_parts(self, parts: Iterable[np.ndarray]) -> Iterator[pa.Table]:
@@ -107,7 +107,9 @@ def _last_viewed(
     return (video[last] if len(video) else last), last >= 0
 
 
-def _recent(events: pa.Table, found: pa.Table, settings: Settings, before: Carried | None) -> dict[str, np.ndarray]:
+def recent_counts(
+    events: pa.Table, found: pa.Table, settings: Settings, before: Carried | None
+) -> dict[str, np.ndarray]:
     """recent.USER_COLUMNS as a feature store knows them; none where they are turned off."""
     if not settings.recent.enabled:
         return {}

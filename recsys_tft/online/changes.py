@@ -9,13 +9,10 @@ from recsys_tft.labelling import examples, recent, video_counts
 from recsys_tft.labelling.counters import CARRIED_SCHEMA, INCREMENT_SCHEMA, NUMBER
 from recsys_tft.tables.entities import VideoLookup
 
-
 _NO_CUTS = (None, None)
 
 
-def between(
-    earlier: pa.Table, later: pa.Table, videos: VideoLookup, settings: Settings, counted: bool
-) -> pa.Table:
+def between(earlier: pa.Table, later: pa.Table, videos: VideoLookup, settings: Settings, counted: bool) -> pa.Table:
     """The changes by which events differ from earlier ones, of counters.CARRIED_SCHEMA; `number` is -1 of one less.
 
     Args:
@@ -39,4 +36,3 @@ def _of(events: pa.Table, videos: VideoLookup, settings: Settings, counted: bool
     windows = np.zeros(len(events), np.int8)
     found = video_counts.increments(events, became, windows, None, settings, counted)
     return recent.changes(found, settings.recent) if settings.recent.enabled else found
-

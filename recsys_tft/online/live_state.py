@@ -5,6 +5,7 @@ comes is kept with those of the exposures that it may belong to, and what it cha
 Exposures that no event can join any more are folded into the state from time to time, as a refresh does it.
 """
 
+import bisect
 import collections
 import dataclasses
 import functools
@@ -24,7 +25,7 @@ from recsys_tft.labelling.splits import Cuts
 from recsys_tft.online import changes
 from recsys_tft.online.levels import Levels, keys_of
 from recsys_tft.online.video_values import VideoValues
-from recsys_tft.point_in_time import are_among, begins, distinct
+from recsys_tft.point_in_time import are_among, begins, distinct, find_sorted, is_versioned
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.versions import ALWAYS, NEVER
 
@@ -96,6 +97,71 @@ class _Snapshot:
     fold_at: int
 
 
+class _Late:
+    """Batches of events in their order, and of each the time of its earliest one, as far as that matters.
+
+    Attributes:
+        number: how many batches there were.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._numbers: list[int] = []  # of batches of which no later one reaches back as far
+        self._times: list[int] = []
+
+    def add(self, earliest: int) -> None:
+        """Notes a batch by the time of its earliest event."""
+        while self._times and self._times[-1] >= earliest:
+            self._times.pop(), self._numbers.pop()
+        self._times.append(earliest)
+        self._numbers.append(self.number)
+        self.number += 1
+
+    def earliest(self, number: int) -> int:
+        """The time of the earliest event of all batches from a number on."""
+        place = bisect.bisect_left(self._numbers, number)
+        return self._times[place] if place < len(self._times) else NEVER
+
+
+class _User:
+    """What the events of a user make of it, and the last row that was asked for.
+
+    Args:
+        labelled: the events.
+    """
+
+    def __init__(self, labelled: KnownUsers):
+        self.labelled, self.row, self._number = labelled, None, 0
+        self._groups: dict[str, pa.Table] = {}
+
+    def by_group(self, column: str, moment: int, videos: VideoLookup) -> pa.Table:
+        """As `outcomes.by_group`."""
+        if moment <= self._last:
+            return outcomes.by_group(self.labelled.steps, videos, column, moment)
+        if column not in self._groups:
+            self._groups[column] = outcomes.by_group(self.labelled.steps, videos, column, moment)
+        return self._groups[column]
+
+    def keep(self, row: pa.Table, number: int, time: int) -> None:
+        """Keeps a row as of a time, if nothing of it but what is recent is another one later.
+
+        Args:
+            row: with all events of so many batches.
+            number: of batches.
+            time: of the row.
+        """
+        if time > self._last:
+            self.row, self._number = row, number
+
+    def holds(self, time: int, late: _Late) -> bool:
+        """Whether the row that is kept is as of a time too, but for what is recent."""
+        return self.row is not None and time > self._last and late.earliest(self._number) >= self._last
+
+    @functools.cached_property
+    def _last(self) -> int:
+        return self.labelled.last
+
+
 class LiveState:
     """What is known of users and videos, with all events so far; several threads may use it.
 
@@ -120,7 +186,8 @@ class LiveState:
         self._first_seen = np.full(len(self.video_ids), NEVER)
         self._see(*(start.first_seen[name].to_numpy() for name in recent.FIRST_SEEN_SCHEMA.names))
         self._events_of = np.zeros(len(self.video_ids), np.int64)
-        self._users: collections.OrderedDict[int, KnownUsers] = collections.OrderedDict()
+        self._users: collections.OrderedDict[int, _User] = collections.OrderedDict()
+        self._late = _Late()
 
     @property
     def since(self) -> int:
@@ -157,6 +224,7 @@ class LiveState:
             self._values.changed(keys_of(changed, "video_id"))
             self._see(video, time)
             np.add.at(self._events_of, np.searchsorted(self.video_ids, video), 1)
+            self._late.add(int(time.min()))
             for user in keys_of(fresh, "user_id").tolist():
                 self._users.pop(user, None)
 
@@ -187,18 +255,35 @@ class LiveState:
 
     def known(self, user: int, time: int) -> pa.Table:
         """[1] row of `KnownUsers.at`, and outcomes.EXPECTED if any feature reads it, as of a moment."""
-        return self._at(self._user(user), *self._moment([user], time))
+        owner, times = self._moment([user], time)
+        of_user = self._user(user)
+        if of_user.holds(int(times[0]), self._late):
+            row = of_user.row
+            for name, values in of_user.labelled.recent(owner, times).items():
+                row = row.set_column(row.column_names.index(name), name, pa.array(values))
+            return row
+        number = self._late.number
+        row = self._at(of_user.labelled, owner, times)
+        if self._is_dated:
+            return row
+        of_user.keep(row, number, int(times[0]))
+        return row
 
     def known_of(self, users: np.ndarray, time: int) -> pa.Table:
         """[n] rows of users at one moment, as `known`."""
         return self._at(self._label(distinct(users), self._now), *self._moment(users, time))
 
-    def tallies(self, user: int, video_ids: np.ndarray, time: int) -> dict[str, pa.Array]:
-        """[n] values of each of `outcomes.group_columns`, of a user and known videos, as of a moment."""
-        (_, times) = self._moment([user], time)
-        users = np.full(len(video_ids), user)
-        found = self._user(user).tallies(users, video_ids, np.full(len(video_ids), times[0]))
-        return {column.name: found.of(column.of_group) for column in outcomes.group_columns(self._rules.settings)}
+    def by_group(self, user: int, column: str, time: int) -> pa.Table:
+        """What became of the user's exposures by group, as `outcomes.by_group`, as of a moment."""
+        moment = max(time, self._now.since) - self._rules.settings.counters.delay_microseconds
+        return self._user(user).by_group(column, moment, self._rules.videos)
+
+    def knows(self, user: int) -> bool:
+        """Whether there is a row of the user, or an event."""
+        now, owner = self._now, np.array([user])
+        if find_sorted(self._rules.users["user_id"].to_numpy(), owner)[0] >= 0:
+            return True
+        return any(len(levels.of(owner)) for levels in (now.events, *now.carried.values()))
 
     def seen(self, user: int) -> np.ndarray:
         """[n] int64 videos that the user has opened, or does not want by a negative signal."""
@@ -226,13 +311,13 @@ class LiveState:
     def _moment(self, users: list[int] | np.ndarray, time: int) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(users, np.int64), np.full(len(users), max(time, self._now.since))
 
-    def _user(self, user: int) -> KnownUsers:
+    def _user(self, user: int) -> "_User":
         with self._reading:
             now = self._now
             if user in self._users:
                 self._users.move_to_end(user)
                 return self._users[user]
-        found = self._label(np.array([user]), now)
+        found = _User(self._label(np.array([user]), now))
         with self._reading:
             if self._now is now:  # else the user may have done something since
                 self._users[user] = found
@@ -258,6 +343,11 @@ class LiveState:
         moments = times - self._rules.settings.counters.delay_microseconds
         expected = outcomes.expected(worth, users, moments)
         return found.append_column(outcomes.EXPECTED, pa.array(expected, pa.float32()))
+
+    @functools.cached_property
+    def _is_dated(self) -> bool:
+        """Whether what is known of a user changes as rows of users or videos do."""
+        return self._rules.videos.is_versioned or is_versioned(self._rules.users)
 
     @functools.cached_property
     def _reads_expected(self) -> bool:
@@ -307,9 +397,7 @@ class LiveState:
         before = self._before(users, now)
         labelled = examples.label_exposures(closed, rules.users, rules.videos, self._cuts, rules.settings, before)
         later = labelled.period.carry(rules.videos, now.since, rules.settings)
-        carried = {
-            name: levels.without(users).with_rows(getattr(later, name)) for name, levels in now.carried.items()
-        }
+        carried = {name: levels.without(users).with_rows(getattr(later, name)) for name, levels in now.carried.items()}
         worth = now.worth
         if self._reads_expected:
             known = now.since - rules.settings.counters.delay_microseconds

@@ -3,10 +3,11 @@
 import dataclasses
 import functools
 import pathlib
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,10 @@ from recsys_tft.serving.saved_signatures import CONTRIBUTIONS
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.serving.serving_rows import Arrow, arrays
 from recsys_tft.storage import ownership
+
+if TYPE_CHECKING:
+    from recsys_tft.online.event_rows import Given
+    from recsys_tft.recommending.live_store import LiveStore, Observed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +97,9 @@ class Recommender:
         self._ranker_folder = folders["ranker"]
         extra = folders["retrieval"] / serving_folders.EXTRA
         self._index = None if index is None else approximate_index.read(extra / f"{index}.faiss")
+        self._live: LiveStore | None = None
+        self._opening = threading.Lock()
+        self._output_dir, self._store_folder = output_dir, folders[serving_folders.STORE]
         self._models = loading.models()
         self.recommend(None, 1)  # the first call of a graph takes a hundred times as long as the others
 
@@ -116,11 +124,11 @@ class Recommender:
             raise InputError(f"k is {k}; it needs at least 1.")
         request = self.request(user_id, time, **given)
         clock = Clock()
-        seen = self.store.seen(request.user)
+        seen = self.seen(request)
         known = self.known(request)
         found, retrieval_scores = self.retrieve(known, seen)
         clock.lap("retrieval")
-        videos = self.store.videos(found)
+        videos = self.videos(found, request.time)
         country = known[COUNTRY][0].as_py() if COUNTRY in known else None
         removed = filtering.removed(videos, seen, country, request.time, self.settings.filters)
         kept = np.flatnonzero(~np.any(list(removed.values()), axis=0))[: self.settings.ranked]
@@ -138,6 +146,48 @@ class Recommender:
             tuple(items[:k]), self.store.knows(request.user), len(found), counts, len(kept), clock.seconds
         )
 
+    @sentences()
+    def observe(self, events: "Given") -> "Observed":
+        """Takes events, so that what is recommended from then on knows of them; several threads may do so at once.
+
+        The first call loads the state of the run, or of its last refresh, in some seconds. Events are kept in memory:
+        a process that ends has forgotten them, and the next one starts from the state again.
+
+        Args:
+            events: the columns of interactions as the tables have them: a list of mappings or a pyarrow.Table. A time
+                is a datetime, microseconds since 1970 UTC, or text; what may be missing may be left out. `event_id`
+                tells events of a user apart that agree in video, time and signals, and which else are one.
+
+        Returns:
+            How many were applied and repeated, and why others were rejected.
+
+        Raises:
+            InputError: if there is no state, of this run, or `events` is neither a list nor a table.
+
+        Example:
+            >>> recommender.observe([  # doctest: +SKIP
+            ...     {"user_id": 7, "video_id": 3, "interaction_time": now(), "interaction_type": "like"},
+            ... ])
+            Observed(applied=1, repeated=0, rejected=())
+        """
+        return self.live.observe(events)
+
+    @property
+    def live(self) -> "LiveStore":
+        """What takes events, loaded when it is first asked for.
+
+        Raises:
+            InputError: if there is no state, or of another run than the export.
+        """
+        with self._opening:
+            if self._live is None:
+                from recsys_tft.online.opening import open_live
+                from recsys_tft.recommending.live_store import LiveStore
+
+                described = serving_folders.description(self._store_folder)
+                self._live = LiveStore(*open_live(self._output_dir, described["transform_graph"]), self.store)
+        return self._live
+
     def request(self, user_id: int | str | None, time: int | None = None, **given: Any) -> Request:
         """Who asks, when, and what is said of them, as in `recommend`, of the columns that the run knows."""
         return Request(user_id, given, now() if time is None else time, self.columns, self.kinds["user_id"])
@@ -147,11 +197,21 @@ class Recommender:
 
         Where videos of the history are given without their categories, these are the store's.
         """
-        found = request.columns(self.store.user(request.user))
+        stored = self.store.user(request.user)
+        found = request.columns(stored if self._live is None else self._live.user(stored, request.user, request.time))
         videos, categories = HISTORY
         if videos in request.given and categories not in request.given:
             found[categories] = self.store.categories(found[videos])
         return found
+
+    def seen(self, request: Request) -> pa.Array:
+        """[n] videos that the user has opened, or does not want by a negative signal."""
+        return self.store.seen(request.user) if self._live is None else self._live.seen(request.user)
+
+    def videos(self, video_ids: pa.Array | Sequence[int | str], time: int) -> pa.Table:
+        """The rows of [n] videos as of a moment."""
+        stored = self.store.videos(video_ids)
+        return stored if self._live is None else self._live.videos(stored, time)
 
     def retrieve(self, known: Mapping[str, pa.Array], seen: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """Stage 1: [n] ids and scores, the best first, without what the user has seen.
@@ -203,14 +263,15 @@ class Recommender:
             time: as in `recommend`.
             given: as in `recommend`.
         """
-        known = self.known(self.request(user_id, time, **given))
+        request = self.request(user_id, time, **given)
+        known = self.known(request)
         kind = self.kinds["video_id"]
         if kind.is_text:
             try:
                 video_ids = [ids.text_of(video, kind) for video in video_ids]
             except ValueError as error:
                 raise InputError(f"One of the video_ids {error}.") from None
-        asked = _with_videos(known, self.store.videos(video_ids))
+        asked = _with_videos(known, self.videos(video_ids, request.time))
         if CONTRIBUTIONS in self._models["ranker"].signatures:
             described = explanations.columns(self._ranker_folder / serving_folders.EXTRA)
             (values,) = self._ask("ranker", asked, CONTRIBUTIONS).values()
