@@ -13,7 +13,8 @@ EXAMPLE = """example:
 
   curl -H 'Content-Type: application/json' -d '{"user_id": 5}' http://127.0.0.1:8080/recommend
 
-http://127.0.0.1:8080/ is a page for people, /openapi.json describes the rest. It needs `pip install 'recsys_tft[serve]'`."""
+http://127.0.0.1:8080/ is a page for people, /openapi.json describes the rest. It needs
+`pip install 'recsys_tft[serve]'`."""
 _MOST_PORT, _MOST_BATCH, _MOST_SECONDS = 65_535, 256, 86_400
 
 
@@ -53,20 +54,19 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
     if options.is_process:
         libraries.arrow_without_pandas()
     libraries.load("recsys_tft.server.application", options.debug)
-    modules = {
-        name: importlib.import_module(f"recsys_tft.server.{name}") for name in ("application", "exports", "service")
-    }
+    application, exports, service = (
+        importlib.import_module(f"recsys_tft.server.{name}") for name in ("application", "exports", "service")
+    )
     with libraries.quietly(options.debug):
-        exports = modules["exports"].Exports(options.output_dir, options.config, options.version, options.index, _say)
-    for sentence in exports.current.warnings:
+        served = exports.Exports(options.output_dir, options.config, options.version, options.index, _say)
+    for sentence in served.current.warnings:
         print(f"warning: {sentence}", file=sys.stderr)
+    answering = service.Service(served, options.batch)
     complain = listening.complain(options.debug)
-    service = modules["service"].Service(exports, options.batch)
-    application = modules["application"].application(service, options.reload_seconds, complain)
     host, port = socket.getsockname()[:2]
-    _say(f"Serving version {exports.current.version} of {options.output_dir} at {listening.address(host, port)}")
-    listening.serve(application, socket)
-    _say(f"Stopped after {service.metrics.total:,} requests")
+    _say(f"Serving version {served.current.version} of {options.output_dir} at {listening.address(host, port)}")
+    listening.serve(application.application(answering, options.reload_seconds, complain), socket)
+    _say(f"Stopped after {answering.metrics.total:,} requests")
     return 0
 
 

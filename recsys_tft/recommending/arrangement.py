@@ -17,6 +17,7 @@ from recsys_tft.recommending.entity_store import EVENTS
 from recsys_tft.recommending.filtering import DAY, floats
 
 FRESHNESS, EXPLORATION = "fresh", "explored"
+_DURATION = "video_duration"
 _GROUPS = {"channel": "channel_id", "category": "category"}  # what a limit is about: the raw column
 
 
@@ -28,6 +29,7 @@ class Recommendation:
         video_id: its id.
         title: as in the raw table; None where there is no such column.
         category: as in the raw table.
+        video_duration: seconds; None where it is missing.
         retrieval_score: of stage 1.
         rank_score: of stage 3.
         score: of stage 4, with what freshness adds.
@@ -38,6 +40,7 @@ class Recommendation:
     video_id: int | str
     title: str | None
     category: str | None
+    video_duration: float | None
     retrieval_score: float
     rank_score: float
     score: float
@@ -90,24 +93,26 @@ def arrange(
         return tuple(rule for rule in found if rule)
 
     first = final[:k]
-    shown = videos.select([name for name in ("video_id", TITLE, "category") if name in videos.column_names])
+    shown = videos.select([name for name in ("video_id", TITLE, "category", _DURATION) if name in videos.column_names])
     texts = {
         name: _texts(column)
         for name, column in zip(shown.column_names, shown.take(pa.array(first, pa.int64())).columns, strict=True)
     }
-    titles = texts.get(TITLE, [None] * len(first))
+    nothing: list[Any] = [None] * len(first)
+    columns = texts["video_id"], texts.get(TITLE, nothing), texts["category"], texts.get(_DURATION, nothing)
     return [
         Recommendation(
             video_id=video_id,
             title=title,
             category=category,
+            video_duration=duration,
             retrieval_score=float(retrieval_scores[row]),
             rank_score=float(rank_scores[row]),
             score=float(scores[row]),
             rank=int(rank[row]) + 1,
             rules=rules(row),
         )
-        for row, video_id, title, category in zip(first, texts["video_id"], titles, texts["category"], strict=True)
+        for row, video_id, title, category, duration in zip(first, *columns, strict=True)
     ]
 
 

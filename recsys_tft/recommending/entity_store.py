@@ -137,6 +137,16 @@ class EntityStore:
         order = np.argsort(-counts.field("counts").to_numpy(), kind="stable")[:most]
         return [value.decode(errors="replace") for value in counts.field("values").take(order).to_pylist()]
 
+    def groups(self, column: str, values: pa.ChunkedArray) -> pa.Array:
+        """[n] values of a column of videos as rows have them, of which ids that are text are given as codes.
+
+        One that no video has is null.
+        """
+        own = self._videos.table[column].combine_chunks()
+        if own.type == values.type:
+            return values.combine_chunks()
+        return own.take(pc.index_in(values.combine_chunks(), ids.codes_of(own)))
+
     def countries(self) -> list[str]:
         """The countries that users have."""
         users = self._users.table

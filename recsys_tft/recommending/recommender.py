@@ -1,12 +1,11 @@
 """The four stages of a recommender on the exported models: retrieval, filtering, ranking, ordering."""
 
-import dataclasses
 import functools
 import pathlib
-import time
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +18,9 @@ from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.faults import sentences
 from recsys_tft.recommending import arrangement, explanations, filtering, ranker_inputs, request_columns
-from recsys_tft.recommending.arrangement import Recommendation
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.explanations import Explainer
+from recsys_tft.recommending.recommendations import Clock, Recommendations
 from recsys_tft.recommending.request import Request, Wanted, now
 from recsys_tft.serving import approximate_index, served_models, serving_folders
 from recsys_tft.serving.approximate_index import Kind
@@ -30,27 +29,9 @@ from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.serving.serving_rows import Arrow, arrays
 from recsys_tft.storage import ownership
 
-
-@dataclasses.dataclass(frozen=True)
-class Recommendations:
-    """What the four stages found.
-
-    Attributes:
-        items: the best first.
-        is_known: whether the store has the user; else what was given about the user is all that is known.
-        candidates: how many stage 1 brought.
-        removed: how many videos each rule of stage 2 left out; `seen` ones, which stage 1 does not even bring, are all
-            that the user has opened; one that several rules leave out counts for each.
-        ranked: how many stage 3 ranked.
-        seconds: of each stage.
-    """
-
-    items: tuple[Recommendation, ...]
-    is_known: bool
-    candidates: int
-    removed: dict[str, int]
-    ranked: int
-    seconds: dict[str, float]
+if TYPE_CHECKING:
+    from recsys_tft.online.event_rows import Given
+    from recsys_tft.recommending.live_store import LiveStore, Observed
 
 
 class Recommender:
@@ -91,6 +72,9 @@ class Recommender:
         self._ranker_folder = folders["ranker"]
         extra = folders["retrieval"] / serving_folders.EXTRA
         self._index = None if index is None else approximate_index.read(extra / f"{index}.faiss")
+        self._live: LiveStore | None = None
+        self._opening = threading.Lock()
+        self._output_dir, self._store_folder = output_dir, folders[serving_folders.STORE]
         self._models = loading.models()
         self.recommend(None, 1)  # the first call of a graph takes a hundred times as long as the others
 
@@ -121,11 +105,11 @@ class Recommender:
         """
         clock, filters = Clock(), self.settings.filters
         users = [each.request.user for each in wanted]
-        seen = [self.store.seen(user) for user in users]
+        seen = [self.seen(each.request) for each in wanted]
         known = [self.known(each.request) for each in wanted]
         found = list(map(self.retrieve, known, seen))
         clock.lap("retrieval")
-        candidates = _parts(self.store.videos(pa.concat_arrays([ids for ids, _ in found])), [len(i) for i, _ in found])
+        candidates = [self.videos(own, each.request.time) for (own, _), each in zip(found, wanted, strict=True)]
         removed = [
             filtering.removed(videos, opened, _country(of_user), each.request.time, filters)
             for videos, opened, of_user, each in zip(candidates, seen, known, wanted, strict=True)
@@ -153,6 +137,48 @@ class Recommender:
             for i, user in enumerate(users)
         ]
 
+    @sentences()
+    def observe(self, events: "Given") -> "Observed":
+        """Takes events, so that what is recommended from then on knows of them; several threads may do so at once.
+
+        The first call loads the state of the run, or of its last refresh, in some seconds. Events are kept in memory:
+        a process that ends has forgotten them, and the next one starts from the state again.
+
+        Args:
+            events: the columns of interactions as the tables have them: a list of mappings or a pyarrow.Table. A time
+                is a datetime, microseconds since 1970 UTC, or text; what may be missing may be left out. `event_id`
+                tells events of a user apart that agree in video, time and signals, and which else are one.
+
+        Returns:
+            How many were applied and repeated, and why others were rejected.
+
+        Raises:
+            InputError: if there is no state, of this run, or `events` is neither a list nor a table.
+
+        Example:
+            >>> recommender.observe([  # doctest: +SKIP
+            ...     {"user_id": 7, "video_id": 3, "interaction_time": now(), "interaction_type": "like"},
+            ... ])
+            Observed(applied=1, repeated=0, rejected=())
+        """
+        return self.live.observe(events)
+
+    @property
+    def live(self) -> "LiveStore":
+        """What takes events, loaded when it is first asked for.
+
+        Raises:
+            InputError: if there is no state, or of another run than the export.
+        """
+        with self._opening:
+            if self._live is None:
+                from recsys_tft.online.opening import open_live
+                from recsys_tft.recommending.live_store import LiveStore
+
+                described = serving_folders.description(self._store_folder)
+                self._live = LiveStore(*open_live(self._output_dir, described["transform_graph"]), self.store)
+        return self._live
+
     def request(self, user_id: int | str | None, time: int | None = None, **given: Any) -> Request:
         """Who asks, when, and what is said of them, as in `recommend`, of the columns that the run knows."""
         return Request(user_id, given, now() if time is None else time, self.columns, self.kinds["user_id"])
@@ -162,11 +188,21 @@ class Recommender:
 
         Where videos of the history are given without their categories, these are the store's.
         """
-        found = request.columns(self.store.user(request.user))
+        stored = self.store.user(request.user)
+        found = request.columns(stored if self._live is None else self._live.user(stored, request.user, request.time))
         videos, categories = HISTORY
         if videos in request.given and categories not in request.given:
             found[categories] = self.store.categories(found[videos])
         return found
+
+    def seen(self, request: Request) -> pa.Array:
+        """[n] videos that the user has opened, or does not want by a negative signal."""
+        return self.store.seen(request.user) if self._live is None else self._live.seen(request.user)
+
+    def videos(self, video_ids: pa.Array | Sequence[int | str], time: int) -> pa.Table:
+        """The rows of [n] videos as of a moment."""
+        stored = self.store.videos(video_ids)
+        return stored if self._live is None else self._live.videos(stored, time)
 
     def retrieve(self, known: Mapping[str, pa.Array], seen: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """Stage 1: [n] ids and scores, the best first, without what the user has seen.
@@ -228,14 +264,15 @@ class Recommender:
             time: as in `recommend`.
             given: as in `recommend`.
         """
-        known = self.known(self.request(user_id, time, **given))
+        request = self.request(user_id, time, **given)
+        known = self.known(request)
         kind = self.kinds["video_id"]
         if kind.is_text:
             try:
                 video_ids = [ids.text_of(video, kind) for video in video_ids]
             except ValueError as error:
                 raise InputError(f"One of the video_ids {error}.") from None
-        asked = [known], [self.store.videos(video_ids)]
+        asked = [known], [self.videos(video_ids, request.time)]
         if CONTRIBUTIONS in self._models["ranker"].signatures:
             described = explanations.columns(self._ranker_folder / serving_folders.EXTRA)
             (values,) = self._ask_ranker(*asked, CONTRIBUTIONS).values()
@@ -271,29 +308,6 @@ class Recommender:
         """What the ranker answers for the videos of each of [n] users."""
         model = self._models["ranker"]
         return model.run(signature, ranker_inputs.of_candidates(known, videos, model.signatures[signature].inputs))
-
-
-class Clock:
-    """Seconds of the parts of something.
-
-    Attributes:
-        seconds: by the name of the part.
-    """
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Ends a part."""
-        now = time.perf_counter()
-        self.seconds[name], self._last = now - self._last, now
-
-
-def _parts(rows: pa.Table, sizes: Sequence[int]) -> list[pa.Table]:
-    """Rows that lie one after the other."""
-    ends = np.cumsum(sizes)
-    return [rows.slice(end - size, size) for end, size in zip(ends.tolist(), sizes, strict=True)]
 
 
 def _country(known: Mapping[str, pa.Array]) -> bytes | None:

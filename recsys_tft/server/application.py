@@ -47,6 +47,9 @@ def application(service: Service, reload_seconds: float, say: Callable[[str, Bas
     async def recommend(request: Request) -> Response:
         return _json(await service.recommend(await _body(request)))
 
+    async def events(request: Request) -> Response:
+        return _json(await service.observe(await _body(request)))
+
     async def healthz(_: Request) -> Response:
         return _json({"status": "ok", "version": service.exports.current.version})
 
@@ -58,7 +61,7 @@ def application(service: Service, reload_seconds: float, say: Callable[[str, Bas
         return _json(openapi.describe(service.exports.current))
 
     async def known(_: Request) -> Response:
-        return _json(page.known(service.exports.current))
+        return _json(page.known(service.exports))
 
     async def home(_: Request) -> Response:
         return Response(page.HTML, media_type="text/html", headers=page.HEADERS)
@@ -66,6 +69,7 @@ def application(service: Service, reload_seconds: float, say: Callable[[str, Bas
     routes = [
         path("/", home, "GET"),
         path("/recommend", recommend, "POST"),
+        path("/events", events, "POST"),
         path("/known", known, "GET"),
         path("/healthz", healthz, "GET"),
         path("/metrics", metrics, "GET"),
@@ -137,7 +141,7 @@ def _json(found: Any, status: int = 200, headers: Any = None) -> Response:
 
 def _refusal(refused: Refused, headers: Any = None) -> Response:
     waits = {"Retry-After": "1"} if refused.status == 503 else {}
-    return _json({"error": str(refused)}, refused.status, {**waits, **(headers or {})})
+    return _json({"error": str(refused), **refused.more}, refused.status, {**waits, **(headers or {})})
 
 
 class _Measured:

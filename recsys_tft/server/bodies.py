@@ -10,6 +10,8 @@ from recsys_tft.recommending.recommender import Recommender
 from recsys_tft.recommending.request import Request, Wanted, now
 
 MOST_ASKED = 1000  # videos of one answer
+MOST_EVENTS = 1000  # of one request
+EVENTS, _HAPPENED = "events", "interaction_time"
 USER, K, TIME, GIVEN, EXPLAIN = "user_id", "k", "time", "given", "explain"
 _KNOWN = (USER, K, TIME, GIVEN, EXPLAIN)
 _LONGEST = 500  # characters of a sentence, which may show what was sent
@@ -21,12 +23,13 @@ class Refused(Exception):
     Args:
         status: of HTTP.
         sentence: what is wrong, and what would be right.
+        more: of the answer.
     """
 
-    def __init__(self, status: int, sentence: str):
+    def __init__(self, status: int, sentence: str, more: Mapping[str, Any] | None = None):
         shown = sentence if len(sentence) <= _LONGEST else f"{sentence[:_LONGEST]}..."
         super().__init__(redacted(shown))
-        self.status = status
+        self.status, self.more = status, dict(more or {})
 
 
 def parsed(body: bytes) -> dict[str, Any]:
@@ -74,6 +77,22 @@ def wanted(body: Mapping[str, Any], recommender: Recommender) -> Wanted:
     except InputError as error:
         raise Refused(422, str(error)) from None
     return Wanted(request, k)
+
+
+def events(body: Mapping[str, Any]) -> list[Any]:
+    """The events of a body; those that tell no time have happened now.
+
+    Raises:
+        Refused: 422 if there is no list of them, 413 if it is too long.
+    """
+    only(body, (EVENTS,), "A request of events")
+    given = body.get(EVENTS)
+    if not isinstance(given, list):
+        raise Refused(422, f'{EVENTS} is {_kind(given)}; expected a list such as [{{"user_id": 5, "video_id": 3}}].')
+    if len(given) > MOST_EVENTS:
+        raise Refused(413, f"There are {len(given):,} {EVENTS}; send at most {MOST_EVENTS:,} at once.")
+    moment = now()
+    return [{_HAPPENED: moment, **event} if isinstance(event, dict) else event for event in given]
 
 
 def explains(body: Mapping[str, Any]) -> bool:

@@ -1,5 +1,6 @@
 """The server as a process: a socket, Uvicorn, and an end that leaves no request without an answer."""
 
+import contextlib
 import ipaddress
 import socket
 import sys
@@ -67,7 +68,5 @@ def serve(application: Callable, listening: socket.socket) -> None:
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
     )
-    try:
+    with contextlib.suppress(KeyboardInterrupt):  # Uvicorn has ended by then, and raises the signal again
         uvicorn.Server(config).run(sockets=[listening])
-    except KeyboardInterrupt:  # Uvicorn has ended by then, and raises the signal again
-        pass

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from recsys_tft.columns import Column
 from recsys_tft.recommending.recommender import Recommender
-from recsys_tft.server.bodies import EXPLAIN, GIVEN, K, MOST_ASKED, TIME, USER
+from recsys_tft.server.bodies import EVENTS, EXPLAIN, GIVEN, MOST_ASKED, MOST_EVENTS, TIME, USER, K
 
 Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string"}
@@ -27,6 +27,7 @@ def describe(recommender: Recommender) -> dict[str, Any]:
         "info": {"title": "recsys_tft", "version": importlib.metadata.version("recsys_tft")},
         "paths": {
             "/recommend": {"post": _post("The best videos for a user.", "Wanted", "Recommendations")},
+            "/events": {"post": _post("What users did; the next answers know of it.", "Events", "Observed")},
             "/healthz": {"get": _get("Whether requests are answered.", "Health")},
             "/known": {"get": _get("What may be said of a user, with usual values.", "Known")},
             "/metrics": {"get": {"summary": "What Prometheus reads.", "responses": {"200": _plain("text/plain")}}},
@@ -46,6 +47,7 @@ def schemas(recommender: Recommender) -> dict[str, Schema]:
         "video_id": video,
         "title": {"type": ["string", "null"]},
         "category": {"type": ["string", "null"]},
+        "video_duration": {"type": ["number", "null"], "description": "seconds"},
         "retrieval_score": _NUMBER,
         "rank_score": _NUMBER,
         "score": _NUMBER,
@@ -53,6 +55,19 @@ def schemas(recommender: Recommender) -> dict[str, Schema]:
         "rules": {"type": "array", "items": _TEXT},
     }
     because = {"because_of": {"type": "array", "items": reason}}
+    event = {
+        "type": "object",
+        "required": [USER, "video_id"],
+        "properties": {
+            USER: user,
+            "video_id": video,
+            "interaction_time": _MOMENT,
+            "interaction_type": _TEXT,
+            "watch_time": {"type": ["number", "null"], "description": "seconds"},
+            "event_id": {"description": "tells events apart that agree in user, video, time and signals"},
+        },
+        "description": "the columns of interactions, as the tables have them",
+    }
     return {
         "Wanted": _object(
             {
@@ -79,9 +94,21 @@ def schemas(recommender: Recommender) -> dict[str, Schema]:
                 "seconds": {"type": "object", "additionalProperties": _NUMBER},
             }
         ),
+        "Events": _object({EVENTS: {"type": "array", "maxItems": MOST_EVENTS, "items": event}}),
+        "Observed": _object(
+            {
+                "applied": _COUNT,
+                "repeated": _COUNT,
+                "rejected": {"type": "array", "items": _object({"index": _COUNT, "reason": _TEXT})},
+            }
+        ),
         "Health": _object({"status": _TEXT, "version": {"type": "integer"}}),
         "Known": {"type": "object"},
-        "Error": _object({"error": {"type": "string", "description": "one sentence"}}),
+        "Error": {
+            "type": "object",
+            "properties": {"error": {"type": "string", "description": "one sentence"}},
+            "required": ["error"],
+        },
     }
 
 
@@ -128,6 +155,7 @@ def _post(text: str, body: str, answer: str) -> Schema:
         "413": "the body, or what is asked for, is too large",
         "415": "the content type is not application/json",
         "422": "a field is wrong",
+        "501": "there is no state that events could be added to",
         "503": "too many requests wait",
     }
     return {

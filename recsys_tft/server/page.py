@@ -5,7 +5,7 @@ import hashlib
 import importlib.resources
 from typing import Any
 
-from recsys_tft.recommending.recommender import Recommender
+from recsys_tft.server.exports import Exports
 
 _SUGGESTED = 60  # values of a column, and users
 
@@ -29,12 +29,14 @@ HEADERS = {
 }
 
 
-def known(recommender: Recommender) -> dict[str, Any]:
+def known(exports: Exports) -> dict[str, Any]:
     """The answer to `GET /known`: what may be said of a user, and usual values."""
+    recommender = exports.current
     return {
         "version": recommender.version,
         "videos": len(recommender.store.video_ids),
         "ids": {key: "string" if kind.is_text else "integer" for key, kind in recommender.kinds.items()},
+        "takes_events": exports.takes_events,
         "users": recommender.store.some_users(_SUGGESTED),
         "columns": [
             {

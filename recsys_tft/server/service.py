@@ -72,6 +72,25 @@ class Service:
             raise Refused(422, sentence) from None
         return report.as_json(answer.found, recommender.version, answer.reasons)
 
+    async def observe(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to `POST /events`.
+
+        Raises:
+            Refused: if the request is wrong, events cannot be taken, or none of them can be used.
+        """
+        events = bodies.events(body)
+        try:
+            found = await asyncio.to_thread(self.exports.observe, events)
+        except InputError as error:
+            raise Refused(501, str(error)) from None
+        self.metrics.observed(found)
+        rejected = [{"index": each.index, "reason": each.reason} for each in found.rejected]
+        answer = {"applied": found.applied, "repeated": found.repeated, "rejected": rejected}
+        if rejected and not found.applied and not found.repeated:
+            first = rejected[0]
+            raise Refused(422, f"No event can be used; event {first['index']}: {first['reason']}.", answer)
+        return answer
+
     def _answer(self, asked: Sequence[_Ask]) -> list[_Answer | Exception]:
         """Of requests that waited together; those of one export are answered together."""
         return [

@@ -71,7 +71,7 @@ def repeated(values: Values, times: Sequence[int]) -> Values:
     """Each row as often as is said; what is missing in every row stays so."""
     if not values.size:
         return values
-    if values.dtype == object:
+    if values.dtype == Texts.dtype:
         return (values if isinstance(values, Texts) else Texts.of_objects(values)).repeated(times)
     return np.repeat(values, times, axis=0)
 
@@ -86,7 +86,7 @@ def _values(columns: Mapping[str, Arrow], name: str, dtype: np.dtype, rank: int)
 
 
 def _filled(array: pa.Array, dtype: np.dtype) -> Values:
-    if dtype == object:
+    if dtype == Texts.dtype:
         return Texts.of_arrow(array)
     array = array.cast(pa.int64()) if pa.types.is_boolean(array.type) else array
     return pc.fill_null(array, _MISSING[dtype]).to_numpy(zero_copy_only=False)

@@ -135,13 +135,55 @@ function change(item, place, before) {
   return make("small", { class: earlier > place ? "up" : "down", title: `was ${earlier}` }, text);
 }
 
-function card(item, place, items, before) {
+function clock(seconds) {
+  const whole = Math.round(seconds);
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60];
+  const parts = hours ? [hours, String(minutes).padStart(2, "0")] : [minutes];
+  return [...parts, String(rest).padStart(2, "0")].join(":");
+}
+
+function acts(item, asked) {
+  if (!known.takes_events || asked.user_id === null) return "";
+  const watched = item.video_duration === null ? {} : { watch_time: item.video_duration };
+  const title = item.title || `video ${item.video_id}`;
+  const button = (text, event) =>
+    make("button", { type: "button", "aria-label": `${text}: ${title}`, onclick: () => happened(item, asked, text, event) }, text);
+  return make(
+    "div",
+    { class: "acts" },
+    button("Watched", { interaction_type: "watch", ...watched }),
+    button("Liked", { interaction_type: "like" }),
+  );
+}
+
+async function happened(item, asked, text, event) {
+  const own = ++number;
+  document.body.classList.add("busy");
+  for (const button of document.querySelectorAll(".acts button")) button.disabled = true;
+  try {
+    await ask("events", { events: [{ user_id: asked.user_id, video_id: item.video_id, ...event }] });
+    const found = await ask("recommend", asked);
+    if (own !== number) return;
+    show(found, asked);
+    say(`${text}: ${item.title || `video ${item.video_id}`}. What comes next for user ${asked.user_id}:`);
+    $("results").focus({ preventScroll: true });
+  } catch (error) {
+    if (own === number) say(error.message, true);
+    for (const button of document.querySelectorAll(".acts button")) button.disabled = false;
+  } finally {
+    if (own === number) document.body.classList.remove("busy");
+  }
+}
+
+function card(item, place, found, asked, before) {
+  const items = found.items;
   const facts = make("p", { class: "facts" });
   if (item.category !== null) {
     const category = make("span", { class: "category" }, item.category);
     category.style.setProperty("--hue", hue(item.category));
     facts.append(category);
   }
+  if (item.video_duration !== null) facts.append(make("span", {}, clock(item.video_duration)));
   facts.append(make("span", { class: "id" }, String(item.video_id)));
   for (const rule of item.rules) facts.append(make("span", { class: "rule" }, `${rule}, ranked ${item.rank}`));
   const title = item.title === null || item.title === "" ? `Video ${item.video_id}` : item.title;
@@ -151,7 +193,7 @@ function card(item, place, items, before) {
     make("p", { class: "place" }, String(place), change(item, place, before)),
     make("div", {}, make("h2", {}, title), facts),
     scores(item, items),
-    make("div", { class: "below" }, why(item)),
+    make("div", { class: "below" }, why(item), acts(item, asked)),
   );
 }
 
@@ -178,7 +220,7 @@ function show(found, asked) {
   const who = asked.user_id === null ? "someone unknown" : `user ${asked.user_id}`;
   const isNew = asked.user_id !== null && !found.is_known ? ", of whom nothing is known yet" : "";
   say(found.items.length ? `For ${who}${isNew}` : `There is nothing left to recommend to ${who}.`);
-  $("items").replaceChildren(...found.items.map((item, row) => card(item, row + 1, found.items, before)));
+  $("items").replaceChildren(...found.items.map((item, row) => card(item, row + 1, found, asked, before)));
   stages(found);
   last = { key, places: new Map(found.items.map((item, row) => [String(item.video_id), row + 1])) };
   served(found.version);
