@@ -176,7 +176,11 @@ class Recommender:
                 from recsys_tft.recommending.live_store import LiveStore
 
                 described = serving_folders.description(self._store_folder)
-                self._live = LiveStore(*open_live(self._output_dir, described["transform_graph"]), self.store)
+                live = LiveStore(*open_live(self._output_dir, described["transform_graph"]), self.store)
+                for user in self.store.some_users(1):  # the first question compiles what others wait for
+                    live.user(self.store.user(user), user, now())
+                live.videos(self.store.videos(self.store.video_ids[:1]), now())
+                self._live = live
         return self._live
 
     def request(self, user_id: int | str | None, time: int | None = None, **given: Any) -> Request:

@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import os
 import socket
 import sys
 import traceback
@@ -24,7 +25,9 @@ def listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
-        raise InputError(f"{address(host, port)} cannot be listened at ({reason(error)}).") from None
+        number = getattr(error, "errno", None)
+        why = os.strerror(number) if number and number > 0 else reason(error)  # else of a name: no such host
+        raise InputError(f"{address(host, port)} cannot be listened at ({why}).") from None
 
 
 def address(host: str, port: int) -> str:
