@@ -43,15 +43,20 @@ def blocked(videos: pa.Table, rules: BlockSettings) -> np.ndarray:
         videos: [n] rows with video_id, category, channel_id and, where the feature table has them, child_categories.
         rules: the lists.
     """
-    found = seen(videos["video_id"], pa.array(rules.videos, videos["video_id"].type))
-    categories = pa.array([name.encode() for name in rules.categories], pa.binary())
-    found |= pc.is_in(nulled(videos["category"]), categories).to_numpy(zero_copy_only=False)
-    if CHILD_CATEGORIES in videos.column_names:
-        children = nulled(videos[CHILD_CATEGORIES].combine_chunks())
-        hit = pc.list_parent_indices(children).filter(pc.is_in(children.flatten(), categories)).to_numpy()
-        found[hit] = True
-    channels = nulled(videos["channel_id"])
-    return found | seen(channels, pa.array(rules.channels, channels.type))
+    found = np.zeros(len(videos), bool)
+    if rules.videos:
+        found |= seen(videos["video_id"], pa.array(rules.videos, videos["video_id"].type))
+    if rules.categories:
+        categories = pa.array([name.encode() for name in rules.categories], pa.binary())
+        found |= pc.is_in(nulled(videos["category"]), categories).to_numpy(zero_copy_only=False)
+        if CHILD_CATEGORIES in videos.column_names:
+            children = nulled(videos[CHILD_CATEGORIES].combine_chunks())
+            hit = pc.list_parent_indices(children).filter(pc.is_in(children.flatten(), categories)).to_numpy()
+            found[hit] = True
+    if rules.channels:
+        channels = nulled(videos["channel_id"])
+        found |= seen(channels, pa.array(rules.channels, channels.type))
+    return found
 
 
 def unavailable(videos: pa.Table, country: bytes | None, rules: Mapping[str, BlockSettings]) -> np.ndarray:

@@ -37,7 +37,7 @@ def known(exports: Exports) -> dict[str, Any]:
         "videos": len(recommender.store.video_ids),
         "ids": {key: "string" if kind.is_text else "integer" for key, kind in recommender.kinds.items()},
         "takes_events": exports.takes_events,
-        "users": recommender.store.some_users(_SUGGESTED),
+        "users": [str(user) for user in recommender.store.some_users(_SUGGESTED)],
         "columns": [
             {
                 "name": column.name,

@@ -25,11 +25,17 @@ function say(text, isWrong = false) {
   $("status").classList.toggle("wrong", isWrong);
 }
 
+// Integers of 16 digits and more are kept as text here, which numbers of JavaScript would round. Within a string of JSON
+// no quote stands alone, so that nothing else looks like these fields.
+const asText = (json) => json.replace(/("video_id":)(-?\d{16,})/g, '$1"$2"');
+const asNumbers = (json) => json.replace(/("(?:video_id|user_id)":)"(-?\d{16,})"/g, "$1$2");
+
 async function ask(path, body) {
+  const json = body && JSON.stringify(body);
   const options = body && {
     method: "POST",
     headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(body),
+    body: known.ids.user_id === "integer" ? asNumbers(json) : json,
   };
   let answer;
   try {
@@ -37,7 +43,7 @@ async function ask(path, body) {
   } catch {
     throw new Error("The server does not answer.");
   }
-  const found = await answer.json();
+  const found = JSON.parse(asText(await answer.text()));
   if (!answer.ok) throw new Error(found.error);
   return found;
 }
@@ -255,7 +261,7 @@ async function begin() {
     say(error.message, true);
     return;
   }
-  $("users").append(...known.users.map((value) => make("option", { value: String(value) })));
+  $("users").append(...known.users.map((value) => make("option", { value })));
   $("columns").append(...known.columns.map(field));
   served(known.version);
   $("ask").addEventListener("submit", (event) => {
@@ -263,7 +269,7 @@ async function begin() {
     recommend();
   });
   const asked = new URLSearchParams(location.hash.slice(1)).get("user");
-  $("user").value = asked ?? (known.users.length ? String(known.users[0]) : "");
+  $("user").value = asked ?? known.users[0] ?? "";
   await recommend();
 }
 
