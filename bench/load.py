@@ -158,7 +158,9 @@ def events(server: Server, users: Sequence[int | str], count: int, at_once: int 
         videos = [
             item["video_id"] for item in json.loads((await connection.ask("POST", "/recommend", body))[1])["items"]
         ]
-        await connection.ask("POST", "/events", json.dumps({"events": [_event(users[0], videos[0], 0)]}).encode())
+        first = json.dumps({"events": [_event(users[0], videos[0], 0)]}).encode()
+        status, answer = await connection.ask("POST", "/events", first)  # which loads the state
+        assert status == 200, answer
         parts = []
         for start in range(0, count, at_once):
             chosen = random.integers(0, [[len(users)], [len(videos)]], (2, at_once)).T.tolist()

@@ -1,6 +1,7 @@
 """`recsys-tft serve`. Like `cli.py`, this module imports nothing that `--help` does not need."""
 
 import argparse
+import functools
 import importlib
 import sys
 from collections.abc import Sequence
@@ -63,9 +64,9 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
         print(f"warning: {sentence}", file=sys.stderr)
     answering = service.Service(served, options.batch)
     complain = listening.complain(options.debug)
-    host, port = socket.getsockname()[:2]
-    _say(f"Serving version {served.current.version} of {options.output_dir} at {listening.address(host, port)}")
-    listening.serve(application.application(answering, options.reload_seconds, complain), socket)
+    address = listening.address(*socket.getsockname()[:2])
+    begun = functools.partial(_say, f"Serving version {served.current.version} of {options.output_dir} at {address}")
+    listening.serve(application.application(answering, options.reload_seconds, complain, begun), socket)
     _say(f"Stopped after {answering.metrics.total:,} requests")
     return 0
 

@@ -25,18 +25,25 @@ _BODY_SECONDS = 20.0  # in which a body has to be there
 _JSON = "application/json"
 
 
-def application(service: Service, reload_seconds: float, say: Callable[[str, BaseException], None]) -> ASGIApp:
+def application(
+    service: Service,
+    reload_seconds: float,
+    say: Callable[[str, BaseException], None],
+    begun: Callable[[], None] = lambda: None,
+) -> ASGIApp:
     """The server as an ASGI application.
 
     Args:
         service: what answers.
         reload_seconds: how often a newer export is looked for; 0 for never.
         say: is told of what went wrong here, with the error.
+        begun: is called when requests are answered, and a signal ends that in good order.
     """
 
     @contextlib.asynccontextmanager
     async def running(_: Starlette) -> AsyncIterator[None]:
         task = asyncio.create_task(_renewing(service, reload_seconds, say))
+        begun()
         yield
         task.cancel()
         await service.close()
