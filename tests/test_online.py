@@ -11,7 +11,8 @@ from test_carried import Days, logs
 
 from recsys_tft.columns import OfGroup, Tally
 from recsys_tft.labelling import counters, examples, outcomes, recent, video_counts
-from recsys_tft.online.live_state import APPLIED, EVENT, LiveState, Rules, nothing
+from recsys_tft.online.live_state import APPLIED, LiveState
+from recsys_tft.online.snapshot import EVENT, Rules, nothing
 from recsys_tft.point_in_time import rows_at
 from recsys_tft.tables.entities import VideoLookup
 
@@ -43,7 +44,7 @@ def test_what_is_known_at_each_exposure_is_in_its_row(days: Days, size: int, fol
     worth = outcomes.worth(outcomes.begun(whole.period.steps), versions)
     events, live = in_time(numbered(days.events)), state_of(days, fold_at=fold_at)
     times = events["interaction_time"].to_numpy()
-    videos = live.video_ids
+    videos, everybody = live.video_ids, np.unique(events["user_id"].to_numpy())
     done = 0
     delay = days.settings.counters.delay_microseconds
     for time in np.unique(whole.keys["interaction_time"].to_numpy()).tolist():
@@ -58,8 +59,8 @@ def test_what_is_known_at_each_exposure_is_in_its_row(days: Days, size: int, fol
         assert found.drop_columns([outcomes.EXPECTED]).to_pylist() == wanted.to_pylist()
         expected = outcomes.expected(worth, users, np.full(len(users), time - delay)).astype(np.float32)
         assert found[outcomes.EXPECTED].to_pylist() == expected.tolist()
-        for place, user in enumerate(users.tolist()):
-            assert live.known(user, time).to_pylist() == found.slice(place, 1).to_pylist()
+        for user in everybody.tolist():  # what is kept of a user, too
+            assert live.known(user, time).equals(live.known_of([user], time))
         own = live.values(videos, time)
         there = versions.take(pa.array(rows_at(versions, "video_id", videos, np.full(len(videos), time))))
         assert {name: values.tolist() for name, values in own.items()} == there.select(list(own)).to_pydict()

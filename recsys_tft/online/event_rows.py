@@ -15,7 +15,7 @@ from recsys_tft.configuration.column_settings import names_and_units
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.labelling.exposures import event_columns
-from recsys_tft.online.live_state import EVENT
+from recsys_tft.online.snapshot import EVENT
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.storage.hashing import keyed_hash, text_hash
 from recsys_tft.tables import column_types, raw_tables, row_checks

@@ -10,7 +10,8 @@ from recsys_tft.errors import InputError
 from recsys_tft.labelling import carried, counters, outcomes
 from recsys_tft.labelling.carried import Carried
 from recsys_tft.labelling.exposures import event_columns
-from recsys_tft.online.live_state import LiveState, Rules, Start
+from recsys_tft.online.live_state import LiveState
+from recsys_tft.online.snapshot import Rules, Start
 from recsys_tft.run_layout import periods, run_folders, state_files
 from recsys_tft.run_layout.state_files import CHANGES, ENTITIES, FIRST_SEEN, WORTH, EarlierState
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, known_durations

@@ -9,7 +9,8 @@ from recsys_tft import ids
 from recsys_tft.columns import FIRST_SEEN, Tally
 from recsys_tft.labelling import examples, outcomes, splits
 from recsys_tft.online.event_rows import EventReader, Given, Rejection
-from recsys_tft.online.live_state import LATE, REPEATED, LiveState, Rules
+from recsys_tft.online.live_state import LATE, REPEATED, LiveState
+from recsys_tft.online.snapshot import Rules
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.recommending.entity_store import EVENTS, EntityStore
 from recsys_tft.recommending.tallies import OF_GROUP

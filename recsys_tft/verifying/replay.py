@@ -13,7 +13,8 @@ from recsys_tft.errors import InputError
 from recsys_tft.labelling import examples, outcomes
 from recsys_tft.labelling.exposures import event_columns
 from recsys_tft.labelling.splits import Cuts
-from recsys_tft.online.live_state import EVENT, LiveState, Rules, nothing
+from recsys_tft.online.live_state import LiveState
+from recsys_tft.online.snapshot import EVENT, Rules, nothing
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.tables.versions import ALWAYS
 
