@@ -52,7 +52,7 @@ class LiveState:
         return self._now.since
 
     def observe(self, events: pa.Table) -> np.ndarray:
-        """Takes events: [n] int8, whether each is APPLIED, REPEATED or LATE.
+        """Takes events: [n] int8, whether each is APPLIED, REPEATED or LATE; the same one by one and all at once.
 
         Args:
             events: [n] of known videos, with `exposures.event_columns` and EVENT.
@@ -60,7 +60,7 @@ class LiveState:
         with self._writing:
             now = self._now
             found = np.full(len(events), APPLIED, np.int8)
-            found[events["interaction_time"].to_numpy() < now.since] = LATE
+            found[now.are_late(events["interaction_time"].to_numpy())] = LATE
             there = now.events.of(keys_of(events, "user_id"))
             found[_repeated(events, there) & (found == APPLIED)] = REPEATED
             fresh = events.filter(pa.array(found == APPLIED))

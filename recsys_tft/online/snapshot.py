@@ -116,6 +116,13 @@ class Snapshot:
             return self
         return dataclasses.replace(self, since=max(self.since, self.latest - self.rules.lateness))
 
+    def are_late(self, times: np.ndarray) -> np.ndarray:
+        """[n] bool: which of events at [n] times, one after the other, come too late."""
+        if self.rules.lateness is None or not len(times):
+            return times < self.since
+        latest = np.maximum.accumulate(np.append(self.latest, times[:-1]))
+        return times < np.maximum(self.since, np.maximum(latest, ALWAYS + self.rules.lateness) - self.rules.lateness)
+
     def before(self, users: np.ndarray) -> Carried:
         """What is known of [n] increasing users besides their events."""
         tables = {name: levels.of(users) for name, levels in self.carried.items()}
