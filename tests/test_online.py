@@ -1,6 +1,7 @@
 """What is known online, event by event, is what the main job writes into the rows of the same moments."""
 
 import dataclasses
+from random import Random
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +18,15 @@ from recsys_tft.point_in_time import rows_at
 from recsys_tft.tables.entities import VideoLookup
 
 LEAST, MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
-some = hypothesis_settings(deadline=None, derandomize=True, max_examples=15)
+some = hypothesis_settings(deadline=None, derandomize=True, max_examples=10)
 
 
 def state_of(days: Days, start: Start | None = None, **options: int | None) -> LiveState:
     """Knows nothing yet, or what there is at a start; exposures are cut as the windows of the days are."""
     if start is None:
         start = dataclasses.replace(nothing(days.settings, days.events), cuts=(LEAST, *days.all_cuts))
-    rules = {"lateness": 0, "fold_at": 1} | options
-    return LiveState(start, Rules(days.users, days.gathered.lookup, days.settings, True, **rules))
+    rules = {"lateness": 0, "fold_at": 1, "counted": True} | options
+    return LiveState(start, Rules(days.users, days.gathered.lookup, days.settings, **rules))
 
 
 def first_day(days: Days) -> Start:
@@ -108,10 +109,16 @@ def tallied(
 
 
 @some
-@given(logs(), st.randoms(use_true_random=False), st.integers(1, 5))
-def test_in_which_order_and_how_often_events_come_is_nothing(days: Days, random: object, size: int) -> None:
-    events = in_time(days.events)
-    once, mixed = state_of(days, lateness=None, fold_at=10**6), state_of(days, lateness=None, fold_at=1)
+@given(
+    logs(), st.randoms(use_true_random=False), st.integers(1, 5), st.sets(st.sampled_from(("recent", "positive_rates")))
+)
+def test_in_which_order_and_how_often_events_come_is_nothing(
+    days: Days, random: Random, size: int, off: set[str]
+) -> None:
+    days = dataclasses.replace(days, settings=days.settings.replace({name: {"enabled": False} for name in off}))
+    events, counted = in_time(days.events), not off
+    once = state_of(days, lateness=None, fold_at=10**6, counted=counted)
+    mixed = state_of(days, lateness=None, fold_at=1, counted=counted)
     assert (once.observe(events) == APPLIED).all()
     twice = np.tile(np.arange(len(events)), 2).tolist()
     random.shuffle(twice)

@@ -173,6 +173,14 @@ def test_a_redis_that_does_not_answer_is_an_error_or_what_is_known_is_told(
     server.process.send_signal(signal.SIGCONT)
 
 
+def test_a_redis_that_was_emptied_is_told_of(home: Home, server: Server) -> None:
+    store = home.open(server.address)
+    server.client.flushall()
+    with pytest.raises(LostError, match="Redis refuses: it was emptied since this process began; start the process"):
+        store.observe([home.event(3, 5)])
+    assert home.open(server.address).observe([home.event(3, 5)]) == Observed(1, 0)
+
+
 def _is_lost(ask: Callable[[], object], server: Server) -> None:
     with pytest.raises(LostError, match="Redis does not answer: ") as caught:
         ask()

@@ -24,7 +24,7 @@ from recsys_tft.point_in_time import are_among, begins, distinct, find_sorted
 from recsys_tft.tables.versions import NEVER
 
 APPLIED, REPEATED, LATE = range(3)
-_CACHED = 10_000  # users of whom is kept what was found out of them
+_CACHED = 2_000  # users of whom is kept what was found out of them
 
 
 class LiveState:

@@ -22,8 +22,11 @@ _NAME = "{recsys_tft}:"  # in braces, so that a cluster keeps all of it on one n
 _AT_ONCE = 1000  # events that a script is called with, so that others wait for a millisecond or so
 _READ = 10_000
 _ADD = """
-local since = tonumber(redis.call('HGET', KEYS[2], 'since'))
-local latest = tonumber(redis.call('HGET', KEYS[2], 'latest'))
+local since = tonumber(redis.call('HGET', KEYS[2], 'since') or '')
+local latest = tonumber(redis.call('HGET', KEYS[2], 'latest') or '')
+if not (since and latest) then
+  return redis.error_reply('it was emptied since this process began; start the process again')
+end
 local found = {}
 for i = 3, #ARGV, 4 do
   local time = tonumber(ARGV[i + 2])
@@ -51,7 +54,7 @@ end
 
 
 class LostError(InputError):
-    """Redis does not answer, or not in time."""
+    """Redis does not answer in time, or refuses."""
 
 
 class RedisLog:
@@ -72,7 +75,8 @@ class RedisLog:
     def __init__(self, address: str, run: str, since: int, lateness: int, seconds: float = 1.0):
         import redis
 
-        self._address, self._lateness, self._errors = redacted(address), lateness, redis.RedisError
+        self._address, self._lateness = redacted(address), lateness
+        self._errors, self._refused = redis.RedisError, redis.ResponseError
         limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
         try:
             self._client = redis.Redis.from_url(address, **limits, retry=None)
@@ -133,6 +137,8 @@ class RedisLog:
             return function(*arguments)
         except self._errors as error:
             text = str(error).rstrip(".")
+            if isinstance(error, self._refused):
+                raise LostError(f"{self._address}: Redis refuses: {text}.") from error
             raise LostError(f"{self._address}: Redis does not answer: {text}; start it, or try again.") from error
 
 

@@ -36,6 +36,8 @@ class VideoValues:
             now: what is known of them.
         """
         rows = np.searchsorted(self._ids, video_ids)
+        if not self._names:
+            return self._found[rows]
         stale = rows[(self._after[rows] >= time) | (time > self._until[rows])]
         if len(stale):
             self._find(distinct(stale), time, now)
