@@ -364,3 +364,44 @@ for name in ("tensorflow", "apache_beam", "tensorflow_transform", "pandas", "cat
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert run.returncode == 0, run.stderr
+
+
+# --- Events in Redis
+
+
+@pytest.fixture
+def redis(tmp_path: pathlib.Path) -> Iterator[tuple[subprocess.Popen, str]]:
+    """A Redis that runs, and its address."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    assert program, "this test starts a Redis: apt-get install redis-server"
+    socket = tmp_path / "redis.sock"
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)]
+    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as process:
+        until = time.monotonic() + 60
+        while not socket.exists():
+            assert time.monotonic() < until
+        yield process, f"unix://{socket}"
+        process.kill()
+
+
+def test_a_killed_server_has_lost_nothing_that_redis_holds(
+    root: pathlib.Path, redis: tuple[subprocess.Popen, str]
+) -> None:
+    first = Server(root, "--redis", redis[1], "--reload-seconds", "0")
+    liked = [item["video_id"] for item in first.recommend(user_id=40, k=8)["items"]]
+    for video in liked:
+        event = {"user_id": 40, "video_id": video, "interaction_type": "like"}
+        assert first.ask("/events", {"events": [event]}).body["applied"] == 1
+    first.process.kill()
+    first.process.communicate()
+    second = Server(root, "--redis", redis[1], "--reload-seconds", "0")
+    assert not set(liked) & {item["video_id"] for item in second.recommend(user_id=40, k=300)["items"]}
+    assert second.ask("/events", {"events": [event]}).body["applied"] == 1  # at another time
+    redis[0].kill()
+    redis[0].wait()
+    for path, body in (("/recommend", {"user_id": 40}), ("/events", {"events": [event]})):
+        answer = second.ask(path, body)
+        assert answer.status == 503
+        assert answer.body["error"].endswith(".")
+    assert second.ask("/healthz").status == 200
+    assert second.end() == 0

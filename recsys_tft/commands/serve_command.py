@@ -31,6 +31,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--version", type=int, metavar="N", help="of the export (default: the newest, and newer ones when they come)"
     )
+    parser.add_argument(
+        "--redis",
+        metavar="URL",
+        help="where events are kept, as redis://localhost:6379/0 (default: in memory)",
+    )
+    parser.add_argument(
+        "--when-lost", choices=["error", "stale"], default="error", help="what answers are where Redis does not answer"
+    )
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="most requests in one pass (default 16)")
     parser.add_argument(
         "--reload-seconds", type=int, default=10, metavar="S", help="between looks for a newer export; 0: never (10)"
@@ -59,7 +67,9 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
         importlib.import_module(f"recsys_tft.server.{name}") for name in ("application", "exports", "service")
     )
     with libraries.quietly(options.debug):
-        served = exports.Exports(options.output_dir, options.config, options.version, options.index, _say)
+        served = exports.Exports(
+            options.output_dir, options.config, options.version, options.index, options.redis, options.when_lost, _say
+        )
     for sentence in served.current.warnings:
         print(f"warning: {sentence}", file=sys.stderr)
     answering = service.Service(served, options.batch)

@@ -1,4 +1,4 @@
-"""What is known of users at any moment: what was known earlier, and their events since, by the rules of the main job."""
+"""What is known of users at any moment: what was known earlier, and their events since, by the main job's rules."""
 
 import numpy as np
 import pyarrow as pa

@@ -1,14 +1,15 @@
 """What events change in the counts of videos."""
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import examples, recent, video_counts
 from recsys_tft.labelling.counters import CARRIED_SCHEMA, INCREMENT_SCHEMA, NUMBER
+from recsys_tft.point_in_time import begins
 from recsys_tft.tables.entities import VideoLookup
 
+_KEYS = ("video_id", "time", "counter")
 _NO_CUTS = (None, None)
 
 
@@ -24,9 +25,13 @@ def between(earlier: pa.Table, later: pa.Table, videos: VideoLookup, settings: S
     """
     parts = [_of(events, videos, settings, counted) for events in (later, earlier)]
     numbers = np.repeat([1, -1], list(map(len, parts)))
-    found = pl.from_arrow(pa.concat_tables(parts)).with_columns(pl.Series(NUMBER, numbers), training=False)
-    sums = found.group_by(INCREMENT_SCHEMA.names).agg(pl.sum(NUMBER)).filter(pl.col(NUMBER) != 0)
-    return sums.sort(INCREMENT_SCHEMA.names).select(CARRIED_SCHEMA.names).to_arrow().cast(CARRIED_SCHEMA)
+    keys = [column.to_numpy() for column in pa.concat_tables(parts).select(_KEYS).columns]
+    order = np.lexsort(keys[::-1])
+    first = begins(*(key[order] for key in keys))
+    sums = np.add.reduceat(numbers[order], first) if len(first) else numbers
+    kept = first[sums != 0]
+    found = dict(zip(_KEYS, (key[order][kept] for key in keys), strict=True))
+    return pa.table({**found, "training": np.zeros(len(kept), bool), NUMBER: sums[sums != 0]}, CARRIED_SCHEMA)
 
 
 def _of(events: pa.Table, videos: VideoLookup, settings: Settings, counted: bool) -> pa.Table:

@@ -15,7 +15,7 @@ from recsys_tft.configuration.column_settings import names_and_units
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.labelling.exposures import event_columns
-from recsys_tft.online.live_state import EVENT
+from recsys_tft.online.snapshot import EVENT
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.storage.hashing import keyed_hash, text_hash
 from recsys_tft.tables import column_types, raw_tables, row_checks
@@ -127,8 +127,7 @@ class EventReader:
                 strange[place] = strange[place] or text
         found = {}
         for name, own in stored.items():
-            key = own if own in names else name
-            found[name] = _column(given, key, size)
+            found[name] = _column(given, own if own in names else name, size)
         return found, strange
 
     def _wrong_signals(self, rows: pa.Table) -> np.ndarray:
@@ -153,18 +152,17 @@ class EventReader:
         return unknown
 
     def _events(self, rows: pa.Table, is_good: np.ndarray) -> tuple[pa.Table, np.ndarray]:
-        """The good ones as the main job has them, and where each of them was given."""
+        """The good ones as the main job has them, in the order in which they were given, and where that was."""
         is_long = rows[_TYPE].is_valid().to_numpy()
         parts, places = [], []
         for long in (True, False):
             chosen = is_good & (is_long == long)
             parts.append(events_of(rows.filter(pa.array(chosen)), long, self._bits))
             places.append(np.flatnonzero(chosen))
-        events = pa.concat_tables(parts)
-        keys = _event_keys(events)
-        return events.select(event_columns(self._settings)).append_column(EVENT, keys).combine_chunks(), np.concatenate(
-            places
-        )
+        order = np.argsort(np.concatenate(places))
+        events = pa.concat_tables(parts).take(pa.array(order))
+        found = events.select(event_columns(self._settings)).append_column(EVENT, _event_keys(events))
+        return found.combine_chunks(), np.concatenate(places)[order]
 
 
 def _refuse(reasons: np.ndarray, more: np.ndarray) -> None:

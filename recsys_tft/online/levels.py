@@ -31,10 +31,7 @@ class Levels:
 
     def of(self, keys: np.ndarray) -> pa.Table:
         """The rows of [n] increasing keys; those of a key are together only if it is one."""
-        if len(keys) == 1:
-            found = [table.slice(*self._range(place, keys[0])) for place, table in enumerate(self.tables)]
-        else:
-            found = [table.take(self._rows(place, keys)) for place, table in enumerate(self.tables)]
+        found = [table.take(self._rows(place, keys)) for place, table in enumerate(self.tables)]
         some = [table for table in found if len(table)]
         return pa.concat_tables(some).combine_chunks() if some else found[0]
 
@@ -61,11 +58,6 @@ class Levels:
     @functools.cached_property
     def _keys(self) -> tuple[np.ndarray, ...]:
         return tuple(table[self.key].to_numpy() for table in self.tables)
-
-    def _range(self, place: int, key: int) -> tuple[int, int]:
-        """The first of the rows of a key, and how many there are."""
-        first, end = np.searchsorted(self._keys[place], [key, key + 1])
-        return int(first), int(end - first)
 
     def _rows(self, place: int, keys: np.ndarray) -> pa.Array:
         own = self._keys[place]

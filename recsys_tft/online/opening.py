@@ -1,5 +1,7 @@
 """The state of a run, or of its last refresh, opened to take events."""
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 
@@ -10,7 +12,8 @@ from recsys_tft.errors import InputError
 from recsys_tft.labelling import carried, counters, outcomes
 from recsys_tft.labelling.carried import Carried
 from recsys_tft.labelling.exposures import event_columns
-from recsys_tft.online.live_state import LiveState, Rules, Start
+from recsys_tft.online.live_state import LiveState
+from recsys_tft.online.snapshot import Rules, Start
 from recsys_tft.run_layout import periods, run_folders, state_files
 from recsys_tft.run_layout.state_files import CHANGES, ENTITIES, FIRST_SEEN, WORTH, EarlierState
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, known_durations
@@ -19,7 +22,24 @@ from recsys_tft.tables.raw_tables import ROW
 LATENESS = 86_400_000_000  # microseconds by which an event may come after a later one
 
 
-def open_live(output_dir: str, transform_graph: str, lateness: int = LATENESS) -> tuple[LiveState, Rules]:
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A state that takes events.
+
+    Attributes:
+        state: of users and videos.
+        rules: by which events count.
+        run: what tells the run from others.
+        until: microseconds, when the state ends.
+    """
+
+    state: LiveState
+    rules: Rules
+    run: str
+    until: int
+
+
+def open_live(output_dir: str, transform_graph: str, lateness: int = LATENESS) -> Opened:
     """What is known at the end of a run, or of its last refresh.
 
     Args:
@@ -44,7 +64,7 @@ def open_live(output_dir: str, transform_graph: str, lateness: int = LATENESS) -
     lookup = VideoLookup.of(videos, rows["channels"], settings.ids.video_id, outcomes.groups(settings))
     counted = counters.computed_columns(settings.counters, manifest["absent_columns"]["videos"])
     rules = Rules(rows["users"], lookup, settings, bool(counted), lateness)
-    return LiveState(start, rules), rules
+    return Opened(LiveState(start, rules), rules, str(manifest.get("run")), start.before.until)
 
 
 def _entities(state: EarlierState, name: str, settings: Settings) -> pa.Table:

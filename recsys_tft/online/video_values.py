@@ -1,12 +1,9 @@
 """What is counted of videos at a moment, by all changes so far."""
 
 import numpy as np
-import pyarrow as pa
 
-from recsys_tft.configuration.job_settings import CounterSettings
-from recsys_tft.labelling import counters
 from recsys_tft.labelling.counters import Values
-from recsys_tft.online.levels import Levels
+from recsys_tft.online.snapshot import Snapshot
 from recsys_tft.point_in_time import SINCE, Timeline, distinct
 from recsys_tft.tables.versions import ALWAYS, NEVER
 
@@ -16,12 +13,11 @@ class VideoValues:
 
     Args:
         video_ids: [videos] int64, increasing, of all.
-        settings: how far versions lie apart.
         values: what is counted.
     """
 
-    def __init__(self, video_ids: np.ndarray, settings: CounterSettings, values: Values):
-        self._ids, self._settings, self.values = video_ids, settings, values
+    def __init__(self, video_ids: np.ndarray, values: Values):
+        self._ids, self._names = video_ids, values.names
         self._found = np.zeros((len(video_ids), len(values.names)), np.int64)
         self._after = np.full(len(video_ids), NEVER)  # values hold after this moment
         self._until = np.full(len(video_ids), ALWAYS)  # and up to this one
@@ -31,29 +27,27 @@ class VideoValues:
         rows = np.searchsorted(self._ids, video_ids)
         self._after[rows], self._until[rows] = NEVER, ALWAYS
 
-    def at(self, video_ids: np.ndarray, time: int, changes: Levels) -> np.ndarray:
+    def at(self, video_ids: np.ndarray, time: int, now: Snapshot) -> np.ndarray:
         """[n, k] int64 values of known videos, as a row at a time has them.
 
         Args:
             video_ids: [n] int64.
-            time: not before the moment up to which `changes` were folded.
-            changes: all, of counters.CARRIED_SCHEMA.
+            time: not before `now.since`.
+            now: what is known of them.
         """
         rows = np.searchsorted(self._ids, video_ids)
+        if not self._names:
+            return self._found[rows]
         stale = rows[(self._after[rows] >= time) | (time > self._until[rows])]
         if len(stale):
-            self._find(distinct(stale), time, changes)
+            self._find(distinct(stale), time, now)
         return self._found[rows]
 
-    def _find(self, rows: np.ndarray, time: int, changes: Levels) -> None:
+    def _find(self, rows: np.ndarray, time: int, now: Snapshot) -> None:
         ids = self._ids[rows]
-        versions = self.versions(ids, changes)
+        versions = now.versions(ids)
         last = Timeline(versions, "video_id").last_before(ids, np.full(len(ids), time))
         since, owner = (np.append(versions[name].to_numpy(), NEVER) for name in (SINCE, "video_id"))
-        self._found[rows] = np.stack([versions[name].to_numpy()[last] for name in self.values.names], axis=1)
+        self._found[rows] = np.stack([versions[name].to_numpy()[last] for name in self._names], axis=1)
         self._after[rows] = since[last]
         self._until[rows] = np.where(owner[last + 1] == ids, since[last + 1], NEVER)
-
-    def versions(self, video_ids: np.ndarray, changes: Levels) -> pa.Table:
-        """All versions of [n] increasing ids, as `counters.versions`."""
-        return counters.versions(video_ids, changes.of(video_ids), self._settings, self.values)

@@ -5,7 +5,7 @@ import pathlib
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +42,10 @@ class Recommender:
         config: a YAML file, of which the `recommender` options take the place of the run's.
         version: of the export; the newest by default.
         index: an approximate one that was exported; by default all videos are compared.
+        redis: the address of Redis or Valkey, such as redis://localhost:6379/0, where events are kept and several
+            processes share them; by default `observe` keeps them in memory.
+        when_lost: what a recommendation is where Redis does not answer: an `error`, or made from what is known
+            (`stale`).
 
     Attributes:
         columns: what may be said of a user or of the moment.
@@ -54,7 +58,13 @@ class Recommender:
 
     @sentences()
     def __init__(
-        self, output_dir: str, config: str | None = None, version: int | None = None, index: Kind | None = None
+        self,
+        output_dir: str,
+        config: str | None = None,
+        version: int | None = None,
+        index: Kind | None = None,
+        redis: str | None = None,
+        when_lost: Literal["error", "stale"] = "error",
     ):
         self._held = serving_folders.hold(output_dir)  # what is loaded later is of the same export
         root = self._held.folder
@@ -75,6 +85,9 @@ class Recommender:
         self._live: LiveStore | None = None
         self._opening = threading.Lock()
         self._output_dir, self._store_folder = output_dir, folders[serving_folders.STORE]
+        self._redis, self._is_patient = redis, when_lost == "stale"
+        if redis is not None:
+            self._open()  # as other processes may have put events there
         self._models = loading.models()
         self.recommend(None, 1)  # the first call of a graph takes a hundred times as long as the others
 
@@ -141,8 +154,8 @@ class Recommender:
     def observe(self, events: "Given") -> "Observed":
         """Takes events, so that what is recommended from then on knows of them; several threads may do so at once.
 
-        The first call loads the state of the run, or of its last refresh, in some seconds. Events are kept in memory:
-        a process that ends has forgotten them, and the next one starts from the state again.
+        The first call loads the state of the run, or of its last refresh, in some seconds. Events are kept in memory,
+        and a process that ends has forgotten them; or in Redis, where they are once this returns.
 
         Args:
             events: the columns of interactions as the tables have them: a list of mappings or a pyarrow.Table. A time
@@ -153,7 +166,8 @@ class Recommender:
             How many were applied and repeated, and why others were rejected.
 
         Raises:
-            InputError: if there is no state, of this run, or `events` is neither a list nor a table.
+            InputError: if there is no state, of this run, or `events` is neither a list nor a table; or if Redis does
+                not answer, after which the same events can be sent again.
 
         Example:
             >>> recommender.observe([  # doctest: +SKIP
@@ -171,17 +185,18 @@ class Recommender:
             InputError: if there is no state, or of another run than the export.
         """
         with self._opening:
-            if self._live is None:
-                from recsys_tft.online.opening import open_live
-                from recsys_tft.recommending.live_store import LiveStore
+            return self._live or self._open()
 
-                described = serving_folders.description(self._store_folder)
-                live = LiveStore(*open_live(self._output_dir, described["transform_graph"]), self.store)
-                for user in self.store.some_users(1):  # the first question compiles what others wait for
-                    live.user(self.store.user(user), user, now())
-                live.videos(self.store.videos(self.store.video_ids[:1]), now())
-                self._live = live
-        return self._live
+    def _open(self) -> "LiveStore":
+        from recsys_tft.recommending import live_store
+
+        graph = serving_folders.description(self._store_folder)["transform_graph"]
+        live = live_store.of_run(self._output_dir, graph, self.store, self._redis, self._is_patient)
+        for user in self.store.some_users(1):  # the first question compiles what others would wait for
+            live.user(self.store.user(user), user, now())
+        live.videos(self.store.videos(self.store.video_ids[:1]), now())
+        self._live = live
+        return live
 
     def request(self, user_id: int | str | None, time: int | None = None, **given: Any) -> Request:
         """Who asks, when, and what is said of them, as in `recommend`, of the columns that the run knows."""

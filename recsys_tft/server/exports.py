@@ -1,11 +1,12 @@
 """The export that is served, and the change to a newer one while requests go on."""
 
+import functools
 import json
 import pathlib
 import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from recsys_tft.errors import InputError
 from recsys_tft.recommending.recommender import Recommender
@@ -25,6 +26,8 @@ class Exports:
         config: as of `Recommender`.
         version: the only one to serve; by default the newest, and later ones when they are there.
         index: as of `Recommender`.
+        redis: as of `Recommender`.
+        when_lost: as of `Recommender`.
         say: is told of a change, and why there is none.
 
     Attributes:
@@ -41,12 +44,17 @@ class Exports:
         config: str | None = None,
         version: int | None = None,
         index: Kind | None = None,
+        redis: str | None = None,
+        when_lost: Literal["error", "stale"] = "error",
         say: Callable[[str], None] = print,
     ):
-        self._output_dir, self._config, self._index, self._say = output_dir, config, index, say
+        self._output_dir, self._redis, self._say = output_dir, redis, say
+        self._load = functools.partial(
+            Recommender, output_dir, config, version, index=index, redis=redis, when_lost=when_lost
+        )
         self.is_pinned = version is not None
         self._tree = self._now()
-        self.current = Recommender(output_dir, config, version, index)
+        self.current = self._load()
         self._changing, self._observing = threading.Lock(), threading.Lock()
         self._observed: list[bytes] = []  # events that a newer export has to be told of
 
@@ -68,7 +76,7 @@ class Exports:
         """
         with self._observing:
             found = self.current.observe(events)
-            if not self.is_pinned and found.applied:
+            if not self.is_pinned and self._redis is None and found.applied:
                 self._observed.append(zlib.compress(json.dumps(events).encode(), 1))
         return found
 
@@ -86,7 +94,7 @@ class Exports:
             if self.is_pinned or tree is None or tree == self._tree:
                 return False
             try:
-                newer = Recommender(self._output_dir, self._config, None, self._index)
+                newer = self._load()
                 if self._observed:
                     _ = newer.live
             except InputError as error:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys_tft.errors import InputError, reason
+from recsys_tft.online.redis_log import LostError
 from recsys_tft.recommending import recommendation_report as report
 from recsys_tft.recommending.recommender import Recommendations, Recommender
 from recsys_tft.recommending.request import Wanted
@@ -67,9 +68,10 @@ class Service:
             answer = await self._batches.ask(ask)
         except Full:
             raise Refused(503, f"{MOST_WAITING} requests are waiting already; try again later.") from None
-        except (InputError, GraphError) as error:
-            sentence = str(error) if isinstance(error, InputError) else f"{reason(error)}."
-            raise Refused(422, sentence) from None
+        except InputError as error:
+            raise Refused(503 if _is_lost(error) else 422, str(error)) from None
+        except GraphError as error:
+            raise Refused(422, f"{reason(error)}.") from None
         return report.as_json(answer.found, recommender.version, answer.reasons)
 
     async def observe(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -82,7 +84,7 @@ class Service:
         try:
             found = await asyncio.to_thread(self.exports.observe, events)
         except InputError as error:
-            raise Refused(501, str(error)) from None
+            raise Refused(503 if _is_lost(error) else 501, str(error)) from None
         self.metrics.observed(found)
         rejected = [{"index": each.index, "reason": each.reason} for each in found.rejected]
         answer = {"applied": found.applied, "repeated": found.repeated, "rejected": rejected}
@@ -117,6 +119,11 @@ class Service:
     async def close(self) -> None:
         """Answers what still waits."""
         await asyncio.to_thread(self._batches.close)
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether Redis, where events are, does not answer."""
+    return isinstance(error, LostError) or isinstance(error.__cause__, LostError)
 
 
 def _explained(ask: _Ask, found: Recommendations) -> _Answer | Exception:
