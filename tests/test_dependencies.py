@@ -76,7 +76,7 @@ def pins(python: str) -> dict[str, str]:
 def test_the_package_declares_exactly_what_it_imports() -> None:
     found = imported(sources("recsys_tft", "beam_pipelines", "preprocessing_fn.py"))
     # Uvicorn loads httptools and uvloop by itself.
-    extras = [requirement for name in ("faiss", "serve", "torch", "xgboost") for requirement in EXTRAS[name]]
+    extras = [requirement for name in ("faiss", "redis", "serve", "torch", "xgboost") for requirement in EXTRAS[name]]
     assert found - names(extras) == names(PROJECT["dependencies"])
 
 
@@ -97,7 +97,8 @@ def test_the_constraints_pin_every_dependency_within_its_range(python: str) -> N
     pinned = pins(python)
     for requirement in map(
         Requirement,
-        [*PROJECT["dependencies"], *EXTRAS["dev"], *EXTRAS["faiss"], *EXTRAS["serve"], *EXTRAS["xgboost"]],
+        [*PROJECT["dependencies"]]
+        + [requirement for name in ("dev", "faiss", "redis", "serve", "xgboost") for requirement in EXTRAS[name]],
     ):
         name = canonicalize_name(requirement.name)
         if requirement.marker is not None and not requirement.marker.evaluate():  # of another system

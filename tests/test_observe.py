@@ -23,6 +23,7 @@ from recsys_tft import Recommender
 from recsys_tft.errors import InputError
 from recsys_tft.online.opening import open_live
 from recsys_tft.recommending.live_store import Observed
+from recsys_tft.recommending.request import Wanted
 from recsys_tft.serving import serving_folders
 
 DAY = 86_400_000_000
@@ -109,6 +110,21 @@ def test_an_event_is_known_from_the_next_request_on(home: Home) -> None:
     recommended = home.recommender.recommend(home.id(3), 300, time=home.end + 20)
     assert home.id(5) not in {item.video_id for item in recommended.items}
     assert home.recommender.explain(home.id(3), [home.id(7)], home.end + 20)
+
+
+def test_requests_are_answered_together_as_each_is_alone(home: Home) -> None:
+    assert home.recommender.observe([home.event(user, 5, 10) for user in (3, 4, 10**6)]) == Observed(3, 0)
+    asked = [
+        (home.id(3), 20),
+        (home.id(10**6), 30),
+        (None, 40),
+        (home.id(10**7), 50),
+        (home.id(4), DAY),
+        (home.id(3), 5),
+    ]
+    wanted = [Wanted(home.recommender.request(user, home.end + after), 20) for user, after in asked]
+    together = [each.items for each in home.recommender.recommend_each(wanted)]
+    assert together == [home.recommender.recommend_each([each])[0].items for each in wanted]
 
 
 def test_someone_new_has_a_history_after_one_event(home: Home) -> None:

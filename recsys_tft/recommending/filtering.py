@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings, country_key
-from recsys_tft.default_table import CHILD_CATEGORIES
+from recsys_tft.default_table import CHILD_CATEGORIES, COUNTRY
 from recsys_tft.missing import nulled
 
 DAY = 86_400_000_000  # microseconds
@@ -64,6 +64,11 @@ def unavailable(videos: pa.Table, country: bytes | None, rules: Mapping[str, Blo
     by_key = {country_key(name): of_country for name, of_country in rules.items()}
     of_country = by_key.get(country_key(country.decode(errors="replace"))) if country else None
     return blocked(videos, of_country) if of_country else np.zeros(len(videos), bool)
+
+
+def country_of(known: Mapping[str, pa.Array]) -> bytes | None:
+    """The country in [1] raw columns of a user, if it is known."""
+    return known[COUNTRY][0].as_py() if COUNTRY in known else None
 
 
 def removed(

@@ -14,7 +14,6 @@ from recsys_tft import ids
 from recsys_tft.columns import HISTORY, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings, country_key
-from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.faults import sentences
 from recsys_tft.recommending import arrangement, explanations, filtering, ranker_inputs, request_columns
@@ -124,7 +123,7 @@ class Recommender:
         clock.lap("retrieval")
         candidates = [self.videos(own, each.request.time) for (own, _), each in zip(found, wanted, strict=True)]
         removed = [
-            filtering.removed(videos, opened, _country(of_user), each.request.time, filters)
+            filtering.removed(videos, opened, filtering.country_of(of_user), each.request.time, filters)
             for videos, opened, of_user, each in zip(candidates, seen, known, wanted, strict=True)
         ]
         kept = [np.flatnonzero(~np.any(list(masks.values()), axis=0))[: self.settings.ranked] for masks in removed]
@@ -134,7 +133,7 @@ class Recommender:
         clock.lap("ranking")
         items = [
             arrangement.arrange(
-                videos[i], found[i][1][kept[i]], scores[i], _draw(users[i]), each.request.time, self.settings.order,
+                videos[i], found[i][1][kept[i]], scores[i], each.request.code, each.request.time, self.settings.order,
                 self.kinds["video_id"], each.k,
             )
             for i, each in enumerate(wanted)
@@ -327,15 +326,6 @@ class Recommender:
         """What the ranker answers for the videos of each of [n] users."""
         model = self._models["ranker"]
         return model.run(signature, ranker_inputs.of_candidates(known, videos, model.signatures[signature].inputs))
-
-
-def _country(known: Mapping[str, pa.Array]) -> bytes | None:
-    return known[COUNTRY][0].as_py() if COUNTRY in known else None
-
-
-def _draw(user: int | bytes | None) -> int:
-    """By what exploration is drawn for a user."""
-    return 0 if user is None else ids.codes_of(pa.array([user]))[0].as_py()
 
 
 def _unknown_countries(chosen: RecommenderSettings, store: EntityStore) -> Iterator[str]:

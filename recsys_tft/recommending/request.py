@@ -88,6 +88,11 @@ class Request:
         """The id as rows have it; None without one."""
         return _array("user_id", self.user_id, _OWN["user_id"].of_kind(self.kind))[0].as_py()
 
+    @property
+    def code(self) -> int:
+        """What stands for the user where a number does; 0 for nobody."""
+        return 0 if self.user is None else ids.codes_of(pa.array([self.user]))[0].as_py()
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
