@@ -93,19 +93,21 @@ def test_what_waits_is_answered_together_in_order_and_each_gets_its_own() -> Non
     assert found[3] == 8
     assert {str(each) for each in found[4:]} == {"a defect"}
     batches.close()
-    assert not batches._thread.is_alive()
+    assert not batches._threads[0].is_alive()
 
 
-def test_what_waits_is_answered_before_the_end() -> None:
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_waits_is_answered_before_the_end(threads: int) -> None:
     answers = Answers()
-    batches: Batches[int, int] = Batches(answers, most=1, waiting=9)
+    batches: Batches[int, int] = Batches(answers, most=2, waiting=9, threads=threads)
 
     async def ask() -> list[int]:
-        tasks = [asyncio.create_task(batches.ask(number)) for number in (1, 2, 3)]
+        tasks = [asyncio.create_task(batches.ask(number)) for number in range(5)]
         await asyncio.sleep(0)
         closing = asyncio.create_task(asyncio.to_thread(batches.close))
         answers.may_go.set()
         await closing
         return await asyncio.gather(*tasks)
 
-    assert asyncio.run(ask()) == [2, 4, 6]
+    assert asyncio.run(ask()) == [0, 2, 4, 6, 8]
+    assert sorted(number for batch in answers.batches for number in batch) == [0, 1, 2, 3, 4]

@@ -1,6 +1,8 @@
-"""Requests that wait are answered together, in the order in which they came, on a thread of their own."""
+"""Requests that wait are answered together, in the order in which they came, on threads of their own."""
 
 import asyncio
+import contextlib
+import math
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -14,19 +16,27 @@ class Full(Exception):
 
 
 class Batches(Generic[Asked, Answer]):
-    """Batches of what is asked while the batch before is answered; nothing waits for others to come.
+    """Batches of what is asked while others are answered; nothing waits for others to come.
 
     Args:
-        answer: from [n] requests to [n] answers, of which an exception is one.
+        answer: from [n] requests to [n] answers, of which an exception is one; on several threads at once.
         most: of a batch.
         waiting: how many may wait.
+        threads: that answer. Each takes its share of what waits: while a graph runs for one, Python does for another.
     """
 
-    def __init__(self, answer: Callable[[Sequence[Asked]], Sequence[Answer | Exception]], most: int, waiting: int):
+    def __init__(
+        self,
+        answer: Callable[[Sequence[Asked]], Sequence[Answer | Exception]],
+        most: int,
+        waiting: int,
+        threads: int = 1,
+    ):
         self._answer, self._most, self._limit = answer, most, waiting
         self._queue: queue.SimpleQueue = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def waiting(self) -> int:
@@ -48,26 +58,32 @@ class Batches(Generic[Asked, Answer]):
         return await future
 
     def close(self) -> None:
-        """Ends the thread when all that waits is answered."""
-        self._queue.put(None)
-        self._thread.join()
+        """Ends the threads when all that waits is answered."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
-        while (first := self._queue.get()) is not None:
-            batch, ends = [first], False
-            while len(batch) < self._most and not self._queue.empty():
-                following = self._queue.get()
-                if following is None:
-                    ends = True
-                    break
-                batch.append(following)
+        while batch := self._next():
             try:
                 answers = self._answer([asked for asked, _, _ in batch])
             except Exception as error:  # a defect, which is the answer to all
                 answers = [error] * len(batch)
             batch[0][2].call_soon_threadsafe(_settle, [future for _, future, _ in batch], answers)
-            if ends:
-                return
+
+    def _next(self) -> list:
+        """What a thread answers next; nothing when it is to end."""
+        found = [self._queue.get()]
+        share = min(self._most, math.ceil((1 + self._queue.qsize()) / len(self._threads)))
+        with contextlib.suppress(queue.Empty):
+            while len(found) < share and found[-1] is not None:
+                found.append(self._queue.get_nowait())
+        if found[-1] is None:
+            found.pop()
+            if found:
+                self._queue.put(None)  # the end comes after what is found
+        return found
 
 
 def _settle(futures: Sequence[asyncio.Future], answers: Sequence[Any]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import dataclasses
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from recsys_tft.server.exports import Exports
 from recsys_tft.server.metrics import Metrics
 from recsys_tft.serving.c_library import GraphError
 
+THREADS = min(2, os.cpu_count() or 1)  # more only wait for Python's lock
 MOST_WAITING = 512  # requests; at 150 a second the last of them waits for more than three seconds
 
 
@@ -50,7 +52,7 @@ class Service:
 
     def __init__(self, exports: Exports, batch: int = 16):
         self.exports, self.metrics = exports, Metrics()
-        self._batches: Batches[_Ask, _Answer] = Batches(self._answer, batch, MOST_WAITING)
+        self._batches: Batches[_Ask, _Answer] = Batches(self._answer, batch, MOST_WAITING, THREADS)
         self.metrics.waiting.set_function(lambda: self._batches.waiting)
         self.metrics.version.set_function(lambda: exports.current.version)
 
