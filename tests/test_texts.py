@@ -25,12 +25,16 @@ def test_objects_keep_their_shape() -> None:
     given = np.array([["a", b"b"], ["", "ü"], [b"\xff", "c"]], object)
     found = Texts.of_objects(given)
     assert np.asarray(found).tolist() == [[b"a", b"b"], [b"", "ü".encode()], [b"\xff", b"c"]]
+    assert not found.data[found.starts + found.sizes].any()
+    assert Texts.of_objects(np.array([], object)).data.tolist() == [0]
     assert np.asarray(found.repeated([2, 0, 1])).tolist() == [[b"a", b"b"]] * 2 + [[b"\xff", b"c"]]
 
 
 def test_padding_is_empty() -> None:
     found = Texts.of_arrow(pa.array(["a", "b", "c"])).padded(np.array([[True, True], [False, False], [True, False]]))
     assert np.asarray(found).tolist() == [[b"a", b"b"], [b"", b""], [b"c", b""]]
+    assert not found.data[found.starts + found.sizes].any()
+    assert not Texts.of_arrow(pa.array([], pa.string())).padded(np.zeros((2, 1), bool)).data[0]
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.null()])

@@ -14,7 +14,7 @@ class Texts:
 
     Args:
         data: uint8, with a zero behind each string, as behind strings of TensorFlow's own: StringLower of UTF-8 reads
-            up to it.
+            up to it; and one in the end.
         starts: int64, of any shape: where in the data each string begins.
         sizes: int64, of the same shape: how many bytes it has.
 
@@ -35,7 +35,7 @@ class Texts:
         if not pa.types.is_binary(array.type) and not pa.types.is_string(array.type):
             array = array.cast(pa.binary())
         if not len(array):
-            return cls(np.zeros(0, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64))
+            return cls(np.zeros(1, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64))
         _, offsets, data = array.buffers()
         ends = np.frombuffer(offsets, np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
         sizes = np.diff(ends)
@@ -43,7 +43,7 @@ class Texts:
             sizes = np.where(array.is_valid().to_numpy(zero_copy_only=False), sizes, 0)
         size = int(sizes.sum())
         starts = np.cumsum(sizes + 1) - sizes - 1
-        found = np.zeros(size + len(sizes), np.uint8)
+        found = np.zeros(size + len(sizes) + 1, np.uint8)
         if size:
             within = np.arange(size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
             given = np.frombuffer(data, np.uint8)
@@ -55,7 +55,7 @@ class Texts:
         """Of an array of objects of str or bytes."""
         texts = [text.encode() if isinstance(text, str) else text for text in values.ravel().tolist()]
         sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-        data = np.frombuffer(b"".join([text + b"\0" for text in texts]), np.uint8)
+        data = np.frombuffer(b"\0".join([*texts, b"\0"]), np.uint8)
         return cls(data, (np.cumsum(sizes + 1) - sizes - 1).reshape(values.shape), sizes.reshape(values.shape))
 
     @property
@@ -68,7 +68,7 @@ class Texts:
 
     def padded(self, is_there: np.ndarray) -> "Texts":
         """These strings where a bool array is true, in its shape, and '' elsewhere."""
-        starts, sizes = np.zeros(is_there.shape, np.int64), np.zeros(is_there.shape, np.int64)
+        starts, sizes = np.full(is_there.shape, len(self.data) - 1), np.zeros(is_there.shape, np.int64)
         starts[is_there], sizes[is_there] = self.starts, self.sizes
         return Texts(self.data, starts, sizes)
 
