@@ -6,6 +6,7 @@ Reads an export, which a run of 10,000 videos makes comparable:
     recsys-tft train two-tower --output-dir DIR; recsys-tft train ranker --output-dir DIR
     recsys-tft export --output-dir DIR
     python -m bench.serving DIR
+    python -m bench.serving DIR --server     # all four over HTTP, under load: see load.py
 """
 
 import argparse
@@ -17,6 +18,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from bench import load
 from recsys_tft import libraries
 from recsys_tft.recommending.recommender import Recommender, Request
 from recsys_tft.serving import approximate_index
@@ -120,8 +122,15 @@ def main() -> None:
     parser.add_argument("--more", type=int, default=1_000_000, help="videos of the larger index (default 1,000,000)")
     parser.add_argument("--dim", type=int, default=32, help="width of its vectors (default 32)")
     parser.add_argument("--approximate", action="store_true", help="also build faiss's indexes of it, for minutes")
+    parser.add_argument("--server", action="store_true", help="measure `recsys-tft serve` under load, and nothing else")
+    parser.add_argument("--requests", type=int, default=100_000, help="of the loop that shows memory (100,000)")
     options = parser.parse_args()
     recommender = Recommender(options.output_dir)
+    if options.server:
+        users = recommender.store.some_users(100_000)
+        del recommender
+        load.measure(options.output_dir, users, options.requests)
+        return
     query_tower(options.output_dir, recommender, options.times)
     stages(recommender, np.arange(1, options.times + 1), f"{len(recommender.store.video_ids):,}")
     ranker(options.output_dir, recommender, options.times)

@@ -14,6 +14,7 @@ from recsys_tft.commands import (
     dataset_command,
     recommend_options,
     refresh_command,
+    serve_command,
     serving_commands,
     similar_command,
     vocabulary_command,
@@ -133,6 +134,8 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
         from recsys_tft.commands import recommend_command
 
         recommend_command.add(sub, arguments if arguments[:1] == ["recommend"] else ())
+    text = "answer requests for recommendations over HTTP, with a page for people"
+    serve_command.add(_command(commands, "serve", serve_command.serve, text, serve_command.EXAMPLE))
     text = "prove that the rows on disk equal what the saved graphs compute from raw rows"
     serving_commands.add_verify(
         _command(commands, "verify", serving_commands.verify, text, serving_commands.VERIFY_EXAMPLE)

@@ -34,7 +34,9 @@ _IN_TEXT = (
 )
 _PACKAGES = {
     "faiss": "pip install 'recsys_tft[faiss]'",
+    "redis": "pip install 'recsys_tft[redis]'",
     "xgboost": "pip install 'recsys_tft[xgboost]'",
+    **dict.fromkeys(("starlette", "uvicorn", "prometheus_client"), "pip install 'recsys_tft[serve]'"),
     "tensorflow_text": "pip install tensorflow-text, of the version of tensorflow",
     "tensorflow_hub": "pip install tensorflow-hub",
     "pkg_resources": "pip install 'setuptools<81'",

@@ -24,7 +24,7 @@ from recsys_tft.columns import KEYS, TABLES, IdKind
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import FeatureTable, context_columns
-from recsys_tft.labelling import examples, negatives, ranker_examples, splits
+from recsys_tft.labelling import examples, negatives, outcomes, ranker_examples, splits
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import raw_tables, rejects
@@ -111,7 +111,8 @@ def gather(raw: RawTables, *, parts: int = 1, partitions: int = 1) -> Gathered:
         for name in TABLES:
             rows[name], rejected[name] = _read(tables[name], settings)
     videos, extra_videos = drop_duplicates(rows["videos"], "video_id")
-    lookup = VideoLookup.of(videos, drop_duplicates(rows["channels"], "channel_id")[0], raw.ids)
+    channels, _ = drop_duplicates(rows["channels"], "channel_id")
+    lookup = VideoLookup.of(videos, channels, raw.ids, outcomes.groups(settings))
     events = _divide(events_of(rows["interactions"], raw.long, raw.table.bits), partitions)
     users = _divide(rows["users"], partitions)
     found = [examples.gather_events(e, u, lookup, settings) for e, u in zip(events, users, strict=True)]

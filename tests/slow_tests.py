@@ -18,14 +18,15 @@ LONG = {
 }  # fmt: skip
 # Files that take more than eight seconds of a core. The first two make what most of the others look at.
 FIRST = (
-    "verify", "as_of_runs", "refresh", "periods", "ranker_kinds", "two_tower_training", "your_own_features",
+    "verify", "as_of_runs", "refresh", "periods", "server", "wire", "ranker_kinds", "two_tower_training",
+    "your_own_features",
     "leak_audit", "determinism", "own_columns", "graph_fitting", "served_models", "recommend", "compact_files",
     "preprocessing_fn", "bert", "versioned_runs", "main_job", "loaded", "dataflow", "own_signals_run",
     "serving_models", "examples", "titles", "positive_rates", "recent", "minilm_export", "object_store", "missing",
     "layering", "own_signals", "odd_data", "reading", "cooccurrence", "tutorial", "ops", "catboost_graph",
     "version_folders", "faults", "readme", "output_folder", "xgboost_graph", "carried", "main_job_files",
     "as_of_serving", "versions", "title_encoder", "rejected_rows", "dataflow_options", "portable_runner",
-    "counters",
+    "counters", "online", "verify_online", "observe", "redis",
 )  # fmt: skip
 
 

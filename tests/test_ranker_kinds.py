@@ -25,6 +25,7 @@ from recsys_tft.ranking.ranker_interface import Task, values_of
 from recsys_tft.ranking.ranker_rows import SHOWN, RankerRows
 from recsys_tft.ranking.ranker_training import JUDGED, train
 from recsys_tft.recommending import explanations
+from recsys_tft.recommending.request import Wanted
 from recsys_tft.serving.saved_signatures import CONTRIBUTIONS
 from recsys_tft.training.model_folders import ModelFolder
 
@@ -183,6 +184,10 @@ def test_it_is_exported_recommends_and_explains(kind: str, served: pathlib.Path,
     assert recommender.version == version
     found = recommender.recommend(3, 5, time=1_740_000_000_000_000).items
     assert len(found) == 5
+    wanted = [Wanted(recommender.request(user, 1_740_000_000_000_000), 5) for user in (1, 3, None)]
+    together = [each.items for each in recommender.recommend_each(wanted)]
+    assert together == [recommender.recommend_each([each])[0].items for each in wanted]  # to the last bit
+    assert together[1] == found
     videos = [item.video_id for item in found]
     reasons = recommender.explain(3, videos, 1_740_000_000_000_000)
     assert [len({name for name, _ in of_video}) for of_video in reasons] == [len(reasons[0])] * 5

@@ -25,6 +25,7 @@ from recsys_tft.ranking import trained_ranker
 from recsys_tft.recommending import entity_store
 from recsys_tft.recommending import recommender as recommender_module
 from recsys_tft.recommending.recommender import Request
+from recsys_tft.recommending.request import Wanted
 from recsys_tft.serving import approximate_index, saved_graphs, serving_models
 from recsys_tft.serving.serving_folders import NAMES, STORE, latest
 
@@ -142,6 +143,21 @@ def test_categories_of_a_history_that_is_given_are_those_of_its_videos(home: Hom
     known = home.recommender.known(home.recommender.request(home.id(3), 0, history_video_ids=given))
     expected = [categories.get(video) and categories[video].encode() for video in given]
     assert known["history_categories"].to_pylist() == [expected]
+
+
+def test_several_requests_are_answered_together_as_each_is_alone(home: Home) -> None:
+    random, recommender = np.random.default_rng(0), home.recommender
+    wanted = []
+    for number in range(24):
+        user = [home.id(int(random.integers(150))), home.id(10**12), None][number % 3]
+        given = [{}, {"age": 30, "country": "DE"}, {"history_video_ids": [home.id(8)] * (number % 5)}][number % 4 % 3]
+        wanted.append(Wanted(recommender.request(user, 1_740_000_000_000_000, **given), 1 + number))
+    alone = [recommender.recommend_each([each])[0] for each in wanted]
+    for size in (2, 7, 24):
+        for start in range(0, 24, size):
+            found = recommender.recommend_each(wanted[start : start + size])
+            without_seconds = [dataclasses.replace(each, seconds={}) for each in found]
+            assert without_seconds == [dataclasses.replace(each, seconds={}) for each in alone[start : start + size]]
 
 
 @pytest.mark.usefixtures("loaded_once")

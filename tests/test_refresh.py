@@ -23,7 +23,11 @@ from recsys_tft import ProcessingPipeline, cli
 from recsys_tft.columns import IdKind
 from recsys_tft.commands.vocabulary_command import differences
 from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.online import opening
+from recsys_tft.online.event_rows import EventReader
+from recsys_tft.online.opening import open_live
 from recsys_tft.reading.columns import columns_of
+from recsys_tft.run_layout import run_folders
 from recsys_tft.tables import synthetic
 
 CONFIG = """
@@ -91,6 +95,33 @@ def test_rows_of_refreshes_are_those_of_one_run_over_all_days(tmp_path: pathlib.
         counts = json.loads((period / "artifacts/manifest.json").read_text())["counts"]
         assert counts["sources/train/positive"] == counts["written/two_tower/train"] > 0
         assert not any(one.came or one.left or one.moved for one in differences(str(out), str(period)))
+    check_online(out, periods[0], days[1])
+
+
+def check_online(out: pathlib.Path, period: pathlib.Path, day: pathlib.Path) -> None:
+    """The state of a run and the events of the first period are the state of that."""
+    graph, later = run_folders.fingerprint(str(out)), {period.name: period}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(opening.periods, "folders", lambda _: {})
+        live = open_live(str(out), graph)
+        patch.setattr(opening.periods, "folders", lambda _: later)
+        wanted = open_live(str(out), graph)
+    events = pq.read_table(day / "interactions.parquet")
+    read = EventReader(live.rules.settings, live.rules.videos).read(
+        events.append_column("event_id", pa.array(range(len(events))))
+    )
+    assert not read.rejected
+    assert not live.state.observe(read.events).any()
+    assert live.until < wanted.until
+    users, videos = live.rules.users["user_id"].to_numpy(), live.state.video_ids
+    for moment in (wanted.until, wanted.until + 90 * 60 * 10**6 + 1, wanted.until + 9 * 86_400_000_000):
+        assert live.state.known_of(users, moment).equals(wanted.state.known_of(users, moment))
+        for name, values in wanted.state.values(videos, moment).items():
+            assert live.state.values(videos, moment)[name].tolist() == values.tolist()
+        assert live.state.first_seen(videos, moment).tolist() == wanted.state.first_seen(videos, moment).tolist()
+    assert [live.state.seen(user).tolist() for user in users[:20].tolist()] == [
+        wanted.state.seen(user).tolist() for user in users[:20].tolist()
+    ]
 
 
 @pytest.mark.slow

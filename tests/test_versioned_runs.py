@@ -197,6 +197,8 @@ def test_the_vocabulary_of_countries_has_each_country_once_for_each_user(ran: Ra
 
 @pytest.mark.usefixtures("loaded_once")
 def test_verify_finds_all_rows_equal_and_other_moments_unequal(ran: Ran, tmp_path: pathlib.Path) -> None:
+    online = verify(str(ran.root), str(ran.raw), rows=15, online=True)
+    assert online.is_equal, "\n".join(map(str, online.differences))
     found = verify(str(ran.root), str(ran.raw), rows=None)
     assert found.is_equal, "\n".join(map(str, found.differences))
     assert set(found.lines) == {feature.name for feature in DEFAULT.switched_on(Settings())}

@@ -120,3 +120,10 @@ def index_installed() -> None:
     """Refuses an approximate index where the library that makes it is missing."""
     if importlib.util.find_spec("faiss") is None:
         raise InputError("faiss is not installed: run `pip install 'recsys_tft[faiss]'`.")
+
+
+def server_installed() -> None:
+    """Refuses to serve where a library that this needs is missing."""
+    for name in ("starlette", "uvicorn", "prometheus_client"):
+        if importlib.util.find_spec(name) is None:
+            raise InputError(f"{name} is not installed: run `pip install 'recsys_tft[serve]'`.")

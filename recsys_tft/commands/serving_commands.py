@@ -17,7 +17,8 @@ RECOMMEND_EXAMPLE = """example:
 VERIFY_EXAMPLE = """example:
   recsys-tft verify --output-dir output
   recsys-tft verify --output-dir out --data-dir data/movielens --all
-  recsys-tft verify --output-dir out/periods/2025-03-02 --data-dir data/2025-03-01 data/2025-03-02"""
+  recsys-tft verify --output-dir out/periods/2025-03-02 --data-dir data/2025-03-01 data/2025-03-02
+  recsys-tft verify --output-dir out --online"""
 
 _DATA = "the run's raw tables (default: OUTPUT_DIR/raw); then those of each period, if they are not in one folder"
 
@@ -37,9 +38,16 @@ def add_verify(parser: argparse.ArgumentParser) -> None:
         "--output-dir", default="output", metavar="DIR", help="of the run or a period (default: output)"
     )
     parser.add_argument("--data-dir", metavar="DIR", nargs="+", help=_DATA)
-    parser.add_argument("--rows", type=int, default=10_000, metavar="N", help="to sample of each data folder")
+    parser.add_argument(
+        "--rows", type=int, metavar="N", help="to sample of each data folder (default 10,000; with --online 1,000)"
+    )
     parser.add_argument("--all", action="store_true", help="compare all rows")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the sample (default 0)")
+    parser.add_argument(
+        "--online",
+        action="store_true",
+        help="replay the interactions through the state that takes events one by one, and compare with that",
+    )
 
 
 def export(options: argparse.Namespace, _: Sequence[str]) -> int:
@@ -67,7 +75,8 @@ def verify(options: argparse.Namespace, _: Sequence[str]) -> int:
     from recsys_tft.commands import ready
     from recsys_tft.progress import Progress
 
-    ready.within("--rows", options.rows, 1)
+    wanted = (1000 if options.online else 10_000) if options.rows is None else options.rows
+    ready.within("--rows", wanted, 1)
     ready.within("--seed", options.seed, 0)
     ready.run_there(options.output_dir)
     ready.raw_there(options.output_dir, options.data_dir)
@@ -75,8 +84,8 @@ def verify(options: argparse.Namespace, _: Sequence[str]) -> int:
         progress.say("Loading TensorFlow")
         libraries.load("recsys_tft.verifying.verification", options.debug, libraries.UNSERVED)
         module = importlib.import_module("recsys_tft.verifying.verification")
-        rows = None if options.all else options.rows
-        result = module.verify(options.output_dir, options.data_dir, rows, options.seed, progress.say)
+        rows = None if options.all else wanted
+        result = module.verify(options.output_dir, options.data_dir, rows, options.seed, progress.say, options.online)
     for part in result.report():
         progress.console.print(part)
     return 0 if result.is_equal else 1

@@ -175,8 +175,7 @@ class Period:
         return pa.table([user[kept], video[kept], since[kept]], SCHEMAS["positives"])
 
     def _pairs(self, settings: Settings) -> pa.Table:
-        refused = labels.is_negative(self.events["signals"].to_numpy(), settings)
-        seen = self.events.filter(pa.array(is_viewing(self.events, settings.table.bits) | refused))
+        seen = self.events.filter(pa.array(is_seen(self.events, settings)))
         positive = self.keys.filter(pa.array(self.keys["label"].to_numpy()))
         tables = [self._earlier("pairs"), seen, positive]
         user, video = (np.concatenate([table[name].to_numpy() for table in tables]) for name in ("user_id", "video_id"))
@@ -203,6 +202,12 @@ class Period:
         sums = (_reduced(np.add, each[order], first) for each in numbers)
         over = pa.table([user[order][first], video[order][first], last, last, *sums], SCHEMAS["steps"])
         return pa.concat_tables([over, self.steps.filter(pa.array(~is_over))])
+
+
+def is_seen(events: pa.Table, settings: Settings) -> np.ndarray:
+    """[n] bool: by which events the user has seen the video: those that opened it, and those with a negative signal."""
+    refused = labels.is_negative(events["signals"].to_numpy(), settings)
+    return is_viewing(events, settings.table.bits) | refused
 
 
 def _groups(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ rules, and how far a version may lag behind.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Collection, Iterable, Iterator
 from fractions import Fraction
@@ -259,13 +260,15 @@ def _passed(totals: np.ndarray, first: np.ndarray, before: np.ndarray, growth: f
     """[m] bool: whether a threshold lies between each total and the one before it, by the rows of `_running_totals`."""
     levels, earlier = totals, before
     if growth:
-        largest = max(totals.max(initial=0), before.max(initial=0))
-        levels, earlier = (np.searchsorted(thresholds(int(largest), growth), t, side="right") for t in (totals, before))
+        largest = int(max(totals.max(initial=0), before.max(initial=0)))
+        known = thresholds(1 << largest.bit_length(), growth)  # few different ones, as each is kept
+        levels, earlier = (np.searchsorted(known, t, side="right") for t in (totals, before))
     passed = np.append(True, levels[1:] != levels[:-1])[: len(levels)]
     passed[first] = levels[first] != earlier
     return passed
 
 
+@functools.lru_cache
 def thresholds(largest: int, growth: float) -> np.ndarray:
     """Increasing [k] int64 up to `largest`, from 1: each is the first number at least 1 + growth times the one before.
 
@@ -275,4 +278,6 @@ def thresholds(largest: int, growth: float) -> np.ndarray:
     found = [1]
     while found[-1] < largest:
         found.append(max(found[-1] + 1, math.ceil(found[-1] * factor)))
-    return np.array(found, np.int64)
+    array = np.array(found, np.int64)
+    array.flags.writeable = False  # as all callers have the same one
+    return array

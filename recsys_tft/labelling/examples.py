@@ -172,7 +172,7 @@ def label_exposures(
     others = None
     if before:  # most users do nothing in a period
         before, others = before.divided(point_in_time.distinct(events["user_id"].to_numpy()))
-    found, became, counts, odd = _weighted_exposures(events, videos, cuts, settings, before)
+    found, became, counts, odd = weighted_exposures(events, videos, cuts, settings, before)
     steps = outcomes.step_table(became, before and before.until)
     if before:
         found = found.filter(pa.array(found["window"].to_numpy() > 0))
@@ -185,7 +185,7 @@ def label_exposures(
     if found["left_out"].to_numpy().any():
         number = number[~found["left_out"].to_numpy()]
         found = found.filter(pc.invert(found["left_out"]))
-    positives = _positives(found, before)
+    positives = positives_of(found, before)
     found = found.drop_columns([name for name in ("since", "until", "left_out") if name in found.column_names])
     counts.update(_count_early(found, users, videos))
     context = UserContext(found, events, positives, steps, users, videos, settings, before)
@@ -223,17 +223,17 @@ def with_given_ids(exposures: pa.Table, users: pa.Table, videos: VideoLookup) ->
 
 def positives(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> history.Positives:
     """When users became positive on videos: what the histories of `label_exposures` are made of."""
-    return _positives(_weighted_exposures(events, videos, cuts, settings)[0], None)
+    return positives_of(weighted_exposures(events, videos, cuts, settings)[0], None)
 
 
 def outcomes_of(events: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, settings: Settings) -> pa.Table:
     """What became of exposures, of `outcomes.SCHEMA`, as `label_exposures` finds it."""
     if not settings.positive_rates.enabled:
         return outcomes.none()
-    return _weighted_exposures(events, videos, cuts, settings)[1]
+    return weighted_exposures(events, videos, cuts, settings)[1]
 
 
-def _positives(found: pa.Table, before: Carried | None) -> history.Positives:
+def positives_of(found: pa.Table, before: Carried | None) -> history.Positives:
     """Those of exposures, and those of histories that were there before."""
     has_ends = "until" in found.column_names
     names = ("user_id", "video_id", "since", *(("until",) if has_ends else ()))
@@ -246,7 +246,7 @@ def _positives(found: pa.Table, before: Carried | None) -> history.Positives:
     return history.Positives(*own)
 
 
-def _weighted_exposures(
+def weighted_exposures(
     events: pa.Table,
     videos: VideoLookup,
     cuts: splits.Cuts | None,

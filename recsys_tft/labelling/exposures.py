@@ -35,6 +35,8 @@ def sort_events(events: pa.Table, settings: Settings) -> pa.Table:
     Ties are broken by their values, those of the context first, so that the order of input rows is nothing.
     """
     rows = events.select(event_columns(settings))
+    if len(rows) < 2:
+        return rows
     context = (column.name for column in context_columns(settings))
     ordered = pl.from_arrow(rows).sort([*KEY, *context, "watch_time", "signals"], nulls_last=True)
     return ordered.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(rows.schema)

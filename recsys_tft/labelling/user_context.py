@@ -17,6 +17,7 @@ from recsys_tft.point_in_time import rows_at, take_or_null
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.event_signals import is_viewing
 
+_CATEGORY = "previously_watched_category"
 COUNTED = "counted_video_id"  # null for an exposure that is not counted in what videos have in common
 
 
@@ -51,7 +52,7 @@ class UserContext:
         self._viewed, self._has_viewed = _last_viewed(events, user, time, videos, settings, before)
         length = settings.history.length
         self._histories = history.Histories(positives, users, videos, user, time, length) if length else None
-        self._counts = _recent(events, exposures, settings, before) | _outcomes(steps, exposures, settings)
+        self._counts = recent_counts(events, exposures, settings, before) | _outcomes(steps, exposures, settings)
         self._counts_pairs = settings.cooccurrence.enabled
 
     def of_parts(self, parts: Iterable[np.ndarray]) -> Iterator[pa.Table]:
@@ -64,23 +65,28 @@ class UserContext:
         histories = self._histories.of_parts(of_histories) if self._histories else itertools.repeat({})
         yield from map(self._of, parts, histories)
 
+    def at_once(self) -> pa.Table:
+        """What was known at all exposures, of which nothing is needed but `user_id` and `interaction_time`."""
+        part = np.arange(len(self._exposures))
+        histories = next(self._histories.of_parts([part])) if self._histories else {}
+        return pa.table({**self._category(self._exposures, part), **histories, **self._counts})
+
     def _of(self, part: np.ndarray, histories: dict[str, pa.ChunkedArray]) -> pa.Table:
         known = self._exposures.take(pa.array(part))
         columns = dict(zip(known.column_names, known.columns, strict=True))
         columns["label"] = columns["label"].cast(pa.int64())
         before = {name: columns.pop(name) for name in self._before}
-        category = {"previously_watched_category": self._category(known, part)}
         counts = {name: values[part] for name, values in self._counts.items()}
         counted = _counted(known) if self._counts_pairs else {}
-        return pa.table({**before, **category, **columns, **histories, **counts, **counted})
+        return pa.table({**before, **self._category(known, part), **columns, **histories, **counts, **counted})
 
-    def _category(self, known: pa.Table, part: np.ndarray) -> pa.ChunkedArray:
+    def _category(self, known: pa.Table, part: np.ndarray) -> dict[str, pa.ChunkedArray]:
         """Category of the user's latest viewing before each exposure, else what the users table says; as of then."""
         user, moment = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
         has_viewed = self._has_viewed[part]
         positions = np.where(has_viewed, self._videos.position(self._viewed[part], moment), -1)
-        own = take_or_null(self._users["previously_watched_category"], rows_at(self._users, "user_id", user, moment))
-        return pc.if_else(pa.array(has_viewed), self._videos.category(positions), own)
+        own = take_or_null(self._users[_CATEGORY], rows_at(self._users, "user_id", user, moment))
+        return {_CATEGORY: pc.if_else(pa.array(has_viewed), self._videos.category(positions), own)}
 
 
 def _last_viewed(
@@ -101,7 +107,9 @@ def _last_viewed(
     return (video[last] if len(video) else last), last >= 0
 
 
-def _recent(events: pa.Table, found: pa.Table, settings: Settings, before: Carried | None) -> dict[str, np.ndarray]:
+def recent_counts(
+    events: pa.Table, found: pa.Table, settings: Settings, before: Carried | None
+) -> dict[str, np.ndarray]:
     """recent.USER_COLUMNS as a feature store knows them; none where they are turned off."""
     if not settings.recent.enabled:
         return {}

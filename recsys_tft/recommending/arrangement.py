@@ -17,6 +17,7 @@ from recsys_tft.recommending.entity_store import EVENTS
 from recsys_tft.recommending.filtering import DAY, floats
 
 FRESHNESS, EXPLORATION = "fresh", "explored"
+_DURATION = "video_duration"
 _GROUPS = {"channel": "channel_id", "category": "category"}  # what a limit is about: the raw column
 
 
@@ -28,6 +29,7 @@ class Recommendation:
         video_id: its id.
         title: as in the raw table; None where there is no such column.
         category: as in the raw table.
+        video_duration: seconds; None where it is missing.
         retrieval_score: of stage 1.
         rank_score: of stage 3.
         score: of stage 4, with what freshness adds.
@@ -38,6 +40,7 @@ class Recommendation:
     video_id: int | str
     title: str | None
     category: str | None
+    video_duration: float | None
     retrieval_score: float
     rank_score: float
     score: float
@@ -53,6 +56,7 @@ def arrange(
     now: int,
     chosen: OrderSettings,
     kind: IdKind = IdKind.INTEGER,
+    k: int | None = None,
 ) -> list[Recommendation]:
     """The videos in their final order.
 
@@ -64,6 +68,7 @@ def arrange(
         now: microseconds since 1970.
         chosen: the rules.
         kind: of the ids of videos.
+        k: how many to return; by default all.
     """
     own, events = videos["video_id"], videos[EVENTS].to_numpy()
     ranks = ids.ranks(own, kind)
@@ -87,20 +92,27 @@ def arrange(
         found = (FRESHNESS if place[row] < rank[row] else None, limit, EXPLORATION if row in explored else None)
         return tuple(rule for rule in found if rule)
 
-    titles = _texts(videos[TITLE]) if TITLE in videos.column_names else [None] * len(videos)
-    categories, video_ids = _texts(videos["category"]), _texts(own)
+    first = final[:k]
+    shown = videos.select([name for name in ("video_id", TITLE, "category", _DURATION) if name in videos.column_names])
+    texts = {
+        name: _texts(column)
+        for name, column in zip(shown.column_names, shown.take(pa.array(first, pa.int64())).columns, strict=True)
+    }
+    nothing: list[Any] = [None] * len(first)
+    columns = texts["video_id"], texts.get(TITLE, nothing), texts["category"], texts.get(_DURATION, nothing)
     return [
         Recommendation(
-            video_id=video_ids[row],
-            title=titles[row],
-            category=categories[row],
+            video_id=video_id,
+            title=title,
+            category=category,
+            video_duration=duration,
             retrieval_score=float(retrieval_scores[row]),
             rank_score=float(rank_scores[row]),
             score=float(scores[row]),
             rank=int(rank[row]) + 1,
             rules=rules(row),
         )
-        for row in final
+        for row, video_id, title, category, duration in zip(first, *columns, strict=True)
     ]
 
 

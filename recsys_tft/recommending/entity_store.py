@@ -124,6 +124,29 @@ class EntityStore:
         found = pa.array(numbers)
         return found if pa.types.is_integer(self._videos.ids.type) else self._videos.ids.take(found)
 
+    def some_users(self, most: int) -> list[int | str]:
+        """The ids of some users, as people write them."""
+        return [user.decode() if isinstance(user, bytes) else user for user in self._users.ids[:most].to_pylist()]
+
+    def usual(self, name: str, most: int) -> list[str]:
+        """The most frequent texts that users have in a column, the most frequent first; none of other columns."""
+        users = self._users.table
+        if name not in users.column_names or not pa.types.is_binary(users.schema.field(name).type):
+            return []
+        counts = pc.value_counts(users[name].combine_chunks().drop_null())
+        order = np.argsort(-counts.field("counts").to_numpy(), kind="stable")[:most]
+        return [value.decode(errors="replace") for value in counts.field("values").take(order).to_pylist()]
+
+    def groups(self, column: str, values: pa.ChunkedArray) -> pa.Array:
+        """[n] values of a column of videos as rows have them, of which ids that are text are given as codes.
+
+        One that no video has is null.
+        """
+        own = self._videos.table[column].combine_chunks()
+        if own.type == values.type:
+            return values.combine_chunks()
+        return own.take(pc.index_in(values.combine_chunks(), ids.codes_of(own)))
+
     def countries(self) -> list[str]:
         """The countries that users have."""
         users = self._users.table

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings, country_key
-from recsys_tft.default_table import CHILD_CATEGORIES
+from recsys_tft.default_table import CHILD_CATEGORIES, COUNTRY
 from recsys_tft.missing import nulled
 
 DAY = 86_400_000_000  # microseconds
@@ -43,15 +43,20 @@ def blocked(videos: pa.Table, rules: BlockSettings) -> np.ndarray:
         videos: [n] rows with video_id, category, channel_id and, where the feature table has them, child_categories.
         rules: the lists.
     """
-    found = seen(videos["video_id"], pa.array(rules.videos, videos["video_id"].type))
-    categories = pa.array([name.encode() for name in rules.categories], pa.binary())
-    found |= pc.is_in(nulled(videos["category"]), categories).to_numpy(zero_copy_only=False)
-    if CHILD_CATEGORIES in videos.column_names:
-        children = nulled(videos[CHILD_CATEGORIES].combine_chunks())
-        hit = pc.list_parent_indices(children).filter(pc.is_in(children.flatten(), categories)).to_numpy()
-        found[hit] = True
-    channels = nulled(videos["channel_id"])
-    return found | seen(channels, pa.array(rules.channels, channels.type))
+    found = np.zeros(len(videos), bool)
+    if rules.videos:
+        found |= seen(videos["video_id"], pa.array(rules.videos, videos["video_id"].type))
+    if rules.categories:
+        categories = pa.array([name.encode() for name in rules.categories], pa.binary())
+        found |= pc.is_in(nulled(videos["category"]), categories).to_numpy(zero_copy_only=False)
+        if CHILD_CATEGORIES in videos.column_names:
+            children = nulled(videos[CHILD_CATEGORIES].combine_chunks())
+            hit = pc.list_parent_indices(children).filter(pc.is_in(children.flatten(), categories)).to_numpy()
+            found[hit] = True
+    if rules.channels:
+        channels = nulled(videos["channel_id"])
+        found |= seen(channels, pa.array(rules.channels, channels.type))
+    return found
 
 
 def unavailable(videos: pa.Table, country: bytes | None, rules: Mapping[str, BlockSettings]) -> np.ndarray:
@@ -59,6 +64,11 @@ def unavailable(videos: pa.Table, country: bytes | None, rules: Mapping[str, Blo
     by_key = {country_key(name): of_country for name, of_country in rules.items()}
     of_country = by_key.get(country_key(country.decode(errors="replace"))) if country else None
     return blocked(videos, of_country) if of_country else np.zeros(len(videos), bool)
+
+
+def country_of(known: Mapping[str, pa.Array]) -> bytes | None:
+    """The country in [1] raw columns of a user, if it is known."""
+    return known[COUNTRY][0].as_py() if COUNTRY in known else None
 
 
 def removed(

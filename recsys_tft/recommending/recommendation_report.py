@@ -52,7 +52,7 @@ def stages(found: "Recommendations") -> str:
 
 def as_json(found: "Recommendations", version: int, reasons: Reasons | None = None) -> dict[str, Any]:
     """All of it in plain values."""
-    items = [dataclasses.asdict(item) for item in found.items]
+    items = [dict(vars(item)) for item in found.items]
     for item, because in zip(items, reasons or [], strict=bool(reasons)):
         item["because_of"] = [{"columns": columns, "contribution": value} for columns, value in because]
     rest = {field.name: getattr(found, field.name) for field in dataclasses.fields(found) if field.name != "items"}

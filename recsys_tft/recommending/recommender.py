@@ -1,29 +1,26 @@
 """The four stages of a recommender on the exported models: retrieval, filtering, ranking, ordering."""
 
-import dataclasses
 import functools
 import pathlib
-import time
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from recsys_tft import ids
-from recsys_tft.columns import FIRST_SEEN, HISTORY, IdKind
+from recsys_tft.columns import HISTORY, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings, country_key
-from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.faults import sentences
-from recsys_tft.recommending import arrangement, explanations, filtering, request_columns, tallies
-from recsys_tft.recommending.arrangement import Recommendation
+from recsys_tft.recommending import arrangement, explanations, filtering, ranker_inputs, request_columns
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.explanations import Explainer
-from recsys_tft.recommending.request import Request, now
+from recsys_tft.recommending.recommendations import Clock, Recommendations
+from recsys_tft.recommending.request import Request, Wanted, now
 from recsys_tft.serving import approximate_index, served_models, serving_folders
 from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.saved_signatures import CONTRIBUTIONS
@@ -31,27 +28,9 @@ from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.serving.serving_rows import Arrow, arrays
 from recsys_tft.storage import ownership
 
-
-@dataclasses.dataclass(frozen=True)
-class Recommendations:
-    """What the four stages found.
-
-    Attributes:
-        items: the best first.
-        is_known: whether the store has the user; else what was given about the user is all that is known.
-        candidates: how many stage 1 brought.
-        removed: how many videos each rule of stage 2 left out; `seen` ones, which stage 1 does not even bring, are all
-            that the user has opened; one that several rules leave out counts for each.
-        ranked: how many stage 3 ranked.
-        seconds: of each stage.
-    """
-
-    items: tuple[Recommendation, ...]
-    is_known: bool
-    candidates: int
-    removed: dict[str, int]
-    ranked: int
-    seconds: dict[str, float]
+if TYPE_CHECKING:
+    from recsys_tft.online.event_rows import Given
+    from recsys_tft.recommending.live_store import LiveStore, Observed
 
 
 class Recommender:
@@ -62,6 +41,10 @@ class Recommender:
         config: a YAML file, of which the `recommender` options take the place of the run's.
         version: of the export; the newest by default.
         index: an approximate one that was exported; by default all videos are compared.
+        redis: the address of Redis or Valkey, such as redis://localhost:6379/0, where events are kept and several
+            processes share them; by default `observe` keeps them in memory.
+        when_lost: what a recommendation is where Redis does not answer: an `error`, or made from what is known
+            (`stale`).
 
     Attributes:
         columns: what may be said of a user or of the moment.
@@ -74,7 +57,13 @@ class Recommender:
 
     @sentences()
     def __init__(
-        self, output_dir: str, config: str | None = None, version: int | None = None, index: Kind | None = None
+        self,
+        output_dir: str,
+        config: str | None = None,
+        version: int | None = None,
+        index: Kind | None = None,
+        redis: str | None = None,
+        when_lost: Literal["error", "stale"] = "error",
     ):
         self._held = serving_folders.hold(output_dir)  # what is loaded later is of the same export
         root = self._held.folder
@@ -92,6 +81,12 @@ class Recommender:
         self._ranker_folder = folders["ranker"]
         extra = folders["retrieval"] / serving_folders.EXTRA
         self._index = None if index is None else approximate_index.read(extra / f"{index}.faiss")
+        self._live: LiveStore | None = None
+        self._opening = threading.Lock()
+        self._output_dir, self._store_folder = output_dir, folders[serving_folders.STORE]
+        self._redis, self._is_patient = redis, when_lost == "stale"
+        if redis is not None:
+            self._open()  # as other processes may have put events there
         self._models = loading.models()
         self.recommend(None, 1)  # the first call of a graph takes a hundred times as long as the others
 
@@ -112,31 +107,95 @@ class Recommender:
         Raises:
             InputError: if k is below 1, or as `Request`.
         """
-        if k < 1:
-            raise InputError(f"k is {k}; it needs at least 1.")
-        request = self.request(user_id, time, **given)
-        clock = Clock()
-        seen = self.store.seen(request.user)
-        known = self.known(request)
-        found, retrieval_scores = self.retrieve(known, seen)
+        return self.recommend_each([Wanted(self.request(user_id, time, **given), k)])[0]
+
+    @sentences()
+    def recommend_each(self, wanted: Sequence[Wanted]) -> list[Recommendations]:
+        """As `recommend` for each of [n] requests, to the last bit; trees are asked once for all of them.
+
+        The `seconds` of a stage are those that it took for all.
+        """
+        clock, filters = Clock(), self.settings.filters
+        users = [each.request.user for each in wanted]
+        seen = [self.seen(each.request) for each in wanted]
+        known = [self.known(each.request) for each in wanted]
+        found = list(map(self.retrieve, known, seen))
         clock.lap("retrieval")
-        videos = self.store.videos(found)
-        country = known[COUNTRY][0].as_py() if COUNTRY in known else None
-        removed = filtering.removed(videos, seen, country, request.time, self.settings.filters)
-        kept = np.flatnonzero(~np.any(list(removed.values()), axis=0))[: self.settings.ranked]
-        videos = videos.take(pa.array(kept))
+        candidates = [self.videos(own, each.request.time) for (own, _), each in zip(found, wanted, strict=True)]
+        removed = [
+            filtering.removed(videos, opened, filtering.country_of(of_user), each.request.time, filters)
+            for videos, opened, of_user, each in zip(candidates, seen, known, wanted, strict=True)
+        ]
+        kept = [np.flatnonzero(~np.any(list(masks.values()), axis=0))[: self.settings.ranked] for masks in removed]
+        videos = [rows.take(pa.array(chosen)) for rows, chosen in zip(candidates, kept, strict=True)]
         clock.lap("filtering")
-        rank_scores = self.rank(known, videos)
+        scores = self.rank_each(known, videos)
         clock.lap("ranking")
-        user = 0 if request.user is None else ids.codes_of(pa.array([request.user]))[0].as_py()
-        kind, scores = self.kinds["video_id"], (retrieval_scores[kept], rank_scores)
-        items = arrangement.arrange(videos, *scores, user, request.time, self.settings.order, kind)
+        items = [
+            arrangement.arrange(
+                videos[i], found[i][1][kept[i]], scores[i], each.request.code, each.request.time, self.settings.order,
+                self.kinds["video_id"], each.k,
+            )
+            for i, each in enumerate(wanted)
+        ]  # fmt: skip
         clock.lap("ordering")
-        counts = {name: int(mask.sum()) for name, mask in removed.items()}
-        counts["seen"] += len(seen) if self.settings.filters.seen else 0
-        return Recommendations(
-            tuple(items[:k]), self.store.knows(request.user), len(found), counts, len(kept), clock.seconds
-        )
+        counts = [{name: int(mask.sum()) for name, mask in masks.items()} for masks in removed]
+        for count, opened in zip(counts, seen, strict=True):
+            count["seen"] += len(opened) if filters.seen else 0
+        return [
+            Recommendations(
+                tuple(items[i]), self.store.knows(user), len(found[i][0]), counts[i], len(kept[i]), dict(clock.seconds)
+            )
+            for i, user in enumerate(users)
+        ]
+
+    @sentences()
+    def observe(self, events: "Given") -> "Observed":
+        """Takes events, so that what is recommended from then on knows of them; several threads may do so at once.
+
+        The first call loads the state of the run, or of its last refresh, in some seconds. Events are kept in memory,
+        and a process that ends has forgotten them; or in Redis, where they are once this returns.
+
+        Args:
+            events: the columns of interactions as the tables have them: a list of mappings or a pyarrow.Table. A time
+                is a datetime, microseconds since 1970 UTC, or text; what may be missing may be left out. `event_id`
+                tells events of a user apart that agree in video, time and signals, and which else are one.
+
+        Returns:
+            How many were applied and repeated, and why others were rejected.
+
+        Raises:
+            InputError: if there is no state, of this run, or `events` is neither a list nor a table; or if Redis does
+                not answer, after which the same events can be sent again.
+
+        Example:
+            >>> recommender.observe([  # doctest: +SKIP
+            ...     {"user_id": 7, "video_id": 3, "interaction_time": now(), "interaction_type": "like"},
+            ... ])
+            Observed(applied=1, repeated=0, rejected=())
+        """
+        return self.live.observe(events)
+
+    @property
+    def live(self) -> "LiveStore":
+        """What takes events, loaded when it is first asked for.
+
+        Raises:
+            InputError: if there is no state, or of another run than the export.
+        """
+        with self._opening:
+            return self._live or self._open()
+
+    def _open(self) -> "LiveStore":
+        from recsys_tft.recommending import live_store
+
+        graph = serving_folders.description(self._store_folder)["transform_graph"]
+        live = live_store.of_run(self._output_dir, graph, self.store, self._redis, self._is_patient)
+        for user in self.store.some_users(1):  # the first question compiles what others would wait for
+            live.user(self.store.user(user), user, now())
+        live.videos(self.store.videos(self.store.video_ids[:1]), now())
+        self._live = live
+        return live
 
     def request(self, user_id: int | str | None, time: int | None = None, **given: Any) -> Request:
         """Who asks, when, and what is said of them, as in `recommend`, of the columns that the run knows."""
@@ -147,14 +206,26 @@ class Recommender:
 
         Where videos of the history are given without their categories, these are the store's.
         """
-        found = request.columns(self.store.user(request.user))
+        stored = self.store.user(request.user)
+        found = request.columns(stored if self._live is None else self._live.user(stored, request.user, request.time))
         videos, categories = HISTORY
         if videos in request.given and categories not in request.given:
             found[categories] = self.store.categories(found[videos])
         return found
 
+    def seen(self, request: Request) -> pa.Array:
+        """[n] videos that the user has opened, or does not want by a negative signal."""
+        return self.store.seen(request.user) if self._live is None else self._live.seen(request.user)
+
+    def videos(self, video_ids: pa.Array | Sequence[int | str], time: int) -> pa.Table:
+        """The rows of [n] videos as of a moment."""
+        stored = self.store.videos(video_ids)
+        return stored if self._live is None else self._live.videos(stored, time)
+
     def retrieve(self, known: Mapping[str, pa.Array], seen: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """Stage 1: [n] ids and scores, the best first, without what the user has seen.
+
+        It is asked for one user at a time: of several, products are added up in another order, and last bits differ.
 
         Args:
             known: [1] raw columns of the user.
@@ -183,10 +254,18 @@ class Recommender:
             known: [1] raw columns of the user and the moment.
             videos: [n] rows of the store.
         """
-        if not len(videos):
-            return np.zeros(0, np.float32)
-        scores = self._ask("ranker", _with_videos(known, videos))["score"]
-        return np.broadcast_to(scores, len(videos))  # one for all where the ranker reads nothing of videos
+        return self.rank_each([known], [videos])[0]
+
+    def rank_each(self, known: Sequence[Mapping[str, pa.Array]], videos: Sequence[pa.Table]) -> list[np.ndarray]:
+        """As `rank`, for the videos of each of several users."""
+        sizes = [len(rows) for rows in videos]
+        if not sum(sizes):
+            return [np.zeros(0, np.float32) for _ in videos]
+        if CONTRIBUTIONS in self._models["ranker"].signatures and len(sizes) > 1:  # a network: see `retrieve`
+            return list(map(self.rank, known, videos))
+        scores = self._ask_ranker(known, videos)["score"]
+        scores = np.broadcast_to(scores, sum(sizes))  # one for all where the ranker reads nothing of videos
+        return np.split(scores, np.cumsum(sizes)[:-1])
 
     @sentences()
     def explain(
@@ -203,60 +282,50 @@ class Recommender:
             time: as in `recommend`.
             given: as in `recommend`.
         """
-        known = self.known(self.request(user_id, time, **given))
+        request = self.request(user_id, time, **given)
+        known = self.known(request)
         kind = self.kinds["video_id"]
         if kind.is_text:
             try:
                 video_ids = [ids.text_of(video, kind) for video in video_ids]
             except ValueError as error:
                 raise InputError(f"One of the video_ids {error}.") from None
-        asked = _with_videos(known, self.store.videos(video_ids))
+        asked = [known], [self.videos(video_ids, request.time)]
         if CONTRIBUTIONS in self._models["ranker"].signatures:
             described = explanations.columns(self._ranker_folder / serving_folders.EXTRA)
-            (values,) = self._ask("ranker", asked, CONTRIBUTIONS).values()
+            (values,) = self._ask_ranker(*asked, CONTRIBUTIONS).values()
             values = np.broadcast_to(values, (len(video_ids), values.shape[1]))
         else:
-            features = self._ask("ranker", asked, "features")
+            features = self._ask_ranker(*asked, "features")
             rows = {n: np.broadcast_to(v, (len(video_ids), *v.shape[1:])) for n, v in features.items()}
             described, values = self._explainer.described, self._explainer.contributions(rows)
         return explanations.by_raw_columns(values, described)
+
+    def load_explainer(self) -> None:
+        """Loads what `explain` needs, which takes a second the first time.
+
+        Raises:
+            InputError: if the library that trained the ranker is needed, and not installed.
+        """
+        if CONTRIBUTIONS not in self._models["ranker"].signatures:
+            _ = self._explainer
 
     @functools.cached_property
     def _explainer(self) -> Explainer:
         return Explainer(self._ranker_folder / serving_folders.EXTRA)
 
-    def _ask(
-        self, name: str, columns: Mapping[str, Arrow], signature: str = "serving_default", **others: int
-    ) -> dict[str, np.ndarray]:
+    def _ask(self, name: str, columns: Mapping[str, Arrow], **others: int) -> dict[str, np.ndarray]:
         """What a model answers for raw columns, and inputs that are none."""
         model = self._models[name]
-        asked = {key: slot for key, slot in model.signatures[signature].inputs.items() if key not in others}
-        return model.run(signature, {**arrays(columns, asked), **others})
+        asked = {key: slot for key, slot in model.signatures["serving_default"].inputs.items() if key not in others}
+        return model.run("serving_default", {**arrays(columns, asked), **others})
 
-
-class Clock:
-    """Seconds of the parts of something.
-
-    Attributes:
-        seconds: by the name of the part.
-    """
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Ends a part."""
-        now = time.perf_counter()
-        self.seconds[name], self._last = now - self._last, now
-
-
-def _with_videos(known: Mapping[str, pa.Array], videos: pa.Table) -> dict[str, Arrow]:
-    """Raw columns of the user, the moment and videos, for the ranker."""
-    of_videos = dict(zip(videos.column_names, videos.columns, strict=True))
-    if FIRST_SEEN in of_videos:
-        of_videos["published_at"] = pc.coalesce(of_videos["published_at"], of_videos[FIRST_SEEN])
-    return {**known, **of_videos, **tallies.of_candidates(known, videos)}
+    def _ask_ranker(
+        self, known: Sequence[Mapping[str, pa.Array]], videos: Sequence[pa.Table], signature: str = "serving_default"
+    ) -> dict[str, np.ndarray]:
+        """What the ranker answers for the videos of each of [n] users."""
+        model = self._models["ranker"]
+        return model.run(signature, ranker_inputs.of_candidates(known, videos, model.signatures[signature].inputs))
 
 
 def _unknown_countries(chosen: RecommenderSettings, store: EntityStore) -> Iterator[str]:

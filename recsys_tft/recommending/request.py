@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import functools
 import numbers
 import operator
 import time
@@ -76,16 +77,41 @@ class Request:
         """
         found = {name: stored[name].combine_chunks() for name in stored.column_names} if len(stored) else {}
         columns = {column.name: column for column in self.known} | _OWN
-        given = {"interaction_time": self.time, **self.given}
-        own = found | {name: _array(name, value, columns[name]) for name, value in given.items()}
+        given = {name: _array(name, value, columns[name]) for name, value in self.given.items()}
+        own = found | {"interaction_time": pa.array([self.time], INT64)} | given
         nobody = _NOBODY_OF_TEXTS if self.kind.is_text else _NOBODY
         user = nobody if self.user is None else self.user
         return own | {"user_id": pa.array([user], pa.binary() if self.kind.is_text else INT64)}
 
-    @property
+    @functools.cached_property
     def user(self) -> int | bytes | None:
         """The id as rows have it; None without one."""
         return _array("user_id", self.user_id, _OWN["user_id"].of_kind(self.kind))[0].as_py()
+
+    @property
+    def code(self) -> int:
+        """What stands for the user where a number does; 0 for nobody."""
+        return 0 if self.user is None else ids.codes_of(pa.array([self.user]))[0].as_py()
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What is asked of a recommender.
+
+    Attributes:
+        request: who asks, and when.
+        k: how many videos.
+
+    Raises:
+        InputError: if k is below 1.
+    """
+
+    request: Request
+    k: int = 10
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise InputError(f"k is {self.k}; it needs at least 1.")
 
 
 def now() -> int:

@@ -13,13 +13,15 @@ import os
 import pathlib
 import threading
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from ctypes import c_char_p, c_int, c_int64, c_size_t, c_void_p
 from typing import Any
 
 import numpy as np
 
 from recsys_tft.serving.saved_signatures import DTYPES, Signature
+from recsys_tft.serving.serving_rows import Values
+from recsys_tft.serving.texts import Texts
 
 _LIBRARIES = ("libtensorflow_cc.so.2", "libtensorflow_cc.2.dylib")
 _NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
@@ -101,26 +103,24 @@ def _library() -> ctypes.CDLL:
 def _check_views(library: ctypes.CDLL) -> None:
     """That a string lies in memory as we write it."""
     text = b"a text that is too long to lie in place"
-    ours, kept = _views([text])
-    theirs = np.zeros(1, _VIEW)
-    library.TF_StringInit(theirs.ctypes.data)
-    library.TF_StringAssignView(theirs.ctypes.data, int(ours["address"][0]), len(text))
-    if theirs.tobytes()[:16] != ours.tobytes()[:16] or not kept:
+    given = Texts.of_objects(np.array([text], object))
+    ours, theirs = _views(given), np.zeros(1, _VIEW)
+    library.TF_StringInit(_address(theirs))
+    library.TF_StringAssignView(_address(theirs), int(ours["address"][0]), len(text))
+    if theirs.tobytes()[:16] != ours.tobytes()[:16]:
         raise Unavailable("strings lie in memory otherwise")
 
 
-def _views(texts: Sequence[bytes]) -> tuple[np.ndarray, bytes]:
-    """[n] strings for TensorFlow, and the bytes that they point to, which need to be kept.
+def _views(texts: Texts) -> np.ndarray:
+    """Strings for TensorFlow, which point to the data of the texts."""
+    views = np.zeros(texts.shape, _VIEW)
+    views["size"] = texts.sizes * 4 + _IS_VIEW
+    views["address"] = texts.starts + _address(texts.data)
+    return views
 
-    A zero follows each, as behind strings of TensorFlow's own: StringLower of UTF-8 reads up to it.
-    """
-    joined = b"".join([text + b"\0" for text in texts])
-    sizes = np.fromiter(map(len, texts), np.uint64, len(texts))
-    views = np.zeros(len(texts), _VIEW)
-    views["size"] = sizes * np.uint64(4) + np.uint64(_IS_VIEW)
-    begin = ctypes.cast(c_char_p(joined), c_void_p).value or 0
-    views["address"] = np.uint64(begin) + np.cumsum(sizes + np.uint64(1), dtype=np.uint64) - sizes - np.uint64(1)
-    return views, joined
+
+def _address(values: np.ndarray) -> int:
+    return values.__array_interface__["data"][0]
 
 
 _STARTING = threading.Lock()
@@ -171,19 +171,19 @@ class Session:
         self._library.TF_DeleteStatus(status)
         return (code, text.decode(errors="replace")) if code else None
 
-    def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, name: str, inputs: Mapping[str, Values]) -> dict[str, np.ndarray]:
         """What a signature answers.
 
         Args:
             name: of the signature.
-            inputs: all of its inputs, of dtypes that become its own; strings as objects of str or bytes.
+            inputs: all of its inputs, of dtypes that become its own; strings as Texts, or objects of str or bytes.
 
         Raises:
             GraphError: if the graph refuses them.
             MemoryError: if there is too little memory.
         """
         signature = self.signatures[name]
-        given = [_Given(self._library, np.asarray(inputs[key], slot.dtype)) for key, slot in signature.inputs.items()]
+        given = [_Given(self._library, inputs[key], slot.dtype) for key, slot in signature.inputs.items()]
         found = (c_void_p * len(signature.outputs))()
         try:
             status = self._library.TF_NewStatus()
@@ -221,18 +221,16 @@ class _Given:
         tensor: the tensor.
     """
 
-    def __init__(self, library: ctypes.CDLL, values: np.ndarray):
-        cells = np.ascontiguousarray(values)
-        if values.dtype == _STRING:
-            cells, self._texts = _views([_bytes(text) for text in values.ravel().tolist()])
-        shape = (c_int64 * values.ndim)(*values.shape)
-        self.tensor = library.TF_AllocateTensor(_NUMBERS[values.dtype], shape, values.ndim, cells.nbytes)
+    def __init__(self, library: ctypes.CDLL, values: Values, dtype: np.dtype):
+        if dtype == _STRING:
+            self._texts = values if isinstance(values, Texts) else Texts.of_objects(np.asarray(values, dtype))
+            cells = _views(self._texts)
+        else:
+            cells = np.asarray(values, dtype, order="C")
+        shape = (c_int64 * cells.ndim)(*cells.shape)
+        self.tensor = library.TF_AllocateTensor(_NUMBERS[dtype], shape, cells.ndim, cells.nbytes)
         if cells.nbytes:
-            ctypes.memmove(library.TF_TensorData(self.tensor), cells.ctypes.data, cells.nbytes)
-
-
-def _bytes(text: str | bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else text
+            ctypes.memmove(library.TF_TensorData(self.tensor), _address(cells), cells.nbytes)
 
 
 def _array(library: ctypes.CDLL, tensor: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from recsys_tft import libraries
 from recsys_tft.errors import readable
 from recsys_tft.serving import c_library, saved_signatures
 from recsys_tft.serving.saved_signatures import Signature
+from recsys_tft.serving.serving_rows import Values
 from recsys_tft.storage.temporary import without_pattern
 
 
@@ -25,7 +26,7 @@ class ServedModel(Protocol):
 
     signatures: Mapping[str, Signature]
 
-    def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, name: str, inputs: Mapping[str, Values]) -> dict[str, np.ndarray]:
         """The outputs of a signature, of all of its inputs; strings are objects of bytes."""
 
 
@@ -51,9 +52,11 @@ class InPython:
                 importlib.import_module("tensorflow_text")  # registers the ops of an encoder of texts that it may hold
         self._constant, self._model, self.signatures = tf.constant, load_saved_model(folder, remedy), signatures
 
-    def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, name: str, inputs: Mapping[str, Values]) -> dict[str, np.ndarray]:
         slots = self.signatures[name].inputs
-        given: dict[str, Any] = {key: self._constant(inputs[key], slot.dtype) for key, slot in slots.items()}
+        given: dict[str, Any] = {
+            key: self._constant(np.asarray(inputs[key]), slot.dtype) for key, slot in slots.items()
+        }
         return {key: value.numpy() for key, value in self._model.signatures[name](**given).items()}
 
 

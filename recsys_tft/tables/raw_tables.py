@@ -248,7 +248,7 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
     faults = {name: of_column for name, (_, of_column) in converted.items()}
     raw = without_missing(raw, columns)
     reasons = check_rows(raw, columns, table.bits.names if table.is_long else (), faults)
-    arrays = {name: _canonical(raw[name], column) for name, column in columns.items()}
+    arrays = {name: canonical(raw[name], column) for name, column in columns.items()}
     arrays[ROW] = pa.array(range(source.first_row, source.first_row + len(raw)), pa.int64())
     checked = pa.table(arrays)
     good = pc.is_null(reasons)
@@ -259,7 +259,7 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
     return usable, rejected.filter(pc.invert(good))
 
 
-def _canonical(array: pa.ChunkedArray | pa.Array, column: Column) -> pa.ChunkedArray | pa.Array:
+def canonical(array: pa.ChunkedArray | pa.Array, column: Column) -> pa.ChunkedArray | pa.Array:
     if column.is_list:
         value = column.type.value_type
         return array.cast(pa.list_(pa.binary() if pa.types.is_string(value) else value))
@@ -270,7 +270,7 @@ def _canonical(array: pa.ChunkedArray | pa.Array, column: Column) -> pa.ChunkedA
 
 def empty(columns: Mapping[str, Column], keep: Sequence[str]) -> pa.Table:
     """No rows of a table with these columns, as `read` returns its usable rows."""
-    arrays = {name: _canonical(pa.nulls(0, columns[name].type), columns[name]) for name in keep}
+    arrays = {name: canonical(pa.nulls(0, columns[name].type), columns[name]) for name in keep}
     return ids.coded(pa.table({**arrays, ROW: pa.nulls(0, pa.int64())}), columns.values())
 
 

@@ -31,6 +31,8 @@ from recsys_tft.serving.saved_graphs import SavedGraph
 from recsys_tft.training import training_rows
 from recsys_tft.training.training_rows import folder_of
 from recsys_tft.verifying import disk_sample, raw_matches
+from recsys_tft.verifying import online as online_rows
+from recsys_tft.verifying.online import Online
 from recsys_tft.verifying.raw_matches import Matches
 
 TOLERANCE, BFLOAT16_TOLERANCE = 1e-6, 1e-3
@@ -120,6 +122,7 @@ def verify(
     rows: int | None = 10_000,
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
+    online: bool = False,
 ) -> Verified:
     """Compares rows of every data folder with what the saved graphs of the run compute from their raw rows.
 
@@ -132,16 +135,25 @@ def verify(
         rows: how many to sample of each folder; None for all.
         seed: of the sample.
         say: is told each step.
+        online: whether to replay the interactions through the state that takes events online, and to compare what it
+            knows at the moment of each row; of the features that events change.
 
     Raises:
-        InputError: if there is no run, no raw tables, or rows cannot be read.
+        InputError: if there is no run, no raw tables, rows cannot be read, or exposures are cut for each user at other
+            moments and cannot be replayed.
     """
     with run_folders.held(output_dir) as run:
-        return _verify(run, output_dir, data_dir, rows, seed, say)
+        return _verify(run, output_dir, data_dir, rows, seed, say, online)
 
 
 def _verify(
-    run: str, output_dir: str, data_dir: Days | None, rows: int | None, seed: int, say: Callable[[str], None]
+    run: str,
+    output_dir: str,
+    data_dir: Days | None,
+    rows: int | None,
+    seed: int,
+    say: Callable[[str], None],
+    replays: bool,
 ) -> Verified:
     manifest = run_folders.manifest(run)
     chosen = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
@@ -153,8 +165,10 @@ def _verify(
     say("Loading the saved graphs")
     transform = saved_graphs.load_transform(run)
     graphs = [transform, *saved_graphs.load_serving(output_dir, run)]
-    found = Verified()
+    found, sampled = Verified(), []
     for data_set in DATA_SETS:
+        if replays and not data_set.windows:
+            continue
         for folder in data_set.folders:
             say(f"Verifying {folder}")
             names = [*_keys(data_set), *(f.name for f in data_set.features(chosen))]
@@ -167,7 +181,15 @@ def _verify(
             found.rows[folder] = len(disk[names[0]])
             if found.rows[folder]:
                 own = _Folder(data_set, folder, disk, cuts, chosen)
-                own.compare(raw, videos, graphs, found)
+                if replays:
+                    sampled.append(own)
+                else:
+                    own.compare(raw, videos, graphs, found)
+    if replays:
+        say(f"Replaying {len(raw.events):,} events")
+        of_folders = online_rows.replayed([own.disk for own in sampled], raw, cuts, chosen)
+        for own, known in zip(sampled, of_folders, strict=True):
+            dataclasses.replace(own, online=known).compare(raw, videos, graphs, found)
     return found
 
 
@@ -202,6 +224,7 @@ class _Folder:
     disk: dict[str, np.ndarray]
     cuts: Cuts | None
     settings: Settings
+    online: Online | None = None  # what is known of them there, which is compared instead
 
     def compare(self, raw: RawRows, videos: DatedVideos, graphs: Sequence[SavedGraph], found: Verified) -> None:
         """Adds what all graphs make of the rows' features to `found`."""
@@ -226,6 +249,9 @@ class _Folder:
         users, times = keys["user_id"], keys["interaction_time"]
         labelled = functools.cache(lambda: raw_matches.labelled(raw, users, self.cuts, self.settings))
         exposures = functools.cache(lambda: raw_matches.by_exposure(raw, labelled(), users, times, self.settings))
+        if self.online:
+            yield from self.online.matches(by_entity, exposures(), videos.videos)
+            return
         for entity, features in by_entity.items():
             if entity is Entity.EXPOSURE:
                 yield exposures(), features
@@ -252,6 +278,7 @@ class _Folder:
 
     def _compare(self, matches: Matches, features: list[Feature], graph: SavedGraph, found: Verified) -> None:
         computed = saved_graphs.compute(graph, ids.shown(matches.raw), features)
+        by = f"{graph.name}{' of what is known online' if self.online else ''}"
         gaps = {f.name: self._gaps(f, computed[f.name], matches) for f in features}
         unequal = {f.name: gaps[f.name] > self._tolerance(f) for f in features}
         best = _best(matches.owner, np.sum(list(unequal.values()), axis=0))
@@ -265,7 +292,7 @@ class _Folder:
             for pair in wrong[:_SHOWN]:
                 row, value = matches.owner[pair], computed[feature.name][matches.row[pair]]
                 on_disk = self.disk[feature.name][row]
-                found.differences.append(self._difference(feature.name, row, *_shown(on_disk, value), graph.name))
+                found.differences.append(self._difference(feature.name, row, *_shown(on_disk, value), by))
 
     def _gaps(self, feature: Feature, computed: np.ndarray, matches: Matches) -> np.ndarray:
         """[m] float64: the largest difference of a row on disk and a raw row that it may be of; infinite for NaN."""

@@ -1,0 +1,85 @@
+"""`recsys-tft serve`. Like `cli.py`, this module imports nothing that `--help` does not need."""
+
+import argparse
+import functools
+import importlib
+import sys
+from collections.abc import Sequence
+
+from recsys_tft import libraries
+
+EXAMPLE = """example:
+  recsys-tft serve --output-dir output
+  recsys-tft serve --output-dir out --host 0.0.0.0 --port 80 --config my.yaml
+
+  curl -H 'Content-Type: application/json' -d '{"user_id": 5}' http://127.0.0.1:8080/recommend
+
+http://127.0.0.1:8080/ is a page for people, /openapi.json describes the rest. It needs
+`pip install 'recsys_tft[serve]'`."""
+_MOST_PORT, _MOST_BATCH, _MOST_SECONDS = 65_535, 256, 86_400
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
+    parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="where to listen (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8080, metavar="P", help="0 for a free one (default: 8080)")
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML whose `recommender` options are used (default: the run's)"
+    )
+    parser.add_argument("--index", choices=["hnsw", "ivf"], help="search an approximate index instead of all videos")
+    parser.add_argument(
+        "--version", type=int, metavar="N", help="of the export (default: the newest, and newer ones when they come)"
+    )
+    parser.add_argument(
+        "--redis",
+        metavar="URL",
+        help="where events are kept, as redis://localhost:6379/0 (default: in memory)",
+    )
+    parser.add_argument(
+        "--when-lost", choices=["error", "stale"], default="error", help="what answers are where Redis does not answer"
+    )
+    parser.add_argument("--batch", type=int, default=16, metavar="N", help="most requests in one pass (default 16)")
+    parser.add_argument(
+        "--reload-seconds", type=int, default=10, metavar="S", help="between looks for a newer export; 0: never (10)"
+    )
+
+
+def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """The recommender as an HTTP server."""
+    from recsys_tft.commands import ready
+
+    ready.within("--port", options.port, 0, _MOST_PORT)
+    ready.within("--batch", options.batch, 1, _MOST_BATCH)
+    ready.within("--reload-seconds", options.reload_seconds, 0, _MOST_SECONDS)
+    ready.folder("--config", options.config)
+    ready.export_there(options.output_dir, options.version, options.index)
+    ready.server_installed()
+    from recsys_tft.server import listening
+
+    socket = listening.listen(options.host, options.port)
+    if not listening.is_local(options.host):
+        print(f"warning: others may reach {options.host}, and nobody is asked who they are.", file=sys.stderr)
+    if options.is_process:
+        libraries.arrow_without_pandas()
+    libraries.load("recsys_tft.server.application", options.debug)
+    application, exports, service = (
+        importlib.import_module(f"recsys_tft.server.{name}") for name in ("application", "exports", "service")
+    )
+    with libraries.quietly(options.debug):
+        served = exports.Exports(
+            options.output_dir, options.config, options.version, options.index, options.redis, options.when_lost, _say
+        )
+    for sentence in served.current.warnings:
+        print(f"warning: {sentence}", file=sys.stderr)
+    answering = service.Service(served, options.batch)
+    complain = listening.complain(options.debug)
+    address = listening.address(*socket.getsockname()[:2])
+    begun = functools.partial(_say, f"Serving version {served.current.version} of {options.output_dir} at {address}")
+    listening.serve(application.application(answering, options.reload_seconds, complain, begun), socket)
+    _say(f"Stopped after {answering.metrics.total:,} requests")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

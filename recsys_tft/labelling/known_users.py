@@ -1,0 +1,75 @@
+"""What is known of users at any moment: what was known earlier, and their events since, by the main job's rules."""
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.labelling import examples, outcomes
+from recsys_tft.labelling.carried import Carried
+from recsys_tft.labelling.splits import Cuts
+from recsys_tft.labelling.user_context import UserContext, recent_counts
+from recsys_tft.tables.entities import VideoLookup
+from recsys_tft.tables.versions import ALWAYS
+
+
+class KnownUsers:
+    """Users as of any moments, of which none is before the first one that all of `before` is known at.
+
+    Args:
+        events: of these users, sorted as by `exposures.sort_events`: whole exposures, of which `before` holds nothing
+            but what was until `before.until`.
+        users: by increasing `user_id`, or versions of them.
+        videos: the lookup of all videos.
+        cuts: where exposures are cut; what is before the first one is in `before`.
+        settings: of the run.
+        before: what is known of these users besides.
+
+    Attributes:
+        steps: of outcomes.STEP_SCHEMA, of all exposures.
+        begun: the exposures of the events, as `outcomes.begun` returns them.
+    """
+
+    def __init__(
+        self, events: pa.Table, users: pa.Table, videos: VideoLookup, cuts: Cuts, settings: Settings, before: Carried
+    ):
+        found, became, _, _ = examples.weighted_exposures(events, videos, cuts, settings, before)
+        own = outcomes.step_table(became, before.until)
+        self.steps, self.begun = pa.concat_tables([before.steps, own]), outcomes.begun(own, before.until)
+        self._positives = examples.positives_of(found.filter(pa.array(found["window"].to_numpy() > 0)), before)
+        self._events, self._users, self._videos = events, users, videos
+        self._settings, self._before = settings, before
+
+    def at(self, users: np.ndarray, times: np.ndarray) -> pa.Table:
+        """[n] rows: previously_watched_category, history.COLUMNS, recent.USER_COLUMNS and outcomes.USER_COLUMNS.
+
+        Args:
+            users: [n] int64 ids.
+            times: [n] int64.
+        """
+        context = UserContext(
+            _moments(users, times),
+            self._events,
+            self._positives,
+            self.steps,
+            self._users,
+            self._videos,
+            self._settings,
+            self._before,
+        )
+        return context.at_once()
+
+    def recent(self, users: np.ndarray, times: np.ndarray) -> dict[str, np.ndarray]:
+        """recent.USER_COLUMNS of `at` alone, which change as time goes by; none where they are turned off."""
+        return recent_counts(self._events, _moments(users, times), self._settings, self._before)
+
+    @property
+    def last(self) -> int:
+        """The last moment at which anything happened that is known, the delay of counters included."""
+        before = self._before
+        of_tables = (before.viewed["time"], before.positives["since"], before.counts["time"], self.steps["time"])
+        times = [column.to_numpy() for column in (self._events["interaction_time"], *of_tables)]
+        return max(int(time.max(initial=ALWAYS)) for time in times) + self._settings.counters.delay_microseconds
+
+
+def _moments(users: np.ndarray, times: np.ndarray) -> pa.Table:
+    return pa.table({"user_id": users, "interaction_time": times})

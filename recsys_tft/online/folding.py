@@ -1,0 +1,57 @@
+"""Folds exposures that no event can join any more into what is known of users, as a refresh does it."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.labelling import counters, examples, outcomes
+from recsys_tft.labelling.exposures import exposure_starts, sort_events
+from recsys_tft.online.levels import Levels, keys_of
+from recsys_tft.online.snapshot import Snapshot
+from recsys_tft.tables.versions import NEVER
+
+
+def folded(now: Snapshot) -> Snapshot:
+    """The same in fewer rows, by which all is as before for moments from `now.since` on."""
+    settings, events = now.rules.settings, now.events.all
+    is_over = _are_over(events, now.since, settings.labels.exposure_gap)
+    kept = events.filter(pa.array(~is_over)).combine_chunks()
+    if is_over.any():
+        now = _with_carried(now, sort_events(events.filter(pa.array(is_over)), settings))
+    first = min(now.since, int(kept["interaction_time"].to_numpy().min(initial=NEVER)))  # that is looked up later
+    changes = counters.folded(now.changes.all, first, settings.counters)
+    changes = changes.filter(pc.not_equal(changes[counters.NUMBER], 0))
+    return dataclasses.replace(
+        now,
+        events=Levels.of_rows("user_id", kept),
+        changes=Levels.of_rows("video_id", changes),
+        fold_at=max(now.rules.fold_at, 2 * len(kept)),
+    )
+
+
+def _are_over(events: pa.Table, since: int, gap: int) -> np.ndarray:
+    """[n] bool: which of all events are of exposures that no event from a moment on can join."""
+    keys = [events[name].to_numpy() for name in ("interaction_time", "video_id", "user_id")]
+    order = np.lexsort(keys)
+    starts = exposure_starts(events.take(pa.array(order)), gap, None)
+    sizes = np.diff(np.append(starts, len(events)))
+    found = np.zeros(len(events), bool)
+    found[order] = np.repeat(keys[0][order[starts + sizes - 1]] <= since - gap, sizes)
+    return found
+
+
+def _with_carried(now: Snapshot, events: pa.Table) -> Snapshot:
+    """The same with events, sorted as by `sort_events`, in what is known of their users."""
+    rules, users = now.rules, keys_of(events, "user_id")
+    labelled = examples.label_exposures(events, rules.users, rules.videos, now.cuts, rules.settings, now.before(users))
+    later = labelled.period.carry(rules.videos, now.since, rules.settings)
+    carried = {name: levels.without(users).with_rows(getattr(later, name)) for name, levels in now.carried.items()}
+    worth = now.worth
+    if rules.reads_expected:
+        known = now.since - rules.settings.counters.delay_microseconds
+        begun = outcomes.begun(outcomes.step_table(labelled.outcomes, now.until), now.until)
+        rows = pa.concat_tables([worth.of(users), now.worth_of(begun)])
+        worth = worth.without(users).with_rows(outcomes.folded(rows, known))
+    return dataclasses.replace(now, carried=carried, worth=worth)

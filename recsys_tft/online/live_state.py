@@ -1,0 +1,172 @@
+"""The state of all users and videos, which takes events as they come: batches of any size, down to one event.
+
+What is known at a moment is what the main job would put into a row at that moment, by the same functions: an event
+that comes is kept with those of the exposures that it may belong to, and what it changes is found out anew from all of
+these. Exposures that no event can join any more are folded from time to time.
+"""
+
+import collections
+import dataclasses
+import threading
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.labelling import recent
+from recsys_tft.labelling.carried import is_seen
+from recsys_tft.labelling.exposures import sort_events
+from recsys_tft.online import changes, folding
+from recsys_tft.online.kept_users import KeptUser, Late
+from recsys_tft.online.levels import keys_of
+from recsys_tft.online.snapshot import EVENT, Rules, Snapshot, Start
+from recsys_tft.online.video_values import VideoValues
+from recsys_tft.point_in_time import are_among, begins, distinct, find_sorted
+from recsys_tft.tables.versions import NEVER
+
+APPLIED, REPEATED, LATE = range(3)
+_CACHED = 2_000  # users of whom is kept what was found out of them
+
+
+class LiveState:
+    """What is known of users and videos, with all events so far; several threads may use it.
+
+    Args:
+        start: what is known before.
+        rules: by which events count.
+    """
+
+    def __init__(self, start: Start, rules: Rules):
+        self._rules, self._now = rules, Snapshot.of(start, rules)
+        self._writing, self._reading = threading.Lock(), threading.Lock()
+        self.video_ids = distinct(rules.videos.rows["video_id"].to_numpy())
+        self._values = VideoValues(self.video_ids, rules.values)
+        self._first_seen = np.full(len(self.video_ids), NEVER)
+        self._see(*(start.first_seen[name].to_numpy() for name in recent.FIRST_SEEN_SCHEMA.names))
+        self._events_of = np.zeros(len(self.video_ids), np.int64)
+        self._users: collections.OrderedDict[int, KeptUser] = collections.OrderedDict()
+        self._late = Late()
+
+    @property
+    def since(self) -> int:
+        """The moment before which events come too late, and as of which nothing is known exactly any more."""
+        return self._now.since
+
+    def observe(self, events: pa.Table) -> np.ndarray:
+        """Takes events: [n] int8, whether each is APPLIED, REPEATED or LATE; the same one by one and all at once.
+
+        Args:
+            events: [n] of known videos, with `exposures.event_columns` and EVENT.
+        """
+        with self._writing:
+            now = self._now
+            found = np.full(len(events), APPLIED, np.int8)
+            found[now.are_late(events["interaction_time"].to_numpy())] = LATE
+            there = now.events.of(keys_of(events, "user_id"))
+            found[_repeated(events, there) & (found == APPLIED)] = REPEATED
+            fresh = events.filter(pa.array(found == APPLIED))
+            if len(fresh):
+                self._apply(fresh, there, now)
+            return found
+
+    def _apply(self, fresh: pa.Table, there: pa.Table, now: Snapshot) -> None:
+        """Takes new events, beside which are those of their users that are there."""
+        video, time = (fresh[name].to_numpy() for name in ("video_id", "interaction_time"))
+        changed = self._changed(fresh, there)
+        added = {"events": now.events.with_rows(fresh), "changes": now.changes.with_rows(changed)}
+        later = dataclasses.replace(now, latest=max(now.latest, int(time.max())), **added).closed()
+        if len(later.events) >= later.fold_at:
+            later = folding.folded(later)
+        with self._reading:
+            self._now = later
+            self._values.changed(keys_of(changed, "video_id"))
+            self._see(video, time)
+            np.add.at(self._events_of, np.searchsorted(self.video_ids, video), 1)
+            self._late.add(int(time.min()))
+            for user in keys_of(fresh, "user_id").tolist():
+                self._users.pop(user, None)
+
+    def _see(self, video_ids: np.ndarray, times: np.ndarray) -> None:
+        np.minimum.at(self._first_seen, np.searchsorted(self.video_ids, video_ids), times)
+
+    def _changed(self, fresh: pa.Table, there: pa.Table) -> pa.Table:
+        """How new events change what is counted of videos."""
+        pairs = [fresh[name].to_numpy() for name in ("user_id", "video_id")]
+        own = [there[name].to_numpy() for name in ("user_id", "video_id")]
+        earlier = there.filter(pa.array(are_among(pairs, own)))
+        return changes.between(
+            sort_events(earlier, self._rules.settings),
+            sort_events(pa.concat_tables([earlier, fresh]), self._rules.settings),
+            self._rules.videos,
+            self._rules.settings,
+            self._rules.counted,
+        )
+
+    # --- What is known
+
+    def known(self, user: int, time: int) -> pa.Table:
+        """[1] row of `KnownUsers.at`, and outcomes.EXPECTED if any feature reads it, as of a moment."""
+        return self._user(user).at(user, max(time, self._now.since))
+
+    def known_of(self, users: np.ndarray, time: int) -> pa.Table:
+        """[n] rows of users at one moment, as `known`."""
+        now, owners = self._now, np.asarray(users, np.int64)
+        return now.label(distinct(owners)).at(owners, np.full(len(owners), max(time, now.since)))
+
+    def by_group(self, user: int, column: str, time: int) -> pa.Table:
+        """What became of the user's exposures by group, as `outcomes.by_group`, as of a moment."""
+        moment = max(time, self._now.since) - self._rules.settings.counters.delay_microseconds
+        return self._user(user).by_group(column, moment)
+
+    def knows(self, user: int) -> bool:
+        """Whether there is a row of the user, or an event."""
+        now, owner = self._now, np.array([user])
+        if find_sorted(self._rules.users["user_id"].to_numpy(), owner)[0] >= 0:
+            return True
+        return any(len(levels.of(owner)) for levels in (now.events, *now.carried.values()))
+
+    def seen(self, user: int) -> np.ndarray:
+        """[n] int64 videos that the user has opened, or does not want by a negative signal."""
+        now, owner = self._now, np.array([user])
+        pairs, events = now.carried["pairs"].of(owner), now.events.of(owner)
+        counts = is_seen(events, self._rules.settings)
+        videos = pairs["video_id"].to_numpy()[pairs["seen"].to_numpy()]
+        return distinct(np.concatenate([videos, events["video_id"].to_numpy()[counts]]))
+
+    def values(self, video_ids: np.ndarray, time: int) -> dict[str, np.ndarray]:
+        """[n] int64 of all that is counted of known videos, by column, as of a moment."""
+        with self._reading:
+            found = self._values.at(video_ids, max(time, self._now.since), self._now)
+        return dict(zip(self._rules.values.names, found.T, strict=True))
+
+    def first_seen(self, video_ids: np.ndarray, time: int) -> np.ndarray:
+        """[n] int64 when known videos were first seen, as known at a moment; the largest int64 where nobody knows."""
+        found = self._first_seen[np.searchsorted(self.video_ids, video_ids)]
+        return np.where(found < time - self._rules.settings.counters.delay_microseconds, found, NEVER)
+
+    def new_events(self, video_ids: np.ndarray) -> np.ndarray:
+        """[n] int64 how many events known videos had since the start."""
+        return self._events_of[np.searchsorted(self.video_ids, video_ids)]
+
+    def _user(self, user: int) -> KeptUser:
+        with self._reading:
+            now, kept = self._now, self._users.get(user)
+            if kept is not None and kept.holds(self._late):
+                self._users.move_to_end(user)
+                return kept
+            number = self._late.number
+        found = KeptUser(now.label(np.array([user])), number)
+        with self._reading:
+            if self._now is now:  # else the user may have done something since
+                self._users[user] = found
+                if len(self._users) > _CACHED:
+                    self._users.popitem(last=False)
+        return found
+
+
+def _repeated(events: pa.Table, there: pa.Table) -> np.ndarray:
+    """[n] bool: which events are there already, or twice among themselves."""
+    own, others = ([table[name].to_numpy() for name in ("user_id", EVENT)] for table in (events, there))
+    order = np.lexsort(own[::-1])
+    found = np.ones(len(events), bool)
+    found[order[begins(*(key[order] for key in own))]] = False
+    return found | are_among(others, own)

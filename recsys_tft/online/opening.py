@@ -1,0 +1,99 @@
+"""The state of a run, or of its last refresh, opened to take events."""
+
+import dataclasses
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft import ids
+from recsys_tft.columns import HISTORY, KEYS, UPDATED
+from recsys_tft.configuration.settings import Settings, of_run
+from recsys_tft.errors import InputError
+from recsys_tft.labelling import carried, counters, outcomes, recent
+from recsys_tft.labelling.carried import Carried
+from recsys_tft.labelling.exposures import event_columns
+from recsys_tft.online.live_state import LiveState
+from recsys_tft.online.snapshot import Rules, Start
+from recsys_tft.run_layout import periods, run_folders, state_files
+from recsys_tft.run_layout.state_files import CHANGES, ENTITIES, FIRST_SEEN, WORTH, EarlierState
+from recsys_tft.tables.entities import VideoLookup, drop_duplicates, known_durations
+from recsys_tft.tables.raw_tables import ROW
+
+LATENESS = 86_400_000_000  # microseconds by which an event may come after a later one
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A state that takes events.
+
+    Attributes:
+        state: of users and videos.
+        rules: by which events count.
+        run: what tells the run from others.
+        until: microseconds, when the state ends.
+    """
+
+    state: LiveState
+    rules: Rules
+    run: str
+    until: int
+
+
+def open_live(output_dir: str, transform_graph: str, lateness: int = LATENESS) -> Opened:
+    """What is known at the end of a run, or of its last refresh.
+
+    Args:
+        output_dir: of the run.
+        transform_graph: the hash of the graph that the export was made with.
+        lateness: microseconds by which an event may come after a later one.
+
+    Raises:
+        InputError: if there is no state, or of another run than the export.
+    """
+    manifest = run_folders.manifest(output_dir)
+    settings = of_run(manifest, f"{output_dir}/artifacts/manifest.json")
+    last = [str(folder) for folder in periods.folders(output_dir).values()][-1:]
+    told = last[0] if last else output_dir
+    with run_folders.held(output_dir) as run, run_folders.held(told) as newest:
+        if transform_graph not in (run_folders.fingerprint(run), run_folders.fingerprint(newest)):
+            raise InputError(f"{output_dir}: the export is of another run than the one there; run recsys-tft export.")
+        state = state_files.open_state(newest, told)
+        rows = {name: _entities(state, name, settings) for name in ENTITIES}
+        start = _start(state, settings)
+    videos, _ = known_durations(rows["videos"])
+    lookup = VideoLookup.of(videos, rows["channels"], settings.ids.video_id, outcomes.groups(settings))
+    counted = counters.computed_columns(settings.counters, manifest["absent_columns"]["videos"])
+    rules = Rules(rows["users"], lookup, settings, bool(counted), lateness)
+    return Opened(LiveState(start, rules), rules, str(manifest.get("run")), start.before.until)
+
+
+def _entities(state: EarlierState, name: str, settings: Settings) -> pa.Table:
+    """The rows of users, videos or channels by key, or versions of them, as far as the state of others needs them."""
+    key = KEYS[name]
+    wanted = {
+        "users": ("previously_watched_category", *HISTORY),
+        "videos": ("channel_id", *VideoLookup.told(outcomes.groups(settings))),
+        "channels": (),
+    }[name]
+    rows = _table(state, name)
+    kept = [each for each in dict.fromkeys([key, UPDATED, *wanted]) if each in rows.column_names]
+    rows = rows.select(ids.beside(kept, rows))
+    rows, _ = drop_duplicates(rows.append_column(ROW, pa.array(np.zeros(len(rows), np.int64))), key)
+    return rows.drop_columns([ROW]).combine_chunks()
+
+
+def _table(state: EarlierState, name: str, schema: pa.Schema | None = None) -> pa.Table:
+    """The rows of a part of the state; of one that this run does not need none, of a schema."""
+    nothing = [] if schema is None else [schema.empty_table()]
+    return pa.concat_tables(nothing + [state_files.read(file) for file in state.files[name]])
+
+
+def _start(state: EarlierState, settings: Settings) -> Start:
+    events = _table(state, "events").select(event_columns(settings))
+    tables = {name: _table(state, name).cast(schema) for name, schema in carried.SCHEMAS.items()}
+    before = Carried(state.until, events, **tables)
+    worth = outcomes.WORTH_SCHEMA.empty_table()
+    if outcomes.reads_expected(settings):
+        worth = _table(state, WORTH).cast(outcomes.WORTH_SCHEMA)
+    changes = _table(state, CHANGES, counters.CARRIED_SCHEMA)
+    return Start(before, before.cuts, worth, changes, _table(state, FIRST_SEEN, recent.FIRST_SEEN_SCHEMA))

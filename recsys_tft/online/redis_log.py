@@ -1,0 +1,151 @@
+"""Events in Redis or Valkey, where several processes put them and read those of one another, in one order for all.
+
+    {recsys_tft}:events     stream: `event`, JSON of the columns that count; in the order in which all processes count
+    {recsys_tft}:user:ID    hash of each user: for each event its key, and its time in microseconds
+    {recsys_tft}:meta       hash: `run`, `since` and `latest`, by which it is told what comes too late
+
+A script decides about each event at once: whether it comes too late, is there already, or is added. So an event counts
+once, whoever sends it how often.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft.errors import InputError, redacted
+from recsys_tft.online.snapshot import EVENT
+
+_NAME = "{recsys_tft}:"  # in braces, so that a cluster keeps all of it on one node
+_AT_ONCE = 1000  # events that a script is called with, so that others wait for a millisecond or so
+_READ = 10_000
+_ADD = """
+local since = tonumber(redis.call('HGET', KEYS[2], 'since') or '')
+local latest = tonumber(redis.call('HGET', KEYS[2], 'latest') or '')
+if not (since and latest) then
+  return redis.error_reply('it was emptied since this process began; start the process again')
+end
+local found = {}
+for i = 3, #ARGV, 4 do
+  local time = tonumber(ARGV[i + 2])
+  if time < math.max(since, latest - tonumber(ARGV[2])) then
+    found[#found + 1] = 2
+  elseif redis.call('HSETNX', ARGV[1] .. ARGV[i], ARGV[i + 1], ARGV[i + 2]) == 0 then
+    found[#found + 1] = 1
+  else
+    redis.call('XADD', KEYS[1], '*', 'event', ARGV[i + 3])
+    latest = math.max(latest, time)
+    found[#found + 1] = 0
+  end
+end
+redis.call('HSET', KEYS[2], 'latest', string.format('%.0f', latest))
+return found
+"""
+
+_BEGIN = """
+for _, name in ipairs({'since', 'latest'}) do
+  if tonumber(redis.call('HGET', KEYS[1], name) or '-1') < tonumber(ARGV[1]) then
+    redis.call('HSET', KEYS[1], name, ARGV[1])
+  end
+end
+"""  # of a process with a newer state, which holds all events before
+
+
+class LostError(InputError):
+    """Redis does not answer in time, or refuses."""
+
+
+class RedisLog:
+    """The events of one run.
+
+    Args:
+        address: such as redis://localhost:6379/0, rediss://... or unix:///run/redis.sock.
+        run: what tells the run from others.
+        since: microseconds; events before are in the state of the run.
+        lateness: microseconds by which an event may come after a later one.
+        seconds: how long an answer may take.
+
+    Raises:
+        LostError: if nobody answers.
+        InputError: if the events there are of another run, or the address is none.
+    """
+
+    def __init__(self, address: str, run: str, since: int, lateness: int, seconds: float = 1.0):
+        import redis
+
+        self._address, self._lateness = redacted(address), lateness
+        self._errors, self._refused = redis.RedisError, redis.ResponseError
+        limits = {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+        try:
+            self._client = redis.Redis.from_url(address, **limits, retry=None)
+        except ValueError as error:
+            raise InputError(f"{self._address} is no address of Redis: {error}.") from None
+        self._add = self._client.register_script(_ADD)
+        self._ask(self._begin, run, since)
+        self._last = b"0"
+
+    def _begin(self, run: str, since: int) -> None:
+        meta = f"{_NAME}meta"
+        self._client.hsetnx(meta, "run", run)
+        there = self._client.hget(meta, "run").decode()
+        if there != run:
+            raise InputError(
+                f"{self._address} holds events of the run {there}, and the export is of the run {run}; name another "
+                "database, or flush this one."
+            )
+        self._client.eval(_BEGIN, 1, meta, since)
+
+    def add(self, events: pa.Table) -> np.ndarray:
+        """[n] int8: what became of events, as `LiveState.observe`; what is returned is in Redis.
+
+        Args:
+            events: [n], as `LiveState.observe` takes them.
+
+        Raises:
+            LostError: if Redis does not answer in time; events may have been added then, and can be sent again.
+        """
+        users, keys, times = (events[name].to_pylist() for name in ("user_id", EVENT, "interaction_time"))
+        found: list[int] = []
+        rows = list(map(_to_json, events.to_pylist()))
+        for first in range(0, len(rows), _AT_ONCE):
+            arguments = [f"{_NAME}user:", self._lateness]
+            for row in range(first, min(first + _AT_ONCE, len(rows))):
+                arguments += [users[row], keys[row], times[row], rows[row]]
+            found += self._ask(self._add, [f"{_NAME}events", f"{_NAME}meta"], arguments)
+        return np.array(found, np.int8)
+
+    def unread(self, schema: pa.Schema) -> Iterator[pa.Table]:
+        """The events of all processes that were not returned before, in their order.
+
+        Args:
+            schema: of the events.
+
+        Raises:
+            LostError: if Redis does not answer in time.
+        """
+        while found := self._ask(self._client.xread, {f"{_NAME}events": self._last}, _READ):
+            ((_, entries),) = found
+            yield pa.Table.from_pylist([_from_json(entry[b"event"], schema) for _, entry in entries], schema)
+            self._last = entries[-1][0]
+            if len(entries) < _READ:
+                return
+
+    def _ask(self, function: Any, *arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except self._errors as error:
+            text = str(error).rstrip(".")
+            if isinstance(error, self._refused):
+                raise LostError(f"{self._address}: Redis refuses: {text}.") from error
+            raise LostError(f"{self._address}: Redis does not answer: {text}; start it, or try again.") from error
+
+
+def _to_json(event: dict[str, Any]) -> str:
+    return json.dumps({name: value for name, value in event.items() if value is not None}, default=bytes.decode)
+
+
+def _from_json(text: bytes, schema: pa.Schema) -> dict[str, Any]:
+    event = json.loads(text)
+    return {name: event.get(name) for name in schema.names}

@@ -1,0 +1,1 @@
+"""The recommender as an HTTP server, with a page for people."""

@@ -1,0 +1,113 @@
+"""The export that is served, and the change to a newer one while requests go on."""
+
+import functools
+import json
+import pathlib
+import threading
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from recsys_tft.errors import InputError
+from recsys_tft.recommending.recommender import Recommender
+from recsys_tft.run_layout.state_files import DESCRIPTION, STATE
+from recsys_tft.serving import serving_folders
+from recsys_tft.serving.approximate_index import Kind
+
+if TYPE_CHECKING:
+    from recsys_tft.recommending.live_store import Observed
+
+
+class Exports:
+    """The newest export of a run, loaded.
+
+    Args:
+        output_dir: of the run.
+        config: as of `Recommender`.
+        version: the only one to serve; by default the newest, and later ones when they are there.
+        index: as of `Recommender`.
+        redis: as of `Recommender`.
+        when_lost: as of `Recommender`.
+        say: is told of a change, and why there is none.
+
+    Attributes:
+        current: what answers. Who has taken it may go on with it after a change.
+        is_pinned: whether later exports are left alone.
+
+    Raises:
+        InputError: as `Recommender`.
+    """
+
+    def __init__(
+        self,
+        output_dir: str,
+        config: str | None = None,
+        version: int | None = None,
+        index: Kind | None = None,
+        redis: str | None = None,
+        when_lost: Literal["error", "stale"] = "error",
+        say: Callable[[str], None] = print,
+    ):
+        self._output_dir, self._redis, self._say = output_dir, redis, say
+        self._load = functools.partial(
+            Recommender, output_dir, config, version, index=index, redis=redis, when_lost=when_lost
+        )
+        self.is_pinned = version is not None
+        self._tree = self._now()
+        self.current = self._load()
+        self._changing, self._observing = threading.Lock(), threading.Lock()
+        self._observed: list[bytes] = []  # events that a newer export has to be told of
+
+    def _now(self) -> pathlib.Path | None:
+        """The tree of versions that is seen, which each export replaces by another."""
+        folder = serving_folders.serving_folder(self._output_dir) / serving_folders.STORE
+        return folder.resolve() if folder.exists() else None
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether there is a state that events can be added to."""
+        return pathlib.Path(self._output_dir, STATE, DESCRIPTION).is_file()
+
+    def observe(self, events: Sequence[Mapping[str, Any]]) -> "Observed":
+        """As `Recommender.observe`; a newer export is told of the events as well.
+
+        Raises:
+            InputError: as there.
+        """
+        with self._observing:
+            found = self.current.observe(events)
+            if not self.is_pinned and self._redis is None and found.applied:
+                self._observed.append(zlib.compress(json.dumps(events).encode(), 1))
+        return found
+
+    def _tell(self, newer: Recommender, kept: Sequence[bytes]) -> list[bytes]:
+        """Tells a newer export of events; those that its state has not known yet."""
+        return [each for each in kept if newer.observe(json.loads(zlib.decompress(each))).applied]
+
+    def renew(self) -> bool:
+        """Loads what is newer than what is served, which takes seconds; whether there was such.
+
+        What cannot be loaded is told of, and what is served stays.
+        """
+        with self._changing:
+            tree = self._now()
+            if self.is_pinned or tree is None or tree == self._tree:
+                return False
+            try:
+                newer = self._load()
+                if self._observed:
+                    _ = newer.live
+            except InputError as error:
+                self._say(f"Version {self.current.version} is still served: {error}")
+                return False
+            finally:
+                self._tree = tree
+            if newer.version == self.current.version:
+                return False
+            told = len(self._observed)
+            later = self._tell(newer, self._observed[:told])
+            with self._observing:
+                self._observed = later + self._tell(newer, self._observed[told:])
+                self.current = newer
+            self._say(f"Serving version {newer.version}")
+            return True

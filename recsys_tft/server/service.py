@@ -1,0 +1,139 @@
+"""What the server does with requests once they are read: answers by one recommender, several at a time."""
+
+import asyncio
+import dataclasses
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recsys_tft.errors import InputError, reason
+from recsys_tft.online.redis_log import LostError
+from recsys_tft.recommending import recommendation_report as report
+from recsys_tft.recommending.recommender import Recommendations, Recommender
+from recsys_tft.recommending.request import Wanted
+from recsys_tft.server import bodies
+from recsys_tft.server.batching import Batches, Full
+from recsys_tft.server.bodies import Refused
+from recsys_tft.server.exports import Exports
+from recsys_tft.server.metrics import Metrics
+from recsys_tft.serving.c_library import GraphError
+
+THREADS = min(2, os.cpu_count() or 1)  # more only wait for Python's lock
+MOST_WAITING = 512  # requests; at 150 a second the last of them waits for more than three seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class _Ask:
+    """A request for recommendations, and who answers it: an export that is replaced meanwhile still does."""
+
+    recommender: Recommender
+    wanted: Wanted
+    explains: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answer:
+    found: Recommendations
+    reasons: report.Reasons | None
+
+
+class Service:
+    """Answers.
+
+    Args:
+        exports: what is served.
+        batch: how many requests are answered together at most.
+
+    Attributes:
+        exports: what is served.
+        metrics: what is counted.
+    """
+
+    def __init__(self, exports: Exports, batch: int = 16):
+        self.exports, self.metrics = exports, Metrics()
+        self._batches: Batches[_Ask, _Answer] = Batches(self._answer, batch, MOST_WAITING, THREADS)
+        self.metrics.waiting.set_function(lambda: self._batches.waiting)
+        self.metrics.version.set_function(lambda: exports.current.version)
+
+    async def recommend(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to `POST /recommend`.
+
+        Raises:
+            Refused: if the request is wrong, or too many wait.
+        """
+        recommender = self.exports.current
+        ask = _Ask(recommender, bodies.wanted(body, recommender), bodies.explains(body))
+        try:
+            if ask.explains:
+                await asyncio.to_thread(recommender.load_explainer)
+            answer = await self._batches.ask(ask)
+        except Full:
+            raise Refused(503, f"{MOST_WAITING} requests are waiting already; try again later.") from None
+        except InputError as error:
+            raise Refused(503 if _is_lost(error) else 422, str(error)) from None
+        except GraphError as error:
+            raise Refused(422, f"{reason(error)}.") from None
+        return report.as_json(answer.found, recommender.version, answer.reasons)
+
+    async def observe(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to `POST /events`.
+
+        Raises:
+            Refused: if the request is wrong, events cannot be taken, or none of them can be used.
+        """
+        events = bodies.events(body)
+        try:
+            found = await asyncio.to_thread(self.exports.observe, events)
+        except InputError as error:
+            raise Refused(503 if _is_lost(error) else 501, str(error)) from None
+        self.metrics.observed(found)
+        rejected = [{"index": each.index, "reason": each.reason} for each in found.rejected]
+        answer = {"applied": found.applied, "repeated": found.repeated, "rejected": rejected}
+        if rejected and not found.applied and not found.repeated:
+            first = rejected[0]
+            raise Refused(422, f"No event can be used; event {first['index']}: {first['reason']}.", answer)
+        return answer
+
+    def _answer(self, asked: Sequence[_Ask]) -> list[_Answer | Exception]:
+        """Of requests that waited together; those of one export are answered together."""
+        return [
+            answer
+            for recommender, group in itertools.groupby(asked, key=lambda ask: ask.recommender)
+            for answer in self._of_one_export(recommender, list(group))
+        ]
+
+    def _of_one_export(self, recommender: Recommender, asked: Sequence[_Ask]) -> list[_Answer | Exception]:
+        try:
+            found = recommender.recommend_each([ask.wanted for ask in asked])
+        except Exception as error:
+            if len(asked) == 1:
+                return [error]
+            return [self._of_one_export(recommender, [ask])[0] for ask in asked]  # who is not to blame gets an answer
+        self.metrics.batched(len(asked), found[0].seconds)
+        return [_explained(ask, each) for ask, each in zip(asked, found, strict=True)]
+
+    async def renew(self) -> None:
+        """Changes to a newer export, if there is one."""
+        if await asyncio.to_thread(self.exports.renew):
+            self.metrics.reloads.inc()
+
+    async def close(self) -> None:
+        """Answers what still waits."""
+        await asyncio.to_thread(self._batches.close)
+
+
+def _is_lost(error: BaseException) -> bool:
+    """Whether Redis, where events are, does not answer."""
+    return isinstance(error, LostError) or isinstance(error.__cause__, LostError)
+
+
+def _explained(ask: _Ask, found: Recommendations) -> _Answer | Exception:
+    if not ask.explains:
+        return _Answer(found, None)
+    request, videos = ask.wanted.request, [item.video_id for item in found.items]
+    try:
+        reasons = ask.recommender.explain(request.user_id, videos, request.time, **request.given) if videos else []
+        return _Answer(found, reasons)
+    except Exception as error:
+        return error

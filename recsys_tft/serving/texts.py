@@ -1,0 +1,88 @@
+"""Strings for a graph without a Python object for each: a request has thousands."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+
+class Texts:
+    """An array of strings, which lie one after the other in memory.
+
+    `numpy.asarray` makes an array of objects of bytes of it.
+
+    Args:
+        data: uint8, with a zero behind each string, as behind strings of TensorFlow's own: StringLower of UTF-8 reads
+            up to it; and one in the end.
+        starts: int64, of any shape: where in the data each string begins.
+        sizes: int64, of the same shape: how many bytes it has.
+
+    Attributes:
+        dtype: that of objects.
+        shape: of the array.
+        size: how many strings it has.
+    """
+
+    dtype = np.dtype(object)
+
+    def __init__(self, data: np.ndarray, starts: np.ndarray, sizes: np.ndarray):
+        self.data, self.starts, self.sizes = data, starts, sizes
+
+    @classmethod
+    def of_arrow(cls, array: pa.Array) -> "Texts":
+        """Of [n] binaries or strings; '' for a null."""
+        if not pa.types.is_binary(array.type) and not pa.types.is_string(array.type):
+            array = array.cast(pa.binary())
+        if not len(array):
+            return cls(np.zeros(1, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        _, offsets, data = array.buffers()
+        ends = np.frombuffer(offsets, np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
+        sizes = np.diff(ends)
+        if array.null_count:
+            sizes = np.where(array.is_valid().to_numpy(zero_copy_only=False), sizes, 0)
+        size = int(sizes.sum())
+        starts = np.cumsum(sizes + 1) - sizes - 1
+        found = np.zeros(size + len(sizes) + 1, np.uint8)
+        if size:
+            within = np.arange(size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+            given = np.frombuffer(data, np.uint8)
+            found[np.repeat(starts, sizes) + within] = given[np.repeat(ends[:-1], sizes) + within]
+        return cls(found, starts, sizes)
+
+    @classmethod
+    def of_objects(cls, values: np.ndarray) -> "Texts":
+        """Of an array of objects of str or bytes."""
+        texts = [text.encode() if isinstance(text, str) else text for text in values.ravel().tolist()]
+        sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+        data = np.frombuffer(b"\0".join([*texts, b"\0"]), np.uint8)
+        return cls(data, (np.cumsum(sizes + 1) - sizes - 1).reshape(values.shape), sizes.reshape(values.shape))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.sizes.shape
+
+    @property
+    def size(self) -> int:
+        return self.sizes.size
+
+    def padded(self, is_there: np.ndarray) -> "Texts":
+        """These strings where a bool array is true, in its shape, and '' elsewhere."""
+        starts, sizes = np.full(is_there.shape, len(self.data) - 1), np.zeros(is_there.shape, np.int64)
+        starts[is_there], sizes[is_there] = self.starts, self.sizes
+        return Texts(self.data, starts, sizes)
+
+    def repeated(self, times: Sequence[int]) -> "Texts":
+        """Each row as often as is said."""
+        return Texts(self.data, np.repeat(self.starts, times, axis=0), np.repeat(self.sizes, times, axis=0))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        data = self.data.tobytes()
+        places = zip(self.starts.ravel().tolist(), self.sizes.ravel().tolist(), strict=True)
+        found = np.empty(self.size, object)
+        found[:] = [data[start : start + size] for start, size in places]
+        return found.reshape(self.shape)
+
+    def tolist(self) -> list:
+        """As that of an array of objects."""
+        return np.asarray(self).tolist()

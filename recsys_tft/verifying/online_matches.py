@@ -1,0 +1,90 @@
+"""Which raw rows the rows on disk were made of, as far as events make them, by what is known online."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft import ids
+from recsys_tft.columns import FIRST_SEEN, Accuracy, OfGroup
+from recsys_tft.features import Entity, Feature
+from recsys_tft.labelling import recent
+from recsys_tft.labelling.pair_columns import PairColumns
+from recsys_tft.point_in_time import rows_at
+from recsys_tft.raw_replay.raw_rows import RawRows
+from recsys_tft.tables.versions import NEVER
+from recsys_tft.verifying.raw_matches import Matches
+from recsys_tft.verifying.replay import Asked, Known
+
+_LIVE = (Accuracy.AS_OF, Accuracy.VERSIONED)
+
+
+def is_live(feature: Feature, counted: Sequence[str]) -> bool:
+    """Whether events change a feature; `counted` are the columns of videos that are counted."""
+    told = (column.accuracy in _LIVE or column.name in counted or column.of_group for column in feature.columns)
+    return any(told) or (feature.entity is Entity.PAIR and recent.PUBLISHED in feature.sources)
+
+
+def by_exposure(batch: Matches, known: Known) -> Matches:
+    """What was known at exposures: of the columns that tables hold by the batch, of all others by what is online."""
+    rows = batch.raw.take(pa.array(batch.row))
+    of_users = known.users.take(pa.array(batch.owner))
+    columns = {name: rows[name] for name in rows.column_names}
+    columns |= {name: of_users[name] for name in of_users.column_names}
+    return Matches(pa.table(columns), batch.owner, np.arange(len(rows)), batch.missing)
+
+
+def by_video(videos: pa.Table, asked: Asked, known: Known) -> Matches:
+    """The rows of videos as of their moments, with what is counted of them."""
+    places = rows_at(videos, "video_id", asked.videos, asked.times)
+    owner = np.flatnonzero(places >= 0)
+    columns = {name: videos[name].take(pa.array(places[owner])) for name in videos.column_names}
+    columns |= {name: pa.array(values[owner]) for name, values in known.videos.items()}
+    return Matches(pa.table(columns), owner, np.arange(len(owner)), np.flatnonzero(places < 0))
+
+
+def by_pairs(
+    features: Sequence[Feature],
+    exposures: Matches,
+    videos: Matches,
+    raw: RawRows,
+    asked: Asked,
+    known: Known,
+    delay: int,
+) -> Iterator[tuple[Matches, list[Feature]]]:
+    """What was known of users and videos of rows, as far as each feature reads it.
+
+    Args:
+        features: of pairs.
+        exposures: of `by_exposure`.
+        videos: of `by_video`; all are known.
+        raw: the raw tables.
+        asked: the rows.
+        known: what is known of them.
+        delay: microseconds until an event is known.
+    """
+    owner = exposures.owner
+    own = videos.raw.take(pa.array(owner))
+    if FIRST_SEEN in own.column_names:
+        seen = known.first_seen[owner]
+        own = own.set_column(own.column_names.index(FIRST_SEEN), FIRST_SEEN, pa.array(seen, mask=seen == NEVER))
+    each = np.arange(len(owner))
+    users = rows_at(raw.users, "user_id", asked.users[owner], asked.times[owner])
+    tables = {Entity.USER: [raw.users], Entity.EXPOSURE: [exposures.raw], Entity.VIDEO: [own]}
+    tables = {entity: [ids.shown(table) for table in held] for entity, held in tables.items()}
+    rows = {Entity.USER: [users], Entity.EXPOSURE: [each], Entity.VIDEO: [each]}
+    columns = PairColumns(tables, rows, delay, _Told(known.tallies, owner))
+    for feature in features:
+        pairs = pa.table([values.all() for values in columns.of(feature)], list(feature.sources))
+        yield Matches(pairs, owner, each, exposures.missing), [feature]
+
+
+class _Told:
+    """Tallies that are there, in the place of `outcomes.Tallies`."""
+
+    def __init__(self, found: Mapping, owner: np.ndarray):
+        self._found, self._owner = found, pa.array(owner)
+
+    def of(self, group: OfGroup) -> pa.Array:
+        """[n] int64."""
+        return self._found[group.column, group.tally].take(self._owner)

@@ -1,0 +1,149 @@
+"""A log replayed through the state that takes events online, and what it knows at each of some moments."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from recsys_tft import ids
+from recsys_tft.columns import Tally
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import InputError
+from recsys_tft.labelling import examples, outcomes
+from recsys_tft.labelling.exposures import event_columns
+from recsys_tft.labelling.splits import Cuts
+from recsys_tft.online.live_state import LiveState
+from recsys_tft.online.snapshot import EVENT, Rules, nothing
+from recsys_tft.raw_replay.raw_rows import RawRows
+from recsys_tft.tables.versions import ALWAYS
+
+_FOLD_AT = 2000  # events; few, so that folding is replayed too
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """Of [n] rows the user, the video and the moment, int64 each."""
+
+    users: np.ndarray
+    videos: np.ndarray
+    times: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.users)
+
+
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What is known of [n] rows.
+
+    Attributes:
+        users: as `LiveState.known`, with ids as the tables have them.
+        videos: the columns of `LiveState.values`, int64.
+        first_seen: of the videos, int64, the largest where nobody knows.
+        tallies: by the column of videos and what is told of it, int64, null where nothing is.
+    """
+
+    users: pa.Table
+    videos: dict[str, np.ndarray]
+    first_seen: np.ndarray
+    tallies: dict[tuple[str, Tally], pa.Array]
+
+    def of(self, first: int, size: int) -> "Known":
+        """What is known of some of the rows."""
+        rows = slice(first, first + size)
+        return Known(
+            self.users.slice(first, size),
+            {name: values[rows] for name, values in self.videos.items()},
+            self.first_seen[rows],
+            {key: values.slice(first, size) for key, values in self.tallies.items()},
+        )
+
+
+def replay(raw: RawRows, cuts: Cuts | None, settings: Settings, asked: Asked, at_once: int | None = None) -> Known:
+    """What is known of rows by the events before them, which are observed in their order, from the first one on.
+
+    Args:
+        raw: the raw tables.
+        cuts: where the windows of the run end.
+        settings: of the run.
+        asked: at least one row.
+        at_once: how many events are observed at a time; None: all between two moments that are asked for.
+
+    Raises:
+        InputError: if exposures are cut at other moments for each user.
+    """
+    if settings.split.kind == "time_per_user":
+        raise InputError(
+            "split.kind is time_per_user, where the whole log says when exposures of a user are cut; events that come "
+            "one by one can be compared with a run whose split.kind is time or random_per_user."
+        )
+    rows = raw.events.select(event_columns(settings))
+    start = dataclasses.replace(nothing(settings, rows), cuts=(ALWAYS, *(cuts or (None,))))
+    rules = Rules(raw.users, raw.lookup, settings, bool(raw.counted), lateness=0, fold_at=_FOLD_AT)
+    live = LiveState(start, rules)
+    order = np.argsort(rows["interaction_time"].to_numpy(), kind="stable")
+    events = rows.append_column(EVENT, pa.array(np.arange(len(rows)))).take(pa.array(order)).combine_chunks()
+    return _Moments(live, events, rules).known(asked, at_once)
+
+
+class _Moments:
+    """The moments of a log, one after the other."""
+
+    def __init__(self, live: LiveState, events: pa.Table, rules: Rules):
+        self._live, self._events, self._rules = live, events, rules
+        self._times, self._done = events["interaction_time"].to_numpy(), 0
+
+    def known(self, asked: Asked, at_once: int | None) -> Known:
+        """What is known at the moment of each row."""
+        order = np.argsort(asked.times, kind="stable")
+        bounds = np.flatnonzero(np.diff(asked.times[order])) + 1
+        parts = [self._at(part, asked, at_once) for part in np.split(order, bounds)]
+        back = np.argsort(order, kind="stable")
+        users = pa.concat_tables([part.users for part in parts]).take(pa.array(back))
+        videos = {name: np.concatenate([part.videos[name] for part in parts])[back] for name in parts[0].videos}
+        tallies = {
+            key: pa.concat_arrays([part.tallies[key] for part in parts]).take(pa.array(back))
+            for key in parts[0].tallies
+        }
+        first_seen = np.concatenate([part.first_seen for part in parts])[back]
+        shown = ids.plain(examples.with_given_ids(users, self._rules.users, self._rules.videos))
+        return Known(shown, videos, first_seen, tallies)
+
+    def _at(self, rows: np.ndarray, asked: Asked, at_once: int | None) -> Known:
+        """What is known of rows that share their moment."""
+        users, videos, time = asked.users[rows], asked.videos[rows], int(asked.times[rows[0]])
+        self._observe(int(np.searchsorted(self._times, time)), at_once)
+        one, place = np.unique(users, return_inverse=True)
+        known = pa.concat_tables([self._live.known(user, time) for user in one.tolist()]).take(pa.array(place))
+        tallies = self._tallies(users.tolist(), videos, time)
+        return Known(known, self._live.values(videos, time), self._live.first_seen(videos, time), tallies)
+
+    def _observe(self, until: int, at_once: int | None) -> None:
+        """Observes the events of the log up to one of them."""
+        size = at_once or max(until - self._done, 1)
+        for first in range(self._done, until, size):
+            found = self._live.observe(self._events.slice(first, min(size, until - first)))
+            if found.any():
+                raise AssertionError(f"{int((found != 0).sum())} events of the log are not taken")
+        self._done = max(until, self._done)
+
+    def _tallies(self, users: Sequence[int], videos: np.ndarray, time: int) -> dict[tuple[str, Tally], pa.Array]:
+        """What is known of users and the groups of their videos."""
+        lookup, found = self._rules.videos, {}
+        for column in outcomes.groups(self._rules.settings):
+            codes, values = lookup.groups(column)
+            of_videos = codes[lookup.position(videos, np.full(len(videos), time))]
+            wanted = values.take(pa.array(of_videos, mask=of_videos < 0)).to_pylist()
+            tables = {user: self._by_group(user, column, time) for user in set(users)}
+            rows = [
+                (None,) * len(Tally) if group is None else tables[user].get(group, (0, 0, None))
+                for user, group in zip(users, wanted, strict=True)
+            ]
+            for tally, told in zip((Tally.SHOWN, Tally.POSITIVE, Tally.LAST), zip(*rows, strict=True), strict=True):
+                found[column, tally] = pa.array(told, pa.int64())
+        return found
+
+    def _by_group(self, user: int, column: str, time: int) -> dict[object, tuple[int, int, int]]:
+        rows = self._live.by_group(user, column, time).to_pylist()
+        return {row["group"]: (row["SHOWN"], row["POSITIVE"], row["LAST"]) for row in rows}

@@ -1,0 +1,166 @@
+"""What is known online, event by event, is what the main job writes into the rows of the same moments."""
+
+import dataclasses
+from random import Random
+
+import numpy as np
+import pyarrow as pa
+from conftest import Ran
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from test_carried import Days, changes_of, end_of, logs
+
+from recsys_tft.columns import OfGroup, Tally
+from recsys_tft.labelling import counters, examples, outcomes, recent, video_counts
+from recsys_tft.online.live_state import APPLIED, LATE, REPEATED, LiveState
+from recsys_tft.online.opening import open_live
+from recsys_tft.online.snapshot import EVENT, Rules, Start, nothing
+from recsys_tft.point_in_time import rows_at
+from recsys_tft.run_layout import run_folders, state_files
+from recsys_tft.tables.entities import VideoLookup
+
+LEAST, MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
+some = hypothesis_settings(deadline=None, derandomize=True, max_examples=10)
+
+
+def state_of(days: Days, start: Start | None = None, **options: int | None) -> LiveState:
+    """Knows nothing yet, or what there is at a start; exposures are cut as the windows of the days are."""
+    if start is None:
+        start = dataclasses.replace(nothing(days.settings, days.events), cuts=(LEAST, *days.all_cuts))
+    rules = {"lateness": 0, "fold_at": 1, "counted": True} | options
+    return LiveState(start, Rules(days.users, days.gathered.lookup, days.settings, **rules))
+
+
+def first_day(days: Days) -> Start:
+    """What is carried from the first day into the second."""
+    events, lookup, own = days.day(0), days.gathered.lookup, days.settings
+    labelled, until = days.label(events, days.cuts), end_of(events)
+    windows = examples.windows_of(events, days.cuts, own)
+    found = changes_of(days, labelled.period, labelled.outcomes, windows, days.cuts)
+    worth = outcomes.worth(outcomes.begun(labelled.period.steps), versions(days, found))
+    return Start(
+        labelled.period.carry(lookup, until, own),
+        (until, *days.moments[1:]),
+        outcomes.folded(worth, until - own.counters.delay_microseconds),
+        counters.folded(found, until, own.counters),
+        recent.first_seen(events),
+    )
+
+
+def versions(days: Days, changes: pa.Table) -> pa.Table:
+    videos = np.unique(days.gathered.lookup.rows["video_id"].to_numpy())
+    return counters.versions(videos, changes, days.settings.counters, video_counts.values(days.settings, counted=True))
+
+
+def in_time(events: pa.Table) -> pa.Table:
+    """Events in the order in which they happen, with numbers that tell them apart."""
+    events = events.append_column(EVENT, pa.array(np.arange(len(events))))
+    return events.take(pa.array(np.argsort(events["interaction_time"].to_numpy(), kind="stable")))
+
+
+@some
+@given(logs(), st.integers(1, 4), st.sampled_from([1, 3, 100]), st.booleans())
+def test_what_is_known_at_each_exposure_is_in_its_row(days: Days, size: int, fold_at: int, is_carried: bool) -> None:
+    whole = days.label(days.events, days.all_cuts)
+    windows = examples.windows_of(days.events, days.all_cuts, days.settings)
+    counted = versions(days, changes_of(days, whole.period, whole.outcomes, windows, days.all_cuts))
+    worth = outcomes.worth(outcomes.begun(whole.period.steps), counted)
+    live = state_of(days, first_day(days) if is_carried else None, fold_at=fold_at)
+    events, delay = in_time(days.events), days.settings.counters.delay_microseconds
+    times, everybody = events["interaction_time"].to_numpy(), np.unique(events["user_id"].to_numpy())
+    begin = days.moments[0] if is_carried else LEAST
+    done = int(np.searchsorted(times, begin))
+    of_rows = whole.keys["interaction_time"].to_numpy()
+    for time in np.unique(of_rows[of_rows >= begin]).tolist():
+        while done < len(events) and times[done] < time:
+            many = min(size, int(np.searchsorted(times, time)) - done)
+            assert (live.observe(events.slice(done, many)) == APPLIED).all()
+            done += many
+        rows = whole.exposures.filter(pa.array(of_rows == time))
+        users, moments = rows["user_id"].to_numpy(), np.full(len(rows), time)
+        found = live.known_of(users, time)
+        wanted = rows.select([name for name in found.column_names if name != outcomes.EXPECTED])
+        assert found.drop_columns([outcomes.EXPECTED]).to_pylist() == wanted.to_pylist()
+        expected = outcomes.expected(worth, users, moments - delay).astype(np.float32)
+        assert found[outcomes.EXPECTED].to_pylist() == expected.tolist()
+        for user in everybody.tolist():  # what is kept of a user, too
+            assert live.known(user, time).equals(live.known_of([user], time))
+        videos = rows_at(counted, "video_id", live.video_ids, np.full(len(live.video_ids), time))
+        values = live.values(live.video_ids, time)
+        assert {name: each.tolist() for name, each in values.items()} == counted.take(pa.array(videos)).select(
+            list(values)
+        ).to_pydict()
+        asked = users, rows["video_id"].to_numpy(), moments
+        tallies = outcomes.Tallies(whole.period.steps, days.gathered.lookup, *asked, delay)
+        for group in outcomes.groups(days.settings):
+            told = [tallies.of(OfGroup(group, tally)).to_pylist() for tally in Tally]
+            assert tallied(live, days.gathered.lookup, *asked, group) == list(zip(*told, strict=True))
+
+
+def tallied(
+    live: LiveState, lookup: VideoLookup, users: np.ndarray, videos: np.ndarray, times: np.ndarray, column: str
+) -> list[tuple[int | None, ...]]:
+    """What is known of users and the groups of videos: shown, positive and last, as rows have it."""
+    codes, values = lookup.groups(column)
+    found = []
+    for user, time, code in zip(users.tolist(), times.tolist(), codes[lookup.position(videos, times)], strict=True):
+        known = {row["group"]: row for row in live.by_group(user, column, time).to_pylist()}
+        row = known.get(values[int(code)].as_py(), {"SHOWN": 0, "POSITIVE": 0, "LAST": None}) if code >= 0 else {}
+        found.append(tuple(row.get(tally.name) for tally in Tally))
+    return found
+
+
+@some
+@given(
+    logs(), st.randoms(use_true_random=False), st.integers(1, 5), st.sets(st.sampled_from(("recent", "positive_rates")))
+)
+def test_in_which_order_and_how_often_events_come_is_nothing(
+    days: Days, random: Random, size: int, off: set[str]
+) -> None:
+    days = dataclasses.replace(days, settings=days.settings.replace({name: {"enabled": False} for name in off}))
+    events, counted = in_time(days.events), not off
+    once = state_of(days, lateness=None, fold_at=10**6, counted=counted)
+    mixed = state_of(days, lateness=None, fold_at=1, counted=counted)
+    assert (once.observe(events) == APPLIED).all()
+    twice = np.tile(np.arange(len(events)), 2).tolist()
+    random.shuffle(twice)
+    found, users = [], np.unique(events["user_id"].to_numpy())
+    for begin in range(0, len(twice), size):
+        found.append(mixed.observe(events.take(twice[begin : begin + size])))
+        for user in users.tolist():  # what is kept of a user is found out anew if something comes late
+            assert mixed.known(user, end_of(events)).equals(mixed.known_of([user], end_of(events)))
+    assert np.bincount(np.concatenate(found)).tolist() == [len(events), len(events)]
+    videos = once.video_ids
+    for time in (int(events["interaction_time"][-1].as_py()), end_of(events), end_of(events) + 40 * 86_400_000_000):
+        assert mixed.known_of(users, time).equals(once.known_of(users, time))
+        for name, values in once.values(videos, time).items():
+            assert mixed.values(videos, time)[name].tolist() == values.tolist()
+        assert mixed.first_seen(videos, time).tolist() == once.first_seen(videos, time).tolist()
+        for user in users.tolist():
+            assert mixed.seen(user).tolist() == once.seen(user).tolist()
+            assert mixed.by_group(user, "category", time).equals(once.by_group(user, "category", time))
+            assert mixed.known(user, time).equals(once.known_of([user], time))
+    assert mixed.new_events(videos).tolist() == once.new_events(videos).tolist()
+
+
+@some
+@given(logs(), st.sampled_from([0, 10**6, 10**9]))
+def test_what_comes_too_late_is_left_out_and_all_else_counts(days: Days, lateness: int) -> None:
+    events = in_time(days.events)
+    live, rest = state_of(days, lateness=lateness), state_of(days, lateness=None, fold_at=10**6)
+    backwards = events.take(pa.array(np.arange(len(events))[::-1]))
+    found = np.concatenate([live.observe(backwards.slice(n, 1)) for n in range(len(events))])
+    times = backwards["interaction_time"].to_numpy()
+    assert found.tolist() == np.where(times < times[0] - lateness, LATE, APPLIED).tolist()
+    assert REPEATED in live.observe(backwards.slice(0, 1))
+    rest.observe(backwards.filter(pa.array(found == APPLIED)))
+    users = np.unique(events["user_id"].to_numpy())
+    assert live.known_of(users, end_of(events)).equals(rest.known_of(users, end_of(events)))
+
+
+def test_a_run_that_needs_no_first_events_has_a_state_all_the_same(synthetic_run: Ran) -> None:
+    state = state_files.open_state(str(synthetic_run.root), "out")
+    assert state.files[state_files.FIRST_SEEN] == []
+    opened = open_live(str(synthetic_run.root), run_folders.fingerprint(str(synthetic_run.root)))
+    assert opened.until == state.until

@@ -1,0 +1,198 @@
+"""The exported models as TensorFlow Serving and a program in C ask them: requests as docs/serving.md shows them."""
+
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from loaded_graphs import recommender_of
+from model_server import ModelServer
+from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from recsys_tft import Recommender
+from recsys_tft.recommending import ranker_inputs
+from recsys_tft.serving import saved_signatures
+from recsys_tft.serving.serving_rows import arrays
+from recsys_tft.statistics import EMPTY_IDS
+
+DOCS = pathlib.Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "serving.md").read_text()
+NAMES = ("query_tower", "retrieval", "ranker")
+MOMENT = 1_740_000_000_000_000
+
+
+@pytest.fixture(scope="module")
+def server(served: pathlib.Path) -> Iterator[ModelServer]:
+    with ModelServer(served / "serving", *NAMES) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def recommender(served: pathlib.Path) -> Recommender:
+    return recommender_of(served)
+
+
+@pytest.fixture(scope="module")
+def given(recommender: Recommender) -> dict[str, dict[str, np.ndarray]]:
+    """Inputs of each model: three users, and one of them with 50 videos."""
+    known = [recommender.known(recommender.request(user, MOMENT)) for user in (3, 4, None)]
+    ranked = recommender._models["ranker"].signatures["serving_default"].inputs
+    videos = recommender.store.videos(recommender.store.video_ids[:50])
+    slots = recommender._models["retrieval"].signatures["serving_default"].inputs
+    own = {name: slot for name, slot in slots.items() if name not in ("k", "exclude")}
+    one = {name: np.asarray(values) for name, values in arrays(known[0], own).items()}
+    return {
+        "query_tower": one,
+        "retrieval": {**one, "k": np.int32(20), "exclude": np.array([[7, 9]])},
+        "ranker": {n: np.asarray(v) for n, v in ranker_inputs.of_candidates(known[:1], [videos], ranked).items()},
+    }
+
+
+def rest(server: ModelServer, name: str, body: dict[str, Any]) -> Any:
+    """The answer of the REST interface, of an error its sentence."""
+    request = urllib.request.Request(f"{server.rest}/v1/models/{name}:predict", json.dumps(body).encode())
+    try:
+        return json.loads(urllib.request.urlopen(request).read())
+    except urllib.error.HTTPError as error:
+        return json.loads(error.read())["error"]
+
+
+def over_grpc(server: ModelServer, name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = name
+    for key, values in inputs.items():
+        request.inputs[key].CopyFrom(tf.make_tensor_proto(values))
+    with grpc.insecure_channel(server.grpc) as channel:
+        answer = prediction_service_pb2_grpc.PredictionServiceStub(channel).Predict(request, timeout=60)
+    return {key: tf.make_ndarray(value) for key, value in answer.outputs.items()}
+
+
+def as_json(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Inputs as JSON has them, where NaN is no number: a missing float is a row of its own in none of ours."""
+    texts = {k: v.astype(str) if v.dtype == object and v.size else v for k, v in inputs.items()}
+    return {key: np.asarray(value).tolist() for key, value in texts.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_interfaces_answer_as_python_does(
+    server: ModelServer, served: pathlib.Path, given: dict[str, dict[str, np.ndarray]], name: str
+) -> None:
+    call = tf.saved_model.load(str(served / "serving" / name / "1")).signatures["serving_default"]
+    specs = call.structured_input_signature[1]
+    expected = call(**{key: tf.constant(value, specs[key].dtype) for key, value in given[name].items()})
+    found = over_grpc(server, name, given[name])
+    answer = rest(server, name, {"inputs": as_json(given[name])})["outputs"]
+    for key, values in expected.items():
+        np.testing.assert_array_equal(found[key], values.numpy())
+        of_rest = answer[key] if len(expected) > 1 else answer
+        np.testing.assert_array_equal(np.array(of_rest, values.numpy().dtype), values.numpy())
+
+
+@pytest.mark.parametrize("name", ["query_tower", "retrieval"])
+def test_an_empty_list_is_a_missing_column_and_a_column_left_out_an_error(
+    server: ModelServer, given: dict[str, dict[str, np.ndarray]], name: str
+) -> None:
+    inputs = {key: value for key, value in given[name].items() if key != "k"}
+    k = {"k": given[name]["k"]} if name == "retrieval" else {}
+    for left_out, values in inputs.items():
+        missing = np.full(values.shape, "" if values.dtype == object else EMPTY_IDS, values.dtype)
+        expected = over_grpc(server, name, {**inputs, **k, left_out: missing})
+        for empty in ([], [[]]) if values.ndim == 2 else ([],):
+            of_grpc = over_grpc(server, name, {**inputs, **k, left_out: np.array(empty, values.dtype)})
+            of_rest = rest(server, name, {"inputs": {**as_json({**inputs, **k}), left_out: empty}})
+            for key, found in expected.items():
+                np.testing.assert_array_equal(of_grpc[key], found)
+                own = of_rest["outputs"] if len(expected) == 1 else of_rest["outputs"][key]
+                np.testing.assert_array_equal(np.array(own, found.dtype), found)
+        without = {key: value for key, value in {**inputs, **k}.items() if key != left_out}
+        assert left_out in rest(server, name, {"inputs": as_json(without)})
+        with pytest.raises(grpc.RpcError, match=left_out) as error:
+            over_grpc(server, name, without)
+        assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    lists = {key: [] for key, values in inputs.items() if values.ndim == 2}
+    assert "outputs" in rest(server, name, {"inputs": {**as_json({**inputs, **k}), **lists}})
+
+
+def test_the_requests_of_the_page_are_answered(server: ModelServer, recommender: Recommender) -> None:
+    (columns,) = re.findall(r"curl -d '(\{.*?\})' \\\n", PAGE, re.DOTALL)
+    found = rest(server, "retrieval", json.loads(columns))["outputs"]
+    assert len(found["video_ids"][0]) == 100
+    assert not {17, 23} & set(found["video_ids"][0])
+    (rows,) = re.findall(r'(\{"instances".*?\]\})\n', PAGE, re.DOTALL)
+    assert len(rest(server, "query_tower", json.loads(rows))["predictions"]) == 2
+    (program,) = re.findall(r"```python\n(import grpc\n.*?)```", PAGE, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(program.replace("localhost:8500", server.grpc), names)
+    np.testing.assert_array_equal(names["scores"], found["scores"])
+
+
+def test_a_value_that_a_run_rejects_is_an_error_that_names_its_column(
+    server: ModelServer, given: dict[str, dict[str, np.ndarray]]
+) -> None:
+    wrong = {**given["query_tower"], "age": np.array([-5])}
+    assert "age needs to be at least 0" in rest(server, "query_tower", {"inputs": as_json(wrong)})
+    with pytest.raises(grpc.RpcError, match="age needs to be at least 0"):
+        over_grpc(server, "query_tower", wrong)
+
+
+# --- A program in C
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """docs/score.c, compiled as its first lines say."""
+    if shutil.which("gcc") is None:
+        pytest.skip("no gcc here")
+    source, path = DOCS / "score.c", tmp_path_factory.mktemp("c") / "score"
+    folder = pathlib.Path(tf.__file__).parent
+    (command,) = re.findall(r"(gcc .*? -l:libtensorflow_framework\S*)", source.read_text(), re.DOTALL)
+    command = command.replace(" *   ", "").replace("score.c -o score", f"{source} -o {path} -Wall -Wextra -Werror")
+    subprocess.run(["bash", "-c", f"TF={folder}; {command}"], check=True)
+    return path
+
+
+def columns_of(inputs: dict[str, np.ndarray]) -> str:
+    """Inputs in the lines that the program reads."""
+
+    def text(value: Any) -> str:
+        if isinstance(value, list):
+            return ",".join(text(each) for each in value)
+        if isinstance(value, bytes | str):
+            return value.decode() if isinstance(value, bytes) else value
+        return "" if value != value or value == EMPTY_IDS else repr(value)
+
+    rows = {name: [text(value) for value in values.tolist()] if values.size else [] for name, values in inputs.items()}
+    return "".join("\t".join([name, *cells]) + "\n" for name, cells in rows.items())
+
+
+@pytest.mark.parametrize("name", ["query_tower", "ranker"])
+def test_a_program_in_c_answers_as_python_to_the_last_bit(
+    program: pathlib.Path,
+    served: pathlib.Path,
+    given: dict[str, dict[str, np.ndarray]],
+    recommender: Recommender,
+    name: str,
+) -> None:
+    folder = served / "serving" / name / "1"
+    signature = saved_signatures.read(str(folder))["serving_default"]
+    (output,) = (slot.tensor for slot in signature.outputs.values())
+    inputs = given[name]
+    command = [str(program), str(folder), output]
+    run = subprocess.run(command, input=columns_of(inputs), capture_output=True, text=True, check=True)
+    found = np.array([line.split("\t") for line in run.stdout.splitlines()], np.float32)
+    model = ModelServer(served / "serving", name)
+    (expected,) = model.run(name, "serving_default", inputs).values()
+    np.testing.assert_array_equal(found.reshape(expected.shape), expected)
+    if name == "ranker":
+        return
+    wrong = subprocess.run(command, input="aeg\t5\n", capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stderr.splitlines()[-1]) == (1, "score: aeg: is no column of this model")
