@@ -73,7 +73,8 @@ def pins(python: str) -> dict[str, str]:
 
 def test_the_package_declares_exactly_what_it_imports() -> None:
     found = imported(sources("recsys_tft", "beam_pipelines", "preprocessing_fn.py"))
-    assert found - names([*EXTRAS["faiss"], *EXTRAS["torch"], *EXTRAS["xgboost"]]) == names(PROJECT["dependencies"])
+    extras = [requirement for name in ("faiss", "redis", "torch", "xgboost") for requirement in EXTRAS[name]]
+    assert found - names(extras) == names(PROJECT["dependencies"])
 
 
 def test_the_tests_import_nothing_that_is_not_declared() -> None:
@@ -92,7 +93,8 @@ def test_bench_imports_nothing_else_but_for_references() -> None:
 def test_the_constraints_pin_every_dependency_within_its_range(python: str) -> None:
     pinned = pins(python)
     for requirement in map(
-        Requirement, [*PROJECT["dependencies"], *EXTRAS["dev"], *EXTRAS["faiss"], *EXTRAS["xgboost"]]
+        Requirement,
+        [*PROJECT["dependencies"], *EXTRAS["dev"], *EXTRAS["faiss"], *EXTRAS["redis"], *EXTRAS["xgboost"]],
     ):
         name = canonicalize_name(requirement.name)
         if requirement.marker is not None and not requirement.marker.evaluate():  # of another system

@@ -142,9 +142,13 @@ def test_in_which_order_and_how_often_events_come_is_nothing(
 
 
 @some
-@given(logs(), st.sampled_from([0, 10**6, 10**9]))
-def test_what_comes_too_late_is_left_out_and_all_else_counts(days: Days, lateness: int) -> None:
+@given(logs(), st.sampled_from([0, 10**6, 10**9]), st.randoms(use_true_random=False))
+def test_what_comes_too_late_is_left_out_and_all_else_counts(days: Days, lateness: int, random: Random) -> None:
     events = in_time(days.events)
+    order = random.sample(range(len(events)), len(events))
+    at_once, one_by_one = (state_of(days, lateness=lateness) for _ in range(2))
+    single = [one_by_one.observe(events.take([row])).item() for row in order]
+    assert at_once.observe(events.take(order)).tolist() == single
     live, rest = state_of(days, lateness=lateness), state_of(days, lateness=None, fold_at=10**6)
     backwards = events.take(pa.array(np.arange(len(events))[::-1]))
     found = np.concatenate([live.observe(backwards.slice(n, 1)) for n in range(len(events))])
