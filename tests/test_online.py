@@ -125,8 +125,8 @@ def test_in_which_order_and_how_often_events_come_is_nothing(
     found, users = [], np.unique(events["user_id"].to_numpy())
     for begin in range(0, len(twice), size):
         found.append(mixed.observe(events.take(twice[begin : begin + size])))
-        for user in users.tolist():  # what is kept of a user is found out anew if something comes late
-            assert mixed.known(user, end_of(events)).equals(mixed.known_of([user], end_of(events)))
+        user = int(users[begin % len(users)])  # what is kept of whom is found out anew if something comes late
+        assert mixed.known(user, end_of(events)).equals(mixed.known_of([user], end_of(events)))
     assert np.bincount(np.concatenate(found)).tolist() == [len(events), len(events)]
     videos = once.video_ids
     for time in (int(events["interaction_time"][-1].as_py()), end_of(events), end_of(events) + 40 * 86_400_000_000):
