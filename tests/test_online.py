@@ -5,6 +5,7 @@ from random import Random
 
 import numpy as np
 import pyarrow as pa
+from conftest import Ran
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -13,8 +14,10 @@ from test_carried import Days, changes_of, end_of, logs
 from recsys_tft.columns import OfGroup, Tally
 from recsys_tft.labelling import counters, examples, outcomes, recent, video_counts
 from recsys_tft.online.live_state import APPLIED, LATE, REPEATED, LiveState
+from recsys_tft.online.opening import open_live
 from recsys_tft.online.snapshot import EVENT, Rules, Start, nothing
 from recsys_tft.point_in_time import rows_at
+from recsys_tft.run_layout import run_folders, state_files
 from recsys_tft.tables.entities import VideoLookup
 
 LEAST, MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
@@ -158,3 +161,10 @@ def test_what_comes_too_late_is_left_out_and_all_else_counts(days: Days, latenes
     rest.observe(backwards.filter(pa.array(found == APPLIED)))
     users = np.unique(events["user_id"].to_numpy())
     assert live.known_of(users, end_of(events)).equals(rest.known_of(users, end_of(events)))
+
+
+def test_a_run_that_needs_no_first_events_has_a_state_all_the_same(synthetic_run: Ran) -> None:
+    state = state_files.open_state(str(synthetic_run.root), "out")
+    assert state.files[state_files.FIRST_SEEN] == []
+    opened = open_live(str(synthetic_run.root), run_folders.fingerprint(str(synthetic_run.root)))
+    assert opened.until == state.until

@@ -9,7 +9,7 @@ from recsys_tft import ids
 from recsys_tft.columns import HISTORY, KEYS, UPDATED
 from recsys_tft.configuration.settings import Settings, of_run
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import carried, counters, outcomes
+from recsys_tft.labelling import carried, counters, outcomes, recent
 from recsys_tft.labelling.carried import Carried
 from recsys_tft.labelling.exposures import event_columns
 from recsys_tft.online.live_state import LiveState
@@ -82,8 +82,10 @@ def _entities(state: EarlierState, name: str, settings: Settings) -> pa.Table:
     return rows.drop_columns([ROW]).combine_chunks()
 
 
-def _table(state: EarlierState, name: str) -> pa.Table:
-    return pa.concat_tables([state_files.read(file) for file in state.files[name]])
+def _table(state: EarlierState, name: str, schema: pa.Schema | None = None) -> pa.Table:
+    """The rows of a part of the state; of one that this run does not need none, of a schema."""
+    nothing = [] if schema is None else [schema.empty_table()]
+    return pa.concat_tables(nothing + [state_files.read(file) for file in state.files[name]])
 
 
 def _start(state: EarlierState, settings: Settings) -> Start:
@@ -93,4 +95,5 @@ def _start(state: EarlierState, settings: Settings) -> Start:
     worth = outcomes.WORTH_SCHEMA.empty_table()
     if outcomes.reads_expected(settings):
         worth = _table(state, WORTH).cast(outcomes.WORTH_SCHEMA)
-    return Start(before, before.cuts, worth, _table(state, CHANGES), _table(state, FIRST_SEEN))
+    changes = _table(state, CHANGES, counters.CARRIED_SCHEMA)
+    return Start(before, before.cuts, worth, changes, _table(state, FIRST_SEEN, recent.FIRST_SEEN_SCHEMA))
