@@ -16,14 +16,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+from conftest import Ran
 from loaded_graphs import recommender_of
 from odd_ids import text
 
 from recsys_tft import Recommender
+from recsys_tft.configuration.settings import of_run
 from recsys_tft.errors import InputError
+from recsys_tft.exporting import stored_entities
 from recsys_tft.online.opening import open_live
-from recsys_tft.recommending.live_store import Observed
+from recsys_tft.raw_replay import raw_counters, raw_rows
+from recsys_tft.recommending.entity_store import EntityStore
+from recsys_tft.recommending.live_store import LiveStore, Observed
 from recsys_tft.recommending.request import Wanted
+from recsys_tft.run_layout import run_folders
 from recsys_tft.serving import serving_folders
 
 DAY = 86_400_000_000
@@ -87,6 +93,24 @@ def test_without_an_event_all_is_as_the_export_has_it(home: Home) -> None:
         assert sorted(found.to_pylist()) == sorted(videos.to_pylist())
         assert found.type == videos.type
     assert home.recommender.videos(ids, home.end).equals(store.videos(ids))
+
+
+@pytest.mark.slow
+def test_at_the_end_the_state_of_a_run_tells_what_an_export_stores(ran: Ran, tmp_path: pathlib.Path) -> None:
+    manifest = run_folders.manifest(str(ran.root))
+    settings = of_run(manifest, "the run")
+    rows, cuts = raw_rows.read(str(ran.raw), settings), raw_rows.cuts_of(manifest)
+    dated = raw_counters.dated_videos(rows, cuts, settings)
+    videos = stored_entities.current_videos(rows, dated)
+    stored_entities.write(tmp_path / "store", rows, videos, dated.counts, cuts, settings)
+    entities = EntityStore(tmp_path / "store")
+    opened = open_live(str(ran.root), run_folders.fingerprint(str(ran.root)))
+    live = LiveStore(opened.state, opened.rules, entities)
+    assert live.videos(entities.videos(entities.video_ids), opened.until).equals(entities.videos(entities.video_ids))
+    for user in rows.latest_users["user_id"].to_pylist()[:100]:
+        stored = entities.user(user)
+        assert live.user(stored, user, opened.until).select(stored.column_names).to_pylist() == stored.to_pylist()
+        assert sorted(live.seen(user).to_pylist()) == sorted(entities.seen(user).to_pylist())
 
 
 def test_an_event_is_known_from_the_next_request_on(home: Home) -> None:
