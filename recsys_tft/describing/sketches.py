@@ -1,0 +1,243 @@
+"""What is kept of the values of a column: of fixed size, and the same however the rows are divided.
+
+Every sketch holds whole numbers, or extremes; merging adds them, so that neither order nor division can be seen.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.describing import cells
+from recsys_tft.storage.hashing import keyed_hash, text_hash
+
+KEPT = 4096  # values of a column that are kept at most, those with the least hashes
+_SHIFT = 32  # a key is the number of a split, and a cell
+_FEW = 1 << 15  # values that are sorted rather than counted in a table
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """How many rows of each of some table have each split, window by window.
+
+    Attributes:
+        places: [m] int64 rows of the table.
+        counts: [m] int64, how many rows have that one; None where each has one.
+        bounds: [splits + 1] int64: those of split s are from bounds[s] to bounds[s + 1].
+    """
+
+    places: np.ndarray
+    counts: np.ndarray | None
+    bounds: np.ndarray
+
+    @classmethod
+    def of(cls, codes: Sequence[np.ndarray], size: int) -> "Rows":
+        """From the row of a table of `size` rows that each row of each split has."""
+        counted = [np.bincount(each, minlength=size) for each in codes]
+        places = [np.flatnonzero(each) for each in counted]
+        counts = np.concatenate([each[own] for each, own in zip(counted, places, strict=True)])
+        bounds = np.cumsum([0, *map(len, places)])
+        is_plain = not len(counts) or counts.max() == 1
+        return cls(np.concatenate(places), None if is_plain else counts, bounds)
+
+    @classmethod
+    def every(cls, size: int) -> "Rows":
+        """Each of `size` rows once, in one split."""
+        return cls(np.arange(size), None, np.array([0, size]))
+
+    @property
+    def splits(self) -> int:
+        """How many splits there are."""
+        return len(self.bounds) - 1
+
+    @property
+    def split(self) -> np.ndarray:
+        """[m] int64: which split each has."""
+        return np.repeat(np.arange(self.splits), np.diff(self.bounds))
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """[splits] int64: the sum of [m] whole numbers, or truths, over the rows of each split."""
+        weighed = values.astype(np.int64) if self.counts is None else values * self.counts
+        return np.array([weighed[a:b].sum() for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)], np.int64)
+
+    def chosen(self, kept: np.ndarray) -> "Rows":
+        """Those of them where [m] bool holds."""
+        before = np.append(0, np.cumsum(kept))
+        counts = None if self.counts is None else self.counts[kept]
+        return Rows(self.places[kept], counts, before[self.bounds])
+
+    def elements(self, offsets: np.ndarray) -> "Rows":
+        """The elements of the lists that the rows are, by their places in what `offsets` divide."""
+        lengths = np.diff(offsets)[self.places]
+        ends = np.append(0, np.cumsum(lengths))
+        places = np.repeat(offsets[:-1][self.places] - ends[:-1], lengths) + np.arange(ends[-1])
+        counts = None if self.counts is None else np.repeat(self.counts, lengths)
+        return Rows(places, counts, ends[self.bounds])
+
+
+@dataclasses.dataclass(frozen=True)
+class Sums:
+    """[splits, n] whole numbers that are added."""
+
+    values: np.ndarray
+
+    @staticmethod
+    def merge(parts: Sequence["Sums"]) -> "Sums":
+        return Sums(np.sum([part.values for part in parts], axis=0))
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """How many values lie in each cell.
+
+    Attributes:
+        keys: [k] int64, increasing: a split, and a cell.
+        sums: [3, k] int64: of values, of their rest, and of the squares of the upper 14 bits of it; [1, k] of tokens.
+        extremes: [2, splits] float64: the least and the largest value; infinities of none.
+    """
+
+    keys: np.ndarray
+    sums: np.ndarray
+    extremes: np.ndarray
+
+    @classmethod
+    def of(cls, values: np.ndarray, rows: Rows) -> "Numbers":
+        """Of [m] finite numbers, one for each of `rows`."""
+        bits = cells.bits_of(values)
+        keys = (bits >> np.uint32(cells.REST_BITS)).astype(np.int64)
+        keys += np.repeat(np.arange(rows.splits) * cells.CELLS, np.diff(rows.bounds))
+        rest = (bits & cells.REST).astype(np.float64)
+        found, place = _distinct(keys, rows.splits * cells.CELLS)
+        half = np.floor(rest / 2)
+        weights = (
+            [None, rest, half * half]
+            if rows.counts is None
+            else [rows.counts * each for each in (1, rest, half * half)]
+        )
+        sums = np.stack([np.bincount(place, each, len(found)).astype(np.int64) for each in weights])
+        split, cell = np.divmod(found, cells.CELLS)
+        return cls(split << _SHIFT | cell, sums, _extremes(values, rows))
+
+    @classmethod
+    def of_tokens(cls, tokens: np.ndarray, rows: Rows) -> "Numbers":
+        """Of [m] int64 tokens >= 0."""
+        return cls._of_cells(cells.of_tokens(tokens), tokens, rows)
+
+    @classmethod
+    def of_steps(cls, steps: np.ndarray, rows: Rows) -> "Numbers":
+        """Of [m] int64 whole numbers >= 0 that each have a cell, such as days."""
+        return cls._of_cells(steps, steps, rows)
+
+    @classmethod
+    def _of_cells(cls, in_cells: np.ndarray, values: np.ndarray, rows: Rows) -> "Numbers":
+        size = int(in_cells.max(initial=0)) + 1
+        keys = in_cells + np.repeat(np.arange(rows.splits) * size, np.diff(rows.bounds))
+        if size <= cells.HEAD:
+            counted = np.bincount(keys, rows.counts, rows.splits * size)
+            found = np.flatnonzero(counted)
+            sums = counted[found]
+        else:
+            found, place = _distinct(keys, rows.splits * size)
+            sums = np.bincount(place, rows.counts, len(found))
+        split, cell = np.divmod(found, size)
+        return cls(split << _SHIFT | cell, sums.astype(np.int64)[None], _extremes(values, rows))
+
+    def of_split(self, split: int) -> tuple[np.ndarray, np.ndarray]:
+        """The cells of one split, and their sums."""
+        own = slice(*np.searchsorted(self.keys, [split << _SHIFT, (split + 1) << _SHIFT]))
+        return self.keys[own] & ((1 << _SHIFT) - 1), self.sums[:, own]
+
+    @staticmethod
+    def merge(parts: Sequence["Numbers"]) -> "Numbers":
+        keys, place = np.unique(np.concatenate([part.keys for part in parts]), return_inverse=True)
+        sums = np.zeros((len(parts[0].sums), len(keys)), np.int64)
+        np.add.at(sums, (slice(None), place), np.concatenate([part.sums for part in parts], axis=1))
+        every = np.stack([part.extremes for part in parts])
+        return Numbers(keys, sums, np.stack([every[:, 0].min(0), every[:, 1].max(0)]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Values:
+    """The values of a column and how many rows have them: all, or those with the KEPT least hashes.
+
+    Attributes:
+        hashes: [k] uint64, increasing.
+        values: [k] texts; None where they are nobody's business, as ids are.
+        counts: [k, splits] int64.
+        is_whole: whether no value was left out.
+    """
+
+    hashes: np.ndarray
+    values: np.ndarray | None
+    counts: np.ndarray
+    is_whole: bool
+
+    @classmethod
+    def of(cls, column: pa.Array, rows: Rows, keep_values: bool = True) -> "Values":
+        """Of a column of texts, integers or booleans, none of which is null at the places of `rows`."""
+        encoded = column.dictionary_encode()
+        known = encoded.dictionary
+        place = pc.fill_null(encoded.indices, 0).to_numpy()[rows.places].astype(np.int64) * rows.splits + rows.split
+        counts = np.bincount(place, rows.counts, len(known) * rows.splits).astype(np.int64).reshape(-1, rows.splits)
+        is_text = any(check(known.type) for check in (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string))
+        hashes = text_hash(known) if is_text else keyed_hash(known.cast(pa.int64()).to_numpy())
+        values = np.array(_texts(known), object) if keep_values else None
+        return _least(hashes, values, counts, True)
+
+    @staticmethod
+    def merge(parts: Sequence["Values"]) -> "Values":
+        hashes, first, place = np.unique(
+            np.concatenate([part.hashes for part in parts]), return_index=True, return_inverse=True
+        )
+        counts = np.zeros((len(hashes), parts[0].counts.shape[1]), np.int64)
+        np.add.at(counts, place, np.concatenate([part.counts for part in parts]))
+        of_all = [part.values for part in parts]
+        values = None if of_all[0] is None else np.concatenate(of_all)[first]
+        return _least(hashes, values, counts, all(part.is_whole for part in parts))
+
+    def distinct(self, split: int) -> int:
+        """How many values a split has; an estimate where some were left out, of standard error 1 / sqrt(KEPT)."""
+        own = int((self.counts[:, split] > 0).sum())
+        if self.is_whole or not own:
+            return own
+        share = float(self.hashes[-1]) / 2.0**64  # of all hashes that are kept
+        return max(own, round(own / share))
+
+
+def _least(hashes: np.ndarray, values: np.ndarray | None, counts: np.ndarray, is_whole: bool) -> Values:
+    used = np.flatnonzero(counts.any(1))
+    order = used[np.argsort(hashes[used])]
+    kept = order[:KEPT]
+    return Values(hashes[kept], None if values is None else values[kept], counts[kept], is_whole and len(order) <= KEPT)
+
+
+def _texts(values: pa.Array) -> list[str]:
+    if pa.types.is_binary(values.type):
+        return [value.decode(errors="backslashreplace") for value in values.to_pylist()]
+    if pa.types.is_boolean(values.type):
+        return ["true" if value else "false" for value in values.to_pylist()]
+    return pc.cast(values, pa.string()).to_pylist()
+
+
+def _distinct(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ones of [m] keys below a size, in order, and which of them each is."""
+    if len(keys) < _FEW:
+        found, place = np.unique(keys, return_inverse=True)
+        return found, place
+    present = np.zeros(size, bool)
+    present[keys] = True
+    found = np.flatnonzero(present)
+    rank = np.empty(size, np.int32)
+    rank[found] = np.arange(len(found), dtype=np.int32)
+    return found, rank[keys]
+
+
+def _extremes(values: np.ndarray, rows: Rows) -> np.ndarray:
+    found = np.full((2, rows.splits), np.inf)
+    found[1] = -np.inf
+    for split, (a, b) in enumerate(zip(rows.bounds[:-1], rows.bounds[1:], strict=True)):
+        if b > a:
+            found[:, split] = values[a:b].min(), values[a:b].max()
+    return found
