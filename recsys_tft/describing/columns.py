@@ -85,10 +85,9 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     if isinstance(array, pa.ChunkedArray):
         array = array.chunk(0) if array.num_chunks else pa.array([], array.type)
     kind = array.type
-    value = kind.value_type if _is_list(kind) else kind
-    if not pa.types.is_dictionary(value):
+    if not (_is_list(kind) and pa.types.is_dictionary(kind.value_type)):
         return array
-    return array.cast(pa.list_(value.value_type) if _is_list(kind) else value.value_type)
+    return array.cast(pa.list_(kind.value_type.value_type))
 
 
 def _is_list(kind: pa.DataType) -> bool:

@@ -151,9 +151,12 @@ class Numbers:
 
     @staticmethod
     def merge(parts: Sequence["Numbers"]) -> "Numbers":
-        keys, place = np.unique(np.concatenate([part.keys for part in parts]), return_inverse=True)
-        sums = np.zeros((len(parts[0].sums), len(keys)), np.int64)
-        np.add.at(sums, (slice(None), place), np.concatenate([part.sums for part in parts], axis=1))
+        every_key = np.concatenate([part.keys for part in parts])
+        order = np.argsort(every_key, kind="stable")
+        ordered = every_key[order]
+        first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: len(ordered)])
+        keys, sums = ordered[first], np.concatenate([part.sums for part in parts], axis=1)[:, order]
+        sums = np.add.reduceat(sums, first, axis=1) if len(first) else sums
         every = np.stack([part.extremes for part in parts])
         return Numbers(keys, sums, np.stack([every[:, 0].min(0), every[:, 1].max(0)]))
 
@@ -177,7 +180,7 @@ class Values:
     @classmethod
     def of(cls, column: pa.Array, rows: Rows, keep_values: bool = True) -> "Values":
         """Of a column of texts, integers or booleans, none of which is null at the places of `rows`."""
-        encoded = column.dictionary_encode()
+        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         known = encoded.dictionary
         place = pc.fill_null(encoded.indices, 0).to_numpy()[rows.places].astype(np.int64) * rows.splits + rows.split
         counts = np.bincount(place, rows.counts, len(known) * rows.splits).astype(np.int64).reshape(-1, rows.splits)
