@@ -9,7 +9,7 @@ EXAMPLE = """example:
   recsys-tft report --output-dir out/periods/2025-03-02 --file today.html
 
 The page is a single file, which needs no network: what was read and rejected, rows and windows, labels, every column
-and feature by split, the models beside their baselines, and the settings. It reads no row, and takes a second or two."""
+and feature by split, the models beside their baselines, and the settings. No row is read for it."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:

@@ -151,9 +151,7 @@ def of_events(events: pa.Table, window: np.ndarray, numbers: Sequence[int], sett
     told = events.select([column.name for column in context_columns(settings)])
     told = told.append_column("interaction_time", events["interaction_time"])
     told = told.append_column("watch_time", events["watch_time"])
-    told = told.append_column(
-        SIGNALS, pa.array(np.array(texts, object)[place], pa.string()) if texts else pa.array([], pa.string())
-    )
+    told = told.append_column(SIGNALS, pa.DictionaryArray.from_arrays(pa.array(place), pa.array(texts, pa.string())))
     told = told.append_column(REPEATED, pa.array(again)).append_column(GAP, pa.array(gap))
     rows, users = _in_windows(events, window, numbers)
     return {**describe(told, raw_kinds(EVENTS, settings), rows, EVENTS), **count_rows(rows, EVENTS, users)}

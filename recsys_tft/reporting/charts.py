@@ -111,7 +111,7 @@ def _row(name: str, track: Markup, number: str, strong: bool = False) -> Markup:
 
 def lines(series: Series, label: str, x_title: str, y_title: str, marked: int | None = None) -> Markup:
     """Lines over 1, 2, ... of [n] values each; `marked` is the place of the best one."""
-    top, tall, height = 26.0, 170.0, 232.0
+    top, tall, height = 36.0, 170.0, 242.0
     values = [value for each in series.values() for value in each]
     n = max(map(len, series.values()), default=0)
     if not values:
@@ -179,7 +179,7 @@ def timeline(series: Series, cuts: Sequence[tuple[float, str]], ends: tuple[str,
 
 def calibration(points: Mapping[str, Sequence[tuple[float, float]]], label: str) -> Markup:
     """The share of positives by the mean score, beside the diagonal on which both are the same."""
-    top, tall, height = 26.0, 220.0, 284.0
+    top, tall, height = 36.0, 220.0, 294.0
     highest = max((max(point) for each in points.values() for point in each), default=1) or 1
     y: Callable[[float], float] = lambda value: tall - tall * value / highest  # noqa: E731
     drawn = [element("path", d=f"M0 {tall}L100 0", class_="cut")]

@@ -33,7 +33,7 @@ def inputs(manifest: Mapping[str, Any]) -> Markup:
         found.append(block("Why rows were rejected", charts.bars(names, "Rejected rows by reason", shown)))
     absent_columns = {name: names for name, names in manifest.get("absent_columns", {}).items() if names}
     if absent_columns:
-        told = "What is made of these columns is missing in every row."
+        told = "What is made of these columns alone is missing in every row."
         rows = [[name, ", ".join(names)] for name, names in absent_columns.items()]
         found.append(block("Columns that are not there", table(["table", "columns"], rows, texts=2), told=told))
     warnings = manifest.get("warnings", [])

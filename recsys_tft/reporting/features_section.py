@@ -112,7 +112,8 @@ def _column(data_set: str, name: str, column: Mapping[str, Any], drift: Compared
         class_="badges",
     )
     series, marks = shape(column, splits)
-    picture = charts.distribution(series, marks, f"Distribution of {name} by split")
+    label = f"Distribution of {name} by split"
+    picture = charts.distribution(series, marks, label) if series else element("p", _without(first), class_="told")
     inside = element("summary", title, badges, element("div", picture, class_="picture"))
     return element(
         "details",
@@ -125,6 +126,11 @@ def _column(data_set: str, name: str, column: Mapping[str, Any], drift: Compared
         data_oov=round(oov or 0, 6),
         data_drift=round(ratio or 0, 6),
     )
+
+
+def _without(first: Mapping[str, Any]) -> str:
+    """What stands in the place of a picture."""
+    return f"{_distinct(first)} distinct values" if _distinct(first) else "no values"
 
 
 def _badge(name: str, value: str, is_high: bool) -> Markup:
@@ -221,7 +227,7 @@ def _figures(column: Mapping[str, Any], splits: Mapping[str, Any]) -> Markup:
         for name in ("mean", "deviation", "zeros", "min", "max"):
             add(f"{words}{name}", lambda own, what=what, name=name: _figure(own, what, name))
         for place, share in enumerate(SHARES):
-            add(f"{words}{share:.0%} quantile", lambda own, what=what, place=place: _quantile(own, what, place))
+            add(f"{words}{share * 100:g} % quantile", lambda own, what=what, place=place: _quantile(own, what, place))
     return table(["", *("all rows" if split == "all" else split for split in splits)], rows)
 
 

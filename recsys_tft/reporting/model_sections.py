@@ -3,7 +3,7 @@
 import csv
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys_tft.reporting import charts
@@ -11,6 +11,8 @@ from recsys_tft.reporting.elements import Markup, element
 from recsys_tft.reporting.numbers import NONE, count, short
 from recsys_tft.reporting.parts import absent, block, columns, legend, section, table
 
+Series = Mapping[str, Sequence[float]]  # of train and of val
+TABLE = "scalars.csv"  # as training.scalar_log, which needs TensorFlow, calls it
 _SHOWN = 20  # columns of a picture
 _FIRST = {"two_tower": ("ndcg@10", "recall@10", "recall@100"), "ranker": ("auc", "ndcg@10", "log_loss")}
 
@@ -24,8 +26,12 @@ def two_tower(output_dir: str) -> Markup:
         return section(
             "two-tower", "Retrieval model", absent("There is no two-tower model yet; it comes with", command)
         )
-    parts = [_training(name, own) for name, own in metrics.get("training", {}).items() if isinstance(own, dict)]
-    return section("two-tower", "Retrieval model", columns(*parts), *_quality(metrics, "two_tower"), told=_TOLD)
+    parts = [
+        _training(name, own, _curves(folder / "logs") if name == folder.name else {}, own.get("best_epoch"))
+        for name, own in metrics.get("training", {}).items()
+        if isinstance(own, dict)
+    ]
+    return section("two-tower", "Retrieval model", *_quality(metrics, "two_tower"), columns(*parts), told=_TOLD)
 
 
 _TOLD = "Dots are values over users, lines their 95 % intervals. The model stands out; the others are baselines."
@@ -47,10 +53,10 @@ def ranker(output_dir: str) -> Markup:
     training = {
         name: value for name, value in metrics.get("training", {}).items() if not isinstance(value, dict | list)
     }
-    told = table(["training", ""], [[name, _plain(value)] for name, value in training.items()])
+    trained = _training("Training", training, _curves(folder / "logs"), training.get("trees"))
     return section(
         "ranker", "Ranker", *_quality(metrics, "ranker"), columns(*pictures),
-        columns(*([calibrated] if calibrated else []), block("Training", told)), told=_TOLD,
+        columns(trained, *([calibrated] if calibrated else [])), told=_TOLD,
     )  # fmt: skip
 
 
@@ -59,21 +65,40 @@ def _metrics(folder: pathlib.Path) -> dict[str, Any] | None:
     return json.loads(path.read_text("utf-8")) if path.exists() else None
 
 
-def _training(name: str, state: Mapping[str, Any]) -> Markup:
-    """The curves of a training, where it kept any."""
-    curves = {key: values for key, values in state.items() if _is_curve(values)}
-    plain = [[key, _plain(value)] for key, value in state.items() if isinstance(value, int | float | str)]
-    drawn: list[object] = []
-    best = state.get("best_epoch")
-    for key, values in curves.items():
-        marked = best - 1 if isinstance(best, int) and best > 0 else None
-        title = key.replace("_", " ")
-        drawn.append(charts.lines({"train": values}, f"{title} by epoch", "Epoch", title, marked))
-    return block(name.replace("_", " "), *drawn, table(["training", ""], plain))
+def _training(name: str, state: Mapping[str, Any], curves: Mapping[str, Series], best: object) -> Markup:
+    """What a training took, and its curves, where it kept any."""
+    plain = [
+        [key.replace("_", " "), _plain(value)] for key, value in state.items() if isinstance(value, int | float | str)
+    ]
+    marked = best - 1 if isinstance(best, int) and best > 0 else None
+    drawn = [charts.lines(own, f"{title} by step", "epoch", title, marked) for title, own in curves.items()]
+    return block(
+        name.replace("_", " "),
+        *(legend(*own) for own in list(curves.values())[:1]),
+        *drawn,
+        table(["training", ""], plain),
+    )
 
 
-def _is_curve(values: object) -> bool:
-    return isinstance(values, list) and bool(values) and all(isinstance(value, int | float) for value in values)
+def _curves(logs: pathlib.Path) -> dict[str, Series]:
+    """By what is measured, the values by step, of train and of val: as our trainers, or CatBoost, have logged them."""
+    found: dict[str, dict[str, list[float]]] = {}
+    if (logs / TABLE).exists():
+        values: dict[str, dict[int, float]] = {}
+        with open(logs / TABLE, newline="", encoding="utf-8") as file:
+            for step, name, value in csv.reader(file):
+                values.setdefault(name, {})[int(step)] = float(value)
+        for name, own in values.items():
+            window = "val" if name.startswith("val_") else "train"
+            title = name.removeprefix("val_").replace("_at_", "@").replace("_", " ")
+            found.setdefault(title, {})[window] = [own[step] for step in sorted(own)]
+    for file, window in (("learn_error.tsv", "train"), ("test_error.tsv", "val")):
+        if (logs / file).exists():
+            with open(logs / file, newline="", encoding="utf-8") as lines:
+                (_, *names), *rows = csv.reader(lines, delimiter="\t")
+            for place, name in enumerate(names, 1):
+                found.setdefault(name, {})[window] = [float(row[place]) for row in rows]
+    return found
 
 
 def _plain(value: object) -> str:
@@ -101,7 +126,7 @@ def _quality(metrics: Mapping[str, Any], name: str) -> list[Markup]:
         users = next((first[metric].get("users") for metric in known if first[metric].get("users")), None)
         heading = f"All metrics on {window}" + (f", over {count(users)} users" if users else "")
         listed = element("details", element("summary", heading), table(["model", *known], rows), class_="plain")
-        found.append(element("div", columns(*blocks), listed))
+        found.append(element("div", columns(*blocks, narrow=True), listed))
     return found
 
 

@@ -46,6 +46,6 @@ def legend(*names: str) -> Markup:
     return element("p", [element("span", element("i", class_=f"key {name}"), name) for name in names], class_="legend")
 
 
-def columns(*children: object) -> Markup:
-    """Blocks beside one another, where there is room."""
-    return element("div", joined(*children), class_="columns")
+def columns(*children: object, narrow: bool = False) -> Markup:
+    """Blocks beside one another, two or, of narrow ones, three, where there is room."""
+    return element("div", joined(*children), class_=f"columns{' narrow' if narrow else ''}")
