@@ -13,6 +13,7 @@ from recsys_tft.describing.distributions import Distribution
 MEASURES = ("jensen_shannon", "psi", "infinity_norm", "missing_change", "oov_change", "new_values")
 _BELOW = {"lengths": "length", "norms": "norm"}
 _REST = "(others)"
+_FEWEST = 10  # independent rows of a bin, on both sides together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +110,23 @@ def _numbers(
 def _distances(
     counts: list[list[int]], told: str, of: str, old: Sample, new: Sample, limits: DriftLimits
 ) -> list[Measured]:
+    counts = _dense(counts, old, new)
     sizes = (len(counts[0]), old.effective, new.effective)
-    divergence, index = distances.jensen_shannon(*counts), distances.psi(*counts)
+    independent = [distances.shares(own) * size for own, size in zip(counts, sizes[1:], strict=True)]
+    divergence, index = distances.jensen_shannon(*counts), distances.psi(*independent)
     at = limits.jensen_shannon and max(limits.jensen_shannon, distances.jensen_shannon_noise(*sizes))
     above = limits.psi and max(limits.psi, distances.psi_noise(*sizes))
     return [Measured("jensen_shannon", divergence, at, told, of), Measured("psi", index, above, told, of)]
+
+
+def _dense(counts: list[list[int]], old: Sample, new: Sample) -> list[np.ndarray]:
+    """The counts with all bins together of which there are too few independent rows to say anything of each."""
+    both = [np.asarray(own, np.float64) for own in counts]
+    rows = sum(distances.shares(own) * each.effective for own, each in zip(both, (old, new), strict=True))
+    rare = rows < _FEWEST
+    if rare.sum() < 2:
+        return both
+    return [np.append(own[~rare], own[rare].sum()) for own in both]
 
 
 def _categories(column: Mapping[str, Any], old: Sample, new: Sample, limits: DriftLimits) -> list[Measured]:

@@ -31,8 +31,12 @@ def jensen_shannon(old: Sequence[int], new: Sequence[int]) -> float:
     return float(max(sum(parts) / 2, 0.0))
 
 
-def psi(old: Sequence[int], new: Sequence[int]) -> float:
-    """The population stability index: the sum of (q - p) log(q / p); half a row is added to each bin."""
+def psi(old: Sequence[float], new: Sequence[float]) -> float:
+    """The population stability index: the sum of (q - p) log(q / p); half a row is added to each bin.
+
+    Args:
+        old, new: [k] counts, of rows that are independent of one another.
+    """
     p, q = (shares(np.asarray(each, np.float64) + _SMOOTH) for each in (old, new))
     return float(((q - p) * np.log(q / p)).sum())
 

@@ -209,7 +209,8 @@ def _figures(column: Mapping[str, Any], splits: Mapping[str, Any]) -> Markup:
             rows.append([name, *(NONE if cell is None else cell for cell in cells)])
 
     add("rows", lambda own: count(own["rows"]))
-    add("missing", lambda own: f"{count(own['missing'])} ({percent(own['missing'] / own['rows'])})")
+    add("missing", lambda own: count(own["missing"]))
+    add("share missing", lambda own: percent(own["missing"] / own["rows"]))
     add("distinct", lambda own: _distinct(own))
     add(
         "out of vocabulary",
@@ -227,7 +228,10 @@ def _figures(column: Mapping[str, Any], splits: Mapping[str, Any]) -> Markup:
         for name in ("mean", "deviation", "zeros", "min", "max"):
             add(f"{words}{name}", lambda own, what=what, name=name: _figure(own, what, name))
         for place, share in enumerate(SHARES):
-            add(f"{words}{share * 100:g} % quantile", lambda own, what=what, place=place: _quantile(own, what, place))
+            add(
+                f"{words}{share * 100:g}\N{NO-BREAK SPACE}% quantile",
+                lambda own, what=what, place=place: _quantile(own, what, place),
+            )
     return table(["", *("all rows" if split == "all" else split for split in splits)], rows)
 
 

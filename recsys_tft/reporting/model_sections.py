@@ -31,7 +31,7 @@ def two_tower(output_dir: str) -> Markup:
         for name, own in metrics.get("training", {}).items()
         if isinstance(own, dict)
     ]
-    return section("two-tower", "Retrieval model", *_quality(metrics, "two_tower"), columns(*parts), told=_TOLD)
+    return section("two-tower", "Retrieval model", *_quality(metrics, "two_tower"), *parts, told=_TOLD)
 
 
 _TOLD = "Dots are values over users, lines their 95 % intervals. The model stands out; the others are baselines."
@@ -56,7 +56,7 @@ def ranker(output_dir: str) -> Markup:
     trained = _training("Training", training, _curves(folder / "logs"), training.get("trees"))
     return section(
         "ranker", "Ranker", *_quality(metrics, "ranker"), columns(*pictures),
-        columns(trained, *([calibrated] if calibrated else [])), told=_TOLD,
+        trained, columns(*([calibrated] if calibrated else [])), told=_TOLD,
     )  # fmt: skip
 
 
@@ -71,12 +71,15 @@ def _training(name: str, state: Mapping[str, Any], curves: Mapping[str, Series],
         [key.replace("_", " "), _plain(value)] for key, value in state.items() if isinstance(value, int | float | str)
     ]
     marked = best - 1 if isinstance(best, int) and best > 0 else None
-    drawn = [charts.lines(own, f"{title} by step", "epoch", title, marked) for title, own in curves.items()]
+    drawn = [
+        element("div", charts.lines(own, f"{title} by step of the training", "step of the training", title, marked))
+        for title, own in curves.items()
+    ]
+    windows = dict.fromkeys(window for own in curves.values() for window in own)
     return block(
         name.replace("_", " "),
-        *(legend(*own) for own in list(curves.values())[:1]),
-        *drawn,
-        table(["training", ""], plain),
+        legend(*windows) if windows else None,
+        columns(*drawn, table(["training", ""], plain), narrow=True),
     )
 
 
