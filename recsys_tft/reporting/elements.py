@@ -38,7 +38,7 @@ def raw(text: str) -> Markup:
 def _value(value: object) -> str:
     if value is True:
         return ""
-    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else _shown(str(value))
 
 
 def _rendered(child: "Child") -> str:
