@@ -196,4 +196,4 @@ def calibration(points: Mapping[str, Sequence[tuple[float, float]]], label: str)
         _text(percent(highest * part / 2), part / 2, top + tall + 16, a) for part, a in ((1, "middle"), (2, "end"))
     ]
     titles = [_text("Share of positives", 0, 12), _text("Mean score of a tenth of the rows", 0.5, height - 4, "middle")]
-    return picture(height, label, grid, _stretched(100, top, tall, drawn), dots, marks, titles)
+    return picture(height, label, grid, _stretched(100, top, tall, drawn), dots, marks, titles, class_="chart square")

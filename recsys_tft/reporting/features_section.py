@@ -142,6 +142,8 @@ def shape(column: Mapping[str, Any], splits: Mapping[str, Any]) -> tuple[dict[st
     named = {split: own["top"] for split, own in splits.items() if own.get("top")}
     if named and (column["kind"] in ("token", "text", "vector")):
         names = [name for name, _ in next(iter(named.values()))[:_VALUES]]
+        if column["kind"] != "text" and "vocabulary" not in column:  # places in some order, such as buckets
+            names.sort(key=int)
         totals = {split: max(splits[split]["count"], 1) for split in named}
         shares = {split: [dict(top).get(name, 0) / totals[split] for name in names] for split, top in named.items()}
         return _styled(shares), [_cut(names[0]), _cut(names[-1])] if len(names) > 1 else [_cut(names[0])]

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys_tft.reporting import charts
-from recsys_tft.reporting.elements import Markup, element
+from recsys_tft.reporting.elements import Markup, element, joined
 from recsys_tft.reporting.numbers import NONE, count, short
 from recsys_tft.reporting.parts import absent, block, columns, legend, section, table
 
 Series = Mapping[str, Sequence[float]]  # of train and of val
 TABLE = "scalars.csv"  # as training.scalar_log, which needs TensorFlow, calls it
+_LESS_IS_BETTER = ("log loss",)
 _SHOWN = 20  # columns of a picture
-_FIRST = {"two_tower": ("ndcg@10", "recall@10", "recall@100"), "ranker": ("auc", "ndcg@10", "log_loss")}
+_FIRST = {"two_tower": ("ndcg@10", "recall@10", "recall@100"), "ranker": ("auc", "ndcg@10", "log loss")}
 
 
 def two_tower(output_dir: str) -> Markup:
@@ -129,18 +130,47 @@ def _quality(metrics: Mapping[str, Any], name: str) -> list[Markup]:
         users = next((first[metric].get("users") for metric in known if first[metric].get("users")), None)
         heading = f"All metrics on {window}" + (f", over {count(users)} users" if users else "")
         listed = element("details", element("summary", heading), table(["model", *known], rows), class_="plain")
-        found.append(element("div", columns(*blocks, narrow=True), listed))
+        slices = _slices(judged, chosen[0], name, window) if chosen else None
+        found.append(element("div", columns(*blocks, narrow=True), slices, listed))
     return found
+
+
+def _slices(judged: Mapping[str, Any], metric: str, name: str, window: str) -> Markup:
+    """One metric by slice of users or rows: of the model, and of whichever baseline is best there."""
+    model = next((each for each in judged if each.startswith((name, "model"))), next(iter(judged)))
+    least = metric in _LESS_IS_BETTER
+    drawn = []
+    for part, own in judged[model].items():
+        if not isinstance(own, dict) or part == "all" or not _known(own.get(metric)):
+            continue
+        others = [
+            (each, of[part][metric]) for each, of in judged.items() if each != model and _known(of[part].get(metric))
+        ]
+        users = own[metric].get("users")
+        points = [_point(f"{part} ({count(users)} users)" if users else part, own[metric], True)]
+        if others:
+            best = (min if least else max)(others, key=lambda each: each[1]["value"])
+            points.append(_point(f"best baseline: {best[0]}", best[1], False))
+        drawn += points
+    title = f"{metric} on {window}, by slice"
+    return block(title, charts.intervals(drawn, title)) if drawn else joined()
+
+
+def _known(value: Mapping[str, Any] | None) -> bool:
+    return bool(value) and value.get("value") is not None
+
+
+def _point(name: str, value: Mapping[str, Any], is_model: bool) -> tuple[str, float, float, float, bool]:
+    low, high = (value["value"] if value.get(side) is None else value[side] for side in ("low", "high"))
+    return name, value["value"], low, high, is_model
 
 
 def _points(judged: Mapping[str, Any], metric: str, name: str) -> list[tuple[str, float, float, float, bool]]:
-    found = []
-    for model, own in judged.items():
-        value = own["all"].get(metric)
-        if value and value.get("value") is not None:
-            low, high = (value.get(side) if value.get(side) is not None else value["value"] for side in ("low", "high"))
-            found.append((model, value["value"], low, high, model.startswith((name, "model"))))
-    return found
+    return [
+        _point(model, own["all"][metric], model.startswith((name, "model")))
+        for model, own in judged.items()
+        if _known(own["all"].get(metric))
+    ]
 
 
 def _estimate(value: Mapping[str, Any] | None) -> str:
