@@ -47,7 +47,7 @@ def drawn(rows: int, seed: int = 0) -> pa.Table:
     return pa.table(
         {
             "number": pa.array(number, mask=rng.random(rows) < 0.2),
-            "whole": pa.array(rng.integers(-20, 400, rows), mask=rng.random(rows) < 0.3),
+            "whole": pa.array(rng.integers(-20, 250, rows), mask=rng.random(rows) < 0.3),
             "text": pa.array(texts, pa.string(), mask=rng.random(rows) < 0.1),
             "flag": pa.array(rng.random(rows) < 0.3),
             "id": pa.array(rng.integers(0, 50, rows)),
@@ -95,13 +95,13 @@ def test_figures_of_numbers_are_those_of_numpy(whole: tuple, found: dict, split:
         assert own["mean"] == pytest.approx(math.fsum(values) / len(values), rel=1e-8, abs=1e-9)
         assert own["deviation"] == pytest.approx(values.std(), rel=1e-6)
         exact = np.sort(values)[[math.ceil(share * len(values)) - 1 for share in SHARES]]
-        np.testing.assert_allclose(own["quantiles"], exact, rtol=1 / 256, atol=1e-9)
+        np.testing.assert_allclose(own["quantiles"], exact, rtol=1 / 128, atol=1e-9)
         assert sum(own["histogram"]["counts"]) == len(values) == sum(own["cells"]["counts"])
     assert found["columns"]["whole"]["splits"]["train"]["quantiles"] == [
         float(q) for q in np.sort(table["whole"].take(pa.array(codes[0])).drop_null().to_numpy())[
             [math.ceil(s * own_count(found)) - 1 for s in SHARES]
         ]
-    ]  # whole numbers up to 512 are exact  # fmt: skip
+    ]  # whole numbers up to 256 are exact, and others as often as they have a cell alone  # fmt: skip
 
 
 def own_count(found: dict) -> int:

@@ -1,27 +1,29 @@
 """Cells that numbers are counted in: fixed before any value is seen, so that counts of parts add up exactly.
 
-A cell of numbers holds the float32 that share a sign, an exponent and the first 8 bits of the mantissa: its values
-differ by less than 1 part in 256, and whole numbers up to 512 have a cell each. What a value has beyond its cell, the
-last 15 bits, is summed as well, so that means are exact. Tokens below 1,024 have a cell each, larger ones share one
-with those that differ by less than 1 part in 256.
+A cell of numbers holds the float32 that share a sign, an exponent and the first 7 bits of the mantissa: its values
+differ by less than 1 part in 128, and whole numbers up to 256 have a cell each. What a value has beyond its cell, the
+last 16 bits, is summed as well, so that means are exact. Tokens below 1,024 have a cell each, larger ones share one
+with those that differ by less than 1 part in 128.
 """
 
 import numpy as np
 
-REST_BITS = 15
+REST_BITS = 16
 REST = np.uint32((1 << REST_BITS) - 1)
 CELLS = 1 << (32 - REST_BITS)  # of numbers
 HEAD = 1024  # tokens with a cell each
 _SIGN = np.uint32(1 << 31)
-_SMALLEST = np.float32(np.finfo(np.float32).tiny)  # smaller ones are taken for 0
+_NORMAL = 1 << (23 - REST_BITS)  # the first cell of normal numbers
 
 
-def bits_of(values: np.ndarray) -> np.ndarray:
-    """[n] uint32 of [n] finite float32: equal for 0 and -0."""
-    values = np.ascontiguousarray(values, np.float32)
-    bits = values.view(np.uint32)
-    small = np.abs(values) < _SMALLEST
-    return np.where(small, np.uint32(0), bits) if small.any() else bits
+def without_smallest(found: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cells and their sums, with 0, -0 and what is smaller than any normal float32 in one cell, that of 0."""
+    small = (found & (CELLS // 2 - 1)) < _NORMAL
+    if not small.any():
+        return found, sums
+    zero = np.zeros((len(sums), 1), np.int64)
+    zero[0] = sums[0, small].sum()
+    return np.append(0, found[~small]), np.concatenate([zero, sums[:, ~small]], axis=1)
 
 
 def of_tokens(tokens: np.ndarray) -> np.ndarray:
@@ -58,7 +60,7 @@ def moments(cells: np.ndarray, sums: np.ndarray) -> tuple[float, float]:
 
     Args:
         cells: their numbers.
-        sums: [3, k] int64: of values, of their rest, and of the squares of the upper 14 bits of it.
+        sums: [3, k] int64: of values, of their rest, and of the squares of its upper 14 bits.
 
     The mean is rounded once; the deviation is that of values with 22 bits of mantissa.
     """
@@ -68,7 +70,7 @@ def moments(cells: np.ndarray, sums: np.ndarray) -> tuple[float, float]:
     mean = float((count * start + rest * step).sum() / total)
     # Around the mean, so that nothing cancels: the sum of (start + step * rest - mean)^2.
     centred = start - mean
-    variance = (count * centred**2 + 2 * centred * step * rest + step**2 * 4 * squares).sum() / total
+    variance = (count * centred**2 + 2 * centred * step * rest + step**2 * 16 * squares).sum() / total
     return mean, float(np.sqrt(max(variance, 0.0)))
 
 

@@ -10,7 +10,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.describing import figures
 from recsys_tft.describing.columns import Described, Kind, count_rows, describe
 from recsys_tft.describing.sketches import Rows
-from recsys_tft.features import Entity, Feature, context_columns, entity_of
+from recsys_tft.features import Entity, Feature, context_columns
 from recsys_tft.labelling.exposures import KEY
 from recsys_tft.run_layout import data_sets
 from recsys_tft.run_layout.data_sets import DATA_SETS, DataSet, is_written
@@ -61,8 +61,7 @@ def raw_kinds(name: str, settings: Settings) -> dict[str, Kind]:
         return {"interaction_time": Kind.MOMENT, SIGNALS: Kind.TEXT, REPEATED: Kind.TEXT, GAP: Kind.NUMBER, **own}
     if name == EXPOSURES:
         known = {"interaction_time": Kind.MOMENT, "label": Kind.TEXT, "weight": Kind.NUMBER}
-        of_table = [c for c in settings.table.columns if c.computed and entity_of(c) is Entity.EXPOSURE and not c.key]
-        every = [*context_columns(settings), *(settings.table.raw[each] for each in _as_of(settings)), *of_table]
+        every = [*context_columns(settings), *(settings.table.raw[each] for each in _as_of(settings))]
         return {**known, **{column.name: raw_kind(column) for column in every}}
     tables = ("users",) if name == USERS else ("videos", "channels")
     every = [column for table in tables for column in settings.table.columns_of(table).values()]
@@ -144,7 +143,7 @@ def of_events(events: pa.Table, window: np.ndarray, numbers: Sequence[int], sett
     gap = np.append(np.nan, np.where(same, np.diff(time) / 1e6, np.nan)).astype(np.float32)[: len(user)]
     again = np.append(False, same & (np.diff(time) == 0) & (signals[1:] == signals[:-1]))[: len(user)]
     bits = settings.table.bits
-    named, place = np.unique(signals, return_inverse=True)
+    named, place = _distinct(signals)
     texts = [
         "+".join(n for n, bit in zip(bits.names, bits.each, strict=True) if bit & each) or "none" for each in named
     ]
@@ -179,6 +178,16 @@ def layout(
             for column, kind in raw_kinds(name, settings).items()
         }
     return split, columns
+
+
+def _distinct(signals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ones of [n] bits of signals, and which of them each is."""
+    if signals.dtype.itemsize > 2:
+        return np.unique(signals, return_inverse=True)
+    named = np.flatnonzero(np.bincount(signals)).astype(signals.dtype)
+    rank = np.zeros(np.iinfo(signals.dtype).max + 1, np.int64)
+    rank[named] = np.arange(len(named))
+    return named, rank[signals]
 
 
 def _columns(

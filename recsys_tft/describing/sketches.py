@@ -4,6 +4,7 @@ Every sketch holds whole numbers, or extremes; merging adds them, so that neithe
 """
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,7 +16,7 @@ from recsys_tft.storage.hashing import keyed_hash, text_hash
 
 KEPT = 4096  # values of a column that are kept at most, those with the least hashes
 _SHIFT = 32  # a key is the number of a split, and a cell
-_FEW = 1 << 15  # values that are sorted rather than counted in a table
+_SPARSE = 32  # cells for each value, of which so many that values are rather sorted than counted in a table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Rows:
     def sums(self, values: np.ndarray) -> np.ndarray:
         """[splits] int64: the sum of [m] whole numbers, or truths, over the rows of each split."""
         weighed = values.astype(np.int64) if self.counts is None else values * self.counts
-        return np.array([weighed[a:b].sum() for a, b in zip(self.bounds[:-1], self.bounds[1:], strict=True)], np.int64)
+        return np.array([weighed[a:b].sum() for a, b in itertools.pairwise(self.bounds)], np.int64)
 
     def chosen(self, kept: np.ndarray) -> "Rows":
         """Those of them where [m] bool holds."""
@@ -70,11 +71,28 @@ class Rows:
 
     def elements(self, offsets: np.ndarray) -> "Rows":
         """The elements of the lists that the rows are, by their places in what `offsets` divide."""
-        lengths = np.diff(offsets)[self.places]
-        ends = np.append(0, np.cumsum(lengths))
-        places = np.repeat(offsets[:-1][self.places] - ends[:-1], lengths) + np.arange(ends[-1])
-        counts = None if self.counts is None else np.repeat(self.counts, lengths)
+        lengths = np.diff(offsets)
+        own = lengths[self.places]
+        ends = np.append(0, np.cumsum(own))
+        if self._is_divided(len(lengths)):
+            owner = np.full(len(lengths), -1, np.int8)
+            owner[self.places] = self.split
+            of_elements = np.repeat(owner, lengths)
+            places = [np.flatnonzero(of_elements == split) for split in range(self.splits)]
+            return Rows(np.concatenate(places), None, ends[self.bounds])
+        places = np.repeat(offsets[:-1][self.places] - ends[:-1], own) + np.arange(ends[-1])
+        counts = None if self.counts is None else np.repeat(self.counts, own)
         return Rows(places, counts, ends[self.bounds])
+
+    def _is_divided(self, size: int) -> bool:
+        """Whether each of `size` rows is in one split at most, once, and in order."""
+        if self.counts is not None:
+            return False
+        used = np.zeros(size, bool)
+        used[self.places] = True
+        return int(used.sum()) == len(self.places) and all(
+            (np.diff(self.places[a:b]) > 0).all() for a, b in itertools.pairwise(self.bounds)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +112,8 @@ class Numbers:
 
     Attributes:
         keys: [k] int64, increasing: a split, and a cell.
-        sums: [3, k] int64: of values, of their rest, and of the squares of the upper 14 bits of it; [1, k] of tokens.
+        sums: [3, k] int64: of values, of their rest, and of the squares of its upper 14 bits; [1, k] of
+            tokens.
         extremes: [2, splits] float64: the least and the largest value; infinities of none.
     """
 
@@ -105,44 +124,38 @@ class Numbers:
     @classmethod
     def of(cls, values: np.ndarray, rows: Rows) -> "Numbers":
         """Of [m] finite numbers, one for each of `rows`."""
-        bits = cells.bits_of(values)
-        keys = (bits >> np.uint32(cells.REST_BITS)).astype(np.int64)
-        keys += np.repeat(np.arange(rows.splits) * cells.CELLS, np.diff(rows.bounds))
-        rest = (bits & cells.REST).astype(np.float64)
-        found, place = _distinct(keys, rows.splits * cells.CELLS)
-        half = np.floor(rest / 2)
-        weights = (
-            [None, rest, half * half]
-            if rows.counts is None
-            else [rows.counts * each for each in (1, rest, half * half)]
-        )
-        sums = np.stack([np.bincount(place, each, len(found)).astype(np.int64) for each in weights])
-        split, cell = np.divmod(found, cells.CELLS)
-        return cls(split << _SHIFT | cell, sums, _extremes(values, rows))
+        values = np.ascontiguousarray(values, np.float32)
+        bits = values.view(np.uint32)
+        rest = bits & cells.REST
+        quarter = rest >> np.uint32(2)
+        squares = quarter * quarter  # below 2^28
+        in_cells = (bits >> np.uint32(cells.REST_BITS)).astype(np.intp)
+        return cls._of_splits(in_cells, (rest, squares), cells.CELLS, values, rows)
 
     @classmethod
     def of_tokens(cls, tokens: np.ndarray, rows: Rows) -> "Numbers":
         """Of [m] int64 tokens >= 0."""
-        return cls._of_cells(cells.of_tokens(tokens), tokens, rows)
+        return cls.of_steps(cells.of_tokens(tokens), rows, tokens)
 
     @classmethod
-    def of_steps(cls, steps: np.ndarray, rows: Rows) -> "Numbers":
-        """Of [m] int64 whole numbers >= 0 that each have a cell, such as days."""
-        return cls._of_cells(steps, steps, rows)
+    def of_steps(cls, steps: np.ndarray, rows: Rows, values: np.ndarray | None = None) -> "Numbers":
+        """Of [m] int64 whole numbers >= 0 that each have a cell, such as days; or of values in such cells."""
+        return cls._of_splits(steps, (), int(steps.max(initial=0)) + 1, steps if values is None else values, rows)
 
     @classmethod
-    def _of_cells(cls, in_cells: np.ndarray, values: np.ndarray, rows: Rows) -> "Numbers":
-        size = int(in_cells.max(initial=0)) + 1
-        keys = in_cells + np.repeat(np.arange(rows.splits) * size, np.diff(rows.bounds))
-        if size <= cells.HEAD:
-            counted = np.bincount(keys, rows.counts, rows.splits * size)
-            found = np.flatnonzero(counted)
-            sums = counted[found]
-        else:
-            found, place = _distinct(keys, rows.splits * size)
-            sums = np.bincount(place, rows.counts, len(found))
-        split, cell = np.divmod(found, size)
-        return cls(split << _SHIFT | cell, sums.astype(np.int64)[None], _extremes(values, rows))
+    def _of_splits(
+        cls, in_cells: np.ndarray, beside: tuple[np.ndarray, ...], size: int, values: np.ndarray, rows: Rows
+    ) -> "Numbers":
+        """Of [m] cells below a size, with what is summed beside the count."""
+        keys, sums = [], []
+        for split, (a, b) in enumerate(itertools.pairwise(rows.bounds)):
+            counts = None if rows.counts is None else rows.counts[a:b]
+            found, own = _summed(in_cells[a:b], [each[a:b] for each in beside], counts, size)
+            if beside:
+                found, own = cells.without_smallest(found, own)
+            keys.append(found | split << _SHIFT)
+            sums.append(own)
+        return cls(np.concatenate(keys), np.concatenate(sums, axis=1), _extremes(values, rows))
 
     def of_split(self, split: int) -> tuple[np.ndarray, np.ndarray]:
         """The cells of one split, and their sums."""
@@ -224,23 +237,25 @@ def _texts(values: pa.Array) -> list[str]:
     return pc.cast(values, pa.string()).to_pylist()
 
 
-def _distinct(keys: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct ones of [m] keys below a size, in order, and which of them each is."""
-    if len(keys) < _FEW:
-        found, place = np.unique(keys, return_inverse=True)
-        return found, place
-    present = np.zeros(size, bool)
-    present[keys] = True
-    found = np.flatnonzero(present)
-    rank = np.empty(size, np.int32)
-    rank[found] = np.arange(len(found), dtype=np.int32)
-    return found, rank[keys]
+def _summed(
+    in_cells: np.ndarray, beside: list[np.ndarray], counts: np.ndarray | None, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ones of [m] cells below a size, in order, and by them the counts and the sums of what is beside."""
+    weights = [counts, *(each if counts is None else each * counts for each in beside)]
+    if size > max(len(in_cells) * _SPARSE, cells.HEAD):
+        found, place = np.unique(in_cells, return_inverse=True)
+        summed = [np.bincount(place, each, len(found)) for each in weights]
+    else:
+        tables = [np.bincount(in_cells, each, size) for each in weights]
+        found = np.flatnonzero(tables[0])
+        summed = [table[found] for table in tables]
+    return found.astype(np.int64), np.stack(summed).astype(np.int64)
 
 
 def _extremes(values: np.ndarray, rows: Rows) -> np.ndarray:
     found = np.full((2, rows.splits), np.inf)
     found[1] = -np.inf
-    for split, (a, b) in enumerate(zip(rows.bounds[:-1], rows.bounds[1:], strict=True)):
+    for split, (a, b) in enumerate(itertools.pairwise(rows.bounds)):
         if b > a:
             found[:, split] = values[a:b].min(), values[a:b].max()
     return found
