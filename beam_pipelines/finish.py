@@ -15,7 +15,7 @@ from google.protobuf import text_format
 from recsys_tft import table_records, transform_graph
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.describing import statistics_files
-from recsys_tft.describing.columns import Described
+from recsys_tft.describing.columns import Parcel
 from recsys_tft.features import Entity
 from recsys_tft.graph_fitting import METADATA
 from recsys_tft.graph_inputs import raw_feature_spec
@@ -41,7 +41,7 @@ def finish(
     odd: Mapping[str, int] | None = None,
     times: splits.Histogram | None = None,
     latest: int | None = None,
-    described: Described | None = None,
+    described: Parcel | None = None,
     *,
     job: Job,
     started: datetime.datetime,
@@ -83,7 +83,9 @@ def finish(
         rows = {name: counts[f"written/{name}"] for name in ("users", "videos")}
         state_files.describe(job.output, {"until": latest + 1, "windows": manifest["windows"], "rows": rows})
     if described is not None:
-        of_run = statistics_files.of_run(described, job.settings, vocabularies, list(job.windows), manifest["run"])
+        of_run = statistics_files.of_run(
+            described.opened(), job.settings, vocabularies, list(job.windows), manifest["run"]
+        )
         statistics_files.write(of_run, job.output)
     manifest |= _warnings(job, counts, cuts, odd, times)
     write_text(job.output.staged("artifacts", MANIFEST), json_files.to_json(manifest))

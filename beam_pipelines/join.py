@@ -16,6 +16,7 @@ from recsys_tft.beam_pipelines.elements import STATISTICS, Count, Frames, KeyedF
 from recsys_tft.beam_pipelines.engineer import in_graph
 from recsys_tft.beam_pipelines.job import OUTCOMES, Job
 from recsys_tft.describing import run_rows
+from recsys_tft.describing.columns import Parcel
 from recsys_tft.features import Entity
 from recsys_tft.labelling import negatives, outcomes, pair_columns, ranker_examples
 from recsys_tft.labelling.examples import WATCH_SHARE
@@ -259,7 +260,7 @@ def _write_windows(
     if job.settings.statistics.enabled:
         sizes = {entity: len(tables[entity]) for entity in (Entity.USER, Entity.VIDEO)}
         found = run_rows.of_joined(data_set, joined, codes, list(inside_of.values()), sizes, job.settings)
-        yield TaggedOutput(STATISTICS, found)
+        yield TaggedOutput(STATISTICS, Parcel.of(found))
     if data_set.labelled:
         yield from _count_sources(rows["source"], window, job)
 
@@ -321,4 +322,4 @@ def _write_entities(
     write_file(job.shard(data_set.name, partition), lambda file: writer.write(file, [np.arange(len(rows))]))
     yield f"written/{data_set.name}", len(rows)
     if job.settings.statistics.enabled:
-        yield TaggedOutput(STATISTICS, run_rows.of_entities(data_set, shown, job.settings))
+        yield TaggedOutput(STATISTICS, Parcel.of(run_rows.of_entities(data_set, shown, job.settings)))

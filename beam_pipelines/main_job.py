@@ -22,7 +22,7 @@ from recsys_tft.beam_pipelines.pairs import ForEachPair
 from recsys_tft.beam_pipelines.read import ReadTable
 from recsys_tft.beam_pipelines.write import write_rejected
 from recsys_tft.columns import KEYS
-from recsys_tft.describing.columns import merge
+from recsys_tft.describing.columns import Parcel, merge_parcels
 from recsys_tft.merging import MergeSome
 from recsys_tft.run_layout.state_files import CHANGES, FIRST_SEEN, OF_USERS
 from recsys_tft.storage.arrow_ipc import Packed
@@ -321,7 +321,11 @@ class MainJob:
         sides = [AsSingleton(side) for side in (counts, cuts, odd, times, latest)]
         if self._described:
             described = self._described | "All statistics" >> beam.Flatten()
-            sides.append(AsSingleton(described | "Merge statistics" >> beam.CombineGlobally(MergeSome(merge, {}))))
+            sides.append(
+                AsSingleton(
+                    described | "Merge statistics" >> beam.CombineGlobally(MergeSome(merge_parcels, Parcel.of({})))
+                )
+            )
         started = datetime.datetime.now(datetime.UTC)
         return self._single("Finish", finish.finish, graph, *sides, job=job, started=started)
 

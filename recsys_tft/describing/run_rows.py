@@ -60,7 +60,7 @@ def raw_kinds(name: str, settings: Settings) -> dict[str, Kind]:
         own = {"watch_time": Kind.NUMBER, **{column.name: raw_kind(column) for column in context_columns(settings)}}
         return {"interaction_time": Kind.MOMENT, SIGNALS: Kind.TEXT, REPEATED: Kind.TEXT, GAP: Kind.NUMBER, **own}
     if name == EXPOSURES:
-        known = {"interaction_time": Kind.MOMENT, "label": Kind.TEXT, "weight": Kind.NUMBER}
+        known = {"label": Kind.TEXT, "weight": Kind.NUMBER}
         every = [*context_columns(settings), *(settings.table.raw[each] for each in _as_of(settings))]
         return {**known, **{column.name: raw_kind(column) for column in every}}
     tables = ("users",) if name == USERS else ("videos", "channels")

@@ -195,8 +195,12 @@ class Values:
         """Of a column of texts, integers or booleans, none of which is null at the places of `rows`."""
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         known = encoded.dictionary
-        place = pc.fill_null(encoded.indices, 0).to_numpy()[rows.places].astype(np.int64) * rows.splits + rows.split
-        counts = np.bincount(place, rows.counts, len(known) * rows.splits).astype(np.int64).reshape(-1, rows.splits)
+        place = pc.fill_null(encoded.indices, 0).to_numpy()[rows.places]
+        counted = [
+            np.bincount(place[a:b], None if rows.counts is None else rows.counts[a:b], len(known))
+            for a, b in itertools.pairwise(rows.bounds)
+        ]
+        counts = np.stack(counted, axis=1).astype(np.int64)
         is_text = any(check(known.type) for check in (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string))
         hashes = text_hash(known) if is_text else keyed_hash(known.cast(pa.int64()).to_numpy())
         values = np.array(_texts(known), object) if keep_values else None
