@@ -220,10 +220,19 @@ def test_the_command_shows_the_worst_first_and_cuts_nothing(
     outputs: Callable, drifted: dict, capsys: pytest.CaptureFixture, tmp_path: pathlib.Path
 ) -> None:
     folders = outputs(drifted)
-    assert cli.main(["compare", *folders, "--anomalies", str(tmp_path / "alarms")]) == 1
+    assert (
+        cli.main(["compare", *folders, "--anomalies", str(tmp_path / "alarms"), "--html", str(tmp_path / "page.html")])
+        == 1
+    )
     shown = capsys.readouterr().out
     lines = shown.splitlines()
     assert max(map(len, lines)) <= 80
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert page.index('data-name="video_duration"') < page.index('data-name="age"')
+    assert page.count('class="feature"') == len(KINDS)
+    assert "3 of 12 columns have drifted" in page
+    assert 'class="line new"' in page
+    assert "\x1b" not in page
     assert "…" not in shown
     assert "\x1b[31mKE" not in shown
     assert lines[0].split() == ["column", "JS", "PSI", "L-inf", "missing", "OOV", "new"]

@@ -33,6 +33,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="YAML with the limits, under drift (default: those of OLD)")
     parser.add_argument("--all", action="store_true", help="show every column, and not only those that have drifted")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument("--html", metavar="FILE", help="write a page with the distributions of both beside each other")
     parser.add_argument("--anomalies", metavar="DIR", help="write the alarms there, DATA_SET.pbtxt, as TFDV has them")
 
 
@@ -46,6 +47,8 @@ def compare(options: argparse.Namespace, _: Sequence[str]) -> int:
     found = comparison.compare_outputs(options.old, options.new, drift, options.old_split, options.new_split)
     if options.anomalies:
         _write_anomalies(found, pathlib.Path(options.anomalies))
+    if options.html:
+        _write_page(found, options)
     if options.json:
         print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     else:
@@ -63,6 +66,16 @@ def _write_anomalies(found: "Comparison", folder: pathlib.Path) -> None:
     for data_set in found.rows:
         text = text_format.MessageToString(anomalies.to_proto(found, data_set), as_utf8=True)
         write_text(str(folder / f"{data_set}.pbtxt"), text)
+
+
+def _write_page(found: "Comparison", options: argparse.Namespace) -> None:
+    from recsys_tft.describing import statistics_files
+    from recsys_tft.reporting import comparison_page
+    from recsys_tft.storage.files import write_text
+
+    figures = [statistics_files.read(folder) for folder in (options.old, options.new)]
+    splits = (options.old_split, options.new_split)
+    write_text(options.html, comparison_page.build((options.old, options.new), figures, splits, found))
 
 
 def _show(found: "Comparison", every: bool) -> None:

@@ -117,7 +117,7 @@ def compare_figures(
             only[number].extend(f"{data_set}/{name}" for name in one["columns"] if name not in other["columns"])
         if not all(each["splits"] for each in own):
             continue
-        splits = [_split(each, split) for each, split in zip(own, (old_split, new_split), strict=True)]
+        splits = [split_of(each, split) for each, split in zip(own, (old_split, new_split), strict=True)]
         rows[data_set] = tuple(each["splits"][split]["rows"] for each, split in zip(own, splits, strict=True))
         for name, column in own[1]["columns"].items():
             if name in own[0]["columns"] and own[0]["columns"][name]["kind"] == column["kind"]:
@@ -128,7 +128,12 @@ def compare_figures(
     return Comparison(tuple(compared), rows, tuple(only[0]), tuple(only[1]))
 
 
-def _split(data_set: Mapping[str, Any], wanted: str) -> str:
+def split_of(data_set: Mapping[str, Any], wanted: str) -> str:
+    """The split of a data set that is compared: the wanted one, or the only one.
+
+    Raises:
+        UsageError: if there is no such split.
+    """
     if ALL in data_set["splits"]:
         return ALL
     if wanted not in data_set["splits"]:

@@ -61,11 +61,12 @@ def count_rows(rows: Rows, data_set: str, users: Rows | None = None, videos: Row
     """How many rows each split of a data set has, and how they are divided among users and videos.
 
     The squares of how many rows each user and each video has, summed, say how many of them would tell as much if they
-    were independent; the last line counts the parts in which videos were counted apart.
+    were independent; the last line counts the parts in which videos were counted apart, of those that share any.
     """
     count = rows.sums(np.ones(len(rows.places), np.int64))
     squares = [count if each is None else each.sums(_counts(each)) for each in (users, videos)]
-    clusters = np.stack([*squares, (count > 0).astype(np.int64)])
+    parts = np.zeros_like(count) if videos is None else (count > 0).astype(np.int64)
+    clusters = np.stack([*squares, parts])
     return {(data_set, ROWS, COUNT): Sums(count[None]), (data_set, ROWS, CLUSTERS): Sums(clusters)}
 
 

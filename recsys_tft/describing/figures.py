@@ -78,7 +78,7 @@ def _effective(rows: int, clusters: np.ndarray) -> dict[str, int]:
     of_users, of_videos, parts = (int(each) for each in clusters)
     if not rows:
         return {"user": 0, "video": 0}
-    user, video = max(rows * rows // max(of_users, 1), 1), max(rows * rows // max(of_videos * parts, 1), 1)
+    user, video = max(rows * rows // max(of_users, 1), 1), max(rows * rows // max(of_videos * max(parts, 1), 1), 1)
     return {"user": user, "video": min(user, video)}
 
 

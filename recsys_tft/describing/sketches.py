@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from recsys_tft.describing import cells
 from recsys_tft.storage.hashing import keyed_hash, text_hash
 
+_TEXTS = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
 KEPT = 4096  # values of a column that are kept at most, those with the least hashes
 _SHIFT = 32  # a key is the number of a split, and a cell
 _SPARSE = 32  # cells for each value, of which so many that values are rather sorted than counted in a table
@@ -201,7 +202,7 @@ class Values:
             for a, b in itertools.pairwise(rows.bounds)
         ]
         counts = np.stack(counted, axis=1).astype(np.int64)
-        is_text = any(check(known.type) for check in (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string))
+        is_text = any(check(known.type) for check in _TEXTS)
         hashes = text_hash(known) if is_text else keyed_hash(known.cast(pa.int64()).to_numpy())
         values = np.array(_texts(known), object) if keep_values else None
         return _least(hashes, values, counts, True)
@@ -234,7 +235,7 @@ def _least(hashes: np.ndarray, values: np.ndarray | None, counts: np.ndarray, is
 
 
 def _texts(values: pa.Array) -> list[str]:
-    if pa.types.is_binary(values.type):
+    if pa.types.is_binary(values.type) or pa.types.is_large_binary(values.type):
         return [value.decode(errors="backslashreplace") for value in values.to_pylist()]
     if pa.types.is_boolean(values.type):
         return ["true" if value else "false" for value in values.to_pylist()]

@@ -83,10 +83,12 @@ def _axis(manifest: Mapping[str, Any], figures: Mapping[str, Any] | None) -> lis
         return []
     first, last = (min(e.values[0] for e in cells.values()), max(e.values[-1] for e in cells.values()) + 1)
     edges = np.linspace(first, last, _BINS + 1)[1:-1].tolist()
-    cuts = [(max((_hour(text) - first) / (last - first), 0.0), name) for name, text in _begins(manifest)]
+    cuts = [((_hour(text) - first) / (last - first), name) for name, text in _begins(manifest)]
     ends = tuple(f"{np.datetime64(int(hour), 'h').astype('datetime64[D]')}" for hour in (first, last))
     series = {split: each.binned(edges) for split, each in cells.items()}
-    picture = charts.timeline(series, [cut for cut in cuts if cut[0] <= 1], ends, "Interactions over time, by window")
+    picture = charts.timeline(
+        series, [cut for cut in cuts if 0 <= cut[0] <= 1], ends, "Interactions over time, by window"
+    )
     return [element("h3", "Interactions over time"), legend(*cells), picture]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from recsys_tft.comparing.comparison import Compared, compare_figures
 from recsys_tft.describing.distributions import SHARES, Distribution
 from recsys_tft.reporting import charts
-from recsys_tft.reporting.elements import Markup, element
+from recsys_tft.reporting.elements import Markup, element, joined
 from recsys_tft.reporting.numbers import NONE, count, percent, short
 from recsys_tft.reporting.parts import absent, legend, section, table
 
@@ -33,7 +33,25 @@ def build(figures: Mapping[str, Any] | None, output_dir: str) -> Markup:
         return section(
             "features", "Features", absent("Statistics come, with `statistics: {enabled: true}`, from", command)
         )
-    drift = _drift(figures)
+    told = (
+        "Bars are the training window, lines the windows after it. Drift is the measure that is largest in parts of "
+        "its limit, between train and the window that is furthest from it: above 1 it is more than the settings allow "
+        "and than chance explains."
+    )
+    return section("features", "Features", listing(figures, _drift(figures), ("train", "val", "test")), told=told)
+
+
+def listing(
+    figures: Mapping[str, Any], drift: Mapping[tuple[str, str], Compared], splits: Sequence[str], first: str = "place"
+) -> Markup:
+    """Every column with its picture, to be searched and sorted.
+
+    Args:
+        figures: by data set and column.
+        drift: by the same, what has changed most.
+        splits: what the colours mean.
+        first: by which of the orders they are sorted already.
+    """
     rows = [
         _column(data_set, name, column, drift.get((data_set, name)))
         for data_set, own in figures["data_sets"].items()
@@ -41,34 +59,19 @@ def build(figures: Mapping[str, Any] | None, output_dir: str) -> Markup:
         if any(each["rows"] for each in column["splits"].values())
     ]
     sets = [element("option", NAMES.get(name, name), value=name) for name in figures["data_sets"]]
+    orders = [element("option", text, value=name, selected=name == first) for name, text in _ORDERS.items()]
+    search = element("input", id="search", type="search", placeholder="name of a column", autocomplete="off")
     controls = element(
         "div",
-        element(
-            "label",
-            "Search",
-            element("input", id="search", type="search", placeholder="name of a column", autocomplete="off"),
-        ),
+        element("label", "Search", search),
         element("label", "Of", element("select", element("option", "everything", value=""), sets, id="data-set")),
-        element(
-            "label",
-            "Sort by",
-            element(
-                "select",
-                [element("option", text, value=value) for value, text in _ORDERS.items()],
-                id="order",
-            ),
-        ),
+        element("label", "Sort by", element("select", orders, id="order")),
         element("output", f"{len(rows)} columns", id="found", aria_live="polite"),
         class_="controls",
     )
-    told = (
-        "Bars are the training window, lines the windows after it. Drift is the Jensen-Shannon divergence, or of "
-        "categories the population stability index, between train and the window that is furthest from it, in parts of "
-        "its limit: above 1 it is more than the settings allow and than chance explains."
-    )
     listed = element("div", rows, id="columns", class_="features")
     none = element("p", "No column has such a name.", id="none", hidden=True, class_="absent")
-    return section("features", "Features", controls, legend("train", "val", "test"), listed, none, told=told)
+    return joined(controls, legend(*splits), listed, none)
 
 
 _ORDERS = {
@@ -288,4 +291,4 @@ def _drifted(drift: Compared | None, ratio: float | None) -> Markup | None:
         ]
         for measured in drift.measures
     ]
-    return table(["measure", "of", "value", "limit", "train to later"], rows, texts=2, last=True)
+    return table(["measure", "of", "value", "limit", "what has changed"], rows, texts=2, last=True)

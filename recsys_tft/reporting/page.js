@@ -46,4 +46,5 @@
   search.addEventListener("input", filter);
   dataSet.addEventListener("change", filter);
   order.addEventListener("change", sort);
+  if (order.value !== "place") sort();
 })();

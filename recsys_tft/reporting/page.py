@@ -3,7 +3,7 @@
 import datetime
 import importlib.resources
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys_tft.describing import statistics_files
@@ -51,38 +51,44 @@ def build(output_dir: str) -> str:
     figures = statistics_files.read(output_dir) if statistics_files.path_in(output_dir).exists() else None
     name = manifest.get(REFRESH, {}).get("name")
     title = f"Period {name}" if name else "Run report"
-    body = element(
-        "div",
-        _navigation(),
-        element(
-            "main",
-            _head(title, output_dir, manifest, figures),
-            data_sections.inputs(manifest),
-            data_sections.rows(manifest, figures),
-            data_sections.labels(manifest),
-            features_section.build(figures, output_dir),
-            model_sections.two_tower(output_dir),
-            model_sections.ranker(output_dir),
-            model_sections.serving(output_dir),
-            _settings(manifest),
-        ),
-        class_="page",
+    sections = (
+        _head(title, output_dir, manifest, figures),
+        data_sections.inputs(manifest),
+        data_sections.rows(manifest, figures),
+        data_sections.labels(manifest),
+        features_section.build(figures, output_dir),
+        model_sections.two_tower(output_dir),
+        model_sections.ranker(output_dir),
+        model_sections.serving(output_dir),
+        _settings(manifest),
     )
+    return document(f"{title} · {manifest.get('run', '')}", _SECTIONS, sections)
+
+
+def document(title: str, links: Mapping[str, str], sections: Sequence[Markup]) -> str:
+    """A whole page.
+
+    Args:
+        title: of the window.
+        links: to sections, their texts by their names.
+        sections: one after the other.
+    """
+    body = element("div", _navigation(links), element("main", sections), class_="page")
     files = importlib.resources.files("recsys_tft.reporting")
     style, program = (raw((files / name).read_text("utf-8")) for name in ("page.css", "page.js"))
     head = element(
         "head",
         raw('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         raw('<link rel="icon" href="data:,">'),
-        element("title", f"{title} · {manifest.get('run', '')}"),
+        element("title", title),
         element("style", style),
     )
     page = element("html", head, element("body", body, element("script", program)), lang="en")
     return f"<!DOCTYPE html>\n{page}\n"
 
 
-def _navigation() -> Markup:
-    links = [element("a", text, href=f"#{name}") for name, text in _SECTIONS.items()]
+def _navigation(sections: Mapping[str, str]) -> Markup:
+    links = [element("a", text, href=f"#{name}") for name, text in sections.items()]
     theme = element("button", "Theme", id="theme", type="button", title="light, dark, or as the system has it")
     return element("nav", element("div", links, class_="links"), theme, aria_label="Sections")
 
