@@ -144,7 +144,7 @@ def shape(column: Mapping[str, Any], splits: Mapping[str, Any]) -> tuple[dict[st
     """By split the shares of values in bins of equal width, or of the most frequent values; and the marks below."""
     named = {split: own["top"] for split, own in splits.items() if own.get("top")}
     if named and (column["kind"] in ("token", "text", "vector")):
-        names = [name for name, _ in next(iter(named.values()))[:_VALUES]]
+        names = _frequent(splits, named)
         if column["kind"] != "text" and "vocabulary" not in column:  # places in some order, such as buckets
             names.sort(key=int)
         totals = {split: max(splits[split]["count"], 1) for split in named}
@@ -159,6 +159,15 @@ def shape(column: Mapping[str, Any], splits: Mapping[str, Any]) -> tuple[dict[st
     if binned:  # of tokens that are ids
         return _styled({split: _shares(values) for split, values in binned.items()}), ["frequent ids", "rare ids"]
     return {}, []
+
+
+def _frequent(splits: Mapping[str, Any], named: Mapping[str, Any]) -> list[str]:
+    """The values that are most frequent in any split."""
+    most: dict[str, float] = {}
+    for split, top in named.items():
+        for name, number in top:
+            most[name] = max(most.get(name, 0), number / max(splits[split]["count"], 1))
+    return sorted(most, key=lambda name: -most[name])[:_VALUES]
 
 
 def _told(own: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -269,7 +278,7 @@ def _tops(splits: Mapping[str, Any]) -> Markup | None:
     named = {split: own for split, own in splits.items() if own.get("top")}
     if not named:
         return None
-    names = [name for name, _ in next(iter(named.values()))["top"][:_VALUES]]
+    names = _frequent(splits, {split: own["top"] for split, own in named.items()})
     tops = {split: dict(own["top"]) for split, own in named.items()}
     rows = [
         [name, *(percent(tops[split].get(name, 0) / max(own["count"], 1)) for split, own in named.items())]
