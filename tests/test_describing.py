@@ -204,6 +204,12 @@ def test_values_beyond_the_limit_are_estimated() -> None:
     assert found.distinct(0) == pytest.approx(40_000, rel=5 / math.sqrt(sketches.KEPT))
 
 
+def test_a_dictionary_that_has_a_value_twice_is_one_value() -> None:
+    column = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, 1]), pa.array(["a", "b", "a"]))
+    found = Values.of(column, Rows.every(4))
+    assert dict(zip(found.values, found.counts[:, 0], strict=True)) == {"a": 2, "b": 2}
+
+
 def test_a_coarser_distribution_keeps_the_total_and_moves_quantiles_by_a_percent_of_the_rows() -> None:
     rng = np.random.default_rng(0)
     values = np.unique(rng.lognormal(size=5000))

@@ -205,7 +205,9 @@ class Values:
         is_text = any(check(known.type) for check in _TEXTS)
         hashes = text_hash(known) if is_text else keyed_hash(known.cast(pa.int64()).to_numpy())
         values = np.array(_texts(known), object) if keep_values else None
-        return _least(hashes, values, counts, True)
+        found = _least(hashes, values, counts, True)
+        is_twice = (found.hashes[1:] == found.hashes[:-1]).any()  # as a dictionary that was given may have it
+        return cls.merge([found]) if is_twice else found
 
     @staticmethod
     def merge(parts: Sequence["Values"]) -> "Values":
