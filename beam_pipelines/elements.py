@@ -35,9 +35,11 @@ KeyedFrames = tuple[int, Frames]
 Analysed = tuple[Entity, Packed]  # training rows of one entity, that the graph is fitted on
 Asker = tuple[str, int, int]  # VIDEOS or USERS, which partition of them, and which encoder
 KeyedTexts = tuple[int, tuple[Asker, Packed]]  # texts on their way to the partition that encodes them
+STATISTICS = "statistics"  # the tag of what some rows are like, as a `describing.columns.Parcel`
 Count = tuple[str, int]  # of the manifest; sums are taken of all of a name
 
 __all__ = [
+    "STATISTICS",
     "Analysed",
     "Asker",
     "Count",

@@ -11,10 +11,20 @@ import pyarrow as pa
 from recsys_tft import graph_fitting, ids, point_in_time, transform_graph
 from recsys_tft.analyzers import Asked, MergeAll, outputs
 from recsys_tft.beam_pipelines import growing, texts
-from recsys_tft.beam_pipelines.elements import Analysed, Frames, KeyedPart, KeyedTable, Parts, TaggedOutput
+from recsys_tft.beam_pipelines.elements import (
+    STATISTICS,
+    Analysed,
+    Frames,
+    KeyedPart,
+    KeyedTable,
+    Parts,
+    TaggedOutput,
+)
 from recsys_tft.beam_pipelines.job import OUTCOMES, Job
 from recsys_tft.beam_pipelines.texts import Vectors
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.describing import run_rows
+from recsys_tft.describing.columns import Parcel
 from recsys_tft.features import Entity, Feature, raw_columns
 from recsys_tft.labelling import fitting_rows, negatives, pair_columns
 from recsys_tft.output_checks import check_categories
@@ -91,6 +101,8 @@ def engineer_videos(
     engineered = _engineer(raw, features, vectors, graph, job)
     for item in rates(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
+    if job.settings.statistics.enabled:
+        yield TaggedOutput(STATISTICS, Parcel.of(run_rows.of_raw(run_rows.VIDEOS, ids.shown(raw), job.settings)))
     first = sum(size for other, size in sizes.items() if other < partition)
     keys = {name: raw[name] for name in ids.beside(["video_id"], raw)}
     keys |= {"candidate_row": pa.array(range(first, first + len(raw)), pa.int64())}
@@ -174,6 +186,12 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     for raw, engineered, features in counted:
         for item in rates(raw, engineered, features, job.settings).items():
             yield TaggedOutput("counts", item)
+    if job.settings.statistics.enabled:
+        if job.is_first(partition):
+            latest = ids.shown(versions.latest(users, "user_id"))
+            yield TaggedOutput(STATISTICS, Parcel.of(run_rows.of_raw(run_rows.USERS, latest, job.settings)))
+        found = run_rows.of_exposures(exposures, list(job.windows.values()), job.settings)
+        yield TaggedOutput(STATISTICS, Parcel.of(found))
     keys = {name: exposures[name] for name in ("user_id", "interaction_time", "window")}
     keys |= pair_columns.beside(exposures, pair_columns.carried(Entity.EXPOSURE, job.settings))
     yield partition, ("users", arrow_ipc.dumps(of_users))

@@ -14,6 +14,8 @@ from google.protobuf import text_format
 
 from recsys_tft import table_records, transform_graph
 from recsys_tft.beam_pipelines.job import Job
+from recsys_tft.describing import statistics_files
+from recsys_tft.describing.columns import Parcel
 from recsys_tft.features import Entity
 from recsys_tft.graph_fitting import METADATA
 from recsys_tft.graph_inputs import raw_feature_spec
@@ -28,6 +30,7 @@ from recsys_tft.storage.files import exists, read_text, write_file, write_text
 from recsys_tft.titles import embeddings
 from recsys_tft.titles.text_embedding import sources, text_features
 
+_NOT_OF_ROWS = ("columns", "drift", "encoder_cache", "features", "statistics")  # settings that no row depends on
 VERSIONS = ("recsys_tft", "tensorflow", "tensorflow-transform", "apache-beam", "tfx-bsl", "pyarrow", "polars", "numpy")
 
 
@@ -38,6 +41,7 @@ def finish(
     odd: Mapping[str, int] | None = None,
     times: splits.Histogram | None = None,
     latest: int | None = None,
+    described: Parcel | None = None,
     *,
     job: Job,
     started: datetime.datetime,
@@ -51,6 +55,7 @@ def finish(
         odd: sums of what `odd_data` counts.
         times: of exposures, the first and the last one among them.
         latest: when the last event is, microseconds since 1970.
+        described: what the rows are like; None where that is not wanted.
         job: what was done.
         started: when the job was built.
     """
@@ -77,6 +82,11 @@ def finish(
     if latest is not None:
         rows = {name: counts[f"written/{name}"] for name in ("users", "videos")}
         state_files.describe(job.output, {"until": latest + 1, "windows": manifest["windows"], "rows": rows})
+    if described is not None:
+        of_run = statistics_files.of_run(
+            described.opened(), job.settings, vocabularies, list(job.windows), manifest["run"]
+        )
+        statistics_files.write(of_run, job.output)
     manifest |= _warnings(job, counts, cuts, odd, times)
     write_text(job.output.staged("artifacts", MANIFEST), json_files.to_json(manifest))
     if committed := _committed(job, started):  # by another attempt, while this one was at work
@@ -186,7 +196,7 @@ def run_id(manifest: Mapping[str, Any], texts: Mapping[str, str]) -> str:
         texts: what was fitted, as artifacts show it.
     """
     given = manifest["settings"]
-    settings = {name: value for name, value in given.items() if name not in ("columns", "encoder_cache", "features")}
+    settings = {name: value for name, value in given.items() if name not in _NOT_OF_ROWS}
     parts = (settings, _made_by(manifest), manifest["versions"], manifest["windows"], dict(texts))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 
 from recsys_tft import ids, point_in_time
 from recsys_tft.beam_pipelines import state
-from recsys_tft.beam_pipelines.elements import Count, Frames, KeyedFrames, KeyedPart, Parts, TaggedOutput
+from recsys_tft.beam_pipelines.elements import STATISTICS, Count, Frames, KeyedFrames, KeyedPart, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.engineer import in_graph
 from recsys_tft.beam_pipelines.job import OUTCOMES, Job
+from recsys_tft.describing import run_rows
+from recsys_tft.describing.columns import Parcel
 from recsys_tft.features import Entity
 from recsys_tft.labelling import negatives, outcomes, pair_columns, ranker_examples
 from recsys_tft.labelling.examples import WATCH_SHARE
@@ -124,8 +126,8 @@ def write_rows(
     lookup: Packed | None = None,
     *,
     job: Job,
-) -> Iterator[Count]:
-    """Writes the two_tower, ranker and users files of a partition, and yields how many rows each has.
+) -> Iterator[Count | TaggedOutput]:
+    """Writes the two_tower, ranker and users files of a partition; yields how many rows each has, and their statistics.
 
     Args:
         partition: of users, or a further part of one, which has no file of users, nor any without rows.
@@ -140,7 +142,7 @@ def write_rows(
         tables[Entity.EXPOSURE] = _with_expected(partition, tables, job)
     if job.is_first(partition):
         users = versions.latest(tables[Entity.USER], "user_id")
-        yield _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
+        yield from _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
     codes = _codes(tables)
     if job.has_pairs:
         columns = _pair_columns(tables, codes, lookup, job)
@@ -237,23 +239,28 @@ def _answered(name: str, parts: list[tuple[str, Packed]]) -> pa.Table:
 
 def _write_windows(
     tables: Tables, codes: Codes, data_set: DataSet, chosen: np.ndarray, partition: int, job: Job
-) -> Iterator[Count]:
-    """Writes the `chosen` rows of a partition into one file per window."""
+) -> Iterator[Count | TaggedOutput]:
+    """Writes the `chosen` rows of a partition into one file per window, and describes them."""
     rows = tables["rows"].take(pa.array(chosen))
     outcomes, outcome = distinct_rows(rows.select(data_set.columns(OUTCOME, job.settings)))
     codes = {**{part: places[chosen] for part, places in codes.items()}, OUTCOME: outcome}
     window = tables[Entity.EXPOSURE]["window"].to_numpy()[codes[Entity.EXPOSURE]]
     joined = {**_columns(tables, data_set, job), OUTCOME: outcomes}
     writer = job.writer(list(joined.values()))
+    inside_of = {name: np.flatnonzero(window == number) for name, number in job.windows.items()}
 
-    def write_window(name: str, number: int) -> int:
-        inside = np.flatnonzero(window == number)
+    def write_window(name: str) -> int:
+        inside = inside_of[name]
         path = job.shard(f"{data_set.name}/{name}", partition)
         if len(inside) or job.is_first(partition):
             write_file(path, lambda file: writer.write(file, [codes[part][inside] for part in joined]))
         return len(inside)
 
-    yield from ((f"written/{data_set.name}/{each[0]}", write_window(*each)) for each in job.windows.items())
+    yield from ((f"written/{data_set.name}/{name}", write_window(name)) for name in job.windows)
+    if job.settings.statistics.enabled:
+        sizes = {entity: len(tables[entity]) for entity in (Entity.USER, Entity.VIDEO)}
+        found = run_rows.of_joined(data_set, joined, codes, list(inside_of.values()), sizes, job.settings)
+        yield TaggedOutput(STATISTICS, Parcel.of(found))
     if data_set.labelled:
         yield from _count_sources(rows["source"], window, job)
 
@@ -295,19 +302,24 @@ def distinct_rows(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
     return ids.plain(table.take(pa.array(first))), inverse
 
 
-def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[Count]:
-    """Writes the videos file of a partition, and its part of the embeddings; yields how many rows it has."""
+def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[Count | TaggedOutput]:
+    """Writes the videos file of a partition, and its part of the embeddings; yields how many rows it has, and what they
+    are like."""
     rows = arrow_ipc.loads(videos)
     if features := text_features(job.settings, Entity.VIDEO):
         columns = ["video_id", *(RAW + source for source in sources(features)), *(f.name for f in features)]
         part = ids.shown(rows).select(columns)
         embeddings.write_part(job.output.scratch("artifacts", "embeddings"), partition, part)
-    yield _write_entities(data_sets.VIDEOS, Entity.VIDEO, rows, partition, job)
+    yield from _write_entities(data_sets.VIDEOS, Entity.VIDEO, rows, partition, job)
 
 
-def _write_entities(data_set: DataSet, entity: Entity, rows: pa.Table, partition: int, job: Job) -> tuple[str, int]:
+def _write_entities(
+    data_set: DataSet, entity: Entity, rows: pa.Table, partition: int, job: Job
+) -> Iterator[Count | TaggedOutput]:
     columns = [*data_set.keys[entity], *(feature.name for feature in data_set.features(job.settings))]
     shown = ids.shown(rows.select(ids.beside(columns, rows)))
     writer = job.writer([shown])
     write_file(job.shard(data_set.name, partition), lambda file: writer.write(file, [np.arange(len(rows))]))
-    return f"written/{data_set.name}", len(rows)
+    yield f"written/{data_set.name}", len(rows)
+    if job.settings.statistics.enabled:
+        yield TaggedOutput(STATISTICS, Parcel.of(run_rows.of_entities(data_set, shown, job.settings)))

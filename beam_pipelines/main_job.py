@@ -16,11 +16,14 @@ from apache_beam.pvalue import AsIter, AsSingleton, DoOutputsTuple, PCollection
 
 from recsys_tft.beam_pipelines import count, engineer, finish, join, prepare, state, texts
 from recsys_tft.beam_pipelines.ahead import Ahead, BeginPairs, TakeResults
+from recsys_tft.beam_pipelines.elements import STATISTICS
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.pairs import ForEachPair
 from recsys_tft.beam_pipelines.read import ReadTable
 from recsys_tft.beam_pipelines.write import write_rejected
 from recsys_tft.columns import KEYS
+from recsys_tft.describing.columns import Parcel, merge_parcels
+from recsys_tft.merging import MergeSome
 from recsys_tft.run_layout.state_files import CHANGES, FIRST_SEEN, OF_USERS
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.titles.text_embedding import text_features
@@ -46,6 +49,7 @@ class MainJob:
         self._rejected: list[PCollection] = []
         self._counts: list[PCollection] = []
         self._odd: list[PCollection] = []
+        self._described: list[PCollection] = []
 
     def build(self) -> PCollection:
         """Applies all steps; the one element of the result is the manifest, once the output is committed."""
@@ -67,6 +71,11 @@ class MainJob:
         written = self._write_examples(self._with_texts(sampled.main, vectors), sampled, engineered, graph, sides)
         return self._finish(graph, cuts, times[1], latest, written)
 
+    @property
+    def _statistics(self) -> tuple[str, ...]:
+        """The tag of what rows are like, where that is wanted."""
+        return (STATISTICS,) if self._job.settings.statistics.enabled else ()
+
     def _step(
         self, label: str, items: PCollection, function: Callable, *sides: object, tags: tuple[str, ...]
     ) -> DoOutputsTuple:
@@ -81,6 +90,7 @@ class MainJob:
         self._rejected += [outputs.rejected] if "rejected" in tags else []
         self._counts += [outputs.counts] if "counts" in tags else []
         self._odd += [outputs.odd] if "odd" in tags else []
+        self._described += [outputs[STATISTICS]] if STATISTICS in tags else []
         return outputs
 
     def _read(self, table: str, partitions: int) -> PCollection:
@@ -152,6 +162,7 @@ class MainJob:
         tags = ("catalogue", "analysis", "counts", "odd", *(("changes",) if self._job.counts_videos else ()))
         tags += ("until",) if self._job.videos_have_versions else ()
         tags += ("seen", state.FOLDED) if self._job.settings.recent.enabled else ()
+        tags += self._statistics
         return self._step("Label", events.main, prepare.label_exposures, *sides, tags=tags)
 
     def _catalogue(self, exposures: DoOutputsTuple) -> PCollection:
@@ -242,7 +253,14 @@ class MainJob:
         sizes = AsSingleton(videos.sizes | "Video counts" >> beam.combiners.ToDict())
         grouped = [named, *([vectors.main] if vectors else [])] | "Videos and texts" >> beam.Flatten()
         grouped |= "Group texts" >> beam.GroupByKey()
-        return self._step("Engineer videos", grouped, engineer.engineer_videos, graph, sizes, tags=("counts", "slim"))
+        return self._step(
+            "Engineer videos",
+            grouped,
+            engineer.engineer_videos,
+            graph,
+            sizes,
+            tags=("counts", "slim", *self._statistics),
+        )
 
     def _text_vectors(self, videos: DoOutputsTuple, exposures: PCollection) -> DoOutputsTuple | None:
         """The vectors of the texts of each partition of videos and of users; None where no text is encoded."""
@@ -272,7 +290,7 @@ class MainJob:
         sides: list[AsSingleton],
     ) -> list[PCollection]:
         """Writes all rows, with what `join.write_rows` reads besides; the results say how many."""
-        tags = ("counts",)
+        tags = ("counts", *self._statistics)
         examples = self._step("Engineer examples", frames, engineer.engineer_examples, graph, tags=tags).main
         asked = (
             [videos.slim, sampled.wanted] | "Videos and wishes" >> beam.Flatten() | "Group wishes" >> beam.GroupByKey()
@@ -280,8 +298,8 @@ class MainJob:
         answers = asked | "Answer" >> self._each(join.answer)
         parts = [examples, answers] | "Parts of rows" >> beam.Flatten() | "Group rows" >> beam.GroupByKey()
         return [
-            parts | "Write rows" >> self._each(join.write_rows, *sides, job=self._job),
-            videos.main | "Write videos" >> self._each(join.write_videos, job=self._job),
+            self._step("Write rows", parts, join.write_rows, *sides, tags=self._statistics).main,
+            self._step("Write videos", videos.main, join.write_videos, tags=self._statistics).main,
         ]
 
     def _finish(
@@ -301,6 +319,13 @@ class MainJob:
         counts |= "Sums" >> prepare.sum_counts()
         odd = self._odd | "Odd data" >> beam.Flatten() | "Sums of odd data" >> prepare.sum_counts()
         sides = [AsSingleton(side) for side in (counts, cuts, odd, times, latest)]
+        if self._described:
+            described = self._described | "All statistics" >> beam.Flatten()
+            sides.append(
+                AsSingleton(
+                    described | "Merge statistics" >> beam.CombineGlobally(MergeSome(merge_parcels, Parcel.of({})))
+                )
+            )
         started = datetime.datetime.now(datetime.UTC)
         return self._single("Finish", finish.finish, graph, *sides, job=job, started=started)
 

@@ -11,10 +11,12 @@ import pyarrow.compute as pc
 
 from recsys_tft import point_in_time
 from recsys_tft.beam_pipelines import state
-from recsys_tft.beam_pipelines.elements import Frames, KeyedFrames, KeyedTable, Parts, TaggedOutput
+from recsys_tft.beam_pipelines.elements import STATISTICS, Frames, KeyedFrames, KeyedTable, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import OUTCOMES, Job
 from recsys_tft.beam_pipelines.read import reject
 from recsys_tft.columns import UPDATED
+from recsys_tft.describing import run_rows
+from recsys_tft.describing.columns import Parcel
 from recsys_tft.errors import InputError
 from recsys_tft.features import Entity
 from recsys_tft.labelling import (
@@ -222,6 +224,10 @@ def label_exposures(
     for item in found.counts.items():
         yield TaggedOutput("counts", item)
     yield from _odd(found.odd)
+    if job.settings.statistics.enabled:
+        windows = examples.windows_of(events, cuts, job.settings)
+        described = run_rows.of_events(events, windows, list(job.windows.values()), job.settings)
+        yield TaggedOutput(STATISTICS, Parcel.of(described))
     training = found.keys.filter(pa.array(found.keys["window"].to_numpy() == job.training_window))
     for rows in fitting_rows.of_users(users, found.period.new_users, training, job.settings.table):
         yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))

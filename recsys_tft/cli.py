@@ -10,10 +10,12 @@ from recsys_tft import interruption, libraries
 from recsys_tft.commands import (
     audit_command,
     check_command,
+    compare_command,
     config_command,
     dataset_command,
     recommend_options,
     refresh_command,
+    report_command,
     serve_command,
     serving_commands,
     similar_command,
@@ -151,6 +153,10 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     vocabulary_command.add(
         _command(commands, "vocabulary", vocabulary_command.vocabulary, text, vocabulary_command.EXAMPLE)
     )
+    text = "show what has changed from one output to another, by their statistics"
+    compare_command.add(_command(commands, "compare", compare_command.compare, text, compare_command.EXAMPLE))
+    text = "write one page about an output: its data, features and models"
+    report_command.add(_command(commands, "report", report_command.report, text, report_command.EXAMPLE))
     text = "find the videos with the most similar titles"
     similar_command.add(_command(commands, "similar", similar_command.similar, text, similar_command.EXAMPLE))
     example = "example:\n  recsys-tft features\n  recsys-tft features --config my.yaml"

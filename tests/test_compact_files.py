@@ -15,6 +15,7 @@ from conftest import SMALL_CONFIG, Ran
 
 from recsys_tft import PipelineConfig, ProcessingPipeline, RunResult
 from recsys_tft.configuration.settings import parse
+from recsys_tft.describing import statistics_files
 from recsys_tft.errors import InputError
 from recsys_tft.ranking import ranker_training
 from recsys_tft.retrieval import two_tower, two_tower_training
@@ -32,7 +33,8 @@ def compact(request: pytest.FixtureRequest, synthetic_run: Ran, tmp_path_factory
     """The synthetic run once more, written otherwise."""
     folder = tmp_path_factory.mktemp(request.param)
     config = SMALL_CONFIG.replace("output: {", f"output: {{{OUTPUTS[request.param]}, ")
-    (folder / "config.yaml").write_text(config)
+    without = "statistics: {enabled: false}\n" if request.param == "parquet" else ""
+    (folder / "config.yaml").write_text(config + without)
     given = PipelineConfig(output_dir=str(folder / "out"), config=str(folder / "config.yaml"), workers=2)
     return ProcessingPipeline(given).run(str(synthetic_run.raw))
 
@@ -55,6 +57,15 @@ def test_the_files_are_what_the_settings_say(compact: RunResult) -> None:
         else:
             assert file.endswith(".tfrecord.gz")
             assert pathlib.Path(file).read_bytes()[:2] == b"\x1f\x8b"
+
+
+def test_statistics_are_the_same_or_not_there_if_they_are_turned_off(compact: RunResult, synthetic_run: Ran) -> None:
+    root = root_of(compact)
+    if not compact.manifest["settings"]["statistics"]["enabled"]:
+        assert not (root / "artifacts/statistics").exists()
+        return
+    ours, other = (statistics_files.read(str(each))["data_sets"] for each in (synthetic_run.root, root))
+    assert ours == other
 
 
 def test_tensorflow_reads_gzip_when_it_is_told(compact: RunResult, synthetic_run: Ran) -> None:

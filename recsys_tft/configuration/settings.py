@@ -27,6 +27,7 @@ from recsys_tft.configuration.job_settings import (
     VocabularySettings,
 )
 from recsys_tft.configuration.model_settings import RankerSettings, TwoTowerSettings
+from recsys_tft.configuration.monitoring_settings import DriftSettings, StatisticsSettings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings
 from recsys_tft.configuration.setting_types import Section, Word
 from recsys_tft.configuration.yaml_text import OtherBase
@@ -94,6 +95,8 @@ class Settings(Section):
     ranker: RankerSettings = RankerSettings()
     two_tower: TwoTowerSettings = TwoTowerSettings()
     output: OutputSettings = OutputSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
+    drift: DriftSettings = DriftSettings()
     recommender: RecommenderSettings = RecommenderSettings()
     beam: dict[str, BeamValue] = pydantic.Field(default_factory=dict)
 
@@ -153,6 +156,13 @@ class Settings(Section):
             ]
         )
         return encoders
+
+    @pydantic.field_validator("drift")
+    @classmethod
+    def _known_drifts(cls, drift: DriftSettings, info: pydantic.ValidationInfo) -> DriftSettings:
+        if table := _table_of(info):
+            drift.check(table)
+        return drift
 
     @pydantic.field_validator("labels")
     @classmethod

@@ -28,14 +28,19 @@ def write(
         folder: that exists.
     """
     importance = model.importance(sample)
-    _write(folder / "feature_importance", ("column", "importance"), names, importance[:, None], "Feature importance")
+    title = ("Feature importance", "importance, in the units of the model's kind")
+    _write(folder / "feature_importance", ("column", "importance"), names, importance[:, None], title)
     file, heading, title = summary
     values = model.contributions(sample.data)
     both = np.stack([np.abs(values).mean(axis=0), values.mean(axis=0)], axis=1)
-    _write(folder / file, ("column", f"mean_abs_{heading}", f"mean_{heading}"), names, both, f"Mean absolute {title}")
+    headings = ("column", f"mean_abs_{heading}", f"mean_{heading}")
+    titles = (f"What moves the score: {title}s on val", f"mean absolute {title}, in units of the raw score")
+    _write(folder / file, headings, names, both, titles)
 
 
-def _write(path: pathlib.Path, headings: Sequence[str], names: Sequence[str], values: np.ndarray, title: str) -> None:
+def _write(
+    path: pathlib.Path, headings: Sequence[str], names: Sequence[str], values: np.ndarray, title: tuple[str, str]
+) -> None:
     """Rows by their first value, the largest first."""
     order = np.argsort(-values[:, 0], kind="stable")
     with open(path.with_suffix(".csv"), "w", newline="", encoding="utf-8") as file:
@@ -68,20 +73,27 @@ def _draw_calibration(path: pathlib.Path, found: Mapping[str, Sequence[tuple[int
     axes.plot([0, highest], [0, highest], color="grey", linewidth=1)
     for window, tenths in found.items():
         axes.plot([score for _, score, _ in tenths], [rate for _, _, rate in tenths], marker="o", label=window)
-    axes.set_xlabel("Mean score of a tenth of the rows")
-    axes.set_ylabel("Share of positives")
-    axes.legend()
+    axes.set_title("Calibration: are scores the share of positives?", fontsize=11, loc="left")
+    axes.set_xlabel("mean score of a tenth of the rows, from 0 to 1")
+    axes.set_ylabel("share of positives in it, from 0 to 1")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
     FigureCanvasAgg(figure).print_png(str(path))
 
 
-def _draw(path: pathlib.Path, names: Sequence[str], values: np.ndarray, title: str) -> None:
+def _draw(path: pathlib.Path, names: Sequence[str], values: np.ndarray, title: tuple[str, str]) -> None:
+    """Bars with a title, and what their axis says."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # no window, no state of pyplot
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 1 + 0.28 * len(names)), layout="constrained")
+    figure = Figure(figsize=(8, 1.2 + 0.28 * len(names)), layout="constrained")
     axes = figure.subplots()
-    axes.barh(range(len(names)), values)
-    axes.set_yticks(range(len(names)), names)
+    drawn = axes.barh(range(len(names)), values)
+    axes.bar_label(drawn, fmt="%.3g", padding=3, fontsize=9)
+    axes.set_yticks(range(len(names)), names, fontsize=10)
     axes.invert_yaxis()
-    axes.set_xlabel(title)
+    axes.margins(x=0.08)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_title(title[0], fontsize=12, loc="left")
+    axes.set_xlabel(title[1])
     FigureCanvasAgg(figure).print_png(str(path))

@@ -27,9 +27,19 @@ def schema_of(data_set: DataSet, settings: Settings, categories: Mapping[str, in
     for feature in data_set.features(settings):
         kind = schema_pb2.INT if feature.is_categorical else schema_pb2.FLOAT
         added = _add(schema, feature.name, kind, feature.op.shape(settings))
+        _compare(added, feature, settings)
         if feature.is_categorical:
             added.int_domain.CopyFrom(schema_pb2.IntDomain(min=0, max=categories[feature.name] - 1))
     return schema
+
+
+def _compare(added: schema_pb2.Feature, feature: Feature, settings: Settings) -> None:
+    """Adds the limits of the settings above which TFDV finds a drift: of categories L-infinity, else Jensen-Shannon."""
+    limits = settings.drift.of(feature.name)
+    if feature.is_categorical and limits.infinity_norm is not None:
+        added.drift_comparator.infinity_norm.threshold = limits.infinity_norm
+    elif not feature.is_categorical and limits.jensen_shannon is not None and not feature.op.is_large:
+        added.drift_comparator.jensen_shannon_divergence.threshold = limits.jensen_shannon
 
 
 def _add(schema: schema_pb2.Schema, name: str, kind: int, shape: tuple[int, ...] | None) -> schema_pb2.Feature:

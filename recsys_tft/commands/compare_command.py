@@ -1,0 +1,126 @@
+"""`recsys-tft compare`: what has changed between two outputs."""
+
+import argparse
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from recsys_tft.comparing.comparison import Compared, Comparison
+
+EXAMPLE = """example:
+  recsys-tft compare out out/periods/2025-03-02
+  recsys-tft compare yesterday today --config limits.yaml --json
+  recsys-tft compare out out --new-split test
+
+OLD and NEW are outputs of runs or refreshes, of which the statistics alone are read. The exit code is 1 when a column
+is further from what it was than a limit says (`drift` of the config), and 0 otherwise."""
+_COLUMNS = {"jensen_shannon": "JS", "psi": "PSI", "infinity_norm": "L-inf", "missing_change": "missing",
+            "oov_change": "OOV", "new_values": "new"}  # fmt: skip
+_SHOWN = 10  # columns that are shown where nothing has drifted
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument("old", metavar="OLD", help="an output")
+    parser.add_argument("new", metavar="NEW", help="a later one")
+    parser.add_argument("--old-split", metavar="SPLIT", help="of OLD: train, val or test (default: train)")
+    parser.add_argument("--new-split", metavar="SPLIT", help="of NEW (default: train, which is all of a refresh)")
+    parser.add_argument("--config", metavar="FILE", help="YAML with the limits, under drift (default: those of OLD)")
+    parser.add_argument("--all", action="store_true", help="show every column, and not only those that have drifted")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    parser.add_argument("--html", metavar="FILE", help="write a page with the distributions of both beside each other")
+    parser.add_argument("--anomalies", metavar="DIR", help="write the alarms there, DATA_SET.pbtxt, as TFDV has them")
+
+
+def compare(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """What has changed, the worst first; 1 where that is too much."""
+    from recsys_tft.comparing import comparison
+    from recsys_tft.configuration import settings
+
+    comparison.check_outputs(options.old, options.new)
+    drift = settings.load(options.config).drift if options.config else None
+    found = comparison.compare_outputs(options.old, options.new, drift, options.old_split, options.new_split)
+    if options.anomalies:
+        _write_anomalies(found, pathlib.Path(options.anomalies))
+    if options.html:
+        _write_page(found, options)
+    if options.json:
+        print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+    else:
+        _show(found, options.all)
+    return 1 if found.drifted else 0
+
+
+def _write_anomalies(found: "Comparison", folder: pathlib.Path) -> None:
+    from google.protobuf import text_format
+
+    from recsys_tft.comparing import anomalies
+    from recsys_tft.storage.files import write_text
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for data_set in found.rows:
+        text = text_format.MessageToString(anomalies.to_proto(found, data_set), as_utf8=True)
+        write_text(str(folder / f"{data_set}.pbtxt"), text)
+
+
+def _write_page(found: "Comparison", options: argparse.Namespace) -> None:
+    from recsys_tft.describing import statistics_files
+    from recsys_tft.reporting import comparison_page
+    from recsys_tft.storage.files import write_text
+
+    figures = [statistics_files.read(folder) for folder in (options.old, options.new)]
+    splits = (options.old_split, options.new_split)
+    write_text(options.html, comparison_page.build((options.old, options.new), figures, splits, found))
+
+
+def _show(found: "Comparison", every: bool) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from recsys_tft.comparing.anomalies import sentence
+
+    console = Console(width=None if sys.stdout.isatty() else 80, highlight=False)
+    drifted = found.drifted
+    shown = found.columns if every else drifted or found.columns[:_SHOWN]
+    console.print(_table(shown))
+    for each in drifted:
+        for measured in each.alarms:
+            console.print(Text(f"{each.data_set} {each.column}: {_printed(sentence(measured))}"))
+    for words, names in (("no longer described", found.only_old), ("new", found.only_new)):
+        if names:
+            console.print(Text(f"{words}: {', '.join(names)}"))
+    rows = [f"{name} {old:,} → {new:,}" for name, (old, new) in found.rows.items()]
+    console.print(Text(f"Rows: {', '.join(rows)}"))
+    console.print(Text(f"{len(drifted):,} of {len(found.columns):,} columns have drifted."))
+
+
+def _table(columns: "Sequence[Compared]") -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("column", overflow="fold", ratio=1)
+    for title in _COLUMNS.values():
+        table.add_column(title, justify="right", no_wrap=True, min_width=7)
+    for each in columns:
+        worst = {name: max((m for m in each.measures if m.measure == name), key=lambda m: m.ratio, default=None)
+                 for name in _COLUMNS}  # fmt: skip
+        cells = [
+            Text("-", "dim")
+            if m is None
+            else Text(f"{m.value:.3f}{'!' if m.is_alarm else ' '}", "bold red" if m.is_alarm else "")
+            for m in worst.values()
+        ]
+        table.add_row(Text.assemble(_printed(each.column), (f" {each.data_set}", "dim")), *cells)
+    return table
+
+
+def _printed(text: str) -> str:
+    from recsys_tft import ids
+
+    return ids.printed(text)

@@ -1,0 +1,30 @@
+"""`recsys-tft report`: one page of HTML about an output."""
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+EXAMPLE = """example:
+  recsys-tft report --output-dir out
+  recsys-tft report --output-dir out/periods/2025-03-02 --file today.html
+
+The page is a single file, which needs no network: what was read and rejected, rows and windows, labels, every column
+and feature by split, the models beside their baselines, and the settings. No row is read for it."""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Adds the options."""
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of a run or a refresh (default: output)")
+    parser.add_argument("--file", metavar="FILE", help="where to write (default: report.html in the output)")
+
+
+def report(options: argparse.Namespace, _: Sequence[str]) -> int:
+    """Writes the page, and says where it is."""
+    from recsys_tft.commands import ready
+    from recsys_tft.reporting import page
+
+    ready.run_there(options.output_dir)
+    path = pathlib.Path(options.file or pathlib.Path(options.output_dir, "report.html"))
+    page.write(options.output_dir, str(path))
+    print(f"Report: {path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0

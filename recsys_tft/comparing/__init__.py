@@ -1,0 +1,1 @@
+"""What has changed between two outputs, by their statistics alone."""

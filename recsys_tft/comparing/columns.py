@@ -1,0 +1,188 @@
+"""Comparing one column of two outputs, by its figures."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from recsys_tft.comparing import distances
+from recsys_tft.configuration.monitoring_settings import DriftLimits
+from recsys_tft.describing.distributions import Distribution
+
+MEASURES = ("jensen_shannon", "psi", "infinity_norm", "missing_change", "oov_change", "new_values")
+_BELOW = {"lengths": "length", "norms": "norm"}
+_REST = "(others)"
+_FEWEST = 10  # independent rows of a bin, on both sides together
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One measure of a column.
+
+    Attributes:
+        measure: one of MEASURES.
+        value: what it is.
+        limit: above which it is an alarm: that of the settings, or the noise of so few rows; None: never.
+        told: what has changed, in words.
+        of: what of the column it is about: its values, or the `length` or `norm` of them.
+    """
+
+    measure: str
+    value: float
+    limit: float | None
+    told: str
+    of: str = "values"
+
+    @property
+    def ratio(self) -> float:
+        """The value in parts of the limit."""
+        return self.value / self.limit if self.limit else 0.0
+
+    @property
+    def is_alarm(self) -> bool:
+        """Whether it is above the limit."""
+        return self.ratio > 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """A column of one output: its figures in a split, and how many independent rows would tell as much."""
+
+    figures: Mapping[str, Any]
+    effective: int
+
+
+def compare(column: Mapping[str, Any], old: Sample, new: Sample, limits: DriftLimits) -> list[Measured]:
+    """All measures of a column that both outputs have.
+
+    Args:
+        column: what is known of it, as NEW says it.
+        old, new: what it is like.
+        limits: its own.
+    """
+    if not (old.figures["rows"] and new.figures["rows"]):
+        return []
+    found = [_share("missing_change", "missing", "rows", "without a value", old, new, limits.missing_change)]
+    if "oov" in new.figures and "oov" in old.figures and old.figures["count"] and new.figures["count"]:
+        found.append(_share("oov_change", "oov", "count", "out of vocabulary", old, new, limits.oov_change))
+    for what, of in _BELOW.items():
+        found += _numbers(old.figures.get(what), new.figures.get(what), of, old, new, limits)
+    if column["kind"] == "number":
+        found += _numbers(old.figures, new.figures, "values", old, new, limits)
+    if "top" in old.figures and "top" in new.figures:
+        found += _categories(column, old, new, limits)
+    return found
+
+
+def _share(measure: str, part: str, whole: str, words: str, old: Sample, new: Sample, limit: float | None) -> Measured:
+    p, q = (each.figures[part] / max(each.figures[whole], 1) for each in (old, new))
+    noise = float(distances.share_noise(p, q, old.effective, new.effective))
+    told = f"{_percent(p)} → {_percent(q)} {words}"
+    return Measured(measure, abs(p - q), limit and max(limit, noise), told)
+
+
+def _numbers(
+    before: Mapping[str, Any] | None,
+    after: Mapping[str, Any] | None,
+    of: str,
+    old: Sample,
+    new: Sample,
+    limits: DriftLimits,
+) -> list[Measured]:
+    """The distances over bins that hold about equal parts of OLD."""
+    if not (before and after and before.get("count") and after.get("count")):
+        return []
+    cells = [Distribution.of_json(each["cells"]) for each in (before, after)]
+    edges = cells[0].edges()
+    if not edges:  # one value alone: is it still?
+        own = float(cells[0].values[0])
+        edges = [np.nextafter(own, -np.inf), np.nextafter(own, np.inf)]
+    counts = [each.binned(edges) for each in cells]
+    middles, means = (
+        [_number(value) for value in both]
+        for both in ((before["quantiles"][3], after["quantiles"][3]), (before["mean"], after["mean"]))
+    )
+    told = f"median {' → '.join(middles)}, mean {' → '.join(means)}"
+    return _distances(counts, told, of, old, new, limits)
+
+
+def _distances(
+    counts: list[list[int]], told: str, of: str, old: Sample, new: Sample, limits: DriftLimits
+) -> list[Measured]:
+    counts = _dense(counts, old, new)
+    sizes = (len(counts[0]), old.effective, new.effective)
+    independent = [distances.shares(own) * size for own, size in zip(counts, sizes[1:], strict=True)]
+    divergence, index = distances.jensen_shannon(*counts), distances.psi(*independent)
+    at = limits.jensen_shannon and max(limits.jensen_shannon, distances.jensen_shannon_noise(*sizes))
+    above = limits.psi and max(limits.psi, distances.psi_noise(*sizes))
+    return [Measured("jensen_shannon", divergence, at, told, of), Measured("psi", index, above, told, of)]
+
+
+def _dense(counts: list[list[int]], old: Sample, new: Sample) -> list[np.ndarray]:
+    """The counts with all bins together of which there are too few independent rows to say anything of each."""
+    both = [np.asarray(own, np.float64) for own in counts]
+    rows = sum(distances.shares(own) * each.effective for own, each in zip(both, (old, new), strict=True))
+    rare = rows < _FEWEST
+    if rare.sum() < 2:
+        return both
+    return [np.append(own[~rare], own[rare].sum()) for own in both]
+
+
+def _categories(column: Mapping[str, Any], old: Sample, new: Sample, limits: DriftLimits) -> list[Measured]:
+    """The distances over named values, those that are not named in both together; and values that came or left."""
+    names, counts = _shared(old.figures, new.figures)
+    if not names:
+        return []
+    p, q = map(distances.shares, counts)
+    change = np.abs(p - q)
+    noise = distances.share_noise(p, q, old.effective, new.effective)
+    limit = limits.infinity_norm and np.maximum(limits.infinity_norm, noise)
+    worst = int(np.argmax(change / limit if limit is not None else change))
+    told = f"{names[worst]}: {_percent(p[worst])} → {_percent(q[worst])}"
+    found = _distances(list(map(list, counts)), told, "values", old, new, limits)
+    found.append(Measured("infinity_norm", float(change[worst]), None if limit is None else float(limit[worst]), told))
+    if column["kind"] == "text":
+        found += _new_values(names, p, q, old, new, limits)
+    return found
+
+
+def _shared(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[str], tuple[np.ndarray, np.ndarray]]:
+    """Names, and how often each occurs before and after; a name that one side lists in part only is no name."""
+    tops = [dict(each["top"]) for each in (old, new)]
+    names = [
+        name
+        for name in dict.fromkeys([*tops[0], *tops[1]])
+        if all(name in top or each["top_is_whole"] for top, each in zip(tops, (old, new), strict=True))
+    ]
+    counts = [[top.get(name, 0) for name in names] for top in tops]
+    rest = [each["count"] - sum(own) for each, own in zip((old, new), counts, strict=True)]
+    if any(rest):
+        names.append(_REST)
+        counts = [[*own, left] for own, left in zip(counts, rest, strict=True)]
+    return names, (np.array(counts[0]), np.array(counts[1]))
+
+
+def _new_values(
+    names: list[str], p: np.ndarray, q: np.ndarray, old: Sample, new: Sample, limits: DriftLimits
+) -> list[Measured]:
+    """The share of values that came or left, whichever is larger in parts of its limit."""
+    found = []
+    for here, there, size, word in ((p, q, old.effective, "new"), (q, p, new.effective, "lost")):
+        gone = (here == 0) & (there > 0)
+        share = float(there[gone].sum())
+        order = np.argsort(-there[gone], kind="stable")
+        named = [f"{np.array(names, object)[gone][i]} ({_percent(float(there[gone][i]))})" for i in order[:3]]
+        more = f" and {int(gone.sum()) - 3} more" if gone.sum() > 3 else ""
+        # A value of this share escapes so many rows but once in a million.
+        limit = limits.new_values and max(limits.new_values, 14 / max(size, 1))
+        found.append(Measured("new_values", share, limit, f"{word}: {', '.join(named)}{more}" if named else ""))
+    return [max(found, key=lambda each: (each.ratio, each.value))]
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100:.1f} %"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

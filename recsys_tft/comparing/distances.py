@@ -1,0 +1,68 @@
+"""How far two distributions are from each other, and how far samples of one and the same would be.
+
+Two samples of the same distribution differ too. What a distance of such samples stays below, but once in a million, is
+its noise; limits below it would raise alarms about nothing.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+_SIGMAS = 5.0  # two-sided, once in 1.7 million
+_UPPER = 4.753  # one-sided, once in a million
+_SMOOTH = 0.5  # added to each count, so that a bin may be empty on one side
+
+
+def shares(counts: Sequence[int]) -> np.ndarray:
+    """[k] float64 of [k] counts; zeros where there are none."""
+    counts = np.asarray(counts, np.float64)
+    return counts / max(counts.sum(), 1)
+
+
+def jensen_shannon(old: Sequence[int], new: Sequence[int]) -> float:
+    """The Jensen-Shannon divergence of [k] counts from [k] others, in bits: 0 where they are alike, at most 1.
+
+    Lin, Divergence measures based on the Shannon entropy, 1991. SciPy's distance is its square root.
+    """
+    p, q = shares(old), shares(new)
+    middle = (p + q) / 2
+    parts = [each[each > 0] @ np.log2(each[each > 0] / middle[each > 0]) for each in (p, q)]
+    return float(max(sum(parts) / 2, 0.0))
+
+
+def psi(old: Sequence[float], new: Sequence[float]) -> float:
+    """The population stability index: the sum of (q - p) log(q / p); half a row is added to each bin.
+
+    Args:
+        old, new: [k] counts, of rows that are independent of one another.
+    """
+    p, q = (shares(np.asarray(each, np.float64) + _SMOOTH) for each in (old, new))
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def psi_noise(bins: int, old: int, new: int) -> float:
+    """What the index of two samples of these sizes stays below: it is close to chi-square of bins - 1, scaled.
+
+    The quantile is Wilson and Hilferty's.
+    """
+    freedom = max(bins - 1, 1)
+    spread = 2 / (9 * freedom)
+    quantile = freedom * (1 - spread + _UPPER * math.sqrt(spread)) ** 3
+    return quantile * _inverse(old, new)
+
+
+def jensen_shannon_noise(bins: int, old: int, new: int) -> float:
+    """The same of the divergence, which near 0 is the index divided by 8 log 2."""
+    return psi_noise(bins, old, new) / (8 * math.log(2))
+
+
+def share_noise(p: np.ndarray | float, q: np.ndarray | float, old: int, new: int) -> np.ndarray:
+    """What the difference of two shares of samples of these sizes stays below, if both are samples of one."""
+    pooled = (np.asarray(p) * old + np.asarray(q) * new) / max(old + new, 1)
+    inverse = _inverse(old, new)
+    return _SIGMAS * np.sqrt(pooled * (1 - pooled) * inverse) + 4 * inverse
+
+
+def _inverse(old: int, new: int) -> float:
+    return 1 / max(old, 1) + 1 / max(new, 1)

@@ -1,0 +1,51 @@
+"""Settings of what a run says about its data, and of when that has changed too much."""
+
+from typing import Annotated
+
+import pydantic
+
+from recsys_tft.configuration.setting_types import Section
+from recsys_tft.errors import FindingsError, did_you_mean
+from recsys_tft.features import FeatureTable
+
+Limit = Annotated[float, pydantic.Field(gt=0, le=100)]
+
+
+class StatisticsSettings(Section):
+    """What a run says about its raw columns and features."""
+
+    enabled: bool = True
+
+
+class DriftLimits(Section):
+    """Above which an alarm is raised; None: never."""
+
+    jensen_shannon: Limit | None = 0.1
+    psi: Limit | None = 0.25
+    infinity_norm: Limit | None = 0.05
+    missing_change: Limit | None = 0.05
+    oov_change: Limit | None = 0.05
+    new_values: Limit | None = 0.01
+
+
+class DriftSettings(DriftLimits):
+    """The limits of all columns and features, and others of some of them."""
+
+    features: dict[str, DriftLimits] = pydantic.Field(default_factory=dict)
+
+    def of(self, name: str) -> DriftLimits:
+        """The limits of a raw column or a feature: what its own do not say, those of all do."""
+        own = self.features[name].model_dump(exclude_unset=True) if name in self.features else {}
+        return DriftLimits(**(self.model_dump(include=set(DriftLimits.model_fields)) | own))
+
+    def check(self, table: FeatureTable) -> None:
+        """Refuses names that the table does not know."""
+        known = [*table.raw, *table.by_name, "label", "source", "weight", "log_q", "watch_share", *OF_EVENTS]
+        unknown = [name for name in self.features if name not in known]
+        FindingsError.check(
+            [f"names the unknown column or feature '{name}'.{did_you_mean(name, known)}" for name in unknown],
+            below="features",
+        )
+
+
+OF_EVENTS = ("signals", "repeated", "seconds_since_last")  # what is told of events besides their columns

@@ -1,0 +1,1 @@
+"""One page of HTML about an output: its data, its features and its models."""

@@ -1,0 +1,130 @@
+"""What was read and rejected, what became of it, and when it was: off the manifest and the statistics."""
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from recsys_tft.columns import TABLES
+from recsys_tft.describing.distributions import Distribution
+from recsys_tft.labelling.splits import PERIODS, WINDOWS
+from recsys_tft.reporting import charts
+from recsys_tft.reporting.elements import Markup, element
+from recsys_tft.reporting.numbers import count, percent
+from recsys_tft.reporting.parts import absent, block, columns, legend, section, table
+
+_BINS = 60
+
+
+def inputs(manifest: Mapping[str, Any]) -> Markup:
+    """Rows read, used and rejected by table, and why; columns that are not there, and what is odd."""
+    counts = manifest["counts"]
+    rows = []
+    for name in TABLES:
+        read, used = counts.get(f"rows/{name}/in", 0), counts.get(f"rows/{name}/used", 0)
+        share = (read - used) / read if read else 0
+        rows.append([name, count(read), count(used), count(read - used), percent(share)])
+    found = [table(["table", "rows", "used", "rejected", "share"], rows)]
+    reasons = _reasons(counts)
+    if reasons:
+        names = [(f"{name.split('/')[1]}: {name.split('/', 2)[2]}", value) for name, value in reasons.items()]
+        shown = [count(value) for value in reasons.values()]
+        found.append(block("Why rows were rejected", charts.bars(names, "Rejected rows by reason", shown)))
+    absent_columns = {name: names for name, names in manifest.get("absent_columns", {}).items() if names}
+    if absent_columns:
+        told = "What is made of these columns alone is missing in every row."
+        rows = [[name, ", ".join(names)] for name, names in absent_columns.items()]
+        found.append(block("Columns that are not there", table(["table", "columns"], rows, texts=2), told=told))
+    warnings = manifest.get("warnings", [])
+    if warnings:
+        found.append(block("What is odd", element("ul", [element("li", text) for text in warnings], class_="warnings")))
+    files = [
+        [name, path, count(rows)]
+        for name, own in manifest["inputs"].items()
+        for path, _, rows, *_ in (tuple(file) for file in own)
+    ]
+    if files:
+        shown = table(["table", "file", "rows"], files[:200], texts=2)
+        found.append(element("details", element("summary", f"{count(len(files))} files"), shown, class_="plain"))
+    return section("input", "What was read", *found)
+
+
+def _reasons(counts: Mapping[str, int]) -> dict[str, int]:
+    found = {name: n for name, n in counts.items() if name.startswith("rejected/") and name.count("/") >= 2 and n}
+    return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+
+def rows(manifest: Mapping[str, Any], figures: Mapping[str, Any] | None) -> Markup:
+    """How many rows there are, and when their events were."""
+    counts = manifest["counts"]
+    listed = []
+    for data_set in ("two_tower", "ranker"):
+        own = [counts.get(f"written/{data_set}/{window}", 0) for window in WINDOWS]
+        listed.append([data_set, *map(count, own), count(sum(own))])
+    for source in sorted({name.rpartition("/")[2] for name in counts if name.startswith("sources/")}):
+        own = [counts.get(f"sources/{window}/{source}", 0) for window in WINDOWS]
+        listed.append([f"    {source}", *map(count, own), count(sum(own))])
+    for entity in ("users", "videos"):
+        listed.append([entity, *([""] * len(WINDOWS)), count(counts.get(f"written/{entity}", 0))])
+    axis = _axis(manifest, figures)
+    return section(
+        "rows", "Rows and windows", *axis, table(["rows", *WINDOWS, "all"], listed),
+        told="Each window ends where the next begins; nothing that is fitted has seen what comes after train.",
+    )  # fmt: skip
+
+
+def _axis(manifest: Mapping[str, Any], figures: Mapping[str, Any] | None) -> list[Markup]:
+    if figures is None:
+        return [absent("The time axis is drawn of statistics, which come from", "recsys-tft run")]
+    own = figures["data_sets"]["raw_interactions"]["columns"]["interaction_time"]["splits"]
+    cells = {split: Distribution.of_json(each["cells"]) for split, each in own.items() if each.get("count")}
+    if not cells:
+        return []
+    first, last = (min(e.values[0] for e in cells.values()), max(e.values[-1] for e in cells.values()) + 1)
+    edges = np.linspace(first, last, _BINS + 1)[1:-1].tolist()
+    cuts = [((_hour(text) - first) / (last - first), name) for name, text in _begins(manifest)]
+    ends = tuple(f"{np.datetime64(int(hour), 'h').astype('datetime64[D]')}" for hour in (first, last))
+    series = {split: each.binned(edges) for split, each in cells.items()}
+    picture = charts.timeline(
+        series, [cut for cut in cuts if 0 <= cut[0] <= 1], ends, "Interactions over time, by window"
+    )
+    return [element("h3", "Interactions over time"), legend(*cells), picture]
+
+
+def _begins(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    windows = manifest["windows"]
+    named = [
+        (name.removesuffix("_from"), str(text)) for name, text in windows.items() if name.endswith("_from") and text
+    ]
+    return [*named, *(("period", str(text)) for text in windows.get(PERIODS, []))]
+
+
+def _hour(text: str) -> float:
+    time = datetime.datetime.fromisoformat(text.removesuffix(" UTC")).replace(tzinfo=datetime.UTC)
+    return time.timestamp() / 3600
+
+
+def labels(manifest: Mapping[str, Any]) -> Markup:
+    """Which rules made exposures positive, and what exposures became."""
+    counts = manifest["counts"]
+    weights = manifest["settings"]["labels"]["positive"]
+    rules = sorted({name.split("/")[1] for name in counts if name.startswith("positives/")})
+    by_rule = {rule: [counts.get(f"positives/{rule}/{window}", 0) for window in WINDOWS] for rule in rules}
+    order = sorted(rules, key=lambda rule: -sum(by_rule[rule]))
+    listed = [[rule, f"{weights[rule]:g}" if rule in weights else "off", *map(count, by_rule[rule])] for rule in order]
+    picture = charts.bars(
+        [(rule, sum(by_rule[rule])) for rule in order],
+        "Positives by rule",
+        [count(sum(by_rule[rule])) for rule in order],
+    )
+    kinds = sorted({name.split("/")[2] for name in counts if name.startswith("exposures/")})
+    became = [[kind, *(count(counts.get(f"exposures/{window}/{kind}", 0)) for window in WINDOWS)] for kind in kinds]
+    return section(
+        "labels", "Labels",
+        columns(
+            block("Positives by rule that holds", picture, table(["rule", "weight", *WINDOWS], listed)),
+            block("What exposures became", table(["exposures", *WINDOWS], became)),
+        ),
+        told="An exposure is positive by any of the rules, and several may hold.",
+    )  # fmt: skip

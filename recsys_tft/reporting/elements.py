@@ -1,0 +1,56 @@
+"""Elements of HTML and SVG, in which every text is escaped."""
+
+import html
+
+Child = "Markup | str | int | float | None | Iterable[Child]"
+
+
+class Markup(str):
+    """Text that is HTML already; only `element` makes it, and `raw` of files of our own."""
+
+
+def element(tag: str, *children: "Child", **attributes: object) -> Markup:
+    """An element with attributes, of which `class_` is class, and None and False are left out; `_` stands for `-`.
+
+    Example:
+        >>> element("p", "a < b", class_="note")
+        '<p class="note">a &lt; b</p>'
+    """
+    told = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{html.escape(_value(value))}"'
+        for name, value in attributes.items()
+        if value is not None and value is not False
+    )
+    inside = "".join(map(_rendered, children))
+    return Markup(f"<{tag}{told}>{inside}</{tag}>")
+
+
+def joined(*children: "Child") -> Markup:
+    """Several elements, one after the other."""
+    return Markup("".join(map(_rendered, children)))
+
+
+def raw(text: str) -> Markup:
+    """A text that is taken as it is."""
+    return Markup(text)
+
+
+def _value(value: object) -> str:
+    if value is True:
+        return ""
+    return f"{value:.2f}".rstrip("0").rstrip(".") if isinstance(value, float) else _shown(str(value))
+
+
+def _rendered(child: "Child") -> str:
+    if child is None:
+        return ""
+    if isinstance(child, Markup):
+        return child
+    if isinstance(child, str | int | float):
+        return html.escape(_shown(str(child)))
+    return "".join(map(_rendered, child))
+
+
+def _shown(text: str) -> str:
+    """Text without what no page may hold: surrogates, and control characters but for white space."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

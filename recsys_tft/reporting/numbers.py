@@ -1,0 +1,31 @@
+"""Numbers as people read them."""
+
+import math
+
+NONE = "\N{EN DASH}"  # in the place of a number that there is not
+
+
+def count(value: float) -> str:
+    """A whole number, with thousands apart."""
+    return f"{value:,.0f}"
+
+
+def percent(share: float) -> str:
+    """A share of one."""
+    if 0 < share < 0.0005:
+        return "<0.1 %"
+    return f"{share * 100:.1f} %"
+
+
+def short(value: float) -> str:
+    """A number of about four digits."""
+    if not math.isfinite(value):
+        return NONE
+    size = abs(value)
+    for unit, name in ((1e12, "T"), (1e9, "G"), (1e6, "M")):
+        if size >= unit:
+            return f"{value / unit:.3g} {name}"
+    if size >= 1000:
+        return f"{value:,.0f}"
+    text = f"{value:.4g}" if size >= 1e-4 or not size else f"{value:.2e}"
+    return text.replace("-", "\N{MINUS SIGN}")
