@@ -10,6 +10,14 @@ from playwright.sync_api import Page, sync_playwright
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
+def chromium() -> str:
+    """Where it is; skips the test where there is none."""
+    path = next((found for name in NAMES if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("no Chromium here; apt-get install chromium")
+    return path
+
+
 @contextlib.contextmanager
 def opened(url: str, width: int = 1280, scheme: str = "light", expected: str | None = None) -> Iterator[Page]:
     """A page in a new browser; the block fails if the page has printed an error or asked for something elsewhere.
@@ -20,11 +28,8 @@ def opened(url: str, width: int = 1280, scheme: str = "light", expected: str | N
         scheme: light or dark.
         expected: what an error that may be printed holds.
     """
-    path = next((found for name in NAMES if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.skip("no Chromium here; apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         wrong: list[str] = []
         page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)

@@ -11,14 +11,15 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from browser import chromium
 from conftest import Ran
+from playwright.sync_api import sync_playwright
 
 from recsys_tft import cli
 from recsys_tft.reporting import charts, page
 from recsys_tft.reporting.elements import element, joined
 from recsys_tft.reporting.numbers import count, percent, short
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SECTIONS = ("input", "rows", "labels", "features", "two-tower", "ranker", "serving", "settings")
 HOSTILE = "<script>alert(1)</script>\"'&\x00"
 
@@ -185,12 +186,8 @@ def test_report_and_compare_load_no_tensorflow_and_no_beam(output: pathlib.Path,
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium here: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
     with sync_playwright() as started:
-        opened = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = started.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         yield opened
         opened.close()
 
