@@ -169,8 +169,11 @@ def test_an_event_counts_once(home: Home) -> None:
     shared = [home.event(4, 5, 10, event_id=number) for number in (uuid.UUID(int=1), "b", "b", 7)]
     assert home.recommender.observe(shared) == Observed(3, 1)
     assert home.recommender.observe(shared[::-1]) == Observed(0, 4)
-    before = home.known(5, 10)["user_events_1d"]
-    table = pa.Table.from_pylist([home.event(5, 6, after) for after in range(10, 15)])
+    late = [home.event(5, 7, -home.end, event_id="c"), home.event(5, 7, 10, event_id="c")]
+    found = home.recommender.observe(late)
+    assert (found.applied, found.repeated, len(found.rejected)) == (1, 0, 1)
+    before = home.known(5, 11)["user_events_1d"]
+    table = pa.Table.from_pylist([home.event(5, 6, after) for after in range(11, 16)])
     assert home.recommender.observe(table) == Observed(5, 0)
     assert home.recommender.observe(table.to_pylist()) == Observed(0, 5)
     assert home.known(5, 20)["user_events_1d"] == before + 5

@@ -5,7 +5,8 @@ import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import examples, outcomes
-from recsys_tft.labelling.carried import Carried
+from recsys_tft.labelling.carried import Carried, Period
+from recsys_tft.labelling.exposures import KEY
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.labelling.user_context import UserContext, recent_counts
 from recsys_tft.tables.entities import VideoLookup
@@ -35,7 +36,8 @@ class KnownUsers:
         found, became, _, _ = examples.weighted_exposures(events, videos, cuts, settings, before)
         own = outcomes.step_table(became, before.until)
         self.steps, self.begun = pa.concat_tables([before.steps, own]), outcomes.begun(own, before.until)
-        self._positives = examples.positives_of(found.filter(pa.array(found["window"].to_numpy() > 0)), before)
+        found = found.filter(pa.array(found["window"].to_numpy() > 0))
+        self._keys, self._positives = found.select([*KEY, "label"]), examples.positives_of(found, before)
         self._events, self._users, self._videos = events, users, videos
         self._settings, self._before = settings, before
 
@@ -61,6 +63,12 @@ class KnownUsers:
     def recent(self, users: np.ndarray, times: np.ndarray) -> dict[str, np.ndarray]:
         """recent.USER_COLUMNS of `at` alone, which change as time goes by; none where they are turned off."""
         return recent_counts(self._events, _moments(users, times), self._settings, self._before)
+
+    def carry(self, until: int) -> Carried:
+        """What is known of the users at a moment, by which all events are over."""
+        nobody = np.zeros(0, np.int64)  # is fitted on
+        period = Period(self._events, self._keys, self._positives, self.steps, nobody, self._before, None)
+        return period.carry(self._videos, until, self._settings)
 
     @property
     def last(self) -> int:

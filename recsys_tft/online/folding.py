@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.labelling import counters, examples, outcomes
+from recsys_tft.labelling import counters, outcomes
 from recsys_tft.labelling.exposures import exposure_starts, sort_events
+from recsys_tft.labelling.known_users import KnownUsers
 from recsys_tft.online.levels import Levels, keys_of
 from recsys_tft.online.snapshot import Snapshot
 from recsys_tft.tables.versions import NEVER
@@ -27,7 +28,7 @@ def folded(now: Snapshot) -> Snapshot:
         now,
         events=Levels.of_rows("user_id", kept),
         changes=Levels.of_rows("video_id", changes),
-        fold_at=max(now.rules.fold_at, 2 * len(kept)),
+        fold_at=len(kept) + max(now.rules.fold_at, len(kept) // 4),
     )
 
 
@@ -45,13 +46,12 @@ def _are_over(events: pa.Table, since: int, gap: int) -> np.ndarray:
 def _with_carried(now: Snapshot, events: pa.Table) -> Snapshot:
     """The same with events, sorted as by `sort_events`, in what is known of their users."""
     rules, users = now.rules, keys_of(events, "user_id")
-    labelled = examples.label_exposures(events, rules.users, rules.videos, now.cuts, rules.settings, now.before(users))
-    later = labelled.period.carry(rules.videos, now.since, rules.settings)
+    known = KnownUsers(events, rules.users, rules.videos, now.cuts, rules.settings, now.before(users))
+    later = known.carry(now.since)
     carried = {name: levels.without(users).with_rows(getattr(later, name)) for name, levels in now.carried.items()}
     worth = now.worth
     if rules.reads_expected:
-        known = now.since - rules.settings.counters.delay_microseconds
-        begun = outcomes.begun(outcomes.step_table(labelled.outcomes, now.until), now.until)
-        rows = pa.concat_tables([worth.of(users), now.worth_of(begun)])
-        worth = worth.without(users).with_rows(outcomes.folded(rows, known))
+        rows = pa.concat_tables([worth.of(users), now.worth_of(known.begun)])
+        over = outcomes.folded(rows, now.since - rules.settings.counters.delay_microseconds)
+        worth = worth.without(users).with_rows(over)
     return dataclasses.replace(now, carried=carried, worth=worth)

@@ -59,10 +59,10 @@ class LiveState:
         """
         with self._writing:
             now = self._now
-            found = np.full(len(events), APPLIED, np.int8)
-            found[now.are_late(events["interaction_time"].to_numpy())] = LATE
+            is_late = now.are_late(events["interaction_time"].to_numpy())
             there = now.events.of(keys_of(events, "user_id"))
-            found[_repeated(events, there) & (found == APPLIED)] = REPEATED
+            found = np.full(len(events), LATE, np.int8)
+            found[~is_late] = np.where(_repeated(events.filter(pa.array(~is_late)), there), REPEATED, APPLIED)
             fresh = events.filter(pa.array(found == APPLIED))
             if len(fresh):
                 self._apply(fresh, there, now)

@@ -50,7 +50,7 @@ class Rules:
         settings: of the run.
         counted: whether COUNTERS are counted.
         lateness: microseconds by which an event may come after a later one; None: any.
-        fold_at: of how many events kept it is tried to fold some.
+        fold_at: after how many events it is tried to fold some.
     """
 
     users: pa.Table
@@ -58,7 +58,7 @@ class Rules:
     settings: Settings
     counted: bool
     lateness: int | None
-    fold_at: int = 200_000
+    fold_at: int = 100_000
 
     @functools.cached_property
     def values(self) -> Values:
