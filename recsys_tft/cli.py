@@ -305,6 +305,8 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
     from recsys_tft.progress import Progress
     from recsys_tft.training import model_folders
 
+    if options.from_scratch and options.model == "ranker":
+        raise UsageError("--from-scratch is for two-tower; a ranker begins anew in any case.")
     ready.folder("--config", options.config)
     ready.run_there(options.output_dir)
     model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).check_free(options.overwrite)
