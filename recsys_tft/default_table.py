@@ -13,8 +13,8 @@ from recsys_tft.signals import Signal
 from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.vocabularies import Vocabulary
 
-# Which recommending shows, and filters by, where a table has them.
-TITLE, COUNTRY, CHILD_CATEGORIES = "title", "country", "child_categories"
+# Which recommending shows, and filters by, where a table has them; and whose values `check` looks at.
+TITLE, COUNTRY, CHILD_CATEGORIES, AGE = "title", "country", "child_categories", "age"
 
 SIGNALS = (
     Signal("impression", has_column=False, viewing=False),

@@ -27,6 +27,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.beam_pipelines import spill
 from recsys_tft.columns import TABLES
+from recsys_tft.describing import statistics_files
 from recsys_tft.run_layout.data_folders import DataFolder
 
 pytestmark = pytest.mark.slow
@@ -167,7 +168,11 @@ def test_another_seed_changes_negatives_alone(synthetic_run: Ran, rerun: Rerun) 
     assert one.keys() == other.keys()
     changed = {name for name in one if one[name] != other[name]}
     assert changed
-    assert all(name.startswith("processed_data/ranker/") for name in changed - {"processed_data/run.json"})
+    of_ranker = ("processed_data/ranker/", "artifacts/statistics/")
+    assert all(name.startswith(of_ranker) for name in changed - {"processed_data/run.json"})
+    both = (statistics_files.read(str(root))["data_sets"] for root in (synthetic_run.root, root))
+    described, differently = ({name: own for name, own in each.items() if name != "ranker"} for each in both)
+    assert described == differently
     assert graph_text(synthetic_run.root) == graph_text(root)
     pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root)))
     assert pipeline.get_feature_specs() == synthetic_run.pipeline.get_feature_specs()

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.checking.sampling import Joined, Sample
+from recsys_tft.default_table import AGE
 from recsys_tft.labelling import splits
 from recsys_tft.tables.raw_tables import RawTable
 
@@ -69,8 +70,8 @@ def _durations(videos: pa.Table) -> Iterable[str]:
 
 
 def _ages(users: pa.Table) -> Iterable[str]:
-    if "age" in users.column_names:
-        ages = users["age"].drop_null().to_numpy()
+    if AGE in users.column_names:
+        ages = users[AGE].drop_null().to_numpy()
         if number := int((ages > _OLDEST).sum()):
             what = "; are these years of birth?" if np.median(ages) > 1900 else ""
             yield f"age of users is above {_OLDEST} in {number:,} of {len(ages):,} rows{what}"

@@ -5,7 +5,7 @@ What is drawn over a width lies in a part that is stretched; texts and dots stan
 
 from collections.abc import Callable, Mapping, Sequence
 
-from recsys_tft.reporting.elements import Markup, element
+from recsys_tft.reporting.elements import Markup, element, titled
 from recsys_tft.reporting.numbers import percent, short
 
 Series = Mapping[str, Sequence[float]]  # by the name of the style: train, val, test, other
@@ -13,7 +13,7 @@ Series = Mapping[str, Sequence[float]]  # by the name of the style: train, val, 
 
 def picture(height: float, label: str, *children: object, class_: str = "chart") -> Markup:
     """A picture of a height in pixels and of any width, with what it shows in words."""
-    title = element("title", label)
+    title = titled(label)
     return element("svg", title, *children, width="100%", height=height, class_=class_, role="img", aria_label=label)
 
 

@@ -25,6 +25,11 @@ def element(tag: str, *children: "Child", **attributes: object) -> Markup:
     return Markup(f"<{tag}{told}>{inside}</{tag}>")
 
 
+def titled(text: str) -> Markup:
+    """What a window or a picture is called."""
+    return Markup(f"<title>{_rendered(text)}</title>")
+
+
 def joined(*children: "Child") -> Markup:
     """Several elements, one after the other."""
     return Markup("".join(map(_rendered, children)))

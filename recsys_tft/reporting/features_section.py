@@ -105,7 +105,7 @@ def _column(data_set: str, name: str, column: Mapping[str, Any], drift: Compared
         "div",
         element("strong", name),
         element("span", f"{NAMES.get(data_set, data_set)} · {column['kind']}{' list' if column.get('list') else ''}"),
-        class_="title",
+        class_="heading",
     )
     badges = element(
         "dl",

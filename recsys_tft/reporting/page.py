@@ -8,7 +8,7 @@ from typing import Any
 
 from recsys_tft.describing import statistics_files
 from recsys_tft.reporting import data_sections, features_section, model_sections
-from recsys_tft.reporting.elements import Markup, element, joined, raw
+from recsys_tft.reporting.elements import Markup, element, joined, raw, titled
 from recsys_tft.reporting.numbers import count
 from recsys_tft.reporting.parts import section, table
 from recsys_tft.run_layout import run_folders
@@ -80,7 +80,7 @@ def document(title: str, links: Mapping[str, str], sections: Sequence[Markup]) -
         "head",
         raw('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
         raw('<link rel="icon" href="data:,">'),
-        element("title", title),
+        titled(title),
         element("style", style),
     )
     page = element("html", head, element("body", body, element("script", program)), lang="en")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.default_table import TITLE
 from recsys_tft.errors import InputError
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.retrieval import two_tower
@@ -21,7 +22,7 @@ from recsys_tft.training.timeline import Timeline
 SLOTS = "optimizer.npz"
 JUDGED = "judged"  # the folder of the model before a refit, which has not seen val and test
 # Of `two_tower` what a model is; the rest says how it is trained.
-_BUILT_BY = ("dim", "hidden", "title", "title_dim", "normalize", "temperature", "history_encoder")
+_BUILT_BY = ("dim", "hidden", TITLE, "title_dim", "normalize", "temperature", "history_encoder")
 
 
 @dataclasses.dataclass(frozen=True)

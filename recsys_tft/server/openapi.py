@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from recsys_tft.columns import Column
+from recsys_tft.default_table import TITLE
 from recsys_tft.recommending.recommender import Recommender
 from recsys_tft.server.bodies import EVENTS, EXPLAIN, GIVEN, MOST_ASKED, MOST_EVENTS, TIME, USER, K
 
@@ -24,7 +25,7 @@ def describe(recommender: Recommender) -> dict[str, Any]:
     """The description, of `GET /openapi.json`."""
     return {
         "openapi": "3.1.0",
-        "info": {"title": "recsys_tft", "version": importlib.metadata.version("recsys_tft")},
+        "info": dict(title="recsys_tft", version=importlib.metadata.version("recsys_tft")),
         "paths": {
             "/recommend": {"post": _post("The best videos for a user.", "Wanted", "Recommendations")},
             "/events": {"post": _post("What users did; the next answers know of it.", "Events", "Observed")},
@@ -45,7 +46,7 @@ def schemas(recommender: Recommender) -> dict[str, Schema]:
     reason = _object({"columns": _TEXT, "contribution": _NUMBER})
     item = {
         "video_id": video,
-        "title": {"type": ["string", "null"]},
+        TITLE: {"type": ["string", "null"]},
         "category": {"type": ["string", "null"]},
         "video_duration": {"type": ["number", "null"], "description": "seconds"},
         "retrieval_score": _NUMBER,
