@@ -12,6 +12,7 @@ from recsys_tft.errors import InputError, reason
 from recsys_tft.faults import sentence_for
 
 _GRACE = 30  # seconds that requests have to end in
+_KEPT = 75  # seconds of silence after which a connection is closed: longer than those of proxies, 60 as a rule
 _BACKLOG = 2048
 
 
@@ -70,6 +71,7 @@ def serve(application: Callable, listening: socket.socket) -> None:
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACE,
+        timeout_keep_alive=_KEPT,
     )
     with contextlib.suppress(KeyboardInterrupt):  # Uvicorn has ended by then, and raises the signal again
         uvicorn.Server(config).run(sockets=[listening])
