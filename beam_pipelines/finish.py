@@ -119,11 +119,10 @@ def save_graph(graph: str, job: Job) -> None:
         job: what is done.
     """
     folder = job.output.staged("artifacts", "transform_graph")
-    if job.earlier:
-        _copy(job.earlier.graph, folder)
-    if not job.earlier or graph != job.earlier.fitted:
-        _copy(graph, f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}")
+    _copy(graph, f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}")
     if job.earlier:  # what it takes and makes is as it was
+        for name in (tft.TFTransformOutput.RAW_METADATA_DIR, tft.TFTransformOutput.TRANSFORMED_METADATA_DIR):
+            _copy(f"{job.earlier.graph}/{name}", f"{folder}/{name}")
         return
     raw = tft.DatasetMetadata.from_feature_spec(raw_feature_spec(job.settings)).schema
     described = {

@@ -42,7 +42,7 @@ from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import rejects, versions
-from recsys_tft.tables.entities import VideoLookup, add_channels, known_durations
+from recsys_tft.tables.entities import VideoLookup, add_channels, known_durations, repeated_reason
 from recsys_tft.tables.raw_tables import ROW
 from recsys_tft.titles import text_embedding
 
@@ -137,8 +137,7 @@ def _odd(counts: Mapping[str, int]) -> Iterator[TaggedOutput]:
 
 def reject_duplicates(rows: pa.Table, job: Job, table: str, key: str, partition: int) -> Iterator[TaggedOutput]:
     """Rows of a key, or of one at the same time, that an earlier row has."""
-    what = f"{key} with this {UPDATED}" if UPDATED in rows.column_names else key
-    reason = pa.array([f"{what} occurs in an earlier row"] * len(rows), pa.string())
+    reason = pa.array([repeated_reason(rows, key)] * len(rows), pa.string())
     rows = rejects.rejected_rows(rows.append_column("reason", reason), job.tables[table])
     return reject(rows, table, f"unique-{partition:05d}")
 
@@ -197,14 +196,11 @@ def find_cuts(
         InputError: if too many rows were rejected, or the training window is empty.
     """
     rejects.check_fractions(counts, job.settings.max_rejected_fraction)
-    split = job.settings.split
     if job.earlier:
         if not len(minutes[0]):
             raise InputError("No new interaction can be used, so there is nothing to refresh with.")
         return job.earlier.until, None
-    if split.fixed_cuts:
-        return splits.checked(split.fixed_cuts, times)
-    return splits.cuts(minutes, times, split) if split.kind == "time" else None
+    return splits.find(minutes, times, job.settings.split)
 
 
 def label_exposures(
@@ -224,8 +220,9 @@ def label_exposures(
     for item in found.counts.items():
         yield TaggedOutput("counts", item)
     yield from _odd(found.odd)
-    if job.settings.statistics.enabled:
+    if job.settings.statistics.enabled or job.counts_videos:
         windows = examples.windows_of(events, cuts, job.settings)
+    if job.settings.statistics.enabled:
         described = run_rows.of_events(events, windows, list(job.windows.values()), job.settings)
         yield TaggedOutput(STATISTICS, Parcel.of(described))
     training = found.keys.filter(pa.array(found.keys["window"].to_numpy() == job.training_window))
@@ -234,7 +231,6 @@ def label_exposures(
     if job.videos_have_versions:
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))
     if job.counts_videos:
-        windows = examples.windows_of(events, cuts, job.settings)
         changes = video_counts.increments(events, found.outcomes, windows, cuts, job.settings, job.counts_as_of)
         if before:
             changes = changes.filter(pc.greater_equal(changes["time"], before.until))

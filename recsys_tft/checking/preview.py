@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pyarrow.compute as pc
 
@@ -48,7 +48,7 @@ class Preview:
 
     def scale(self, table: str) -> float:
         """How many rows of a table stand for one that was read."""
-        return self.tables[table].rows / max(self.counts[f"rows/{table}/in"], 1)
+        return _scale(self.tables, self.counts, table)
 
 
 @sentences()
@@ -94,18 +94,21 @@ def check(
     computed = counters.computed_columns(chosen.counters, tables["videos"].absent)
     warnings = [sentence for table in tables.values() for sentence in table.warnings(computed)]
     warnings += suspicions.find(sample, joined, tables, datetime.datetime.now(datetime.UTC))
-    counts, estimated = joined.counts.copy(), None
-    preview = Preview(tables, counts, sample.whole, tuple(stops), (), {}, None)
-    windows = {}
+    counts, windows, estimated = joined.counts.copy(), {}, None
     if labelled:
         counts.update(labelled.counts)
         odd, of_windows = joined.odd + labelled.odd, odd_data.exposures_by_window(counts)
         warnings += odd_data.warnings(odd, of_windows, labelled.span, labelled.cuts, chosen.split)
         windows = splits.describe_cuts(labelled.cuts)
-        titles = round(_titles(joined, chosen) * preview.scale("videos"))
-        of_sample = labelled, preview.scale("interactions")
+        titles = round(_titles(joined, chosen) * _scale(tables, counts, "videos"))
+        of_sample = labelled, _scale(tables, counts, "interactions")
         estimated = estimates.estimate(*of_sample, tables, titles, chosen, os.cpu_count() or 1)
-    return dataclasses.replace(preview, warnings=tuple(warnings), windows=windows, estimate=estimated)
+    return Preview(tables, counts, sample.whole, tuple(stops), tuple(warnings), windows, estimated)
+
+
+def _scale(tables: Mapping[str, RawTable], counts: Mapping[str, int], table: str) -> float:
+    """How many rows of a table stand for one that was read."""
+    return tables[table].rows / max(counts.get(f"rows/{table}/in", 0), 1)
 
 
 def _labelled(joined: Joined, chosen: Settings) -> tuple[Labelled | None, list[str]]:

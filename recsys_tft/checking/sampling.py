@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.columns import KEYS, UPDATED
+from recsys_tft.columns import KEYS
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import counters, event_pieces, examples, odd_data, outcomes, ranker_examples, splits
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.tables import raw_tables, versions
-from recsys_tft.tables.entities import VideoLookup, drop_duplicates, known_durations
+from recsys_tft.tables.entities import VideoLookup, drop_duplicates, known_durations, repeated_reason
 from recsys_tft.tables.event_signals import events_of
 from recsys_tft.tables.needed_columns import needed_columns
 from recsys_tft.tables.raw_tables import RawTable
@@ -110,8 +110,7 @@ def join(sample: Sample, tables: Mapping[str, RawTable], settings: Settings) -> 
     for name, key in KEYS.items():
         rows[name], dropped = drop_duplicates(rows[name], key)
         if len(dropped):
-            what = f"{key} with this {UPDATED}" if UPDATED in dropped.column_names else key
-            counts[f"rejected/{name}/{what} occurs in an earlier row"] += len(dropped)
+            counts[f"rejected/{name}/{repeated_reason(dropped, key)}"] += len(dropped)
     videos, odd["zero_durations"] = known_durations(rows["videos"])
     computed = counters.computed_columns(settings.counters, tables["videos"].absent)
     odd.update(odd_data.of_videos(versions.latest(videos, "video_id"), computed, settings))
@@ -160,9 +159,5 @@ def label(joined: Joined, settings: Settings) -> Labelled:
 
 
 def _cuts(times: splits.Histogram, settings: Settings) -> Cuts | None:
-    split = settings.split
-    if split.fixed_cuts:
-        return splits.checked(split.fixed_cuts, times)
     minutes = splits.merge([(splits.coarse(times[0]), times[1])])
-    found = splits.cuts(minutes, times, split) if len(times[0]) else splits.checked((0, None), times)
-    return found if split.kind == "time" else None
+    return splits.find(minutes, times, settings.split) if len(times[0]) else splits.checked((0, None), times)

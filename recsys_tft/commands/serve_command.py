@@ -63,13 +63,13 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
     if options.is_process:
         libraries.arrow_without_pandas()
     libraries.load("recsys_tft.server.application", options.debug)
-    application, exports, service = (
-        importlib.import_module(f"recsys_tft.server.{name}") for name in ("application", "exports", "service")
-    )
+    names = ("server.application", "server.exports", "server.service", "recommending.recommender")
+    application, exports, service, recommender = (importlib.import_module(f"recsys_tft.{name}") for name in names)
+    given = {name: getattr(options, name) for name in ("config", "version", "index", "redis", "when_lost")}
+    load = functools.partial(recommender.Recommender, options.output_dir, **given)
+    is_pinned, keeps_events = options.version is not None, options.redis is not None
     with libraries.quietly(options.debug):
-        served = exports.Exports(
-            options.output_dir, options.config, options.version, options.index, options.redis, options.when_lost, _say
-        )
+        served = exports.Exports(options.output_dir, load, is_pinned, keeps_events, _say)
     for sentence in served.current.warnings:
         print(f"warning: {sentence}", file=sys.stderr)
     answering = service.Service(served, options.batch)

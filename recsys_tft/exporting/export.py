@@ -168,8 +168,7 @@ def _check_whose(
     """
     path = ModelFolder(output_dir, folder.name).target
     through = described.get("period")
-    root = windows.root(through)
-    if root is None or described["transform_graph"] != run_folders.fingerprint(root):
+    if not windows.has_made(described):
         raise InputError(
             f"{path}: trained on another run than the one in {output_dir}, or the transform_graph there "
             "was damaged since; train it again."

@@ -62,6 +62,22 @@ def minutes_of(minutes: Histogram, wanted: tuple[int, int]) -> np.ndarray:
     return keys[np.searchsorted(ends, inside, side="right")]
 
 
+def find(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts | None:
+    """Where the windows end; None where they end for each user elsewhere.
+
+    Args:
+        minutes: of all coarse times of exposures.
+        times: of the exact ones near the cuts, the first and the last one among them.
+        split: how.
+
+    Raises:
+        InputError: as `checked` and `cuts`.
+    """
+    if split.fixed_cuts:
+        return checked(split.fixed_cuts, times)
+    return cuts(minutes, times, split) if split.kind == "time" else None
+
+
 def cuts(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts:
     """Where the windows end, from the histogram of all coarse times, and of the exact times near the cuts.
 

@@ -90,7 +90,7 @@ class EventReader:
             raw[name], faults[name] = _converted(values[name], column)
         rows = row_checks.without_missing(pa.table(raw), columns)
         reasons = row_checks.check_rows(rows, columns, (), faults).to_numpy(zero_copy_only=False)
-        reasons = np.where(strange != None, strange, reasons)  # noqa: E711
+        reasons = np.where(_are_told(strange), strange, reasons)
         _refuse(reasons, self._wrong_signals(rows))
         events = ids.coded(
             pa.table({name: raw_tables.canonical(rows[name], column) for name, column in columns.items()}),
@@ -101,7 +101,7 @@ class EventReader:
         _refuse(
             reasons, np.where(ahead, "interaction_time is more than a day ahead of the clock of this machine", None)
         )
-        is_good = reasons == None  # noqa: E711
+        is_good = ~_are_told(reasons)
         found, places = self._events(events, is_good)
         rejected = [Rejection(int(place), reasons[place]) for place in np.flatnonzero(~is_good)]
         return Read(found, places, rejected)
@@ -165,9 +165,14 @@ class EventReader:
         return found.combine_chunks(), np.concatenate(places)[order]
 
 
+def _are_told(reasons: np.ndarray) -> np.ndarray:
+    """[n] bool: which of [n] texts or None are texts."""
+    return reasons != None  # noqa: E711, as NumPy compares each by itself
+
+
 def _refuse(reasons: np.ndarray, more: np.ndarray) -> None:
     """Notes why events are rejected, [n] of text or None, where nothing is noted yet."""
-    are = (reasons == None) & (more != None)  # noqa: E711
+    are = ~_are_told(reasons) & _are_told(more)
     reasons[are] = more[are]
 
 

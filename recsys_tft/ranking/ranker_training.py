@@ -25,7 +25,6 @@ from recsys_tft.ranking.calibration import Calibration
 from recsys_tft.ranking.ranker_interface import Fitted, Kind, Task
 from recsys_tft.ranking.ranker_rows import Column, RankerRows
 from recsys_tft.ranking.trained_ranker import COLUMNS, FOLDER
-from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.json_files import to_json
 from recsys_tft.training import model_folders, stopwatch, timeline, training_report
 from recsys_tft.training.model_folders import METRICS, ModelFolder
@@ -113,7 +112,7 @@ def _train(
     kind.require()
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
-    made_by = {"transform_graph": run_folders.fingerprint(windows.newest)} | windows.described()
+    made_by = windows.described()
     for text in windows.told(FOLDER):
         say(text)
     say("Reading rows")

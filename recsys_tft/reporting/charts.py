@@ -3,7 +3,7 @@
 What is drawn over a width lies in a part that is stretched; texts and dots stand beside it, at shares of the width.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from recsys_tft.reporting.elements import Markup, element, titled
 from recsys_tft.reporting.numbers import percent, short
@@ -88,7 +88,10 @@ def intervals(rows: Sequence[tuple[str, float, float, float, bool]], label: str)
     """
     low, high = min(row[2] for row in rows), max(row[3] for row in rows)
     low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
-    place: Callable[[float], str] = lambda value: f"{0.02 + 0.96 * (value - low) / (high - low):.2%}"  # noqa: E731
+
+    def place(value: float) -> str:
+        return f"{0.02 + 0.96 * (value - low) / (high - low):.2%}"
+
     drawn = []
     for name, value, least, most, is_model in rows:
         tone = "train" if is_model else "other"
@@ -118,7 +121,10 @@ def lines(series: Series, label: str, x_title: str, y_title: str, marked: int | 
         return picture(60, label, _text("no values", 0.5, 30, "middle"))
     low, high = min(values), max(values)
     low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
-    y: Callable[[float], float] = lambda value: tall - 4 - (tall - 8) * (value - low) / (high - low)  # noqa: E731
+
+    def y(value: float) -> float:
+        return tall - 4 - (tall - 8) * (value - low) / (high - low)
+
     span = max(n - 1, 1)
     drawn = [
         element(
@@ -181,7 +187,10 @@ def calibration(points: Mapping[str, Sequence[tuple[float, float]]], label: str)
     """The share of positives by the mean score, beside the diagonal on which both are the same."""
     top, tall, height = 36.0, 220.0, 294.0
     highest = max((max(point) for each in points.values() for point in each), default=1) or 1
-    y: Callable[[float], float] = lambda value: tall - tall * value / highest  # noqa: E731
+
+    def y(value: float) -> float:
+        return tall - tall * value / highest
+
     drawn = [element("path", d=f"M0 {tall}L100 0", class_="cut")]
     dots = []
     for name, own in points.items():

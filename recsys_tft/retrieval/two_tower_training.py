@@ -18,7 +18,6 @@ from recsys_tft.retrieval.two_tower import FOLDER, TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit, State
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 from recsys_tft.retrieval.warm_start import Start
-from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.json_files import to_json
 from recsys_tft.training import model_folders, stopwatch, timeline, training_report
 from recsys_tft.training.model_folders import METRICS, MODEL, ModelFolder
@@ -92,7 +91,7 @@ def _train(
     windows: Timeline, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Trains and commits the model; returns its metrics."""
-    made_by = {"transform_graph": run_folders.fingerprint(windows.newest)} | windows.described()
+    made_by = windows.described()
     for text in windows.told(FOLDER):
         say(text)
     start = warm_start.find(folder, windows, chosen, say)

@@ -14,7 +14,6 @@ from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.retrieval import two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.retrieval.two_tower_fit import Fit
-from recsys_tft.run_layout import run_folders
 from recsys_tft.training import checkpoints
 from recsys_tft.training.model_folders import MODEL, ModelFolder
 from recsys_tft.training.timeline import Timeline
@@ -98,8 +97,7 @@ def _start(held: ModelFolder, windows: Timeline, chosen: Settings) -> Start:
     """
     described = held.read(MODEL)
     through = described.get("period")
-    root = windows.root(through)
-    if root is None or described["transform_graph"] != run_folders.fingerprint(root):
+    if not windows.has_made(described):
         raise InputError(f"the model there is of another run or period than those of {held.output_dir}")
     was_refitted = (held.target / JUDGED).is_dir()
     source = dataclasses.replace(held, version=held.target / JUDGED) if was_refitted else held

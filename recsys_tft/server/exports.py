@@ -1,18 +1,16 @@
 """The export that is served, and the change to a newer one while requests go on."""
 
-import functools
 import json
 import pathlib
 import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from recsys_tft.errors import InputError
 from recsys_tft.recommending.recommender import Recommender
 from recsys_tft.run_layout.state_files import DESCRIPTION, STATE
 from recsys_tft.serving import serving_folders
-from recsys_tft.serving.approximate_index import Kind
 
 if TYPE_CHECKING:
     from recsys_tft.recommending.live_store import Observed
@@ -23,16 +21,14 @@ class Exports:
 
     Args:
         output_dir: of the run.
-        config: as of `Recommender`.
-        version: the only one to serve; by default the newest, and later ones when they are there.
-        index: as of `Recommender`.
-        redis: as of `Recommender`.
-        when_lost: as of `Recommender`.
+        load: makes the recommender of the newest export, or of the only one to serve.
+        is_pinned: whether later exports are left alone.
+        keeps_events: whether a newer recommender knows events that an older one was told of, as it does from Redis.
         say: is told of a change, and why there is none.
 
     Attributes:
         current: what answers. Who has taken it may go on with it after a change.
-        is_pinned: whether later exports are left alone.
+        is_pinned: as given.
 
     Raises:
         InputError: as `Recommender`.
@@ -41,18 +37,13 @@ class Exports:
     def __init__(
         self,
         output_dir: str,
-        config: str | None = None,
-        version: int | None = None,
-        index: Kind | None = None,
-        redis: str | None = None,
-        when_lost: Literal["error", "stale"] = "error",
+        load: Callable[[], Recommender],
+        is_pinned: bool = False,
+        keeps_events: bool = False,
         say: Callable[[str], None] = print,
     ):
-        self._output_dir, self._redis, self._say = output_dir, redis, say
-        self._load = functools.partial(
-            Recommender, output_dir, config, version, index=index, redis=redis, when_lost=when_lost
-        )
-        self.is_pinned = version is not None
+        self._output_dir, self._load, self._keeps_events, self._say = output_dir, load, keeps_events, say
+        self.is_pinned = is_pinned
         self._tree = self._now()
         self.current = self._load()
         self._changing, self._observing = threading.Lock(), threading.Lock()
@@ -76,7 +67,7 @@ class Exports:
         """
         with self._observing:
             found = self.current.observe(events)
-            if not self.is_pinned and self._redis is None and found.applied:
+            if not self.is_pinned and not self._keeps_events and found.applied:
                 self._observed.append(zlib.compress(json.dumps(events).encode(), 1))
         return found
 

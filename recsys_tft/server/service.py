@@ -106,7 +106,7 @@ class Service:
     def _of_one_export(self, recommender: Recommender, asked: Sequence[_Ask]) -> list[_Answer | Exception]:
         try:
             found = recommender.recommend_each([ask.wanted for ask in asked])
-        except Exception as error:
+        except Exception as error:  # of any kind is the answer to who asked
             if len(asked) == 1:
                 return [error]
             return [self._of_one_export(recommender, [ask])[0] for ask in asked]  # who is not to blame gets an answer
@@ -135,5 +135,5 @@ def _explained(ask: _Ask, found: Recommendations) -> _Answer | Exception:
     try:
         reasons = ask.recommender.explain(request.user_id, videos, request.time, **request.given) if videos else []
         return _Answer(found, reasons)
-    except Exception as error:
+    except Exception as error:  # as above
         return error

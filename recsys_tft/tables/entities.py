@@ -29,6 +29,12 @@ def drop_duplicates(rows: pa.Table, key: str) -> tuple[pa.Table, pa.Table]:
     return versions.of_rows(rows.filter(pa.array(first)), key), rows.filter(pa.array(~first))
 
 
+def repeated_reason(rows: pa.Table, key: str) -> str:
+    """Why the other rows that `drop_duplicates` gives cannot be used."""
+    what = f"{key} with this {UPDATED}" if UPDATED in rows.column_names else key
+    return f"{what} occurs in an earlier row"
+
+
 def with_earlier(rows: pa.Table, earlier: pa.Table, key: str) -> pa.Table:
     """Rows of a table, and those of an earlier one of keys, or of keys and UPDATED, that it does not have.
 

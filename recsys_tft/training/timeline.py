@@ -84,10 +84,16 @@ class Timeline:
         return [part.name for part in self.windows[window]]
 
     def described(self) -> dict[str, Any]:
-        """What a model says of the rows that it is of; nothing where there are no periods."""
+        """What a model says of the rows that it is of: whose graph made them and, where there are periods, of which."""
+        graph = {"transform_graph": run_folders.fingerprint(self.newest)}
         if self.period is None:
-            return {}
-        return {"period": self.period, "windows": {window: self.names(window) for window in WINDOWS}}
+            return graph
+        return {**graph, "period": self.period, "windows": {window: self.names(window) for window in WINDOWS}}
+
+    def has_made(self, described: Mapping[str, Any]) -> bool:
+        """Whether a model is of these rows, or of those through an earlier period, by what it says of them."""
+        root = self.root(described.get("period"))
+        return root is not None and described["transform_graph"] == run_folders.fingerprint(root)
 
     def told(self, data_set: str) -> list[str]:
         """A sentence for people, where there are periods."""
