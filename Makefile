@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast lint check-wheel bench check-determinism clean
+.PHONY: help install run test test-fast lint docs docs-serve dist check-wheel bench check-determinism clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -33,6 +33,16 @@ lint: install  ## check the style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: install  ## build the site into site/, strictly
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+docs-serve: install  ## show the site on this machine, built anew at each change
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --livereload
+
+dist: install  ## build the wheel into dist/
+	rm -rf build dist
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
 check-wheel:  ## use the built wheel on Python 3.13 and 3.12, in new environments with the latest setuptools
 	.ci/from_wheel
 
@@ -43,4 +53,4 @@ check-determinism: install  ## compare the bytes that every running mode writes 
 	$(BIN)/python -m bench.determinism
 
 clean:  ## remove the environment and what was built
-	rm -rf $(VENV) build *.egg-info output
+	rm -rf $(VENV) build dist site *.egg-info output

@@ -25,11 +25,12 @@ def parsers() -> dict[str, argparse.ArgumentParser]:
 
 
 def _section(parser: argparse.ArgumentParser) -> str:
-    formatter = argparse.HelpFormatter(parser.prog, width=88)
+    formatter = argparse.HelpFormatter(parser.prog, width=74)
     formatter.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups, prefix="")
     rows = [f"| {_names(action)} | {_cell(formatter._expand_help(action))} |\n" for action in _shown(parser)]
-    options = "| option | |\n|---|---|\n" + "".join(rows)
-    return f"{parser.description}\n\n```text\n{formatter.format_help().strip()}\n```\n\n{options}\n{_epilog(parser.epilog)}"
+    usage = f"```text\n{formatter.format_help().strip()}\n```"
+    options = "".join(["| option | |\n|---|---|\n", *rows])
+    return f"{parser.description}\n\n{usage}\n\n{options}\n{_epilog(parser.epilog)}"
 
 
 def _shown(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:

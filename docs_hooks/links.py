@@ -29,8 +29,13 @@ def relinked(text: str, source: str) -> str:
 
 def outside() -> set[str]:
     """The files of the repository, neither in docs/ nor pages of the site, that a page links to."""
-    found = {_target(link, source) for source in sources() for link in _LINK.findall((ROOT / source).read_text("utf-8"))}
+    found = {_target(link, source) for source in sources() for link in links(source)}
     return {path for path in found if _place(path).startswith(f"{FILES}/") and (ROOT / path).is_file()}
+
+
+def links(source: str) -> list[str]:
+    """The relative links of a Markdown file, by its path from the root."""
+    return _LINK.findall((ROOT / source).read_text("utf-8"))
 
 
 def sources() -> Iterator[str]:

@@ -10,9 +10,9 @@ from recsys_tft.configuration import presets
 
 HEAD = """# Settings
 
-A config is a YAML file that holds only what differs from these defaults; an unknown key is an error. `recsys-tft config`
-prints all of them as a file with comments, and `recsys-tft config --schema` the JSON schema by which editors complete
-and check it.
+A config is a YAML file that holds only what differs from these defaults; an unknown key is an error. `recsys-tft
+config` prints all of them as a file with comments, and `recsys-tft config --schema` the JSON schema by which editors
+complete and check it.
 """
 _KEY = re.compile(r"(?P<indent> *)(?P<name>[\w.]+):(?P<rest>.*)")
 _LEAST, _MOST = -(2**53), 2**53  # beyond which a limit is only that of the type
@@ -73,11 +73,11 @@ def _leaves(
 def _table(
     settings: Mapping[str, Any], above: tuple[str, ...], words: Mapping[tuple[str, ...], str], whole: Mapping[str, Any]
 ) -> str:
-    lines = ["| setting | takes | default | |\n|---|---|---|---|\n"]
+    lines = ["| setting | takes | |\n|---|---|---|\n"]
     for name, found in settings.items():
         said = _plain(words.get((*above, *name.split(".")), ""))
-        default = _code(json.dumps(found["default"])) if "default" in found else ""
-        lines.append(f"| `{name}` | {takes(found, whole)} | {default} | {said} |\n")
+        default = f"<br>default {_code(json.dumps(found['default']))}" if "default" in found else ""
+        lines.append(f"| `{name}` | {takes(found, whole)}{default} | {said} |\n")
     return "".join(lines)
 
 
@@ -102,7 +102,8 @@ def takes(found: Mapping[str, Any], whole: Mapping[str, Any]) -> str:
 
 def _limits(found: Mapping[str, Any]) -> str:
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-    limits = [f"{sign} {found[name]:,}" for name, sign in signs.items() if name in found and _LEAST < found[name] < _MOST]
+    told = {sign: found[name] for name, sign in signs.items() if _LEAST < found.get(name, _MOST) < _MOST}
+    limits = [f"{sign} {limit:,}" for sign, limit in told.items()]
     return f" {', '.join(limits)}" if limits else ""
 
 
@@ -111,5 +112,5 @@ def _code(value: str) -> str:
 
 
 def _plain(words: str) -> str:
-    """Words of a comment as Markdown: as they are."""
-    return re.sub(r"([*_|<])", r"\\\1", words)
+    """Words of a comment as Markdown: as they are, but for the pages that they name."""
+    return re.sub(r"docs/([\w-]+)\.md", r"[\1](../\1.md)", re.sub(r"([*_|<])", r"\\\1", words))
