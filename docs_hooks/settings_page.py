@@ -23,8 +23,8 @@ def text() -> str:
     whole = schema()
     words = comments(presets.files()[presets.ALL_SETTINGS].read_text("utf-8"))
     sections = {name: section for name, found in whole["properties"].items() if (section := _section(found, whole))}
-    single = {name: found for name, found in whole["properties"].items() if name not in sections}
-    parts = [HEAD, "\n## Single settings\n\n", _table(single, (), words, whole)]
+    single = {"properties": {name: found for name, found in whole["properties"].items() if name not in sections}}
+    parts = [HEAD, "\n## Single settings\n\n", _table(dict(_leaves(single, whole)), (), words, whole)]
     for name, section in sections.items():
         parts.append(f"\n## {name}\n\n{section['description'].partition(chr(10))[0]}\n\n")
         if (name,) in words:
@@ -68,6 +68,17 @@ def _leaves(
             yield from _leaves(inner, whole, f"{above}{name}.")
         else:
             yield f"{above}{name}", found
+            yield from _of_each(found, whole, f"{above}{name}.NAME")
+
+
+def _of_each(found: Mapping[str, Any], whole: Mapping[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Settings of the sections that a mapping holds, such as {country: {n_oov: 2}}."""
+    inner = found.get("additionalProperties")
+    for one in inner.get("anyOf", [inner]) if isinstance(inner, dict) else []:
+        if section := _section(one, whole):
+            yield from _leaves(section, whole, f"{name}.")
+        else:
+            yield from _of_each(one, whole, f"{name}.NAME")
 
 
 def _table(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class PipelineConfig:
-    """What a run is given besides its data.
+    """Options of a run besides its data: where it writes, and what takes the place of settings.
 
     Attributes:
         output_dir: where everything goes that has no folder of its own below; local, or on any Beam filesystem.
@@ -49,6 +49,11 @@ class PipelineConfig:
         workers: threads that run the job in this process; by default one for each core that a partition keeps busy.
         overwrite: whether to replace an output that is there already.
         beam_args: options for Beam, such as `--runner=DataflowRunner`; they come after `beam` of the settings, and win.
+
+    Example:
+        >>> config = PipelineConfig(output_dir="films", title_encoder="none", negative_ratio=4)
+        >>> config.settings.ranker.negative_sample_ratio
+        4
     """
 
     output_dir: str | None = None
@@ -150,6 +155,14 @@ class ProcessingPipeline:
 
     Raises:
         InputError: if a setting is wrong.
+
+    Example:
+        >>> pipeline = ProcessingPipeline(PipelineConfig(output_dir="films", title_encoder="none"))
+        >>> result = pipeline.run_synthetic(num_users=30, num_videos=40, num_interactions=600)
+        >>> len(result["ranker_train"].pandas()) == result.manifest["counts"]["written/ranker/train"]
+        True
+        >>> sorted(pipeline.get_feature_specs())
+        ['ranker', 'two_tower', 'users', 'videos']
     """
 
     def __init__(self, pipeline_config: PipelineConfig | None = None, say: Callable[[str], None] | None = None):
@@ -349,7 +362,7 @@ def _first(name: str) -> bool:
 
 
 class RunResult(Mapping[str, DataFolder]):
-    """What a run wrote: its data folders by name, such as `two_tower_train`, `ranker_val`, `users`.
+    """The data folders that a run wrote, by name, such as `two_tower_train`, `ranker_val`, `users`.
 
     Attributes:
         manifest: settings, versions, inputs and counts of the run.

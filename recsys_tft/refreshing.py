@@ -76,7 +76,7 @@ def refresh(
     overwrite: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> RunResult:
-    """Makes the rows of a new period of an output, `OUTPUT_DIR/periods/NAME`, with what was fitted before.
+    """Make the rows of a new period of an output, `OUTPUT_DIR/periods/NAME`, with what was fitted before.
 
     No earlier interaction is read: what rows need of them is in the state that the run, or the refresh before, has
     written. The period is an output of its own, whole or not there, and has the state for the next one.
@@ -92,6 +92,11 @@ def refresh(
     Raises:
         InputError: if there is no run or no whole state, the period is not a next one, or something in the data is
             wrong; all is as it was then.
+
+    Example:
+        >>> result = refresh("out", "data/2025-03-04")
+        >>> len(result["videos"].pandas()) == result.manifest["counts"]["written/videos"]
+        True
     """
     check(output_dir, data_dir)
     called = periods.name_of(data_dir) if name is None else name

@@ -27,6 +27,7 @@ FIRST = (
     "version_folders", "faults", "readme", "output_folder", "xgboost_graph", "carried", "main_job_files",
     "as_of_serving", "versions", "title_encoder", "rejected_rows", "dataflow_options", "portable_runner",
     "counters", "online", "verify_online", "observe", "redis", "report", "comparing",
+    "docstrings", "docs", "site",
 )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ def test_the_package_declares_exactly_what_it_imports() -> None:
 
 
 def test_the_tests_import_nothing_that_is_not_declared() -> None:
-    beside = {canonicalize_name(file.stem) for file in sources("tests")} | {"bench"}
+    beside = {canonicalize_name(file.stem) for file in sources("tests")} | {"bench", "docs-hooks"}
     declared = names([*PROJECT["dependencies"], *EXTRAS["dev"]])
     assert imported(sources("tests")) - beside <= declared
 
@@ -92,13 +92,22 @@ def test_bench_imports_nothing_else_but_for_references() -> None:
     assert imported(sources("bench")) - {"bench"} - by_hand <= declared
 
 
+def test_the_site_imports_nothing_but_what_builds_it() -> None:
+    declared = names([*PROJECT["dependencies"], *EXTRAS["docs"]])
+    assert imported(sources("docs_hooks")) - {"docs-hooks"} <= declared
+
+
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_constraints_pin_every_dependency_within_its_range(python: str) -> None:
     pinned = pins(python)
     for requirement in map(
         Requirement,
         [*PROJECT["dependencies"]]
-        + [requirement for name in ("dev", "faiss", "redis", "serve", "xgboost") for requirement in EXTRAS[name]],
+        + [
+            requirement
+            for name in ("dev", "docs", "faiss", "redis", "serve", "xgboost")
+            for requirement in EXTRAS[name]
+        ],
     ):
         name = canonicalize_name(requirement.name)
         if requirement.marker is not None and not requirement.marker.evaluate():  # of another system

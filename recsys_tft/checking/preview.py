@@ -25,7 +25,7 @@ from recsys_tft.titles.encoder_spec import NONE
 
 @dataclasses.dataclass(frozen=True)
 class Preview:
-    """What a run would make of raw tables.
+    """The outcome that a run on raw tables would have.
 
     Attributes:
         tables: what their footers say, by name.
@@ -58,7 +58,7 @@ def check(
     say: Callable[[str], None] = lambda _: None,
     sizes: tuple[int, int] = (sampling.EVENTS, sampling.ENTITIES),
 ) -> Preview:
-    """Says what a run would take, reject and make of the four tables in a folder, within seconds.
+    """Preview what a run would take, reject and make of the four tables in a folder, within seconds.
 
     It reads what describes the files, and up to `sizes` rows, which go through the functions of the main job. What it
     counts is what a run counts where tables are no larger, and a sample of it else.
@@ -70,9 +70,11 @@ def check(
         sizes: about how many rows to read of interactions, and of each other table.
 
     Example:
-        preview = recsys_tft.check("data/raw", "config.yaml")
-        if preview.stops:
-            print(*preview.stops, sep="\\n")
+        >>> preview = check("out/raw")
+        >>> preview.stops
+        ()
+        >>> preview.tables["users"].rows
+        150
 
     Raises:
         InputError: where a setting is wrong, or the tables cannot be read at all, with all that is wrong with them.

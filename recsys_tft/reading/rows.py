@@ -125,12 +125,9 @@ def read(
     spec: Any = None,
     **options: Any,
 ) -> Rows:
-    """Rows of a data folder, or of files, to be iterated over as often as one likes.
+    """Open the rows of a data folder, or of files, to iterate over as often as one likes.
 
     Checksums are verified, and what is damaged is refused, with its file and record.
-
-        for batch in recsys_tft.read("output/processed_data/ranker/train", columns=["label", "age_z"]).numpy():
-            batch["label"]  # [8192] int64
 
     Args:
         source: a folder of a run, which has a schema; or files, of TFRecords (also gzip) or Parquet.
@@ -142,6 +139,12 @@ def read(
     Raises:
         InputError: if there is no such folder, file or column, or an option is wrong. What is damaged is found when it
             is read.
+
+    Example:
+        >>> rows = read("out/processed_data/ranker/train", columns=["label", "weight"], batch_size=256)
+        >>> batch = next(rows.numpy())
+        >>> batch["label"].shape, batch["weight"].dtype.name
+        ((256,), 'float32')
     """
     files, known, where, held = _folder(source) if _is_folder(source) else _files(source, spec)
     if spec is not None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 class Recommender:
-    """Recommends videos with the models under OUTPUT_DIR/serving; loading takes seconds, a request milliseconds.
+    """Four stages on the models under OUTPUT_DIR/serving; loading takes seconds, a request milliseconds.
 
     Args:
         output_dir: of the run.
@@ -53,6 +53,12 @@ class Recommender:
 
     Raises:
         InputError: if there is no such export or index, or an option is wrong.
+
+    Example:
+        >>> recommender = Recommender("out")
+        >>> items = recommender.recommend(5, k=3).items
+        >>> len({item.video_id for item in items})
+        3
     """
 
     @sentences()
@@ -94,11 +100,11 @@ class Recommender:
     def recommend(
         self, user_id: int | str | None, k: int = 10, time: int | None = None, **given: Any
     ) -> Recommendations:
-        """The k best videos for a user.
+        """Recommend the k best videos to a user.
 
         Args:
-            user_id: an id, as the tables have it; one that the store does not know, or None, is a cold start from what
-                is given alone.
+            user_id: an id, as the tables have it; an unknown one, or None for someone anonymous, is a cold start from
+                what is given alone.
             k: how many.
             time: microseconds since 1970 UTC; now by default.
             given: raw columns of the user or the moment that the run's feature table has, such as age=30; None, NaN,
@@ -151,7 +157,7 @@ class Recommender:
 
     @sentences()
     def observe(self, events: "Given") -> "Observed":
-        """Takes events, so that what is recommended from then on knows of them; several threads may do so at once.
+        """Take events, which the next recommendations use; several threads may do so at once.
 
         The first call loads the state of the run, or of its last refresh, in some seconds. Events are kept in memory,
         and a process that ends has forgotten them; or in Redis, where they are once this returns.
@@ -169,9 +175,9 @@ class Recommender:
                 not answer, after which the same events can be sent again.
 
         Example:
-            >>> recommender.observe([  # doctest: +SKIP
-            ...     {"user_id": 7, "video_id": 3, "interaction_time": now(), "interaction_type": "like"},
-            ... ])
+            >>> recommender = Recommender("out")
+            >>> like = {"user_id": 7, "video_id": 3, "interaction_time": now(), "interaction_type": "like"}
+            >>> recommender.observe([like])
             Observed(applied=1, repeated=0, rejected=())
         """
         return self.live.observe(events)
