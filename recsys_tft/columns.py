@@ -152,7 +152,7 @@ def tallied(name: str, group: str) -> tuple[Column, ...]:
         name: such as `user_format`.
         group: a column of videos, of one value each, such as `format`.
 
-    Example:
+    Examples:
         >>> [column.name for column in tallied("user_format", "format")]
         ['user_format_shown_count', 'user_format_positive_count', 'user_format_last_time']
     """

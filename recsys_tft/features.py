@@ -93,7 +93,7 @@ class FeatureTable:
         Raises:
             InputError: with all that is wrong.
 
-        Example:
+        Examples:
             >>> from recsys_tft.default_table import DEFAULT
             >>> table = DEFAULT.extend(signals=["follow"], without=["popularity_onehot"])
             >>> table.signals[-1].flag

@@ -50,7 +50,7 @@ class PipelineConfig:
         overwrite: whether to replace an output that is there already.
         beam_args: options for Beam, such as `--runner=DataflowRunner`; they come after `beam` of the settings, and win.
 
-    Example:
+    Examples:
         >>> config = PipelineConfig(output_dir="films", title_encoder="none", negative_ratio=4)
         >>> config.settings.ranker.negative_sample_ratio
         4
@@ -156,7 +156,7 @@ class ProcessingPipeline:
     Raises:
         InputError: if a setting is wrong.
 
-    Example:
+    Examples:
         >>> pipeline = ProcessingPipeline(PipelineConfig(output_dir="films", title_encoder="none"))
         >>> result = pipeline.run_synthetic(num_users=30, num_videos=40, num_interactions=600)
         >>> len(result["ranker_train"].pandas()) == result.manifest["counts"]["written/ranker/train"]

@@ -93,7 +93,7 @@ def refresh(
         InputError: if there is no run or no whole state, the period is not a next one, or something in the data is
             wrong; all is as it was then.
 
-    Example:
+    Examples:
         >>> result = refresh("out", "data/2025-03-04")
         >>> len(result["videos"].pandas()) == result.manifest["counts"]["written/videos"]
         True

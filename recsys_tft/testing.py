@@ -55,7 +55,7 @@ def check_op(
     Raises:
         AssertionError: saying what is wrong.
 
-    Example:
+    Examples:
         >>> from recsys_tft.default_table import DEFAULT
         >>> from recsys_tft.number_ops import DayOfWeek
         >>> from recsys_tft.testing import check_op

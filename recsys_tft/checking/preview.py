@@ -69,7 +69,7 @@ def check(
         say: is told each step.
         sizes: about how many rows to read of interactions, and of each other table.
 
-    Example:
+    Examples:
         >>> preview = check("out/raw")
         >>> preview.stops
         ()

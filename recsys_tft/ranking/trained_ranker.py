@@ -60,7 +60,7 @@ class TrainedRanker:
 def load(output_dir: str) -> TrainedRanker:
     """The trained ranker of a run: OUTPUT_DIR/models/ranker.
 
-    Example:
+    Examples:
         ranker = trained_ranker.load("out")
         probabilities = ranker.scores(ranker.rows("test"))
 

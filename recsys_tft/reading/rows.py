@@ -140,7 +140,7 @@ def read(
         InputError: if there is no such folder, file or column, or an option is wrong. What is damaged is found when it
             is read.
 
-    Example:
+    Examples:
         >>> rows = read("out/processed_data/ranker/train", columns=["label", "weight"], batch_size=256)
         >>> batch = next(rows.numpy())
         >>> batch["label"].shape, batch["weight"].dtype.name

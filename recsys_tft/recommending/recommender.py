@@ -54,7 +54,7 @@ class Recommender:
     Raises:
         InputError: if there is no such export or index, or an option is wrong.
 
-    Example:
+    Examples:
         >>> recommender = Recommender("out")
         >>> items = recommender.recommend(5, k=3).items
         >>> len({item.video_id for item in items})
@@ -174,7 +174,7 @@ class Recommender:
             InputError: if there is no state, of this run, or `events` is neither a list nor a table; or if Redis does
                 not answer, after which the same events can be sent again.
 
-        Example:
+        Examples:
             >>> recommender = Recommender("out")
             >>> like = {"user_id": 7, "video_id": 3, "interaction_time": now(), "interaction_type": "like"}
             >>> recommender.observe([like])

@@ -12,7 +12,7 @@ class Markup(str):
 def element(tag: str, *children: "Child", **attributes: object) -> Markup:
     """An element with attributes, of which `class_` is class, and None and False are left out; `_` stands for `-`.
 
-    Example:
+    Examples:
         >>> element("p", "a < b", class_="note")
         '<p class="note">a &lt; b</p>'
     """

@@ -43,7 +43,7 @@ def build(output_dir: str) -> str:
     Raises:
         InputError: as `write`.
 
-    Example:
+    Examples:
         >>> build("out")  # doctest: +SKIP
         '<!DOCTYPE html>...'
     """

@@ -40,7 +40,7 @@ class TextEmbedding(Op):
     Raises:
         InputError: at construction, if the encoder is of no known form.
 
-    Example:
+    Examples:
         Feature("description_embedding", "description", TextEmbedding("minilm"), CANDIDATE)
     """
 
