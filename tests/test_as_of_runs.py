@@ -13,10 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from conftest import SMALL_CONFIG, Ran
-from joined_rows import engineered, history_before, raw_frames
-from test_counters import DAY
-from test_determinism import (
+from compared_outputs import (
     UNTOUCHED,
     assert_same_bytes,
     assert_same_output,
@@ -25,7 +22,10 @@ from test_determinism import (
     graph_text,
     tables_with_another_future,
 )
-from test_leak_audit import history_with_the_exposure_itself, only
+from conftest import SMALL_CONFIG, Ran
+from counter_cases import DAY
+from joined_rows import engineered, history_before, raw_frames
+from leaking_history import history_with_the_exposure_itself, only
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.auditing import leak_audit

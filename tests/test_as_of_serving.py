@@ -11,12 +11,13 @@ import oracle_counters
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from as_of_columns import COUNTED, OF_HISTORY, RECENT
 from conftest import Ran
+from counter_cases import DAY
 from joined_rows import oracles_exposures, raw_frames
 from loaded_graphs import recommender_of
-from test_counters import DAY
-from test_positive_rates import tally
-from test_verify import rewrite
+from rewritten_rows import rewrite
+from tallied_outcomes import tally
 
 from recsys_tft import Recommender
 from recsys_tft.default_table import DEFAULT
@@ -25,7 +26,6 @@ from recsys_tft.exporting import export
 from recsys_tft.features import FeatureTable
 from recsys_tft.labelling import outcomes, recent
 from recsys_tft.labelling.counters import COUNTERS
-from recsys_tft.labelling.history import COLUMNS
 from recsys_tft.recommending.recommender import Request
 from recsys_tft.retrieval import two_tower
 from recsys_tft.serving.serving_rows import tensors
@@ -34,11 +34,8 @@ from recsys_tft.verifying.verification import verify
 
 DELAY = 6 * 3_600_000_000
 MOMENT = 1_790_000_000_000_000
-COUNTED = {name for name, feature in DEFAULT.by_name.items() if feature.is_counted}
-RECENT = {name for name, feature in DEFAULT.by_name.items() if feature.option == "recent"}
 OF_OUTCOMES = {name for name, feature in DEFAULT.by_name.items() if feature.option == "positive_rates"}
 COUNTS = (*COUNTERS, *recent.VIDEO_COLUMNS)
-OF_HISTORY = {name for name, feature in DEFAULT.by_name.items() if set(feature.sources) <= set(COLUMNS)}
 pytestmark = pytest.mark.usefixtures("own", "loaded_once")
 
 

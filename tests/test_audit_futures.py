@@ -10,8 +10,8 @@ import odd_ids
 import polars as pl
 import pyarrow as pa
 import pytest
+from compared_outputs import divided_tables
 from conftest import Ran
-from test_determinism import divided_tables
 
 from recsys_tft.auditing import audit_cuts, audit_sample, futures
 from recsys_tft.auditing.futures import FUTURES, Cut

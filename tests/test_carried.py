@@ -5,86 +5,15 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 import pytest
+from carried_days import Days, changes_of, end_of, logs
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from labelled_cases import CASES, Case, Gathered, gather, quick, settings_of, with_context
+from labelled_cases import quick, with_context
 
 from recsys_tft.columns import OfGroup, Tally
-from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import counters, examples, negatives, outcomes, ranker_examples, recent, splits, video_counts
-from recsys_tft.labelling.carried import Carried, Period
+from recsys_tft.labelling import counters, examples, negatives, outcomes, ranker_examples, splits, video_counts
+from recsys_tft.labelling.carried import Carried
 from recsys_tft.point_in_time import rows_at
-
-DELAYS = st.sampled_from(("0s", "1m", "2h"))
-OPTIONS = st.fixed_dictionaries(
-    {
-        "delay": DELAYS,
-        "growth": st.sampled_from((0.0, 0.1, 3.0)),
-        "every": st.sampled_from(("1s", "1h", "1d")),
-    }
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Days:
-    """A log that is cut into days.
-
-    Attributes:
-        gathered: all of it.
-        moments: where each day but the first begins.
-        cuts: where the windows of the first day end; None where they end for each user elsewhere.
-        settings: of the run.
-    """
-
-    gathered: Gathered
-    moments: list[int]
-    cuts: splits.Cuts | None
-    settings: Settings
-
-    @property
-    def events(self) -> pa.Table:
-        (part,) = self.gathered.partitions
-        return part.events
-
-    @property
-    def users(self) -> pa.Table:
-        (part,) = self.gathered.partitions
-        return part.users
-
-    def day(self, number: int) -> pa.Table:
-        """The events of a day, from 0."""
-        bounds = [np.iinfo(np.int64).min, *self.moments, np.iinfo(np.int64).max]
-        time = self.events["interaction_time"].to_numpy()
-        return self.events.filter(pa.array((time >= bounds[number]) & (time < bounds[number + 1])))
-
-    def label(self, events: pa.Table, cuts: splits.Cuts | None, before: Carried | None = None) -> examples.Labelled:
-        return examples.label_exposures(events, self.users, self.gathered.lookup, cuts, self.settings, before)
-
-    @property
-    def all_cuts(self) -> splits.Cuts:
-        """The windows of the first day, and one for each later one."""
-        return (*(cut for cut in self.cuts if cut is not None and cut < self.moments[0]), *self.moments)
-
-
-@st.composite
-def logs(draw: st.DrawFn, cases: st.SearchStrategy[Case] = CASES) -> Days:
-    """Random tables, whose events are cut at random times, at which there are events."""
-    raw, chosen = draw(cases)
-    gathered = gather(raw)
-    (part,) = gathered.partitions
-    times = sorted(set(part.events["interaction_time"].to_pylist()))
-    assume(len(times) > 1)
-    moments = draw(st.lists(st.sampled_from(times[1:]), min_size=1, max_size=4, unique=True).map(sorted))
-    val_from = draw(st.sampled_from([time for time in times if time <= moments[0]][1:] or [moments[0]]))
-    test_from = draw(st.none() | st.sampled_from([time for time in times if val_from <= time]))
-    own = settings_of(dataclasses.replace(chosen, kind="time", train=None, val=None, val_from=None, test_from=None))
-    options = {"counters": draw(OPTIONS), "recent": {"enabled": True}}
-    options |= {"cooccurrence": {"enabled": chosen.history_length > 0}}
-    return Days(gathered, moments, (val_from, test_from), own.replace(options))
-
-
-def end_of(events: pa.Table) -> int:
-    return int(events["interaction_time"].to_numpy().max()) + 1
 
 
 def carried_periods(days: Days) -> list[tuple[examples.Labelled, Carried]]:
@@ -159,13 +88,6 @@ def test_rows_of_the_ranker_are_those_of_one_run(days: Days) -> None:
         pairs = carried.pairs_beside(labelled.keys)
         found = rows_of(labelled, labelled.period.steps, pairs)
         assert found.drop_columns(["window"]).equals(wanted.filter(inside).drop_columns(["window"]))
-
-
-def changes_of(days: Days, period: Period, became: pa.Table, windows: np.ndarray, cuts: splits.Cuts) -> pa.Table:
-    increments = video_counts.increments(period.events, became, windows, cuts, days.settings, counted=True)
-    if period.before:
-        increments = increments.filter(pa.array(increments["time"].to_numpy() >= period.before.until))
-    return recent.changes(increments, days.settings.recent)
 
 
 @quick

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
-from test_examples import CASES, Case, gather, oracles_cuts, quick, settings_of
+from labelled_cases import CASES, Case, gather, oracles_cuts, quick, settings_of
 
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.cooccurrence import Cooccurrence, PairCounts

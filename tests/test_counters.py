@@ -8,7 +8,8 @@ import oracle_counters
 import pyarrow as pa
 import pytest
 import random_tables
-from hypothesis import assume, given, settings
+from counter_cases import DAY, EVERY, IDS, START, quick, table_of
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from labelled_cases import CASES, Case, Gathered, gather, given_ids, oracles_cuts, settings_of
 
@@ -21,15 +22,10 @@ from recsys_tft.errors import InputError
 from recsys_tft.labelling import counters, examples
 from recsys_tft.point_in_time import Timeline
 
-DAY = 86_400_000_000
-quick = settings(deadline=None, derandomize=True, max_examples=100)
-EVERY = {"1m": 60_000_000, "1h": 3_600_000_000, "1d": DAY}
 SETTINGS = st.tuples(st.sampled_from(("0", "0.1", "0.5", "3")), st.sampled_from(tuple(EVERY)))
-START = random_tables.START
 TIMES = st.integers(START, START + 5) | st.integers(0, 9).map(lambda hours: START + hours * 6 * 3_600_000_000)
 INCREMENTS = st.lists(st.tuples(st.sampled_from(random_tables.IDS), TIMES, st.integers(0, 2)), max_size=60)
 ASKED = st.lists(st.tuples(st.sampled_from(random_tables.IDS), TIMES | st.just(0)), max_size=30)
-IDS = np.array(sorted(random_tables.IDS))
 
 
 def increments_of(gathered: Gathered, chosen: random_tables.RunSettings, cuts: tuple | None) -> pa.Table:
@@ -45,11 +41,6 @@ def increments_of(gathered: Gathered, chosen: random_tables.RunSettings, cuts: t
 def triples(table: pa.Table) -> list[tuple[int, int, int]]:
     """Increments as the oracle has them."""
     return list(zip(*(table[name].to_pylist() for name in ("video_id", "time", "counter")), strict=True))
-
-
-def table_of(increments: list[tuple[int, int, int]]) -> pa.Table:
-    video, time, counter = np.array(increments, np.int64).reshape(-1, 3).T
-    return pa.table([video, time, counter.astype(np.int8), np.ones(len(video), bool)], counters.INCREMENT_SCHEMA)
 
 
 def versions_of(increments: list[tuple[int, int, int]], chosen: tuple[str, str]) -> pa.Table:

@@ -1,11 +1,7 @@
 """What Beam's metrics count, and a runner shows while the job runs, is what the manifest says."""
 
+from compared_outputs import counted
 from conftest import Ran
-
-
-def counted(manifest: dict[str, object]) -> dict[str, int]:
-    """The counts of a manifest that steps made; those `used` are a difference of two others."""
-    return {name: n for name, n in manifest["counts"].items() if not name.endswith("/used")}
 
 
 def test_metrics_of_the_runner_equal_the_counts_of_the_manifest(synthetic_run: Ran, movielens_run: Ran) -> None:

@@ -135,7 +135,7 @@ def test_values_are_read_by_the_columns_of_the_schema_and_not_by_guess(tmp_path:
 
 
 def test_csv_and_parquet_of_the_same_rows_are_the_same_tables(tmp_path: pathlib.Path) -> None:
-    from test_table_files import good_tables, rows_of, write
+    from good_tables import good_tables, rows_of, write
 
     write(good_tables(), tmp_path / "parquet")
     (tmp_path / "csv").mkdir()

@@ -28,21 +28,20 @@ from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from cloud_stub import Cloud
+from compared_outputs import assert_same_output, rejected_rows
 from conftest import Ran
 from ordered_ids import REJECTED
-from test_determinism import assert_same_output, rejected_rows
 from user_project import HEAD, Project
+from worker_packages import ROOT, RUNNER, import_from, install
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.beam_pipelines import dataflow, pairs, run, wheel
 from recsys_tft.beam_pipelines.run import Submitted
 from recsys_tft.errors import InputError, StillRunning
 
-ROOT = pathlib.Path(__file__).parent.parent
 DATAFLOW = yaml.safe_load((ROOT / "configs" / "dataflow.yaml").read_text())["beam"]
 PACKAGE = ("setup.py", "pyproject.toml", "README.md", "LICENSE", "preprocessing_fn.py", "recsys_tft", "beam_pipelines")
 PLAN = 'features=[Feature("plan_token", "plan", Lookup(Vocabulary("plan")), RANKER)]'
-RUNNER = ("--runner=DataflowRunner",)
 
 
 class Result:
@@ -168,37 +167,6 @@ def test_every_step_runs_in_the_container_with_the_package(submission: Submissio
     ]
     assert "workflow.tar.gz" in names
     assert len(components.transforms) > 100
-
-
-def import_from(folder: pathlib.Path) -> str:
-    """Imports all of the package in an interpreter that finds it in the folder only, and returns where it was found."""
-    code = f"""
-import pathlib, sys
-sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder).lower()]
-sys.path.insert(0, {str(folder)!r})
-import recsys_tft.cli, recsys_tft.configuration.settings, preprocessing_fn, beam_pipelines
-print(*(pathlib.Path(module.__file__) for module in (recsys_tft, preprocessing_fn, beam_pipelines)))
-missing = set()
-for package in (recsys_tft, beam_pipelines):
-    here, source = pathlib.Path(package.__file__).parent, pathlib.Path({str(ROOT)!r}, package.__name__)
-    missing |= {{f for f in source.rglob("*.py") if not (here / f.relative_to(source)).exists()}}
-assert not missing, missing
-"""
-    done = subprocess.run([sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def install(file: pathlib.Path, folder: pathlib.Path) -> None:
-    """Installs a package alone into an empty folder, without a network."""
-    alone = ("--no-deps", "--no-index", "--no-build-isolation", "--quiet", "--disable-pip-version-check")
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", *alone, "--target", str(folder), str(file)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_staged_package_installs_and_imports(cloud: Cloud, submission: Submission, tmp_path: pathlib.Path) -> None:

@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOpt
 from cloud_stub import Cloud
 from conftest import Ran
 from desk import Desk
-from test_dataflow import ROOT, RUNNER, import_from, install
+from worker_packages import ROOT, RUNNER, import_from, install
 
 from recsys_tft import PipelineConfig, ProcessingPipeline, cli
 from recsys_tft.beam_pipelines import dataflow, wheel

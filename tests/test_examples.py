@@ -3,7 +3,6 @@
 import dataclasses
 import random
 from collections import Counter
-from typing import Any
 
 import numpy as np
 import oracle
@@ -11,6 +10,7 @@ import oracle_negatives
 import pyarrow as pa
 import pytest
 import random_tables
+from changed_futures import key, oracles_history, with_another_future
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from labelled_cases import (
@@ -87,20 +87,6 @@ def assert_exposures(raw: RawTables, chosen: RunSettings, expected: list[oracle.
     assert dict(zip(given_ids(videos.tolist()), sizes.tolist(), strict=True)) == oracle_negatives.catalogue(expected)
     users = [user for part in found.labelled for user in part.training_users.tolist()]
     assert sorted(given_ids(users)) == sorted({e.user_id for e in expected if e.window == "train"})
-
-
-def oracles_history(raw: RawTables, chosen: RunSettings, found: list[oracle.Exposure], e: oracle.Exposure) -> Row:
-    """The history columns of an exposure."""
-    if not chosen.history_length:
-        return {}
-    users, videos, _, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
-    watched = oracle.history(found, e.user_id, e.interaction_time, chosen.history_length)
-    if watched:
-        known = [oracle.row_at(videos, "video_id", video, e.interaction_time) for video in watched]
-        return {"history_video_ids": watched, "history_categories": [video.get("category") for video in known]}
-    user = oracle.row_at(users, "user_id", e.user_id, e.interaction_time)
-    told = {name: user.get(name) for name in ("history_video_ids", "history_categories")}
-    return {name: values and values[: chosen.history_length] for name, values in told.items()}
 
 
 def assert_counts(raw: RawTables, chosen: RunSettings, exposures: list[oracle.Exposure], found: Run) -> None:
@@ -205,27 +191,6 @@ def assert_followed_by_negatives(found: Run) -> None:
     assert set(found.exposures["label"].to_numpy()[numbers[~first]].tolist()) <= {1}
 
 
-@st.composite
-def with_another_future(draw: st.DrawFn, raw: RawTables, moment: int, *, keep: bool) -> RawTables:
-    """The tables with other events from a moment on: new ones, and where not `keep`, old ones altered or deleted."""
-    past = [event for event in raw.interactions if event["interaction_time"] < moment]
-    future = [event for event in raw.interactions if event["interaction_time"] >= moment]
-    copies = draw(st.lists(st.sampled_from(raw.interactions), max_size=12))
-    gaps = st.sampled_from((0, *random_tables.GAPS))
-    new = [
-        copy
-        | {
-            "interaction_time": moment + draw(gaps),
-            "user_id": draw(st.sampled_from(raw.users))["user_id"],
-            "video_id": draw(st.sampled_from(raw.videos))["video_id"],
-        }
-        for copy in copies
-    ]
-    if not keep:
-        future = [event for event in future if draw(st.booleans())]
-    return dataclasses.replace(raw, interactions=past + future + new)
-
-
 @quick
 @given(explicit_cases(), st.data())
 def test_later_events_change_no_earlier_history(case: Case, data: st.DataObject) -> None:
@@ -238,10 +203,6 @@ def test_later_events_change_no_earlier_history(case: Case, data: st.DataObject)
         if found in after and row["interaction_time"] <= moment:
             for name in ("previously_watched_category", *history.COLUMNS):
                 assert after[found].get(name) == row.get(name)
-
-
-def key(row: Row) -> tuple[Any, ...]:
-    return row["user_id"], row["video_id"], row["interaction_time"]
 
 
 @quick

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 from apache_beam.runners.portability.fn_api_runner.fn_runner import FnApiRunner
+from compared_outputs import assert_same_output, counted, files_below
 from conftest import Ran
-from test_counts import counted
-from test_determinism import assert_same_output, files_below
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.beam_pipelines import finish

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from test_two_tower import ROUNDING, model_of, rows_of
+from tower_models import ROUNDING, model_of, rows_of
 
 from recsys_tft.columns import HISTORY
 from recsys_tft.configuration import settings

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import Ran
+from leaking_history import history_with_the_exposure_itself, only
 
 from recsys_tft import cli, ids, point_in_time
 from recsys_tft.auditing import audit_cuts, audit_sample, leak_audit
@@ -89,11 +90,6 @@ LAST_BEFORE = point_in_time.last_before
 
 def as_of_the_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(point_in_time, "last_before", last_of_all)
-
-
-def history_with_the_exposure_itself(patch: pytest.MonkeyPatch) -> None:
-    sound = history.Histories
-    patch.setattr(history, "Histories", lambda *args: sound(*args[:4], args[4] + 1, args[5]))
 
 
 def positive_before_it_was(patch: pytest.MonkeyPatch) -> None:
@@ -188,13 +184,6 @@ CASES = (
         frozenset({*COUNTED, "like_count", "comment_count", *VIDEO_COLUMNS}),
     ),
 )  # fmt: skip
-
-
-def only(patch: pytest.MonkeyPatch, ends_training: bool, future: str) -> None:
-    """Leaves the audit one cut and one future."""
-    choose = audit_cuts.choose
-    patch.setattr(leak_audit, "FUTURES", {future: FUTURES[future]})
-    patch.setattr(audit_cuts, "choose", lambda *args: [cut for cut in choose(*args) if cut[1] == ends_training][:1])
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from test_data_sets import SOURCES
-from test_movielens import GROUPLENS_FILES, _folder
+from movielens_files import GROUPLENS_FILES, _folder
+from public_sources import SOURCES
 
 from recsys_tft import libraries
 from recsys_tft.commands import recommend_command, recommend_options

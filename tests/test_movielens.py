@@ -7,26 +7,13 @@ import zipfile
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from movielens_files import GROUPLENS_FILES, _flags, _folder
 
 from recsys_tft.columns import TABLES
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.tables import movielens
 
-
-def _flags(*genres: str) -> str:
-    return "|".join(str(int(genre in genres)) for genre in movielens.GENRES)
-
-
-GROUPLENS_FILES = {
-    "u.data": b"1\t10\t4\t881250949\n2\t10\t3\t891717742\n1\t11\t5\t878887116\n",
-    "u.item": (
-        f'10|Caf\xe9 "Noir" (1995)|01-Feb-1995||http://x|{_flags("Comedy", "Drama", "Sci-Fi")}\n'
-        f"11|Only a Year (1994)|||http://x|{_flags('War')}\n"
-        f"12|unknown||||{_flags()}\n"
-    ).encode("latin-1"),
-    "u.user": b"1|24|M|technician|85711\n2|53|F|other|94043\n",
-}
 RECBOLE_FILES = {
     "ml-100k.inter": (
         b"user_id:token\titem_id:token\trating:float\ttimestamp:float\n"
@@ -41,13 +28,6 @@ RECBOLE_FILES = {
         b"1\t24\tM\ttechnician\t85711\n2\t53\tF\tother\t94043\n"
     ),
 }
-
-
-def _folder(path: pathlib.Path, files: dict[str, bytes]) -> pathlib.Path:
-    path.mkdir()
-    for name, data in files.items():
-        (path / name).write_bytes(data)
-    return path
 
 
 def _wheel(path: pathlib.Path, files: dict[str, bytes]) -> pathlib.Path:

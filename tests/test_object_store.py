@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import pytest
 from apache_beam.io.filesystem import BeamIOError
+from compared_outputs import counted, files_below
 from conftest import Ran
 from object_store import ObjectStore
-from test_counts import counted
-from test_determinism import files_below
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.errors import InputError

@@ -5,11 +5,11 @@ from random import Random
 
 import numpy as np
 import pyarrow as pa
+from carried_days import Days, changes_of, end_of, logs
 from conftest import Ran
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from test_carried import Days, changes_of, end_of, logs
 
 from recsys_tft.columns import OfGroup, Tally
 from recsys_tft.labelling import counters, examples, outcomes, recent, video_counts

@@ -11,7 +11,7 @@ import random_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from oracle import Exposure, Row
-from test_oracle import MINUTE, event, exposures_of
+from oracle_events import MINUTE, event, exposures_of
 
 # --- The ranker's rows
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from as_of_columns import COUNTED, OF_HISTORY, RECENT
 from conftest import Ran
 from hashed_titles import WIDTH, HashedTitles
 from loaded_graphs import recommender_of
-from test_as_of_serving import COUNTED, OF_HISTORY, RECENT
 
 from recsys_tft.auditing import audit_cuts
 from recsys_tft.auditing.leak_audit import audit

@@ -14,6 +14,7 @@ import own_signals
 import pyarrow as pa
 import pytest
 import random_tables
+from changed_futures import key, oracles_history, with_another_future
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -31,7 +32,6 @@ from labelled_cases import (
 )
 from oracle import MINUTE, Row
 from random_tables import RawTables
-from test_examples import key, oracles_history, with_another_future
 
 from recsys_tft.columns import IdKind
 from recsys_tft.configuration.settings import Settings, parse

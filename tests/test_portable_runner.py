@@ -11,9 +11,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from compared_outputs import assert_same_output, counted, files_below
 from conftest import Ran
-from test_counts import counted
-from test_determinism import assert_same_output, files_below
 
 from bench.determinism import portable_runner
 from recsys_tft import PipelineConfig, ProcessingPipeline

@@ -7,6 +7,7 @@ import numpy as np
 import oracle
 import pyarrow as pa
 import pytest
+from counter_cases import quick
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from labelled_cases import (
@@ -21,9 +22,8 @@ from labelled_cases import (
     plain,
     settings_of,
 )
-from oracle import Exposure
 from random_tables import RawTables, RunSettings
-from test_counters import quick
+from tallied_outcomes import tally
 
 from recsys_tft.columns import FLOAT, OfGroup, Tally, tallied
 from recsys_tft.configuration.settings import Settings
@@ -38,14 +38,6 @@ from recsys_tft.tables.entities import VideoLookup
 
 DELAYS = st.sampled_from(("0s", "30m"))
 OF_CATEGORY = {tally: OfGroup("category", tally) for tally in Tally}
-
-
-def tally(exposures: Iterable[Exposure], moment: int) -> tuple[int, int, int | None]:
-    """How many of them are before a moment, how many are positive then, and when the last one was."""
-    before = [e.interaction_time for e in exposures if e.interaction_time < moment]
-    since = [e for e in exposures if e.positive_since is not None and e.positive_since < moment]
-    positive = [e for e in since if e.positive_until is None or e.positive_until >= moment]
-    return len(before), len(positive), max(before, default=None)
 
 
 def with_delay(chosen: RunSettings, delay: str) -> Settings:

@@ -5,7 +5,6 @@ import dataclasses
 import json
 import math
 import pathlib
-import shutil
 
 import catboost
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from conftest import Ran
+from ranker_outputs import QUICK, metrics_of, output_of, rows_of
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
@@ -23,21 +23,6 @@ from recsys_tft.ranking import catboost_ranker, ranker_rows, ranker_training, ra
 from recsys_tft.ranking.catboost_ranker import pool
 from recsys_tft.ranking.ranker_training import train
 from recsys_tft.training.model_folders import settings_for
-
-QUICK = "ranker: {iterations: 30, depth: 4, shap_rows: 100, objective: OBJECTIVE}\n"
-
-
-def output_of(ran: Ran, folder: pathlib.Path, objective: str) -> tuple[str, str]:
-    """The output of a run without its models, at a place of its own, and a config."""
-    shutil.copytree(ran.root, folder / "out", ignore=shutil.ignore_patterns("raw", "models*"))
-    (folder / "config.yaml").write_text(QUICK.replace("OBJECTIVE", objective))
-    return str(folder / "out"), str(folder / "config.yaml")
-
-
-def metrics_of(out: pathlib.Path) -> dict:
-    metrics = json.loads((out / "metrics.json").read_text())
-    del metrics["training"]
-    return metrics
 
 
 def calibrated(described: dict, raw: np.ndarray) -> list[float]:
@@ -60,11 +45,6 @@ def trained(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> pat
 
 
 RANKER_FEATURES = tuple(feature for feature in DEFAULT.select(RANKER) if feature.is_active(Settings()))
-
-
-def rows_of(ran: Ran, window: str) -> ranker_rows.RankerRows:
-    features = ranker_rows.features_for(Settings())
-    return ranker_rows.read(str(ran.root), window, features, ranker_rows.columns_of(features, Settings()))
 
 
 # --- Rows

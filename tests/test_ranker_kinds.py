@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 from conftest import Ran
-from test_ranker import metrics_of, output_of, rows_of
+from ranker_outputs import metrics_of, output_of, rows_of
 
 from recsys_tft import Recommender
 from recsys_tft.configuration import settings

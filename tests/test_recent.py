@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 import random_tables
+from counter_cases import EVERY, IDS, START, quick, table_of
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from labelled_cases import CASES, CASES_OF_INTEGERS, Case, gather, oracles_cuts, plain, settings_of
 from oracle import DAY
-from test_counters import EVERY, IDS, START, quick, table_of
 
 from recsys_tft.configuration.job_settings import CounterSettings, RecentSettings
 from recsys_tft.configuration.settings import Settings, parse

@@ -5,10 +5,10 @@ import unittest.mock
 import numpy as np
 import pyarrow as pa
 import pytest
+from counter_cases import IDS, START, quick, table_of
 from hypothesis import given
 from hypothesis import strategies as st
 from oracle import DAY
-from test_counters import IDS, START, quick, table_of
 
 from recsys_tft.beam_pipelines import count
 from recsys_tft.beam_pipelines.job import Job, plan

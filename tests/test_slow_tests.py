@@ -1,4 +1,4 @@
-"""What decides which tests are slow, and which are first, names what exists."""
+"""What decides which tests are slow, and which are first, names what exists; helpers are in modules of their own."""
 
 import pathlib
 import re
@@ -16,3 +16,8 @@ def test_the_fixtures_that_take_long_are_fixtures() -> None:
 def test_the_files_that_are_first_are_there() -> None:
     assert len(set(slow_tests.FIRST)) == len(slow_tests.FIRST)
     assert {f"test_{name}.py" for name in slow_tests.FIRST} <= {path.name for path in HERE.iterdir()}
+
+
+def test_no_test_is_imported_by_another() -> None:
+    text = "\n".join(path.read_text() for path in HERE.glob("*.py"))
+    assert re.findall(r"^ *(?:from|import) (test_\w+)", text, re.MULTILINE) == []

@@ -10,12 +10,11 @@ from collections.abc import Callable
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from desk import Tables, good_rows, table_of
+from good_tables import good_tables, rows_of, write
 from object_store import ObjectStore
 
 from recsys_tft.errors import InputError
 from recsys_tft.tables import raw_tables, table_files
-from recsys_tft.tables.raw_tables import RawTable
 from recsys_tft.tables.sources import TableFile
 
 Place = Callable[[str, bytes], None]
@@ -191,22 +190,6 @@ def test_a_folder_without_data_is_named(tmp_path: pathlib.Path) -> None:
 
 
 # --- What is read of them
-
-
-def write(tables: Tables, folder: pathlib.Path) -> None:
-    folder.mkdir(exist_ok=True)
-    for name, rows in tables.items():
-        pq.write_table(rows, folder / f"{name}.parquet")
-
-
-def good_tables() -> Tables:
-    return {name: table_of(rows) for name, rows in good_rows().items()}
-
-
-def rows_of(table: RawTable) -> list[dict]:
-    read = [raw_tables.read(table, source, list(table.columns)) for source in table.sources]
-    assert not any(len(rejected) for _, rejected in read)
-    return [row for usable, _ in read for row in usable.to_pylist()]
 
 
 def test_keys_of_folders_are_columns_where_the_schema_has_them(tmp_path: pathlib.Path) -> None:

@@ -6,34 +6,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import Ran
+from tower_models import ROUNDING, model_of, rows_of, sizes_of
 
 from recsys_tft.columns import Accuracy
-from recsys_tft.configuration.settings import Settings, parse
+from recsys_tft.configuration.settings import parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY
 from recsys_tft.retrieval.sampled_softmax import Candidates, sampled_softmax
-from recsys_tft.retrieval.two_tower import TwoTower, features_for
+from recsys_tft.retrieval.two_tower import features_for
 from recsys_tft.retrieval.two_tower_fit import batch_size
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 from recsys_tft.retrieval.unseen import Unseen, without_past
 from recsys_tft.retrieval.untrained import Untrained
 
-# A coordinate of a vector sums 161 products at most, whose absolute values add up to less than 3 here. Processors add
-# them in different orders, and so round differently: by some of float32's eps of that sum, small as the coordinate is.
-ROUNDING = 4 * 3 * float(np.finfo(np.float32).eps)
-
 # --- The model
-
-
-def sizes_of(settings: Settings) -> dict[str, int]:
-    return {f.name: 7 if f.vocabulary else f.op.categories(settings) for f in DEFAULT.select() if f.is_categorical}
-
-
-def model_of(changes: dict) -> TwoTower:
-    settings = parse({"title_encoder": "none"} | changes, "the test")
-    widths = {feature.name: 5 for feature in DEFAULT.select() if feature.op.is_large}
-    return TwoTower(*features_for(settings), sizes_of(settings), widths, settings)
 
 
 def test_towers_read_the_features_of_the_table() -> None:
@@ -55,16 +42,6 @@ def test_features_of_one_vocabulary_share_a_table_of_the_configured_width() -> N
     own = {f.name for f in DEFAULT.select(QUERY, CANDIDATE) if f.is_categorical and not f.vocabulary}
     assert set(by_name) == {f"{name}_table" for name in vocabularies | own}
     assert len([v for v in model.variables() if v.path.endswith("embeddings")]) == len(by_name)
-
-
-def rows_of(model: TwoTower, side: str, rows: int) -> dict[str, tf.Tensor]:
-    rng, found = np.random.default_rng(0), {}
-    for feature in getattr(model, f"{side}_features"):
-        shape = (5,) if feature.op.is_large else feature.op.shape(model.settings)
-        shape = (3,) if shape is None else shape
-        numbers = rng.integers(0, sizes_of(model.settings).get(feature.name, 2), (rows, *shape))
-        found[feature.name] = tf.constant(numbers, tf.int64 if feature.is_categorical else tf.float32)
-    return found
 
 
 def test_a_list_is_averaged_without_its_padding_however_it_is_given() -> None:

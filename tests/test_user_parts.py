@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import random_tables
+from changed_futures import with_another_future
 from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from oracle import Row
-from test_examples import with_another_future
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import event_pieces, examples, history, ranker_examples, user_parts

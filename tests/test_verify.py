@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from conftest import Ran
+from rewritten_rows import rewrite
 
 from recsys_tft import cli
 from recsys_tft.columns import KEYS, IdKind
@@ -38,19 +39,6 @@ def copy(served: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
 def without_serving(folder: pathlib.Path) -> pathlib.Path:
     shutil.rmtree(folder / "serving", ignore_errors=True)
     return folder
-
-
-def rewrite(folder: pathlib.Path, change: Callable[[tf.train.Example], None], row: int) -> tf.train.Example:
-    """Alters one row of a folder's first file."""
-    (file, *_) = sorted(folder.glob("part-*.tfrecord"))
-    records = [record.numpy() for record in tf.data.TFRecordDataset(str(file))]
-    altered = tf.train.Example.FromString(records[row])
-    change(altered)
-    records[row] = altered.SerializeToString()
-    with tf.io.TFRecordWriter(str(file)) as writer:
-        for record in records:
-            writer.write(record)
-    return altered
 
 
 def value(example: tf.train.Example, name: str) -> int:

@@ -18,14 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from compared_outputs import FITTED, assert_same_bytes, divided_tables, files_below, manifest_of
 from conftest import SMALL_CONFIG, Ran
+from counter_cases import DAY, HOUR
 from hashed_titles import HashedTitles
 from joined_rows import cuts_of, engineered, flat, lines_of
 from labelled_cases import plain
 from oracle import Row
-from test_counters import DAY
-from test_determinism import FITTED, assert_same_bytes, divided_tables, files_below, manifest_of
-from test_versions import HOUR
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.beam_pipelines import spill

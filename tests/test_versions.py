@@ -28,7 +28,6 @@ CASES = random_tables.cases(least=1, versions=True)
 CASES_OF_INTEGERS = random_tables.cases(least=1, versions=True, kinds=(IdKind.INTEGER,))
 MOMENTS = st.sampled_from((0, 1, 5, 6, 7, 10**15))
 CHANGES = st.lists(st.tuples(st.sampled_from((-3, 2, 9)), MOMENTS), min_size=1, unique=True)
-HOUR = 3_600_000_000
 
 
 # --- Random tables

@@ -10,7 +10,7 @@ import tensorflow as tf
 import xgboost
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_catboost_graph import CATEGORICAL, CATEGORIES, COLUMNS, NUMERIC, ROWS, labels, table
+from tree_rows import CATEGORICAL, CATEGORIES, COLUMNS, NUMERIC, ROWS, labels, table
 
 from recsys_tft.errors import InputError
 from recsys_tft.ranking.xgboost_ranker import matrix

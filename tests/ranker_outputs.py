@@ -1,0 +1,30 @@
+"""What a trained ranker leaves."""
+
+import json
+import pathlib
+import shutil
+
+from conftest import Ran
+
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.ranking import ranker_rows
+
+QUICK = "ranker: {iterations: 30, depth: 4, shap_rows: 100, objective: OBJECTIVE}\n"
+
+
+def output_of(ran: Ran, folder: pathlib.Path, objective: str) -> tuple[str, str]:
+    """The output of a run without its models, at a place of its own, and a config."""
+    shutil.copytree(ran.root, folder / "out", ignore=shutil.ignore_patterns("raw", "models*"))
+    (folder / "config.yaml").write_text(QUICK.replace("OBJECTIVE", objective))
+    return str(folder / "out"), str(folder / "config.yaml")
+
+
+def metrics_of(out: pathlib.Path) -> dict:
+    metrics = json.loads((out / "metrics.json").read_text())
+    del metrics["training"]
+    return metrics
+
+
+def rows_of(ran: Ran, window: str) -> ranker_rows.RankerRows:
+    features = ranker_rows.features_for(Settings())
+    return ranker_rows.read(str(ran.root), window, features, ranker_rows.columns_of(features, Settings()))
