@@ -27,7 +27,7 @@ KEYS = {"users": "user_id", "videos": "video_id", "channels": "channel_id"}
 
 
 class IdKind(enum.StrEnum):
-    """What ids are in the user's tables."""
+    """The kinds of ids that tables may have."""
 
     AUTO = "auto"  # not known yet, and taken for integers until then
     INTEGER = "integer"
@@ -42,7 +42,7 @@ class IdKind(enum.StrEnum):
 
 
 class Accuracy(enum.Enum):
-    """As of when a column's value is known."""
+    """The moment as of which a column's value is known."""
 
     STATIC = "static"  # does not change
     SNAPSHOT = "snapshot"  # as of the moment when the tables were written
@@ -52,7 +52,7 @@ class Accuracy(enum.Enum):
 
 
 class Tally(enum.Enum):
-    """What is known of a user's earlier exposures to videos of one group."""
+    """A count of a user's earlier exposures to videos of one group."""
 
     SHOWN = "how many there were"
     POSITIVE = "how many of them are positive"

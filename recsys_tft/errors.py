@@ -28,7 +28,7 @@ def redacted(text: str) -> str:
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used; the message says what, where, and what would be right, and shows no token."""
+    """Input that cannot be used; the message says what, where, and what would be right, and shows no token."""
 
     def __init__(self, sentence: str):
         super().__init__(redacted(sentence))

@@ -22,7 +22,7 @@ class Use(enum.Enum):
 
 
 class Entity(enum.Enum):
-    """What a feature is a property of: each entity is transformed once, and rows are joined from the results."""
+    """The thing that a feature describes: each entity is transformed once, and rows are joined from the results."""
 
     USER = "user"
     VIDEO = "video"
@@ -112,7 +112,7 @@ class Feature:
 
     @property
     def accuracy(self) -> Accuracy:
-        """As of when it is known: the least certain of its sources."""
+        """The accuracy in time of the least certain of its sources."""
         found = {column.accuracy for column in self.columns}
         order = (Accuracy.SNAPSHOT, Accuracy.COUNTED, Accuracy.VERSIONED, Accuracy.AS_OF, Accuracy.STATIC)
         return next(accuracy for accuracy in order if accuracy in found)

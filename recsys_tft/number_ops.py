@@ -199,7 +199,7 @@ class Bucket(Op):
 
 
 def bucket_names(boundaries: list[float]) -> list[str]:
-    """What each bucket holds, from bucket 0 on."""
+    """The names of buckets, from bucket 0 on."""
     between = [f"{low:g} <= x < {high:g}" for low, high in itertools.pairwise(boundaries)]
     return ["missing", f"x < {boundaries[0]:g}", *between, f"{boundaries[-1]:g} <= x"]
 

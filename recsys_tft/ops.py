@@ -28,7 +28,7 @@ SETTING = {"setting": True}  # metadata of a field that the settings may overrid
 
 @dataclasses.dataclass(frozen=True)
 class Fitting:
-    """What an op may ask for while it is applied.
+    """The fitted values and settings that an op may read while it is applied.
 
     Attributes:
         settings: of the run.
@@ -61,7 +61,7 @@ class FittedGraph:
 
 
 class Op:
-    """What becomes of the columns of one feature: a frozen dataclass, which `recsys_tft.testing.check_op` tries.
+    """Computation of one feature from its columns: a frozen dataclass, which `recsys_tft.testing.check_op` tests.
 
     What it makes is said by `shape`, and by `categories` or `vocabulary` for categories:
 
@@ -137,11 +137,11 @@ class Op:
         return graph.numbers.get(name)
 
     def shape(self, settings: "Settings") -> tuple[int, ...] | None:
-        """Of one row: () for a scalar, (n,) for a vector, None for a list of any length."""
+        """The shape of one row: () for a scalar, (n,) for a vector, None for a list of any length."""
         return ()
 
     def categories(self, settings: "Settings") -> int | None:
-        """How many values it numbers, 0 for missing included; None where it measures, or where a vocabulary says."""
+        """The number of categories, 0 for missing included; None where it measures, or where a vocabulary says."""
         return None
 
     def boundaries_by_name(self) -> Mapping[str, tuple[float, ...]]:
@@ -151,7 +151,7 @@ class Op:
     def describe(
         self, name: str, columns: Sequence[str], fitted: "np.ndarray | None", settings: "Settings"
     ) -> Mapping[str, str]:
-        """What was fitted, for people: texts of JSON by the paths of files below `artifacts/`.
+        """The fitted values for people: texts of JSON by the paths of files below `artifacts/`.
 
         Args:
             name: of the feature.

@@ -140,7 +140,7 @@ class PipelineConfig:
 
     @property
     def output(self) -> Output:
-        """Where the parts of the output go."""
+        """The folders of the output, by part."""
         beside = self.processed_data_dir or self.artifacts_dir
         base = self.output_dir or (posixpath.dirname(beside.rstrip("/")) or "." if beside else "output")
         return Output.at(base, artifacts=self.artifacts_dir, processed_data=self.processed_data_dir)

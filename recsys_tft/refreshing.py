@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class PeriodConfig(PipelineConfig):
-    """What a refresh is given besides its data.
+    """Options of a refresh besides its data.
 
     Attributes:
         start: where it begins.
@@ -34,7 +34,7 @@ class PeriodConfig(PipelineConfig):
 
     @functools.cached_property
     def settings(self) -> "Settings":
-        """Those of the run, whose feature table has to be the same."""
+        """The settings of the run, whose feature table has to be the same."""
         return of_run(self.start.manifest, f"{self.output_dir}/artifacts/manifest.json")
 
     @property

@@ -1,4 +1,4 @@
-"""What full-pass ops learn from the training window, from batches of values in any order.
+"""Statistics that full-pass ops learn from the training split, from batches of values in any order.
 
 A Beam runner merges partial results in whatever order they arrive, and a sum of floats depends on it. These do not:
 they come out the same to the last bit, on any number of workers.
@@ -54,7 +54,7 @@ class Statistic(abc.ABC):
 
     @abc.abstractmethod
     def result(self, state: Any) -> np.ndarray:
-        """What ops are given of the state of all values, of `dtype` and `shape`."""
+        """The result that ops read, from the state of all values, of `dtype` and `shape`."""
 
     def divided(self, state: Any) -> list[Any]:
         """The state in parts that can be merged apart from each other, that of no values in as many; here it is one."""

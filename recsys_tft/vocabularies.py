@@ -61,7 +61,7 @@ class Vocabulary:
 
     @property
     def own_options(self) -> dict[str, int]:
-        """Those of VocabularySettings that are set here."""
+        """The options of VocabularySettings that are set here."""
         options = {name: getattr(self, name) for name in _OPTIONS}
         return {name: value for name, value in options.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""What the four stages found, and how long they took."""
+"""The result of the four stages, and the time they took."""
 
 import dataclasses
 import time
@@ -8,7 +8,7 @@ from recsys_tft.recommending.arrangement import Recommendation
 
 @dataclasses.dataclass(frozen=True)
 class Recommendations:
-    """What the four stages found.
+    """The result of the four stages.
 
     Attributes:
         items: the best first.

@@ -117,7 +117,7 @@ class Recommender:
 
     @sentences()
     def recommend_each(self, wanted: Sequence[Wanted]) -> list[Recommendations]:
-        """As `recommend` for each of [n] requests, to the last bit; trees are asked once for all of them.
+        """Recommend for each of [n] requests, to the last bit as `recommend` does; trees are asked once for all.
 
         The `seconds` of a stage are those that it took for all.
         """
@@ -184,7 +184,7 @@ class Recommender:
 
     @property
     def live(self) -> "LiveStore":
-        """What takes events, loaded when it is first asked for.
+        """The online state, which takes events; loaded at first use.
 
         Raises:
             InputError: if there is no state, or of another run than the export.
@@ -263,7 +263,7 @@ class Recommender:
         return self.rank_each([known], [videos])[0]
 
     def rank_each(self, known: Sequence[Mapping[str, pa.Array]], videos: Sequence[pa.Table]) -> list[np.ndarray]:
-        """As `rank`, for the videos of each of several users."""
+        """Rank the videos of each of several users."""
         sizes = [len(rows) for rows in videos]
         if not sum(sizes):
             return [np.zeros(0, np.float32) for _ in videos]

@@ -42,7 +42,7 @@ class DataFolder:
         return columns.read_schema(f"{self.path}/schema.pbtxt")
 
     def columns(self) -> dict[str, Column]:
-        """How `read` reads the rows, by name."""
+        """The columns that `read` returns, by name."""
         return columns.columns_of(self.schema())
 
     def read(self, names: Iterable[str] | None = None, **options: Any) -> Rows:
@@ -54,7 +54,7 @@ class DataFolder:
         return Rows(tuple(self.files), tuple(columns.chosen(self.columns(), names, self.path)), **options)
 
     def feature_spec(self) -> dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]:
-        """How tf.io.parse_example reads the rows."""
+        """The feature spec by which tf.io.parse_example reads the rows."""
         from tensorflow_transform.tf_metadata import schema_utils
 
         return schema_utils.schema_as_feature_spec(self.schema()).feature_spec
