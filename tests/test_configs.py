@@ -85,4 +85,4 @@ def test_the_schema_knows_every_setting_and_takes_every_config(capsys: pytest.Ca
 def test_the_version_is_told_with_those_that_matter(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
-    assert re.fullmatch(r"recsys-tft 0\.1\.0 \(tensorflow 2\.21\.\d+, .*Python 3\..*\)\n", capsys.readouterr().out)
+    assert re.fullmatch(r"recsys-tft 0\.2\.0 \(tensorflow 2\.21\.\d+, .*Python 3\..*\)\n", capsys.readouterr().out)

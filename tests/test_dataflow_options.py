@@ -126,7 +126,7 @@ def test_without_container_or_setup_file_the_installed_package_is_sent(tmp_path:
 
 @pytest.mark.parametrize(
     "argument",
-    ["--setup_file=./setup.py", "--sdk_container_image=eu/recsys:1", "--extra_package=dist/recsys_tft-0.1.0.tar.gz"],
+    ["--setup_file=./setup.py", "--sdk_container_image=eu/recsys:1", "--extra_package=dist/recsys_tft-0.2.0.tar.gz"],
 )
 def test_a_package_that_is_sent_otherwise_is_not_built(argument: str, tmp_path: pathlib.Path) -> None:
     options = options_of(argument)
