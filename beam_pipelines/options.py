@@ -122,7 +122,7 @@ class _Parser(_BeamArgumentParser):
         """The flag that `--no_NAME`, or `--NAME`, takes back where Beam knows just the other one of the two."""
         is_negated = name.startswith(("--no_", "--no-"))
         known = self._known(f"--{name[5:]}" if is_negated else f"--no_{name[2:]}")
-        action = self._option_string_actions.get(known)
+        action = self._option_string_actions[known] if known else None
         is_flag = action and (action.const is is_negated or (is_negated and action.default is False))
         return known if is_flag else None
 

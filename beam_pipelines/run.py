@@ -102,7 +102,7 @@ def _start(
     if dataflow.is_dataflow(options):
         dataflow.add_package(options, folder)
         dataflow.add_project(options, folder, job.given.features)
-    local = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
+    local: dict[str, Any] = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
     pipeline = pipeline_in(folder, runner or FnApiRunner(), options)
     with Ahead(**local).open() if threads > 1 else contextlib.nullcontext() as ahead:
         graphs = dataflow.scratch(options) if location else f"{folder}/graphs"
@@ -110,7 +110,7 @@ def _start(
         return pipeline.run()
 
 
-def _submitted(job: Job, options: PipelineOptions, result: PipelineResult) -> Submitted:
+def _submitted(job: Job, options: PipelineOptions, result: Any) -> Submitted:
     google = options.view_as(GoogleCloudOptions)
     if not getattr(result, "has_job", False):  # for --template_location and --dry_run
         return Submitted(google.job_name, None, google.template_location, job.output)
@@ -131,8 +131,10 @@ def _wait(submitted: Submitted, result: PipelineResult, say: Callable[[str], Non
         sentence = sentence_of(error) or f"the job failed ({last}); {submitted.where} shows why."
         raise InputError(sentence) from error
     except (Exception, KeyboardInterrupt) as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        why = interruption.sentence(error).rstrip(".") if interrupted else f"{type(error).__name__}: {reason(error)}"
+        if isinstance(error, KeyboardInterrupt):
+            why = interruption.sentence(error).rstrip(".")
+        else:
+            why = f"{type(error).__name__}: {reason(error)}"
         raise StillRunning(
             f"stopped waiting ({why}), but the job goes on: {submitted.where}; "
             f"`gcloud dataflow jobs cancel {submitted.job_id}` ends it."
