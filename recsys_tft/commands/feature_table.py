@@ -1,6 +1,7 @@
 """The feature table for people."""
 
 import dataclasses
+from typing import Any
 
 from rich.table import Table
 
@@ -32,7 +33,9 @@ def rows(table: FeatureTable) -> list[tuple[str, ...]]:
 def op_text(feature: Feature) -> str:
     """The op with its arguments, such as `Lookup(language)` or `ZScore(log1p)`."""
     arguments = []
-    fields = dataclasses.fields(feature.op) if dataclasses.is_dataclass(feature.op) else ()
+    fields: tuple[dataclasses.Field[Any], ...] = (
+        dataclasses.fields(feature.op) if dataclasses.is_dataclass(feature.op) else ()
+    )
     for field in (field for field in fields if not field.metadata.get("setting")):
         value = getattr(feature.op, field.name)
         if isinstance(value, Vocabulary):

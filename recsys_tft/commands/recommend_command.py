@@ -74,7 +74,8 @@ def _reader(column: Column) -> Callable[[str], Any]:
         return functools.partial(ready.microseconds, recommend_options.option(column.name))
     if pa.types.is_boolean(kind):
         return _truth
-    return {pa.int64(): _integer, pa.float32(): float}.get(kind, unshielded)
+    readers: dict[pa.DataType, Callable[[str], Any]] = {pa.int64(): _integer, pa.float32(): float}
+    return readers.get(kind, unshielded)
 
 
 def _truth(text: str) -> bool:

@@ -24,7 +24,7 @@ def add(parser: argparse.ArgumentParser, user: Callable | None, columns: Iterabl
         columns: what may be said of the user and the moment.
     """
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
-    parser.add_argument("--user-id", type=user, metavar="U", help="for whom; without it, someone unknown")
+    parser.add_argument("--user-id", type=user or str, metavar="U", help="for whom; without it, someone unknown")
     parser.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
     parser.add_argument(
         "--config", metavar="FILE", help="YAML whose `recommender` options are used (default: the run's)"
@@ -38,7 +38,7 @@ def add(parser: argparse.ArgumentParser, user: Callable | None, columns: Iterabl
         parser.add_argument(
             option(name),
             dest=f"{GIVEN}{name}",
-            type=read,
+            type=read or str,
             nargs="*" if is_list else None,
             action="extend" if is_list else "store",
             metavar="X",

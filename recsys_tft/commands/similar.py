@@ -17,7 +17,7 @@ from recsys_tft.features import Entity, Feature
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.version_folders import Held
 from recsys_tft.titles import embeddings, title_encoder
-from recsys_tft.titles.text_embedding import text_features
+from recsys_tft.titles.text_embedding import text_features, text_op
 
 
 class TitleIndex:
@@ -68,7 +68,7 @@ class TitleIndex:
     @sentences()
     def nearest(self, title: str, k: int) -> list[tuple[int | str, str | None, float]]:
         """(video_id, title, cosine) of the k videos whose titles are most similar, the best first."""
-        spec, precision = self._feature.op.spec(self._settings), self._settings.title_precision
+        spec, precision = text_op(self._feature).spec(self._settings), self._settings.title_precision
         (vector,) = title_encoder.encode(spec, pa.array([title]), precision=precision)
         lengths = np.linalg.norm(self._vectors, axis=1) * np.linalg.norm(vector)
         cosines = np.divide(self._vectors @ vector, lengths, out=np.full(len(lengths), -1.0), where=lengths > 0)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from recsys_tft.columns import TABLES
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Group:
     """Rows by data set, positives by rule, rejected rows by reason, missing and unseen values, where to look next."""
     counts = manifest["counts"]
-    parts = [_tables(counts), _data_sets(counts, _ends(manifest)), _positives(counts)]
+    parts: list[RenderableType] = [_tables(counts), _data_sets(counts, _ends(manifest)), _positives(counts)]
     parts += [_rejected(counts)] if any(name.startswith("rejected/") for name in counts) else []
     table = settings.parse(manifest["settings"], "the manifest").table
     parts += [_features(counts, table), *_notes(counts, table), *_places(output), f"Done in {seconds:.1f} s."]
