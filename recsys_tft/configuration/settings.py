@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
@@ -60,7 +60,7 @@ def _text_encoder(value: Any) -> Spec:
     return parse_encoder(value, "")
 
 
-_OVERRIDES = {
+_OVERRIDES: dict[str, Callable[[dict[str, Any], FeatureTable], dict[str, Any]]] = {
     "embeddings": row_overrides.widths,
     "buckets": row_overrides.boundaries,
     "vocabularies": row_overrides.vocabularies,
@@ -282,7 +282,7 @@ def _put(values: Any, path: tuple[str | int, ...], value: Any) -> None:
     values[path[-1]] = value
 
 
-def _explain(error: dict[str, Any], written: Mapping[tuple[str | int, ...], str]) -> list[str]:
+def _explain(error: Mapping[str, Any], written: Mapping[tuple[str | int, ...], str]) -> list[str]:
     loc = tuple(part for part in error["loc"] if part != "[key]")
     path = ".".join(_shortened(str(part)) for part in loc)
     if error["type"] == "extra_forbidden":
