@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import catboost
 import numpy as np
@@ -137,7 +137,7 @@ class CatBoostKind:
 
         with readable(folder.target / MODEL_JSON, folder.remedy):
             found = catboost_model.parse(folder.read(MODEL_JSON))
-        trees = TreeEnsemble(found, [sizes[number] for number in found.categorical])
+        trees = TreeEnsemble(found, [cast(int, sizes[number]) for number in found.categorical])
         return Served(trees, found.numeric, found.categorical, found.is_probability)
 
 

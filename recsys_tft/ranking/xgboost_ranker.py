@@ -7,7 +7,7 @@ import pathlib
 import time
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -123,7 +123,7 @@ class XGBoostKind:
 
         with readable(folder.target / MODEL, folder.remedy):
             found = xgboost_model.parse(folder.read(MODEL))
-        trees = TreeEnsemble(found, [sizes[number] for number in found.categorical])
+        trees = TreeEnsemble(found, [cast(int, sizes[number]) for number in found.categorical])
         return Served(trees, found.numeric, found.categorical, is_probability=True)
 
 
