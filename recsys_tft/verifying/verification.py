@@ -164,7 +164,7 @@ def _verify(
     videos = raw_counters.dated_videos(raw, cuts, chosen)
     say("Loading the saved graphs")
     transform = saved_graphs.load_transform(run)
-    graphs = [transform, *saved_graphs.load_serving(output_dir, run)]
+    graphs: list[saved_graphs.SavedGraph] = [transform, *saved_graphs.load_serving(output_dir, run)]
     found, sampled = Verified(), []
     for data_set in DATA_SETS:
         if replays and not data_set.windows:
@@ -340,4 +340,5 @@ def _shown(on_disk: np.ndarray, computed: np.ndarray) -> tuple[Any, Any]:
     width = max(len(on_disk), len(computed))
     both = [np.pad(values, (0, width - len(values))) for values in (on_disk, computed)]
     place = int(np.nanargmax(np.abs(both[0].astype(np.float64) - both[1])))
-    return tuple(f"{values[place].item()} at [{place}]" for values in both)
+    one, other = (f"{values[place].item()} at [{place}]" for values in both)
+    return one, other
