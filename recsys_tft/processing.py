@@ -239,8 +239,13 @@ class ProcessingPipeline:
         with self._writing("raw"):
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
             chosen = self._settings
-            made = {"seed": chosen.seed, "versioned": versioned, "features": chosen.table, "ids": kind}
-            synthetic.write_tables(raw, **sizes, **made)
+            made: dict[str, Any] = sizes | {
+                "seed": chosen.seed,
+                "versioned": versioned,
+                "features": chosen.table,
+                "ids": kind,
+            }
+            synthetic.write_tables(raw, **made)
             manifest, counted, steps = self._run(self._find(raw), options)
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 
