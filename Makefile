@@ -29,9 +29,10 @@ test: install  ## run all tests, on as many cores as four
 test-fast: install  ## run the tests of what is computed, and those of one small run
 	$(PYTEST) -m "not slow"
 
-lint: install  ## check the style
+lint: install  ## check the style and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	.ci/types
 
 check-wheel:  ## use the built wheel on Python 3.13 and 3.12, in new environments with the latest setuptools
 	.ci/from_wheel
