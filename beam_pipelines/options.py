@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 from apache_beam.runners.runner import PipelineRunner
 
+from recsys_tft.argument_errors import sentence
 from recsys_tft.beam_pipelines import stateless
 from recsys_tft.errors import UsageError, did_you_mean, reason
 
@@ -87,7 +88,7 @@ class _Parser(_BeamArgumentParser):
     """A parser of all options that Beam has."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message.removeprefix('argument ')}.")
+        raise UsageError(sentence(message))
 
     def spelled(self, arguments: Sequence[str]) -> list[str]:
         """The arguments as Beam spells them, a value behind the name's `=`."""

@@ -29,6 +29,7 @@ from recsys_tft.beam_pipelines.main_job import MainJob
 from recsys_tft.beam_pipelines.options import pipeline_in
 from recsys_tft.beam_pipelines.pairs import METRICS
 from recsys_tft.beam_pipelines.prepare import COUNTS
+from recsys_tft.beam_pipelines.watching import Partitions, watched
 from recsys_tft.errors import InputError, StillRunning, UsageError, readable, reason, sentence_of
 from recsys_tft.run_layout.output import Output
 from recsys_tft.storage.files import read_text
@@ -69,7 +70,8 @@ def run_job(job: Job, options: PipelineOptions, workers: int | None, say: Callab
         StillRunning: if waiting for it was interrupted, while it goes on elsewhere.
     """
     with _place_to_work(job) as folder:
-        result = _start(job, options, workers, folder, say)
+        with watched(Partitions(job.user_partitions, job.tables["interactions"].rows, say)):
+            result = _start(job, options, workers, folder, say)
         if dataflow.is_dataflow(options):
             _wait(_submitted(job, options, result), result, say)
         else:

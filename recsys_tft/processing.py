@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import importlib
 import posixpath
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -178,6 +179,7 @@ class ProcessingPipeline:
         """
         started = time.monotonic()
         self._config.check(data_dir)
+        self._load()
         options = self._options(data_dir)
         self._prepare_encoder()
         tables = self._find(data_dir)
@@ -192,6 +194,7 @@ class ProcessingPipeline:
         Raises:
             InputError: as `run`, or if `--runner` in the options is not DataflowRunner.
         """
+        self._load()
         from recsys_tft.beam_pipelines import dataflow
         from recsys_tft.beam_pipelines.run import submit_job
 
@@ -234,6 +237,7 @@ class ProcessingPipeline:
         synthetic_sizes.check(**sizes, seed=self._settings.seed)
         kind = synthetic_sizes.id_kind(ids)
         self._config.check()
+        self._load()
         options = self._options(raw)
         self._prepare_encoder()
         with self._writing("raw"):
@@ -257,6 +261,12 @@ class ProcessingPipeline:
         """
         folders = OutputFolders(self._output)
         return {name.removesuffix("_train"): folder.feature_spec() for name, folder in folders.items() if _first(name)}
+
+    @staticmethod
+    def _load() -> None:
+        """Imports the large libraries."""
+        with libraries.first_import():
+            importlib.import_module("recsys_tft.beam_pipelines.run")
 
     @contextlib.contextmanager
     def _writing(self, *also: str) -> Iterator[None]:

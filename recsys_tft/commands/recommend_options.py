@@ -31,7 +31,11 @@ def add(parser: argparse.ArgumentParser, user: Callable | None, columns: Iterabl
     )
     parser.add_argument("--index", choices=["hnsw", "ivf"], help="search an approximate index instead of all videos")
     parser.add_argument("--version", type=int, metavar="N", help="of the export (default: the newest)")
-    parser.add_argument("--time", metavar="TIME", help="the moment, as 2025-03-01T12:00 UTC (default: now)")
+    parser.add_argument(
+        "--time",
+        metavar="TIME",
+        help="the moment, as 2025-03-01T12:00 UTC (default: now); of a given one the same is printed each time",
+    )
     parser.add_argument("--explain", action="store_true", help="show what contributed most to the ranker's score")
     parser.add_argument("--json", action="store_true", help="print JSON")
     for name, is_list, read in columns:

@@ -13,6 +13,7 @@ from recsys_tft import feature_tables, table_records
 from recsys_tft.columns import IdKind
 from recsys_tft.configuration import column_settings, config_files, row_overrides
 from recsys_tft.configuration.column_settings import ColumnSettings
+from recsys_tft.configuration.expectations import expected
 from recsys_tft.configuration.job_settings import (
     CooccurrenceSettings,
     CounterSettings,
@@ -297,7 +298,7 @@ def _explain(error: Mapping[str, Any], written: Mapping[tuple[str | int, ...], s
     if isinstance(error["input"], OtherBase):
         return [f"{path} is {error['input']!r}, which YAML reads to another base; write a decimal number."]
     shown = _shortened(written[loc]) if loc in written else _shown(error["input"])
-    return [f"{path} is {shown}: {message[0].lower()}{message[1:]}."]
+    return [f"{path} is {shown}; expected {expected(error)}."]
 
 
 def _shown(value: Any) -> str:

@@ -106,7 +106,7 @@ class XGBoostKind:
             if task.val is not None:
                 losses.append(_loss(booster, data[1]))
                 shown = f", val Logloss {losses[-1]:.4f}"
-            task.say(f"progress: tree {number + 1}{shown}")
+            task.say(f"progress: tree {number + 1}{shown} ({100 * (number + 1) // task.rounds} % of all)")
             if time.monotonic() - saved >= _CHECKPOINT_SECONDS:
                 _save(booster, losses, checkpoint)
                 saved = time.monotonic()

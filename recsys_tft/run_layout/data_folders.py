@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from recsys_tft import libraries
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.reading import columns, rows
 from recsys_tft.reading.columns import Column
@@ -66,7 +67,8 @@ class DataFolder:
         Raises:
             InputError: if the rows are Parquet.
         """
-        import tensorflow as tf
+        with libraries.first_import():
+            import tensorflow as tf
 
         if any(file.endswith(".parquet") for file in self.files):
             raise InputError(f"{self.path}: holds Parquet files; read them with pandas() or read().")
