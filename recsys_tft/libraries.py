@@ -5,6 +5,7 @@ import gc
 import importlib
 import importlib.abc
 import importlib.machinery
+import logging
 import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -106,6 +107,20 @@ def first_import() -> Iterator[None]:
             yield
     finally:
         os.environ.pop(_LEVEL, None)
+
+
+@contextlib.contextmanager
+def logging_as_it_is() -> Iterator[None]:
+    """Keeps Beam from configuring the user's logging, which it does where nobody else has, and from printing there."""
+    root, nothing = logging.getLogger(), logging.NullHandler()
+    if root.handlers:
+        yield
+        return
+    root.addHandler(nothing)
+    try:
+        yield
+    finally:
+        root.removeHandler(nothing)
 
 
 _noise = [os.devnull]  # where what C++ code prints goes, the last one

@@ -171,6 +171,7 @@ class ProcessingPipeline:
             self._found[data_dir] = self._config.tables(data_dir, self._settings)
 
     @sentences()
+    @libraries.logging_as_it_is()
     def run(self, data_dir: str) -> "RunResult":
         """Runs the job on the four tables in `data_dir`.
 
@@ -188,6 +189,7 @@ class ProcessingPipeline:
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 
     @sentences()
+    @libraries.logging_as_it_is()
     def submit(self, data_dir: str) -> "Submitted":
         """Has Dataflow run the job on the four tables in `data_dir`, and does not wait for it.
 
@@ -208,6 +210,7 @@ class ProcessingPipeline:
             return submit_job(self._plan(tables, options), options, self._say)
 
     @sentences()
+    @libraries.logging_as_it_is()
     def run_synthetic(
         self,
         num_users: int = 1000,

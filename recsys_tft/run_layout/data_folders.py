@@ -58,7 +58,8 @@ class DataFolder:
         """How tf.io.parse_example reads the rows."""
         from tensorflow_transform.tf_metadata import schema_utils
 
-        return schema_utils.schema_as_feature_spec(self.schema()).feature_spec
+        with libraries.logging_as_it_is():
+            return schema_utils.schema_as_feature_spec(self.schema()).feature_spec
 
     def dataset(self, batch_size: int = 1024) -> "tf.data.Dataset":
         """Batches of parsed rows in their order: [batch, ...] tensors by column, lists as SparseTensors, ids that
