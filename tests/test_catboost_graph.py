@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from recsys_tft.errors import InputError
+from recsys_tft.serving import c_library, served_models
 from recsys_tft.trees import catboost_lookups, catboost_model
 from recsys_tft.trees.catboost_graph import TreeEnsemble
 from recsys_tft.trees.catboost_statistics import StatisticsTables
@@ -220,3 +221,22 @@ def test_a_hash_of_another_combination_is_none_of_its_own() -> None:
         places = {key: place for place, key in enumerate(keys.tolist())}
         expected = [1000 * number + places.get(key, len(keys)) for key in (pool * factor).tolist()]
         assert found[number].tolist() == expected
+
+
+def test_a_saved_graph_finds_statistics_by_hash_without_python(plain: dict, tmp_path: pathlib.Path) -> None:
+    parsed = catboost_model.parse(plain)
+    ensemble = TreeEnsemble(parsed, sizes_of(parsed, list(COLUMNS)), limit=0)
+    module = tf.Module()
+    module.ensemble = ensemble
+    kinds = {"numeric": tf.float32, "categorical": tf.int64}
+    specs = {name: tf.TensorSpec([None, None], kind, name=name) for name, kind in kinds.items()}
+    module.call = tf.function(lambda numeric, categorical: {"raw": ensemble(numeric, categorical)})
+    signature = module.call.get_concrete_function(**specs)
+    tf.saved_model.save(module, str(tmp_path), signatures=signature)
+    rows = WILD.iloc[:1000]
+    numeric = rows[[COLUMNS[i] for i in parsed.numeric]].to_numpy(np.float32).T.copy()
+    categorical = rows[[COLUMNS[i] for i in parsed.categorical]].to_numpy(np.int64).T.copy()
+    session = served_models.load(str(tmp_path), "")
+    found = session.run("serving_default", {"numeric": numeric, "categorical": categorical})
+    assert isinstance(session, c_library.Session)
+    assert found["raw"].tolist() == graph_scores(parsed, rows, limit=0).tolist()
