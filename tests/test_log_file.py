@@ -22,12 +22,14 @@ def test_a_log_has_what_libraries_say_and_leaves_logging_as_it_was(tmp_path: pat
     before = (root.level, list(root.handlers), root.manager.disable)
     with warnings.catch_warnings(), logging_to(str(path), ["run", "--synthetic"]):
         logging.getLogger("some.library").warning("a library's own words")
+        logging.getLogger("some.library").warning("from https://user:hush@host/model")
         warnings.warn("it is old", DeprecationWarning, stacklevel=1)
         with libraries.quietly():
             os.write(2, b"I0000 C++ code\n")
     lines = path.read_text().splitlines()
     assert all(LINE.match(line) for line in (lines[0], lines[1], lines[-1]))
     text = path.read_text()
+    assert "hush" not in text
     for told in ("recsys-tft run --synthetic", "some.library: a library's own words", "it is old", "C++ code", "Ended"):
         assert told in text
     assert (root.level, list(root.handlers), root.manager.disable) == before

@@ -22,6 +22,13 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class _Redacted(logging.Formatter):
+    """Hides secrets, in tracebacks too."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redacted(super().format(record))
+
+
 @contextlib.contextmanager
 def logging_to(path: str | None, arguments: Sequence[str]) -> Iterator[None]:
     """Appends the log of a command to a file while the block runs.
@@ -36,7 +43,7 @@ def logging_to(path: str | None, arguments: Sequence[str]) -> Iterator[None]:
         handler = logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"--log-file is {path}, which cannot be written: {reason(error)}.") from None
-    handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.setFormatter(_Redacted(_FORMAT))
     root, began = logging.getLogger(), time.monotonic()
     level, disabled = root.level, root.manager.disable
     root.addHandler(handler)
@@ -44,7 +51,7 @@ def logging_to(path: str | None, arguments: Sequence[str]) -> Iterator[None]:
     logging.disable(logging.NOTSET)
     logging.captureWarnings(True)
     warnings.simplefilter("default")
-    LOGGER.info("recsys-tft %s", redacted(shlex.join(arguments)))
+    LOGGER.info("recsys-tft %s", shlex.join(arguments))
     try:
         with libraries.noise_in(path):
             yield
