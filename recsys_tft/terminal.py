@@ -25,12 +25,10 @@ class Listing(Table):
 
     Args:
         title: above it, which may be wider.
-        keys: how many of its first columns each of the tables repeats.
     """
 
-    def __init__(self, title: TextType | None = None, keys: int = 1):
+    def __init__(self, title: TextType | None = None):
         super().__init__(title=title, header_style="bold")
-        self._keys = keys
 
     def add_names(self, *headings: str) -> None:
         """Columns of names, which are never cut."""
@@ -64,14 +62,13 @@ class Listing(Table):
 
     def _groups(self, widths: Sequence[int], options: ConsoleOptions) -> Iterator[list[int]]:
         """Which columns stand beside one another: as many as there is room for, and one at least."""
-        keys = list(range(min(self._keys, len(widths))))
-        group, used = list(keys), sum(widths[key] + _GAP for key in keys)
-        for number in range(len(keys), len(widths)):
-            if len(group) > len(keys) and used + widths[number] > options.max_width:
+        group, used = [0], widths[0]
+        for number, width in enumerate(widths[1:], 1):
+            if len(group) > 1 and used + _GAP + width > options.max_width:
                 yield group
-                group, used = list(keys), sum(widths[key] + _GAP for key in keys)
+                group, used = [0], widths[0]
             group.append(number)
-            used += widths[number] + _GAP
+            used += _GAP + width
         yield group
 
     def _part(self, numbers: Sequence[int]) -> Table:
