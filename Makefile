@@ -29,9 +29,10 @@ test: install  ## run all tests, on as many cores as four
 test-fast: install  ## run the tests of what is computed, and those of one small run
 	$(PYTEST) -m "not slow"
 
-lint: install  ## check the style
+lint: install  ## check the style and the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	.ci/types
 
 docs: install  ## build the site into site/, strictly
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from recsys_tft.beam_pipelines import state
-from recsys_tft.beam_pipelines.elements import KeyedPart, Parts, TaggedOutput
+from recsys_tft.beam_pipelines.elements import KeyedPart, KeyedSums, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.features import Entity
 from recsys_tft.labelling import counters, recent
@@ -24,7 +24,7 @@ from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 
 
-def sum_changes(portion: int, parts: Parts, latest: int, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
+def sum_changes(portion: int, parts: Parts, latest: int, job: Job) -> Iterator[KeyedPart | KeyedSums | TaggedOutput]:
     """What the changes of a portion add up to, and those by the training window, to the partitions of their videos;
     and the changes as the next state holds them."""
     changes = _changes(_by_name(parts))

@@ -26,7 +26,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import UsageError
 from recsys_tft.titles import encoder_spec, title_encoder
 from recsys_tft.titles.encoder_spec import Pair, Spec
-from recsys_tft.titles.text_embedding import encoders, text_features
+from recsys_tft.titles.text_embedding import encoders, text_features, text_op
 
 _MODEL = "saved_model.pb"  # the last file of an encoder to be copied
 _LONGEST = 63  # of a job's name and of a label
@@ -145,19 +145,19 @@ def reachable(settings: Settings, options: PipelineOptions, say: Callable[[str],
         found = title_encoder.resolve(spec, precision)
         if not isinstance(found, Pair):
             return _in_bucket(found, folder, say)
-        models = {name: _in_bucket(getattr(found, name), folder, say) for name in ("preprocessor", "encoder")}
-        return dataclasses.replace(found, **models)
+        preprocessor, encoder = (_in_bucket(model, folder, say) for model in (found.preprocessor, found.encoder))
+        return dataclasses.replace(found, preprocessor=preprocessor, encoder=encoder)
 
     if settings.title_encoder != encoder_spec.NONE:
         changes["title_encoder"] = placed(settings.title_encoder)
-    own = {feature.name: feature.op.encoder for feature in text_features(settings)}
+    own = {feature.name: text_op(feature).encoder for feature in text_features(settings)}
     placed_own = {name: placed(encoder) for name, encoder in own.items() if encoder is not None}
     if placed_own:
         changes["text_encoders"] = {**settings.text_encoders, **placed_own}
     return settings.model_copy(update=changes)
 
 
-def _in_bucket(model: Spec, folder: str, say: Callable[[str], None]) -> str:
+def _in_bucket(model: str, folder: str, say: Callable[[str], None]) -> str:
     """The address of a model that workers reach; one on this machine is copied, once for the same files."""
     if not os.path.isdir(model):  # noqa: PTH112, as it may be a URL
         return model

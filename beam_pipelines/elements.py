@@ -25,11 +25,14 @@ class Frames(TypedDict):
     pairs: NotRequired[Packed]  # positives that the users of a part have besides its exposures
     rows: NotRequired[Packed]  # of the ranker, once negatives are drawn
     texts: NotRequired[Vectors]
+    outcomes: NotRequired[Packed]  # what became of the exposures, step by step
+    worth: NotRequired[Packed]  # what is to be expected of the users
 
 
 Part = tuple[str, Packed]  # what a table holds, and the table
 Parts = Iterable[Part]  # all that a partition was sent
 KeyedPart = tuple[int, Part]  # a part on its way to a partition
+KeyedSums = tuple[int, tuple[str, tuple[int, Packed]]]  # as a part, with the portion whose changes they sum up
 KeyedTable = tuple[int, Packed]  # a partition and its one table
 KeyedFrames = tuple[int, Frames]
 Analysed = tuple[Entity, Packed]  # training rows of one entity, that the graph is fitted on
@@ -46,6 +49,7 @@ __all__ = [
     "Frames",
     "KeyedFrames",
     "KeyedPart",
+    "KeyedSums",
     "KeyedTable",
     "KeyedTexts",
     "Part",

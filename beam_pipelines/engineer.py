@@ -172,7 +172,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     context = [
         feature for feature in job.settings.table.select(entity=Entity.EXPOSURE) if feature.is_active(job.settings)
     ]
-    vectors = frames.get(texts.TEXTS, {})
+    vectors: texts.Vectors = frames.get("texts", {})
     of_users = _engineer(users, data_sets.USERS.features(job.settings), vectors, graph, job)
     of_exposures = _engineer(exposures, context, vectors, graph, job)
     keys = (*ids.beside(["user_id"], users), point_in_time.SINCE)
@@ -192,12 +192,15 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
             yield TaggedOutput(STATISTICS, Parcel.of(run_rows.of_raw(run_rows.USERS, latest, job.settings)))
         found = run_rows.of_exposures(exposures, list(job.windows.values()), job.settings)
         yield TaggedOutput(STATISTICS, Parcel.of(found))
-    keys = {name: exposures[name] for name in ("user_id", "interaction_time", "window")}
-    keys |= pair_columns.beside(exposures, pair_columns.carried(Entity.EXPOSURE, job.settings))
+    of_exposure = {name: exposures[name] for name in ("user_id", "interaction_time", "window")}
+    of_exposure |= pair_columns.beside(exposures, pair_columns.carried(Entity.EXPOSURE, job.settings))
     yield partition, ("users", arrow_ipc.dumps(of_users))
-    yield partition, ("exposures", arrow_ipc.dumps(_with_keys(keys, of_exposures)))
+    yield partition, ("exposures", arrow_ipc.dumps(_with_keys(of_exposure, of_exposures)))
     yield partition, ("rows", frames["rows"])
-    yield from ((partition, (name, frames[name])) for name in (OUTCOMES, WORTH) if name in frames)
+    if OUTCOMES in frames:
+        yield partition, (OUTCOMES, frames[OUTCOMES])
+    if WORTH in frames:
+        yield partition, (WORTH, frames[WORTH])
 
 
 def _with_keys(keys: Mapping[str, pa.ChunkedArray | pa.Array], engineered: pa.Table) -> pa.Table:

@@ -28,7 +28,7 @@ from recsys_tft.run_layout.periods import REFRESH
 from recsys_tft.storage import json_files
 from recsys_tft.storage.files import exists, read_text, write_file, write_text
 from recsys_tft.titles import embeddings
-from recsys_tft.titles.text_embedding import sources, text_features
+from recsys_tft.titles.text_embedding import sources, text_features, text_op
 
 _NOT_OF_ROWS = ("columns", "drift", "encoder_cache", "features", "statistics")  # settings that no row depends on
 VERSIONS = ("recsys_tft", "tensorflow", "tensorflow-transform", "apache-beam", "tfx-bsl", "pyarrow", "polars", "numpy")
@@ -73,7 +73,7 @@ def finish(
         for folder in data_set.folders:
             write_text(job.output.staged("processed_data", folder, schemas.SCHEMA_FILE), text)
     if features := text_features(job.settings, Entity.VIDEO):
-        widths = {feature.name: feature.op.shape(job.settings)[0] for feature in features}
+        widths = {feature.name: text_op(feature).shape(job.settings)[0] for feature in features}
         parts, folder = (place("artifacts", "embeddings") for place in (job.output.scratch, job.output.staged))
         of_parts = job.video_partitions, counts["written/videos"]
         embeddings.gather(parts, folder, *of_parts, widths, {f"{RAW}{name}": name for name in sources(features)})
@@ -147,6 +147,13 @@ def _files_below(folder: str) -> list[str]:
     return sorted(f"{path.rstrip('/')}/{name}" for path, _, names in walked for name in names)
 
 
+def _lineage(job: Job, latest: int | None) -> dict[str, Any]:
+    """Of a refresh, what it follows, and until when it goes."""
+    if job.earlier is None or latest is None:
+        return {}
+    return {REFRESH: {**job.earlier.lineage, "until": splits.describe(latest + 1)}}
+
+
 def _write(path: str, data: bytes) -> None:
     write_file(path, lambda file: file.write(data))
 
@@ -170,7 +177,7 @@ def make_manifest(
         "inputs": {name: [list(file) for file in table.fingerprint] for name, table in job.tables.items()},
         "absent_columns": {name: list(table.absent) for name, table in job.tables.items()},
         "windows": _windows(job, cuts),
-        **({REFRESH: {**job.earlier.lineage, "until": splits.describe(latest + 1)}} if job.earlier else {}),
+        **_lineage(job, latest),
         "categories": dict(sizes),
         "counts": dict(sorted({**counts, **used}.items())),
         "times": {"started": started.isoformat(), "finished": now.isoformat()},

@@ -29,6 +29,7 @@ def counted(asked: Sequence[Asked]) -> tuple[Asked, ...]:
 
 
 def _whole(one: Asked) -> Asked:
+    assert isinstance(one.statistic, Frequencies)
     return dataclasses.replace(one, statistic=dataclasses.replace(one.statistic, min_count=1, max_size=None))
 
 
@@ -64,32 +65,34 @@ def grow(states: list[Any], asked: Sequence[Asked], graphs: str, job: Job) -> st
         graphs: a folder for a new graph.
         job: what is done.
     """
+    assert job.earlier is not None
     earlier = pa.concat_tables([SCHEMA.empty_table(), *map(state_files.read, job.earlier.files[RARE])])
     fitted, rare, grown = job.earlier.fitted, {}, {}
-    own = [one for one in asked if isinstance(one.statistic, Frequencies)]
-    for one, counts in zip(own, states, strict=True):
-        known = _typed(pa.array(values_of(one.name, fitted), pa.binary()), one)
+    own = [(one, one.statistic) for one in asked if isinstance(one.statistic, Frequencies)]
+    for (one, statistic), counts in zip(own, states, strict=True):
+        known = _typed(pa.array(values_of(one.name, fitted), pa.binary()), statistic)
         waiting = earlier.filter(pc.equal(earlier["vocabulary"], one.name))
-        waiting = pa.table({"value": _typed(waiting["value"], one), "count": waiting["count"]})
-        new, rare[one.name] = one.statistic.grown(known, one.statistic.merge([counts, waiting]))
+        waiting = pa.table({"value": _typed(waiting["value"], statistic), "count": waiting["count"]})
+        new, rare[one.name] = statistic.grown(known, statistic.merge([counts, waiting]))
         if len(new):
             grown[one.name] = pa.chunked_array([known, *new.chunks])
     state.write(RARE, 0, _together(rare), job)
     return _saved(grown, asked, f"{graphs}/tftransform_tmp/{uuid.uuid4().hex}", job) if grown else fitted
 
 
-def _typed(values: pa.Array | pa.ChunkedArray, one: Asked) -> pa.Array | pa.ChunkedArray:
+def _typed(values: pa.Array | pa.ChunkedArray, statistic: Frequencies) -> pa.Array | pa.ChunkedArray:
     """Values in decimal or as they are, as their vocabulary has them."""
-    return values.cast(pa.string()).cast(pa.int64()) if one.statistic.integers else values
+    return values.cast(pa.string()).cast(pa.int64()) if statistic.integers else values
 
 
 def _saved(grown: Mapping[str, pa.ChunkedArray], asked: Sequence[Asked], folder: str, job: Job) -> str:
     """The graph with other vocabularies: these are files beside it, of which nothing in it depends."""
+    assert job.earlier is not None
     old, new = pathlib.Path(job.earlier.fitted), pathlib.Path(folder, tft.TFTransformOutput.TRANSFORM_FN_DIR)
     assets = new / tf.saved_model.ASSETS_DIRECTORY
     assets.mkdir(parents=True)
     for one in asked:
-        if one.name in grown:
+        if one.name in grown and isinstance(one.statistic, Frequencies):
             one.statistic.write_values(grown[one.name], str(assets / one.statistic.file_name(one.name)))
     for file in (file for file in old.rglob("*") if file.is_file()):
         same = new / file.relative_to(old)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.rows import WRITERS, RowWriter
 from recsys_tft.tables.raw_tables import RawTable
 
-OUTCOMES = "outcomes"  # of a partition's frames: what became of the exposures of its users, step by step
+OUTCOMES: Final = "outcomes"  # of a partition's frames: what became of the exposures of its users, step by step
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
 _SLICE = 10_000_000  # interactions of a slice of time, if all are spread over a year: docs/scale.md
 _GROUPS = 8  # of partitions of videos, so that a partition of users sends few and large portions
@@ -128,7 +128,7 @@ class Job:
     @property
     def since(self) -> int | None:
         """When a refresh begins; None where everything is made anew."""
-        return self.earlier and self.earlier.until
+        return None if self.earlier is None else self.earlier.until
 
     @property
     def reads_outcomes(self) -> bool:

@@ -56,8 +56,12 @@ def sample_negatives(
     asked = dict(arrow_ipc.split(wanted, partition_of(videos, job.video_partitions))) or {0: arrow_ipc.dumps(wanted)}
     for owner, part in asked.items():
         yield TaggedOutput("wanted", (owner, (str(partition), part)))
-    packed = {name: frames[name] for name in ("exposures", "users", OUTCOMES, WORTH) if name in frames}
-    yield partition, {**packed, "rows": arrow_ipc.dumps(pack(rows))}
+    sent: Frames = {"users": frames["users"], "exposures": frames["exposures"], "rows": arrow_ipc.dumps(pack(rows))}
+    if OUTCOMES in frames:
+        sent[OUTCOMES] = frames[OUTCOMES]
+    if WORTH in frames:
+        sent[WORTH] = frames[WORTH]
+    yield partition, sent
 
 
 def _wanted(rows: pa.Table, exposures: pa.Table, begun: pa.Table, job: Job) -> pa.Table:
@@ -111,8 +115,8 @@ def answer(_: int, parts: Parts) -> Iterator[KeyedPart]:
             videos = wanted["video_id"].to_numpy()
             for table, rows in own.items():
                 if table in timelines:
-                    times = (wanted[end].to_numpy() for end in ("earliest", "latest"))
-                    _, needed = timelines[table].between(videos, *times)
+                    earliest, latest = (wanted[end].to_numpy() for end in ("earliest", "latest"))
+                    needed = timelines[table].between(videos, earliest, latest)[1]
                 else:
                     needed = find_sorted(ids, videos)
                 yield int(name), (table, arrow_ipc.dumps(rows.take(pa.array(needed))))
@@ -145,6 +149,7 @@ def write_rows(
         yield from _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
     codes = _codes(tables)
     if job.has_pairs:
+        assert graph is not None
         columns = _pair_columns(tables, codes, lookup, job)
         pairs, places = yield from _engineer_pairs(columns, graph, job)
         tables, codes = tables | pairs, codes | places
@@ -160,7 +165,7 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
     found = {name: arrow_ipc.loads(part) for name, part in parts if name not in ANSWERS}
     videos = _answered("videos", parts)
     log_q = pa.array(catalogue.log_q(videos["video_id"].to_numpy()))
-    tables = {
+    tables: Tables = {
         Entity.USER: found["users"],
         Entity.EXPOSURE: found["exposures"],
         Entity.VIDEO: videos.append_column("log_q", log_q),
@@ -192,7 +197,7 @@ def _codes(tables: Tables) -> Codes:
     user = rows_at(tables[Entity.USER], "user_id", tables[Entity.EXPOSURE]["user_id"].to_numpy(), times)
     known = tables[Entity.VIDEO]["video_id"].to_numpy()
     video = find_sorted(known, tables["rows"]["video_id"].to_numpy())
-    codes = {Entity.USER: user[exposure], Entity.VIDEO: video, Entity.EXPOSURE: exposure}
+    codes: Codes = {Entity.USER: user[exposure], Entity.VIDEO: video, Entity.EXPOSURE: exposure}
     for part in (Entity.VIDEO, VERSION):
         if part in tables and point_in_time.is_versioned(tables[part]):
             found = Timeline(tables[part], "video_id").last_before(known, times, (video, exposure))
@@ -218,7 +223,7 @@ def _engineer_pairs(
 
 
 def _pair_columns(tables: Tables, codes: Codes, lookup: Packed | None, job: Job) -> PairColumns:
-    parts = {Entity.USER: [Entity.USER], Entity.EXPOSURE: [Entity.EXPOSURE]}
+    parts: dict[Entity, list[object]] = {Entity.USER: [Entity.USER], Entity.EXPOSURE: [Entity.EXPOSURE]}
     parts[Entity.VIDEO] = [part for part in (VERSION, Entity.VIDEO) if part in tables]
     raw = {entity: [pair_columns.raw_part(tables[part]) for part in own] for entity, own in parts.items()}
     if VERSION in tables:  # whose ids are codes
@@ -226,6 +231,7 @@ def _pair_columns(tables: Tables, codes: Codes, lookup: Packed | None, job: Job)
     rows = {entity: [codes[part] for part in own] for entity, own in parts.items()}
     delay, tallies = job.settings.counters.delay_microseconds, None
     if job.tallies:
+        assert lookup is not None
         videos = VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id)
         exposures, own = tables[Entity.EXPOSURE], codes[Entity.EXPOSURE]
         users, times = (exposures[name].to_numpy()[own] for name in ("user_id", "interaction_time"))
@@ -258,7 +264,7 @@ def _write_windows(
 
     yield from ((f"written/{data_set.name}/{name}", write_window(name)) for name in job.windows)
     if job.settings.statistics.enabled:
-        sizes = {entity: len(tables[entity]) for entity in (Entity.USER, Entity.VIDEO)}
+        sizes: dict[object, int] = {entity: len(tables[entity]) for entity in (Entity.USER, Entity.VIDEO)}
         found = run_rows.of_joined(data_set, joined, codes, list(inside_of.values()), sizes, job.settings)
         yield TaggedOutput(STATISTICS, Parcel.of(found))
     if data_set.labelled:

@@ -40,7 +40,7 @@ class MainJob:
         local: how ForEachPair is to use this machine, for a job that does not leave it.
     """
 
-    def __init__(self, root: beam.Pipeline, job: Job, graphs: str, ahead: Ahead | None = None, **local: object):
+    def __init__(self, root: beam.Pipeline, job: Job, graphs: str, ahead: Ahead | None = None, **local: Any):
         self._root = root
         self._job = job
         self._graphs = graphs
@@ -51,7 +51,7 @@ class MainJob:
         self._odd: list[PCollection] = []
         self._described: list[PCollection] = []
 
-    def build(self) -> PCollection:
+    def build(self) -> PCollection | None:
         """Applies all steps; the one element of the result is the manifest, once the output is committed."""
         videos = self._videos()
         lookup = AsSingleton(self._lookup(videos))
@@ -83,7 +83,7 @@ class MainJob:
         step = self._each(function, *sides, job=self._job)
         return self._note(items | label >> step.with_outputs(*tags, main="main"), tags)
 
-    def _each(self, function: Callable, *sides: object, **options: object) -> beam.ParDo:
+    def _each(self, function: Callable, *sides: object, **options: Any) -> beam.ParDo:
         return beam.ParDo(ForEachPair(function, **self._local, **options), *sides)
 
     def _note(self, outputs: DoOutputsTuple, tags: tuple[str, ...]) -> DoOutputsTuple:
@@ -102,11 +102,11 @@ class MainJob:
     def _videos(self) -> DoOutputsTuple:
         """Usable videos with their channels' columns, by partition."""
         grouped = self._with_earlier(self._read("channels", 1), "channels") | "Group channels" >> beam.GroupByKey()
-        tags = ("rejected", "counts")
+        tags: tuple[str, ...] = ("rejected", "counts")
         channels = self._step("Unique channels", grouped, prepare.unique_channels, tags=tags).main
         videos = self._with_earlier(self._read("videos", self._job.video_partitions), "videos")
         videos |= "Group videos" >> beam.GroupByKey()
-        tags += ("odd", "lookup", "sizes", "analysis", "texts")
+        tags = (*tags, "odd", "lookup", "sizes", "analysis", "texts")
         return self._step("Unique videos", videos, prepare.unique_videos, AsSingleton(channels), tags=tags)
 
     def _with_earlier(self, read: PCollection, label: str, *others: str) -> PCollection:
@@ -121,6 +121,7 @@ class MainJob:
 
     def _files(self, *tables: str) -> PCollection:
         """The files of some tables of the state, each with its name."""
+        assert self._job.earlier is not None
         files = [(name, path) for name in tables for path in self._job.earlier.files[name]]
         return self._root | f"Files of {tables[0]}" >> beam.Create(list(enumerate(files)))
 
@@ -275,7 +276,7 @@ class MainJob:
 
     def _with_texts(self, sampled: PCollection, vectors: DoOutputsTuple | None) -> PCollection:
         """The partitions of users with the vectors of their texts, where they have any."""
-        if not text_features(self._job.settings, *texts.CONTEXT):
+        if vectors is None or not text_features(self._job.settings, *texts.CONTEXT):
             return sampled
         parts = [sampled | "Name frames" >> beam.MapTuple(texts.as_part), vectors[texts.USERS]]
         grouped = parts | "Frames and texts" >> beam.Flatten() | "Group frames" >> beam.GroupByKey()
@@ -309,7 +310,7 @@ class MainJob:
         times: PCollection,
         latest: PCollection,
         written: list[PCollection],
-    ) -> PCollection:
+    ) -> PCollection | None:
         """Describes and commits the output when all of it is written."""
         job = self._job
         rejected = self._rejected | "All rejected" >> beam.Flatten()

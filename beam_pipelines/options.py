@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, _BeamArgumentParser
 from apache_beam.runners.runner import PipelineRunner
 
+from recsys_tft.argument_errors import sentence
 from recsys_tft.beam_pipelines import stateless
 from recsys_tft.errors import UsageError, did_you_mean, reason
 
@@ -87,7 +88,7 @@ class _Parser(_BeamArgumentParser):
     """A parser of all options that Beam has."""
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message.removeprefix('argument ')}.")
+        raise UsageError(sentence(message))
 
     def spelled(self, arguments: Sequence[str]) -> list[str]:
         """The arguments as Beam spells them, a value behind the name's `=`."""
@@ -122,7 +123,7 @@ class _Parser(_BeamArgumentParser):
         """The flag that `--no_NAME`, or `--NAME`, takes back where Beam knows just the other one of the two."""
         is_negated = name.startswith(("--no_", "--no-"))
         known = self._known(f"--{name[5:]}" if is_negated else f"--no_{name[2:]}")
-        action = self._option_string_actions.get(known)
+        action = self._option_string_actions[known] if known else None
         is_flag = action and (action.const is is_negated or (is_negated and action.default is False))
         return known if is_flag else None
 

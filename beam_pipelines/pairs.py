@@ -11,6 +11,7 @@ import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
 from recsys_tft.beam_pipelines.spill import spill
+from recsys_tft.beam_pipelines.watching import done
 
 METRICS = "recsys_tft_microseconds"  # counters: the time spent in each step's function
 Timed = tuple[list[Any], int]  # the results of a step's function, and the microseconds that they took
@@ -66,12 +67,14 @@ class ForEachPair(beam.DoFn):
             result = next(results, _END)
             self._time.inc((time.perf_counter_ns() - began) // 1000)
             if result is _END:
+                done(self._name)
                 return
             yield result
 
     def _finished(self) -> list[Any]:
         """The results of the pair that was started first."""
         results, microseconds = self._started.popleft().result()
+        done(self._name)
         self._time.inc(microseconds)  # here, as Beam's counters know the thread of the bundle only
         return results
 

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 import apache_beam as beam
 import numpy as np
@@ -68,7 +69,7 @@ class SumByName(beam.CombineFn):
         return sums
 
     def merge_accumulators(self, accumulators: Iterable[collections.Counter[str]]) -> collections.Counter[str]:
-        merged = collections.Counter()
+        merged: collections.Counter[str] = collections.Counter()
         for sums in accumulators:
             merged.update(sums)
         return merged
@@ -172,11 +173,13 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
         repeated += odd_data.repeated(piece)
     yield from _odd({"repeated": repeated})
     yield TaggedOutput("latest", latest)
-    times = np.concatenate(times)
-    yield TaggedOutput("minutes", splits.histogram(splits.coarse(times)))
-    yield TaggedOutput("times", arrow_ipc.dumps(pa.table({"time": times})))
-    earlier = {"earlier": state.of_users(parts)} if job.earlier else {}
-    yield partition, {"events": tuple(pieces), "users": arrow_ipc.dumps(users), **earlier}
+    time = np.concatenate(times)
+    yield TaggedOutput("minutes", splits.histogram(splits.coarse(time)))
+    yield TaggedOutput("times", arrow_ipc.dumps(pa.table({"time": time})))
+    frames: Frames = {"events": tuple(pieces), "users": arrow_ipc.dumps(users)}
+    if job.earlier:
+        frames["earlier"] = state.of_users(parts)
+    yield partition, frames
 
 
 def times_near_cuts(packed: Packed, minutes: splits.Histogram, job: Job) -> splits.Histogram:
@@ -270,7 +273,7 @@ def _labelled_part(
     if job.reads_outcomes:
         frames[OUTCOMES] = part.users(period.steps)
     frames |= {name: part.users(table) for name, table in worth.items()}
-    packed = {name: arrow_ipc.dumps(table) for name, table in frames.items()}
+    packed = cast(Frames, {name: arrow_ipc.dumps(table) for name, table in frames.items()})
     yield job.part(partition, part.number), packed
 
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Iterator
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -22,9 +23,7 @@ from recsys_tft.tables.raw_tables import RawTable, Source
 class ReadTable(beam.PTransform):
     """One raw table as (partition, (table name, rows)), with the outputs `rejected` and `counts` beside `main`."""
 
-    def __init__(
-        self, table: RawTable, settings: Settings, partitions: int, ahead: Ahead | None = None, **local: object
-    ):
+    def __init__(self, table: RawTable, settings: Settings, partitions: int, ahead: Ahead | None = None, **local: Any):
         super().__init__()
         self._table = table
         self._keep = needed_columns(table, settings)
@@ -32,13 +31,13 @@ class ReadTable(beam.PTransform):
         self._ahead = ahead
         self._local = local
 
-    def expand(self, root: beam.Pipeline) -> beam.pvalue.DoOutputsTuple:
+    def expand(self, root: beam.Pipeline) -> Any:  # a DoOutputsTuple, of which Beam would warn as no type of elements
         """Every partition gets a part of no rows, so that all of them exist, in small tables too."""
         nothing = [(partition, None) for partition in range(self._partitions)]
-        pairs = [*nothing, *enumerate(self._table.sources)]
-        options = {"table": self._table, "keep": self._keep, "partitions": self._partitions}
+        pairs: list[Any] = [*nothing, *enumerate(self._table.sources)]
+        options: dict[str, Any] = {"table": self._table, "keep": self._keep, "partitions": self._partitions}
         if self._ahead is None:
-            read = ForEachPair(read_source, **self._local, **options)
+            read: beam.DoFn = ForEachPair(read_source, **self._local, **options)
         else:
             pairs = [self._ahead.begin(functools.partial(read_source, **options), *pair) for pair in pairs]
             read = TakeResults(self._ahead, read_source.__name__)

@@ -29,6 +29,7 @@ from recsys_tft.beam_pipelines.main_job import MainJob
 from recsys_tft.beam_pipelines.options import pipeline_in
 from recsys_tft.beam_pipelines.pairs import METRICS
 from recsys_tft.beam_pipelines.prepare import COUNTS
+from recsys_tft.beam_pipelines.watching import Partitions, watched
 from recsys_tft.errors import InputError, StillRunning, UsageError, readable, reason, sentence_of
 from recsys_tft.run_layout.output import Output
 from recsys_tft.storage.files import read_text
@@ -69,7 +70,8 @@ def run_job(job: Job, options: PipelineOptions, workers: int | None, say: Callab
         StillRunning: if waiting for it was interrupted, while it goes on elsewhere.
     """
     with _place_to_work(job) as folder:
-        result = _start(job, options, workers, folder, say)
+        with watched(Partitions(job.user_partitions, job.tables["interactions"].rows, say)):
+            result = _start(job, options, workers, folder, say)
         if dataflow.is_dataflow(options):
             _wait(_submitted(job, options, result), result, say)
         else:
@@ -102,7 +104,7 @@ def _start(
     if dataflow.is_dataflow(options):
         dataflow.add_package(options, folder)
         dataflow.add_project(options, folder, job.given.features)
-    local = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
+    local: dict[str, Any] = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
     pipeline = pipeline_in(folder, runner or FnApiRunner(), options)
     with Ahead(**local).open() if threads > 1 else contextlib.nullcontext() as ahead:
         graphs = dataflow.scratch(options) if location else f"{folder}/graphs"
@@ -110,7 +112,7 @@ def _start(
         return pipeline.run()
 
 
-def _submitted(job: Job, options: PipelineOptions, result: PipelineResult) -> Submitted:
+def _submitted(job: Job, options: PipelineOptions, result: Any) -> Submitted:
     google = options.view_as(GoogleCloudOptions)
     if not getattr(result, "has_job", False):  # for --template_location and --dry_run
         return Submitted(google.job_name, None, google.template_location, job.output)
@@ -131,8 +133,10 @@ def _wait(submitted: Submitted, result: PipelineResult, say: Callable[[str], Non
         sentence = sentence_of(error) or f"the job failed ({last}); {submitted.where} shows why."
         raise InputError(sentence) from error
     except (Exception, KeyboardInterrupt) as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        why = interruption.sentence(error).rstrip(".") if interrupted else f"{type(error).__name__}: {reason(error)}"
+        if isinstance(error, KeyboardInterrupt):
+            why = interruption.sentence(error).rstrip(".")
+        else:
+            why = f"{type(error).__name__}: {reason(error)}"
         raise StillRunning(
             f"stopped waiting ({why}), but the job goes on: {submitted.where}; "
             f"`gcloud dataflow jobs cancel {submitted.job_id}` ends it."

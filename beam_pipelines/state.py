@@ -57,7 +57,7 @@ def read_changes(_: int, file: tuple[str, str], latest: int, job: Job) -> Iterat
     yield from folded(later, latest, job)
 
 
-def unique(name: str, parts: Sequence[Part]) -> tuple[pa.Table, pa.Table]:
+def unique(name: str, parts: Iterable[Part]) -> tuple[pa.Table, pa.Table]:
     """`drop_duplicates` of the rows of a table, with earlier ones of keys that it does not have; ROW is -1 of these."""
     rows = arrow_ipc.concat(part for own, part in parts if own == name)
     earlier = [arrow_ipc.loads(part) for own, part in parts if own == f"{EARLIER}{name}"]
@@ -71,7 +71,9 @@ def without_late(events: Sequence[Packed], until: int) -> tuple[list[Packed], pa
     tables = list(map(arrow_ipc.loads, events))
     are_late = [table["interaction_time"].to_numpy() < until for table in tables]
     late = pa.concat_tables(t.filter(pa.array(is_late)) for t, is_late in zip(tables, are_late, strict=True))
-    kept = [arrow_ipc.dumps(t.filter(pa.array(~is_late))) for t, is_late in zip(tables, are_late, strict=True)]
+    kept: list[Packed] = [
+        arrow_ipc.dumps(t.filter(pa.array(~is_late))) for t, is_late in zip(tables, are_late, strict=True)
+    ]
     reason = f"interaction_time is before {splits.describe(until)}, where what is known ends"
     return kept, late.append_column("reason", pa.array([reason] * len(late), pa.string()))
 
@@ -156,6 +158,7 @@ def write_fitted_videos(video_ids: np.ndarray, job: Job) -> None:
 
 def new_videos(exposures: splits.Histogram, job: Job) -> negatives.Catalogue:
     """The videos of a refresh whose values nothing has been fitted on."""
+    assert job.earlier is not None
     known = state_files.read(job.earlier.files[FITTED_VIDEOS][0])["video_id"].to_numpy()
     video_ids, counts = exposures
     write_fitted_videos(np.union1d(known, video_ids), job)
@@ -165,8 +168,9 @@ def new_videos(exposures: splits.Histogram, job: Job) -> negatives.Catalogue:
 
 def read_catalogue(job: Job) -> negatives.Catalogue:
     """What negatives were drawn from before, which stays as it was fitted."""
+    assert job.earlier is not None
     rows = state_files.read(job.earlier.files[CATALOGUE][0])
-    columns = (rows[name].to_numpy() for name in ("video_id", "exposures"))
-    catalogue = negatives.Catalogue(*columns, job.settings.ranker.popularity_alpha)
+    video_ids, exposures = (rows[name].to_numpy() for name in ("video_id", "exposures"))
+    catalogue = negatives.Catalogue(video_ids, exposures, job.settings.ranker.popularity_alpha)
     write_catalogue(catalogue, job)
     return catalogue

@@ -4,6 +4,7 @@ Partitions of videos and of users send their distinct texts to partitions of tex
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,11 +18,11 @@ from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.titles import embedding_cache, minilm, title_encoder
 from recsys_tft.titles.embedding_cache import EmbeddingCache
 from recsys_tft.titles.encoder_spec import Spec
-from recsys_tft.titles.text_embedding import encoders, text_features
+from recsys_tft.titles.text_embedding import encoders, text_features, text_op
 
 VIDEOS, USERS = "videos", "users"
 CONTEXT = (Entity.USER, Entity.EXPOSURE)  # what partitions of users hold
-TEXTS = "texts"  # the name of the Vectors of a partition of users, among its frames
+TEXTS: Final = "texts"  # the name of the Vectors of a partition of users, among its frames
 
 
 def part_name(spec: Spec, job: Job) -> str:
@@ -55,7 +56,7 @@ def _split(
     what: str, partition: int, features: Sequence[Feature], tables: Sequence[pa.Table], job: Job
 ) -> Iterator[KeyedTexts]:
     for number, spec in enumerate(encoders(job.settings)):
-        own = {source for f in features if f.op.spec(job.settings) == spec for source in f.sources}
+        own = {source for f in features if text_op(f).spec(job.settings) == spec for source in f.sources}
         columns = [table[name] for table in tables for name in table.column_names if name in own]
         if columns:
             texts = pc.unique(pa.chunked_array([chunk for c in columns for chunk in c.chunks], columns[0].type))
@@ -120,7 +121,7 @@ def with_vectors(
         job: what is done.
     """
     for feature in features:
-        spec = feature.op.spec(job.settings)
+        spec = text_op(feature).spec(job.settings)
         width = title_encoder.width(spec, job.settings.title_precision)
         vectors = _vectors_of(raw[feature.sources[0]], found.get(part_name(spec, job), []), width)
         engineered = engineered.append_column(feature.name, vectors)
@@ -144,8 +145,8 @@ def as_part(partition: int, frames: Frames) -> tuple[int, tuple[str, Frames]]:
     return partition, ("frames", frames)
 
 
-def with_texts(partition: int, parts: Iterable[tuple[str, object]]) -> KeyedFrames:
+def with_texts(partition: int, parts: Iterable[tuple[str, Any]]) -> KeyedFrames:
     """The frames of a partition of users with the vectors of its texts, by the name TEXTS."""
     parts = list(parts)
-    (frames,) = (part for name, part in parts if name == "frames")
+    frames: Frames = next(part for name, part in parts if name == "frames")
     return partition, {**frames, TEXTS: vectors_in(parts)}

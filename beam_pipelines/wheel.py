@@ -74,8 +74,8 @@ def _modules() -> dict[str, bytes]:
     They are taken from beside this package, whatever else of these names can be imported.
     """
     root = pathlib.Path(__file__).resolve().parents[1]
-    found = {}
-    for name in metadata.distribution(DISTRIBUTION).read_text("top_level.txt").split():
+    found: dict[str, bytes] = {}
+    for name in (metadata.distribution(DISTRIBUTION).read_text("top_level.txt") or "").split():
         files = sorted((root / name).rglob("*.py")) or [root / f"{name}.py"]
         found |= {file.relative_to(root).as_posix(): file.read_bytes() for file in files}
     return found
@@ -89,7 +89,7 @@ def _metadata(distribution: str, version: str, requirements: Sequence[str]) -> s
 def requirements() -> list[str]:
     """What the package needs, in the versions that are installed: `name==version`."""
     needed = [text for text in metadata.requires(DISTRIBUTION) or () if "extra ==" not in text]
-    names = [re.match(r"[\w.-]+", text)[0] for text in needed]
+    names = [re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in needed]
     return [f"{name}=={metadata.version(name)}" for name in names]
 
 

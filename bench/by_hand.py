@@ -59,7 +59,7 @@ def features(rows: pd.DataFrame, users: pd.DataFrame, videos: pd.DataFrame) -> p
         known = known.merge(table[[key, *(name for name in wanted if name in table)]], on=key, how="left")
     known = known.dropna(axis=1, how="all")
     found = known[[name for name in (*_CATEGORIES, *_NUMBERS) if name in known]].copy()
-    means = {}
+    means: dict[str, pd.Series] = {}
     for by in (["user_id"], ["video_id"], ["category"], ["user_id", "category"]):
         if not set(by) <= set(known):
             continue

@@ -81,7 +81,16 @@ def digest(root: pathlib.Path) -> str:
 
 def run(raw: pathlib.Path, output: pathlib.Path, options: tuple[str, ...]) -> tuple[float, str]:
     """Seconds of a run, and the digest of its output, which is removed."""
-    command = [sys.executable, "-m", "recsys_tft", "run", "--data-dir", raw, "--output-dir", output]
+    command: list[str | pathlib.Path] = [
+        sys.executable,
+        "-m",
+        "recsys_tft",
+        "run",
+        "--data-dir",
+        raw,
+        "--output-dir",
+        output,
+    ]
     began = time.monotonic()
     subprocess.run([*command, "--title-encoder=none", *options], check=True, stdout=subprocess.DEVNULL)
     seconds, found = time.monotonic() - began, digest(output)

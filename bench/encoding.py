@@ -27,7 +27,9 @@ TF_ROWS = 100_000  # enough to time the slower one
 
 def scalars(rng: np.random.Generator, rows: int, prefix: str, floats: int, integers: int, tokens: int) -> pa.Table:
     """Floats, integers of one to three bytes, and short tokens."""
-    columns = {f"{prefix}_ratio_{k}": rng.normal(size=rows).astype(np.float32) for k in range(floats)}
+    columns: dict[str, np.ndarray] = {
+        f"{prefix}_ratio_{k}": rng.normal(size=rows).astype(np.float32) for k in range(floats)
+    }
     columns |= {f"{prefix}_count_{k}": rng.integers(0, 100 << 7 * (k % 3), rows) for k in range(integers)}
     countries = pa.array([f"country_{k}" for k in range(40)])
     columns |= {f"{prefix}_token_{k}": countries.take(pa.array(rng.integers(0, 40, rows))) for k in range(tokens)}

@@ -15,6 +15,7 @@ from recsys_tft.retrieval.two_tower import TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 from recsys_tft.training import model_folders
+from recsys_tft.training.shuffled_rows import ShuffledRows
 
 ROUNDS = 3
 HELD = {"rows in memory": 10**9, "through a pool of 50,000": 50_000}
@@ -27,6 +28,7 @@ def two_tower(output_dir: str, chosen: Settings) -> None:
         shuffled = rows.shuffled(held)
         for epoch in range(ROUNDS):
             started, read = time.perf_counter(), 0
+            assert isinstance(shuffled, ShuffledRows)
             for batch in shuffled.epoch(chosen.two_tower.batch_size, epoch).prefetch(4):
                 read += int(batch["weight"].shape[0])
             print(f"two_tower, {what}, epoch {epoch}: {read / (time.perf_counter() - started):,.0f} rows/s", flush=True)

@@ -15,7 +15,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 import numpy as np
 
@@ -45,6 +45,7 @@ def running(output_dir: str) -> Iterator[Server]:
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
+        assert process.stdout
         line = process.stdout.readline()
         print(f"{line.strip()}, after {time.perf_counter() - begun:.1f} s")
         yield Server(int(line.rpartition(":")[2]))
@@ -66,7 +67,7 @@ class Connection:
             self._reader, self._writer = await asyncio.open_connection("127.0.0.1", self._port)
         self._writer.write(_HEAD.format(method=method, path=path, size=len(body)).encode() + body)
         head = await self._reader.readuntil(b"\r\n\r\n")
-        size = int(re.search(rb"(?i)content-length: (\d+)", head).group(1))
+        (size,) = map(int, re.findall(rb"(?i)content-length: (\d+)", head))
         return int(head[9:12]), await self._reader.readexactly(size)
 
 
@@ -135,7 +136,9 @@ def measure(output_dir: str, users: Sequence[int | str], requests: int) -> None:
             print(f"  resident memory {server.gauges()['resident_memory_bytes'] / 1e6:8,.1f} MB")
 
 
-def _timed(server: Server, name: str, bodies: list[bytes], loop: Callable[[list[bytes]], object]) -> None:
+def _timed(
+    server: Server, name: str, bodies: list[bytes], loop: Callable[[list[bytes]], Coroutine[None, None, list[float]]]
+) -> None:
     before, own, begun = server.gauges()["cpu_seconds_total"], time.process_time(), time.perf_counter()
     seconds = asyncio.run(loop(bodies))
     took = time.perf_counter() - begun

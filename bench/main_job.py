@@ -91,8 +91,9 @@ def tables(interactions: int, sessions: bool, folder: pathlib.Path) -> pathlib.P
 
 
 def _write_tables(raw: pathlib.Path, interactions: int, sessions: bool) -> None:
-    sizes = {"users": max(interactions // 20, 1), "videos": max(interactions // 50, 1)}
-    synthetic.write_tables(raw, **sizes, interactions=interactions if sessions else 5 * interactions // 2)
+    users, videos = max(interactions // 20, 1), max(interactions // 50, 1)
+    drawn = interactions if sessions else 5 * interactions // 2
+    synthetic.write_tables(raw, users=users, videos=videos, interactions=drawn)
     if not sessions:
         events = pl.read_parquet(raw / "interactions.parquet")
         views = events.unique(["user_id", "video_id"], keep="first", maintain_order=True).head(interactions)

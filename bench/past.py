@@ -7,6 +7,7 @@ seeds. What is done already is not done again: runs are in FOLDER/SPLIT, figures
 
 import argparse
 import dataclasses
+import functools
 import json
 import pathlib
 import tempfile
@@ -94,7 +95,7 @@ def ranking(out: str, seed: int) -> Figures:
         columns = [column.name for column in ranker_rows.columns_of(own, chosen)]
         parts = {w: dataclasses.replace(part, data=part.data[columns]) for w, part in rows.items()}
         model = _ranker(parts, chosen)
-        found[name] = _aucs(parts, lambda part, model=model: catboost_ranker.raw_scores(model, part))
+        found[name] = _aucs(parts, functools.partial(catboost_ranker.raw_scores, model))
     training = rows["train"].keys
     videos = np.unique(np.concatenate([part.keys["video_id"] for part in rows.values()]))
     counts = np.bincount(np.searchsorted(videos, training["video_id"]), training["label"], len(videos))

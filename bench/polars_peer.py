@@ -71,7 +71,7 @@ def tokens(values: pl.Series, training: pl.Series) -> np.ndarray:
 
 
 def z(values: pl.Series, training: pl.Series, log: bool = True) -> np.ndarray:
-    values, training = (np.log1p(s.cast(pl.Float64)) if log else s.cast(pl.Float64) for s in (values, training))
+    values, training = (s.cast(pl.Float64).log1p() if log else s.cast(pl.Float64) for s in (values, training))
     return ((values - training.mean()) / training.std()).fill_null(0.0).cast(pl.Float32).to_numpy()
 
 

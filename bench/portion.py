@@ -38,7 +38,7 @@ def day(increments: int, with_recent: bool) -> pa.Table:
 def measure(increments: int, with_recent: bool) -> None:
     """Prints a line for each step."""
     table = day(increments, with_recent)
-    chosen = Settings(recent={"enabled": with_recent}, positive_rates={"enabled": False})
+    chosen = Settings.model_validate({"recent": {"enabled": with_recent}, "positive_rates": {"enabled": False}})
     values = video_counts.values(chosen, counted=True)
     ends = np.linspace(0, len(table), PIECES + 1).astype(int).tolist()
     parts = [arrow_ipc.dumps(table.slice(a, b - a)) for a, b in itertools.pairwise(ends)]

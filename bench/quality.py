@@ -46,7 +46,11 @@ _WIDE = _PLAIN | {
     "labels": {"positive": {"like": 1.0}},
     "columns": {"interactions": {"rated_at": {"name": "interaction_time", "unit": "us"}}},
 }
-CONFIGS = {"time": _LONG, "time_per_user": _LONG | {"split": {"kind": "time_per_user"}}, "wide": _WIDE}
+CONFIGS: dict[str, Mapping[str, object]] = {
+    "time": _LONG,
+    "time_per_user": _LONG | {"split": {"kind": "time_per_user"}},
+    "wide": _WIDE,
+}
 
 
 def wide(tables: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

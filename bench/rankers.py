@@ -28,7 +28,7 @@ from bench.quality import CONFIGS, run
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.ranking import ranker_kinds, ranker_rows, ranking_metrics
-from recsys_tft.ranking.ranker_interface import Task
+from recsys_tft.ranking.ranker_interface import Served, Task
 from recsys_tft.ranking.ranker_rows import Column, RankerRows
 from recsys_tft.run_layout import artifacts, run_folders
 from recsys_tft.serving import served_models, serving_models
@@ -101,7 +101,7 @@ def sizes_of(out: str, columns: tuple[Column, ...]) -> list[int | None]:
     return [sizes.get(column.feature) for column in columns]
 
 
-def latencies(served: object, columns: tuple[Column, ...], out: str, place: str) -> tuple[float, float]:
+def latencies(served: Served, columns: tuple[Column, ...], out: str, place: str) -> tuple[float, float]:
     """Of the whole graph by TensorFlow's C library, and of the model's operations alone."""
     of_run = settings.of_run(run_folders.manifest(out), out)
     described = [dataclasses.asdict(column) for column in columns]

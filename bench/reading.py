@@ -7,6 +7,7 @@ on one core, in CPU time, the best of several passes in turn over files that are
 """
 
 import argparse
+import functools
 import os
 import pathlib
 import tempfile
@@ -35,8 +36,7 @@ FORMATS = {
 def run(folder: str, interactions: int) -> str:
     """The output of a synthetic run."""
     config = PipelineConfig(output_dir=folder, title_encoder="none")
-    sizes = {"num_users": interactions // 20, "num_videos": interactions // 50}
-    ProcessingPipeline(config).run_synthetic(num_interactions=interactions, **sizes)
+    ProcessingPipeline(config).run_synthetic(interactions // 20, interactions // 50, interactions)
     return folder
 
 
@@ -77,7 +77,7 @@ def measure(folder: DataFolder, name: str, temporary: pathlib.Path) -> None:
     table = folder.read().table()
     for shown, (kind, compression) in FORMATS.items():
         path = temporary / f"rows.{kind}{'.gz' if (kind, compression) == ('tfrecord', 'gzip') else ''}"
-        (written,) = best(lambda path=path, given=(kind, compression): write(table, path, *given))
+        (written,) = best(functools.partial(write, table, path, kind, compression))
         size = path.stat().st_size / len(table)
         rows = read(str(path), folder)
         functions = [lambda path=path: read(str(path), folder)]

@@ -31,7 +31,7 @@ TITLES = pathlib.Path(__file__).with_suffix(".txt")  # eight lines each of 16 la
 AGREEMENT = 2e-6  # between ONNX Runtime and PyTorch
 
 # What pipelines meet and tokenizers stumble over.
-EDGES = (
+EDGES: tuple[str | bytes, ...] = (
     b"", b" ", b" \t\n\r ", "\u3000\u00a0\u2003", b".", b"...!!!???", b"$100 + 50% = ?", b"a", b"A" * 100, b"A" * 101,
     "\u00e9" * 100, "\u0436" * 101, "\U0001f600", "\U0001f468\u200d\U0001f469\u200d\U0001f467 family \u2764\ufe0f",
     "\U0001f525\U0001f525 HOT \U0001f525\U0001f525 \U0001f1ec\U0001f1f7\U0001f1eb\U0001f1f7",

@@ -16,6 +16,7 @@ from collections.abc import Callable
 import catboost
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import tensorflow as tf
 
 from bench import load
@@ -91,12 +92,12 @@ def with_more_videos(recommender: Recommender, count: int, dim: int, times: int)
     query = tf.constant(random.normal(size=(1, dim)), tf.float32)
     k = tf.constant(recommender.settings.candidates)
 
-    def retrieve(_: object, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def retrieve(_: object, seen: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         found = best(query, k, tf.constant(seen.to_numpy()[None, :]))
         ids = np.unique(known_ids[found["video_ids"].numpy()[0] % len(known_ids)])
         return ids, found["scores"].numpy()[0][: len(ids)]
 
-    recommender.retrieve = retrieve
+    setattr(recommender, "retrieve", retrieve)  # noqa: B010
     stages(recommender, np.arange(1, times + 1), f"{count:,}")
 
 

@@ -111,7 +111,7 @@ def measure(raw: str, output: str, options: list[str]) -> dict[str, Any]:
         value = value if isinstance(value, (bytes, dict)) or not isinstance(value, Iterable) else list(value)
         yield from watched.watch(step._name, process(step, (key, value), *sides), size_of(value))
 
-    ForEachPair.process = watching
+    setattr(ForEachPair, "process", watching)  # noqa: B010
     if run(["run", "--data-dir", raw, "--output-dir", output, "--title-encoder=none", "--workers=1", *options]):
         raise SystemExit("the run failed")
     files = [path.stat().st_size for path in pathlib.Path(output).rglob("part-*") if path.is_file()]
@@ -155,7 +155,8 @@ def main() -> None:
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     options, job = parser.parse_known_args()
     if options.one:
-        print(json.dumps(measure(*options.one, ["--config", options.config, *job])))
+        raw, output = options.one
+        print(json.dumps(measure(raw, output, ["--config", options.config, *job])))
         return
     users, videos = max(options.interactions // 20, 1), max(options.interactions // 50, 1)
     with tempfile.TemporaryDirectory() as temporary:

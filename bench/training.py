@@ -68,7 +68,7 @@ def two_tower(output: str) -> None:
     rows = TwoTowerRows(output, query, candidate)
     with tempfile.TemporaryDirectory() as folder:
         fit = Fit(TwoTower(query, candidate, rows.categories, {}, chosen), rows, pathlib.Path(folder), lambda _: None)
-        batches = list(fit._shuffled.epoch(fit._batch, 0))
+        batches = list(fit._shuffled.batches(fit._batch, 0))
         fit._epoch()  # traces the step
         examples = len(batches) * fit._batch
         times = [(seconds(fit._epoch), seconds(lambda: bare(fit, batches))) for _ in range(EPOCHS)]

@@ -87,6 +87,7 @@ def show(arms: Sequence[Arm]) -> None:
         auc = ranking_metrics.auc(*map(np.concatenate, (arm.labels, arm.scores)))
         gap = bootstrap.ratio(np.bincount(owners, arm.losses() - base), np.bincount(owners).astype(np.float64))
         told = "" if arm is arms[0] else f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
+        assert arm.model is not None
         trees = arm.model.tree_count_
         print(f"| {arm.name} | {auc:.4f} | {arm.losses().mean():.4f} | {told} | {trees} | {arm.seconds:.0f} |")
 

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 
 from recsys_tft import interruption, libraries
+from recsys_tft.argument_errors import Parser
 from recsys_tft.commands import (
     audit_command,
     check_command,
     compare_command,
     config_command,
     dataset_command,
+    log_file,
     recommend_options,
     refresh_command,
     report_command,
@@ -54,23 +56,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # `recommend` says itself what it does not know, which depends on the export.
     stray = {run: _stray(rest), recommend: []}.get(options.command, rest)
     if stray:
-        parser.error(f"unrecognized arguments: {' '.join(stray)}")
+        options.parser.error(f"unrecognized arguments: {' '.join(stray)}")
     _quiet(options.debug)
     options.is_process = is_process  # of its own, so that what it does not load nobody misses later
     if is_process and options.command is recommend and not options.explain:
         libraries.arrow_without_pandas()
+    try:
+        with log_file.logging_to(options.log_file, arguments):
+            return _run(options, rest)
+    except UsageError as error:  # of the log itself
+        if options.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
     try:
         with interruption.ending_on_sigterm():
             return options.command(options, rest)
     except InputError as error:
         if options.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        _say(str(error))
         if isinstance(error.__cause__, interruption.Terminated):
             return interruption.EXIT_CODE
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt as error:
-        print(f"error: {interruption.sentence(error)}", file=sys.stderr)
+        _say(interruption.sentence(error))
         if isinstance(error, interruption.Terminated):
             return interruption.EXIT_CODE
     except BrokenPipeError:
@@ -79,8 +92,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.debug:
             raise
         sentence = sentence_for(error) or f"{type(error).__name__}: {reason(error)} (--debug shows where)"
-        print(f"error: {redacted(sentence)}", file=sys.stderr)
+        _say(redacted(sentence))
     return 1
+
+
+def _say(sentence: str) -> None:
+    """Prints an error; where it was raised is for the log."""
+    log_file.LOGGER.error(sentence, exc_info=True)
+    print(f"error: {sentence}", file=sys.stderr)
 
 
 def _stray(beam_args: Sequence[str]) -> list[str]:
@@ -108,7 +127,7 @@ def _quiet(debug: bool) -> None:
 
 
 def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="recsys-tft",
         description="Feature engineering for video recommenders on TensorFlow.",
         epilog="example:\n  recsys-tft run --synthetic --output-dir output",
@@ -191,7 +210,8 @@ def _command(
         allow_abbrev=False,
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks and the libraries' logs")
-    parser.set_defaults(command=function)
+    log_file.add(parser)
+    parser.set_defaults(command=function, parser=parser)
     return parser
 
 
@@ -354,8 +374,7 @@ def encoder(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 def features(options: argparse.Namespace, _: Sequence[str]) -> int:
     """The feature table."""
-    from rich.console import Console
-
+    from recsys_tft import terminal
     from recsys_tft.commands import ready
     from recsys_tft.commands.feature_table import as_table, own_parts
     from recsys_tft.configuration import settings
@@ -363,7 +382,7 @@ def features(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.folder("--config", options.config)
     with libraries.quietly(options.debug):
         table = (settings.Settings() if options.config is None else settings.load(options.config)).table
-    console = Console(width=None if sys.stdout.isatty() else 200)
+    console = terminal.console()
     console.print(as_table(table))
     for part in own_parts(table):
         console.print("", part)

@@ -32,8 +32,8 @@ class PairCounts(Statistic):
     """
 
     max_pairs: int
-    dtype: ClassVar[str] = "int64"
-    shape: ClassVar[tuple[None, int]] = (None, 2)
+    dtype = "int64"
+    shape = (None, 2)
 
     def of(self, values: np.ndarray) -> pa.Table:
         pairs = values.astype(np.int64).reshape(-1, 2)

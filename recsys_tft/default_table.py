@@ -3,6 +3,8 @@
 A user's own table extends DEFAULT: docs/your-own-features.md.
 """
 
+from typing import Any
+
 from recsys_tft.columns import FLOAT, INT64, INTS, STRING, STRINGS, TIMESTAMP, UPDATED, Accuracy, Column, tallied
 from recsys_tft.cooccurrence import Cooccurrence
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Feature, FeatureTable, flag_columns
@@ -66,7 +68,7 @@ _GROUPS = {"category": "category", "channel": "channel_id"}  # by which the expo
 def _counts(table: str, option: str, *names: str) -> tuple[Column, ...]:
     """Counts that the job computes where a section of the settings asks for them: of videos, or as of an exposure."""
     accuracy = Accuracy.VERSIONED if table == "videos" else Accuracy.AS_OF
-    kept = {"minimum": 0, "accuracy": accuracy, "built_in": True, "computed": True, "option": option}
+    kept: dict[str, Any] = {"minimum": 0, "accuracy": accuracy, "built_in": True, "computed": True, "option": option}
     return tuple(Column(name, table, INT64, **kept) for name in names)
 
 

@@ -83,7 +83,16 @@ def reason(error: BaseException) -> str:
     return chosen.split("[[")[0].rstrip(". ")[:300]
 
 
-DAMAGE = (OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, RuntimeError, zipfile.BadZipFile)
+DAMAGE: tuple[type[BaseException], ...] = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    RuntimeError,
+    zipfile.BadZipFile,
+)
 
 
 @contextlib.contextmanager

@@ -109,7 +109,7 @@ def _system(error: BaseException) -> str | None:
     if not isinstance(error, OSError) or (error.errno is None and not getattr(error, "exception_details", None)):
         return None
     named = next((str(name) for name in (error.filename, error.filename2) if name not in (None, "")), None)
-    told = _REMEDIES.get(error.errno, reason(error))
+    told = _REMEDIES.get(error.errno or 0, reason(error))
     return f"{named}: {told}" if named else told
 
 

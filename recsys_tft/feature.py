@@ -62,6 +62,18 @@ class Feature:
     option: str | None = None
     columns: tuple[Column, ...] = dataclasses.field(default=(), repr=False, compare=False)
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            name: str,
+            sources: str | Iterable[str],
+            op: Op,
+            used_by: Use | Iterable[Use],
+            option: str | None = None,
+            columns: tuple[Column, ...] = (),
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         for field in ("sources", "used_by"):
             value = getattr(self, field)
@@ -78,8 +90,8 @@ class Feature:
 
     def is_on(self, settings: "Settings") -> bool:
         """Whether its option and those of its sources are enabled; else the graph does not even ask for these."""
-        options = {self.option, *(column.option for column in self.columns)} - {None}
-        return all(getattr(settings, option).enabled for option in options)
+        options = {self.option, *(column.option for column in self.columns)}
+        return all(getattr(settings, option).enabled for option in options if option is not None)
 
     def is_active(self, settings: "Settings") -> bool:
         """Whether the settings ask for it."""

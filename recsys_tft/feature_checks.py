@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -57,7 +57,8 @@ def _wrong_names(table: "FeatureTable") -> Iterator[str]:
             yield f"the signal {signal.name!r} needs a name without slashes."
     flags = {signal.flag for signal in table.signals}  # which no graph reads
     columns = [column for column in table.columns if column.name not in flags]
-    for what, rows in {"column": columns, "feature": table.features}.items():
+    named: dict[str, Sequence[Column | Feature]] = {"column": columns, "feature": table.features}
+    for what, rows in named.items():
         for name in dict.fromkeys(row.name for row in rows):
             if not (isinstance(name, str) and _NAME.fullmatch(name)):
                 yield f"the {what} {name!r} needs a name of letters, digits and _ that begins with a letter."
@@ -180,6 +181,6 @@ def _shared_names(table: "FeatureTable") -> Iterator[str]:
             yield f"the vocabulary '{name}' is there with different options: {options}{_as_text(columns)}."
         if name in others:
             yield f"the vocabulary '{name}' has the name of a feature that does not look up in it; call it otherwise."
-    for name, values in boundaries.items():
-        if len(values) > 1:
-            yield f"the boundaries '{name}' differ: {' and '.join(str(list(one)) for one in sorted(values))}."
+    for name, different in boundaries.items():
+        if len(different) > 1:
+            yield f"the boundaries '{name}' differ: {' and '.join(str(list(one)) for one in sorted(different))}."

@@ -12,6 +12,7 @@ from recsys_tft.columns import BOOL, UPDATED, Column, IdKind
 from recsys_tft.errors import did_you_mean, findings
 from recsys_tft.feature import CANDIDATE, QUERY, RANKER, Entity, Feature, Use, entity_of, raw_columns
 from recsys_tft.feature_checks import problems
+from recsys_tft.ops import replaced
 from recsys_tft.signals import Signal, SignalBits
 from recsys_tft.vocabularies import Vocabulary
 
@@ -173,7 +174,7 @@ class FeatureTable:
         if not encoders:
             return self
         if encoders not in self._encoded:
-            ops = {name: dataclasses.replace(self.by_name[name].op, encoder=encoder) for name, encoder in encoders}
+            ops = {name: replaced(self.by_name[name].op, encoder=encoder) for name, encoder in encoders}
             features = (dataclasses.replace(f, op=ops.get(f.name, f.op)) for f in self.features)
             self._encoded[encoders] = dataclasses.replace(self, features=tuple(features))
         return self._encoded[encoders]
@@ -222,9 +223,11 @@ class FeatureTable:
 
 def _of_ids(feature: Feature, kinds: Mapping[str, IdKind]) -> Feature:
     """The feature with a vocabulary of what its ids are in the graph; another feature as it is."""
-    are_text = [kinds[column.key].is_text for column in feature.columns if column.key in kinds]
-    fields = dataclasses.fields(feature.op) if dataclasses.is_dataclass(feature.op) else ()
+    are_text = [kinds[column.key].is_text for column in feature.columns if column.key and column.key in kinds]
+    fields: tuple[dataclasses.Field[Any], ...] = (
+        dataclasses.fields(feature.op) if dataclasses.is_dataclass(feature.op) else ()
+    )
     if not are_text or not feature.vocabulary or "vocabulary" not in {field.name for field in fields if field.init}:
         return feature  # which says by itself what it cannot read
     vocabulary = dataclasses.replace(feature.vocabulary, integers=not are_text[0], ids=are_text[0])
-    return dataclasses.replace(feature, op=dataclasses.replace(feature.op, vocabulary=vocabulary))
+    return dataclasses.replace(feature, op=replaced(feature.op, vocabulary=vocabulary))

@@ -2,11 +2,12 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any
+from typing import Any, TypeAlias
 
 import tensorflow as tf
 
-GraphDef, NodeDef = tf.compat.v1.GraphDef, tf.compat.v1.NodeDef
+GraphDef: TypeAlias = tf.compat.v1.GraphDef
+NodeDef: TypeAlias = tf.compat.v1.NodeDef
 
 
 class GraphParts:

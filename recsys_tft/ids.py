@@ -8,7 +8,7 @@ Two ids of one code are found where one could be taken for the other, and refuse
 import re
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,7 @@ _PATTERNS = {
     IdKind.UUID: UUID_PATTERN,
 }
 GIVEN = "given/"  # before the name of a key: what its codes stand for
-Arrow = pa.Array | pa.ChunkedArray
+Arrow: TypeAlias = pa.Array | pa.ChunkedArray
 
 
 def codes_of(ids: Arrow) -> pa.Array:

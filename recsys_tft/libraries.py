@@ -5,6 +5,7 @@ import gc
 import importlib
 import importlib.abc
 import importlib.machinery
+import logging
 import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -86,11 +87,60 @@ def quietly(debug: bool = False) -> contextlib.AbstractContextManager[None]:
     return contextlib.nullcontext() if debug else _silenced()
 
 
+_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+
+
+@contextlib.contextmanager
+def first_import() -> Iterator[None]:
+    """Is to surround what may import TensorFlow where our package is used as a library.
+
+    TensorFlow's C++ code prints lines that nobody can act upon. They are kept off the terminal, for good, unless the
+    level of its log is set (TF_CPP_MIN_LOG_LEVEL), or TensorFlow is imported already, which is the user's own doing. No
+    logging of Python is touched, and the environment is as it was.
+    """
+    if "tensorflow" in sys.modules or _LEVEL in os.environ:
+        yield
+        return
+    os.environ[_LEVEL] = "3"  # which is read once
+    try:
+        with _silenced():
+            yield
+    finally:
+        os.environ.pop(_LEVEL, None)
+
+
+@contextlib.contextmanager
+def logging_as_it_is() -> Iterator[None]:
+    """Keeps Beam from configuring the user's logging, which it does where nobody else has, and from printing there."""
+    root, nothing = logging.getLogger(), logging.NullHandler()
+    if root.handlers:
+        yield
+        return
+    root.addHandler(nothing)
+    try:
+        yield
+    finally:
+        root.removeHandler(nothing)
+
+
+_noise = [os.devnull]  # where what C++ code prints goes, the last one
+
+
+@contextlib.contextmanager
+def noise_in(path: str) -> Iterator[None]:
+    """Keeps in a file what `quietly` keeps off the terminal, while the block runs."""
+    _noise.append(path)
+    try:
+        yield
+    finally:
+        _noise.pop()
+
+
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Keeps what TensorFlow's C++ code prints while it is imported, before any log level applies, off the terminal."""
     kept = os.dup(2)
-    with open(os.devnull, "wb") as null:
+    with open(_noise[-1], "ab") as null:
         os.dup2(null.fileno(), 2)
     try:
         yield

@@ -3,13 +3,15 @@
 docs/missing.md has the table of all places; `ops.drop_missing` and `serving_inputs` say the same of tensors.
 """
 
+from typing import TypeAlias
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.statistics import EMPTY_IDS
 
-Arrow = pa.Array | pa.ChunkedArray
+Arrow: TypeAlias = pa.Array | pa.ChunkedArray
 
 
 def nulled(values: Arrow, zero_is_missing: bool = False) -> Arrow:

@@ -71,8 +71,9 @@ class ZScore(Op):
         return scatter(columns[0], tf.math.divide_no_nan(scaled - mean, deviation), 0.0)
 
     def describe(
-        self, name: str, columns: Sequence[str], fitted: "np.ndarray", settings: "Settings"
+        self, name: str, columns: Sequence[str], fitted: "np.ndarray | None", settings: "Settings"
     ) -> Mapping[str, str]:
+        assert fitted is not None
         mean, deviation = map(float, fitted)
         found = {"column": columns[0], "log1p": self.log1p, "mean": mean, "std": deviation}
         return {f"normalizers/{name}.json": to_json(found)}
@@ -239,8 +240,9 @@ class Level(Op):
         return tf.one_hot(tf.where(level == -2, scatter(count, derived, -1), level), len(levels))
 
     def describe(
-        self, name: str, columns: Sequence[str], fitted: "np.ndarray", settings: "Settings"
+        self, name: str, columns: Sequence[str], fitted: "np.ndarray | None", settings: "Settings"
     ) -> Mapping[str, str]:
+        assert fitted is not None
         boundaries = [float(edge) if abs(edge) != float("inf") else None for edge in fitted]
         found = {"columns": tuple(columns), "levels": settings.popularity.levels, "boundaries": boundaries}
         return {f"buckets/{name}.json": to_json(found)}

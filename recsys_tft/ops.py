@@ -9,7 +9,7 @@ docs/missing.md. `number_ops` holds those of numbers.
 import dataclasses
 import posixpath
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from recsys_tft.columns import INT64, STRING, Column
 from recsys_tft.statistics import EMPTY_IDS, Statistic
@@ -200,7 +200,9 @@ class Lookup(Op):
         hint = f"; Vocabulary({self.vocabulary.name!r}, integers=True) has integers" if wanted == STRING else ""
         return f"looks up values of type {wanted}, not {column.name}, which is {column.type}{hint}"
 
-    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
+    def statistic(
+        self, columns: Sequence["tf.SparseTensor"], settings: "Settings"
+    ) -> "tuple[tf.Tensor, Statistic] | None":
         return columns[0].values, self.vocabulary.statistic(self.vocabulary.options(settings))
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
@@ -222,7 +224,9 @@ class SetLookup(Lookup):
         [batch] int64 as Lookup; an empty list is missing.
     """
 
-    def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> "tuple[tf.Tensor, Statistic]":
+    def statistic(
+        self, columns: Sequence["tf.SparseTensor"], settings: "Settings"
+    ) -> "tuple[tf.Tensor, Statistic] | None":
         return super().statistic([self._joined(columns[0])], settings)
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
@@ -281,6 +285,11 @@ class History(Bag):
 
     def statistic(self, columns: Sequence["tf.SparseTensor"], settings: "Settings") -> None:
         return None
+
+
+def replaced(op: Op, **changes: object) -> Op:
+    """The op with other arguments."""
+    return dataclasses.replace(cast(Any, op), **changes)
 
 
 def present_only(values: "tf.Tensor", zero_is_missing: bool = False) -> "tf.SparseTensor":

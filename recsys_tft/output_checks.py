@@ -139,6 +139,7 @@ def check_categories(engineered: pa.Table, features: Sequence[Feature], settings
         if feature.vocabulary or not feature.is_categorical:
             continue
         values, count = engineered[feature.name], feature.op.categories(settings)
+        assert count is not None
         if pa.types.is_list(values.type) or pa.types.is_fixed_size_list(values.type):
             values = pc.list_flatten(values)
         ends = pc.min_max(values).as_py()

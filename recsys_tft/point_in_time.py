@@ -70,7 +70,7 @@ class _Moments:
         """
         firsts = self._firsts(keys)
         ranks = 0 if times is None else np.searchsorted(self._times, times)
-        return np.searchsorted(self._codes, firsts[rows[0]] + ranks[rows[1]] if rows else firsts + ranks)
+        return np.searchsorted(self._codes, firsts[rows[0]] + np.asarray(ranks)[rows[1]] if rows else firsts + ranks)
 
     def _firsts(self, keys: np.ndarray) -> np.ndarray:
         """[k] int64: the number of each key at the first time; of one that does not occur, below all others."""

@@ -68,7 +68,8 @@ class PositiveRate(Op):
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         import tensorflow as tf
 
-        return tf.cast(_drawn(*_counts(columns), tf.cast(fitting.fitted[name], tf.float64), self.weight), tf.float32)
+        positives, exposures = _counts(columns)
+        return tf.cast(_drawn(positives, exposures, tf.cast(fitting.fitted[name], tf.float64), self.weight), tf.float32)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import importlib
 import posixpath
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -183,6 +184,7 @@ class ProcessingPipeline:
             self._found[data_dir] = self._config.tables(data_dir, self._settings)
 
     @sentences()
+    @libraries.logging_as_it_is()
     def run(self, data_dir: str) -> "RunResult":
         """Runs the job on the four tables in `data_dir`.
 
@@ -191,6 +193,7 @@ class ProcessingPipeline:
         """
         started = time.monotonic()
         self._config.check(data_dir)
+        self._load()
         options = self._options(data_dir)
         self._prepare_encoder()
         tables = self._find(data_dir)
@@ -199,12 +202,14 @@ class ProcessingPipeline:
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 
     @sentences()
+    @libraries.logging_as_it_is()
     def submit(self, data_dir: str) -> "Submitted":
         """Has Dataflow run the job on the four tables in `data_dir`, and does not wait for it.
 
         Raises:
             InputError: as `run`, or if `--runner` in the options is not DataflowRunner.
         """
+        self._load()
         from recsys_tft.beam_pipelines import dataflow
         from recsys_tft.beam_pipelines.run import submit_job
 
@@ -218,6 +223,7 @@ class ProcessingPipeline:
             return submit_job(self._plan(tables, options), options, self._say)
 
     @sentences()
+    @libraries.logging_as_it_is()
     def run_synthetic(
         self,
         num_users: int = 1000,
@@ -247,13 +253,19 @@ class ProcessingPipeline:
         synthetic_sizes.check(**sizes, seed=self._settings.seed)
         kind = synthetic_sizes.id_kind(ids)
         self._config.check()
+        self._load()
         options = self._options(raw)
         self._prepare_encoder()
         with self._writing("raw"):
             self._say(f"Generating {num_interactions:,} interactions of {num_users:,} users with {num_videos:,} videos")
             chosen = self._settings
-            made = {"seed": chosen.seed, "versioned": versioned, "features": chosen.table, "ids": kind}
-            synthetic.write_tables(raw, **sizes, **made)
+            made: dict[str, Any] = sizes | {
+                "seed": chosen.seed,
+                "versioned": versioned,
+                "features": chosen.table,
+                "ids": kind,
+            }
+            synthetic.write_tables(raw, **made)
             manifest, counted, steps = self._run(self._find(raw), options)
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 
@@ -265,6 +277,12 @@ class ProcessingPipeline:
         """
         folders = OutputFolders(self._output)
         return {name.removesuffix("_train"): folder.feature_spec() for name, folder in folders.items() if _first(name)}
+
+    @staticmethod
+    def _load() -> None:
+        """Imports the large libraries."""
+        with libraries.first_import():
+            importlib.import_module("recsys_tft.beam_pipelines.run")
 
     @contextlib.contextmanager
     def _writing(self, *also: str) -> Iterator[None]:

@@ -1,39 +1,56 @@
-"""What a long command is doing: a spinner on a terminal, plain lines for warnings elsewhere."""
+"""What a long command is doing: on a terminal the step, its time, what is done and what is left; else plain lines."""
 
-import sys
+import logging
+import re
+import time
 from types import TracebackType
 
-from rich.console import Console
-from rich.status import Status
+from rich.progress import Progress as Live
+from rich.progress import ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.table import Column
+from rich.text import Text
 
+from recsys_tft import terminal
 from recsys_tft.errors import redacted
+
+_LOGGER = logging.getLogger("recsys_tft")
+_SHARE = re.compile(r" \((\d+) % of all\)$")
 
 
 class Progress:
-    """Shows the current step.
+    """Shows the current step; those that are done stay, with what they took.
 
     Attributes:
         console: where the command prints.
     """
 
     def __init__(self) -> None:
-        self.console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-        self._status = Status("Starting", console=self.console)
+        self.console = terminal.console()
+        line = Column(no_wrap=True, overflow="ellipsis")
+        columns = SpinnerColumn(), _Times(line), TextColumn("{task.description}", markup=False, table_column=line)
+        self._live = Live(*columns, console=self.console, transient=True)
+        self._step, self._began = "", time.monotonic()
+        self._task = self._live.add_task("Starting")
 
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
-            self._status.start()
+            self._live.start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self._status.stop()
+        self._live.stop()
+        self._leave()
 
     def say(self, text: str) -> None:
-        """A new step; a warning or `note: ` is printed and stays, and `progress: ` is for terminals only."""
+        """A new step; a warning or `note: ` is printed and stays, and `progress: ` is for terminals only.
+
+        Where progress ends with `(N % of all)`, the time that is left is estimated.
+        """
         text = redacted(text)
         if text.startswith("progress: "):
-            self._status.update(text.removeprefix("progress: "))
+            self._go_on(text.removeprefix("progress: "))
             return
+        _LOGGER.log(logging.WARNING if text.startswith("warning: ") else logging.INFO, "%s", text)
         if text.startswith("note: "):
             self.console.print(text.removeprefix("note: "), markup=False, soft_wrap=True)
             return
@@ -42,4 +59,38 @@ class Progress:
             return
         if not self.console.is_terminal:
             self.console.print(text, markup=False, soft_wrap=True)
-        self._status.update(text)
+        self._begin(text)
+
+    def _begin(self, step: str) -> None:
+        self._leave()
+        self._step, self._began = step, time.monotonic()
+        self._live.remove_task(self._task)
+        self._task = self._live.add_task(step, total=None)
+
+    def _go_on(self, text: str) -> None:
+        found = _SHARE.search(text)
+        told = f"{self._step}: {_SHARE.sub('', text)}"
+        self._live.update(self._task, description=told, completed=float(found[1]) if found else 0, total=100)
+
+    def _leave(self) -> None:
+        """Leaves a line of the step that ends."""
+        if self._step and self.console.is_terminal:
+            took = f"{self._step}: {time.monotonic() - self._began:.1f} s"
+            self.console.print(took, markup=False, style="dim", soft_wrap=True)
+        self._step = ""
+
+
+class _Times(ProgressColumn):
+    """How long a step has taken, and about how long it will go on."""
+
+    def render(self, task: Task) -> Text:
+        spent = task.elapsed or 0.0
+        if not task.total or not 0 < task.completed < task.total:
+            return Text(_clock(spent))
+        left = spent * (task.total - task.completed) / task.completed
+        return Text(f"{_clock(spent)}, about {_clock(left)} left")
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

@@ -30,7 +30,7 @@ class PeriodConfig(PipelineConfig):
         start: where it begins.
     """
 
-    start: Start | None = None
+    start: Start = dataclasses.field(kw_only=True)
 
     @functools.cached_property
     def settings(self) -> "Settings":

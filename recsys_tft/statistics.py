@@ -41,8 +41,11 @@ class Statistic(abc.ABC):
     """
 
     dtype: str = "float32"
-    shape: tuple[int | None, ...] = ()
     in_file: ClassVar[bool] = False
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        return ()
 
     @abc.abstractmethod
     def of(self, values: np.ndarray) -> Any:
@@ -118,7 +121,7 @@ class MeanAndDeviation(Statistic):
     The state is count, sum and sum of squares, without any rounding.
     """
 
-    shape: ClassVar[tuple[int]] = (2,)
+    shape = (2,)
 
     def of(self, values: np.ndarray) -> tuple[int, Fraction, Fraction]:
         wide = values.astype(np.float64)  # in which the squares of float32 are exact

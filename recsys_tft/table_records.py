@@ -66,7 +66,8 @@ def text_of(value: Any) -> str:
         return f"{type(value).__name__}({', '.join(_arguments(value))})"
     if isinstance(value, tuple | list):
         return f"[{', '.join(map(text_of, value))}]"
-    if type(value).__repr__ is object.__repr__:
+    plain: object = object.__repr__
+    if type(value).__repr__ is plain:
         held = ", ".join(f"{name}={text_of(own)}" for name, own in sorted(vars(value).items()))
         return f"{type(value).__name__}({held})"
     return redacted(re.sub(r" at 0x[0-9a-f]+", "", str(value)))
@@ -74,8 +75,7 @@ def text_of(value: Any) -> str:
 
 def _arguments(value: Any) -> Iterator[str]:
     for place, field in enumerate(dataclasses.fields(value)):
-        has_factory = field.default_factory is not dataclasses.MISSING
-        default = field.default_factory() if has_factory else field.default
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         own = text_of(getattr(value, field.name))
         if default is dataclasses.MISSING or own != text_of(default):
             yield own if not place or default is dataclasses.MISSING else f"{field.name}={own}"
@@ -99,6 +99,7 @@ def check(found: Mapping[str, Any], source: str) -> None:
         now = record(name)
     except FindingsError as error:
         raise findings(source, [f"features {text.rstrip('.')}." for text in error.sentences]) from error
+    assert now is not None
     if changes := list(_changes(made, now)):
         remedy = "undo that, or run the main job again"
         raise InputError(

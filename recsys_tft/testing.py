@@ -154,8 +154,7 @@ class _Trial:
         with naming(_NAME, op, "statistic"):
             asked = op.statistic(self.read(rows), self.settings)
         if asked is None and op.vocabulary:  # which another op fits
-            statistic = op.vocabulary.statistic(op.vocabulary.options(self.settings))
-            asked = self.read(rows)[0].values, statistic
+            asked = self.read(rows)[0].values, op.vocabulary.statistic(op.vocabulary.options(self.settings))
         elif asked is not None:
             self._check_statistic(asked[1], rows)
         if asked is not None:
@@ -193,7 +192,9 @@ class _Trial:
         from recsys_tft.output_checks import naming
 
         with naming(_NAME, self.op, "statistic"):
-            values, statistic = self.op.statistic(self.read(rows), self.settings)
+            asked = self.op.statistic(self.read(rows), self.settings)
+        assert asked is not None
+        values, statistic = asked
         with naming(_NAME, statistic, "of"):
             return pickle.loads(pickle.dumps(statistic.of(values.numpy())))
 
@@ -258,6 +259,7 @@ class _Trial:
         size = op.categories(self.settings)
         if op.vocabulary:
             size = 1 + op.vocabulary.options(self.settings).n_oov + len(values_of(op.vocabulary.name, folder))
+        assert size is not None
         wrong = sorted({number for number in flat.tolist() if not 0 <= number < size})
         _require(not wrong, f"says that it numbers {size} categories, 0 to {size - 1}, but makes {wrong}")
 

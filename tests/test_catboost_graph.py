@@ -8,14 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from tree_rows import CATEGORICAL, CATEGORIES, COLUMNS, NUMERIC, ROWS, labels, table
 
 from recsys_tft.errors import InputError
-from recsys_tft.trees import catboost_model, cuckoo
+from recsys_tft.serving import c_library, served_models
+from recsys_tft.trees import catboost_lookups, catboost_model
 from recsys_tft.trees.catboost_graph import TreeEnsemble
+from recsys_tft.trees.catboost_statistics import StatisticsTables
 
 ALL_CTRS = ["Borders:Prior=0.5/1", "Buckets", "BinarizedTargetMeanValue", "Counter"]
 EVERY_CTR = {"simple_ctr": ALL_CTRS, "combinations_ctr": ALL_CTRS}
@@ -181,27 +180,36 @@ def test_unknown_kinds_of_statistics_and_splits_are_refused(plain: dict) -> None
         catboost_model.check({**plain, "oblivious_trees": [tree]})
 
 
-@settings(max_examples=50, deadline=None)
-@given(
-    st.lists(
-        hnp.arrays(np.int64, st.integers(0, 200), unique=True, elements=st.integers(-(2**63), 2**63 - 1)),
-        min_size=1,
-        max_size=6,
-    )
-)
-def test_each_key_stands_in_one_of_its_two_slots(tables: list[np.ndarray]) -> None:
-    found = cuckoo.build(tables)
-    for number, keys in enumerate(tables):
-        for entry, key in enumerate(keys.tolist()):
-            products = [(key * int(factor)) % 2**64 for factor in found.factors[:, number]]
-            slots = [(p >> int(found.shifts[number])) + int(found.first_slots[number]) for p in products]
-            assert [(int(found.keys[s]), int(found.entry[s])) for s in slots].count((key, entry)) >= 1
-    filled = found.entry >= 0
-    assert filled.sum() == sum(map(len, tables))
-    assert not np.isin(found.keys[~filled], np.concatenate(tables)).any()
-
-
-def test_many_tables_of_all_sizes_are_placed() -> None:
+def test_a_hash_of_another_combination_is_none_of_its_own() -> None:
     random = np.random.default_rng(3)
-    tables = [random.integers(-(2**63), 2**63, size) for size in [*range(300), 100_000]]
-    assert (cuckoo.build(tables).entry >= 0).sum() == sum(map(len, tables))
+    pool = random.integers(-(2**63), 2**63, 400)
+    of_inputs = [random.choice(pool, size, replace=False) for size in (0, 1, 7, 200, 300)]
+    factor = np.int64(catboost_lookups._HASH_FACTOR_SQUARED)
+    known = [np.sort(hashes * factor) for hashes in of_inputs]
+    values = [np.arange(len(keys) + 1, dtype=np.float32)[None] + 1000 * number for number, keys in enumerate(known)]
+    elements = tuple((number,) for number in range(len(known)))
+    lookup = catboost_lookups.ByHash(StatisticsTables(elements, tuple(known), tuple(values)))
+    found = lookup(tf.constant(np.tile(pool, (len(known), 1)))).numpy()
+    for number, keys in enumerate(known):
+        places = {key: place for place, key in enumerate(keys.tolist())}
+        expected = [1000 * number + places.get(key, len(keys)) for key in (pool * factor).tolist()]
+        assert found[number].tolist() == expected
+
+
+def test_a_saved_graph_finds_statistics_by_hash_without_python(plain: dict, tmp_path: pathlib.Path) -> None:
+    parsed = catboost_model.parse(plain)
+    ensemble = TreeEnsemble(parsed, sizes_of(parsed, list(COLUMNS)), limit=0)
+    module = tf.Module()
+    module.ensemble = ensemble
+    kinds = {"numeric": tf.float32, "categorical": tf.int64}
+    specs = {name: tf.TensorSpec([None, None], kind, name=name) for name, kind in kinds.items()}
+    module.call = tf.function(lambda numeric, categorical: {"raw": ensemble(numeric, categorical)})
+    signature = module.call.get_concrete_function(**specs)
+    tf.saved_model.save(module, str(tmp_path), signatures=signature)
+    rows = WILD.iloc[:1000]
+    numeric = rows[[COLUMNS[i] for i in parsed.numeric]].to_numpy(np.float32).T.copy()
+    categorical = rows[[COLUMNS[i] for i in parsed.categorical]].to_numpy(np.int64).T.copy()
+    session = served_models.load(str(tmp_path), "")
+    found = session.run("serving_default", {"numeric": numeric, "categorical": categorical})
+    assert isinstance(session, c_library.Session)
+    assert found["raw"].tolist() == graph_scores(parsed, rows, limit=0).tolist()

@@ -37,7 +37,8 @@ def test_wrong_arguments_end_with_2(arguments: list[str], capsys: pytest.Capture
         main(arguments)
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert ": error: " in error.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize("code", ["import recsys_tft", "from recsys_tft.cli import main; main(['run', '--help'])"])

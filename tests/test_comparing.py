@@ -10,10 +10,11 @@ import pytest
 from google.protobuf import text_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from scipy.spatial import distance
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-from recsys_tft import cli
+from recsys_tft import cli, terminal
 from recsys_tft.comparing import anomalies, distances
 from recsys_tft.comparing.comparison import Comparison, compare_figures
 from recsys_tft.configuration.monitoring_settings import DriftLimits, DriftSettings
@@ -217,8 +218,13 @@ def drifted() -> dict:
 
 
 def test_the_command_shows_the_worst_first_and_cuts_nothing(
-    outputs: Callable, drifted: dict, capsys: pytest.CaptureFixture, tmp_path: pathlib.Path
+    outputs: Callable,
+    drifted: dict,
+    capsys: pytest.CaptureFixture,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(terminal, "console", lambda: Console(width=80, highlight=False))
     folders = outputs(drifted)
     assert (
         cli.main(["compare", *folders, "--anomalies", str(tmp_path / "alarms"), "--html", str(tmp_path / "page.html")])

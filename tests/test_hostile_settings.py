@@ -178,7 +178,7 @@ def test_all_wrong_settings_are_told_at_once_before_data_is_read(desk: Desk, cap
         "  columns has the unknown table 'user'. Did you mean 'users'?",
         "  labels.positive gives 'share' the weight -1.0, which must be above 0, from 1e-06 to 1e+06.",
         "  labels.positive has the unknown rule 'likes'. Did you mean 'like'?",
-        "  ranker.depth is 99: input should be less than or equal to 16.",
+        "  ranker.depth is 99; expected 16 or less.",
         "  unknown setting 'sede'. Did you mean 'seed'?",
     ]
 

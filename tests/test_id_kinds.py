@@ -190,7 +190,7 @@ def test_what_the_settings_say_is_taken(tmp_path: pathlib.Path) -> None:
     tables = tables_in(tmp_path, chosen, users=lambda v: v.cast(pa.string()))
     usable, _ = raw_tables.read(tables["interactions"], tables["interactions"].sources[0], ["user_id"])
     assert set(ids.shown(usable)["user_id"].to_pylist()) <= {b"%d" % user for user in USERS}
-    with pytest.raises(InputError, match=r"ids\.user_id is 'text': input should be 'auto', 'integer', 'uint64', "):
+    with pytest.raises(InputError, match=r"ids\.user_id is 'text'; expected 'auto', 'integer', 'uint64', "):
         parse({"ids": {"user_id": "text"}}, "the test")
 
 

@@ -94,7 +94,7 @@ def test_keys_of_the_config_may_have_dashes() -> None:
         (["--streaming=true"], "--streaming takes no value; give it alone, or leave it out."),
         (["--streaming", "true"], "'true' belongs to no option; Beam's take their values as --NAME=VALUE."),
         (["--dry-run=perhaps"], "--dry-run is 'perhaps'; it takes true or false, or no value, which is true."),
-        (["--num-workers=two"], "--num_workers: invalid int value: 'two'."),
+        (["--num-workers=two"], "--num_workers is 'two'; expected a whole number."),
         (["-x"], "neither recsys-tft nor Beam has an option '-x'."),
         (["--"], "neither recsys-tft nor Beam has an option '--'."),
     ],

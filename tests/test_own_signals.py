@@ -234,7 +234,7 @@ def test_a_negative_signal_is_no_rule_and_neither_is_an_unknown_one() -> None:
         parse({"features": own_signals.NAME, "labels": {"positive": positive}}, "my.yaml")
     assert "labels.positive has the rule 'report', which is a negative signal, so that nothing" in str(error.value)
     assert "labels.positive has the unknown rule 'safe'. Did you mean 'save'?" in str(error.value)
-    with pytest.raises(InputError, match=r"labels\.conflict is 'last': input should be 'negative' or 'positive'"):
+    with pytest.raises(InputError, match=r"labels\.conflict is 'last'; expected 'negative' or 'positive'"):
         parse({"labels": {"conflict": "last"}}, "my.yaml")
     with pytest.raises(InputError, match=r"labels\.positive has the unknown rule 'follow'"):
         parse({"labels": {"positive": {"follow": 1.0}}}, "my.yaml")

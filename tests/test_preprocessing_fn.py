@@ -262,7 +262,7 @@ def test_a_config_file_that_is_not_there_or_wrong_is_named(tmp_path: pathlib.Pat
         module.preprocessing_fn({}, {"config": str(tmp_path / "absent.yaml")})
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("seed: -1\n")
-    with pytest.raises(InputError, match=r"wrong\.yaml: seed is -1: input should be greater than or equal to 0"):
+    with pytest.raises(InputError, match=r"wrong\.yaml: seed is -1; expected 0 or more"):
         module.preprocessing_fn({}, {"config": str(wrong)})
 
 

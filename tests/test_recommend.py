@@ -377,7 +377,11 @@ def test_the_command_prints_a_table_with_titles_and_reasons(
         "because",
         "of",
     ]
-    assert " ranked (retrieval " in printed
+    assert " ranked\n" in printed
+    assert cli.main([*command, "--time", "2025-02-20T12:00"]) == 0
+    assert capsys.readouterr().out == printed
+    assert cli.main(command) == 0
+    assert " ranked (retrieval " in capsys.readouterr().out
 
 
 def test_json_is_for_programs_and_says_that_the_user_is_unknown(served: pathlib.Path) -> None:

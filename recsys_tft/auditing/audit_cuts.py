@@ -96,7 +96,7 @@ def settled_exposures(events: pa.Table, cut: Cut, windows: Cuts) -> pl.DataFrame
     now = splits.window_of(np.array([cut.time]), windows)[0]
     settled = (number[last] < now) | (cut.time - time[last] >= cut.gap)
     rows = past.take(pa.array(starts[settled])).select(["user_id", "video_id", "interaction_time"])
-    return pl.from_arrow(rows)
+    return pl.DataFrame(rows)
 
 
 def unsettled(events: pa.Table, cut: Cut) -> int:

@@ -3,13 +3,13 @@
 import dataclasses
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from recsys_tft import ids
 from recsys_tft.auditing.futures import Cut
 from recsys_tft.auditing.row_differences import Compared, Difference
 from recsys_tft.labelling import splits
+from recsys_tft.terminal import Listing
 
 
 @dataclasses.dataclass
@@ -107,12 +107,10 @@ class Audited:
             return "Nothing is proved of these."
         return f"{'But for these, no' if self.snapshots else 'No'} row knows what happens later."
 
-    def _table(self) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("cut", "training ends", "what is later was"):
-            table.add_column(heading)
-        for heading in ("goes on", "rows", "moments", "columns", "differ"):
-            table.add_column(heading, justify="right")
+    def _table(self) -> Listing:
+        table = Listing()
+        table.add_names("cut", "training ends", "what is later was")
+        table.add_numbers("goes on", "rows", "moments", "columns", "differ")
         for line in self.lines:
             ends = "there" if line.cut.ends_training else ""
             numbers = (line.across, line.rows, line.moments, len(line.features), sum(line.unequal.values()))

@@ -54,9 +54,9 @@ def _is_in(rows: pl.DataFrame, key: str, others: pl.DataFrame) -> pl.Series:
 def _rows(table: RawTable, chosen: Callable[[pl.DataFrame], pl.Series] | None = None) -> pl.DataFrame:
     """The usable rows of a table in their order; of each source the `chosen` ones."""
     keep = [name for name in table.columns if name not in table.absent]
-    parts = [pl.from_arrow(ids.shown(raw_tables.empty(table.known, keep)).select(keep))]
+    parts = [pl.DataFrame(ids.shown(raw_tables.empty(table.known, keep)).select(keep))]
     for source in table.sources:
-        rows = pl.from_arrow(ids.shown(raw_tables.read(table, source, keep)[0]).select(keep))
+        rows = pl.DataFrame(ids.shown(raw_tables.read(table, source, keep)[0]).select(keep))
         parts.append(rows if chosen is None else rows.filter(chosen(rows)))
     return pl.concat(parts)
 

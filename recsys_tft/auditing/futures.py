@@ -121,7 +121,7 @@ def altered(tables: Tables, cut: Cut, seed: int) -> Tables:
     values = {
         "video_id": pl.lit(_other_videos(rows["video_id"], offered)),
         **_other_signals(cut),
-        "watch_time": pl.col("watch_time").fill_null(0) + np.float32(_SECONDS),
+        "watch_time": pl.col("watch_time").fill_null(0) + pl.lit(_SECONDS, pl.Float32),
         **{c.name: _other_value(c.name, rows.schema[c.name]) for c in cut.table.context if c.name in rows.columns},
     }
     rows = rows.with_columns(_where(later & ~stays, values, rows))

@@ -201,7 +201,9 @@ class Trial:
             try:
                 return rerun(chosen, str(raw), self.graph, f"{folder}/out")
             except InputError as error:
-                end = describe(chosen.split.fixed_cuts[0])
+                cuts = chosen.split.fixed_cuts
+                assert cuts is not None
+                end = describe(cuts[0])
                 raise InputError(f"On the sample, with a training window that ends at {end}: {error}") from error
 
     def untried(self, lines: Sequence[Line]) -> tuple[str, ...]:

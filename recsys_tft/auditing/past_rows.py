@@ -84,8 +84,8 @@ class PastRows:
                 empty = next(found[folder] for found in (rows, others) if folder in found).slice(0, 0)
                 key = [name for name in KEY if name in empty.column_names] or empty.column_names
                 columns = [name for name in empty.column_names if name not in key]
-                pair = (found.get(folder, empty) for found in (rows, others))
-                yield compare(folder, *pair, key, columns, all_there=True), True
+                one, other = (found.get(folder, empty) for found in (rows, others))
+                yield compare(folder, one, other, key, columns, all_there=True), True
 
     def _of_training(self, rows: Rows, others: Rows) -> list[str]:
         """The folders of what the training window alone makes: what the graph is fitted on, and the corpora."""
@@ -100,9 +100,9 @@ class PastRows:
         """
         later = {"log_q"} if not self.cut.ends_training else set()
         columns = [name for name in one.column_names if name not in {*KEY, *later}]
-        parts = [table.filter(pa.array(self._is_whole(table))) for table in (one, other)]
+        one, other = (table.filter(pa.array(self._is_whole(table))) for table in (one, other))
         there = self.cut.ends_training or not data_set.labelled
-        return compare(data_set.name, *parts, KEY, columns, all_there=there)
+        return compare(data_set.name, one, other, KEY, columns, all_there=there)
 
     def _is_whole(self, rows: pa.Table) -> np.ndarray:
         """[n] bool: whether a row was all made of what was before the cut."""
@@ -110,7 +110,7 @@ class PastRows:
         if self.cut.ends_training:
             return before
         coded = pa.table([ids.codes_of(rows[name]) for name in KEY], list(KEY))
-        keys = pl.from_arrow(coded).with_row_index("row")
+        keys = pl.DataFrame(coded).with_row_index("row")
         found = np.zeros(len(rows), bool)
         found[keys.join(self.settled, on=KEY, how="semi")["row"].to_numpy()] = True
         if "source" in rows.column_names:
@@ -128,8 +128,8 @@ class PastRows:
         for (key, delay, counted), names in groups.items():
             # What a positive row adds to the fit is taken off again, and whether it is positive is of its own moment.
             tables = [t.filter(pc.equal(t["label"], 0)) if counted else t for t in (one, other)]
-            parts = [_first_of_moment(self._known(table, delay), key) for table in tables]
-            yield compare(data_set.name, *parts, (*key, TIME), names, all_there=False)
+            ours, theirs = (_first_of_moment(self._known(table, delay), key) for table in tables)
+            yield compare(data_set.name, ours, theirs, (*key, TIME), names, all_there=False)
 
     def _known(self, rows: pa.Table, delay: int) -> pa.Table:
         """The rows that are not compared as a whole, and know nothing from the cut on."""
@@ -142,6 +142,6 @@ def _together(data_set: DataSet, rows: Rows) -> pa.Table:
 
 
 def _first_of_moment(rows: pa.Table, key: tuple[str, ...]) -> pa.Table:
-    keys = pl.from_arrow(rows.select(list(KEY))).with_row_index("row")
+    keys = pl.DataFrame(rows.select(list(KEY))).with_row_index("row")
     first = keys.sort(*key, TIME, *KEY, "row").unique([*key, TIME], keep="first", maintain_order=True)
     return rows.take(first["row"].to_arrow())

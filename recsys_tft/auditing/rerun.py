@@ -3,6 +3,7 @@
 import functools
 import pathlib
 import uuid
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -48,7 +49,7 @@ class Rerun(MainJob):
         training | "Write training rows" >> beam.MapTuple(functools.partial(write_training_rows, folder=folder))
         return self._root | "Graph" >> beam.Create([self._graph])
 
-    def _finish(self, *_: object) -> None:
+    def _finish(self, *_: Any, **__: Any) -> None:
         """Nothing is committed: the rows are read where they were written."""
 
 

@@ -53,7 +53,10 @@ class Compared:
     @property
     def latest(self) -> int:
         """The time of the latest row that was compared; 0 where there is none, or rows have no time."""
-        return (self.keys["interaction_time"].max() or 0) if "interaction_time" in self.keys.columns else 0
+        times = (
+            self.keys["interaction_time"].to_numpy() if "interaction_time" in self.keys.columns else np.zeros(0, int)
+        )
+        return int(times.max()) if len(times) else 0
 
 
 def compare(
@@ -100,7 +103,7 @@ def compare(
 
 def _numbered(rows: pa.Table, key: Sequence[str], name: str) -> pl.DataFrame:
     lists = cs.list().cast(pl.List(pl.String)).list.join("\0")
-    keys = pl.from_arrow(rows.select(list(key))).with_columns(lists)
+    keys = pl.DataFrame(rows.select(list(key))).with_columns(lists)
     return keys.with_columns(pl.int_range(pl.len()).over(key).alias("_nth")).with_row_index(name)
 
 

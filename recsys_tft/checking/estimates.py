@@ -56,9 +56,12 @@ def estimate(
         cores: of the machine.
     """
     kinds = {kind: sum(labelled.counts.get(f"exposures/{window}/{kind}", 0) for window in WINDOWS) for kind in _KINDS}
-    rows = {TWO_TOWER.name: scale * kinds["positive"], RANKER_ROWS.name: scale * (sum(kinds.values()) + labelled.drawn)}
-    rows |= {name: tables[name].rows for name in ("users", "videos")}
-    rows = {name: round(number) for name, number in rows.items()}
+    scaled = {
+        TWO_TOWER.name: scale * kinds["positive"],
+        RANKER_ROWS.name: scale * (sum(kinds.values()) + labelled.drawn),
+    }
+    scaled |= {name: tables[name].rows for name in ("users", "videos")}
+    rows = {name: round(number) for name, number in scaled.items()}
     sizes = {data_set.name: round(rows[data_set.name] * _row_bytes(data_set, settings)) for data_set in DATA_SETS}
     partitions = max(-(-tables["users"].rows // settings.output.users_per_shard), 1)
     threads = min(cores, partitions)

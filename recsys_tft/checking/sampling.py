@@ -51,7 +51,8 @@ def take(tables: Mapping[str, RawTable], settings: Settings, events: int = EVENT
     Raises:
         InputError: if a file turns out to be damaged.
     """
-    rows, counts, whole = {}, Counter(), set()
+    counts: Counter[str] = Counter()
+    rows, whole = {}, set()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for name, table in tables.items():
             keep = needed_columns(table, settings)
@@ -106,7 +107,8 @@ def join(sample: Sample, tables: Mapping[str, RawTable], settings: Settings) -> 
 
     Where users or videos were not read to the end, events of others are left out, as nobody knows whether they exist.
     """
-    counts, odd, rows = sample.counts.copy(), Counter(), dict(sample.rows)
+    odd: Counter[str] = Counter()
+    counts, rows = sample.counts.copy(), dict(sample.rows)
     for name, key in KEYS.items():
         rows[name], dropped = drop_duplicates(rows[name], key)
         if len(dropped):

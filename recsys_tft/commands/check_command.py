@@ -90,6 +90,7 @@ def _made(found: "Preview") -> Iterator["RenderableType"]:
     from recsys_tft.commands.summary import numbers_table
 
     made = found.estimate
+    assert made is not None
     shown = numbers_table("\nRows that a run would write", "data set", "rows, about", "MB, about")
     for name, rows in made.rows.items():
         shown.add_row(name, f"{_rounded(rows):,}", f"{_rounded(made.bytes[name] / 1e6):,}")

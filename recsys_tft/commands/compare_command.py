@@ -3,7 +3,6 @@
 import argparse
 import json
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -79,12 +78,12 @@ def _write_page(found: "Comparison", options: argparse.Namespace) -> None:
 
 
 def _show(found: "Comparison", every: bool) -> None:
-    from rich.console import Console
     from rich.text import Text
 
+    from recsys_tft import terminal
     from recsys_tft.comparing.anomalies import sentence
 
-    console = Console(width=None if sys.stdout.isatty() else 80, highlight=False)
+    console = terminal.console()
     drifted = found.drifted
     shown = found.columns if every else drifted or found.columns[:_SHOWN]
     console.print(_table(shown))
@@ -100,13 +99,13 @@ def _show(found: "Comparison", every: bool) -> None:
 
 
 def _table(columns: "Sequence[Compared]") -> "Table":
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("column", overflow="fold", ratio=1)
-    for title in _COLUMNS.values():
-        table.add_column(title, justify="right", no_wrap=True, min_width=7)
+    from recsys_tft.terminal import Listing
+
+    table = Listing()
+    table.add_names("column")
+    table.add_numbers(*_COLUMNS.values())
     for each in columns:
         worst = {name: max((m for m in each.measures if m.measure == name), key=lambda m: m.ratio, default=None)
                  for name in _COLUMNS}  # fmt: skip

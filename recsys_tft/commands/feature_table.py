@@ -1,12 +1,12 @@
 """The feature table for people."""
 
 import dataclasses
-
-from rich.table import Table
+from typing import Any
 
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import Feature, FeatureTable
 from recsys_tft.table_records import described, text_of
+from recsys_tft.terminal import Listing
 from recsys_tft.vocabularies import Vocabulary
 
 HEADINGS = ("feature", "sources", "op", "missing becomes", "used by", "known as of", "option")
@@ -32,7 +32,9 @@ def rows(table: FeatureTable) -> list[tuple[str, ...]]:
 def op_text(feature: Feature) -> str:
     """The op with its arguments, such as `Lookup(language)` or `ZScore(log1p)`."""
     arguments = []
-    fields = dataclasses.fields(feature.op) if dataclasses.is_dataclass(feature.op) else ()
+    fields: tuple[dataclasses.Field[Any], ...] = (
+        dataclasses.fields(feature.op) if dataclasses.is_dataclass(feature.op) else ()
+    )
     for field in (field for field in fields if not field.metadata.get("setting")):
         value = getattr(feature.op, field.name)
         if isinstance(value, Vocabulary):
@@ -44,7 +46,7 @@ def op_text(feature: Feature) -> str:
     return f"{type(feature.op).__name__}({', '.join(arguments)})"
 
 
-def as_table(features: FeatureTable) -> Table:
+def as_table(features: FeatureTable) -> Listing:
     """The table for a terminal; of a user's own, which rows are theirs."""
     own = _own(features, "features")
     table = _table(*HEADINGS, *([""] if features is not DEFAULT else []))
@@ -54,7 +56,7 @@ def as_table(features: FeatureTable) -> Table:
     return table
 
 
-def own_parts(features: FeatureTable) -> list[Table | str]:
+def own_parts(features: FeatureTable) -> list[Listing | str]:
     """The columns and signals of a user's table that ours lacks, and the features of ours that it leaves out."""
     columns = _table("column", "table", "type", "at least", "known as of", "")
     for column in features.columns:
@@ -81,10 +83,10 @@ def _style(is_own: bool) -> str | None:
     return "bold" if is_own else None
 
 
-def _table(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading)
+def _table(*headings: str) -> Listing:
+    table = Listing()
+    table.add_names(headings[0])
+    table.add_texts(*headings[1:])
     return table
 
 

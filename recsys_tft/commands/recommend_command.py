@@ -48,7 +48,7 @@ def _integer(text: str) -> int:
     try:
         return int(unshielded(text))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"invalid int value: {unshielded(text)!r}") from None
+        raise argparse.ArgumentTypeError(f"is {unshielded(text)!r}; expected a whole number") from None
 
 
 def _integer_or_text(text: str) -> int | str:
@@ -74,19 +74,19 @@ def _reader(column: Column) -> Callable[[str], Any]:
         return functools.partial(ready.microseconds, recommend_options.option(column.name))
     if pa.types.is_boolean(kind):
         return _truth
-    return {pa.int64(): _integer, pa.float32(): float}.get(kind, unshielded)
+    readers: dict[pa.DataType, Callable[[str], Any]] = {pa.int64(): _integer, pa.float32(): float}
+    return readers.get(kind, unshielded)
 
 
 def _truth(text: str) -> bool:
     if text.lower() not in ("true", "false", "1", "0"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
+        raise argparse.ArgumentTypeError(f"is {text!r}; expected true or false")
     return text.lower() in ("true", "1")
 
 
 def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """The four stages for one user."""
-    from rich.console import Console
-
+    from recsys_tft import terminal
     from recsys_tft.recommending import recommendation_report as report
     from recsys_tft.recommending.request import Request, now
 
@@ -114,7 +114,7 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
     except InputError as error:
         raise UsageError(str(error)) from None
     ready.export_there(options.output_dir, options.version, options.index)
-    console = Console(width=None if Console().is_terminal else 160, highlight=False)
+    console = terminal.console()
     with console.status("Loading the models"):
         libraries.load("recsys_tft.recommending.recommender", options.debug)
         module = importlib.import_module("recsys_tft.recommending.recommender")
@@ -126,12 +126,15 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
         ids = [item.video_id for item in found.items]
         reasons = recommender.explain(options.user_id, ids, time, **given) if options.explain else None
     if options.json:
-        print(json.dumps(report.as_json(found, recommender.version, reasons), ensure_ascii=False, indent=2))
+        told = report.as_json(found, recommender.version, reasons)
+        if options.time is not None:
+            del told["seconds"]
+        print(json.dumps(told, ensure_ascii=False, indent=2))
         return 0
     if not found.is_known:
         console.print("The user is unknown: a cold start from what is given.", style="yellow")
     console.print(report.table(found, reasons))
-    console.print(report.stages(found), style="dim")
+    console.print(report.stages(found, timed=options.time is None), style="dim")
     return 0
 
 

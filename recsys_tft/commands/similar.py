@@ -6,7 +6,6 @@ import pathlib
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.table import Table
 from rich.text import Text
 
 from recsys_tft import ids
@@ -16,8 +15,9 @@ from recsys_tft.faults import sentences
 from recsys_tft.features import Entity, Feature
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage.version_folders import Held
+from recsys_tft.terminal import Listing
 from recsys_tft.titles import embeddings, title_encoder
-from recsys_tft.titles.text_embedding import text_features
+from recsys_tft.titles.text_embedding import text_features, text_op
 
 
 class TitleIndex:
@@ -68,7 +68,7 @@ class TitleIndex:
     @sentences()
     def nearest(self, title: str, k: int) -> list[tuple[int | str, str | None, float]]:
         """(video_id, title, cosine) of the k videos whose titles are most similar, the best first."""
-        spec, precision = self._feature.op.spec(self._settings), self._settings.title_precision
+        spec, precision = text_op(self._feature).spec(self._settings), self._settings.title_precision
         (vector,) = title_encoder.encode(spec, pa.array([title]), precision=precision)
         lengths = np.linalg.norm(self._vectors, axis=1) * np.linalg.norm(vector)
         cosines = np.divide(self._vectors @ vector, lengths, out=np.full(len(lengths), -1.0), where=lengths > 0)
@@ -76,12 +76,11 @@ class TitleIndex:
         rows = self._videos.take(best).to_pylist()
         return [(r["video_id"], _text(r[self._column]), float(c)) for r, c in zip(rows, cosines[best], strict=True)]
 
-    def table(self, title: str, k: int) -> Table:
+    def table(self, title: str, k: int) -> Listing:
         """The nearest videos for a terminal."""
-        table = Table(title=Text(f"Like {title!r}"), title_justify="left", title_style="bold", box=None, pad_edge=False)
-        table.add_column("cosine", justify="right")
-        table.add_column("video_id", justify="right")
-        table.add_column(self._column)
+        table = Listing(Text(f"Like {title!r}"))
+        table.add_numbers("cosine", "video_id")
+        table.add_texts(self._column)
         for video, name, cosine in self.nearest(title, k):
             table.add_row(f"{cosine:.3f}", Text(ids.printed(video)), Text(name or ""))
         return table

@@ -1,7 +1,6 @@
 """`recsys-tft similar`."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from recsys_tft import libraries
@@ -20,8 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
     """Nearest titles by cosine."""
-    from rich.console import Console
-
+    from recsys_tft import terminal
     from recsys_tft.commands import ready
     from recsys_tft.commands.similar import TitleIndex
 
@@ -32,7 +30,7 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.warn_of_others(options.output_dir)
     index = TitleIndex(options.output_dir, options.feature)
     libraries.load("tensorflow_text", options.debug, libraries.UNSERVED)
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = terminal.console()
     for title in options.title:
         console.print(index.table(title, options.k))
     return 0

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Group
-from rich.table import Table
+from rich.console import Group, RenderableType
+from rich.text import Text
 
 from recsys_tft.columns import TABLES
 from recsys_tft.configuration import settings
@@ -13,6 +13,7 @@ from recsys_tft.labelling.ranker_examples import SOURCES
 from recsys_tft.labelling.splits import PERIODS, WINDOWS
 from recsys_tft.run_layout.data_sets import DATA_SETS, RANKER_ROWS
 from recsys_tft.run_layout.output import Output
+from recsys_tft.terminal import Listing
 
 if TYPE_CHECKING:
     from recsys_tft.beam_pipelines.run import Submitted
@@ -21,10 +22,15 @@ if TYPE_CHECKING:
 def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Group:
     """Rows by data set, positives by rule, rejected rows by reason, missing and unseen values, where to look next."""
     counts = manifest["counts"]
-    parts = [_tables(counts), _data_sets(counts, _ends(manifest)), _positives(counts)]
+    parts: list[RenderableType] = [_tables(counts), _data_sets(counts), Text(_ends(manifest)), _positives(counts)]
     parts += [_rejected(counts)] if any(name.startswith("rejected/") for name in counts) else []
     table = settings.parse(manifest["settings"], "the manifest").table
-    parts += [_features(counts, table), *_notes(counts, table), *_places(output), f"Done in {seconds:.1f} s."]
+    parts += [
+        _features(counts, table),
+        *_notes(counts, table),
+        *_places(output),
+        f"Done in {seconds:.1f} s.",
+    ]
     return Group(*parts)
 
 
@@ -37,16 +43,15 @@ def submission(submitted: "Submitted") -> Group:
     return Group(f"Job:      {submitted.name}, {submitted.job_id}", f"Console:  {submitted.where}", output)
 
 
-def numbers_table(title: str, first: str, *numbers: str) -> Table:
+def numbers_table(title: str, first: str, *numbers: str) -> Listing:
     """A table without rows, of a column of names and columns of numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column(first)
-    for name in numbers:
-        table.add_column(name, justify="right")
+    table = Listing(title)
+    table.add_texts(first)
+    table.add_numbers(*numbers)
     return table
 
 
-def _tables(counts: Mapping[str, int]) -> Table:
+def _tables(counts: Mapping[str, int]) -> Listing:
     table = numbers_table("Raw tables", "table", "rows", "used", "rejected")
     for name in TABLES:
         rows, used = counts.get(f"rows/{name}/in", 0), counts[f"rows/{name}/used"]
@@ -64,10 +69,8 @@ def _ends(manifest: Mapping[str, Any]) -> str:
     return f"val from {windows['val_from']}\ntest from {windows['test_from'] or 'never: it is empty'}"
 
 
-def _data_sets(counts: Mapping[str, int], ends: str) -> Table:
+def _data_sets(counts: Mapping[str, int]) -> Listing:
     table = numbers_table("\nRows written", "data set", *WINDOWS, "all")
-    table.caption = ends
-    table.caption_justify = "left"
     for data_set in DATA_SETS:
         written = [counts.get(f"written/{folder}", 0) for folder in data_set.folders]
         shown = [f"{rows:,}" for rows in written] if data_set.windows else [""] * len(WINDOWS)
@@ -81,14 +84,14 @@ def _data_sets(counts: Mapping[str, int], ends: str) -> Table:
     return table
 
 
-def _positives(counts: Mapping[str, int]) -> Table:
+def _positives(counts: Mapping[str, int]) -> Listing:
     table = numbers_table("\nPositives by rule", "rule that holds", *WINDOWS)
     for rule in sorted({name.split("/")[1] for name in counts if name.startswith("positives/")}):
         table.add_row(rule, *(f"{counts[f'positives/{rule}/{window}']:,}" for window in WINDOWS))
     return table
 
 
-def _rejected(counts: Mapping[str, int]) -> Table:
+def _rejected(counts: Mapping[str, int]) -> Listing:
     table = numbers_table("\nRejected rows", "table and reason", "rows")
     for name, rows in counts.items():
         if name.startswith("rejected/"):
@@ -97,7 +100,7 @@ def _rejected(counts: Mapping[str, int]) -> Table:
     return table
 
 
-def _features(counts: Mapping[str, int], features: FeatureTable) -> Table:
+def _features(counts: Mapping[str, int], features: FeatureTable) -> Listing:
     table = numbers_table("\nFeatures", "feature", "of", "missing", "unseen")
     for feature in features.features:
         if f"features/{feature.name}/rows" not in counts:
@@ -147,10 +150,12 @@ def _versions(counts: Mapping[str, int]) -> list[str]:
     return notes
 
 
-def _places(output: Output) -> list[str]:
-    return [
+def _places(output: Output) -> list[Text]:
+    """Where to look, in lines that are never broken."""
+    found = [
         f"\nRows:            {output.target('processed_data')}  (schema.pbtxt in each folder)",
         f"Transform graph: {output.target('artifacts')}/transform_graph",
         f"What was fitted: {output.target('artifacts')}/vocabularies, normalizers, buckets",
         f"All counts:      {output.target('artifacts')}/manifest.json",
     ]
+    return [Text(line, no_wrap=True, overflow="ignore") for line in found]

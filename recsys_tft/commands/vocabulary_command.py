@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import pathlib
-import sys
 from collections.abc import Sequence
 
 from recsys_tft.errors import InputError, require_local
@@ -68,19 +67,19 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def vocabulary(options: argparse.Namespace, _: Sequence[str]) -> int:
     """What came, left and moved."""
-    from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
+    from recsys_tft import terminal
+    from recsys_tft.terminal import Listing
+
     found = differences(options.old, options.new)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("vocabulary")
-    for column in ("tokens before", "after", "came", "left", "moved"):
-        table.add_column(column, justify="right")
+    table = Listing()
+    table.add_names("vocabulary")
+    table.add_numbers("tokens before", "after", "came", "left", "moved")
     for one in found:
         numbers = (*one.sizes, *map(len, (one.came, one.left, one.moved)))
         table.add_row(Text(one.name), *(f"{number:,}" for number in numbers))
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console = terminal.console()
     console.print(table)
     for one in found:
         for what in ("came", "left", "moved"):

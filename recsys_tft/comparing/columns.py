@@ -1,7 +1,7 @@
 """Comparing one column of two outputs, by its figures."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -108,21 +108,21 @@ def _numbers(
 
 
 def _distances(
-    counts: list[list[int]], told: str, of: str, old: Sample, new: Sample, limits: DriftLimits
+    given: Sequence[Sequence[float]], told: str, of: str, old: Sample, new: Sample, limits: DriftLimits
 ) -> list[Measured]:
-    counts = _dense(counts, old, new)
+    counts = _dense(given, old, new)
     sizes = (len(counts[0]), old.effective, new.effective)
     independent = [distances.shares(own) * size for own, size in zip(counts, sizes[1:], strict=True)]
-    divergence, index = distances.jensen_shannon(*counts), distances.psi(*independent)
+    divergence, index = distances.jensen_shannon(counts[0], counts[1]), distances.psi(independent[0], independent[1])
     at = limits.jensen_shannon and max(limits.jensen_shannon, distances.jensen_shannon_noise(*sizes))
     above = limits.psi and max(limits.psi, distances.psi_noise(*sizes))
     return [Measured("jensen_shannon", divergence, at, told, of), Measured("psi", index, above, told, of)]
 
 
-def _dense(counts: list[list[int]], old: Sample, new: Sample) -> list[np.ndarray]:
+def _dense(counts: Sequence[Sequence[float]], old: Sample, new: Sample) -> list[np.ndarray]:
     """The counts with all bins together of which there are too few independent rows to say anything of each."""
     both = [np.asarray(own, np.float64) for own in counts]
-    rows = sum(distances.shares(own) * each.effective for own, each in zip(both, (old, new), strict=True))
+    rows = distances.shares(both[0]) * old.effective + distances.shares(both[1]) * new.effective
     rare = rows < _FEWEST
     if rare.sum() < 2:
         return both
@@ -134,13 +134,13 @@ def _categories(column: Mapping[str, Any], old: Sample, new: Sample, limits: Dri
     names, counts = _shared(old.figures, new.figures)
     if not names:
         return []
-    p, q = map(distances.shares, counts)
+    p, q = (distances.shares(own) for own in counts)
     change = np.abs(p - q)
     noise = distances.share_noise(p, q, old.effective, new.effective)
-    limit = limits.infinity_norm and np.maximum(limits.infinity_norm, noise)
+    limit = None if limits.infinity_norm is None else np.maximum(limits.infinity_norm, noise)
     worst = int(np.argmax(change / limit if limit is not None else change))
     told = f"{names[worst]}: {_percent(p[worst])} → {_percent(q[worst])}"
-    found = _distances(list(map(list, counts)), told, "values", old, new, limits)
+    found = _distances([own.tolist() for own in counts], told, "values", old, new, limits)
     found.append(Measured("infinity_norm", float(change[worst]), None if limit is None else float(limit[worst]), told))
     if column["kind"] == "text":
         found += _new_values(names, p, q, old, new, limits)

@@ -91,8 +91,8 @@ def compare_outputs(
     Raises:
         InputError: if one has no statistics, or no such split.
     """
-    figures = [statistics_files.read(folder) for folder in (old, new)]
-    return compare_figures(*figures, drift or limits_of(old), old_split or TRAIN, new_split or TRAIN)
+    ours, theirs = (statistics_files.read(folder) for folder in (old, new))
+    return compare_figures(ours, theirs, drift or limits_of(old), old_split or TRAIN, new_split or TRAIN)
 
 
 def limits_of(output_dir: str) -> DriftSettings:
@@ -110,7 +110,8 @@ def compare_figures(
     """The same of figures."""
     drift = drift or DriftSettings()
     sets = (old["data_sets"], new["data_sets"])
-    compared, rows, only = [], {}, ([], [])
+    only: tuple[list[str], list[str]] = ([], [])
+    compared, rows = [], {}
     for data_set in dict.fromkeys([*sets[0], *sets[1]]):
         own = [each.get(data_set, {"columns": {}, "splits": {}}) for each in sets]
         for number, (one, other) in enumerate((own, own[::-1])):
@@ -121,8 +122,8 @@ def compare_figures(
         rows[data_set] = tuple(each["splits"][split]["rows"] for each, split in zip(own, splits, strict=True))
         for name, column in own[1]["columns"].items():
             if name in own[0]["columns"] and own[0]["columns"][name]["kind"] == column["kind"]:
-                samples = [_sample(each, name, split) for each, split in zip(own, splits, strict=True)]
-                if measures := compare(column, *samples, drift.of(name)):
+                before, after = (_sample(each, name, split) for each, split in zip(own, splits, strict=True))
+                if measures := compare(column, before, after, drift.of(name)):
                     compared.append(Compared(data_set, name, tuple(measures)))
     compared.sort(key=lambda each: (-each.worst.ratio, each.data_set, each.column))
     return Comparison(tuple(compared), rows, tuple(only[0]), tuple(only[1]))

@@ -13,14 +13,16 @@ _SIGMAS = 5.0  # two-sided, once in 1.7 million
 _UPPER = 4.753  # one-sided, once in a million
 _SMOOTH = 0.5  # added to each count, so that a bin may be empty on one side
 
+Counts = Sequence[float] | np.ndarray
 
-def shares(counts: Sequence[int]) -> np.ndarray:
+
+def shares(counts: Counts) -> np.ndarray:
     """[k] float64 of [k] counts; zeros where there are none."""
-    counts = np.asarray(counts, np.float64)
-    return counts / max(counts.sum(), 1)
+    own = np.asarray(counts, np.float64)
+    return own / max(own.sum(), 1)
 
 
-def jensen_shannon(old: Sequence[int], new: Sequence[int]) -> float:
+def jensen_shannon(old: Counts, new: Counts) -> float:
     """The Jensen-Shannon divergence of [k] counts from [k] others, in bits: 0 where they are alike, at most 1.
 
     Lin, Divergence measures based on the Shannon entropy, 1991. SciPy's distance is its square root.
@@ -31,7 +33,7 @@ def jensen_shannon(old: Sequence[int], new: Sequence[int]) -> float:
     return float(max(sum(parts) / 2, 0.0))
 
 
-def psi(old: Sequence[float], new: Sequence[float]) -> float:
+def psi(old: Counts, new: Counts) -> float:
     """The population stability index: the sum of (q - p) log(q / p); half a row is added to each bin.
 
     Args:

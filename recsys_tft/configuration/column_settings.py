@@ -82,7 +82,8 @@ def _wrong_entry(table: str, own: str, entry: Any, column: Column) -> Iterator[s
 
 def names_and_units(mapping: Mapping[str, str | ColumnSettings]) -> tuple[dict[str, str], dict[str, str]]:
     """Of one table, by our names: what the user calls a column, and what one that is a number counts."""
-    names, units = {}, {}
+    names: dict[str, str] = {}
+    units: dict[str, str] = {}
     for own, entry in mapping.items():
         name = entry if isinstance(entry, str) else entry.name or own
         names[name] = own

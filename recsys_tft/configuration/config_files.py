@@ -39,9 +39,9 @@ def as_written(beam: dict[str, Any], written: Mapping[tuple[str | int, ...], str
     """Gives options of Beam the text that a command line would hold, but for true and false."""
     for path, text in written.items():
         match path:
-            case ("beam", option) if not isinstance(beam[option], bool) and str(beam[option]) != text:
+            case ("beam", str(option)) if not isinstance(beam[option], bool) and str(beam[option]) != text:
                 beam[option] = text
-            case ("beam", option, place) if isinstance(beam[option], list):
+            case ("beam", str(option), place) if isinstance(beam[option], list):
                 beam[option][place] = text
 
 

@@ -226,7 +226,7 @@ class SplitSettings(Section):
         """(val_from, test_from) in microseconds since 1970, where they are given."""
         if self.val_from is None:
             return None
-        return _microseconds(self.val_from), self.test_from and _microseconds(self.test_from)
+        return _microseconds(self.val_from), None if self.test_from is None else _microseconds(self.test_from)
 
 
 class OutputSettings(Section):

@@ -31,7 +31,7 @@ class BlockSettings(Section):
         for name, key in _BLOCKED.items():
             kind = kinds.get(key)
             wrong = [value for value in getattr(self, name) if kind is not None and not _is_of(value, kind)]
-            if wrong:
+            if kind is not None and wrong:
                 quotes = ", in quotes" if kind is IdKind.STRING else ""
                 yield f"{name} holds {wrong[0]!r}; expected {ids.WANTED[kind]}{quotes}, as the tables have as {key}"
 

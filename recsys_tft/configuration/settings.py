@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pydantic
@@ -13,6 +13,7 @@ from recsys_tft import feature_tables, table_records
 from recsys_tft.columns import IdKind
 from recsys_tft.configuration import column_settings, config_files, row_overrides
 from recsys_tft.configuration.column_settings import ColumnSettings
+from recsys_tft.configuration.expectations import expected
 from recsys_tft.configuration.job_settings import (
     CooccurrenceSettings,
     CounterSettings,
@@ -60,7 +61,7 @@ def _text_encoder(value: Any) -> Spec:
     return parse_encoder(value, "")
 
 
-_OVERRIDES = {
+_OVERRIDES: dict[str, Callable[[dict[str, Any], FeatureTable], dict[str, Any]]] = {
     "embeddings": row_overrides.widths,
     "buckets": row_overrides.boundaries,
     "vocabularies": row_overrides.vocabularies,
@@ -282,7 +283,7 @@ def _put(values: Any, path: tuple[str | int, ...], value: Any) -> None:
     values[path[-1]] = value
 
 
-def _explain(error: dict[str, Any], written: Mapping[tuple[str | int, ...], str]) -> list[str]:
+def _explain(error: Mapping[str, Any], written: Mapping[tuple[str | int, ...], str]) -> list[str]:
     loc = tuple(part for part in error["loc"] if part != "[key]")
     path = ".".join(_shortened(str(part)) for part in loc)
     if error["type"] == "extra_forbidden":
@@ -297,7 +298,7 @@ def _explain(error: dict[str, Any], written: Mapping[tuple[str | int, ...], str]
     if isinstance(error["input"], OtherBase):
         return [f"{path} is {error['input']!r}, which YAML reads to another base; write a decimal number."]
     shown = _shortened(written[loc]) if loc in written else _shown(error["input"])
-    return [f"{path} is {shown}: {message[0].lower()}{message[1:]}."]
+    return [f"{path} is {shown}; expected {expected(error)}."]
 
 
 def _shown(value: Any) -> str:

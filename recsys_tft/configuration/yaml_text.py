@@ -96,7 +96,8 @@ def _check_depth(text: str) -> None:
 
 
 def _line(marked: yaml.Node | yaml.Event) -> int:
-    return marked.start_mark.line + 1
+    assert marked.start_mark is not None
+    return int(marked.start_mark.line) + 1
 
 
 def _check_size(root: yaml.Node) -> None:
@@ -138,9 +139,8 @@ class _Values:
             raise WrongYamlError(f"line {_line(node)}: aliases that make more than {DEEPEST} levels, one in the other")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
-        is_mapping = isinstance(node, yaml.MappingNode)
-        _check_tag(node, (_TAG + ("map" if is_mapping else "seq"),))
-        if is_mapping:
+        _check_tag(node, (_TAG + ("map" if isinstance(node, yaml.MappingNode) else "seq"),))
+        if isinstance(node, yaml.MappingNode):
             return {name: self.of(value, (*path, name)) for name, value in _entries(node).items()}
         return [self.of(value, (*path, place)) for place, value in enumerate(node.value)]
 

@@ -4,6 +4,7 @@ import dataclasses
 import enum
 import pickle
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -76,7 +77,7 @@ def _counts(rows: Rows) -> np.ndarray:
 
 def merge(parts: Sequence[Described]) -> Described:
     """What all parts together are like."""
-    found: dict[Key, list[Sketch]] = {}
+    found: dict[Key, list[Any]] = {}
     for part in parts:
         for key, sketch in part.items():
             found.setdefault(key, []).append(sketch)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from recsys_tft.describing import cells
-from recsys_tft.describing.columns import CLUSTERS, COUNT, ROWS, Described, Kind, Sketch
+from recsys_tft.describing.columns import CLUSTERS, COUNT, ROWS, Described, Kind
 from recsys_tft.describing.distributions import Distribution
 from recsys_tft.describing.sketches import Numbers, Values
 
@@ -48,7 +48,7 @@ def figures(
         splits: the names of the splits by data set, in order.
         columns: of each data set, in order.
     """
-    of_columns: dict[tuple[str, str], dict[str, Sketch]] = {}
+    of_columns: dict[tuple[str, str], dict[str, Any]] = {}
     for (data_set, name, what), sketch in described.items():
         of_columns.setdefault((data_set, name), {})[what] = sketch
     found = {}
@@ -82,7 +82,7 @@ def _effective(rows: int, clusters: np.ndarray) -> dict[str, int]:
     return {"user": user, "video": min(user, video)}
 
 
-def _column(column: Column, sketches: dict[str, Sketch], names: Sequence[str], count: np.ndarray) -> dict[str, Any]:
+def _column(column: Column, sketches: dict[str, Any], names: Sequence[str], count: np.ndarray) -> dict[str, Any]:
     found: dict[str, Any] = {"kind": str(column.kind), "of": column.of}
     if column.is_list:
         found["list"] = True
@@ -145,6 +145,7 @@ def _tokens(sketch: Numbers, split: int, column: Column, edges: dict[str, list[f
     distribution = Distribution.of_whole(sketch, split)
     first = 1 + column.n_oov
     known = distribution.values >= first
+    assert distribution.is_single is not None
     found: dict[str, Any] = {"count": distribution.total}
     if column.size is not None:
         found["oov"] = int(distribution.counts[(distribution.values >= 1) & ~known].sum())
@@ -177,11 +178,11 @@ def _values(sketch: Values, split: int) -> dict[str, Any]:
     counts = sketch.counts[:, split]
     found: dict[str, Any] = {"count": int(counts.sum()), "distinct": sketch.distinct(split)}
     found["distinct_is_exact"] = sketch.is_whole
-    if sketch.values is None:
+    if (values := sketch.values) is None:
         return found
     if sketch.is_whole:
-        order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: (-counts[i], sketch.values[i]))
-        found["top"] = [[sketch.values[i], int(counts[i])] for i in order[:_NAMED]]
+        order = sorted(np.flatnonzero(counts).tolist(), key=lambda i: (-counts[i], values[i]))
+        found["top"] = [[values[i], int(counts[i])] for i in order[:_NAMED]]
         found["top_is_whole"] = len(order) <= _NAMED
     return found
 

@@ -79,8 +79,8 @@ class Rows:
             owner = np.full(len(lengths), -1, np.int8)
             owner[self.places] = self.split
             of_elements = np.repeat(owner, lengths)
-            places = [np.flatnonzero(of_elements == split) for split in range(self.splits)]
-            return Rows(np.concatenate(places), None, ends[self.bounds])
+            of_splits = [np.flatnonzero(of_elements == split) for split in range(self.splits)]
+            return Rows(np.concatenate(of_splits), None, ends[self.bounds])
         places = np.repeat(offsets[:-1][self.places] - ends[:-1], own) + np.arange(ends[-1])
         counts = None if self.counts is None else np.repeat(self.counts, own)
         return Rows(places, counts, ends[self.bounds])
@@ -216,8 +216,8 @@ class Values:
         )
         counts = np.zeros((len(hashes), parts[0].counts.shape[1]), np.int64)
         np.add.at(counts, place, np.concatenate([part.counts for part in parts]))
-        of_all = [part.values for part in parts]
-        values = None if of_all[0] is None else np.concatenate(of_all)[first]
+        of_all = [part.values for part in parts if part.values is not None]
+        values = np.concatenate(of_all)[first] if of_all else None
         return _least(hashes, values, counts, all(part.is_whole for part in parts))
 
     def distinct(self, split: int) -> int:

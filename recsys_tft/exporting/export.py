@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from rich.console import RenderableType
-from rich.table import Table
 
 from recsys_tft import ids
 from recsys_tft.configuration import settings
@@ -29,6 +28,7 @@ from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.fitted_features import fitted_graph
 from recsys_tft.serving.serving_folders import DESCRIPTION, EXTRA, STORE, serving_folder
 from recsys_tft.storage.json_files import to_json
+from recsys_tft.terminal import Listing
 from recsys_tft.training import timeline, training_rows
 from recsys_tft.training.model_folders import ModelFolder
 from recsys_tft.training.timeline import Timeline
@@ -226,10 +226,10 @@ def user_vectors(output_dir: str, model: TwoTower) -> np.ndarray:
 
 def report(done: Exported) -> list[RenderableType]:
     """The folders and their sizes, for a terminal."""
-    table = Table(title=f"Version {done.version}", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    table.add_column("model")
-    table.add_column("MB", justify="right")
-    table.add_column("folder")
+    table = Listing(f"Version {done.version}")
+    table.add_names("model")
+    table.add_numbers("MB")
+    table.add_texts("folder")
     for name, size in done.sizes().items():
         table.add_row(name, f"{size / 1e6:,.2f}", str(done.folders[name]))
     if done.recall is None:

@@ -116,7 +116,11 @@ def _with_outcomes(
         expected = outcomes.expected(outcomes.worth(outcomes.begun(steps), counts), user_ids, moments)
         users = users.append_column(outcomes.EXPECTED, pa.array(expected, pa.float32()))
     for group in outcomes.groups(settings):
-        names = {c.of_group.tally: c.name for c in outcomes.group_columns(settings) if c.of_group.column == group}
+        names = {
+            c.of_group.tally: c.name
+            for c in outcomes.group_columns(settings)
+            if c.of_group and c.of_group.column == group
+        }
         for name, lists in stored_tallies.of_users(rows, became, user_ids, moment, group, names).items():
             users = users.append_column(name, lists)
     return users

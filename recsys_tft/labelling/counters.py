@@ -161,7 +161,7 @@ def folded(changes: pa.Table, until: int, settings: CounterSettings) -> pa.Table
     """
     every = settings.every_microseconds
     begin = (until - settings.delay_microseconds) // every * every
-    frame = pl.from_arrow(changes).with_columns(time=pl.max_horizontal("time", pl.lit(begin - 1)))
+    frame = pl.DataFrame(changes).with_columns(time=pl.max_horizontal("time", pl.lit(begin - 1)))
     number = pl.sum(NUMBER) if NUMBER in changes.column_names else pl.len().cast(pl.Int64).alias(NUMBER)
     keys = INCREMENT_SCHEMA.names
     return frame.group_by(keys).agg(number).sort(keys).to_arrow().cast(CARRIED_SCHEMA)
@@ -223,7 +223,8 @@ def later_versions(base: pa.Table, changes: pa.Table, settings: CounterSettings,
         settings: how far versions may lie apart.
         values: what changes.
     """
-    changes = changes.filter(pa.array(values.effects.any(axis=1)[changes["counter"].to_numpy()]))
+    has_effect = np.asarray(values.effects.any(axis=1))
+    changes = changes.filter(pa.array(has_effect[changes["counter"].to_numpy()]))
     video_ids, time, kind = base["video_id"].to_numpy(), changes["time"].to_numpy(), changes["counter"].to_numpy()
     owner = np.searchsorted(video_ids, changes["video_id"].to_numpy())
     order = np.lexsort((time, owner))

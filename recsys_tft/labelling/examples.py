@@ -173,7 +173,7 @@ def label_exposures(
     if before:  # most users do nothing in a period
         before, others = before.divided(point_in_time.distinct(events["user_id"].to_numpy()))
     found, became, counts, odd = weighted_exposures(events, videos, cuts, settings, before)
-    steps = outcomes.step_table(became, before and before.until)
+    steps = outcomes.step_table(became, before.until if before else None)
     if before:
         found = found.filter(pa.array(found["window"].to_numpy() > 0))
         steps = pa.concat_tables([before.steps, steps])
@@ -208,6 +208,7 @@ def with_given_ids(exposures: pa.Table, users: pa.Table, videos: VideoLookup) ->
     def given(codes: pa.Array) -> pa.DictionaryArray:
         encoded = codes.dictionary_encode()
         found = videos.given(encoded.dictionary.to_numpy())
+        assert found is not None  # as ids are texts
         if found.null_count:
             of_told, told = _told(users)
             found = pc.coalesce(found, told.take(pc.index_in(encoded.dictionary, of_told)))
@@ -259,7 +260,9 @@ def weighted_exposures(
         return _weighted_piece(some, np.zeros(len(some), np.int8), videos, settings)[0]
 
     windows = windows_of(events, cuts, settings)
-    found, became, counts, odd = [], [outcomes.none()], Counter(), Counter()
+    counts: Counter[str] = Counter()
+    odd: Counter[str] = Counter()
+    found, became = [], [outcomes.none()]
     for first, end in itertools.pairwise(piece_bounds(events, PIECE)):
         of_piece = events.slice(first, end - first), windows[first:end]
         piece, counted, odd_ones = _weighted_piece(*of_piece, videos, settings, before)

@@ -38,7 +38,7 @@ def sort_events(events: pa.Table, settings: Settings) -> pa.Table:
     if len(rows) < 2:
         return rows
     context = (column.name for column in context_columns(settings))
-    ordered = pl.from_arrow(rows).sort([*KEY, *context, "watch_time", "signals"], nulls_last=True)
+    ordered = pl.DataFrame(rows).sort([*KEY, *context, "watch_time", "signals"], nulls_last=True)
     return ordered.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(rows.schema)
 
 

@@ -63,6 +63,6 @@ def _fitted(
     of_rows = pl.DataFrame({"key": owner, "row": rows, "is_earlier": is_earlier})
     sources = (source for f in features if f.vocabulary for source in f.sources)
     for name in dict.fromkeys(source for source in sources if source != key and source in table.column_names):
-        values = of_rows.with_columns(value=pl.from_arrow(table[name].take(pa.array(rows))))
+        values = of_rows.with_columns(value=pl.Series(values=table[name].take(pa.array(rows))))
         other = values.unique(["key", "value"], keep="last", maintain_order=True).filter("is_earlier")
         yield table.select(ids.beside([name], table)).take(pa.array(other["row"].to_numpy()))

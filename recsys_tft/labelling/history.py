@@ -177,8 +177,8 @@ class _Steps:
     def of(cls, positives: Positives, rank: np.ndarray) -> "_Steps":
         """Of positives, whose videos are in the order of [n] numbers."""
         user, video, time, until = positives.user, positives.video, positives.since, positives.until
-        leaves = np.flatnonzero(until != NEVER) if until is not None else []
-        if not len(leaves):
+        leaves = np.zeros(0, np.int64) if until is None else np.flatnonzero(until != NEVER)
+        if until is None or not len(leaves):
             order = np.lexsort((rank, time, user))
             return cls(user[order], time[order], video[order], video[order], None, 0)
         entry = np.unique(video, return_inverse=True)[1]

@@ -23,6 +23,8 @@ class Catalogue:
     video_ids: np.ndarray
     exposures: np.ndarray
     alpha: float
+    _cumulative: np.ndarray = dataclasses.field(init=False, repr=False, compare=False)
+    _weights: np.ndarray = dataclasses.field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         weights = self.exposures.astype(np.float64) ** self.alpha
@@ -142,7 +144,17 @@ def sample(
     return rows, drawn[rows, columns]
 
 
-def _draw_one(catalogue, pairs, users, windows, keys, seed, j, rows, drawn) -> np.ndarray:
+def _draw_one(
+    catalogue: Catalogue,
+    pairs: PositivePairs,
+    users: np.ndarray,
+    windows: np.ndarray,
+    keys: tuple[np.ndarray, ...],
+    seed: int,
+    j: int,
+    rows: np.ndarray,
+    drawn: np.ndarray,
+) -> np.ndarray:
     """Draw number j for the positives in `rows`, different from their earlier draws."""
 
     def bad(at: np.ndarray, positions: np.ndarray) -> np.ndarray:

@@ -80,7 +80,7 @@ def repeated(events: pa.Table) -> int:
     same = np.logical_and.reduce([key[1:] == key[:-1] for key in keys])
     rows = np.flatnonzero(same)
     others = events.select([name for name in events.column_names if name not in KEY])
-    one, other = (pl.from_arrow(others.take(pa.array(places))) for places in (rows, rows + 1))
+    one, other = (pl.DataFrame(others.take(pa.array(places))) for places in (rows, rows + 1))
     equal = np.ones(len(rows), bool)
     for name in others.column_names:
         equal &= one[name].eq_missing(other[name]).to_numpy()

@@ -66,7 +66,7 @@ def group_columns(settings: Settings) -> tuple[Column, ...]:
 
 def groups(settings: Settings) -> tuple[str, ...]:
     """The columns of videos by which exposures are grouped."""
-    return tuple(dict.fromkeys(column.of_group.column for column in group_columns(settings)))
+    return tuple(dict.fromkeys(c.of_group.column for c in group_columns(settings) if c.of_group))
 
 
 def none() -> pa.Table:
@@ -132,9 +132,9 @@ def step_table(outcomes: pa.Table, since: int | None = None) -> pa.Table:
     at_once[positive[became == shown[positive]]] = 1
     later = became > shown[positive]
     parts = [(every, shown, 1, at_once), (positive[later], became[later], 0, 1), (turned, until, 0, -1)]
-    found = []
+    found: list[pa.Table] = []
     for rows, time, exposures, positives in parts:
-        numbers = (np.broadcast_to(np.int32(number), len(rows)) for number in (exposures, positives))
+        numbers = (np.broadcast_to(np.asarray(number, np.int32), len(rows)) for number in (exposures, positives))
         table = pa.table([user[rows], video[rows], shown[rows], time, *numbers], STEP_SCHEMA)
         found.append(table if since is None else table.filter(pa.array(time >= since)))
     return pa.concat_tables(found).combine_chunks()
@@ -186,7 +186,7 @@ def worth(exposures: pa.Table, versions: pa.Table, names: Sequence[str] = VIDEO_
 def folded(worth: pa.Table, known: int) -> pa.Table:
     """The same with one row for each user in the place of those before a moment, which all later lookups include."""
     is_over = pa.array(worth["time"].to_numpy() < known)
-    sums = pl.from_arrow(worth.filter(is_over)).group_by("user_id").agg(pl.max("time"), pl.exclude("time").sum())
+    sums = pl.DataFrame(worth.filter(is_over)).group_by("user_id").agg(pl.max("time"), pl.exclude("time").sum())
     rows = pa.concat_tables([sums.select(WORTH_SCHEMA.names).to_arrow(), worth.filter(pc.invert(is_over))])
     return rows.sort_by([(name, "ascending") for name in WORTH_SCHEMA.names])
 

@@ -6,17 +6,17 @@ reads a list is computed for every pair.
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import ids
-from recsys_tft.columns import FIRST_SEEN, Column
+from recsys_tft.columns import FIRST_SEEN, Column, OfGroup
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, entity_of, raw_columns
 from recsys_tft.labelling import outcomes, recent
-from recsys_tft.labelling.outcomes import Tallies
 from recsys_tft.labelling.user_context import COUNTED
 from recsys_tft.ops import Op
 
@@ -95,6 +95,13 @@ class Values:
         return of_found if self.rows is None else of_found[self.rows]
 
 
+class GroupTallies(Protocol):
+    """What of groups is known of [n] pairs, as `outcomes.Tallies` finds it."""
+
+    def of(self, group: OfGroup) -> pa.Array:
+        """[n] int64."""
+
+
 class PairColumns:
     """The raw columns of [n] pairs.
 
@@ -111,7 +118,7 @@ class PairColumns:
         tables: Mapping[Entity, Sequence[pa.Table]],
         rows: Mapping[Entity, Sequence[np.ndarray]],
         delay: int,
-        tallies: Tallies | None = None,
+        tallies: GroupTallies | None = None,
     ):
         self._tables, self._rows, self._delay, self._tallies = tables, rows, delay, tallies
 
@@ -124,6 +131,7 @@ class PairColumns:
 
     def _of(self, column: Column) -> Values:
         if column.of_group:
+            assert self._tallies is not None
             return Values(self._tallies.of(column.of_group))
         entity = Entity.EXPOSURE if column.late else entity_of(column)
         for table, rows in zip(self._tables[entity], self._rows[entity], strict=True):

@@ -54,7 +54,8 @@ def ranker_rows(
     if pairs is not None:
         besides = (np.searchsorted(users, pairs["user_id"].to_numpy()), pairs["video_id"], pairs["window"])
         of_positives = [np.concatenate(both) for both in zip(of_positives, besides, strict=True)]
-    taken = negatives.PositivePairs(*of_positives, catalogue)
+    of_user, of_video, of_window = of_positives
+    taken = negatives.PositivePairs(of_user, of_video, of_window, catalogue)
     owner, drawn = negatives.sample(catalogue, taken, number, window, (user, video, time), wanted, settings.seed)
     sizes = 1 + np.bincount(owner, minlength=len(user))  # rows of each exposure, its own first
     own, among = np.cumsum(sizes) - sizes, functools.partial(_among, rows=len(user) + len(owner))

@@ -167,7 +167,7 @@ def counts_of(events: pa.Table, settings: Settings, since: int | None = None) ->
 def folded(counts: pa.Table, known: int) -> pa.Table:
     """The same counts in fewer rows, for moments from `known` on."""
     earliest = known - _USERS_REACH
-    frame = pl.from_arrow(counts).filter((pl.col("kind") != EVENT) | (pl.col("time") >= earliest))
+    frame = pl.DataFrame(counts).filter((pl.col("kind") != EVENT) | (pl.col("time") >= earliest))
     is_over = (pl.col("kind") != EVENT) & (pl.col("time") < known)
     frame = frame.with_columns(time=pl.when(is_over).then(known - 1).otherwise(pl.col("time")))
     sums = frame.group_by("user_id", "time", "kind").agg(pl.sum("number")).sort("user_id", "kind", "time")

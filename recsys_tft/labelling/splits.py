@@ -111,6 +111,7 @@ def checked(fixed: Cuts, times: Histogram) -> Cuts:
     if not len(times[0]):
         raise InputError("No interaction can be used, so there is nothing to split.")
     first, last = (describe(int(times[0][place])) for place in (0, -1))
+    assert fixed[0] is not None
     if fixed[0] <= times[0][0]:
         raise InputError(
             f"split.val_from is {describe(fixed[0])}, and no interaction is before it to train on: they are from "
@@ -181,7 +182,10 @@ def _floors(share: Fraction, sizes: np.ndarray) -> np.ndarray:
 
 def describe_cuts(cuts: Cuts | None) -> dict[str, str | None]:
     """`val_from` and `test_from` for people; empty where each user has ends of their own."""
-    return {} if cuts is None else {"val_from": describe(cuts[0]), "test_from": cuts[1] and describe(cuts[1])}
+    if cuts is None:
+        return {}
+    ends = {"val_from": cuts[0], "test_from": cuts[1]}
+    return {name: None if time is None else describe(time) for name, time in ends.items()}
 
 
 def describe(time: int) -> str:

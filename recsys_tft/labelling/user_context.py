@@ -114,7 +114,7 @@ def recent_counts(
     if not settings.recent.enabled:
         return {}
     users, times = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
-    counts = recent.counts_of(events, settings, before and before.until)
+    counts = recent.counts_of(events, settings, before.until if before else None)
     if before:
         counts = pa.concat_tables([before.counts, counts])
     return recent.of_users(counts, users, times - settings.counters.delay_microseconds)

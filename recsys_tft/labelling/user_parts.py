@@ -66,5 +66,5 @@ def _positive_pairs(keys: pa.Table, part: np.ndarray) -> pa.Table:
     """Of users with exposures in several parts: on which videos they are positive, and since which window."""
     user = keys["user_id"].to_numpy()
     chosen = np.isin(user, np.unique(user[part > 0])) & (keys["label"].to_numpy() == 1)
-    frame = pl.from_arrow(keys.select(["user_id", "video_id", "window"]).filter(pa.array(chosen)))
+    frame = pl.DataFrame(keys.select(["user_id", "video_id", "window"]).filter(pa.array(chosen)))
     return frame.group_by("user_id", "video_id").agg(pl.min("window")).sort("user_id", "video_id").to_arrow()

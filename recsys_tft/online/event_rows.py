@@ -3,7 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from recsys_tft.tables.event_signals import events_of
 EVENT_ID = Column("event_id", "interactions", STRING)
 _TYPE = "interaction_type"
 _AHEAD = 86_400_000_000  # microseconds by which clocks of others may differ from ours
-Given = Sequence[Mapping[str, Any]] | pa.Table
+Given: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +96,9 @@ class EventReader:
             pa.table({name: raw_tables.canonical(rows[name], column) for name, column in columns.items()}),
             columns.values(),
         )
-        _refuse(reasons, np.where(self._unknown(events), "video_id is not in videos", None))
+        _refuse(reasons, _where(self._unknown(events), "video_id is not in videos"))
         ahead = pc.fill_null(events["interaction_time"], 0).to_numpy() > time.time_ns() // 1000 + _AHEAD
-        _refuse(
-            reasons, np.where(ahead, "interaction_time is more than a day ahead of the clock of this machine", None)
-        )
+        _refuse(reasons, _where(ahead, "interaction_time is more than a day ahead of the clock of this machine"))
         is_good = ~_are_told(reasons)
         found, places = self._events(events, is_good)
         rejected = [Rejection(int(place), reasons[place]) for place in np.flatnonzero(~is_good)]
@@ -170,6 +168,13 @@ def _are_told(reasons: np.ndarray) -> np.ndarray:
     return reasons != None  # noqa: E711, as NumPy compares each by itself
 
 
+def _where(are: np.ndarray, reason: str) -> np.ndarray:
+    """[n] of the reason where it holds, else None."""
+    found = np.full(len(are), None, object)
+    found[are] = reason
+    return found
+
+
 def _refuse(reasons: np.ndarray, more: np.ndarray) -> None:
     """Notes why events are rejected, [n] of text or None, where nothing is noted yet."""
     are = ~_are_told(reasons) & _are_told(more)
@@ -232,7 +237,8 @@ def _read(values: pa.Array | pa.ChunkedArray, column: Column) -> tuple[pa.Array,
 
 def _one_by_one(values: Sequence[Any], column: Column) -> tuple[pa.Array, Faults]:
     """As `_read`, of values that are not all of one type."""
-    found, faults = [], {}
+    found = []
+    faults: Faults = {}
     for place, value in enumerate(values):
         try:
             one, wrong = _read(pa.array([value], from_pandas=True), column)

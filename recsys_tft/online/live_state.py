@@ -72,8 +72,9 @@ class LiveState:
         """Takes new events, beside which are those of their users that are there."""
         video, time = (fresh[name].to_numpy() for name in ("video_id", "interaction_time"))
         changed = self._changed(fresh, there)
-        added = {"events": now.events.with_rows(fresh), "changes": now.changes.with_rows(changed)}
-        later = dataclasses.replace(now, latest=max(now.latest, int(time.max())), **added).closed()
+        events, changes = now.events.with_rows(fresh), now.changes.with_rows(changed)
+        latest = max(now.latest, int(time.max()))
+        later = dataclasses.replace(now, latest=latest, events=events, changes=changes).closed()
         if len(later.events) >= later.fold_at:
             later = folding.folded(later)
         with self._reading:

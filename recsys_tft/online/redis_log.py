@@ -10,7 +10,7 @@ once, whoever sends it how often.
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -89,7 +89,7 @@ class RedisLog:
     def _begin(self, run: str, since: int) -> None:
         meta = f"{_NAME}meta"
         self._client.hsetnx(meta, "run", run)
-        there = self._client.hget(meta, "run").decode()
+        there = cast(bytes, self._client.hget(meta, "run")).decode()
         if there != run:
             raise InputError(
                 f"{self._address} holds events of the run {there}, and the export is of the run {run}; name another "

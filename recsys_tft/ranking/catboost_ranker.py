@@ -4,7 +4,7 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import catboost
 import numpy as np
@@ -120,7 +120,7 @@ class CatBoostKind:
             stopping = {"eval_set": val, "use_best_model": True, "early_stopping_rounds": rounds}
         model = catboost.CatBoost(options)
         try:
-            model.fit(train, **stopping, callbacks=[_Said(task.say)])
+            model.fit(train, **stopping, callbacks=[_Said(task.say, options["iterations"])])
         except catboost.CatBoostError as error:
             if is_interrupt(error):
                 raise KeyboardInterrupt from error
@@ -137,7 +137,7 @@ class CatBoostKind:
 
         with readable(folder.target / MODEL_JSON, folder.remedy):
             found = catboost_model.parse(folder.read(MODEL_JSON))
-        trees = TreeEnsemble(found, [sizes[number] for number in found.categorical])
+        trees = TreeEnsemble(found, [cast(int, sizes[number]) for number in found.categorical])
         return Served(trees, found.numeric, found.categorical, found.is_probability)
 
 
@@ -172,11 +172,11 @@ def _explained(error: catboost.CatBoostError, folder: ModelFolder, rows: int) ->
 class _Said:
     """Tells how many trees there are, and how good they are."""
 
-    def __init__(self, say: Callable[[str], None]):
-        self._say = say
+    def __init__(self, say: Callable[[str], None], most: int):
+        self._say, self._most = say, most
 
     def after_iteration(self, info: Any) -> bool:
         values = next(iter(info.metrics.get("validation", {}).items()), None)
         shown = f", val {values[0]} {values[1][-1]:.4f}" if values else ""
-        self._say(f"progress: tree {info.iteration}{shown}")
+        self._say(f"progress: tree {info.iteration}{shown} ({100 * info.iteration // self._most} % of all)")
         return True

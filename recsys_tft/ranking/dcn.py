@@ -100,7 +100,7 @@ class Dcn(keras.Model):
         """Fits the means and deviations of [n, numbers], and lets the first head begin at a share of positives."""
         finite = np.where(np.isfinite(numeric), numeric, np.nan).astype(np.float64)
         with np.errstate(invalid="ignore"):
-            known = np.isfinite(finite).any(axis=0)
+            known = np.asarray(np.isfinite(finite).any(axis=0))
             mean, deviation = (of(finite[:, known], axis=0) for of in (np.nanmean, np.nanstd))
         for variable, values, usual in ((self._mean, mean, 0.0), (self._deviation, deviation, 1.0)):
             filled = np.full(len(known), usual)

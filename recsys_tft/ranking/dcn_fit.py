@@ -65,7 +65,8 @@ class Fit:
         self.network = Dcn(Shape(sizes_of(rows.data), heads, self._options, self._seed))
         self._inputs = inputs_of(rows.data)
         labels, self._weights = rows.keys["label"].astype(np.float32), rows.weights(chosen.ranker.sampled_weight)
-        self._targets = np.stack([labels, watched], 1).astype(np.float32) if len(heads) > 1 else labels[:, None]
+        of_heads = [labels] if watched is None or len(heads) == 1 else [labels, watched]
+        self._targets = np.stack(of_heads, 1).astype(np.float32)
         self._weights = self._weights / self._weights.mean(dtype=np.float64).astype(np.float32)
         self.network.prepare(self._inputs[0], float(np.average(labels, weights=self._weights)))
         self._batch = batch_size(self._options.batch_size, len(rows))

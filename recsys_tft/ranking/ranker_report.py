@@ -30,11 +30,11 @@ def write(
     importance = model.importance(sample)
     title = ("Feature importance", "importance, in the units of the model's kind")
     _write(folder / "feature_importance", ("column", "importance"), names, importance[:, None], title)
-    file, heading, title = summary
+    file, heading, what = summary
     values = model.contributions(sample.data)
     both = np.stack([np.abs(values).mean(axis=0), values.mean(axis=0)], axis=1)
     headings = ("column", f"mean_abs_{heading}", f"mean_{heading}")
-    titles = (f"What moves the score: {title}s on val", f"mean absolute {title}, in units of the raw score")
+    titles = (f"What moves the score: {what}s on val", f"mean absolute {what}, in units of the raw score")
     _write(folder / file, headings, names, both, titles)
 
 

@@ -53,8 +53,8 @@ def judge(
 def _judged(train: RankerRows, part: RankerRows) -> ranking_evaluation.Judged:
     owners, users = part.owners()
     keys, training = part.keys, train.keys
-    cold = (~np.isin(keys[name], training[name]) for name in ("user_id", "video_id"))
-    return ranking_evaluation.Judged(owners, users, keys["label"], keys["weight"], *cold, keys[SHOWN])
+    cold_users, cold_videos = (~np.isin(keys[name], training[name]) for name in ("user_id", "video_id"))
+    return ranking_evaluation.Judged(owners, users, keys["label"], keys["weight"], cold_users, cold_videos, keys[SHOWN])
 
 
 def drifts(rows: Mapping[str, RankerRows]) -> list[str]:

@@ -7,7 +7,7 @@ import pathlib
 import time
 from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -106,7 +106,7 @@ class XGBoostKind:
             if task.val is not None:
                 losses.append(_loss(booster, data[1]))
                 shown = f", val Logloss {losses[-1]:.4f}"
-            task.say(f"progress: tree {number + 1}{shown}")
+            task.say(f"progress: tree {number + 1}{shown} ({100 * (number + 1) // task.rounds} % of all)")
             if time.monotonic() - saved >= _CHECKPOINT_SECONDS:
                 _save(booster, losses, checkpoint)
                 saved = time.monotonic()
@@ -123,7 +123,7 @@ class XGBoostKind:
 
         with readable(folder.target / MODEL, folder.remedy):
             found = xgboost_model.parse(folder.read(MODEL))
-        trees = TreeEnsemble(found, [sizes[number] for number in found.categorical])
+        trees = TreeEnsemble(found, [cast(int, sizes[number]) for number in found.categorical])
         return Served(trees, found.numeric, found.categorical, is_probability=True)
 
 

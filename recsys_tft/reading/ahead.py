@@ -5,7 +5,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -43,7 +43,13 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], threads: in
         pool.shutdown(cancel_futures=True)
 
 
-def _feed(function, items, pool: ThreadPoolExecutor, waiting: queue.Queue, stopped: threading.Event) -> None:
+def _feed(
+    function: Callable[[Any], Any],
+    items: Iterable[Any],
+    pool: ThreadPoolExecutor,
+    waiting: queue.Queue,
+    stopped: threading.Event,
+) -> None:
     try:
         for item in items:
             waiting.put(pool.submit(function, item))

@@ -37,6 +37,13 @@ class Column:
         return None if self.shape is None else math.prod(self.shape)
 
     @property
+    def fixed_size(self) -> int:
+        """Values in a row of a column that has a size."""
+        if self.size is None:
+            raise TypeError(f"{self.name} holds lists of any length.")
+        return self.size
+
+    @property
     def arrow_type(self) -> pa.DataType:
         """Of the column: values, lists of a fixed size (of all values of the shape), or lists."""
         if self.shape is None:

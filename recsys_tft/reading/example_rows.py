@@ -40,7 +40,7 @@ class ExampleRows:
         self._described = np.array(
             [self._describe(*each) for each in zip(self._columns, self._names, self._defaults, strict=True)]
         )
-        self._widths = [column.size * column.dtype.itemsize for column in self._columns[self._growing :]]
+        self._widths = [column.fixed_size * column.dtype.itemsize for column in self._columns[self._growing :]]
         self._places = np.cumsum([0, *self._widths])
         self.schema = pa.schema([(column.name, column.arrow_type) for column in columns])
 
@@ -74,8 +74,8 @@ class ExampleRows:
     def _fixed(self, data: pa.Buffer, rows: int) -> Iterator[pa.Array]:
         places = (self._places[:-1] * self._rows).tolist()
         for column, place in zip(self._columns[self._growing :], places, strict=True):
-            buffers = [None, data.slice(place, rows * column.size * column.dtype.itemsize)]
-            values = pa.Array.from_buffers(column.type, rows * column.size, buffers)
+            buffers = [None, data.slice(place, rows * column.fixed_size * column.dtype.itemsize)]
+            values = pa.Array.from_buffers(column.type, rows * column.fixed_size, buffers)
             yield pa.FixedSizeListArray.from_arrays(values, column.size) if column.shape else values
 
     def _read(self, chunks: Iterable[Chunk], columns: np.ndarray, written: "list[_Written]") -> int:
@@ -114,7 +114,7 @@ class _Written:
         self._column, self._rows = column, rows
         self._is_text, self._is_ragged = column.type == pa.binary(), column.size is None
         self._values = np.empty(per_row * rows, np.uint8 if self._is_text else column.dtype)
-        texts = per_row if self._is_ragged else column.size
+        texts = per_row if column.size is None else column.size
         self._ends = np.empty(1 + texts * rows if self._is_text else 1, np.int32)
         self._splits = np.empty(1 + rows if self._is_ragged else 1, np.int32)
         self._ends[0] = self._splits[0] = 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from recsys_tft import libraries
 from recsys_tft.errors import InputError
 from recsys_tft.reading.columns import Column
 
@@ -82,7 +83,8 @@ def tf_dataset(
         columns: of the rows.
         size: of every batch, if they all have one.
     """
-    import tensorflow as tf
+    with libraries.first_import():
+        import tensorflow as tf
 
     kinds = {pa.int64(): tf.int64, pa.float32(): tf.float32, pa.binary(): tf.string}
 

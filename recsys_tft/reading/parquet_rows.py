@@ -93,7 +93,8 @@ class _OtherSize(Exception):
 
 
 def _column(field: pa.Field) -> Column | None:
-    kind, shape = field.type, ()
+    kind = field.type
+    shape: tuple[int, ...] | None = ()
     if pt.is_fixed_size_list(kind):
         kind, shape = kind.value_type, (kind.list_size,)
     elif pt.is_list(kind) or pt.is_large_list(kind):
@@ -120,7 +121,7 @@ def _as(values: pa.Array, column: Column) -> pa.Array:
     if not pt.is_fixed_size_list(values.type):
         other = pc.not_equal(pc.list_value_length(values), column.size)
         if pc.any(other).as_py():
-            raise _OtherSize(pc.index(other, True).as_py(), column.size)
+            raise _OtherSize(pc.index(other, True).as_py(), column.fixed_size)
         return pa.FixedSizeListArray.from_arrays(values.flatten().cast(column.type), column.size)
     return values.cast(column.arrow_type)
 

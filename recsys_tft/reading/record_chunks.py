@@ -4,7 +4,7 @@ import dataclasses
 import gzip
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def _unpacked(stored: BinaryIO, file: str) -> BinaryIO:
     head = stored.read(kernel.HEADER)
     stored.seek(0)
     packed = file.endswith(".gz") or (head.startswith(_GZIP) and _is_damaged(np.frombuffer(head, np.uint8)))
-    return gzip.GzipFile(fileobj=stored) if packed else stored
+    return cast(BinaryIO, gzip.GzipFile(fileobj=stored)) if packed else stored
 
 
 def _is_damaged(head: np.ndarray) -> bool:
@@ -121,7 +121,7 @@ class _Records:
         data[: len(left)] = left
         filled = len(left)
         while filled < len(data) and not self._is_last:
-            more = _into(self._source, memoryview(data)[filled:])
+            more = _into(self._source, data.data[filled:])
             self._is_last, filled = not more, filled + more
         self._data, self._at = data[:filled], 0
 

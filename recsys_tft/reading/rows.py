@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, TypeGuard, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -96,7 +96,7 @@ class Rows:
         by_file = len(self.files) >= count
         files = self.files[index::count] if by_file else self.files
         if self.shuffle:
-            files = [files[i] for i in rng.permutation(len(files))]
+            files = tuple(files[i] for i in rng.permutation(len(files)))
         function, pieces = self._source(files)
         sources = [pieces(file) for file in files]
         found = ahead(function, batches.alternating(sources, FILES_AT_ONCE if self.shuffle else 1), self.threads)
@@ -118,12 +118,23 @@ class Rows:
         return function, lambda file: map(list, record_chunks.chunks(file, rows))
 
 
+class Options(TypedDict, total=False):
+    """How rows are read; as the attributes of `Rows`."""
+
+    batch_size: int
+    shard: tuple[int, int]
+    shuffle: int
+    seed: int
+    threads: int
+    drop_remainder: bool
+
+
 def read(
     source: "str | os.PathLike[str] | Iterable[str | os.PathLike[str]]",
     columns: Iterable[str] | None = None,
     *,
     spec: Any = None,
-    **options: Any,
+    **options: Unpack[Options],
 ) -> Rows:
     """Open the rows of a data folder, or of files, to iterate over as often as one likes.
 
@@ -162,7 +173,7 @@ def files_of(folder: str) -> list[str]:
     return sorted(file.path for file in FileSystems.match([f"{folder}/part-*"])[0].metadata_list)
 
 
-def _is_folder(source: Any) -> bool:
+def _is_folder(source: object) -> TypeGuard[str | os.PathLike[str]]:
     return isinstance(source, str | os.PathLike) and (not is_local(os.fspath(source)) or pathlib.Path(source).is_dir())
 
 
@@ -178,8 +189,8 @@ def _folder(source: str | os.PathLike[str]) -> tuple[list[str], dict[str, Column
 
 
 def _files(source: Any, spec: Any) -> tuple[list[str], dict[str, Column], str, None]:
-    files = [source] if isinstance(source, str | os.PathLike) else list(source)
-    files = [os.fspath(file) for file in files]
+    given = [source] if isinstance(source, str | os.PathLike) else list(source)
+    files: list[str] = [os.fspath(file) for file in given]
     for file in files:
         if is_local(file) and not pathlib.Path(file).is_file():
             raise InputError(f"{file}: there is no such file.")

@@ -79,8 +79,8 @@ def arrange(
     cold = events < chosen.cold_below_events
     draw, coded = (user, now // DAY), ids.codes_of(own).to_numpy()
     fixed = ordering.explored(order, cold, coded, chosen.exploration_share, chosen.first, draw)
-    limits = {"channel": chosen.per_channel, "category": chosen.per_category}
-    limits = {name: limit for name, limit in limits.items() if limit is not None}
+    given = {"channel": chosen.per_channel, "category": chosen.per_category}
+    limits = {name: limit for name, limit in given.items() if limit is not None}
     groups = {name: codes(videos[_GROUPS[name]]) for name in limits}
     final, held = ordering.spread(order.tolist(), groups, limits, chosen.first, fixed)
     rank, place = np.empty(len(own), np.int64), np.empty(len(own), np.int64)

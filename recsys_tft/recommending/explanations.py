@@ -29,7 +29,8 @@ def by_raw_columns(values: np.ndarray, described: Mapping[str, Any]) -> list[lis
     sources = [", ".join(column.get("sources") or [column["feature"]]) for column in described["columns"]]
     names = list(dict.fromkeys(sources))
     summed = np.zeros((len(values), len(names)))
-    np.add.at(summed, (slice(None), [names.index(source) for source in sources]), values)
+    for column, source in enumerate(sources):
+        summed[:, names.index(source)] += values[:, column]
     order = np.argsort(-np.abs(summed), axis=1, kind="stable")
     return [[(names[i], float(row[i])) for i in best] for row, best in zip(summed, order, strict=True)]
 

@@ -1,7 +1,7 @@
 """Stage 2: which candidates are left out, and why. Each rule is a function from [n] videos to a mask."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from recsys_tft.missing import nulled
 DAY = 86_400_000_000  # microseconds
 
 
-Ids = pa.Array | pa.ChunkedArray  # int64, or the bytes of strings and UUIDs
+Ids: TypeAlias = pa.Array | pa.ChunkedArray  # int64, or the bytes of strings and UUIDs
 
 
 def seen(video_ids: Ids, seen_ids: Ids) -> np.ndarray:

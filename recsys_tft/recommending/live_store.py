@@ -71,6 +71,7 @@ class LiveStore:
         self.catch_up()
         self._groups: dict[str, dict[str, Tally]] = {}  # by column of videos, the columns that tell of it
         for column in outcomes.group_columns(rules.settings):
+            assert column.of_group is not None
             self._groups.setdefault(column.of_group.column, {})[column.name] = column.of_group.tally
 
     def observe(self, events: Given) -> Observed:
@@ -157,7 +158,7 @@ class LiveStore:
 
     def _tallies(self, code: int, moment: int) -> dict[str, pa.Array]:
         """What became of the user's exposures by group, as lists: see tallies.py."""
-        found = {}
+        found: dict[str, pa.Array] = {}
         for group, names in self._groups.items():
             table = self._state.by_group(code, group, moment)
             lists = {f"{OF_GROUP}{group}": self._entities.groups(group, table["group"])}
@@ -185,6 +186,7 @@ def of_run(
     if redis is not None:
         from recsys_tft.online.redis_log import RedisLog
 
+        assert opened.rules.lateness is not None
         log = RedisLog(redis, opened.run, opened.until, opened.rules.lateness, SECONDS)
     return LiveStore(opened.state, opened.rules, entities, log, is_patient)
 

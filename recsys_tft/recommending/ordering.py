@@ -84,14 +84,15 @@ def spread(
     counts: dict[tuple[str, int], int] = {}
     for row in fixed.values():
         _count(row, groups, limits, counts)
-    placed, held = [], {}
+    held: dict[int, str] = {}
+    placed = []
     for place in range(min(first, len(order))):
         if place in fixed:
             placed.append(fixed[place])
             continue
         if not waiting:
             break
-        blocking = {}
+        blocking: dict[int, str] = {}
         chosen = next((row for row in waiting if not _full(row, groups, limits, counts, blocking)), waiting[0])
         held |= {row: rule for row, rule in blocking.items() if row != chosen}
         waiting.remove(chosen)

@@ -4,11 +4,11 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
 from rich.text import Text
 
 from recsys_tft import ids
 from recsys_tft.default_table import TITLE
+from recsys_tft.terminal import Listing
 
 if TYPE_CHECKING:
     from recsys_tft.recommending.recommender import Recommendations
@@ -17,18 +17,15 @@ Reasons = Sequence[Sequence[tuple[str, float]]]  # (raw columns, contribution) o
 _MOST_REASONS = 4
 
 
-def table(found: "Recommendations", reasons: Reasons | None = None) -> Table:
+def table(found: "Recommendations", reasons: Reasons | None = None) -> Listing:
     """One row per recommended video."""
-    shown = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("", "video_id"):
-        shown.add_column(heading, justify="right")
-    shown.add_column(TITLE, overflow="fold")
-    shown.add_column("category")
-    for heading in ("retrieval", "ranker", "score", "rank"):
-        shown.add_column(heading, justify="right")
-    shown.add_column("moved by")
+    shown = Listing()
+    shown.add_numbers("", "video_id")
+    shown.add_texts(TITLE, "category")
+    shown.add_numbers("retrieval", "ranker", "score", "rank")
+    shown.add_texts("moved by")
     if reasons is not None:
-        shown.add_column("because of", overflow="fold")
+        shown.add_texts("because of")
     for place, item in enumerate(found.items, 1):
         scores = (f"{score:.3f}" for score in (item.retrieval_score, item.rank_score, item.score))
         because = [] if reasons is None else [Text(because_of(reasons[place - 1]))]
@@ -43,11 +40,12 @@ def because_of(reasons: Sequence[tuple[str, float]]) -> str:
     return ", ".join(f"{columns} {value:+.2f}" for columns, value in reasons[:_MOST_REASONS])
 
 
-def stages(found: "Recommendations") -> str:
-    """What the four stages did, in one line."""
+def stages(found: "Recommendations", timed: bool = True) -> str:
+    """What the four stages did, in one line; timed: and how long they took, which differs each time."""
     removed = ", ".join(f"{count} {rule}" for rule, count in found.removed.items() if count) or "none"
     spent = ", ".join(f"{stage} {seconds * 1e3:.1f} ms" for stage, seconds in found.seconds.items())
-    return f"{found.candidates} candidates, removed: {removed}, {found.ranked} ranked ({spent})"
+    told = f"{found.candidates} candidates, removed: {removed}, {found.ranked} ranked"
+    return f"{told} ({spent})" if timed else told
 
 
 def as_json(found: "Recommendations", version: int, reasons: Reasons | None = None) -> dict[str, Any]:

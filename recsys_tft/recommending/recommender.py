@@ -250,6 +250,7 @@ class Recommender:
         """As `retrieve`, by the approximate index."""
         vector = self._ask("query_tower", known)["vector"]
         numbers = self.store.numbers(excluded)
+        assert self._index is not None
         (found,), (scores,) = self._index.best(vector, self.settings.candidates, numbers)
         return self.store.numbered(found[~np.isneginf(scores)]), scores[~np.isneginf(scores)]
 
@@ -320,7 +321,7 @@ class Recommender:
     def _explainer(self) -> Explainer:
         return Explainer(self._ranker_folder / serving_folders.EXTRA)
 
-    def _ask(self, name: str, columns: Mapping[str, Arrow], **others: int) -> dict[str, np.ndarray]:
+    def _ask(self, name: str, columns: Mapping[str, Arrow], **others: Any) -> dict[str, np.ndarray]:
         """What a model answers for raw columns, and inputs that are none."""
         model = self._models[name]
         asked = {key: slot for key, slot in model.signatures["serving_default"].inputs.items() if key not in others}

@@ -49,7 +49,7 @@ class Request:
             one that a run would reject; or if `user_id` or `time` is one that a run would reject.
     """
 
-    user_id: int | None
+    user_id: int | str | None
     given: Mapping[str, Any]
     time: int
     known: tuple[Column, ...] = _OURS

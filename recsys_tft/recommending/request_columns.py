@@ -14,13 +14,14 @@ from recsys_tft.serving import serving_folders
 COLUMNS = "columns"  # the key in the description of an export
 _TYPES = {str(kind): kind for kind in TYPES}
 _OWN = ("user_id", "interaction_time")  # which a request has by itself
+_OF_TRAINING = "counted_video_id"  # which is missing wherever something is served: labelling/user_context.py
 
 
 def of_table(table: FeatureTable) -> tuple[Column, ...]:
     """The columns of users, and those of the moment that features read."""
     users = [column for name, column in table.columns_of("users").items() if name not in (*_OWN, UPDATED)]
     read = [c for c in raw_columns(table.features) if c.table == "interactions" and not c.of_group]
-    return (*users, *(column for column in read if column.name not in _OWN))
+    return (*users, *(column for column in read if column.name not in (*_OWN, _OF_TRAINING)))
 
 
 def as_json(columns: Sequence[Column]) -> list[dict[str, Any]]:
@@ -43,6 +44,7 @@ def from_json(found: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
     return tuple(
         Column(**{**column, "type": _TYPES[column["type"]], "kind": IdKind(column.get("kind", IdKind.AUTO))})
         for column in found
+        if column["name"] != _OF_TRAINING  # of an export of an earlier release
     )
 
 

@@ -5,19 +5,19 @@ What is drawn over a width lies in a part that is stretched; texts and dots stan
 
 from collections.abc import Mapping, Sequence
 
-from recsys_tft.reporting.elements import Markup, element, titled
+from recsys_tft.reporting.elements import Child, Markup, element, titled
 from recsys_tft.reporting.numbers import percent, short
 
 Series = Mapping[str, Sequence[float]]  # by the name of the style: train, val, test, other
 
 
-def picture(height: float, label: str, *children: object, class_: str = "chart") -> Markup:
+def picture(height: float, label: str, *children: Child, class_: str = "chart") -> Markup:
     """A picture of a height in pixels and of any width, with what it shows in words."""
     title = titled(label)
     return element("svg", title, *children, width="100%", height=height, class_=class_, role="img", aria_label=label)
 
 
-def _stretched(columns: float, top: float, height: float, *children: object) -> Markup:
+def _stretched(columns: float, top: float, height: float, *children: Child) -> Markup:
     """A part in which x goes from 0 to `columns` over the whole width, and y from 0 to `height`."""
     return element(
         "svg",
@@ -31,7 +31,7 @@ def _stretched(columns: float, top: float, height: float, *children: object) -> 
     )
 
 
-def _text(text: object, share: float, y: float, anchor: str = "start", class_: str = "mark", dx: float = 0) -> Markup:
+def _text(text: Child, share: float, y: float, anchor: str = "start", class_: str = "mark", dx: float = 0) -> Markup:
     return element("text", text, x=f"{share:.2%}", y=y, dx=dx or None, class_=f"{class_} {anchor}")
 
 

@@ -45,8 +45,8 @@ def inputs(manifest: Mapping[str, Any]) -> Markup:
         for path, _, rows, *_ in (tuple(file) for file in own)
     ]
     if files:
-        shown = table(["table", "file", "rows"], files[:200], texts=2)
-        found.append(element("details", element("summary", f"{count(len(files))} files"), shown, class_="plain"))
+        listed = table(["table", "file", "rows"], files[:200], texts=2)
+        found.append(element("details", element("summary", f"{count(len(files))} files"), listed, class_="plain"))
     return section("input", "What was read", *found)
 
 
@@ -84,10 +84,10 @@ def _axis(manifest: Mapping[str, Any], figures: Mapping[str, Any] | None) -> lis
     first, last = (min(e.values[0] for e in cells.values()), max(e.values[-1] for e in cells.values()) + 1)
     edges = np.linspace(first, last, _BINS + 1)[1:-1].tolist()
     cuts = [((_hour(text) - first) / (last - first), name) for name, text in _begins(manifest)]
-    ends = tuple(f"{np.datetime64(int(hour), 'h').astype('datetime64[D]')}" for hour in (first, last))
+    begin, end = (f"{np.datetime64(int(hour), 'h').astype('datetime64[D]')}" for hour in (first, last))
     series = {split: each.binned(edges) for split, each in cells.items()}
     picture = charts.timeline(
-        series, [cut for cut in cuts if 0 <= cut[0] <= 1], ends, "Interactions over time, by window"
+        series, [cut for cut in cuts if 0 <= cut[0] <= 1], (begin, end), "Interactions over time, by window"
     )
     return [element("h3", "Interactions over time"), legend(*cells), picture]
 

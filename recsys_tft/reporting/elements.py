@@ -1,8 +1,10 @@
 """Elements of HTML and SVG, in which every text is escaped."""
 
 import html
+from collections.abc import Iterable
+from typing import TypeAlias
 
-Child = "Markup | str | int | float | None | Iterable[Child]"
+Child: TypeAlias = "Markup | str | int | float | Iterable[Child] | None"
 
 
 class Markup(str):

@@ -1,6 +1,7 @@
 """The features: each raw column and each feature with its distribution by split, to be searched and sorted."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -217,7 +218,7 @@ def _figures(column: Mapping[str, Any], splits: Mapping[str, Any]) -> Markup:
     """Counts and figures by split."""
     rows: list[list[object]] = []
 
-    def add(name: str, value: object) -> None:
+    def add(name: str, value: Callable[[Any], object]) -> None:
         cells = [value(own) for own in splits.values()]
         if any(cell is not None for cell in cells):
             rows.append([name, *(NONE if cell is None else cell for cell in cells)])
@@ -240,11 +241,11 @@ def _figures(column: Mapping[str, Any], splits: Mapping[str, Any]) -> Markup:
         )
     for what, words in (("", ""), ("lengths", "length, "), ("norms", "norm, ")):
         for name in ("mean", "deviation", "zeros", "min", "max"):
-            add(f"{words}{name}", lambda own, what=what, name=name: _figure(own, what, name))
+            add(f"{words}{name}", functools.partial(_figure, what=what, name=name))
         for place, share in enumerate(SHARES):
             add(
                 f"{words}{share * 100:g}\N{NO-BREAK SPACE}% quantile",
-                lambda own, what=what, place=place: _quantile(own, what, place),
+                functools.partial(_quantile, what=what, place=place),
             )
     return table(["", *("all rows" if split == "all" else split for split in splits)], rows)
 

@@ -84,7 +84,7 @@ def _training(name: str, state: Mapping[str, Any], curves: Mapping[str, Series],
     )
 
 
-def _curves(logs: pathlib.Path) -> dict[str, Series]:
+def _curves(logs: pathlib.Path) -> Mapping[str, Series]:
     """By what is measured, the values by step, of train and of val: as our trainers, or CatBoost, have logged them."""
     found: dict[str, dict[str, list[float]]] = {}
     if (logs / TABLE).exists():
@@ -96,16 +96,16 @@ def _curves(logs: pathlib.Path) -> dict[str, Series]:
             window = "val" if name.startswith("val_") else "train"
             title = name.removeprefix("val_").replace("_at_", "@").replace("_", " ")
             found.setdefault(title, {})[window] = [own[step] for step in sorted(own)]
-    for file, window in (("learn_error.tsv", "train"), ("test_error.tsv", "val")):
-        if (logs / file).exists():
-            with open(logs / file, newline="", encoding="utf-8") as lines:
+    for name, window in (("learn_error.tsv", "train"), ("test_error.tsv", "val")):
+        if (logs / name).exists():
+            with open(logs / name, newline="", encoding="utf-8") as lines:
                 (_, *names), *rows = csv.reader(lines, delimiter="\t")
             for place, name in enumerate(names, 1):
                 found.setdefault(name, {})[window] = [float(row[place]) for row in rows]
     return found
 
 
-def _plain(value: object) -> str:
+def _plain(value: Any) -> str:
     if isinstance(value, bool | str):
         return str(value)
     return count(value) if isinstance(value, int) else short(value)
@@ -157,7 +157,7 @@ def _slices(judged: Mapping[str, Any], metric: str, name: str, window: str) -> M
 
 
 def _known(value: Mapping[str, Any] | None) -> bool:
-    return bool(value) and value.get("value") is not None
+    return value is not None and value.get("value") is not None
 
 
 def _point(name: str, value: Mapping[str, Any], is_model: bool) -> tuple[str, float, float, float, bool]:

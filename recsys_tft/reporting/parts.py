@@ -1,23 +1,24 @@
 """What several sections are made of: headings, tables, notes, legends."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from recsys_tft.reporting.elements import Markup, element, joined
+from recsys_tft.reporting.elements import Child, Markup, element, joined
 
 
-def section(name: str, title: str, *children: object, told: str = "") -> Markup:
+def section(name: str, title: str, *children: Child, told: str = "") -> Markup:
     """A section that links can point to."""
     lead = element("p", told, class_="lead") if told else None
     return element("section", element("h2", title), lead, *children, id=name)
 
 
-def block(title: str, *children: object, told: str = "") -> Markup:
+def block(title: str, *children: Child, told: str = "") -> Markup:
     """A part of a section with a heading of its own."""
     lead = element("p", told, class_="note") if told else None
     return element("div", element("h3", title), lead, *children, class_="block")
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[object]], texts: int = 1, last: bool = False) -> Markup:
+def table(headings: Sequence[str], rows: Sequence[Sequence[Any]], texts: int = 1, last: bool = False) -> Markup:
     """A table whose first columns are texts and whose others are numbers; it scrolls by itself where it is too wide.
 
     Args:
@@ -46,6 +47,6 @@ def legend(*names: str) -> Markup:
     return element("p", [element("span", element("i", class_=f"key {name}"), name) for name in names], class_="legend")
 
 
-def columns(*children: object, narrow: bool = False) -> Markup:
+def columns(*children: Child, narrow: bool = False) -> Markup:
     """Blocks beside one another, two or, of narrow ones, three, where there is room."""
     return element("div", joined(*children), class_=f"columns{' narrow' if narrow else ''}")

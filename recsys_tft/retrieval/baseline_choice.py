@@ -63,7 +63,8 @@ class Baselines:
 
     def described(self) -> dict[str, dict[str, float]]:
         """The options that were chosen, by baseline."""
-        return {RECENT: {"days": self.days}} | ({EASE: {"l2": self._ease[0]}} if self._has_ease else {})
+        ease: dict[str, dict[str, float]] = {EASE: {"l2": self._ease[0]}} if self._has_ease else {}
+        return {RECENT: {"days": self.days}, **ease}
 
     @property
     def _has_ease(self) -> bool:

@@ -53,7 +53,7 @@ class Attention(keras.layers.Layer):
         super().__init__(name=name)
         self._length = length
 
-    def build(self, vectors: tuple[int | None, ...], *shapes: tuple[int | None, ...], **named: tuple) -> None:
+    def build(self, vectors: tuple[int, ...], *shapes: tuple[int | None, ...], **named: tuple) -> None:
         self._size = max(1, vectors[-1] // HEADS)
         self._query, self._key, self._value = (
             keras.layers.Dense(HEADS * self._size, name=name) for name in ("query", "key", "value")
@@ -94,7 +94,7 @@ class Recurrent(keras.layers.Layer):
         super().__init__(name=name)
         self._length = length
 
-    def build(self, vectors: tuple[int | None, ...], *shapes: tuple[int | None, ...], **named: tuple) -> None:
+    def build(self, vectors: tuple[int, ...], *shapes: tuple[int | None, ...], **named: tuple) -> None:
         # Steps that are written out take a fifth of the time of a loop in the graph.
         self._gru = keras.layers.GRU(vectors[-1], unroll=self._length <= _WRITTEN_OUT, name="gru")
         self._gru.build((None, None, vectors[-1]))

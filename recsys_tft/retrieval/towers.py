@@ -38,6 +38,7 @@ class Tables:
     def of(self, feature: Feature) -> keras.layers.Embedding:
         """The table of a categorical feature; a feature that shares it has the same number of values."""
         name = feature.embedding_table
+        assert name is not None
         if name not in self._layers:
             width = self._settings.embedding_width(name)
             self._layers[name] = keras.layers.Embedding(
@@ -84,8 +85,10 @@ class Tower(keras.Model):
         self._categorical = [feature for feature in features if feature.is_categorical]
         self._tables = [tables.of(feature) for feature in self._categorical]
         make = ENCODERS.get(shape.history_encoder)
-        ordered = [feature for feature in self._categorical if make and feature.op.is_ordered]
-        self._encoders = {f.name: make(shape.history_length, name=f"{f.name}_encoder") for f in ordered}
+        ordered = [feature for feature in self._categorical if feature.op.is_ordered]
+        self._encoders: dict[str, keras.layers.Layer] = {}
+        if make:
+            self._encoders = {f.name: make(shape.history_length, name=f"{f.name}_encoder") for f in ordered}
         self._numeric = [feature for feature in features if not feature.is_categorical and not feature.op.is_large]
         self._large = [feature for feature in features if not feature.is_categorical and feature.op.is_large]
         self._projections = [keras.layers.Dense(shape.large_dim, name=f"{f.name}_projection") for f in self._large]
@@ -95,7 +98,9 @@ class Tower(keras.Model):
 
     def tables(self) -> dict[str, keras.layers.Embedding]:
         """The embedding tables that it reads, by `Feature.embedding_table`."""
-        return {feature.embedding_table: table for feature, table in zip(self._categorical, self._tables, strict=True)}
+        return {
+            str(feature.embedding_table): table for feature, table in zip(self._categorical, self._tables, strict=True)
+        }
 
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """[batch, ...] dense tensors by feature to [batch, dim] float32, of length 1 where vectors are normalized."""

@@ -157,7 +157,9 @@ class Fit:
             steps += 1
             if steps % _STEPS_PER_REPORT == 0:
                 rate = steps * self._batch / (time.monotonic() - started)
-                self._say(f"progress: epoch {self.state.epoch + 1}, step {steps}, {rate:,.0f} examples/s")
+                done, total = steps * self._batch, self._rows.examples
+                told = f"epoch {self.state.epoch + 1}, {done:,} of {total:,} examples, {rate:,.0f} a second"
+                self._say(f"progress: {told} ({100 * done // total} % of all)")
         loss = float(losses) / max(steps, 1)
         self.state.seconds += time.monotonic() - started
         self.state.examples += steps * self._batch

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -249,7 +249,9 @@ def _codes(video_ids: np.ndarray) -> np.ndarray:
     return ids.codes_of(pa.array(video_ids, pa.binary())).to_numpy() if video_ids.dtype == object else video_ids
 
 
-def encode(function, rows: dict[str, np.ndarray], features: Sequence[Feature]) -> np.ndarray:
+def encode(
+    function: Callable[[dict[str, tf.Tensor]], tf.Tensor], rows: dict[str, np.ndarray], features: Sequence[Feature]
+) -> np.ndarray:
     """[n, dim] vectors of [n] rows, by a function of dense features."""
     total = len(next(iter(rows.values())))
     parts = [

@@ -166,7 +166,8 @@ def _fit(
     keras.utils.set_random_seed(chosen.seed % 2**32)
     query, candidate = features_for(chosen)
     large = [feature for feature in (*query, *candidate) if feature.op.is_large]
-    widths = {f.name: rows.videos[f.name].shape[1] if f in candidate else f.op.shape(chosen)[0] for f in large}
+    shapes = {f.name: f.op.shape(chosen) or () for f in large}
+    widths = {f.name: rows.videos[f.name].shape[1] if f in candidate else shapes[f.name][0] for f in large}
     if start is None:
         fit = Fit(TwoTower(query, candidate, rows.categories, widths, chosen), rows, work, say)
     else:

@@ -28,7 +28,7 @@ class Untrained:
         shown: dict[str, np.ndarray] = {}
         n_oov: dict[str, int] = {}
         for feature in (f for f in (*model.query_features, *model.candidate_features) if f.is_categorical):
-            name, found = feature.embedding_table, shown_tokens(feature, counts[feature.name], model)
+            name, found = str(feature.embedding_table), shown_tokens(feature, counts[feature.name], model)
             shown[name] = shown.get(name, False) | found
             n_oov[name] = _out_of_vocabulary(feature, model)
         self._mends = [

@@ -117,5 +117,5 @@ def _built_by(model: TwoTower, chosen: Settings) -> dict[str, tuple[Any, Any]]:
     options = {f"two_tower.{name}": (getattr(was.two_tower, name), getattr(now.two_tower, name)) for name in _BUILT_BY}
     towers = zip((model.query_features, model.candidate_features), two_tower.features_for(chosen), strict=True)
     features = {f"the {side} features": pair for side, pair in zip(("query", "candidate"), towers, strict=True)}
-    named = {what: tuple([feature.name for feature in of] for of in pair) for what, pair in features.items()}
+    named = {what: ([f.name for f in before], [f.name for f in after]) for what, (before, after) in features.items()}
     return options | {"embeddings": (was.embeddings, now.embeddings)} | named

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from recsys_tft import libraries
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.reading import columns, rows
 from recsys_tft.reading.columns import Column
@@ -57,7 +58,8 @@ class DataFolder:
         """The feature spec by which tf.io.parse_example reads the rows."""
         from tensorflow_transform.tf_metadata import schema_utils
 
-        return schema_utils.schema_as_feature_spec(self.schema()).feature_spec
+        with libraries.logging_as_it_is():
+            return schema_utils.schema_as_feature_spec(self.schema()).feature_spec
 
     def dataset(self, batch_size: int = 1024) -> "tf.data.Dataset":
         """Batches of parsed rows in their order: [batch, ...] tensors by column, lists as SparseTensors, ids that
@@ -66,7 +68,8 @@ class DataFolder:
         Raises:
             InputError: if the rows are Parquet.
         """
-        import tensorflow as tf
+        with libraries.first_import():
+            import tensorflow as tf
 
         if any(file.endswith(".parquet") for file in self.files):
             raise InputError(f"{self.path}: holds Parquet files; read them with pandas() or read().")

@@ -14,6 +14,7 @@ import dataclasses
 import json
 import pathlib
 import posixpath
+from types import ModuleType
 
 from recsys_tft.errors import InputError, readable, reason
 from recsys_tft.storage.files import SCRATCH, STAGING, delete, exists, is_local, read_text, write_text
@@ -26,7 +27,7 @@ RUN = "run.json"  # in processed_data: of which run the rows are, as the manifes
 _MARKER = "complete"
 
 
-def _object_store():
+def _object_store() -> ModuleType:
     from recsys_tft.storage import object_store
 
     return object_store

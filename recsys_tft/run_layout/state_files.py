@@ -8,7 +8,7 @@ import dataclasses
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +21,7 @@ from recsys_tft.storage.files import exists, open_to_read, read_text, sizes, wri
 STATE, DESCRIPTION = "state", "state.json"
 VERSION = 1
 ENTITIES = ("users", "videos", "channels")  # usable rows of these tables, with ids as codes
-WORTH = "worth"  # of outcomes.WORTH_SCHEMA
+WORTH: Final = "worth"  # of outcomes.WORTH_SCHEMA
 OF_USERS = ("events", "viewed", "positives", "pairs", "counts", "steps", "fitted", WORTH)  # see labelling/carried.py
 CHANGES, FIRST_SEEN, CATALOGUE = "changes", "first_seen", "catalogue"
 FITTED_VIDEOS, RARE = "fitted_videos", "rare"  # of vocabularies: whose values are counted, and what is not in them yet
@@ -107,7 +107,7 @@ def open_state(root: str, told: str) -> EarlierState:
         found = json.loads(read_text(path))
         version, until, files = found["version"], int(found["until"]), found["files"]
         windows = dict(found["windows"])
-        rows = {name: int(found["rows"][name]) for name in ("users", "videos")}
+        users, videos = (int(found["rows"][name]) for name in ("users", "videos"))
     if version != VERSION:
         raise InputError(
             f"{told}/{STATE}/{DESCRIPTION}: is of version {version}, and this release reads version {VERSION}; "
@@ -120,4 +120,6 @@ def open_state(root: str, told: str) -> EarlierState:
                 what = "is gone" if file not in there else f"has {there[file]:,} bytes in the place of {size:,}"
                 raise InputError(f"{told}/{STATE}/{name}/{file}: {what}; {_AGAIN}.")
     paths = {name: [f"{folder}/{name}/{file}" for file in files.get(name, {})] for name in TABLES}
-    return EarlierState(until, paths, posixpath.join(root, "artifacts", "transform_graph"), windows, **rows)
+    return EarlierState(
+        until, paths, posixpath.join(root, "artifacts", "transform_graph"), windows, users=users, videos=videos
+    )

@@ -8,7 +8,8 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-Asked, Answer = TypeVar("Asked"), TypeVar("Answer")
+Asked = TypeVar("Asked")
+Answer = TypeVar("Answer")
 
 
 class Full(Exception):
@@ -69,7 +70,7 @@ class Batches(Generic[Asked, Answer]):
             try:
                 answers = self._answer([asked for asked, _, _ in batch])
             except Exception as error:  # a defect, which is the answer to all
-                answers = [error] * len(batch)
+                answers = [error for _ in batch]
             batch[0][2].call_soon_threadsafe(_settle, [future for _, future, _ in batch], answers)
 
     def _next(self) -> list:

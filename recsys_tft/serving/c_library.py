@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from recsys_tft import libraries
 from recsys_tft.serving.saved_signatures import DTYPES, Signature
 from recsys_tft.serving.serving_rows import Values
 from recsys_tft.serving.texts import Texts
@@ -83,14 +84,14 @@ _FUNCTIONS: dict[str, tuple[Any, tuple]] = {
 @functools.cache
 def _library() -> ctypes.CDLL:
     """The library, or the reason why there is none as an error."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     found = importlib.util.find_spec("tensorflow")
     folders = [pathlib.Path(folder) for folder in (found and found.submodule_search_locations) or ()]
     paths = [folder / name for folder in folders for name in _LIBRARIES if (folder / name).exists()]
     if not paths:
         raise Unavailable("TensorFlow is installed without its C library")
     try:
-        library = ctypes.CDLL(str(paths[0]))
+        with libraries.first_import():
+            library = ctypes.CDLL(str(paths[0]))
         for name, (result, arguments) in _FUNCTIONS.items():
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments

@@ -13,7 +13,7 @@ import numpy as np
 
 CONTRIBUTIONS = "contributions"  # the signature, and the output, of a ranker whose graph explains its scores
 # By the number of TensorFlow's DataType. Strings are objects, as in NumPy arrays that TensorFlow gives.
-DTYPES = {
+DTYPES: dict[int, np.dtype] = {
     1: np.dtype(np.float32), 2: np.dtype(np.float64), 3: np.dtype(np.int32), 4: np.dtype(np.uint8),
     5: np.dtype(np.int16), 6: np.dtype(np.int8), 7: np.dtype(object), 9: np.dtype(np.int64), 10: np.dtype(np.bool_),
     17: np.dtype(np.uint16), 19: np.dtype(np.float16), 22: np.dtype(np.uint32), 23: np.dtype(np.uint64),
@@ -86,6 +86,7 @@ class _Message(dict):
         while at < len(data):
             tag, at = _varint(data, at)
             kind = tag & 7
+            value: int | memoryview
             if kind == 0:
                 value, at = _varint(data, at)
             else:

@@ -217,6 +217,7 @@ def ranker(
         return {"score": tf.cast(_probability(raw, calibrated) if served.is_probability else raw, tf.float32)}
 
     def contributions(features: Features) -> dict[str, tf.Tensor]:
+        assert served.contributions is not None
         return {CONTRIBUTIONS: served.contributions(*inputs(features))}
 
     fitted = FittedFeatures([graph.settings.table.by_name[name] for name in names], graph)

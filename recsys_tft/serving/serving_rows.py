@@ -1,7 +1,7 @@
 """Raw rows in Arrow as the named inputs of a serving model."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,7 @@ from recsys_tft.statistics import EMPTY_IDS
 if TYPE_CHECKING:
     import tensorflow as tf
 
-Arrow = pa.Array | pa.ChunkedArray
+Arrow: TypeAlias = pa.Array | pa.ChunkedArray
 Values = np.ndarray | Texts
 _MISSING: dict[np.dtype, Any] = {  # as serving_inputs.MISSING
     np.dtype(object): b"",
@@ -25,8 +25,11 @@ _MISSING: dict[np.dtype, Any] = {  # as serving_inputs.MISSING
 class Asked(Protocol):
     """What an input has to be: how many dimensions it has, and its dtype, as NumPy has it."""
 
-    dtype: np.dtype
-    rank: int
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    @property
+    def rank(self) -> int | None: ...
 
 
 def tensors(columns: Mapping[str, Arrow], specs: "Mapping[str, tf.TensorSpec]") -> "dict[str, tf.Tensor]":
@@ -57,13 +60,13 @@ def stacked(asked: Sequence[Mapping[str, Values]]) -> dict[str, Values]:
 def _stacked(parts: Sequence[Values]) -> Values:
     if len(parts) == 1 or not any(part.size for part in parts):
         return parts[0]
-    if any(isinstance(part, Texts) for part in parts):
-        parts = [np.asarray(part) for part in parts]
-    shape = (len(parts), *np.max([part.shape[1:] for part in parts], axis=0).astype(int))
-    found = np.full(shape, _MISSING[parts[0].dtype], parts[0].dtype)
-    for row, part in enumerate(parts):
-        if part.size:
-            found[(row, *map(slice, part.shape[1:]))] = part[0]
+    arrays = [np.asarray(part) for part in parts]
+    shape = (len(arrays), *np.max([array.shape[1:] for array in arrays], axis=0).astype(int))
+    found = np.full(shape, _MISSING[arrays[0].dtype], arrays[0].dtype)
+    for row, array in enumerate(arrays):
+        if array.size:
+            place: tuple[Any, ...] = (row, *map(slice, array.shape[1:]))
+            found[place] = array[0]
     return found
 
 
@@ -76,9 +79,9 @@ def repeated(values: Values, times: Sequence[int]) -> Values:
     return np.repeat(values, times, axis=0)
 
 
-def _values(columns: Mapping[str, Arrow], name: str, dtype: np.dtype, rank: int) -> Values:
+def _values(columns: Mapping[str, Arrow], name: str, dtype: np.dtype, rank: int | None) -> Values:
     if name not in columns:
-        return np.zeros([0] * rank, dtype)
+        return np.zeros([0] * (rank or 0), dtype)
     column = columns[name]
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     found = _matrix(array, dtype) if rank == 2 else _filled(array, dtype)

@@ -10,7 +10,8 @@ import pathlib
 import shutil
 import uuid
 from collections.abc import Callable
-from typing import BinaryIO
+from types import ModuleType
+from typing import Any, BinaryIO
 
 _BUFFER = 1 << 20  # bytes that are written at a time
 _KEPT = 1 << 25  # bytes of a new file that stay in the system's memory, however long it becomes
@@ -23,13 +24,13 @@ def is_local(path: str) -> bool:
     return "://" not in path
 
 
-def _filesystems():
+def _filesystems() -> Any:
     from apache_beam.io.filesystems import FileSystems
 
     return FileSystems
 
 
-def _object_store():
+def _object_store() -> ModuleType:
     from recsys_tft.storage import object_store
 
     return object_store
@@ -63,7 +64,7 @@ def delete(path: str) -> None:
         pathlib.Path(path).unlink(missing_ok=True)
 
 
-def write_file(path: str, write: Callable[[BinaryIO], None]) -> None:
+def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
     """Lets `write` fill a file, which then gets its name at once.
 
     Two attempts at the same staged file, of which one may be late or die, leave one file, and nothing beside it: each
@@ -101,7 +102,7 @@ class _LongFile(io.FileIO):
         super().__init__(path, mode)
         self._written = self._told = 0
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any, /) -> int:
         written = super().write(data)
         self._written += written
         if self._written - self._told >= _KEPT and hasattr(os, "posix_fadvise"):

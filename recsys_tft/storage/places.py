@@ -1,11 +1,12 @@
 """What places a user may name: local paths, or on a filesystem of Beam. Checked before anything large is loaded."""
 
+import functools
 import importlib.util
 import pathlib
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Generic, TypeVar, cast
 
 from recsys_tft.errors import InputError, UsageError, reason
 
@@ -85,7 +86,7 @@ def reach(places: Iterable[str]) -> None:
         InputError: naming the place and why it cannot be reached.
     """
     asked = sorted({place for place in places if scheme(place)})
-    waiting = [_Asked(place, lambda place=place: _listed(place)) for place in asked]
+    waiting = [_Asked(place, functools.partial(_listed, place)) for place in asked]
     for one in waiting:
         one.result()
 
@@ -99,7 +100,7 @@ def answered(place: str, ask: Callable[[], Result]) -> Result:
     return _Asked(place, ask).result()
 
 
-class _Asked:
+class _Asked(Generic[Result]):
     """A question to a place, asked in a thread that nothing waits for in the end."""
 
     def __init__(self, place: str, ask: Callable[[], Result]):
@@ -124,7 +125,7 @@ class _Asked:
             )
         if self._error is not None:
             raise self._error
-        return self._found
+        return cast(Result, self._found)
 
 
 def _listed(place: str) -> None:

@@ -13,7 +13,7 @@ import gzip
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -54,7 +54,7 @@ def frames(parts: Joined) -> Iterator[memoryview]:
     row = 0
     while row < rows:
         row, size = record_kernels.frame(fields, row, rows, block.ctypes.data, len(block))
-        yield memoryview(block[:size])
+        yield block[:size].data
 
 
 def write_records(file: File, parts: Joined, *, compress: bool = False) -> int:
@@ -80,7 +80,8 @@ def write_examples(file: File, table: pa.Table, *, compress: bool = False) -> in
 def _sink(file: File, compress: bool) -> Iterator[BinaryIO]:
     with contextlib.ExitStack() as stack:
         sink = stack.enter_context(pathlib.Path(file).open("wb")) if isinstance(file, str | os.PathLike) else file
-        yield stack.enter_context(gzip.GzipFile("", "wb", LEVEL, sink, mtime=0)) if compress else sink
+        packed = gzip.GzipFile("", "wb", LEVEL, sink, mtime=0) if compress else None
+        yield sink if packed is None else cast(BinaryIO, stack.enter_context(packed))
 
 
 def _rows(parts: Joined) -> int:

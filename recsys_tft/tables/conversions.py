@@ -217,7 +217,7 @@ def lists_from_text(values: pa.Array) -> Converted:
 
 def _parsed(text: str) -> list[str | None] | None:
     if not text.lstrip().startswith("["):
-        return text.split("|")
+        return list(text.split("|"))
     try:
         found = json.loads(text, parse_float=str, parse_int=str)
     except (ValueError, RecursionError):

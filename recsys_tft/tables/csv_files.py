@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -84,7 +84,7 @@ def delimiter(path: str) -> str:
 
 def _open(path: str) -> BinaryIO:
     file = open_to_read(path)
-    return gzip.GzipFile(fileobj=file) if path.lower().endswith(".gz") else file
+    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if path.lower().endswith(".gz") else file
 
 
 def _blocks(stream: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:

@@ -56,12 +56,13 @@ def find(
         kind = features.raw[key].kind
         if kind is IdKind.AUTO:
             evidence = list(_evidence(key, files, columns, features))
-            kind = _common(evidence)
-            if kind is None:
+            common = _common(evidence)
+            if common is None:
                 one, other = _apart(evidence)
                 told = f"{key}: it holds {one}, but {other}; expected the same kind in every table."
                 problems.append(Problem("", told))
                 continue
+            kind = common
         found[key] = kind
     return found
 
@@ -100,6 +101,7 @@ def _of_file(file: Described, column: str | None, is_own: bool) -> Iterator[_Fou
     if len(types) != 1 or not file.sources or column is None:
         return
     found = value_type(types[0])
+    kinds: tuple[IdKind, ...]
     if found == pa.uint64():
         large = is_own and mask_of(pc.greater(_sample(file, column), pa.scalar(2**63 - 1, pa.uint64()))).any()
         kinds = (UINT64,) if large else (INTEGER, UINT64)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Callable
 
 import polars as pl
 
@@ -53,7 +54,8 @@ def write_tables(
         [file.name for file in (RATINGS, USERS, MOVIES)] if name == "movielens-1m" else ["ratings.csv", "movies.csv"]
     )
     files = public_tables.found(name, source, [(file,) for file in names], page)
-    tables = _of_1m(*files, liked_from) if name == "movielens-1m" else _of_csv(*files, liked_from)
+    read: Callable[..., Tables] = _of_1m if name == "movielens-1m" else _of_csv
+    tables = read(*files, liked_from)
     public_tables.write(directory, tables)
     print(NOTICE.format(name=name))
 

@@ -42,7 +42,7 @@ def check_rows(
         unreadable: by column and reason a mask [n] bool of values that could not be read, and are null in `rows`.
     """
     reasons = np.full(len(rows), None, object)
-    for column in reversed(columns.values()):
+    for column in reversed(list(columns.values())):
         for reason, bad in reversed(_faults(rows[column.name], column, types)):
             reasons[np.asarray(bad)] = f"{column.name} {reason}"
         for reason, bad in unreadable.get(column.name, {}).items():

@@ -174,7 +174,7 @@ def _windows(world: World, interactions: int, seed: int, features: FeatureTable)
         rows = _window(world, np.random.default_rng([seed, 5, i]), begins, span, events, features)
         own = synthetic_columns.own_columns(features, "interactions")
         sessions = pa.array(rows["session"].to_numpy())
-        found = synthetic_columns.values(own, rows["session"].max() + 1, seed, i)
+        found = synthetic_columns.values(own, int(rows["session"].to_numpy().max()) + 1, seed, i)
         columns = _raw(rows, features) | {name: values.take(sessions) for name, values in found.items()}
         yield pa.table(columns, _schema("interactions", own))
 

@@ -198,7 +198,7 @@ def _tried(
 
     Some rows of a file are tried of each kind that there is, and every value that a folder has in its name.
     """
-    tried = set()
+    tried: set[object] = set()
     for file in files:
         types = dict(file.columns)
         chosen = {
@@ -214,10 +214,10 @@ def _tried(
                 trial = _Trial(table, own, known[name], types[own], units.get(name), file.sources[0])
                 yield from trial.told(found[name])
         for own, value in file.file.keys:
-            name = next((name for name in names if names[name] == own and own not in types), None)
-            if name is not None and (own, value) not in tried:
+            held = next((name for name in names if names[name] == own and own not in types), None)
+            if held is not None and (own, value) not in tried:
                 tried.add((own, value))
-                _, faults = column_types.read(pa.array([value], pa.string()), known[name], units.get(name))
+                _, faults = column_types.read(pa.array([value], pa.string()), known[held], units.get(held))
                 reasons = [reason for reason, bad in faults.items() if bad.any()]
                 if reasons:
                     text = f"the folder {own}={value} names a {known[name].type}, but {value!r} {reasons[0]}."

@@ -85,7 +85,7 @@ def _of_table(
     for entry in entries:
         by_place.setdefault(_place(table, entry.name), []).append(entry)
     unread = [_named(entry) for entry in by_place.pop("", [])]
-    found = {}
+    found: dict[str, list[TableFile]] = {}
     for place in sorted(by_place, key=lambda name: (name.endswith("-*"), name.endswith("/"), name)):
         files, others = _data_files(folder, by_place[place], above)
         unread += others

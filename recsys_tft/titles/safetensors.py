@@ -1,5 +1,7 @@
 """Reads safetensors files, which hold arrays by name: no pickle, no code, no extra package.
 
+The package of that name is no faster (decision 50).
+
 References:
     https://github.com/huggingface/safetensors#format
 """

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from recsys_tft.features import Entity, Feature
 from recsys_tft.ops import FittedGraph, Fitting, Op
@@ -102,12 +102,17 @@ def text_features(settings: "Settings", *entities: Entity) -> tuple[Feature, ...
     )
 
 
+def text_op(feature: Feature) -> TextEmbedding:
+    """The op of one of these features."""
+    return cast(TextEmbedding, feature.op)
+
+
 def encoders(settings: "Settings") -> dict[Spec, str]:
     """The encoders that features need, each once, and what names them in the settings."""
     found: dict[Spec, str] = {}
     for feature in text_features(settings):
-        name = "title_encoder" if feature.op.encoder is None else f"text_encoders.{feature.name}"
-        found.setdefault(feature.op.spec(settings), name)
+        name = "title_encoder" if text_op(feature).encoder is None else f"text_encoders.{feature.name}"
+        found.setdefault(text_op(feature).spec(settings), name)
     return found
 
 

@@ -19,8 +19,11 @@ def random_weights(shape: Shape, tokens: int, rng: np.random.Generator) -> dict[
     """Weights by Hugging Face's names; large enough that different titles get different vectors."""
     w, h = shape.width, shape.hidden
     sizes = {"word": tokens, "position": shape.max_tokens, "token_type": 2}
-    shapes = {f"embeddings.{name}_embeddings.weight": (size, w) for name, size in sizes.items()}
-    norms, dense = ["embeddings.LayerNorm"], {}
+    shapes: dict[str, tuple[int, ...]] = {
+        f"embeddings.{name}_embeddings.weight": (size, w) for name, size in sizes.items()
+    }
+    norms = ["embeddings.LayerNorm"]
+    dense: dict[str, tuple[int, int]] = {}
     for layer in (f"encoder.layer.{k}" for k in range(shape.layers)):
         dense |= {f"{layer}.attention.self.{part}": (w, w) for part in ("query", "key", "value")}
         dense |= {f"{layer}.attention.output.dense": (w, w)}

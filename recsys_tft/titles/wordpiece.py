@@ -7,6 +7,8 @@ crate `tokenizers` 0.23, and give the same ids for every Unicode code point. Thr
 * `tf.strings.lower` follows the process's locale (I in Turkish) and the context (a final sigma); the crate doesn't.
 * Special tokens that are spelled out in a text, such as `[MASK]`, are found before anything else is done to it.
 
+tensorflow_text's FastBertTokenizer is faster, and gives other tokens for 45 of 247 titles of 12 scripts: decision 50.
+
 References:
     https://github.com/huggingface/tokenizers/blob/main/tokenizers/src/normalizers/bert.rs
 """

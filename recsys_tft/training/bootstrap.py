@@ -1,4 +1,7 @@
-"""Confidence intervals of means over users, by the bootstrap."""
+"""Confidence intervals of means over users, by the bootstrap.
+
+scipy.stats.bootstrap gives the same ones in 1.6 to 4 times the time, with all resamples in memory (decision 50).
+"""
 
 import dataclasses
 

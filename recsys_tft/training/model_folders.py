@@ -54,8 +54,8 @@ class ModelFolder:
 
     @property
     def _folders(self) -> VersionFolders:
-        names = {"pointer": self.name, "staging": f"{self.name}.training", "versions": f".{self.name}.versions"}
-        return VersionFolders(self.target.parent, **names)
+        root, name = self.target.parent, self.name
+        return VersionFolders(root, pointer=name, staging=f"{name}.training", versions=f".{name}.versions")
 
     @property
     def has_begun(self) -> bool:
@@ -180,8 +180,8 @@ def settings_for(output_dir: str, config: str | None, seed: int | None, refit: s
         names = given.model_fields_set & {"embeddings", "two_tower", "ranker"} | ({"seed"} if seed is None else set())
         found = given.model_dump(mode="json", exclude_unset=True)
         changes |= {name: found[name] for name in names if name in found}
-    found = of_run.replace(changes)
-    return found.replace({refit: {"refit": True}}) if refit else found
+    merged = of_run.replace(changes)
+    return merged.replace({refit: {"refit": True}}) if refit else merged
 
 
 def _same(old: Any, new: Any, path: str, config: str) -> None:

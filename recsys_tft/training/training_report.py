@@ -4,8 +4,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
-
+from recsys_tft.terminal import Listing
 from recsys_tft.training.model_folders import ModelFolder
 
 
@@ -29,7 +28,7 @@ def by_window(
     slices: Sequence[str],
     metric: str,
     parts: Mapping[str, str] | None = None,
-) -> list[Table]:
+) -> list[Listing]:
     """Per window every metric over all users, the same of parts of the rows where there are several, and one by slice.
 
     Args:
@@ -65,7 +64,7 @@ def refitted(metrics: Mapping[str, Any]) -> list[str]:
 
 def _parts(
     found: Mapping[str, Any], window: str, names: Sequence[str], metric: str, parts: Mapping[str, str]
-) -> list[Table]:
+) -> list[Listing]:
     """A table for each part, if the metric has a value in all of them."""
     first = next(iter(found.values()))
     if any(first[part][metric]["value"] is None for part in parts):
@@ -78,12 +77,14 @@ def _parts(
     ]
 
 
-def _overall(found: Mapping[str, Any], window: str, names: Sequence[str], plain: Sequence[str]) -> Table:
+def _overall(found: Mapping[str, Any], window: str, names: Sequence[str], plain: Sequence[str]) -> Listing:
     users = next(iter(found.values()))["all"][names[0]]["users"]
     return _metrics(f"\n{window}: {users:,} users, with 95 % confidence intervals", found, "all", names, plain)
 
 
-def _metrics(title: str, found: Mapping[str, Any], part: str, names: Sequence[str], plain: Sequence[str] = ()) -> Table:
+def _metrics(
+    title: str, found: Mapping[str, Any], part: str, names: Sequence[str], plain: Sequence[str] = ()
+) -> Listing:
     table = _table(title, (*names, *plain))
     for model, values in found.items():
         shares = [f"{values[name]:.1%}" for name in plain]
@@ -91,7 +92,7 @@ def _metrics(title: str, found: Mapping[str, Any], part: str, names: Sequence[st
     return table
 
 
-def _by_slice(found: Mapping[str, Any], window: str, slices: Sequence[str], metric: str) -> Table:
+def _by_slice(found: Mapping[str, Any], window: str, slices: Sequence[str], metric: str) -> Listing:
     first = next(iter(found.values()))
     headings = [f"{name} ({first[name][metric]['users']:,})" for name in slices]
     table = _table(f"\n{window}: {metric} by slice, and how many users are in it", headings)
@@ -100,13 +101,10 @@ def _by_slice(found: Mapping[str, Any], window: str, slices: Sequence[str], metr
     return table
 
 
-def _table(title: str, headings: Sequence[str]) -> Table:
-    table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, collapse_padding=True
-    )
-    table.add_column("")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+def _table(title: str, headings: Sequence[str]) -> Listing:
+    table = Listing(title)
+    table.add_names("")
+    table.add_numbers(*headings)
     return table
 
 

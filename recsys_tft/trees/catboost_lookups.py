@@ -4,12 +4,12 @@ The tokens of a column are few, so nearly all combinations of columns have few v
 index. Only for a combination of too many values are they found by CatBoost's hash, in a hash table.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from recsys_tft.trees import cuckoo
 from recsys_tft.trees.catboost_statistics import StatisticsTables
 
 _HASH_FACTOR = 0x4906BA494954CB65  # K of CatBoost's CalcHash: hash = K * (hash + K * next), modulo 2^64
@@ -82,7 +82,7 @@ def _fill(elements: tuple[int, ...], known: np.ndarray, values: np.ndarray, hash
 
 
 class ByHash(tf.Module):
-    """Callable: [inputs, batch] int64 hashes to [statistics, batch] float32.
+    """Callable: [inputs, batch] int64 hashes to [statistics, batch] float32; one hash table for all statistics.
 
     Args:
         tables: the statistics.
@@ -91,23 +91,21 @@ class ByHash(tf.Module):
     def __init__(self, tables: StatisticsTables):
         super().__init__()
         self._steps = tables.steps()
-        slots = cuckoo.build(tables.hashes)
-        self._factors = [tf.constant(factors[:, None]) for factors in slots.factors]
-        self._shifts, self._sizes = tf.constant(slots.shifts[:, None]), tf.constant(slots.sizes[:, None])
-        self._first_slots = tf.constant(slots.first_slots[:, None])
-        self._keys_of_slots = _variable(slots.keys, "keys")
-        ends = slots.first_slots + slots.sizes
-        entries = [slots.entry[first:end] for first, end in zip(slots.first_slots, ends, strict=True)]
-        # Entry -1, of an empty slot, and the place after the slots have the value of no combination, the last one.
-        filled = [of[:, np.append(entry, -1)] for of, entry in zip(tables.values, entries, strict=True)]
-        self._values = _variable(np.concatenate([values.ravel() for values in filled]), "statistics_by_hash")
-        self._owner, self._starts = _places(filled)
+        counts = np.array([len(known) for known in tables.hashes])
+        firsts = np.cumsum(counts) - counts
+        salts, keys = _salted(tables.hashes)
+        self._salts = tf.constant(salts[:, None])
+        self._firsts, self._counts = tf.constant(firsts[:, None]), tf.constant(counts[:, None])
+        self._table = tf.lookup.StaticHashTable(
+            tf.lookup.KeyValueTensorInitializer(keys, np.arange(len(keys))), default_value=-1
+        )
+        self._values = _variable(np.concatenate([values.ravel() for values in tables.values]), "statistics_by_hash")
+        self._owner, self._starts = _places(tables.values)
 
     def __call__(self, hashes: tf.Tensor) -> tf.Tensor:
-        keys = self._keys(hashes)
-        slots = [tf.bitwise.right_shift(keys * factors, self._shifts) & (self._sizes - 1) for factors in self._factors]
-        first, second = (tf.equal(tf.gather(self._keys_of_slots, self._first_slots + slot), keys) for slot in slots)
-        found = tf.where(first, slots[0], tf.where(second, slots[1], self._sizes))
+        entry = self._table.lookup(tf.bitwise.bitwise_xor(self._keys(hashes), self._salts)) - self._firsts
+        # One that is nowhere, or in another table, has the value of no combination, the last one.
+        found = tf.where((entry >= 0) & (entry < self._counts), entry, self._counts)
         return tf.gather(self._values, tf.gather(tf.cast(found, tf.int32), self._owner) + self._starts)
 
     def _keys(self, hashes: tf.Tensor) -> tf.Tensor:
@@ -118,6 +116,16 @@ class ByHash(tf.Module):
             finished.append(keys[len(step) :])
             keys = _HASH_FACTOR * keys[: len(step)] + tf.gather(scaled, step)
         return tf.concat([keys, *reversed(finished)], 0)
+
+
+def _salted(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """A number for each table, with which its hashes are told from those of others; and all of them with it."""
+    for seed in itertools.count():
+        salts = np.random.default_rng([seed, len(tables)]).integers(-(2**63), 2**63, len(tables))
+        keys = np.concatenate([known ^ salt for known, salt in zip(tables, salts, strict=True)])
+        if len(np.unique(keys)) == len(keys):
+            break
+    return salts, keys
 
 
 def _places(filled: Sequence[np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -28,7 +28,11 @@ class StatisticsTables(NamedTuple):
 
     def select(self, numbers: Sequence[int]) -> "StatisticsTables":
         """Some of the tables."""
-        return StatisticsTables(*(tuple(part[number] for number in numbers) for part in self))
+        return StatisticsTables(
+            tuple(self.elements[number] for number in numbers),
+            tuple(self.hashes[number] for number in numbers),
+            tuple(self.values[number] for number in numbers),
+        )
 
     def steps(self) -> list[np.ndarray]:
         """For each step i the i-th inputs of the combinations that have as many, which are the first ones."""

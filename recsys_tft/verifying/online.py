@@ -81,4 +81,5 @@ def replayed(
     together = Asked(*(np.concatenate([getattr(asked, name) for asked in each]) for name in fields))
     known = replay.replay(raw, cuts, settings, together, at_once) if len(together) else None
     for asked, end in zip(each, np.cumsum(list(map(len, each))), strict=True):
+        assert known is not None  # as each has a row
         yield Online(asked, known.of(int(end) - len(asked), len(asked)), raw, settings)

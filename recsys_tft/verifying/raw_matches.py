@@ -73,7 +73,7 @@ def by_exposure(
     context = [column.name for column in context_columns(settings)]
     names = ["user_id", "interaction_time", *context, "previously_watched_category"]
     names += [examples.COUNTED] if examples.COUNTED in found.column_names else []
-    rows = pl.from_arrow(found.select(names)).with_row_index("row")
+    rows = pl.DataFrame(found.select(names)).with_row_index("row")
     first = rows.unique(names, keep="first", maintain_order=True)["row"].to_arrow()
     # What follows is the same for all exposures of a user at an instant.
     counts = (*recent.USER_COLUMNS, *outcomes.USER_COLUMNS)

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from recsys_tft import ids
@@ -28,6 +27,7 @@ from recsys_tft.run_layout import run_folders
 from recsys_tft.run_layout.data_sets import DATA_SETS, USERS, DataSet
 from recsys_tft.serving import saved_graphs
 from recsys_tft.serving.saved_graphs import SavedGraph
+from recsys_tft.terminal import Listing
 from recsys_tft.training import training_rows
 from recsys_tft.training.training_rows import folder_of
 from recsys_tft.verifying import disk_sample, raw_matches
@@ -102,9 +102,10 @@ class Verified:
 
     def report(self) -> list[RenderableType]:
         """One line per feature, then the differences, for a terminal."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for heading in ("feature", "values", "differ", "largest difference", "computed by"):
-            table.add_column(heading, justify="left" if heading in ("feature", "computed by") else "right")
+        table = Listing()
+        table.add_names("feature")
+        table.add_numbers("values", "differ", "largest difference")
+        table.add_texts("computed by")
         for name, line in self.lines.items():
             style = "red" if line.unequal else None
             numbers = (f"{line.rows:,}", f"{line.unequal:,}", f"{line.largest:.2g}")
@@ -164,7 +165,7 @@ def _verify(
     videos = raw_counters.dated_videos(raw, cuts, chosen)
     say("Loading the saved graphs")
     transform = saved_graphs.load_transform(run)
-    graphs = [transform, *saved_graphs.load_serving(output_dir, run)]
+    graphs: list[saved_graphs.SavedGraph] = [transform, *saved_graphs.load_serving(output_dir, run)]
     found, sampled = Verified(), []
     for data_set in DATA_SETS:
         if replays and not data_set.windows:
@@ -340,4 +341,5 @@ def _shown(on_disk: np.ndarray, computed: np.ndarray) -> tuple[Any, Any]:
     width = max(len(on_disk), len(computed))
     both = [np.pad(values, (0, width - len(values))) for values in (on_disk, computed)]
     place = int(np.nanargmax(np.abs(both[0].astype(np.float64) - both[1])))
-    return tuple(f"{values[place].item()} at [{place}]" for values in both)
+    one, other = (f"{values[place].item()} at [{place}]" for values in both)
+    return one, other

@@ -1,0 +1,38 @@
+"""What a setting would have to be, in words of our own for what pydantic finds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "text, in quotes where YAML reads something else",
+    "list": "a list",
+    "tuple": "a list",
+    "set": "a list",
+    "dict": "a mapping, as `name: value`",
+    "model": "a mapping, as `name: value`",
+    "none": "nothing",
+}
+_BOUNDS = {
+    "greater_than": "a number above {gt}",
+    "greater_than_equal": "{ge} or more",
+    "less_than": "a number below {lt}",
+    "less_than_equal": "{le} or less",
+    "literal_error": "{expected}",
+    "too_short": "{min_length} or more values",
+    "too_long": "{max_length} values or fewer",
+    "string_too_short": "text of {min_length} or more characters",
+    "string_too_long": "text of {max_length} characters or fewer",
+}
+
+
+def expected(error: Mapping[str, Any]) -> str:
+    """What would be right in the place of what one of pydantic's errors is about."""
+    kind = str(error["type"])
+    if kind in _BOUNDS:
+        return _BOUNDS[kind].format(**error.get("ctx", {}))
+    known = _KINDS.get(kind.partition("_")[0])
+    return known or str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")

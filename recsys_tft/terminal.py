@@ -1,0 +1,83 @@
+"""What commands print on: tables of which no name is cut and no interval breaks, however narrow the terminal is."""
+
+import itertools
+import sys
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
+from rich.table import Column, Table
+from rich.text import Text, TextType
+
+_GAP = 2  # between columns
+_PIPED = 100_000  # columns, so that each row is one line
+_READABLE = 24  # columns of a text that wraps between words
+
+
+def console() -> Console:
+    """The one of a command: as wide as the terminal; unlimited where the output is piped."""
+    return Console(width=None if sys.stdout.isatty() else _PIPED, highlight=False)
+
+
+class Listing(Table):
+    """A table without lines. Where the terminal is too narrow, its columns follow one another in several tables, each
+    of which begins with the first column.
+
+    Args:
+        title: above it, which may be wider.
+    """
+
+    def __init__(self, title: TextType | None = None):
+        super().__init__(title=title, header_style="bold")
+
+    def add_names(self, *headings: str) -> None:
+        """Columns of names, which are never cut."""
+        for heading in headings:
+            self.add_column(heading, no_wrap=True)
+
+    def add_numbers(self, *headings: str) -> None:
+        """Columns of numbers or intervals, which never break."""
+        for heading in headings:
+            self.add_column(heading, justify="right", no_wrap=True)
+
+    def add_texts(self, *headings: str) -> None:
+        """Columns of texts, which wrap between words."""
+        for heading in headings:
+            self.add_column(heading, overflow="fold")
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        if self.title:
+            yield Text(self.title, "bold") if isinstance(self.title, str) else self.title
+        groups = list(self._groups([self._needed(console, options, column) for column in self.columns], options))
+        for number, group in enumerate(groups):
+            if number:
+                yield ""
+            yield self._part(group)
+
+    def _needed(self, console: Console, options: ConsoleOptions, column: Column) -> int:
+        """The width without which something of a column would be cut."""
+        found = [Measurement.get(console, options, cell) for cell in (column.header, *column.cells)]
+        longest = max(each.maximum for each in found)
+        return longest if column.no_wrap else min(longest, max(_READABLE, *(each.minimum for each in found)))
+
+    def _groups(self, widths: Sequence[int], options: ConsoleOptions) -> Iterator[list[int]]:
+        """Which columns stand beside one another: as many as there is room for, and one at least."""
+        group, used = [0], widths[0]
+        for number, width in enumerate(widths[1:], 1):
+            if len(group) > 1 and used + _GAP + width > options.max_width:
+                yield group
+                group, used = [0], widths[0]
+            group.append(number)
+            used += _GAP + width
+        yield group
+
+    def _part(self, numbers: Sequence[int]) -> Table:
+        """Some of the columns."""
+        part = Table(header_style=self.header_style, box=None, pad_edge=False)
+        for number in numbers:
+            own = self.columns[number]
+            part.add_column(own.header, justify=own.justify, no_wrap=own.no_wrap, overflow=own.overflow)
+        cells = [list(self.columns[number].cells) for number in numbers]
+        for row, own_row in zip(itertools.zip_longest(*cells), self.rows, strict=True):
+            part.add_row(*row, style=own_row.style)
+        return part
