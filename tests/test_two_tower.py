@@ -15,7 +15,7 @@ from recsys_tft.features import CANDIDATE, QUERY
 from recsys_tft.retrieval.sampled_softmax import Candidates, sampled_softmax
 from recsys_tft.retrieval.two_tower import TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import batch_size
-from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
+from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
 from recsys_tft.retrieval.unseen import Unseen, without_past
 from recsys_tft.retrieval.untrained import Untrained
 
@@ -34,6 +34,14 @@ def model_of(changes: dict) -> TwoTower:
     settings = parse({"title_encoder": "none"} | changes, "the test")
     widths = {feature.name: 5 for feature in DEFAULT.select() if feature.op.is_large}
     return TwoTower(*features_for(settings), sizes_of(settings), widths, settings)
+
+
+def test_no_rows_are_encoded_as_no_vectors() -> None:
+    (feature,) = DEFAULT.select()[:1]
+    vectors = encode(
+        lambda columns: tf.zeros([tf.size(columns[feature.name]), 5]), {feature.name: np.zeros(0)}, [feature]
+    )
+    assert vectors.shape == (0, 5)
 
 
 def test_towers_read_the_features_of_the_table() -> None:
