@@ -171,9 +171,16 @@ def scatter(column: "tf.SparseTensor", values: "tf.Tensor", default: float | int
     """[batch] of `values`, which belong to the present rows of `column`; `default` where the column is missing."""
     import tensorflow as tf
 
-    rows = column.indices[:, :1]
-    full = tf.fill([column.dense_shape[0]], tf.constant(default, values.dtype))
-    return tf.ensure_shape(tf.tensor_scatter_nd_update(full, rows, values), [None])
+    # In few operations: a graph has some 50 of these, and each operation is traced, pruned, saved and loaded.
+    rows, _ = tf.unstack(column.indices, 2, axis=1)
+    batch, _ = tf.unstack(column.dense_shape, 2)
+    return tf.raw_ops.SparseToDense(
+        sparse_indices=rows,
+        output_shape=[batch],
+        sparse_values=values,
+        default_value=tf.constant(default, values.dtype),
+        validate_indices=False,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -320,5 +327,5 @@ def drop_missing(column: "tf.SparseTensor", zero_is_missing: bool = False) -> "t
         return column
     if zero_is_missing:
         present = tf.logical_and(present, tf.not_equal(values, 0))
-    kept = tf.where(present)[:, 0]
-    return tf.SparseTensor(tf.gather(column.indices, kept), tf.gather(values, kept), column.dense_shape)
+    kept = tf.where(present)
+    return tf.SparseTensor(tf.gather_nd(column.indices, kept), tf.gather_nd(values, kept), column.dense_shape)

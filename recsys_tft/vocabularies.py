@@ -103,7 +103,7 @@ class Vocabulary:
         index = fitted.lookup(values)
         text = tf.strings.as_string(values) if self.integers else values
         hashed = tf.strings.to_hash_bucket_fast(text, n_oov)
-        return tf.where(index >= 0, index + 1 + n_oov, hashed + 1)
+        return tf.where(index >= 0, index + (1 + n_oov), hashed + 1)
 
 
 def file_of(name: str, saved_model: str) -> str:

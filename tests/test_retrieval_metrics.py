@@ -26,6 +26,7 @@ def oracle(scores: list[float], relevant: set[int], seen: set[int]) -> dict[str,
         "recall@100": sum(hits[:100]) / len(relevant),
         "ndcg@10": sum(1 / math.log2(rank + 2) for rank, hit in enumerate(hits[:10]) if hit) / best,
         "mrr": 1 / (1 + hits.index(True)),
+        "hit@10": float(any(hits[:10])),
     }
 
 
@@ -118,6 +119,29 @@ def test_a_perfect_scorer_is_perfect_and_equal_scores_are_in_a_random_order() ->
     flat = retrieval_evaluation.rank(lambda users: np.zeros((len(users), 40)), judged, 0)
     assert flat.coverage == 10 / 40
     assert 0.15 < retrieval_evaluation.table(flat, judged, 0)["all"]["recall@10"]["value"] < 0.35
+
+
+def test_warm_alone_is_what_is_left_without_cold_users_and_videos() -> None:
+    rng = np.random.default_rng(2)
+    scores = rng.random((60, 30)).astype(np.float32)  # and no ties
+    relevant, seen = rng.random((60, 30)) < 0.2, rng.random((60, 30)) < 0.1
+    relevant &= ~seen
+    cold_users, cold_videos = rng.random(60) < 0.3, rng.random(30) < 0.3
+    kept = np.flatnonzero(relevant.any(axis=1))
+    matrices = (scipy.sparse.csr_matrix(of[kept].astype(np.float32)) for of in (relevant, seen))
+    judged = retrieval_evaluation.Judgements(kept, *matrices, cold_users[kept], cold_videos)
+    found = retrieval_evaluation.warm_alone(lambda users: scores[kept][users], judged, 0)
+    warm = np.flatnonzero(~cold_videos)
+    expected = [
+        oracle(
+            scores[user, warm].tolist(), {*np.flatnonzero(relevant[user, warm])}, {*np.flatnonzero(seen[user, warm])}
+        )
+        for user in kept
+        if not cold_users[user] and relevant[user, warm].any()
+    ]
+    for name in retrieval_metrics.NAMES:
+        assert found[name]["users"] == len(expected) > 20
+        assert found[name]["value"] == pytest.approx(np.mean([of_user[name] for of_user in expected]))
 
 
 def test_item_knn_is_the_sum_of_the_nearest_cosines() -> None:

@@ -16,11 +16,19 @@ from recsys_tft.features import CANDIDATE, QUERY
 from recsys_tft.retrieval.sampled_softmax import Candidates, sampled_softmax
 from recsys_tft.retrieval.two_tower import features_for
 from recsys_tft.retrieval.two_tower_fit import batch_size
-from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
+from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
 from recsys_tft.retrieval.unseen import Unseen, without_past
 from recsys_tft.retrieval.untrained import Untrained
 
 # --- The model
+
+
+def test_no_rows_are_encoded_as_no_vectors() -> None:
+    (feature,) = DEFAULT.select()[:1]
+    vectors = encode(
+        lambda columns: tf.zeros([tf.size(columns[feature.name]), 5]), {feature.name: np.zeros(0)}, [feature]
+    )
+    assert vectors.shape == (0, 5)
 
 
 def test_towers_read_the_features_of_the_table() -> None:

@@ -12,6 +12,7 @@ from recsys_tft.retrieval.retrieval_baselines import Scorer
 from recsys_tft.training import bootstrap
 
 SLICES = ("all", "warm users", "cold users", "cold videos")
+WARM = "warm alone"  # beside them: what protocols report that leave cold users and cold videos out
 _CELLS = 1 << 23  # of scores held at a time
 
 
@@ -139,6 +140,17 @@ def table(ranked: Ranked, judged: Judgements, seed: int) -> dict[str, Any]:
         values = retrieval_metrics.per_user(ranked.ranks[rows], owners[rows], len(judged))
         found[name] = _estimates(values, seed)
     return found
+
+
+def warm_alone(scorer: Scorer, judged: Judgements, seed: int) -> dict[str, Any]:
+    """The metrics over users with a training positive, of videos with one, ranked among such videos alone."""
+    rows, columns = judged.relevant.nonzero()
+    kept = ~judged.cold_users[rows] & ~judged.cold_videos[columns]
+    owners, ones = rows[kept], np.ones(kept.sum(), np.float32)
+    relevant = scipy.sparse.csr_matrix((ones, (owners, columns[kept])), shape=judged.relevant.shape)
+    unranked = np.where(judged.cold_videos, -np.inf, 0).astype(np.float32)
+    ranked = rank(lambda users: scorer(users) + unranked, dataclasses.replace(judged, relevant=relevant), seed)
+    return _estimates(retrieval_metrics.per_user(ranked.ranks, owners, len(judged)), seed)
 
 
 def _estimates(values: Mapping[str, np.ndarray], seed: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-NAMES = ("recall@10", "recall@100", "ndcg@10", "mrr")
+NAMES = ("recall@10", "recall@100", "ndcg@10", "mrr", "hit@10")
 COVERED = 10  # the length of the lists whose union is the coverage
 _CELLS = 1 << 22  # of scores compared at a time
 
@@ -61,6 +61,7 @@ def per_user(ranks: np.ndarray, owners: np.ndarray, users: int) -> Mapping[str, 
         recall@k  those with r <= k, over R
         ndcg@k    sum of 1 / log2(r + 1) over r <= k, over the same sum if they had the ranks 1 .. min(R, k)
         mrr       1 / the smallest r
+        hit@10    1 if the smallest r <= 10, else 0
 
     Args:
         ranks: [p] int64 from 1.
@@ -76,6 +77,7 @@ def per_user(ranks: np.ndarray, owners: np.ndarray, users: int) -> Mapping[str, 
         "recall@100": _sums(ranks <= 100, owners, users) / relevant,
         "ndcg@10": _sums(gain(ranks, 10), owners, users) / _ideal(relevant, 10),
         "mrr": np.where(np.isnan(relevant), np.nan, 1 / first),
+        "hit@10": np.where(np.isnan(relevant), np.nan, first <= 10),
     }
 
 

@@ -93,6 +93,8 @@ class Fit:
         """Trains to the end and leaves the weights of the best epoch in the model."""
         judged = self._rows.judgements("val", self._options.eval_users, self._seed)
         queries = self._rows.queries("val", judged.users)
+        if not len(judged):
+            self._say("No user of val is positive on a video that is new to them: the first epoch is kept")
         if self._goes_on and not self.state.epoch:
             self._untrained()
             self.state.best_ndcg = self._ndcg(queries, judged)

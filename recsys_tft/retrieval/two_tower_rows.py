@@ -256,6 +256,6 @@ def encode(
     total = len(next(iter(rows.values())))
     parts = [
         function({f.name: tf.constant(rows[f.name][start : start + ENCODED]) for f in features}).numpy()
-        for start in range(0, total, ENCODED)
+        for start in range(0, max(total, 1), ENCODED)
     ]
     return np.concatenate(parts)

@@ -13,7 +13,7 @@ from recsys_tft.faults import sentences
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.retrieval import growth, retrieval_evaluation, retrieval_metrics, warm_start
 from recsys_tft.retrieval.baseline_choice import Baselines
-from recsys_tft.retrieval.retrieval_evaluation import SLICES
+from recsys_tft.retrieval.retrieval_evaluation import SLICES, WARM
 from recsys_tft.retrieval.two_tower import FOLDER, TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit, State
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
@@ -24,6 +24,7 @@ from recsys_tft.training.model_folders import METRICS, MODEL, ModelFolder
 from recsys_tft.training.timeline import NEW, OLD, Timeline
 
 WITHOUT_TITLE = "without titles"
+_WARM_ALONE = "users and videos with a training positive, ranked among such videos alone"
 
 
 class Trained(training_report.Trained):
@@ -34,7 +35,9 @@ class Trained(training_report.Trained):
         seconds = sum(fitted["seconds"] for fitted in self.metrics["training"].values())
         own = self.metrics["training"][FOLDER]
         return [
-            *training_report.by_window(self.metrics, retrieval_metrics.NAMES, ("coverage",), SLICES, "ndcg@10"),
+            *training_report.by_window(
+                self.metrics, retrieval_metrics.NAMES, ("coverage",), SLICES, "ndcg@10", {WARM: _WARM_ALONE}
+            ),
             f"\nBaselines:  {self._baselines()}, by val",
             f"Best epoch: {own['best_epoch']} of {own['epoch']}; {own['examples_per_second']:,.0f} examples/s",
             *training_report.refitted(self.metrics),
@@ -194,6 +197,7 @@ def _judged(
     for name, scorer in scorers.items():
         ranked = retrieval_evaluation.rank(scorer, judged, chosen.seed)
         found[name] = retrieval_evaluation.table(ranked, judged, chosen.seed)
+        found[name][WARM] = retrieval_evaluation.warm_alone(scorer, judged, chosen.seed)
     return found
 
 

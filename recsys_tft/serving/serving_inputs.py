@@ -56,9 +56,9 @@ def from_examples(examples: tf.Tensor, columns: Sequence[Column]) -> dict[str, t
 
 
 def _present_only(column: tf.SparseTensor, of: Column) -> tf.SparseTensor:
-    kept = tf.where(_is_present(column.values, of))[:, 0]
-    values = _usable(tf.gather(column.values, kept), of)
-    return tf.SparseTensor(tf.gather(column.indices, kept), values, column.dense_shape)
+    kept = tf.where(_is_present(column.values, of))
+    values = _usable(tf.gather_nd(column.values, kept), of)
+    return tf.SparseTensor(tf.gather_nd(column.indices, kept), values, column.dense_shape)
 
 
 def from_named(inputs: Inputs, columns: Sequence[Column]) -> dict[str, tf.SparseTensor]:
@@ -80,8 +80,8 @@ def from_named(inputs: Inputs, columns: Sequence[Column]) -> dict[str, tf.Sparse
     fits = tf.reduce_all(tf.where(lists, (ranks == 2) | (sizes == 0), sizes <= lengths))
     fits = _asserted(fits, "A column of one value a row needs a shape of [batch], a list [batch, n]; found", shapes)
     with equal, fits:
-        widths = sizes // tf.maximum(lengths, 1)
-        times = tf.where(lengths == 1, rows, 1)
+        widths = tf.unstack(sizes // tf.maximum(lengths, 1), len(columns))
+        times = tf.unstack(tf.where(lengths == 1, rows, 1), len(columns))
     return {c.name: _sparse(given[c.name], times[i], rows, widths[i], c) for i, c in enumerate(columns)}
 
 
@@ -120,9 +120,9 @@ def _sparse(values: tf.Tensor, times: tf.Tensor, rows: tf.Tensor, width: tf.Tens
     flat = tf.tile(tf.reshape(values, [-1]), [times])
     present = tf.where(_is_present(flat, column))
     found = _usable(tf.gather_nd(flat, present), column)
-    shape = tf.stack([rows, tf.maximum(width, 1)])
-    indices = tf.concat([present // shape[1], present % shape[1]], 1) if column.is_list else tf.pad(present, _SECOND)
-    return tf.SparseTensor(indices, found, shape)
+    width = tf.maximum(width, 1)
+    indices = tf.concat([present // width, present % width], 1) if column.is_list else tf.pad(present, _SECOND)
+    return tf.SparseTensor(indices, found, tf.stack([rows, width]))
 
 
 _SECOND = [[0, 0], [0, 1]]  # a column of zeros behind the first one
