@@ -19,6 +19,7 @@ from recsys_tft.commands import (
     serve_command,
     serving_commands,
     similar_command,
+    vectors_command,
     vocabulary_command,
 )
 from recsys_tft.errors import InputError, UsageError, reason, redacted
@@ -130,6 +131,8 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     serving_commands.add_export(
         _command(commands, "export", serving_commands.export, text, serving_commands.EXPORT_EXAMPLE)
     )
+    text = "write the exported vectors of videos in the bulk format of a vector store"
+    vectors_command.add(_command(commands, "vectors", vectors_command.vectors, text, vectors_command.EXAMPLE))
     text = "recommend videos to a user by the exported models"
     sub = _command(commands, "recommend", recommend, text, serving_commands.RECOMMEND_EXAMPLE)
     if "recommend" in arguments and not recommend_options.add_for_help(sub, arguments):

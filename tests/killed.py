@@ -42,13 +42,13 @@ def killed_at(number: int, act: Callable[[], None], within: pathlib.Path) -> boo
             if (event in EVENTS or written) and any(_is_within(one, within) for one in arguments[:2]):
                 count()
 
-        swap = version_folders._swap
+        swap = version_folders.swap
 
         def swapped(*names: pathlib.Path) -> bool:
             count()
             return swap(*names)
 
-        version_folders._swap = swapped
+        version_folders.swap = swapped
         sys.addaudithook(hook)
         act()
         os._exit(0)

@@ -98,7 +98,11 @@ def test_the_constraints_pin_every_dependency_within_its_range(python: str) -> N
     for requirement in map(
         Requirement,
         [*PROJECT["dependencies"]]
-        + [requirement for name in ("dev", "faiss", "redis", "serve", "xgboost") for requirement in EXTRAS[name]],
+        + [
+            requirement
+            for name in ("dev", "faiss", "redis", "serve", "vectors", "xgboost")
+            for requirement in EXTRAS[name]
+        ],
     ):
         name = canonicalize_name(requirement.name)
         if requirement.marker is not None and not requirement.marker.evaluate():  # of another system
