@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast lint check-wheel bench check-determinism clean
+.PHONY: help install run test test-fast lint check-wheel check-feast bench check-determinism clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -35,6 +35,9 @@ lint: install  ## check the style
 
 check-wheel:  ## use the built wheel on Python 3.13 and 3.12, in new environments with the latest setuptools
 	.ci/from_wheel
+
+check-feast: install  ## read an export by Feast, in a new environment
+	.ci/feast
 
 bench: install  ## measure the main job and all else of docs/performance.md beside its peers
 	$(BIN)/python -m bench.all

@@ -16,7 +16,7 @@ def killed_at(number: int, act: Callable[[], None], within: pathlib.Path) -> boo
     """Runs `act` in a process of its own, which is killed before its call of that number, from 0; False if it ends.
 
     Args:
-        number: of a call that makes, renames or removes something `within` a folder; `_swap` is one.
+        number: of a call that makes, renames or removes something `within` a folder; `swap` is one.
         act: what to do.
         within: the folder; other calls are not counted.
     """

@@ -2,6 +2,7 @@
 
 import datetime
 import functools
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from recsys_tft.configuration.column_settings import ColumnSettings, names_and_u
 from recsys_tft.errors import InputError, readable
 from recsys_tft.recommending import request_columns
 from recsys_tft.recommending.entity_store import EntityStore
-from recsys_tft.serving import serving_folders
+from recsys_tft.serving import saved_signatures, serving_folders
 from recsys_tft.serving.serving_folders import DESCRIPTION, EXPORT_AGAIN, STORE
 from recsys_tft.storage import json_files
 from recsys_tft.storage.temporary import without_pattern
@@ -50,7 +51,7 @@ class Exported:
         self._held = serving_folders.hold(output_dir)
         root = self._held.folder
         self.version = serving_folders.latest(root, version, serving_folders.serving_folder(output_dir))
-        self._retrieval = root / "retrieval" / str(self.version)
+        self._root = root
         folder = root / STORE / str(self.version)
         self.description = json_files.read(folder / DESCRIPTION, EXPORT_AGAIN, _KEYS)
         self.kinds = request_columns.ids_of_store(folder)
@@ -71,6 +72,15 @@ class Exported:
             given = {own: _setting(entry) for own, entry in (entries or {}).items()}
             found |= names_and_units(given)[0]
         return found
+
+    def inputs(self, model: str) -> frozenset[str]:
+        """The raw columns that a model is asked about."""
+        folder = self._folder(model)
+        with readable(folder, EXPORT_AGAIN):
+            return frozenset(saved_signatures.read(str(folder))["serving_default"].inputs)
+
+    def _folder(self, model: str) -> pathlib.Path:
+        return self._root / model / str(self.version)
 
     def own_name(self, name: str) -> str:
         """What the user calls a column."""
@@ -113,11 +123,12 @@ class Exported:
     def _index(self) -> tuple[pa.Array, np.ndarray]:
         import tensorflow as tf
 
-        with readable(self._retrieval, EXPORT_AGAIN, tf.errors.OpError):
-            reader = tf.train.load_checkpoint(without_pattern(str(self._retrieval)) + "/variables/variables")
+        retrieval = self._folder("retrieval")
+        with readable(retrieval, EXPORT_AGAIN, tf.errors.OpError):
+            reader = tf.train.load_checkpoint(without_pattern(str(retrieval)) + "/variables/variables")
             found, vectors = (reader.get_tensor(f"{_INDEX}/{name}/{_VALUE}") for name in ("_ids", "_vectors"))
         if not np.isfinite(vectors).all():
-            raise InputError(f"{self._retrieval}: holds a vector that is not finite; train the two-tower model again.")
+            raise InputError(f"{retrieval}: holds a vector that is not finite; train the two-tower model again.")
         return pa.array(found, pa.int64() if found.dtype == np.int64 else pa.binary()), vectors
 
     @property
