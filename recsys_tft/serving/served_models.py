@@ -82,7 +82,9 @@ class Loading:
         session = _session(self._folders[name], self._signatures[name])
         asked = self._signatures[name]["serving_default"].inputs
         with contextlib.suppress(c_library.GraphError):  # the first call of a graph takes as long as loading it
-            session.run("serving_default", {key: np.zeros([0] * slot.rank, slot.dtype) for key, slot in asked.items()})
+            session.run(
+                "serving_default", {key: np.zeros([0] * (slot.rank or 0), slot.dtype) for key, slot in asked.items()}
+            )
         return session
 
     def models(self) -> dict[str, ServedModel]:
