@@ -411,7 +411,10 @@ def test_the_command_says_what_it_wrote_and_replaces_only_its_own(
     assert cli.main([*command, "--overwrite"]) == 1
     assert "holds other files than vectors.json" in capsys.readouterr().err
     assert cli.main([*command[:-1], str(tmp_path / "other"), "--metadata", "categry"]) == 2
-    assert "--metadata names 'categry', which no video has. Did you mean 'category'?" in capsys.readouterr().err
+    assert (
+        "--metadata names 'categry', which no video has, or which nothing is filtered by. Did you mean 'category'?"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "other").exists()
 
 
@@ -424,6 +427,17 @@ def test_a_folder_is_replaced_where_the_filesystem_cannot_swap(
             (made / "mark").write_text(text)
     assert (tmp_path / "made" / "mark").read_text() == "new"
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_no_store_filters_by_lists_of_numbers() -> None:
+    rows = pa.table({"video_id": [1], "scores": [[0.5]], "tags": [[b"a"]], "shots": pa.array([[1]])})
+    exported = types.SimpleNamespace(
+        store=types.SimpleNamespace(all_videos=rows), own_name=str, description={"stored": {}}
+    )
+    assert vectors._metadata(exported, ["tags"]) == {"tags": "tags"}
+    for name in ("scores", "shots"):
+        with pytest.raises(UsageError, match=f"names '{name}', which no video has, or which nothing is filtered by"):
+            vectors._metadata(exported, [name])
 
 
 def failing(*_: object) -> None:

@@ -19,13 +19,8 @@ from recsys_tft.serving.serving_folders import DESCRIPTION, EXPORT_AGAIN, STORE
 from recsys_tft.storage import json_files
 from recsys_tft.storage.temporary import without_pattern
 
-_KEYS = (
-    "settings",
-    "transform_graph",
-    "as_of",
-    "metric",
-    "stored",
-)  # releases that did not say them have to export again
+# Of the description; what a release has exported that did not say all of them has to be exported again.
+_KEYS = ("settings", "transform_graph", "as_of", "metric", "stored")
 _VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
 _INDEX = "_parts/0"  # of the retrieval model: see serving_models.retrieval
 
@@ -60,9 +55,8 @@ class Exported:
     @property
     def as_of(self) -> datetime.datetime:
         """The moment that it is of: the first one after the last event."""
-        return datetime.datetime.fromtimestamp(0, datetime.UTC) + datetime.timedelta(
-            microseconds=self.description["as_of"]
-        )
+        since = datetime.timedelta(microseconds=self.description["as_of"])
+        return datetime.datetime.fromtimestamp(0, datetime.UTC) + since
 
     @functools.cached_property
     def own_names(self) -> dict[str, str]:

@@ -90,7 +90,7 @@ def _metadata(exported: Exported, asked: Sequence[str] | None) -> dict[str, str]
     Raises:
         UsageError: naming one that is not there.
     """
-    there = [name for name in exported.store.videos(exported.video_ids[:0]).column_names if name != KEYS["videos"]]
+    there = [f.name for f in exported.store.all_videos.schema if f.name != KEYS["videos"] and _is_filter(f.type)]
     known = {exported.own_name(name): name for name in there}
     if asked is None:
         stored = exported.description["stored"]
@@ -100,10 +100,16 @@ def _metadata(exported: Exported, asked: Sequence[str] | None) -> dict[str, str]
         asked = [exported.own_name(name) for name in usual]
     for name in asked:
         if name not in known:
-            raise UsageError(f"--metadata names '{name}', which no video has.{did_you_mean(name, known)}")
+            hint = did_you_mean(name, known)
+            raise UsageError(f"--metadata names '{name}', which no video has, or which nothing is filtered by.{hint}")
         if name in (VECTOR, exported.own_name(KEYS["videos"])):
             raise UsageError(f"--metadata names '{name}', which is another column here; leave it out.")
     return {name: known[name] for name in dict.fromkeys(asked)}
+
+
+def _is_filter(kind: pa.DataType) -> bool:
+    """Whether a store can filter by a column: not so by lists of numbers."""
+    return not pa.types.is_list(kind) or pa.types.is_binary(kind.value_type)
 
 
 def _parts(exported: Exported, names: dict[str, str]) -> Iterator[Part]:
