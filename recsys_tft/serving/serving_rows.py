@@ -23,10 +23,10 @@ _MISSING: dict[np.dtype, Any] = {  # as serving_inputs.MISSING
 
 
 class Asked(Protocol):
-    """What an input has to be: how many dimensions it has, and its dtype, as NumPy has it."""
+    """What an input has to be: how many dimensions it has, None for any number, and its dtype, as NumPy has it."""
 
     dtype: np.dtype
-    rank: int
+    rank: int | None
 
 
 def tensors(columns: Mapping[str, Arrow], specs: "Mapping[str, tf.TensorSpec]") -> "dict[str, tf.Tensor]":
@@ -76,9 +76,9 @@ def repeated(values: Values, times: Sequence[int]) -> Values:
     return np.repeat(values, times, axis=0)
 
 
-def _values(columns: Mapping[str, Arrow], name: str, dtype: np.dtype, rank: int) -> Values:
+def _values(columns: Mapping[str, Arrow], name: str, dtype: np.dtype, rank: int | None) -> Values:
     if name not in columns:
-        return np.zeros([0] * rank, dtype)
+        return np.zeros([0] * (rank or 0), dtype)
     column = columns[name]
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     found = _matrix(array, dtype) if rank == 2 else _filled(array, dtype)
