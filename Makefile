@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast lint docs docs-serve dist check-wheel bench check-determinism clean
+.PHONY: help install run test test-fast lint docs docs-serve dist check-wheel check-feast bench check-determinism clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 20
@@ -46,6 +46,9 @@ dist: install  ## build the wheel into dist/
 
 check-wheel:  ## use the built wheel on Python 3.13 and 3.12, in new environments with the latest setuptools
 	.ci/from_wheel
+
+check-feast: install  ## read an export by Feast, in a new environment
+	.ci/feast
 
 bench: install  ## measure the main job and all else of docs/performance.md beside its peers
 	$(BIN)/python -m bench.all

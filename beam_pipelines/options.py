@@ -1,9 +1,10 @@
 """Beam's options, how they are spelled, each view of them made once; and pipelines with them."""
 
 import argparse
+import contextlib
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
 import apache_beam as beam
@@ -44,6 +45,17 @@ def pipeline_in(folder: str, runner: str | PipelineRunner, options: PipelineOpti
     pathlib.Path(pipeline.local_tempdir).rmdir()
     pipeline.local_tempdir = tempfile.mkdtemp(prefix="beam-", dir=folder)
     return pipeline
+
+
+@contextlib.contextmanager
+def labels_as_they_are() -> Iterator[None]:
+    """Keeps Beam from naming stages after cells of a notebook, for which it imports dataframes that pandas 3 breaks."""
+    kept = beam.pipeline.alter_label_if_ipython
+    beam.pipeline.alter_label_if_ipython = lambda *_: None
+    try:
+        yield
+    finally:
+        beam.pipeline.alter_label_if_ipython = kept
 
 
 def beam_options(arguments: Sequence[str]) -> PipelineOptions:

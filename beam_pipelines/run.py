@@ -26,7 +26,7 @@ from recsys_tft.beam_pipelines import dataflow
 from recsys_tft.beam_pipelines.ahead import Ahead
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.main_job import MainJob
-from recsys_tft.beam_pipelines.options import pipeline_in
+from recsys_tft.beam_pipelines.options import labels_as_they_are, pipeline_in
 from recsys_tft.beam_pipelines.pairs import METRICS
 from recsys_tft.beam_pipelines.prepare import COUNTS
 from recsys_tft.beam_pipelines.watching import Partitions, watched
@@ -106,7 +106,7 @@ def _start(
         dataflow.add_project(options, folder, job.given.features)
     local: dict[str, Any] = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
     pipeline = pipeline_in(folder, runner or FnApiRunner(), options)
-    with Ahead(**local).open() if threads > 1 else contextlib.nullcontext() as ahead:
+    with Ahead(**local).open() if threads > 1 else contextlib.nullcontext() as ahead, labels_as_they_are():
         graphs = dataflow.scratch(options) if location else f"{folder}/graphs"
         MainJob(pipeline, job, graphs, ahead, **local).build()
         return pipeline.run()

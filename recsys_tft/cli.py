@@ -14,6 +14,7 @@ from recsys_tft.commands import (
     compare_command,
     config_command,
     dataset_command,
+    feast_command,
     log_file,
     recommend_options,
     refresh_command,
@@ -21,6 +22,7 @@ from recsys_tft.commands import (
     serve_command,
     serving_commands,
     similar_command,
+    vectors_command,
     vocabulary_command,
 )
 from recsys_tft.errors import InputError, UsageError, reason, redacted
@@ -149,6 +151,10 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     serving_commands.add_export(
         _command(commands, "export", serving_commands.export, text, serving_commands.EXPORT_EXAMPLE)
     )
+    text = "write the exported vectors of videos in the bulk format of a vector store"
+    vectors_command.add(_command(commands, "vectors", vectors_command.vectors, text, vectors_command.EXAMPLE))
+    text = "write what an export knows of users and videos as a feature repository of Feast"
+    feast_command.add(_command(commands, "feast", feast_command.feast, text, feast_command.EXAMPLE))
     text = "recommend videos to a user by the exported models"
     sub = _command(commands, "recommend", recommend, text, serving_commands.RECOMMEND_EXAMPLE)
     if "recommend" in arguments and not recommend_options.add_for_help(sub, arguments):

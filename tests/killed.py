@@ -16,7 +16,7 @@ def killed_at(number: int, act: Callable[[], None], within: pathlib.Path) -> boo
     """Runs `act` in a process of its own, which is killed before its call of that number, from 0; False if it ends.
 
     Args:
-        number: of a call that makes, renames or removes something `within` a folder; `_swap` is one.
+        number: of a call that makes, renames or removes something `within` a folder; `swap` is one.
         act: what to do.
         within: the folder; other calls are not counted.
     """
@@ -42,13 +42,13 @@ def killed_at(number: int, act: Callable[[], None], within: pathlib.Path) -> boo
             if (event in EVENTS or written) and any(_is_within(one, within) for one in arguments[:2]):
                 count()
 
-        swap = version_folders._swap
+        swap = version_folders.swap
 
         def swapped(*names: pathlib.Path) -> bool:
             count()
             return swap(*names)
 
-        version_folders._swap = swapped
+        version_folders.swap = swapped
         sys.addaudithook(hook)
         act()
         os._exit(0)

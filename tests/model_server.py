@@ -1,7 +1,8 @@
 """What TensorFlow Serving's REST and gRPC interfaces do with a SavedModel, on loopback: no package ships its binary.
 
-The session is TensorFlow's own in C++, as there; what is checked before is as in predict_util.cc and
-json_tensor.cc of https://github.com/tensorflow/serving.
+The session is TensorFlow's own in C++, as there, but for a model whose ops Python registers; what is checked, and
+what becomes of inputs that are left out, is as in predict_util.cc and json_tensor.cc of
+https://github.com/tensorflow/serving.
 """
 
 import concurrent.futures
@@ -16,10 +17,11 @@ from typing import Any
 import grpc
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from recsys_tft.serving import saved_signatures
-from recsys_tft.serving.c_library import GraphError, Session
+from recsys_tft.serving import served_models
+from recsys_tft.serving.c_library import GraphError
 
 SIGNATURE = "serving_default"
 
@@ -36,15 +38,15 @@ class ModelServer(prediction_service_pb2_grpc.PredictionServiceServicer):
         names: of the models.
 
     Attributes:
+        models: that are loaded, by name.
         rest: the address of the REST interface, as http://127.0.0.1:1.
         grpc: the address of the gRPC interface, as 127.0.0.1:1.
     """
 
     def __init__(self, folder: pathlib.Path, *names: str):
-        self._sessions = {}
-        for name in names:
-            path = str(max((folder / name).iterdir(), key=lambda version: int(version.name)))
-            self._sessions[name] = Session(path, saved_signatures.read(path))
+        paths = {name: max((folder / name).iterdir(), key=lambda version: int(version.name)) for name in names}
+        self.models = {name: served_models.load(str(path), "") for name, path in paths.items()}
+        self._defaults = {name: _defaults(path) for name, path in paths.items()}
         self._grpc = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
         prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._grpc)
         self.grpc = f"127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
@@ -62,9 +64,10 @@ class ModelServer(prediction_service_pb2_grpc.PredictionServiceServicer):
         self._rest.server_close()
 
     def run(self, name: str, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs of a signature for all of its inputs, in its dtypes."""
-        session = self._sessions[name]
-        wanted = session.signatures[signature].inputs
+        """The outputs of a signature, in its dtypes; inputs that are left out are what the signature says."""
+        model = self.models[name]
+        wanted = model.signatures[signature].inputs
+        inputs = {**self._defaults[name][signature], **inputs}
         if unknown := set(inputs) - set(wanted):
             raise Invalid(f"input tensor alias not found in signature: {min(unknown)}")
         if missing := set(wanted) - set(inputs):
@@ -73,8 +76,8 @@ class ModelServer(prediction_service_pb2_grpc.PredictionServiceServicer):
             if values.dtype != wanted[key].dtype:
                 raise Invalid(f"input {key} is {values.dtype}, not {wanted[key].dtype}")
         try:
-            return session.run(signature, inputs)
-        except GraphError as error:
+            return model.run(signature, inputs)
+        except (GraphError, tf.errors.InvalidArgumentError) as error:
             raise Invalid(str(error)) from error
 
     def Predict(
@@ -94,12 +97,12 @@ class ModelServer(prediction_service_pb2_grpc.PredictionServiceServicer):
     def predict(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The answer of the REST interface to a body in the column format (`inputs`) or the row format."""
         signature = body.get("signature_name", SIGNATURE)
-        slots = self._sessions[name].signatures[signature].inputs
+        slots = self.models[name].signatures[signature].inputs
         by_row = "instances" in body
-        rows = body["instances"] if by_row else []
-        given = {key: [row[key] for row in rows] for key in rows[0]} if by_row else body["inputs"]
-        if unknown := set(given) - set(slots):
-            raise Invalid(f"JSON object: does not have named input: {min(unknown)}")
+        for given in body["instances"] if by_row else [body["inputs"]]:
+            if set(given) != set(slots):
+                raise Invalid(f"JSON object: keys must be equal to: {','.join(sorted(slots))}")
+        given = {key: [row[key] for row in body["instances"]] for key in slots} if by_row else body["inputs"]
         found = self.run(name, signature, {key: _tensor(value, slots[key].dtype) for key, value in given.items()})
         plain = {key: _plain(values.tolist()) for key, values in found.items()}
         (only, *others) = plain
@@ -107,6 +110,16 @@ class ModelServer(prediction_service_pb2_grpc.PredictionServiceServicer):
             keyed = [dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)]
             return {"predictions": keyed if others else plain[only]}
         return {"outputs": plain if others else plain[only]}
+
+
+def _defaults(folder: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
+    """What inputs are that a request leaves out, by signature."""
+    model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    signatures = model.meta_graphs[0].signature_def
+    return {
+        name: {key: tf.make_ndarray(value) for key, value in signature.defaults.items()}
+        for name, signature in signatures.items()
+    }
 
 
 def _tensor(value: Any, dtype: np.dtype) -> np.ndarray:

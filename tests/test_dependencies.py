@@ -105,7 +105,7 @@ def test_the_constraints_pin_every_dependency_within_its_range(python: str) -> N
         [*PROJECT["dependencies"]]
         + [
             requirement
-            for name in ("dev", "docs", "faiss", "redis", "serve", "xgboost")
+            for name in ("dev", "docs", "faiss", "redis", "serve", "vectors", "xgboost")
             for requirement in EXTRAS[name]
         ],
     ):

@@ -51,7 +51,11 @@ def tags_of(text: str) -> Tags:
 def models_in(root: pathlib.Path) -> None:
     """Figures of both models, as trainers write them."""
     metric = {"value": 0.61, "low": 0.58, "high": 0.64, "users": 93}
-    judged = {name: {"all": {"auc": metric, "ndcg@10": metric}} for name in ("ranker", "popularity", HOSTILE)}
+    groups = {
+        "by history length": {"1 to 4": {"ndcg@10": metric}},
+        "by popularity": {"first tenth": {"ndcg@10": metric}},
+    }
+    judged = {name: {"all": {"auc": metric, "ndcg@10": metric}} | groups for name in ("ranker", "popularity", HOSTILE)}
     for name in ("ranker", "two_tower"):
         folder = root / "models" / name
         (folder / "logs").mkdir(parents=True)
@@ -93,6 +97,16 @@ def output(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> path
 @pytest.fixture(scope="module")
 def text(output: pathlib.Path) -> str:
     return page.build(str(output))
+
+
+def test_ndcg_is_drawn_by_history_length_and_by_popularity(text: str) -> None:
+    for window in ("val", "test"):
+        for title, group in (
+            ("by how many videos the user was positive on before", "1 to 4 (93 users)"),
+            ("by the place of the videos among all, by training positives", "first tenth (93 users)"),
+        ):
+            assert f"ndcg@10 on {window}, {title}" in text
+            assert group in text
 
 
 def test_the_page_is_one_small_file_with_every_section(text: str) -> None:

@@ -106,13 +106,43 @@ def test_judgements_leave_out_what_was_seen_and_know_who_is_new() -> None:
     assert judged.cold_videos.tolist() == [True, False, True, True, True]
 
 
+def test_ndcg_by_groups_is_that_of_the_users_and_videos_in_them() -> None:
+    lengths, positives = np.array([0, 1, 4, 5, 20]), np.arange(40)[::-1]
+    seen, relevant = np.zeros((5, 40), np.float32), np.zeros((5, 40), np.float32)
+    for user, length in enumerate(lengths):
+        seen[user, 20 : 20 + length] = 1
+        relevant[user, [0, 5 + user, 19]] = 1  # of the first tenth, up to the middle twice
+    relevant[1, 39] = 1  # of the other half
+    judged = retrieval_evaluation.Judgements(
+        np.arange(5), scipy.sparse.csr_matrix(relevant), scipy.sparse.csr_matrix(seen), lengths == 0, positives
+    )
+    scores = np.random.default_rng(0).random((5, 40))
+    ranked = retrieval_evaluation.rank(lambda users: scores[users], judged, 0)
+    found = retrieval_evaluation.table(ranked, judged, 0)
+    users = {name: own["ndcg@10"]["users"] for name, own in found["by history length"].items()}
+    assert users == {"0": 1, "1 to 4": 2, "5 to 19": 1, "20 and more": 1}
+    videos = {name: own["ndcg@10"]["users"] for name, own in found["by popularity"].items()}
+    assert videos == {"first tenth": 5, "up to the middle": 5, "other half": 1}
+
+    def ndcg(user: int, wanted: list[int]) -> float:
+        hidden = np.where(seen[user] > 0, -np.inf, scores[user])
+        ranks = [1 + int((hidden > hidden[video]).sum()) for video in wanted]
+        ideal = sum(1 / math.log2(rank + 1) for rank in range(1, len(wanted) + 1))
+        return sum(1 / math.log2(rank + 1) for rank in ranks if rank <= 10) / ideal
+
+    whole = [ndcg(user, np.flatnonzero(relevant[user]).tolist()) for user in (1, 2)]
+    assert found["by history length"]["1 to 4"]["ndcg@10"]["value"] == pytest.approx(np.mean(whole))
+    first = [ndcg(user, [0]) for user in range(5)]
+    assert found["by popularity"]["first tenth"]["ndcg@10"]["value"] == pytest.approx(np.mean(first))
+
+
 def test_a_perfect_scorer_is_perfect_and_equal_scores_are_in_a_random_order() -> None:
     rng = np.random.default_rng(1)
     matrix = scipy.sparse.csr_matrix((rng.random((300, 40)) < 0.1).astype(np.float32))
     kept = np.flatnonzero(np.diff(matrix.indptr))
     nothing = scipy.sparse.csr_matrix((len(kept), 40), dtype=np.float32)
     cold = np.zeros(len(kept), bool)
-    judged = retrieval_evaluation.Judgements(kept, matrix[kept], nothing, cold, np.zeros(40, bool))
+    judged = retrieval_evaluation.Judgements(kept, matrix[kept], nothing, cold, np.ones(40, np.int64))
     truth = matrix[kept].toarray()
     perfect = retrieval_evaluation.rank(lambda users: truth[users], judged, 0)
     assert retrieval_evaluation.ndcg(perfect, judged) == 1
@@ -129,7 +159,7 @@ def test_warm_alone_is_what_is_left_without_cold_users_and_videos() -> None:
     cold_users, cold_videos = rng.random(60) < 0.3, rng.random(30) < 0.3
     kept = np.flatnonzero(relevant.any(axis=1))
     matrices = (scipy.sparse.csr_matrix(of[kept].astype(np.float32)) for of in (relevant, seen))
-    judged = retrieval_evaluation.Judgements(kept, *matrices, cold_users[kept], cold_videos)
+    judged = retrieval_evaluation.Judgements(kept, *matrices, cold_users[kept], (~cold_videos).astype(np.int64))
     found = retrieval_evaluation.warm_alone(lambda users: scores[kept][users], judged, 0)
     warm = np.flatnonzero(~cold_videos)
     expected = [

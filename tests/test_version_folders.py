@@ -239,7 +239,7 @@ def leaves_nothing(name: str, folder: pathlib.Path) -> None:
 def test_a_filesystem_that_cannot_swap_gets_links_all_the_same(
     name: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(version_folders, "_swap", lambda *_: False)
+    monkeypatch.setattr(version_folders, "swap", lambda *_: False)
     writer = WRITERS[name]
     writer.before(tmp_path)
     for of in ("new", "newer"):
@@ -271,7 +271,7 @@ def loses_nothing(name: str, folder: pathlib.Path) -> None:
         assert set(seen(root, writer.names)) in ({"old"}, {writer.after})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(version_folders, "_swap", lambda *_: False)
+        patch.setattr(version_folders, "swap", lambda *_: False)
         killed_everywhere(writer, folder, look)
 
 
@@ -295,7 +295,7 @@ def test_a_version_that_another_writer_commits_while_this_one_prunes_is_no_fault
 def test_raw_tables_are_replaced_where_the_filesystem_cannot_swap(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(version_folders, "_swap", lambda *_: False)
+    monkeypatch.setattr(version_folders, "swap", lambda *_: False)
     for of in ("old", "new"):
         synthetic(tmp_path, of)
     assert seen(tmp_path, ("raw", "artifacts")) == ["new", "new"]

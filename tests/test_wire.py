@@ -26,7 +26,7 @@ from recsys_tft.statistics import EMPTY_IDS
 
 DOCS = pathlib.Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "serving.md").read_text()
-NAMES = ("query_tower", "retrieval", "ranker")
+NAMES = ("query_tower", "retrieval", "ranker", "candidate_tower")
 MOMENT = 1_740_000_000_000_000
 
 
@@ -42,7 +42,7 @@ def recommender(served: pathlib.Path) -> Recommender:
 
 
 @pytest.fixture(scope="module")
-def given(recommender: Recommender) -> dict[str, dict[str, np.ndarray]]:
+def given(recommender: Recommender, server: ModelServer) -> dict[str, dict[str, np.ndarray]]:
     """Inputs of each model: three users, and one of them with 50 videos."""
     known = [recommender.known(recommender.request(user, MOMENT)) for user in (3, 4, None)]
     ranked = recommender._models["ranker"].signatures["serving_default"].inputs
@@ -50,7 +50,10 @@ def given(recommender: Recommender) -> dict[str, dict[str, np.ndarray]]:
     slots = recommender._models["retrieval"].signatures["serving_default"].inputs
     own = {name: slot for name, slot in slots.items() if name not in ("k", "exclude")}
     one = {name: np.asarray(values) for name, values in arrays(known[0], own).items()}
+    of_videos = server.models["candidate_tower"].signatures["serving_default"].inputs
+    rows = dict(zip(videos.column_names, videos.columns, strict=True))
     return {
+        "candidate_tower": {name: np.asarray(values) for name, values in arrays(rows, of_videos).items()},
         "query_tower": one,
         "retrieval": {**one, "k": np.int32(20), "exclude": np.array([[7, 9]])},
         "ranker": {n: np.asarray(v) for n, v in ranker_inputs.of_candidates(known[:1], [videos], ranked).items()},
@@ -78,8 +81,27 @@ def over_grpc(server: ModelServer, name: str, inputs: dict[str, np.ndarray]) -> 
 
 def as_json(inputs: dict[str, np.ndarray]) -> dict[str, Any]:
     """Inputs as JSON has them, where NaN is no number: a missing float is a row of its own in none of ours."""
-    texts = {k: v.astype(str) if v.dtype == object and v.size else v for k, v in inputs.items()}
-    return {key: np.asarray(value).tolist() for key, value in texts.items()}
+    return {key: plain(np.asarray(value).tolist()) for key, value in inputs.items()}
+
+
+def plain(value: Any) -> Any:
+    """Nested lists with text in the place of bytes."""
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def as_rows(inputs: dict[str, np.ndarray], dtypes: dict[str, Any]) -> list[dict[str, Any]]:
+    """The same in the row format: what one row says for all is said by each, and so is what is missing."""
+    size = max(len(values) for values in inputs.values() if values.ndim and values.size)
+    columns = {}
+    for key, values in inputs.items():
+        missing = {np.dtype(object): "", np.dtype(np.float32): float("nan")}.get(dtypes[key].dtype, EMPTY_IDS)
+        one = [missing] if dtypes[key].rank == 1 else [[]]
+        column = as_json({key: values})[key] if values.size else one
+        column = column if isinstance(column, list) else [column]
+        columns[key] = column * size if len(column) == 1 else column
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -97,8 +119,37 @@ def test_both_interfaces_answer_as_python_does(
         np.testing.assert_array_equal(np.array(of_rest, values.numpy().dtype), values.numpy())
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_are_answered_as_columns(server: ModelServer, given: dict[str, dict[str, np.ndarray]], name: str) -> None:
+    slots = server.models[name].signatures["serving_default"].inputs
+    inputs = given[name]
+    if name in ("query_tower", "retrieval"):  # of several users
+        inputs = {key: np.concatenate([v, v[::-1]]) if v.size and v.ndim else v for key, v in inputs.items()}
+    rows = as_rows(inputs, slots)
+    assert {set(slots) == set(row) for row in rows} == {True}
+    expected = rest(server, name, {"inputs": as_json(inputs)})["outputs"]
+    found = rest(server, name, {"instances": rows})["predictions"]
+    if name == "retrieval":
+        found = {key: [row[key] for row in found] for key in expected}
+    assert found == expected
+    del rows[0][min(slots)]
+    assert "keys must be equal to" in rest(server, name, {"instances": rows})
+
+
+def test_rows_of_a_request_may_ask_for_different_numbers_of_videos(
+    server: ModelServer, given: dict[str, dict[str, np.ndarray]]
+) -> None:
+    slots = server.models["retrieval"].signatures["serving_default"].inputs
+    (row,) = as_rows(given["retrieval"], slots)
+    found = rest(server, "retrieval", {"instances": [{**row, "k": k} for k in (3, 5)]})["predictions"]
+    assert found[0]["video_ids"] == [*found[1]["video_ids"][:3], EMPTY_IDS, EMPTY_IDS]
+    assert found[0]["scores"][3:] == [-np.inf, -np.inf]
+    wrong = {**as_json(given["retrieval"]), "k": [1, 2, 3]}
+    assert "k needs one number, or [batch]" in rest(server, "retrieval", {"inputs": wrong})
+
+
 @pytest.mark.parametrize("name", ["query_tower", "retrieval"])
-def test_an_empty_list_is_a_missing_column_and_a_column_left_out_an_error(
+def test_an_empty_list_is_a_missing_column_and_so_is_one_that_is_left_out(
     server: ModelServer, given: dict[str, dict[str, np.ndarray]], name: str
 ) -> None:
     inputs = {key: value for key, value in given[name].items() if key != "k"}
@@ -114,12 +165,22 @@ def test_an_empty_list_is_a_missing_column_and_a_column_left_out_an_error(
                 own = of_rest["outputs"] if len(expected) == 1 else of_rest["outputs"][key]
                 np.testing.assert_array_equal(np.array(own, found.dtype), found)
         without = {key: value for key, value in {**inputs, **k}.items() if key != left_out}
+        for key, found in over_grpc(server, name, without).items():
+            np.testing.assert_array_equal(found, expected[key])
         assert left_out in rest(server, name, {"inputs": as_json(without)})
-        with pytest.raises(grpc.RpcError, match=left_out) as error:
-            over_grpc(server, name, without)
-        assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     lists = {key: [] for key, values in inputs.items() if values.ndim == 2}
     assert "outputs" in rest(server, name, {"inputs": {**as_json({**inputs, **k}), **lists}})
+    with pytest.raises(grpc.RpcError, match="typo") as error:
+        over_grpc(server, name, {**inputs, **k, "typo": np.array([1])})
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_how_many_videos_are_found_is_a_setting_where_a_request_does_not_say(
+    server: ModelServer, recommender: Recommender, given: dict[str, dict[str, np.ndarray]]
+) -> None:
+    found = over_grpc(server, "retrieval", given["query_tower"])
+    wanted = over_grpc(server, "retrieval", {**given["query_tower"], "k": np.int32(recommender.settings.candidates)})
+    np.testing.assert_array_equal(found["video_ids"], wanted["video_ids"])
 
 
 def test_the_requests_of_the_page_are_answered(server: ModelServer, recommender: Recommender) -> None:
@@ -127,8 +188,8 @@ def test_the_requests_of_the_page_are_answered(server: ModelServer, recommender:
     found = rest(server, "retrieval", json.loads(columns))["outputs"]
     assert len(found["video_ids"][0]) == 100
     assert not {17, 23} & set(found["video_ids"][0])
-    (rows,) = re.findall(r'(\{"instances".*?\]\})\n', PAGE, re.DOTALL)
-    assert len(rest(server, "query_tower", json.loads(rows))["predictions"]) == 2
+    for model, rows in re.findall(r'models/(\w+):predict`.*?(\{"instances".*?\]\})\n', PAGE, re.DOTALL):
+        assert len(rest(server, model, json.loads(rows))["predictions"]) == 2
     (program,) = re.findall(r"```python\n(import grpc\n.*?)```", PAGE, re.DOTALL)
     names: dict[str, Any] = {}
     exec(program.replace("localhost:8500", server.grpc), names)

@@ -15,7 +15,7 @@ from recsys_tft import ids
 from recsys_tft.auditing.past_rows import FIT
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.main_job import MainJob
-from recsys_tft.beam_pipelines.options import Options, pipeline_in
+from recsys_tft.beam_pipelines.options import Options, labels_as_they_are, pipeline_in
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.faults import sentences
 from recsys_tft.features import Entity
@@ -77,7 +77,7 @@ def rerun(settings: Settings, data_dir: str, graph: str, output_dir: str) -> dic
     """
     tables = raw_tables.find(data_dir, settings.columns, settings.table)
     job = Job(settings, settings, tables, Output.at(output_dir), _PARTITIONS, _PARTITIONS)
-    with sentences():
+    with sentences(), labels_as_they_are():
         pipeline = pipeline_in(str(pathlib.Path(output_dir).parent), FnApiRunner(), Options([]))
         Rerun(pipeline, job, graph).build()
         pipeline.run().wait_until_finish()

@@ -58,6 +58,13 @@ def folder(option: str, place: str | None) -> None:
     places.check(option, place)
 
 
+def local_folder(option: str, place: str) -> None:
+    """Refuses a folder to write that has no name, or is not on this machine."""
+    places.check(option, place)
+    if places.scheme(place):
+        raise UsageError(f"{option} is '{place}'; name a folder of this machine, and copy it from there.")
+
+
 def run_there(output_dir: str) -> dict:
     """The manifest of a run on this machine.
 

@@ -151,6 +151,9 @@ def _export(
             "settings": manifest["settings"],
             "transform_graph": run_folders.fingerprint(run),
             **({"period": windows.period} if windows.period else {}),
+            "as_of": stored_entities.end(rows),
+            "stored": stored_entities.described(of_run.table),
+            "metric": "cosine" if model.settings.two_tower.normalize else "dot product",
             request_columns.COLUMNS: request_columns.as_json(request_columns.of_table(of_run.table)),
         }
         (staged[STORE] / DESCRIPTION).write_text(to_json(described))

@@ -1,15 +1,18 @@
 """Writes `serving/store/N/`, the raw rows of users and videos that a recommender reads: see entity_store.py."""
 
+import itertools
 import pathlib
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import ids, point_in_time
-from recsys_tft.columns import HISTORY, UPDATED
+from recsys_tft.columns import HISTORY, KEYS, UPDATED
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.exporting import stored_tallies
+from recsys_tft.features import FeatureTable
 from recsys_tft.labelling import examples, history, labels, outcomes, recent
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.point_in_time import find_sorted
@@ -51,9 +54,21 @@ def write(
     _write(folder / "seen.arrow", _seen(rows, rows.events.filter(pa.array(viewing | refused))), "user_id")
 
 
+def described(table: FeatureTable) -> dict[str, dict[str, Any]]:
+    """What each column of users, videos and channels holds: `type`, `key` of ids, `text` where it is embedded."""
+    texts = {source for feature in table.features if feature.op.embeds_text for source in feature.sources}
+    return {
+        name: {"type": str(column.type)}
+        | ({"key": column.key} if column.key else {})
+        | ({"text": True} if name in texts else {})
+        for name, column in itertools.chain.from_iterable(table.columns_of(each).items() for each in KEYS)
+        if name != UPDATED
+    }
+
+
 def current_videos(rows: RawRows, videos: DatedVideos) -> pa.Table:
     """The latest raw rows of all videos, with what is counted of them as of the end."""
-    return _undated(videos.latest_with_counts_at(_end(rows)))
+    return _undated(videos.latest_with_counts_at(end(rows)))
 
 
 def _undated(table: pa.Table) -> pa.Table:
@@ -66,8 +81,8 @@ def _latest_lookup(rows: RawRows) -> VideoLookup:
     return VideoLookup(latest.select([*ids.beside(["video_id"], latest), *VideoLookup.told(())]), rows.lookup.kind)
 
 
-def _end(rows: RawRows) -> int:
-    """The first moment after the last event."""
+def end(rows: RawRows) -> int:
+    """The first moment after the last event, in microseconds since 1970: what the store is as of."""
     return int(rows.events["interaction_time"].to_numpy().max(initial=0)) + 1
 
 
@@ -77,7 +92,7 @@ def _with_history(rows: RawRows, users: pa.Table, cuts: Cuts | None, settings: S
         return users
     positives = examples.positives(rows.events, rows.lookup, cuts, settings)
     videos, user_ids = _latest_lookup(rows), users["user_id"].to_numpy()
-    times, length = np.full(len(user_ids), _end(rows)), settings.history.length
+    times, length = np.full(len(user_ids), end(rows)), settings.history.length
     found, known = history.histories(positives, users, videos, user_ids, times, length), users
     for name, values in found.items():
         users = users.set_column(users.column_names.index(name), name, values)
@@ -93,7 +108,7 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
     if not settings.recent.enabled:
         return users
     user_ids = users["user_id"].to_numpy()
-    moments = np.full(len(user_ids), _end(rows) - settings.counters.delay_microseconds)
+    moments = np.full(len(user_ids), end(rows) - settings.counters.delay_microseconds)
     for name, values in recent.of_users(recent.counts_of(rows.events, settings), user_ids, moments).items():
         users = users.append_column(name, pa.array(values))
     return users
@@ -106,7 +121,7 @@ def _with_outcomes(
     if not settings.positive_rates.enabled:
         return users
     user_ids = users["user_id"].to_numpy()
-    moment = _end(rows) - settings.counters.delay_microseconds
+    moment = end(rows) - settings.counters.delay_microseconds
     moments = np.full(len(user_ids), moment)
     became = examples.outcomes_of(rows.events, rows.lookup, cuts, settings)
     steps = outcomes.step_table(became)

@@ -88,6 +88,16 @@ class EntityStore:
         """[videos] of all, in the order of the rows: int64, increasing; or bytes."""
         return self._videos.ids.to_numpy(zero_copy_only=False)
 
+    @property
+    def users(self) -> pa.Table:
+        """The rows of all users."""
+        return self._users.table
+
+    @property
+    def all_videos(self) -> pa.Table:
+        """The rows of all videos."""
+        return self._videos.table
+
     def user(self, user_id: int | str | bytes | None) -> pa.Table:
         """The user's row; no row for an unknown user."""
         row = self._users.position(user_id)

@@ -130,12 +130,25 @@ def _quality(metrics: Mapping[str, Any], name: str) -> list[Markup]:
         users = next((first[metric].get("users") for metric in known if first[metric].get("users")), None)
         heading = f"All metrics on {window}" + (f", over {count(users)} users" if users else "")
         listed = element("details", element("summary", heading), table(["model", *known], rows), class_="plain")
-        slices = _slices(judged, chosen[0], name, window) if chosen else None
-        found.append(element("div", columns(*blocks, narrow=True), slices, listed))
+        slices = _slices(judged, chosen[0], name, f"{chosen[0]} on {window}, by slice") if chosen else None
+        groups = [
+            _slices({model: own.get(group, {}) for model, own in judged.items()}, chosen[0], name, title)
+            for group, title in _GROUPS.items()
+            if group in next(iter(judged.values()))
+            for title in (f"{chosen[0]} on {window}, {title}",)
+        ]
+        found.append(element("div", columns(*blocks, narrow=True), slices, columns(*groups, narrow=True), listed))
     return found
 
 
-def _slices(judged: Mapping[str, Any], metric: str, name: str, window: str) -> Markup:
+# As retrieval_evaluation, which needs TensorFlow, calls groups of what is judged.
+_GROUPS = {
+    "by history length": "by how many videos the user was positive on before",
+    "by popularity": "by the place of the videos among all, by training positives",
+}
+
+
+def _slices(judged: Mapping[str, Any], metric: str, name: str, title: str) -> Markup:
     """One metric by slice of users or rows: of the model, and of whichever baseline is best there."""
     model = next((each for each in judged if each.startswith((name, "model"))), next(iter(judged)))
     least = metric in _LESS_IS_BETTER
@@ -152,7 +165,6 @@ def _slices(judged: Mapping[str, Any], metric: str, name: str, window: str) -> M
             best = (min if least else max)(others, key=lambda each: each[1]["value"])
             points.append(_point(f"best baseline: {best[0]}", best[1], False))
         drawn += points
-    title = f"{metric} on {window}, by slice"
     return block(title, charts.intervals(drawn, title)) if drawn else joined()
 
 

@@ -13,6 +13,10 @@ from recsys_tft.training import bootstrap
 
 SLICES = ("all", "warm users", "cold users", "cold videos")
 WARM = "warm alone"  # beside them: what protocols report that leave cold users and cold videos out
+NDCG = "ndcg@10"
+HISTORY_LENGTHS = (0, 1, 5, 20)  # at which groups of users begin
+POPULARITY = {"first tenth": 0.0, "up to the middle": 0.1, "other half": 0.5}  # where groups of videos begin
+BY_HISTORY_LENGTH, BY_POPULARITY = "by history length", "by popularity"
 _CELLS = 1 << 23  # of scores held at a time
 
 
@@ -25,17 +29,48 @@ class Judgements:
         relevant: [n, candidates] the videos that the user is positive on in the window, and was not before.
         seen: [n, candidates] the videos that the user is positive on in an earlier window: they are not ranked.
         cold_users: [n] bool, whether the user has no training positive.
-        cold_videos: [candidates] bool, whether the video has none.
+        positives: [candidates] int64, how many training positives the video has.
     """
 
     users: np.ndarray
     relevant: scipy.sparse.csr_matrix
     seen: scipy.sparse.csr_matrix
     cold_users: np.ndarray
-    cold_videos: np.ndarray
+    positives: np.ndarray
 
     def __len__(self) -> int:
         return len(self.users)
+
+    @property
+    def cold_videos(self) -> np.ndarray:
+        """[candidates] bool, whether the video has no training positive."""
+        return self.positives == 0
+
+    @property
+    def owners(self) -> np.ndarray:
+        """[p] int64 users of the relevant pairs, by number."""
+        return np.repeat(np.arange(len(self)), np.diff(self.relevant.indptr))
+
+    def by_history_length(self) -> dict[str, np.ndarray]:
+        """[p] bool for each group of users by how many videos they were positive on before the window."""
+        lengths, ends = np.diff(self.seen.indptr)[self.owners], (*HISTORY_LENGTHS[1:], np.inf)
+        return {
+            _range(low, end): (lengths >= low) & (lengths < end) for low, end in zip(HISTORY_LENGTHS, ends, strict=True)
+        }
+
+    def by_popularity(self) -> dict[str, np.ndarray]:
+        """[p] bool for each group of the relevant videos by their place among all, by training positives."""
+        place = np.empty(len(self.positives), np.int64)
+        place[np.argsort(-self.positives, kind="stable")] = np.arange(len(place))
+        shares, ends = (place / len(place))[self.relevant.indices], (*list(POPULARITY.values())[1:], 1)
+        begun = zip(POPULARITY.items(), ends, strict=True)
+        return {name: (shares >= low) & (shares < end) for (name, low), end in begun}
+
+
+def _range(low: int, end: float) -> str:
+    if end == np.inf:
+        return f"{low} and more"
+    return str(low) if end == low + 1 else f"{low} to {end - 1}"
 
 
 def pairs_matrix(users: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], candidates: int) -> scipy.sparse.csr_matrix:
@@ -73,9 +108,9 @@ def judge(
     kept = np.flatnonzero(np.diff(relevant.tocsr().indptr) > 0)
     if len(kept) > most:
         kept = np.sort(np.random.default_rng(seed).choice(kept, most, replace=False))
-    cold_videos = np.bincount(training[1], minlength=candidates) == 0
+    positives = np.bincount(training[1], minlength=candidates)
     cold_users = ~np.isin(users[kept], training[0])
-    return Judgements(users[kept], relevant.tocsr()[kept], seen[kept], cold_users, cold_videos)
+    return Judgements(users[kept], relevant.tocsr()[kept], seen[kept], cold_users, positives)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,14 +156,13 @@ def _placed(matrix: scipy.sparse.csr_matrix, place: np.ndarray) -> retrieval_met
 
 def ndcg(ranked: Ranked, judged: Judgements) -> float:
     """The mean NDCG@10 over users; 0 without any."""
-    owners = np.repeat(np.arange(len(judged)), np.diff(judged.relevant.indptr))
-    values = retrieval_metrics.per_user(ranked.ranks, owners, len(judged))["ndcg@10"]
+    values = retrieval_metrics.per_user(ranked.ranks, judged.owners, len(judged))[NDCG]
     return float(np.nanmean(values)) if len(values) else 0.0
 
 
 def table(ranked: Ranked, judged: Judgements, seed: int) -> dict[str, Any]:
-    """The metrics with their confidence intervals, by slice; and the coverage."""
-    owners = np.repeat(np.arange(len(judged)), np.diff(judged.relevant.indptr))
+    """The metrics with their confidence intervals, by slice; NDCG by groups; and the coverage."""
+    owners = judged.owners
     chosen = {
         "all": np.ones(len(owners), bool),
         "warm users": ~judged.cold_users[owners],
@@ -139,6 +173,12 @@ def table(ranked: Ranked, judged: Judgements, seed: int) -> dict[str, Any]:
     for name, rows in chosen.items():
         values = retrieval_metrics.per_user(ranked.ranks[rows], owners[rows], len(judged))
         found[name] = _estimates(values, seed)
+    groups = {BY_HISTORY_LENGTH: judged.by_history_length(), BY_POPULARITY: judged.by_popularity()}
+    for name, masks in groups.items():
+        found[name] = {}
+        for group, rows in masks.items():
+            values = retrieval_metrics.per_user(ranked.ranks[rows], owners[rows], len(judged))
+            found[name][group] = _estimates({NDCG: values[NDCG]}, seed)
     return found
 
 

@@ -101,6 +101,17 @@ def ids_by_row(values: tf.Tensor, rows: tf.Tensor, kind: IdKind) -> tf.Tensor:
     return _in_one_case(found, kind)
 
 
+def one_by_row(values: tf.Tensor, rows: tf.Tensor, name: str) -> tf.Tensor:
+    """[rows, 1] of a number for each row, [rows] or [rows, 1], or [1, 1] of one for all.
+
+    Raises:
+        tf.errors.InvalidArgumentError: when called, if there are others.
+    """
+    size, shape = tf.size(values), tf.shape(values)
+    with _asserted((size == 1) | (size == rows), f"{name} needs one number, or [batch]; found", {"": shape}):
+        return tf.reshape(values, [-1, 1])
+
+
 def _in_one_case(ids: tf.Tensor, kind: IdKind) -> tf.Tensor:
     """Ids as a run knows them: UUIDs in lower case."""
     return tf.strings.lower(ids) if kind is IdKind.UUID else ids

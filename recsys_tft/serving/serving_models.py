@@ -1,6 +1,7 @@
 """The serving models: SavedModels that take raw columns, each with no more of the feature table than it reads."""
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ class ServingModel(tf.Module):
         head: from the features of [batch] rows, and the other inputs, to the outputs by name.
         parts: what the head is made of, to be saved with it.
         others: specs of inputs that are no raw columns.
+        defaults: what those are that a request leaves out.
         heads: further heads by the name of their signature, which take the features alone.
     """
 
@@ -42,17 +44,20 @@ class ServingModel(tf.Module):
         head: Callable[..., dict[str, tf.Tensor]],
         parts: Sequence[Any],
         others: Mapping[str, tf.TensorSpec] | None = None,
+        defaults: Mapping[str, tf.Tensor] | None = None,
         heads: Mapping[str, Callable[[Features], dict[str, tf.Tensor]]] | None = None,
     ):
         super().__init__(name=name)
         self._features, self._head, self._parts, self._others = features, head, list(parts), dict(others or {})
         self._heads = (heads or {}).items  # of a mapping that it holds TensorFlow would save a trace
+        self._defaults = (defaults or {}).items
 
     def save(self, folder: str) -> None:
         """Writes the SavedModel.
 
         Signatures: `serving_default` takes named inputs, `examples` tf.Examples; `features` gives the engineered
-        features of named inputs, lists padded with 0; those of further heads take named inputs.
+        features of named inputs, lists padded with 0; those of further heads take named inputs. Each says what inputs
+        are that a request leaves out: a raw column is missing in every row.
         """
         columns = self._features.columns
         named = serving_inputs.specs(columns)
@@ -74,15 +79,37 @@ class ServingModel(tf.Module):
             return {n: v.to_tensor() if isinstance(v, tf.RaggedTensor) else v for n, v in found.items()}
 
         serialized = {"examples": tf.TensorSpec([None], tf.string, "examples")}
+        defaults = dict(self._defaults())
+        missing = {name: tf.zeros([0] * spec.shape.rank, spec.dtype) for name, spec in named.items()}
         signatures = {
-            "serving_default": as_it_is(serving_default).get_concrete_function(**named, **self._others),
-            "examples": as_it_is(examples).get_concrete_function(**serialized, **self._others),
-            "features": as_it_is(features).get_concrete_function(**named),
+            "serving_default": _signature(serving_default, {**named, **self._others}, {**missing, **defaults}),
+            "examples": _signature(examples, {**serialized, **self._others}, defaults),
+            "features": _signature(features, named, missing),
         } | {
-            name: as_it_is(lambda head=head, **inputs: head(of_named(inputs))).get_concrete_function(**named)
+            name: _signature(lambda head=head, **inputs: head(of_named(inputs)), named, missing)
             for name, head in self._heads()
         }
         tf.saved_model.save(self, folder, signatures, tf.saved_model.SaveOptions(experimental_custom_gradients=False))
+
+
+def _signature(
+    function: Callable[..., dict[str, tf.Tensor]],
+    specs: Mapping[str, tf.TensorSpec],
+    defaults: Mapping[str, tf.Tensor],
+) -> tf.types.experimental.PolymorphicFunction:
+    """A function of named tensors as a signature, which takes what parameters default to for what a request leaves out.
+
+    TensorFlow reads defaults off the last positional parameters, which it sorts by name.
+    """
+    names = [name for name in sorted(specs) if name not in defaults] + sorted(defaults)
+
+    def positional(*values: tf.Tensor) -> dict[str, tf.Tensor]:
+        return function(**dict(zip(names, values, strict=True)))
+
+    kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    parameters = [inspect.Parameter(name, kind, default=defaults.get(name, empty)) for name in names]
+    positional.__signature__ = inspect.Signature(parameters)
+    return tf.function(positional, [specs[name] for name in names], autograph=False)
 
 
 def query_tower(model: TwoTower, graph: FittedGraph) -> ServingModel:
@@ -103,10 +130,11 @@ def retrieval(
 ) -> ServingModel:
     """Raw columns of users in context, `k` and `exclude` to the best videos by the towers' dot product.
 
-    Further inputs: `k`, int32, how many; `exclude`, [batch, n] or [1, n] ids of videos to leave out, of which the one
-    that is missing is none, or an empty tensor. Outputs: `video_ids` [batch, k] and `scores` [batch, k] float32, the
-    best first; where there are fewer videos, the id is missing and the score minus infinity. Ids are int64, of which
-    the least is missing, or else strings, of which '' is.
+    Further inputs: `k`, int32, how many, one number or [batch], by default `recommender.candidates`; `exclude`,
+    [batch, n] or [1, n] ids of videos to leave out, of which the one that is missing is none, or an empty tensor.
+    Outputs: `video_ids` [batch, k] and `scores` [batch, k] float32, the best first, for the largest k; where a row has
+    fewer videos, or asks for fewer, the id is missing and the score minus infinity. Ids are int64, of which the least
+    is missing, or else strings, of which '' is.
 
     Args:
         model: the towers.
@@ -117,14 +145,16 @@ def retrieval(
     index = ExactIndex(video_ids, vectors, graph.settings.ids.video_id)
     features = FittedFeatures(model.query_features, graph)
     others = {
-        "k": tf.TensorSpec([], tf.int32, "k"),
+        "k": tf.TensorSpec(None, tf.int32, "k"),
         "exclude": tf.TensorSpec([None, None], index.dtype, "exclude"),
     }
 
     def head(features: Features, k: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
         return index.best(model.query(features), k, exclude)
 
-    return ServingModel("retrieval", features, head, [index, *_weights(model.query_tower)], others)
+    candidates = graph.settings.recommender.candidates
+    defaults = {"k": tf.constant(candidates), "exclude": tf.constant([], index.dtype, [0, 0])}
+    return ServingModel("retrieval", features, head, [index, *_weights(model.query_tower)], others, defaults)
 
 
 class ExactIndex(tf.Module):
@@ -182,7 +212,9 @@ class ExactIndex(tf.Module):
         hit = tf.where(tf.equal(tf.gather(self._ids, place), exclude))
         where = tf.stack([tf.cast(hit[:, 0], tf.int32), tf.gather_nd(place, hit)], 1)
         scores = tf.tensor_scatter_nd_update(scores, where, tf.fill([tf.shape(where)[0]], -np.inf))
-        values, found = tf.math.top_k(scores, tf.minimum(k, count))
+        most = tf.minimum(serving_inputs.one_by_row(k, rows, "k"), count)
+        values, found = tf.math.top_k(scores, tf.reduce_max(most))
+        values = tf.where(tf.range(tf.shape(values)[1]) < most, values, -np.inf)  # of a row that asks for fewer
         missing = tf.constant(MISSING[self.dtype], self.dtype)
         return {
             "video_ids": tf.where(tf.math.is_inf(values), missing, tf.gather(self._ids, found)),

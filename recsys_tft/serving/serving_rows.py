@@ -23,7 +23,7 @@ _MISSING: dict[np.dtype, Any] = {  # as serving_inputs.MISSING
 
 
 class Asked(Protocol):
-    """What an input has to be: how many dimensions it has, and its dtype, as NumPy has it."""
+    """What an input has to be: how many dimensions it has, None for any number, and its dtype, as NumPy has it."""
 
     @property
     def dtype(self) -> np.dtype: ...

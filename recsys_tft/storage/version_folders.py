@@ -125,7 +125,7 @@ class VersionFolders:
         mark = outer / _MOVED
         if not (mark.is_file() and mark.read_text() == version.name):
             (inner / _MOVED).write_text(version.name)
-            if os.path.lexists(outer) and not _swap(inner, outer):
+            if os.path.lexists(outer) and not swap(inner, outer):
                 replaced = version / f"{name}.replaced"
                 _delete(replaced)
                 outer.rename(replaced)
@@ -220,7 +220,7 @@ def _exchange(folder: pathlib.Path, link: pathlib.Path) -> None:
     Where that takes more than one step, the folder is missing for a moment, once for each output of a release that
     knew no versions.
     """
-    if not _swap(folder, link):
+    if not swap(folder, link):
         beside = folder.with_name(f"{_BESIDE}{folder.name}")  # which keeps the version from being pruned meanwhile
         _delete(beside)
         beside.symlink_to(link.readlink())
@@ -229,7 +229,7 @@ def _exchange(folder: pathlib.Path, link: pathlib.Path) -> None:
         beside.rename(folder)
 
 
-def _swap(one: pathlib.Path, other: pathlib.Path) -> bool:
+def swap(one: pathlib.Path, other: pathlib.Path) -> bool:
     """Lets two names change places in one step; False where the filesystem, such as NFS, cannot do that."""
     at_folder, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
