@@ -218,10 +218,8 @@ def test_metrics_stand_beside_their_baselines(trained: pathlib.Path) -> None:
         baselines = {"item-kNN", "EASE", "recent popularity", "popularity", "random"}
         assert set(metrics[window]) == {"two_tower", *baselines}  # this run has no titles
         for values in metrics[window].values():
-            slices, groups = (
-                {"all", "warm users", "cold users", "cold videos", "warm alone"},
-                {"by history length", "by popularity"},
-            )
+            slices = {"all", "warm users", "cold users", "cold videos", "warm alone"}
+            groups = {"by history length", "by popularity"}
             assert slices | groups | {"coverage"} == set(values)
     assert metrics["baselines"].keys() == {"EASE", "recent popularity"}
     assert list((trained / "models/two_tower/logs").glob("events.out.tfevents.*"))
