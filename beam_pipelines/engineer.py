@@ -20,7 +20,7 @@ from recsys_tft.beam_pipelines.elements import (
     Parts,
     TaggedOutput,
 )
-from recsys_tft.beam_pipelines.job import OUTCOMES, Job
+from recsys_tft.beam_pipelines.job import BEGUN, OUTCOMES, Job
 from recsys_tft.beam_pipelines.texts import Vectors
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.describing import run_rows
@@ -197,7 +197,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     yield partition, ("users", arrow_ipc.dumps(of_users))
     yield partition, ("exposures", arrow_ipc.dumps(_with_keys(keys, of_exposures)))
     yield partition, ("rows", frames["rows"])
-    yield from ((partition, (name, frames[name])) for name in (OUTCOMES, WORTH) if name in frames)
+    yield from ((partition, (name, frames[name])) for name in (OUTCOMES, BEGUN, WORTH) if name in frames)
 
 
 def _with_keys(keys: Mapping[str, pa.ChunkedArray | pa.Array], engineered: pa.Table) -> pa.Table:

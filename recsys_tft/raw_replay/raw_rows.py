@@ -143,7 +143,7 @@ def read(data_dir: str, settings: Settings) -> RawRows:
 def read_days(days: Sequence[str], manifest: Mapping[str, Any], settings: Settings) -> RawRows:
     """The same of the folders of a run and its periods, each as its refresh has read it.
 
-    A row takes the place of the one with its key, and events that came late, or before their user or video, are not
+    A row takes the place of the one with its key, and events that came too late, or before their user or video, are not
     used.
 
     Args:
@@ -159,12 +159,14 @@ def read_days(days: Sequence[str], manifest: Mapping[str, Any], settings: Settin
     first = find(days[0], settings)
     day = _of_day(first, settings)
     events = [_known(day, settings)]
-    for folder, begin in zip(days[1:], manifest["windows"][PERIODS], strict=True):
+    begins = [_time(text) for text in manifest["windows"][PERIODS]]
+    for folder, begin in zip(days[1:], begins, strict=True):
         found = find(folder, settings, ENTITIES)
         tables = {n: dataclasses.replace(table, is_versioned=first[n].is_versioned) for n, table in found.items()}
         own = _of_day(tables, settings)
         day = own | {name: _with(own[name], day[name], name) for name in ENTITIES}
-        day[_EVENTS] = own[_EVENTS].filter(pc.greater_equal(own[_EVENTS]["interaction_time"], _time(begin)))
+        since = max(begin - settings.late_microseconds, begins[0])
+        day[_EVENTS] = own[_EVENTS].filter(pc.greater_equal(own[_EVENTS]["interaction_time"], since))
         events.append(_known(day, settings))
     return _joined({**day, _EVENTS: pa.concat_tables(events)}, first["videos"], settings)
 

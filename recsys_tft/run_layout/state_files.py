@@ -22,7 +22,8 @@ STATE, DESCRIPTION = "state", "state.json"
 VERSION = 1
 ENTITIES = ("users", "videos", "channels")  # usable rows of these tables, with ids as codes
 WORTH = "worth"  # of outcomes.WORTH_SCHEMA
-OF_USERS = ("events", "viewed", "positives", "pairs", "counts", "steps", "fitted", WORTH)  # see labelling/carried.py
+KEPT = "kept"  # events since the moment as of which the tables are, with the setting `late`
+OF_USERS = ("events", "viewed", "positives", "pairs", "counts", "steps", "fitted", WORTH, KEPT)  # labelling/carried.py
 CHANGES, FIRST_SEEN, CATALOGUE = "changes", "first_seen", "catalogue"
 FITTED_VIDEOS, RARE = "fitted_videos", "rare"  # of vocabularies: whose values are counted, and what is not in them yet
 TABLES = (*ENTITIES, *OF_USERS, CHANGES, FIRST_SEEN, CATALOGUE, FITTED_VIDEOS, RARE)
@@ -67,6 +68,7 @@ class EarlierState:
 
     Attributes:
         until: microseconds; all events that it knows are strictly before.
+        bounds: as of which moment the tables are, and where each later period begins; the events since are in KEPT.
         files: the paths of the files of each of the TABLES.
         graph: the folder of the transform graph that goes with it.
         windows: where windows and periods end, as the manifest has it.
@@ -76,6 +78,7 @@ class EarlierState:
     """
 
     until: int
+    bounds: Sequence[int]
     files: Mapping[str, Sequence[str]]
     graph: str
     windows: Mapping[str, Any]
@@ -106,7 +109,7 @@ def open_state(root: str, told: str) -> EarlierState:
     with readable(path, _AGAIN, LookupError):
         found = json.loads(read_text(path))
         version, until, files = found["version"], int(found["until"]), found["files"]
-        windows = dict(found["windows"])
+        windows, bounds = dict(found["windows"]), [int(moment) for moment in found.get("bounds", [until])]
         rows = {name: int(found["rows"][name]) for name in ("users", "videos")}
     if version != VERSION:
         raise InputError(
@@ -120,4 +123,4 @@ def open_state(root: str, told: str) -> EarlierState:
                 what = "is gone" if file not in there else f"has {there[file]:,} bytes in the place of {size:,}"
                 raise InputError(f"{told}/{STATE}/{name}/{file}: {what}; {_AGAIN}.")
     paths = {name: [f"{folder}/{name}/{file}" for file in files.get(name, {})] for name in TABLES}
-    return EarlierState(until, paths, posixpath.join(root, "artifacts", "transform_graph"), windows, **rows)
+    return EarlierState(until, bounds, paths, posixpath.join(root, "artifacts", "transform_graph"), windows, **rows)
