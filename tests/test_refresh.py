@@ -32,7 +32,7 @@ from recsys_tft.raw_replay import raw_rows
 from recsys_tft.reading.columns import columns_of
 from recsys_tft.run_layout import run_folders
 from recsys_tft.tables import synthetic
-from recsys_tft.verifying import replay
+from recsys_tft.verifying import replay, verification
 
 CONFIG = """
 title_encoder: none
@@ -181,6 +181,18 @@ def check_vocabularies(outputs: list[pathlib.Path], raw: pathlib.Path) -> None:
     fitted = events.filter(pc.or_(pc.less(time, train), pc.greater_equal(time, later)))
     for name in ("user_id", "video_id"):
         assert every[name].sizes[1] == 2 + len(pc.unique(fitted[name]))  # missing, unseen
+
+
+@pytest.mark.slow
+def test_a_period_of_a_run_that_is_split_per_user_is_what_is_served(tmp_path: pathlib.Path) -> None:
+    raw = tmp_path / "raw"
+    synthetic.write_tables(raw, users=30, videos=40, interactions=600)
+    days = write_days(raw, tmp_path / "days", moments(raw, 1), whole=(0,))
+    _, (period,) = refreshed(tmp_path, days, CONFIG.replace("split: {", "split: {kind: time_per_user, "))
+    for folders in ([str(day) for day in days], str(raw)):
+        found = verification.verify(str(period), folders, rows=60)
+        assert found.is_equal, found.differences
+        assert found.rows["ranker/train"] > 50
 
 
 # --- What goes wrong

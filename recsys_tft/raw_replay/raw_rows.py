@@ -212,19 +212,12 @@ def _rows(table: RawTable) -> pa.Table:
 
 
 def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:
-    """Where the windows of a run end, by its manifest; None where each user has ends of their own.
-
-    Raises:
-        InputError: for a refresh of a run where each user has.
-    """
+    """Where the windows of a run end, by its manifest; None where each user has ends of their own."""
     windows = manifest["windows"]
     periods = [_time(text) for text in windows.get(PERIODS, ())]
     found = [_time(windows[name]) for name in ("val_from", "test_from") if windows.get(name)]
     if periods and not found:
-        raise InputError(
-            f"The period {manifest[REFRESH]['name']} is a refresh of a run with split.kind "
-            f"{manifest['settings']['split']['kind']}; raw tables do not tell how that divided each user's exposures."
-        )
+        return (None, None, *periods, _time(manifest[REFRESH]["until"]))
     if periods:  # a window that had not begun then never did, and what comes after the period is another one
         return (*(cut for cut in found if cut < periods[0]), *periods, _time(manifest[REFRESH]["until"]))
     return (found[0], found[1] if found[1:] else None) if found else None
