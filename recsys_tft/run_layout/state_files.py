@@ -7,10 +7,11 @@ state/TABLE/part-*.parquet  rows by partition of users or of videos; Parquet che
 import dataclasses
 import json
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys_tft.errors import InputError, readable
@@ -26,14 +27,28 @@ KEPT = "kept"  # events since the moment as of which the tables are, with the se
 OF_USERS = ("events", "viewed", "positives", "pairs", "counts", "steps", "fitted", WORTH, KEPT)  # labelling/carried.py
 CHANGES, FIRST_SEEN, CATALOGUE = "changes", "first_seen", "catalogue"
 FITTED_VIDEOS, RARE = "fitted_videos", "rare"  # of vocabularies: whose values are counted, and what is not in them yet
+_SHOWN, _TIME, _LATER = "shown", "time", "later"  # of an exposure; of what became of it; and by how much that is later
+_MOMENTS = (_SHOWN, _TIME, "since", "interaction_time")
 TABLES = (*ENTITIES, *OF_USERS, CHANGES, FIRST_SEEN, CATALOGUE, FITTED_VIDEOS, RARE)
 
 
 def write(output: Output, name: str, partition: int, rows: pa.Table) -> None:
     """Writes a partition of one of the TABLES into a staged output."""
     path = output.staged(STATE, name, f"part-{partition:05d}.parquet")
+    rows = _replaced(rows, _TIME, _LATER, pc.subtract)
+    others = [column for column in rows.column_names if column not in _MOMENTS]
+    encodings = {column: "DELTA_BINARY_PACKED" for column in rows.column_names if column in _MOMENTS}
     options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+    options |= {"use_dictionary": others, "column_encoding": encodings}  # times are nearly all different
     write_file(path, lambda file: pq.write_table(rows, file, **options))
+
+
+def _replaced(rows: pa.Table, name: str, by: str, function: Callable) -> pa.Table:
+    """Where a table has _SHOWN and a time that is nearly always the same, that time as a difference, or back."""
+    if not {_SHOWN, name} <= {*rows.column_names}:
+        return rows
+    place = rows.column_names.index(name)
+    return rows.set_column(place, by, function(rows[name], rows[_SHOWN]))
 
 
 def read(path: str) -> pa.Table:
@@ -43,7 +58,8 @@ def read(path: str) -> pa.Table:
         InputError: if it is damaged.
     """
     with readable(path, _AGAIN, pa.ArrowInvalid), open_to_read(path) as file:
-        return pq.read_table(file, page_checksum_verification=True).combine_chunks()
+        rows = pq.read_table(file, page_checksum_verification=True)
+        return _replaced(rows, _LATER, _TIME, pc.add).combine_chunks()
 
 
 _AGAIN = "run the main job again, or the refresh that wrote it with --overwrite"
