@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from labelled_cases import CASES, Case, Gathered, gather, quick, settings_of, with_context

@@ -36,10 +36,11 @@ def write(output: Output, name: str, partition: int, rows: pa.Table) -> None:
     """Writes a partition of one of the TABLES into a staged output."""
     path = output.staged(STATE, name, f"part-{partition:05d}.parquet")
     rows = _replaced(rows, _TIME, _LATER, pc.subtract)
-    others = [column for column in rows.column_names if column not in _MOMENTS]
-    encodings = {column: "DELTA_BINARY_PACKED" for column in rows.column_names if column in _MOMENTS}
     options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
-    options |= {"use_dictionary": others, "column_encoding": encodings}  # times are nearly all different
+    if name not in ENTITIES:  # times are nearly all different
+        moments = [column for column in rows.column_names if column in _MOMENTS]
+        options["use_dictionary"] = [column for column in rows.column_names if column not in moments]
+        options["column_encoding"] = dict.fromkeys(moments, "DELTA_BINARY_PACKED")
     write_file(path, lambda file: pq.write_table(rows, file, **options))
 
 
