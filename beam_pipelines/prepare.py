@@ -257,13 +257,13 @@ def _changes(
     found: examples.Labelled, cuts: splits.Cuts | None, before: Carried | None, latest: int, job: Job
 ) -> Iterator[TaggedOutput]:
     """What the events of a period change in the counts of videos; LATER those that the next state does not hold."""
-    cuts = before.cuts if before else cuts
+    is_new = before is None or before.until == job.since
+    cuts = cuts if is_new else before.cuts
     windows = examples.windows_of(found.period.events, cuts, job.settings)
     of_events = found.period.events, found.outcomes, windows, cuts
     changes = video_counts.increments(*of_events, job.settings, job.counts_as_of)
     if before:
         changes = changes.filter(pc.greater_equal(changes["time"], before.until))
-    is_new = before is None or before.until == job.since
     is_later = before is not None and before.until >= job.bounds(latest)[0]
     if is_new:
         yield TaggedOutput("counts", ("counters/increments", len(changes)))

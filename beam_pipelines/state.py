@@ -111,7 +111,8 @@ class Known:
     ) -> Iterator[tuple[Carried | None, examples.Labelled]]:
         """The exposures of each period that may still change, the new one last; and what is known at its begin."""
         if self.before:
-            return late_events.labelled(self.events, job.earlier.bounds, users, videos, job.settings, self.before)
+            of_log = users, videos, job.settings
+            return late_events.labelled(self.events, job.earlier.bounds, cuts, *of_log, self.before)
         return iter([(None, examples.label_exposures(self.events, users, videos, cuts, job.settings))])
 
 

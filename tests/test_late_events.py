@@ -56,7 +56,7 @@ class Arrivals:
 
     def labelled(self, before: Carried, events: pa.Table, bounds: list[int]) -> list[tuple[Carried, examples.Labelled]]:
         of_log = self.days.users, self.days.gathered.lookup, self.days.settings
-        return list(late_events.labelled(events, bounds, *of_log, before))
+        return list(late_events.labelled(events, bounds, (bounds[-1], None), *of_log, before))
 
     def new(self, number: int) -> pa.Table:
         """The events that come on a day."""

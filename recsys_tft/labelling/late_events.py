@@ -16,13 +16,20 @@ from recsys_tft.tables.versions import NEVER
 
 
 def labelled(
-    events: pa.Table, bounds: Sequence[int], users: pa.Table, videos: VideoLookup, settings: Settings, before: Carried
+    events: pa.Table,
+    bounds: Sequence[int],
+    cuts: Cuts,
+    users: pa.Table,
+    videos: VideoLookup,
+    settings: Settings,
+    before: Carried,
 ) -> Iterator[tuple[Carried, examples.Labelled]]:
     """What is known at the beginning of each period, and its labelled exposures.
 
     Args:
         events: those of all periods, sorted as by `exposures.sort_events`.
         bounds: where each period begins, increasing; the first one is `before.until`.
+        cuts: the windows of the last one.
         users: by increasing `user_id`, or versions of them.
         videos: the lookup of all videos.
         settings: of the run.
@@ -30,7 +37,8 @@ def labelled(
     """
     for begin, end in itertools.pairwise([*bounds, NEVER]):
         own = before.with_events(between(events, begin, end), settings)
-        found = examples.label_exposures(own, users, videos, before.cuts, settings, before)
+        windows = cuts if end == NEVER else before.cuts
+        found = examples.label_exposures(own, users, videos, windows, settings, before)
         yield before, found
         if end != NEVER:
             before = found.period.carry(videos, end, settings)
