@@ -27,8 +27,9 @@ from recsys_tft.storage.hashing import partition_of
 def sum_changes(portion: int, parts: Parts, latest: int, job: Job) -> Iterator[KeyedPart | KeyedSums | TaggedOutput]:
     """What the changes of a portion add up to, and those by the training window, to the partitions of their videos;
     and the changes as the next state holds them."""
-    changes = _changes(_by_name(parts))
-    yield from state.folded(changes, latest, job)
+    found = _by_name(parts)
+    yield from state.folded(_changes(found, "changes"), latest, job)
+    changes = _changes(found, "changes", state.LATER)
     for partition, part in _by_partition(counters.sums(changes, job.counted_values), job):
         yield partition, ("sums", (portion, part))
     if job.training_values.names:
@@ -64,16 +65,17 @@ def count_versions(_: int, parts: Parts, job: Job) -> Iterator[KeyedPart | Tagge
     """The versions that begin in a portion, to the partitions of their videos."""
     found = _by_name(parts)
     base = arrow_ipc.concat(found["base"]).sort_by("video_id")
-    changes = _changes(found)
+    changes = _changes(found, "changes", state.LATER)
     versions = counters.later_versions(base, changes, job.settings.counters, job.counted_values)
     yield TaggedOutput("counts", ("counters/versions", len(versions)))
     for partition, part in _by_partition(versions, job):
         yield partition, ("versions", part)
 
 
-def _changes(found: Mapping[str, list[Any]]) -> pa.Table:
-    """All changes of a portion, those of the state included."""
-    own = [counters.INCREMENT_SCHEMA.empty_table(), *map(arrow_ipc.loads, found["changes"])]
+def _changes(found: Mapping[str, list[Any]], *names: str) -> pa.Table:
+    """The changes of a portion of some names, those of the state included."""
+    parts = [part for name in names for part in found[name]]
+    own = [counters.INCREMENT_SCHEMA.empty_table(), *map(arrow_ipc.loads, parts)]
     earlier = [counters.CARRIED_SCHEMA.empty_table(), *map(arrow_ipc.loads, found[state.EARLIER])]
     return counters.together(pa.concat_tables(own).combine_chunks(), pa.concat_tables(earlier))
 

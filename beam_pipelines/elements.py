@@ -26,6 +26,7 @@ class Frames(TypedDict):
     rows: NotRequired[Packed]  # of the ranker, once negatives are drawn
     texts: NotRequired[Vectors]
     outcomes: NotRequired[Packed]  # what became of the exposures, step by step
+    begun: NotRequired[Packed]  # the exposures whose worth is to be found
     worth: NotRequired[Packed]  # what is to be expected of the users
 
 

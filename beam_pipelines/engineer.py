@@ -20,7 +20,7 @@ from recsys_tft.beam_pipelines.elements import (
     Parts,
     TaggedOutput,
 )
-from recsys_tft.beam_pipelines.job import OUTCOMES, Job
+from recsys_tft.beam_pipelines.job import BEGUN, OUTCOMES, Job
 from recsys_tft.beam_pipelines.texts import Vectors
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.describing import run_rows
@@ -199,6 +199,8 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     yield partition, ("rows", frames["rows"])
     if OUTCOMES in frames:
         yield partition, (OUTCOMES, frames[OUTCOMES])
+    if BEGUN in frames:
+        yield partition, (BEGUN, frames[BEGUN])
     if WORTH in frames:
         yield partition, (WORTH, frames[WORTH])
 

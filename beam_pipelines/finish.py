@@ -81,7 +81,8 @@ def finish(
     write_text(job.output.staged("processed_data", RUN), json_files.to_json({"run": manifest["run"]}))
     if latest is not None:
         rows = {name: counts[f"written/{name}"] for name in ("users", "videos")}
-        state_files.describe(job.output, {"until": latest + 1, "windows": manifest["windows"], "rows": rows})
+        ends = {"until": latest + 1, "bounds": job.bounds(latest)}
+        state_files.describe(job.output, {**ends, "windows": manifest["windows"], "rows": rows})
     if described is not None:
         of_run = statistics_files.of_run(
             described.opened(), job.settings, vocabularies, list(job.windows), manifest["run"]

@@ -10,7 +10,7 @@ import pyarrow as pa
 from recsys_tft import table_records
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity
-from recsys_tft.labelling import counters, outcomes, video_counts
+from recsys_tft.labelling import counters, late_events, outcomes, video_counts
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.number_ops import HOUR
 from recsys_tft.run_layout.data_sets import VIDEOS, shard_name
@@ -20,6 +20,9 @@ from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.rows import WRITERS, RowWriter
 from recsys_tft.tables.raw_tables import RawTable
 
+BEGUN: Final = (
+    "begun"  # of a partition's frames: the exposures whose worth is to be found, as `outcomes.begun` has them
+)
 OUTCOMES: Final = "outcomes"  # of a partition's frames: what became of the exposures of its users, step by step
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
 _SLICE = 10_000_000  # interactions of a slice of time, if all are spread over a year: docs/scale.md
@@ -129,6 +132,18 @@ class Job:
     def since(self) -> int | None:
         """When a refresh begins; None where everything is made anew."""
         return None if self.earlier is None else self.earlier.until
+
+    @property
+    def taken_from(self) -> int | None:
+        """The moment before which an event of a refresh comes too late; None where everything is made anew."""
+        if self.earlier is None:
+            return None
+        return max(self.earlier.until - self.settings.late_microseconds, self.earlier.bounds[0])
+
+    def bounds(self, latest: int) -> list[int]:
+        """As of which moment the next state is, and where each period after that begins, by the last event."""
+        earlier = self.earlier.bounds if self.earlier else ()
+        return late_events.next_bounds(earlier, latest + 1, self.settings.late_microseconds)
 
     @property
     def reads_outcomes(self) -> bool:

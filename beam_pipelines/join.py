@@ -14,7 +14,7 @@ from recsys_tft import ids, point_in_time
 from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.elements import STATISTICS, Count, Frames, KeyedFrames, KeyedPart, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.engineer import in_graph
-from recsys_tft.beam_pipelines.job import OUTCOMES, Job
+from recsys_tft.beam_pipelines.job import BEGUN, OUTCOMES, Job
 from recsys_tft.describing import run_rows
 from recsys_tft.describing.columns import Parcel
 from recsys_tft.features import Entity
@@ -49,8 +49,8 @@ def sample_negatives(
     pairs = arrow_ipc.loads(frames["pairs"]) if "pairs" in frames else None
     rows, short = ranker_examples.ranker_rows(exposures, catalogue, job.settings, pairs)
     yield TaggedOutput("counts", ("negatives_short", short))
-    steps = arrow_ipc.loads(frames[OUTCOMES]) if job.expects else outcomes.STEP_SCHEMA.empty_table()
-    wanted = _wanted(rows, exposures, outcomes.begun(steps, job.since), job)
+    begun = arrow_ipc.loads(frames[BEGUN]) if job.expects else outcomes.begun(outcomes.STEP_SCHEMA.empty_table())
+    wanted = _wanted(rows, exposures, begun, job)
     videos = wanted["video_id"].to_numpy()
     # A partition that needs no video asks for none, so that it gets an answer all the same.
     asked = dict(arrow_ipc.split(wanted, partition_of(videos, job.video_partitions))) or {0: arrow_ipc.dumps(wanted)}
@@ -59,6 +59,8 @@ def sample_negatives(
     sent: Frames = {"users": frames["users"], "exposures": frames["exposures"], "rows": arrow_ipc.dumps(pack(rows))}
     if OUTCOMES in frames:
         sent[OUTCOMES] = frames[OUTCOMES]
+    if BEGUN in frames:
+        sent[BEGUN] = frames[BEGUN]
     if WORTH in frames:
         sent[WORTH] = frames[WORTH]
     yield partition, sent
@@ -170,7 +172,7 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
         Entity.EXPOSURE: found["exposures"],
         Entity.VIDEO: videos.append_column("log_q", log_q),
         "rows": unpack(found["rows"]),
-        **{name: found[name] for name in (OUTCOMES, WORTH) if name in found},
+        **{name: found[name] for name in (OUTCOMES, BEGUN, WORTH) if name in found},
     }
     if job.counts_videos:
         tables[VERSION] = _answered("versions", parts).combine_chunks()
@@ -180,10 +182,10 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
 def _with_expected(partition: int, tables: Tables, job: Job) -> pa.Table:
     """The exposures of a partition with what is to be expected of their users; writes what the next state has of it."""
     names = [f"{RAW}{name}" for name in outcomes.VIDEO_COLUMNS]
-    own = outcomes.worth(outcomes.begun(tables[OUTCOMES], job.since), tables[VERSION], names)
+    own = outcomes.worth(tables[BEGUN], tables[VERSION], names)
     worth = pa.concat_tables([tables[WORTH].replace_schema_metadata(), own])
     if job.is_first(partition):
-        state.write(WORTH, partition, outcomes.folded(worth, state.known(tables[WORTH])), job)
+        state.write_worth(partition, worth, tables[WORTH], job)
     delay = job.settings.counters.delay_microseconds
     return outcomes.with_expected(tables[Entity.EXPOSURE], worth, delay, f"{RAW}{outcomes.EXPECTED}")
 

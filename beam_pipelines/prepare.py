@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from recsys_tft import point_in_time
 from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.elements import STATISTICS, Frames, KeyedFrames, KeyedTable, Parts, TaggedOutput
-from recsys_tft.beam_pipelines.job import OUTCOMES, Job
+from recsys_tft.beam_pipelines.job import BEGUN, OUTCOMES, Job
 from recsys_tft.beam_pipelines.read import reject
 from recsys_tft.columns import UPDATED
 from recsys_tft.describing import run_rows
@@ -27,6 +27,7 @@ from recsys_tft.labelling import (
     fitting_rows,
     history,
     labels,
+    late_events,
     negatives,
     odd_data,
     outcomes,
@@ -36,7 +37,7 @@ from recsys_tft.labelling import (
     user_parts,
     video_counts,
 )
-from recsys_tft.labelling.carried import Period
+from recsys_tft.labelling.carried import Carried, Period
 from recsys_tft.merging import MergeSome
 from recsys_tft.point_in_time import rows_at
 from recsys_tft.storage import arrow_ipc
@@ -158,20 +159,24 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
         yield TaggedOutput("counts", ("versions/users/keys", len(versions.latest(users, "user_id"))))
     events = [part for name, part in parts if name == "interactions"]
     if job.earlier:
-        events, late = state.without_late(events, job.earlier.until)
-        rejected = rejects.rejected_rows(late, job.tables["interactions"])
+        events, too_late = state.without_late(events, job)
+        rejected = rejects.rejected_rows(too_late, job.tables["interactions"])
         yield from reject(rejected, "interactions", f"late-{partition:05d}")
     videos = VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id)
     gathered = event_pieces.Gathered(events, users, videos, job.settings)
     unknown = rejects.rejected_rows(gathered.unknown, job.tables["interactions"])
     yield from reject(unknown, "interactions", f"join-{partition:05d}")
-    times, pieces, latest, repeated = [], [], 0, 0
+    times, pieces, latest, repeated, late = [], [], 0, 0, 0
     for piece in gathered.pieces():
-        times.append(examples.exposure_times(piece, job.settings.labels.exposure_gap))
+        of_piece = examples.exposure_times(piece, job.settings.labels.exposure_gap)
+        times.append(of_piece if job.since is None else of_piece[of_piece >= job.since])
         pieces.append(arrow_ipc.dumps(piece))
         latest = max(latest, int(piece["interaction_time"].to_numpy().max(initial=0)))
         repeated += odd_data.repeated(piece)
+        late += 0 if job.since is None else int((piece["interaction_time"].to_numpy() < job.since).sum())
     yield from _odd({"repeated": repeated})
+    if late:
+        yield TaggedOutput("counts", ("late/interactions/used", late))
     yield TaggedOutput("latest", latest)
     time = np.concatenate(times)
     yield TaggedOutput("minutes", splits.histogram(splits.coarse(time)))
@@ -213,46 +218,91 @@ def label_exposures(
     counters need of them, and counts. The last event of all is at `latest`."""
     users = arrow_ipc.loads(frames["users"])
     videos = VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id)
-    events = pa.concat_tables(map(arrow_ipc.loads, frames["events"]))
-    if before := state.before(frames, events, job):
-        events = before.with_events(events, job.settings)
-    found = examples.label_exposures(events, users, videos, cuts, job.settings, before)
-    worth = state.worth(frames, latest + 1, job)
-    state.write_users(partition, found, videos, latest + 1, job)
+    known = state.known(frames, job)
+    base, begun = job.bounds(latest)[0], [outcomes.begun(outcomes.STEP_SCHEMA.empty_table())]
+    for before, found in known.labelled(users, videos, cuts, job):
+        if before and before.until == base:
+            of_users = before
+        if before and before.until < job.since:
+            yield from _came_late(found, before, known.kept, users, job)
+        if job.counts_videos:
+            yield from _changes(found, cuts, before, latest, job)
+        if job.expects:
+            begun.append(outcomes.begun(found.period.steps, before and before.until))
+    period = found.period
+    carried = period.carry(videos, latest + 1, job.settings)
+    of_users = carried if base == latest + 1 else of_users
+    state.write_users(partition, of_users, carried.fitted, known.events, job)
     yield TaggedOutput("catalogue", found.training_videos)
     for item in found.counts.items():
         yield TaggedOutput("counts", item)
     yield from _odd(found.odd)
-    if job.settings.statistics.enabled or job.counts_videos:
-        windows = examples.windows_of(events, cuts, job.settings)
     if job.settings.statistics.enabled:
-        described = run_rows.of_events(events, windows, list(job.windows.values()), job.settings)
+        windows = examples.windows_of(period.events, cuts, job.settings)
+        described = run_rows.of_events(period.events, windows, list(job.windows.values()), job.settings)
         yield TaggedOutput(STATISTICS, Parcel.of(described))
     training = found.keys.filter(pa.array(found.keys["window"].to_numpy() == job.training_window))
-    for rows in fitting_rows.of_users(users, found.period.new_users, training, job.settings.table):
-        yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))
+    yield from _fitting_users(found, training, users, job)
     if job.videos_have_versions:
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))
-    if job.counts_videos:
-        changes = video_counts.increments(events, found.outcomes, windows, cuts, job.settings, job.counts_as_of)
-        if before:
-            changes = changes.filter(pc.greater_equal(changes["time"], before.until))
-        yield TaggedOutput("counts", ("counters/increments", len(changes)))
-        if job.counts_as_of:
-            yield from _odd(odd_data.of_counted(changes))
-        if job.settings.recent.enabled:
-            left = recent.leavings(changes, job.settings.recent)
-            yield from state.folded(left.filter(pc.greater(left["time"], latest)), latest, job)
-            changes = pa.concat_tables([changes, left.filter(pc.less_equal(left["time"], latest))])
-            seen = recent.first_seen(events)
-            owners = partition_of(seen["video_id"].to_numpy(), job.video_partitions)
-            yield from _to_each("seen", seen, owners)
-        yield from _to_each("changes", changes, job.portions(*(changes[n].to_numpy() for n in ("video_id", "time"))))
-    del events, training
+    if job.settings.recent.enabled:
+        seen = recent.first_seen(known.events)
+        yield from _to_each("seen", seen, partition_of(seen["video_id"].to_numpy(), job.video_partitions))
+    worth = {**state.worth(frames, base, job), **({BEGUN: pa.concat_tables(begun)} if job.expects else {})}
+    del known, training, carried, of_users
     for part in user_parts.divide(found, job.settings.output.user_exposures_per_shard, job.settings):
         exposures = examples.with_given_ids(part.exposures, users, videos)
         of_part = dataclasses.replace(part, exposures=exposures)
-        yield from _labelled_part(partition, of_part, users, found.period, worth, job)
+        yield from _labelled_part(partition, of_part, users, period, worth, job)
+
+
+def _changes(
+    found: examples.Labelled, cuts: splits.Cuts | None, before: Carried | None, latest: int, job: Job
+) -> Iterator[TaggedOutput]:
+    """What the events of a period change in the counts of videos; LATER those that the next state does not hold."""
+    is_new = before is None or before.until == job.since
+    cuts = cuts if is_new else before.cuts
+    windows = examples.windows_of(found.period.events, cuts, job.settings)
+    of_events = found.period.events, found.outcomes, windows, cuts
+    changes = video_counts.increments(*of_events, job.settings, job.counts_as_of)
+    if before:
+        changes = changes.filter(pc.greater_equal(changes["time"], before.until))
+    is_later = before is not None and before.until >= job.bounds(latest)[0]
+    if is_new:
+        yield TaggedOutput("counts", ("counters/increments", len(changes)))
+    if is_new and job.counts_as_of:
+        yield from _odd(odd_data.of_counted(changes))
+    if job.settings.recent.enabled:
+        left = recent.leavings(changes, job.settings.recent)
+        if not is_later:
+            yield from state.folded(left.filter(pc.greater(left["time"], latest)), latest, job)
+        changes = pa.concat_tables([changes, left.filter(pc.less_equal(left["time"], latest))])
+    portions = job.portions(*(changes[name].to_numpy() for name in ("video_id", "time")))
+    yield from _to_each("changes", changes, portions, state.LATER if is_later else "changes")
+
+
+def _came_late(
+    found: examples.Labelled, before: Carried, kept: pa.Table, users: pa.Table, job: Job
+) -> Iterator[TaggedOutput]:
+    """What vocabularies learn of the exposures of an earlier period that begin with a late event."""
+    end = min(bound for bound in job.earlier.bounds if bound > before.until)
+    there = before.with_events(late_events.between(kept, before.until, end), job.settings)
+    is_new = late_events.came_late(found.keys, there, before.cuts, job.settings.labels.exposure_gap)
+    keys = found.keys.filter(pa.array(is_new))
+    yield TaggedOutput("catalogue", splits.histogram(keys["video_id"].to_numpy()))
+    yield from _fitting_users(found, keys, users, job)
+    yield from _fitting_exposures(next(found.context([np.flatnonzero(is_new)])))
+
+
+def _fitting_users(found: examples.Labelled, exposures: pa.Table, users: pa.Table, job: Job) -> Iterator[TaggedOutput]:
+    for rows in fitting_rows.of_users(users, found.period.new_users, exposures, job.settings.table):
+        yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))
+
+
+def _fitting_exposures(exposures: pa.Table) -> Iterator[TaggedOutput]:
+    besides = (*history.COLUMNS, examples.COUNTED, examples.DISLIKED, ranker_examples.DRAWS)  # which fit nothing
+    rows = exposures.select([name for name in exposures.column_names if name not in besides])
+    yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(rows)))
 
 
 def _labelled_part(
@@ -261,9 +311,7 @@ def _labelled_part(
     training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == job.training_window))
     if job.settings.cooccurrence.enabled:
         yield TaggedOutput("analysis", (Entity.PAIR, arrow_ipc.dumps(fitting_rows.of_pairs(part.exposures))))
-    besides = (*history.COLUMNS, examples.COUNTED, examples.DISLIKED, ranker_examples.DRAWS)  # which fit nothing
-    training = training.select([name for name in training.column_names if name not in besides])
-    yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(training)))
+    yield from _fitting_exposures(training)
     own = part.users(users)
     own = _users_at(own, part.exposures) if point_in_time.is_versioned(users) else own
     frames = {"exposures": part.exposures, "users": own}
@@ -277,10 +325,10 @@ def _labelled_part(
     yield job.part(partition, part.number), packed
 
 
-def _to_each(name: str, rows: pa.Table, keys: np.ndarray) -> Iterator[TaggedOutput]:
-    """Rows by [n] int64 keys, in the output of that name."""
+def _to_each(name: str, rows: pa.Table, keys: np.ndarray, told: str | None = None) -> Iterator[TaggedOutput]:
+    """Rows by [n] int64 keys, in the output of that name, where they are called so, or as is `told`."""
     for key, part in arrow_ipc.split(rows, keys):
-        yield TaggedOutput(name, (key, (name, part)))
+        yield TaggedOutput(name, (key, (told or name, part)))
 
 
 def _users_at(users: pa.Table, exposures: pa.Table) -> pa.Table:

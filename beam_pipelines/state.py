@@ -1,5 +1,6 @@
 """The state: what is carried from a run into its refreshes, as the steps of the main job read and write it."""
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -8,8 +9,9 @@ import pyarrow as pa
 from recsys_tft.beam_pipelines.elements import Frames, KeyedPart, Part, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.columns import KEYS
-from recsys_tft.labelling import carried, counters, examples, negatives, outcomes, recent, splits
+from recsys_tft.labelling import carried, counters, examples, late_events, negatives, outcomes, recent, splits
 from recsys_tft.labelling.carried import Carried
+from recsys_tft.labelling.exposures import sort_events
 from recsys_tft.point_in_time import SINCE
 from recsys_tft.run_layout import state_files
 from recsys_tft.run_layout.state_files import (
@@ -18,17 +20,20 @@ from recsys_tft.run_layout.state_files import (
     ENTITIES,
     FIRST_SEEN,
     FITTED_VIDEOS,
+    KEPT,
     OF_USERS,
     WORTH,
 )
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
-from recsys_tft.tables.entities import drop_duplicates, with_earlier
+from recsys_tft.tables.entities import VideoLookup, drop_duplicates, with_earlier
 from recsys_tft.tables.raw_tables import ROW
+from recsys_tft.tables.versions import NEVER
 
 EARLIER = "earlier/"  # before the name of a table of the state, among the parts of a partition
-_KNOWN = b"known"
+_SINCE = b"since"
+LATER = "later"  # changes of videos that the next state does not hold, as they may still be others
 FOLDED = "folded"  # changes of videos for the next state
 
 
@@ -66,15 +71,16 @@ def unique(name: str, parts: Iterable[Part]) -> tuple[pa.Table, pa.Table]:
     return drop_duplicates(rows, KEYS[name])
 
 
-def without_late(events: Sequence[Packed], until: int) -> tuple[list[Packed], pa.Table]:
-    """Events from a moment on; and those before it, with the `reason` why they cannot be used."""
-    tables = list(map(arrow_ipc.loads, events))
-    are_late = [table["interaction_time"].to_numpy() < until for table in tables]
+def without_late(events: Sequence[Packed], job: Job) -> tuple[list[Packed], pa.Table]:
+    """The events that do not come too late; and those that do, with the `reason` why they cannot be used."""
+    tables, since = list(map(arrow_ipc.loads, events)), job.taken_from
+    are_late = [table["interaction_time"].to_numpy() < since for table in tables]
     late = pa.concat_tables(t.filter(pa.array(is_late)) for t, is_late in zip(tables, are_late, strict=True))
     kept: list[Packed] = [
         arrow_ipc.dumps(t.filter(pa.array(~is_late))) for t, is_late in zip(tables, are_late, strict=True)
     ]
-    reason = f"interaction_time is before {splits.describe(until)}, where what is known ends"
+    why = "where what is known ends" if since == job.since else f"which is too late by late: {job.settings.late}"
+    reason = f"interaction_time is before {splits.describe(since)}, {why}"
     return kept, late.append_column("reason", pa.array([reason] * len(late), pa.string()))
 
 
@@ -88,44 +94,74 @@ def of_users(parts: Iterable[Part]) -> dict[str, tuple[Packed, ...]]:
     return found
 
 
-def before(frames: Frames, events: pa.Table, job: Job) -> Carried | None:
-    """What is known of the users of a partition before its events; None where these are all."""
+@dataclasses.dataclass(frozen=True)
+class Known:
+    """What is known of the users of a partition, and what they did since.
+
+    Attributes:
+        before: as of the first of the bounds of the state; None: nothing is, as events are all that there are.
+        events: those since, sorted as by `exposures.sort_events`, the new ones among them.
+        kept: those of them that had been there before.
+    """
+
+    before: Carried | None
+    events: pa.Table
+    kept: pa.Table
+
+    def labelled(
+        self, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, job: Job
+    ) -> Iterator[tuple[Carried | None, examples.Labelled]]:
+        """The exposures of each period that may still change, the new one last; and what is known at its begin."""
+        if self.before:
+            of_log = users, videos, job.settings
+            return late_events.labelled(self.events, job.earlier.bounds, cuts, *of_log, self.before)
+        return iter([(None, examples.label_exposures(self.events, users, videos, cuts, job.settings))])
+
+
+def known(frames: Frames, job: Job) -> Known:
+    """What is known of the users of a partition, and their events."""
+    events = pa.concat_tables(map(arrow_ipc.loads, frames["events"]))
     if not job.earlier:
-        return None
-    empty = {"events": events.slice(0, 0), **{name: s.empty_table() for name, s in carried.SCHEMAS.items()}}
+        return Known(None, events, events.slice(0, 0))
+    empty = {name: schema.empty_table() for name, schema in carried.SCHEMAS.items()}
+    empty |= {"events": events.slice(0, 0), KEPT: events.slice(0, 0)}
     found = {
         name: pa.concat_tables([empty[name], *map(arrow_ipc.loads, parts)]).combine_chunks()
         for name, parts in frames["earlier"].items()
         if name in empty
     }
-    return Carried(job.earlier.until, **found)
+    kept = sort_events(found.pop(KEPT), job.settings)
+    before = Carried(job.earlier.bounds[0], **found)
+    return Known(before, sort_events(pa.concat_tables([kept, events]), job.settings) if len(kept) else events, kept)
 
 
-def worth(frames: Frames, until: int, job: Job) -> dict[str, pa.Table]:
-    """What the exposures before those of a refresh are worth, if any feature reads it; all events end by `until`."""
+def worth(frames: Frames, since: int, job: Job) -> dict[str, pa.Table]:
+    """What earlier exposures are worth, if any feature reads it, and a note that the next state is as of `since`."""
     if not job.expects:
         return {}
     parts = frames["earlier"][WORTH] if job.earlier else ()
     rows = pa.concat_tables([outcomes.WORTH_SCHEMA.empty_table(), *map(arrow_ipc.loads, parts)])
-    return {WORTH: rows.replace_schema_metadata({_KNOWN: str(until - job.settings.counters.delay_microseconds)})}
+    return {WORTH: rows.replace_schema_metadata({_SINCE: str(since)})}
 
 
-def known(worth: pa.Table) -> int:
-    """The moment before which the next state has one row of each user, as `worth` noted it."""
-    return int(worth.schema.metadata[_KNOWN])
+def write_worth(partition: int, rows: pa.Table, noted: pa.Table, job: Job) -> None:
+    """Writes what exposures are worth, as far as they are before the moment that `worth` has noted."""
+    since = int(noted.schema.metadata[_SINCE])
+    over = rows.filter(pa.array(rows["time"].to_numpy() < since))
+    write(WORTH, partition, outcomes.folded(over, since - job.settings.counters.delay_microseconds), job)
 
 
-def write_users(
-    partition: int, labelled: examples.Labelled, videos: examples.VideoLookup, until: int, job: Job
-) -> None:
-    """Writes what is known at the end of the users of a partition."""
-    for name, rows in labelled.period.carry(videos, until, job.settings).tables.items():
+def write_users(partition: int, of_users: Carried, fitted: pa.Table, events: pa.Table, job: Job) -> None:
+    """Writes what is known of the users of a partition, and where events may still come before others, those since."""
+    for name, rows in {**of_users.tables, "fitted": fitted}.items():
         write(name, partition, rows, job)
+    if job.settings.late_microseconds:
+        write(KEPT, partition, late_events.between(events, of_users.until, NEVER), job)
 
 
 def folded(changes: pa.Table, latest: int, job: Job) -> Iterator[TaggedOutput]:
     """Changes of videos as the next state holds them, to the partitions of these."""
-    rows = counters.folded(changes, latest + 1, job.settings.counters)
+    rows = counters.folded(changes, job.bounds(latest)[0], job.settings.counters)
     for partition, part in arrow_ipc.split(rows, partition_of(rows["video_id"].to_numpy(), job.video_partitions)):
         yield TaggedOutput(FOLDED, (partition, (FOLDED, part)))
 
@@ -133,7 +169,7 @@ def folded(changes: pa.Table, latest: int, job: Job) -> Iterator[TaggedOutput]:
 def write_changes(partition: int, parts: Iterable[Packed], job: Job) -> None:
     """Writes the changes of the videos of a partition."""
     found = pa.concat_tables([counters.CARRIED_SCHEMA.empty_table(), *map(arrow_ipc.loads, parts)])
-    keys = [(name, "ascending") for name in counters.INCREMENT_SCHEMA.names]
+    keys = [(name, "ascending") for name in counters.CARRIED_SCHEMA.names]
     write(CHANGES, partition, found.sort_by(keys), job)
 
 

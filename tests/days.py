@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -60,6 +61,19 @@ def write_days(raw: pathlib.Path, root: pathlib.Path, cuts: Sequence[int], whole
             elif number in whole:
                 shutil.copy(raw / f"{name}.parquet", folder)
     return days
+
+
+def delay(days: Sequence[pathlib.Path], every: int) -> int:
+    """Has some events of each day but the first and the last come a day later; returns how many."""
+    later, moved = None, 0
+    for number, folder in enumerate(days[1:], 1):
+        events = pq.read_table(folder / "interactions.parquet").sort_by("interaction_time")
+        rows = np.arange(len(events))
+        are_late = (rows % every == 0) & (rows < len(rows) - 1) & (number < len(days) - 1)
+        parts = [events.filter(pa.array(~are_late)), *([later] if later else [])]
+        pq.write_table(pa.concat_tables(parts), folder / "interactions.parquet")
+        later, moved = events.filter(pa.array(are_late)), moved + int(are_late.sum())
+    return moved
 
 
 def _between(table: pa.Table, name: str, since: int | None, until: int | None) -> pa.Table:

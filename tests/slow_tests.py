@@ -24,7 +24,7 @@ FIRST = (
     "preprocessing_fn", "bert", "versioned_runs", "main_job", "loaded", "dataflow", "own_signals_run",
     "serving_models", "examples", "titles", "positive_rates", "recent", "minilm_export", "object_store", "missing",
     "layering", "own_signals", "odd_data", "reading", "cooccurrence", "tutorial", "ops", "catboost_graph",
-    "version_folders", "faults", "readme", "output_folder", "xgboost_graph", "carried", "main_job_files",
+    "version_folders", "faults", "readme", "output_folder", "xgboost_graph", "carried", "late_events", "main_job_files",
     "as_of_serving", "versions", "title_encoder", "rejected_rows", "dataflow_options", "portable_runner",
     "counters", "online", "verify_online", "observe", "redis", "report", "comparing", "vectors", "notebook",
     "docstrings", "docs", "site",

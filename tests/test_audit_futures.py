@@ -24,15 +24,18 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import exposures
 from recsys_tft.tables import raw_tables
+from recsys_tft.tables.raw_tables import RawTable
 
 # --- The sample
 
 
+def tables_in(folder: pathlib.Path) -> dict[str, list[RawTable]]:
+    return {name: [table] for name, table in raw_tables.find(str(folder), {}).items()}
+
+
 def test_users_are_drawn_whole_whatever_the_order_of_the_rows(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
     divided = divided_tables(synthetic_run.raw, tmp_path / "raw")
-    sample, other = (
-        audit_sample.draw(raw_tables.find(str(folder), {}), 40, seed=3) for folder in (synthetic_run.raw, divided)
-    )
+    sample, other = (audit_sample.draw(tables_in(folder), 40, seed=3) for folder in (synthetic_run.raw, divided))
     for name, rows in sample.items():
         assert rows.sort(rows.columns).equals(other[name].sort(rows.columns))
     events = pl.read_parquet(synthetic_run.raw / "interactions.parquet")
@@ -41,8 +44,7 @@ def test_users_are_drawn_whole_whatever_the_order_of_the_rows(synthetic_run: Ran
     assert set(sample["videos"]["video_id"]) == set(sample["interactions"]["video_id"])
     assert set(sample["channels"]["channel_id"]) == set(sample["videos"]["channel_id"].drop_nulls())
     audit_sample.write(sample, str(tmp_path))
-    written = raw_tables.find(str(tmp_path), {})
-    again = audit_sample.draw({n: t for n, t in written.items()}, 1000, seed=0)
+    again = audit_sample.draw(tables_in(tmp_path), 1000, seed=0)
     for name, rows in sample.items():
         assert rows.sort(rows.columns).equals(again[name].sort(rows.columns))
 

@@ -4,7 +4,6 @@ import dataclasses
 
 import numpy as np
 import pyarrow as pa
-import pytest
 from carried_days import Days, changes_of, end_of, logs
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -49,16 +48,7 @@ def test_exposures_of_later_days_are_those_of_one_run(days: Days) -> None:
 def test_they_are_too_where_the_first_day_is_divided_for_each_user(days: Days, kind: str) -> None:
     split = {"kind": kind, "train": 0.5, "val": 0.25}
     days = dataclasses.replace(days, cuts=None, settings=days.settings.replace({"split": split}))
-    of_first = examples.windows_of(days.day(0), None, days.settings)
-
-    def windows_of(events: pa.Table, *_: object) -> np.ndarray:
-        windows = len(splits.WINDOWS) - 1 + splits.window_of(events["interaction_time"].to_numpy(), days.moments)
-        windows[windows < len(splits.WINDOWS)] = of_first
-        return windows
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples, "windows_of", windows_of)
-        whole = days.label(days.events, None)
+    whole = days.label(days.events, (None, None, *days.moments))
     for number, (labelled, _) in enumerate(carried_periods(days), len(splits.WINDOWS)):
         wanted = whole.exposures.take(pa.array(in_window(whole, number)))
         assert labelled.exposures.drop_columns(["window"]).equals(wanted.drop_columns(["window"]))

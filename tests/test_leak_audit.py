@@ -223,6 +223,44 @@ def test_the_command_names_feature_row_and_both_values_of_a_leak_and_exits_with_
     assert "Rows know what happens later." in printed
 
 
+# --- Periods
+
+
+def of_period(first_days: pathlib.Path, *options: str) -> list[str]:
+    folders = [str(first_days / "data" / day) for day in ("2025-03-01", "2025-03-02", "2025-03-03")]
+    return ["audit", "--output-dir", str(first_days / "out/periods/2025-03-03"), "--data-dir", *folders, *options]
+
+
+@pytest.mark.slow
+def test_a_refresh_is_audited_from_a_state_of_what_was_before(
+    first_days: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    only(monkeypatch, True, "removed")
+    monkeypatch.setattr(leak_audit.Trial, "untried", lambda *_: ())  # as the period has few moments
+    cli.main(of_period(first_days))
+    printed = capsys.readouterr().out
+    (line,) = (line.split() for line in printed.splitlines() if " there " in line)
+    assert line[-1] == "0"
+    assert int(line[-4]) > 20
+    assert "no row knows what happens later." in printed.lower()
+    as_of_the_end(monkeypatch)
+    assert cli.main(of_period(first_days)) == 1
+    assert "LEAK: previously_watched_category" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_period_of_which_a_sample_has_nothing_is_not_audited(
+    first_days: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    draw = audit_sample.draw
+    monkeypatch.setattr(
+        audit_sample,
+        "draw",
+        lambda *given: {name: rows.head(1) for name, rows in draw(*given).items()},
+    )
+    assert cli.main(of_period(first_days)) == 1
+    assert "interactions before the period 2025-03-03 and" in capfd.readouterr().err
+
+
 # --- No leak
 
 
@@ -270,7 +308,7 @@ def trial_of(output: pathlib.Path, users: int = 1000) -> leak_audit.Trial:
     manifest = json.loads((output / "artifacts/manifest.json").read_text())
     chosen = settings.parse(manifest["settings"], "the manifest")
     tables = raw_tables.find(str(output / "raw"), {})
-    sample = audit_sample.draw(tables, users, 0)
+    sample = audit_sample.draw({name: [table] for name, table in tables.items()}, users, 0)
     return leak_audit.Trial("", chosen, tables, raw_rows.cuts_of(manifest), sample, 0)
 
 

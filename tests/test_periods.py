@@ -245,6 +245,9 @@ def test_a_model_that_goes_on_begins_with_what_it_was(behind: pathlib.Path, tmp_
 def test_the_day_of_the_page(daily: tuple[pathlib.Path, str]) -> None:
     folder, told = daily
     assert "All values are equal." in told
+    for name in ("two_tower", "ranker"):
+        with pytest.raises(InputError, match="exists already; give --overwrite to replace the model there"):
+            ModelFolder(str(folder / "out"), name).check_free(overwrite=False)
     assert re.search(r"^user_id_token .* query_tower, retrieval, transform_graph", told, re.MULTILINE)
     for name, file in (("two_tower", "model.json"), ("ranker", "columns.json")):
         described = json.loads((folder / "out/models" / name / file).read_text())
@@ -264,6 +267,8 @@ def test_the_day_of_the_page(daily: tuple[pathlib.Path, str]) -> None:
 @pytest.mark.slow
 def test_models_of_an_earlier_period_take_what_came_since_as_unseen(behind: pathlib.Path) -> None:
     out, said = str(behind / "out"), []
+    for name in ("two_tower", "ranker"):
+        ModelFolder(out, name).check_free(overwrite=False)  # as there is a later period
     export.export(out, [str(behind / day) for day in DAYS], say=said.append)
     path = pathlib.Path(out, "models/two_tower")
     assert f"{path} is trained through 2025-03-03: what has come since is to it as unseen values" in said
@@ -272,6 +277,8 @@ def test_models_of_an_earlier_period_take_what_came_since_as_unseen(behind: path
     assert of_run.is_equal
     assert set.union(*(line.graphs for line in of_run.lines.values())) == {"transform_graph"}
     shutil.rmtree(pathlib.Path(out, "periods/2025-03-03"))
+    with pytest.raises(InputError, match="exists already; give --overwrite"):
+        ModelFolder(out, "ranker").check_free(overwrite=False)
     with pytest.raises(InputError, match="models/ranker: trained on another run than the one in"):
         export.export(out, [str(behind / day) for day in DAYS])
 

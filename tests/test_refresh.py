@@ -10,25 +10,29 @@ import shutil
 from collections.abc import Callable
 
 import framed
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import pipeline_in
-from days import moments, one_run, write_days
+from days import delay, moments, one_run, write_days
 from desk import digests
 
 import recsys_tft
 from recsys_tft import ProcessingPipeline, cli
-from recsys_tft.columns import IdKind
+from recsys_tft.columns import HISTORY, IdKind
 from recsys_tft.commands.vocabulary_command import differences
+from recsys_tft.configuration.settings import of_run
 from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.online import opening
 from recsys_tft.online.event_rows import EventReader
 from recsys_tft.online.opening import open_live
+from recsys_tft.raw_replay import raw_rows
 from recsys_tft.reading.columns import columns_of
 from recsys_tft.run_layout import run_folders
 from recsys_tft.tables import synthetic
+from recsys_tft.verifying import replay, verification
 
 CONFIG = """
 title_encoder: none
@@ -129,8 +133,11 @@ def test_tables_that_change_and_vocabularies_that_grow_make_the_rows_of_one_run(
     raw = tmp_path / "raw"
     synthetic.write_tables(raw, **SIZES, versioned=True, ids=IdKind.STRING)
     days = write_days(raw, tmp_path / "days", moments(raw, 3), whole=())
-    out, periods = refreshed(tmp_path, days, CONFIG + "vocabularies: {tags: {min_count: 2}}\n")
+    late = delay(days, every=3)
+    out, periods = refreshed(tmp_path, days, CONFIG + "vocabularies: {tags: {min_count: 2}}\nlate: 20d\n")
     last = periods[-1]
+    counts = [json.loads((path / "artifacts/manifest.json").read_text())["counts"] for path in periods]
+    assert sum(each.get("late/interactions/used", 0) for each in counts) == late > 20
     whole = one_run(out, raw, tmp_path / "one", last)
     found, wanted = rows_of(last / "processed_data", "train"), rows_of(whole, WINDOWS[-1])
     assert found["ranker"] == wanted["ranker"]
@@ -139,6 +146,24 @@ def test_tables_that_change_and_vocabularies_that_grow_make_the_rows_of_one_run(
     one, other = (two_tower_of(*each, schema) for each in roots.items())  # some videos come later
     assert one == other
     check_vocabularies([out, *periods], raw)
+    check_state(out, last, raw)
+
+
+def check_state(out: pathlib.Path, last: pathlib.Path, raw: pathlib.Path) -> None:
+    """The state of the last period, opened to take events, is that of all events one after the other."""
+    manifest = json.loads((last / "artifacts/manifest.json").read_text())
+    settings = of_run(manifest, "the run")
+    live = open_live(str(out), run_folders.fingerprint(str(last)))
+    rows, users = raw_rows.read(str(raw), settings), live.rules.users["user_id"].to_numpy()
+    asked = replay.Asked(users, np.resize(live.state.video_ids, len(users)), np.full(len(users), live.until))
+    wanted = replay.replay(rows, raw_rows.cuts_of(manifest), settings, asked)
+    known = live.state.known_of(users, live.until)
+    for name in set(known.column_names) & set(wanted.users.column_names) - {*HISTORY}:
+        assert known[name].to_pylist() == wanted.users[name].to_pylist(), name
+    found = live.state.values(asked.videos, live.until)
+    assert {name: values.tolist() for name, values in wanted.videos.items()} == {
+        name: values.tolist() for name, values in found.items()
+    }
 
 
 def check_vocabularies(outputs: list[pathlib.Path], raw: pathlib.Path) -> None:
@@ -156,6 +181,18 @@ def check_vocabularies(outputs: list[pathlib.Path], raw: pathlib.Path) -> None:
     fitted = events.filter(pc.or_(pc.less(time, train), pc.greater_equal(time, later)))
     for name in ("user_id", "video_id"):
         assert every[name].sizes[1] == 2 + len(pc.unique(fitted[name]))  # missing, unseen
+
+
+@pytest.mark.slow
+def test_a_period_of_a_run_that_is_split_per_user_is_what_is_served(tmp_path: pathlib.Path) -> None:
+    raw = tmp_path / "raw"
+    synthetic.write_tables(raw, users=30, videos=40, interactions=600)
+    days = write_days(raw, tmp_path / "days", moments(raw, 1), whole=(0,))
+    _, (period,) = refreshed(tmp_path, days, CONFIG.replace("split: {", "split: {kind: time_per_user, "))
+    for folders in ([str(day) for day in days], str(raw)):
+        found = verification.verify(str(period), folders, rows=60)
+        assert found.is_equal, found.differences
+        assert found.rows["ranker/train"] > 50
 
 
 # --- What goes wrong

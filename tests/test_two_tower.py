@@ -13,6 +13,7 @@ from recsys_tft.configuration.settings import parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY
+from recsys_tft.retrieval import growth
 from recsys_tft.retrieval.sampled_softmax import Candidates, sampled_softmax
 from recsys_tft.retrieval.two_tower import features_for
 from recsys_tft.retrieval.two_tower_fit import batch_size
@@ -215,3 +216,36 @@ def test_the_loss_is_the_corrected_softmax_without_accidental_hits(corrected: bo
     found = sampled_softmax(query, of_batch, of_batch, weight, 0.5)
     expected = slow_loss(query, candidate, ids, probability, weight, 0.5)
     assert float(found) == pytest.approx(expected, rel=0, abs=1e-4)  # logits are below 30, and so round by 4e-6
+
+
+def test_tables_in_steps_keep_their_shapes_and_what_they_have_learned() -> None:
+    step = 64
+    model = model_of({"two_tower": {"capacity_step": step}})
+    features = [f for f in (*model.query_features, *model.candidate_features) if f.vocabulary]
+    shapes = {name: table.embeddings.shape for name, table in model.tables().items()}
+    assert {shapes[f.embedding_table][0] % step for f in features} == {0}
+    drawn = {name: np.array(table.embeddings) for name, table in model.tables().items()}
+    Untrained(model, {name: np.eye(1, size, 2, np.int64)[0] for name, size in model.categories.items()})()
+    before = {name: np.array(table.embeddings) for name, table in model.tables().items()}
+    for feature in features:
+        changed = (before[feature.embedding_table] != drawn[feature.embedding_table]).any(axis=1)
+        assert changed[3 : model.categories[feature.name]].all()
+        assert not changed[model.categories[feature.name] :].any()
+    more = {**model.categories, **{f.name: model.categories[f.name] + 1 for f in features}}
+    later, served = growth.larger(model, more, model.settings), growth.grown(model, more)
+    for feature in features:
+        name, known = feature.embedding_table, model.categories[feature.name]
+        for made in (later, served):
+            table = np.array(made.tables()[name].embeddings)
+            assert table.shape == shapes[name]
+            np.testing.assert_array_equal(table[:known], before[name][:known])
+        oov = model.settings.vocabulary(feature.vocabulary.name).n_oov
+        np.testing.assert_array_equal(later.tables()[name].embeddings[known], before[name][known])
+        np.testing.assert_allclose(
+            served.tables()[name].embeddings[known], before[name][1 : 1 + oov].mean(axis=0), rtol=0, atol=ROUNDING
+        )
+    smaller = growth.larger(model, model.categories, model.settings.replace({"two_tower": {"capacity_step": 1}}))
+    for feature in features:
+        known = model.categories[feature.name]
+        table = np.array(smaller.tables()[feature.embedding_table].embeddings)
+        np.testing.assert_array_equal(table, before[feature.embedding_table][:known])

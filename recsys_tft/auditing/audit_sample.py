@@ -1,6 +1,6 @@
 """The raw rows that a leak audit reruns the job on: whole users with all that they did, and what that needs."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_tft import ids
+from recsys_tft.columns import UPDATED
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import FeatureTable
@@ -19,26 +20,26 @@ from recsys_tft.tables.raw_tables import RawTable
 Tables = dict[str, pl.DataFrame]
 
 
-def draw(tables: Mapping[str, RawTable], users: int, seed: int) -> Tables:
+def draw(tables: Mapping[str, Sequence[RawTable]], users: int, seed: int) -> Tables:
     """The rows of a number of users that have interactions, with all of these, their videos and those' channels.
 
     Users are the first by a keyed hash of their ids, so that interactions are read once, and the same users are drawn
     from any order of the rows.
 
     Args:
-        tables: the raw tables by name.
+        tables: the raw tables by name, of several days the last ones first.
         users: how many.
         seed: of the hash.
 
     Raises:
         InputError: if no interaction is of a user in the users table.
     """
-    everyone = _rows(tables["users"])
+    everyone = _latest(_rows(tables["users"]), "user_id")
     interactions = _of_first_users(tables["interactions"], everyone["user_id"].unique(), users, seed)
     if not len(interactions):
         raise InputError("No usable interaction is of a user in the users table, so there is nothing to audit.")
-    videos = _rows(tables["videos"], lambda rows: _is_in(rows, "video_id", interactions))
-    channels = _rows(tables["channels"])
+    videos = _latest(_rows(tables["videos"], lambda rows: _is_in(rows, "video_id", interactions)), "video_id")
+    channels = _latest(_rows(tables["channels"]), "channel_id")
     return {
         "users": everyone.filter(_is_in(everyone, "user_id", interactions)),
         "videos": videos,
@@ -51,17 +52,28 @@ def _is_in(rows: pl.DataFrame, key: str, others: pl.DataFrame) -> pl.Series:
     return rows[key].is_in(others[key].unique().implode())
 
 
-def _rows(table: RawTable, chosen: Callable[[pl.DataFrame], pl.Series] | None = None) -> pl.DataFrame:
-    """The usable rows of a table in their order; of each source the `chosen` ones."""
-    keep = [name for name in table.columns if name not in table.absent]
-    parts = [pl.DataFrame(ids.shown(raw_tables.empty(table.known, keep)).select(keep))]
-    for source in table.sources:
-        rows = pl.DataFrame(ids.shown(raw_tables.read(table, source, keep)[0]).select(keep))
-        parts.append(rows if chosen is None else rows.filter(chosen(rows)))
+def _rows(tables: Sequence[RawTable], chosen: Callable[[pl.DataFrame], pl.Series] | None = None) -> pl.DataFrame:
+    """The usable rows of a table of one or more days in their order; of each source the `chosen` ones.
+
+    Of the columns those that the first day has.
+    """
+    first = tables[-1]
+    keep = [name for name in first.columns if name not in first.absent]
+    parts = [pl.DataFrame(ids.shown(raw_tables.empty(first.known, keep)).select(keep))]
+    for table in tables:
+        for source in table.sources:
+            rows = pl.DataFrame(ids.shown(raw_tables.read(table, source, keep)[0]).select(keep))
+            parts.append(rows if chosen is None else rows.filter(chosen(rows)))
     return pl.concat(parts)
 
 
-def _of_first_users(table: RawTable, known: pl.Series, users: int, seed: int) -> pl.DataFrame:
+def _latest(rows: pl.DataFrame, key: str) -> pl.DataFrame:
+    """One row of each key, or of each version of one: the first that there is."""
+    keys = [name for name in (key, UPDATED) if name in rows.columns]
+    return rows.unique(keys, keep="first", maintain_order=True)
+
+
+def _of_first_users(tables: Sequence[RawTable], known: pl.Series, users: int, seed: int) -> pl.DataFrame:
     """The interactions of the first `users` of the known ones that have any, by a keyed hash.
 
     After each source only the first so far are kept: whoever is among the first in the end always was.
@@ -75,7 +87,7 @@ def _of_first_users(table: RawTable, known: pl.Series, users: int, seed: int) ->
         first = seen.gather(np.argsort(keyed_hash(seed, ids.codes_of(_arrow(seen)).to_numpy()), kind="stable")[:users])
         return rows["user_id"].is_in(first.implode())
 
-    rows = _rows(table, chosen)
+    rows = _rows(tables, chosen)
     return rows.filter(rows["user_id"].is_in(first.implode()))
 
 

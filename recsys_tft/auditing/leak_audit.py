@@ -8,12 +8,12 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from recsys_tft.auditing import audit_cuts, audit_sample, futures
+from recsys_tft.auditing import audit_cuts, audit_sample, audited_period, futures
 from recsys_tft.auditing.audit_report import Audited, Line
 from recsys_tft.auditing.audit_sample import Tables
 from recsys_tft.auditing.futures import FUTURES, TIME, VERSION, Cut
 from recsys_tft.auditing.past_rows import EXAMPLES, PastRows, Rows, changes
-from recsys_tft.auditing.rerun import rerun
+from recsys_tft.auditing.rerun import rerun, settings_of
 from recsys_tft.columns import KEYS, Accuracy, Column
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
@@ -23,18 +23,18 @@ from recsys_tft.features import Feature
 from recsys_tft.labelling import counters, video_counts
 from recsys_tft.labelling.splits import Cuts, describe
 from recsys_tft.raw_replay import raw_rows
-from recsys_tft.raw_replay.raw_rows import raw_folder
+from recsys_tft.raw_replay.raw_rows import Days, raw_days
 from recsys_tft.run_layout import run_folders
 from recsys_tft.run_layout.periods import REFRESH
+from recsys_tft.run_layout.state_files import EarlierState
 from recsys_tft.storage.temporary import temporary_folder
 from recsys_tft.tables.raw_tables import RawTable
-from recsys_tft.titles.encoder_spec import NONE
 
 
 @sentences()
 def audit(
     output_dir: str,
-    data_dir: str | None = None,
+    data_dir: Days | None = None,
     users: int = 1000,
     cuts: Sequence[int] = (),
     seed: int = 0,
@@ -43,11 +43,12 @@ def audit(
     """Reruns the job of a run on a sample of users, with another future after some cuts.
 
     Args:
-        output_dir: of the run, whose settings, windows and transform graph are used.
-        data_dir: its raw tables; by default OUTPUT_DIR/raw.
+        output_dir: of the run, whose settings, windows and transform graph are used; or the folder of a period.
+        data_dir: its raw tables; by default OUTPUT_DIR/raw. Of a period the folders of the run and of all periods up to
+            it, in their order, or one with the tables of all these days.
         users: how many to sample.
         cuts: times to cut at, microseconds since 1970; by default the end of the training window, and the middles of
-            the interactions before and after it.
+            the interactions before and after it; of a period its middle, and those of its halves.
         seed: of the sample and of the futures.
         say: is told each step.
 
@@ -61,26 +62,34 @@ def audit(
 def _audit(
     run: str,
     output_dir: str,
-    data_dir: str | None,
+    data_dir: Days | None,
     users: int,
     cuts: Sequence[int],
     seed: int,
     say: Callable[[str], None],
 ) -> Audited:
     manifest = run_folders.manifest(run)
-    if REFRESH in manifest:
-        raise InputError(f"{output_dir}: is a refresh, which an audit cannot cut; audit the run that it follows.")
     of_run = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     graph = pathlib.Path(run, "artifacts", "transform_graph", "transform_fn")
     if not graph.is_dir():
         raise InputError(f"{graph}: no transform graph there; run the main job first.")
-    tables = raw_rows.find(raw_folder(output_dir, data_dir, manifest), of_run)
+    days = raw_days(output_dir, data_dir, manifest)
+    if REFRESH in manifest:
+        say(f"Drawing {users:,} users, and running what was before the period")
+        with audited_period.begun(manifest, days, str(graph), of_run, users, seed) as begun:
+            trial = Trial(str(graph), of_run, begun.raw, begun.windows, begun.sample, seed, begun.earlier)
+            return _tried(trial, cuts, say)
+    tables = raw_rows.find(days[0], of_run)
     warn(manifest, tables, of_run, say)
     say(f"Drawing {users:,} users")
-    sample = audit_sample.draw(tables, users, seed)
-    trial = Trial(str(graph), of_run, tables, raw_rows.cuts_of(manifest), sample, seed)
+    sample = audit_sample.draw({name: [table] for name, table in tables.items()}, users, seed)
+    return _tried(Trial(str(graph), of_run, tables, raw_rows.cuts_of(manifest), sample, seed), cuts, say)
+
+
+def _tried(trial: "Trial", cuts: Sequence[int], say: Callable[[str], None]) -> Audited:
+    """What reruns of a trial show."""
     lines = [line for cut, windows in trial.cuts(cuts) for line in trial.lines(cut, windows, say)]
-    sizes = {name: rows[KEYS[name]].n_unique() if name in KEYS else len(rows) for name, rows in sample.items()}
+    sizes = {name: rows[KEYS[name]].n_unique() if name in KEYS else len(rows) for name, rows in trial.sample.items()}
     return Audited(sizes, lines, trial.snapshots, trial.untried(lines))
 
 
@@ -109,6 +118,7 @@ class Trial:
         windows: of the run; None where each user has windows of their own.
         sample: the rows to rerun on.
         seed: of the futures.
+        earlier: the state that reruns of a refresh start from.
     """
 
     graph: str
@@ -117,12 +127,17 @@ class Trial:
     windows: Cuts | None
     sample: Tables
     seed: int
+    earlier: EarlierState | None = None
 
     @property
     def counts(self) -> bool:
         """Whether something is counted from interactions, and so with the delay."""
-        as_of = counters.are_as_of(self.of_run.counters, self.raw["videos"].absent)
-        return video_counts.are_counted(self.of_run, as_of)
+        return video_counts.are_counted(self.of_run, self.counters_are_as_of)
+
+    @property
+    def counters_are_as_of(self) -> bool:
+        """Whether the counters of videos are counted from interactions."""
+        return counters.are_as_of(self.of_run.counters, self.raw["videos"].absent)
 
     @property
     def snapshots(self) -> tuple[str, ...]:
@@ -169,10 +184,12 @@ class Trial:
     def lines(self, cut: Cut, windows: Cuts, say: Callable[[str], None]) -> list[Line]:
         """The rows of one cut and each future compared with those of the crowded one."""
         say(f"Cutting at {describe(cut.time)}")
-        chosen = self._settings(windows)
+        chosen = settings_of(self.of_run, windows)
         base = futures.crowded(self.sample, cut, self.seed)
         events = audit_cuts.sorted_events(base["interactions"], self.raw["interactions"], chosen)
-        past = PastRows(cut, audit_cuts.settled_exposures(events, cut, windows), chosen, self.versioned)
+        past = PastRows(
+            cut, audit_cuts.settled_exposures(events, cut, windows), chosen, self.versioned, self.counters_are_as_of
+        )
         rows, across = self._rerun(base, chosen), audit_cuts.unsettled(events, cut)
         found = []
         for name, future in FUTURES.items():
@@ -183,23 +200,13 @@ class Trial:
             found.append(line)
         return found
 
-    def _settings(self, windows: Cuts) -> Settings:
-        """Those of the run, for tables of our own, with windows that do not depend on what happens."""
-        values = self.of_run.model_dump(mode="json")
-        times = [None if cut is None else describe(cut).removesuffix(" UTC") for cut in windows]
-        texts = {f.name: NONE for f in self.of_run.table.features if f.op.embeds_text}
-        values |= {"columns": {}, "text_encoders": texts, "max_rejected_fraction": 1.0}
-        values["split"] = dict(zip(("val_from", "test_from"), times, strict=True))
-        values["output"]["format"] = "parquet"
-        return settings.parse(values, "the settings of the run")
-
     def _rerun(self, tables: Tables, chosen: Settings) -> Rows:
         with temporary_folder() as folder:
             raw = pathlib.Path(folder, "raw")
             raw.mkdir()
             audit_sample.write(tables, str(raw), self.of_run.table)
             try:
-                return rerun(chosen, str(raw), self.graph, f"{folder}/out")
+                return rerun(chosen, str(raw), self.graph, f"{folder}/out", self.earlier)
             except InputError as error:
                 cuts = chosen.split.fixed_cuts
                 assert cuts is not None
@@ -210,7 +217,7 @@ class Trial:
         """The features of which nothing was compared: of those that change, nothing at a cut."""
         known = {name for line in lines for name in line.features}
         at_cut = {name for line in lines for name in line.at_cut}
-        features = _features(self._settings((1, None)))
+        features = _features(settings_of(self.of_run, (1, None)))
         return tuple(f.name for f in features if f.name not in (at_cut if changes(f) else known))
 
 

@@ -23,16 +23,17 @@ FIT = "fit"  # the folder of what the graph would be fitted on
 _CORPORA = (USERS, VIDEOS)
 
 
-def moment_of(feature: Feature) -> tuple[tuple[str, ...], bool] | None:
+def moment_of(feature: Feature, counted: bool = True) -> tuple[tuple[str, ...], bool] | None:
     """Whose moment a feature is a function of, by the names of its key, and whether it lags behind by the delay.
 
-    None where it is what the exposure itself tells, such as its device.
+    None where it is what the exposure itself tells, such as its device. What is `counted` lags; versions do not.
     """
     owners = {column.name: _owners(column) for column in feature.columns if column.name not in _OF_NOBODY}
     key = tuple(name for name in ("user_id", "video_id") if any(name in own for own in owners.values()))
     if () in owners.values() or not key:
         return None
-    lags = all(column.accuracy in _LAGGING for column in feature.columns if owners.get(column.name) == ("video_id",))
+    lagging = _LAGGING if counted else _LAGGING[1:]
+    lags = all(column.accuracy in lagging for column in feature.columns if owners.get(column.name) == ("video_id",))
     return key, lags and key == ("video_id",)
 
 
@@ -65,12 +66,14 @@ class PastRows:
         settled: the exposures that nothing from the cut on belongs to, by KEY.
         settings: of the reruns.
         versioned: the corpora whose entities have versions, so that they hold the latest ones, whatever the cut.
+        counted: whether the counters of videos are counted from interactions, rather than read.
     """
 
     cut: Cut
     settled: pl.DataFrame
     settings: Settings
     versioned: tuple[str, ...] = ()
+    counted: bool = True
 
     def compare(self, rows: Rows, others: Rows) -> Iterator[tuple[Compared, bool]]:
         """What was compared, and whether whole rows were, or else what was known at a moment."""
@@ -121,7 +124,7 @@ class PastRows:
         """What other rows know of a user or a video, as far as it is of before the cut."""
         groups: dict[tuple[tuple[str, ...], int, bool], list[str]] = {}
         for feature in data_set.features(self.settings):
-            if moment := moment_of(feature):
+            if moment := moment_of(feature, self.counted):
                 key, lags = moment
                 delay, counted = self.cut.delay if lags else 0, COUNTED in feature.sources
                 groups.setdefault((key, delay, counted), []).append(feature.name)

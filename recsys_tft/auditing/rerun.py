@@ -16,15 +16,18 @@ from recsys_tft.auditing.past_rows import FIT
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.main_job import MainJob
 from recsys_tft.beam_pipelines.options import Options, labels_as_they_are, pipeline_in
-from recsys_tft.configuration.settings import Settings
+from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.faults import sentences
 from recsys_tft.features import Entity
+from recsys_tft.labelling.splits import Cuts, describe
 from recsys_tft.run_layout.data_sets import DATA_SETS
 from recsys_tft.run_layout.output import Output
+from recsys_tft.run_layout.state_files import EarlierState
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import ROW
+from recsys_tft.titles.encoder_spec import NONE
 
 _PARTITIONS = 2  # however many rows there are: how users are divided is the same in all reruns
 
@@ -49,6 +52,12 @@ class Rerun(MainJob):
         training | "Write training rows" >> beam.MapTuple(functools.partial(write_training_rows, folder=folder))
         return self._root | "Graph" >> beam.Create([self._graph])
 
+    def _cuts(self, *found: PCollection) -> PCollection:
+        """In a refresh what is known ends first, and then its windows, which are fixed."""
+        if self._job.earlier is None:
+            return super()._cuts(*found)
+        return self._root | "Windows" >> beam.Create([(self._job.earlier.until, *self._job.settings.split.fixed_cuts)])
+
     def _finish(self, *_: Any, **__: Any) -> None:
         """Nothing is committed: the rows are read where they were written."""
 
@@ -63,20 +72,34 @@ def write_training_rows(entity: Entity, table: Packed, folder: str) -> None:
     pq.write_table(rows, target / f"{uuid.uuid4().hex}.parquet")
 
 
-def rerun(settings: Settings, data_dir: str, graph: str, output_dir: str) -> dict[str, pa.Table]:
+def settings_of(of_run: Settings, windows: Cuts) -> Settings:
+    """Those of a run for tables of our own, with windows that do not depend on what happens."""
+    values = of_run.model_dump(mode="json")
+    times = [None if cut is None else describe(cut).removesuffix(" UTC") for cut in windows]
+    texts = {f.name: NONE for f in of_run.table.features if f.op.embeds_text}
+    values |= {"columns": {}, "text_encoders": texts, "max_rejected_fraction": 1.0}
+    values["split"] = dict(zip(("val_from", "test_from"), times, strict=True))
+    values["output"]["format"] = "parquet"
+    return parse(values, "the settings of the run")
+
+
+def rerun(
+    settings: Settings, data_dir: str, graph: str, output_dir: str, earlier: EarlierState | None = None
+) -> dict[str, pa.Table]:
     """The rows of all data folders, and below FIT what a graph would be fitted on, by folder.
 
     Args:
         settings: of the run; its format is parquet, and titles are not encoded.
         data_dir: the raw tables.
         graph: the folder of the saved `transform_fn`.
-        output_dir: an empty local folder, where the rows stay.
+        output_dir: an empty local folder, where the rows stay, and the state.
+        earlier: the state that a refresh starts from.
 
     Raises:
         InputError: if the raw tables are of no use to a run.
     """
     tables = raw_tables.find(data_dir, settings.columns, settings.table)
-    job = Job(settings, settings, tables, Output.at(output_dir), _PARTITIONS, _PARTITIONS)
+    job = Job(settings, settings, tables, Output.at(output_dir), _PARTITIONS, _PARTITIONS, earlier=earlier)
     with sentences(), labels_as_they_are():
         pipeline = pipeline_in(str(pathlib.Path(output_dir).parent), FnApiRunner(), Options([]))
         Rerun(pipeline, job, graph).build()

@@ -9,6 +9,7 @@ from recsys_tft import libraries
 EXAMPLE = """example:
   recsys-tft audit --output-dir output
   recsys-tft audit --output-dir out --data-dir data/movielens --users 500 --cut 1998-01-01
+  recsys-tft audit --output-dir out/periods/2025-03-02 --data-dir data/2025-03-01 data/2025-03-02
 
 The job is rerun on a sample of users, with the settings and the transform graph of the run, where all that comes after
 a cut is removed, shuffled in time, altered, or comes later. No row before the cut may change in a bit. Exits with 1
@@ -17,8 +18,16 @@ where one does, and names the feature, the row and both values; and where there 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options of `audit`."""
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
-    parser.add_argument("--data-dir", metavar="DIR", help="the run's raw tables (default: OUTPUT_DIR/raw)")
+    parser.add_argument(
+        "--output-dir", default="output", metavar="DIR", help="of the run, or the folder of a period (default: output)"
+    )
+    parser.add_argument(
+        "--data-dir",
+        nargs="+",
+        metavar="DIR",
+        help="the run's raw tables (default: OUTPUT_DIR/raw); of a period the folders of the run and of the periods "
+        "up to it, in order, or one with the tables of all these days",
+    )
     parser.add_argument("--users", type=int, default=1000, metavar="N", help="how many to sample (default 1000)")
     parser.add_argument(
         "--cut",

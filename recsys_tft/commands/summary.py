@@ -118,6 +118,7 @@ def _notes(counts: Mapping[str, int], table: FeatureTable) -> list[str]:
     """What a reader may not expect."""
     contradicted = sum(n for name, n in counts.items() if name.endswith("/contradicted"))
     found = {
+        "interactions came late: they are in the state, and make no rows": counts.get("late/interactions/used", 0),
         "negatives could not be drawn, as too few videos are legal for their users": counts.get("negatives_short", 0),
         "exposures were left out: not positive, of users who are positive on that video": contradicted,
     }

@@ -76,6 +76,7 @@ class TwoTowerSettings(Section):
     refit: bool = False
     warm_start: bool = True
     replay: Annotated[float, pydantic.Field(ge=0, lt=1)] = 0.5
+    capacity_step: Count = 1
 
 
 # What of `ranker` may differ between a run and a training on its rows.

@@ -11,7 +11,7 @@ import pydantic
 
 from recsys_tft import feature_tables, table_records
 from recsys_tft.columns import IdKind
-from recsys_tft.configuration import column_settings, config_files, row_overrides
+from recsys_tft.configuration import column_settings, config_files, durations, row_overrides
 from recsys_tft.configuration.column_settings import ColumnSettings
 from recsys_tft.configuration.expectations import expected
 from recsys_tft.configuration.job_settings import (
@@ -30,7 +30,7 @@ from recsys_tft.configuration.job_settings import (
 from recsys_tft.configuration.model_settings import RankerSettings, TwoTowerSettings
 from recsys_tft.configuration.monitoring_settings import DriftSettings, StatisticsSettings
 from recsys_tft.configuration.recommender_settings import RecommenderSettings
-from recsys_tft.configuration.setting_types import Section, Word
+from recsys_tft.configuration.setting_types import Duration, Section, Word
 from recsys_tft.configuration.yaml_text import OtherBase
 from recsys_tft.errors import FindingsError, InputError, did_you_mean, findings, redacted
 from recsys_tft.features import FeatureTable
@@ -76,6 +76,7 @@ class Settings(Section):
     columns: dict[str, dict[str, str | ColumnSettings]] = pydantic.Field(default_factory=dict)
     ids: IdSettings = IdSettings()
     max_rejected_fraction: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.05
+    late: Duration = "0s"
     embeddings: row_overrides.Widths = pydantic.Field(default_factory=dict, validate_default=True)
     buckets: row_overrides.Boundaries = pydantic.Field(default_factory=dict, validate_default=True)
     popularity: PopularitySettings = PopularitySettings()
@@ -191,6 +192,11 @@ class Settings(Section):
             return table.with_ids(self.ids.kinds)
         except FindingsError as error:
             raise findings("the settings", [f"features {text}." for text in error.sentences]) from error
+
+    @property
+    def late_microseconds(self) -> int:
+        """How far before the end of what is known an event may be that a refresh takes."""
+        return durations.microseconds(self.late)
 
     @property
     def default_vocabulary(self) -> VocabularySettings:

@@ -142,10 +142,21 @@ class Labelled:
 
 
 def windows_of(events: pa.Table, cuts: splits.Cuts | None, settings: Settings) -> np.ndarray:
-    """The number of the window of each of [n] sorted events, as [n] int8; without `cuts` the split is per user."""
+    """The number of the window of each of [n] sorted events, as [n] int8; without `cuts` the split is per user, and
+    without the first of them that of the events before the others, if there are any."""
+    time = events["interaction_time"].to_numpy()
+    if cuts is None:
+        return _windows_per_user(events, settings)
+    windows, end = splits.window_of(time, cuts), splits.end_of_training(cuts)
+    if cuts[0] is None and end is not None:
+        is_first = time < end
+        windows += len(splits.WINDOWS) - 1
+        windows[is_first] = _windows_per_user(events.filter(pa.array(is_first)), settings)
+    return windows
+
+
+def _windows_per_user(events: pa.Table, settings: Settings) -> np.ndarray:
     user, video, time = (events[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
-    if cuts is not None:
-        return splits.window_of(time, cuts)
     begins = exposure_starts(events, settings.labels.exposure_gap, None)
     return splits.per_user(user, video, time, begins, settings.split, settings.seed)
 

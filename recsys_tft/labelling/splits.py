@@ -17,7 +17,8 @@ from recsys_tft.storage.hashing import keyed_hash
 
 WINDOWS = ("train", "val", "test")
 PERIODS = "periods"  # in a manifest's windows: where each refresh begins
-# val_from, test_from (None: no test window), microseconds since 1970; and where any further windows begin.
+# val_from, test_from (None: no test window), microseconds since 1970; and where any further windows begin. Without
+# val_from the first three windows end for each user elsewhere.
 Cuts = tuple[int | None, ...]
 Histogram = tuple[np.ndarray, np.ndarray]  # increasing keys [n] int64, how many times each occurs [n] int64
 _COARSE = 26  # 2^26 microseconds: about a minute
@@ -27,6 +28,11 @@ def window_of(times: np.ndarray, cuts: Cuts) -> np.ndarray:
     """The number in WINDOWS of the window of each of [n] int64 times, as [n] int8."""
     edges = np.array([cut for cut in cuts if cut is not None], np.int64)
     return np.searchsorted(edges, times, side="right").astype(np.int8)
+
+
+def end_of_training(cuts: Cuts | None) -> int | None:
+    """The moment before which all of the training window is; None where nothing comes after the run."""
+    return next((cut for cut in cuts or () if cut is not None), None)
 
 
 def histogram(keys: np.ndarray) -> Histogram:

@@ -63,8 +63,9 @@ def increments(
 
 def _of_outcomes(became: pa.Table, cuts: splits.Cuts | None) -> pa.Table:
     video, in_training = became["video_id"].to_numpy(), became["window"].to_numpy() == 0
+    end = splits.end_of_training(cuts)
     found = []
     for kind, (rows, time) in zip((SHOWN, POSITIVE, TURNED), outcomes.steps(became), strict=True):
-        training = in_training[rows] & (time < cuts[0] if cuts else True)
+        training = in_training[rows] & (True if end is None else time < end)
         found.append(pa.table([video[rows], time, np.full(len(time), kind, np.int8), training], INCREMENT_SCHEMA))
     return pa.concat_tables(found)

@@ -2,18 +2,22 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import examples, recent, video_counts
 from recsys_tft.labelling.counters import CARRIED_SCHEMA, INCREMENT_SCHEMA, NUMBER
 from recsys_tft.point_in_time import begins
 from recsys_tft.tables.entities import VideoLookup
+from recsys_tft.tables.versions import ALWAYS
 
 _KEYS = ("video_id", "time", "counter")
 _NO_CUTS = (None, None)
 
 
-def between(earlier: pa.Table, later: pa.Table, videos: VideoLookup, settings: Settings, counted: bool) -> pa.Table:
+def between(
+    earlier: pa.Table, later: pa.Table, videos: VideoLookup, settings: Settings, counted: bool, since: int = ALWAYS
+) -> pa.Table:
     """The changes by which events differ from earlier ones, of counters.CARRIED_SCHEMA; `number` is -1 of one less.
 
     Args:
@@ -22,8 +26,9 @@ def between(earlier: pa.Table, later: pa.Table, videos: VideoLookup, settings: S
         videos: the lookup of all videos.
         settings: of the run.
         counted: whether COUNTERS are counted.
+        since: the moment before which nothing is changed.
     """
-    parts = [_of(events, videos, settings, counted) for events in (later, earlier)]
+    parts = [_of(events, videos, settings, counted, since) for events in (later, earlier)]
     numbers = np.repeat([1, -1], list(map(len, parts)))
     keys = [column.to_numpy() for column in pa.concat_tables(parts).select(_KEYS).columns]
     order = np.lexsort(keys[::-1])
@@ -34,10 +39,11 @@ def between(earlier: pa.Table, later: pa.Table, videos: VideoLookup, settings: S
     return pa.table({**found, "training": np.zeros(len(kept), bool), NUMBER: sums[sums != 0]}, CARRIED_SCHEMA)
 
 
-def _of(events: pa.Table, videos: VideoLookup, settings: Settings, counted: bool) -> pa.Table:
+def _of(events: pa.Table, videos: VideoLookup, settings: Settings, counted: bool, since: int) -> pa.Table:
     if not (len(events) and video_counts.are_counted(settings, counted)):
         return INCREMENT_SCHEMA.empty_table()
     became = examples.outcomes_of(events, videos, _NO_CUTS, settings)
     windows = np.zeros(len(events), np.int8)
     found = video_counts.increments(events, became, windows, None, settings, counted)
+    found = found.filter(pc.greater_equal(found["time"], since))
     return recent.changes(found, settings.recent) if settings.recent.enabled else found

@@ -11,11 +11,12 @@ from recsys_tft.configuration.settings import Settings, of_run
 from recsys_tft.errors import InputError
 from recsys_tft.labelling import carried, counters, outcomes, recent
 from recsys_tft.labelling.carried import Carried
-from recsys_tft.labelling.exposures import event_columns
+from recsys_tft.labelling.exposures import event_columns, sort_events
+from recsys_tft.online.changes import between
 from recsys_tft.online.live_state import LiveState
 from recsys_tft.online.snapshot import Rules, Start
 from recsys_tft.run_layout import periods, run_folders, state_files
-from recsys_tft.run_layout.state_files import CHANGES, ENTITIES, FIRST_SEEN, WORTH, EarlierState
+from recsys_tft.run_layout.state_files import CHANGES, ENTITIES, FIRST_SEEN, KEPT, WORTH, EarlierState
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, known_durations
 from recsys_tft.tables.raw_tables import ROW
 
@@ -59,12 +60,12 @@ def open_live(output_dir: str, transform_graph: str, lateness: int = LATENESS) -
             raise InputError(f"{output_dir}: the export is of another run than the one there; run recsys-tft export.")
         state = state_files.open_state(newest, told)
         rows = {name: _entities(state, name, settings) for name in ENTITIES}
-        start = _start(state, settings)
-    videos, _ = known_durations(rows["videos"])
-    lookup = VideoLookup.of(videos, rows["channels"], settings.ids.video_id, outcomes.groups(settings))
-    counted = counters.computed_columns(settings.counters, manifest["absent_columns"]["videos"])
-    rules = Rules(rows["users"], lookup, settings, bool(counted), lateness)
-    return Opened(LiveState(start, rules), rules, str(manifest.get("run")), start.before.until)
+        videos, _ = known_durations(rows["videos"])
+        lookup = VideoLookup.of(videos, rows["channels"], settings.ids.video_id, outcomes.groups(settings))
+        counted = bool(counters.computed_columns(settings.counters, manifest["absent_columns"]["videos"]))
+        start = _start(state, settings, lookup, counted)
+    rules = Rules(rows["users"], lookup, settings, counted, lateness)
+    return Opened(LiveState(start, rules), rules, str(manifest.get("run")), state.until)
 
 
 def _entities(state: EarlierState, name: str, settings: Settings) -> pa.Table:
@@ -88,12 +89,16 @@ def _table(state: EarlierState, name: str, schema: pa.Schema | None = None) -> p
     return pa.concat_tables(nothing + [state_files.read(file) for file in state.files[name]])
 
 
-def _start(state: EarlierState, settings: Settings) -> Start:
+def _start(state: EarlierState, settings: Settings, lookup: VideoLookup, counted: bool) -> Start:
     events = _table(state, "events").select(event_columns(settings))
+    if state.files[KEPT]:  # those since the moment as of which the rest is
+        events = sort_events(pa.concat_tables([events, _table(state, KEPT).select(events.column_names)]), settings)
     tables = {name: _table(state, name).cast(schema) for name, schema in carried.SCHEMAS.items()}
-    before = Carried(state.until, events, **tables)
+    before = Carried(state.bounds[0], events, **tables)
     worth = outcomes.WORTH_SCHEMA.empty_table()
     if outcomes.reads_expected(settings):
         worth = _table(state, WORTH).cast(outcomes.WORTH_SCHEMA)
-    changes = _table(state, CHANGES, counters.CARRIED_SCHEMA)
-    return Start(before, before.cuts, worth, changes, _table(state, FIRST_SEEN, recent.FIRST_SEEN_SCHEMA))
+    changes = between(events.slice(0, 0), events, lookup, settings, counted, since=before.until)
+    changes = pa.concat_tables([changes, _table(state, CHANGES, counters.CARRIED_SCHEMA)])
+    first_seen = _table(state, FIRST_SEEN, recent.FIRST_SEEN_SCHEMA)
+    return Start(before, (*state.bounds, None), worth, changes, first_seen, state.until)

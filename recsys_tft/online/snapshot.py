@@ -31,6 +31,7 @@ class Start:
         worth: of outcomes.WORTH_SCHEMA, what their exposures are worth.
         changes: of videos, of counters.CARRIED_SCHEMA.
         first_seen: of recent.FIRST_SEEN_SCHEMA.
+        since: the moment before which events come too late; None: that as of which `before` is.
     """
 
     before: Carried
@@ -38,6 +39,7 @@ class Start:
     worth: pa.Table
     changes: pa.Table
     first_seen: pa.Table
+    since: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,8 @@ class Snapshot:
         carried = {name: Levels.of_rows("user_id", table) for name, table in tables.items()}
         worth, events = (Levels.of_rows("user_id", table) for table in (start.worth, known))
         changes, until = Levels.of_rows("video_id", start.changes), start.before.until
-        return cls(rules, start.cuts, until, carried, worth, events, changes, until, until, rules.fold_at)
+        since = until if start.since is None else start.since
+        return cls(rules, start.cuts, until, carried, worth, events, changes, since, since, rules.fold_at)
 
     def closed(self) -> "Snapshot":
         """The same, where events that are more than `lateness` behind come too late from now on."""

@@ -143,7 +143,7 @@ def read(data_dir: str, settings: Settings) -> RawRows:
 def read_days(days: Sequence[str], manifest: Mapping[str, Any], settings: Settings) -> RawRows:
     """The same of the folders of a run and its periods, each as its refresh has read it.
 
-    A row takes the place of the one with its key, and events that came late, or before their user or video, are not
+    A row takes the place of the one with its key, and events that came too late, or before their user or video, are not
     used.
 
     Args:
@@ -159,12 +159,14 @@ def read_days(days: Sequence[str], manifest: Mapping[str, Any], settings: Settin
     first = find(days[0], settings)
     day = _of_day(first, settings)
     events = [_known(day, settings)]
-    for folder, begin in zip(days[1:], manifest["windows"][PERIODS], strict=True):
+    begins = [_time(text) for text in manifest["windows"][PERIODS]]
+    for folder, begin in zip(days[1:], begins, strict=True):
         found = find(folder, settings, ENTITIES)
         tables = {n: dataclasses.replace(table, is_versioned=first[n].is_versioned) for n, table in found.items()}
         own = _of_day(tables, settings)
         day = own | {name: _with(own[name], day[name], name) for name in ENTITIES}
-        day[_EVENTS] = own[_EVENTS].filter(pc.greater_equal(own[_EVENTS]["interaction_time"], _time(begin)))
+        since = max(begin - settings.late_microseconds, begins[0])
+        day[_EVENTS] = own[_EVENTS].filter(pc.greater_equal(own[_EVENTS]["interaction_time"], since))
         events.append(_known(day, settings))
     return _joined({**day, _EVENTS: pa.concat_tables(events)}, first["videos"], settings)
 
@@ -210,19 +212,12 @@ def _rows(table: RawTable) -> pa.Table:
 
 
 def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:
-    """Where the windows of a run end, by its manifest; None where each user has ends of their own.
-
-    Raises:
-        InputError: for a refresh of a run where each user has.
-    """
+    """Where the windows of a run end, by its manifest; None where each user has ends of their own."""
     windows = manifest["windows"]
     periods = [_time(text) for text in windows.get(PERIODS, ())]
     found = [_time(windows[name]) for name in ("val_from", "test_from") if windows.get(name)]
     if periods and not found:
-        raise InputError(
-            f"The period {manifest[REFRESH]['name']} is a refresh of a run with split.kind "
-            f"{manifest['settings']['split']['kind']}; raw tables do not tell how that divided each user's exposures."
-        )
+        return (None, None, *periods, _time(manifest[REFRESH]["until"]))
     if periods:  # a window that had not begun then never did, and what comes after the period is another one
         return (*(cut for cut in found if cut < periods[0]), *periods, _time(manifest[REFRESH]["until"]))
     return (found[0], found[1] if found[1:] else None) if found else None

@@ -40,7 +40,7 @@ def with_new_rows(made: TwoTower, model: TwoTower, start: Callable[[np.ndarray, 
     """A larger model whose new rows are another vector, by a function of the table and how many rows are of unseen."""
     for name, table in made.tables().items():
         rows = np.array(table.embeddings)
-        known = model.tables()[name].embeddings.shape[0]
+        known = _known(model, name)
         rows[known:] = start(rows[:known], _out_of_vocabulary(model, name))
         table.embeddings.assign(rows)
     return made
@@ -55,13 +55,20 @@ def carry(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> 
     """
     for variable, old in zip(variables, values, strict=True):
         value = np.array(variable)
-        value[tuple(map(slice, old.shape))] = old
+        shared = tuple(map(slice, np.minimum(old.shape, value.shape).tolist()))
+        value[shared] = old[shared]
         variable.assign(value)
 
 
 def unseen(rows: np.ndarray, n_oov: int) -> np.ndarray:
     """[width] the vector of a value that [values, width] lacks: the mean of the unseen ones, or the missing one."""
     return rows[1 : 1 + n_oov].mean(axis=0) if n_oov else rows[MISSING]
+
+
+def _known(model: TwoTower, table: str) -> int:
+    """How many of the rows of a table stand for values; those behind them are there for later ones."""
+    features = (*model.query_features, *model.candidate_features)
+    return max(model.categories[f.name] for f in features if f.is_categorical and f.embedding_table == table)
 
 
 def _out_of_vocabulary(model: TwoTower, table: str) -> int:

@@ -25,6 +25,9 @@ def dense(values: tf.Tensor | tf.SparseTensor | tf.RaggedTensor) -> tf.Tensor:
 class Tables:
     """One embedding table per vocabulary, shared by all features that read it, in either tower.
 
+    That of a vocabulary has a whole multiple of `two_tower.capacity_step` rows, so that its shape stays for some time
+    as the vocabulary grows.
+
     Args:
         sizes: for each categorical feature how many values it may have.
         settings: of the run.
@@ -42,12 +45,16 @@ class Tables:
         if name not in self._layers:
             width = self._settings.embedding_width(name)
             self._layers[name] = keras.layers.Embedding(
-                self._sizes[feature.name],
+                self._capacity(feature),
                 width,
                 embeddings_initializer=keras.initializers.RandomNormal(stddev=width**-0.5),
                 name=f"{name}_table",
             )
         return self._layers[name]
+
+    def _capacity(self, feature: Feature) -> int:
+        step = self._settings.two_tower.capacity_step if feature.vocabulary else 1
+        return -(-self._sizes[feature.name] // step) * step
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,7 @@ answer, and not the one of somebody of whom nothing is known.
 
 from collections.abc import Mapping, Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -32,7 +33,11 @@ class Untrained:
             shown[name] = shown.get(name, False) | found
             n_oov[name] = _out_of_vocabulary(feature, model)
         self._mends = [
-            (table, tf.constant(~shown[name]), tf.constant(stand_ins(shown[name], n_oov[name]), tf.int64))
+            (
+                table,
+                tf.constant(_in_rows(~shown[name], table)),
+                tf.constant(stand_ins(shown[name], n_oov[name]), tf.int64),
+            )
             for name, table in model.tables().items()
             if not shown[name].all()
         ]
@@ -44,6 +49,11 @@ class Untrained:
             # An empty mean is 0 here: where nothing is shown at all, a value adds nothing.
             mean = tf.math.divide_no_nan(tf.reduce_sum(tf.gather(vectors, like), 0), tf.cast(tf.size(like), tf.float32))
             table.embeddings.assign(tf.where(untrained[:, None], mean, vectors))
+
+
+def _in_rows(untrained: np.ndarray, table: keras.layers.Embedding) -> np.ndarray:
+    """The same for all rows of a table; those that stand for no value yet stay as they are."""
+    return np.pad(untrained, (0, table.embeddings.shape[0] - len(untrained)))
 
 
 def shown_tokens(feature: Feature, counts: np.ndarray, model: TwoTower) -> np.ndarray:

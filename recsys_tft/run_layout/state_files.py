@@ -7,10 +7,11 @@ state/TABLE/part-*.parquet  rows by partition of users or of videos; Parquet che
 import dataclasses
 import json
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recsys_tft.errors import InputError, readable
@@ -22,17 +23,33 @@ STATE, DESCRIPTION = "state", "state.json"
 VERSION = 1
 ENTITIES = ("users", "videos", "channels")  # usable rows of these tables, with ids as codes
 WORTH: Final = "worth"  # of outcomes.WORTH_SCHEMA
-OF_USERS = ("events", "viewed", "positives", "pairs", "counts", "steps", "fitted", WORTH)  # see labelling/carried.py
+KEPT = "kept"  # events since the moment as of which the tables are, with the setting `late`
+OF_USERS = ("events", "viewed", "positives", "pairs", "counts", "steps", "fitted", WORTH, KEPT)  # labelling/carried.py
 CHANGES, FIRST_SEEN, CATALOGUE = "changes", "first_seen", "catalogue"
 FITTED_VIDEOS, RARE = "fitted_videos", "rare"  # of vocabularies: whose values are counted, and what is not in them yet
+_SHOWN, _TIME, _LATER = "shown", "time", "later"  # of an exposure; of what became of it; and by how much that is later
+_MOMENTS = (_SHOWN, _TIME, "since", "interaction_time")
 TABLES = (*ENTITIES, *OF_USERS, CHANGES, FIRST_SEEN, CATALOGUE, FITTED_VIDEOS, RARE)
 
 
 def write(output: Output, name: str, partition: int, rows: pa.Table) -> None:
     """Writes a partition of one of the TABLES into a staged output."""
     path = output.staged(STATE, name, f"part-{partition:05d}.parquet")
+    rows = _replaced(rows, _TIME, _LATER, pc.subtract)
     options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
+    if name not in ENTITIES:  # times are nearly all different
+        moments = [column for column in rows.column_names if column in _MOMENTS]
+        options["use_dictionary"] = [column for column in rows.column_names if column not in moments]
+        options["column_encoding"] = dict.fromkeys(moments, "DELTA_BINARY_PACKED")
     write_file(path, lambda file: pq.write_table(rows, file, **options))
+
+
+def _replaced(rows: pa.Table, name: str, by: str, function: Callable) -> pa.Table:
+    """Where a table has _SHOWN and a time that is nearly always the same, that time as a difference, or back."""
+    if not {_SHOWN, name} <= {*rows.column_names}:
+        return rows
+    place = rows.column_names.index(name)
+    return rows.set_column(place, by, function(rows[name], rows[_SHOWN]))
 
 
 def read(path: str) -> pa.Table:
@@ -42,7 +59,8 @@ def read(path: str) -> pa.Table:
         InputError: if it is damaged.
     """
     with readable(path, _AGAIN, pa.ArrowInvalid), open_to_read(path) as file:
-        return pq.read_table(file, page_checksum_verification=True).combine_chunks()
+        rows = pq.read_table(file, page_checksum_verification=True)
+        return _replaced(rows, _LATER, _TIME, pc.add).combine_chunks()
 
 
 _AGAIN = "run the main job again, or the refresh that wrote it with --overwrite"
@@ -67,6 +85,7 @@ class EarlierState:
 
     Attributes:
         until: microseconds; all events that it knows are strictly before.
+        bounds: as of which moment the tables are, and where each later period begins; the events since are in KEPT.
         files: the paths of the files of each of the TABLES.
         graph: the folder of the transform graph that goes with it.
         windows: where windows and periods end, as the manifest has it.
@@ -76,6 +95,7 @@ class EarlierState:
     """
 
     until: int
+    bounds: Sequence[int]
     files: Mapping[str, Sequence[str]]
     graph: str
     windows: Mapping[str, Any]
@@ -106,8 +126,8 @@ def open_state(root: str, told: str) -> EarlierState:
     with readable(path, _AGAIN, LookupError):
         found = json.loads(read_text(path))
         version, until, files = found["version"], int(found["until"]), found["files"]
-        windows = dict(found["windows"])
-        users, videos = (int(found["rows"][name]) for name in ("users", "videos"))
+        windows, bounds = dict(found["windows"]), [int(moment) for moment in found.get("bounds", [until])]
+        rows = {name: int(found["rows"][name]) for name in ("users", "videos")}
     if version != VERSION:
         raise InputError(
             f"{told}/{STATE}/{DESCRIPTION}: is of version {version}, and this release reads version {VERSION}; "
@@ -120,6 +140,4 @@ def open_state(root: str, told: str) -> EarlierState:
                 what = "is gone" if file not in there else f"has {there[file]:,} bytes in the place of {size:,}"
                 raise InputError(f"{told}/{STATE}/{name}/{file}: {what}; {_AGAIN}.")
     paths = {name: [f"{folder}/{name}/{file}" for file in files.get(name, {})] for name in TABLES}
-    return EarlierState(
-        until, paths, posixpath.join(root, "artifacts", "transform_graph"), windows, users=users, videos=videos
-    )
+    return EarlierState(until, bounds, paths, posixpath.join(root, "artifacts", "transform_graph"), windows, **rows)

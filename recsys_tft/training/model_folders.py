@@ -14,7 +14,8 @@ from typing import Any
 from recsys_tft import table_records
 from recsys_tft.configuration import model_settings, settings
 from recsys_tft.errors import InputError, redacted, require_inside
-from recsys_tft.run_layout.run_folders import manifest
+from recsys_tft.run_layout import periods
+from recsys_tft.run_layout.run_folders import fingerprint, manifest
 from recsys_tft.storage import json_files
 from recsys_tft.storage.locks import sole_writer
 from recsys_tft.storage.version_folders import Held, VersionFolders
@@ -22,8 +23,9 @@ from recsys_tft.titles.encoder_spec import Pair
 
 METRICS, MODEL = "metrics.json", "model.json"
 _BEGUN = "begun.json"
+_DESCRIPTIONS = {"ranker": "columns.json", "two_tower": MODEL}  # which say of which rows a model is
 _KEYS = {
-    ("ranker", "columns.json"): ("columns", "transform_graph"),
+    ("ranker", _DESCRIPTIONS["ranker"]): ("columns", "transform_graph"),
     ("two_tower", MODEL): ("settings", "query_features", "candidate_features", "categories", "transform_graph"),
 }
 
@@ -63,14 +65,24 @@ class ModelFolder:
         return (self.work / _BEGUN).is_file()
 
     def check_free(self, overwrite: bool) -> None:
-        """Refuses a model that is there already, if it may not be replaced.
+        """Refuses a model that is there already, if it may not be replaced; one of an earlier period may be.
 
         Raises:
             InputError: if there is one, or models would be written outside the output.
         """
         require_inside(self.target.parent, self.output_dir)
-        if self.target.exists() and not overwrite:
+        if self.target.exists() and not overwrite and not self._is_behind():
             raise InputError(f"{self.target} exists already; give --overwrite to replace the model there.")
+
+    def _is_behind(self) -> bool:
+        """Whether the model is of the run or a period, and a later period is there."""
+        found = {None: pathlib.Path(self.output_dir), **periods.folders(self.output_dir)}
+        with contextlib.suppress(InputError):  # what is damaged is replaced if that is asked for
+            made = self.read(_DESCRIPTIONS[self.name])
+            root = found.get(made.get("period"))
+            is_last = root == list(found.values())[-1]
+            return root is not None and not is_last and made["transform_graph"] == fingerprint(str(root))
+        return False
 
     @contextlib.contextmanager
     def writing(self, overwrite: bool) -> Iterator[None]:
