@@ -20,6 +20,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.online import redis_log
 from recsys_tft.online.redis_log import LostError, RedisLog
 from recsys_tft.recommending import live_store
+from recsys_tft.recommending.catalogue import Candidates
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.live_store import LiveStore, Observed
 from recsys_tft.serving import serving_folders
@@ -93,8 +94,9 @@ def test_what_one_process_observes_all_others_know(home: Home, server: Server) -
         for user in (3, 10**6, 4):
             assert home.known(store, user) == home.known(alone, user)
         assert store.seen(3).equals(alone.seen(3))
-        videos = home.entities.videos([5, 6, 7])
-        assert store.videos(videos, home.end + 10**6).equals(alone.videos(videos, home.end + 10**6))
+        videos = Candidates.of_rows(home.entities.videos([5, 6, 7]))
+        told, expected = (each.videos(videos, home.end + 10**6).table() for each in (store, alone))
+        assert told.equals(expected)
     assert server.client.hlen("{recsys_tft}:user:3") == 2
     assert sorted(map(bytes.decode, server.client.keys("*:user:*"))) == [
         "{recsys_tft}:user:1000000",
