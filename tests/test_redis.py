@@ -183,6 +183,33 @@ def test_a_redis_that_was_emptied_is_told_of(home: Home, server: Server) -> None
     assert home.open(server.address).observe([home.event(3, 5)]) == Observed(1, 0)
 
 
+def test_what_a_newer_state_holds_is_removed_and_who_lacks_it_is_told(
+    home: Home, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_log, "_AT_ONCE", 4)
+    one, idle = home.open(server.address), home.open(server.address)
+    events = [home.event(3 + number % 2, 5, 10 * number, "click", event_id=number) for number in range(12)]
+    assert one.observe(events) == Observed(12, 0)
+    run = server.client.hget("{recsys_tft}:meta", "run").decode()
+    newer = [
+        RedisLog(server.address, run, home.end + 95, 10**12) for _ in range(2)
+    ]  # the second finds nothing to remove
+    assert server.client.xlen("{recsys_tft}:events") == 2
+    assert [server.client.hlen("{recsys_tft}:user:" + user) for user in "34"] == [1, 1]
+    schema = one._schema
+    assert [
+        [row["interaction_time"] for row in batch.to_pylist()] for log in newer for batch in log.unread(schema)
+    ] == [[home.end + 100, home.end + 110]] * 2
+    late = newer[1].add(one._reader.read(events).events)
+    assert late.tolist() == [2] * 10 + [1] * 2  # those that are held, and those that are there
+    assert home.known(one, 3)["user_events_1d"] > 0  # who has read all goes on
+    assert one.observe([home.event(3, 6, 200)]) == Observed(1, 0)
+    with pytest.raises(LostError, match="this process has not read were removed, as a newer state holds them; start"):
+        home.known(idle, 3)
+    with pytest.raises(InputError, match="before the end of a newer state, and the state here is older; refresh here"):
+        home.open(server.address)
+
+
 def _is_lost(ask: Callable[[], object], server: Server) -> None:
     with pytest.raises(LostError, match="Redis does not answer: ") as caught:
         ask()

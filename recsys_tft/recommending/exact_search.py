@@ -46,6 +46,11 @@ class ExactSearch:
             raise InputError(f"{folder / FILE}: has the shape {self._vectors.shape}; {EXPORT_AGAIN}.")
         self._ranks, self._absent = ranks, np.flatnonzero(np.isnan(self._vectors[0]))
 
+    @staticmethod
+    def is_there(folder: pathlib.Path) -> bool:
+        """Whether the store has the file, which exports of earlier releases lack."""
+        return (folder / FILE).exists()
+
     def best(self, query: np.ndarray, k: int, exclude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """[at most k] int64 rows and float32 scores, the best first.
 

@@ -13,14 +13,7 @@ from recsys_tft import ids
 from recsys_tft.columns import HISTORY
 from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
-from recsys_tft.recommending import (
-    chosen_settings,
-    exact_search,
-    explanations,
-    filtering,
-    ranker_inputs,
-    request_columns,
-)
+from recsys_tft.recommending import chosen_settings, explanations, filtering, ranker_inputs, request_columns
 from recsys_tft.recommending.arrangement import arrange
 from recsys_tft.recommending.catalogue import Candidates, Catalogue
 from recsys_tft.recommending.entity_store import EntityStore
@@ -82,7 +75,7 @@ class Recommender:
             warnings.warn(sentence, stacklevel=2)
         folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}
         store = folders[serving_folders.STORE]
-        is_exact = index is None and (store / exact_search.FILE).exists()
+        is_exact = index is None and ExactSearch.is_there(store)
         names = ("query_tower" if is_exact or index else "retrieval", "ranker")
         loading = served_models.Loading({name: folders[name] for name in names}, EXPORT_AGAIN)
         self.kinds = request_columns.ids_of_store(store)
