@@ -26,7 +26,7 @@ FIRST = (
     "layering", "own_signals", "odd_data", "reading", "cooccurrence", "tutorial", "ops", "catboost_graph",
     "version_folders", "faults", "readme", "output_folder", "xgboost_graph", "carried", "main_job_files",
     "as_of_serving", "versions", "title_encoder", "rejected_rows", "dataflow_options", "portable_runner",
-    "counters", "online", "verify_online", "observe", "redis", "report", "comparing",
+    "counters", "online", "verify_online", "observe", "redis", "served_requests", "report", "comparing",
 )  # fmt: skip
 
 
