@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -25,6 +26,7 @@ from recsys_tft.recommending import request_log
 from recsys_tft.recommending.request import Request
 from recsys_tft.recommending.request_log import RequestLog
 from recsys_tft.run_layout import run_folders
+from recsys_tft.training import training_rows
 from recsys_tft.verifying import raw_matches
 
 MOMENT = 1_740_000_000_000_000
@@ -121,13 +123,16 @@ def test_what_is_logged_are_the_raw_columns_that_models_were_asked_about(
 
 
 def training_requests(root: pathlib.Path) -> pa.Table:
-    """The raw columns of the training window's exposures, as a request at that moment has them."""
+    """The raw columns of the exposures of the ranker's training rows, as a request at that moment has them."""
     manifest = run_folders.manifest(str(root))
     settings = of_run(manifest, "the manifest")
     rows = raw_rows.read_days(raw_rows.raw_days(str(root), None, manifest), manifest, settings)
     everybody = rows.users["user_id"].to_numpy()
     found = raw_matches.labelled(rows, everybody, raw_rows.cuts_of(manifest), settings).exposures
-    found = found.filter(pc.equal(found["window"], 0))
+    drawn = training_rows.columns(training_rows.folder_of(str(root), "ranker/train"), ["user_id", "interaction_time"])
+    keys = found.select(list(drawn)).append_column("place", pa.array(np.arange(len(found))))
+    keys = pl.from_arrow(keys).unique(list(drawn), keep="first", maintain_order=True)
+    found = found.take(pl.DataFrame(drawn).join(keys, on=list(drawn), how="left")["place"].to_arrow())
     own = rows.users.take(pa.array(find_sorted(everybody, found["user_id"].to_numpy())))
     found = ids.plain(examples.with_given_ids(found, rows.users, rows.lookup))
     names = [name for name in found.column_names if name not in ("video_id", "window", "label", "weight")]
