@@ -19,6 +19,9 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 
 import numpy as np
 
+from recsys_tft.storage.files import write_text
+from recsys_tft.storage.json_files import to_json
+
 _HEAD = "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
 
 
@@ -111,7 +114,7 @@ async def _open(port: int, bodies: Sequence[bytes], rate: float) -> list[float]:
 
 
 def measure(output_dir: str, users: Sequence[int | str], requests: int) -> None:
-    """Starts a server, and prints what it does under load.
+    """Starts a server, prints what it does under load, and writes the latencies for `recsys-tft report`.
 
     Args:
         output_dir: of an export.
@@ -126,19 +129,26 @@ def measure(output_dir: str, users: Sequence[int | str], requests: int) -> None:
 
     with running(output_dir) as server:
         asyncio.run(_closed(server.port, bodies(400), 8))
-        _timed(server, "closed loop, 8 clients", bodies(3000), lambda b: _closed(server.port, b, 8))
-        _timed(server, "closed loop, 1 client", bodies(600), lambda b: _closed(server.port, b, 1))
-        _timed(server, "open loop, 75 requests/s", bodies(2250), lambda b: _open(server.port, b, 75))
+        closed, one = (lambda b, n=clients: _closed(server.port, b, n) for clients in (8, 1))
+        found = {
+            "8 clients": _timed(server, "closed loop, 8 clients", bodies(3000), closed),
+            "1 client": _timed(server, "closed loop, 1 client", bodies(600), one),
+            "75 requests/s": _timed(
+                server, "open loop, 75 requests/s", bodies(2250), lambda b: _open(server.port, b, 75)
+            ),
+        }
         events(server, users, 50_000)
-        _timed(server, "closed loop, 8 clients, after events", bodies(2000), lambda b: _closed(server.port, b, 8))
+        found["8 clients, after events"] = _timed(server, "closed loop, 8 clients, after events", bodies(2000), closed)
+        write_text(f"{output_dir}/serving/latency.json", to_json(found))
         for _ in range(10):
             asyncio.run(_closed(server.port, bodies(requests // 10), 8))
-            print(f"  resident memory {server.gauges()['resident_memory_bytes'] / 1e6:8,.1f} MB")
+            print(f"  resident memory {server.gauges()['resident_memory_bytes'] / 1e6:8,.1f} MB", flush=True)
 
 
 def _timed(
     server: Server, name: str, bodies: list[bytes], loop: Callable[[list[bytes]], Coroutine[None, None, list[float]]]
-) -> None:
+) -> dict[str, float]:
+    """Prints requests a second, latencies and CPU time of a loop, and returns them as the report shows them."""
     before, own, begun = server.gauges()["cpu_seconds_total"], time.process_time(), time.perf_counter()
     seconds = asyncio.run(loop(bodies))
     took = time.perf_counter() - begun
@@ -147,8 +157,11 @@ def _timed(
     p50, p99 = np.quantile(seconds, [0.5, 0.99], method="lower") * 1e3
     print(
         f"{name:<38} {len(bodies) / took:7.1f} requests/s   p50 {p50:7.2f} ms   p99 {p99:7.2f} ms   "
-        f"CPU {cpu:5.2f} ms a request (client {client:.2f})   load {os.getloadavg()[0]:.1f}"
+        f"CPU {cpu:5.2f} ms a request (client {client:.2f})   load {os.getloadavg()[0]:.1f}",
+        flush=True,
     )
+    figures = {"requests a second": len(bodies) / took, "p50, ms": p50, "p99, ms": p99, "CPU time, ms": cpu}
+    return {heading: round(float(value), 2) for heading, value in figures.items()}
 
 
 def events(server: Server, users: Sequence[int | str], count: int, at_once: int = 500) -> None:

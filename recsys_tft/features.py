@@ -36,8 +36,27 @@ __all__ = [
 
 def context_columns(settings: "Settings") -> tuple[Column, ...]:
     """The context columns that any feature reads whose option is enabled, in the order of the table."""
-    read = {column.name for column in raw_columns(settings.table.switched_on(settings))}
-    return tuple(column for column in settings.table.context if column.name in read)
+    return _context_columns(_Itself(settings))
+
+
+class _Itself:
+    """Settings that are the same only as themselves: to compare them takes longer than what is looked up by them."""
+
+    def __init__(self, settings: "Settings"):
+        self.settings = settings
+
+    def __hash__(self) -> int:
+        return id(self.settings)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Itself) and self.settings is other.settings
+
+
+@functools.lru_cache(maxsize=16)
+def _context_columns(of: _Itself) -> tuple[Column, ...]:
+    table = of.settings.table
+    read = {column.name for column in raw_columns(table.switched_on(of.settings))}
+    return tuple(column for column in table.context if column.name in read)
 
 
 def flag_columns(signals: Iterable[Signal]) -> tuple[Column, ...]:

@@ -84,6 +84,10 @@ def end_of(events: pa.Table) -> int:
     return int(events["interaction_time"].to_numpy().max()) + 1
 
 
+def in_window(labelled: examples.Labelled, number: int) -> np.ndarray:
+    return np.flatnonzero(labelled.keys["window"].to_numpy() == number)
+
+
 def changes_of(days: Days, period: Period, became: pa.Table, windows: np.ndarray, cuts: splits.Cuts) -> pa.Table:
     increments = video_counts.increments(period.events, became, windows, cuts, days.settings, counted=True)
     if period.before:

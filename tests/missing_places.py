@@ -21,7 +21,7 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.exporting import stored_entities
 from recsys_tft.features import raw_columns
 from recsys_tft.raw_replay import raw_counters, raw_rows
-from recsys_tft.recommending import arrangement, filtering
+from recsys_tft.recommending import catalogue, filtering
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.request import Request
 from recsys_tft.serving import saved_graphs
@@ -117,14 +117,14 @@ def store(given: Given, column: Column, value: Any) -> Any:
 def filters(given: Given, column: Column, value: Any) -> Any:
     video = pa.table({name: arrow(DEFAULT.raw[name], own) for name, own in {**VIDEO, column.name: value}.items()})
     rules = BlockSettings(categories=["", "music"], channels=[LEAST, 1])
-    old = filtering.too_old(filtering.floats(video["published_at"]), MOMENT + filtering.DAY, 0.5)
+    old = filtering.too_old(catalogue.floats(video["published_at"]), MOMENT + filtering.DAY, 0.5)
     return filtering.blocked(video, rules).tolist(), old.tolist()
 
 
 def ordering(given: Given, column: Column, value: Any) -> Any:
     if column.name == "published_at":
-        return str(filtering.floats(pa.chunked_array([arrow(column, value)])))
-    return arrangement.codes(pa.chunked_array([arrow(column, value)])).tolist()
+        return str(catalogue.floats(pa.chunked_array([arrow(column, value)])))
+    return catalogue.codes(pa.chunked_array([arrow(column, value)])).tolist()
 
 
 def recommending(given: Given, column: Column, value: Any) -> Any:

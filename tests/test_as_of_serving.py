@@ -157,9 +157,9 @@ def test_the_models_are_given_the_history_of_the_user_and_the_counters(
         found = recommender.recommend(int(user), 10**6, MOMENT)
         watched = oracle.history(exposures, user, end, 3)
         lengths.add(len(watched))
-        assert asked["retrieval"]["history_video_ids"].tolist() == [watched]
+        assert asked["query_tower"]["history_video_ids"].tolist() == [watched]
         named = [(categories[video] or "").encode() for video in watched]
-        assert asked["retrieval"]["history_categories"].tolist() == [named]
+        assert asked["query_tower"]["history_categories"].tolist() == [named]
         ranked = recommender.store.videos(np.array([item.video_id for item in found.items]))
         rows = zip(*(asked["ranker"][name].tolist() for name in COUNTS), strict=True)
         assert sorted(rows) == sorted(zip(*(ranked[name].to_pylist() for name in COUNTS), strict=True))

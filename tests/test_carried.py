@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pyarrow as pa
-from carried_days import Days, changes_of, end_of, logs
+from carried_days import Days, changes_of, end_of, in_window, logs
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from labelled_cases import quick, with_context
@@ -25,10 +25,6 @@ def carried_periods(days: Days) -> list[tuple[examples.Labelled, Carried]]:
         found.append((days.label(carried.with_events(events, days.settings), carried.cuts, carried), carried))
         carried = found[-1][0].period.carry(days.gathered.lookup, end_of(events), days.settings)
     return found
-
-
-def in_window(labelled: examples.Labelled, number: int) -> np.ndarray:
-    return np.flatnonzero(labelled.keys["window"].to_numpy() == number)
 
 
 @quick

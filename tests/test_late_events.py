@@ -8,7 +8,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 from labelled_cases import quick
-from test_carried import Days, end_of, in_window, logs
+from carried_days import Days, end_of, in_window, logs
 
 from recsys_tft.beam_pipelines import state
 from recsys_tft.labelling import examples, late_events

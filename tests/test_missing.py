@@ -20,7 +20,7 @@ from recsys_tft.columns import FLOAT, INT64, INTS, STRING, TABLES, Column
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.missing import nulled
-from recsys_tft.recommending import filtering
+from recsys_tft.recommending import catalogue, filtering
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.request import Request
 from recsys_tft.serving.serving_rows import tensors
@@ -242,7 +242,7 @@ def test_a_video_of_the_year_9999_is_of_age_0_and_one_of_long_ago_is_old() -> No
     times = pa.chunked_array(
         [pa.array([far, None, datetime.datetime(1, 1, 1, tzinfo=datetime.UTC)], pa.timestamp("us"))]
     )
-    floats = filtering.floats(times.cast(pa.int64()))
+    floats = catalogue.floats(times.cast(pa.int64()))
     assert filtering.too_old(floats, MOMENT, 30).tolist() == [False, False, True]
 
 

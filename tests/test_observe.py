@@ -26,6 +26,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.exporting import stored_entities
 from recsys_tft.online.opening import open_live
 from recsys_tft.raw_replay import raw_counters, raw_rows
+from recsys_tft.recommending.catalogue import Candidates
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.live_store import LiveStore, Observed
 from recsys_tft.recommending.request import Wanted
@@ -69,7 +70,7 @@ class Home:
 
     def video(self, number: int, after: int) -> dict[str, Any]:
         """What is known of a video then."""
-        (row,) = self.recommender.videos([self.stored(number)], self.end + after).to_pylist()
+        (row,) = self.recommender.candidates([self.stored(number)], self.end + after).table().to_pylist()
         return row
 
 
@@ -92,7 +93,7 @@ def test_without_an_event_all_is_as_the_export_has_it(home: Home) -> None:
         found = home.recommender.seen(home.recommender.request(home.id(user)))
         assert sorted(found.to_pylist()) == sorted(videos.to_pylist())
         assert found.type == videos.type
-    assert home.recommender.videos(ids, home.end).equals(store.videos(ids))
+    assert home.recommender.candidates(ids, home.end).table().equals(store.videos(ids))
 
 
 @pytest.mark.slow
@@ -106,7 +107,8 @@ def test_at_the_end_the_state_of_a_run_tells_what_an_export_stores(ran: Ran, tmp
     entities = EntityStore(tmp_path / "store")
     opened = open_live(str(ran.root), run_folders.fingerprint(str(ran.root)))
     live = LiveStore(opened.state, opened.rules, entities)
-    assert live.videos(entities.videos(entities.video_ids), opened.until).equals(entities.videos(entities.video_ids))
+    every = Candidates.of_rows(entities.all_videos)
+    assert live.videos(every, opened.until).table().equals(every.table())
     for user in rows.latest_users["user_id"].to_pylist()[:100]:
         stored = entities.user(user)
         assert live.user(stored, user, opened.until).select(stored.column_names).to_pylist() == stored.to_pylist()

@@ -1,18 +1,21 @@
 """What is known online, event by event, is what the main job writes into the rows of the same moments."""
 
 import dataclasses
+import itertools
 from random import Random
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from carried_days import Days, changes_of, end_of, logs
 from conftest import Ran
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recsys_tft.columns import OfGroup, Tally
 from recsys_tft.labelling import counters, examples, outcomes, recent, video_counts
+from recsys_tft.online import live_state
 from recsys_tft.online.live_state import APPLIED, LATE, REPEATED, LiveState
 from recsys_tft.online.opening import open_live
 from recsys_tft.online.snapshot import EVENT, Rules, Start, nothing
@@ -96,6 +99,29 @@ def test_what_is_known_at_each_exposure_is_in_its_row(days: Days, size: int, fol
         for group in outcomes.groups(days.settings):
             told = [tallies.of(OfGroup(group, tally)).to_pylist() for tally in Tally]
             assert tallied(live, days.gathered.lookup, *asked, group) == list(zip(*told, strict=True))
+
+
+@some
+@given(logs(), st.integers(2, 9))
+def test_what_is_found_out_of_several_users_at_once_is_that_of_each(days: Days, size: int) -> None:
+    quick = {"recent": {"enabled": False}, "counters": {"delay": "0s"}}
+    days = dataclasses.replace(days, settings=days.settings.replace(quick))
+    together, alone = (state_of(days, lateness=None, fold_at=3, counted=False) for _ in range(2))
+    assume(together._is_lasting)
+    events = in_time(days.events)
+    users = np.unique(events["user_id"].to_numpy()).tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        for begin in range(0, len(events), size):
+            batch = events.slice(begin, size)
+            patch.setattr(live_state, "_TOGETHER", range(1, 100))  # as if there were many
+            together.observe(batch)
+            patch.setattr(live_state, "_TOGETHER", range(0))
+            alone.observe(batch)
+            last = int(batch["interaction_time"][-1].as_py())
+            together.expect(users[begin % 2 :])
+            for user, time in itertools.product(users, (last, last + 1, last + 10**9)):
+                assert together.known(user, time).equals(alone.known_of([user], time))
+                assert together.by_group(user, "category", time).equals(alone.by_group(user, "category", time))
 
 
 def tallied(

@@ -112,7 +112,7 @@ def test_scores_are_those_of_the_models_and_items_in_order(home: Home) -> None:
     found, again = (recommender.recommend(user, 50, time=moment) for _ in range(2))
     assert found.items == again.items
     known = recommender.request(user, moment).columns(recommender.store.user(user))
-    scores = recommender.rank(known, recommender.store.videos([item.video_id for item in found.items]))
+    scores = recommender.rank(known, recommender.candidates([item.video_id for item in found.items], moment))
     np.testing.assert_allclose([item.rank_score for item in found.items], scores, atol=1e-6)
     unmoved = [item.score for item in found.items[10:]]
     assert unmoved == sorted(unmoved, reverse=True)

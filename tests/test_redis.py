@@ -20,6 +20,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.online import redis_log
 from recsys_tft.online.redis_log import LostError, RedisLog
 from recsys_tft.recommending import live_store
+from recsys_tft.recommending.catalogue import Candidates
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.live_store import LiveStore, Observed
 from recsys_tft.serving import serving_folders
@@ -93,8 +94,9 @@ def test_what_one_process_observes_all_others_know(home: Home, server: Server) -
         for user in (3, 10**6, 4):
             assert home.known(store, user) == home.known(alone, user)
         assert store.seen(3).equals(alone.seen(3))
-        videos = home.entities.videos([5, 6, 7])
-        assert store.videos(videos, home.end + 10**6).equals(alone.videos(videos, home.end + 10**6))
+        videos = Candidates.of_rows(home.entities.videos([5, 6, 7]))
+        told, expected = (each.videos(videos, home.end + 10**6).table() for each in (store, alone))
+        assert told.equals(expected)
     assert server.client.hlen("{recsys_tft}:user:3") == 2
     assert sorted(map(bytes.decode, server.client.keys("*:user:*"))) == [
         "{recsys_tft}:user:1000000",
@@ -179,6 +181,33 @@ def test_a_redis_that_was_emptied_is_told_of(home: Home, server: Server) -> None
     with pytest.raises(LostError, match="Redis refuses: it was emptied since this process began; start the process"):
         store.observe([home.event(3, 5)])
     assert home.open(server.address).observe([home.event(3, 5)]) == Observed(1, 0)
+
+
+def test_what_a_newer_state_holds_is_removed_and_who_lacks_it_is_told(
+    home: Home, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_log, "_AT_ONCE", 4)
+    one, idle = home.open(server.address), home.open(server.address)
+    events = [home.event(3 + number % 2, 5, 10 * number, "click", event_id=number) for number in range(12)]
+    assert one.observe(events) == Observed(12, 0)
+    run = server.client.hget("{recsys_tft}:meta", "run").decode()
+    newer = [
+        RedisLog(server.address, run, home.end + 95, 10**12) for _ in range(2)
+    ]  # the second finds nothing to remove
+    assert server.client.xlen("{recsys_tft}:events") == 2
+    assert [server.client.hlen("{recsys_tft}:user:" + user) for user in "34"] == [1, 1]
+    schema = one._schema
+    assert [
+        [row["interaction_time"] for row in batch.to_pylist()] for log in newer for batch in log.unread(schema)
+    ] == [[home.end + 100, home.end + 110]] * 2
+    late = newer[1].add(one._reader.read(events).events)
+    assert late.tolist() == [2] * 10 + [1] * 2  # those that are held, and those that are there
+    assert home.known(one, 3)["user_events_1d"] > 0  # who has read all goes on
+    assert one.observe([home.event(3, 6, 200)]) == Observed(1, 0)
+    with pytest.raises(LostError, match="this process has not read were removed, as a newer state holds them; start"):
+        home.known(idle, 3)
+    with pytest.raises(InputError, match="before the end of a newer state, and the state here is older; refresh here"):
+        home.open(server.address)
 
 
 def _is_lost(ask: Callable[[], object], server: Server) -> None:

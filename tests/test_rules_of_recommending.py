@@ -14,7 +14,8 @@ from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings, OrderSettings
 from recsys_tft.errors import InputError
 from recsys_tft.recommending import filtering, ordering
-from recsys_tft.recommending.arrangement import arrange, codes
+from recsys_tft.recommending.arrangement import arrange
+from recsys_tft.recommending.catalogue import Candidates, codes
 from recsys_tft.recommending.filtering import DAY
 
 KINDS = (IdKind.INTEGER, IdKind.UINT64, IdKind.STRING, IdKind.UUID)
@@ -98,14 +99,14 @@ def test_a_list_of_a_country_is_for_users_of_that_country() -> None:
 def test_all_filters_are_applied_and_seen_ones_can_be_shown_again() -> None:
     rows = videos(video_id=[1, 2, 3], published_at=[NOW, NOW - 10 * DAY, None], category=[b"a", b"b", b"c"])
     chosen = FilterSettings(max_age_days=5, blocked={"categories": ["c"]}, unavailable={"DE": {"videos": [1]}})
-    found = filtering.removed(rows, pa.array([2]), b"DE", NOW, chosen)
+    found = filtering.removed(Candidates.of_rows(rows), pa.array([2]), b"DE", NOW, chosen)
     assert {name: mask.tolist() for name, mask in found.items()} == {
         "seen": [False, True, False],
         "too old": [False, True, False],
         "unavailable": [True, False, False],
         "blocked": [False, False, True],
     }
-    again = filtering.removed(rows, pa.array([2]), None, NOW, FilterSettings(seen=False))
+    again = filtering.removed(Candidates.of_rows(rows), pa.array([2]), None, NOW, FilterSettings(seen=False))
     assert not any(mask.any() for mask in again.values())
 
 
@@ -212,7 +213,14 @@ def _over(row: int, columns: dict, limits: dict, counts: dict) -> bool:
 
 
 def arranged(rows: pa.Table, scores: list[float], chosen: OrderSettings, kind: IdKind = IdKind.INTEGER) -> list:
-    return arrange(rows, np.zeros(len(rows), np.float32), np.array(scores, np.float32), 1, NOW, chosen, kind)
+    return arrange(
+        Candidates.of_rows(rows, kind),
+        np.zeros(len(rows), np.float32),
+        np.array(scores, np.float32),
+        1,
+        NOW,
+        chosen,
+    )
 
 
 def test_equal_scores_are_in_the_order_of_ids_as_they_are_given(kind: IdKind, an_id: Ids) -> None:
@@ -226,17 +234,17 @@ def test_equal_scores_are_in_the_order_of_ids_as_they_are_given(kind: IdKind, an
 def test_videos_that_the_ranker_cannot_tell_apart_stay_as_retrieval_had_them() -> None:
     retrieval = np.array([0.1, 0.4, 0.3, 0.4], np.float32)
     rows = videos(IdKind.INTEGER, video_id=[5, 6, 7, 8])
-    found = arrange(rows, retrieval, np.zeros(4, np.float32), 1, NOW, OFF)
+    found = arrange(Candidates.of_rows(rows), retrieval, np.zeros(4, np.float32), 1, NOW, OFF)
     assert [(item.video_id, item.rank) for item in found] == [(6, 1), (8, 2), (7, 3), (5, 4)]
 
 
 def test_every_kind_of_ids_has_its_own_draws_of_cold_videos(kind: IdKind, an_id: Ids) -> None:
     given = [an_id(number) for number in range(40)]
-    rows = videos(kind, video_id=given, events=[9] * 20 + [0] * 20)
+    rows = Candidates.of_rows(videos(kind, video_id=given, events=[9] * 20 + [0] * 20), kind)
     chosen = OrderSettings(first=10, per_channel=None, per_category=None, freshness_boost=0, exploration_share=0.1)
     draws = set()
     for user in range(60):
-        found = arrange(rows, np.zeros(40, np.float32), -np.arange(40, dtype=np.float32), user, NOW, chosen, kind)
+        found = arrange(rows, np.zeros(40, np.float32), -np.arange(40, dtype=np.float32), user, NOW, chosen)
         draws |= {item.video_id for item in found if "explored" in item.rules}
     assert draws <= set(given[20:])
     assert len(draws) > 12
@@ -268,7 +276,9 @@ def test_each_rule_that_moves_a_video_is_named() -> None:
 def test_a_video_of_the_far_future_has_age_0_and_one_of_the_year_1_is_old() -> None:
     far, ancient = 253_402_214_400_000_000, -62_135_596_800_000_000  # microseconds that a float64 does not hold exactly
     rows = videos(video_id=[1, 2, 3], published_at=[far, ancient, None], category=[b"a", b"b", b"c"])
-    removed = filtering.removed(rows, pa.nulls(0, pa.int64()), None, NOW, FilterSettings(max_age_days=30))
+    removed = filtering.removed(
+        Candidates.of_rows(rows), pa.nulls(0, pa.int64()), None, NOW, FilterSettings(max_age_days=30)
+    )
     assert removed["too old"].tolist() == [False, True, False]
     found = arranged(rows, [0.1, 0.2, 0.3], OrderSettings(freshness_boost=1.0))
     assert [item.video_id for item in found] == [1, 3, 2]

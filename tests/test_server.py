@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jsonschema
+import pyarrow.parquet as pq
 import pytest
 from browser import opened, overflows
 from loaded_graphs import recommender_of
@@ -88,10 +89,15 @@ def root(served: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> path
 
 @pytest.fixture(scope="module")
 def server(root: pathlib.Path) -> Iterator[Server]:
-    running = Server(root, "--reload-seconds", "1")
+    log = root.parent / "requests"
+    running = Server(root, "--reload-seconds", "1", "--log-requests", str(log), "--log-rate", "0.5")
     yield running
     assert running.end() == 0
-    assert re.fullmatch(r"Stopped after [\d,]+ requests", running.said[-1])
+    stopped, logged = running.said[-2:]
+    assert re.fullmatch(r"Stopped after [\d,]+ requests", stopped)
+    written = sum(pq.read_metadata(file).num_rows for file in log.glob("*"))
+    assert logged == f"Logged {written:,} of them in {log}, and lost 0"
+    assert written > 10
 
 
 @pytest.fixture(scope="module")

@@ -46,9 +46,8 @@ def given(recommender: Recommender, server: ModelServer) -> dict[str, dict[str, 
     """Inputs of each model: three users, and one of them with 50 videos."""
     known = [recommender.known(recommender.request(user, MOMENT)) for user in (3, 4, None)]
     ranked = recommender._models["ranker"].signatures["serving_default"].inputs
-    videos = recommender.store.videos(recommender.store.video_ids[:50])
-    slots = recommender._models["retrieval"].signatures["serving_default"].inputs
-    own = {name: slot for name, slot in slots.items() if name not in ("k", "exclude")}
+    videos = recommender.candidates(recommender.store.video_ids[:50], MOMENT)
+    own = recommender._models["query_tower"].signatures["serving_default"].inputs
     one = {name: np.asarray(values) for name, values in arrays(known[0], own).items()}
     of_videos = server.models["candidate_tower"].signatures["serving_default"].inputs
     rows = dict(zip(videos.column_names, videos.columns, strict=True))

@@ -1,10 +1,11 @@
 """`recsys-tft compare`: what has changed between two outputs."""
 
 import argparse
+import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,9 +16,11 @@ EXAMPLE = """example:
   recsys-tft compare out out/periods/2025-03-02
   recsys-tft compare yesterday today --config limits.yaml --json
   recsys-tft compare out out --new-split test
+  recsys-tft compare out requests           # what `recsys-tft serve --log-requests requests` has written
 
-OLD and NEW are outputs of runs or refreshes, of which the statistics alone are read. The exit code is 1 when a column
-is further from what it was than a limit says (`drift` of the config), and 0 otherwise."""
+OLD and NEW are outputs of runs or refreshes, of which the statistics alone are read; or NEW is a folder of logged
+requests, which go through the models that OLD has exported. The exit code is 1 when a column is further from what it
+was than a limit says (`drift` of the config), and 0 otherwise."""
 _COLUMNS = {"jensen_shannon": "JS", "psi": "PSI", "infinity_norm": "L-inf", "missing_change": "missing",
             "oov_change": "OOV", "new_values": "new"}  # fmt: skip
 _SHOWN = 10  # columns that are shown where nothing has drifted
@@ -26,7 +29,7 @@ _SHOWN = 10  # columns that are shown where nothing has drifted
 def add(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
     parser.add_argument("old", metavar="OLD", help="an output")
-    parser.add_argument("new", metavar="NEW", help="a later one")
+    parser.add_argument("new", metavar="NEW", help="a later one, or a folder of requests")
     parser.add_argument("--old-split", metavar="SPLIT", help="of OLD: train, val or test (default: train)")
     parser.add_argument("--new-split", metavar="SPLIT", help="of NEW (default: train, which is all of a refresh)")
     parser.add_argument("--config", metavar="FILE", help="YAML with the limits, under drift (default: those of OLD)")
@@ -38,16 +41,23 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def compare(options: argparse.Namespace, _: Sequence[str]) -> int:
     """What has changed, the worst first; 1 where that is too much."""
-    from recsys_tft.comparing import comparison
+    from recsys_tft.comparing import comparison, served_requests
     from recsys_tft.configuration import settings
+    from recsys_tft.describing import statistics_files
 
     comparison.check_outputs(options.old, options.new)
-    drift = settings.load(options.config).drift if options.config else None
-    found = comparison.compare_outputs(options.old, options.new, drift, options.old_split, options.new_split)
+    drift = settings.load(options.config).drift if options.config else comparison.limits_of(options.old)
+    are_requests = served_requests.are_in(options.new)
+    read = served_requests.figures_of if are_requests else lambda new, _: statistics_files.read(new)
+    figures = statistics_files.read(options.old), read(options.new, options.old)
+    splits = options.old_split or comparison.TRAIN, options.new_split or comparison.TRAIN
+    found = comparison.compare_figures(*figures, drift, *splits)
+    if are_requests:  # which say nothing of videos
+        found = dataclasses.replace(found, only_old=())
     if options.anomalies:
         _write_anomalies(found, pathlib.Path(options.anomalies))
     if options.html:
-        _write_page(found, options)
+        _write_page(found, figures, options)
     if options.json:
         print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
     else:
@@ -67,12 +77,10 @@ def _write_anomalies(found: "Comparison", folder: pathlib.Path) -> None:
         write_text(str(folder / f"{data_set}.pbtxt"), text)
 
 
-def _write_page(found: "Comparison", options: argparse.Namespace) -> None:
-    from recsys_tft.describing import statistics_files
+def _write_page(found: "Comparison", figures: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:
     from recsys_tft.reporting import comparison_page
     from recsys_tft.storage.files import write_text
 
-    figures = [statistics_files.read(folder) for folder in (options.old, options.new)]
     splits = (options.old_split, options.new_split)
     write_text(options.html, comparison_page.build((options.old, options.new), figures, splits, found))
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from recsys_tft import libraries
+from recsys_tft.errors import UsageError
 
 EXAMPLE = """example:
   recsys-tft serve --output-dir output
@@ -41,6 +42,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="most requests in one pass (default 16)")
     parser.add_argument(
+        "--log-requests",
+        metavar="DIR",
+        help="write raw columns of requests there, for recsys-tft compare (default: no)",
+    )
+    parser.add_argument(
+        "--log-rate", type=float, default=0.1, metavar="R", help="share of the requests that is written (default: 0.1)"
+    )
+    parser.add_argument(
         "--reload-seconds", type=int, default=10, metavar="S", help="between looks for a newer export; 0: never (10)"
     )
 
@@ -52,6 +61,8 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.within("--port", options.port, 0, _MOST_PORT)
     ready.within("--batch", options.batch, 1, _MOST_BATCH)
     ready.within("--reload-seconds", options.reload_seconds, 0, _MOST_SECONDS)
+    if not 0 < options.log_rate <= 1:
+        raise UsageError(f"--log-rate is {options.log_rate:g}; it needs to be above 0 and at most 1.")
     ready.folder("--config", options.config)
     ready.export_there(options.output_dir, options.version, options.index)
     ready.server_installed()
@@ -63,22 +74,34 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
     if options.is_process:
         libraries.arrow_without_pandas()
     libraries.load("recsys_tft.server.application", options.debug)
-    names = ("server.application", "server.exports", "server.service", "recommending.recommender")
-    application, exports, service, recommender = (importlib.import_module(f"recsys_tft.{name}") for name in names)
+    names = (
+        "server.application", "server.exports", "server.service", "recommending.recommender", "recommending.request_log"
+    )  # fmt: skip
+    application, exports, service, recommender, request_log = (
+        importlib.import_module(f"recsys_tft.{name}") for name in names
+    )
     given = {name: getattr(options, name) for name in ("config", "version", "index", "redis", "when_lost")}
-    load = functools.partial(recommender.Recommender, options.output_dir, **given)
+    log = request_log.RequestLog(options.log_requests, options.log_rate, say=_warn) if options.log_requests else None
+    load = functools.partial(recommender.Recommender, options.output_dir, log=log, **given)
     is_pinned, keeps_events = options.version is not None, options.redis is not None
     with libraries.quietly(options.debug):
         served = exports.Exports(options.output_dir, load, is_pinned, keeps_events, _say)
     for sentence in served.current.warnings:
-        print(f"warning: {sentence}", file=sys.stderr)
+        _warn(sentence)
     answering = service.Service(served, options.batch)
     complain = listening.complain(options.debug)
     address = listening.address(*socket.getsockname()[:2])
     begun = functools.partial(_say, f"Serving version {served.current.version} of {options.output_dir} at {address}")
     listening.serve(application.application(answering, options.reload_seconds, complain, begun), socket)
     _say(f"Stopped after {answering.metrics.total:,} requests")
+    if log is not None:
+        log.close()
+        _say(f"Logged {log.written:,} of them in {options.log_requests}, and lost {log.lost:,}")
     return 0
+
+
+def _warn(sentence: str) -> None:
+    print(f"warning: {sentence}", file=sys.stderr, flush=True)
 
 
 def _say(text: str) -> None:

@@ -13,6 +13,7 @@ from recsys_tft.describing.distributions import Distribution
 MEASURES = ("jensen_shannon", "psi", "infinity_norm", "missing_change", "oov_change", "new_values")
 _BELOW = {"lengths": "length", "norms": "norm"}
 _REST = "(others)"
+_ROUNDED = 2.0**-22  # two units in the last place of a float32, by which graphs may differ
 _FEWEST = 10  # independent rows of a bin, on both sides together
 
 
@@ -97,7 +98,8 @@ def _numbers(
     edges = cells[0].edges()
     if not edges:  # one value alone: is it still?
         own = float(cells[0].values[0])
-        edges = [np.nextafter(own, -np.inf), np.nextafter(own, np.inf)]
+        near = abs(own) * _ROUNDED
+        edges = [np.nextafter(own - near, -np.inf), np.nextafter(own + near, np.inf)]
     counts = [each.binned(edges) for each in cells]
     middles, means = (
         [_number(value) for value in both]

@@ -7,7 +7,6 @@ from typing import Any
 
 from recsys_tft.comparing.columns import Measured, Sample, compare
 from recsys_tft.configuration.monitoring_settings import DriftSettings
-from recsys_tft.describing import statistics_files
 from recsys_tft.errors import InputError, UsageError, did_you_mean
 from recsys_tft.run_layout import run_folders
 
@@ -78,23 +77,6 @@ class Comparison:
         }
 
 
-def compare_outputs(
-    old: str, new: str, drift: DriftSettings | None = None, old_split: str | None = None, new_split: str | None = None
-) -> Comparison:
-    """Compares the statistics of two outputs of runs or refreshes, which may be the same one; no rows are read.
-
-    Args:
-        old, new: their folders.
-        drift: the limits; None: those of OLD.
-        old_split, new_split: which windows are compared; None: train.
-
-    Raises:
-        InputError: if one has no statistics, or no such split.
-    """
-    ours, theirs = (statistics_files.read(folder) for folder in (old, new))
-    return compare_figures(ours, theirs, drift or limits_of(old), old_split or TRAIN, new_split or TRAIN)
-
-
 def limits_of(output_dir: str) -> DriftSettings:
     """The limits that the settings of a run or a refresh say."""
     return DriftSettings.model_validate(run_folders.manifest(output_dir)["settings"].get("drift", {}))
@@ -107,7 +89,16 @@ def compare_figures(
     old_split: str = TRAIN,
     new_split: str = TRAIN,
 ) -> Comparison:
-    """The same of figures."""
+    """Compares the figures of two outputs, which may be the same one.
+
+    Args:
+        old, new: of runs or refreshes, or of logged requests.
+        drift: the limits; None: the defaults.
+        old_split, new_split: which windows are compared.
+
+    Raises:
+        UsageError: if there is no such split.
+    """
     drift = drift or DriftSettings()
     sets = (old["data_sets"], new["data_sets"])
     only: tuple[list[str], list[str]] = ([], [])

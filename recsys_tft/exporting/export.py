@@ -19,7 +19,7 @@ from recsys_tft.point_in_time import find_sorted
 from recsys_tft.ranking import calibration, trained_ranker
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_rows import Days
-from recsys_tft.recommending import request_columns
+from recsys_tft.recommending import exact_search, request_columns
 from recsys_tft.retrieval import growth, two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.run_layout import artifacts, run_folders
@@ -123,7 +123,7 @@ def _export(
     videos = stored_entities.current_videos(rows, dated)
     say("Computing the vectors of all videos")
     video_ids, vectors = candidate_vectors(run, model, videos if rows.counted else None)
-    _places(video_ids, videos, output_dir)  # of which each may be recommended
+    places = _places(video_ids, videos, output_dir)  # of which each may be recommended
     made = {
         "query_tower": lambda: serving_models.query_tower(model, graph),
         "candidate_tower": lambda: serving_models.candidate_tower(model, graph),
@@ -147,6 +147,7 @@ def _export(
             recall = approximate_index.recall(found, numbers, vectors, queries, RECALL_AT)
         say("Writing the raw rows of users and videos")
         stored_entities.write(staged[STORE], rows, videos, dated.counts, cuts, of_run)
+        exact_search.write(staged[STORE], vectors, places, len(videos))
         described = {
             "settings": manifest["settings"],
             "transform_graph": run_folders.fingerprint(run),

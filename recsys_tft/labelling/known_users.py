@@ -9,6 +9,7 @@ from recsys_tft.labelling.carried import Carried, Period
 from recsys_tft.labelling.exposures import KEY
 from recsys_tft.labelling.splits import Cuts
 from recsys_tft.labelling.user_context import UserContext, recent_counts
+from recsys_tft.point_in_time import find_sorted
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.versions import ALWAYS
 
@@ -70,13 +71,17 @@ class KnownUsers:
         period = Period(self._events, self._keys, self._positives, self.steps, nobody, self._before, None)
         return period.carry(self._videos, until, self._settings)
 
-    @property
-    def last(self) -> int:
-        """The last moment at which anything happened that is known, the delay of counters included."""
-        before = self._before
-        of_tables = (before.viewed["time"], before.positives["since"], before.counts["time"], self.steps["time"])
-        times = [column.to_numpy() for column in (self._events["interaction_time"], *of_tables)]
-        return max(int(time.max(initial=ALWAYS)) for time in times) + self._settings.counters.delay_microseconds
+    def last(self, users: np.ndarray) -> np.ndarray:
+        """[n] int64: the last moment at which anything happened that is known, the delay of counters included.
+
+        Args:
+            users: [n] increasing ids.
+        """
+        before, found = self._before, np.full(len(users), ALWAYS)
+        dated = ((each, "time") for each in (before.viewed, before.counts, self.steps))
+        for table, name in ((self._events, "interaction_time"), (before.positives, "since"), *dated):
+            np.maximum.at(found, find_sorted(users, table["user_id"].to_numpy()), table[name].to_numpy())
+        return found + self._settings.counters.delay_microseconds
 
 
 def _moments(users: np.ndarray, times: np.ndarray) -> pa.Table:

@@ -1,14 +1,14 @@
 """What was found out of users, kept until they do something, or something came late."""
 
 import bisect
-import functools
+import dataclasses
 
 import numpy as np
 import pyarrow as pa
 
 from recsys_tft.labelling import outcomes
-from recsys_tft.online.snapshot import Labelled
-from recsys_tft.point_in_time import is_versioned
+from recsys_tft.online.snapshot import Labelled, Rules, Snapshot
+from recsys_tft.point_in_time import find_sorted, is_versioned
 from recsys_tft.tables.versions import NEVER
 
 
@@ -39,15 +39,30 @@ class Late:
 
 
 class KeptUser:
-    """What the events of a user make of them, and the last row that was asked for.
+    """What was found out of a user, and the last row that was asked for.
 
     Args:
-        labelled: by the events so far.
+        user: who.
         number: of batches so far.
+        last: the last moment at which anything happened that is known.
+        rules: by which events count.
+        labelled: what the events make of the user; None: that is found out when it is needed.
+        shared: what was found out of several users at once.
+        place: which row there is the user's, and where the steps begin and end.
     """
 
-    def __init__(self, labelled: Labelled, number: int):
-        self._labelled, self._number = labelled, number
+    def __init__(
+        self,
+        user: int,
+        number: int,
+        last: int,
+        rules: Rules,
+        labelled: Labelled | None = None,
+        shared: "Shared | None" = None,
+        place: tuple[int, int, int] = (0, 0, 0),
+    ):
+        self._user, self._number, self._last, self._rules = user, number, last, rules
+        self._labelled, self._shared, self._place = labelled, shared, place
         self._row: pa.Table | None = None
         self._groups: dict[str, pa.Table] = {}
 
@@ -55,34 +70,71 @@ class KeptUser:
         """Whether no event came since that is before one of the user, which tells more of the videos that were seen."""
         return late.earliest(self._number) >= self._last
 
-    def at(self, user: int, time: int) -> pa.Table:
-        """[1] row as of a moment; once nothing is to come any more, only what is recent is found out anew."""
-        owner, times = np.array([user]), np.array([time])
-        if time <= self._last or self._is_dated:
-            return self._labelled.at(owner, times)
-        if self._row is None:
-            self._row = self._labelled.at(owner, times)
-            return self._row
-        row = self._row
-        for name, values in self._labelled.users.recent(owner, times).items():
-            row = row.set_column(row.column_names.index(name), name, pa.array(values))
-        return row
+    def at(self, time: int, now: Snapshot) -> pa.Table:
+        """[1] row as of a moment; once nothing is to come any more, only what is recent is found out anew.
 
-    def by_group(self, column: str, moment: int) -> pa.Table:
+        Args:
+            time: microseconds.
+            now: what is known.
+        """
+        owner, times = np.array([self._user]), np.array([time])
+        if time <= self._last or is_dated(self._rules):
+            return self._known(now).at(owner, times)
+        if self._row is None:
+            own = self._shared
+            self._row = own.rows.slice(self._place[0], 1) if own else self._known(now).at(owner, times)
+        elif self._rules.settings.recent.enabled:
+            row = self._row
+            for name, values in self._known(now).users.recent(owner, times).items():
+                row = row.set_column(row.column_names.index(name), name, pa.array(values))
+            return row
+        return self._row
+
+    def by_group(self, column: str, moment: int, now: Snapshot) -> pa.Table:
         """As `outcomes.by_group`."""
         if moment > self._last and column in self._groups:
             return self._groups[column]
-        found = outcomes.by_group(self._labelled.users.steps, self._labelled.rules.videos, column, moment)
+        _, begin, end = self._place
+        steps = self._shared.steps.slice(begin, end - begin) if self._shared else self._known(now).users.steps
+        found = outcomes.by_group(steps, self._rules.videos, column, moment)
         if moment > self._last:
             self._groups[column] = found
         return found
 
-    @functools.cached_property
-    def _last(self) -> int:
-        return self._labelled.users.last
+    def _known(self, now: Snapshot) -> Labelled:
+        if self._labelled is None:
+            self._labelled = now.label(np.array([self._user]))
+        return self._labelled
 
-    @property
-    def _is_dated(self) -> bool:
-        """Whether what is known changes as rows of users or videos do."""
-        rules = self._labelled.rules
-        return rules.videos.is_versioned or is_versioned(rules.users)
+
+@dataclasses.dataclass(frozen=True)
+class Shared:
+    """What was found out of several users at once.
+
+    Attributes:
+        rows: of `KeptUser.at` after the last moment of each.
+        steps: of outcomes.STEP_SCHEMA, user by user.
+    """
+
+    rows: pa.Table
+    steps: pa.Table
+
+
+def prepared(users: np.ndarray, number: int, now: Snapshot) -> dict[int, KeptUser]:
+    """[n] increasing users, of whom all is found out at once what a request of each would have to by itself."""
+    labelled = now.label(users)
+    last = labelled.users.last(users)
+    rows, steps = labelled.at(users, last + 1), labelled.users.steps
+    owner = find_sorted(users, steps["user_id"].to_numpy())
+    order = np.argsort(owner, kind="stable")
+    bounds = np.searchsorted(owner[order], np.arange(len(users) + 1)).tolist()
+    shared = Shared(rows.combine_chunks(), steps.take(order).combine_chunks())
+    return {
+        user: KeptUser(user, number, own, now.rules, shared=shared, place=(place, bounds[place], bounds[place + 1]))
+        for place, (user, own) in enumerate(zip(users.tolist(), last.tolist(), strict=True))
+    }
+
+
+def is_dated(rules: Rules) -> bool:
+    """Whether what is known changes as rows of users or videos do."""
+    return rules.videos.is_versioned or is_versioned(rules.users)

@@ -8,6 +8,7 @@ these. Exposures that no event can join any more are folded from time to time.
 import collections
 import dataclasses
 import threading
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ import pyarrow as pa
 from recsys_tft.labelling import recent
 from recsys_tft.labelling.carried import is_seen
 from recsys_tft.labelling.exposures import sort_events
-from recsys_tft.online import changes, folding
+from recsys_tft.online import changes, folding, kept_users
 from recsys_tft.online.kept_users import KeptUser, Late
 from recsys_tft.online.levels import keys_of
 from recsys_tft.online.snapshot import EVENT, Rules, Snapshot, Start
@@ -24,7 +25,9 @@ from recsys_tft.point_in_time import are_among, begins, distinct, find_sorted
 from recsys_tft.tables.versions import NEVER
 
 APPLIED, REPEATED, LATE = range(3)
-_CACHED = 2_000  # users of whom is kept what was found out of them
+_CACHED = 2_000  # users of whom is kept what requests found out
+_TOGETHER = range(8, 2_000)  # users whose events come at once, and of whom all is found out at once
+_BATCHES = 20  # of such users
 
 
 class LiveState:
@@ -44,7 +47,10 @@ class LiveState:
         self._see(*(start.first_seen[name].to_numpy() for name in recent.FIRST_SEEN_SCHEMA.names))
         self._events_of = np.zeros(len(self.video_ids), np.int64)
         self._users: collections.OrderedDict[int, KeptUser] = collections.OrderedDict()
+        self._together: collections.deque[dict[int, KeptUser]] = collections.deque()
         self._late = Late()
+        delay = rules.settings.counters.delay_microseconds
+        self._is_lasting = not (delay or rules.settings.recent.enabled or kept_users.is_dated(rules))
 
     @property
     def since(self) -> int:
@@ -83,8 +89,22 @@ class LiveState:
             self._see(video, time)
             np.add.at(self._events_of, np.searchsorted(self.video_ids, video), 1)
             self._late.add(int(time.min()))
-            for user in keys_of(fresh, "user_id").tolist():
+            users = keys_of(fresh, "user_id")
+            for user in users.tolist():
                 self._users.pop(user, None)
+        if len(users) in _TOGETHER and self._is_lasting:
+            self._prepare(users, later)
+
+    def _prepare(self, users: np.ndarray, now: Snapshot) -> None:
+        """Finds out of [n] increasing users at once what the next request of each would have to."""
+        found = kept_users.prepared(users, self._late.number, now)
+        with self._reading:
+            self._users.update(found)
+            self._together.append(found)
+            old = self._together.popleft() if len(self._together) > _BATCHES else {}
+            for user, kept in old.items():
+                if self._users.get(user) is kept:
+                    del self._users[user]
 
     def _see(self, video_ids: np.ndarray, times: np.ndarray) -> None:
         np.minimum.at(self._first_seen, np.searchsorted(self.video_ids, video_ids), times)
@@ -104,9 +124,23 @@ class LiveState:
 
     # --- What is known
 
+    def expect(self, users: Iterable[int]) -> None:
+        """Finds out of users at once what `known` and `by_group` will be asked of each."""
+        with self._reading:
+            now, number = self._now, self._late.number
+            found = ((user, self._users.get(user)) for user in users)
+            missing = {user for user, kept in found if kept is None or not kept.holds(self._late)}
+        if len(missing) > 1 and self._is_lasting:
+            found = kept_users.prepared(distinct(np.array(list(missing))), number, now)
+            with self._reading:
+                if self._now is now:  # else they may have done something since
+                    self._users.update(found)
+                    self._forget()
+
     def known(self, user: int, time: int) -> pa.Table:
         """[1] row of `KnownUsers.at`, and outcomes.EXPECTED if any feature reads it, as of a moment."""
-        return self._user(user).at(user, max(time, self._now.since))
+        now = self._now
+        return self._user(user).at(max(time, now.since), now)
 
     def known_of(self, users: np.ndarray, time: int) -> pa.Table:
         """[n] rows of users at one moment, as `known`."""
@@ -115,8 +149,9 @@ class LiveState:
 
     def by_group(self, user: int, column: str, time: int) -> pa.Table:
         """What became of the user's exposures by group, as `outcomes.by_group`, as of a moment."""
-        moment = max(time, self._now.since) - self._rules.settings.counters.delay_microseconds
-        return self._user(user).by_group(column, moment)
+        now = self._now
+        moment = max(time, now.since) - self._rules.settings.counters.delay_microseconds
+        return self._user(user).by_group(column, moment, now)
 
     def knows(self, user: int) -> bool:
         """Whether there is a row of the user, or an event."""
@@ -155,13 +190,17 @@ class LiveState:
                 self._users.move_to_end(user)
                 return kept
             number = self._late.number
-        found = KeptUser(now.label(np.array([user])), number)
+        labelled = now.label(owner := np.array([user]))
+        found = KeptUser(user, number, int(labelled.users.last(owner)[0]), self._rules, labelled)
         with self._reading:
             if self._now is now:  # else the user may have done something since
                 self._users[user] = found
-                if len(self._users) > _CACHED:
-                    self._users.popitem(last=False)
+                self._forget()
         return found
+
+    def _forget(self) -> None:
+        while len(self._users) > _CACHED + sum(map(len, self._together)):
+            self._users.popitem(last=False)
 
 
 def _repeated(events: pa.Table, there: pa.Table) -> np.ndarray:

@@ -2,12 +2,17 @@
 
     {recsys_tft}:events     stream: `event`, JSON of the columns that count; in the order in which all processes count
     {recsys_tft}:user:ID    hash of each user: for each event its key, and its time in microseconds
-    {recsys_tft}:meta       hash: `run`, `since` and `latest`, by which it is told what comes too late
+    {recsys_tft}:meta       hash: `run`; `since` and `latest`, by which it is told what comes too late; `trimmed`, the
+                            last entry that was removed from the stream, and `held`, until when states hold what was
+
+A process with a newer state removes from the beginning of the stream what that state holds, with the keys of these
+events, which come too late by now. Who has not read them yet, and who comes with an older state, is told so.
 
 A script decides about each event at once: whether it comes too late, is there already, or is added. So an event counts
 once, whoever sends it how often.
 """
 
+import itertools
 import json
 from collections.abc import Iterator
 from typing import Any, cast
@@ -19,6 +24,7 @@ from recsys_tft.errors import InputError, redacted
 from recsys_tft.online.snapshot import EVENT
 
 _NAME = "{recsys_tft}:"  # in braces, so that a cluster keeps all of it on one node
+_EVENTS, _META = f"{_NAME}events", f"{_NAME}meta"
 _AT_ONCE = 1000  # events that a script is called with, so that others wait for a millisecond or so
 _READ = 10_000
 _ADD = """
@@ -53,6 +59,19 @@ end
 """  # of a process with a newer state, which holds all events before
 
 
+_TRIM = """
+for i = 4, #ARGV, 2 do
+  redis.call('HDEL', ARGV[i], ARGV[i + 1])
+end
+if redis.call('XTRIM', KEYS[1], 'MINID', ARGV[1]) > 0 then
+  redis.call('HSET', KEYS[2], 'trimmed', ARGV[2])
+  if tonumber(redis.call('HGET', KEYS[2], 'held') or '-1') < tonumber(ARGV[3]) then
+    redis.call('HSET', KEYS[2], 'held', ARGV[3])
+  end
+end
+"""  # what another process has removed already is not removed again
+
+
 class LostError(InputError):
     """Redis does not answer in time, or refuses."""
 
@@ -83,19 +102,41 @@ class RedisLog:
         except ValueError as error:
             raise InputError(f"{self._address} is no address of Redis: {error}.") from None
         self._add = self._client.register_script(_ADD)
-        self._ask(self._begin, run, since)
         self._last = b"0"
+        self._ask(self._begin, run, since)
+        self._ask(self._trim, since)
 
     def _begin(self, run: str, since: int) -> None:
-        meta = f"{_NAME}meta"
-        self._client.hsetnx(meta, "run", run)
-        there = cast(bytes, self._client.hget(meta, "run")).decode()
+        self._client.hsetnx(_META, "run", run)
+        there = cast(bytes, self._client.hget(_META, "run")).decode()
         if there != run:
             raise InputError(
                 f"{self._address} holds events of the run {there}, and the export is of the run {run}; name another "
                 "database, or flush this one."
             )
-        self._client.eval(_BEGIN, 1, meta, since)
+        held, trimmed = self._client.hmget(_META, "held", "trimmed")
+        if int(held or since) > since:
+            raise InputError(
+                f"{self._address} holds no events any more that are before the end of a newer state, and the state "
+                "here is older; refresh here too."
+            )
+        self._last = trimmed or self._last
+        self._client.eval(_BEGIN, 1, _META, since)
+
+    def _trim(self, since: int) -> None:
+        """Removes events from the beginning of the stream, up to the first one that the state does not hold."""
+        while entries := self._client.xrange(_EVENTS, count=_AT_ONCE):
+            events = [(number, json.loads(entry[b"event"])) for number, entry in entries]
+            held = list(itertools.takewhile(lambda each: each[1]["interaction_time"] < since, events))
+            if held:
+                last = held[-1][0].decode()
+                milliseconds, _, number = last.partition("-")
+                keys = [part for _, each in held for part in (f"{_NAME}user:{each['user_id']}", each[EVENT])]
+                arguments = [f"{milliseconds}-{int(number) + 1}", last, since, *keys]
+                self._client.eval(_TRIM, 2, _EVENTS, _META, *arguments)
+                self._last = last.encode()
+            if len(held) < len(events):
+                return
 
     def add(self, events: pa.Table) -> np.ndarray:
         """[n] int8: what became of events, as `LiveState.observe`; what is returned is in Redis.
@@ -113,7 +154,7 @@ class RedisLog:
             arguments = [f"{_NAME}user:", self._lateness]
             for row in range(first, min(first + _AT_ONCE, len(rows))):
                 arguments += [users[row], keys[row], times[row], rows[row]]
-            found += self._ask(self._add, [f"{_NAME}events", f"{_NAME}meta"], arguments)
+            found += self._ask(self._add, [_EVENTS, _META], arguments)
         return np.array(found, np.int8)
 
     def unread(self, schema: pa.Schema) -> Iterator[pa.Table]:
@@ -125,12 +166,25 @@ class RedisLog:
         Raises:
             LostError: if Redis does not answer in time.
         """
-        while found := self._ask(self._client.xread, {f"{_NAME}events": self._last}, _READ):
+        while found := self._ask(self._next):
             ((_, entries),) = found
             yield pa.Table.from_pylist([_from_json(entry[b"event"], schema) for _, entry in entries], schema)
             self._last = entries[-1][0]
             if len(entries) < _READ:
                 return
+
+    def _next(self) -> list:
+        """What the stream has next."""
+        with self._client.pipeline() as pipeline:
+            pipeline.xread({_EVENTS: self._last}, _READ)
+            pipeline.hget(_META, "trimmed")
+            found, trimmed = pipeline.execute()
+        if trimmed is not None and _order(trimmed) > _order(self._last):
+            raise LostError(
+                f"{self._address}: events that this process has not read were removed, as a newer state holds them; "
+                "start the process again."
+            )
+        return found
 
     def _ask(self, function: Any, *arguments: Any) -> Any:
         try:
@@ -140,6 +194,11 @@ class RedisLog:
             if isinstance(error, self._refused):
                 raise LostError(f"{self._address}: Redis refuses: {text}.") from error
             raise LostError(f"{self._address}: Redis does not answer: {text}; start it, or try again.") from error
+
+
+def _order(number: bytes) -> tuple[int, ...]:
+    """By which entries of a stream are in order."""
+    return tuple(map(int, number.split(b"-")))
 
 
 def _to_json(event: dict[str, Any]) -> str:

@@ -5,16 +5,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from recsys_tft import ids
-from recsys_tft.columns import IdKind
 from recsys_tft.configuration.recommender_settings import OrderSettings
 from recsys_tft.default_table import TITLE
-from recsys_tft.missing import nulled
 from recsys_tft.recommending import ordering
-from recsys_tft.recommending.entity_store import EVENTS
-from recsys_tft.recommending.filtering import DAY, floats
+from recsys_tft.recommending.catalogue import Candidates
+from recsys_tft.recommending.filtering import DAY
 
 FRESHNESS, EXPLORATION = "fresh", "explored"
 _DURATION = "video_duration"
@@ -49,42 +45,38 @@ class Recommendation:
 
 
 def arrange(
-    videos: pa.Table,
+    videos: Candidates,
     retrieval_scores: np.ndarray,
     rank_scores: np.ndarray,
     user: int,
     now: int,
     chosen: OrderSettings,
-    kind: IdKind = IdKind.INTEGER,
     k: int | None = None,
 ) -> list[Recommendation]:
     """The videos in their final order.
 
     Args:
-        videos: [n] rows of the store.
+        videos: [n] of them.
         retrieval_scores: [n] float32.
         rank_scores: [n] float32.
         user: the id, or its code, whose exploration is drawn; it is the same for a user on one day.
         now: microseconds since 1970.
         chosen: the rules.
-        kind: of the ids of videos.
         k: how many to return; by default all.
     """
-    own, events = videos["video_id"], videos[EVENTS].to_numpy()
-    ranks = ids.ranks(own, kind)
-    published = floats(videos["published_at"])
+    ranks, published = (of_all[videos.rows] for of_all in (videos.catalogue.ranks, videos.catalogue.published))
     boost = chosen.freshness_boost, chosen.freshness_half_life_days
     scores = ordering.boosted(rank_scores.astype(np.float64), published, now, *boost)
     order, by_rank = (ordering.best_first(given, retrieval_scores, ranks) for given in (scores, rank_scores))
-    cold = events < chosen.cold_below_events
-    draw, coded = (user, now // DAY), ids.codes_of(own).to_numpy()
+    cold, coded = videos.events < chosen.cold_below_events, videos.catalogue.codes[videos.rows]
+    draw = user, now // DAY
     fixed = ordering.explored(order, cold, coded, chosen.exploration_share, chosen.first, draw)
     given = {"channel": chosen.per_channel, "category": chosen.per_category}
     limits = {name: limit for name, limit in given.items() if limit is not None}
-    groups = {name: codes(videos[_GROUPS[name]]) for name in limits}
+    groups = {name: videos.catalogue.groups(_GROUPS[name])[videos.rows] for name in limits}
     final, held = ordering.spread(order.tolist(), groups, limits, chosen.first, fixed)
-    rank, place = np.empty(len(own), np.int64), np.empty(len(own), np.int64)
-    rank[by_rank], place[order] = np.arange(len(own)), np.arange(len(own))
+    rank, place = np.empty(len(videos), np.int64), np.empty(len(videos), np.int64)
+    rank[by_rank], place[order] = np.arange(len(videos)), np.arange(len(videos))
     explored = set(fixed.values())
 
     def rules(row: int) -> tuple[str, ...]:
@@ -93,11 +85,9 @@ def arrange(
         return tuple(rule for rule in found if rule)
 
     first = final[:k]
-    shown = videos.select([name for name in ("video_id", TITLE, "category", _DURATION) if name in videos.column_names])
-    texts = {
-        name: _texts(column)
-        for name, column in zip(shown.column_names, shown.take(pa.array(first, pa.int64())).columns, strict=True)
-    }
+    rows = videos.catalogue.rows
+    names = [name for name in ("video_id", TITLE, "category", _DURATION) if name in rows.column_names]
+    texts = dict(zip(names, map(_texts, rows.select(names).take(videos.rows[first]).columns), strict=True))
     nothing: list[Any] = [None] * len(first)
     columns = texts["video_id"], texts.get(TITLE, nothing), texts["category"], texts.get(_DURATION, nothing)
     return [
@@ -114,12 +104,6 @@ def arrange(
         )
         for row, video_id, title, category, duration in zip(first, *columns, strict=True)
     ]
-
-
-def codes(column: pa.ChunkedArray) -> np.ndarray:
-    """[n] int64: equal for equal values, -1 for a missing one."""
-    indices = nulled(column).combine_chunks().dictionary_encode().indices
-    return pc.fill_null(indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
 
 
 def _texts(column: pa.ChunkedArray) -> list[Any]:

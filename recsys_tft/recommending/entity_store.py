@@ -25,10 +25,10 @@ from recsys_tft import ids
 from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, readable
 from recsys_tft.point_in_time import find_sorted, take_or_null
+from recsys_tft.recommending.catalogue import EVENTS
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.statistics import EMPTY_IDS
 
-EVENTS = "events"
 CODE = "code/"  # before the name of a key that is text: by what its rows are in order
 _HELD = {"users.arrow": ("user_id",), "videos.arrow": ("video_id", EVENTS), "seen.arrow": ("user_id", "video_ids")}
 
@@ -113,8 +113,13 @@ class EntityStore:
         found = self._seen.table["video_ids"][row].values if row >= 0 else pa.nulls(0, self._videos.ids.type)
         return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found
 
-    def videos(self, video_ids: pa.Array | np.ndarray | Sequence[int | str | bytes]) -> pa.Table:
-        """The rows of [n] videos, in this order.
+    @property
+    def all_videos(self) -> pa.Table:
+        """The rows of all videos."""
+        return self._videos.table
+
+    def rows_of(self, video_ids: pa.Array | np.ndarray | Sequence[int | str | bytes]) -> np.ndarray:
+        """[n] int64: the numbers of the rows of [n] videos.
 
         Raises:
             InputError: if one is not known.
@@ -123,7 +128,20 @@ class EntityStore:
         rows = self._videos.positions(wanted)
         if (rows < 0).any():
             raise InputError(f"The export has no video {wanted[int(np.argmin(rows))].as_py()!r}.")
-        return self._videos.table.take(pa.array(rows))
+        return rows
+
+    def known_rows(self, video_ids: pa.Array) -> np.ndarray:
+        """[m] int64: the numbers of the rows of those among [n] videos that have one."""
+        rows = self._videos.positions(video_ids)
+        return rows[rows >= 0]
+
+    def videos(self, video_ids: pa.Array | np.ndarray | Sequence[int | str | bytes]) -> pa.Table:
+        """The rows of [n] videos, in this order.
+
+        Raises:
+            InputError: if one is not known.
+        """
+        return self._videos.table.take(pa.array(self.rows_of(video_ids)))
 
     def numbers(self, video_ids: pa.Array) -> np.ndarray:
         """[n] int64 by which an approximate index knows [n] known videos: their ids, or else their rows."""

@@ -1,7 +1,7 @@
 """Stage 2: which candidates are left out, and why. Each rule is a function from [n] videos to a mask."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings, country_key
 from recsys_tft.default_table import CHILD_CATEGORIES, COUNTRY
 from recsys_tft.missing import nulled
+from recsys_tft.recommending.catalogue import Candidates
 
 DAY = 86_400_000_000  # microseconds
 
@@ -61,9 +62,14 @@ def blocked(videos: pa.Table, rules: BlockSettings) -> np.ndarray:
 
 def unavailable(videos: pa.Table, country: bytes | None, rules: Mapping[str, BlockSettings]) -> np.ndarray:
     """[n] bool: whether a video is on a list of the user's country, in any case; nothing is, where that is unknown."""
+    return blocked(videos, _of_country(country, rules))
+
+
+def _of_country(country: bytes | None, rules: Mapping[str, BlockSettings]) -> BlockSettings:
+    if not (rules and country):
+        return BlockSettings()
     by_key = {country_key(name): of_country for name, of_country in rules.items()}
-    of_country = by_key.get(country_key(country.decode(errors="replace"))) if country else None
-    return blocked(videos, of_country) if of_country else np.zeros(len(videos), bool)
+    return by_key.get(country_key(country.decode(errors="replace")), BlockSettings())
 
 
 def country_of(known: Mapping[str, pa.Array]) -> bytes | None:
@@ -72,26 +78,24 @@ def country_of(known: Mapping[str, pa.Array]) -> bytes | None:
 
 
 def removed(
-    videos: pa.Table, seen_ids: Ids, country: bytes | None, now: int, chosen: FilterSettings
+    videos: Candidates, seen_ids: Ids, country: bytes | None, now: int, chosen: FilterSettings
 ) -> dict[str, np.ndarray]:
     """For each rule which of [n] videos it removes.
 
     Args:
-        videos: their rows in the store.
+        videos: [n] of them.
         seen_ids: what the user has opened.
         country: of the user.
         now: microseconds since 1970.
         chosen: the rules.
     """
-    rules: dict[str, Callable[[], np.ndarray]] = {
-        "seen": lambda: seen(videos["video_id"], seen_ids if chosen.seen else seen_ids[:0]),
-        "too old": lambda: too_old(floats(videos["published_at"]), now, chosen.max_age_days),
-        "unavailable": lambda: unavailable(videos, country, chosen.unavailable),
-        "blocked": lambda: blocked(videos, chosen.blocked),
+
+    def listed(rules: BlockSettings) -> np.ndarray:
+        return videos.catalogue.mask(rules, lambda rows: blocked(rows, rules))[videos.rows]
+
+    return {
+        "seen": seen(videos.ids, seen_ids if chosen.seen else seen_ids[:0]),
+        "too old": too_old(videos.catalogue.published[videos.rows], now, chosen.max_age_days),
+        "unavailable": listed(_of_country(country, chosen.unavailable)),
+        "blocked": listed(chosen.blocked),
     }
-    return {name: rule() for name, rule in rules.items()}
-
-
-def floats(column: Any) -> np.ndarray:
-    """[n] numbers as float64, NaN where missing; those beyond 2^53, such as times after the year 2255, are rounded."""
-    return pc.fill_null(nulled(column).cast(pa.float64(), safe=False), float("nan")).to_numpy()

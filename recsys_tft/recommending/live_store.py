@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,8 @@ from recsys_tft.online.live_state import LATE, REPEATED, LiveState
 from recsys_tft.online.opening import open_live
 from recsys_tft.online.snapshot import Rules
 from recsys_tft.point_in_time import find_sorted
-from recsys_tft.recommending.entity_store import EVENTS, EntityStore
+from recsys_tft.recommending.catalogue import EVENTS, Candidates
+from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.tallies import OF_GROUP
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.tables.versions import NEVER
@@ -106,6 +108,11 @@ class LiveStore:
                     raise
                 self._asked_at = time.monotonic() + _AGAIN
 
+    def expect(self, users: Iterable[int | str | bytes | None]) -> None:
+        """Finds out of users at once what `user` will be asked of each."""
+        self.catch_up()
+        self._state.expect(code for code in map(_code, users) if self._state.knows(code))
+
     def user(self, stored: pa.Table, user: int | str | bytes | None, moment: int) -> pa.Table:
         """The row of a user as of a moment.
 
@@ -132,29 +139,32 @@ class LiveStore:
         given = self._rules.videos.given(codes)
         return pa.array(codes) if given is None else given
 
-    def videos(self, stored: pa.Table, moment: int) -> pa.Table:
-        """The rows of [n] videos as of a moment.
+    def videos(self, videos: Candidates, moment: int) -> Candidates:
+        """The same [n] videos as of a moment.
 
         Args:
-            stored: their rows in the export.
+            videos: as the export has them.
             moment: microseconds since 1970.
         """
-        codes = ids.codes_of(stored["video_id"]).to_numpy()
+        codes = videos.catalogue.codes[videos.rows]
         known = find_sorted(self._state.video_ids, codes) >= 0
         there = codes[known]
         found = dict(self._state.values(there, moment))
-        found[EVENTS] = stored[EVENTS].to_numpy()[known] + self._state.new_events(there)
-        columns = dict(zip(stored.column_names, stored.columns, strict=True))
+        found[EVENTS] = videos.events[known] + self._state.new_events(there)
+        if FIRST_SEEN in videos:
+            since = self._state.first_seen(there, moment)
+            found[FIRST_SEEN] = np.where(since == NEVER, EMPTY_IDS, since)
+        changed = {}
         for name, values in found.items():
-            if name in columns:
-                own = columns[name].to_numpy().copy()
+            if name in videos:
+                own = (
+                    np.full(len(codes), EMPTY_IDS)
+                    if name == FIRST_SEEN
+                    else videos.catalogue.numbers(name)[videos.rows]
+                )
                 own[known] = values
-                columns[name] = pa.array(own, columns[name].type)
-        if FIRST_SEEN in columns:
-            since = np.full(len(codes), NEVER)
-            since[known] = self._state.first_seen(there, moment)
-            columns[FIRST_SEEN] = pa.array(since, columns[FIRST_SEEN].type, mask=since == NEVER)
-        return pa.table(columns)
+                changed[name] = own
+        return dataclasses.replace(videos, changed=changed)
 
     def _tallies(self, code: int, moment: int) -> dict[str, pa.Array]:
         """What became of the user's exposures by group, as lists: see tallies.py."""

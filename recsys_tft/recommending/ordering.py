@@ -52,7 +52,7 @@ def explored(
         seeds: of the draw, such as (seed, user, day).
     """
     places = math.floor(share * first + 1e-9)
-    later = np.array([row for row in order[first:] if is_cold[row]], np.int64)
+    later = order[first:][is_cold[order[first:]]]
     drawn = later[np.argsort(keyed_hash(*seeds, video_ids[later]), kind="stable")][:places] if len(later) else later
     step = first / places if places else 0
     return {math.ceil((number + 1) * step) - 1: int(row) for number, row in enumerate(drawn)}
@@ -80,10 +80,12 @@ def spread(
     Returns:
         The row numbers, and for each one that had to wait the name of the rule that it waited for.
     """
-    waiting = [int(row) for row in order if row not in set(fixed.values())]
+    is_fixed = set(fixed.values())
+    waiting = [row for row in order if row not in is_fixed]
+    groups_of = {name: groups[name].tolist() for name in limits}
     counts: dict[tuple[str, int], int] = {}
     for row in fixed.values():
-        _count(row, groups, limits, counts)
+        _count(row, groups_of, limits, counts)
     held: dict[int, str] = {}
     placed = []
     for place in range(min(first, len(order))):
@@ -93,33 +95,33 @@ def spread(
         if not waiting:
             break
         blocking: dict[int, str] = {}
-        chosen = next((row for row in waiting if not _full(row, groups, limits, counts, blocking)), waiting[0])
+        chosen = next((row for row in waiting if not _full(row, groups_of, limits, counts, blocking)), waiting[0])
         held |= {row: rule for row, rule in blocking.items() if row != chosen}
         waiting.remove(chosen)
         placed.append(chosen)
-        _count(chosen, groups, limits, counts)
+        _count(chosen, groups_of, limits, counts)
     placed += [row for place, row in sorted(fixed.items()) if row not in placed]
     return placed + waiting, held
 
 
 def _count(
-    row: int, groups: Mapping[str, np.ndarray], limits: Mapping[str, int], counts: dict[tuple[str, int], int]
+    row: int, groups: Mapping[str, list[int]], limits: Mapping[str, int], counts: dict[tuple[str, int], int]
 ) -> None:
     for rule in limits:
-        key = (rule, int(groups[rule][row]))
+        key = (rule, groups[rule][row])
         counts[key] = counts.get(key, 0) + 1
 
 
 def _full(
     row: int,
-    groups: Mapping[str, np.ndarray],
+    groups: Mapping[str, list[int]],
     limits: Mapping[str, int],
     counts: Mapping[tuple[str, int], int],
     blocking: dict[int, str],
 ) -> bool:
     """Whether one of the row's groups has as many rows as it may have; notes the rule in `blocking`."""
     for rule, limit in limits.items():
-        group = int(groups[rule][row])
+        group = groups[rule][row]
         if group >= 0 and counts.get((rule, group), 0) >= limit:
             blocking[row] = rule
             return True

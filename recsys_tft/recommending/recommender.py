@@ -1,26 +1,27 @@
 """The four stages of a recommender on the exported models: retrieval, filtering, ranking, ordering."""
 
 import functools
-import pathlib
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from recsys_tft import ids
-from recsys_tft.columns import HISTORY, IdKind
-from recsys_tft.configuration import settings
-from recsys_tft.configuration.recommender_settings import RecommenderSettings, country_key
-from recsys_tft.errors import InputError, did_you_mean
+from recsys_tft.columns import HISTORY
+from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
-from recsys_tft.recommending import arrangement, explanations, filtering, ranker_inputs, request_columns
+from recsys_tft.recommending import chosen_settings, explanations, filtering, ranker_inputs, request_columns
+from recsys_tft.recommending.arrangement import arrange
+from recsys_tft.recommending.catalogue import Candidates, Catalogue
 from recsys_tft.recommending.entity_store import EntityStore
+from recsys_tft.recommending.exact_search import ExactSearch
 from recsys_tft.recommending.explanations import Explainer
 from recsys_tft.recommending.recommendations import Clock, Recommendations
 from recsys_tft.recommending.request import Request, Wanted, now
+from recsys_tft.recommending.request_log import RequestLog
 from recsys_tft.serving import approximate_index, served_models, serving_folders
 from recsys_tft.serving.approximate_index import Kind
 from recsys_tft.serving.saved_signatures import CONTRIBUTIONS
@@ -45,6 +46,7 @@ class Recommender:
             processes share them; by default `observe` keeps them in memory.
         when_lost: what a recommendation is where Redis does not answer: an `error`, or made from what is known
             (`stale`).
+        log: where requests are noted, if they are.
 
     Attributes:
         columns: what may be said of a user or of the moment.
@@ -70,6 +72,7 @@ class Recommender:
         index: Kind | None = None,
         redis: str | None = None,
         when_lost: Literal["error", "stale"] = "error",
+        log: RequestLog | None = None,
     ):
         self._held = serving_folders.hold(output_dir)  # what is loaded later is of the same export
         root = self._held.folder
@@ -77,24 +80,30 @@ class Recommender:
         if sentence := ownership.warning(output_dir):
             warnings.warn(sentence, stacklevel=2)
         folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}
-        names = ("retrieval" if index is None else "query_tower", "ranker")
+        store = folders[serving_folders.STORE]
+        is_exact = index is None and ExactSearch.is_there(store)
+        names = ("query_tower" if is_exact or index else "retrieval", "ranker")
         loading = served_models.Loading({name: folders[name] for name in names}, EXPORT_AGAIN)
-        self.kinds = request_columns.ids_of_store(folders[serving_folders.STORE])
-        self.settings = _options(folders[serving_folders.STORE], config, self.kinds)
-        self.columns = request_columns.of_store(folders[serving_folders.STORE])
-        self.store = EntityStore(folders[serving_folders.STORE])
-        self.warnings = tuple(_unknown_countries(self.settings, self.store))
+        self.kinds = request_columns.ids_of_store(store)
+        self.settings = chosen_settings.of_store(store, config, self.kinds)
+        self.columns = request_columns.of_store(store)
+        self.store = EntityStore(store)
+        self._catalogue = Catalogue(self.store.all_videos, self.kinds["video_id"])
+        self.warnings = tuple(chosen_settings.unknown_countries(self.settings, self.store))
         self._ranker_folder = folders["ranker"]
         extra = folders["retrieval"] / serving_folders.EXTRA
+        self._exact = ExactSearch(store, self._catalogue.ranks) if is_exact else None
         self._index = None if index is None else approximate_index.read(extra / f"{index}.faiss")
         self._live: LiveStore | None = None
         self._opening = threading.Lock()
-        self._output_dir, self._store_folder = output_dir, folders[serving_folders.STORE]
+        self._output_dir, self._store_folder = output_dir, store
         self._redis, self._is_patient = redis, when_lost == "stale"
         if redis is not None:
             self._open()  # as other processes may have put events there
         self._models = loading.models()
+        self._log: RequestLog | None = None
         self.recommend(None, 1)  # the first call of a graph takes a hundred times as long as the others
+        self._log = log
 
     @sentences()
     def recommend(
@@ -123,24 +132,26 @@ class Recommender:
         """
         clock, filters = Clock(), self.settings.filters
         users = [each.request.user for each in wanted]
+        if self._live is not None and len(wanted) > 1:
+            self._live.expect(users)
         seen = [self.seen(each.request) for each in wanted]
         known = [self.known(each.request) for each in wanted]
-        found = list(map(self.retrieve, known, seen))
+        found = list(map(self._retrieve, known, seen))
         clock.lap("retrieval")
-        candidates = [self.videos(own, each.request.time) for (own, _), each in zip(found, wanted, strict=True)]
+        candidates = [self._as_of(rows, each.request.time) for (rows, _), each in zip(found, wanted, strict=True)]
         removed = [
             filtering.removed(videos, opened, filtering.country_of(of_user), each.request.time, filters)
             for videos, opened, of_user, each in zip(candidates, seen, known, wanted, strict=True)
         ]
         kept = [np.flatnonzero(~np.any(list(masks.values()), axis=0))[: self.settings.ranked] for masks in removed]
-        videos = [rows.take(pa.array(chosen)) for rows, chosen in zip(candidates, kept, strict=True)]
+        videos = [every.take(chosen) for every, chosen in zip(candidates, kept, strict=True)]
         clock.lap("filtering")
         scores = self.rank_each(known, videos)
         clock.lap("ranking")
         items = [
-            arrangement.arrange(
+            arrange(
                 videos[i], found[i][1][kept[i]], scores[i], each.request.code, each.request.time, self.settings.order,
-                self.kinds["video_id"], each.k,
+                each.k,
             )
             for i, each in enumerate(wanted)
         ]  # fmt: skip
@@ -148,11 +159,14 @@ class Recommender:
         counts = [{name: int(mask.sum()) for name, mask in masks.items()} for masks in removed]
         for count, opened in zip(counts, seen, strict=True):
             count["seen"] += len(opened) if filters.seen else 0
+        are_known = list(map(self.store.knows, users))
+        if self._log is not None:
+            self._log.note([each.request for each in wanted], known, are_known)
         return [
             Recommendations(
-                tuple(items[i]), self.store.knows(user), len(found[i][0]), counts[i], len(kept[i]), dict(clock.seconds)
+                tuple(items[i]), are_known[i], len(found[i][0]), counts[i], len(kept[i]), dict(clock.seconds)
             )
-            for i, user in enumerate(users)
+            for i in range(len(wanted))
         ]
 
     @sentences()
@@ -199,7 +213,7 @@ class Recommender:
         live = live_store.of_run(self._output_dir, graph, self.store, self._redis, self._is_patient)
         for user in self.store.some_users(1):  # the first question compiles what others would wait for
             live.user(self.store.user(user), user, now())
-        live.videos(self.store.videos(self.store.video_ids[:1]), now())
+        live.videos(Candidates(self._catalogue, np.arange(1)), now())
         self._live = live
         return live
 
@@ -223,47 +237,52 @@ class Recommender:
         """[n] videos that the user has opened, or does not want by a negative signal."""
         return self.store.seen(request.user) if self._live is None else self._live.seen(request.user)
 
-    def videos(self, video_ids: pa.Array | Sequence[int | str], time: int) -> pa.Table:
-        """The rows of [n] videos as of a moment."""
-        stored = self.store.videos(video_ids)
+    def candidates(self, video_ids: pa.Array | Sequence[int | str], time: int) -> Candidates:
+        """[n] videos as of a moment."""
+        return self._as_of(self.store.rows_of(video_ids), time)
+
+    def _as_of(self, rows: np.ndarray, time: int) -> Candidates:
+        stored = Candidates(self._catalogue, rows)
         return stored if self._live is None else self._live.videos(stored, time)
 
     def retrieve(self, known: Mapping[str, pa.Array], seen: pa.Array) -> tuple[pa.Array, np.ndarray]:
         """Stage 1: [n] ids and scores, the best first, without what the user has seen.
 
-        It is asked for one user at a time: of several, products are added up in another order, and last bits differ.
-
         Args:
             known: [1] raw columns of the user.
             seen: ids of what the user has opened.
         """
+        rows, scores = self._retrieve(known, seen)
+        return self._catalogue.ids.take(pa.array(rows)), scores
+
+    def _retrieve(self, known: Mapping[str, pa.Array], seen: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+        """As `retrieve`, by the numbers of rows; for one user at a time, as bits would differ among several."""
         excluded = pa.array(seen if self.settings.filters.seen else seen[:0])
-        if self._index is not None:
-            return self._search(known, excluded)
-        given = {**known, "exclude": pa.ListArray.from_arrays(pa.array([0, len(excluded)], pa.int32()), excluded)}
-        found = self._ask("retrieval", given, k=self.settings.candidates)
-        (found_ids,), (scores,) = found["video_ids"], found["scores"]
-        there = ~np.isneginf(scores)
-        return pa.array(found_ids[there], excluded.type), scores[there]
-
-    def _search(self, known: Mapping[str, pa.Array], excluded: pa.Array) -> tuple[pa.Array, np.ndarray]:
-        """As `retrieve`, by the approximate index."""
+        if self._exact is None and self._index is None:  # an export of an earlier release
+            given = {**known, "exclude": pa.ListArray.from_arrays(pa.array([0, len(excluded)], pa.int32()), excluded)}
+            found = self._ask("retrieval", given, k=self.settings.candidates)
+            (found_ids,), (scores,) = found["video_ids"], found["scores"]
+            there = ~np.isneginf(scores)
+            return self.store.rows_of(pa.array(found_ids[there], excluded.type)), scores[there]
         vector = self._ask("query_tower", known)["vector"]
-        numbers = self.store.numbers(excluded)
+        if self._exact is not None:
+            rows = self.store.known_rows(excluded)
+            return self._exact.best(vector[0], self.settings.candidates, rows)
         assert self._index is not None
-        (found,), (scores,) = self._index.best(vector, self.settings.candidates, numbers)
-        return self.store.numbered(found[~np.isneginf(scores)]), scores[~np.isneginf(scores)]
+        (found,), (scores,) = self._index.best(vector, self.settings.candidates, self.store.numbers(excluded))
+        there = ~np.isneginf(scores)
+        return self.store.rows_of(self.store.numbered(found[there])), scores[there]
 
-    def rank(self, known: Mapping[str, pa.Array], videos: pa.Table) -> np.ndarray:
+    def rank(self, known: Mapping[str, pa.Array], videos: Candidates) -> np.ndarray:
         """Stage 3: [n] float32 scores of videos.
 
         Args:
             known: [1] raw columns of the user and the moment.
-            videos: [n] rows of the store.
+            videos: [n] of them.
         """
         return self.rank_each([known], [videos])[0]
 
-    def rank_each(self, known: Sequence[Mapping[str, pa.Array]], videos: Sequence[pa.Table]) -> list[np.ndarray]:
+    def rank_each(self, known: Sequence[Mapping[str, pa.Array]], videos: Sequence[Candidates]) -> list[np.ndarray]:
         """Rank the videos of each of several users."""
         sizes = [len(rows) for rows in videos]
         if not sum(sizes):
@@ -297,7 +316,7 @@ class Recommender:
                 video_ids = [ids.text_of(video, kind) for video in video_ids]
             except ValueError as error:
                 raise InputError(f"One of the video_ids {error}.") from None
-        asked = [known], [self.videos(video_ids, request.time)]
+        asked = [known], [self.candidates(video_ids, request.time)]
         if CONTRIBUTIONS in self._models["ranker"].signatures:
             described = explanations.columns(self._ranker_folder / serving_folders.EXTRA)
             (values,) = self._ask_ranker(*asked, CONTRIBUTIONS).values()
@@ -328,26 +347,8 @@ class Recommender:
         return model.run("serving_default", {**arrays(columns, asked), **others})
 
     def _ask_ranker(
-        self, known: Sequence[Mapping[str, pa.Array]], videos: Sequence[pa.Table], signature: str = "serving_default"
+        self, known: Sequence[Mapping[str, pa.Array]], videos: Sequence[Candidates], signature: str = "serving_default"
     ) -> dict[str, np.ndarray]:
         """What the ranker answers for the videos of each of [n] users."""
         model = self._models["ranker"]
         return model.run(signature, ranker_inputs.of_candidates(known, videos, model.signatures[signature].inputs))
-
-
-def _unknown_countries(chosen: RecommenderSettings, store: EntityStore) -> Iterator[str]:
-    if not chosen.filters.unavailable:
-        return
-    countries = store.countries()
-    known = {country_key(country) for country in countries}
-    for name in chosen.filters.unavailable:
-        if country_key(name) not in known:
-            hint = did_you_mean(name, sorted(countries)[:10])
-            yield f"recommender.filters.unavailable names the country '{name}', which no user has.{hint}"
-
-
-def _options(store: pathlib.Path, config: str | None, kinds: Mapping[str, IdKind]) -> RecommenderSettings:
-    if config is not None:
-        return settings.load_recommender(config, kinds).as_rows(kinds)
-    path = store / serving_folders.DESCRIPTION
-    return settings.parse_recommender(serving_folders.description(store)["settings"], str(path)).as_rows(kinds)

@@ -1,5 +1,6 @@
 """Raw rows in Arrow as the named inputs of a serving model."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -79,29 +80,70 @@ def repeated(values: Values, times: Sequence[int]) -> Values:
     return np.repeat(values, times, axis=0)
 
 
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column as a signature asks for it, of which rows are looked up.
+
+    Attributes:
+        values: [n], or those of all lists one after the other.
+        bounds: [n + 1] int64 where the lists begin and end; None where there are no lists.
+    """
+
+    values: Values
+    bounds: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, column: Arrow, dtype: np.dtype, rank: int | None) -> "Column":
+        """Of raw values."""
+        array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if rank != 2:
+            return cls(_filled(array, dtype))
+        return cls(_filled(array.flatten(), dtype), np.append(0, np.cumsum(_lengths(array), dtype=np.int64)))
+
+    def at(self, rows: np.ndarray) -> Values:
+        """[m] values, or [m, longest] of lists, of [m] rows."""
+        if self.bounds is None:
+            return _taken(self.values, rows)
+        starts = self.bounds[rows]
+        lengths = self.bounds[rows + 1] - starts
+        before = np.cumsum(lengths) - lengths
+        flat = _taken(self.values, np.repeat(starts - before, lengths) + np.arange(lengths.sum()))
+        return _padded(flat, lengths)
+
+
+def _taken(values: Values, rows: np.ndarray) -> Values:
+    return values.taken(rows) if isinstance(values, Texts) else values[rows]
+
+
 def _values(columns: Mapping[str, Arrow], name: str, dtype: np.dtype, rank: int | None) -> Values:
     if name not in columns:
         return np.zeros([0] * (rank or 0), dtype)
     column = columns[name]
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    found = _matrix(array, dtype) if rank == 2 else _filled(array, dtype)
-    return found if isinstance(found, Texts) else found.astype(dtype, copy=False)
+    return _padded(_filled(array.flatten(), dtype), _lengths(array)) if rank == 2 else _filled(array, dtype)
 
 
 def _filled(array: pa.Array, dtype: np.dtype) -> Values:
     if dtype == Texts.dtype:
         return Texts.of_arrow(array)
     array = array.cast(pa.int64()) if pa.types.is_boolean(array.type) else array
-    return pc.fill_null(array, _MISSING[dtype]).to_numpy(zero_copy_only=False)
+    array = pc.fill_null(array, _MISSING[dtype]) if array.null_count else array
+    return array.to_numpy(zero_copy_only=False).astype(dtype, copy=False)
 
 
-def _matrix(array: pa.Array, dtype: np.dtype) -> Values:
-    """[n, longest] of lists."""
-    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-    flat = _filled(array.flatten(), dtype)
+def _lengths(array: pa.Array) -> np.ndarray:
+    """[n] int of [n] lists, 0 of one that is missing."""
+    if len(array) == 1:
+        return np.array([len(array.flatten())])
+    lengths = pc.list_value_length(array)
+    return (pc.fill_null(lengths, 0) if lengths.null_count else lengths).to_numpy(zero_copy_only=False)
+
+
+def _padded(flat: Values, lengths: np.ndarray) -> Values:
+    """[n, longest] of lists one after the other."""
     is_there = np.arange(int(lengths.max(initial=0))) < lengths[:, None]
     if isinstance(flat, Texts):
         return flat.padded(is_there)
-    matrix = np.full(is_there.shape, _MISSING[dtype], flat.dtype)
+    matrix = np.full(is_there.shape, _MISSING[flat.dtype], flat.dtype)
     matrix[is_there] = flat
     return matrix

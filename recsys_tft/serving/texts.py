@@ -36,6 +36,10 @@ class Texts:
             array = array.cast(pa.binary())
         if not len(array):
             return cls(np.zeros(1, np.uint8), np.zeros(0, np.int64), np.zeros(0, np.int64))
+        if len(array) == 1:  # as most columns of a request are
+            text = array[0].as_py() or b""
+            text = text.encode() if isinstance(text, str) else text
+            return cls(np.frombuffer(text + b"\0\0", np.uint8), np.zeros(1, np.int64), np.array([len(text)]))
         _, offsets, data = array.buffers()
         ends = np.frombuffer(offsets, np.int32, len(array) + 1, array.offset * 4).astype(np.int64)
         sizes = np.diff(ends)
@@ -71,6 +75,10 @@ class Texts:
         starts, sizes = np.full(is_there.shape, len(self.data) - 1), np.zeros(is_there.shape, np.int64)
         starts[is_there], sizes[is_there] = self.starts, self.sizes
         return Texts(self.data, starts, sizes)
+
+    def taken(self, rows: np.ndarray) -> "Texts":
+        """The strings of [m] rows."""
+        return Texts(self.data, self.starts[rows], self.sizes[rows])
 
     def repeated(self, times: Sequence[int]) -> "Texts":
         """Each row as often as is said."""
