@@ -4,7 +4,7 @@ Rows never travel. A partition of users asks each partition of videos for the di
 video in half of all rows is sent once to each partition, and no partition is larger for it.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -144,12 +144,13 @@ def write_rows(
         job: what to do.
     """
     tables = _tables(parts, catalogue, job)
+    timelines = _timelines(tables)
     if job.expects:
-        tables[Entity.EXPOSURE] = _with_expected(partition, tables, job)
+        tables[Entity.EXPOSURE] = _with_expected(partition, tables, timelines[VERSION], job)
     if job.is_first(partition):
         users = versions.latest(tables[Entity.USER], "user_id")
         yield from _write_entities(data_sets.USERS, Entity.USER, users, partition, job)
-    codes = _codes(tables)
+    codes = _codes(tables, timelines)
     if job.has_pairs:
         assert graph is not None
         columns = _pair_columns(tables, codes, lookup, job)
@@ -179,10 +180,16 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
     return tables
 
 
-def _with_expected(partition: int, tables: Tables, job: Job) -> pa.Table:
+def _timelines(tables: Tables) -> dict[object, Timeline]:
+    """Of each table of videos that has versions."""
+    parts = (part for part in (Entity.VIDEO, VERSION) if part in tables and point_in_time.is_versioned(tables[part]))
+    return {part: Timeline(tables[part], "video_id") for part in parts}
+
+
+def _with_expected(partition: int, tables: Tables, timeline: Timeline, job: Job) -> pa.Table:
     """The exposures of a partition with what is to be expected of their users; writes what the next state has of it."""
     names = [f"{RAW}{name}" for name in outcomes.VIDEO_COLUMNS]
-    own = outcomes.worth(tables[BEGUN], tables[VERSION], names)
+    own = outcomes.worth(tables[BEGUN], tables[VERSION], names, timeline)
     worth = pa.concat_tables([tables[WORTH].replace_schema_metadata(), own])
     if job.is_first(partition):
         state.write_worth(partition, worth, tables[WORTH], job)
@@ -190,7 +197,7 @@ def _with_expected(partition: int, tables: Tables, job: Job) -> pa.Table:
     return outcomes.with_expected(tables[Entity.EXPOSURE], worth, delay, f"{RAW}{outcomes.EXPECTED}")
 
 
-def _codes(tables: Tables) -> Codes:
+def _codes(tables: Tables, timelines: Mapping[object, Timeline]) -> Codes:
     """For each of a partition's rows its exposure, and what it has of each other table, by their places.
 
     Versions that no row has are taken out of the tables.
@@ -200,12 +207,11 @@ def _codes(tables: Tables) -> Codes:
     known = tables[Entity.VIDEO]["video_id"].to_numpy()
     video = find_sorted(known, tables["rows"]["video_id"].to_numpy())
     codes: Codes = {Entity.USER: user[exposure], Entity.VIDEO: video, Entity.EXPOSURE: exposure}
-    for part in (Entity.VIDEO, VERSION):
-        if part in tables and point_in_time.is_versioned(tables[part]):
-            found = Timeline(tables[part], "video_id").last_before(known, times, (video, exposure))
-            used = np.zeros(len(tables[part]), bool)
-            used[found] = True
-            tables[part], codes[part] = tables[part].filter(pa.array(used)), (np.cumsum(used) - 1)[found]
+    for part, timeline in timelines.items():
+        found = timeline.last_before(known, times, (video, exposure))
+        used = np.zeros(len(tables[part]), bool)
+        used[found] = True
+        tables[part], codes[part] = tables[part].filter(pa.array(used)), (np.cumsum(used) - 1)[found]
     return codes
 
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.ranking import catboost_ranker, ranker_rows, ranking_metrics
+from recsys_tft.ranking import catboost_ranker, ranker_rows, ranking_metrics, tastes
 from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, two_tower
 from recsys_tft.retrieval.two_tower_fit import Fit
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
@@ -86,6 +86,7 @@ def ranking(out: str, seed: int) -> Figures:
     rows = {
         w: ranker_rows.read(out, w, features, ranker_rows.columns_of(features, chosen)) for w in ("train", *WINDOWS)
     }
+    _, rows = tastes.of_windows(rows, ranker_rows.columns_of(features, chosen), seed)
     lately = [feature for feature in features if feature.option != "cooccurrence"]
     lasting = [feature for feature in features if feature.option is None]
     neither = [feature for feature in lasting if not feature.is_counted]

@@ -27,9 +27,10 @@ import ydf
 from bench.quality import CONFIGS, run
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.ranking import ranker_kinds, ranker_rows, ranking_metrics
+from recsys_tft.ranking import ranker_kinds, ranker_rows, ranking_metrics, tastes
 from recsys_tft.ranking.ranker_interface import Served, Task
 from recsys_tft.ranking.ranker_rows import Column, RankerRows
+from recsys_tft.ranking.tastes import Tastes
 from recsys_tft.run_layout import artifacts, run_folders
 from recsys_tft.serving import served_models, serving_models
 from recsys_tft.serving.fitted_features import fitted_graph
@@ -75,7 +76,7 @@ def milliseconds(call: Callable[[], object]) -> float:
     return float(np.median(found[10:])) * 1e3
 
 
-def ours(kind: str, rows: Rows, columns: tuple[Column, ...], out: str, chosen: Settings) -> Figures:
+def ours(kind: str, rows: Rows, columns: tuple[Column, ...], known: Tastes, out: str, chosen: Settings) -> Figures:
     """A model of our own, trained and served."""
     of = ranker_kinds.of(kind)
     with tempfile.TemporaryDirectory() as place:
@@ -87,7 +88,7 @@ def ours(kind: str, rows: Rows, columns: tuple[Column, ...], out: str, chosen: S
         seconds = time.process_time() - begun
         model.save(folder.work)
         folder.commit()
-        graph, operations = latencies(of.served(folder, sizes_of(out, columns)), columns, out, place)
+        graph, operations = latencies(of.served(folder, sizes_of(out, columns)), columns, known, out, place)
     few = rows["test"].take(np.arange(RANKED))
     library = milliseconds(lambda: model.raw_scores(few))
     scores = model.raw_scores(rows["test"])
@@ -101,11 +102,11 @@ def sizes_of(out: str, columns: tuple[Column, ...]) -> list[int | None]:
     return [sizes.get(column.feature) for column in columns]
 
 
-def latencies(served: Served, columns: tuple[Column, ...], out: str, place: str) -> tuple[float, float]:
+def latencies(served: Served, columns: tuple[Column, ...], known: Tastes, out: str, place: str) -> tuple[float, float]:
     """Of the whole graph by TensorFlow's C library, and of the model's operations alone."""
     of_run = settings.of_run(run_folders.manifest(out), out)
     described = [dataclasses.asdict(column) for column in columns]
-    serving_models.ranker(served, described, fitted_graph(out, of_run)).save(f"{place}/graph")
+    serving_models.ranker(served, described, fitted_graph(out, of_run), known=known).save(f"{place}/graph")
     session = served_models.load(f"{place}/graph", "")
     slots = session.signatures["serving_default"].inputs
     random = np.random.default_rng(0)
@@ -150,9 +151,11 @@ def of_ydf(rows: Rows, chosen: Settings) -> Figures:
     return Figures(*judged(rows["test"], scores), model.num_trees(), seconds, None, None, library)
 
 
-def models(rows: Rows, columns: tuple[Column, ...], out: str, chosen: Settings) -> Iterator[tuple[str, Figures]]:
+def models(
+    rows: Rows, columns: tuple[Column, ...], known: Tastes, out: str, chosen: Settings
+) -> Iterator[tuple[str, Figures]]:
     for kind in ranker_kinds.KINDS:
-        yield kind, ours(kind, rows, columns, out, chosen)
+        yield kind, ours(kind, rows, columns, known, out, chosen)
     yield "YDF", of_ydf(rows, chosen)
 
 
@@ -183,8 +186,9 @@ def measure(tables: pathlib.Path, split: str, folder: pathlib.Path, seeds: range
         chosen = settings.of_run(run_folders.manifest(out), out).replace({"seed": seed})
         features = ranker_rows.features_for(chosen)
         columns = ranker_rows.columns_of(features, chosen)
-        rows = {window: ranker_rows.read(out, window, features, columns) for window in WINDOWS}
-        for name, figures in models(rows, columns, out, chosen):
+        read = {window: ranker_rows.read(out, window, features, columns) for window in WINDOWS}
+        known, rows = tastes.of_windows(read, columns, seed)
+        for name, figures in models(rows, columns, known, out, chosen):
             found.setdefault(name, []).append(figures)
     print(table(found, split), flush=True)
 

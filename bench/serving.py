@@ -21,6 +21,7 @@ import tensorflow as tf
 
 from bench import load
 from recsys_tft import libraries
+from recsys_tft.ranking import tastes
 from recsys_tft.recommending.recommender import Recommender, Request
 from recsys_tft.serving import approximate_index
 from recsys_tft.serving.serving_folders import EXTRA, serving_folder
@@ -76,8 +77,9 @@ def ranker(output_dir: str, recommender: Recommender, times: int) -> None:
     native = catboost.CatBoost().load_model(str(folder / EXTRA / "model.cbm"))
     described = pd.read_json(folder / EXTRA / "columns.json", typ="series")["columns"]
     found = features(**inputs)
-    frame = pd.DataFrame({c["name"]: found[c["feature"]].numpy() for c in described})
-    categorical = [c["name"] for c in described if c["kind"] == "categorical"]
+    known = tastes.load(folder / EXTRA, "export again")
+    frame = known(pd.DataFrame({c["name"]: found[c["feature"]].numpy() for c in described}))
+    categorical = [c["name"] for c in described if c["kind"] == "categorical" and c["name"] not in known.columns]
     pool = catboost.Pool(frame, cat_features=categorical)
     show(f"  CatBoost, {native.tree_count_} trees, from a DataFrame", timed(lambda: native.predict(frame), times))
     show("  CatBoost, from a pool that is there already", timed(lambda: native.predict(pool), times))

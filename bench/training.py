@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from bench.reading import run
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.ranking import catboost_ranker, ranker_rows, ranker_training
+from recsys_tft.ranking import catboost_ranker, ranker_rows, ranker_training, tastes
 from recsys_tft.retrieval.two_tower import TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
@@ -37,7 +37,8 @@ def pools(output: str, chosen: Settings) -> list[catboost.Pool]:
     """Of train and val."""
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
-    return [catboost_ranker.pool(ranker_rows.read(output, window, features, columns)) for window in ("train", "val")]
+    read = {window: ranker_rows.read(output, window, features, columns) for window in ("train", "val")}
+    return [catboost_ranker.pool(rows) for rows in tastes.of_windows(read, columns, chosen.seed)[1].values()]
 
 
 def fit_alone(train: catboost.Pool, val: catboost.Pool, chosen: Settings) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from scipy import special
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.ranking import catboost_ranker, ranker_rows, ranking_metrics
+from recsys_tft.ranking import catboost_ranker, ranker_rows, ranking_metrics, tastes
 from recsys_tft.ranking.ranker_rows import SHOWN, RankerRows
 from recsys_tft.run_layout import periods
 from recsys_tft.training import bootstrap, model_folders, timeline
@@ -68,7 +68,8 @@ def measure(output_dir: str, arms: Sequence[Arm]) -> None:
         with timeline.held(output_dir, name) as held:
             windows = held.since(known)
             chosen = model_folders.settings_for(windows.newest, None, None)
-            features = ranker_rows.features_for(chosen)
+            # Tastes are fitted anew each time, which a model that goes on could not follow.
+            features = [f for f in ranker_rows.features_for(chosen) if not {*f.sources} & {*tastes.KEYS}]
             columns = ranker_rows.columns_of(features, chosen)
             used = (NEW, "train", "val", "test")
             new, train, val, test = (ranker_rows.read(windows, window, features, columns) for window in used)

@@ -120,7 +120,7 @@ _AGE = Bucket("age", boundaries=(18, 25, 35, 45, 55, 65), dim=8)  # years
 _DURATION = Bucket("duration", boundaries=(60, 300, 600, 1800, 3600), dim=8)  # seconds
 
 FEATURES: tuple[Feature, ...] = (
-    Feature("user_id_token", "user_id", Lookup(Vocabulary("user_id", integers=True, dim=32)), QUERY),
+    Feature("user_id_token", "user_id", Lookup(Vocabulary("user_id", integers=True, dim=32)), (QUERY, RANKER)),
     Feature("country_token", COUNTRY, Lookup(Vocabulary("country", dim=8)), (QUERY, RANKER)),
     Feature(
         "previously_watched_category_token",
@@ -133,7 +133,7 @@ FEATURES: tuple[Feature, ...] = (
     Feature("user_language_token", "user_language", Lookup(_LANGUAGE), (QUERY, RANKER)),
     Feature("age_z", "age", ZScore(), (QUERY, RANKER)),
     Feature("age_bucket", "age", _AGE, QUERY),
-    Feature("video_id_token", "video_id", Lookup(_VIDEO_ID), CANDIDATE),
+    Feature("video_id_token", "video_id", Lookup(_VIDEO_ID), (CANDIDATE, RANKER)),
     Feature("category_token", "category", Lookup(_CATEGORY), (CANDIDATE, RANKER)),
     Feature("child_categories_token", CHILD_CATEGORIES, SetLookup(Vocabulary("child_categories")), RANKER),
     Feature("video_language_token", "video_language", Lookup(_LANGUAGE), (CANDIDATE, RANKER)),

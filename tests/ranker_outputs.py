@@ -7,7 +7,7 @@ import shutil
 from conftest import Ran
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.ranking import ranker_rows
+from recsys_tft.ranking import ranker_rows, tastes
 
 QUICK = "ranker: {iterations: 30, depth: 4, shap_rows: 100, objective: OBJECTIVE}\n"
 
@@ -26,5 +26,8 @@ def metrics_of(out: pathlib.Path) -> dict:
 
 
 def rows_of(ran: Ran, window: str) -> ranker_rows.RankerRows:
+    """The rows of a window as models read them."""
     features = ranker_rows.features_for(Settings())
-    return ranker_rows.read(str(ran.root), window, features, ranker_rows.columns_of(features, Settings()))
+    columns = ranker_rows.columns_of(features, Settings())
+    parts = {w: ranker_rows.read(str(ran.root), w, features, columns) for w in {"train", window}}
+    return tastes.of_windows(parts, columns, Settings().seed)[1][window]

@@ -5,10 +5,10 @@ import types
 
 import numpy as np
 import pyarrow as pa
+from carried_days import Days, end_of, in_window, logs
 from hypothesis import given
 from hypothesis import strategies as st
 from labelled_cases import quick
-from carried_days import Days, end_of, in_window, logs
 
 from recsys_tft.beam_pipelines import state
 from recsys_tft.labelling import examples, late_events

@@ -19,7 +19,7 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import RANKER, FeatureTable
 from recsys_tft.ids import codes_of
-from recsys_tft.ranking import catboost_ranker, ranker_rows, ranker_training, ranking_metrics, trained_ranker
+from recsys_tft.ranking import catboost_ranker, ranker_rows, ranker_training, ranking_metrics, tastes, trained_ranker
 from recsys_tft.ranking.catboost_ranker import pool
 from recsys_tft.ranking.ranker_training import train
 from recsys_tft.training.model_folders import settings_for
@@ -45,6 +45,9 @@ def trained(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> pat
 
 
 RANKER_FEATURES = tuple(feature for feature in DEFAULT.select(RANKER) if feature.is_active(Settings()))
+
+
+CATEGORIES = [f.name for f in RANKER_FEATURES if f.is_categorical and not {*f.sources} & {*tastes.KEYS}]
 
 
 # --- Rows
@@ -83,11 +86,11 @@ def test_the_pool_holds_categories_as_their_tokens(synthetic_run: Ran) -> None:
     rows = rows_of(synthetic_run, "val")
     own = pool(rows)
     assert own.get_feature_names() == list(rows.data)
-    expected = [i for i, feature in enumerate(RANKER_FEATURES) if feature.is_categorical]
+    expected = [list(rows.data).index(name) for name in CATEGORIES]
     assert own.get_cat_feature_indices() == expected
     np.testing.assert_array_equal(own.get_weight(), rows.keys["weight"])
     as_text = catboost.Pool(
-        rows.data.astype({feature.name: str for feature in RANKER_FEATURES if feature.is_categorical}),
+        rows.data.astype(dict.fromkeys(CATEGORIES, str)),
         label=rows.keys["label"],
         cat_features=expected,
     )
@@ -143,9 +146,7 @@ def test_the_model_stands_with_all_that_explains_it(trained: pathlib.Path, synth
     assert model.feature_names_ == names
     found = json.loads((trained / "model.json").read_text())
     assert "oblivious_trees" in found
-    assert [f["feature_id"] for f in found["features_info"]["categorical_features"]] == [
-        f.name for f in RANKER_FEATURES if f.is_categorical
-    ]
+    assert [f["feature_id"] for f in found["features_info"]["categorical_features"]] == CATEGORIES
 
 
 def test_shap_values_and_scores_are_the_models(trained: pathlib.Path, synthetic_run: Ran) -> None:

@@ -309,9 +309,12 @@ def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
     model = catboost.CatBoost().load_model(str(served / "models/ranker/model.cbm"))
     frame = pd.DataFrame({c["name"]: disk[c["feature"]][rows] for c in described})
     frame["history_cooccurrence"] = 0.0  # as no history is given; `verify` compares it with one
-    categorical = [c["name"] for c in described if c["kind"] == "categorical"]
-    pool = catboost.Pool(frame, cat_features=categorical)
-    calibrated = trained_ranker.load(str(served)).calibration
+    trained = trained_ranker.load(str(served))
+    categorical = [
+        c["name"] for c in described if c["kind"] == "categorical" and c["name"] not in trained.tastes.columns
+    ]
+    pool = catboost.Pool(trained.tastes(frame), cat_features=categorical)
+    calibrated = trained.calibration
     assert calibrated.method != "none"
     expected = calibrated(model.predict(pool, prediction_type="RawFormulaVal"))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)

@@ -16,7 +16,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.exporting import stored_entities
 from recsys_tft.faults import sentences
 from recsys_tft.point_in_time import find_sorted
-from recsys_tft.ranking import calibration, trained_ranker
+from recsys_tft.ranking import calibration, tastes, trained_ranker
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_rows import Days
 from recsys_tft.recommending import exact_search, request_columns
@@ -33,7 +33,8 @@ from recsys_tft.training import timeline, training_rows
 from recsys_tft.training.model_folders import ModelFolder
 from recsys_tft.training.timeline import Timeline
 
-RANKER_FILES = (trained_ranker.COLUMNS, calibration.FILE)  # which stand beside the graph; the last not for rankings
+# Which stand beside the graph: not for rankings, and where ids are read.
+RANKER_FILES = (trained_ranker.COLUMNS, calibration.FILE, tastes.FILE)
 _BATCH = 4096
 RECALL_AT, _QUERIES = 100, 500  # an approximate index is judged by the best so many for so many users
 
@@ -115,7 +116,7 @@ def _export(
     served = kind.served(ranker, [sizes.get(column["feature"]) for column in columns["columns"]])
     if kind.explained_by:
         kind.load(ranker.target, ranker.remedy)
-    calibrated = trained_ranker.calibration_of(ranker)
+    calibrated, known = trained_ranker.calibration_of(ranker), tastes.load(ranker.target, ranker.remedy)
     model = growth.grown(two_tower.load_held(two_towers), sizes)
     say("Reading the raw tables")
     rows, cuts = raw_rows.read_days(days, manifest, of_run), raw_rows.cuts_of(manifest)
@@ -128,7 +129,7 @@ def _export(
         "query_tower": lambda: serving_models.query_tower(model, graph),
         "candidate_tower": lambda: serving_models.candidate_tower(model, graph),
         "retrieval": lambda: serving_models.retrieval(model, graph, video_ids, vectors),
-        "ranker": lambda: serving_models.ranker(served, columns["columns"], graph, calibrated),
+        "ranker": lambda: serving_models.ranker(served, columns["columns"], graph, calibrated, known),
     }
     with serving_folders.next_version(output_dir) as (version, staged):
         for name, make in made.items():

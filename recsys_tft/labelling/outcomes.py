@@ -168,16 +168,22 @@ def begun(steps: pa.Table, since: int | None = None) -> pa.Table:
     return steps.select(["user_id", "video_id", "shown"]).filter(pa.array(chosen))
 
 
-def worth(exposures: pa.Table, versions: pa.Table, names: Sequence[str] = VIDEO_COLUMNS) -> pa.Table:
+def worth(
+    exposures: pa.Table,
+    versions: pa.Table,
+    names: Sequence[str] = VIDEO_COLUMNS,
+    timeline: Timeline | None = None,
+) -> pa.Table:
     """What exposures are worth by what is counted of their videos then, as rows of WORTH_SCHEMA.
 
     Args:
         exposures: as `begun` returns them.
         versions: of what is counted of these videos, as `counters.versions`.
         names: what VIDEO_COLUMNS are called there.
+        timeline: of the versions, if there is one already.
     """
     user, video, time = (column.to_numpy() for column in exposures.columns)
-    rows = Timeline(versions, "video_id").last_before(video, time)
+    rows = (timeline or Timeline(versions, "video_id")).last_before(video, time)
     shown, positive = (versions[name].to_numpy()[rows] for name in names)
     parts = (np.rint(_UNIT * each / (shown + _WEIGHT)).astype(np.int64) for each in (positive, _WEIGHT))
     return pa.table([user, time, *parts, positive, shown], WORTH_SCHEMA)

@@ -20,6 +20,7 @@ from recsys_tft.ranking import (
     ranker_rows,
     ranking_judgement,
     ranking_metrics,
+    tastes,
 )
 from recsys_tft.ranking.calibration import Calibration
 from recsys_tft.ranking.ranker_interface import Fitted, Kind, Task
@@ -125,6 +126,8 @@ def _train(
     folder.begin(resume, {**made_by, "settings": chosen.model_dump(mode="json")})
     begun = time.monotonic()
     say("Training")
+    given = rows
+    known, rows = tastes.of_windows(given, columns, chosen.seed)
     model = _judged_model(kind, rows, chosen, folder, say)
     raw = {w: model.raw_scores(rows[w]) if len(rows[w]) else np.zeros(0) for w in ("val", "test")}
     calibrated, losses = _calibration(raw["val"], rows["val"], chosen)
@@ -137,11 +140,12 @@ def _train(
     if chosen.ranker.refit:
         say("Training again on all windows")
         used, rounds = [w for w, part in rows.items() if len(part)], model.rounds
-        every = ranker_rows.together([rows[w] for w in used])
-        del model  # and what it holds of its rows
+        del model, rows["train"]  # and what the model holds of it
+        known, every = tastes.learned(ranker_rows.together([given[w] for w in used]), columns, chosen.seed)
         model = kind.fit(Task(every, None, rounds, chosen, folder, say))
+        rows["val"] = known.applied(given["val"])
         metrics["refit"] = {"rows": len(every), "windows": used, kind.unit: rounds}
-    read = sum(map(len, rows.values()))
+    read = sum(map(len, given.values()))
     metrics["training"] = {
         "model": chosen.ranker.model,
         kind.unit: model.rounds,
@@ -152,6 +156,7 @@ def _train(
     } | reading.described()
     say("Writing the model")
     _write_calibration(calibrated, scores, rows, folder)
+    known.save(folder.work)
     _write(kind, model, rows["val"], columns, made_by, metrics, chosen, folder)
     folder.commit()
     return metrics

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from recsys_tft.errors import readable
-from recsys_tft.ranking import calibration, ranker_kinds, ranker_rows
+from recsys_tft.ranking import calibration, ranker_kinds, ranker_rows, tastes
 from recsys_tft.ranking.calibration import Calibration
 from recsys_tft.ranking.ranker_interface import Fitted, Kind
 from recsys_tft.ranking.ranker_rows import Column, RankerRows
+from recsys_tft.ranking.tastes import Tastes
 from recsys_tft.run_layout import run_folders
 from recsys_tft.storage import json_files
 from recsys_tft.training import model_folders, timeline
@@ -29,6 +30,7 @@ class TrainedRanker:
         objective: classifier or yetirank.
         columns: what it reads.
         calibration: of a classifier.
+        tastes: what it knows of ids.
         period: the last one that it is trained through; None of the run alone.
     """
 
@@ -37,6 +39,7 @@ class TrainedRanker:
     objective: str
     columns: tuple[Column, ...]
     calibration: Calibration
+    tastes: Tastes
     period: str | None = None
 
     @property
@@ -45,11 +48,11 @@ class TrainedRanker:
         return self.fitted.model
 
     def rows(self, window: str) -> RankerRows:
-        """The rows of a window as the training had it, with the columns that the model reads."""
+        """The rows of a window with the columns that the model reads; `tastes` of what it knows now."""
         table = model_folders.settings_for(self.output_dir, None, None).table
         features = [table.by_name[name] for name in dict.fromkeys(column.feature for column in self.columns)]
         with timeline.held(self.output_dir, self.period or "") as windows:
-            return ranker_rows.read(windows, window, features, self.columns)
+            return self.tastes.applied(ranker_rows.read(windows, window, features, self.columns))
 
     def scores(self, rows: RankerRows) -> np.ndarray:
         """[n] float64 scores of rows, as the serving model gives them: probabilities, or scores of a ranking."""
@@ -76,8 +79,8 @@ def _load(output_dir: str, folder: ModelFolder) -> TrainedRanker:
     described = folder.read(COLUMNS)
     fitted = kind_of(described).load(folder.target, folder.remedy)
     columns = tuple(Column(**column | {"sources": tuple(column["sources"])}) for column in described["columns"])
-    period = described.get("period")
-    return TrainedRanker(output_dir, fitted, described["objective"], columns, calibration_of(folder), period)
+    known, period = tastes.load(folder.target, folder.remedy), described.get("period")
+    return TrainedRanker(output_dir, fitted, described["objective"], columns, calibration_of(folder), known, period)
 
 
 def kind_of(described: Mapping[str, Any]) -> Kind:

@@ -113,11 +113,6 @@ class EntityStore:
         found = self._seen.table["video_ids"][row].values if row >= 0 else pa.nulls(0, self._videos.ids.type)
         return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found
 
-    @property
-    def all_videos(self) -> pa.Table:
-        """The rows of all videos."""
-        return self._videos.table
-
     def rows_of(self, video_ids: pa.Array | np.ndarray | Sequence[int | str | bytes]) -> np.ndarray:
         """[n] int64: the numbers of the rows of [n] videos.
 

@@ -51,18 +51,19 @@ class Explainer:
     """
 
     def __init__(self, folder: pathlib.Path):
-        from recsys_tft.ranking import trained_ranker
+        from recsys_tft.ranking import tastes, trained_ranker
 
         self.described = columns(folder)
         kind = trained_ranker.kind_of(self.described)
-        self._model = kind.load(folder, f"train the ranker again, and {EXPORT_AGAIN}")
+        remedy = f"train the ranker again, and {EXPORT_AGAIN}"
+        self._model, self._tastes = kind.load(folder, remedy), tastes.load(folder, remedy)
 
     def contributions(self, features: Mapping[str, np.ndarray]) -> np.ndarray:
         """[n, columns] of [n] or [n, width] values by name."""
         import pandas as pd
 
         frame = {column["name"]: _values(features, column) for column in self.described["columns"]}
-        return self._model.contributions(pd.DataFrame(frame))
+        return self._model.contributions(self._tastes(pd.DataFrame(frame)))
 
 
 def _values(features: Mapping[str, np.ndarray], column: Mapping[str, Any]) -> np.ndarray:

@@ -12,9 +12,11 @@ import tensorflow as tf
 from recsys_tft import ids
 from recsys_tft.columns import IdKind
 from recsys_tft.ops import FittedGraph
-from recsys_tft.ranking import calibration
+from recsys_tft.ranking import calibration, tastes
 from recsys_tft.ranking.calibration import Calibration
 from recsys_tft.ranking.ranker_interface import Served
+from recsys_tft.ranking.tastes import Tastes
+from recsys_tft.ranking.tastes_graph import TastesGraph
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.serving import serving_inputs
 from recsys_tft.serving.fitted_features import FittedFeatures
@@ -227,6 +229,7 @@ def ranker(
     columns: Sequence[Mapping[str, Any]],
     graph: FittedGraph,
     calibrated: Calibration = calibration.NONE,
+    known: Tastes = tastes.NONE,
 ) -> ServingModel:
     """Raw columns of users, videos and context to `score`, [batch] float32: a probability, or a ranking's raw score.
 
@@ -238,10 +241,13 @@ def ranker(
         columns: of `columns.json`: `feature`, `index` of a component of a vector, `kind`.
         graph: what was fitted.
         calibrated: which makes a probability of a classifier's raw score.
+        known: of ids, which the model reads in their place.
     """
+    in_place = TastesGraph(known)
     names = dict.fromkeys(column["feature"] for column in columns)
 
-    def inputs(features: Features) -> tuple[tf.Tensor, tf.Tensor]:
+    def inputs(tokens: Features) -> tuple[tf.Tensor, tf.Tensor]:
+        features = in_place(tokens)
         numeric = _matrix(features, [columns[number] for number in served.numeric], tf.float32)
         return numeric, _matrix(features, [columns[number] for number in served.categorical], tf.int64)
 
@@ -255,7 +261,7 @@ def ranker(
 
     fitted = FittedFeatures([graph.settings.table.by_name[name] for name in names], graph)
     heads = {} if served.contributions is None else {CONTRIBUTIONS: contributions}
-    return ServingModel("ranker", fitted, head, [served.scores], heads=heads)
+    return ServingModel("ranker", fitted, head, [served.scores, in_place], heads=heads)
 
 
 def _probability(raw: tf.Tensor, calibrated: Calibration) -> tf.Tensor:
