@@ -223,12 +223,12 @@ def label_exposures(
     for before, found in known.labelled(users, videos, cuts, job):
         if before and before.until == base:
             of_users = before
-        if before and before.until < job.since:
+        if before and job.since is not None and before.until < job.since:
             yield from _came_late(found, before, known.kept, users, job)
         if job.counts_videos:
             yield from _changes(found, cuts, before, latest, job)
         if job.expects:
-            begun.append(outcomes.begun(found.period.steps, before and before.until))
+            begun.append(outcomes.begun(found.period.steps, before.until if before else None))
     period = found.period
     carried = period.carry(videos, latest + 1, job.settings)
     of_users = carried if base == latest + 1 else of_users
@@ -261,7 +261,7 @@ def _changes(
 ) -> Iterator[TaggedOutput]:
     """What the events of a period change in the counts of videos; LATER those that the next state does not hold."""
     is_new = before is None or before.until == job.since
-    cuts = cuts if is_new else before.cuts
+    cuts = cuts if before is None or is_new else before.cuts
     windows = examples.windows_of(found.period.events, cuts, job.settings)
     of_events = found.period.events, found.outcomes, windows, cuts
     changes = video_counts.increments(*of_events, job.settings, job.counts_as_of)
@@ -285,6 +285,7 @@ def _came_late(
     found: examples.Labelled, before: Carried, kept: pa.Table, users: pa.Table, job: Job
 ) -> Iterator[TaggedOutput]:
     """What vocabularies learn of the exposures of an earlier period that begin with a late event."""
+    assert job.earlier is not None
     end = min(bound for bound in job.earlier.bounds if bound > before.until)
     there = before.with_events(late_events.between(kept, before.until, end), job.settings)
     is_new = late_events.came_late(found.keys, there, before.cuts, job.settings.labels.exposure_gap)

@@ -74,6 +74,7 @@ def unique(name: str, parts: Iterable[Part]) -> tuple[pa.Table, pa.Table]:
 def without_late(events: Sequence[Packed], job: Job) -> tuple[list[Packed], pa.Table]:
     """The events that do not come too late; and those that do, with the `reason` why they cannot be used."""
     tables, since = list(map(arrow_ipc.loads, events)), job.taken_from
+    assert since is not None
     are_late = [table["interaction_time"].to_numpy() < since for table in tables]
     late = pa.concat_tables(t.filter(pa.array(is_late)) for t, is_late in zip(tables, are_late, strict=True))
     kept: list[Packed] = [
@@ -113,6 +114,8 @@ class Known:
     ) -> Iterator[tuple[Carried | None, examples.Labelled]]:
         """The exposures of each period that may still change, the new one last; and what is known at its begin."""
         if self.before:
+            assert job.earlier is not None
+            assert cuts is not None
             of_log = users, videos, job.settings
             return late_events.labelled(self.events, job.earlier.bounds, cuts, *of_log, self.before)
         return iter([(None, examples.label_exposures(self.events, users, videos, cuts, job.settings))])

@@ -77,9 +77,9 @@ def ranker(output_dir: str, recommender: Recommender, times: int) -> None:
     native = catboost.CatBoost().load_model(str(folder / EXTRA / "model.cbm"))
     described = pd.read_json(folder / EXTRA / "columns.json", typ="series")["columns"]
     found = features(**inputs)
-    known = tastes.load(folder / EXTRA, "export again")
-    frame = known(pd.DataFrame({c["name"]: found[c["feature"]].numpy() for c in described}))
-    categorical = [c["name"] for c in described if c["kind"] == "categorical" and c["name"] not in known.columns]
+    learned = tastes.load(folder / EXTRA, "export again")
+    frame = learned(pd.DataFrame({c["name"]: found[c["feature"]].numpy() for c in described}))
+    categorical = [c["name"] for c in described if c["kind"] == "categorical" and c["name"] not in learned.columns]
     pool = catboost.Pool(frame, cat_features=categorical)
     show(f"  CatBoost, {native.tree_count_} trees, from a DataFrame", timed(lambda: native.predict(frame), times))
     show("  CatBoost, from a pool that is there already", timed(lambda: native.predict(pool), times))

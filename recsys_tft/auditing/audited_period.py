@@ -62,7 +62,9 @@ def begun(
     """
     tables = [raw_rows.find(folder, of_run, ENTITIES if number else ()) for number, folder in enumerate(days)]
     sample = audit_sample.draw({name: [day[name] for day in reversed(tables)] for name in TABLES}, users, seed)
-    begin, until = raw_rows.cuts_of(manifest)[-2:]
+    cuts = raw_rows.cuts_of(manifest)
+    assert cuts is not None
+    begin, until = (cut for cut in cuts[-2:] if cut is not None)
     events, times = sample["interactions"], sample["interactions"][TIME]
     own = events.filter((times >= begin) & (times < until))
     moments = np.unique(own[TIME].to_numpy())

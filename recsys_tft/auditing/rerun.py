@@ -52,11 +52,13 @@ class Rerun(MainJob):
         training | "Write training rows" >> beam.MapTuple(functools.partial(write_training_rows, folder=folder))
         return self._root | "Graph" >> beam.Create([self._graph])
 
-    def _cuts(self, *found: PCollection) -> PCollection:
+    def _cuts(self, minutes: PCollection, times: PCollection) -> PCollection:
         """In a refresh what is known ends first, and then its windows, which are fixed."""
         if self._job.earlier is None:
-            return super()._cuts(*found)
-        return self._root | "Windows" >> beam.Create([(self._job.earlier.until, *self._job.settings.split.fixed_cuts)])
+            return super()._cuts(minutes, times)
+        fixed = self._job.settings.split.fixed_cuts
+        assert fixed is not None
+        return self._root | "Windows" >> beam.Create([(self._job.earlier.until, *fixed)])
 
     def _finish(self, *_: Any, **__: Any) -> None:
         """Nothing is committed: the rows are read where they were written."""

@@ -128,8 +128,8 @@ class LiveState:
         """Finds out of users at once what `known` and `by_group` will be asked of each."""
         with self._reading:
             now, number = self._now, self._late.number
-            found = ((user, self._users.get(user)) for user in users)
-            missing = {user for user, kept in found if kept is None or not kept.holds(self._late)}
+            there = ((user, self._users.get(user)) for user in users)
+            missing = {user for user, kept in there if kept is None or not kept.holds(self._late)}
         if len(missing) > 1 and self._is_lasting:
             found = kept_users.prepared(distinct(np.array(list(missing))), number, now)
             with self._reading:

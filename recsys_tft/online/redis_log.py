@@ -114,7 +114,7 @@ class RedisLog:
                 f"{self._address} holds events of the run {there}, and the export is of the run {run}; name another "
                 "database, or flush this one."
             )
-        held, trimmed = self._client.hmget(_META, "held", "trimmed")
+        held, trimmed = cast(list[bytes | None], self._client.hmget(_META, "held", "trimmed"))
         if int(held or since) > since:
             raise InputError(
                 f"{self._address} holds no events any more that are before the end of a newer state, and the state "
@@ -125,7 +125,7 @@ class RedisLog:
 
     def _trim(self, since: int) -> None:
         """Removes events from the beginning of the stream, up to the first one that the state does not hold."""
-        while entries := self._client.xrange(_EVENTS, count=_AT_ONCE):
+        while entries := cast(list[tuple[bytes, dict[bytes, bytes]]], self._client.xrange(_EVENTS, count=_AT_ONCE)):
             events = [(number, json.loads(entry[b"event"])) for number, entry in entries]
             held = list(itertools.takewhile(lambda each: each[1]["interaction_time"] < since, events))
             if held:

@@ -104,8 +104,9 @@ def learned(rows: RankerRows, columns: Sequence[Column], seed: int) -> tuple[Tas
     random = np.random.default_rng(seed)
 
     def fitted(chosen: np.ndarray) -> Tastes:
-        own = (each[chosen] for each in tokens)
-        return Tastes(names, *_factorized(*own, rows.keys["label"][chosen], weights[chosen], sizes, seed))
+        users, videos = (each[chosen] for each in tokens)
+        own = rows.keys["label"][chosen], weights[chosen]
+        return Tastes(names, *_factorized(users, videos, *own, sizes, seed))
 
     folds = random.integers(0, _FOLDS, len(rows))
     asked = []
@@ -116,7 +117,7 @@ def learned(rows: RankerRows, columns: Sequence[Column], seed: int) -> tuple[Tas
     for fold in range(_FOLDS):
         inside = folds == fold
         values[:, inside] = fitted(~inside & (weights > 0)).of(*(each[inside] for each in asked))
-    return fitted(weights > 0), RankerRows(rows.keys, _replaced(rows.data, names, values))
+    return fitted(weights > 0), RankerRows(rows.keys, _replaced(rows.data, names, list(values)))
 
 
 def of_windows(
@@ -128,7 +129,7 @@ def of_windows(
 
 
 def _factorized(
-    users: np.ndarray, videos: np.ndarray, labels: np.ndarray, weights: np.ndarray, sizes: tuple[int, int], seed: int
+    users: np.ndarray, videos: np.ndarray, labels: np.ndarray, weights: np.ndarray, sizes: Sequence[int], seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """`Tastes.users` and `Tastes.videos`."""
     target = labels - (np.average(labels, weights=weights) if len(labels) else 0.0)

@@ -35,7 +35,7 @@ class Catalogue:
 
     def __init__(self, rows: pa.Table, kind: IdKind = IdKind.INTEGER):
         self.rows, self._kind = rows, kind
-        self._columns: dict[tuple[str, Any, int], Column] = {}
+        self._columns: dict[tuple[str, Any, int | None], Column] = {}
         self._groups: dict[str, np.ndarray] = {}
         self._masks: dict[Any, np.ndarray] = {}
 
@@ -78,9 +78,11 @@ class Catalogue:
 
     def numbers(self, name: str) -> np.ndarray:
         """[videos] int64 of a column of whole numbers, the least one where it is missing."""
-        return self.column(name, np.dtype(np.int64), 1).values
+        found = self.column(name, np.dtype(np.int64), 1).values
+        assert isinstance(found, np.ndarray)
+        return found
 
-    def column(self, name: str, dtype: np.dtype, rank: int) -> Column:
+    def column(self, name: str, dtype: np.dtype, rank: int | None) -> Column:
         """A column as a signature asks for it."""
         key = name, dtype, rank
         if key not in self._columns:

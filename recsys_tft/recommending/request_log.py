@@ -128,7 +128,8 @@ class RequestLog:
 
     def _noted(self, most: int, seconds: float) -> tuple[list[_Known], bool]:
         """Some requests, as they are there after so many seconds at last; and whether there may be more."""
-        end, found = time.monotonic() + seconds, []
+        end = time.monotonic() + seconds
+        found: list[_Known] = []
         while len(found) < most:
             try:
                 one = self._queue.get(timeout=max(end - time.monotonic(), 0.001))

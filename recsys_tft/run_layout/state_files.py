@@ -127,7 +127,7 @@ def open_state(root: str, told: str) -> EarlierState:
         found = json.loads(read_text(path))
         version, until, files = found["version"], int(found["until"]), found["files"]
         windows, bounds = dict(found["windows"]), [int(moment) for moment in found.get("bounds", [until])]
-        rows = {name: int(found["rows"][name]) for name in ("users", "videos")}
+        users, videos = (int(found["rows"][name]) for name in ("users", "videos"))
     if version != VERSION:
         raise InputError(
             f"{told}/{STATE}/{DESCRIPTION}: is of version {version}, and this release reads version {VERSION}; "
@@ -140,4 +140,5 @@ def open_state(root: str, told: str) -> EarlierState:
                 what = "is gone" if file not in there else f"has {there[file]:,} bytes in the place of {size:,}"
                 raise InputError(f"{told}/{STATE}/{name}/{file}: {what}; {_AGAIN}.")
     paths = {name: [f"{folder}/{name}/{file}" for file in files.get(name, {})] for name in TABLES}
-    return EarlierState(until, bounds, paths, posixpath.join(root, "artifacts", "transform_graph"), windows, **rows)
+    graph = posixpath.join(root, "artifacts", "transform_graph")
+    return EarlierState(until, bounds, paths, graph, windows, users=users, videos=videos)

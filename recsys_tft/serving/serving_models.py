@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -110,7 +110,7 @@ def _signature(
 
     kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
     parameters = [inspect.Parameter(name, kind, default=defaults.get(name, empty)) for name in names]
-    positional.__signature__ = inspect.Signature(parameters)
+    cast(Any, positional).__signature__ = inspect.Signature(parameters)
     return tf.function(positional, [specs[name] for name in names], autograph=False)
 
 

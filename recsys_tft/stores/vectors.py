@@ -74,12 +74,10 @@ def write(
     chosen = vector_formats.FORMATS[store]
     with new_folder(folder, FILE, overwrite) as made:
         (made / DATA).mkdir()
-        first = None
         for number, part in enumerate(_parts(exported, names)):
             say(f"Writing the vectors of {min((number + 1) * ROWS, len(exported.video_ids)):,} videos")
             chosen.write(part, made / DATA, number)
-            first = first or part
-        description = _description(exported, store, first)
+        description = _description(exported, store, part)
         (made / FILE).write_text(to_json(description))
     return Written(folder, len(exported.video_ids), description)
 

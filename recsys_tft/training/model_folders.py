@@ -76,7 +76,8 @@ class ModelFolder:
 
     def _is_behind(self) -> bool:
         """Whether the model is of the run or a period, and a later period is there."""
-        found = {None: pathlib.Path(self.output_dir), **periods.folders(self.output_dir)}
+        found: dict[str | None, pathlib.Path] = {None: pathlib.Path(self.output_dir)}
+        found.update(periods.folders(self.output_dir))
         with contextlib.suppress(InputError):  # what is damaged is replaced if that is asked for
             made = self.read(_DESCRIPTIONS[self.name])
             root = found.get(made.get("period"))
