@@ -25,9 +25,16 @@ def metrics_of(out: pathlib.Path) -> dict:
     return metrics
 
 
+FEATURES = ranker_rows.features_for(Settings())
+COLUMNS = ranker_rows.columns_of(FEATURES, Settings())
+
+
+def rows_on_disk(ran: Ran, window: str) -> ranker_rows.RankerRows:
+    """The rows of a window, with the tokens of ids."""
+    return ranker_rows.read(str(ran.root), window, FEATURES, COLUMNS)
+
+
 def rows_of(ran: Ran, window: str) -> ranker_rows.RankerRows:
     """The rows of a window as models read them."""
-    features = ranker_rows.features_for(Settings())
-    columns = ranker_rows.columns_of(features, Settings())
-    parts = {w: ranker_rows.read(str(ran.root), w, features, columns) for w in {"train", window}}
-    return tastes.of_windows(parts, columns, Settings().seed)[1][window]
+    parts = {name: rows_on_disk(ran, name) for name in {"train", window}}
+    return tastes.of_windows(parts, COLUMNS, Settings().seed)[1][window]

@@ -178,17 +178,17 @@ def test_only_some_files_with_interaction_type_are_refused(desk: Desk, fails: Fa
         ("vocabularies: {tag: {n_oov: 3}}", "vocabularies has the unknown vocabulary 'tag'. Did you mean 'tags'?"),
         ("buckets: {age: [18, 18, 25]}", "buckets.age must be finite and increase, such as [1, 2, 3], not [18.0, 18.0"),
         ("buckets: {duration: [60, 30]}", "buckets.duration must be finite and increase"),
-        ("ranker: {negative_sample_ratio: -1}", "ranker.negative_sample_ratio is -1: "),
+        ("ranker: {negative_sample_ratio: -1}", "ranker.negative_sample_ratio is -1; expected 0 or more."),
         ("split: {train: 0.8, val: 0.3}", "split train 0.8 and val 0.3 exceed 1 together"),
-        ("split: {train: 1.5}", "split.train is 1.5: "),
+        ("split: {train: 1.5}", "split.train is 1.5; expected 1.0 or less."),
         ("split: {val_from: 2025-03-09, train: 0.5}", "split takes either train and val, or val_from and test_from"),
         ("split: {test_from: 2025-03-09}", "split test_from needs val_from"),
         ("labels: {positive: {likes: 1.0}}", "labels.positive has the unknown rule 'likes'. Did you mean 'like'?"),
         ("labels: {positive: {}}", "labels.positive names no rule"),
         ("labels: {positive: {like: -1}}", "labels.positive gives 'like' the weight -1.0, which must be above 0"),
-        ("max_rejected_fraction: 2", "max_rejected_fraction is 2: "),
-        ("output: {format: csv}", "output.format is 'csv': "),
-        ("seed: one", "seed is 'one': "),
+        ("max_rejected_fraction: 2", "max_rejected_fraction is 2; expected 1.0 or less."),
+        ("output: {format: csv}", "output.format is 'csv'; expected 'tfrecord' or 'parquet'."),
+        ("seed: one", "seed is 'one'; expected a whole number."),
         ("[1, 2]", "expected a mapping of settings, found list."),
         ("a: [", "not a YAML file ("),
         # A columns mapping reads {your name: our name}.
@@ -220,7 +220,7 @@ def test_a_mapping_to_a_column_that_the_file_lacks_is_named(desk: Desk, fails: F
 
 
 def test_a_negative_ratio_of_minus_one_is_refused(fails: Fails) -> None:
-    assert "ranker.negative_sample_ratio is -1: " in fails("--negative-ratio", "-1")
+    assert "ranker.negative_sample_ratio is -1; expected 0 or more." in fails("--negative-ratio", "-1")
 
 
 # --- Options

@@ -129,7 +129,7 @@ def executed(cloud: Cloud, submission: Submission) -> None:
 def test_the_job_has_a_name_and_labels_that_say_data_set_and_time(submission: Submission) -> None:
     job = submission.job
     assert re.fullmatch(r"recsys-tft-films-raw-20\d{6}-\d{6}", job["name"])
-    assert job["labels"] == {"recsys-tft": "0-1-0", "data-set": "films-raw", "team": "video"}
+    assert job["labels"] == {"recsys-tft": "0-2-0", "data-set": "films-raw", "team": "video"}
     assert job["type"] in ("JOB_TYPE_BATCH", 1)
     assert submission.returned.name == job["name"]
     assert submission.returned.where.startswith("https://console.cloud.google.com/dataflow/jobs/europe-west1/2025-")

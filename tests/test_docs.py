@@ -31,12 +31,15 @@ BLOCKS = {page: blocks(page) for page in PAGES}
 RUN = {
     "README.md": "test_readme.py",
     "docs/daily.md": "test_refresh.py",
+    "docs/frameworks.md": "test_frameworks.py",
     "docs/output.md": "test_readme.py",
     "docs/reading.md": "test_reading_page.py",
     "docs/tutorial.md": "test_tutorial.py",
+    "docs/vectors.md": "test_vectors.py",
     "docs/your-own-features.md": "test_your_own_features.py",
 }
 NOT_RUN = {
+    "from feast import": ".ci/feast does the like, in an environment of its own",
     "import grpc": "test_wire.py does, with the port of its server",
     'recommender = Recommender("out", redis=': "test_redis.py does, with the address of its Redis",
     "import tensorflow_data_validation": "cannot be installed beside TensorFlow 2.21",

@@ -248,7 +248,7 @@ def test_the_day_of_the_page(daily: tuple[pathlib.Path, str]) -> None:
     for name in ("two_tower", "ranker"):
         with pytest.raises(InputError, match="exists already; give --overwrite to replace the model there"):
             ModelFolder(str(folder / "out"), name).check_free(overwrite=False)
-    assert re.search(r"^user_id_token .* query_tower, retrieval, transform_graph", told, re.MULTILINE)
+    assert re.search(r"^user_id_token .* query_tower, ranker, retrieval, transform_graph", told, re.MULTILINE)
     for name, file in (("two_tower", "model.json"), ("ranker", "columns.json")):
         described = json.loads((folder / "out/models" / name / file).read_text())
         assert described["period"] == LAST

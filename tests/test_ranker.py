@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from conftest import Ran
-from ranker_outputs import QUICK, metrics_of, output_of, rows_of
+from ranker_outputs import COLUMNS, QUICK, metrics_of, output_of, rows_of, rows_on_disk
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
@@ -54,7 +54,7 @@ CATEGORIES = [f.name for f in RANKER_FEATURES if f.is_categorical and not {*f.so
 
 
 def test_columns_are_the_features_of_the_table_and_rows_those_on_disk(of_any_ids: Ran) -> None:
-    rows = rows_of(of_any_ids, "train")
+    rows = rows_on_disk(of_any_ids, "train")
     assert list(rows.data) == [feature.name for feature in RANKER_FEATURES]
     frame = of_any_ids.result["ranker_train"].pandas()
     users = frame.user_id.nunique()
@@ -172,7 +172,7 @@ def test_shown_rows_are_those_that_were_not_drawn(of_any_ids: Ran) -> None:
 
 
 def test_rows_of_windows_stand_together_by_user_and_time(synthetic_run: Ran) -> None:
-    parts = [rows_of(synthetic_run, window) for window in ("train", "val", "test")]
+    parts = [rows_on_disk(synthetic_run, window) for window in ("train", "val", "test")]
     found = ranker_rows.together(parts)
     assert len(found) == sum(map(len, parts))
     keys = [found.keys[name] for name in ("video_id", "interaction_time", "user_id")]
@@ -278,7 +278,8 @@ def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
     assert not [text for text in said[:begun] if text.startswith("progress")]  # the judged model is not trained again
     folder = pathlib.Path(out, "models/ranker")
     refit, before = metrics_of(folder), metrics_of(trained)
-    rows = ranker_rows.together([rows_of(synthetic_run, window) for window in ("train", "val", "test")])
+    parts = [rows_on_disk(synthetic_run, window) for window in ("train", "val", "test")]
+    _, rows = tastes.learned(ranker_rows.together(parts), COLUMNS, 0)
     trees = json.loads((trained / "metrics.json").read_text())["training"]["trees"]
     assert refit.pop("refit") == {"rows": len(rows), "windows": ["train", "val", "test"], "trees": trees}
     assert before.pop("refit") == {}

@@ -122,7 +122,9 @@ def test_a_missing_value_is_the_same_for_both() -> None:
 
 def test_the_configuration_is_what_it_says() -> None:
     found = config_pb2.ConfigProto.FromString(c_library._CONFIG)
-    wanted = config_pb2.ConfigProto(device_count={"GPU": 0})
+    wanted = config_pb2.ConfigProto(
+        device_count={"GPU": 0}, intra_op_parallelism_threads=1, inter_op_parallelism_threads=-1
+    )
     wanted.graph_options.rewrite_options.disable_tfg_optimizer = True
     wanted.graph_options.rewrite_options.meta_optimizer_iterations = rewriter_config_pb2.RewriterConfig.ONE
     assert found == wanted

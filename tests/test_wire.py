@@ -50,7 +50,8 @@ def given(recommender: Recommender, server: ModelServer) -> dict[str, dict[str, 
     own = recommender._models["query_tower"].signatures["serving_default"].inputs
     one = {name: np.asarray(values) for name, values in arrays(known[0], own).items()}
     of_videos = server.models["candidate_tower"].signatures["serving_default"].inputs
-    rows = dict(zip(videos.column_names, videos.columns, strict=True))
+    stored = recommender.store.videos(recommender.store.video_ids[:50])
+    rows = dict(zip(stored.column_names, stored.columns, strict=True))
     return {
         "candidate_tower": {name: np.asarray(values) for name, values in arrays(rows, of_videos).items()},
         "query_tower": one,

@@ -41,15 +41,15 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def compare(options: argparse.Namespace, _: Sequence[str]) -> int:
     """What has changed, the worst first; 1 where that is too much."""
-    from recsys_tft.comparing import comparison, served_requests
+    from recsys_tft.comparing import comparison
     from recsys_tft.configuration import settings
     from recsys_tft.describing import statistics_files
+    from recsys_tft.recommending import request_log
 
     comparison.check_outputs(options.old, options.new)
     drift = settings.load(options.config).drift if options.config else comparison.limits_of(options.old)
-    are_requests = served_requests.are_in(options.new)
-    read = served_requests.figures_of if are_requests else lambda new, _: statistics_files.read(new)
-    figures = statistics_files.read(options.old), read(options.new, options.old)
+    are_requests = bool(request_log.files(options.new))
+    figures = statistics_files.read(options.old), _new_figures(options, are_requests)
     splits = options.old_split or comparison.TRAIN, options.new_split or comparison.TRAIN
     found = comparison.compare_figures(*figures, drift, *splits)
     if are_requests:  # which say nothing of videos
@@ -63,6 +63,17 @@ def compare(options: argparse.Namespace, _: Sequence[str]) -> int:
     else:
         _show(found, options.all)
     return 1 if found.drifted else 0
+
+
+def _new_figures(options: argparse.Namespace, are_requests: bool) -> Mapping[str, Any]:
+    """Those of NEW; of requests they are made by the models of OLD, which need TensorFlow."""
+    from recsys_tft.describing import statistics_files
+
+    if not are_requests:
+        return statistics_files.read(options.new)
+    from recsys_tft.comparing import served_requests
+
+    return served_requests.figures_of(options.new, options.old)
 
 
 def _write_anomalies(found: "Comparison", folder: pathlib.Path) -> None:

@@ -5,7 +5,7 @@ videos were recommended is the recommender's doing.
 """
 
 import pathlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from recsys_tft.describing.columns import Described, count_rows, describe
 from recsys_tft.describing.sketches import Rows
 from recsys_tft.errors import InputError, readable
 from recsys_tft.features import Entity
-from recsys_tft.recommending.request_log import PREFIX
+from recsys_tft.recommending import request_log
 from recsys_tft.run_layout import artifacts, periods, run_folders
 from recsys_tft.run_layout.data_sets import RANKER_ROWS, TWO_TOWER, DataSet
 from recsys_tft.serving import served_models, serving_folders
@@ -29,11 +29,6 @@ from recsys_tft.serving.serving_rows import arrays
 _MODELS = ((TWO_TOWER, "query_tower"), (RANKER_ROWS, "ranker"))
 _AT_ONCE = 4096  # requests that a graph is asked about
 _REMEDY = "remove it, or name another folder of requests"
-
-
-def are_in(folder: str) -> bool:
-    """Whether a folder holds logged requests."""
-    return any(_files(folder))
 
 
 def figures_of(folder: str, output_dir: str) -> dict[str, Any]:
@@ -74,13 +69,9 @@ def _models(output_dir: str) -> dict[str, ServedModel]:
     return served_models.Loading(folders, serving_folders.EXPORT_AGAIN).models()
 
 
-def _files(folder: str) -> Iterator[pathlib.Path]:
-    return pathlib.Path(folder).glob(f"{PREFIX}*.parquet")
-
-
 def _read(folder: str) -> pa.Table:
     tables = []
-    for path in sorted(_files(folder)):
+    for path in request_log.files(folder):
         with readable(path, _REMEDY):
             table = pq.read_table(path)
             table.schema.field("user_id"), table.schema.field("interaction_time")

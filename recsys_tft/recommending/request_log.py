@@ -29,6 +29,11 @@ _WAITING = 10_000  # requests that may wait for the thread
 _Known = Mapping[str, pa.Array]
 
 
+def files(folder: str) -> list[pathlib.Path]:
+    """The files of a log of requests, in the order of their names; none where a folder is no such log."""
+    return sorted(pathlib.Path(folder).glob(f"{PREFIX}*.parquet"))
+
+
 class RequestLog:
     """Writes the raw columns of requests.
 

@@ -220,7 +220,7 @@ def _tried(
                 _, faults = column_types.read(pa.array([value], pa.string()), known[held], units.get(held))
                 reasons = [reason for reason, bad in faults.items() if bad.any()]
                 if reasons:
-                    text = f"the folder {own}={value} names a {known[name].type}, but {value!r} {reasons[0]}."
+                    text = f"the folder {own}={value} names a {known[held].type}, but {value!r} {reasons[0]}."
                     yield file.file.path, text, True
 
 
