@@ -41,7 +41,7 @@ COLUMNS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "history_categories": (["music"], ([], [None], [""], ["", None])),
     "video_duration": (600.0, (math.nan, 0.0)),
     "category": ("music", ("",)),
-    "child_categories": (["music"], ([], [""], [None])),
+    "child_categories": (["pop"], ([], [""], [None])),
     "tags": (["a"], ([], [""], [None])),
     "channel_id": (1, (LEAST,)),
     "view_count": (5, (LEAST,)),
