@@ -116,7 +116,7 @@ def store(given: Given, column: Column, value: Any) -> Any:
 
 def filters(given: Given, column: Column, value: Any) -> Any:
     video = pa.table({name: arrow(DEFAULT.raw[name], own) for name, own in {**VIDEO, column.name: value}.items()})
-    rules = BlockSettings(categories=["", "music"], channels=[LEAST, 1])
+    rules = BlockSettings(categories=["", "music", "pop"], channels=[LEAST, 1])
     old = filtering.too_old(catalogue.floats(video["published_at"]), MOMENT + filtering.DAY, 0.5)
     return filtering.blocked(video, rules).tolist(), old.tolist()
 
