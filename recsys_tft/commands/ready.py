@@ -11,7 +11,6 @@ from recsys_tft.errors import InputError, UsageError, require_local
 from recsys_tft.run_layout import run_folders
 from recsys_tft.serving import serving_folders
 from recsys_tft.storage import ownership, places
-from recsys_tft.training.model_folders import ModelFolder
 
 LEAST, MOST = -(2**63), 2**63 - 1  # that a number may be; of a column the least is missing
 MOST_SHOWN = 1_000_000  # videos of a recommendation
@@ -105,8 +104,10 @@ def raw_there(output_dir: str, data_dir: str | Sequence[str] | None) -> None:
 
 def models_there(output_dir: str) -> None:
     """Refuses a run of which not both models are trained."""
+    from recsys_tft.training import model_folders
+
     for name, file in MODELS.items():
-        ModelFolder(output_dir, name).check(file)
+        model_folders.ModelFolder(output_dir, name).check(file)
 
 
 def export_there(output_dir: str, version: int | None, index: str | None) -> None:

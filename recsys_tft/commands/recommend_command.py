@@ -1,6 +1,6 @@
 """The command `recommend`, whose options are the columns that the export knows.
 
-It is loaded only where this command is meant, as it needs Arrow and the settings to know its options.
+It is loaded only where this command is meant, as it needs Arrow to know its options.
 """
 
 import argparse
@@ -18,7 +18,6 @@ from recsys_tft import libraries
 from recsys_tft.columns import Column, IdKind
 from recsys_tft.commands import ready, recommend_options
 from recsys_tft.commands.recommend_options import GIVEN, unshielded
-from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError, UsageError, did_you_mean
 from recsys_tft.recommending import request_columns
@@ -87,6 +86,7 @@ def _truth(text: str) -> bool:
 def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
     """The four stages for one user."""
     from recsys_tft import terminal
+    from recsys_tft.configuration import settings
     from recsys_tft.recommending import recommendation_report as report
     from recsys_tft.recommending.request import Request, now
 

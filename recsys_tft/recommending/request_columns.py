@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys_tft.columns import KEYS, TYPES, UPDATED, Column, IdKind
-from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import readable
 from recsys_tft.features import FeatureTable, raw_columns
@@ -65,5 +64,7 @@ def ids_of_store(store: pathlib.Path) -> dict[str, IdKind]:
     Raises:
         InputError: if its description is damaged.
     """
+    from recsys_tft.configuration import settings  # which only an export needs
+
     found = settings.parse_ids(serving_folders.description(store)["settings"], str(store / serving_folders.DESCRIPTION))
     return {key: found.kinds.get(key, IdKind.INTEGER) for key in KEYS.values()}

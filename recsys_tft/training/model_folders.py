@@ -14,7 +14,6 @@ from typing import Any
 from recsys_tft import table_records
 from recsys_tft.configuration import model_settings, settings
 from recsys_tft.errors import InputError, redacted, require_inside
-from recsys_tft.run_layout import periods
 from recsys_tft.run_layout.run_folders import fingerprint, manifest
 from recsys_tft.storage import json_files
 from recsys_tft.storage.locks import sole_writer
@@ -76,6 +75,8 @@ class ModelFolder:
 
     def _is_behind(self) -> bool:
         """Whether the model is of the run or a period, and a later period is there."""
+        from recsys_tft.run_layout import periods  # which needs more than the help of a command does
+
         found: dict[str | None, pathlib.Path] = {None: pathlib.Path(self.output_dir)}
         found.update(periods.folders(self.output_dir))
         with contextlib.suppress(InputError):  # what is damaged is replaced if that is asked for
