@@ -20,7 +20,7 @@ from recsys_tft.beam_pipelines.elements import (
     Parts,
     TaggedOutput,
 )
-from recsys_tft.beam_pipelines.job import BEGUN, OUTCOMES, Job
+from recsys_tft.beam_pipelines.job import Job, beside
 from recsys_tft.beam_pipelines.texts import Vectors
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.describing import run_rows
@@ -31,7 +31,6 @@ from recsys_tft.output_checks import check_categories
 from recsys_tft.point_in_time import find_sorted
 from recsys_tft.rates import rates
 from recsys_tft.run_layout import data_sets
-from recsys_tft.run_layout.state_files import WORTH
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.tables import versions
@@ -197,12 +196,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     yield partition, ("users", arrow_ipc.dumps(of_users))
     yield partition, ("exposures", arrow_ipc.dumps(_with_keys(of_exposure, of_exposures)))
     yield partition, ("rows", frames["rows"])
-    if OUTCOMES in frames:
-        yield partition, (OUTCOMES, frames[OUTCOMES])
-    if BEGUN in frames:
-        yield partition, (BEGUN, frames[BEGUN])
-    if WORTH in frames:
-        yield partition, (WORTH, frames[WORTH])
+    yield from ((partition, part) for part in beside(frames).items())
 
 
 def _with_keys(keys: Mapping[str, pa.ChunkedArray | pa.Array], engineered: pa.Table) -> pa.Table:

@@ -15,19 +15,23 @@ from recsys_tft.labelling.splits import WINDOWS
 from recsys_tft.number_ops import HOUR
 from recsys_tft.run_layout.data_sets import VIDEOS, shard_name
 from recsys_tft.run_layout.output import Output
-from recsys_tft.run_layout.state_files import EarlierState
+from recsys_tft.run_layout.state_files import WORTH, EarlierState
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.rows import WRITERS, RowWriter
 from recsys_tft.tables.raw_tables import RawTable
 
-BEGUN: Final = (
-    "begun"  # of a partition's frames: the exposures whose worth is to be found, as `outcomes.begun` has them
-)
-OUTCOMES: Final = "outcomes"  # of a partition's frames: what became of the exposures of its users, step by step
+# Of a partition's frames:
+OUTCOMES: Final = "outcomes"  # what became of the exposures of its users, step by step
+BEGUN: Final = "begun"  # the exposures whose worth is to be found, as `outcomes.begun` has them
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
 _SLICE = 10_000_000  # interactions of a slice of time, if all are spread over a year: docs/scale.md
 _GROUPS = 8  # of partitions of videos, so that a partition of users sends few and large portions
 _YEAR = 365 * 24 * HOUR
+
+
+def beside(frames: Mapping[str, Any]) -> dict[str, Any]:
+    """What goes along with the exposures of a partition until its rows are joined."""
+    return {name: frames[name] for name in (OUTCOMES, BEGUN, WORTH) if name in frames}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ video in half of all rows is sent once to each partition, and no partition is la
 """
 
 from collections.abc import Generator, Iterator, Mapping
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from recsys_tft import ids, point_in_time
 from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.elements import STATISTICS, Count, Frames, KeyedFrames, KeyedPart, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.engineer import in_graph
-from recsys_tft.beam_pipelines.job import BEGUN, OUTCOMES, Job
+from recsys_tft.beam_pipelines.job import BEGUN, OUTCOMES, Job, beside
 from recsys_tft.describing import run_rows
 from recsys_tft.describing.columns import Parcel
 from recsys_tft.features import Entity
@@ -56,14 +57,8 @@ def sample_negatives(
     asked = dict(arrow_ipc.split(wanted, partition_of(videos, job.video_partitions))) or {0: arrow_ipc.dumps(wanted)}
     for owner, part in asked.items():
         yield TaggedOutput("wanted", (owner, (str(partition), part)))
-    sent: Frames = {"users": frames["users"], "exposures": frames["exposures"], "rows": arrow_ipc.dumps(pack(rows))}
-    if OUTCOMES in frames:
-        sent[OUTCOMES] = frames[OUTCOMES]
-    if BEGUN in frames:
-        sent[BEGUN] = frames[BEGUN]
-    if WORTH in frames:
-        sent[WORTH] = frames[WORTH]
-    yield partition, sent
+    sent = {"users": frames["users"], "exposures": frames["exposures"], "rows": arrow_ipc.dumps(pack(rows))}
+    yield partition, cast(Frames, sent | beside(frames))
 
 
 def _wanted(rows: pa.Table, exposures: pa.Table, begun: pa.Table, job: Job) -> pa.Table:
@@ -173,8 +168,8 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
         Entity.EXPOSURE: found["exposures"],
         Entity.VIDEO: videos.append_column("log_q", log_q),
         "rows": unpack(found["rows"]),
-        **{name: found[name] for name in (OUTCOMES, BEGUN, WORTH) if name in found},
     }
+    tables.update(beside(found).items())
     if job.counts_videos:
         tables[VERSION] = _answered("versions", parts).combine_chunks()
     return tables

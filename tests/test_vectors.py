@@ -24,6 +24,7 @@ from recsys_tft.errors import InputError, UsageError
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.serving import served_models
 from recsys_tft.serving.serving_rows import arrays
+from recsys_tft.storage import version_folders
 from recsys_tft.stores import json_text, new_folder, vector_formats, vectors
 from recsys_tft.stores.exported import Exported
 from recsys_tft.stores.vector_formats import FORMATS, Part
@@ -421,7 +422,7 @@ def test_the_command_says_what_it_wrote_and_replaces_only_its_own(
 def test_a_folder_is_replaced_where_the_filesystem_cannot_swap(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(new_folder, "swap", lambda *_: False)
+    monkeypatch.setattr(version_folders, "swap", lambda *_: False)
     for text in ("old", "new"):
         with new_folder.new_folder(tmp_path / "made", "mark", overwrite=True) as made:
             (made / "mark").write_text(text)

@@ -14,7 +14,6 @@ from recsys_tft.storage import ownership, places
 
 LEAST, MOST = -(2**63), 2**63 - 1  # that a number may be; of a column the least is missing
 MOST_SHOWN = 1_000_000  # videos of a recommendation
-MODELS = {"two_tower": "model.json", "ranker": "columns.json"}
 
 
 def within(option: str, value: int | None, least: int, most: int = MOST) -> None:
@@ -106,7 +105,7 @@ def models_there(output_dir: str) -> None:
     """Refuses a run of which not both models are trained."""
     from recsys_tft.training import model_folders
 
-    for name, file in MODELS.items():
+    for name, file in model_folders.DESCRIPTIONS.items():
         model_folders.ModelFolder(output_dir, name).check(file)
 
 

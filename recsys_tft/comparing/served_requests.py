@@ -60,8 +60,8 @@ def figures_of(folder: str, output_dir: str) -> dict[str, Any]:
 def _models(output_dir: str) -> dict[str, ServedModel]:
     """The newest export of an output, which is of its graph."""
     whole = periods.output_of(output_dir)
-    held = serving_folders.hold(whole)
-    number = str(serving_folders.latest(held.folder, None, serving_folders.serving_folder(whole)))
+    held, version = serving_folders.hold_version(whole)
+    number = str(version)
     told = serving_folders.description(held.folder / serving_folders.STORE / number)
     if told["transform_graph"] != run_folders.fingerprint(output_dir):
         raise InputError(f"{output_dir}: the newest export is of another period or run; compare requests with that.")

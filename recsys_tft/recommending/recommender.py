@@ -74,9 +74,9 @@ class Recommender:
         when_lost: Literal["error", "stale"] = "error",
         log: RequestLog | None = None,
     ):
-        self._held = serving_folders.hold(output_dir)  # what is loaded later is of the same export
+        # Held, as what is loaded later is of the same export.
+        self._held, self.version = serving_folders.hold_version(output_dir, version)
         root = self._held.folder
-        self.version = serving_folders.latest(root, version, serving_folders.serving_folder(output_dir))
         if sentence := ownership.warning(output_dir):
             warnings.warn(sentence, stacklevel=2)
         folders = {name: root / name / str(self.version) for name in (*serving_folders.NAMES, serving_folders.STORE)}

@@ -128,8 +128,8 @@ def load_serving(output_dir: str, run: str | None = None) -> Iterator[Serving]:
     root = serving_folders.serving_folder(periods.output_of(output_dir))
     if not root.is_dir():
         return
-    with serving_folders.hold(str(root.parent)) as held:
-        version = serving_folders.latest(held.folder, seen=root)
+    held, version = serving_folders.hold_version(str(root.parent))
+    with held:
         described = serving_folders.description(held.folder / serving_folders.STORE / str(version))
         if described["transform_graph"] != run_folders.fingerprint(run or output_dir):
             if described.get("period") or str(root.parent) != output_dir:

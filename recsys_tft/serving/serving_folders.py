@@ -52,6 +52,12 @@ def hold(output_dir: str) -> Held:
         ) from None
 
 
+def hold_version(output_dir: str, version: int | None = None) -> tuple[Held, int]:
+    """The exports as they are now, as `hold` gives them, and the number that `latest` finds among them."""
+    held = hold(output_dir)
+    return held, latest(held.folder, version, serving_folder(output_dir))
+
+
 def versions(root: pathlib.Path, name: str) -> list[int]:
     """The versions of one model, in order."""
     return sorted(int(path.name) for path in (root / name).glob("*") if path.name.isdecimal())

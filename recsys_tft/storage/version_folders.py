@@ -125,12 +125,7 @@ class VersionFolders:
         mark = outer / _MOVED
         if not (mark.is_file() and mark.read_text() == version.name):
             (inner / _MOVED).write_text(version.name)
-            if os.path.lexists(outer) and not swap(inner, outer):
-                replaced = version / f"{name}.replaced"
-                _delete(replaced)
-                outer.rename(replaced)
-            if not mark.exists():
-                inner.rename(outer)
+            take_place(inner, outer, version / f"{name}.replaced")
         _delete(inner)
         mark.unlink()
 
@@ -227,6 +222,19 @@ def _exchange(folder: pathlib.Path, link: pathlib.Path) -> None:
         link.unlink()
         folder.rename(link)
         beside.rename(folder)
+
+
+def take_place(folder: pathlib.Path, target: pathlib.Path, replaced: pathlib.Path) -> None:
+    """Gives a folder the name of what is there, if anything is, which takes its name, or else that of `replaced`.
+
+    On a filesystem where names cannot change places, the target is missing for a moment.
+    """
+    if os.path.lexists(target):
+        if swap(folder, target):
+            return
+        _delete(replaced)
+        target.rename(replaced)
+    folder.rename(target)
 
 
 def swap(one: pathlib.Path, other: pathlib.Path) -> bool:

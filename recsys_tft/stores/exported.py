@@ -43,11 +43,9 @@ class Exported:
     """
 
     def __init__(self, output_dir: str, version: int | None = None):
-        self._held = serving_folders.hold(output_dir)
-        root = self._held.folder
-        self.version = serving_folders.latest(root, version, serving_folders.serving_folder(output_dir))
-        self._root = root
-        folder = root / STORE / str(self.version)
+        self._held, self.version = serving_folders.hold_version(output_dir, version)
+        self._root = self._held.folder
+        folder = self._root / STORE / str(self.version)
         self.description = json_files.read(folder / DESCRIPTION, EXPORT_AGAIN, _KEYS)
         self.kinds = request_columns.ids_of_store(folder)
         self.store = EntityStore(folder)

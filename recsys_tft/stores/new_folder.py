@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from recsys_tft.errors import InputError, UsageError, reason
 from recsys_tft.storage.temporary import temporary_folder
-from recsys_tft.storage.version_folders import swap
+from recsys_tft.storage.version_folders import take_place
 
 
 def check(folder: pathlib.Path, mark: str, overwrite: bool) -> None:
@@ -51,7 +51,4 @@ def new_folder(folder: pathlib.Path, mark: str, overwrite: bool) -> Iterator[pat
     with beside:
         made.mkdir()
         yield made
-        if not target.exists() or not swap(made, target):
-            if target.exists():  # on a filesystem that cannot swap, it is missing for a moment
-                target.rename(made.with_name("replaced"))
-            made.rename(target)
+        take_place(made, target, made.with_name("replaced"))

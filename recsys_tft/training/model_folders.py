@@ -22,9 +22,9 @@ from recsys_tft.titles.encoder_spec import Pair
 
 METRICS, MODEL = "metrics.json", "model.json"
 _BEGUN = "begun.json"
-_DESCRIPTIONS = {"ranker": "columns.json", "two_tower": MODEL}  # which say of which rows a model is
+DESCRIPTIONS = {"ranker": "columns.json", "two_tower": MODEL}  # which say of which rows a model is
 _KEYS = {
-    ("ranker", _DESCRIPTIONS["ranker"]): ("columns", "transform_graph"),
+    ("ranker", DESCRIPTIONS["ranker"]): ("columns", "transform_graph"),
     ("two_tower", MODEL): ("settings", "query_features", "candidate_features", "categories", "transform_graph"),
 }
 
@@ -80,7 +80,7 @@ class ModelFolder:
         found: dict[str | None, pathlib.Path] = {None: pathlib.Path(self.output_dir)}
         found.update(periods.folders(self.output_dir))
         with contextlib.suppress(InputError):  # what is damaged is replaced if that is asked for
-            made = self.read(_DESCRIPTIONS[self.name])
+            made = self.read(DESCRIPTIONS[self.name])
             root = found.get(made.get("period"))
             is_last = root == list(found.values())[-1]
             return root is not None and not is_last and made["transform_graph"] == fingerprint(str(root))
