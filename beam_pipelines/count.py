@@ -1,8 +1,8 @@
 """Counting: what the events of all users make of each video, where that is as of each exposure.
 
-Changes are counted in portions, which `Job.portions` makes: by time, so that no call holds all changes of a video.
+Changes are counted in time slices, which `Job.time_slices` makes, so that no call holds all changes of a video.
 
-changes ─┬─► sums ─► videos, and bases of each portion ─┐
+changes ─┬─► sums ─► videos, and bases of each time slice ─┐
          └──────────────────────────────────────────────┴─► versions
 """
 
@@ -17,35 +17,35 @@ from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.elements import KeyedPart, KeyedSums, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.features import Entity
-from recsys_tft.labelling import counters, recent
-from recsys_tft.point_in_time import distinct
+from recsys_tft.point_in_time import counters, recent
 from recsys_tft.run_layout.state_files import FIRST_SEEN
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
+from recsys_tft.time_lookups import distinct
 
 
-def sum_changes(portion: int, parts: Parts, latest: int, job: Job) -> Iterator[KeyedPart | KeyedSums | TaggedOutput]:
-    """What the changes of a portion add up to, and those by the training window, to the partitions of their videos;
+def sum_changes(time_slice: int, parts: Parts, latest: int, job: Job) -> Iterator[KeyedPart | KeyedSums | TaggedOutput]:
+    """What the changes of a time slice add up to, and those by the training split, to the partitions of their videos;
     and the changes as the next state holds them."""
     found = _by_name(parts)
     yield from state.folded(_changes(found, "changes"), latest, job)
     changes = _changes(found, "changes", state.LATER)
     for partition, part in _by_partition(counters.sums(changes, job.counted_values), job):
-        yield partition, ("sums", (portion, part))
+        yield partition, ("sums", (time_slice, part))
     if job.training_values.names:
         for partition, part in _by_partition(counters.sums(counters.of_training(changes), job.training_values), job):
             yield partition, ("training", part)
 
 
 def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
-    """The videos of a partition with the counters that the training window makes, their first versions, and the bases
+    """The videos of a partition with the counters that the training split makes, their first versions, and the bases
     of the others."""
     found = _by_name(parts)
     videos = arrow_ipc.loads(*found["videos"])
     ids = distinct(videos["video_id"].to_numpy())
-    sums = ((portion, arrow_ipc.loads(part)) for portion, part in sorted(found["sums"], key=itemgetter(0)))
-    for portion, base in counters.bases(ids, sums, job.counted_values):
-        yield TaggedOutput("bases", (portion, ("base", arrow_ipc.dumps(base))))
+    sums = ((time_slice, arrow_ipc.loads(part)) for time_slice, part in sorted(found["sums"], key=itemgetter(0)))
+    for time_slice, base in counters.bases(ids, sums, job.counted_values):
+        yield TaggedOutput("bases", (time_slice, ("base", arrow_ipc.dumps(base))))
     computed = counters.computed_columns(job.settings.counters, job.tables["videos"].absent)
     videos = counters.with_totals(videos, map(arrow_ipc.loads, found["training"]), computed, job.training_values)
     table = arrow_ipc.dumps(videos)
@@ -62,7 +62,7 @@ def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[KeyedPart |
 
 
 def count_versions(_: int, parts: Parts, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
-    """The versions that begin in a portion, to the partitions of their videos."""
+    """The versions that begin in a time slice, to the partitions of their videos."""
     found = _by_name(parts)
     base = arrow_ipc.concat(found["base"]).sort_by("video_id")
     changes = _changes(found, "changes", state.LATER)
@@ -73,7 +73,7 @@ def count_versions(_: int, parts: Parts, job: Job) -> Iterator[KeyedPart | Tagge
 
 
 def _changes(found: Mapping[str, list[Any]], *names: str) -> pa.Table:
-    """The changes of a portion of some names, those of the state included."""
+    """The changes of a time slice of some names, those of the state included."""
     parts = [part for name in names for part in found[name]]
     own = [counters.INCREMENT_SCHEMA.empty_table(), *map(arrow_ipc.loads, parts)]
     earlier = [counters.CARRIED_SCHEMA.empty_table(), *map(arrow_ipc.loads, found[state.EARLIER])]

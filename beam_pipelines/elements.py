@@ -19,7 +19,7 @@ class Frames(TypedDict):
     """The tables of a partition of users, or of a part of one."""
 
     users: Packed
-    events: NotRequired[tuple[Packed, ...]]  # in pieces, until there are exposures
+    events: NotRequired[tuple[Packed, ...]]  # in chunks, until there are exposures
     earlier: NotRequired[Mapping[str, tuple[Packed, ...]]]  # of a refresh: what the state knows of the users
     exposures: NotRequired[Packed]
     pairs: NotRequired[Packed]  # positives that the users of a part have besides its exposures
@@ -33,7 +33,7 @@ class Frames(TypedDict):
 Part = tuple[str, Packed]  # what a table holds, and the table
 Parts = Iterable[Part]  # all that a partition was sent
 KeyedPart = tuple[int, Part]  # a part on its way to a partition
-KeyedSums = tuple[int, tuple[str, tuple[int, Packed]]]  # as a part, with the portion whose changes they sum up
+KeyedSums = tuple[int, tuple[str, tuple[int, Packed]]]  # as a part, with the time slice whose changes they sum up
 KeyedTable = tuple[int, Packed]  # a partition and its one table
 KeyedFrames = tuple[int, Frames]
 Analysed = tuple[Entity, Packed]  # training rows of one entity, that the graph is fitted on

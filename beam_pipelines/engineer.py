@@ -1,4 +1,4 @@
-"""Engineering: the analysis of the training window, and the graph applied to users, videos and exposures once each."""
+"""Engineering: the analysis of the training split, and the graph applied to users, videos and exposures once each."""
 
 import functools
 import uuid
@@ -8,7 +8,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft import graph_fitting, ids, point_in_time, transform_graph
+from recsys_tft import graph_fitting, ids, time_lookups, transform_graph
 from recsys_tft.analyzers import Asked, MergeAll, outputs
 from recsys_tft.beam_pipelines import growing, texts
 from recsys_tft.beam_pipelines.elements import (
@@ -25,15 +25,16 @@ from recsys_tft.beam_pipelines.texts import Vectors
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.describing import run_rows
 from recsys_tft.describing.columns import Parcel
+from recsys_tft.examples import fitting_rows, negatives
+from recsys_tft.feature_coverage import coverage
 from recsys_tft.features import Entity, Feature, raw_columns
-from recsys_tft.labelling import fitting_rows, negatives, pair_columns
 from recsys_tft.output_checks import check_categories
-from recsys_tft.point_in_time import find_sorted
-from recsys_tft.rates import rates
+from recsys_tft.point_in_time import pair_columns
 from recsys_tft.run_layout import data_sets
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.tables import versions
+from recsys_tft.time_lookups import find_sorted
 from recsys_tft.titles import text_embedding
 from recsys_tft.titles.text_embedding import text_features
 
@@ -77,7 +78,7 @@ def save_fitted(states: list[object], asked: tuple[Asked, ...], graphs: str, set
 def training_videos(
     entity: Entity, table: Packed, catalogue: negatives.Catalogue, until: int = 0, *, job: Job
 ) -> Iterator[Analysed]:
-    """The videos that occur in the training window, of which the last exposure is at `until`."""
+    """The videos that occur in the training split, of which the last exposure is at `until`."""
     for rows in fitting_rows.of_videos(arrow_ipc.loads(table), catalogue, until, job.settings.table):
         yield entity, arrow_ipc.dumps(rows)
 
@@ -98,7 +99,7 @@ def engineer_videos(
     raw = versions.latest(found["videos"], "video_id")
     features = data_sets.VIDEOS.features(job.settings)
     engineered = _engineer(raw, features, vectors, graph, job)
-    for item in rates(raw, engineered, features, job.settings).items():
+    for item in coverage(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
     if job.settings.statistics.enabled:
         yield TaggedOutput(STATISTICS, Parcel.of(run_rows.of_raw(run_rows.VIDEOS, ids.shown(raw), job.settings)))
@@ -113,9 +114,9 @@ def engineer_videos(
     own = [feature for feature in features if feature in joined and feature not in counted]
     slim = rows.select([*keys, *(feature.name for feature in own)])
     carried = pair_columns.carried(Entity.VIDEO, job.settings)
-    if point_in_time.is_versioned(found["videos"]):
+    if time_lookups.is_versioned(found["videos"]):
         owner = find_sorted(raw["video_id"].to_numpy(), found["videos"]["video_id"].to_numpy())
-        dated = {name: found["videos"][name] for name in (*ids.beside(["video_id"], raw), point_in_time.SINCE)}
+        dated = {name: found["videos"][name] for name in (*ids.beside(["video_id"], raw), time_lookups.SINCE)}
         dated |= {"candidate_row": pa.array(first + owner), **pair_columns.beside(found["videos"], carried)}
         slim = _with_keys(dated, _engineer(found["videos"], own, vectors, graph, job))
     else:
@@ -149,7 +150,7 @@ def _engineer_counted(
 
     What is counted of the `carried` raw columns stands beside them.
     """
-    if point_in_time.is_versioned(videos):
+    if time_lookups.is_versioned(videos):
         keys = videos["video_id"].to_numpy()
         own, rows, since = versions.together(videos, "video_id", counts, "video_id", keys, np.ones(len(keys), bool))
         counts = versions.dated(counts.take(pa.array(rows)), since)
@@ -159,7 +160,7 @@ def _engineer_counted(
     names = [column.name for column in raw_columns(counted)]
     names = ids.beside(names, videos)
     read = {name: counts[name] if name in counts.column_names else videos[name].take(owner) for name in names}
-    keys = {name: counts[name] for name in ("video_id", point_in_time.SINCE)} | pair_columns.beside(counts, carried)
+    keys = {name: counts[name] for name in ("video_id", time_lookups.SINCE)} | pair_columns.beside(counts, carried)
     if not counted:
         return pa.table(keys)
     return _with_keys(keys, in_graph(pa.table(read), counted, graph, job))
@@ -174,7 +175,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     vectors: texts.Vectors = frames.get("texts", {})
     of_users = _engineer(users, data_sets.USERS.features(job.settings), vectors, graph, job)
     of_exposures = _engineer(exposures, context, vectors, graph, job)
-    keys = (*ids.beside(["user_id"], users), point_in_time.SINCE)
+    keys = (*ids.beside(["user_id"], users), time_lookups.SINCE)
     of_user = {name: users[name] for name in keys if name in users.column_names}
     of_user |= pair_columns.beside(users, pair_columns.carried(Entity.USER, job.settings))
     of_users = _with_keys(of_user, of_users)
@@ -183,15 +184,15 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
         latest = (versions.latest(table, "user_id") for table in (users, of_users))
         counted.append((*latest, job.settings.table.select(entity=Entity.USER)))
     for raw, engineered, features in counted:
-        for item in rates(raw, engineered, features, job.settings).items():
+        for item in coverage(raw, engineered, features, job.settings).items():
             yield TaggedOutput("counts", item)
     if job.settings.statistics.enabled:
         if job.is_first(partition):
             latest = ids.shown(versions.latest(users, "user_id"))
             yield TaggedOutput(STATISTICS, Parcel.of(run_rows.of_raw(run_rows.USERS, latest, job.settings)))
-        found = run_rows.of_exposures(exposures, list(job.windows.values()), job.settings)
+        found = run_rows.of_exposures(exposures, list(job.splits.values()), job.settings)
         yield TaggedOutput(STATISTICS, Parcel.of(found))
-    of_exposure = {name: exposures[name] for name in ("user_id", "interaction_time", "window")}
+    of_exposure = {name: exposures[name] for name in ("user_id", "interaction_time", "split")}
     of_exposure |= pair_columns.beside(exposures, pair_columns.carried(Entity.EXPOSURE, job.settings))
     yield partition, ("users", arrow_ipc.dumps(of_users))
     yield partition, ("exposures", arrow_ipc.dumps(_with_keys(of_exposure, of_exposures)))

@@ -16,11 +16,12 @@ from recsys_tft import table_records, transform_graph
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.describing import statistics_files
 from recsys_tft.describing.columns import Parcel
+from recsys_tft.examples import odd_data
 from recsys_tft.features import Entity
 from recsys_tft.graph_fitting import METADATA
 from recsys_tft.graph_inputs import raw_feature_spec
-from recsys_tft.labelling import odd_data, splits
-from recsys_tft.labelling.pair_columns import RAW
+from recsys_tft.labelling import split_times
+from recsys_tft.point_in_time.pair_columns import RAW
 from recsys_tft.run_layout import artifacts, schemas, state_files
 from recsys_tft.run_layout.data_sets import DATA_SETS
 from recsys_tft.run_layout.output import MANIFEST, RUN
@@ -37,9 +38,9 @@ VERSIONS = ("recsys_tft", "tensorflow", "tensorflow-transform", "apache-beam", "
 def finish(
     graph: str,
     counts: Mapping[str, int],
-    cuts: splits.Cuts | None,
+    cuts: split_times.Cuts | None,
     odd: Mapping[str, int] | None = None,
-    times: splits.Histogram | None = None,
+    times: split_times.Histogram | None = None,
     latest: int | None = None,
     described: Parcel | None = None,
     *,
@@ -51,7 +52,7 @@ def finish(
     Args:
         graph: the folder of the fitted SavedModel.
         counts: of all steps.
-        cuts: where the windows end; None where each user has ends of their own.
+        cuts: where the splits end; None where each user has ends of their own.
         odd: sums of what `odd_data` counts.
         times: of exposures, the first and the last one among them.
         latest: when the last event is, microseconds since 1970.
@@ -82,10 +83,10 @@ def finish(
     if latest is not None:
         rows = {name: counts[f"written/{name}"] for name in ("users", "videos")}
         ends = {"until": latest + 1, "bounds": job.bounds(latest)}
-        state_files.describe(job.output, {**ends, "windows": manifest["windows"], "rows": rows})
+        state_files.describe(job.output, {**ends, "splits": manifest["splits"], "rows": rows})
     if described is not None:
         of_run = statistics_files.of_run(
-            described.opened(), job.settings, vocabularies, list(job.windows), manifest["run"]
+            described.opened(), job.settings, vocabularies, list(job.splits), manifest["run"]
         )
         statistics_files.write(of_run, job.output)
     manifest |= _warnings(job, counts, cuts, odd, times)
@@ -152,7 +153,7 @@ def _lineage(job: Job, latest: int | None) -> dict[str, Any]:
     """Of a refresh, what it follows, and until when it goes."""
     if job.earlier is None or latest is None:
         return {}
-    return {REFRESH: {**job.earlier.lineage, "until": splits.describe(latest + 1)}}
+    return {REFRESH: {**job.earlier.lineage, "until": split_times.describe(latest + 1)}}
 
 
 def _write(path: str, data: bytes) -> None:
@@ -162,7 +163,7 @@ def _write(path: str, data: bytes) -> None:
 def make_manifest(
     job: Job,
     counts: Mapping[str, int],
-    cuts: splits.Cuts | None,
+    cuts: split_times.Cuts | None,
     sizes: Mapping[str, int],
     texts: Mapping[str, str],
     started: datetime.datetime,
@@ -177,7 +178,7 @@ def make_manifest(
         "versions": {name: metadata.version(name) for name in VERSIONS},
         "inputs": {name: [list(file) for file in table.fingerprint] for name, table in job.tables.items()},
         "absent_columns": {name: list(table.absent) for name, table in job.tables.items()},
-        "windows": _windows(job, cuts),
+        "splits": _splits(job, cuts),
         **_lineage(job, latest),
         "categories": dict(sizes),
         "counts": dict(sorted({**counts, **used}.items())),
@@ -187,12 +188,15 @@ def make_manifest(
     return {"run": run_id(manifest, texts), **manifest}
 
 
-def _windows(job: Job, cuts: splits.Cuts | None) -> dict[str, Any]:
-    """Where the windows of the run end; and of a refresh where each of its periods begins, this one last."""
+def _splits(job: Job, cuts: split_times.Cuts | None) -> dict[str, Any]:
+    """Where the splits of the run end; and of a refresh where each of its periods begins, this one last."""
     if job.earlier is None:
-        return splits.describe_cuts(cuts)
-    earlier = job.earlier.windows
-    return {**earlier, splits.PERIODS: [*earlier.get(splits.PERIODS, []), splits.describe(job.earlier.until)]}
+        return split_times.describe_cuts(cuts)
+    earlier = job.earlier.splits
+    return {
+        **earlier,
+        split_times.PERIODS: [*earlier.get(split_times.PERIODS, []), split_times.describe(job.earlier.until)],
+    }
 
 
 def run_id(manifest: Mapping[str, Any], texts: Mapping[str, str]) -> str:
@@ -204,7 +208,7 @@ def run_id(manifest: Mapping[str, Any], texts: Mapping[str, str]) -> str:
     """
     given = manifest["settings"]
     settings = {name: value for name, value in given.items() if name not in _NOT_OF_ROWS}
-    parts = (settings, _made_by(manifest), manifest["versions"], manifest["windows"], dict(texts))
+    parts = (settings, _made_by(manifest), manifest["versions"], manifest["splits"], dict(texts))
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -217,16 +221,16 @@ def _made_by(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
 def _warnings(
     job: Job,
     counts: Mapping[str, int],
-    cuts: splits.Cuts | None,
+    cuts: split_times.Cuts | None,
     odd: Mapping[str, int] | None,
-    times: splits.Histogram | None,
+    times: split_times.Histogram | None,
 ) -> dict[str, list[str]]:
     """What is odd about the data, for the manifest; nothing where nothing is."""
     if times is None:
         return {}
-    windows, span = odd_data.exposures_by_window(counts), odd_data.span_of(times)
+    splits, span = odd_data.exposures_by_split(counts), odd_data.span_of(times)
     split = None if job.earlier else job.settings.split
-    found = odd_data.warnings(odd or {}, windows, span, cuts, split)
+    found = odd_data.warnings(odd or {}, splits, span, cuts, split)
     if job.earlier:
         found += odd_data.gap(job.earlier.until, span[0])
     return {"warnings": found} if found else {}

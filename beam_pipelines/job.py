@@ -9,10 +9,11 @@ import pyarrow as pa
 
 from recsys_tft import table_records
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.examples import late_events
 from recsys_tft.features import Entity
-from recsys_tft.labelling import counters, late_events, outcomes, video_counts
-from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.number_ops import HOUR
+from recsys_tft.point_in_time import counters, outcomes, video_counts
 from recsys_tft.run_layout.data_sets import VIDEOS, shard_name
 from recsys_tft.run_layout.output import Output
 from recsys_tft.run_layout.state_files import WORTH, EarlierState
@@ -25,7 +26,7 @@ OUTCOMES: Final = "outcomes"  # what became of the exposures of its users, step 
 BEGUN: Final = "begun"  # the exposures whose worth is to be found, as `outcomes.begun` has them
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
 _SLICE = 10_000_000  # interactions of a slice of time, if all are spread over a year: docs/scale.md
-_GROUPS = 8  # of partitions of videos, so that a partition of users sends few and large portions
+_GROUPS = 8  # of partitions of videos, so that a partition of users sends few and large time slices
 _YEAR = 365 * 24 * HOUR
 
 
@@ -59,14 +60,14 @@ class Job:
     earlier: EarlierState | None = None
 
     @property
-    def windows(self) -> dict[str, int]:
-        """The number of each window, by the name of its folder. In a refresh, 0 is what is known and 1 what is new."""
-        return {name: number for number, name in enumerate(WINDOWS, 1 if self.earlier else 0)}
+    def splits(self) -> dict[str, int]:
+        """The number of each split, by the name of its folder. In a refresh, 0 is what is known and 1 what is new."""
+        return {name: number for number, name in enumerate(SPLITS, 1 if self.earlier else 0)}
 
     @property
-    def training_window(self) -> int:
-        """The number of the window of which vocabularies are made, or grow."""
-        return self.windows[WINDOWS[0]]
+    def training_split(self) -> int:
+        """The number of the split of which vocabularies are made, or grow."""
+        return self.splits[SPLITS[0]]
 
     def shard(self, folder: str, partition: int) -> str:
         """The staged file of one partition, or of a part of one, in a folder below `processed_data`."""
@@ -108,14 +109,14 @@ class Job:
 
     @property
     def training_values(self) -> counters.Values:
-        """What is added up of a video in the training window, where anything is."""
+        """What is added up of a video in the training split, where anything is."""
         return video_counts.values(self.settings, self.counts_as_of, training=True)
 
-    def portions(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """[n] int64: the portion to which changes of [n] videos at [n] times belong.
+    def time_slices(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """[n] int64: the time slice to which changes of [n] videos at [n] times belong.
 
-        A portion is what is counted at once: a slice of time of a group of partitions of videos. Portions of the same
-        videos are in order of time.
+        A time slice is what is counted at once: one stretch of time of one group of partitions of videos.
+        Those of the same videos are in order of time.
         """
         groups = partition_of(video_ids, self.video_partitions) % _GROUPS
         return times // self._slice_length * _GROUPS + groups

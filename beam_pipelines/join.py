@@ -11,19 +11,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import ids, point_in_time
+from recsys_tft import ids, time_lookups
 from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.elements import STATISTICS, Count, Frames, KeyedFrames, KeyedPart, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.engineer import in_graph
 from recsys_tft.beam_pipelines.job import BEGUN, OUTCOMES, Job, beside
 from recsys_tft.describing import run_rows
 from recsys_tft.describing.columns import Parcel
+from recsys_tft.examples import negatives, ranker_examples
+from recsys_tft.examples.examples import WATCH_SHARE
 from recsys_tft.features import Entity
-from recsys_tft.labelling import negatives, outcomes, pair_columns, ranker_examples
-from recsys_tft.labelling.examples import WATCH_SHARE
-from recsys_tft.labelling.outcomes import Tallies
-from recsys_tft.labelling.pair_columns import RAW, PairColumns
-from recsys_tft.point_in_time import Timeline, find_sorted, rows_at
+from recsys_tft.point_in_time import outcomes, pair_columns
+from recsys_tft.point_in_time.outcomes import Tallies
+from recsys_tft.point_in_time.pair_columns import RAW, PairColumns
 from recsys_tft.run_layout import data_sets
 from recsys_tft.run_layout.data_sets import OUTCOME, DataSet
 from recsys_tft.run_layout.state_files import WORTH
@@ -33,6 +33,7 @@ from recsys_tft.storage.files import write_file
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import versions
 from recsys_tft.tables.entities import VideoLookup
+from recsys_tft.time_lookups import Timeline, find_sorted, rows_at
 from recsys_tft.titles import embeddings
 from recsys_tft.titles.text_embedding import sources, text_features
 
@@ -66,7 +67,7 @@ def _wanted(rows: pa.Table, exposures: pa.Table, begun: pa.Table, job: Job) -> p
     and `latest` time asked for."""
     video = np.concatenate([each["video_id"].to_numpy() for each in (rows, begun)])
     if not (job.counts_videos or job.videos_have_versions):
-        return pa.table({"video_id": point_in_time.distinct(video)})
+        return pa.table({"video_id": time_lookups.distinct(video)})
     of_rows = exposures["interaction_time"].to_numpy()[rows["exposure"].to_numpy()]
     time = np.concatenate([of_rows, begun["shown"].to_numpy()])
     order = np.lexsort((time, video))
@@ -105,7 +106,7 @@ def answer(_: int, parts: Parts) -> Iterator[KeyedPart]:
     """
     own = {name: arrow_ipc.loads(part) for name, part in parts if name in ANSWERS}
     ids = own["videos"]["video_id"].to_numpy()
-    timelines = {name: Timeline(rows, "video_id") for name, rows in own.items() if point_in_time.is_versioned(rows)}
+    timelines = {name: Timeline(rows, "video_id") for name, rows in own.items() if time_lookups.is_versioned(rows)}
     for name, part in parts:
         if name not in ANSWERS:
             wanted = arrow_ipc.loads(part)
@@ -154,7 +155,7 @@ def write_rows(
     rows = tables["rows"]
     for data_set in (data_sets.TWO_TOWER, data_sets.RANKER_ROWS):
         chosen = np.flatnonzero(rows["label"].to_numpy()) if data_set is data_sets.TWO_TOWER else np.arange(len(rows))
-        yield from _write_windows(tables, codes, data_set, chosen, partition, job)
+        yield from _write_splits(tables, codes, data_set, chosen, partition, job)
 
 
 def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
@@ -177,7 +178,7 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
 
 def _timelines(tables: Tables) -> dict[object, Timeline]:
     """Of each table of videos that has versions."""
-    parts = (part for part in (Entity.VIDEO, VERSION) if part in tables and point_in_time.is_versioned(tables[part]))
+    parts = (part for part in (Entity.VIDEO, VERSION) if part in tables and time_lookups.is_versioned(tables[part]))
     return {part: Timeline(tables[part], "video_id") for part in parts}
 
 
@@ -246,32 +247,32 @@ def _answered(name: str, parts: list[tuple[str, Packed]]) -> pa.Table:
     return versions.in_order([arrow_ipc.loads(part) for own, part in parts if own == name], "video_id")
 
 
-def _write_windows(
+def _write_splits(
     tables: Tables, codes: Codes, data_set: DataSet, chosen: np.ndarray, partition: int, job: Job
 ) -> Iterator[Count | TaggedOutput]:
-    """Writes the `chosen` rows of a partition into one file per window, and describes them."""
+    """Writes the `chosen` rows of a partition into one file per split, and describes them."""
     rows = tables["rows"].take(pa.array(chosen))
     outcomes, outcome = distinct_rows(rows.select(data_set.columns(OUTCOME, job.settings)))
     codes = {**{part: places[chosen] for part, places in codes.items()}, OUTCOME: outcome}
-    window = tables[Entity.EXPOSURE]["window"].to_numpy()[codes[Entity.EXPOSURE]]
+    split = tables[Entity.EXPOSURE]["split"].to_numpy()[codes[Entity.EXPOSURE]]
     joined = {**_columns(tables, data_set, job), OUTCOME: outcomes}
     writer = job.writer(list(joined.values()))
-    inside_of = {name: np.flatnonzero(window == number) for name, number in job.windows.items()}
+    inside_of = {name: np.flatnonzero(split == number) for name, number in job.splits.items()}
 
-    def write_window(name: str) -> int:
+    def write_split(name: str) -> int:
         inside = inside_of[name]
         path = job.shard(f"{data_set.name}/{name}", partition)
         if len(inside) or job.is_first(partition):
             write_file(path, lambda file: writer.write(file, [codes[part][inside] for part in joined]))
         return len(inside)
 
-    yield from ((f"written/{data_set.name}/{name}", write_window(name)) for name in job.windows)
+    yield from ((f"written/{data_set.name}/{name}", write_split(name)) for name in job.splits)
     if job.settings.statistics.enabled:
         sizes: dict[object, int] = {entity: len(tables[entity]) for entity in (Entity.USER, Entity.VIDEO)}
         found = run_rows.of_joined(data_set, joined, codes, list(inside_of.values()), sizes, job.settings)
         yield TaggedOutput(STATISTICS, Parcel.of(found))
     if data_set.labelled:
-        yield from _count_sources(rows["source"], window, job)
+        yield from _count_sources(rows["source"], split, job)
 
 
 def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Table]:
@@ -292,10 +293,10 @@ def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Tab
     }
 
 
-def _count_sources(sources: pa.ChunkedArray, window: np.ndarray, job: Job) -> Iterator[Count]:
-    """How many rows of each window are of which source."""
-    for name, number in job.windows.items():
-        for counted in sources.filter(pa.array(window == number)).value_counts().to_pylist():
+def _count_sources(sources: pa.ChunkedArray, split: np.ndarray, job: Job) -> Iterator[Count]:
+    """How many rows of each split are of which source."""
+    for name, number in job.splits.items():
+        for counted in sources.filter(pa.array(split == number)).value_counts().to_pylist():
             yield f"sources/{name}/{counted['values']}", counted["counts"]
 
 

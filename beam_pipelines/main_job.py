@@ -15,10 +15,10 @@ import apache_beam as beam
 from apache_beam.pvalue import AsIter, AsSingleton, DoOutputsTuple, PCollection
 
 from recsys_tft.beam_pipelines import count, engineer, finish, join, prepare, state, texts
-from recsys_tft.beam_pipelines.ahead import Ahead, BeginPairs, TakeResults
 from recsys_tft.beam_pipelines.elements import STATISTICS
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.pairs import ForEachPair
+from recsys_tft.beam_pipelines.prefetch import BeginPairs, Prefetch, TakeResults
 from recsys_tft.beam_pipelines.read import ReadTable
 from recsys_tft.beam_pipelines.write import write_rejected
 from recsys_tft.columns import KEYS
@@ -36,15 +36,15 @@ class MainJob:
         root: the pipeline.
         job: what to do.
         graphs: a folder for the fitted graph, which all workers reach.
-        ahead: threads for steps that can begin before their turn; None: each waits for it.
+        prefetch: threads for steps that can begin before their turn; None: each waits for it.
         local: how ForEachPair is to use this machine, for a job that does not leave it.
     """
 
-    def __init__(self, root: beam.Pipeline, job: Job, graphs: str, ahead: Ahead | None = None, **local: Any):
+    def __init__(self, root: beam.Pipeline, job: Job, graphs: str, prefetch: Prefetch | None = None, **local: Any):
         self._root = root
         self._job = job
         self._graphs = graphs
-        self._ahead = ahead
+        self._prefetch = prefetch
         self._local = local
         self._rejected: list[PCollection] = []
         self._counts: list[PCollection] = []
@@ -95,7 +95,7 @@ class MainJob:
 
     def _read(self, table: str, partitions: int) -> PCollection:
         read = self._root | f"Read {table}" >> ReadTable(
-            self._job.tables[table], self._job.settings, partitions, self._ahead, **self._local
+            self._job.tables[table], self._job.settings, partitions, self._prefetch, **self._local
         )
         return self._note(read, ("rejected", "counts")).main
 
@@ -144,13 +144,13 @@ class MainJob:
         return self._step("Events", grouped, prepare.gather_events, lookup, tags=tags)
 
     def _times(self, events: DoOutputsTuple) -> tuple[PCollection, PCollection]:
-        """When exposures are: roughly, and exactly near the ends of windows and of all."""
+        """When exposures are: roughly, and exactly near the ends of splits and of all."""
         minutes = events.minutes | "Minutes" >> beam.CombineGlobally(prepare.MergeHistograms())
         near = events.times | "Near cuts" >> beam.Map(prepare.times_near_cuts, AsSingleton(minutes), job=self._job)
         return minutes, near | "Times" >> beam.CombineGlobally(prepare.MergeHistograms())
 
     def _cuts(self, minutes: PCollection, times: PCollection) -> PCollection:
-        """Where the windows end; this is also where too many rejected rows stop the run."""
+        """Where the splits end; this is also where too many rejected rows stop the run."""
         counts = self._counts | "Counts of reading" >> beam.Flatten() | "Sums of reading" >> prepare.sum_counts()
         sides = [AsSingleton(side) for side in (times, minutes, counts)]
         return self._single("Cuts", prepare.find_cuts, *sides, job=self._job)
@@ -192,12 +192,12 @@ class MainJob:
         parts = parts | "Videos and sums" >> beam.Flatten() | "Group sums" >> beam.GroupByKey()
         counted = self._step("Count videos", parts, count.count_videos, tags=("counts", "analysis", "bases"))
         changes = [changes, counted.bases] | "Changes and bases" >> beam.Flatten()
-        changes |= "Group portions" >> beam.GroupByKey()
+        changes |= "Group time slices" >> beam.GroupByKey()
         versions = self._step("Count versions", changes, count.count_versions, tags=("counts",))
         return [counted.main, versions.main] | "Counted videos" >> beam.Flatten(), counted.analysis
 
     def _changes(self, exposures: DoOutputsTuple, latest: AsSingleton) -> tuple[PCollection, list[PCollection]]:
-        """All changes by portion, and what partitions of videos are sent besides their sums."""
+        """All changes by time slice, and what partitions of videos are sent besides their sums."""
         job, changes = self._job, exposures.changes
         besides = [exposures.seen, exposures[state.FOLDED]] if job.settings.recent.enabled else []
         if job.earlier:
@@ -219,9 +219,9 @@ class MainJob:
 
     def _begin_negatives(self, exposures: PCollection, catalogue: AsSingleton) -> list[PCollection]:
         """Draws the ranker's rows while the graph is fitted, if there are threads for it."""
-        if self._ahead is None:
+        if self._prefetch is None:
             return []
-        begin = BeginPairs(self._ahead, join.sample_negatives, job=self._job)
+        begin = BeginPairs(self._prefetch, join.sample_negatives, job=self._job)
         return [exposures | "Begin negatives" >> beam.ParDo(begin, catalogue) | "Begun" >> beam.Reshuffle()]
 
     def _fitted(
@@ -234,7 +234,7 @@ class MainJob:
         return self._fit(self._training_rows(exposures, videos, catalogue), begun)
 
     def _fit(self, training: PCollection, begun: list[PCollection]) -> PCollection:
-        """The graph, fitted on the training window after what is to go on meanwhile has `begun`."""
+        """The graph, fitted on the training split after what is to go on meanwhile has `begun`."""
         training |= "Training rows at last" >> beam.Map(_first, *map(AsIter, begun))
         return engineer.fit_graph(training, self._each, self._graphs, self._job)
 
@@ -243,9 +243,9 @@ class MainJob:
     ) -> DoOutputsTuple:
         """The ranker's rows; those that have begun are not waited for before there is a graph."""
         tags = ("counts", "wanted")
-        if self._ahead is None:
+        if self._prefetch is None:
             return self._step("Negatives", exposures, join.sample_negatives, catalogue, tags=tags)
-        take = beam.ParDo(TakeResults(self._ahead, join.sample_negatives.__name__), graph)
+        take = beam.ParDo(TakeResults(self._prefetch, join.sample_negatives.__name__), graph)
         return self._note(begun[0] | "Negatives" >> take.with_outputs(*tags, main="main"), tags)
 
     def _engineered_videos(

@@ -10,7 +10,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
-from recsys_tft.beam_pipelines.spill import spill
+from recsys_tft.beam_pipelines.staging import stage
 from recsys_tft.beam_pipelines.watching import done
 
 METRICS = "recsys_tft_microseconds"  # counters: the time spent in each step's function
@@ -26,18 +26,22 @@ class ForEachPair(beam.DoFn):
         threads: how many pairs are worked on at a time. More than 1 is for runners in one process, which hand over
             values that any thread can read: Arrow, NumPy and TensorFlow leave Python's lock alone, and nothing has to
             travel to another worker.
-        spill_folder: where larger tables wait for the next stage; None: they are sent to it.
+        staging_folder: where larger tables wait for the next stage; None: they are sent to it.
         options: the same for all pairs.
     """
 
     def __init__(
-        self, function: Callable[..., Iterator[Any]], threads: int = 1, spill_folder: str | None = None, **options: Any
+        self,
+        function: Callable[..., Iterator[Any]],
+        threads: int = 1,
+        staging_folder: str | None = None,
+        **options: Any,
     ):
         super().__init__()
         self._function = functools.partial(function, **options)
         self._name = function.__name__
         self._threads = threads
-        self._spill_folder = spill_folder
+        self._staging_folder = staging_folder
 
     def setup(self) -> None:
         self._time = step_time(self._name)
@@ -47,7 +51,7 @@ class ForEachPair(beam.DoFn):
         self._started: deque[Future[Timed]] = deque()
 
     def process(self, pair: tuple[Any, Any], *sides: Any) -> Iterator[Any]:
-        results = spill(self._function(*pair, *sides), self._spill_folder)
+        results = stage(self._function(*pair, *sides), self._staging_folder)
         if self._pool is None:
             yield from self._counted(results)
             return

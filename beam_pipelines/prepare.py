@@ -1,4 +1,4 @@
-"""Preparing: from partitions of events and users to labelled exposures, the catalogue and the windows."""
+"""Preparing: from partitions of events and users to labelled exposures, the catalogue and the splits."""
 
 import collections
 import dataclasses
@@ -10,52 +10,47 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import point_in_time
+from recsys_tft import time_lookups
 from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.elements import STATISTICS, Frames, KeyedFrames, KeyedTable, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import BEGUN, OUTCOMES, Job
 from recsys_tft.beam_pipelines.read import reject
-from recsys_tft.columns import UPDATED
+from recsys_tft.columns import HISTORY, UPDATED
 from recsys_tft.describing import run_rows
 from recsys_tft.describing.columns import Parcel
 from recsys_tft.errors import InputError
-from recsys_tft.features import Entity
-from recsys_tft.labelling import (
-    counters,
-    event_pieces,
+from recsys_tft.examples import (
+    event_chunks,
     examples,
     fitting_rows,
-    history,
-    labels,
+    heavy_users,
     late_events,
     negatives,
     odd_data,
-    outcomes,
     ranker_examples,
-    recent,
-    splits,
-    user_parts,
-    video_counts,
 )
-from recsys_tft.labelling.carried import Carried, Period
+from recsys_tft.features import Entity
+from recsys_tft.labelling import labels, split_times
 from recsys_tft.merging import MergeSome
-from recsys_tft.point_in_time import rows_at
+from recsys_tft.point_in_time import counters, outcomes, recent, video_counts
+from recsys_tft.point_in_time.carried import Carried, Period
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import rejects, versions
 from recsys_tft.tables.entities import VideoLookup, add_channels, known_durations, repeated_reason
 from recsys_tft.tables.raw_tables import ROW
+from recsys_tft.time_lookups import rows_at
 from recsys_tft.titles import text_embedding
 
 COUNTS = "recsys_tft"  # the namespace of Beam's metrics for what the manifest counts
 
 
 class MergeHistograms(MergeSome):
-    """Merges splits.Histogram."""
+    """Merges split_times.Histogram."""
 
     def __init__(self) -> None:
-        super().__init__(splits.merge, splits.histogram(np.zeros(0, np.int64)))
+        super().__init__(split_times.merge, split_times.histogram(np.zeros(0, np.int64)))
 
 
 class SumByName(beam.CombineFn):
@@ -100,7 +95,7 @@ def unique_channels(_: int, parts: Parts, job: Job) -> Iterator[Packed | TaggedO
     kept, dropped = state.unique("channels", parts)
     yield from reject_duplicates(dropped, job, "channels", "channel_id", 0)
     state.write("channels", 0, kept, job)
-    if point_in_time.is_versioned(kept):
+    if time_lookups.is_versioned(kept):
         yield TaggedOutput("counts", ("versions/channels/keys", len(versions.latest(kept, "channel_id"))))
     yield arrow_ipc.dumps(kept.drop_columns([ROW]))
 
@@ -163,56 +158,56 @@ def gather_events(partition: int, parts: Parts, lookup: Packed, job: Job) -> Ite
         rejected = rejects.rejected_rows(too_late, job.tables["interactions"])
         yield from reject(rejected, "interactions", f"late-{partition:05d}")
     videos = VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id)
-    gathered = event_pieces.Gathered(events, users, videos, job.settings)
+    gathered = event_chunks.Gathered(events, users, videos, job.settings)
     unknown = rejects.rejected_rows(gathered.unknown, job.tables["interactions"])
     yield from reject(unknown, "interactions", f"join-{partition:05d}")
-    times, pieces, latest, repeated, late = [], [], 0, 0, 0
-    for piece in gathered.pieces():
-        of_piece = examples.exposure_times(piece, job.settings.labels.exposure_gap)
-        times.append(of_piece if job.since is None else of_piece[of_piece >= job.since])
-        pieces.append(arrow_ipc.dumps(piece))
-        latest = max(latest, int(piece["interaction_time"].to_numpy().max(initial=0)))
-        repeated += odd_data.repeated(piece)
-        late += 0 if job.since is None else int((piece["interaction_time"].to_numpy() < job.since).sum())
+    times, chunks, latest, repeated, late = [], [], 0, 0, 0
+    for chunk in gathered.chunks():
+        of_chunk = examples.exposure_times(chunk, job.settings.labels.exposure_gap)
+        times.append(of_chunk if job.since is None else of_chunk[of_chunk >= job.since])
+        chunks.append(arrow_ipc.dumps(chunk))
+        latest = max(latest, int(chunk["interaction_time"].to_numpy().max(initial=0)))
+        repeated += odd_data.repeated(chunk)
+        late += 0 if job.since is None else int((chunk["interaction_time"].to_numpy() < job.since).sum())
     yield from _odd({"repeated": repeated})
     if late:
         yield TaggedOutput("counts", ("late/interactions/used", late))
     yield TaggedOutput("latest", latest)
     time = np.concatenate(times)
-    yield TaggedOutput("minutes", splits.histogram(splits.coarse(time)))
+    yield TaggedOutput("minutes", split_times.histogram(split_times.coarse(time)))
     yield TaggedOutput("times", arrow_ipc.dumps(pa.table({"time": time})))
-    frames: Frames = {"events": tuple(pieces), "users": arrow_ipc.dumps(users)}
+    frames: Frames = {"events": tuple(chunks), "users": arrow_ipc.dumps(users)}
     if job.earlier:
         frames["earlier"] = state.of_users(parts)
     yield partition, frames
 
 
-def times_near_cuts(packed: Packed, minutes: splits.Histogram, job: Job) -> splits.Histogram:
-    """The times in the minutes in which the windows end, and in the first and the last one."""
+def times_near_cuts(packed: Packed, minutes: split_times.Histogram, job: Job) -> split_times.Histogram:
+    """The times in the minutes in which the splits end, and in the first and the last one."""
     times = arrow_ipc.loads(packed)["time"].to_numpy()
-    wanted = splits.ranks(int(minutes[1].sum()), job.settings.split)
-    near = np.append(splits.minutes_of(minutes, wanted), minutes[0][[0, -1]] if len(minutes[0]) else [])
-    return splits.histogram(times[np.isin(splits.coarse(times), near)])
+    wanted = split_times.ranks(int(minutes[1].sum()), job.settings.split)
+    near = np.append(split_times.minutes_of(minutes, wanted), minutes[0][[0, -1]] if len(minutes[0]) else [])
+    return split_times.histogram(times[np.isin(split_times.coarse(times), near)])
 
 
 def find_cuts(
-    times: splits.Histogram, minutes: splits.Histogram, counts: dict[str, int], job: Job
-) -> splits.Cuts | None:
-    """Where the windows end; None where they end for each user elsewhere.
+    times: split_times.Histogram, minutes: split_times.Histogram, counts: dict[str, int], job: Job
+) -> split_times.Cuts | None:
+    """Where the splits end; None where they end for each user elsewhere.
 
     Raises:
-        InputError: if too many rows were rejected, or the training window is empty.
+        InputError: if too many rows were rejected, or the training split is empty.
     """
     rejects.check_fractions(counts, job.settings.max_rejected_fraction)
     if job.earlier:
         if not len(minutes[0]):
             raise InputError("No new interaction can be used, so there is nothing to refresh with.")
         return job.earlier.until, None
-    return splits.find(minutes, times, job.settings.split)
+    return split_times.find(minutes, times, job.settings.split)
 
 
 def label_exposures(
-    partition: int, frames: Frames, lookup: Packed, cuts: splits.Cuts | None, latest: int, *, job: Job
+    partition: int, frames: Frames, lookup: Packed, cuts: split_times.Cuts | None, latest: int, *, job: Job
 ) -> Iterator[KeyedFrames | TaggedOutput]:
     """The labelled exposures of a partition, in parts where a user has very many, what the catalogue, the analysis and
     counters need of them, and counts. The last event of all is at `latest`."""
@@ -238,10 +233,10 @@ def label_exposures(
         yield TaggedOutput("counts", item)
     yield from _odd(found.odd)
     if job.settings.statistics.enabled:
-        windows = examples.windows_of(period.events, cuts, job.settings)
-        described = run_rows.of_events(period.events, windows, list(job.windows.values()), job.settings)
+        splits = examples.splits_of(period.events, cuts, job.settings)
+        described = run_rows.of_events(period.events, splits, list(job.splits.values()), job.settings)
         yield TaggedOutput(STATISTICS, Parcel.of(described))
-    training = found.keys.filter(pa.array(found.keys["window"].to_numpy() == job.training_window))
+    training = found.keys.filter(pa.array(found.keys["split"].to_numpy() == job.training_split))
     yield from _fitting_users(found, training, users, job)
     if job.videos_have_versions:
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))
@@ -250,20 +245,20 @@ def label_exposures(
         yield from _to_each("seen", seen, partition_of(seen["video_id"].to_numpy(), job.video_partitions))
     worth = {**state.worth(frames, base, job), **({BEGUN: pa.concat_tables(begun)} if job.expects else {})}
     del known, training, carried, of_users
-    for part in user_parts.divide(found, job.settings.output.user_exposures_per_shard, job.settings):
+    for part in heavy_users.divide(found, job.settings.output.user_exposures_per_shard, job.settings):
         exposures = examples.with_given_ids(part.exposures, users, videos)
         of_part = dataclasses.replace(part, exposures=exposures)
         yield from _labelled_part(partition, of_part, users, period, worth, job)
 
 
 def _changes(
-    found: examples.Labelled, cuts: splits.Cuts | None, before: Carried | None, latest: int, job: Job
+    found: examples.Labelled, cuts: split_times.Cuts | None, before: Carried | None, latest: int, job: Job
 ) -> Iterator[TaggedOutput]:
     """What the events of a period change in the counts of videos; LATER those that the next state does not hold."""
     is_new = before is None or before.until == job.since
     cuts = cuts if before is None or is_new else before.cuts
-    windows = examples.windows_of(found.period.events, cuts, job.settings)
-    of_events = found.period.events, found.outcomes, windows, cuts
+    splits = examples.splits_of(found.period.events, cuts, job.settings)
+    of_events = found.period.events, found.outcomes, splits, cuts
     changes = video_counts.increments(*of_events, job.settings, job.counts_as_of)
     if before:
         changes = changes.filter(pc.greater_equal(changes["time"], before.until))
@@ -277,8 +272,8 @@ def _changes(
         if not is_later:
             yield from state.folded(left.filter(pc.greater(left["time"], latest)), latest, job)
         changes = pa.concat_tables([changes, left.filter(pc.less_equal(left["time"], latest))])
-    portions = job.portions(*(changes[name].to_numpy() for name in ("video_id", "time")))
-    yield from _to_each("changes", changes, portions, state.LATER if is_later else "changes")
+    time_slices = job.time_slices(*(changes[name].to_numpy() for name in ("video_id", "time")))
+    yield from _to_each("changes", changes, time_slices, state.LATER if is_later else "changes")
 
 
 def _came_late(
@@ -290,7 +285,7 @@ def _came_late(
     there = before.with_events(late_events.between(kept, before.until, end), job.settings)
     is_new = late_events.came_late(found.keys, there, before.cuts, job.settings.labels.exposure_gap)
     keys = found.keys.filter(pa.array(is_new))
-    yield TaggedOutput("catalogue", splits.histogram(keys["video_id"].to_numpy()))
+    yield TaggedOutput("catalogue", split_times.histogram(keys["video_id"].to_numpy()))
     yield from _fitting_users(found, keys, users, job)
     yield from _fitting_exposures(next(found.context([np.flatnonzero(is_new)])))
 
@@ -301,20 +296,20 @@ def _fitting_users(found: examples.Labelled, exposures: pa.Table, users: pa.Tabl
 
 
 def _fitting_exposures(exposures: pa.Table) -> Iterator[TaggedOutput]:
-    besides = (*history.COLUMNS, examples.COUNTED, examples.DISLIKED, ranker_examples.DRAWS)  # which fit nothing
+    besides = (*HISTORY, examples.COUNTED_VIDEO, examples.DISLIKED, ranker_examples.DRAWS)  # which fit nothing
     rows = exposures.select([name for name in exposures.column_names if name not in besides])
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(rows)))
 
 
 def _labelled_part(
-    partition: int, part: user_parts.Part, users: pa.Table, period: Period, worth: dict[str, pa.Table], job: Job
+    partition: int, part: heavy_users.Part, users: pa.Table, period: Period, worth: dict[str, pa.Table], job: Job
 ) -> Iterator[KeyedFrames | TaggedOutput]:
-    training = part.exposures.filter(pa.array(part.exposures["window"].to_numpy() == job.training_window))
+    training = part.exposures.filter(pa.array(part.exposures["split"].to_numpy() == job.training_split))
     if job.settings.cooccurrence.enabled:
         yield TaggedOutput("analysis", (Entity.PAIR, arrow_ipc.dumps(fitting_rows.of_pairs(part.exposures))))
     yield from _fitting_exposures(training)
     own = part.users(users)
-    own = _users_at(own, part.exposures) if point_in_time.is_versioned(users) else own
+    own = _users_at(own, part.exposures) if time_lookups.is_versioned(users) else own
     frames = {"exposures": part.exposures, "users": own}
     pairs = [part.pairs, period.before and period.before.pairs_beside(part.exposures)]
     if pairs := [each for each in pairs if each is not None]:
@@ -335,11 +330,11 @@ def _to_each(name: str, rows: pa.Table, keys: np.ndarray, told: str | None = Non
 def _users_at(users: pa.Table, exposures: pa.Table) -> pa.Table:
     """The versions of users that any exposure takes, and the latest ones."""
     taken = rows_at(users, "user_id", *(exposures[name].to_numpy() for name in ("user_id", "interaction_time")))
-    return users.take(pa.array(np.union1d(taken, point_in_time.ends(users["user_id"].to_numpy()))))
+    return users.take(pa.array(np.union1d(taken, time_lookups.ends(users["user_id"].to_numpy()))))
 
 
-def make_catalogue(exposures: splits.Histogram, counts: dict[str, int], job: Job) -> negatives.Catalogue:
-    """The training-window catalogue.
+def make_catalogue(exposures: split_times.Histogram, counts: dict[str, int], job: Job) -> negatives.Catalogue:
+    """The training-split catalogue.
 
     Raises:
         InputError: as `labels.check_training`.

@@ -7,9 +7,9 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from recsys_tft.beam_pipelines.ahead import Ahead, TakeResults
 from recsys_tft.beam_pipelines.elements import KeyedPart, TaggedOutput
 from recsys_tft.beam_pipelines.pairs import ForEachPair
+from recsys_tft.beam_pipelines.prefetch import Prefetch, TakeResults
 from recsys_tft.columns import KEYS
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.storage import arrow_ipc
@@ -23,12 +23,14 @@ from recsys_tft.tables.raw_tables import RawTable, Source
 class ReadTable(beam.PTransform):
     """One raw table as (partition, (table name, rows)), with the outputs `rejected` and `counts` beside `main`."""
 
-    def __init__(self, table: RawTable, settings: Settings, partitions: int, ahead: Ahead | None = None, **local: Any):
+    def __init__(
+        self, table: RawTable, settings: Settings, partitions: int, prefetch: Prefetch | None = None, **local: Any
+    ):
         super().__init__()
         self._table = table
         self._keep = needed_columns(table, settings)
         self._partitions = partitions
-        self._ahead = ahead
+        self._prefetch = prefetch
         self._local = local
 
     def expand(self, root: beam.Pipeline) -> Any:  # a DoOutputsTuple, of which Beam would warn as no type of elements
@@ -36,11 +38,11 @@ class ReadTable(beam.PTransform):
         nothing = [(partition, None) for partition in range(self._partitions)]
         pairs: list[Any] = [*nothing, *enumerate(self._table.sources)]
         options: dict[str, Any] = {"table": self._table, "keep": self._keep, "partitions": self._partitions}
-        if self._ahead is None:
+        if self._prefetch is None:
             read: beam.DoFn = ForEachPair(read_source, **self._local, **options)
         else:
-            pairs = [self._ahead.begin(functools.partial(read_source, **options), *pair) for pair in pairs]
-            read = TakeResults(self._ahead, read_source.__name__)
+            pairs = [self._prefetch.begin(functools.partial(read_source, **options), *pair) for pair in pairs]
+            read = TakeResults(self._prefetch, read_source.__name__)
         sources = root | "Sources" >> beam.Create(pairs, reshuffle=not self._local)  # one process reads all of them
         return sources | "Rows" >> beam.ParDo(read).with_outputs("rejected", "counts", main="main")
 

@@ -23,11 +23,11 @@ from apache_beam.runners.runner import PipelineResult
 
 from recsys_tft import feature_tables, interruption
 from recsys_tft.beam_pipelines import dataflow
-from recsys_tft.beam_pipelines.ahead import Ahead
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.main_job import MainJob
 from recsys_tft.beam_pipelines.options import labels_as_they_are, pipeline_in
 from recsys_tft.beam_pipelines.pairs import METRICS
+from recsys_tft.beam_pipelines.prefetch import Prefetch
 from recsys_tft.beam_pipelines.prepare import COUNTS
 from recsys_tft.beam_pipelines.watching import Partitions, watched
 from recsys_tft.errors import InputError, StillRunning, UsageError, readable, reason, sentence_of
@@ -104,11 +104,11 @@ def _start(
     if dataflow.is_dataflow(options):
         dataflow.add_package(options, folder)
         dataflow.add_project(options, folder, job.given.features)
-    local: dict[str, Any] = {} if runner else {"threads": threads, "spill_folder": f"{folder}/tables"}
+    local: dict[str, Any] = {} if runner else {"threads": threads, "staging_folder": f"{folder}/tables"}
     pipeline = pipeline_in(folder, runner or FnApiRunner(), options)
-    with Ahead(**local).open() if threads > 1 else contextlib.nullcontext() as ahead, labels_as_they_are():
+    with Prefetch(**local).open() if threads > 1 else contextlib.nullcontext() as prefetch, labels_as_they_are():
         graphs = dataflow.scratch(options) if location else f"{folder}/graphs"
-        MainJob(pipeline, job, graphs, ahead, **local).build()
+        MainJob(pipeline, job, graphs, prefetch, **local).build()
         return pipeline.run()
 
 

@@ -9,10 +9,11 @@ import pyarrow as pa
 from recsys_tft.beam_pipelines.elements import Frames, KeyedPart, Part, TaggedOutput
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.columns import KEYS
-from recsys_tft.labelling import carried, counters, examples, late_events, negatives, outcomes, recent, splits
-from recsys_tft.labelling.carried import Carried
+from recsys_tft.examples import examples, late_events, negatives
+from recsys_tft.labelling import split_times
 from recsys_tft.labelling.exposures import sort_events
-from recsys_tft.point_in_time import SINCE
+from recsys_tft.point_in_time import carried, counters, outcomes, recent
+from recsys_tft.point_in_time.carried import Carried
 from recsys_tft.run_layout import state_files
 from recsys_tft.run_layout.state_files import (
     CATALOGUE,
@@ -30,6 +31,7 @@ from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, with_earlier
 from recsys_tft.tables.raw_tables import ROW
 from recsys_tft.tables.versions import NEVER
+from recsys_tft.time_lookups import SINCE
 
 EARLIER = "earlier/"  # before the name of a table of the state, among the parts of a partition
 _SINCE = b"since"
@@ -53,12 +55,12 @@ def read(_: int, file: tuple[str, str], key: str, partitions: int) -> Iterator[K
 
 
 def read_changes(_: int, file: tuple[str, str], latest: int, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
-    """Changes of videos by portion; those after the last event, which no row sees, as FOLDED ones."""
+    """Changes of videos by time slice; those after the last event, which no row sees, as FOLDED ones."""
     rows = state_files.read(file[1])
     is_later = rows["time"].to_numpy() > latest
     now, later = rows.filter(pa.array(~is_later)), rows.filter(pa.array(is_later))
-    portions = job.portions(*(now[name].to_numpy() for name in ("video_id", "time")))
-    yield from ((portion, (EARLIER, part)) for portion, part in arrow_ipc.split(now, portions))
+    time_slices = job.time_slices(*(now[name].to_numpy() for name in ("video_id", "time")))
+    yield from ((time_slice, (EARLIER, part)) for time_slice, part in arrow_ipc.split(now, time_slices))
     yield from folded(later, latest, job)
 
 
@@ -81,7 +83,7 @@ def without_late(events: Sequence[Packed], job: Job) -> tuple[list[Packed], pa.T
         arrow_ipc.dumps(t.filter(pa.array(~is_late))) for t, is_late in zip(tables, are_late, strict=True)
     ]
     why = "where what is known ends" if since == job.since else f"which is too late by late: {job.settings.late}"
-    reason = f"interaction_time is before {splits.describe(since)}, {why}"
+    reason = f"interaction_time is before {split_times.describe(since)}, {why}"
     return kept, late.append_column("reason", pa.array([reason] * len(late), pa.string()))
 
 
@@ -110,7 +112,7 @@ class Known:
     kept: pa.Table
 
     def labelled(
-        self, users: pa.Table, videos: VideoLookup, cuts: splits.Cuts | None, job: Job
+        self, users: pa.Table, videos: VideoLookup, cuts: split_times.Cuts | None, job: Job
     ) -> Iterator[tuple[Carried | None, examples.Labelled]]:
         """The exposures of each period that may still change, the new one last; and what is known at its begin."""
         if self.before:
@@ -195,7 +197,7 @@ def write_fitted_videos(video_ids: np.ndarray, job: Job) -> None:
     write(FITTED_VIDEOS, 0, pa.table({"video_id": video_ids}), job)
 
 
-def new_videos(exposures: splits.Histogram, job: Job) -> negatives.Catalogue:
+def new_videos(exposures: split_times.Histogram, job: Job) -> negatives.Catalogue:
     """The videos of a refresh whose values nothing has been fitted on."""
     assert job.earlier is not None
     known = state_files.read(job.earlier.files[FITTED_VIDEOS][0])["video_id"].to_numpy()

@@ -1,7 +1,7 @@
 """What somebody without this library scores shown rows by: means, counts, and CatBoost on as-of target means.
 
 Nothing here uses its features. `rows` are all shown rows of a run: user_id, video_id, time (microseconds), label, and
-window; whatever is as of a row is counted from rows strictly before it, of all windows.
+split; whatever is as of a row is counted from rows strictly before it, of all splits.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ def smoothed(positives: np.ndarray, counts: np.ndarray, mean: float | np.ndarray
 
 def baselines(rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """[n] scores of rows by name."""
-    training = rows[rows["window"] == "train"]
+    training = rows[rows["split"] == "train"]
     mean = training["label"].mean()
     of_training = {}
     for key in ("video_id", "user_id"):
@@ -53,7 +53,7 @@ def baselines(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 def features(rows: pd.DataFrame, users: pd.DataFrame, videos: pd.DataFrame) -> pd.DataFrame:
     """Raw columns, and target means and counts as of each row: of user, video, category and tags, and of pairs."""
-    mean = rows.loc[rows["window"] == "train", "label"].mean()
+    mean = rows.loc[rows["split"] == "train", "label"].mean()
     known = rows.copy()
     for key, table, wanted in (("user_id", users, _OF_USERS), ("video_id", videos, _OF_VIDEOS)):
         known = known.merge(table[[key, *(name for name in wanted if name in table)]], on=key, how="left")
@@ -88,9 +88,9 @@ def catboost_scores(rows: pd.DataFrame, users: pd.DataFrame, videos: pd.DataFram
     found = features(rows, users, videos)
     categories = [name for name in _CATEGORIES if name in found]
     parts = {
-        window: catboost.Pool(found[own], rows.loc[own, "label"], cat_features=categories)
-        for window in ("train", "val")
-        for own in [(rows["window"] == window).to_numpy()]
+        split: catboost.Pool(found[own], rows.loc[own, "label"], cat_features=categories)
+        for split in ("train", "val")
+        for own in [(rows["split"] == split).to_numpy()]
     }
     model = catboost.CatBoostClassifier(
         iterations=1000, learning_rate=0.05, depth=6, random_seed=seed, verbose=False, allow_writing_files=False,

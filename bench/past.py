@@ -25,8 +25,8 @@ from recsys_tft.retrieval.two_tower_fit import Fit
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 from recsys_tft.training import model_folders
 
-SPLITS = ("time", "time_per_user", "random_per_user")
-WINDOWS = ("val", "test")
+KINDS = ("time", "time_per_user", "random_per_user")
+SPLITS = ("val", "test")
 # A rating of 4 or 5 is positive, a lower one an exposed negative, as in configs/engagement.yaml.
 CONFIG = {
     "title_encoder": "none",
@@ -34,16 +34,16 @@ CONFIG = {
     "cooccurrence": {"enabled": True},
     "labels": {"positive": {"like": 1.0, "comment": 1.0, "share": 1.0, "watch": 1.0, "click": 0.5}},
 }
-Figures = dict[str, dict[str, list[float]]]  # by model and by window
+Figures = dict[str, dict[str, list[float]]]  # by model and by split
 
 
-def run(data_dir: str, folder: pathlib.Path, split: str) -> str:
+def run(data_dir: str, folder: pathlib.Path, kind: str) -> str:
     """The output of the main job, made unless it is there."""
-    out = folder / split
+    out = folder / kind
     if not (out / "artifacts/manifest.json").is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        config = folder / f"{split}.yaml"
-        config.write_text(json.dumps(CONFIG | {"split": {"kind": split}}))  # JSON is YAML
+        config = folder / f"{kind}.yaml"
+        config.write_text(json.dumps(CONFIG | {"split": {"kind": kind}}))  # JSON is YAML
         ProcessingPipeline(PipelineConfig(output_dir=str(out), config=str(config)), print).run(data_dir)
     return str(out)
 
@@ -62,8 +62,8 @@ def retrieval(out: str, seed: int) -> Figures:
         with tempfile.TemporaryDirectory() as work:
             fit = Fit(model, rows, pathlib.Path(work), lambda _: None)
             fit.run()
-        judged = {w: rows.judgements(w, chosen.two_tower.eval_users, seed) for w in WINDOWS}
-        found[name] = {w: _ndcg(fit.scorer(rows.queries(w, judged[w].users)), judged[w], seed) for w in WINDOWS}
+        judged = {w: rows.judgements(w, chosen.two_tower.eval_users, seed) for w in SPLITS}
+        found[name] = {w: _ndcg(fit.scorer(rows.queries(w, judged[w].users)), judged[w], seed) for w in SPLITS}
     scorers = {
         "item-kNN": lambda users: retrieval_baselines.item_knn(
             rows.history(), retrieval_evaluation.pairs_matrix(users, rows.pairs("train"), rows.candidates), rows.counts
@@ -71,7 +71,7 @@ def retrieval(out: str, seed: int) -> Figures:
         "popularity": lambda _: retrieval_baselines.popularity(rows.counts),
     }
     for name, scorer in scorers.items():
-        found[name] = {w: _ndcg(scorer(judged[w].users), judged[w], seed) for w in WINDOWS}
+        found[name] = {w: _ndcg(scorer(judged[w].users), judged[w], seed) for w in SPLITS}
     return found
 
 
@@ -83,10 +83,8 @@ def ranking(out: str, seed: int) -> Figures:
     """AUC, and AUC per user, of the ranker by what it reads, and of two scores by popularity."""
     chosen = model_folders.settings_for(out, None, seed)
     features = ranker_rows.features_for(chosen)
-    rows = {
-        w: ranker_rows.read(out, w, features, ranker_rows.columns_of(features, chosen)) for w in ("train", *WINDOWS)
-    }
-    _, rows = tastes.of_windows(rows, ranker_rows.columns_of(features, chosen), seed)
+    rows = {w: ranker_rows.read(out, w, features, ranker_rows.columns_of(features, chosen)) for w in ("train", *SPLITS)}
+    _, rows = tastes.of_splits(rows, ranker_rows.columns_of(features, chosen), seed)
     lately = [feature for feature in features if feature.option != "cooccurrence"]
     lasting = [feature for feature in features if feature.option is None]
     neither = [feature for feature in lasting if not feature.is_counted]
@@ -120,10 +118,10 @@ def _ranker(rows: dict[str, ranker_rows.RankerRows], chosen: Settings) -> catboo
 
 def _aucs(rows: dict[str, ranker_rows.RankerRows], score: Callable[[ranker_rows.RankerRows], np.ndarray]) -> dict:
     found = {}
-    for window in WINDOWS:
-        labels, scores = rows[window].keys["label"], score(rows[window])
-        per_user = ranking_metrics.auc_per_user(*_by_user(rows[window], labels, scores))
-        found[window] = [ranking_metrics.auc(labels, scores), float(np.nanmean(per_user))]
+    for split in SPLITS:
+        labels, scores = rows[split].keys["label"], score(rows[split])
+        per_user = ranking_metrics.auc_per_user(*_by_user(rows[split], labels, scores))
+        found[split] = [ranking_metrics.auc(labels, scores), float(np.nanmean(per_user))]
     return found
 
 
@@ -133,16 +131,16 @@ def _by_user(rows: ranker_rows.RankerRows, labels: np.ndarray, scores: np.ndarra
 
 
 def show(figures: dict[str, Figures], title: str) -> None:
-    """One table: a row for each split and window, a column for each model; the mean over seeds, and their range."""
+    """One table: a row for each kind and split, a column for each model; the mean over seeds, and their range."""
     print(f"\n## {title}\n")
-    splits = list(dict.fromkeys(key.split()[1] for key in figures))
+    kinds = list(dict.fromkeys(key.split()[1] for key in figures))
     names = list(dict.fromkeys(name for found in figures.values() for name in found))
-    print(f"| split | window | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}")
-    for split in splits:
-        for window in WINDOWS:
-            of_seeds = [found for key, found in figures.items() if key.split()[1] == split]
-            cells = (_cell([found[name][window] for found in of_seeds if name in found]) for name in names)
-            print(f"| {split} | {window} | {' | '.join(cells)} |")
+    print(f"| kind | split | {' | '.join(names)} |\n|---|---|{'---|' * len(names)}")
+    for kind in kinds:
+        for split in SPLITS:
+            of_seeds = [found for key, found in figures.items() if key.split()[1] == kind]
+            cells = (_cell([found[name][split] for found in of_seeds if name in found]) for name in names)
+            print(f"| {kind} | {split} | {' | '.join(cells)} |")
 
 
 def _cell(values: list[list[float]]) -> str:
@@ -160,7 +158,7 @@ def main() -> None:
     parser.add_argument("--data-dir", required=True, help="of recsys-tft dataset movielens-100k")
     parser.add_argument("--folder", required=True, type=pathlib.Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--splits", nargs="+", choices=SPLITS, default=SPLITS)
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--models", nargs="+", choices=("retrieval", "ranking"), default=("retrieval", "ranking"))
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -168,10 +166,10 @@ def main() -> None:
     figures = json.loads(kept.read_text()) if kept.is_file() else {}
     judges = {"retrieval": retrieval, "ranking": ranking}
     for model, judge in ((name, judges[name]) for name in options.models):
-        for key in (f"{model} {split} {seed}" for split in options.splits for seed in range(options.seeds)):
+        for key in (f"{model} {kind} {seed}" for kind in options.kinds for seed in range(options.seeds)):
             if key not in figures:
-                _, split, seed = key.split()
-                figures[key] = judge(run(options.data_dir, options.folder, split), int(seed))
+                _, kind, seed = key.split()
+                figures[key] = judge(run(options.data_dir, options.folder, kind), int(seed))
                 kept.write_text(json.dumps(figures, indent=1))
                 print(f"Done: {key}", flush=True)
     titles = {"retrieval": "NDCG@10", "ranking": "AUC; AUC per user"}

@@ -22,7 +22,7 @@ BATCH = 65536
 
 
 def exposures(raw: pathlib.Path, videos: pl.DataFrame) -> pl.DataFrame:
-    """Labelled exposures with their window and history."""
+    """Labelled exposures with their split and history."""
     events = pl.read_parquet(raw / "interactions.parquet").with_columns(
         time=pl.col("interaction_time").dt.timestamp("us")
     )
@@ -32,15 +32,15 @@ def exposures(raw: pathlib.Path, videos: pl.DataFrame) -> pl.DataFrame:
     new = ((pair != pair.shift()) | (time - time.shift() >= GAP)).fill_null(True)
     times = events.filter(new)["time"].sort()
     val, test = (times[int(share * len(times))] for share in (0.8, 0.9))
-    window = pl.when(time < val).then(0).when(time < test).then(1).otherwise(2)
-    events = events.with_columns(window=window)
-    new |= (pl.col("window") != pl.col("window").shift()).fill_null(True)
+    split = pl.when(time < val).then(0).when(time < test).then(1).otherwise(2)
+    events = events.with_columns(split=split)
+    new |= (pl.col("split") != pl.col("split").shift()).fill_null(True)
     kinds = [(pl.col("interaction_type") == kind).any().alias(kind) for kind in WEIGHTS if kind != "watch"]
     found = (
         events.with_columns(exposure=new.cum_sum())
         .group_by("exposure", maintain_order=True)
         .agg(
-            pl.col("user_id", "video_id", "time", "window").first(),
+            pl.col("user_id", "video_id", "time", "split").first(),
             pl.col("device").drop_nulls().first(),
             pl.col("watch_time").sum(),
             *kinds,
@@ -128,10 +128,10 @@ def engineer_context(found: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
     own = users.select("user_id", own="previously_watched_category")
     found = found.join(own, on="user_id", how="left", maintain_order="left")
     found = found.with_columns(previous=pl.coalesce("previous", "own"))
-    training = found.filter(pl.col("window") == 0)
+    training = found.filter(pl.col("split") == 0)
     angle = 2 * np.pi * (found["time"].to_numpy() // 3_600_000_000 % 24) / 24
     return found.select(
-        "user_id", "video_id", "window", "weight", pl.col("time").alias("interaction_time")
+        "user_id", "video_id", "split", "weight", pl.col("time").alias("interaction_time")
     ).with_columns(
         previously_watched_category_token=tokens(found["previous"], training["previous"]),
         device_token=tokens(found["device"], training["device"]),
@@ -143,7 +143,7 @@ def engineer_context(found: pl.DataFrame, users: pl.DataFrame) -> pl.DataFrame:
 
 def sample(context: pl.DataFrame, ratio: int, seed: int) -> pl.DataFrame:
     """`ratio` videos for each row, none that the user has a row with."""
-    catalogue = context.filter(pl.col("window") == 0)["video_id"].unique().to_numpy()
+    catalogue = context.filter(pl.col("split") == 0)["video_id"].unique().to_numpy()
     random = np.random.default_rng(seed)
     rows = np.repeat(np.arange(len(context)), ratio)
     pairs = context.select("user_id", "video_id").unique().with_columns(bad=pl.lit(True))
@@ -262,7 +262,7 @@ def run(options: argparse.Namespace, share: int) -> None:
     channels = pl.read_parquet(options.raw / "channels.parquet")
     videos = pl.read_parquet(options.raw / "videos.parquet").join(channels, on="channel_id", how="left")
     found = exposures(options.raw, videos)
-    training = found.filter(pl.col("window") == 0)
+    training = found.filter(pl.col("split") == 0)
     seen_users = users.join(training.select("user_id").unique(), on="user_id", how="semi")
     seen_videos = videos.join(training.select("video_id").unique(), on="video_id", how="semi")
     language = pl.concat([seen_users["user_language"], seen_videos["video_language"]])
@@ -283,14 +283,14 @@ def run(options: argparse.Namespace, share: int) -> None:
         path = options.output / folder / f"part-{share}.tfrecord"
         print(folder, WRITERS[options.format](parts, path), flush=True)
 
-    for number, window in enumerate(("train", "val", "test")):
-        pairs = context.filter(pl.col("window") == number).gather_every(options.processes, share)
+    for number, split in enumerate(("train", "val", "test")):
+        pairs = context.filter(pl.col("split") == number).gather_every(options.processes, share)
         pairs = pairs.select("user_id", "video_id", "interaction_time", "weight", "previously_watched_category_token")
-        put(f"two_tower/{window}", joined(pairs, of_users.select(QUERY), of_videos.select(CANDIDATE)))
-        rows = ranker.filter(pl.col("window") == number).gather_every(options.processes, share)
-        rows = rows.drop("window", "previously_watched_category_token")
+        put(f"two_tower/{split}", joined(pairs, of_users.select(QUERY), of_videos.select(CANDIDATE)))
+        rows = ranker.filter(pl.col("split") == number).gather_every(options.processes, share)
+        rows = rows.drop("split", "previously_watched_category_token")
         user = of_users.select("user_id", "country_token", "user_language_token", "age_z")
-        put(f"ranker/{window}", joined(rows, user, of_videos.select(of_ranker)))
+        put(f"ranker/{split}", joined(rows, user, of_videos.select(of_ranker)))
     for folder, frame in {"users": of_users, "videos": of_videos}.items():
         put(folder, [(frame.gather_every(options.processes, share), None)])
 

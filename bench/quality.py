@@ -36,7 +36,7 @@ from recsys_tft.training import bootstrap
 from recsys_tft.training.model_folders import METRICS as METRICS_FILE
 from recsys_tft.training.model_folders import ModelFolder
 
-WINDOWS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 METRICS = ("AUC", "AUC per user")
 PEER = "CatBoost by hand"
 SAMPLES = 1000
@@ -78,15 +78,15 @@ def run(tables: pathlib.Path, config: Mapping[str, object], out: pathlib.Path) -
 def shown_rows(out: str) -> tuple[pd.DataFrame, np.ndarray]:
     """All shown rows of a run, and the [n] scores of its trained ranker.
 
-    Columns: user_id and video_id (of ids that are text their codes), time in microseconds, label, window.
+    Columns: user_id and video_id (of ids that are text their codes), time in microseconds, label, split.
     """
     ranker = trained_ranker.load(out)
     parts, scores = [], []
-    for window in WINDOWS:
-        rows = ranker.rows(window)
+    for split in SPLITS:
+        rows = ranker.rows(split)
         rows = rows.take(rows.keys[ranker_rows.SHOWN])
         names = {"user_id": "user_id", "video_id": "video_id", "interaction_time": "time", "label": "label"}
-        parts.append(pd.DataFrame({name: rows.keys[key] for key, name in names.items()}).assign(window=window))
+        parts.append(pd.DataFrame({name: rows.keys[key] for key, name in names.items()}).assign(split=split))
         scores.append(ranker.scores(rows) if len(rows) else np.zeros(0))
     return pd.concat(parts, ignore_index=True), np.concatenate(scores)
 
@@ -114,10 +114,10 @@ def resampled(rows: pd.DataFrame, scores: Sequence[np.ndarray], times: np.ndarra
 
 
 def compare(rows: pd.DataFrame, own: Sequence[np.ndarray], others: Mapping[str, Sequence[np.ndarray]]) -> pd.DataFrame:
-    """A row for each window and rival: of each metric ours, theirs, the difference with its interval, and `passed`."""
+    """A row for each split and rival: of each metric ours, theirs, the difference with its interval, and `passed`."""
     found = []
-    for window in WINDOWS[1:]:
-        chosen = (rows["window"] == window).to_numpy()
+    for split in SPLITS[1:]:
+        chosen = (rows["split"] == split).to_numpy()
         part = rows[chosen]
         if part["label"].nunique() < 2:
             continue
@@ -130,7 +130,7 @@ def compare(rows: pd.DataFrame, own: Sequence[np.ndarray], others: Mapping[str, 
             low, high = np.nanquantile(ours[1:] - values[1:], [0.025, 0.975], axis=0)
             least = ours[0] - values[0] if name == PEER else low
             found.append(
-                {"window": window, "users": users, "rival": name, "ours": ours[0], "theirs": values[0], "low": low,
+                {"split": split, "users": users, "rival": name, "ours": ours[0], "theirs": values[0], "low": low,
                  "high": high, "passed": (least >= 0) if name == PEER else (least > 0)}
             )  # fmt: skip
     return pd.DataFrame(found)
@@ -139,10 +139,10 @@ def compare(rows: pd.DataFrame, own: Sequence[np.ndarray], others: Mapping[str, 
 def markdown(found: pd.DataFrame, name: str) -> str:
     """The table of one form of data."""
     lines = []
-    for window, part in found.groupby("window", sort=False):
+    for split, part in found.groupby("split", sort=False):
         ours = part["ours"].iloc[0]
         lines += [
-            f"\n### {name}, {window}: {part['users'].iloc[0]:,} users, shown rows\n",
+            f"\n### {name}, {split}: {part['users'].iloc[0]:,} users, shown rows\n",
             f"| | {METRICS[0]} | ranker's is higher by | | {METRICS[1]} | ranker's is higher by | |",
             "|---|---|---|---|---|---|---|",
             f"| **ranker** | {ours[0]:.4f} | | | {ours[1]:.4f} | | |",

@@ -37,8 +37,8 @@ from recsys_tft.serving.fitted_features import fitted_graph
 from recsys_tft.tables import movielens
 from recsys_tft.training.model_folders import ModelFolder
 
-WINDOWS = ("train", "val", "test")
-SPLITS = ("time", "time_per_user")
+SPLITS = ("train", "val", "test")
+KINDS = ("time", "time_per_user")
 RANKED, CALLS = 200, 300
 Rows = dict[str, RankerRows]
 
@@ -135,8 +135,8 @@ def of_ydf(rows: Rows, chosen: Settings) -> Figures:
     """YDF's gradient boosted trees."""
     options, sampled = chosen.ranker, chosen.ranker.sampled_weight
     parts = {w: columns_of(part) for w, part in rows.items()}
-    for window in ("train", "val"):
-        parts[window] |= {"label": rows[window].keys["label"], "weight": rows[window].weights(sampled)}
+    for split in ("train", "val"):
+        parts[split] |= {"label": rows[split].keys["label"], "weight": rows[split].weights(sampled)}
     learner = ydf.GradientBoostedTreesLearner(
         label="label", weights="weight", num_trees=options.iterations, max_depth=options.depth + 1,
         shrinkage=options.learning_rate, random_seed=chosen.seed, early_stopping_num_trees_look_ahead=
@@ -159,10 +159,10 @@ def models(
     yield "YDF", of_ydf(rows, chosen)
 
 
-def table(found: dict[str, list[Figures]], split: str) -> str:
+def table(found: dict[str, list[Figures]], kind: str) -> str:
     """Markdown: means over seeds, medians of milliseconds."""
     lines = [
-        f"\n### {split}\n",
+        f"\n### {kind}\n",
         "| | AUC, shown rows | AUC per user | AUC, all rows | trees or epochs | training, CPU s | graph, ms | "
         "of it the model | library, ms |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -178,19 +178,19 @@ def table(found: dict[str, list[Figures]], split: str) -> str:
     return "\n".join(lines)
 
 
-def measure(tables: pathlib.Path, split: str, folder: pathlib.Path, seeds: range) -> None:
+def measure(tables: pathlib.Path, kind: str, folder: pathlib.Path, seeds: range) -> None:
     """Prints the table of one split."""
-    out = run(tables, CONFIGS[split], folder / split)
+    out = run(tables, CONFIGS[kind], folder / kind)
     found: dict[str, list[Figures]] = {}
     for seed in seeds:
         chosen = settings.of_run(run_folders.manifest(out), out).replace({"seed": seed})
         features = ranker_rows.features_for(chosen)
         columns = ranker_rows.columns_of(features, chosen)
-        read = {window: ranker_rows.read(out, window, features, columns) for window in WINDOWS}
-        known, rows = tastes.of_windows(read, columns, seed)
+        read = {split: ranker_rows.read(out, split, features, columns) for split in SPLITS}
+        known, rows = tastes.of_splits(read, columns, seed)
         for name, figures in models(rows, columns, known, out, chosen):
             found.setdefault(name, []).append(figures)
-    print(table(found, split), flush=True)
+    print(table(found, kind), flush=True)
 
 
 def main() -> None:
@@ -203,8 +203,8 @@ def main() -> None:
         tables = pathlib.Path(options.data_dir or folder / "tables")
         if options.data_dir is None:
             movielens.write_tables(tables)
-        for split in SPLITS:
-            measure(tables, split, folder, range(options.seeds))
+        for kind in KINDS:
+            measure(tables, kind, folder, range(options.seeds))
 
 
 if __name__ == "__main__":

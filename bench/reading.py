@@ -2,7 +2,7 @@
 
     python -m bench.reading --output-dir out
 
-The rows are those of a run, of its training windows; without an output a synthetic run is made first. All is measured
+The rows are those of a run, of its training splits; without an output a synthetic run is made first. All is measured
 on one core, in CPU time, the best of several passes in turn over files that are in memory.
 """
 

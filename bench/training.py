@@ -37,8 +37,8 @@ def pools(output: str, chosen: Settings) -> list[catboost.Pool]:
     """Of train and val."""
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
-    read = {window: ranker_rows.read(output, window, features, columns) for window in ("train", "val")}
-    return [catboost_ranker.pool(rows) for rows in tastes.of_windows(read, columns, chosen.seed)[1].values()]
+    read = {split: ranker_rows.read(output, split, features, columns) for split in ("train", "val")}
+    return [catboost_ranker.pool(rows) for rows in tastes.of_splits(read, columns, chosen.seed)[1].values()]
 
 
 def fit_alone(train: catboost.Pool, val: catboost.Pool, chosen: Settings) -> None:

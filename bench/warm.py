@@ -119,8 +119,8 @@ def timed(measured: Measured) -> Iterator[None]:
 def ndcg(out: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     """Users of the newest period, and the NDCG@10 of each by the model of an output."""
     model = two_tower.load(str(out))
-    with timeline.held(str(out)) as windows:
-        rows = TwoTowerRows(windows, model.query_features, model.candidate_features)
+    with timeline.held(str(out)) as splits:
+        rows = TwoTowerRows(splits, model.query_features, model.candidate_features)
         model = growth.grown(model, rows.categories)
         judged = rows.judgements("test", 10**6, 0)
         queries = rows.queries("test", judged.users)

@@ -66,14 +66,14 @@ def measure(output_dir: str, arms: Sequence[Arm]) -> None:
     known: Sequence[str] = ()
     for name in periods.folders(output_dir):
         with timeline.held(output_dir, name) as held:
-            windows = held.since(known)
-            chosen = model_folders.settings_for(windows.newest, None, None)
+            splits = held.since(known)
+            chosen = model_folders.settings_for(splits.newest, None, None)
             # Tastes are fitted anew each time, which a model that goes on could not follow.
             features = [f for f in ranker_rows.features_for(chosen) if not {*f.sources} & {*tastes.KEYS}]
             columns = ranker_rows.columns_of(features, chosen)
             used = (NEW, "train", "val", "test")
-            new, train, val, test = (ranker_rows.read(windows, window, features, columns) for window in used)
-            known = windows.names("train")
+            new, train, val, test = (ranker_rows.read(splits, split, features, columns) for split in used)
+            known = splits.names("train")
         for arm in arms:
             arm.train(new, train, val, chosen)
             arm.judge(test.take(test.keys[SHOWN]))

@@ -25,7 +25,7 @@ from recsys_tft.commands import (
     vectors_command,
     vocabulary_command,
 )
-from recsys_tft.errors import InputError, UsageError, reason, redacted
+from recsys_tft.errors import InputError, RenamedSettingWarning, UsageError, reason, redacted
 from recsys_tft.faults import sentence_for
 from recsys_tft.storage import places
 
@@ -126,6 +126,8 @@ def _quiet(debug: bool) -> None:
     import warnings
 
     warnings.filterwarnings("ignore")
+    warnings.filterwarnings("once", category=RenamedSettingWarning)
+    warnings.showwarning = lambda message, *_, **__: libraries.warn(f"warning: {message}")
 
 
 def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:

@@ -18,7 +18,7 @@ AT_EXPOSURE = ("first_present", "first_event")  # which of its events an exposur
 # Names that no column or feature may have besides: of columns of the job's own tables, and of arguments of `recommend`.
 TAKEN = frozenset({
     "candidate_row", "draws", "events", "exposure", "first_seen", "label", "log_q", "signals", "since", "source",
-    "version", "watch_share", "weight", "window",
+    "version", "watch_share", "weight", "split",
     "config", "debug", "explain", "help", "index", "json", "k", "output_dir", "time",
 })  # fmt: skip
 HISTORY = ("history_video_ids", "history_categories")  # of users, the most recent first

@@ -1,4 +1,4 @@
-"""How often videos were liked together: what is learned of it in the training window, and the feature made of it."""
+"""How often videos were liked together: what is learned of it in the training split, and the feature made of it."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -96,7 +96,7 @@ def _numbered(column: "tf.SparseTensor") -> "tf.SparseTensor":
 class Cooccurrence(Op):
     """How similar a video is to the videos of a history: the mean cosine of who was positive on them.
 
-    The cosine of videos a and b is c(a, b) / sqrt(n(a) n(b)): of the positive exposures of the training window, n(a)
+    The cosine of videos a and b is c(a, b) / sqrt(n(a) n(b)): of the positive exposures of the training split, n(a)
     are of a, and c(a, b) are of one of them with the other in the history. An exposure that was counted does not count
     for its own row, which would know its label by it: where `counted` is the video, c(a, video) and n(video) are less
     by 1. (Item-based collaborative filtering: Sarwar et al., WWW 2001.)

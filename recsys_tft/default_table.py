@@ -90,7 +90,7 @@ COMPUTED: tuple[Column, ...] = (
         late=True,
     ),
     *(column for group in _GROUPS for column in tallied(f"user_{group}", _GROUPS[group])),
-    # The video of a positive exposure of the training window, by which it is counted in what videos have in common.
+    # The video of a positive exposure of the training split, by which it is counted in what videos have in common.
     Column(
         "counted_video_id",
         "interactions",

@@ -34,6 +34,10 @@ class InputError(ValueError):
         super().__init__(redacted(sentence))
 
 
+class RenamedSettingWarning(FutureWarning):
+    """A setting is given by a name that it had in an earlier release."""
+
+
 class UsageError(InputError):
     """An option of a command is wrong."""
 

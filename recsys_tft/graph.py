@@ -54,7 +54,7 @@ def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings, fit: Fit | Non
     Args:
         inputs: raw columns by name.
         settings: of the run.
-        fit: gives what ops need to know of the training window; by default `analyzed`.
+        fit: gives what ops need to know of the training split; by default `analyzed`.
     """
     columns = {column.name: column for column in graph_columns(settings)}
     tensors = {name: sparse(inputs[name], column) for name, column in columns.items() if name in inputs}
@@ -82,7 +82,7 @@ def _applied(feature: Feature, columns: Sequence[tf.SparseTensor], fitting: Fitt
 
 
 def analyzed(features: Sequence[Feature], read: Read, settings: Settings) -> dict[str, Any]:
-    """What the ops of features need to know of the training window, which tf.Transform is to learn in one pass.
+    """What the ops of features need to know of the training split, which tf.Transform is to learn in one pass.
 
     Args:
         features: whose ops are asked.
@@ -126,7 +126,7 @@ def wanted(
     return values, asked
 
 
-# What the training rows of pairs hold: `labelling.fitting_rows.of_pairs`.
+# What the training rows of pairs hold: `examples.fitting_rows.of_pairs`.
 _FITTED_OF_PAIRS = ("history_video_ids", "video_id", "counted_video_id")
 
 

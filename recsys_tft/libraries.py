@@ -123,6 +123,7 @@ def logging_as_it_is() -> Iterator[None]:
         root.removeHandler(nothing)
 
 
+_terminal: list[int] = []  # stderr itself, while file descriptor 2 is something else
 _noise = [os.devnull]  # where what C++ code prints goes, the last one
 
 
@@ -140,10 +141,20 @@ def noise_in(path: str) -> Iterator[None]:
 def _silenced() -> Iterator[None]:
     """Keeps what TensorFlow's C++ code prints while it is imported, before any log level applies, off the terminal."""
     kept = os.dup(2)
+    _terminal.append(kept)
     with open(_noise[-1], "ab") as null:
         os.dup2(null.fileno(), 2)
     try:
         yield
     finally:
         os.dup2(kept, 2)
+        _terminal.remove(kept)
         os.close(kept)
+
+
+def warn(text: str) -> None:
+    """Writes a line to stderr, also while that is kept off the terminal."""
+    if _terminal:
+        os.write(_terminal[0], f"{text}\n".encode())
+    else:
+        print(text, file=sys.stderr)

@@ -15,7 +15,7 @@ from recsys_tft.columns import STRING, Column
 from recsys_tft.ops import SETTING, Fitting, Op, other_than, scatter
 from recsys_tft.statistics import CountQuantiles, MeanAndDeviation, Statistic
 from recsys_tft.storage.json_files import to_json
-from recsys_tft.vocabularies import MISSING
+from recsys_tft.vocabularies import MISSING_TOKEN
 
 if TYPE_CHECKING:
     import numpy as np
@@ -180,7 +180,7 @@ class Bucket(Op):
 
         boundaries = list(self._boundaries(fitting.settings))
         buckets = tf.raw_ops.Bucketize(input=tf.cast(columns[0].values, tf.float32), boundaries=boundaries)
-        return scatter(columns[0], tf.cast(buckets, tf.int64) + 1, MISSING)
+        return scatter(columns[0], tf.cast(buckets, tf.int64) + 1, MISSING_TOKEN)
 
     def categories(self, settings: "Settings") -> int:
         return len(self._boundaries(settings)) + 2
@@ -275,7 +275,7 @@ class DayOfWeek(Op):
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         days = columns[0].values // _DAY
-        return scatter(columns[0], (days + 3) % 7 + 1, MISSING)  # 1970-01-01 was a Thursday
+        return scatter(columns[0], (days + 3) % 7 + 1, MISSING_TOKEN)  # 1970-01-01 was a Thursday
 
     def categories(self, settings: "Settings") -> int:
         return 8

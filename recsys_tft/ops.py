@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from recsys_tft.columns import INT64, STRING, Column
 from recsys_tft.statistics import EMPTY_IDS, Statistic
-from recsys_tft.vocabularies import MISSING, Vocabulary
+from recsys_tft.vocabularies import MISSING_TOKEN, Vocabulary
 
 if TYPE_CHECKING:
     import numpy as np
@@ -213,7 +213,7 @@ class Lookup(Op):
         return columns[0].values, self.vocabulary.statistic(self.vocabulary.options(settings))
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
-        return scatter(columns[0], self._tokens(columns[0].values, fitting), MISSING)
+        return scatter(columns[0], self._tokens(columns[0].values, fitting), MISSING_TOKEN)
 
     def _tokens(self, values: "tf.Tensor", fitting: Fitting) -> "tf.Tensor":
         n_oov = self.vocabulary.options(fitting.settings).n_oov
@@ -238,7 +238,7 @@ class SetLookup(Lookup):
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor":
         joined = self._joined(columns[0])
-        return scatter(joined, self._tokens(joined.values, fitting), MISSING)
+        return scatter(joined, self._tokens(joined.values, fitting), MISSING_TOKEN)
 
     @staticmethod
     def _joined(column: "tf.SparseTensor") -> "tf.SparseTensor":

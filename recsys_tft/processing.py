@@ -135,8 +135,8 @@ class PipelineConfig:
     def compiled(self) -> tuple[str, ...]:
         """Modules with the compiled loops that a run takes."""
         kernels = {"recsys_tft.storage.record_kernels": self.settings.output.format == "tfrecord",
-                   "recsys_tft.labelling.history_kernel": self.settings.history.length > 0,
-                   "recsys_tft.labelling.tally_kernel": self.settings.positive_rates.enabled}  # fmt: skip
+                   "recsys_tft.point_in_time.history_kernel": self.settings.history.length > 0,
+                   "recsys_tft.point_in_time.tally_kernel": self.settings.positive_rates.enabled}  # fmt: skip
         return tuple(module for module, is_taken in kernels.items() if is_taken)
 
     @property
@@ -310,7 +310,7 @@ class ProcessingPipeline:
             title_encoder.width(spec, self._settings.title_precision)
 
     def _find(self, data_dir: str) -> dict[str, "RawTable"]:
-        from recsys_tft.labelling import counters
+        from recsys_tft.point_in_time import counters
         from recsys_tft.tables import raw_tables
 
         tables = self._found.pop(data_dir, None) or self._config.tables(data_dir, self._settings)

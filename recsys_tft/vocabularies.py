@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from recsys_tft.configuration.settings import Settings
     from recsys_tft.frequencies import FittedFile
 
-MISSING = 0
+MISSING_TOKEN = 0
 _OPTIONS = ("n_oov", "min_count", "max_size")
 
 

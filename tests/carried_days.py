@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from labelled_cases import CASES, Case, Gathered, gather, settings_of
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import examples, recent, splits, video_counts
-from recsys_tft.labelling.carried import Carried, Period
+from recsys_tft.examples import examples
+from recsys_tft.labelling import split_times
+from recsys_tft.point_in_time import recent, video_counts
+from recsys_tft.point_in_time.carried import Carried, Period
 
 DELAYS = st.sampled_from(("0s", "1m", "2h"))
 OPTIONS = st.fixed_dictionaries(
@@ -29,13 +31,13 @@ class Days:
     Attributes:
         gathered: all of it.
         moments: where each day but the first begins.
-        cuts: where the windows of the first day end; None where they end for each user elsewhere.
+        cuts: where the splits of the first day end; None where they end for each user elsewhere.
         settings: of the run.
     """
 
     gathered: Gathered
     moments: list[int]
-    cuts: splits.Cuts | None
+    cuts: split_times.Cuts | None
     settings: Settings
 
     @property
@@ -54,12 +56,14 @@ class Days:
         time = self.events["interaction_time"].to_numpy()
         return self.events.filter(pa.array((time >= bounds[number]) & (time < bounds[number + 1])))
 
-    def label(self, events: pa.Table, cuts: splits.Cuts | None, before: Carried | None = None) -> examples.Labelled:
+    def label(
+        self, events: pa.Table, cuts: split_times.Cuts | None, before: Carried | None = None
+    ) -> examples.Labelled:
         return examples.label_exposures(events, self.users, self.gathered.lookup, cuts, self.settings, before)
 
     @property
-    def all_cuts(self) -> splits.Cuts:
-        """The windows of the first day, and one for each later one."""
+    def all_cuts(self) -> split_times.Cuts:
+        """The splits of the first day, and one for each later one."""
         return (*(cut for cut in self.cuts if cut is not None and cut < self.moments[0]), *self.moments)
 
 
@@ -84,12 +88,12 @@ def end_of(events: pa.Table) -> int:
     return int(events["interaction_time"].to_numpy().max()) + 1
 
 
-def in_window(labelled: examples.Labelled, number: int) -> np.ndarray:
-    return np.flatnonzero(labelled.keys["window"].to_numpy() == number)
+def in_split(labelled: examples.Labelled, number: int) -> np.ndarray:
+    return np.flatnonzero(labelled.keys["split"].to_numpy() == number)
 
 
-def changes_of(days: Days, period: Period, became: pa.Table, windows: np.ndarray, cuts: splits.Cuts) -> pa.Table:
-    increments = video_counts.increments(period.events, became, windows, cuts, days.settings, counted=True)
+def changes_of(days: Days, period: Period, became: pa.Table, splits: np.ndarray, cuts: split_times.Cuts) -> pa.Table:
+    increments = video_counts.increments(period.events, became, splits, cuts, days.settings, counted=True)
     if period.before:
         increments = increments.filter(pa.array(increments["time"].to_numpy() >= period.before.until))
     return recent.changes(increments, days.settings.recent)

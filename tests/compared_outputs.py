@@ -10,15 +10,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 from conftest import Ran
-from desk import files_seen
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
+from workspace import files_seen
 
 from recsys_tft.columns import TABLES
 
 FITTED = ("artifacts/transform_graph", "artifacts/vocabularies", "artifacts/normalizers", "artifacts/buckets")
 TRAINING = ("two_tower/train", "ranker/train", "users", "videos")
-UNTOUCHED = (*FITTED, *(f"processed_data/{name}" for name in TRAINING))  # by what comes after the training window
+UNTOUCHED = (*FITTED, *(f"processed_data/{name}" for name in TRAINING))  # by what comes after the training split
 MODEL = "artifacts/transform_graph/transform_fn"
 # Numbers of functions, and of resources that nothing else names.
 NUMBERS = re.compile(r'(?<=__inference_)(\w+?_)(\d+)(?=")|(?<=s: ")()(\d+)(?=")')
@@ -98,15 +98,15 @@ def divided_tables(raw: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
 
 def tables_with_another_future(ran: Ran, folder: pathlib.Path) -> tuple[pathlib.Path, str]:
     """The run's tables with another future, and the line of settings that gives its cuts as times."""
-    windows = ran.result.manifest["windows"]
+    splits = ran.result.manifest["splits"]
     folder.mkdir()
     for table in ("users", "videos", "channels"):
         (folder / f"{table}.parquet").write_bytes((ran.raw / f"{table}.parquet").read_bytes())
     events = pl.read_parquet(ran.raw / "interactions.parquet")
-    val_from = pl.lit(windows["val_from"].removesuffix(" UTC")).str.to_datetime(time_unit="us", time_zone="UTC")
+    val_from = pl.lit(splits["val_from"].removesuffix(" UTC")).str.to_datetime(time_unit="us", time_zone="UTC")
     events = with_another_future(events, val_from)
     pq.write_table(events.to_arrow(compat_level=pl.CompatLevel.oldest()), folder / "interactions.parquet")
-    split = {name: value.removesuffix(" UTC") for name, value in windows.items()}
+    split = {name: value.removesuffix(" UTC") for name, value in splits.items()}
     return folder, f"split: {json.dumps(split)}\n"
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from recsys_tft.serving.approximate_index import Kind
 
 pytest.register_assert_rewrite("compared_outputs")
-pytest_plugins = ["desk", "loaded_graphs", "own_output", "slow_tests", "user_project"]
+pytest_plugins = ["workspace", "loaded_graphs", "own_output", "slow_tests", "user_project"]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, before TensorFlow is imported
 if "PYTEST_XDIST_WORKER" not in os.environ:  # which are given that of the process that starts them
     _CACHE = tempfile.TemporaryDirectory()  # of encoders and vectors; the user's own is left alone

@@ -5,7 +5,7 @@ import pyarrow as pa
 import random_tables
 from hypothesis import settings
 
-from recsys_tft.labelling import counters
+from recsys_tft.point_in_time import counters
 
 DAY = 86_400_000_000
 quick = settings(deadline=None, derandomize=True, max_examples=100)

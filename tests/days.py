@@ -17,8 +17,8 @@ from recsys_tft.auditing.rerun import Rerun
 from recsys_tft.beam_pipelines.job import Job, plan
 from recsys_tft.beam_pipelines.options import Options, pipeline_in
 from recsys_tft.configuration import settings
-from recsys_tft.labelling import negatives
-from recsys_tft.labelling.splits import WINDOWS, Cuts
+from recsys_tft.examples import negatives
+from recsys_tft.labelling.split_times import SPLITS, Cuts
 from recsys_tft.raw_replay import raw_rows
 from recsys_tft.run_layout.output import Output
 from recsys_tft.tables import raw_tables
@@ -84,7 +84,7 @@ def _between(table: pa.Table, name: str, since: int | None, until: int | None) -
 
 
 class OneRun(Rerun):
-    """The main job over all days, with the windows, the graph and the catalogue of the refreshes."""
+    """The main job over all days, with the splits, the graph and the catalogue of the refreshes."""
 
     def __init__(self, root: beam.Pipeline, job: Job, graph: str, cuts: Cuts, catalogue: negatives.Catalogue):
         super().__init__(root, job, graph)
@@ -98,18 +98,18 @@ class OneRun(Rerun):
 
 
 class _DaysJob(Job):
-    """A job that writes the last windows, as many as there are WINDOWS."""
+    """A job that writes the last splits, as many as there are SPLITS."""
 
-    last = 0  # the number of the last window
+    last = 0  # the number of the last split
 
     @property
-    def windows(self) -> dict[str, int]:
-        first = self.last - len(WINDOWS) + 1
-        return {name: number for number, name in enumerate(WINDOWS, first)}
+    def splits(self) -> dict[str, int]:
+        first = self.last - len(SPLITS) + 1
+        return {name: number for number, name in enumerate(SPLITS, first)}
 
 
 def one_run(out: pathlib.Path, raw: pathlib.Path, folder: pathlib.Path, last: pathlib.Path) -> pathlib.Path:
-    """The rows of one run over all days, by the graph of the period `last`; the windows are the periods up to it."""
+    """The rows of one run over all days, by the graph of the period `last`; the splits are the periods up to it."""
     manifest, of_last = (json.loads((root / "artifacts/manifest.json").read_text()) for root in (out, last))
     own, cuts = settings.of_run(manifest, "the run"), raw_rows.cuts_of(of_last)[:-1]
     rows = pq.read_table(out / "state/catalogue/part-00000.parquet")

@@ -3,7 +3,7 @@
 import pathlib
 
 import pyarrow.parquet as pq
-from desk import Tables, good_rows, table_of
+from workspace import Tables, good_rows, table_of
 
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import RawTable

@@ -20,8 +20,8 @@ from conftest import Ran
 from recsys_tft.columns import TABLES
 from recsys_tft.run_layout.data_folders import DataFolder
 
-WINDOWS = ("train", "val", "test")
-FOLDERS = (*(f"{name}_{window}" for name in ("two_tower", "ranker") for window in WINDOWS), "users", "videos")
+SPLITS = ("train", "val", "test")
+FOLDERS = (*(f"{name}_{split}" for name in ("two_tower", "ranker") for split in SPLITS), "users", "videos")
 HALF_HOUR = 30 * 60 * 10**6
 HOUR_AND_A_HALF = 3 * HALF_HOUR
 Tensors = dict[str, tf.Tensor | tf.SparseTensor]
@@ -45,8 +45,8 @@ def raw_frames(folder: pathlib.Path) -> dict[str, pd.DataFrame]:
 
 def cuts_of(manifest: dict[str, Any]) -> list[int]:
     """val_from and test_from in microseconds."""
-    windows = manifest["windows"]
-    return [pd.Timestamp(windows[name].removesuffix(" UTC")).value // 1000 for name in ("val_from", "test_from")]
+    splits = manifest["splits"]
+    return [pd.Timestamp(splits[name].removesuffix(" UTC")).value // 1000 for name in ("val_from", "test_from")]
 
 
 def exposures(ran: Ran) -> pd.DataFrame:
@@ -55,8 +55,8 @@ def exposures(ran: Ran) -> pd.DataFrame:
     if "device" not in events:
         events["device"] = None
     gaps = events.groupby(["user_id", "video_id"])["interaction_time"].diff()
-    window = np.searchsorted(cuts_of(ran.result.manifest), events["interaction_time"], side="right")
-    events["number"] = (gaps.isna() | (gaps >= HALF_HOUR) | (np.diff(window, prepend=-1) != 0)).cumsum()
+    split = np.searchsorted(cuts_of(ran.result.manifest), events["interaction_time"], side="right")
+    events["number"] = (gaps.isna() | (gaps >= HALF_HOUR) | (np.diff(split, prepend=-1) != 0)).cumsum()
     devices = events.dropna(subset="device").sort_values(["number", "interaction_time", "device"])
     first = events.drop_duplicates("number").drop(columns="device")
     return first.merge(devices.drop_duplicates("number")[["number", "device"]], on="number", how="left")

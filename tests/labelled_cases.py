@@ -23,8 +23,10 @@ from recsys_tft import ids
 from recsys_tft.columns import KEYS, TABLES, IdKind
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
+from recsys_tft.examples import examples, negatives, ranker_examples
 from recsys_tft.features import FeatureTable, context_columns
-from recsys_tft.labelling import examples, negatives, outcomes, ranker_examples, splits
+from recsys_tft.labelling import split_times
+from recsys_tft.point_in_time import outcomes
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.tables import raw_tables, rejects
@@ -90,15 +92,17 @@ class Gathered:
     lookup: VideoLookup
     rejected: dict[str, list[tuple[int, str]]]
 
-    def cuts(self, settings: Settings) -> splits.Cuts | None:
+    def cuts(self, settings: Settings) -> split_times.Cuts | None:
         """As prepare.py finds them: coarse times of all partitions first, then exact ones near the cuts."""
         if settings.split.kind != "time":
             return None
         times = [part.exposure_times(settings.labels.exposure_gap) for part in self.partitions]
-        minutes = splits.merge(splits.histogram(splits.coarse(part)) for part in times)
-        near = splits.minutes_of(minutes, splits.ranks(int(minutes[1].sum()), settings.split))
-        exact = splits.merge(splits.histogram(part[np.isin(splits.coarse(part), near)]) for part in times)
-        return settings.split.fixed_cuts or splits.cuts(minutes, exact, settings.split)
+        minutes = split_times.merge(split_times.histogram(split_times.coarse(part)) for part in times)
+        near = split_times.minutes_of(minutes, split_times.ranks(int(minutes[1].sum()), settings.split))
+        exact = split_times.merge(
+            split_times.histogram(part[np.isin(split_times.coarse(part), near)]) for part in times
+        )
+        return settings.split.fixed_cuts or split_times.cuts(minutes, exact, settings.split)
 
 
 def gather(raw: RawTables, *, parts: int = 1, partitions: int = 1) -> Gathered:
@@ -186,18 +190,18 @@ class Run:
     def short(self) -> int:
         return sum(short for _, short in self.ranker)
 
-    def ranker_table(self, window: str | None = None) -> pa.Table:
-        """Whole ranker rows, of one window if it is named."""
+    def ranker_table(self, split: str | None = None) -> pa.Table:
+        """Whole ranker rows, of one split if it is named."""
         tables = [
             with_context(rows, part.exposures, self.catalogue)
             for (rows, _), part in zip(self.ranker, self.labelled, strict=True)
         ]
         table = pa.concat_tables(tables).combine_chunks()
-        return table if window is None else in_window(table, window)
+        return table if split is None else in_split(table, split)
 
 
-def in_window(table: pa.Table, window: str) -> pa.Table:
-    return table.filter(pa.array(table["window"].to_numpy() == splits.WINDOWS.index(window)))
+def in_split(table: pa.Table, split: str) -> pa.Table:
+    return table.filter(pa.array(table["split"].to_numpy() == split_times.SPLITS.index(split)))
 
 
 def with_context(rows: pa.Table, exposures: pa.Table, catalogue: negatives.Catalogue) -> pa.Table:
@@ -215,7 +219,7 @@ def run(gathered: Gathered, settings: Settings) -> Run:
         examples.label_exposures(part.events, part.users, gathered.lookup, cuts, settings)
         for part in gathered.partitions
     ]
-    histogram = splits.merge(part.training_videos for part in labelled)
+    histogram = split_times.merge(part.training_videos for part in labelled)
     catalogue = negatives.Catalogue(*histogram, settings.ranker.popularity_alpha)
     ranker = (
         [ranker_examples.ranker_rows(part.exposures, catalogue, settings) for part in labelled]
@@ -265,11 +269,11 @@ UNCUT = (None, None)  # cuts that no time reaches
 
 
 def oracles_exposures(
-    raw: RawTables, chosen: RunSettings, cuts: splits.Cuts | tuple[None, None] | None
+    raw: RawTables, chosen: RunSettings, cuts: split_times.Cuts | tuple[None, None] | None
 ) -> list[oracle.Exposure]:
     kinds = kinds_of(raw.table)
     users, videos, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions, kinds)
-    of_windows = (
+    of_splits = (
         {"of_users": oracle.user_cuts(events, chosen.train, chosen.val, chosen.gap_minutes)}
         if cuts is None
         else {"val_from": cuts[0], "test_from": cuts[1]}
@@ -278,7 +282,7 @@ def oracles_exposures(
         users,
         videos,
         events,
-        **of_windows,
+        **of_splits,
         positive=chosen.positive,
         min_watch_ratio=chosen.min_watch_ratio,
         gap_minutes=chosen.gap_minutes,
@@ -287,7 +291,7 @@ def oracles_exposures(
     )
 
 
-def oracles_cuts(raw: RawTables, chosen: RunSettings) -> splits.Cuts | None:
+def oracles_cuts(raw: RawTables, chosen: RunSettings) -> split_times.Cuts | None:
     """The cuts, None if each user has own ones; the case is set aside where the library has to refuse it."""
     if chosen.kind != "time":
         return None

@@ -4,7 +4,7 @@ import pytest
 
 from recsys_tft.auditing import audit_cuts, leak_audit
 from recsys_tft.auditing.futures import FUTURES
-from recsys_tft.labelling import history
+from recsys_tft.point_in_time import history
 
 
 def history_with_the_exposure_itself(patch: pytest.MonkeyPatch) -> None:

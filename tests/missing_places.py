@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
-from desk import good_rows, table_of
+from workspace import good_rows, table_of
 
 import preprocessing_fn
 from recsys_tft.columns import Column

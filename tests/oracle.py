@@ -16,7 +16,7 @@ Row = dict[str, Any]
 Rejected = dict[str, list[tuple[int, str]]]
 Cuts = tuple[int | None, int | None]  # val_from and test_from; None is a cut that no time reaches
 
-WINDOWS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 NOT_NEGATIVE = {
     "users": ("age",),
     "videos": ("video_duration", "view_count", "like_count", "comment_count"),
@@ -65,7 +65,7 @@ class Exposure:
     watch_time: float
     context: Row
     previously_watched_category: str | None
-    window: str
+    split: str
     label: int | None
     weight: float
     rules: tuple[str, ...]  # all that hold, named in the settings or not, in the order of the signals
@@ -216,8 +216,8 @@ def is_viewing(event: Row, long: bool, kinds: Kinds = OURS) -> bool:
     return bool(signals_of(event, long, kinds) - kinds.not_viewing) or (event.get("watch_time") or 0) > 0
 
 
-def window_of(time: int, val_from: int | None, test_from: int | None) -> str:
-    """The window that a time falls in; None is a cut that no time reaches."""
+def split_of(time: int, val_from: int | None, test_from: int | None) -> str:
+    """The split that a time falls in; None is a cut that no time reaches."""
     if test_from is not None and time >= test_from:
         return "test"
     return "train" if val_from is None or time < val_from else "val"
@@ -235,8 +235,8 @@ def _groups(
     for (user_id, _), events in of_pair.items():
         for index, event in enumerate(events):
             time, last = event["interaction_time"], events[index - 1]["interaction_time"]
-            same_window = window_of(last, *cuts_of(user_id)) == window_of(time, *cuts_of(user_id))
-            if index > 0 and time - last < gap and same_window:
+            same_split = split_of(last, *cuts_of(user_id)) == split_of(time, *cuts_of(user_id))
+            if index > 0 and time - last < gap and same_split:
                 groups[-1].append(event)
             else:
                 groups.append([event])
@@ -246,7 +246,7 @@ def _groups(
 def cuts(
     users: list[Row], videos: list[Row], interactions: list[Row], train: str, val: str, gap_minutes: float = 30
 ) -> tuple[int, int | None]:
-    """val_from and test_from (None: the test window is empty) of fractions given as decimal strings."""
+    """val_from and test_from (None: the test split is empty) of fractions given as decimal strings."""
     times = sorted(group[0]["interaction_time"] for group in _groups(interactions, gap_minutes))
     first_val = math.floor(Fraction(train) * len(times))
     first_test = math.floor((Fraction(train) + Fraction(val)) * len(times))
@@ -305,7 +305,7 @@ def exposures(
             until = min(e["interaction_time"] for e in group if signals_of(e, long, kinds) & kinds.negative)
             since, until = (since, until) if since < until else (None, None)
         category = _category_before(user, time, interactions, videos, long, kinds)
-        window = window_of(time, *cuts_of(user_id))
+        split = split_of(time, *cuts_of(user_id))
         label, weight = (1, max(weights)) if weights and not disliked else (0, 1.0)
         found.append(
             Exposure(
@@ -316,7 +316,7 @@ def exposures(
                 watch_time,
                 {name: _at_exposure(group, name, long, kinds) for name in kinds.context},
                 category,
-                window,
+                split,
                 label,
                 weight,
                 rules,
@@ -405,9 +405,9 @@ def _category_before(
     return video and video.get("category")
 
 
-def _up_to(window: str) -> tuple[str, ...]:
-    """The window and the earlier ones."""
-    return WINDOWS[: WINDOWS.index(window) + 1]
+def _up_to(split: str) -> tuple[str, ...]:
+    """The split and the earlier ones."""
+    return SPLITS[: SPLITS.index(split) + 1]
 
 
 def _is_contradicted(exposure: Exposure, among: Iterable[Exposure]) -> bool:
@@ -417,7 +417,7 @@ def _is_contradicted(exposure: Exposure, among: Iterable[Exposure]) -> bool:
         and any(
             other.label == 1
             and (other.user_id, other.video_id) == (exposure.user_id, exposure.video_id)
-            and other.window in _up_to(exposure.window)
+            and other.split in _up_to(exposure.split)
             for other in among
         )
     )

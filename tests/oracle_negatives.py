@@ -12,7 +12,7 @@ from oracle import Exposure, Row, _up_to
 
 def catalogue(exposures: Iterable[Exposure]) -> dict[int, int]:
     """How many training exposures (contradicted ones are exposures too) each video of the catalogue has."""
-    return dict(Counter(e.video_id for e in exposures if e.window == "train"))
+    return dict(Counter(e.video_id for e in exposures if e.split == "train"))
 
 
 def log_q(catalogue: Mapping[int, int], alpha: float) -> dict[int, float]:
@@ -21,27 +21,27 @@ def log_q(catalogue: Mapping[int, int], alpha: float) -> dict[int, float]:
     return {video_id: math.log(count**alpha / total) for video_id, count in catalogue.items()}
 
 
-def legal(exposures: Iterable[Exposure], user_id: int, window: str) -> Callable[[int], bool]:
-    """Whether a video may be a sampled negative of the user in the window (if the catalogue has it)."""
-    own = {e.video_id for e in exposures if e.user_id == user_id and e.label == 1 and e.window in _up_to(window)}
+def legal(exposures: Iterable[Exposure], user_id: int, split: str) -> Callable[[int], bool]:
+    """Whether a video may be a sampled negative of the user in the split (if the catalogue has it)."""
+    own = {e.video_id for e in exposures if e.user_id == user_id and e.label == 1 and e.split in _up_to(split)}
     return lambda video_id: video_id not in own
 
 
 def sampled_per_positive(exposures: Iterable[Exposure], ratio: int) -> dict[tuple[int, int, int, str], int]:
-    """(user_id, video_id, time, window) of each positive -> slots left for sampled negatives, however few are legal."""
+    """(user_id, video_id, time, split) of each positive -> slots left for sampled negatives, however few are legal."""
     positives: dict[tuple[int, str], list[Exposure]] = defaultdict(list)
     exposed: Counter[tuple[int, str]] = Counter()
     for e in exposures:
         if e.label == 1:
-            positives[e.user_id, e.window].append(e)
+            positives[e.user_id, e.split].append(e)
         elif e.label == 0:
-            exposed[e.user_id, e.window] += 1
+            exposed[e.user_id, e.split] += 1
     wanted: dict[tuple[int, int, int, str], int] = {}
-    for (user_id, window), own in positives.items():
-        each, more = divmod(exposed[user_id, window], len(own))
+    for (user_id, split), own in positives.items():
+        each, more = divmod(exposed[user_id, split], len(own))
         for rank, e in enumerate(sorted(own, key=lambda e: (e.interaction_time, e.video_id))):
             taken = each + (1 if rank < more else 0)
-            wanted[user_id, e.video_id, e.interaction_time, window] = max(0, ratio - taken)
+            wanted[user_id, e.video_id, e.interaction_time, split] = max(0, ratio - taken)
     return wanted
 
 
@@ -50,9 +50,9 @@ def drawn_per_positive(
 ) -> dict[tuple[int, int, int, str], int]:
     """As sampled_per_positive, but no more than the catalogue has legal videos; the difference is the shortage."""
     drawn: dict[tuple[int, int, int, str], int] = {}
-    for (user_id, video_id, time, window), slots in sampled_per_positive(exposures, ratio).items():
-        is_legal = legal(exposures, user_id, window)
-        drawn[user_id, video_id, time, window] = min(slots, sum(1 for video in catalogue if is_legal(video)))
+    for (user_id, video_id, time, split), slots in sampled_per_positive(exposures, ratio).items():
+        is_legal = legal(exposures, user_id, split)
+        drawn[user_id, video_id, time, split] = min(slots, sum(1 for video in catalogue if is_legal(video)))
     return drawn
 
 
@@ -66,9 +66,9 @@ def check_ranker(
     catalogue: Mapping[int, int],
     alpha: float,
     *,
-    window: str,
+    split: str,
 ) -> None:
-    """Raises AssertionError unless `rows` are what the rules allow for the window; `exposures` are of all windows.
+    """Raises AssertionError unless `rows` are what the rules allow for the split; `exposures` are of all splits.
 
     Rows have user_id, video_id, interaction_time, label, weight, source and log_q, and are compared in their context
     and previously_watched_category where they have these keys. Their order does not matter.
@@ -79,11 +79,11 @@ def check_ranker(
     for row in rows:
         assert row["source"] in by_source, f"unknown source: {row}"
         by_source[row["source"]].append(row)
-    _check_own(by_source["positive"], [e for e in exposures if e.window == window and e.label == 1], "positive")
-    negative = [e for e in exposures if e.window == window and e.label == 0]
+    _check_own(by_source["positive"], [e for e in exposures if e.split == split and e.label == 1], "positive")
+    negative = [e for e in exposures if e.split == split and e.label == 0]
     _check_own(by_source["disliked"], [e for e in negative if e.disliked], "disliked one")
     _check_own(by_source["exposed"], [e for e in negative if not e.disliked], "exposed negative")
-    _check_sampled(by_source["sampled"], exposures, ratio, catalogue, window)
+    _check_sampled(by_source["sampled"], exposures, ratio, catalogue, split)
 
 
 def _check_log_q(rows: list[Row], expected: Mapping[int, float]) -> None:
@@ -97,7 +97,7 @@ def _check_own(rows: list[Row], expected: list[Exposure], what: str) -> None:
     of_key = {(e.user_id, e.video_id, e.interaction_time): e for e in expected}
     keys = Counter((row["user_id"], row["video_id"], row["interaction_time"]) for row in rows)
     for key in keys:
-        assert key in of_key, f"a row (user, video, time) = {key} that is no {what} of this window"
+        assert key in of_key, f"a row (user, video, time) = {key} that is no {what} of this split"
     for key in of_key:
         assert keys[key] == 1, f"{keys[key]} rows instead of 1 for the {what} (user, video, time) = {key}"
     for row in rows:
@@ -110,13 +110,13 @@ def _check_own(rows: list[Row], expected: list[Exposure], what: str) -> None:
 
 
 def _check_sampled(
-    rows: list[Row], exposures: Sequence[Exposure], ratio: int, catalogue: Mapping[int, int], window: str
+    rows: list[Row], exposures: Sequence[Exposure], ratio: int, catalogue: Mapping[int, int], split: str
 ) -> None:
     for row in rows:
         assert row["label"] == 0, f"label of a sampled row is to be 0: {row}"
         assert row["weight"] == 1, f"weight of a sampled row is to be 1: {row}"
         assert row["video_id"] in catalogue, f"a sampled video outside the catalogue: {row}"
-    legal_for = {user_id: legal(exposures, user_id, window) for user_id in {row["user_id"] for row in rows}}
+    legal_for = {user_id: legal(exposures, user_id, split) for user_id in {row["user_id"] for row in rows}}
     for row in rows:
         assert legal_for[row["user_id"]](row["video_id"]), f"a sampled video the user has a positive with: {row}"
     # A sampled row does not say which positive it belongs to, only that one's context.
@@ -124,9 +124,9 @@ def _check_sampled(
     drawn = drawn_per_positive(exposures, ratio, catalogue)
     sizes: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for e in exposures:
-        if e.window == window and e.label == 1:
+        if e.split == split and e.label == 1:
             key = (e.user_id, e.interaction_time, *(getattr(e, name) for name in context))
-            sizes[key].append(drawn[e.user_id, e.video_id, e.interaction_time, window])
+            sizes[key].append(drawn[e.user_id, e.video_id, e.interaction_time, split])
     videos: dict[tuple[Any, ...], Counter[int]] = defaultdict(Counter)
     for row in rows:
         key = (row["user_id"], row["interaction_time"], *(row[name] for name in context))

@@ -29,12 +29,12 @@ FEATURES = ranker_rows.features_for(Settings())
 COLUMNS = ranker_rows.columns_of(FEATURES, Settings())
 
 
-def rows_on_disk(ran: Ran, window: str) -> ranker_rows.RankerRows:
-    """The rows of a window, with the tokens of ids."""
-    return ranker_rows.read(str(ran.root), window, FEATURES, COLUMNS)
+def rows_on_disk(ran: Ran, split: str) -> ranker_rows.RankerRows:
+    """The rows of a split, with the tokens of ids."""
+    return ranker_rows.read(str(ran.root), split, FEATURES, COLUMNS)
 
 
-def rows_of(ran: Ran, window: str) -> ranker_rows.RankerRows:
-    """The rows of a window as models read them."""
-    parts = {name: rows_on_disk(ran, name) for name in {"train", window}}
-    return tastes.of_windows(parts, COLUMNS, Settings().seed)[1][window]
+def rows_of(ran: Ran, split: str) -> ranker_rows.RankerRows:
+    """The rows of a split as models read them."""
+    parts = {name: rows_on_disk(ran, name) for name in {"train", split}}
+    return tastes.of_splits(parts, COLUMNS, Settings().seed)[1][split]

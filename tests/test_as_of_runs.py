@@ -29,10 +29,10 @@ from leaking_history import history_with_the_exposure_itself, only
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.auditing import leak_audit
-from recsys_tft.beam_pipelines import job, spill
+from recsys_tft.beam_pipelines import job, stage
 from recsys_tft.default_table import DEFAULT
-from recsys_tft.labelling import counters, recent, user_context
-from recsys_tft.labelling.counters import COUNTERS
+from recsys_tft.point_in_time import counters, recent, user_context
+from recsys_tft.point_in_time.counters import COUNTERS
 from recsys_tft.verifying.verification import verify
 
 pytestmark = pytest.mark.slow
@@ -106,7 +106,7 @@ def test_rows_know_what_their_video_has_in_common_with_the_history(as_of_run: Ra
     counted = as_of_run.result["two_tower_train"].pandas()
     pairs = [(h, None, v) for h, v in zip(history_before(as_of_run, counted), counted["video_id"], strict=True)]
     rows = as_of_run.result[name].pandas()
-    # What is drawn follows its positive, which was counted where it is of the training window.
+    # What is drawn follows its positive, which was counted where it is of the training split.
     shown = rows["video_id"].where(rows["source"] != "sampled").ffill()
     own = shown.where((rows["label"] == 1) & (name == "ranker_train"))
     asked = zip(history_before(as_of_run, rows), rows["video_id"], own, strict=True)
@@ -133,8 +133,8 @@ def test_verify_finds_all_rows_equal_and_another_delay_unequal(as_of_run: Ran, t
     assert all(DEFAULT.by_name[name].is_counted or DEFAULT.by_name[name].option in options for name in wrong)
 
 
-def counted_in_all_windows(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(user_context, "_counted", lambda exposures: {user_context.COUNTED: exposures["video_id"]})
+def counted_in_all_splits(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(user_context, "_counted", lambda exposures: {user_context.COUNTED_VIDEO: exposures["video_id"]})
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def counted_in_all_windows(patch: pytest.MonkeyPatch) -> None:
     [
         (None, False, "altered", set()),
         (history_with_the_exposure_itself, False, "altered", {"history_cooccurrence"}),
-        (counted_in_all_windows, True, "removed", {"row"}),
+        (counted_in_all_splits, True, "removed", {"row"}),
     ],
     ids=["none", "tied", "fitted"],
 )
@@ -186,7 +186,7 @@ def test_the_order_of_rows_workers_slices_and_where_tables_wait_change_nothing(
 
     monkeypatch.setattr(counters, "later_versions", watched)
     monkeypatch.setattr(job, "_SLICE", 1)  # as if there were very many interactions
-    monkeypatch.setattr(spill, "_SMALLEST", 0)
+    monkeypatch.setattr(stage, "_SMALLEST", 0)
     other = run(divided_tables(as_of_run.raw, tmp_path / "raw"), workers=4)
     assert_same_output(as_of_run.root, other.root, "processed_data", "artifacts", "rejected", without=["inputs"])
     assert {len(days) for _, days in calls} == {1}
@@ -194,7 +194,7 @@ def test_the_order_of_rows_workers_slices_and_where_tables_wait_change_nothing(
     assert calls_of_hottest > 20
 
 
-def test_what_happens_after_the_training_window_changes_nothing_of_it(
+def test_what_happens_after_the_training_split_changes_nothing_of_it(
     as_of_run: Ran, run: Run, tmp_path: pathlib.Path
 ) -> None:
     raw, split = tables_with_another_future(as_of_run, tmp_path / "raw")

@@ -24,8 +24,8 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import export
 from recsys_tft.features import FeatureTable
-from recsys_tft.labelling import outcomes, recent
-from recsys_tft.labelling.counters import COUNTERS
+from recsys_tft.point_in_time import outcomes, recent
+from recsys_tft.point_in_time.counters import COUNTERS
 from recsys_tft.recommending.recommender import Request
 from recsys_tft.retrieval import two_tower
 from recsys_tft.serving.serving_rows import tensors
@@ -70,8 +70,8 @@ ALTERATIONS: list[tuple[str, str, Callable[[object], None]]] = [
     ("two_tower/val", "history_categories_tokens", append_token),
     ("users", "history_categories_tokens", append_token),
     *(
-        (f"ranker/{window}", name, lambda feature: set_first(feature, 0.75))
-        for window, name in (
+        (f"ranker/{split}", name, lambda feature: set_first(feature, 0.75))
+        for split, name in (
             ("train", "positive_rate"),
             ("train", "user_positive_rate"),
             ("val", "user_excess"),

@@ -219,7 +219,7 @@ def test_cuts_fall_where_a_label_is_in_the_making() -> None:
     others = [(2, 1, time, "impression") for time in range(0, 1000, 10)]
     turning = [(1, 1, 301, "impression"), (1, 1, 303, "like"), (3, 1, 800, "impression"), (3, 1, 805, "click")]
     growing = [(1, 2, 200, "click"), (1, 2, 220, "like")]
-    find = functools.partial(audit_cuts.choose, windows=(600, 900), settings=chosen)
+    find = functools.partial(audit_cuts.choose, splits=(600, 900), settings=chosen)
     assert find(events_of(*others, *growing, *turning)) == [(303, False), (805, False), (805, True)]
     assert find(events_of(*others, *growing)) == [(220, False), (220, True)]
     assert find(events_of(*others)) == [(300, False), (600, True), (800, False)]
@@ -235,7 +235,7 @@ def test_exposures_are_settled_when_no_later_event_can_belong_to_them() -> None:
     )
     settled = audit_cuts.settled_exposures(events, CUT, (5000, None))
     assert settled.rows() == [(1, 5, 900), (1, 5, 960), (2, 5, 970)]
-    assert len(audit_cuts.settled_exposures(events, CUT, (1000, None))) == 5  # the window ends there
+    assert len(audit_cuts.settled_exposures(events, CUT, (1000, None))) == 5  # the split ends there
     assert audit_cuts.settled_exposures(events, CUT, (971, 5000)).rows() == [
         (1, 5, 900), (1, 5, 960), (1, 6, 960), (2, 5, 970),
     ]  # fmt: skip

@@ -24,7 +24,7 @@ from recsys_tft.titles.wordpiece import SPECIAL, WordPiece
 
 GOLDEN = pathlib.Path(__file__).parent / "data" / "minilm_golden.npz"
 MIXED = [b"", b"a", b"toy story", b"the matrix " * 9, b"!", b"\xff \xc3\xa9?", b"z " * 200]
-PIECES = [
+CHUNKS = [
     *SPECIAL,
     "toy",
     "story",
@@ -98,7 +98,7 @@ def spelled(text: str | bytes, vocabulary: list[str], most: int = 64) -> list[st
     ],
 )
 def test_text_becomes_the_tokens_of_hugging_face(text: str | bytes, tokens: str) -> None:
-    assert spelled(text, PIECES) == tokens.split()
+    assert spelled(text, CHUNKS) == tokens.split()
 
 
 def test_a_word_of_a_hundred_characters_is_still_looked_up() -> None:
@@ -108,7 +108,7 @@ def test_a_word_of_a_hundred_characters_is_still_looked_up() -> None:
 
 
 def test_a_long_title_is_cut() -> None:
-    assert spelled("toy " * 30, PIECES, 10) == ["toy"] * 8
+    assert spelled("toy " * 30, CHUNKS, 10) == ["toy"] * 8
 
 
 def test_a_vocabulary_without_special_tokens_is_refused() -> None:

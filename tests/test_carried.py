@@ -4,15 +4,17 @@ import dataclasses
 
 import numpy as np
 import pyarrow as pa
-from carried_days import Days, changes_of, end_of, in_window, logs
+from carried_days import Days, changes_of, end_of, in_split, logs
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from labelled_cases import quick, with_context
 
 from recsys_tft.columns import OfGroup, Tally
-from recsys_tft.labelling import counters, examples, negatives, outcomes, ranker_examples, splits, video_counts
-from recsys_tft.labelling.carried import Carried
-from recsys_tft.point_in_time import rows_at
+from recsys_tft.examples import examples, negatives, ranker_examples
+from recsys_tft.labelling import split_times
+from recsys_tft.point_in_time import counters, outcomes, video_counts
+from recsys_tft.point_in_time.carried import Carried
+from recsys_tft.time_lookups import rows_at
 
 
 def carried_periods(days: Days) -> list[tuple[examples.Labelled, Carried]]:
@@ -33,10 +35,10 @@ def test_exposures_of_later_days_are_those_of_one_run(days: Days) -> None:
     whole = days.label(days.events, days.all_cuts)
     first = len(days.all_cuts) - len(days.moments) + 1
     for number, (labelled, _) in enumerate(carried_periods(days), first):
-        wanted = whole.exposures.take(pa.array(in_window(whole, number)))
+        wanted = whole.exposures.take(pa.array(in_split(whole, number)))
         found = labelled.exposures
-        assert found.drop_columns(["window"]).equals(wanted.drop_columns(["window"]))
-        assert (found["window"].to_numpy() == 1).all()
+        assert found.drop_columns(["split"]).equals(wanted.drop_columns(["split"]))
+        assert (found["split"].to_numpy() == 1).all()
 
 
 @quick
@@ -45,9 +47,9 @@ def test_they_are_too_where_the_first_day_is_divided_for_each_user(days: Days, k
     split = {"kind": kind, "train": 0.5, "val": 0.25}
     days = dataclasses.replace(days, cuts=None, settings=days.settings.replace({"split": split}))
     whole = days.label(days.events, (None, None, *days.moments))
-    for number, (labelled, _) in enumerate(carried_periods(days), len(splits.WINDOWS)):
-        wanted = whole.exposures.take(pa.array(in_window(whole, number)))
-        assert labelled.exposures.drop_columns(["window"]).equals(wanted.drop_columns(["window"]))
+    for number, (labelled, _) in enumerate(carried_periods(days), len(split_times.SPLITS)):
+        wanted = whole.exposures.take(pa.array(in_split(whole, number)))
+        assert labelled.exposures.drop_columns(["split"]).equals(wanted.drop_columns(["split"]))
 
 
 @quick
@@ -70,10 +72,10 @@ def test_rows_of_the_ranker_are_those_of_one_run(days: Days) -> None:
 
     wanted = rows_of(whole, whole.period.steps)
     for number, (labelled, carried) in enumerate(carried_periods(days), first):
-        inside = pa.array(wanted["window"].to_numpy() == number)
+        inside = pa.array(wanted["split"].to_numpy() == number)
         pairs = carried.pairs_beside(labelled.keys)
         found = rows_of(labelled, labelled.period.steps, pairs)
-        assert found.drop_columns(["window"]).equals(wanted.filter(inside).drop_columns(["window"]))
+        assert found.drop_columns(["split"]).equals(wanted.filter(inside).drop_columns(["split"]))
 
 
 @quick
@@ -84,18 +86,18 @@ def test_what_is_counted_of_videos_is_that_of_one_run(days: Days) -> None:
     videos = np.unique(days.gathered.lookup.rows["video_id"].to_numpy())
     whole = days.label(days.events, days.all_cuts)
     begun = outcomes.begun(whole.period.steps)
-    windows = examples.windows_of(days.events, days.all_cuts, days.settings)
-    all_changes = changes_of(days, whole.period, whole.outcomes, windows, days.all_cuts)
+    splits = examples.splits_of(days.events, days.all_cuts, days.settings)
+    all_changes = changes_of(days, whole.period, whole.outcomes, splits, days.all_cuts)
     wanted = counters.versions(videos, all_changes, own, values)
     first = days.label(days.day(0), days.cuts)
-    windows = examples.windows_of(days.day(0), days.cuts, days.settings)
-    changes = changes_of(days, first.period, first.outcomes, windows, days.cuts)
+    splits = examples.splits_of(days.day(0), days.cuts, days.settings)
+    changes = changes_of(days, first.period, first.outcomes, splits, days.cuts)
     worth = outcomes.worth(outcomes.begun(first.period.steps), counters.versions(videos, changes, own, values))
     all_worth = outcomes.worth(begun, wanted)
     for labelled, before in carried_periods(days):
         carried = counters.folded(changes, before.until, own)
-        windows = examples.windows_of(labelled.period.events, before.cuts, days.settings)
-        later = changes_of(days, labelled.period, labelled.outcomes, windows, before.cuts)
+        splits = examples.splits_of(labelled.period.events, before.cuts, days.settings)
+        later = changes_of(days, labelled.period, labelled.outcomes, splits, before.cuts)
         changes = counters.together(later, carried)
         versions = counters.versions(videos, changes, own, values)
         times = np.unique(labelled.keys["interaction_time"].to_numpy())

@@ -12,9 +12,9 @@ from tree_rows import CATEGORICAL, CATEGORIES, COLUMNS, NUMERIC, ROWS, labels, t
 
 from recsys_tft.errors import InputError
 from recsys_tft.serving import c_library, served_models
-from recsys_tft.trees import catboost_lookups, catboost_model
-from recsys_tft.trees.catboost_graph import TreeEnsemble
-from recsys_tft.trees.catboost_statistics import StatisticsTables
+from recsys_tft.tree_graphs import catboost_lookups, catboost_model
+from recsys_tft.tree_graphs.catboost_graph import TreeEnsemble
+from recsys_tft.tree_graphs.catboost_statistics import StatisticsTables
 
 ALL_CTRS = ["Borders:Prior=0.5/1", "Buckets", "BinarizedTargetMeanValue", "Counter"]
 EVERY_CTR = {"simple_ctr": ALL_CTRS, "combinations_ctr": ALL_CTRS}

@@ -1,4 +1,4 @@
-"""`check`: what a run would make of raw tables, without running it. That it says what stops a run: `desk.fails`."""
+"""`check`: what a run would make of raw tables, without running it. What stops a run: `workspace.fails`."""
 
 import datetime
 import pathlib
@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from conftest import Ran
-from desk import Desk, event, good_rows, table_of
+from workspace import Workspace, event, good_rows, table_of
 
 import recsys_tft
 from recsys_tft.checking.preview import Preview
@@ -33,7 +33,7 @@ def test_small_tables_are_counted_as_a_run_counts_them(ran: Ran, checked: Previe
     assert checked.stops == ()
     kept = {name: number for name, number in ran.result.manifest["counts"].items() if not name.endswith("/keys")}
     assert of_a_run(checked.counts) == of_a_run(kept)
-    assert checked.windows == ran.result.manifest["windows"]
+    assert checked.splits == ran.result.manifest["splits"]
     assert {*ran.result.manifest.get("warnings", ())} <= {*checked.warnings}
 
 
@@ -67,13 +67,13 @@ def test_of_large_tables_a_part_is_read(synthetic_run: Ran, tmp_path: pathlib.Pa
     assert few.whole == {"users", "videos", "channels"}  # which are one part each
 
 
-def test_events_of_users_that_were_not_read_are_no_fault(desk: Desk) -> None:
+def test_events_of_users_that_were_not_read_are_no_fault(workspace: Workspace) -> None:
     rows = good_rows()["users"]
-    (desk.data / "users.parquet").unlink()
-    (desk.data / "users").mkdir()
+    (workspace.data / "users.parquet").unlink()
+    (workspace.data / "users").mkdir()
     for number in range(4):
-        pq.write_table(table_of(rows[number::4]), desk.data / "users" / f"{number}.parquet")
-    found = recsys_tft.check(str(desk.data), sizes=(1000, 3))
+        pq.write_table(table_of(rows[number::4]), workspace.data / "users" / f"{number}.parquet")
+    found = recsys_tft.check(str(workspace.data), sizes=(1000, 3))
     assert "users" not in found.whole
     assert not any(name.startswith("rejected/") for name in found.counts)
     assert found.counts["rows/interactions/in"] == 30
@@ -128,42 +128,44 @@ def watched_milliseconds(rows: dict[str, list]) -> None:
         (watched_milliseconds, "120 of 120 exposures have a watch_time above the video_duration"),
     ],
 )
-def test_what_is_legal_and_hardly_meant_is_told(desk: Desk, change: Callable, sentence: str) -> None:
-    assert not any(sentence in warning for warning in recsys_tft.check(str(desk.data)).warnings)
+def test_what_is_legal_and_hardly_meant_is_told(workspace: Workspace, change: Callable, sentence: str) -> None:
+    assert not any(sentence in warning for warning in recsys_tft.check(str(workspace.data)).warnings)
     for name, rows in spoilt(change).items():
-        desk.write(name, rows)
-    found = recsys_tft.check(str(desk.data))
+        workspace.write(name, rows)
+    found = recsys_tft.check(str(workspace.data))
     assert [warning for warning in found.warnings if sentence in warning], found.warnings
     assert found.stops == ()
 
 
-def test_views_before_the_publication_are_told(desk: Desk) -> None:
+def test_views_before_the_publication_are_told(workspace: Workspace) -> None:
     videos = table_of(good_rows()["videos"])
     late = pa.array([datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)] * len(videos), pa.timestamp("us", "UTC"))
-    desk.write("videos", videos.append_column("published_at", late))
-    found = recsys_tft.check(str(desk.data), desk.config("recent: {enabled: true}"))
+    workspace.write("videos", videos.append_column("published_at", late))
+    found = recsys_tft.check(str(workspace.data), workspace.config("recent: {enabled: true}"))
     assert "120 of 120 interactions are before published_at of their video" in found.warnings
 
 
-def test_all_that_would_stop_a_run_is_told_at_once(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+def test_all_that_would_stop_a_run_is_told_at_once(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
     rows = good_rows()["interactions"]
-    desk.write("interactions", [row | {"interaction_type": "impression", "video_id": 99} for row in rows[:20]] + rows)
-    config = desk.config("labels: {positive: {share: 1.0}}")
-    assert main(["check", "--data-dir", str(desk.data), "--config", config]) == 1
+    workspace.write(
+        "interactions", [row | {"interaction_type": "impression", "video_id": 99} for row in rows[:20]] + rows
+    )
+    config = workspace.config("labels: {positive: {share: 1.0}}")
+    assert main(["check", "--data-dir", str(workspace.data), "--config", config]) == 1
     printed, error = capfd.readouterr()
     assert error == ""
     lines = [line for line in printed.splitlines() if line.startswith("A run would stop: ")]
     assert len(lines) == 2
     assert "20 of 140 rows of interactions cannot be used" in lines[0]
-    assert "No exposure in the training window is positive by the rules of labels.positive (share)." in lines[1]
+    assert "No exposure in the training split is positive by the rules of labels.positive (share)." in lines[1]
     assert "interactions: video_id is not in videos" in printed
 
 
-def test_good_tables_end_with_0_and_nothing_is_written(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
-    before = desk.state(), sorted(desk.folder.rglob("*"))
-    assert main(["check", "--data-dir", str(desk.data)]) == 0
+def test_good_tables_end_with_0_and_nothing_is_written(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
+    before = workspace.state(), sorted(workspace.folder.rglob("*"))
+    assert main(["check", "--data-dir", str(workspace.data)]) == 0
     printed, error = capfd.readouterr()
-    assert (desk.state(), sorted(desk.folder.rglob("*"))) == before
+    assert (workspace.state(), sorted(workspace.folder.rglob("*"))) == before
     assert error == ""
     assert "A run would take these tables." in printed
     assert "users: user_id, country, age; absent: user_language" in printed

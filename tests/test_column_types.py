@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from desk import Tables, good_rows, table_of
+from workspace import Tables, good_rows, table_of
 
 from recsys_tft.columns import FLOATS, Column
 from recsys_tft.configuration import settings

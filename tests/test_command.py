@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from desk import Desk
+from workspace import Workspace
 
 from recsys_tft.cli import main
 from recsys_tft.errors import InputError
@@ -49,17 +49,17 @@ def test_importing_the_package_and_asking_for_help_load_no_heavy_library(code: s
     assert run.stdout.splitlines()[-1] == "loaded set()"
 
 
-def test_an_error_is_one_sentence_also_in_a_process_of_its_own(desk: Desk) -> None:
-    config = desk.config("sede: 1")
-    command = [sys.executable, "-m", "recsys_tft", *desk.arguments("--config", config)]
+def test_an_error_is_one_sentence_also_in_a_process_of_its_own(workspace: Workspace) -> None:
+    config = workspace.config("sede: 1")
+    command = [sys.executable, "-m", "recsys_tft", *workspace.arguments("--config", config)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert run.stderr == f"error: {config}: unknown setting 'sede'. Did you mean 'seed'?\n"
 
 
-def test_debug_shows_where_an_error_comes_from(desk: Desk) -> None:
+def test_debug_shows_where_an_error_comes_from(workspace: Workspace) -> None:
     with pytest.raises(InputError, match="exists already"):
-        main(desk.arguments("--debug"))
+        main(workspace.arguments("--debug"))
 
 
 @pytest.mark.parametrize(

@@ -201,7 +201,7 @@ def outputs(tmp_path: pathlib.Path, reference: dict) -> Callable[[dict], list[st
             folder = tmp_path / name / "artifacts" / "statistics"
             folder.mkdir(parents=True)
             (folder / "statistics.json").write_text(json.dumps(found))
-            manifest = {"settings": {"drift": {}}, "inputs": {}, "windows": {}, "counts": {}}
+            manifest = {"settings": {"drift": {}}, "inputs": {}, "splits": {}, "counts": {}}
             (folder.parent / "manifest.json").write_text(json.dumps(manifest))
         return [str(tmp_path / "old"), str(tmp_path / "new")]
 

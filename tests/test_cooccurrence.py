@@ -16,7 +16,7 @@ from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.cooccurrence import Cooccurrence, PairCounts
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import examples, fitting_rows
+from recsys_tft.examples import examples, fitting_rows
 from recsys_tft.ops import Fitting
 
 ID = st.sampled_from((1, 2, 3, -5, 2**62, -(2**62), 0))
@@ -114,17 +114,17 @@ def test_a_pair_is_one_number_in_either_order() -> None:
 
 @quick
 @given(CASES, st.sampled_from((1, 3)))
-def test_positive_exposures_of_the_training_window_are_counted(case: Case, partitions: int) -> None:
+def test_positive_exposures_of_the_training_split_are_counted(case: Case, partitions: int) -> None:
     raw, chosen = case
     own = settings_of(chosen).replace({"history": {"length": 2}, "cooccurrence": {"enabled": True}})
     gathered = gather(raw, partitions=partitions)
     for part in gathered.partitions:
         rows = examples.label_exposures(part.events, part.users, gathered.lookup, oracles_cuts(raw, chosen), own)
         table = rows.exposures
-        expected = [row["video_id"] if row["label"] == 1 and row["window"] == 0 else None for row in table.to_pylist()]
-        assert table[examples.COUNTED].to_pylist() == expected
+        expected = [row["video_id"] if row["label"] == 1 and row["split"] == 0 else None for row in table.to_pylist()]
+        assert table[examples.COUNTED_VIDEO].to_pylist() == expected
         pairs = fitting_rows.of_pairs(table)
-        assert pairs[examples.COUNTED].to_pylist() == [video for video in expected if video is not None]
+        assert pairs[examples.COUNTED_VIDEO].to_pylist() == [video for video in expected if video is not None]
         histories = zip(table["history_video_ids"].to_pylist(), expected, strict=True)
         assert pairs["history_video_ids"].to_pylist() == [h for h, video in histories if video is not None]
 

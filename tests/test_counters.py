@@ -19,8 +19,9 @@ from recsys_tft.configuration.job_settings import CounterSettings
 from recsys_tft.configuration.settings import parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import counters, examples
-from recsys_tft.point_in_time import Timeline
+from recsys_tft.examples import examples
+from recsys_tft.point_in_time import counters
+from recsys_tft.time_lookups import Timeline
 
 SETTINGS = st.tuples(st.sampled_from(("0", "0.1", "0.5", "3")), st.sampled_from(tuple(EVERY)))
 TIMES = st.integers(START, START + 5) | st.integers(0, 9).map(lambda hours: START + hours * 6 * 3_600_000_000)
@@ -32,7 +33,7 @@ def increments_of(gathered: Gathered, chosen: random_tables.RunSettings, cuts: t
     """The increments of all partitions."""
     found = settings_of(chosen)
     parts = [
-        counters.increments(part.events, examples.windows_of(part.events, cuts, found), found)
+        counters.increments(part.events, examples.splits_of(part.events, cuts, found), found)
         for part in gathered.partitions
     ]
     return pa.concat_tables(parts)

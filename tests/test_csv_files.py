@@ -8,10 +8,10 @@ import uuid
 from typing import Any
 
 import pytest
-from desk import USERS, good_rows
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from object_store import ObjectStore
+from workspace import USERS, good_rows
 
 from recsys_tft.errors import InputError
 from recsys_tft.tables import csv_files, raw_tables, stored_rows

@@ -137,8 +137,8 @@ def test_columns_have_the_declared_types(name: str, tmp_path: pathlib.Path) -> N
 def test_windows_line_ends_are_read(name: str, tmp_path: pathlib.Path) -> None:
     (tmp_path / "unix").mkdir()
     (tmp_path / "windows").mkdir()
-    windows = {file: data.replace(b"\n", b"\r\n") for file, data in SOURCES[name].items()}
-    there, here = _made(name, tmp_path / "windows", windows), _made(name, tmp_path / "unix", SOURCES[name])
+    splits = {file: data.replace(b"\n", b"\r\n") for file, data in SOURCES[name].items()}
+    there, here = _made(name, tmp_path / "windows", splits), _made(name, tmp_path / "unix", SOURCES[name])
     assert all(there[table].equals(here[table]) for table in TABLES)
 
 
@@ -360,9 +360,9 @@ def test_the_main_job_runs_on_kion_with_its_config(tmp_path: pathlib.Path) -> No
     command = ["run", "--data-dir", str(tmp_path / "out"), "--output-dir", str(tmp_path / "run"), "--workers", "1"]
     assert main([*command, "--config", str(config)]) == 0
     counts = run_folders.manifest(str(tmp_path / "run"))["counts"]
-    for window, day in zip(("train", "val", "test"), days, strict=True):
+    for split, day in zip(("train", "val", "test"), days, strict=True):
         positive = sum(watched > 40 for _, _, date, _, watched in viewings if date == day)
-        assert counts[f"exposures/{window}/positive"] == positive > 0
-        assert counts[f"exposures/{window}/exposed"] == 10 - positive > 0
+        assert counts[f"exposures/{split}/positive"] == positive > 0
+        assert counts[f"exposures/{split}/exposed"] == 10 - positive > 0
     assert counts["rows/users/used"] == 13
     assert not list((tmp_path / "run" / "rejected").rglob("*.parquet"))

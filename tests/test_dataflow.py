@@ -227,7 +227,7 @@ def steps(pipeline: beam_runner_api_pb2.Pipeline) -> Iterator[pairs.ForEachPair]
 def test_no_step_uses_threads_or_files_of_one_machine(submission: Submission) -> None:
     found = list(steps(submission.pipeline))
     assert len(found) > 10
-    assert {(step._threads, step._spill_folder) for step in found} == {(1, None)}
+    assert {(step._threads, step._staging_folder) for step in found} == {(1, None)}
 
 
 # --- What it does

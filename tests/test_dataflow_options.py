@@ -11,8 +11,8 @@ import tensorflow as tf
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions, SetupOptions
 from cloud_stub import Cloud
 from conftest import Ran
-from desk import Desk
 from worker_packages import ROOT, RUNNER, import_from, install
+from workspace import Workspace
 
 from recsys_tft import PipelineConfig, ProcessingPipeline, cli
 from recsys_tft.beam_pipelines import dataflow, wheel
@@ -57,10 +57,14 @@ def options_of(*arguments: str) -> PipelineOptions:
     ],
 )
 def test_what_cannot_run_is_said_in_one_sentence(
-    arguments: str, expected: str, desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: str,
+    expected: str,
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(desk.folder)  # in which there is a folder `raw`
-    shutil.rmtree(desk.out)
+    monkeypatch.chdir(workspace.folder)  # in which there is a folder `raw`
+    shutil.rmtree(workspace.out)
     where = "--project=p-123456 --region=r --temp_location=gs://b/t"
     assert cli.main(["run", "--runner=DataflowRunner", *arguments.replace("CLOUD", where).split()]) == 2
     error = capsys.readouterr().err

@@ -26,7 +26,7 @@ from compared_outputs import (
 from conftest import SMALL_CONFIG, SMALL_SIZES, Ran
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
-from recsys_tft.beam_pipelines import spill
+from recsys_tft.beam_pipelines import stage
 from recsys_tft.describing import statistics_files
 from recsys_tft.run_layout.data_folders import DataFolder
 
@@ -77,7 +77,7 @@ def test_nor_do_threads_of_beams_own_and_tables_that_wait_in_files(
     synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beam's processes change nothing in test_as_of_runs and test_portable_runner."""
-    monkeypatch.setattr(spill, "_SMALLEST", 0)
+    monkeypatch.setattr(stage, "_SMALLEST", 0)
     raw = divided_tables(synthetic_run.raw, tmp_path / "raw")
     other = rerun(raw, beam_args=("--direct_running_mode=multi_threading", "--direct_num_workers=2"))
     assert_same_of_divided_tables(synthetic_run, other)
@@ -97,19 +97,19 @@ def test_another_seed_changes_negatives_alone(synthetic_run: Ran, rerun: Rerun) 
     assert graph_text(synthetic_run.root) == graph_text(root)
     pipeline = ProcessingPipeline(PipelineConfig(output_dir=str(root)))
     assert pipeline.get_feature_specs() == synthetic_run.pipeline.get_feature_specs()
-    for window in ("train", "val", "test"):
-        ranker = [synthetic_run.result[f"ranker_{window}"].pandas(), ranker_rows(root, window)]
+    for split in ("train", "val", "test"):
+        ranker = [synthetic_run.result[f"ranker_{split}"].pandas(), ranker_rows(root, split)]
         kept = [rows[rows["source"] != b"sampled"].reset_index(drop=True) for rows in ranker]
         pd.testing.assert_frame_equal(*kept)
         assert len(ranker[0]) == len(ranker[1])
         assert ranker[0]["video_id"].tolist() != ranker[1]["video_id"].tolist()
 
 
-def ranker_rows(root: pathlib.Path, window: str) -> pd.DataFrame:
-    return DataFolder(str(root / f"processed_data/ranker/{window}")).pandas()
+def ranker_rows(root: pathlib.Path, split: str) -> pd.DataFrame:
+    return DataFolder(str(root / f"processed_data/ranker/{split}")).pandas()
 
 
-def test_what_happens_after_the_training_window_changes_nothing_that_is_fitted_and_no_training_row(
+def test_what_happens_after_the_training_split_changes_nothing_that_is_fitted_and_no_training_row(
     synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path
 ) -> None:
     """The past is that of the synthetic run, whose cuts are given as times; the future is another one."""
@@ -122,6 +122,6 @@ def test_what_happens_after_the_training_window_changes_nothing_that_is_fitted_a
     one, other = (files_below(root, *UNTOUCHED) for root in (synthetic_run.root, root))
     assert_same_bytes(one, other)
     assert graph_text(synthetic_run.root) == graph_text(root)
-    for window in ("val", "test"):
-        future = [files_below(root, f"processed_data/two_tower/{window}") for root in (synthetic_run.root, root)]
+    for split in ("val", "test"):
+        future = [files_below(root, f"processed_data/two_tower/{split}") for root in (synthetic_run.root, root)]
         assert future[0] != future[1]

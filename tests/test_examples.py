@@ -23,7 +23,7 @@ from labelled_cases import (
     explicit_cases,
     gather,
     given_ids,
-    in_window,
+    in_split,
     oracles_cuts,
     oracles_exposures,
     plain,
@@ -36,9 +36,12 @@ from labelled_cases import (
 from oracle import Row
 from random_tables import RawTables, RunSettings
 
+from recsys_tft.columns import HISTORY
 from recsys_tft.configuration.settings import parse
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import history, outcomes, ranker_examples, splits
+from recsys_tft.examples import ranker_examples
+from recsys_tft.labelling import split_times
+from recsys_tft.point_in_time import outcomes
 from recsys_tft.storage import arrow_ipc
 
 # --- Against the oracle
@@ -58,7 +61,7 @@ def test_rejected_rows_cuts_exposures_counts_and_ranker_rows_are_the_oracles(
     expected, found = oracles_exposures(raw, chosen, cuts), run(gathered, settings)
     assert_exposures(raw, chosen, expected, found)
     assert_counts(raw, chosen, expected, found)
-    assume(any(e.label == 1 and e.window == "train" for e in expected))
+    assume(any(e.label == 1 and e.split == "train" for e in expected))
     assert_ranker_rows(chosen, expected, found)
 
 
@@ -76,17 +79,17 @@ def assert_exposures(raw: RawTables, chosen: RunSettings, expected: list[oracle.
     fields = ("user_id", "video_id", "interaction_time", "device", "previously_watched_category", "label")
     of_oracle = [
         {name: getattr(e, name) for name in fields}
-        | {"window": splits.WINDOWS.index(e.window), "weight": np.float32(e.weight)}
+        | {"split": split_times.SPLITS.index(e.split), "weight": np.float32(e.weight)}
         | oracles_history(raw, chosen, expected, e)
         for e in sorted(expected, key=lambda e: (e.user_id, e.interaction_time, e.video_id))
         if e.label is not None
     ]
     own = found.exposures.drop_columns(outcomes.USER_COLUMNS)  # which test_positive_rates compares
     assert plain(own) == of_oracle
-    videos, sizes = splits.merge(part.training_videos for part in found.labelled)
+    videos, sizes = split_times.merge(part.training_videos for part in found.labelled)
     assert dict(zip(given_ids(videos.tolist()), sizes.tolist(), strict=True)) == oracle_negatives.catalogue(expected)
     users = [user for part in found.labelled for user in part.training_users.tolist()]
-    assert sorted(given_ids(users)) == sorted({e.user_id for e in expected if e.window == "train"})
+    assert sorted(given_ids(users)) == sorted({e.user_id for e in expected if e.split == "train"})
 
 
 def assert_counts(raw: RawTables, chosen: RunSettings, exposures: list[oracle.Exposure], found: Run) -> None:
@@ -95,9 +98,9 @@ def assert_counts(raw: RawTables, chosen: RunSettings, exposures: list[oracle.Ex
     for e in exposures:
         expected.update(f"versions/{table}/early" for table in early(raw, users, videos, e))
         kind = "disliked" if e.disliked else {1: "positive", 0: "exposed", None: "contradicted"}[e.label]
-        expected[f"exposures/{e.window}/{kind}"] += 1
+        expected[f"exposures/{e.split}/{kind}"] += 1
         if e.label == 1:
-            expected.update(f"positives/{rule}/{e.window}" for rule in e.rules if rule in chosen.positive)
+            expected.update(f"positives/{rule}/{e.split}" for rule in e.rules if rule in chosen.positive)
     assert {name: count for name, count in found.counts.items() if count} == expected
     for part in found.labelled:
         rules = {name.split("/")[1] for name in part.counts if name.startswith("positives")}
@@ -119,10 +122,10 @@ def early(raw: RawTables, users: list[Row], videos: list[Row], e: oracle.Exposur
 
 def assert_ranker_rows(chosen: RunSettings, expected: list[oracle.Exposure], found: Run) -> None:
     catalogue = oracle_negatives.catalogue(expected)
-    for window in splits.WINDOWS:
-        rows = plain(found.ranker_table(window))
+    for split in split_times.SPLITS:
+        rows = plain(found.ranker_table(split))
         ratio, alpha = chosen.negative_ratio, chosen.popularity_alpha
-        oracle_negatives.check_ranker(rows, expected, ratio, catalogue, alpha, window=window)
+        oracle_negatives.check_ranker(rows, expected, ratio, catalogue, alpha, split=split)
     wanted = oracle_negatives.sampled_per_positive(expected, chosen.negative_ratio)
     drawn = oracle_negatives.drawn_per_positive(expected, chosen.negative_ratio, catalogue)
     assert found.short == sum(wanted.values()) - sum(drawn.values())
@@ -201,19 +204,19 @@ def test_later_events_change_no_earlier_history(case: Case, data: st.DataObject)
     before, after = ({key(row): row for row in run(gather(t), settings).exposures.to_pylist()} for t in (raw, more))
     for found, row in before.items():
         if found in after and row["interaction_time"] <= moment:
-            for name in ("previously_watched_category", *history.COLUMNS):
+            for name in ("previously_watched_category", *HISTORY):
                 assert after[found].get(name) == row.get(name)
 
 
 @quick
 @given(explicit_cases(), st.data())
-def test_nothing_after_the_training_window_changes_its_rows(case: Case, data: st.DataObject) -> None:
+def test_nothing_after_the_training_split_changes_its_rows(case: Case, data: st.DataObject) -> None:
     raw, chosen = case
     other = data.draw(with_another_future(raw, chosen.val_from, keep=False))
     assume(any(event["interaction_time"] < chosen.val_from for event in raw.interactions))
     settings = settings_of(chosen)
     one, changed = (run(gather(tables), settings) for tables in (raw, other))
-    as_bytes = [arrow_ipc.dumps(in_window(found.exposures, "train")) for found in (one, changed)]
+    as_bytes = [arrow_ipc.dumps(in_split(found.exposures, "train")) for found in (one, changed)]
     assert as_bytes[0] == as_bytes[1]
     as_bytes = [arrow_ipc.dumps(found.ranker_table("train")) for found in (one, changed)]
     assert as_bytes[0] == as_bytes[1]
@@ -233,7 +236,7 @@ def test_a_table_without_any_usable_event_cannot_be_split() -> None:
         gather(raw).cuts(parse({}, "the test"))
 
 
-def test_a_training_window_at_one_instant_is_refused() -> None:
+def test_a_training_split_at_one_instant_is_refused() -> None:
     event = {"user_id": 1, "video_id": 1, "interaction_time": 60_000_000, "interaction_type": "click"}
     raw = RawTables([{"user_id": 1}], [{"video_id": 1}], [event], [{"channel_id": 1}], long=True)
     with pytest.raises(InputError, match="share one instant, 1970-01-01 00:01:00 UTC"):

@@ -14,8 +14,8 @@ from conftest import Ran
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.beam_pipelines import finish
-from recsys_tft.beam_pipelines.ahead import TakeResults
 from recsys_tft.beam_pipelines.pairs import ForEachPair
+from recsys_tft.beam_pipelines.prefetch import TakeResults
 from recsys_tft.configuration.settings import parse
 from recsys_tft.run_layout.output import REPLACED, Output
 from recsys_tft.storage.files import write_file, write_text

@@ -14,7 +14,7 @@ EVENTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.integers(0,
 
 def frame(events: list[tuple[int, int, int, int]]) -> pd.DataFrame:
     found = pd.DataFrame(events, columns=["user_id", "video_id", "time", "label"])
-    return found.assign(window=np.where(found["time"] < 6, "train", np.where(found["time"] < 8, "val", "test")))
+    return found.assign(split=np.where(found["time"] < 6, "train", np.where(found["time"] < 8, "val", "test")))
 
 
 @quick
@@ -29,13 +29,13 @@ def test_what_is_as_of_a_row_is_counted_from_earlier_rows_alone(events: list[tup
 
 @quick
 @given(EVENTS)
-def test_means_of_training_know_no_other_window(events: list[tuple[int, int, int, int]]) -> None:
+def test_means_of_training_know_no_other_split(events: list[tuple[int, int, int, int]]) -> None:
     rows = frame([*events, (0, 0, 0, 1)])
     found = by_hand.baselines(rows)
-    changed = rows.assign(label=np.where(rows["window"] == "train", rows["label"], 1 - rows["label"]))
+    changed = rows.assign(label=np.where(rows["split"] == "train", rows["label"], 1 - rows["label"]))
     for name in ("item mean + user mean", "popularity"):
         np.testing.assert_array_equal(found[name], by_hand.baselines(changed)[name])
-    training = rows[rows["window"] == "train"]
+    training = rows[rows["split"] == "train"]
     for place, (user, video) in enumerate(zip(rows["user_id"], rows["video_id"], strict=True)):
         own = [training[training[key] == value]["label"] for key, value in (("user_id", user), ("video_id", video))]
         mean = training["label"].mean()
@@ -59,7 +59,7 @@ def test_columns_that_are_missing_throughout_are_left_out() -> None:
 
 def test_a_better_ranker_passes_and_one_that_is_equal_passes_the_peer_alone() -> None:
     random = np.random.default_rng(0)
-    rows = pd.DataFrame({"user_id": np.repeat(range(40), 20), "window": "val", "label": random.integers(0, 2, 800)})
+    rows = pd.DataFrame({"user_id": np.repeat(range(40), 20), "split": "val", "label": random.integers(0, 2, 800)})
     good = rows["label"].to_numpy() + random.normal(0, 0.5, 800)
     bad = random.normal(size=800)
     found = quality.compare(rows, [good], {"likes so far": [bad], quality.PEER: [bad, bad]})

@@ -21,13 +21,13 @@ import preprocessing_fn as module
 from recsys_tft import feature_tables, graph_fitting, transform_graph
 from recsys_tft.analyzers import merge_states, outputs
 from recsys_tft.beam_pipelines.options import Options
-from recsys_tft.columns import Column
+from recsys_tft.columns import HISTORY, Column
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
+from recsys_tft.examples import examples
 from recsys_tft.features import QUERY, Entity, Feature, raw_columns
 from recsys_tft.graph_inputs import graph_columns, raw_feature_spec
-from recsys_tft.labelling import examples, history
 from recsys_tft.ops import Fitting, Op
 from recsys_tft.transform_graph import TransformGraph
 
@@ -113,7 +113,7 @@ def both(
     """The folder of the job's graph, and that of what AnalyzeDataset wrote."""
     folder = tmp_path_factory.mktemp("fitted")
     # Other columns of pairs count once, in rows of their own: `fitting_rows.of_pairs`.
-    of_pairs = [examples.COUNTED, history.COLUMNS[0]]
+    of_pairs = [examples.COUNTED_VIDEO, HISTORY[0]]
     training = [(e, rows.select(of_pairs) if e is Entity.PAIR else rows) for e, rows in tables]
     return saved(training, str(folder / "ours"), settings), analyzed(training, folder, settings)
 

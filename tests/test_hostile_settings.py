@@ -3,13 +3,13 @@
 import pathlib
 
 import pytest
-from desk import Desk, Fails
+from workspace import Fails, Workspace
 
 from recsys_tft.cli import main
 from recsys_tft.columns import TABLES
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.errors import InputError
+from recsys_tft.errors import InputError, RenamedSettingWarning
 
 FOLDED = "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -162,16 +162,35 @@ def test_a_file_of_nothing_or_with_the_marks_of_an_editor_is_read(tmp_path: path
     assert loaded(tmp_path, text) == Settings()
 
 
+def test_a_setting_is_read_by_the_name_that_it_had_in_an_earlier_release(tmp_path: pathlib.Path) -> None:
+    with pytest.warns(RenamedSettingWarning, match="the setting 'unseen' is now called 'oov_dropout'"):
+        assert loaded(tmp_path, "two_tower: {unseen: 3}").two_tower.oov_dropout == 3
+    assert "has both 'oov_dropout' and 'unseen', its name in earlier releases; remove 'unseen'" in wrong(
+        tmp_path, "two_tower: {unseen: 3, oov_dropout: 2}"
+    )
+
+
+def test_an_earlier_name_is_warned_of_even_while_libraries_are_loaded(
+    workspace: Workspace, tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "old.yaml").write_text("two_tower: {unseen: 3}")
+    main(["check", "--data-dir", str(workspace.data), "--config", str(tmp_path / "old.yaml")])
+    told = "warning: the setting 'unseen' is now called 'oov_dropout'; the old name is still read\n"
+    assert capfd.readouterr().err.count(told) == 1
+
+
 def test_two_columns_may_change_names(tmp_path: pathlib.Path) -> None:
     assert loaded(tmp_path, "columns: {users: {age: country, land: age}}").columns["users"]["age"] == "country"
 
 
-def test_all_wrong_settings_are_told_at_once_before_data_is_read(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+def test_all_wrong_settings_are_told_at_once_before_data_is_read(
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
     for table in TABLES:
-        (desk.data / f"{table}.parquet").unlink()
+        (workspace.data / f"{table}.parquet").unlink()
     text = "sede: 1\nranker: {depth: 99}\nlabels: {positive: {likes: 1, share: -1}}\ncolumns: {user: {}}\n"
-    config = desk.config(text)
-    assert main(desk.arguments("--config", config)) == 1
+    config = workspace.config(text)
+    assert main(workspace.arguments("--config", config)) == 1
     first, *others = capfd.readouterr().err.splitlines()
     assert first == f"error: 5 problems with {config}:"
     assert sorted(others) == [
@@ -183,6 +202,6 @@ def test_all_wrong_settings_are_told_at_once_before_data_is_read(desk: Desk, cap
     ]
 
 
-def test_a_config_that_is_a_folder_or_has_no_end_is_named(desk: Desk, fails: Fails) -> None:
-    assert fails("--config", str(desk.folder)) == f"{desk.folder}: cannot read the config (Is a directory)."
+def test_a_config_that_is_a_folder_or_has_no_end_is_named(workspace: Workspace, fails: Fails) -> None:
+    assert fails("--config", str(workspace.folder)) == f"{workspace.folder}: cannot read the config (Is a directory)."
     assert fails("--config", "/dev/zero").startswith("/dev/zero: more than 16 MiB")

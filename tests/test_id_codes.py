@@ -13,7 +13,7 @@ from recsys_tft import ids
 from recsys_tft.columns import IdKind
 from recsys_tft.configuration.settings import parse
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import event_pieces, examples
+from recsys_tft.examples import event_chunks, examples
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import text_hash
 from recsys_tft.tables.entities import VideoLookup, add_channels, drop_duplicates
@@ -147,14 +147,14 @@ def gather(users: dict[str, list], events: list[tuple[str, str]], way: str) -> t
     if way == "whole":
         unknown = examples.gather_events(rows, table(users), videos, SETTINGS).unknown
     else:
-        unknown = event_pieces.Gathered([arrow_ipc.dumps(rows)], known, videos, SETTINGS).unknown
+        unknown = event_chunks.Gathered([arrow_ipc.dumps(rows)], known, videos, SETTINGS).unknown
     if "history_video_ids" in users:
         given = examples.with_given_ids(known.select(["history_video_ids"]), known, videos)
         assert ids.plain(given)["history_video_ids"].to_pylist() == known["given/history_video_ids"].to_pylist()
     return known, len(unknown)
 
 
-ways = pytest.mark.parametrize("way", ["whole", "pieces"])
+ways = pytest.mark.parametrize("way", ["whole", "chunks"])
 
 
 @pytest.mark.usefixtures("weak")

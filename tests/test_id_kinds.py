@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from desk import good_rows, table_of
+from workspace import good_rows, table_of
 
 from recsys_tft import ids
 from recsys_tft.columns import IdKind

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import catboost
 import pytest
-from desk import Desk
+from workspace import Workspace
 
 from recsys_tft import cli, interruption
 from recsys_tft.errors import StillRunning
@@ -108,25 +108,25 @@ def test_a_job_that_goes_on_elsewhere_is_said_to_and_ends_with_143(
 
 @pytest.mark.parametrize(("act", "code", "how"), [(terminate, 143, "ended by SIGTERM"), (interrupt, 1, "interrupted")])
 def test_an_interrupted_run_leaves_the_output_as_it_was_and_says_so(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: Prints, act: Callable[[], None], code: int, how: str
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: Prints, act: Callable[[], None], code: int, how: str
 ) -> None:
     monkeypatch.setattr(ProcessingPipeline, "_run", lambda *_: act())
-    before = desk.state()
-    assert cli.main(desk.arguments("--overwrite")) == code
+    before = workspace.state()
+    assert cli.main(workspace.arguments("--overwrite")) == code
     assert capsys.readouterr().err == f"error: {how}; the output is as it was.\n"
-    assert desk.state() == before
-    assert sorted(path.name for path in desk.out.iterdir()) == sorted(REPLACED)
+    assert workspace.state() == before
+    assert sorted(path.name for path in workspace.out.iterdir()) == sorted(REPLACED)
 
 
 def test_a_run_that_is_interrupted_after_its_commit_does_not_say_that_nothing_changed(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, capsys: Prints
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: Prints
 ) -> None:
     def commit(pipeline: ProcessingPipeline, *_: object) -> None:
         pipeline._output.commit()
         interrupt()
 
     monkeypatch.setattr(ProcessingPipeline, "_run", commit)
-    assert cli.main(desk.arguments("--overwrite")) == 1
+    assert cli.main(workspace.arguments("--overwrite")) == 1
     assert capsys.readouterr().err == "error: interrupted.\n"
 
 

@@ -5,15 +5,15 @@ import types
 
 import numpy as np
 import pyarrow as pa
-from carried_days import Days, end_of, in_window, logs
+from carried_days import Days, end_of, in_split, logs
 from hypothesis import given
 from hypothesis import strategies as st
 from labelled_cases import quick
 
 from recsys_tft.beam_pipelines import state
-from recsys_tft.labelling import examples, late_events
-from recsys_tft.labelling.carried import Carried
+from recsys_tft.examples import examples, late_events
 from recsys_tft.labelling.exposures import sort_events
+from recsys_tft.point_in_time.carried import Carried
 from recsys_tft.storage import arrow_ipc
 
 HOUR = 3_600_000_000
@@ -115,8 +115,8 @@ def test_rows_of_the_new_period_are_those_of_one_run_over_all_that_has_come(arri
         *_, (_, found) = arrived.labelled(before, events, bounds)
         cuts = (*first, *arrived.ends[:number])
         whole = days.label(arrived.through(number), cuts)
-        wanted = whole.exposures.take(pa.array(in_window(whole, len(cuts))))
-        assert found.exposures.drop_columns(["window"]).equals(wanted.drop_columns(["window"]))
+        wanted = whole.exposures.take(pa.array(in_split(whole, len(cuts))))
+        assert found.exposures.drop_columns(["split"]).equals(wanted.drop_columns(["split"]))
 
 
 def test_what_comes_too_late_is_rejected_with_its_reason() -> None:

@@ -14,7 +14,7 @@ import pytest
 from conftest import Ran
 from leaking_history import history_with_the_exposure_itself, only
 
-from recsys_tft import cli, ids, point_in_time
+from recsys_tft import cli, ids, time_lookups
 from recsys_tft.auditing import audit_cuts, audit_sample, leak_audit
 from recsys_tft.auditing.audit_report import Audited, Line
 from recsys_tft.auditing.futures import FUTURES, Cut
@@ -22,11 +22,13 @@ from recsys_tft.auditing.row_differences import Compared
 from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
-from recsys_tft.labelling import counters, examples, exposures, history, labels, negatives, outcomes, splits
-from recsys_tft.labelling.outcomes import VIDEO_COLUMNS
-from recsys_tft.point_in_time import Timeline
+from recsys_tft.examples import examples, negatives
+from recsys_tft.labelling import exposures, labels, split_times
+from recsys_tft.point_in_time import counters, history, outcomes
+from recsys_tft.point_in_time.outcomes import VIDEO_COLUMNS
 from recsys_tft.raw_replay import raw_rows
 from recsys_tft.tables import raw_tables
+from recsys_tft.time_lookups import Timeline
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 HISTORY = {"history_video_ids_tokens", "history_categories_tokens"}
@@ -85,11 +87,11 @@ def last_of_all(event_keys, event_times, keys, times, tie):
     return LAST_BEFORE(event_keys, event_times, keys, np.full(len(times), np.iinfo(np.int64).max), tie)
 
 
-LAST_BEFORE = point_in_time.last_before
+LAST_BEFORE = time_lookups.last_before
 
 
 def as_of_the_end(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(point_in_time, "last_before", last_of_all)
+    patch.setattr(time_lookups, "last_before", last_of_all)
 
 
 def positive_before_it_was(patch: pytest.MonkeyPatch) -> None:
@@ -121,30 +123,30 @@ def fitted_counters_of_the_whole_table(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(counters, "of_training", lambda increments: increments)
 
 
-def labels_across_windows(patch: pytest.MonkeyPatch) -> None:
+def labels_across_splits(patch: pytest.MonkeyPatch) -> None:
     sound = exposures.exposure_starts
     for module in (exposures, examples, outcomes):
         patch.setattr(module, "exposure_starts", lambda events, gap, _: sound(events, gap, None))
 
 
-def contradicted_by_later_windows(patch: pytest.MonkeyPatch) -> None:
+def contradicted_by_later_splits(patch: pytest.MonkeyPatch) -> None:
     sound = labels.contradicted
-    patch.setattr(labels, "contradicted", lambda user, video, window, *rest: sound(user, video, window * 0, *rest))
+    patch.setattr(labels, "contradicted", lambda user, video, split, *rest: sound(user, video, split * 0, *rest))
 
 
 def negatives_by_later_positives(patch: pytest.MonkeyPatch) -> None:
     sound = negatives.PositivePairs
-    patch.setattr(negatives, "PositivePairs", lambda user, video, window, *rest: sound(user, video, window * 0, *rest))
+    patch.setattr(negatives, "PositivePairs", lambda user, video, split, *rest: sound(user, video, split * 0, *rest))
 
 
-def fitted_on_all_windows(patch: pytest.MonkeyPatch) -> None:
-    """The catalogue, and the users that are fitted on, are those of all windows."""
+def fitted_on_all_splits(patch: pytest.MonkeyPatch) -> None:
+    """The catalogue, and the users that are fitted on, are those of all splits."""
     sound = examples.label_exposures
 
     def label_exposures(*arguments: object) -> examples.Labelled:
         found = sound(*arguments)
         user, video = (found.exposures[name].to_numpy() for name in ("user_id", "video_id"))
-        return dataclasses.replace(found, training_users=np.unique(user), training_videos=splits.histogram(video))
+        return dataclasses.replace(found, training_users=np.unique(user), training_videos=split_times.histogram(video))
 
     patch.setattr(examples, "label_exposures", label_exposures)
 
@@ -155,7 +157,7 @@ class Case:
 
     Attributes:
         plants: the leaks.
-        ends_training: whether the training window ends at the cut.
+        ends_training: whether the training split ends at the cut.
         future: by which they show.
         columns: what each of them shows in: any of these columns.
         untouched: what may differ besides.
@@ -172,14 +174,14 @@ CASES = (
     Case((history_with_the_exposure_itself, counters_with_ties), False, "altered", (HISTORY, COUNTED)),
     Case((positive_before_it_was, counters_without_delay), False, "altered", (HISTORY, COUNTED, OUTCOMES)),
     Case(
-        (as_of_the_end, counters_of_the_whole_table, labels_across_windows),
+        (as_of_the_end, counters_of_the_whole_table, labels_across_splits),
         True, "removed", (HISTORY, PREVIOUS, COUNTED, {"label", "weight"}),
         frozenset({"row", "source", "previously_watched_category", "user_excess"}),
     ),
-    Case((contradicted_by_later_windows,), True, "removed", ({"row"},)),
+    Case((contradicted_by_later_splits,), True, "removed", ({"row"},)),
     Case((negatives_by_later_positives,), True, "removed", ({"row"},)),
     Case(
-        (fitted_on_all_windows, fitted_counters_of_the_whole_table),
+        (fitted_on_all_splits, fitted_counters_of_the_whole_table),
         True, "removed", ({"row"}, {"log_q"}, {"view_count"}),
         frozenset({*COUNTED, "like_count", "comment_count", *VIDEO_COLUMNS}),
     ),
@@ -206,7 +208,7 @@ def test_the_command_names_feature_row_and_both_values_of_a_leak_and_exits_with_
     output: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     only(monkeypatch, False, "altered")
-    monkeypatch.setattr(point_in_time, "last_before", tied)
+    monkeypatch.setattr(time_lookups, "last_before", tied)
     assert cli.main(["audit", "--output-dir", str(output)]) == 1
     printed = " ".join(capsys.readouterr().out.split())
     users = pq.read_table(output / "raw/users.parquet")["user_id"].to_pylist()
@@ -337,7 +339,7 @@ def test_wrong_arguments_are_named(
     assert sentence in capsys.readouterr().err
 
 
-def test_other_tables_and_overlapping_windows_are_warned_of(
+def test_other_tables_and_overlapping_splits_are_warned_of(
     as_of_output: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial, said = trial_of(as_of_output), []

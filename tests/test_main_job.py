@@ -14,7 +14,7 @@ import tensorflow as tf
 from conftest import Ran
 from joined_rows import (
     FOLDERS,
-    WINDOWS,
+    SPLITS,
     all_rows,
     engineered,
     exposures,
@@ -41,29 +41,29 @@ def expected(synthetic_run: Ran) -> list[oracle.Exposure]:
     return oracles_exposures(synthetic_run.raw, synthetic_run.root)
 
 
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("split", SPLITS)
 def test_two_tower_rows_are_the_oracles_positives(
-    synthetic_run: Ran, expected: list[oracle.Exposure], window: str
+    synthetic_run: Ran, expected: list[oracle.Exposure], split: str
 ) -> None:
-    rows = synthetic_run.result[f"two_tower_{window}"].pandas()
+    rows = synthetic_run.result[f"two_tower_{split}"].pandas()
     found = rows[["user_id", "video_id", "interaction_time", "weight"]]
-    positives = [e for e in expected if e.window == window and e.label == 1]
+    positives = [e for e in expected if e.split == split and e.label == 1]
     wanted = sorted((e.user_id, e.video_id, e.interaction_time, np.float32(e.weight)) for e in positives)
     assert sorted(found.itertuples(index=False, name=None)) == wanted
     assert {weight for *_, weight in wanted} >= {np.float32(0.5), np.float32(0.8)}
 
 
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("split", SPLITS)
 def test_ranker_rows_are_what_the_oracle_allows(
-    synthetic_run: Ran, expected: list[oracle.Exposure], window: str
+    synthetic_run: Ran, expected: list[oracle.Exposure], split: str
 ) -> None:
-    rows = synthetic_run.result[f"ranker_{window}"].pandas()
+    rows = synthetic_run.result[f"ranker_{split}"].pandas()
     rows["source"] = rows["source"].str.decode("utf-8")
     ranker = synthetic_run.result.manifest["settings"]["ranker"]
     ratio, alpha = ranker["negative_sample_ratio"], ranker["popularity_alpha"]
     kept = ["user_id", "video_id", "interaction_time", "label", "weight", "source", "log_q"]
     counts = oracle_negatives.catalogue(expected)
-    oracle_negatives.check_ranker(rows[kept].to_dict("records"), expected, ratio, counts, alpha, window=window)
+    oracle_negatives.check_ranker(rows[kept].to_dict("records"), expected, ratio, counts, alpha, split=split)
     assert set(rows["source"]) == {"positive", "exposed", "sampled"}
 
 
@@ -73,10 +73,10 @@ def test_all_users_and_videos_are_written_once(ran: Ran) -> None:
         assert sorted(written) == sorted(raw_frames(ran.raw)[name][key])
 
 
-def test_negatives_are_never_positives_of_their_user_and_window(ran: Ran) -> None:
+def test_negatives_are_never_positives_of_their_user_and_split(ran: Ran) -> None:
     positives: set[tuple[int, int]] = set()
-    for window in WINDOWS:
-        rows = ran.result[f"ranker_{window}"].pandas()
+    for split in SPLITS:
+        rows = ran.result[f"ranker_{split}"].pandas()
         own = rows[rows["label"] == 1]
         positives |= set(zip(own["user_id"], own["video_id"], strict=True))
         others = rows[rows["label"] == 0]
@@ -123,8 +123,8 @@ def test_a_row_of_two_tower_points_to_its_video_across_shards(synthetic_run: Ran
     assert len(corpus.files) > 1
     videos = corpus.pandas()
     assert videos["candidate_row"].tolist() == list(range(len(videos)))
-    for window in WINDOWS:
-        rows = synthetic_run.result[f"two_tower_{window}"].pandas()
+    for split in SPLITS:
+        rows = synthetic_run.result[f"two_tower_{split}"].pandas()
         pointed = videos.iloc[rows["candidate_row"]].reset_index(drop=True)
         for column in set(rows.columns) & set(videos.columns):
             assert list(map(repr, rows[column])) == list(map(repr, pointed[column])), column
@@ -150,11 +150,11 @@ def test_the_manifest_counts_the_rows_that_files_hold(ran: Ran) -> None:
     for name, folder in ran.result.items():
         path = name if name in ("users", "videos") else "/".join(name.rsplit("_", 1))
         assert records(folder) == counts[f"written/{path}"], name
-    for window in WINDOWS:
-        sources = collections.Counter(ran.result[f"ranker_{window}"].pandas()["source"])
-        assert {f"sources/{window}/{source.decode()}": n for source, n in sources.items()}.items() <= counts.items()
-        assert sources[b"positive"] == counts[f"exposures/{window}/positive"] == counts[f"written/two_tower/{window}"]
-        assert sources[b"exposed"] == counts[f"exposures/{window}/exposed"]
+    for split in SPLITS:
+        sources = collections.Counter(ran.result[f"ranker_{split}"].pandas()["source"])
+        assert {f"sources/{split}/{source.decode()}": n for source, n in sources.items()}.items() <= counts.items()
+        assert sources[b"positive"] == counts[f"exposures/{split}/positive"] == counts[f"written/two_tower/{split}"]
+        assert sources[b"exposed"] == counts[f"exposures/{split}/exposed"]
     assert json.loads((ran.root / "artifacts/manifest.json").read_text()) == ran.result.manifest
 
 
@@ -164,7 +164,7 @@ def test_every_exposure_is_positive_exposed_or_contradicted(
     counts = synthetic_run.result.manifest["counts"]
     found = {name: n for name, n in counts.items() if name.startswith("exposures/")}
     kinds = {1: "positive", 0: "exposed", None: "contradicted"}
-    assert found == collections.Counter(f"exposures/{e.window}/{kinds[e.label]}" for e in expected)
+    assert found == collections.Counter(f"exposures/{e.split}/{kinds[e.label]}" for e in expected)
     assert sum(found.values()) == len(exposures(synthetic_run))
 
 

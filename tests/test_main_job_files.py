@@ -129,7 +129,7 @@ def test_there_is_one_file_for_each_vocabulary(ran: Ran) -> None:
     assert files == {vocabulary.name for vocabulary in DEFAULT.vocabularies}
 
 
-def test_vocabularies_hold_what_the_training_window_has_most_frequent_first(ran: Ran) -> None:
+def test_vocabularies_hold_what_the_training_split_has_most_frequent_first(ran: Ran) -> None:
     rows = training_rows(ran)
     users, videos = rows["users"], rows["videos"]
     nothing = pd.Series(dtype=object)
@@ -152,7 +152,7 @@ def test_vocabularies_hold_what_the_training_window_has_most_frequent_first(ran:
 @pytest.mark.parametrize(
     "feature", [f for f in DEFAULT.features if isinstance(f.op, ZScore)], ids=lambda feature: feature.name
 )
-def test_normalizers_are_those_of_the_graph_and_of_the_training_window(ran: Ran, feature: Feature) -> None:
+def test_normalizers_are_those_of_the_graph_and_of_the_training_split(ran: Ran, feature: Feature) -> None:
     (source,) = feature.sources
     found = json.loads((ran.root / f"artifacts/normalizers/{feature.name}.json").read_text())
     assert (found["column"], found["log1p"]) == (source, feature.op.log1p)
@@ -186,7 +186,7 @@ def test_buckets_are_those_of_the_graph(ran: Ran, feature: Feature) -> None:
     assert found["buckets"][:2] == ["missing", f"x < {edges[0]:g}"]
 
 
-def test_popularity_levels_are_those_of_the_graph_and_of_the_training_window(ran: Ran) -> None:
+def test_popularity_levels_are_those_of_the_graph_and_of_the_training_split(ran: Ran) -> None:
     (feature,) = [feature for feature in DEFAULT.features if isinstance(feature.op, Level)]
     found = json.loads((ran.root / f"artifacts/buckets/{feature.name}.json").read_text())
     edges, levels = found["boundaries"], found["levels"]

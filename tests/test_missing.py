@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from desk import good_rows, table_of
 from missing_places import COLUMNS, LEAST, MOMENT, OTHERS, PLACES, Given, loaded, named
+from workspace import good_rows, table_of
 
 from recsys_tft import Recommender, cli
 from recsys_tft.columns import FLOAT, INT64, INTS, STRING, TABLES, Column

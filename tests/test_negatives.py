@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft.labelling.negatives import Catalogue, PositivePairs, sample, slots
+from recsys_tft.examples.negatives import Catalogue, PositivePairs, sample, slots
 
 quick = settings(deadline=None, derandomize=True, max_examples=80)
-Positive = tuple[int, int, int]  # user number, video, window
+Positive = tuple[int, int, int]  # user number, video, split
 POSITIVES = st.lists(
     st.tuples(st.integers(0, 3), st.sampled_from((5, 100, 110, 120, 130, 140)), st.integers(0, 2)), max_size=12
 )
@@ -28,10 +28,10 @@ def drawn_for(
     catalogue: Catalogue, positives: list[Positive], wanted: int, seed: int = 0, times: list[int] | None = None
 ) -> list[list[int]]:
     """The videos drawn for each positive."""
-    users, videos, windows = np.array(positives, np.int64).reshape(-1, 3).T
-    pairs = PositivePairs(users, videos, windows, catalogue)
+    users, videos, splits = np.array(positives, np.int64).reshape(-1, 3).T
+    pairs = PositivePairs(users, videos, splits, catalogue)
     keys = (users * 7 - 3, videos, np.zeros(len(users), np.int64) if times is None else np.array(times))
-    rows, drawn = sample(catalogue, pairs, users, windows, keys, np.full(len(users), wanted), seed)
+    rows, drawn = sample(catalogue, pairs, users, splits, keys, np.full(len(users), wanted), seed)
     assert (np.diff(rows) >= 0).all()
     return [catalogue.video_ids[drawn[rows == row]].tolist() for row in range(len(positives))]
 
@@ -78,11 +78,11 @@ def test_draws_are_legal_different_and_as_many_as_can_be(
     catalogue = catalogue_of(EXPOSURES[:videos], alpha)
     drawn = drawn_for(catalogue, positives, wanted, seed)
     taken = defaultdict(set)
-    for user, video, window in positives:
-        for later in range(window, 3):
+    for user, video, split in positives:
+        for later in range(split, 3):
             taken[user, later].add(video)
-    for (user, _, window), found in zip(positives, drawn, strict=True):
-        legal = set(catalogue.video_ids.tolist()) - taken[user, window]
+    for (user, _, split), found in zip(positives, drawn, strict=True):
+        legal = set(catalogue.video_ids.tolist()) - taken[user, split]
         assert len(found) == len(set(found)) == min(wanted, len(legal))
         assert set(found) <= legal
 
@@ -125,7 +125,7 @@ def test_a_user_who_likes_everything_gets_nothing() -> None:
     assert drawn_for(catalogue, [(0, 100, 0), (0, 110, 1)], 3) == [[110], []]
 
 
-def test_a_positive_of_a_later_window_may_be_drawn() -> None:
+def test_a_positive_of_a_later_split_may_be_drawn() -> None:
     catalogue = catalogue_of(EXPOSURES[:2], 0.0)
     assert drawn_for(catalogue, [(0, 100, 0), (0, 110, 2)], 3) == [[110], []]
     assert drawn_for(catalogue, [(0, 100, 1), (0, 110, 1)], 3) == [[], []]
@@ -152,12 +152,12 @@ def test_the_ends_of_the_unit_interval_are_the_ends_of_the_catalogue() -> None:
     assert catalogue.draw(np.array([0.0, 1 - 2.0**-53])).tolist() == [0, 9]
 
 
-def slots_of(kinds: str, ratio: int, users: list[int] | None = None, windows: list[int] | None = None) -> list[int]:
+def slots_of(kinds: str, ratio: int, users: list[int] | None = None, splits: list[int] | None = None) -> list[int]:
     """Of a letter for each exposure: p positive, e exposed negative."""
     zeros = [0] * len(kinds)
     is_positive = np.array([kind == "p" for kind in kinds], bool)
     return slots(
-        np.array(users or zeros, np.int64), np.array(windows or zeros, np.int64), is_positive, ~is_positive, ratio
+        np.array(users or zeros, np.int64), np.array(splits or zeros, np.int64), is_positive, ~is_positive, ratio
     ).tolist()
 
 
@@ -170,9 +170,9 @@ def test_exposed_negatives_take_slots_evenly_and_of_the_earlier_positives_first(
     assert slots_of("", 3) == []
 
 
-def test_users_and_windows_share_no_slots() -> None:
+def test_users_and_splits_share_no_slots() -> None:
     assert slots_of("peep", 2, users=[0, 1, 1, 1]) == [2, 0, 0, 0]
-    assert slots_of("peep", 2, windows=[0, 1, 1, 1]) == [2, 0, 0, 0]
+    assert slots_of("peep", 2, splits=[0, 1, 1, 1]) == [2, 0, 0, 0]
 
 
 def test_ratio_0_draws_nothing() -> None:
@@ -184,10 +184,10 @@ def test_ratio_0_draws_nothing() -> None:
 def test_a_user_gets_as_many_slots_as_exposed_negatives_leave(rows: list[tuple[int, int, bool]], ratio: int) -> None:
     rows = sorted(rows, key=lambda row: row[:2])
     kinds = "".join("p" if positive else "e" for *_, positive in rows)
-    found = slots_of(kinds, ratio, [user for user, *_ in rows], [window for _, window, _ in rows])
+    found = slots_of(kinds, ratio, [user for user, *_ in rows], [split for _, split, _ in rows])
     totals: Counter[tuple[int, int]] = Counter()
-    for (user, window, _), wanted in zip(rows, found, strict=True):
-        totals[user, window] += wanted
+    for (user, split, _), wanted in zip(rows, found, strict=True):
+        totals[user, split] += wanted
     for group in totals:
         own = [positive for *key, positive in rows if tuple(key) == group]
         positives, exposed = own.count(True), own.count(False)

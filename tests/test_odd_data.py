@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 import pytest
-from desk import START, TYPES, Desk, Fails, Row, event, good_rows, table_of
+from workspace import START, TYPES, Fails, Row, Workspace, event, good_rows, table_of
 
 from recsys_tft.cli import main
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import labels, odd_data
+from recsys_tft.examples import odd_data
+from recsys_tft.labelling import labels
 from recsys_tft.labelling.exposures import event_columns, sort_events
 from recsys_tft.tables.entities import known_durations
 from recsys_tft.titles import embedding_cache
@@ -21,9 +22,9 @@ SPAN = (0, 9 * DAY)
 
 
 def said(odd: dict[str, int], **split: object) -> list[str]:
-    """The warnings about data whose windows are as they should be."""
-    windows = {"train": 8, "val": 1, "test": 1}
-    return odd_data.warnings(odd, windows, SPAN, (7 * DAY, 8 * DAY), Settings(split=split).split)
+    """The warnings about data whose splits are as they should be."""
+    splits = {"train": 8, "val": 1, "test": 1}
+    return odd_data.warnings(odd, splits, SPAN, (7 * DAY, 8 * DAY), Settings(split=split).split)
 
 
 # --- Counting
@@ -140,43 +141,43 @@ def test_only_likes_make_counters_that_are_equal() -> None:
     assert said(odd_data.of_counted(pa.table({"counter": pa.array([0, 0, 1], pa.int8())}))) == []
 
 
-# --- Windows
+# --- Splits
 
 
-def windows(split: dict[str, object], cuts: tuple[int, int | None] | None, **sizes: int) -> list[str]:
+def splits(split: dict[str, object], cuts: tuple[int, int | None] | None, **sizes: int) -> list[str]:
     return odd_data.warnings({}, {"train": 5, "val": 0, "test": 0} | sizes, SPAN, cuts, Settings(split=split).split)
 
 
-def test_windows_that_are_empty_name_the_cuts_and_the_times_of_the_data() -> None:
+def test_splits_that_are_empty_name_the_cuts_and_the_times_of_the_data() -> None:
     fixed = {"val_from": "2030-01-01", "test_from": "2031-01-01"}
     later = Settings(split=fixed).split.fixed_cuts
-    assert windows(fixed, later) == [
-        "the val and test windows are empty: val_from is 2030-01-01 00:00:00 UTC and test_from is 2031-01-01 00:00:00 "
+    assert splits(fixed, later) == [
+        "the val and test splits are empty: val_from is 2030-01-01 00:00:00 UTC and test_from is 2031-01-01 00:00:00 "
         "UTC, and exposures are from 1970-01-01 00:00:00 UTC to 1970-01-10 00:00:00 UTC"
     ]
-    assert windows(fixed, later, val=1)[0].startswith("the test window is empty: ")
-    assert windows({"kind": "time_per_user"}, None) == [
-        "the val and test windows are empty: no user has enough exposures for a split of kind time_per_user"
+    assert splits(fixed, later, val=1)[0].startswith("the test split is empty: ")
+    assert splits({"kind": "time_per_user"}, None) == [
+        "the val and test splits are empty: no user has enough exposures for a split of kind time_per_user"
     ]
 
 
-def test_a_window_that_nobody_asked_for_may_be_empty() -> None:
-    assert windows({"val_from": "1970-01-05"}, (4 * DAY, None), val=3) == []
-    assert windows({"train": 0.9, "val": 0.1}, (8 * DAY, None), val=3) == []
-    assert windows({"train": 0.9, "val": 0}, (8 * DAY, 8 * DAY), test=3) == []
-    assert windows({"train": 1.0, "val": 0}, (8 * DAY, None)) == []
+def test_a_split_that_nobody_asked_for_may_be_empty() -> None:
+    assert splits({"val_from": "1970-01-05"}, (4 * DAY, None), val=3) == []
+    assert splits({"train": 0.9, "val": 0.1}, (8 * DAY, None), val=3) == []
+    assert splits({"train": 0.9, "val": 0}, (8 * DAY, 8 * DAY), test=3) == []
+    assert splits({"train": 1.0, "val": 0}, (8 * DAY, None)) == []
 
 
 # --- Runs
 
 
-def warnings_of(desk: Desk, capfd: pytest.CaptureFixture[str], *options: str) -> list[str]:
+def warnings_of(workspace: Workspace, capfd: pytest.CaptureFixture[str], *options: str) -> list[str]:
     """The warnings of a run that ends well, of odd data alone; as said and as the manifest has them."""
     capfd.readouterr()
-    assert main(desk.arguments("--overwrite", *options)) == 0
+    assert main(workspace.arguments("--overwrite", *options)) == 0
     found = [line.removeprefix("warning: ") for line in capfd.readouterr().out.splitlines() if "warning: " in line]
     found = [line for line in found if "has no column" not in line and "which is not read" not in line]
-    manifest = json.loads((desk.out / "artifacts/manifest.json").read_text())
+    manifest = json.loads((workspace.out / "artifacts/manifest.json").read_text())
     assert manifest.get("warnings", []) == found
     assert found or "warnings" not in manifest
     return found
@@ -184,7 +185,7 @@ def warnings_of(desk: Desk, capfd: pytest.CaptureFixture[str], *options: str) ->
 
 @pytest.mark.slow
 def test_a_run_says_each_oddity_once(
-    desk: Desk, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(TYPES, "popularity", pa.string())
     rows = good_rows()
@@ -199,48 +200,48 @@ def test_a_run_says_each_oddity_once(
     rows["interactions"] += rows["interactions"][:7]
     rows["users"].append({"user_id": 500, "age": 40, "country": "FR"})  # without interactions, which is legal
     for name, table in rows.items():
-        desk.write(name, table)
-    config = desk.config(
+        workspace.write(name, table)
+    config = workspace.config(
         "split: {val_from: 2030-01-01}\noutput: {users_per_shard: 3, videos_per_shard: 3}\n"
         "counters: {source: as_of}\nlabels: {positive: {like: 1.0, watch: 1.0}}"
     )
-    found = warnings_of(desk, capfd, "--config", config)
+    found = warnings_of(workspace, capfd, "--config", config)
     starts = [
         "2 rows of videos have a video_duration of 0, which counts as missing: ",
         "1 row of videos has a video_duration of a day or more; ",
         f"{above} of {watched} exposures have a watch_time above the video_duration; both are read as seconds, so ",
         "each of the 120 views that are counted has a like, ",
         "7 rows of interactions are equal to another one in every column; ",
-        "the val window is empty: val_from is 2030-01-01 00:00:00 UTC, and exposures are from 2025-03-01 00:01:00 UTC ",
+        "the val split is empty: val_from is 2030-01-01 00:00:00 UTC, and exposures are from 2025-03-01 00:01:00 UTC ",
     ]
     assert len(found) == len(starts)
     for sentence, start in zip(found, starts, strict=True):
         assert sentence.startswith(start)
-    counts = json.loads((desk.out / "artifacts/manifest.json").read_text())["counts"]
+    counts = json.loads((workspace.out / "artifacts/manifest.json").read_text())["counts"]
     assert counts["positives/watch/train"] == above
     assert counts["features/video_duration_bucket/missing"] == 2
 
 
 @pytest.mark.slow
 def test_usual_data_is_told_nothing_of_nor_what_an_earlier_run_of_the_process_noticed(
-    desk: Desk, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(embedding_cache, "NOTICED", {"elsewhere.parquet": "damaged"})
-    assert warnings_of(desk, capfd) == []
+    assert warnings_of(workspace, capfd) == []
 
 
 @pytest.mark.usefixtures("unfitted")
-def test_a_val_from_before_all_data_says_when_the_data_is(desk: Desk, fails: Fails) -> None:
-    assert fails("--config", desk.config("split: {val_from: 2020-01-01, test_from: 2025-03-04}")) == (
+def test_a_val_from_before_all_data_says_when_the_data_is(workspace: Workspace, fails: Fails) -> None:
+    assert fails("--config", workspace.config("split: {val_from: 2020-01-01, test_from: 2025-03-04}")) == (
         "split.val_from is 2020-01-01 00:00:00 UTC, and no interaction is before it to train on: they are from "
         "2025-03-01 00:01:00 UTC to 2025-03-10 00:12:00 UTC."
     )
 
 
 @pytest.mark.slow
-def test_all_interactions_at_one_time_are_told_of(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+def test_all_interactions_at_one_time_are_told_of(workspace: Workspace, capfd: pytest.CaptureFixture[str]) -> None:
     good = good_rows()["interactions"]
     rows = [event(row["user_id"], row["video_id"], 0) | {"interaction_time": START} for row in good]
-    desk.write("interactions", table_of(rows))
-    found = warnings_of(desk, capfd, "--config", desk.config("split: {val_from: 2025-03-02}"))
+    workspace.write("interactions", table_of(rows))
+    found = warnings_of(workspace, capfd, "--config", workspace.config("split: {val_from: 2025-03-02}"))
     assert "all interactions are at one time, 2025-03-01 00:00:00 UTC, so that nothing is before another" in found

@@ -14,21 +14,22 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from recsys_tft.columns import OfGroup, Tally
-from recsys_tft.labelling import counters, examples, outcomes, recent, video_counts
+from recsys_tft.examples import examples
 from recsys_tft.online import live_state
 from recsys_tft.online.live_state import APPLIED, LATE, REPEATED, LiveState
 from recsys_tft.online.opening import open_live
 from recsys_tft.online.snapshot import EVENT, Rules, Start, nothing
-from recsys_tft.point_in_time import rows_at
+from recsys_tft.point_in_time import counters, outcomes, recent, video_counts
 from recsys_tft.run_layout import run_folders, state_files
 from recsys_tft.tables.entities import VideoLookup
+from recsys_tft.time_lookups import rows_at
 
 LEAST, MOST = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 some = hypothesis_settings(deadline=None, derandomize=True, max_examples=10)
 
 
 def state_of(days: Days, start: Start | None = None, **options: int | None) -> LiveState:
-    """Knows nothing yet, or what there is at a start; exposures are cut as the windows of the days are."""
+    """Knows nothing yet, or what there is at a start; exposures are cut as the splits of the days are."""
     if start is None:
         start = dataclasses.replace(nothing(days.settings, days.events), cuts=(LEAST, *days.all_cuts))
     rules = {"lateness": 0, "fold_at": 1, "counted": True} | options
@@ -39,8 +40,8 @@ def first_day(days: Days) -> Start:
     """What is carried from the first day into the second."""
     events, lookup, own = days.day(0), days.gathered.lookup, days.settings
     labelled, until = days.label(events, days.cuts), end_of(events)
-    windows = examples.windows_of(events, days.cuts, own)
-    found = changes_of(days, labelled.period, labelled.outcomes, windows, days.cuts)
+    splits = examples.splits_of(events, days.cuts, own)
+    found = changes_of(days, labelled.period, labelled.outcomes, splits, days.cuts)
     worth = outcomes.worth(outcomes.begun(labelled.period.steps), versions(days, found))
     return Start(
         labelled.period.carry(lookup, until, own),
@@ -66,8 +67,8 @@ def in_time(events: pa.Table) -> pa.Table:
 @given(logs(), st.integers(1, 4), st.sampled_from([1, 3, 100]), st.booleans())
 def test_what_is_known_at_each_exposure_is_in_its_row(days: Days, size: int, fold_at: int, is_carried: bool) -> None:
     whole = days.label(days.events, days.all_cuts)
-    windows = examples.windows_of(days.events, days.all_cuts, days.settings)
-    counted = versions(days, changes_of(days, whole.period, whole.outcomes, windows, days.all_cuts))
+    splits = examples.splits_of(days.events, days.all_cuts, days.settings)
+    counted = versions(days, changes_of(days, whole.period, whole.outcomes, splits, days.all_cuts))
     worth = outcomes.worth(outcomes.begun(whole.period.steps), counted)
     live = state_of(days, first_day(days) if is_carried else None, fold_at=fold_at)
     events, delay = in_time(days.events), days.settings.counters.delay_microseconds

@@ -91,9 +91,9 @@ def test_another_video_or_user_in_between_does_not_cut_an_exposure() -> None:
     assert [(e.user_id, e.video_id) for e in found] == [(1, 7), (1, 8), (2, 7)]
 
 
-def test_an_exposure_is_cut_where_it_crosses_a_window() -> None:
+def test_an_exposure_is_cut_where_it_crosses_a_split() -> None:
     found = exposures_of([event(7, 0), event(7, 10, "like"), event(7, 20)], val_from=10, test_from=15)
-    assert [(e.window, e.label) for e in found] == [("train", 0), ("val", 1), ("test", None)]
+    assert [(e.split, e.label) for e in found] == [("train", 0), ("val", 1), ("test", None)]
 
 
 def test_the_device_is_the_first_known_one_and_at_equal_times_the_smallest_by_bytes() -> None:
@@ -135,7 +135,7 @@ def test_the_weight_is_the_largest_of_the_rules_that_hold_and_are_named() -> Non
     assert (ignored.label, ignored.weight, ignored.rules) == (0, 1.0, ("impression",))
 
 
-def test_a_negative_is_contradicted_by_a_positive_of_its_window_or_before_but_not_after() -> None:
+def test_a_negative_is_contradicted_by_a_positive_of_its_split_or_before_but_not_after() -> None:
     events = [event(7, 0), event(7, 100, "like"), event(7, 200), event(7, 300, "like"), event(7, 400)]
     assert [e.label for e in exposures_of(events, val_from=100, test_from=300)] == [0, 1, None, 1, None]
     assert [e.label for e in exposures_of(events, val_from=101)] == [None, 1, None, 1, None]
@@ -160,10 +160,10 @@ def test_cuts_count_exposures_not_events() -> None:
     assert oracle.cuts([], [], events, "0.5", "0.5", 30) == (3 * MINUTE, None)
 
 
-def test_windows_begin_at_their_cut() -> None:
-    found = [oracle.window_of(time, 10, 20) for time in (9, 10, 19, 20)]
+def test_splits_begin_at_their_cut() -> None:
+    found = [oracle.split_of(time, 10, 20) for time in (9, 10, 19, 20)]
     assert found == ["train", "val", "val", "test"]
-    assert [oracle.window_of(time, 10, None) for time in (9, 20)] == ["train", "val"]
+    assert [oracle.split_of(time, 10, None) for time in (9, 20)] == ["train", "val"]
 
 
 # --- As-of
@@ -206,9 +206,9 @@ def test_only_training_exposures_make_the_catalogue_and_its_distribution() -> No
     assert oracle_negatives.log_q(counts, 1.0) == pytest.approx({7: math.log(3 / 4), 8: math.log(1 / 4)})
 
 
-def test_a_positive_makes_its_video_illegal_from_its_window_on() -> None:
+def test_a_positive_makes_its_video_illegal_from_its_split_on() -> None:
     found = exposures_of([event(7, 0, "like"), event(8, 100, "like"), event(9, 100)], val_from=100)
-    legal = {window: oracle_negatives.legal(found, 1, window) for window in ("train", "val", "test")}
+    legal = {split: oracle_negatives.legal(found, 1, split) for split in ("train", "val", "test")}
     assert {w: [v for v in (7, 8, 9) if rule(v)] for w, rule in legal.items()} == {
         "train": [8, 9],
         "val": [9],

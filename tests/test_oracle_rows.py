@@ -16,8 +16,8 @@ from oracle_events import MINUTE, event, exposures_of
 # --- The ranker's rows
 
 
-def own_rows(exposures: list[Exposure], window: str, q: dict[int, float]) -> list[Row]:
-    """The positives and exposed negatives of a window."""
+def own_rows(exposures: list[Exposure], split: str, q: dict[int, float]) -> list[Row]:
+    """The positives and exposed negatives of a split."""
     return [
         {
             "user_id": e.user_id,
@@ -31,21 +31,21 @@ def own_rows(exposures: list[Exposure], window: str, q: dict[int, float]) -> lis
             "previously_watched_category": e.previously_watched_category,
         }
         for e in exposures
-        if e.window == window and e.label is not None
+        if e.split == split and e.label is not None
     ]
 
 
-def right_rows(exposures: list[Exposure], window: str, ratio: int, alpha: float, seed: int) -> list[Row]:
+def right_rows(exposures: list[Exposure], split: str, ratio: int, alpha: float, seed: int) -> list[Row]:
     """Ranker rows by the rules, sampled at random."""
     counts = oracle_negatives.catalogue(exposures)
     q = oracle_negatives.log_q(counts, alpha)
-    rows = own_rows(exposures, window, q)
+    rows = own_rows(exposures, split, q)
     slots = oracle_negatives.sampled_per_positive(exposures, ratio)
     chance = random.Random(seed)
     for row in [row for row in rows if row["source"] == "positive"]:
-        is_legal = oracle_negatives.legal(exposures, row["user_id"], window)
+        is_legal = oracle_negatives.legal(exposures, row["user_id"], split)
         videos = sorted(filter(is_legal, counts))
-        wanted = slots[row["user_id"], row["video_id"], row["interaction_time"], window]
+        wanted = slots[row["user_id"], row["video_id"], row["interaction_time"], split]
         for video in chance.sample(videos, min(wanted, len(videos))):
             rows.append(row | {"video_id": video, "label": 0, "weight": 1.0, "source": "sampled", "log_q": q[video]})
     return rows
@@ -63,7 +63,7 @@ def small_case() -> tuple[list[Exposure], list[Row]]:
 
 def check_small(found: list[Exposure], rows: list[Row]) -> None:
     """check_ranker with the settings of small_case."""
-    oracle_negatives.check_ranker(rows, found, 2, oracle_negatives.catalogue(found), 1.0, window="train")
+    oracle_negatives.check_ranker(rows, found, 2, oracle_negatives.catalogue(found), 1.0, split="train")
 
 
 def test_right_rows_pass_in_any_order() -> None:
@@ -77,12 +77,12 @@ def test_right_rows_pass_in_any_order() -> None:
     [
         (0, {"label": 0}, "label is to be 1"),
         (0, {"weight": 0.5}, "weight is to be 1.0"),
-        (0, {"video_id": 10}, "no positive of this window"),
+        (0, {"video_id": 10}, "no positive of this split"),
         (0, {"log_q": -1.0}, "log_q is to be"),
         (0, {"source": "positives"}, "unknown source"),
         (0, {"device": "tv"}, "device is to be None"),
         (0, {"previously_watched_category": "a"}, "previously_watched_category is to be None"),
-        (5, {"interaction_time": 1}, "no exposed negative of this window"),
+        (5, {"interaction_time": 1}, "no exposed negative of this split"),
         (-1, {"log_q": -math.inf}, "log_q is to be"),
         (-1, {"label": 1}, "label of a sampled row"),
         (-1, {"weight": 0.1}, "weight of a sampled row"),
@@ -119,19 +119,19 @@ def test_missing_and_additional_rows_are_found() -> None:
         check_small(found, [])
 
 
-def test_rows_of_another_window_are_found() -> None:
+def test_rows_of_another_split_are_found() -> None:
     found, rows = small_case()
-    with pytest.raises(AssertionError, match="no positive of this window"):
-        oracle_negatives.check_ranker(rows, found, 2, oracle_negatives.catalogue(found), 1.0, window="val")
+    with pytest.raises(AssertionError, match="no positive of this split"):
+        oracle_negatives.check_ranker(rows, found, 2, oracle_negatives.catalogue(found), 1.0, split="val")
 
 
 def test_a_contradicted_exposure_has_no_row() -> None:
     found = exposures_of([event(7, 0), event(7, 100, "like")])
     (row,) = own_rows(found, "train", {7: 0.0})
     negative = row | {"interaction_time": 0, "label": 0, "weight": 1.0, "source": "exposed"}
-    oracle_negatives.check_ranker([row], found, 2, oracle_negatives.catalogue(found), 1.0, window="train")
+    oracle_negatives.check_ranker([row], found, 2, oracle_negatives.catalogue(found), 1.0, split="train")
     with pytest.raises(AssertionError, match="no exposed negative"):
-        oracle_negatives.check_ranker([row, negative], found, 2, oracle_negatives.catalogue(found), 1.0, window="train")
+        oracle_negatives.check_ranker([row, negative], found, 2, oracle_negatives.catalogue(found), 1.0, split="train")
 
 
 # --- Random tables
@@ -167,12 +167,12 @@ def test_rows_sampled_by_the_rules_pass_and_wrong_ones_do_not(
     found, chosen = case
     counts = oracle_negatives.catalogue(found)
     ratio, alpha = chosen.negative_ratio, chosen.popularity_alpha
-    for window in oracle.WINDOWS:
-        rows = right_rows(found, window, ratio, alpha, chosen.seed)
-        oracle_negatives.check_ranker(rows, found, ratio, counts, alpha, window=window)
+    for split in oracle.SPLITS:
+        rows = right_rows(found, split, ratio, alpha, chosen.seed)
+        oracle_negatives.check_ranker(rows, found, ratio, counts, alpha, split=split)
         if rows:
             with pytest.raises(AssertionError, match="instead of"):
-                oracle_negatives.check_ranker(rows[:-1], found, ratio, counts, alpha, window=window)
+                oracle_negatives.check_ranker(rows[:-1], found, ratio, counts, alpha, split=split)
 
 
 @settings(deadline=None)

@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from desk import NO_TITLES, Desk, Fails, good_rows, succeeds
+from workspace import NO_TITLES, Fails, Workspace, good_rows, succeeds
 
 from recsys_tft.cli import main
 from recsys_tft.errors import InputError
@@ -19,69 +19,69 @@ from recsys_tft.run_layout.output import REPLACED, Output
 # --- The output folder
 
 
-def test_an_output_that_exists_is_replaced_only_when_told_to(desk: Desk, fails: Fails) -> None:
-    assert fails(arguments=desk.arguments()) == (
-        f"{desk.out}/processed_data exists already; give --overwrite to replace the output there."
+def test_an_output_that_exists_is_replaced_only_when_told_to(workspace: Workspace, fails: Fails) -> None:
+    assert fails(arguments=workspace.arguments()) == (
+        f"{workspace.out}/processed_data exists already; give --overwrite to replace the output there."
     )
 
 
 def test_raw_tables_of_ones_own_are_not_replaced_by_synthetic_ones(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name in REPLACED:
-        (desk.out / name / "below" / "file").unlink()
-        (desk.out / name / "below").rmdir()
-        (desk.out / name).rmdir()
-    desk.data.rename(desk.out / "raw")
-    before = desk.state()
+        (workspace.out / name / "below" / "file").unlink()
+        (workspace.out / name / "below").rmdir()
+        (workspace.out / name).rmdir()
+    workspace.data.rename(workspace.out / "raw")
+    before = workspace.state()
     sizes = ["--users", "20", "--videos", "20", "--interactions", "300"]
-    assert main(["run", "--synthetic", "--output-dir", str(desk.out), *NO_TITLES, *sizes]) == 1
+    assert main(["run", "--synthetic", "--output-dir", str(workspace.out), *NO_TITLES, *sizes]) == 1
     assert capfd.readouterr().err == (
-        f"error: {desk.out}/raw exists already; give --overwrite to replace the output there.\n"
+        f"error: {workspace.out}/raw exists already; give --overwrite to replace the output there.\n"
     )
-    assert desk.state() == before
+    assert workspace.state() == before
 
 
 @pytest.mark.parametrize("below", ["", "/deeper/out"])
 def test_an_output_folder_that_cannot_be_written_is_named(
-    desk: Desk, capfd: pytest.CaptureFixture[str], below: str
+    workspace: Workspace, capfd: pytest.CaptureFixture[str], below: str
 ) -> None:
-    (desk.folder / "file").write_text("in the way")
-    out = f"{desk.folder}/file{below}"
-    assert main(["run", "--data-dir", str(desk.data), "--output-dir", out, *NO_TITLES, "--overwrite"]) == 1
-    assert re.fullmatch(rf"error: {desk.folder}/file\S*: cannot write there \(.+\)\.\n", capfd.readouterr().err)
-    assert (desk.folder / "file").read_text() == "in the way"
+    (workspace.folder / "file").write_text("in the way")
+    out = f"{workspace.folder}/file{below}"
+    assert main(["run", "--data-dir", str(workspace.data), "--output-dir", out, *NO_TITLES, "--overwrite"]) == 1
+    assert re.fullmatch(rf"error: {workspace.folder}/file\S*: cannot write there \(.+\)\.\n", capfd.readouterr().err)
+    assert (workspace.folder / "file").read_text() == "in the way"
 
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_the_previous_output_and_the_next_one_succeeds_on_one_user_alone(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    before = desk.state()
-    staged = desk.out / ".staging" / "processed_data"
-    command = [sys.executable, "-m", "recsys_tft", *desk.arguments("--overwrite")]
+    before = workspace.state()
+    staged = workspace.out / ".staging" / "processed_data"
+    command = [sys.executable, "-m", "recsys_tft", *workspace.arguments("--overwrite")]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while run.poll() is None and not any(staged.rglob("part-*")):
         time.sleep(0.002)
     run.kill()
     assert run.wait() == -signal.SIGKILL
     assert any(staged.rglob("part-*"))
-    kept = {name: digest for name, digest in desk.state().items() if not name.startswith(".")}
+    kept = {name: digest for name, digest in workspace.state().items() if not name.startswith(".")}
     assert kept == before
-    desk.write("users", good_rows()["users"][:1])
-    desk.write("interactions", [row for row in good_rows()["interactions"] if row["user_id"] == 1])
+    workspace.write("users", good_rows()["users"][:1])
+    workspace.write("interactions", [row for row in good_rows()["interactions"] if row["user_id"] == 1])
 
-    counts = succeeds(desk, capfd)["counts"]
+    counts = succeeds(workspace, capfd)["counts"]
 
     assert counts["written/users"] == 1
     assert counts["exposures/train/positive"] == 8
-    assert not before.keys() & desk.state().keys()
+    assert not before.keys() & workspace.state().keys()
 
 
 @pytest.fixture
-def staged_output(desk: Desk) -> Output:
+def staged_output(workspace: Workspace) -> Output:
     """A new output that is whole, but not yet in the place of the previous one."""
-    output = Output.at(str(desk.out))
+    output = Output.at(str(workspace.out))
     output.begin(overwrite=True)
     for name in REPLACED:
         (pathlib.Path(output.staged(name)) / "new").write_text(f"the new {name}")
@@ -93,9 +93,9 @@ NEW = {f"{name}/new": hashlib.sha256(f"the new {name}".encode()).hexdigest() for
 
 @pytest.mark.parametrize("number", range(2))  # links in the place of folders, and the step that is seen
 def test_a_commit_that_fails_leaves_the_previous_output_and_the_next_run_works(
-    desk: Desk, staged_output: Output, monkeypatch: pytest.MonkeyPatch, number: int
+    workspace: Workspace, staged_output: Output, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    before = {name: digest for name, digest in desk.state().items() if not name.startswith(".")}
+    before = {name: digest for name, digest in workspace.state().items() if not name.startswith(".")}
     rename, calls = pathlib.Path.rename, []
 
     def failing(path: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
@@ -109,17 +109,19 @@ def test_a_commit_that_fails_leaves_the_previous_output_and_the_next_run_works(
         with pytest.raises(OSError, match="no space left"):
             staged_output.commit()
         staged_output.discard()  # as a run that fails does
-    assert desk.state() == before
+    assert workspace.state() == before
     with pytest.raises(InputError, match="exists already"):
         staged_output.begin(overwrite=False)
     staged_output.begin(overwrite=True)
     for name in REPLACED:
         (pathlib.Path(staged_output.staged(name)) / "new").write_text(f"the new {name}")
     staged_output.commit()
-    assert desk.state() == NEW
+    assert workspace.state() == NEW
 
 
-def test_a_run_that_fails_before_it_is_whole_leaves_the_previous_output(desk: Desk, staged_output: Output) -> None:
+def test_a_run_that_fails_before_it_is_whole_leaves_the_previous_output(
+    workspace: Workspace, staged_output: Output
+) -> None:
     staged_output.discard()
-    assert {path.name for path in desk.out.iterdir()} == set(REPLACED)
-    assert {name.split("/", 1)[1] for name in desk.state()} == {"below/file"}
+    assert {path.name for path in workspace.out.iterdir()} == set(REPLACED)
+    assert {name.split("/", 1)[1] for name in workspace.state()} == {"below/file"}

@@ -33,10 +33,12 @@ from labelled_cases import (
 from oracle import MINUTE, Row
 from random_tables import RawTables
 
-from recsys_tft.columns import IdKind
+from recsys_tft.columns import HISTORY, IdKind
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import counters, event_pieces, examples, exposures, history, odd_data, outcomes, splits
+from recsys_tft.examples import event_chunks, examples, odd_data
+from recsys_tft.labelling import exposures, split_times
+from recsys_tft.point_in_time import counters, history, outcomes
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.tables import event_signals, raw_tables, rejects
 from recsys_tft.tables.needed_columns import needed_columns
@@ -63,7 +65,7 @@ def test_exposures_counts_increments_and_ranker_rows_are_the_oracles(case: Case,
         {name: getattr(e, name) for name in ("user_id", "video_id", "interaction_time")}
         | e.context
         | {"previously_watched_category": e.previously_watched_category}
-        | {"window": splits.WINDOWS.index(e.window), "label": e.label, "weight": np.float32(e.weight)}
+        | {"split": split_times.SPLITS.index(e.split), "label": e.label, "weight": np.float32(e.weight)}
         | {"disliked": e.disliked, **oracles_history(raw, chosen, expected, e)}
         for e in expected
         if e.label is not None
@@ -73,22 +75,22 @@ def test_exposures_counts_increments_and_ranker_rows_are_the_oracles(case: Case,
     kinds: Counter[str] = Counter()
     for e in expected:
         kind = "disliked" if e.disliked else {1: "positive", 0: "exposed", None: "contradicted"}[e.label]
-        kinds[f"exposures/{e.window}/{kind}"] += 1
+        kinds[f"exposures/{e.split}/{kind}"] += 1
     assert {n: count for n, count in found.counts.items() if count and n.startswith("exposures/")} == kinds
     assert_increments(case, gathered)
-    assume(any(e.label == 1 and e.window == "train" for e in expected))
+    assume(any(e.label == 1 and e.split == "train" for e in expected))
     catalogue = oracle_negatives.catalogue(expected)
-    for window in splits.WINDOWS:
-        rows = plain(found.ranker_table(window))
+    for split in split_times.SPLITS:
+        rows = plain(found.ranker_table(split))
         ratio, alpha = chosen.negative_ratio, chosen.popularity_alpha
-        oracle_negatives.check_ranker(rows, expected, ratio, catalogue, alpha, window=window)
+        oracle_negatives.check_ranker(rows, expected, ratio, catalogue, alpha, split=split)
 
 
 def assert_increments(case: Case, gathered: Gathered) -> None:
     raw, chosen = case
     cuts, settings, kinds = oracles_cuts(raw, chosen), settings_of(chosen), kinds_of(raw.table)
     found = pa.concat_tables(
-        counters.increments(part.events, examples.windows_of(part.events, cuts, settings), settings)
+        counters.increments(part.events, examples.splits_of(part.events, cuts, settings), settings)
         for part in gathered.partitions
     )
     _, _, events, _ = oracle.usable(raw.users, raw.videos, raw.interactions, kinds)
@@ -111,13 +113,13 @@ def test_later_events_change_no_earlier_history(case: Case, data: st.DataObject)
     )
     for found, row in before.items():
         if found in after and row["interaction_time"] <= moment:
-            for name in ("previously_watched_category", *history.COLUMNS):
+            for name in ("previously_watched_category", *HISTORY):
                 assert after[found].get(name) == row.get(name)
 
 
 @several
 @given(CASES_OF_INTEGERS, st.integers(1, 6), st.randoms(use_true_random=False))
-def test_pieces_in_any_order_make_the_events_and_labels_of_the_whole(case: Case, size: int, chance: Any) -> None:
+def test_chunks_in_any_order_make_the_events_and_labels_of_the_whole(case: Case, size: int, chance: Any) -> None:
     oracles_cuts(*case)
     raw, chosen = case
     settings = settings_of(chosen)
@@ -125,11 +127,11 @@ def test_pieces_in_any_order_make_the_events_and_labels_of_the_whole(case: Case,
     (part,) = gathered.partitions
     owner = np.array([chance.randrange(3) for _ in range(len(part.events))], np.int64)
     tables = [arrow_ipc.dumps(part.events.filter(pa.array(owner == file))) for file in range(3)]
-    pieces = event_pieces.Gathered(tables, part.users, gathered.lookup, settings, size).pieces()
-    assert pa.concat_tables(pieces).equals(part.events.combine_chunks())
+    chunks = event_chunks.Gathered(tables, part.users, gathered.lookup, settings, size).chunks()
+    assert pa.concat_tables(chunks).equals(part.events.combine_chunks())
     whole = run(gathered, settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples, "PIECE", size)
+        patch.setattr(examples, "CHUNK", size)
         assert run(gathered, settings).exposures.equals(whole.exposures)
     rows = [tuple(sorted(row.items(), key=repr)) for row in part.events.to_pylist()]
     assert odd_data.repeated(part.events) == len(rows) - len({repr(row) for row in rows})
@@ -266,8 +268,8 @@ def test_the_history_at_the_end_is_the_oracles(case: Case) -> None:
     end = max(event["interaction_time"] for event in raw.interactions) + 1
     users = np.unique(part.events["user_id"].to_numpy())
     positives = examples.positives(part.events, gathered.lookup, cuts, settings)
-    told = part.users.drop_columns([name for name in history.COLUMNS])
-    for name, kind in zip(history.COLUMNS, (pa.int64(), pa.binary()), strict=True):
+    told = part.users.drop_columns([name for name in HISTORY])
+    for name, kind in zip(HISTORY, (pa.int64(), pa.binary()), strict=True):
         told = told.append_column(name, pa.nulls(len(told), pa.list_(kind)))
     found = history.histories(positives, told, gathered.lookup, users, np.full(len(users), end), 2)
     histories = [oracle.history(expected, user, end, 2) or None for user in given_ids(users.tolist())]

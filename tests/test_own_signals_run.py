@@ -10,7 +10,7 @@ import pytest
 
 from recsys_tft import cli
 from recsys_tft.auditing import leak_audit
-from recsys_tft.labelling import history
+from recsys_tft.point_in_time import history
 
 pytestmark = pytest.mark.slow
 
@@ -33,8 +33,8 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
     return folder
 
 
-def rows_of(output: pathlib.Path, window: str) -> pl.DataFrame:
-    return pl.read_parquet(f"{output}/out/processed_data/ranker/{window}/*.parquet")
+def rows_of(output: pathlib.Path, split: str) -> pl.DataFrame:
+    return pl.read_parquet(f"{output}/out/processed_data/ranker/{split}/*.parquet")
 
 
 def test_disliked_rows_are_negatives_of_a_source_of_their_own_and_counted(output: pathlib.Path) -> None:

@@ -12,8 +12,8 @@ from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import Entity, Feature, FeatureTable
-from recsys_tft.labelling import outcomes, pair_columns
-from recsys_tft.labelling.pair_columns import PairColumns, Values
+from recsys_tft.point_in_time import outcomes, pair_columns
+from recsys_tft.point_in_time.pair_columns import PairColumns, Values
 
 quick = settings(deadline=None, derandomize=True, max_examples=100)
 WORDS = st.lists(st.none() | st.sampled_from(("a", "b", "")), min_size=1, max_size=5)
@@ -61,7 +61,7 @@ def test_a_column_that_no_table_has_is_missing(own: FeatureTable) -> None:
     assert pair_columns.missing(feature, values) == 1
 
 
-def test_what_is_counted_comes_before_the_total_of_the_training_window(own: FeatureTable) -> None:
+def test_what_is_counted_comes_before_the_total_of_the_training_split(own: FeatureTable) -> None:
     tables = {Entity.VIDEO: [pa.table({"view_count": [1]}), pa.table({"view_count": [900]})]}
     tables |= {Entity.USER: [pa.table({"age": [30]})], Entity.EXPOSURE: [pa.table({"interaction_time": [5]})]}
     rows = {entity: [np.zeros(1, np.int64)] * len(own_tables) for entity, own_tables in tables.items()}

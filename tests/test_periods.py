@@ -20,7 +20,7 @@ from conftest import Ran, once
 from recsys_tft import Recommender, cli
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import export
-from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.ranking import ranker_rows, ranker_training, trained_ranker
 from recsys_tft.retrieval import growth, two_tower, two_tower_training, warm_start
 from recsys_tft.retrieval.two_tower_fit import Fit
@@ -38,10 +38,10 @@ DAYS = [f"data/2025-03-0{number}" for number in (1, 2, 3, 4)]
 LAST = "2025-03-04"
 NEW_VIDEO, NEW_USER = -7, 801  # before all others in the order of ids
 QUICK = "two_tower: {epochs: 2}\nranker: {iterations: 8, shap_rows: 20}\n"
-# The windows after three refreshes, by the folders that they are read from.
+# The splits after three refreshes, by the folders that they are read from.
 OF_RUN = "processed_data/{}/{}"
 PARTS = {
-    "train": [*(OF_RUN.format("{}", window) for window in WINDOWS), "periods/2025-03-02/processed_data/{}/train"],
+    "train": [*(OF_RUN.format("{}", split) for split in SPLITS), "periods/2025-03-02/processed_data/{}/train"],
     "val": ["periods/2025-03-03/processed_data/{}/train"],
     "test": [f"periods/{LAST}/processed_data/{{}}/train"],
 }
@@ -108,13 +108,13 @@ def behind(daily: tuple[pathlib.Path, str], trained: pathlib.Path, tmp_path: pat
 
 @contextlib.contextmanager
 def rows_of(out: pathlib.Path, *fitted: str) -> Iterator[TwoTowerRows]:
-    with timeline.held(str(out)) as windows:
-        yield TwoTowerRows(windows.since(fitted), *two_tower.features_for(settings_for(str(out), None, None)))
+    with timeline.held(str(out)) as splits:
+        yield TwoTowerRows(splits.since(fitted), *two_tower.features_for(settings_for(str(out), None, None)))
 
 
-def on_disk(out: pathlib.Path, data_set: str, window: str) -> pd.DataFrame:
-    """The rows of a window, read by pandas."""
-    parts = [DataFolder(str(out / part.format(data_set))).pandas() for part in PARTS[window]]
+def on_disk(out: pathlib.Path, data_set: str, split: str) -> pd.DataFrame:
+    """The rows of a split, read by pandas."""
+    parts = [DataFolder(str(out / part.format(data_set))).pandas() for part in PARTS[split]]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -122,13 +122,13 @@ def on_disk(out: pathlib.Path, data_set: str, window: str) -> pd.DataFrame:
 
 
 @pytest.mark.slow
-def test_a_training_reads_the_rows_of_all_windows(out: pathlib.Path) -> None:
+def test_a_training_reads_the_rows_of_all_splits(out: pathlib.Path) -> None:
     newest = DataFolder(str(out / f"periods/{LAST}/processed_data/videos")).pandas()
     with rows_of(out) as rows:
         assert rows.candidates == len(newest) == 41
         np.testing.assert_array_equal(rows.videos["video_id_token"], newest["video_id_token"])
-        for window in WINDOWS:
-            wanted, found = on_disk(out, "two_tower", window), rows.keys[window]
+        for split in SPLITS:
+            wanted, found = on_disk(out, "two_tower", split), rows.keys[split]
             for name in ("user_id", "interaction_time"):
                 np.testing.assert_array_equal(found[name], wanted[name])
             np.testing.assert_array_equal(rows.video_ids[found["candidate_row"]], wanted["video_id"])
@@ -143,9 +143,9 @@ def test_a_training_reads_the_rows_of_all_windows(out: pathlib.Path) -> None:
             batches = list(rows.shuffled(held).batches(1, 0))
             pairs = [(int(batch["candidate_row"][0]), float(batch["weight"][0])) for batch in batches]
             np.testing.assert_allclose(sorted(pairs), drawn)
-        rows_of_ranker = {w: ranker_rows.read(rows.timeline, w, (), ()) for w in WINDOWS}
-    for window, found in rows_of_ranker.items():
-        wanted = on_disk(out, "ranker", window).sort_values(["user_id", "interaction_time", "video_id"])
+        rows_of_ranker = {w: ranker_rows.read(rows.timeline, w, (), ()) for w in SPLITS}
+    for split, found in rows_of_ranker.items():
+        wanted = on_disk(out, "ranker", split).sort_values(["user_id", "interaction_time", "video_id"])
         for name in ranker_rows.KEYS:
             np.testing.assert_array_equal(found.keys[name], wanted[name])
 
@@ -154,24 +154,24 @@ def test_rows_go_by_the_ids_of_videos_of_any_kind(of_any_ids: Ran) -> None:
     one = timeline.of_run(str(of_any_ids.root))
     features = two_tower.features_for(settings_for(str(of_any_ids.root), None, None))
     usual, by_id = (TwoTowerRows(each, *features) for each in (one, dataclasses.replace(one, period="a day")))
-    for window in WINDOWS:
-        np.testing.assert_array_equal(by_id.keys[window]["candidate_row"], usual.keys[window]["candidate_row"])
+    for split in SPLITS:
+        np.testing.assert_array_equal(by_id.keys[split]["candidate_row"], usual.keys[split]["candidate_row"])
     batches = [list(rows.shuffled(10**6).batches(64, 0)) for rows in (usual, by_id)]
     for one, other in zip(*batches, strict=True):
         np.testing.assert_array_equal(one["candidate_row"], other["candidate_row"])
 
 
-def test_a_window_without_positives_goes_with_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_split_without_positives_goes_with_the_one_before(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = {"run": {"train": 9, "val": 2}, "a": {"train": 3}, "b": {}, "c": {"train": 1}}
     manifests = {
-        name: {"counts": {f"written/two_tower/{window}": rows for window, rows in of.items()}}
+        name: {"counts": {f"written/two_tower/{split}": rows for split, rows in of.items()}}
         for name, of in counts.items()
     }
     monkeypatch.setattr(run_folders, "manifest", manifests.__getitem__)
 
     def names(*periods: str) -> list[list[str]]:
         found = timeline._joined("run", {period: period for period in periods})
-        return [found.names(window) for window in WINDOWS]
+        return [found.names(split) for split in SPLITS]
 
     assert names("a") == [["run.train"], ["run.val", "run.test"], ["a"]]
     assert names("a", "b") == [["run.train"], ["run.val", "run.test"], ["a", "b"]]
@@ -252,7 +252,7 @@ def test_the_day_of_the_page(daily: tuple[pathlib.Path, str]) -> None:
     for name, file in (("two_tower", "model.json"), ("ranker", "columns.json")):
         described = json.loads((folder / "out/models" / name / file).read_text())
         assert described["period"] == LAST
-        assert described["windows"] == {
+        assert described["splits"] == {
             "train": ["run.train", "run.val", "run.test", "2025-03-02"], "val": ["2025-03-03"], "test": [LAST],
         }  # fmt: skip
     described = ModelFolder(str(folder / "out"), "two_tower").read("model.json")

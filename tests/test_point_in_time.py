@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft.point_in_time import find_sorted, last_before
+from recsys_tft.time_lookups import find_sorted, last_before
 
 KEYS = st.sampled_from((-3, 2, 9, 10, 2**53, 2**53 + 1))
 TIMES = st.integers(0, 5) | st.sampled_from((2**53, 2**53 + 1, 2**62))

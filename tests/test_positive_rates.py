@@ -29,12 +29,13 @@ from recsys_tft.columns import FLOAT, OfGroup, Tally, tallied
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
+from recsys_tft.examples import examples
 from recsys_tft.features import RANKER, Entity, Feature
-from recsys_tft.labelling import counters, examples, outcomes, video_counts
 from recsys_tft.number_ops import Log
-from recsys_tft.point_in_time import Timeline
+from recsys_tft.point_in_time import counters, outcomes, video_counts
 from recsys_tft.positive_rates import TotalRate
 from recsys_tft.tables.entities import VideoLookup
+from recsys_tft.time_lookups import Timeline
 
 DELAYS = st.sampled_from(("0s", "30m"))
 OF_CATEGORY = {tally: OfGroup("category", tally) for tally in Tally}
@@ -98,8 +99,8 @@ def of_videos(
     """What became of exposures, what that changes of videos, and the versions that it makes of these."""
     cuts = oracles_cuts(raw, chosen)
     became = examples.outcomes_of(events, lookup, cuts, own)
-    windows = examples.windows_of(events, cuts, own)
-    changes = video_counts.increments(events, became, windows, cuts, own, counted=False)
+    splits = examples.splits_of(events, cuts, own)
+    changes = video_counts.increments(events, became, splits, cuts, own, counted=False)
     ids = np.unique(lookup.rows["video_id"].to_numpy())
     return became, changes, counters.versions(ids, changes, own.counters, video_counts.values(own, counted=False))
 

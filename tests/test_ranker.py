@@ -74,11 +74,11 @@ def test_a_ranker_of_ids_that_are_text_is_judged_as_one_of_integers(
 ) -> None:
     out, config = output_of(texts_run, tmp_path, "classifier")
     found, expected = train(out, config).metrics, json.loads((trained / "metrics.json").read_text())
-    for window in ("val", "test"):
-        for name, of_slice in expected[window]["constant"].items():
+    for split in ("val", "test"):
+        for name, of_slice in expected[split]["constant"].items():
             users = {metric: value["users"] for metric, value in of_slice.items() if metric != "auc per user"}
-            assert {metric: found[window]["constant"][name][metric]["users"] for metric in users} == users
-        auc, own = (metrics[window]["ranker"]["all"]["auc"] for metrics in (expected, found))
+            assert {metric: found[split]["constant"][name][metric]["users"] for metric in users} == users
+        auc, own = (metrics[split]["ranker"]["all"]["auc"] for metrics in (expected, found))
         assert auc["low"] <= own["value"] <= auc["high"]
 
 
@@ -171,8 +171,8 @@ def test_shown_rows_are_those_that_were_not_drawn(of_any_ids: Ran) -> None:
     assert rows.keys["label"].sum() == frame.label.sum()
 
 
-def test_rows_of_windows_stand_together_by_user_and_time(synthetic_run: Ran) -> None:
-    parts = [rows_on_disk(synthetic_run, window) for window in ("train", "val", "test")]
+def test_rows_of_splits_stand_together_by_user_and_time(synthetic_run: Ran) -> None:
+    parts = [rows_on_disk(synthetic_run, split) for split in ("train", "val", "test")]
     found = ranker_rows.together(parts)
     assert len(found) == sum(map(len, parts))
     keys = [found.keys[name] for name in ("video_id", "interaction_time", "user_id")]
@@ -181,12 +181,12 @@ def test_rows_of_windows_stand_together_by_user_and_time(synthetic_run: Ran) -> 
     assert sorted(found.data.iloc[:, 0]) == sorted(value for part in parts for value in part.data.iloc[:, 0])
 
 
-def test_calibration_is_shown_by_tenths_of_each_window(trained: pathlib.Path, synthetic_run: Ran) -> None:
+def test_calibration_is_shown_by_tenths_of_each_split(trained: pathlib.Path, synthetic_run: Ran) -> None:
     found = pd.read_csv(trained / "calibration.csv")
     ranker = trained_ranker.load(str(trained.parent.parent))
-    assert set(found.window) == {"val", "test"}
-    for window, part in found.groupby("window"):
-        rows = rows_of(synthetic_run, str(window))
+    assert set(found.split) == {"val", "test"}
+    for split, part in found.groupby("split"):
+        rows = rows_of(synthetic_run, str(split))
         scores, weights = ranker.scores(rows), rows.keys["weight"]
         assert part.rows.sum() == len(rows)
         assert part.mean_score.is_monotonic_increasing
@@ -200,21 +200,21 @@ def test_calibration_is_shown_by_tenths_of_each_window(trained: pathlib.Path, sy
 
 def test_it_beats_a_constant_and_its_metrics_are_of_these_rows(trained: pathlib.Path, synthetic_run: Ran) -> None:
     metrics, ranker = metrics_of(trained), trained_ranker.load(str(trained.parent.parent))
-    for window in ("val", "test"):
+    for split in ("val", "test"):
         others = {"item + user means", "likes so far", "recent popularity", "popularity", "constant"}
-        assert set(metrics[window]) == {"ranker", *others}
-        rows = rows_of(synthetic_run, window)
+        assert set(metrics[split]) == {"ranker", *others}
+        rows = rows_of(synthetic_run, split)
         scores, labels, shown = ranker.scores(rows), rows.keys["label"], rows.keys["shown"]
         parts = {"all": np.ones(len(rows), bool), "shown": shown, "sampled": ~shown | (labels == 1)}
         for part, chosen in parts.items():
             auc = ranking_metrics.auc(labels[chosen], scores[chosen])
-            assert metrics[window]["ranker"][part]["auc"]["value"] == (None if np.isnan(auc) else pytest.approx(auc))
-        own, constant = (metrics[window][name]["all"] for name in ("ranker", "constant"))
+            assert metrics[split]["ranker"][part]["auc"]["value"] == (None if np.isnan(auc) else pytest.approx(auc))
+        own, constant = (metrics[split][name]["all"] for name in ("ranker", "constant"))
         assert own["auc"]["value"] > 0.55
         assert constant["auc"]["value"] == 0.5
     val = metrics["val"]
     assert val["ranker"]["all"]["log loss"]["value"] < val["constant"]["all"]["log loss"]["value"]
-    rows, training = (synthetic_run.result[f"ranker_{window}"].pandas() for window in ("test", "train"))
+    rows, training = (synthetic_run.result[f"ranker_{split}"].pandas() for split in ("test", "train"))
     p = np.average(training["label"], weights=training["weight"])
     constant = metrics["test"]["constant"]["all"]
     assert constant["calibration"]["value"] == pytest.approx(p / np.average(rows["label"], weights=rows["weight"]))
@@ -265,7 +265,7 @@ def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
     def interrupt(text: str) -> None:
         if texts and text.startswith("progress: tree 5"):
             raise KeyboardInterrupt
-        texts.extend([text] if text == "Training again on all windows" else [])
+        texts.extend([text] if text == "Training again on all splits" else [])
 
     texts: list[str] = []
     with pytest.raises(KeyboardInterrupt):
@@ -274,14 +274,14 @@ def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
         train(out, config, resume=True)
     said: list[str] = []
     found = train(out, config, resume=True, say=said.append, refit=True)
-    begun = said.index("Training again on all windows")
+    begun = said.index("Training again on all splits")
     assert not [text for text in said[:begun] if text.startswith("progress")]  # the judged model is not trained again
     folder = pathlib.Path(out, "models/ranker")
     refit, before = metrics_of(folder), metrics_of(trained)
-    parts = [rows_on_disk(synthetic_run, window) for window in ("train", "val", "test")]
+    parts = [rows_on_disk(synthetic_run, split) for split in ("train", "val", "test")]
     _, rows = tastes.learned(ranker_rows.together(parts), COLUMNS, 0)
     trees = json.loads((trained / "metrics.json").read_text())["training"]["trees"]
-    assert refit.pop("refit") == {"rows": len(rows), "windows": ["train", "val", "test"], "trees": trees}
+    assert refit.pop("refit") == {"rows": len(rows), "splits": ["train", "val", "test"], "trees": trees}
     assert before.pop("refit") == {}
     assert refit == before
     assert (folder / "calibration.json").read_text() == (trained / "calibration.json").read_text()
@@ -316,8 +316,8 @@ def test_the_weight_of_sampled_negatives_is_of_training_and_not_of_the_probabili
     assert metrics["val"]["ranker"]["all"]["calibration"]["value"] == pytest.approx(1, abs=0.05)
     options = catboost_ranker.parameters(settings_for(out, config, None).ranker)
     alone = catboost.CatBoost(options | {"random_seed": 0, "logging_level": "Silent", "allow_writing_files": False})
-    parts = {window: rows_of(synthetic_run, window) for window in ("train", "val")}
-    pools = {window: pool(part, sampled=0.1) for window, part in parts.items()}
+    parts = {split: rows_of(synthetic_run, split) for split in ("train", "val")}
+    pools = {split: pool(part, sampled=0.1) for split, part in parts.items()}
     alone.fit(pools["train"], eval_set=pools["val"], use_best_model=True, early_stopping_rounds=30)
     expected = alone.predict(pool(parts["val"]), prediction_type="RawFormulaVal")
     found = trained_ranker.load(out).fitted.raw_scores(parts["val"])

@@ -20,7 +20,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import export
 from recsys_tft.ranking import dcn_fit, ranker_kinds, ranking_metrics, trained_ranker, xgboost_ranker
-from recsys_tft.ranking.dcn import Dcn, Shape
+from recsys_tft.ranking.dcn import Dcn, DcnShape
 from recsys_tft.ranking.ranker_interface import Task, values_of
 from recsys_tft.ranking.ranker_rows import SHOWN, RankerRows
 from recsys_tft.ranking.ranker_training import JUDGED, train
@@ -59,14 +59,14 @@ def test_it_is_judged_by_its_scores_of_the_rows_beside_the_baselines(trained: tu
     assert metrics["training"]["model"] == kind
     unit = ranker_kinds.of(kind).unit
     assert 1 <= metrics["training"][unit] == ranker.fitted.rounds <= metrics["training"]["iterations"]
-    for window in ("val", "test"):
-        rows = rows_of(synthetic_run, window)
+    for split in ("val", "test"):
+        rows = rows_of(synthetic_run, split)
         scores, labels = ranker.scores(rows), rows.keys["label"]
         assert ((scores > 0) & (scores < 1)).all()
-        found = metrics[window]["ranker"]["all"]
+        found = metrics[split]["ranker"]["all"]
         assert found["auc"]["value"] == pytest.approx(ranking_metrics.auc(labels, scores))
         assert found["auc"]["value"] > 0.52
-        assert {"popularity", "constant", "likes so far"} < set(metrics[window])
+        assert {"popularity", "constant", "likes so far"} < set(metrics[split])
     assert metrics["val"]["ranker"]["all"]["calibration"]["value"] == pytest.approx(1, abs=0.05)
     assert metrics["calibration"]["method"] in ("platt", "isotonic")
 
@@ -160,9 +160,9 @@ def test_a_refit_keeps_the_figures_and_learns_from_all_rows(
     before, scores = metrics_of(folder), trained_ranker.load(out).scores(rows_of(synthetic_run, "test"))
     report = train(out, config, refit=True, overwrite=True).report()
     refit, unit = metrics_of(folder), ranker_kinds.of(kind).unit
-    rows = sum(len(rows_of(synthetic_run, window)) for window in ("train", "val", "test"))
+    rows = sum(len(rows_of(synthetic_run, split)) for split in ("train", "val", "test"))
     rounds = trained_ranker.load(out).fitted.rounds
-    assert refit.pop("refit") == {"rows": rows, "windows": ["train", "val", "test"], unit: rounds}
+    assert refit.pop("refit") == {"rows": rows, "splits": ["train", "val", "test"], unit: rounds}
     assert before.pop("refit") == {}
     assert refit == before
     assert not np.allclose(trained_ranker.load(out).scores(rows_of(synthetic_run, "test")), scores)
@@ -266,7 +266,7 @@ def random_rows(rows: int, seed: int = 0, **keys: np.ndarray) -> RankerRows:
 
 def network(**options: object) -> Dcn:
     chosen = Settings().ranker.dcn.model_copy(update=options)
-    return Dcn(Shape((8, None, None), ("label",), chosen, 0))
+    return Dcn(DcnShape((8, None, None), ("label",), chosen, 0))
 
 
 def task(train: RankerRows, val: RankerRows | None, folder: pathlib.Path, **options: object) -> Task:

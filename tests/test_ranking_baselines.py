@@ -28,10 +28,10 @@ def keys_of(rows: list[Row]) -> dict[str, np.ndarray]:
 @quick
 @given(ROWS, ROWS, st.sampled_from([None, *ranking_baselines.RECENT_DAYS]))
 def test_likes_so_far_are_those_strictly_before(train: list[Row], val: list[Row], days: int | None) -> None:
-    windows = [keys_of([*train, (0, 0, 5, 1, True)]), keys_of(val)]
-    likes = ranking_baselines.LikesSoFar(*windows)
+    splits = [keys_of([*train, (0, 0, 5, 1, True)]), keys_of(val)]
+    likes = ranking_baselines.LikesSoFar(*splits)
     every = [*train, (0, 0, 5, 1, True), *val]
-    for keys, rows in zip(windows, (every[: len(train) + 1], val), strict=True):
+    for keys, rows in zip(splits, (every[: len(train) + 1], val), strict=True):
         expected = [
             sum(v == video and label and hours - (days or 10_000) * 24 <= h < hours for _, v, h, label, _ in every)
             for _, video, hours, _, _ in rows
@@ -79,32 +79,32 @@ def test_the_standard_error_of_auc_is_that_of_the_bootstrap_over_users() -> None
     assert error == pytest.approx(np.std([weighted(times) for times in drawn]), rel=0.1)
 
 
-def windows(rates: dict[str, float], sampled: bool = False) -> dict[str, RankerRows]:
+def splits(rates: dict[str, float], sampled: bool = False) -> dict[str, RankerRows]:
     """200 users of 20 shown rows each; and as many sampled ones."""
     found = {}
-    for number, (window, rate) in enumerate(rates.items()):
+    for number, (split, rate) in enumerate(rates.items()):
         labels = (np.random.default_rng(number).random(4000) < rate).astype(np.int64)
         rows = [(row % 200, 0, 0, int(label), True) for row, label in enumerate(labels)]
         rows += [(row % 200, 0, 0, 0, False) for row in range(4000)] if sampled else []
-        found[window] = RankerRows(keys_of(rows), pd.DataFrame(index=range(len(rows))))
+        found[split] = RankerRows(keys_of(rows), pd.DataFrame(index=range(len(rows))))
     return found
 
 
 @pytest.mark.parametrize("sampled", [False, True])
 def test_a_drift_of_labels_is_told_and_noise_is_not(sampled: bool) -> None:
-    assert ranking_judgement.drifts(windows({"train": 0.3, "val": 0.3, "test": 0.3}, sampled)) == []
-    rows = windows({"train": 0.3, "val": 0.3, "test": 0.4}, sampled)
+    assert ranking_judgement.drifts(splits({"train": 0.3, "val": 0.3, "test": 0.3}, sampled)) == []
+    rows = splits({"train": 0.3, "val": 0.3, "test": 0.4}, sampled)
     found = ranking_judgement.drifts(rows)
     assert len(found) == 1 + sampled
     assert all(text.startswith("test: ") and "in training" in text for text in found)
-    now, before = (rows[window].keys["label"][:4000].mean() for window in ("test", "train"))
+    now, before = (rows[split].keys["label"][:4000].mean() for split in ("test", "train"))
     assert f"{now:.1%}" in found[-1]
     assert f"{before:.1%}" in found[-1]
     assert ("shown rows" in found[-1]) == sampled
 
 
 def test_labels_that_follow_users_are_no_drift() -> None:
-    """Two users differ by all their rows, of which each window has other ones."""
+    """Two users differ by all their rows, of which each split has other ones."""
     users = np.random.default_rng(0).random(30)
 
     def part(chosen: range) -> RankerRows:

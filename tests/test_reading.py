@@ -21,9 +21,9 @@ from wire import BYTES, FLOAT, INT
 
 import recsys_tft
 from recsys_tft.errors import InputError
-from recsys_tft.reading.ahead import ahead
 from recsys_tft.reading.columns import Column
 from recsys_tft.reading.forms import Lists
+from recsys_tft.reading.prefetch import ahead
 from recsys_tft.storage import tfrecord
 
 FILES, PER_FILE = 5, 60

@@ -21,10 +21,11 @@ from recsys_tft.configuration.job_settings import CounterSettings, RecentSetting
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
+from recsys_tft.examples import examples
 from recsys_tft.features import Entity
-from recsys_tft.labelling import counters, examples, pair_columns, recent, video_counts
-from recsys_tft.labelling.pair_columns import PairColumns
-from recsys_tft.point_in_time import Timeline
+from recsys_tft.point_in_time import counters, pair_columns, recent, video_counts
+from recsys_tft.point_in_time.pair_columns import PairColumns
+from recsys_tft.time_lookups import Timeline
 
 HOUR = DAY // 24
 # On and beside the ends of steps, and the moments at which events of START cease to be recent.

@@ -13,9 +13,9 @@ import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 import tensorflow_transform as tft
-from desk import files_seen
 from loaded_graphs import recommender_of
 from odd_ids import text
+from workspace import files_seen
 
 from recsys_tft import Recommender, cli, ids, libraries, vocabularies
 from recsys_tft.commands import recommend_options

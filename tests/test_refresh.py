@@ -17,14 +17,14 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import pipeline_in
 from days import delay, moments, one_run, write_days
-from desk import digests
+from workspace import digests
 
 import recsys_tft
 from recsys_tft import ProcessingPipeline, cli
 from recsys_tft.columns import HISTORY, IdKind
 from recsys_tft.commands.vocabulary_command import differences
 from recsys_tft.configuration.settings import of_run
-from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.online import opening
 from recsys_tft.online.event_rows import EventReader
 from recsys_tft.online.opening import open_live
@@ -51,21 +51,21 @@ FULL = "vocabularies: {default: {max_size: 2}}\n"  # which never grow
 COUNTS = ["view_count", "like_count", "comment_count", "popularity"]
 
 
-def rows_of(root: pathlib.Path, window: str) -> dict[str, list[bytes]]:
-    """The records of a window by data set; how those of an active user are divided into files is no part of them."""
+def rows_of(root: pathlib.Path, split: str) -> dict[str, list[bytes]]:
+    """The records of a split by data set; how those of an active user are divided into files is no part of them."""
     return {
         data_set: sorted(
             message
-            for path in (root / data_set / window).glob("part-*")
+            for path in (root / data_set / split).glob("part-*")
             for message, *_ in framed.records(path.read_bytes())
         )
         for data_set in ("two_tower", "ranker")
     }
 
 
-def two_tower_of(root: pathlib.Path, window: str, schema: pathlib.Path) -> list[str]:
+def two_tower_of(root: pathlib.Path, split: str, schema: pathlib.Path) -> list[str]:
     """The rows of the two-tower model, without the numbers of rows of videos/, of which later days have more."""
-    files = sorted((root / "two_tower" / window).glob("part-*"))
+    files = sorted((root / "two_tower" / split).glob("part-*"))
     columns = [name for name in columns_of(str(schema)) if name != "candidate_row"]
     rows = recsys_tft.read(files, columns, spec=str(schema)).arrow()
     return sorted(str(row) for batch in rows for row in batch.to_pylist())
@@ -92,9 +92,9 @@ def test_rows_of_refreshes_are_those_of_one_run_over_all_days(tmp_path: pathlib.
     days = write_days(raw, tmp_path / "days", moments(raw, 3), whole=(0, 2))
     out, periods = refreshed(tmp_path, days, CONFIG + FULL)
     whole = one_run(out, raw, tmp_path / "one", periods[-1])
-    for window, period in zip(WINDOWS, periods, strict=True):
+    for split, period in zip(SPLITS, periods, strict=True):
         rows = rows_of(period / "processed_data", "train")
-        assert rows == rows_of(whole, window)
+        assert rows == rows_of(whole, split)
         assert min(map(len, rows.values())) > 0
         counts = json.loads((period / "artifacts/manifest.json").read_text())["counts"]
         assert counts["sources/train/positive"] == counts["written/two_tower/train"] > 0
@@ -139,10 +139,10 @@ def test_tables_that_change_and_vocabularies_that_grow_make_the_rows_of_one_run(
     counts = [json.loads((path / "artifacts/manifest.json").read_text())["counts"] for path in periods]
     assert sum(each.get("late/interactions/used", 0) for each in counts) == late > 20
     whole = one_run(out, raw, tmp_path / "one", last)
-    found, wanted = rows_of(last / "processed_data", "train"), rows_of(whole, WINDOWS[-1])
+    found, wanted = rows_of(last / "processed_data", "train"), rows_of(whole, SPLITS[-1])
     assert found["ranker"] == wanted["ranker"]
     schema = last / "processed_data/two_tower/train/schema.pbtxt"
-    roots = {last / "processed_data": "train", whole: WINDOWS[-1]}
+    roots = {last / "processed_data": "train", whole: SPLITS[-1]}
     one, other = (two_tower_of(*each, schema) for each in roots.items())  # some videos come later
     assert one == other
     check_vocabularies([out, *periods], raw)
@@ -174,8 +174,8 @@ def check_vocabularies(outputs: list[pathlib.Path], raw: pathlib.Path) -> None:
         assert found["user_id"].came
     every = {one.name: one for one in differences(str(outputs[0]), str(outputs[-1]))}
     events = pq.read_table(raw / "interactions.parquet")
-    until = json.loads((outputs[0] / "artifacts/manifest.json").read_text())["windows"]["val_from"]
-    since = json.loads((outputs[-1] / "artifacts/manifest.json").read_text())["windows"]["periods"][0]
+    until = json.loads((outputs[0] / "artifacts/manifest.json").read_text())["splits"]["val_from"]
+    since = json.loads((outputs[-1] / "artifacts/manifest.json").read_text())["splits"]["periods"][0]
     train, later = (datetime.datetime.fromisoformat(text.replace(" UTC", "+00:00")) for text in (until, since))
     time = events["interaction_time"]
     fitted = events.filter(pc.or_(pc.less(time, train), pc.greater_equal(time, later)))
@@ -217,7 +217,7 @@ def test_the_commands_and_the_rows_of_all_days_are_as_the_page_says(
     exec(BLOCKS["python"][0], names)
     outputs = [folder / "out", *(folder / "out/periods" / day for day in ("2025-03-02", "2025-03-03"))]
     counts = [json.loads((path / "artifacts/manifest.json").read_text())["counts"] for path in outputs]
-    written = sum(each[f"written/ranker/{window}"] for each in counts for window in WINDOWS)
+    written = sum(each[f"written/ranker/{split}"] for each in counts for split in SPLITS)
     assert sum(len(batch["label"]) for batch in names["rows"]) == written > 0
 
 

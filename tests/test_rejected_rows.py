@@ -6,7 +6,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from desk import DAYS, NO_TITLES, START, USERS, Desk, Fails, Row, event, good_rows, succeeds, table_of
+from workspace import DAYS, NO_TITLES, START, USERS, Fails, Row, Workspace, event, good_rows, succeeds, table_of
 
 from recsys_tft.cli import main
 from recsys_tft.columns import FLOAT, INT64, Column
@@ -16,8 +16,8 @@ from recsys_tft.tables import row_checks
 
 
 @pytest.mark.usefixtures("unfitted")
-def test_too_many_interactions_of_unknown_users_stop_the_run(desk: Desk, fails: Fails) -> None:
-    desk.write("interactions", [*good_rows()["interactions"], *(event(99, 1, day) for day in range(7))])
+def test_too_many_interactions_of_unknown_users_stop_the_run(workspace: Workspace, fails: Fails) -> None:
+    workspace.write("interactions", [*good_rows()["interactions"], *(event(99, 1, day) for day in range(7))])
     assert fails() == (
         "7 of 127 rows of interactions cannot be used, mostly because user_id is not in users (7 rows); "
         "max_rejected_fraction allows 0.05 of a table."
@@ -25,26 +25,26 @@ def test_too_many_interactions_of_unknown_users_stop_the_run(desk: Desk, fails: 
 
 
 @pytest.mark.usefixtures("unfitted")
-def test_too_many_bad_durations_stop_the_run(desk: Desk, fails: Fails) -> None:
+def test_too_many_bad_durations_stop_the_run(workspace: Workspace, fails: Fails) -> None:
     rows = good_rows()["videos"]
     rows[0]["video_duration"] = float("inf")
     rows[1]["video_duration"] = rows[2]["video_duration"] = -1.0
-    desk.write("videos", rows)
+    workspace.write("videos", rows)
     found = fails()
     assert "rows of videos cannot be used, mostly because video_duration is negative (2 rows)" in found
     assert found.startswith("3 of 8 rows of videos")
 
 
 @pytest.mark.usefixtures("unfitted")
-def test_all_interactions_at_one_instant_have_no_windows_and_leave_no_folder(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
+def test_all_interactions_at_one_instant_have_no_splits_and_leave_no_folder(
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    desk.write("interactions", [row | {"interaction_time": START} for row in good_rows()["interactions"]])
-    out = desk.folder / "fresh" / "out"
-    assert main(["run", "--data-dir", str(desk.data), "--output-dir", str(out), *NO_TITLES]) == 1
+    workspace.write("interactions", [row | {"interaction_time": START} for row in good_rows()["interactions"]])
+    out = workspace.folder / "fresh" / "out"
+    assert main(["run", "--data-dir", str(workspace.data), "--output-dir", str(out), *NO_TITLES]) == 1
     assert re.fullmatch(
         r"error: The first 80% of the \d+ exposures share one instant, 2025-03-01 00:00:00 UTC, so that no time ends "
-        r"the training window; set split\.val_from\.\n",
+        r"the training split; set split\.val_from\.\n",
         capfd.readouterr().err,
     )
     assert not out.exists()
@@ -91,7 +91,7 @@ BAD_ROWS: dict[str, list[tuple[Row, str]]] = {
 
 @pytest.mark.slow
 def test_rejected_rows_are_written_with_their_reason_and_place_and_counted_exactly(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     good = good_rows()
     places: dict[str, list[tuple[str, int, str]]] = {}
@@ -101,23 +101,23 @@ def test_rejected_rows_are_written_with_their_reason_and_place_and_counted_exact
         for number, row in enumerate(bad):
             mixed.insert(1 + 3 * number + len(mixed) // 2 * (number % 2), row)
         rows = table_of([{name: row.get(name) for name in good[table][0]} for row, _ in mixed])
-        (desk.data / f"{table}.parquet").unlink()
-        (desk.data / table).mkdir()
+        (workspace.data / f"{table}.parquet").unlink()
+        (workspace.data / table).mkdir()
         half = -(-len(mixed) // 2)
         for part in range(2):
-            path = desk.data / table / f"part-{part}.parquet"
+            path = workspace.data / table / f"part-{part}.parquet"
             pq.write_table(rows.slice(part * half, half), path, row_group_size=max(half // 2, 1))
         places[table] = [
-            (str(desk.data / table / f"part-{number // half}.parquet"), number % half, reason)
+            (str(workspace.data / table / f"part-{number // half}.parquet"), number % half, reason)
             for number, (_, reason) in enumerate(mixed)
             if reason
         ]
-    config = desk.config("max_rejected_fraction: 0.7\noutput: {users_per_shard: 5, videos_per_shard: 4}")
+    config = workspace.config("max_rejected_fraction: 0.7\noutput: {users_per_shard: 5, videos_per_shard: 4}")
 
-    counts = succeeds(desk, capfd, "--config", config)["counts"]
+    counts = succeeds(workspace, capfd, "--config", config)["counts"]
 
     for table, bad in BAD_ROWS.items():
-        files = sorted((desk.out / "rejected" / table).glob("*.parquet"))
+        files = sorted((workspace.out / "rejected" / table).glob("*.parquet"))
         found = pd.concat(map(pd.read_parquet, files))
         written = list(found[["source_file", "source_row", "reason"]].itertuples(index=False, name=None))
         assert sorted(written) == sorted(places[table])
@@ -126,13 +126,13 @@ def test_rejected_rows_are_written_with_their_reason_and_place_and_counted_exact
         assert counted == {reason: reasons.count(reason) for reason in reasons}
         assert counts[f"rows/{table}/in"] == len(good[table]) + len(bad)
         assert counts[f"rows/{table}/used"] == len(good[table])
-    users = pd.concat(map(pd.read_parquet, (desk.out / "rejected/users").glob("*.parquet")))
+    users = pd.concat(map(pd.read_parquet, (workspace.out / "rejected/users").glob("*.parquet")))
     assert sorted(users["age"].dropna()) == [-1, 5, 77]
 
 
 @pytest.mark.slow
 def test_wide_tables_under_names_of_ones_own_and_without_drawn_negatives_work(
-    desk: Desk, capfd: pytest.CaptureFixture[str]
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
         {
@@ -146,13 +146,13 @@ def test_wide_tables_under_names_of_ones_own_and_without_drawn_negatives_work(
     ]
     types = {"viewer": pa.int32(), "item": pa.int64(), "ts": pa.timestamp("ms"), "tapped": pa.bool_()}
     types["liked"] = pa.bool_()
-    desk.write("interactions", pa.Table.from_pylist(rows, pa.schema(types)))
-    config = desk.config(
+    workspace.write("interactions", pa.Table.from_pylist(rows, pa.schema(types)))
+    config = workspace.config(
         "columns: {interactions: {viewer: user_id, item: video_id, ts: interaction_time, tapped: clicked}}\n"
         "labels: {positive: {click: 0.5, like: 1.0}}"
     )
 
-    counts = succeeds(desk, capfd, "--config", config, "--negative-ratio", "0")["counts"]
+    counts = succeeds(workspace, capfd, "--config", config, "--negative-ratio", "0")["counts"]
 
     exposures = {name: n for name, n in counts.items() if name.startswith("exposures/")}
     assert sum(exposures.values()) == USERS * DAYS

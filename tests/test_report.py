@@ -66,12 +66,12 @@ def models_in(root: pathlib.Path) -> None:
         "1,loss,5\n1,val_ndcg_at_10,.1\n2,loss,4\n2,val_ndcg_at_10,.2\n"
     )
     ranker = root / "models/ranker"
-    for name, window in (("learn_error.tsv", 0.69), ("test_error.tsv", 0.68)):
-        (ranker / "logs" / name).write_text(f"iter\tLogloss\n0\t{window}\n1\t0.5\n")
+    for name, split in (("learn_error.tsv", 0.69), ("test_error.tsv", 0.68)):
+        (ranker / "logs" / name).write_text(f"iter\tLogloss\n0\t{split}\n1\t0.5\n")
     for name in ("feature_importance", "shap_summary"):
         (ranker / f"{name}.csv").write_text(f'column,a\nage_z,12.5\n"{HOSTILE.replace(chr(34), chr(34) * 2)[:-1]}",3\n')
     (ranker / "calibration.csv").write_text(
-        "window,decile,rows,mean_score,positive_share\nval,1,9,0.1,0.2\nval,2,9,0.6,0.5\n"
+        "split,decile,rows,mean_score,positive_share\nval,1,9,0.1,0.2\nval,2,9,0.6,0.5\n"
     )
 
 
@@ -100,12 +100,12 @@ def text(output: pathlib.Path) -> str:
 
 
 def test_ndcg_is_drawn_by_history_length_and_by_popularity(text: str) -> None:
-    for window in ("val", "test"):
+    for split in ("val", "test"):
         for title, group in (
             ("by how many videos the user was positive on before", "1 to 4 (93 users)"),
             ("by the place of the videos among all, by training positives", "first tenth (93 users)"),
         ):
-            assert f"ndcg@10 on {window}, {title}" in text
+            assert f"ndcg@10 on {split}, {title}" in text
             assert group in text
 
 

@@ -96,9 +96,9 @@ def test_intervals_hold_the_mean_and_narrow_with_users() -> None:
 
 
 def test_judgements_leave_out_what_was_seen_and_know_who_is_new() -> None:
-    window = np.array([7, 7, 9, 8]), np.array([0, 1, 2, 3])
+    split = np.array([7, 7, 9, 8]), np.array([0, 1, 2, 3])
     earlier = np.array([7, 8, 5]), np.array([1, 3, 2])
-    judged = retrieval_evaluation.judge(window, earlier, (np.array([7]), np.array([1])), 5, 100, 0)
+    judged = retrieval_evaluation.judge(split, earlier, (np.array([7]), np.array([1])), 5, 100, 0)
     assert judged.users.tolist() == [7, 9]  # of user 8 everything was seen
     assert judged.relevant.toarray().tolist() == [[1, 0, 0, 0, 0], [0, 0, 1, 0, 0]]
     assert judged.seen.toarray().tolist() == [[0, 1, 0, 0, 0], [0, 0, 0, 0, 0]]

@@ -14,9 +14,9 @@ from recsys_tft.configuration import settings
 from recsys_tft.configuration.recommender_settings import BlockSettings, FilterSettings, OrderSettings
 from recsys_tft.errors import InputError
 from recsys_tft.recommending import filtering, ordering
-from recsys_tft.recommending.arrangement import arrange
 from recsys_tft.recommending.catalogue import Candidates, codes
 from recsys_tft.recommending.filtering import DAY
+from recsys_tft.recommending.ordering import arrange
 
 KINDS = (IdKind.INTEGER, IdKind.UINT64, IdKind.STRING, IdKind.UUID)
 Ids = Callable[[int], int | str]

@@ -115,7 +115,7 @@ def test_dtypes_are_tensorflows() -> None:
 def test_a_missing_value_is_the_same_for_both() -> None:
     from recsys_tft.serving import serving_inputs
 
-    told = {np.dtype(dtype.as_numpy_dtype): value for dtype, value in serving_inputs.MISSING.items()}
+    told = {np.dtype(dtype.as_numpy_dtype): value for dtype, value in serving_inputs.MISSING_VALUES.items()}
     told[np.dtype(object)] = told[np.dtype(object)].encode()
     np.testing.assert_equal(serving_rows._MISSING, told)
 

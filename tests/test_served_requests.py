@@ -19,13 +19,13 @@ from loaded_graphs import recommender_of
 from recsys_tft import cli, ids
 from recsys_tft.configuration.settings import of_run
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import examples
-from recsys_tft.point_in_time import find_sorted
+from recsys_tft.examples import examples
 from recsys_tft.raw_replay import raw_rows
 from recsys_tft.recommending import request_log
 from recsys_tft.recommending.request import Request
 from recsys_tft.recommending.request_log import RequestLog
 from recsys_tft.run_layout import run_folders
+from recsys_tft.time_lookups import find_sorted
 from recsys_tft.training import training_rows
 from recsys_tft.verifying import raw_matches
 
@@ -135,7 +135,7 @@ def training_requests(root: pathlib.Path) -> pa.Table:
     found = found.take(pl.DataFrame(drawn).join(keys, on=list(drawn), how="left")["place"].to_arrow())
     own = rows.users.take(pa.array(find_sorted(everybody, found["user_id"].to_numpy())))
     found = ids.plain(examples.with_given_ids(found, rows.users, rows.lookup))
-    names = [name for name in found.column_names if name not in ("video_id", "window", "label", "weight")]
+    names = [name for name in found.column_names if name not in ("video_id", "split", "label", "weight")]
     of_user = {name: own[name] for name in own.column_names if name not in found.column_names}
     return pa.table({**{name: found[name] for name in names}, **of_user})
 

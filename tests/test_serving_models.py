@@ -19,9 +19,9 @@ from recsys_tft import ids
 from recsys_tft.columns import STRING, Column, IdKind
 from recsys_tft.configuration import settings
 from recsys_tft.default_table import DEFAULT
+from recsys_tft.examples import examples
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, raw_columns
-from recsys_tft.labelling import examples, outcomes, recent
-from recsys_tft.point_in_time import rows_at
+from recsys_tft.point_in_time import outcomes, recent
 from recsys_tft.ranking import trained_ranker
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_rows import RawRows
@@ -31,6 +31,7 @@ from recsys_tft.serving import saved_graphs, serving_inputs, serving_models
 from recsys_tft.serving.serving_folders import NAMES
 from recsys_tft.serving.serving_rows import tensors
 from recsys_tft.statistics import EMPTY_IDS
+from recsys_tft.time_lookups import rows_at
 from recsys_tft.training.training_rows import columns, folder_of
 
 WORDS = [b"", b"US", b"music", b"en", b"no such value", b"\xff\xfe", "weiß|é".encode(), b"a\nb", b"mobile", b"HIGH"]
@@ -187,7 +188,7 @@ def test_the_exact_index_knows_ids_of_every_kind(kind: IdKind) -> None:
     ordered = int if kind in (IdKind.INTEGER, IdKind.UINT64) else str.encode
     scores = dict(zip(given, tf.matmul(query, vectors, transpose_b=True).numpy()[0].tolist(), strict=True))
     expected = sorted(set(given) - set(left_out), key=lambda video: (-scores[video], ordered(video)))
-    missing = serving_inputs.MISSING[index.dtype]
+    missing = serving_inputs.MISSING_VALUES[index.dtype]
     asked = [
         [*(map(str.upper, left_out) if kind is IdKind.UUID else left_out), missing, "no such" if kind.is_text else 99]
     ]
@@ -356,7 +357,7 @@ def test_an_empty_list_is_a_missing_column(models: dict, name: str) -> None:
     given = some(models, name, 6)
     for left_out, spec in wanted.items():
         rows = [6] if spec.shape.rank == 1 else [6, 1]
-        missing = {**given, left_out: tf.fill(rows, tf.constant(serving_inputs.MISSING[spec.dtype], spec.dtype))}
+        missing = {**given, left_out: tf.fill(rows, tf.constant(serving_inputs.MISSING_VALUES[spec.dtype], spec.dtype))}
         empty = {**given, left_out: tf.zeros([0] * spec.shape.rank, spec.dtype)}
         for output, expected in call(**missing).items():
             np.testing.assert_allclose(call(**empty)[output], expected, rtol=0, atol=1e-6)

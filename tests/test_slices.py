@@ -13,7 +13,7 @@ from oracle import DAY
 from recsys_tft.beam_pipelines import count
 from recsys_tft.beam_pipelines.job import Job, plan
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import counters, recent
+from recsys_tft.point_in_time import counters, recent
 from recsys_tft.run_layout.output import Output
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.storage.hashing import partition_of
@@ -58,12 +58,12 @@ def grouped(pairs: list) -> dict:
     return found
 
 
-def in_portions(changes: pa.Table, job: Job) -> tuple[pa.Table, pa.Table, int]:
-    """The versions and the videos that the steps of the main job make, and the number of portions."""
-    keys = job.portions(changes["video_id"].to_numpy(), changes["time"].to_numpy())
-    portions = grouped([(key, ("changes", part)) for key, part in arrow_ipc.split(changes, keys)])
+def in_time_slices(changes: pa.Table, job: Job) -> tuple[pa.Table, pa.Table, int]:
+    """The versions and the videos that the steps of the main job make, and the number of time_slices."""
+    keys = job.time_slices(changes["video_id"].to_numpy(), changes["time"].to_numpy())
+    time_slices = grouped([(key, ("changes", part)) for key, part in arrow_ipc.split(changes, keys)])
     latest = int(changes["time"].to_numpy().max(initial=0))
-    made = [pair for key, parts in portions.items() for pair in count.sum_changes(key, parts, latest, job)]
+    made = [pair for key, parts in time_slices.items() for pair in count.sum_changes(key, parts, latest, job)]
     sums = [pair for pair in made if type(pair) is tuple]
     videos = pa.table({"video_id": IDS, **{name: np.zeros(len(IDS), np.int64) for name in counters.COUNTERS}})
     videos = arrow_ipc.split(videos.append_column("popularity", pa.nulls(len(IDS))), partition_of(IDS, 2))
@@ -72,14 +72,14 @@ def in_portions(changes: pa.Table, job: Job) -> tuple[pa.Table, pa.Table, int]:
         counted = [out for key, parts in by_partition.items() for out in count.count_videos(key, parts[::-1], job)]
     found = [out[1] for out in counted if type(out) is tuple]
     for key, value in (out.value for out in counted if getattr(out, "tag", None) == "bases"):
-        portions[key].append(value)
-    made = [out for key, parts in portions.items() for out in count.count_versions(key, parts, job)]
+        time_slices[key].append(value)
+    made = [out for key, parts in time_slices.items() for out in count.count_versions(key, parts, job)]
     found += [out[1] for out in made if type(out) is tuple]
     tables = {name: [arrow_ipc.loads(part) for part in parts] for name, parts in grouped(found).items()}
     return (
         in_order(tables["versions"], "video_id"),
         pa.concat_tables(tables["videos"]).sort_by("video_id"),
-        len(portions),
+        len(time_slices),
     )
 
 
@@ -94,7 +94,7 @@ def test_slices_make_the_versions_and_totals_of_all_time(
     training = np.arange(len(table)) % 3 > 0
     table = table.set_column(3, "training", pa.array(training, pa.bool_()))
     changes = recent.changes(table, job.settings.recent, START + 20 * DAY) if with_recent else table
-    versions, videos, _ = in_portions(changes, job)
+    versions, videos, _ = in_time_slices(changes, job)
     assert versions == counters.versions(IDS, changes, job.settings.counters, job.counted_values)
     own = table.filter(pa.array(training & job.counts_as_of)).to_pylist()
     for video in videos.to_pylist():
@@ -111,16 +111,16 @@ def test_slices_are_of_whole_intervals_and_the_shorter_the_more_there_is(
 ) -> None:
     job = job_of({"every": every}, interactions)
     times = np.arange(400 * 24) * (DAY // 24)
-    portions = job.portions(np.zeros(len(times), np.int64), times)
-    _, lengths = np.unique(portions, return_counts=True)
+    time_slices = job.time_slices(np.zeros(len(times), np.int64), times)
+    _, lengths = np.unique(time_slices, return_counts=True)
     assert lengths[0] / 24 == days
-    assert (np.diff(portions) >= 0).all()
+    assert (np.diff(time_slices) >= 0).all()
 
 
-def test_a_portion_has_few_partitions_of_videos_and_one_slice() -> None:
+def test_a_time_slice_has_few_partitions_of_videos_and_one_interval() -> None:
     job = job_of({}, partitions=50)
     videos = np.arange(1000)
-    portions = job.portions(videos, np.full(1000, START))
-    assert len(np.unique(portions)) == 8
-    assert len(np.unique(np.stack([partition_of(videos, 50), portions]), axis=1).T) == 50
-    assert not set(portions) & set(job.portions(videos, np.full(1000, START - 1)))
+    time_slices = job.time_slices(videos, np.full(1000, START))
+    assert len(np.unique(time_slices)) == 8
+    assert len(np.unique(np.stack([partition_of(videos, 50), time_slices]), axis=1).T) == 50
+    assert not set(time_slices) & set(job.time_slices(videos, np.full(1000, START - 1)))

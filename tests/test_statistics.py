@@ -1,4 +1,4 @@
-"""Statistics of the training window, which do not depend on grouping or order, against plain Python."""
+"""Statistics of the training split, which do not depend on grouping or order, against plain Python."""
 
 import collections
 import itertools

@@ -12,10 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
-from recsys_tft.columns import KEYS, TABLES, UPDATED, IdKind
+from recsys_tft.columns import HISTORY, KEYS, TABLES, UPDATED, IdKind
 from recsys_tft.default_table import COLUMNS, DEFAULT
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import history
 from recsys_tft.tables import synthetic, synthetic_world
 from recsys_tft.tables.synthetic_world import START
 
@@ -76,7 +75,7 @@ def test_same_seed_same_bytes_and_another_seed_other_bytes(tmp_path: pathlib.Pat
 def test_the_files_have_the_columns_of_the_long_layout(directory: pathlib.Path) -> None:
     for table in TABLES:
         schema = pq.read_schema(directory / f"{table}.parquet")
-        own = [name for name in DEFAULT.columns_of(table) if name not in (*DEFAULT.flags, *history.COLUMNS, UPDATED)]
+        own = [name for name in DEFAULT.columns_of(table) if name not in (*DEFAULT.flags, *HISTORY, UPDATED)]
         expected = {name: DEFAULT.columns_of(table)[name].type for name in own}
         assert dict(zip(schema.names, schema.types, strict=True)) == expected
 
@@ -309,7 +308,7 @@ def test_counts_are_consistent_and_heavy_tailed(tables: Tables) -> None:
 
 def test_every_optional_column_has_some_nulls_but_not_many(tables: Tables) -> None:
     for column in COLUMNS:
-        if column.required or column.name in (*DEFAULT.flags, *history.COLUMNS, UPDATED, "interaction_type"):
+        if column.required or column.name in (*DEFAULT.flags, *HISTORY, UPDATED, "interaction_type"):
             continue
         values = tables[column.table]
         if column.name == "watch_time":

@@ -5,7 +5,7 @@ import pathlib
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from desk import good_rows, table_of
+from workspace import good_rows, table_of
 
 from recsys_tft.errors import InputError
 from recsys_tft.tables import raw_tables

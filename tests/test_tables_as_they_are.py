@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from desk import DAYS, USERS, VIDEOS, Desk, good_rows, succeeds
+from workspace import DAYS, USERS, VIDEOS, Workspace, good_rows, succeeds
 
 from recsys_tft.processing import PipelineConfig, ProcessingPipeline
 from recsys_tft.run_layout.data_folders import OutputFolders
@@ -17,18 +17,20 @@ from recsys_tft.run_layout.output import Output
 pytestmark = pytest.mark.slow
 
 
-def test_tables_as_pandas_and_spark_leave_them_lose_nothing(desk: Desk, capfd: pytest.CaptureFixture[str]) -> None:
+def test_tables_as_pandas_and_spark_leave_them_lose_nothing(
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Partitions beside files, brackets in the folder, whole floats, 0 and 1, flags beside a type, null tags, CSV."""
-    desk = dataclasses.replace(desk, data=desk.folder / "raw [v1]")
-    desk.data.mkdir()
+    workspace = dataclasses.replace(workspace, data=workspace.folder / "raw [v1]")
+    workspace.data.mkdir()
     rows = good_rows()
     users = pd.DataFrame({"user_id": range(1, USERS + 1), "age": [20.0, np.nan] * (USERS // 2)})
-    users.to_csv(desk.data / "users.csv", index=False)
+    users.to_csv(workspace.data / "users.csv", index=False)
     videos = [
         row | {"tags": ["a", None, "b"], "published_at": datetime.datetime(9999, 12, 31)} for row in rows["videos"]
     ]
-    pq.write_table(pa.Table.from_pylist(videos), desk.data / "videos.parquet")
-    pq.write_table(pa.Table.from_pylist(rows["channels"]), desk.data / "channels.parquet")
+    pq.write_table(pa.Table.from_pylist(videos), workspace.data / "videos.parquet")
+    pq.write_table(pa.Table.from_pylist(rows["channels"]), workspace.data / "channels.parquet")
     events = pa.Table.from_pylist(
         [
             {"user_id": row["user_id"], "video_id": row["video_id"], "ts": int(row["interaction_time"].timestamp())}
@@ -37,30 +39,30 @@ def test_tables_as_pandas_and_spark_leave_them_lose_nothing(desk: Desk, capfd: p
         ]
     )
     for place, part in (("part-0", events.slice(0, 50)), ("dt=2025-03-06/part-0", events.slice(50))):
-        path = desk.data / "interactions" / f"{place}.parquet"
+        path = workspace.data / "interactions" / f"{place}.parquet"
         path.parent.mkdir(exist_ok=True, parents=True)
         pq.write_table(part, path)
-    config = desk.config(
+    config = workspace.config(
         "columns: {interactions: {ts: {name: interaction_time, unit: s}}}\nlabels: {positive: {like: 1.0}}"
     )
 
-    counts = succeeds(desk, capfd, "--config", config)["counts"]
+    counts = succeeds(workspace, capfd, "--config", config)["counts"]
 
     assert counts["rows/interactions/in"] == counts["rows/interactions/used"] == USERS * DAYS
     likes = sum(number for name, number in counts.items() if name.startswith("positives/like/"))
     assert likes == sum(number % 3 == 0 for number in range(USERS * DAYS))
-    found = OutputFolders(Output.at(str(desk.out)))
+    found = OutputFolders(Output.at(str(workspace.out)))
     ages = found["users"].pandas().set_index("user_id")["age_bucket"]
     assert ages[1] == 2
     assert ages[2] == 0
     assert [list(tokens) for tokens in found["videos"].pandas()["tags_tokens"]] == [[2, 3]] * VIDEOS
 
 
-def test_what_is_not_read_is_said(desk: Desk) -> None:
+def test_what_is_not_read_is_said(workspace: Workspace) -> None:
     said: list[str] = []
-    desk.write("users", pa.Table.from_pylist([{"user_id": 1, "Country": "DE"}]))
-    (desk.data / "users_old.parquet").write_bytes(b"PAR1")
-    pipeline = ProcessingPipeline(PipelineConfig(str(desk.folder / "new")), said.append)
-    pipeline.check(str(desk.data))
-    pipeline._find(str(desk.data))
+    workspace.write("users", pa.Table.from_pylist([{"user_id": 1, "Country": "DE"}]))
+    (workspace.data / "users_old.parquet").write_bytes(b"PAR1")
+    pipeline = ProcessingPipeline(PipelineConfig(str(workspace.folder / "new")), said.append)
+    pipeline.check(str(workspace.data))
+    pipeline._find(str(workspace.data))
     assert "warning: users: not read: Country (did you mean country?); users_old.parquet" in said

@@ -16,7 +16,7 @@ from recsys_tft.features import Entity
 from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.vocabularies import values_of
 
-FOLDERS = [f"{name}/{window}" for name in ("two_tower", "ranker") for window in ("train", "val", "test")]
+FOLDERS = [f"{name}/{split}" for name in ("two_tower", "ranker") for split in ("train", "val", "test")]
 DRAWN = b"sampled"  # the source of rows whose video depends on hashes of ids
 
 

@@ -52,8 +52,8 @@ def test_five_commands_lead_to_both_models(done: dict[str, str]) -> None:
     assert sum(command.startswith("recsys-tft") for command in COMMANDS) + len(PYTHON) == 5
     two_tower, ranker, other = (done[command] for command in COMMANDS if " train " in command)
     for printed, names in ((two_tower, ("item-kNN", "popularity", "random")), (ranker, ("popularity", "constant"))):
-        for window in ("val", "test"):
-            assert re.search(rf"^{window}: .* users, with 95 % confidence intervals", printed, re.MULTILINE)
+        for split in ("val", "test"):
+            assert re.search(rf"^{split}: .* users, with 95 % confidence intervals", printed, re.MULTILINE)
         for name in names:
             assert re.search(rf"^{name} +0\.\d{{4}} \[", printed, re.MULTILINE)
     assert re.search(r"^ranker .* - ", other, re.MULTILINE)  # a ranking has no log loss

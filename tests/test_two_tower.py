@@ -14,12 +14,12 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import CANDIDATE, QUERY
 from recsys_tft.retrieval import growth
+from recsys_tft.retrieval.cold_embeddings import ColdEmbeddings
+from recsys_tft.retrieval.oov_dropout import OovDropout, without_past
 from recsys_tft.retrieval.sampled_softmax import Candidates, sampled_softmax
 from recsys_tft.retrieval.two_tower import features_for
 from recsys_tft.retrieval.two_tower_fit import batch_size
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
-from recsys_tft.retrieval.unseen import Unseen, without_past
-from recsys_tft.retrieval.untrained import Untrained
 
 # --- The model
 
@@ -96,11 +96,11 @@ def test_a_missing_feature_is_named() -> None:
 
 
 def test_values_are_shown_as_unseen_equally_often_and_the_choice_has_its_probability() -> None:
-    settings = parse({"vocabularies": {"default": {"n_oov": 2}}, "two_tower": {"unseen": 30}}, "the test")
+    settings = parse({"vocabularies": {"default": {"n_oov": 2}}, "two_tower": {"oov_dropout": 30}}, "the test")
     feature = next(f for f in DEFAULT.select(CANDIDATE) if f.vocabulary and f.op.shape(settings) == ())
     counts = np.array([500, 0, 0, 40, 300, 3000])  # 40: half of its rows at most
     tokens = tf.constant(np.repeat(np.arange(6), counts))
-    unseen = Unseen((feature,), {feature.name: counts}, settings, seed=0)
+    unseen = OovDropout((feature,), {feature.name: counts}, settings, seed=0)
     replaced, rare, changed = np.zeros(6), np.zeros(6), []
     for step in range(50):
         rows, probability = unseen({feature.name: tokens}, tf.constant(step, tf.int64))
@@ -155,7 +155,7 @@ def test_a_value_that_no_row_shows_is_like_one_of_which_nothing_is_known() -> No
         counts[name] = np.array([5, 0, 0, 0, 0, 0, 0])  # 0 is missing, or the padding of lists
     counts[lone] = np.array([5, 0, 0, 5, 5, 0, 5])
     before = {name: np.array(table.embeddings) for name, table in model.tables().items()}
-    Untrained(model, counts)()
+    ColdEmbeddings(model, counts)()
     query, candidate = rows_of(model, "query", 7), rows_of(model, "candidate", 7)
     everything = tf.range(7, dtype=tf.int64)
     of_countries = model.query({n: v[:1].numpy().repeat(7, 0) for n, v in query.items()} | {lacking: everything})
@@ -167,7 +167,7 @@ def test_a_value_that_no_row_shows_is_like_one_of_which_nothing_is_known() -> No
     # The history has categories too, and shows them: nothing is left to mend in the table that both read.
     np.testing.assert_array_equal(after[words[lone].embedding_table], before[words[lone].embedding_table])
     counts["history_categories_tokens"] = counts["previously_watched_category_token"] = np.zeros(7, np.int64)
-    Untrained(model, counts)()
+    ColdEmbeddings(model, counts)()
     expected = before[words[lone].embedding_table].copy()
     expected[5] = expected[1:3].mean(axis=0)
     found = np.array(model.tables()[words[lone].embedding_table].embeddings)
@@ -225,7 +225,7 @@ def test_tables_in_steps_keep_their_shapes_and_what_they_have_learned() -> None:
     shapes = {name: table.embeddings.shape for name, table in model.tables().items()}
     assert {shapes[f.embedding_table][0] % step for f in features} == {0}
     drawn = {name: np.array(table.embeddings) for name, table in model.tables().items()}
-    Untrained(model, {name: np.eye(1, size, 2, np.int64)[0] for name, size in model.categories.items()})()
+    ColdEmbeddings(model, {name: np.eye(1, size, 2, np.int64)[0] for name, size in model.categories.items()})()
     before = {name: np.array(table.embeddings) for name, table in model.tables().items()}
     for feature in features:
         changed = (before[feature.embedding_table] != drawn[feature.embedding_table]).any(axis=1)

@@ -214,10 +214,10 @@ def test_a_trained_model_has_no_vector_as_it_was_drawn(trained: pathlib.Path, sy
 
 def test_metrics_stand_beside_their_baselines(trained: pathlib.Path) -> None:
     metrics = metrics_of(trained)
-    for window in ("val", "test"):
+    for split in ("val", "test"):
         baselines = {"item-kNN", "EASE", "recent popularity", "popularity", "random"}
-        assert set(metrics[window]) == {"two_tower", *baselines}  # this run has no titles
-        for values in metrics[window].values():
+        assert set(metrics[split]) == {"two_tower", *baselines}  # this run has no titles
+        for values in metrics[split].values():
             slices = {"all", "warm users", "cold users", "cold videos", "warm alone"}
             groups = {"by history length", "by popularity"}
             assert slices | groups | {"coverage"} == set(values)
@@ -405,19 +405,19 @@ def test_a_refit_is_of_all_rows_for_as_many_epochs_and_keeps_the_figures(
 
     def interrupt(text: str) -> None:
         texts.append(text)
-        if "Training again on all windows" in texts and text.startswith("Epoch 1 of"):
+        if "Training again on all splits" in texts and text.startswith("Epoch 1 of"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train(str(out), config, say=interrupt, refit=True)
     said: list[str] = []
     found = train(str(out), config, resume=True, say=said.append, refit=True)
-    begun = said.index("Training again on all windows")
+    begun = said.index("Training again on all splits")
     assert not [text for text in said[:begun] if text.startswith("Epoch")]
     before, after = metrics_of(trained), metrics_of(out)
     epochs = before["training"]["two_tower"]["best_epoch"]
-    frames = [synthetic_run.result[f"two_tower_{window}"].pandas() for window in ("train", "val", "test")]
-    expected = {"rows": sum(map(len, frames)), "windows": ["train", "val", "test"], "epochs": epochs}
+    frames = [synthetic_run.result[f"two_tower_{split}"].pandas() for split in ("train", "val", "test")]
+    expected = {"rows": sum(map(len, frames)), "splits": ["train", "val", "test"], "epochs": epochs}
     assert after.pop("refit") == expected
     assert before.pop("refit") == {}
     assert after == before

@@ -1,4 +1,4 @@
-"""Partitions in which a user did very much: sorted in pieces, labelled at once, and divided into parts."""
+"""Partitions in which a user did very much: sorted in chunks, labelled at once, and divided into parts."""
 
 import itertools
 from collections import Counter
@@ -16,9 +16,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from oracle import Row
 
+from recsys_tft.columns import HISTORY
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import event_pieces, examples, history, ranker_examples, user_parts
-from recsys_tft.labelling.exposures import event_columns, piece_bounds
+from recsys_tft.examples import event_chunks, examples, heavy_users, ranker_examples
+from recsys_tft.labelling.exposures import chunk_bounds, event_columns
+from recsys_tft.point_in_time import history
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.tables.entities import VideoLookup
 
@@ -26,15 +28,15 @@ SIZES = st.integers(1, 3)
 few = hypothesis_settings(deadline=None, derandomize=True, max_examples=25)
 
 
-def divided(case: of.Case, size: int) -> tuple[of.Run, list[user_parts.Part], Settings]:
+def divided(case: of.Case, size: int) -> tuple[of.Run, list[heavy_users.Part], Settings]:
     """A run whose exposures are in one partition, and the parts of these."""
     raw, chosen = case
     settings = of.settings_of(chosen)
     whole = of.run(of.gather(raw), settings)
-    return whole, list(user_parts.divide(whole.labelled[0], size, settings)), settings
+    return whole, list(heavy_users.divide(whole.labelled[0], size, settings)), settings
 
 
-def exposures_of(part: user_parts.Part) -> pa.Table:
+def exposures_of(part: heavy_users.Part) -> pa.Table:
     names = [name for name in part.exposures.column_names if name != ranker_examples.DRAWS]
     return part.exposures.select(names)
 
@@ -97,7 +99,7 @@ def test_no_later_event_moves_a_training_row_into_another_part(case: of.Case, si
         for part in parts:
             rows, _ = ranker_examples.ranker_rows(part.exposures, whole.catalogue, settings, part.pairs)
             rows = of.with_context(rows, exposures_of(part), whole.catalogue)
-            found[part.number] = of.in_window(rows, "train").to_pylist()
+            found[part.number] = of.in_split(rows, "train").to_pylist()
         return {number: rows for number, rows in found.items() if rows}
 
     assert training(raw) == training(other)
@@ -105,7 +107,7 @@ def test_no_later_event_moves_a_training_row_into_another_part(case: of.Case, si
 
 @few
 @given(of.CASES_OF_INTEGERS, st.integers(1, 6), st.integers(1, 4), st.randoms(use_true_random=False))
-def test_pieces_follow_one_another_in_the_order_of_the_whole(case: of.Case, size: int, files: int, chance: Any) -> None:
+def test_chunks_follow_one_another_in_the_order_of_the_whole(case: of.Case, size: int, files: int, chance: Any) -> None:
     gathered = of.gather(case[0])
     events = pa.concat_tables(
         [gathered.partitions[0].events, gathered.partitions[0].unknown.select(event_columns(Settings()))]
@@ -113,13 +115,13 @@ def test_pieces_follow_one_another_in_the_order_of_the_whole(case: of.Case, size
     users = gathered.partitions[0].users
     owner = np.array([chance.randrange(files) for _ in range(len(events))], np.int64)
     tables = [arrow_ipc.dumps(events.filter(pa.array(owner == file))) for file in range(files)]
-    found = event_pieces.Gathered(tables, users, gathered.lookup, Settings(), size)
-    pieces = list(found.pieces())
-    assert pa.concat_tables(pieces).equals(gathered.partitions[0].events.combine_chunks())
-    pairs = [{(row["user_id"], row["video_id"]) for row in piece.to_pylist()} for piece in pieces]
+    found = event_chunks.Gathered(tables, users, gathered.lookup, Settings(), size)
+    chunks = list(found.chunks())
+    assert pa.concat_tables(chunks).equals(gathered.partitions[0].events.combine_chunks())
+    pairs = [{(row["user_id"], row["video_id"]) for row in chunk.to_pylist()} for chunk in chunks]
     assert sum(map(len, pairs)) == len(set().union(*pairs))
     assert len(found.unknown) == len(gathered.partitions[0].unknown)
-    assert all(len(piece) < size + max(Counter(pairs_of(events)).values()) for piece in pieces if len(piece))
+    assert all(len(chunk) < size + max(Counter(pairs_of(events)).values()) for chunk in chunks if len(chunk))
 
 
 def pairs_of(events: pa.Table) -> list[tuple[int, int]]:
@@ -128,23 +130,23 @@ def pairs_of(events: pa.Table) -> list[tuple[int, int]]:
 
 @few
 @given(of.CASES, st.integers(1, 6))
-def test_labels_made_in_pieces_are_those_of_the_whole(case: of.Case, size: int) -> None:
+def test_labels_made_in_chunks_are_those_of_the_whole(case: of.Case, size: int) -> None:
     of.oracles_cuts(*case)
     raw, chosen = case
     gathered, settings = of.gather(raw), of.settings_of(chosen)
     whole = of.run(gathered, settings)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(examples, "PIECE", size)
-        pieces = of.run(gathered, settings)
-    assert pieces.exposures.equals(whole.exposures)
-    assert pieces.counts == whole.counts
+        patch.setattr(examples, "CHUNK", size)
+        chunks = of.run(gathered, settings)
+    assert chunks.exposures.equals(whole.exposures)
+    assert chunks.counts == whole.counts
 
 
-def test_pieces_begin_where_another_pair_does() -> None:
+def test_chunks_begin_where_another_pair_does() -> None:
     events = pa.table({"user_id": [1] * 6 + [2], "video_id": [1, 2, 2, 2, 2, 3, 3]})
-    assert piece_bounds(events, 2) == [0, 1, 6, 7]
-    assert piece_bounds(events, 10) == [0, 7]
-    assert piece_bounds(events.slice(0, 0), 10) == [0, 0]
+    assert chunk_bounds(events, 2) == [0, 1, 6, 7]
+    assert chunk_bounds(events, 10) == [0, 7]
+    assert chunk_bounds(events.slice(0, 0), 10) == [0, 0]
 
 
 def test_a_walk_goes_on_where_it_was() -> None:
@@ -155,7 +157,7 @@ def test_a_walk_goes_on_where_it_was() -> None:
     lookup = VideoLookup(pa.table({"video_id": np.arange(9), "video_duration": pa.nulls(9, pa.float32()),
                                    "category": pa.array([b"c"] * 9)}))  # fmt: skip
     users = pa.table({"user_id": np.arange(5), **{name: pa.nulls(5, pa.list_(kind)) for name, kind in
-                      zip(history.COLUMNS, (pa.int64(), pa.binary()), strict=True)}})  # fmt: skip
+                      zip(HISTORY, (pa.int64(), pa.binary()), strict=True)}})  # fmt: skip
     time = np.arange(200)
     found = history.Histories(history.Positives(user, video, time), users, lookup, user, time + 1, 3)
     rank = np.concatenate([np.arange(n) for n in np.bincount(user)])

@@ -20,7 +20,7 @@ from recsys_tft.storage.locks import sole_writer
 from recsys_tft.storage.version_folders import Held, VersionFolders
 from recsys_tft.training.model_folders import ModelFolder
 
-MANIFEST = '{"settings": {}, "inputs": {}, "windows": {}, "counts": {}}'
+MANIFEST = '{"settings": {}, "inputs": {}, "splits": {}, "counts": {}}'
 
 
 @dataclasses.dataclass(frozen=True)

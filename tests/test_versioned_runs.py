@@ -27,14 +27,14 @@ from labelled_cases import plain
 from oracle import Row
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
-from recsys_tft.beam_pipelines import spill
+from recsys_tft.beam_pipelines import stage
 from recsys_tft.cli import main
 from recsys_tft.columns import KEYS, TABLES, UPDATED
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.exporting import stored_entities
 from recsys_tft.features import Entity
-from recsys_tft.labelling import counters
+from recsys_tft.point_in_time import counters
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.tables import synthetic
@@ -241,7 +241,7 @@ def test_what_is_served_is_the_latest(ran: Ran, raw: dict[str, list[Row]], tmp_p
 def test_order_workers_and_where_tables_wait_change_nothing(
     ran: Ran, run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spill, "_SMALLEST", 0)
+    monkeypatch.setattr(stage, "_SMALLEST", 0)
     shuffled = tmp_path / "shuffled"
     shuffled.mkdir()
     for table in TABLES:
@@ -258,9 +258,9 @@ def differing(one: dict[str, int], other: dict[str, int]) -> set[str]:
     return {name for name, _ in one.items() ^ other.items()}
 
 
-def test_versions_after_the_training_window_change_nothing_of_it(ran: Ran, run: Run, tmp_path: pathlib.Path) -> None:
-    windows = {name: value.removesuffix(" UTC") for name, value in ran.result.manifest["windows"].items()}
-    val_from = pl.lit(windows["val_from"]).str.to_datetime(time_unit="us", time_zone="UTC")
+def test_versions_after_the_training_split_change_nothing_of_it(ran: Ran, run: Run, tmp_path: pathlib.Path) -> None:
+    splits = {name: value.removesuffix(" UTC") for name, value in ran.result.manifest["splits"].items()}
+    val_from = pl.lit(splits["val_from"]).str.to_datetime(time_unit="us", time_zone="UTC")
     shutil.copyfile(ran.raw / "interactions.parquet", tmp_path / "interactions.parquet")
     names = {"users": "country", "videos": "title", "channels": "channel_subscriber_count"}
     for table, key in KEYS.items():
@@ -271,7 +271,7 @@ def test_versions_after_the_training_window_change_nothing_of_it(ran: Ran, run: 
         changed = pl.concat([rows.filter(~is_future), altered])
         assert future.height > 10
         pq.write_table(changed.to_arrow(compat_level=pl.CompatLevel.oldest()), tmp_path / f"{table}.parquet")
-    other_run = run(tmp_path, f"split: {json.dumps(windows)}\n")
+    other_run = run(tmp_path, f"split: {json.dumps(splits)}\n")
     untouched = (*DESCRIBED[1:], "processed_data/two_tower/train", "processed_data/ranker/train")
     assert_same_bytes(*(files_below(root, *untouched) for root in (ran.root, other_run.root)))
     assert files_below(ran.root, "processed_data/ranker/test") != files_below(

@@ -13,15 +13,15 @@ from labelled_cases import Case, gather, oracles_cuts, oracles_exposures, plain,
 from labelled_cases import run as label
 from oracle import Row
 
-from recsys_tft import point_in_time
+from recsys_tft import time_lookups
 from recsys_tft.columns import UPDATED, IdKind
 from recsys_tft.default_table import DEFAULT
+from recsys_tft.examples import fitting_rows
 from recsys_tft.features import Entity
-from recsys_tft.labelling import fitting_rows
-from recsys_tft.point_in_time import rows_at
 from recsys_tft.tables import versions
 from recsys_tft.tables.entities import add_channels, drop_duplicates
 from recsys_tft.tables.raw_tables import ROW
+from recsys_tft.time_lookups import rows_at
 
 quick = settings(deadline=None, derandomize=True, max_examples=60)
 CASES = random_tables.cases(least=1, versions=True)
@@ -63,8 +63,8 @@ def test_a_video_changes_when_its_channel_does(
     videos = videos.append_column("channel_id", pa.array(channel, pa.int64()))
     is_versioned = data.draw(st.booleans())
     if not is_versioned:
-        videos = videos.filter(pa.array(videos[point_in_time.SINCE].to_numpy() == versions.ALWAYS))
-        videos = videos.drop_columns([UPDATED, point_in_time.SINCE])
+        videos = videos.filter(pa.array(videos[time_lookups.SINCE].to_numpy() == versions.ALWAYS))
+        videos = videos.drop_columns([UPDATED, time_lookups.SINCE])
     channels = table_of(of_channels, "channel_id", "channel_subscriber_count") if of_channels else empty_channels()
     channels, _ = drop_duplicates(channels, "channel_id")
     merged = add_channels(videos, channels)
@@ -86,7 +86,7 @@ def empty_channels() -> pa.Table:
 
 
 def assert_sorted(table: pa.Table) -> None:
-    keys = list(zip(*(table[name].to_pylist() for name in ("video_id", point_in_time.SINCE)), strict=True))
+    keys = list(zip(*(table[name].to_pylist() for name in ("video_id", time_lookups.SINCE)), strict=True))
     assert keys == sorted(set(keys))
 
 
@@ -115,10 +115,10 @@ def test_what_is_fitted_are_the_rows_that_training_exposures_took_last_and_the_v
     raw, chosen = case
     expected = oracles_exposures(raw, chosen, oracles_cuts(raw, chosen))
     users, videos, _, _ = oracle.usable(raw.users, raw.videos, raw.interactions)
-    training = [e for e in expected if e.window == "train" and e.label is not None]
+    training = [e for e in expected if e.split == "train" and e.label is not None]
     assume(training)
     gathered, found = gather(raw), label(gather(raw), settings_of(chosen))
-    rows = found.exposures.filter(pa.array(found.exposures["window"].to_numpy() == 0))
+    rows = found.exposures.filter(pa.array(found.exposures["split"].to_numpy() == 0))
     own, fitted = gathered.partitions[0].users, found.labelled[0].training_users
     of_users = list(fitting_rows.of_users(own, fitted, rows, DEFAULT))
     last = {e.user_id: max(o.interaction_time for o in training if o.user_id == e.user_id) for e in training}

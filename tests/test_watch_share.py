@@ -53,8 +53,8 @@ def test_a_run_writes_it_and_the_neural_ranker_learns_it(tmp_path: pathlib.Path)
     ).iter_rows():
         watched[user, video].append((moment, seconds or 0.0))
     seen = collections.Counter()
-    for window in ("train", "val", "test"):
-        for row in result[f"ranker_{window}"].pandas().to_dict("records"):
+    for split in ("train", "val", "test"):
+        for row in result[f"ranker_{split}"].pandas().to_dict("records"):
             own = watched[row["user_id"], row["video_id"]]
             if row["source"] == b"sampled":
                 assert row["watch_share"] == -1

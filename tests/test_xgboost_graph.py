@@ -14,9 +14,9 @@ from tree_rows import CATEGORICAL, CATEGORIES, COLUMNS, NUMERIC, ROWS, labels, t
 
 from recsys_tft.errors import InputError
 from recsys_tft.ranking.xgboost_ranker import matrix
-from recsys_tft.trees import xgboost_model
-from recsys_tft.trees.xgboost_graph import TreeEnsemble
-from recsys_tft.trees.xgboost_model import XGBoostModel
+from recsys_tft.tree_graphs import xgboost_model
+from recsys_tft.tree_graphs.xgboost_graph import TreeEnsemble
+from recsys_tft.tree_graphs.xgboost_model import XGBoostModel
 
 TRAINING = table(3000, 0)
 FLOAT32 = np.finfo(np.float32)

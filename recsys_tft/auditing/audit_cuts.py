@@ -8,9 +8,9 @@ from recsys_tft import ids
 from recsys_tft.auditing.futures import Cut
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import labels, splits
+from recsys_tft.labelling import labels, split_times
 from recsys_tft.labelling.exposures import exposure_starts, sort_events
-from recsys_tft.labelling.splits import Cuts
+from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.tables.event_signals import events_of
 from recsys_tft.tables.raw_tables import RawTable, empty
 
@@ -31,14 +31,14 @@ def sorted_events(interactions: pl.DataFrame, table: RawTable, settings: Setting
     return sort_events(events_of(rows, table.is_long, settings.table.bits), settings)
 
 
-def choose(events: pa.Table, windows: Cuts | None, settings: Settings) -> list[tuple[int, bool]]:
-    """Times to cut at, and whether the training window is to end there: at its end, and within and after it.
+def choose(events: pa.Table, splits: Cuts | None, settings: Settings) -> list[tuple[int, bool]]:
+    """Times to cut at, and whether the training split is to end there: at its end, and within and after it.
 
     Cuts are moved to where a label is made of what happens on both sides, as far as there is such a place.
 
     Args:
         events: of the sample, sorted.
-        windows: of the run; None where each user has windows of their own.
+        splits: of the run; None where each user has splits of their own.
         settings: of the run.
 
     Raises:
@@ -48,7 +48,7 @@ def choose(events: pa.Table, windows: Cuts | None, settings: Settings) -> list[t
     possible = np.unique(times)[1:]
     if not len(possible):
         raise InputError("All interactions of the sample are at one instant, so that none of them is later.")
-    end = windows[0] if windows else int(np.quantile(times, float(settings.split.train_share), method="nearest"))
+    end = splits[0] if splits else int(np.quantile(times, float(settings.split.train_share), method="nearest"))
     wanted = [(end, True)]
     wanted += [(part[len(part) // 2], False) for part in (times[times < end], times[times >= end]) if len(part)]
     decisive = np.intersect1d(_decisive_times(events, settings), possible)
@@ -78,29 +78,29 @@ def _decisive_times(events: pa.Table, settings: Settings) -> np.ndarray:
     return (turns if len(turns) else grows)["time"].to_numpy()
 
 
-def settled_exposures(events: pa.Table, cut: Cut, windows: Cuts) -> pl.DataFrame:
+def settled_exposures(events: pa.Table, cut: Cut, splits: Cuts) -> pl.DataFrame:
     """The exposures that nothing from the cut on belongs to, as user_id, video_id and interaction_time.
 
-    They end in an earlier window than the cut's, or so long before it that no later event goes on with them.
+    They end in an earlier split than the cut's, or so long before it that no later event goes on with them.
 
     Args:
         events: of the sample, sorted.
         cut: where the future begins.
-        windows: of the rerun.
+        splits: of the rerun.
     """
     past = events.filter(pa.array(events["interaction_time"].to_numpy() < cut.time))
     time = past["interaction_time"].to_numpy()
-    number = splits.window_of(time, windows)
+    number = split_times.split_of(time, splits)
     starts = exposure_starts(past, cut.gap, number)
     last = np.append(starts[1:], len(past))[: len(starts)] - 1
-    now = splits.window_of(np.array([cut.time]), windows)[0]
+    now = split_times.split_of(np.array([cut.time]), splits)[0]
     settled = (number[last] < now) | (cut.time - time[last] >= cut.gap)
     rows = past.take(pa.array(starts[settled])).select(["user_id", "video_id", "interaction_time"])
     return pl.DataFrame(rows)
 
 
 def unsettled(events: pa.Table, cut: Cut) -> int:
-    """How many exposures an event before the cut and one from it on could belong to, but for windows."""
+    """How many exposures an event before the cut and one from it on could belong to, but for splits."""
     starts = exposure_starts(events, cut.gap, None)
     if not len(starts):
         return 0

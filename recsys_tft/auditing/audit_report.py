@@ -8,7 +8,7 @@ from rich.text import Text
 from recsys_tft import ids
 from recsys_tft.auditing.futures import Cut
 from recsys_tft.auditing.row_differences import Compared, Difference
-from recsys_tft.labelling import splits
+from recsys_tft.labelling import split_times
 from recsys_tft.terminal import Listing
 
 
@@ -114,7 +114,7 @@ class Audited:
         for line in self.lines:
             ends = "there" if line.cut.ends_training else ""
             numbers = (line.across, line.rows, line.moments, len(line.features), sum(line.unequal.values()))
-            time = splits.describe(line.cut.time)
+            time = split_times.describe(line.cut.time)
             style = "red" if line.unequal else None
             table.add_row(time, ends, line.future, *(f"{number:,}" for number in numbers), style=style)
         return table
@@ -129,7 +129,7 @@ class Audited:
 def _text(line: Line, difference: Difference) -> str:
     key = ", ".join(f"{name} {_shortened(value)}" for name, value in difference.key.items())
     one, other = map(_shortened, difference.values)
-    cut = splits.describe(line.cut.time)
+    cut = split_times.describe(line.cut.time)
     feature, folder = difference.feature, difference.folder
     return f"{feature} of {key} in {folder}: {one}, but {other} with what comes from {cut} on {line.future}"
 

@@ -16,7 +16,7 @@ from recsys_tft.auditing.rerun import rerun, settings_of
 from recsys_tft.columns import KEYS, TABLES
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
-from recsys_tft.labelling.splits import Cuts
+from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.raw_replay import raw_rows
 from recsys_tft.run_layout import state_files
 from recsys_tft.run_layout.output import Output
@@ -33,13 +33,13 @@ class Begun:
     Attributes:
         raw: the tables of the run.
         sample: the rows of the period, with all users, videos and channels that are known at its end.
-        windows: its first half, and the rest.
+        splits: its first half, and the rest.
         earlier: the state that it starts from.
     """
 
     raw: Mapping[str, RawTable]
     sample: Tables
-    windows: Cuts
+    splits: Cuts
     earlier: EarlierState
 
 
@@ -95,4 +95,4 @@ def _left(output_dir: str, graph: str, until: int) -> EarlierState:
     """The state that a rerun has left."""
     folders = {name: pathlib.Path(Output.at(output_dir).staged(STATE, name)) for name in state_files.TABLES}
     files = {name: [str(path) for path in sorted(folder.glob("*"))] for name, folder in folders.items()}
-    return EarlierState(until, [until], files, graph, windows={}, users=0, videos=0)
+    return EarlierState(until, [until], files, graph, splits={}, users=0, videos=0)

@@ -31,7 +31,7 @@ class Cut:
         delay: microseconds until an event shows in the counters of its video.
         labels: which exposures are positive, and where one ends.
         table: the columns and signals of the run.
-        ends_training: whether the training window ends here.
+        ends_training: whether the training split ends here.
     """
 
     time: int

@@ -20,8 +20,8 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
 from recsys_tft.features import Feature
-from recsys_tft.labelling import counters, video_counts
-from recsys_tft.labelling.splits import Cuts, describe
+from recsys_tft.labelling.split_times import Cuts, describe
+from recsys_tft.point_in_time import counters, video_counts
 from recsys_tft.raw_replay import raw_rows
 from recsys_tft.raw_replay.raw_rows import Days, raw_days
 from recsys_tft.run_layout import run_folders
@@ -43,11 +43,11 @@ def audit(
     """Reruns the job of a run on a sample of users, with another future after some cuts.
 
     Args:
-        output_dir: of the run, whose settings, windows and transform graph are used; or the folder of a period.
+        output_dir: of the run, whose settings, splits and transform graph are used; or the folder of a period.
         data_dir: its raw tables; by default OUTPUT_DIR/raw. Of a period the folders of the run and of all periods up to
             it, in their order, or one with the tables of all these days.
         users: how many to sample.
-        cuts: times to cut at, microseconds since 1970; by default the end of the training window, and the middles of
+        cuts: times to cut at, microseconds since 1970; by default the end of the training split, and the middles of
             the interactions before and after it; of a period its middle, and those of its halves.
         seed: of the sample and of the futures.
         say: is told each step.
@@ -77,7 +77,7 @@ def _audit(
     if REFRESH in manifest:
         say(f"Drawing {users:,} users, and running what was before the period")
         with audited_period.begun(manifest, days, str(graph), of_run, users, seed) as begun:
-            trial = Trial(str(graph), of_run, begun.raw, begun.windows, begun.sample, seed, begun.earlier)
+            trial = Trial(str(graph), of_run, begun.raw, begun.splits, begun.sample, seed, begun.earlier)
             return _tried(trial, cuts, say)
     tables = raw_rows.find(days[0], of_run)
     warn(manifest, tables, of_run, say)
@@ -88,7 +88,7 @@ def _audit(
 
 def _tried(trial: "Trial", cuts: Sequence[int], say: Callable[[str], None]) -> Audited:
     """What reruns of a trial show."""
-    lines = [line for cut, windows in trial.cuts(cuts) for line in trial.lines(cut, windows, say)]
+    lines = [line for cut, splits in trial.cuts(cuts) for line in trial.lines(cut, splits, say)]
     sizes = {name: rows[KEYS[name]].n_unique() if name in KEYS else len(rows) for name, rows in trial.sample.items()}
     return Audited(sizes, lines, trial.snapshots, trial.untried(lines))
 
@@ -102,8 +102,8 @@ def warn(
             say(f"warning: the table {name} is not the one that the run was made of; it is audited all the same")
     if of_run.split.kind != "time":
         say(
-            f"warning: with split.kind {of_run.split.kind} the windows of users overlap in time, so that what is "
-            "fitted knows the future of some rows; the audit ends the training window at one time for all"
+            f"warning: with split.kind {of_run.split.kind} the splits of users overlap in time, so that what is "
+            "fitted knows the future of some rows; the audit ends the training split at one time for all"
         )
 
 
@@ -115,7 +115,7 @@ class Trial:
         graph: the folder of the run's `transform_fn`.
         of_run: settings of the run.
         raw: the run's raw tables.
-        windows: of the run; None where each user has windows of their own.
+        splits: of the run; None where each user has splits of their own.
         sample: the rows to rerun on.
         seed: of the futures.
         earlier: the state that reruns of a refresh start from.
@@ -124,7 +124,7 @@ class Trial:
     graph: str
     of_run: Settings
     raw: Mapping[str, RawTable]
-    windows: Cuts | None
+    splits: Cuts | None
     sample: Tables
     seed: int
     earlier: EarlierState | None = None
@@ -162,7 +162,7 @@ class Trial:
         )
 
     def cuts(self, given: Sequence[int]) -> list[tuple[Cut, Cuts]]:
-        """Where to cut, and the windows of the reruns there.
+        """Where to cut, and the splits of the reruns there.
 
         Raises:
             InputError: if a given one leaves nothing on one of its sides.
@@ -173,22 +173,22 @@ class Trial:
             if not times.min() < time <= times.max():
                 first, last = describe(int(times.min())), describe(int(times.max()))
                 raise InputError(f"--cut {describe(time)} is not within the interactions, from {first} to {last}.")
-        chosen = audit_cuts.choose(events, self.windows, self.of_run)
-        windows = self.windows or (next(time for time, ends in chosen if ends), None)
+        chosen = audit_cuts.choose(events, self.splits, self.of_run)
+        splits = self.splits or (next(time for time, ends in chosen if ends), None)
         if given:
             chosen = [(time, ends) for time in given for ends in (True, False)]
         delay = self.of_run.counters.delay_microseconds if self.counts else 0
         cuts = [Cut(time, delay, self.of_run.labels, self.of_run.table, ends) for time, ends in chosen]
-        return [(cut, (cut.time, None) if cut.ends_training else windows) for cut in cuts]
+        return [(cut, (cut.time, None) if cut.ends_training else splits) for cut in cuts]
 
-    def lines(self, cut: Cut, windows: Cuts, say: Callable[[str], None]) -> list[Line]:
+    def lines(self, cut: Cut, splits: Cuts, say: Callable[[str], None]) -> list[Line]:
         """The rows of one cut and each future compared with those of the crowded one."""
         say(f"Cutting at {describe(cut.time)}")
-        chosen = settings_of(self.of_run, windows)
+        chosen = settings_of(self.of_run, splits)
         base = futures.crowded(self.sample, cut, self.seed)
         events = audit_cuts.sorted_events(base["interactions"], self.raw["interactions"], chosen)
         past = PastRows(
-            cut, audit_cuts.settled_exposures(events, cut, windows), chosen, self.versioned, self.counters_are_as_of
+            cut, audit_cuts.settled_exposures(events, cut, splits), chosen, self.versioned, self.counters_are_as_of
         )
         rows, across = self._rerun(base, chosen), audit_cuts.unsettled(events, cut)
         found = []
@@ -211,7 +211,7 @@ class Trial:
                 cuts = chosen.split.fixed_cuts
                 assert cuts is not None
                 end = describe(cuts[0])
-                raise InputError(f"On the sample, with a training window that ends at {end}: {error}") from error
+                raise InputError(f"On the sample, with a training split that ends at {end}: {error}") from error
 
     def untried(self, lines: Sequence[Line]) -> tuple[str, ...]:
         """The features of which nothing was compared: of those that change, nothing at a cut."""

@@ -14,7 +14,7 @@ from recsys_tft.auditing.row_differences import KEY, Compared, compare
 from recsys_tft.columns import Accuracy, Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature, entity_of
-from recsys_tft.labelling.user_context import COUNTED
+from recsys_tft.point_in_time.user_context import COUNTED_VIDEO
 from recsys_tft.run_layout.data_sets import RANKER_ROWS, TWO_TOWER, USERS, VIDEOS, DataSet
 
 Rows = Mapping[str, pa.Table]  # of one rerun, by folder
@@ -38,7 +38,7 @@ def moment_of(feature: Feature, counted: bool = True) -> tuple[tuple[str, ...], 
 
 
 # The moment itself, and what is compared of negatives alone.
-_OF_NOBODY = ("interaction_time", COUNTED)
+_OF_NOBODY = ("interaction_time", COUNTED_VIDEO)
 _LAGGING = (Accuracy.COUNTED, Accuracy.VERSIONED)  # by the delay of counters
 
 
@@ -91,14 +91,14 @@ class PastRows:
                 yield compare(folder, one, other, key, columns, all_there=True), True
 
     def _of_training(self, rows: Rows, others: Rows) -> list[str]:
-        """The folders of what the training window alone makes: what the graph is fitted on, and the corpora."""
+        """The folders of what the training split alone makes: what the graph is fitted on, and the corpora."""
         fitted = {folder for folder in (*rows, *others) if folder.startswith(f"{FIT}/")}
         return [*sorted(fitted), *(corpus.name for corpus in _CORPORA if corpus.name not in self.versioned)]
 
     def _whole(self, data_set: DataSet, one: pa.Table, other: pa.Table) -> Compared:
         """Rows before the cut in all of their columns.
 
-        Where the training window goes on after the cut, what negatives are drawn from, and whether an exposed one is
+        Where the training split goes on after the cut, what negatives are drawn from, and whether an exposed one is
         contradicted, is rightly decided later.
         """
         later = {"log_q"} if not self.cut.ends_training else set()
@@ -126,7 +126,7 @@ class PastRows:
         for feature in data_set.features(self.settings):
             if moment := moment_of(feature, self.counted):
                 key, lags = moment
-                delay, counted = self.cut.delay if lags else 0, COUNTED in feature.sources
+                delay, counted = self.cut.delay if lags else 0, COUNTED_VIDEO in feature.sources
                 groups.setdefault((key, delay, counted), []).append(feature.name)
         for (key, delay, counted), names in groups.items():
             # What a positive row adds to the fit is taken off again, and whether it is positive is of its own moment.

@@ -19,7 +19,7 @@ from recsys_tft.beam_pipelines.options import Options, labels_as_they_are, pipel
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.faults import sentences
 from recsys_tft.features import Entity
-from recsys_tft.labelling.splits import Cuts, describe
+from recsys_tft.labelling.split_times import Cuts, describe
 from recsys_tft.run_layout.data_sets import DATA_SETS
 from recsys_tft.run_layout.output import Output
 from recsys_tft.run_layout.state_files import EarlierState
@@ -53,12 +53,12 @@ class Rerun(MainJob):
         return self._root | "Graph" >> beam.Create([self._graph])
 
     def _cuts(self, minutes: PCollection, times: PCollection) -> PCollection:
-        """In a refresh what is known ends first, and then its windows, which are fixed."""
+        """In a refresh what is known ends first, and then its splits, which are fixed."""
         if self._job.earlier is None:
             return super()._cuts(minutes, times)
         fixed = self._job.settings.split.fixed_cuts
         assert fixed is not None
-        return self._root | "Windows" >> beam.Create([(self._job.earlier.until, *fixed)])
+        return self._root | "Splits" >> beam.Create([(self._job.earlier.until, *fixed)])
 
     def _finish(self, *_: Any, **__: Any) -> None:
         """Nothing is committed: the rows are read where they were written."""
@@ -74,10 +74,10 @@ def write_training_rows(entity: Entity, table: Packed, folder: str) -> None:
     pq.write_table(rows, target / f"{uuid.uuid4().hex}.parquet")
 
 
-def settings_of(of_run: Settings, windows: Cuts) -> Settings:
-    """Those of a run for tables of our own, with windows that do not depend on what happens."""
+def settings_of(of_run: Settings, splits: Cuts) -> Settings:
+    """Those of a run for tables of our own, with splits that do not depend on what happens."""
     values = of_run.model_dump(mode="json")
-    times = [None if cut is None else describe(cut).removesuffix(" UTC") for cut in windows]
+    times = [None if cut is None else describe(cut).removesuffix(" UTC") for cut in splits]
     texts = {f.name: NONE for f in of_run.table.features if f.op.embeds_text}
     values |= {"columns": {}, "text_encoders": texts, "max_rejected_fraction": 1.0}
     values["split"] = dict(zip(("val_from", "test_from"), times, strict=True))

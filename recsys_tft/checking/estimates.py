@@ -9,7 +9,7 @@ import pyarrow as pa
 from recsys_tft.checking.sampling import Labelled
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Feature
-from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.run_layout.data_sets import DATA_SETS, RANKER_ROWS, TWO_TOWER, DataSet
 from recsys_tft.tables.raw_tables import RawTable
 
@@ -55,7 +55,7 @@ def estimate(
         settings: of the run.
         cores: of the machine.
     """
-    kinds = {kind: sum(labelled.counts.get(f"exposures/{window}/{kind}", 0) for window in WINDOWS) for kind in _KINDS}
+    kinds = {kind: sum(labelled.counts.get(f"exposures/{split}/{kind}", 0) for split in SPLITS) for kind in _KINDS}
     scaled = {
         TWO_TOWER.name: scale * kinds["positive"],
         RANKER_ROWS.name: scale * (sum(kinds.values()) + labelled.drawn),

@@ -15,8 +15,10 @@ from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import TITLE
 from recsys_tft.errors import InputError, UsageError
+from recsys_tft.examples import odd_data
 from recsys_tft.faults import sentences
-from recsys_tft.labelling import counters, labels, odd_data, splits
+from recsys_tft.labelling import labels, split_times
+from recsys_tft.point_in_time import counters
 from recsys_tft.storage import places
 from recsys_tft.tables import raw_tables, rejects
 from recsys_tft.tables.raw_tables import RawTable
@@ -30,11 +32,11 @@ class Preview:
     Attributes:
         tables: what their footers say, by name.
         counts: of the rows that were read, with the names that a manifest has: `rows/TABLE/in` and
-            `rejected/TABLE/REASON`, `exposures/WINDOW/KIND` and `positives/RULE/WINDOW`.
+            `rejected/TABLE/REASON`, `exposures/SPLIT/KIND` and `positives/RULE/SPLIT`.
         whole: the tables that were read to the end, so that their counts are those of a run.
         stops: a sentence for each thing that would stop a run.
         warnings: what a run would warn of, and what is suspicious, as sentences.
-        windows: `val_from` and `test_from` as text; empty where each user has others.
+        splits: `val_from` and `test_from` as text; empty where each user has others.
         estimate: about what a run takes; None where it would stop.
     """
 
@@ -43,7 +45,7 @@ class Preview:
     whole: frozenset[str]
     stops: tuple[str, ...]
     warnings: tuple[str, ...]
-    windows: dict[str, str | None]
+    splits: dict[str, str | None]
     estimate: Estimate | None
 
     def scale(self, table: str) -> float:
@@ -96,16 +98,16 @@ def check(
     computed = counters.computed_columns(chosen.counters, tables["videos"].absent)
     warnings = [sentence for table in tables.values() for sentence in table.warnings(computed)]
     warnings += suspicions.find(sample, joined, tables, datetime.datetime.now(datetime.UTC))
-    counts, windows, estimated = joined.counts.copy(), {}, None
+    counts, splits, estimated = joined.counts.copy(), {}, None
     if labelled:
         counts.update(labelled.counts)
-        odd, of_windows = joined.odd + labelled.odd, odd_data.exposures_by_window(counts)
-        warnings += odd_data.warnings(odd, of_windows, labelled.span, labelled.cuts, chosen.split)
-        windows = splits.describe_cuts(labelled.cuts)
+        odd, of_splits = joined.odd + labelled.odd, odd_data.exposures_by_split(counts)
+        warnings += odd_data.warnings(odd, of_splits, labelled.span, labelled.cuts, chosen.split)
+        splits = split_times.describe_cuts(labelled.cuts)
         titles = round(_titles(joined, chosen) * _scale(tables, counts, "videos"))
         of_sample = labelled, _scale(tables, counts, "interactions")
         estimated = estimates.estimate(*of_sample, tables, titles, chosen, os.cpu_count() or 1)
-    return Preview(tables, counts, sample.whole, tuple(stops), tuple(warnings), windows, estimated)
+    return Preview(tables, counts, sample.whole, tuple(stops), tuple(warnings), splits, estimated)
 
 
 def _scale(tables: Mapping[str, RawTable], counts: Mapping[str, int], table: str) -> float:

@@ -11,8 +11,10 @@ import pyarrow as pa
 
 from recsys_tft.columns import KEYS
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import counters, event_pieces, examples, odd_data, outcomes, ranker_examples, splits
-from recsys_tft.labelling.splits import Cuts
+from recsys_tft.examples import event_chunks, examples, odd_data, ranker_examples
+from recsys_tft.labelling import split_times
+from recsys_tft.labelling.split_times import Cuts
+from recsys_tft.point_in_time import counters, outcomes
 from recsys_tft.storage import arrow_ipc
 from recsys_tft.tables import raw_tables, versions
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, known_durations, repeated_reason
@@ -119,13 +121,13 @@ def join(sample: Sample, tables: Mapping[str, RawTable], settings: Settings) -> 
     lookup = VideoLookup.of(videos, rows["channels"], settings.ids.video_id, outcomes.groups(settings))
     of_table = tables["interactions"]
     found = arrow_ipc.dumps(events_of(rows["interactions"], of_table.is_long, of_table.bits))
-    gathered = event_pieces.Gathered([found], rows["users"], lookup, settings)
+    gathered = event_chunks.Gathered([found], rows["users"], lookup, settings)
     _count("interactions", gathered.unknown["reason"], counts)
     for name in {"users", "videos"} - sample.whole:
         counts["rows/interactions/in"] -= counts.pop(f"rejected/interactions/{KEYS[name]} is not in {name}", 0)
-    pieces = list(gathered.pieces())
-    odd["repeated"] = sum(map(odd_data.repeated, pieces))
-    return Joined(pa.concat_tables(pieces), rows["users"], videos, lookup, counts, odd)
+    chunks = list(gathered.chunks())
+    odd["repeated"] = sum(map(odd_data.repeated, chunks))
+    return Joined(pa.concat_tables(chunks), rows["users"], videos, lookup, counts, odd)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,10 +135,10 @@ class Labelled:
     """What the exposures of a sample become.
 
     Attributes:
-        counts: of exposures by window, and of positives by rule, with the names that a manifest has.
+        counts: of exposures by split, and of positives by rule, with the names that a manifest has.
         drawn: how many negatives are to be drawn for them.
         odd: what is odd about their watch times.
-        cuts: where the windows end; None where they end for each user elsewhere.
+        cuts: where the splits end; None where they end for each user elsewhere.
         span: the first and the last time of an exposure.
     """
 
@@ -148,18 +150,18 @@ class Labelled:
 
 
 def label(joined: Joined, settings: Settings) -> Labelled:
-    """Divides the exposures into windows, and labels them.
+    """Divides the exposures into splits, and labels them.
 
     Raises:
-        InputError: as a run, where no exposure is there, or the windows cannot be made.
+        InputError: as a run, where no exposure is there, or the splits cannot be made.
     """
-    times = splits.histogram(examples.exposure_times(joined.events, settings.labels.exposure_gap))
+    times = split_times.histogram(examples.exposure_times(joined.events, settings.labels.exposure_gap))
     cuts = _cuts(times, settings)
     labelled = examples.label_exposures(joined.events, joined.users, joined.lookup, cuts, settings)
     drawn = int(ranker_examples.draws(labelled.keys, settings).sum())
     return Labelled(labelled.counts, drawn, labelled.odd, cuts, odd_data.span_of(times))
 
 
-def _cuts(times: splits.Histogram, settings: Settings) -> Cuts | None:
-    minutes = splits.merge([(splits.coarse(times[0]), times[1])])
-    return splits.find(minutes, times, settings.split) if len(times[0]) else splits.checked((0, None), times)
+def _cuts(times: split_times.Histogram, settings: Settings) -> Cuts | None:
+    minutes = split_times.merge([(split_times.coarse(times[0]), times[1])])
+    return split_times.find(minutes, times, settings.split) if len(times[0]) else split_times.checked((0, None), times)

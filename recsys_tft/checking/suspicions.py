@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from recsys_tft.checking.sampling import Joined, Sample
 from recsys_tft.default_table import AGE
-from recsys_tft.labelling import splits
+from recsys_tft.labelling import split_times
 from recsys_tft.tables.raw_tables import RawTable
 
 _YEAR_1990 = 631_152_000_000_000  # microseconds
@@ -56,7 +56,7 @@ def _times(sample: Sample, now: datetime.datetime) -> Iterable[str]:
             if number := int(bad.sum()):
                 yield (
                     f"{column} of {name} is {where} in {number:,} of {len(times):,} rows, such as "
-                    f"{splits.describe(int(times[bad][0]))}; is its unit right?"
+                    f"{split_times.describe(int(times[bad][0]))}; is its unit right?"
                 )
 
 

@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="TIME",
         help="where to cut, as 2025-03-01T12:00 UTC; may be given several times (default: the end of the training "
-        "window, and the middles of what is before and after it)",
+        "split, and the middles of what is before and after it)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the sample (default 0)")
 

@@ -95,8 +95,8 @@ def _made(found: "Preview") -> Iterator["RenderableType"]:
     for name, rows in made.rows.items():
         shown.add_row(name, f"{_rounded(rows):,}", f"{_rounded(made.bytes[name] / 1e6):,}")
     yield shown
-    if found.windows:
-        yield "\n".join(f"{name.replace('_', ' ')} {time or 'never'}" for name, time in found.windows.items())
+    if found.splits:
+        yield "\n".join(f"{name.replace('_', ' ')} {time or 'never'}" for name, time in found.splits.items())
     threads = f"{made.threads} thread{'s' * (made.threads > 1)}"
     yield f"About {_rounded(made.seconds):,} s on {threads} of this machine, and {made.memory / 1e9:.1f} GB of memory."
 

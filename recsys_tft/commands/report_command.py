@@ -8,7 +8,7 @@ EXAMPLE = """example:
   recsys-tft report --output-dir out
   recsys-tft report --output-dir out/periods/2025-03-02 --file today.html
 
-The page is a single file, which needs no network: what was read and rejected, rows and windows, labels, every column
+The page is a single file, which needs no network: what was read and rejected, rows and splits, labels, every column
 and feature by split, the models beside their baselines, and the settings. No row is read for it."""
 
 

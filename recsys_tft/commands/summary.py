@@ -8,9 +8,9 @@ from rich.text import Text
 
 from recsys_tft.columns import TABLES
 from recsys_tft.configuration import settings
+from recsys_tft.examples.ranker_examples import SOURCES
 from recsys_tft.features import FeatureTable
-from recsys_tft.labelling.ranker_examples import SOURCES
-from recsys_tft.labelling.splits import PERIODS, WINDOWS
+from recsys_tft.labelling.split_times import PERIODS, SPLITS
 from recsys_tft.run_layout.data_sets import DATA_SETS, RANKER_ROWS
 from recsys_tft.run_layout.output import Output
 from recsys_tft.terminal import Listing
@@ -60,24 +60,24 @@ def _tables(counts: Mapping[str, int]) -> Listing:
 
 
 def _ends(manifest: Mapping[str, Any]) -> str:
-    """Where the windows end."""
-    windows = manifest["windows"]
-    if begins := windows.get(PERIODS):
+    """Where the splits end."""
+    splits = manifest["splits"]
+    if begins := splits.get(PERIODS):
         return f"train is the period from {begins[-1]}"
-    if not windows:
+    if not splits:
         return f"split {manifest['settings']['split']['kind']}: each user's exposures are cut"
-    return f"val from {windows['val_from']}\ntest from {windows['test_from'] or 'never: it is empty'}"
+    return f"val from {splits['val_from']}\ntest from {splits['test_from'] or 'never: it is empty'}"
 
 
 def _data_sets(counts: Mapping[str, int]) -> Listing:
-    table = numbers_table("\nRows written", "data set", *WINDOWS, "all")
+    table = numbers_table("\nRows written", "data set", *SPLITS, "all")
     for data_set in DATA_SETS:
         written = [counts.get(f"written/{folder}", 0) for folder in data_set.folders]
-        shown = [f"{rows:,}" for rows in written] if data_set.windows else [""] * len(WINDOWS)
+        shown = [f"{rows:,}" for rows in written] if data_set.splits else [""] * len(SPLITS)
         table.add_row(data_set.name, *shown, f"{sum(written):,}")
         if data_set is RANKER_ROWS:
             for source in SOURCES:
-                rows = [counts.get(f"sources/{window}/{source}", 0) for window in WINDOWS]
+                rows = [counts.get(f"sources/{split}/{source}", 0) for split in SPLITS]
                 if source == "disliked" and not any(rows):
                     continue
                 table.add_row(f"  {source}", *(f"{n:,}" for n in (*rows, sum(rows))), style="dim")
@@ -85,9 +85,9 @@ def _data_sets(counts: Mapping[str, int]) -> Listing:
 
 
 def _positives(counts: Mapping[str, int]) -> Listing:
-    table = numbers_table("\nPositives by rule", "rule that holds", *WINDOWS)
+    table = numbers_table("\nPositives by rule", "rule that holds", *SPLITS)
     for rule in sorted({name.split("/")[1] for name in counts if name.startswith("positives/")}):
-        table.add_row(rule, *(f"{counts[f'positives/{rule}/{window}']:,}" for window in WINDOWS))
+        table.add_row(rule, *(f"{counts[f'positives/{rule}/{split}']:,}" for split in SPLITS))
     return table
 
 

@@ -94,7 +94,7 @@ def compare_figures(
     Args:
         old, new: of runs or refreshes, or of logged requests.
         drift: the limits; None: the defaults.
-        old_split, new_split: which windows are compared.
+        old_split, new_split: which splits are compared.
 
     Raises:
         UsageError: if there is no such split.

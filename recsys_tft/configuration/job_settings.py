@@ -183,7 +183,7 @@ class CooccurrenceSettings(Section):
 
 
 class SplitSettings(Section):
-    """Where the training, validation and test windows end: shares of the exposures, or fixed times (UTC).
+    """Where the training, validation and test splits end: shares of the exposures, or fixed times (UTC).
 
     The shares are of all exposures in order of time, of each user's in order of time, or of each user's at random.
     """

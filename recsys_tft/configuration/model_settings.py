@@ -1,6 +1,7 @@
 """Settings of both models and their trainers."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 import pydantic
 
@@ -52,6 +53,8 @@ class RankerSettings(Section):
 class TwoTowerSettings(Section):
     """How the two-tower model is built and trained."""
 
+    renamed: ClassVar[Mapping[str, str]] = {"unseen": "oov_dropout"}
+
     dim: Width = 32
     hidden: Annotated[tuple[Width, ...], pydantic.Field(max_length=32)] = ()
     title: bool = True
@@ -69,7 +72,7 @@ class TwoTowerSettings(Section):
     learning_rate: Rate = 0.003
     weight_decay: Share = 0.0
     dropout: Share = 0.4
-    unseen: NotNegative = 1.0
+    oov_dropout: NotNegative = 1.0
     history_dropout: Share = 0.2
     shuffle_rows: Count = 2_000_000
     eval_users: Count = 10_000

@@ -5,18 +5,35 @@ Each number has an upper limit, beyond which something would overflow, or take m
 
 import datetime
 import re
-from typing import Annotated, Any
+import warnings
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import pydantic
 
 from recsys_tft.configuration import durations
+from recsys_tft.errors import RenamedSettingWarning
 from recsys_tft.row_settings import LIMITS, MOST_BOUNDARIES, increasing
 
 
 class Section(pydantic.BaseModel):
-    """A mapping of settings, which knows all of its keys."""
+    """A mapping of settings, which knows all of its keys, and those of earlier releases by `renamed`."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _by_their_names_of_today(cls, values: Any) -> Any:
+        for old, new in cls.renamed.items():
+            if not isinstance(values, dict) or old not in values:
+                continue
+            if new in values:
+                raise ValueError(f"has both {new!r} and {old!r}, its name in earlier releases; remove {old!r}")
+            text = f"the setting {old!r} is now called {new!r}; the old name is still read"
+            warnings.warn(text, RenamedSettingWarning, stacklevel=2)
+            values = {new if name == old else name: value for name, value in values.items()}
+        return values
 
     @pydantic.field_validator("*", mode="before")
     @classmethod

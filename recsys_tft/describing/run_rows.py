@@ -86,7 +86,7 @@ def of_joined(
         data_set: of the rows.
         tables: the columns of each part.
         codes: by part [n] int64, which row of its table each of [n] rows has.
-        inside: for each window the rows in it.
+        inside: for each split the rows in it.
         sizes: how many rows there are of users and of videos.
         settings: of the run.
     """
@@ -118,25 +118,25 @@ def of_raw(name: str, table: pa.Table, settings: Settings) -> Described:
 
 
 def of_exposures(exposures: pa.Table, numbers: Sequence[int], settings: Settings) -> Described:
-    """What raw exposures are like, sorted by users, by the windows of these numbers."""
-    rows, users = _in_windows(exposures, exposures["window"].to_numpy(), numbers)
+    """What raw exposures are like, sorted by users, by the splits of these numbers."""
+    rows, users = _in_splits(exposures, exposures["split"].to_numpy(), numbers)
     return {
         **describe(exposures, raw_kinds(EXPOSURES, settings), rows, EXPOSURES),
         **count_rows(rows, EXPOSURES, users),
     }
 
 
-def _in_windows(table: pa.Table, window: np.ndarray, numbers: Sequence[int]) -> tuple[Rows, Rows]:
-    """The rows of each window, and how many of them each user has; the table is sorted by users."""
-    places = [np.flatnonzero(window == number) for number in numbers]
+def _in_splits(table: pa.Table, split: np.ndarray, numbers: Sequence[int]) -> tuple[Rows, Rows]:
+    """The rows of each split, and how many of them each user has; the table is sorted by users."""
+    places = [np.flatnonzero(split == number) for number in numbers]
     rows = Rows(np.concatenate(places), None, np.cumsum([0, *map(len, places)]))
     user = table["user_id"].to_numpy()
     number = np.cumsum(np.append(0, user[1:] != user[:-1]))[: len(user)]
     return rows, Rows.of([number[each] for each in places], len(user))
 
 
-def of_events(events: pa.Table, window: np.ndarray, numbers: Sequence[int], settings: Settings) -> Described:
-    """What sorted events are like, by the windows of these numbers."""
+def of_events(events: pa.Table, split: np.ndarray, numbers: Sequence[int], settings: Settings) -> Described:
+    """What sorted events are like, by the splits of these numbers."""
     user, video, time = (events[name].to_numpy() for name in KEY)
     signals = events["signals"].to_numpy()
     same = (user[1:] == user[:-1]) & (video[1:] == video[:-1])
@@ -152,22 +152,22 @@ def of_events(events: pa.Table, window: np.ndarray, numbers: Sequence[int], sett
     told = told.append_column("watch_time", events["watch_time"])
     told = told.append_column(SIGNALS, pa.DictionaryArray.from_arrays(pa.array(place), pa.array(texts, pa.string())))
     told = told.append_column(REPEATED, pa.array(again)).append_column(GAP, pa.array(gap))
-    rows, users = _in_windows(events, window, numbers)
+    rows, users = _in_splits(events, split, numbers)
     return {**describe(told, raw_kinds(EVENTS, settings), rows, EVENTS), **count_rows(rows, EVENTS, users)}
 
 
 def layout(
-    settings: Settings, vocabularies: Mapping[str, Sequence[bytes]], windows: Sequence[str]
+    settings: Settings, vocabularies: Mapping[str, Sequence[bytes]], splits: Sequence[str]
 ) -> tuple[dict[str, Sequence[str]], dict[str, dict[str, figures.Column]]]:
     """The splits of each data set, and what is known of its columns.
 
     Args:
         settings: of the run.
         vocabularies: the values of each.
-        windows: the names of the windows, in the order of their numbers.
+        splits: the names of the splits, in the order of their numbers.
     """
-    split = {each.name: windows if each.windows else ALL for each in DATA_SETS}
-    split |= {USERS: ALL, VIDEOS: ALL, EXPOSURES: windows, EVENTS: windows}
+    split = {each.name: splits if each.splits else ALL for each in DATA_SETS}
+    split |= {USERS: ALL, VIDEOS: ALL, EXPOSURES: splits, EVENTS: splits}
     columns = {each.name: _columns(each, settings, vocabularies) for each in DATA_SETS}
     for name in (USERS, VIDEOS, EXPOSURES, EVENTS):
         raw = settings.table.raw

@@ -22,7 +22,7 @@ _SPARSE = 32  # cells for each value, of which so many that values are rather so
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """How many rows of each of some table have each split, window by window.
+    """How many rows of each of some table have each split, split by split.
 
     Attributes:
         places: [m] int64 rows of the table.

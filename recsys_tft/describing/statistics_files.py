@@ -17,7 +17,7 @@ def of_run(
     described: Described,
     settings: Any,
     vocabularies: Mapping[str, Sequence[bytes]],
-    windows: Sequence[str],
+    splits: Sequence[str],
     run: str,
 ) -> dict[str, Any]:
     """The figures of a run.
@@ -26,13 +26,13 @@ def of_run(
         described: what its rows are like.
         settings: of the run.
         vocabularies: the values of each.
-        windows: the names of the windows, in the order of their numbers.
+        splits: the names of the splits, in the order of their numbers.
         run: which one it is.
     """
     from recsys_tft.describing import figures, run_rows
 
-    splits, columns = run_rows.layout(settings, vocabularies, windows)
-    return {"layout": LAYOUT, "run": run, "data_sets": figures.figures(described, splits, columns)}
+    by_data_set, columns = run_rows.layout(settings, vocabularies, splits)
+    return {"layout": LAYOUT, "run": run, "data_sets": figures.figures(described, by_data_set, columns)}
 
 
 def write(found: Mapping[str, Any], output: Any) -> None:

@@ -15,7 +15,6 @@ from recsys_tft.configuration import settings
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import stored_entities
 from recsys_tft.faults import sentences
-from recsys_tft.point_in_time import find_sorted
 from recsys_tft.ranking import calibration, tastes, trained_ranker
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_rows import Days
@@ -29,6 +28,7 @@ from recsys_tft.serving.fitted_features import fitted_graph
 from recsys_tft.serving.serving_folders import DESCRIPTION, EXTRA, STORE, serving_folder
 from recsys_tft.storage.json_files import to_json
 from recsys_tft.terminal import Listing
+from recsys_tft.time_lookups import find_sorted
 from recsys_tft.training import timeline, training_rows
 from recsys_tft.training.model_folders import ModelFolder
 from recsys_tft.training.timeline import Timeline
@@ -87,15 +87,15 @@ def export(
             cannot hold.
     """
     with (
-        timeline.held(output_dir) as windows,
+        timeline.held(output_dir) as splits,
         ModelFolder(output_dir, "ranker").held() as ranker,
         ModelFolder(output_dir, two_tower.FOLDER).held() as two_towers,
     ):
-        return _export(windows, output_dir, ranker, two_towers, data_dir, index, say)
+        return _export(splits, output_dir, ranker, two_towers, data_dir, index, say)
 
 
 def _export(
-    windows: Timeline,
+    splits: Timeline,
     output_dir: str,
     ranker: ModelFolder,
     two_towers: ModelFolder,
@@ -103,13 +103,13 @@ def _export(
     index: Kind | None,
     say: Callable[[str], None],
 ) -> Exported:
-    run = windows.newest
+    run = splits.newest
     manifest = run_folders.manifest(run)
     of_run = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     days = raw_rows.raw_days(output_dir, data_dir, manifest)
     columns = ranker.read("columns.json")
     for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
-        _check_whose(windows, output_dir, folder, described, say)
+        _check_whose(splits, output_dir, folder, described, say)
     say("Loading the models")
     kind, graph = trained_ranker.kind_of(columns), fitted_graph(run, of_run)
     sizes = artifacts.categories(artifacts.vocabularies(graph.saved_model, graph.settings), graph.settings)
@@ -152,7 +152,7 @@ def _export(
         described = {
             "settings": manifest["settings"],
             "transform_graph": run_folders.fingerprint(run),
-            **({"period": windows.period} if windows.period else {}),
+            **({"period": splits.period} if splits.period else {}),
             "as_of": stored_entities.end(rows),
             "stored": stored_entities.described(of_run.table),
             "metric": "cosine" if model.settings.two_tower.normalize else "dot product",
@@ -164,7 +164,7 @@ def _export(
 
 
 def _check_whose(
-    windows: Timeline, output_dir: str, folder: ModelFolder, described: Mapping[str, Any], say: Callable[[str], None]
+    splits: Timeline, output_dir: str, folder: ModelFolder, described: Mapping[str, Any], say: Callable[[str], None]
 ) -> None:
     """Tells of a model that knows nothing of the last periods.
 
@@ -173,12 +173,12 @@ def _check_whose(
     """
     path = ModelFolder(output_dir, folder.name).target
     through = described.get("period")
-    if not windows.has_made(described):
+    if not splits.has_made(described):
         raise InputError(
             f"{path}: trained on another run than the one in {output_dir}, or the transform_graph there "
             "was damaged since; train it again."
         )
-    if through != windows.period:
+    if through != splits.period:
         say(f"{path} is trained through {through or 'the run'}: what has come since is to it as unseen values")
 
 

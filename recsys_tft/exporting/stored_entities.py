@@ -8,19 +8,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import ids, point_in_time
+from recsys_tft import ids, time_lookups
 from recsys_tft.columns import HISTORY, KEYS, UPDATED
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.examples import examples
 from recsys_tft.exporting import stored_tallies
 from recsys_tft.features import FeatureTable
-from recsys_tft.labelling import examples, history, labels, outcomes, recent
-from recsys_tft.labelling.splits import Cuts
-from recsys_tft.point_in_time import find_sorted
+from recsys_tft.labelling import labels
+from recsys_tft.labelling.split_times import Cuts
+from recsys_tft.point_in_time import history, outcomes, recent
 from recsys_tft.raw_replay.raw_counters import DatedVideos
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.recommending.entity_store import CODE, EVENTS
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.event_signals import is_viewing
+from recsys_tft.time_lookups import find_sorted
 
 
 def write(
@@ -38,7 +40,7 @@ def write(
         rows: the raw tables.
         videos: as `current_videos` returns them.
         counts: what is counted of them, as `DatedVideos` has it.
-        cuts: where the run's windows end.
+        cuts: where the run's splits end.
         settings: of the run.
     """
     folder.mkdir(parents=True)
@@ -72,7 +74,7 @@ def current_videos(rows: RawRows, videos: DatedVideos) -> pa.Table:
 
 
 def _undated(table: pa.Table) -> pa.Table:
-    return table.select([name for name in table.column_names if name not in (UPDATED, point_in_time.SINCE)])
+    return table.select([name for name in table.column_names if name not in (UPDATED, time_lookups.SINCE)])
 
 
 def _latest_lookup(rows: RawRows) -> VideoLookup:
@@ -149,7 +151,7 @@ def _with_last_category(rows: RawRows, viewings: pa.Table) -> pa.Table:
     users = latest["user_id"].to_numpy()
     never = np.full(len(users), np.iinfo(np.int64).max)
     videos = _latest_lookup(rows)
-    last = point_in_time.last_before(user, time, users, never, tie=videos.order(video))
+    last = time_lookups.last_before(user, time, users, never, tie=videos.order(video))
     positions = np.where(last >= 0, videos.position(video, time)[last], -1) if len(video) else last
     known = pc.if_else(pa.array(last >= 0), videos.category(positions), latest[name])
     return latest.set_column(latest.column_names.index(name), name, known)
@@ -169,7 +171,7 @@ def _seen(rows: RawRows, viewings: pa.Table) -> pa.Table:
 
 def _videos_of(rows: RawRows, codes: np.ndarray) -> pa.Array:
     """[n] ids of known videos as the tables have them; those that are text by a dictionary, as many are the same."""
-    distinct = point_in_time.distinct(codes)
+    distinct = time_lookups.distinct(codes)
     given = rows.lookup.given(distinct)
     if given is None:
         return pa.array(codes)

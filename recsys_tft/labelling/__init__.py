@@ -1,1 +1,1 @@
-"""What an example is: pure functions over columns that say what was shown, liked and known at the time."""
+"""What an exposure is, which split it is in, and whether it is positive: pure functions over columns."""

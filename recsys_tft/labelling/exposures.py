@@ -5,21 +5,21 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft import point_in_time
+from recsys_tft import time_lookups
 from recsys_tft.columns import Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import context_columns
 
 KEY = ("user_id", "video_id", "interaction_time")
-PIECE = 1 << 16  # events that are worked on at a time where a partition has more, as that takes several copies of them
+CHUNK = 1 << 16  # events that are worked on at a time where a partition has more, as that takes several copies of them
 
 
-def piece_bounds(events: pa.Table, size: int) -> list[int]:
-    """The row numbers between which sorted events fall into pieces of about `size` rows.
+def chunk_bounds(events: pa.Table, size: int) -> list[int]:
+    """The row numbers between which sorted events fall into chunks of about `size` rows.
 
-    All events of a user on a video are in one piece. No events are one piece, too.
+    All events of a user on a video are in one chunk. No events are one chunk, too.
     """
-    first = point_in_time.begins(events["user_id"].to_numpy(), events["video_id"].to_numpy())
+    first = time_lookups.begins(events["user_id"].to_numpy(), events["video_id"].to_numpy())
     inner = first[np.searchsorted(first, np.arange(size, len(events), size), side="right") - 1]
     return [0, *np.unique(inner[inner > 0]).tolist(), len(events)]
 
@@ -42,36 +42,36 @@ def sort_events(events: pa.Table, settings: Settings) -> pa.Table:
     return ordered.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(rows.schema)
 
 
-def exposure_starts(events: pa.Table, gap: int, windows: np.ndarray | None) -> np.ndarray:
+def exposure_starts(events: pa.Table, gap: int, splits: np.ndarray | None) -> np.ndarray:
     """Where exposures begin in sorted events of [n] rows, as [m] int64 row numbers.
 
     Args:
         events: sorted as by `sort_events`.
         gap: microseconds without an event after which a new exposure begins.
-        windows: [n] int8 number of the window of each event, of which an exposure lies in one; None: without.
+        splits: [n] int8 number of the split of each event, of which an exposure lies in one; None: without.
     """
     if not len(events):
         return np.zeros(0, np.int64)
     user, video, time = (events[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
     begins = (np.diff(user) != 0) | (np.diff(video) != 0) | (np.diff(time) >= gap)
-    if windows is not None:
-        begins |= np.diff(windows) != 0
+    if splits is not None:
+        begins |= np.diff(splits) != 0
     return np.flatnonzero(np.concatenate([[True], begins]))
 
 
-def exposures(events: pa.Table, windows: np.ndarray, settings: Settings) -> pa.Table:
-    """One row per exposure: the columns of its events, and `window`.
+def exposures(events: pa.Table, splits: np.ndarray, settings: Settings) -> pa.Table:
+    """One row per exposure: the columns of its events, and `split`.
 
     That is the first time, the union of signals, the watch time in all (float64), and the context as its columns say.
 
     Args:
         events: sorted as by `sort_events`.
-        windows: [n] int8 number of the window of each event, of which an exposure lies in one.
+        splits: [n] int8 number of the split of each event, of which an exposure lies in one.
         settings: of the run.
     """
-    starts = exposure_starts(events, settings.labels.exposure_gap, windows)
+    starts = exposure_starts(events, settings.labels.exposure_gap, splits)
     if not len(starts):
-        return events.slice(0, 0).append_column("window", pa.array([], pa.int8()))
+        return events.slice(0, 0).append_column("split", pa.array([], pa.int8()))
     time = events["interaction_time"].to_numpy()[starts]
     watch = np.nan_to_num(events["watch_time"].to_numpy().astype(np.float64))
     return pa.table(
@@ -82,7 +82,7 @@ def exposures(events: pa.Table, windows: np.ndarray, settings: Settings) -> pa.T
             "signals": np.bitwise_or.reduceat(events["signals"].to_numpy(), starts),
             "watch_time": np.add.reduceat(watch, starts),
             **{column.name: _at_exposure(events, column, starts) for column in context_columns(settings)},
-            "window": windows[starts],
+            "split": splits[starts],
         }
     )
 

@@ -69,9 +69,9 @@ def negatives_win(settings: Settings) -> bool:
     return bool(settings.table.bits.negative) and settings.labels.conflict == "negative"
 
 
-def contradicted(user: np.ndarray, video: np.ndarray, window: np.ndarray, is_positive: np.ndarray) -> np.ndarray:
-    """[n] bool: exposures that are not positive, of a user who is positive on that video in that window or before."""
-    order = np.lexsort((~is_positive, window, video, user))  # by user, video, window, positives first
+def contradicted(user: np.ndarray, video: np.ndarray, split: np.ndarray, is_positive: np.ndarray) -> np.ndarray:
+    """[n] bool: exposures that are not positive, of a user who is positive on that video in that split or before."""
+    order = np.lexsort((~is_positive, split, video, user))  # by user, video, split, positives first
     pair = np.concatenate([[True], (np.diff(user[order]) != 0) | (np.diff(video[order]) != 0)])[: len(order)]
     positives = np.cumsum(is_positive[order])
     starts = np.flatnonzero(pair)
@@ -82,16 +82,14 @@ def contradicted(user: np.ndarray, video: np.ndarray, window: np.ndarray, is_pos
 
 
 def check_training(counts: Mapping[str, int], settings: Settings) -> None:
-    """Refuses a training window without positives, by the counts of exposures by window.
+    """Refuses a training split without positives, by the counts of exposures by split.
 
     Raises:
         InputError: if it holds no exposure, or no positive one.
     """
     if not any(number for name, number in counts.items() if name.startswith("exposures/train/")):
         kind = settings.split.kind
-        raise InputError(
-            f"No exposure is in the training window: by split.kind {kind} every user's are all later ones."
-        )
+        raise InputError(f"No exposure is in the training split: by split.kind {kind} every user's are all later ones.")
     if not counts.get("exposures/train/positive"):
         rules = ", ".join(settings.labels.positive)
-        raise InputError(f"No exposure in the training window is positive by the rules of labels.positive ({rules}).")
+        raise InputError(f"No exposure in the training split is positive by the rules of labels.positive ({rules}).")

@@ -5,11 +5,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import examples, recent, video_counts
-from recsys_tft.labelling.counters import CARRIED_SCHEMA, INCREMENT_SCHEMA, NUMBER
-from recsys_tft.point_in_time import begins
+from recsys_tft.examples import examples
+from recsys_tft.point_in_time import recent, video_counts
+from recsys_tft.point_in_time.counters import CARRIED_SCHEMA, INCREMENT_SCHEMA, NUMBER
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.versions import ALWAYS
+from recsys_tft.time_lookups import begins
 
 _KEYS = ("video_id", "time", "counter")
 _NO_CUTS = (None, None)
@@ -43,7 +44,7 @@ def _of(events: pa.Table, videos: VideoLookup, settings: Settings, counted: bool
     if not (len(events) and video_counts.are_counted(settings, counted)):
         return INCREMENT_SCHEMA.empty_table()
     became = examples.outcomes_of(events, videos, _NO_CUTS, settings)
-    windows = np.zeros(len(events), np.int8)
-    found = video_counts.increments(events, became, windows, None, settings, counted)
+    splits = np.zeros(len(events), np.int8)
+    found = video_counts.increments(events, became, splits, None, settings, counted)
     found = found.filter(pc.greater_equal(found["time"], since))
     return recent.changes(found, settings.recent) if settings.recent.enabled else found

@@ -16,12 +16,12 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.labelling.exposures import event_columns
 from recsys_tft.online.snapshot import EVENT
-from recsys_tft.point_in_time import find_sorted
 from recsys_tft.storage.hashing import keyed_hash, text_hash
 from recsys_tft.tables import column_types, raw_tables, row_checks
 from recsys_tft.tables.conversions import Faults
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.event_signals import events_of
+from recsys_tft.time_lookups import find_sorted
 
 EVENT_ID = Column("event_id", "interactions", STRING)
 _TYPE = "interaction_type"

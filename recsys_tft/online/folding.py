@@ -6,11 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsys_tft.labelling import counters, outcomes
+from recsys_tft.examples.known_users import KnownUsers
 from recsys_tft.labelling.exposures import exposure_starts, sort_events
-from recsys_tft.labelling.known_users import KnownUsers
 from recsys_tft.online.levels import Levels, keys_of
 from recsys_tft.online.snapshot import Snapshot
+from recsys_tft.point_in_time import counters, outcomes
 from recsys_tft.tables.versions import NEVER
 
 

@@ -6,10 +6,10 @@ import dataclasses
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.labelling import outcomes
 from recsys_tft.online.snapshot import Labelled, Rules, Snapshot
-from recsys_tft.point_in_time import find_sorted, is_versioned
+from recsys_tft.point_in_time import outcomes
 from recsys_tft.tables.versions import NEVER
+from recsys_tft.time_lookups import find_sorted, is_versioned
 
 
 class Late:

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.point_in_time import distinct, find_sorted
+from recsys_tft.time_lookups import distinct, find_sorted
 
 
 @dataclasses.dataclass(frozen=True)

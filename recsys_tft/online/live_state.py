@@ -13,16 +13,16 @@ from collections.abc import Iterable
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.labelling import recent
-from recsys_tft.labelling.carried import is_seen
 from recsys_tft.labelling.exposures import sort_events
 from recsys_tft.online import changes, folding, kept_users
 from recsys_tft.online.kept_users import KeptUser, Late
 from recsys_tft.online.levels import keys_of
 from recsys_tft.online.snapshot import EVENT, Rules, Snapshot, Start
 from recsys_tft.online.video_values import VideoValues
-from recsys_tft.point_in_time import are_among, begins, distinct, find_sorted
+from recsys_tft.point_in_time import recent
+from recsys_tft.point_in_time.carried import is_seen
 from recsys_tft.tables.versions import NEVER
+from recsys_tft.time_lookups import are_among, begins, distinct, find_sorted
 
 APPLIED, REPEATED, LATE = range(3)
 _CACHED = 2_000  # users of whom is kept what requests found out

@@ -9,12 +9,12 @@ from recsys_tft import ids
 from recsys_tft.columns import HISTORY, KEYS, UPDATED
 from recsys_tft.configuration.settings import Settings, of_run
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import carried, counters, outcomes, recent
-from recsys_tft.labelling.carried import Carried
 from recsys_tft.labelling.exposures import event_columns, sort_events
 from recsys_tft.online.changes import between
 from recsys_tft.online.live_state import LiveState
 from recsys_tft.online.snapshot import Rules, Start
+from recsys_tft.point_in_time import carried, counters, outcomes, recent
+from recsys_tft.point_in_time.carried import Carried
 from recsys_tft.run_layout import periods, run_folders, state_files
 from recsys_tft.run_layout.state_files import CHANGES, ENTITIES, FIRST_SEEN, KEPT, WORTH, EarlierState
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, known_durations

@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import counters, outcomes, recent, video_counts
-from recsys_tft.labelling.carried import SCHEMAS, Carried
-from recsys_tft.labelling.counters import Values
+from recsys_tft.examples.known_users import KnownUsers
 from recsys_tft.labelling.exposures import sort_events
-from recsys_tft.labelling.known_users import KnownUsers
-from recsys_tft.labelling.splits import Cuts
+from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.online.levels import Levels, keys_of
+from recsys_tft.point_in_time import counters, outcomes, recent, video_counts
+from recsys_tft.point_in_time.carried import SCHEMAS, Carried
+from recsys_tft.point_in_time.counters import Values
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.versions import ALWAYS
 
@@ -27,7 +27,7 @@ class Start:
 
     Attributes:
         before: of users.
-        cuts: where later exposures are cut, as by windows; what is before the first one is in `before`.
+        cuts: where later exposures are cut, as by splits; what is before the first one is in `before`.
         worth: of outcomes.WORTH_SCHEMA, what their exposures are worth.
         changes: of videos, of counters.CARRIED_SCHEMA.
         first_seen: of recent.FIRST_SEEN_SCHEMA.

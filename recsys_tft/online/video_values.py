@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from recsys_tft.labelling.counters import Values
 from recsys_tft.online.snapshot import Snapshot
-from recsys_tft.point_in_time import SINCE, Timeline, distinct
+from recsys_tft.point_in_time.counters import Values
 from recsys_tft.tables.versions import ALWAYS, NEVER
+from recsys_tft.time_lookups import SINCE, Timeline, distinct
 
 
 class VideoValues:

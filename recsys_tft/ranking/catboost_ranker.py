@@ -17,7 +17,7 @@ from recsys_tft.faults import is_interrupt, reason_of_trees
 from recsys_tft.ranking.ranker_interface import Served, Task, is_categorical
 from recsys_tft.ranking.ranker_rows import RankerRows, groups
 from recsys_tft.training.model_folders import ModelFolder
-from recsys_tft.trees import catboost_model
+from recsys_tft.tree_graphs import catboost_model
 
 MODEL, MODEL_JSON = "model.cbm", "model.json"
 _SNAPSHOT_SECONDS = 10
@@ -133,7 +133,7 @@ class CatBoostKind:
             return CatBoostRanker(catboost.CatBoost().load_model(str(path)))
 
     def served(self, folder: ModelFolder, sizes: Sequence[int | None]) -> Served:
-        from recsys_tft.trees.catboost_graph import TreeEnsemble
+        from recsys_tft.tree_graphs.catboost_graph import TreeEnsemble
 
         with readable(folder.target / MODEL_JSON, folder.remedy):
             found = catboost_model.parse(folder.read(MODEL_JSON))

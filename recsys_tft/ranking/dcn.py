@@ -18,7 +18,7 @@ _STEPS = 32  # between the average row and a row, at which gradients are taken
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
+class DcnShape:
     """What a network is built by.
 
     Attributes:
@@ -48,10 +48,10 @@ class Shape:
         return dataclasses.asdict(self) | {"options": self.options.model_dump(mode="json")}
 
 
-def from_json(found: Mapping[str, Any]) -> Shape:
-    """What `Shape.as_json` describes."""
+def from_json(found: Mapping[str, Any]) -> DcnShape:
+    """What `DcnShape.as_json` describes."""
     options = DcnSettings.model_validate(found["options"])
-    return Shape(tuple(found["sizes"]), tuple(found["heads"]), options, found["seed"])
+    return DcnShape(tuple(found["sizes"]), tuple(found["heads"]), options, found["seed"])
 
 
 class Dcn(keras.Model):
@@ -65,7 +65,7 @@ class Dcn(keras.Model):
         shape: what it is built by.
     """
 
-    def __init__(self, shape: Shape):
+    def __init__(self, shape: DcnShape):
         super().__init__(name="dcn")
         self.shape = shape
         options, sizes = shape.options, np.array([shape.sizes[number] for number in shape.categorical], np.int64)

@@ -1,4 +1,4 @@
-"""Fits the neural ranker: epochs with checkpoints, until the log loss on the validation window no longer improves."""
+"""Fits the neural ranker: epochs with checkpoints, until the log loss on the validation split no longer improves."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 from scipy import special
 
 from recsys_tft.ranking import ranking_metrics
-from recsys_tft.ranking.dcn import LABEL, Dcn, Shape
+from recsys_tft.ranking.dcn import LABEL, Dcn, DcnShape
 from recsys_tft.ranking.ranker_interface import Task, is_categorical, values_of
 from recsys_tft.ranking.ranker_rows import WATCH_SHARE, RankerRows
 from recsys_tft.retrieval.two_tower_fit import batch_size
@@ -62,7 +62,7 @@ class Fit:
         rows = task.train
         watched = rows.keys.get(WATCH_SHARE)
         heads = (LABEL,) if watched is None or not (watched >= 0).any() else (LABEL, WATCH_SHARE)
-        self.network = Dcn(Shape(sizes_of(rows.data), heads, self._options, self._seed))
+        self.network = Dcn(DcnShape(sizes_of(rows.data), heads, self._options, self._seed))
         self._inputs = inputs_of(rows.data)
         labels, self._weights = rows.keys["label"].astype(np.float32), rows.weights(chosen.ranker.sampled_weight)
         of_heads = [labels] if watched is None or len(heads) == 1 else [labels, watched]

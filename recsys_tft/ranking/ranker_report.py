@@ -51,13 +51,13 @@ def _write(
 
 
 def write_calibration(found: Mapping[str, Sequence[tuple[int, float, float]]], folder: pathlib.Path) -> None:
-    """Writes calibration.csv and calibration.png: by window, the tenths of rows as `calibration.deciles` gives them."""
+    """Writes calibration.csv and calibration.png: by split, the tenths of rows as `calibration.deciles` gives them."""
     with open(folder / "calibration.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(("window", "decile", "rows", "mean_score", "positive_share"))
-        for window, tenths in found.items():
+        writer.writerow(("split", "decile", "rows", "mean_score", "positive_share"))
+        for split, tenths in found.items():
             writer.writerows(
-                (window, number, rows, f"{score:.9g}", f"{rate:.9g}")
+                (split, number, rows, f"{score:.9g}", f"{rate:.9g}")
                 for number, (rows, score, rate) in enumerate(tenths, 1)
             )
     _draw_calibration(folder / "calibration.png", found)
@@ -71,8 +71,8 @@ def _draw_calibration(path: pathlib.Path, found: Mapping[str, Sequence[tuple[int
     axes = figure.subplots()
     highest = max((max(score, rate) for tenths in found.values() for _, score, rate in tenths), default=1.0)
     axes.plot([0, highest], [0, highest], color="grey", linewidth=1)
-    for window, tenths in found.items():
-        axes.plot([score for _, score, _ in tenths], [rate for _, _, rate in tenths], marker="o", label=window)
+    for split, tenths in found.items():
+        axes.plot([score for _, score, _ in tenths], [rate for _, _, rate in tenths], marker="o", label=split)
     axes.set_title("Calibration: are scores the share of positives?", fontsize=11, loc="left")
     axes.set_xlabel("mean score of a tenth of the rows, from 0 to 1")
     axes.set_ylabel("share of positives in it, from 0 to 1")

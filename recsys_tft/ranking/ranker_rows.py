@@ -71,7 +71,7 @@ def columns_of(features: Sequence[Feature], chosen: Settings) -> tuple[Column, .
 
 @dataclasses.dataclass(frozen=True)
 class RankerRows:
-    """The rows of one window, by user and in each by time.
+    """The rows of one split, by user and in each by time.
 
     Attributes:
         keys: [n] arrays of KEYS, WATCH_SHARE where there is one and, as bool, SHOWN; ids that are text as their int64
@@ -112,21 +112,21 @@ class RankerRows:
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), rows, replace=False)))
 
 
-def read(source: str | Timeline, window: str, features: Sequence[Feature], columns: Sequence[Column]) -> RankerRows:
-    """The rows of a window of OUTPUT_DIR/processed_data/ranker, or of one of an output and its periods."""
-    windows = timeline.of_run(source) if isinstance(source, str) else source
-    folder = windows.folder("ranker", window)
+def read(source: str | Timeline, split: str, features: Sequence[Feature], columns: Sequence[Column]) -> RankerRows:
+    """The rows of a split of OUTPUT_DIR/processed_data/ranker, or of one of an output and its periods."""
+    splits = timeline.of_run(source) if isinstance(source, str) else source
+    folder = splits.folder("ranker", split)
     keys = [*KEYS, *(name for name in (WATCH_SHARE,) if name in folder.columns())]
     found = training_rows.coded_columns(folder, [*keys, "source", *(feature.name for feature in features)])
     order = _order(found)
-    sizes = training_rows.categories(windows.schema_of("ranker"))
+    sizes = training_rows.categories(splits.schema_of("ranker"))
     data = {column.name: _values(found[column.feature], column, sizes, order) for column in columns}
     shown = (found["source"] != _SAMPLED)[order]
     return RankerRows({name: found[name][order] for name in keys} | {SHOWN: shown}, pd.DataFrame(data, copy=False))
 
 
 def together(parts: Sequence[RankerRows]) -> RankerRows:
-    """The rows of several windows, by user and in each by time."""
+    """The rows of several splits, by user and in each by time."""
     keys = {name: np.concatenate([part.keys[name] for part in parts]) for name in parts[0].keys}
     found = RankerRows(keys, pd.concat([part.data for part in parts], ignore_index=True))
     return found.take(_order(keys))

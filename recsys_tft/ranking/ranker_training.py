@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
-from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.ranking import (
     calibration,
     ranker_kinds,
@@ -35,7 +35,7 @@ from recsys_tft.training.timeline import Timeline
 JUDGED = "judged"  # the folder of the judged model, while another one follows it
 
 
-class Trained(training_report.Trained):
+class RankerResult(training_report.TrainingResult):
     """A trained ranker."""
 
     def report(self) -> list[RenderableType]:
@@ -46,7 +46,7 @@ class Trained(training_report.Trained):
         probability = [f"Probability: {_sentence(calibrated)}"] if calibrated else []
         pictures = ["calibration.csv, .png", "calibration.json"] if calibrated else []
         return [
-            *training_report.by_window(
+            *training_report.by_split(
                 self.metrics, ranking_metrics.NAMES, (), ranking_metrics.SLICES, "auc", ranking_metrics.PART_TITLES
             ),
             f"\nRecent popularity: likes of the last {days} days, which were the best on val.",
@@ -81,7 +81,7 @@ def train(
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
     refit: bool = False,
-) -> Trained:
+) -> RankerResult:
     """Trains the ranker on the rows of a run.
 
     Args:
@@ -91,7 +91,7 @@ def train(
         resume: whether to go on with an interrupted training.
         overwrite: whether to replace a model that is there already.
         say: is told each step.
-        refit: whether to train again on all windows in the end, with as many trees or epochs; the settings may say so.
+        refit: whether to train again on all splits in the end, with as many trees or epochs; the settings may say so.
 
     Raises:
         InputError: if there is no run, a setting is wrong or differs from the run's, the training or validation split
@@ -99,35 +99,35 @@ def train(
             already.
     """
     folder = ModelFolder(output_dir, FOLDER)
-    with folder.writing(overwrite), timeline.held(output_dir) as windows:
-        chosen = model_folders.settings_for(windows.newest, config, seed, FOLDER if refit else None)
-        metrics = _train(windows, folder, chosen, resume, say)
-    return Trained(folder, metrics)
+    with folder.writing(overwrite), timeline.held(output_dir) as splits:
+        chosen = model_folders.settings_for(splits.newest, config, seed, FOLDER if refit else None)
+        metrics = _train(splits, folder, chosen, resume, say)
+    return RankerResult(folder, metrics)
 
 
 def _train(
-    windows: Timeline, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]
+    splits: Timeline, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Trains and commits the model; returns its metrics."""
     kind = ranker_kinds.of(chosen.ranker.model)
     kind.require()
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
-    made_by = windows.described()
-    for text in windows.told(FOLDER):
+    made_by = splits.described()
+    for text in splits.told(FOLDER):
         say(text)
     say("Reading rows")
     with Stopwatch() as reading:
-        rows = {w: ranker_rows.read(windows, w, features, columns) for w in WINDOWS}
-    for window in ("train", "val"):
-        own = windows.folder(FOLDER, window).path
-        path = own if windows.period else f"{folder.output_dir}/processed_data/{FOLDER}/{window}"
-        _check(rows[window], path, window)
+        rows = {w: ranker_rows.read(splits, w, features, columns) for w in SPLITS}
+    for split in ("train", "val"):
+        own = splits.folder(FOLDER, split).path
+        path = own if splits.period else f"{folder.output_dir}/processed_data/{FOLDER}/{split}"
+        _check(rows[split], path, split)
     folder.begin(resume, {**made_by, "settings": chosen.model_dump(mode="json")})
     begun = time.monotonic()
     say("Training")
     given = rows
-    known, rows = tastes.of_windows(given, columns, chosen.seed)
+    known, rows = tastes.of_splits(given, columns, chosen.seed)
     model = _judged_model(kind, rows, chosen, folder, say)
     raw = {w: model.raw_scores(rows[w]) if len(rows[w]) else np.zeros(0) for w in ("val", "test")}
     calibrated, losses = _calibration(raw["val"], rows["val"], chosen)
@@ -138,13 +138,13 @@ def _train(
     metrics["calibration"] = {"method": calibrated.method, "log loss": losses} if calibrated else {}
     metrics["refit"] = {}
     if chosen.ranker.refit:
-        say("Training again on all windows")
+        say("Training again on all splits")
         used, rounds = [w for w, part in rows.items() if len(part)], model.rounds
         del model, rows["train"]  # and what the model holds of it
         known, every = tastes.learned(ranker_rows.together([given[w] for w in used]), columns, chosen.seed)
         model = kind.fit(Task(every, None, rounds, chosen, folder, say))
         rows["val"] = known.applied(given["val"])
-        metrics["refit"] = {"rows": len(every), "windows": used, kind.unit: rounds}
+        metrics["refit"] = {"rows": len(every), "splits": used, kind.unit: rounds}
     read = sum(map(len, given.values()))
     metrics["training"] = {
         "model": chosen.ranker.model,
@@ -162,13 +162,13 @@ def _train(
     return metrics
 
 
-def _check(rows: RankerRows, path: str, window: str) -> None:
+def _check(rows: RankerRows, path: str, split: str) -> None:
     labels = rows.keys["label"]
     if not len(labels):
-        raise InputError(f"{path}: the {window} split is empty; training needs rows there.")
+        raise InputError(f"{path}: the {split} split is empty; training needs rows there.")
     if labels.min() == labels.max():
         raise InputError(
-            f"{path}: all {len(labels):,} rows of the {window} split have the label {labels[0]}; a ranker needs "
+            f"{path}: all {len(labels):,} rows of the {split} split have the label {labels[0]}; a ranker needs "
             "positives and negatives (ranker.negative_sample_ratio draws them)."
         )
 
@@ -176,7 +176,7 @@ def _check(rows: RankerRows, path: str, window: str) -> None:
 def _judged_model(
     kind: Kind, rows: dict[str, RankerRows], chosen: Settings, folder: ModelFolder, say: Callable[[str], None]
 ) -> Fitted:
-    """The model of the training window. Where one is to follow it on all windows, it is kept, to be resumed with."""
+    """The model of the training split. Where one is to follow it on all splits, it is kept, to be resumed with."""
     kept = folder.work / JUDGED
     if kept.exists():
         return kind.load(kept, "start again without --resume")

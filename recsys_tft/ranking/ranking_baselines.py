@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from recsys_tft.point_in_time import EventCounts
 from recsys_tft.ranking import ranking_metrics
 from recsys_tft.retrieval.retrieval_baselines import DAY, RECENT_DAYS
+from recsys_tft.time_lookups import EventCounts
 
 Keys = Mapping[str, np.ndarray]
 _SMOOTHING = 5  # rows of the mean of all that are added to those of a user or video
@@ -53,12 +53,12 @@ class LikesSoFar:
     """Positives of videos before a moment.
 
     Args:
-        windows: the keys of rows, all windows of a run.
+        splits: the keys of rows, all splits of a run.
     """
 
-    def __init__(self, *windows: Keys):
+    def __init__(self, *splits: Keys):
         video, time = (
-            np.concatenate([keys[name][keys["label"] == 1] for keys in windows])
+            np.concatenate([keys[name][keys["label"] == 1] for keys in splits])
             for name in ("video_id", "interaction_time")
         )
         self._counts = EventCounts(video, time)

@@ -20,7 +20,7 @@ def judge(
     likes_column: str | None,
     seed: int,
 ) -> dict[str, Any]:
-    """By window, the table of the ranker and of baselines, empty where there are no rows; `baselines` and `warnings`.
+    """By split, the table of the ranker and of baselines, empty where there are no rows; `baselines` and `warnings`.
 
     Args:
         rows: train, val and test.
@@ -32,20 +32,20 @@ def judge(
     likes = ranking_baselines.LikesSoFar(*(part.keys for part in rows.values()))
     days = ranking_baselines.best_days(likes, rows["val"].keys)
     found: dict[str, Any] = {"val": {}, "test": {}}
-    for window in (window for window in found if len(rows[window])):
-        training, keys = rows["train"].keys, rows[window].keys
-        so_far = likes(keys) if likes_column is None else rows[window].data[likes_column].to_numpy(np.float64)
-        constant = np.full(len(rows[window]), np.average(training["label"], weights=training["weight"]))
+    for split in (split for split in found if len(rows[split])):
+        training, keys = rows["train"].keys, rows[split].keys
+        so_far = likes(keys) if likes_column is None else rows[split].data[likes_column].to_numpy(np.float64)
+        constant = np.full(len(rows[split]), np.average(training["label"], weights=training["weight"]))
         scored = {
-            "ranker": (scores[window], are_probabilities),
+            "ranker": (scores[split], are_probabilities),
             "item + user means": (ranking_baselines.item_and_user_means(training, keys), False),
             "likes so far": (so_far, False),
             RECENT: (likes(keys, days), False),
             "popularity": (ranking_baselines.popularity(training, keys), False),
             "constant": (constant, True),
         }
-        judged = _judged(rows["train"], rows[window])
-        found[window] = {name: ranking_evaluation.table(judged, *how, seed) for name, how in scored.items()}
+        judged = _judged(rows["train"], rows[split])
+        found[split] = {name: ranking_evaluation.table(judged, *how, seed) for name, how in scored.items()}
     told = {RECENT: {"days": days}, "likes so far": {"column": likes_column}}
     return found | {"baselines": told, "warnings": drifts(rows)}
 
@@ -58,21 +58,21 @@ def _judged(train: RankerRows, part: RankerRows) -> ranking_evaluation.Judged:
 
 
 def drifts(rows: Mapping[str, RankerRows]) -> list[str]:
-    """A sentence for each window whose share of positives differs from training's by more than noise.
+    """A sentence for each split whose share of positives differs from training's by more than noise.
 
     Shares are by weight; their standard errors are over users. It is said of all rows, and of the shown ones where some
     of them are negatives. Differences below 5 % of the share are not told.
     """
     found = []
-    for window in ("val", "test"):
+    for split in ("val", "test"):
         for what, chosen in {"rows": _all, "shown rows": _shown}.items():
-            masks = {w: chosen(rows[w].keys) for w in ("train", window)}
+            masks = {w: chosen(rows[w].keys) for w in ("train", split)}
             if not all(mask.any() for mask in masks.values()):
                 continue
             (before, before_error), (now, error) = (_rate(rows[w].keys, mask) for w, mask in masks.items())
             if abs(now - before) > max(_ERRORS * np.hypot(before_error, error), _DRIFT * before):
                 found.append(
-                    f"{window}: {now:.1%} of the {what} are positive, and {before:.1%} in training, which is more than "
+                    f"{split}: {now:.1%} of the {what} are positive, and {before:.1%} in training, which is more than "
                     "chance; probabilities are true of rows such as those of val, and less so where labels drift."
                 )
     return found

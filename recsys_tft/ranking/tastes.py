@@ -91,7 +91,7 @@ def learned(rows: RankerRows, columns: Sequence[Column], seed: int) -> tuple[Tas
     What was drawn teaches nothing where shown rows are negative: it was not shown, which is no question of taste.
 
     Args:
-        rows: of the training window.
+        rows: of the training split.
         columns: of the rows.
         seed: of the folds, and of which users and videos are hidden.
     """
@@ -120,12 +120,12 @@ def learned(rows: RankerRows, columns: Sequence[Column], seed: int) -> tuple[Tas
     return fitted(weights > 0), RankerRows(rows.keys, _replaced(rows.data, names, list(values)))
 
 
-def of_windows(
+def of_splits(
     rows: Mapping[str, RankerRows], columns: Sequence[Column], seed: int
 ) -> tuple[Tastes, dict[str, RankerRows]]:
-    """What the window "train" teaches, and the rows of all windows as a model learns from them, or reads them."""
+    """What the split "train" teaches, and the rows of all splits as a model learns from them, or reads them."""
     known, train = learned(rows["train"], columns, seed)
-    return known, {window: train if window == "train" else known.applied(part) for window, part in rows.items()}
+    return known, {split: train if split == "train" else known.applied(part) for split, part in rows.items()}
 
 
 def _factorized(

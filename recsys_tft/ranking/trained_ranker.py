@@ -47,12 +47,12 @@ class TrainedRanker:
         """As its library has it: a catboost.CatBoost, an xgboost.Booster or a keras.Model."""
         return self.fitted.model
 
-    def rows(self, window: str) -> RankerRows:
-        """The rows of a window with the columns that the model reads; `tastes` of what it knows now."""
+    def rows(self, split: str) -> RankerRows:
+        """The rows of a split with the columns that the model reads; `tastes` of what it knows now."""
         table = model_folders.settings_for(self.output_dir, None, None).table
         features = [table.by_name[name] for name in dict.fromkeys(column.feature for column in self.columns)]
-        with timeline.held(self.output_dir, self.period or "") as windows:
-            return self.tastes.applied(ranker_rows.read(windows, window, features, self.columns))
+        with timeline.held(self.output_dir, self.period or "") as splits:
+            return self.tastes.applied(ranker_rows.read(splits, split, features, self.columns))
 
     def scores(self, rows: RankerRows) -> np.ndarray:
         """[n] float64 scores of rows, as the serving model gives them: probabilities, or scores of a ranking."""

@@ -19,7 +19,7 @@ from recsys_tft.ranking import ranking_metrics
 from recsys_tft.ranking.ranker_interface import Served, Task, is_categorical, values_of
 from recsys_tft.ranking.ranker_rows import RankerRows
 from recsys_tft.training.model_folders import ModelFolder
-from recsys_tft.trees import xgboost_model
+from recsys_tft.tree_graphs import xgboost_model
 
 if TYPE_CHECKING:
     import xgboost
@@ -119,7 +119,7 @@ class XGBoostKind:
             return XGBoostRanker(library.Booster(model_file=path))
 
     def served(self, folder: ModelFolder, sizes: Sequence[int | None]) -> Served:
-        from recsys_tft.trees.xgboost_graph import TreeEnsemble
+        from recsys_tft.tree_graphs.xgboost_graph import TreeEnsemble
 
         with readable(folder.target / MODEL, folder.remedy):
             found = xgboost_model.parse(folder.read(MODEL))

@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.labelling import counters, examples, recent, video_counts
-from recsys_tft.labelling.splits import Cuts
-from recsys_tft.point_in_time import rows_at
+from recsys_tft.examples import examples
+from recsys_tft.labelling.split_times import Cuts
+from recsys_tft.point_in_time import counters, recent, video_counts
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.tables import versions
+from recsys_tft.time_lookups import rows_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +19,7 @@ class DatedVideos:
     """Videos that are others at other times.
 
     Attributes:
-        videos: the raw rows by increasing `video_id`, or versions of them; with the counters that the training window
+        videos: the raw rows by increasing `video_id`, or versions of them; with the counters that the training split
             makes, if these are counted; and when they were first seen, if that is asked for.
         counts: versions of the counters, of what is recent, or of both, as `counters.versions`; None where nothing is
             counted.
@@ -70,15 +71,15 @@ def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVi
 
     Args:
         raw: the raw tables.
-        cuts: where the run's windows end.
+        cuts: where the run's splits end.
         settings: of the run.
     """
     counted = bool(raw.counted)
     if not video_counts.are_counted(settings, counted):
         return DatedVideos(raw.videos, None)
-    windows = examples.windows_of(raw.events, cuts, settings)
+    splits = examples.splits_of(raw.events, cuts, settings)
     became = examples.outcomes_of(raw.events, raw.lookup, cuts, settings)
-    changes = video_counts.increments(raw.events, became, windows, cuts, settings, counted)
+    changes = video_counts.increments(raw.events, became, splits, cuts, settings, counted)
     totals, ids = video_counts.values(settings, counted, training=True), np.unique(raw.videos["video_id"].to_numpy())
     sums = counters.sums(counters.of_training(changes), totals)
     videos = counters.with_totals(raw.videos, [sums], raw.counted, totals)

@@ -13,8 +13,9 @@ from recsys_tft.columns import KEYS, IdKind
 from recsys_tft.configuration import settings as settings_module
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import counters, examples, outcomes
-from recsys_tft.labelling.splits import PERIODS, Cuts
+from recsys_tft.examples import examples
+from recsys_tft.labelling.split_times import PERIODS, Cuts
+from recsys_tft.point_in_time import counters, outcomes
 from recsys_tft.run_layout.periods import REFRESH
 from recsys_tft.run_layout.state_files import ENTITIES
 from recsys_tft.tables import raw_tables, versions
@@ -69,7 +70,7 @@ def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]
     Raises:
         InputError: as `raw_folder`, or if there are other numbers of folders.
     """
-    begun = manifest["windows"].get(PERIODS, ())
+    begun = manifest["splits"].get(PERIODS, ())
     if data_dir is None and begun:
         raise InputError(
             f"{output_dir} holds no raw tables of all days; name with --data-dir the folder of the run and those of "
@@ -159,7 +160,7 @@ def read_days(days: Sequence[str], manifest: Mapping[str, Any], settings: Settin
     first = find(days[0], settings)
     day = _of_day(first, settings)
     events = [_known(day, settings)]
-    begins = [_time(text) for text in manifest["windows"][PERIODS]]
+    begins = [_time(text) for text in manifest["splits"][PERIODS]]
     for folder, begin in zip(days[1:], begins, strict=True):
         found = find(folder, settings, ENTITIES)
         tables = {n: dataclasses.replace(table, is_versioned=first[n].is_versioned) for n, table in found.items()}
@@ -212,13 +213,13 @@ def _rows(table: RawTable) -> pa.Table:
 
 
 def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:
-    """Where the windows of a run end, by its manifest; None where each user has ends of their own."""
-    windows = manifest["windows"]
-    periods = [_time(text) for text in windows.get(PERIODS, ())]
-    found = [_time(windows[name]) for name in ("val_from", "test_from") if windows.get(name)]
+    """Where the splits of a run end, by its manifest; None where each user has ends of their own."""
+    splits = manifest["splits"]
+    periods = [_time(text) for text in splits.get(PERIODS, ())]
+    found = [_time(splits[name]) for name in ("val_from", "test_from") if splits.get(name)]
     if periods and not found:
         return (None, None, *periods, _time(manifest[REFRESH]["until"]))
-    if periods:  # a window that had not begun then never did, and what comes after the period is another one
+    if periods:  # a split that had not begun then never did, and what comes after the period is another one
         return (*(cut for cut in found if cut < periods[0]), *periods, _time(manifest[REFRESH]["until"]))
     return (found[0], found[1] if found[1:] else None) if found else None
 

@@ -12,7 +12,7 @@ from recsys_tft.reading.columns import TYPES, Column, unreadable
 from recsys_tft.storage.files import open_to_read
 
 ROWS = 1 << 14  # at a time
-Piece = tuple[str, int, pa.RecordBatch]  # of a file, the number of the first row, and the rows as they are stored
+Chunk = tuple[str, int, pa.RecordBatch]  # of a file, the number of the first row, and the rows as they are stored
 
 
 def columns_in(file: str) -> dict[str, Column]:
@@ -30,7 +30,7 @@ def columns_in(file: str) -> dict[str, Column]:
     return {column.name: column for column in found if column}
 
 
-def pieces(file: str, names: Sequence[str]) -> Iterator[Piece]:
+def chunks(file: str, names: Sequence[str]) -> Iterator[Chunk]:
     """Some columns of all rows of a file, in order.
 
     Raises:
@@ -60,13 +60,13 @@ class ParquetRows:
         self.columns = tuple(columns)
         self.schema = pa.schema([(column.name, column.arrow_type) for column in columns])
 
-    def __call__(self, piece: Piece) -> pa.RecordBatch:
-        """The rows of a piece.
+    def __call__(self, chunk: Chunk) -> pa.RecordBatch:
+        """The rows of a chunk.
 
         Raises:
             InputError: naming the column that has another type, or lacks a value and has no default.
         """
-        file, first, batch = piece
+        file, first, batch = chunk
         arrays = []
         for column in self.columns:
             try:

@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from recsys_tft.errors import InputError
 from recsys_tft.reading import batches, forms, parquet_rows
-from recsys_tft.reading.ahead import ahead
 from recsys_tft.reading.columns import Column, chosen, columns_of
 from recsys_tft.reading.forms import Lists
+from recsys_tft.reading.prefetch import prefetch
 from recsys_tft.storage.files import exists, is_local
 from recsys_tft.storage.version_folders import Held
 
@@ -97,18 +97,18 @@ class Rows:
         files = self.files[index::count] if by_file else self.files
         if self.shuffle:
             files = tuple(files[i] for i in rng.permutation(len(files)))
-        function, pieces = self._source(files)
-        sources = [pieces(file) for file in files]
-        found = ahead(function, batches.alternating(sources, FILES_AT_ONCE if self.shuffle else 1), self.threads)
+        function, chunks = self._source(files)
+        sources = [chunks(file) for file in files]
+        found = prefetch(function, batches.alternating(sources, FILES_AT_ONCE if self.shuffle else 1), self.threads)
         if not by_file:
             found = batches.part(found, index, count)
         return batches.shuffled(found, self.shuffle, rng) if self.shuffle else found
 
     def _source(self, files: Sequence[str]) -> tuple[Callable[[Any], pa.RecordBatch], Callable[[str], Iterator]]:
-        """What turns a piece of a file into rows, and what cuts a file into pieces."""
+        """What turns a chunk of a file into rows, and what cuts a file into chunks."""
         if _are_parquet(files):
             names = [column.name for column in self.columns]
-            return parquet_rows.ParquetRows(self.columns), lambda file: parquet_rows.pieces(file, names)
+            return parquet_rows.ParquetRows(self.columns), lambda file: parquet_rows.chunks(file, names)
         from recsys_tft.reading import example_rows, record_chunks  # compiled code, which takes its time to load
 
         rows = self.batch_size * (ROWS // self.batch_size) or min(self.batch_size, 2 * ROWS)

@@ -24,10 +24,10 @@ import pyarrow.compute as pc
 from recsys_tft import ids
 from recsys_tft.default_table import COUNTRY
 from recsys_tft.errors import InputError, readable
-from recsys_tft.point_in_time import find_sorted, take_or_null
 from recsys_tft.recommending.catalogue import EVENTS
 from recsys_tft.serving.serving_folders import EXPORT_AGAIN
 from recsys_tft.statistics import EMPTY_IDS
+from recsys_tft.time_lookups import find_sorted, take_or_null
 
 CODE = "code/"  # before the name of a key that is text: by what its rows are in order
 _HELD = {"users.arrow": ("user_id",), "videos.arrow": ("video_id", EVENTS), "seen.arrow": ("user_id", "video_ids")}

@@ -12,17 +12,19 @@ import pyarrow as pa
 from recsys_tft import ids
 from recsys_tft.columns import FIRST_SEEN, Tally
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import examples, outcomes, splits
+from recsys_tft.examples import examples
+from recsys_tft.labelling import split_times
 from recsys_tft.online.event_rows import EventReader, Given, Rejection
 from recsys_tft.online.live_state import LATE, REPEATED, LiveState
 from recsys_tft.online.opening import open_live
 from recsys_tft.online.snapshot import Rules
-from recsys_tft.point_in_time import find_sorted
+from recsys_tft.point_in_time import outcomes
 from recsys_tft.recommending.catalogue import EVENTS, Candidates
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.tallies import OF_GROUP
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.tables.versions import NEVER
+from recsys_tft.time_lookups import find_sorted
 
 if TYPE_CHECKING:
     from recsys_tft.online.redis_log import RedisLog
@@ -85,7 +87,7 @@ class LiveStore:
             found = self._log.add(read.events)
             self.catch_up()
         late = np.flatnonzero(found == LATE)
-        reason = f"interaction_time is before {splits.describe(self._state.since)}, and so too late to be counted"
+        reason = f"interaction_time is before {split_times.describe(self._state.since)}, and so too late to be counted"
         rejected = [*read.rejected, *(Rejection(int(read.places[place]), reason) for place in late)]
         repeated = int((found == REPEATED).sum())
         in_order = tuple(sorted(rejected, key=lambda rejection: rejection.index))

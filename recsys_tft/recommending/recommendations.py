@@ -3,7 +3,7 @@
 import dataclasses
 import time
 
-from recsys_tft.recommending.arrangement import Recommendation
+from recsys_tft.recommending.ordering import Recommendation
 
 
 @dataclasses.dataclass(frozen=True)

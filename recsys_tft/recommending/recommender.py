@@ -14,11 +14,11 @@ from recsys_tft.columns import HISTORY
 from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
 from recsys_tft.recommending import chosen_settings, explanations, filtering, ranker_inputs, request_columns
-from recsys_tft.recommending.arrangement import arrange
 from recsys_tft.recommending.catalogue import Candidates, Catalogue
 from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.recommending.exact_search import ExactSearch
 from recsys_tft.recommending.explanations import Explainer
+from recsys_tft.recommending.ordering import arrange
 from recsys_tft.recommending.recommendations import Clock, Recommendations
 from recsys_tft.recommending.request import Request, Wanted, now
 from recsys_tft.recommending.request_log import RequestLog

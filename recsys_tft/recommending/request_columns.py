@@ -13,7 +13,7 @@ from recsys_tft.serving import serving_folders
 COLUMNS = "columns"  # the key in the description of an export
 _TYPES = {str(kind): kind for kind in TYPES}
 _OWN = ("user_id", "interaction_time")  # which a request has by itself
-_OF_TRAINING = "counted_video_id"  # which is missing wherever something is served: labelling/user_context.py
+_OF_TRAINING = "counted_video_id"  # which is missing wherever something is served: point_in_time/user_context.py
 
 
 def of_table(table: FeatureTable) -> tuple[Column, ...]:

@@ -153,7 +153,7 @@ def lines(series: Series, label: str, x_title: str, y_title: str, marked: int | 
 
 
 def timeline(series: Series, cuts: Sequence[tuple[float, str]], ends: tuple[str, str], label: str) -> Markup:
-    """Stacked bars along time, [n] counts each, and lines where windows begin.
+    """Stacked bars along time, [n] counts each, and lines where splits begin.
 
     Args:
         series: by split.

@@ -25,7 +25,7 @@ def build(
     Args:
         folders: of both outputs.
         figures: of both.
-        splits: which windows were compared; None: train.
+        splits: which splits were compared; None: train.
         found: what has changed.
     """
     drifted = found.drifted

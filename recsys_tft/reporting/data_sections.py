@@ -8,7 +8,7 @@ import numpy as np
 
 from recsys_tft.columns import TABLES
 from recsys_tft.describing.distributions import Distribution
-from recsys_tft.labelling.splits import PERIODS, WINDOWS
+from recsys_tft.labelling.split_times import PERIODS, SPLITS
 from recsys_tft.reporting import charts
 from recsys_tft.reporting.elements import Markup, element
 from recsys_tft.reporting.numbers import count, percent
@@ -60,17 +60,17 @@ def rows(manifest: Mapping[str, Any], figures: Mapping[str, Any] | None) -> Mark
     counts = manifest["counts"]
     listed = []
     for data_set in ("two_tower", "ranker"):
-        own = [counts.get(f"written/{data_set}/{window}", 0) for window in WINDOWS]
+        own = [counts.get(f"written/{data_set}/{split}", 0) for split in SPLITS]
         listed.append([data_set, *map(count, own), count(sum(own))])
     for source in sorted({name.rpartition("/")[2] for name in counts if name.startswith("sources/")}):
-        own = [counts.get(f"sources/{window}/{source}", 0) for window in WINDOWS]
+        own = [counts.get(f"sources/{split}/{source}", 0) for split in SPLITS]
         listed.append([f"    {source}", *map(count, own), count(sum(own))])
     for entity in ("users", "videos"):
-        listed.append([entity, *([""] * len(WINDOWS)), count(counts.get(f"written/{entity}", 0))])
+        listed.append([entity, *([""] * len(SPLITS)), count(counts.get(f"written/{entity}", 0))])
     axis = _axis(manifest, figures)
     return section(
-        "rows", "Rows and windows", *axis, table(["rows", *WINDOWS, "all"], listed),
-        told="Each window ends where the next begins; nothing that is fitted has seen what comes after train.",
+        "rows", "Rows and splits", *axis, table(["rows", *SPLITS, "all"], listed),
+        told="Each split ends where the next begins; nothing that is fitted has seen what comes after train.",
     )  # fmt: skip
 
 
@@ -87,17 +87,17 @@ def _axis(manifest: Mapping[str, Any], figures: Mapping[str, Any] | None) -> lis
     begin, end = (f"{np.datetime64(int(hour), 'h').astype('datetime64[D]')}" for hour in (first, last))
     series = {split: each.binned(edges) for split, each in cells.items()}
     picture = charts.timeline(
-        series, [cut for cut in cuts if 0 <= cut[0] <= 1], (begin, end), "Interactions over time, by window"
+        series, [cut for cut in cuts if 0 <= cut[0] <= 1], (begin, end), "Interactions over time, by split"
     )
     return [element("h3", "Interactions over time"), legend(*cells), picture]
 
 
 def _begins(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    windows = manifest["windows"]
+    splits = manifest["splits"]
     named = [
-        (name.removesuffix("_from"), str(text)) for name, text in windows.items() if name.endswith("_from") and text
+        (name.removesuffix("_from"), str(text)) for name, text in splits.items() if name.endswith("_from") and text
     ]
-    return [*named, *(("period", str(text)) for text in windows.get(PERIODS, []))]
+    return [*named, *(("period", str(text)) for text in splits.get(PERIODS, []))]
 
 
 def _hour(text: str) -> float:
@@ -110,7 +110,7 @@ def labels(manifest: Mapping[str, Any]) -> Markup:
     counts = manifest["counts"]
     weights = manifest["settings"]["labels"]["positive"]
     rules = sorted({name.split("/")[1] for name in counts if name.startswith("positives/")})
-    by_rule = {rule: [counts.get(f"positives/{rule}/{window}", 0) for window in WINDOWS] for rule in rules}
+    by_rule = {rule: [counts.get(f"positives/{rule}/{split}", 0) for split in SPLITS] for rule in rules}
     order = sorted(rules, key=lambda rule: -sum(by_rule[rule]))
     listed = [[rule, f"{weights[rule]:g}" if rule in weights else "off", *map(count, by_rule[rule])] for rule in order]
     picture = charts.bars(
@@ -119,12 +119,12 @@ def labels(manifest: Mapping[str, Any]) -> Markup:
         [count(sum(by_rule[rule])) for rule in order],
     )
     kinds = sorted({name.split("/")[2] for name in counts if name.startswith("exposures/")})
-    became = [[kind, *(count(counts.get(f"exposures/{window}/{kind}", 0)) for window in WINDOWS)] for kind in kinds]
+    became = [[kind, *(count(counts.get(f"exposures/{split}/{kind}", 0)) for split in SPLITS)] for kind in kinds]
     return section(
         "labels", "Labels",
         columns(
-            block("Positives by rule that holds", picture, table(["rule", "weight", *WINDOWS], listed)),
-            block("What exposures became", table(["exposures", *WINDOWS], became)),
+            block("Positives by rule that holds", picture, table(["rule", "weight", *SPLITS], listed)),
+            block("What exposures became", table(["exposures", *SPLITS], became)),
         ),
         told="An exposure is positive by any of the rules, and several may hold.",
     )  # fmt: skip

@@ -35,8 +35,8 @@ def build(figures: Mapping[str, Any] | None, output_dir: str) -> Markup:
             "features", "Features", absent("Statistics come, with `statistics: {enabled: true}`, from", command)
         )
     told = (
-        "Bars are the training window, lines the windows after it. Drift is the measure that is largest in parts of "
-        "its limit, between train and the window that is furthest from it: above 1 it is more than the settings allow "
+        "Bars are the training split, lines the splits after it. Drift is the measure that is largest in parts of "
+        "its limit, between train and the split that is furthest from it: above 1 it is more than the settings allow "
         "and than chance explains."
     )
     return section("features", "Features", listing(figures, _drift(figures), ("train", "val", "test")), told=told)
@@ -85,7 +85,7 @@ _ORDERS = {
 
 
 def _drift(figures: Mapping[str, Any]) -> dict[tuple[str, str], Compared]:
-    """By data set and column, the later window that is furthest from train."""
+    """By data set and column, the later split that is furthest from train."""
     found: dict[tuple[str, str], Compared] = {}
     for split in _LATER:
         if all(split in own["splits"] or "all" in own["splits"] for own in figures["data_sets"].values()):

@@ -76,10 +76,10 @@ def _training(name: str, state: Mapping[str, Any], curves: Mapping[str, Series],
         element("div", charts.lines(own, f"{title} by step of the training", "step of the training", title, marked))
         for title, own in curves.items()
     ]
-    windows = dict.fromkeys(window for own in curves.values() for window in own)
+    splits = dict.fromkeys(split for own in curves.values() for split in own)
     return block(
         name.replace("_", " "),
-        legend(*windows) if windows else None,
+        legend(*splits) if splits else None,
         columns(*drawn, table(["training", ""], plain), narrow=True),
     )
 
@@ -93,15 +93,15 @@ def _curves(logs: pathlib.Path) -> Mapping[str, Series]:
             for step, name, value in csv.reader(file):
                 values.setdefault(name, {})[int(step)] = float(value)
         for name, own in values.items():
-            window = "val" if name.startswith("val_") else "train"
+            split = "val" if name.startswith("val_") else "train"
             title = name.removeprefix("val_").replace("_at_", "@").replace("_", " ")
-            found.setdefault(title, {})[window] = [own[step] for step in sorted(own)]
-    for name, window in (("learn_error.tsv", "train"), ("test_error.tsv", "val")):
+            found.setdefault(title, {})[split] = [own[step] for step in sorted(own)]
+    for name, split in (("learn_error.tsv", "train"), ("test_error.tsv", "val")):
         if (logs / name).exists():
             with open(logs / name, newline="", encoding="utf-8") as lines:
                 (_, *names), *rows = csv.reader(lines, delimiter="\t")
             for place, name in enumerate(names, 1):
-                found.setdefault(name, {})[window] = [float(row[place]) for row in rows]
+                found.setdefault(name, {})[split] = [float(row[place]) for row in rows]
     return found
 
 
@@ -112,30 +112,30 @@ def _plain(value: Any) -> str:
 
 
 def _quality(metrics: Mapping[str, Any], name: str) -> list[Markup]:
-    """For each window the first metrics as intervals, and all of them as a table."""
+    """For each split the first metrics as intervals, and all of them as a table."""
     found = []
-    for window in ("test", "val"):
-        judged = metrics.get(window)
+    for split in ("test", "val"):
+        judged = metrics.get(split)
         if not judged:
             continue
         first = next(iter(judged.values()))["all"]
         known = [metric for metric, value in first.items() if isinstance(value, dict) and "value" in value]
         chosen = [metric for metric in _FIRST[name] if metric in known] or known[:2]
         blocks = [
-            block(f"{metric} on {window}", charts.intervals(points, f"{metric} on {window}"))
+            block(f"{metric} on {split}", charts.intervals(points, f"{metric} on {split}"))
             for metric in chosen
             if (points := _points(judged, metric, name))
         ]
         rows = [[model, *(_estimate(own["all"].get(metric)) for metric in known)] for model, own in judged.items()]
         users = next((first[metric].get("users") for metric in known if first[metric].get("users")), None)
-        heading = f"All metrics on {window}" + (f", over {count(users)} users" if users else "")
+        heading = f"All metrics on {split}" + (f", over {count(users)} users" if users else "")
         listed = element("details", element("summary", heading), table(["model", *known], rows), class_="plain")
-        slices = _slices(judged, chosen[0], name, f"{chosen[0]} on {window}, by slice") if chosen else None
+        slices = _slices(judged, chosen[0], name, f"{chosen[0]} on {split}, by slice") if chosen else None
         groups = [
             _slices({model: own.get(group, {}) for model, own in judged.items()}, chosen[0], name, title)
             for group, title in _GROUPS.items()
             if group in next(iter(judged.values()))
-            for title in (f"{chosen[0]} on {window}, {title}",)
+            for title in (f"{chosen[0]} on {split}, {title}",)
         ]
         found.append(element("div", columns(*blocks, narrow=True), slices, columns(*groups, narrow=True), listed))
     return found
@@ -216,8 +216,8 @@ def _calibration(path: pathlib.Path) -> Markup | None:
     if not path.exists():
         return None
     points: dict[str, list[tuple[float, float]]] = {}
-    for window, _, _, score, rate in _read(path):
-        points.setdefault(window, []).append((float(score), float(rate)))
+    for split, _, _, score, rate in _read(path):
+        points.setdefault(split, []).append((float(score), float(rate)))
     picture = charts.calibration(points, "Share of positives by the mean score, in tenths of the rows")
     return block("Calibration", legend(*points), picture, told="On the dotted line scores are the share of positives.")
 

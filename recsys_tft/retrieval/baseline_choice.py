@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation
 from recsys_tft.retrieval.retrieval_baselines import RECENT_DAYS, Scorer
 from recsys_tft.retrieval.retrieval_evaluation import Judgements
@@ -20,12 +20,12 @@ EASE, RECENT = "EASE", "recent popularity"
 class Baselines:
     """What the model has to beat on the rows of a run.
 
-    Like the model's query, item-kNN and EASE know of a user all positives of earlier windows. They are fitted on
+    Like the model's query, item-kNN and EASE know of a user all positives of earlier splits. They are fitted on
     training rows.
 
     Args:
         rows: of the run.
-        users: how many of a window are judged at most.
+        users: how many of a split are judged at most.
         seed: of the order of equal scores, and of the random one.
     """
 
@@ -33,14 +33,14 @@ class Baselines:
     users: int
     seed: int
 
-    def scorers(self, window: str, judged: Judgements) -> dict[str, Scorer]:
-        """By name, for the users of a window."""
+    def scorers(self, split: str, judged: Judgements) -> dict[str, Scorer]:
+        """By name, for the users of a split."""
         counts = self.rows.counts
         found = {"item-kNN": retrieval_baselines.item_knn(self.rows.history(), judged.seen, counts)}
         if self._has_ease:
             found[EASE] = retrieval_baselines.ease(self._ease[1], judged.seen, counts)
         return found | {
-            RECENT: self._recent(window, judged, self.days),
+            RECENT: self._recent(split, judged, self.days),
             "popularity": retrieval_baselines.popularity(counts),
             "random": retrieval_baselines.random(self.rows.candidates, self.seed),
         }
@@ -76,7 +76,7 @@ class Baselines:
     def _ndcg(self, judged: Judgements, scorer: Scorer) -> float:
         return retrieval_evaluation.ndcg(retrieval_evaluation.rank(scorer, judged, self.seed), judged)
 
-    def _recent(self, window: str, judged: Judgements, days: int) -> Scorer:
-        _, videos = self.rows.pairs(*WINDOWS)
-        moments = self.rows.moments(window, judged.users)
-        return retrieval_baselines.recent_popularity(videos, self.rows.times(*WINDOWS), moments, self.rows.counts, days)
+    def _recent(self, split: str, judged: Judgements, days: int) -> Scorer:
+        _, videos = self.rows.pairs(*SPLITS)
+        moments = self.rows.moments(split, judged.users)
+        return retrieval_baselines.recent_popularity(videos, self.rows.times(*SPLITS), moments, self.rows.counts, days)

@@ -7,7 +7,7 @@ import numpy as np
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.retrieval.two_tower import TwoTower
-from recsys_tft.vocabularies import MISSING
+from recsys_tft.vocabularies import MISSING_TOKEN
 
 
 def grown(model: TwoTower, categories: Mapping[str, int]) -> TwoTower:
@@ -62,7 +62,7 @@ def carry(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> 
 
 def unseen(rows: np.ndarray, n_oov: int) -> np.ndarray:
     """[width] the vector of a value that [values, width] lacks: the mean of the unseen ones, or the missing one."""
-    return rows[1 : 1 + n_oov].mean(axis=0) if n_oov else rows[MISSING]
+    return rows[1 : 1 + n_oov].mean(axis=0) if n_oov else rows[MISSING_TOKEN]
 
 
 def _known(model: TwoTower, table: str) -> int:

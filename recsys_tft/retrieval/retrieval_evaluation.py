@@ -1,4 +1,4 @@
-"""Retrieval judged on a window: every candidate is ranked for every user, for models and baselines alike."""
+"""Retrieval judged on a split: every candidate is ranked for every user, for models and baselines alike."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -22,12 +22,12 @@ _CELLS = 1 << 23  # of scores held at a time
 
 @dataclasses.dataclass(frozen=True)
 class Judgements:
-    """What is right for the users of a window.
+    """What is right for the users of a split.
 
     Attributes:
         users: [n] int64 ids of the users with a relevant video, increasing.
-        relevant: [n, candidates] the videos that the user is positive on in the window, and was not before.
-        seen: [n, candidates] the videos that the user is positive on in an earlier window: they are not ranked.
+        relevant: [n, candidates] the videos that the user is positive on in the split, and was not before.
+        seen: [n, candidates] the videos that the user is positive on in an earlier split: they are not ranked.
         cold_users: [n] bool, whether the user has no training positive.
         positives: [candidates] int64, how many training positives the video has.
     """
@@ -90,19 +90,19 @@ def pairs_matrix(users: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], candid
 
 
 def judge(
-    window: tuple[np.ndarray, np.ndarray],
+    split: tuple[np.ndarray, np.ndarray],
     earlier: tuple[np.ndarray, np.ndarray],
     training: tuple[np.ndarray, np.ndarray],
     candidates: int,
     most: int,
     seed: int,
 ) -> Judgements:
-    """Judgements from pairs of user ids and candidates: of the window, of all earlier windows, and of training.
+    """Judgements from pairs of user ids and candidates: of the split, of all earlier splits, and of training.
 
     At most `most` users are judged, drawn by the seed.
     """
-    users = np.unique(window[0])
-    relevant, seen = (pairs_matrix(users, pairs, candidates) for pairs in (window, earlier))
+    users = np.unique(split[0])
+    relevant, seen = (pairs_matrix(users, pairs, candidates) for pairs in (split, earlier))
     relevant = relevant - relevant.multiply(seen)
     relevant.eliminate_zeros()
     kept = np.flatnonzero(np.diff(relevant.tocsr().indptr) > 0)

@@ -10,7 +10,7 @@ from keras import ops
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Feature
 from recsys_tft.retrieval.history_encoders import ENCODERS
-from recsys_tft.vocabularies import MISSING
+from recsys_tft.vocabularies import MISSING_TOKEN
 
 Tensors = Mapping[str, tf.Tensor | tf.SparseTensor | tf.RaggedTensor]
 
@@ -58,7 +58,7 @@ class Tables:
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
+class TowerShape:
     """What a tower needs to know besides its features."""
 
     dim: int
@@ -84,7 +84,7 @@ class Tower(keras.Model):
         shape: widths and regularisation.
     """
 
-    def __init__(self, features: Sequence[Feature], tables: Tables, shape: Shape, name: str):
+    def __init__(self, features: Sequence[Feature], tables: Tables, shape: TowerShape, name: str):
         super().__init__(name=name)
         self.features = tuple(features)
         self._shape = shape
@@ -115,9 +115,9 @@ class Tower(keras.Model):
         for feature, table in zip(self._categorical, self._tables, strict=True):
             tokens = inputs[feature.name]
             vectors = table(tokens)
-            parts.append(vectors if len(vectors.shape) == 2 else _mean(vectors, tokens != MISSING))
+            parts.append(vectors if len(vectors.shape) == 2 else _mean(vectors, tokens != MISSING_TOKEN))
             if feature.name in self._encoders:
-                parts.append(self._encoders[feature.name](vectors, tokens != MISSING))
+                parts.append(self._encoders[feature.name](vectors, tokens != MISSING_TOKEN))
         parts += [_as_matrix(inputs[feature.name]) for feature in self._numeric]
         parts += [
             project(inputs[feature.name]) for feature, project in zip(self._large, self._projections, strict=True)

@@ -13,7 +13,7 @@ from recsys_tft.configuration import settings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, readable
 from recsys_tft.features import CANDIDATE, QUERY, Feature
-from recsys_tft.retrieval.towers import Shape, Tables, Tensors, Tower, dense
+from recsys_tft.retrieval.towers import Tables, Tensors, Tower, TowerShape, dense
 from recsys_tft.training.model_folders import MODEL, ModelFolder
 
 FOLDER = "two_tower"
@@ -45,7 +45,7 @@ class TwoTower:
     ):
         self.categories, self.widths, self.settings = dict(categories), dict(widths), settings
         options = settings.two_tower
-        shape = Shape(
+        shape = TowerShape(
             options.dim,
             options.hidden,
             options.dropout,

@@ -1,4 +1,4 @@
-"""Fits a two-tower model: epochs with checkpoints, until the NDCG on the validation window no longer improves."""
+"""Fits a two-tower model: epochs with checkpoints, until the NDCG on the validation split no longer improves."""
 
 import dataclasses
 import pathlib
@@ -11,13 +11,13 @@ import tensorflow as tf
 
 from recsys_tft.configuration.model_settings import TwoTowerSettings
 from recsys_tft.retrieval import growth, retrieval_evaluation
+from recsys_tft.retrieval.cold_embeddings import ColdEmbeddings
 from recsys_tft.retrieval.negatives import Negatives
+from recsys_tft.retrieval.oov_dropout import OovDropout, without_past
 from recsys_tft.retrieval.retrieval_baselines import Scorer
 from recsys_tft.retrieval.sampled_softmax import sampled_softmax
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
-from recsys_tft.retrieval.unseen import Unseen, without_past
-from recsys_tft.retrieval.untrained import Untrained
 from recsys_tft.training import checkpoints
 from recsys_tft.training.scalar_log import ScalarLog
 
@@ -82,9 +82,11 @@ class Fit:
         self._batch = batch_size(self._options.batch_size, rows.examples)
         self._corpus = {f.name: tf.constant(rows.videos[f.name]) for f in model.candidate_features}
         self._negatives = Negatives(self._options, rows.counts, self._seed)
-        self._unseen_query = Unseen(model.query_features, rows.query_counts, model.settings, 2 * self._seed)
-        self._unseen_video = Unseen(model.candidate_features, rows.candidate_counts, model.settings, 2 * self._seed + 1)
-        self._untrained = Untrained(model, rows.trained.query_counts | rows.trained.candidate_counts)
+        self._query_dropout = OovDropout(model.query_features, rows.query_counts, model.settings, 2 * self._seed)
+        self._video_dropout = OovDropout(
+            model.candidate_features, rows.candidate_counts, model.settings, 2 * self._seed + 1
+        )
+        self._cold_embeddings = ColdEmbeddings(model, rows.trained.query_counts | rows.trained.candidate_counts)
         self._step = tf.function(self._train_step)
         self._query = tf.function(model.query, reduce_retracing=True)
         self._candidate = tf.function(model.candidate, reduce_retracing=True)
@@ -96,13 +98,13 @@ class Fit:
         if not len(judged):
             self._say("No user of val is positive on a video that is new to them: the first epoch is kept")
         if self._goes_on and not self.state.epoch:
-            self._untrained()
+            self._cold_embeddings()
             self.state.best_ndcg = self._ndcg(queries, judged)
             self._say(f"Before training: val NDCG@10 {self.state.best_ndcg:.4f}")
             self._write("best", self._kept)
         while not self.state.is_over(self._options):
             loss = self._epoch()
-            self._untrained()
+            self._cold_embeddings()
             ndcg = self._ndcg(queries, judged)
             self.state.epoch += 1
             self._log.write(self.state.epoch, loss=loss, val_ndcg_at_10=ndcg)
@@ -122,7 +124,7 @@ class Fit:
         """Trains so many epochs, whatever they lead to, and leaves the last weights in the model."""
         while self.state.epoch < epochs:
             loss = self._epoch()
-            self._untrained()
+            self._cold_embeddings()
             self.state.epoch += 1
             self._log.write(self.state.epoch, loss=loss)
             self._say(f"Epoch {self.state.epoch} of {epochs}: loss {loss:.4f}")
@@ -172,8 +174,8 @@ class Fit:
         row = batch["candidate_row"]
         both = tf.concat([row, self._negatives.draw(step)], 0)
         # A video that is shown as unseen is a candidate of its own, as rare as it is shown so.
-        videos, as_shown = self._unseen_video({n: tf.gather(values, both) for n, values in self._corpus.items()}, step)
-        queries, _ = self._unseen_query({f.name: batch[f.name] for f in self.model.query_features}, step)
+        videos, as_shown = self._video_dropout({n: tf.gather(values, both) for n, values in self._corpus.items()}, step)
+        queries, _ = self._query_dropout({f.name: batch[f.name] for f in self.model.query_features}, step)
         queries = without_past(queries, self.model.query_features, self._options.history_dropout, self._seed, step)
         with tf.GradientTape() as tape:
             query = self.model.query_tower(queries, training=True)

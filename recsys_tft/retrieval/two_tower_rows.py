@@ -1,4 +1,4 @@
-"""What the two-tower trainer reads of a run: the corpus of videos, who liked what in each window, and queries."""
+"""What the two-tower trainer reads of a run: the corpus of videos, who liked what in each split, and queries."""
 
 import dataclasses
 import functools
@@ -12,9 +12,9 @@ import tensorflow as tf
 from recsys_tft import ids
 from recsys_tft.errors import InputError
 from recsys_tft.features import Feature
-from recsys_tft.labelling.splits import WINDOWS
-from recsys_tft.point_in_time import find_sorted
+from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.retrieval import retrieval_evaluation
+from recsys_tft.time_lookups import find_sorted
 from recsys_tft.training import timeline, training_rows
 from recsys_tft.training.replayed_rows import ReplayedRows
 from recsys_tft.training.row_blocks import Block
@@ -34,10 +34,10 @@ class TwoTowerRows:
     `candidate_row` counts the rows of `videos/` of the newest period, whatever it counts on disk.
 
     Args:
-        source: the folder of a run, or which windows there are.
+        source: the folder of a run, or which splits there are.
         query: features that queries are read with.
         candidate: features that videos are read with.
-        fitted: the windows whose rows are trained on.
+        fitted: the splits whose rows are trained on.
         after: those that the model has been trained on before, where it goes on.
         replay: the share of rows of these in each batch, at least 0 and below 1.
         reading: counts the time that reading takes.
@@ -53,7 +53,7 @@ class TwoTowerRows:
 
     @functools.cached_property
     def timeline(self) -> Timeline:
-        """Which windows there are."""
+        """Which splits there are."""
         return timeline.of_run(self.source) if isinstance(self.source, str) else self.source
 
     @functools.cached_property
@@ -74,12 +74,12 @@ class TwoTowerRows:
 
     @functools.cached_property
     def keys(self) -> dict[str, dict[str, np.ndarray]]:
-        """The KEYS of all rows, by window; users by the codes of their ids."""
-        names, windows = list(map(self._on_disk, KEYS)), self.timeline.windows
-        folders = {part.name: part.folder("two_tower") for parts in windows.values() for part in parts}
+        """The KEYS of all rows, by split; users by the codes of their ids."""
+        names, splits = list(map(self._on_disk, KEYS)), self.timeline.splits
+        folders = {part.name: part.folder("two_tower") for parts in splits.values() for part in parts}
         with self.reading:
             found = {name: self._placed(training_rows.coded_columns(of, names)) for name, of in folders.items()}
-        return {window: _together([found[part.name] for part in parts]) for window, parts in windows.items()}
+        return {split: _together([found[part.name] for part in parts]) for split, parts in splits.items()}
 
     def _on_disk(self, name: str) -> str:
         """The column that one is read from: periods count the rows of their own videos, so that these go by id."""
@@ -113,8 +113,8 @@ class TwoTowerRows:
         """How many rows an epoch has."""
         return round(self._count(self.fitted) / (1 - self.replay))
 
-    def _count(self, windows: Sequence[str]) -> int:
-        return sum(len(self.keys[window]["user_id"]) for window in windows)
+    def _count(self, splits: Sequence[str]) -> int:
+        return sum(len(self.keys[split]["user_id"]) for split in splits)
 
     def _with_replayed(self, own: np.ndarray, before: np.ndarray) -> np.ndarray:
         """[n] how often something is in an epoch, by how often it is in the rows of `fitted` and of `after`."""
@@ -144,9 +144,9 @@ class TwoTowerRows:
         own, before = self._token_counts(self.fitted), self._token_counts(self.after if self.replay else ())
         return {name: self._with_replayed(counts, before[name]) for name, counts in own.items()}
 
-    def _token_counts(self, windows: Sequence[str]) -> dict[str, np.ndarray]:
+    def _token_counts(self, splits: Sequence[str]) -> dict[str, np.ndarray]:
         sizes = {feature.name: self.categories[feature.name] for feature in self.query if feature.is_categorical}
-        parts = [part for window in windows for part in self.timeline.windows[window]]
+        parts = [part for split in splits for part in self.timeline.splits[split]]
         with self.reading:
             for part in (part for part in parts if part.name not in self._counted):
                 self._counted[part.name] = training_rows.token_counts(part.folder("two_tower"), sizes)
@@ -170,10 +170,10 @@ class TwoTowerRows:
 
     def check(self, batch_size: int) -> None:
         """InputError where there is nothing to learn from, or to stop by."""
-        for window in ("train", "val"):
-            if not len(self.keys[window]["user_id"]):
-                path = self.timeline.folder("two_tower", window).path
-                raise InputError(f"{path}: the {window} split is empty; two-tower training needs positives there.")
+        for split in ("train", "val"):
+            if not len(self.keys[split]["user_id"]):
+                path = self.timeline.folder("two_tower", split).path
+                raise InputError(f"{path}: the {split} split is empty; two-tower training needs positives there.")
         if not len(next(iter(self.videos.values()))):
             path = self.timeline.corpus("videos").path
             raise InputError(f"{path}: damaged: it holds no rows; run the main job again, with --overwrite.")
@@ -187,39 +187,39 @@ class TwoTowerRows:
         if len(self.keys["train"]["user_id"]) < 2:
             raise InputError(f"The training split has {len(self.keys['train']['user_id'])} row; a batch needs 2.")
 
-    def pairs(self, *windows: str) -> tuple[np.ndarray, np.ndarray]:
-        """User ids and candidate rows of all positives of some windows."""
-        found = _together([self.keys[window] for window in windows])
+    def pairs(self, *splits: str) -> tuple[np.ndarray, np.ndarray]:
+        """User ids and candidate rows of all positives of some splits."""
+        found = _together([self.keys[split] for split in splits])
         return found["user_id"], found[ROW]
 
-    def times(self, *windows: str) -> np.ndarray:
+    def times(self, *splits: str) -> np.ndarray:
         """[p] int64 microseconds of the same positives."""
-        return np.concatenate([self.keys[window]["interaction_time"] for window in windows])
+        return np.concatenate([self.keys[split]["interaction_time"] for split in splits])
 
     def history(self) -> scipy.sparse.csr_matrix:
         """[users, videos] 1 for a training positive, of all users with one."""
         users, videos = self.pairs("train")
         return retrieval_evaluation.pairs_matrix(np.unique(users), (users, videos), self.candidates)
 
-    def judgements(self, window: str, most: int, seed: int) -> retrieval_evaluation.Judgements:
-        """What is right in a window; what its users were positive on before is not asked for again."""
-        earlier = self.pairs(*WINDOWS[: WINDOWS.index(window)])
-        return retrieval_evaluation.judge(self.pairs(window), earlier, self.pairs("train"), self.candidates, most, seed)
+    def judgements(self, split: str, most: int, seed: int) -> retrieval_evaluation.Judgements:
+        """What is right in a split; what its users were positive on before is not asked for again."""
+        earlier = self.pairs(*SPLITS[: SPLITS.index(split)])
+        return retrieval_evaluation.judge(self.pairs(split), earlier, self.pairs("train"), self.candidates, most, seed)
 
-    def queries(self, window: str, users: np.ndarray) -> dict[str, np.ndarray]:
-        """[n, ...] query features of users (increasing ids), as they are at the first positive of each in a window."""
+    def queries(self, split: str, users: np.ndarray) -> dict[str, np.ndarray]:
+        """[n, ...] query features of users (increasing ids), as they are at the first positive of each in a split."""
         with self.reading:
-            found = training_rows.columns(self.timeline.folder("two_tower", window), [f.name for f in self.query])
-        first = self._first(window, users)
+            found = training_rows.columns(self.timeline.folder("two_tower", split), [f.name for f in self.query])
+        first = self._first(split, users)
         return {name: values[first] for name, values in found.items()}
 
-    def moments(self, window: str, users: np.ndarray) -> np.ndarray:
-        """[n] int64 microseconds: when users (increasing ids) have the first positive of a window."""
-        return self.keys[window]["interaction_time"][self._first(window, users)]
+    def moments(self, split: str, users: np.ndarray) -> np.ndarray:
+        """[n] int64 microseconds: when users (increasing ids) have the first positive of a split."""
+        return self.keys[split]["interaction_time"][self._first(split, users)]
 
-    def _first(self, window: str, users: np.ndarray) -> np.ndarray:
-        """[n] int64: the row of each user's first positive of a window."""
-        keys = self.keys[window]
+    def _first(self, split: str, users: np.ndarray) -> np.ndarray:
+        """[n] int64: the row of each user's first positive of a split."""
+        keys = self.keys[split]
         order = np.lexsort((keys["interaction_time"], keys["user_id"]))
         return order[np.searchsorted(keys["user_id"][order], users)]
 
@@ -230,9 +230,9 @@ class TwoTowerRows:
             return own
         return ReplayedRows(own, self._shuffled(self.after, held), self.replay, self._count(self.after))
 
-    def _shuffled(self, windows: Sequence[str], held: int) -> ShuffledRows:
+    def _shuffled(self, splits: Sequence[str], held: int) -> ShuffledRows:
         names = [*(feature.name for feature in self.query), ROW, "weight"]
-        folder = self.timeline.folder("two_tower", *windows)
+        folder = self.timeline.folder("two_tower", *splits)
         return ShuffledRows(folder, list(map(self._on_disk, names)), held, self.reading, self._placed)
 
 

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.faults import sentences
-from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.retrieval import growth, retrieval_evaluation, retrieval_metrics, warm_start
 from recsys_tft.retrieval.baseline_choice import Baselines
 from recsys_tft.retrieval.retrieval_evaluation import SLICES, WARM
@@ -27,7 +27,7 @@ WITHOUT_TITLE = "without titles"
 _WARM_ALONE = "users and videos with a training positive, ranked among such videos alone"
 
 
-class Trained(training_report.Trained):
+class TwoTowerResult(training_report.TrainingResult):
     """A trained two-tower model."""
 
     def report(self) -> list[RenderableType]:
@@ -35,7 +35,7 @@ class Trained(training_report.Trained):
         seconds = sum(fitted["seconds"] for fitted in self.metrics["training"].values())
         own = self.metrics["training"][FOLDER]
         return [
-            *training_report.by_window(
+            *training_report.by_split(
                 self.metrics, retrieval_metrics.NAMES, ("coverage",), SLICES, "ndcg@10", {WARM: _WARM_ALONE}
             ),
             f"\nBaselines:  {self._baselines()}, by val",
@@ -63,7 +63,7 @@ def train(
     say: Callable[[str], None] = lambda _: None,
     refit: bool = False,
     from_scratch: bool = False,
-) -> Trained:
+) -> TwoTowerResult:
     """Trains the two-tower model on the rows of a run and of its periods.
 
     Where there are periods, it goes on from the model that is there, if that fits and has not seen all of train.
@@ -75,7 +75,7 @@ def train(
         resume: whether to go on with an interrupted training.
         overwrite: whether to replace a model that is there already.
         say: is told each step.
-        refit: whether to train again on all windows in the end, for as many epochs; the settings may say so as well.
+        refit: whether to train again on all splits in the end, for as many epochs; the settings may say so as well.
         from_scratch: whether to begin with random weights, whatever model there is; the settings may say so as well.
 
     Raises:
@@ -83,22 +83,22 @@ def train(
             is empty, too few videos or users are known, or a model exists already.
     """
     folder = ModelFolder(output_dir, FOLDER)
-    with folder.writing(overwrite), timeline.held(output_dir) as windows:
-        chosen = model_folders.settings_for(windows.newest, config, seed, FOLDER if refit else None)
+    with folder.writing(overwrite), timeline.held(output_dir) as splits:
+        chosen = model_folders.settings_for(splits.newest, config, seed, FOLDER if refit else None)
         chosen = chosen.replace({"two_tower": {"warm_start": False}}) if from_scratch else chosen
-        metrics = _train(windows, folder, chosen, resume, say)
-    return Trained(folder, metrics)
+        metrics = _train(splits, folder, chosen, resume, say)
+    return TwoTowerResult(folder, metrics)
 
 
 def _train(
-    windows: Timeline, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]
+    splits: Timeline, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Trains and commits the model; returns its metrics."""
-    made_by = windows.described()
-    for text in windows.told(FOLDER):
+    made_by = splits.described()
+    for text in splits.told(FOLDER):
         say(text)
-    start = warm_start.find(folder, windows, chosen, say)
-    rows = TwoTowerRows(windows.since(start.fitted) if start else windows, *features_for(chosen))
+    start = warm_start.find(folder, splits, chosen, say)
+    rows = TwoTowerRows(splits.since(start.fitted) if start else splits, *features_for(chosen))
     rows.check(chosen.two_tower.batch_size)
     if chosen.split.kind == "random_per_user":
         say("The split is random: the model reads nothing of the past, which holds what it is judged on")
@@ -107,7 +107,7 @@ def _train(
     fits = dict(_fits(folder, rows, chosen, resume, say, start))
     say("Judging")
     baselines = Baselines(rows, chosen.two_tower.eval_users, chosen.seed)
-    metrics = {window: _judged(rows, fits, baselines, window, chosen) for window in ("val", "test")}
+    metrics = {split: _judged(rows, fits, baselines, split, chosen) for split in ("val", "test")}
     metrics["baselines"] = baselines.described()
     metrics["training"] = {name: _described(fit.state) for name, fit in fits.items()}
     metrics["training"][FOLDER] |= rows.reading.described()
@@ -116,10 +116,10 @@ def _train(
     if chosen.two_tower.refit:
         warm_start.keep_judged(main, folder.work)
         used = _of_refit(rows, start, chosen)
-        say(f"Training again on {'all windows' if start is None else 'val and test'}")
+        say(f"Training again on {'all splits' if start is None else 'val and test'}")
         epochs = main.state.best_epoch if start is None else max(main.state.best_epoch, 1)
         main = _fit(folder.work / "refit", used, chosen, resume, say, start and warm_start.after(main), epochs)
-        metrics["refit"] = {"rows": len(used.times(*used.fitted)), "windows": list(used.fitted), "epochs": epochs}
+        metrics["refit"] = {"rows": len(used.times(*used.fitted)), "splits": list(used.fitted), "epochs": epochs}
     main.model.save(folder.work)
     warm_start.keep(main, folder.work)
     _write(folder, MODEL, main.model.description() | made_by | begun | {"versions": {"keras": keras.__version__}})
@@ -129,10 +129,10 @@ def _train(
 
 
 def _of_refit(rows: TwoTowerRows, start: Start | None, chosen: Settings) -> TwoTowerRows:
-    """What is trained on in the end: all windows, or those that a model which went on has not seen yet."""
+    """What is trained on in the end: all splits, or those that a model which went on has not seen yet."""
     if start is None:
-        return rows.fitting(*WINDOWS)
-    return rows.fitting(*WINDOWS[1:], after=WINDOWS[:1], replay=chosen.two_tower.replay)
+        return rows.fitting(*SPLITS)
+    return rows.fitting(*SPLITS[1:], after=SPLITS[:1], replay=chosen.two_tower.replay)
 
 
 def _fits(
@@ -185,14 +185,14 @@ def _fit(
 
 
 def _judged(
-    rows: TwoTowerRows, fits: dict[str, Fit], baselines: Baselines, window: str, chosen: Settings
+    rows: TwoTowerRows, fits: dict[str, Fit], baselines: Baselines, split: str, chosen: Settings
 ) -> dict[str, Any]:
-    """The table of one window: models and baselines, all on the same users; empty where none has a new positive."""
-    judged = rows.judgements(window, chosen.two_tower.eval_users, chosen.seed)
+    """The table of one split: models and baselines, all on the same users; empty where none has a new positive."""
+    judged = rows.judgements(split, chosen.two_tower.eval_users, chosen.seed)
     if not len(judged):
         return {}
-    queries = rows.queries(window, judged.users)
-    scorers = {name: fit.scorer(queries) for name, fit in fits.items()} | baselines.scorers(window, judged)
+    queries = rows.queries(split, judged.users)
+    scorers = {name: fit.scorer(queries) for name, fit in fits.items()} | baselines.scorers(split, judged)
     found = {}
     for name, scorer in scorers.items():
         ranked = retrieval_evaluation.rank(scorer, judged, chosen.seed)

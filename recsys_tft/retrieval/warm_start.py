@@ -10,7 +10,7 @@ import numpy as np
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import TITLE
 from recsys_tft.errors import InputError
-from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.retrieval import two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.retrieval.two_tower_fit import Fit
@@ -63,24 +63,24 @@ def after(fit: Fit) -> Start:
     return Start(fit.model, [np.asarray(variable) for variable in fit.slots])
 
 
-def find(folder: ModelFolder, windows: Timeline, chosen: Settings, say: Callable[[str], None]) -> Start | None:
+def find(folder: ModelFolder, splits: Timeline, chosen: Settings, say: Callable[[str], None]) -> Start | None:
     """The last model of an output with periods, if it fits; says which it is, or why a training starts from nothing.
 
     Args:
         folder: of the model.
-        windows: of the output.
+        splits: of the output.
         chosen: the settings that are asked for.
         say: is told.
     """
-    if windows.period is None or not chosen.two_tower.warm_start or not folder.target.exists():
+    if splits.period is None or not chosen.two_tower.warm_start or not folder.target.exists():
         return None
     try:
         with folder.held() as held:
-            start = _start(held, windows, chosen)
+            start = _start(held, splits, chosen)
     except InputError as error:
         say(f"Starting from nothing: {error}")
         return None
-    new = [name for name in windows.names(WINDOWS[0]) if name not in start.fitted]
+    new = [name for name in splits.names(SPLITS[0]) if name not in start.fitted]
     through = start.through or "the run"
     if not new:
         say(f"Starting from nothing: the model in {folder.target} has been trained on all of train")
@@ -89,7 +89,7 @@ def find(folder: ModelFolder, windows: Timeline, chosen: Settings, say: Callable
     return start
 
 
-def _start(held: ModelFolder, windows: Timeline, chosen: Settings) -> Start:
+def _start(held: ModelFolder, splits: Timeline, chosen: Settings) -> Start:
     """The model in a folder.
 
     Raises:
@@ -97,7 +97,7 @@ def _start(held: ModelFolder, windows: Timeline, chosen: Settings) -> Start:
     """
     described = held.read(MODEL)
     through = described.get("period")
-    if not windows.has_made(described):
+    if not splits.has_made(described):
         raise InputError(f"the model there is of another run or period than those of {held.output_dir}")
     was_refitted = (held.target / JUDGED).is_dir()
     source = dataclasses.replace(held, version=held.target / JUDGED) if was_refitted else held
@@ -107,7 +107,7 @@ def _start(held: ModelFolder, windows: Timeline, chosen: Settings) -> Start:
     for what, (was, now) in _built_by(model, chosen).items():
         if was != now:
             raise InputError(f"the model there has {what} {was}, and {now} is asked for")
-    fitted = described.get("windows", {}).get(WINDOWS[0], [f"run.{WINDOWS[0]}"])
+    fitted = described.get("splits", described.get("windows", {})).get(SPLITS[0], [f"run.{SPLITS[0]}"])
     return Start(model, checkpoints.values(source.target / SLOTS, held.remedy), tuple(fitted), through)
 
 

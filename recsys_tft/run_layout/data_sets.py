@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, Feature, FeatureTable, Use
-from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.split_times import SPLITS
 
 OUTCOME = "outcome"  # what belongs to one row alone
 # Columns besides the features, and their types.
@@ -45,17 +45,17 @@ class DataSet:
         name: its folder under `processed_data/`.
         keys: the KEY_COLUMNS that it has, by the entity they come from.
         rows_of: the rows of a feature table that it may hold.
-        windows: the sub-folders, one for each window; none for a corpus.
+        splits: the sub-folders, one for each split; none for a corpus.
     """
 
     name: str
     keys: dict[Entity | str, tuple[str, ...]]
     rows_of: Callable[[FeatureTable], tuple[Feature, ...]]
-    windows: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()
 
     def features(self, settings: Settings) -> tuple[Feature, ...]:
         """Its features under these settings; joined rows leave out what is large and stored once per entity."""
-        inline = not self.windows or settings.output.inline_title_embedding
+        inline = not self.splits or settings.output.inline_title_embedding
         return tuple(
             f for f in self.rows_of(settings.table) if f.is_active(settings) and (inline or not f.is_stored_once)
         )
@@ -73,13 +73,13 @@ class DataSet:
     @property
     def folders(self) -> tuple[str, ...]:
         """Its folders below `processed_data/`."""
-        return tuple(f"{self.name}/{window}" for window in self.windows) or (self.name,)
+        return tuple(f"{self.name}/{split}" for split in self.splits) or (self.name,)
 
 
 def _example(name: str, keys: dict[Entity | str, tuple[str, ...]], *uses: Use) -> DataSet:
     own = {Entity.USER: ("user_id",), Entity.VIDEO: ("video_id",), Entity.EXPOSURE: ("interaction_time",)}
     merged = {entity: own.get(entity, ()) + keys.get(entity, ()) for entity in (*Entity, OUTCOME)}
-    return DataSet(name, merged, lambda table: table.select(*uses), WINDOWS)
+    return DataSet(name, merged, lambda table: table.select(*uses), SPLITS)
 
 
 TWO_TOWER = _example("two_tower", {Entity.VIDEO: ("candidate_row",), OUTCOME: ("weight",)}, QUERY, CANDIDATE)

@@ -62,7 +62,8 @@ def manifest(output_dir: str) -> dict[str, Any]:
     path = pathlib.Path(output_dir, "artifacts", "manifest.json")
     if not path.exists():
         raise InputError(f"{path}: no run there; run the main job first (recsys-tft run --output-dir {output_dir}).")
-    return json_files.read(path, run_again(output_dir), ("settings", "inputs", "windows", "counts"))
+    keys = "settings", "inputs", "splits", "counts"
+    return json_files.read(path, run_again(output_dir), keys, {"windows": "splits"})
 
 
 def run_again(output_dir: str) -> str:

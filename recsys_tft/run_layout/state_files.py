@@ -24,7 +24,17 @@ VERSION = 1
 ENTITIES = ("users", "videos", "channels")  # usable rows of these tables, with ids as codes
 WORTH: Final = "worth"  # of outcomes.WORTH_SCHEMA
 KEPT = "kept"  # events since the moment as of which the tables are, with the setting `late`
-OF_USERS = ("events", "viewed", "positives", "pairs", "counts", "steps", "fitted", WORTH, KEPT)  # labelling/carried.py
+OF_USERS = (
+    "events",
+    "viewed",
+    "positives",
+    "pairs",
+    "counts",
+    "steps",
+    "fitted",
+    WORTH,
+    KEPT,
+)  # point_in_time/carried.py
 CHANGES, FIRST_SEEN, CATALOGUE = "changes", "first_seen", "catalogue"
 FITTED_VIDEOS, RARE = "fitted_videos", "rare"  # of vocabularies: whose values are counted, and what is not in them yet
 _SHOWN, _TIME, _LATER = "shown", "time", "later"  # of an exposure; of what became of it; and by how much that is later
@@ -88,7 +98,7 @@ class EarlierState:
         bounds: as of which moment the tables are, and where each later period begins; the events since are in KEPT.
         files: the paths of the files of each of the TABLES.
         graph: the folder of the transform graph that goes with it.
-        windows: where windows and periods end, as the manifest has it.
+        splits: where splits and periods end, as the manifest has it.
         users: how many there are.
         videos: how many there are.
         lineage: what the manifest of the refresh says of it.
@@ -98,7 +108,7 @@ class EarlierState:
     bounds: Sequence[int]
     files: Mapping[str, Sequence[str]]
     graph: str
-    windows: Mapping[str, Any]
+    splits: Mapping[str, Any]
     users: int
     videos: int
     lineage: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -126,7 +136,10 @@ def open_state(root: str, told: str) -> EarlierState:
     with readable(path, _AGAIN, LookupError):
         found = json.loads(read_text(path))
         version, until, files = found["version"], int(found["until"]), found["files"]
-        windows, bounds = dict(found["windows"]), [int(moment) for moment in found.get("bounds", [until])]
+        splits, bounds = (
+            dict(found["splits" if "splits" in found else "windows"]),
+            [int(moment) for moment in found.get("bounds", [until])],
+        )
         users, videos = (int(found["rows"][name]) for name in ("users", "videos"))
     if version != VERSION:
         raise InputError(
@@ -141,4 +154,4 @@ def open_state(root: str, told: str) -> EarlierState:
                 raise InputError(f"{told}/{STATE}/{name}/{file}: {what}; {_AGAIN}.")
     paths = {name: [f"{folder}/{name}/{file}" for file in files.get(name, {})] for name in TABLES}
     graph = posixpath.join(root, "artifacts", "transform_graph")
-    return EarlierState(until, bounds, paths, graph, windows, users=users, videos=videos)
+    return EarlierState(until, bounds, paths, graph, splits, users=users, videos=videos)

@@ -21,7 +21,7 @@ from recsys_tft.graph_inputs import graph_dtype
 from recsys_tft.statistics import EMPTY_IDS
 
 Inputs = Mapping[str, tf.Tensor]
-MISSING = {tf.string: "", tf.float32: float("nan"), tf.int64: EMPTY_IDS}
+MISSING_VALUES = {tf.string: "", tf.float32: float("nan"), tf.int64: EMPTY_IDS}
 _SHOWN = 100  # numbers in a message
 
 
@@ -141,7 +141,7 @@ _SECOND = [[0, 0], [0, 1]]  # a column of zeros behind the first one
 
 def _is_present(values: tf.Tensor, column: Column) -> tf.Tensor:
     """[n] bool."""
-    missing = MISSING[values.dtype]
+    missing = MISSING_VALUES[values.dtype]
     present = tf.logical_not(tf.math.is_nan(values)) if values.dtype.is_floating else tf.not_equal(values, missing)
     return tf.logical_and(present, tf.not_equal(values, 0)) if column.zero_is_missing else present
 

@@ -21,7 +21,7 @@ from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.serving import serving_inputs
 from recsys_tft.serving.fitted_features import FittedFeatures
 from recsys_tft.serving.saved_signatures import CONTRIBUTIONS
-from recsys_tft.serving.serving_inputs import MISSING
+from recsys_tft.serving.serving_inputs import MISSING_VALUES
 
 Features = Mapping[str, tf.Tensor | tf.RaggedTensor]
 
@@ -217,7 +217,7 @@ class ExactIndex(tf.Module):
         most = tf.minimum(serving_inputs.one_by_row(k, rows, "k"), count)
         values, found = tf.math.top_k(scores, tf.reduce_max(most))
         values = tf.where(tf.range(tf.shape(values)[1]) < most, values, -np.inf)  # of a row that asks for fewer
-        missing = tf.constant(MISSING[self.dtype], self.dtype)
+        missing = tf.constant(MISSING_VALUES[self.dtype], self.dtype)
         return {
             "video_ids": tf.where(tf.math.is_inf(values), missing, tf.gather(self._ids, found)),
             "scores": values,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Arrow: TypeAlias = pa.Array | pa.ChunkedArray
 Values = np.ndarray | Texts
-_MISSING: dict[np.dtype, Any] = {  # as serving_inputs.MISSING
+_MISSING: dict[np.dtype, Any] = {  # as serving_inputs.MISSING_VALUES
     np.dtype(object): b"",
     np.dtype(np.float32): float("nan"),
     np.dtype(np.int64): EMPTY_IDS,

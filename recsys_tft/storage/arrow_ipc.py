@@ -1,7 +1,7 @@
 """Tables as bytes, which is how they travel between the stages of the pipeline.
 
 A table that is sent as an object may drag along the buffers of the larger table that it was cut from; an Arrow IPC
-stream holds its own rows alone. On one machine it need not travel: it waits in a file (`beam_pipelines.spill`).
+stream holds its own rows alone. On one machine it need not travel: it waits in a file (`beam_pipelines.staging`).
 """
 
 import dataclasses

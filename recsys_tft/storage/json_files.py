@@ -3,19 +3,22 @@
 import json
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys_tft.errors import InputError, readable
 
 
-def read(path: str | os.PathLike[str], remedy: str, keys: Sequence[str] = ()) -> dict[str, Any]:
+def read(
+    path: str | os.PathLike[str], remedy: str, keys: Sequence[str] = (), renamed: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """A mapping in a file.
 
     Args:
         path: of the file.
         remedy: what makes it anew, as the end of a sentence.
         keys: that it has to have.
+        renamed: names that keys had in earlier releases, and what they are called now.
 
     Raises:
         InputError: naming the file and the remedy, if it is not there, or is damaged.
@@ -24,6 +27,7 @@ def read(path: str | os.PathLike[str], remedy: str, keys: Sequence[str] = ()) ->
         found = json.loads(pathlib.Path(path).read_text("utf-8"))
     if not isinstance(found, dict):
         raise InputError(f"{path}: damaged: it holds no mapping; {remedy}.")
+    found = {(renamed or {}).get(key, key): value for key, value in found.items()}
     for key in keys:
         if key not in found:
             raise InputError(f"{path}: damaged: it lacks '{key}'; {remedy}.")

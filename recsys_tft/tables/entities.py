@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from recsys_tft import ids
 from recsys_tft.columns import KEYS, UPDATED, IdKind
 from recsys_tft.missing import nulled
-from recsys_tft.point_in_time import SINCE, are_among, begins, find_sorted, is_versioned, rows_at, take_or_null
 from recsys_tft.tables import versions
 from recsys_tft.tables.raw_tables import ROW
+from recsys_tft.time_lookups import SINCE, are_among, begins, find_sorted, is_versioned, rows_at, take_or_null
 
 
 def drop_duplicates(rows: pa.Table, key: str) -> tuple[pa.Table, pa.Table]:

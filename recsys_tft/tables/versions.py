@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.columns import UPDATED
-from recsys_tft.point_in_time import SINCE, Timeline, begins, ends, is_versioned
+from recsys_tft.time_lookups import SINCE, Timeline, begins, ends, is_versioned
 
 ALWAYS, NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 

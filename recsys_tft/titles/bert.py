@@ -27,7 +27,7 @@ _EMBEDDINGS = ("word", "position", "token_type")
 
 
 @dataclasses.dataclass(frozen=True)
-class Shape:
+class BertShape:
     """What a BERT's vectors and layers measure.
 
     Attributes:
@@ -47,7 +47,7 @@ class Shape:
     epsilon: float = 1e-12
 
     @classmethod
-    def read(cls, folder: pathlib.Path) -> "Shape":
+    def read(cls, folder: pathlib.Path) -> "BertShape":
         """From config.json, and max_seq_length of sentence_bert_config.json, as sentence-transformers does."""
         bert = json.loads((folder / "config.json").read_text("utf-8"))
         sentence = json.loads((folder / "sentence_bert_config.json").read_text("utf-8"))
@@ -70,7 +70,11 @@ class Bert(tf.Module):
     """
 
     def __init__(
-        self, shape: Shape, weights: Mapping[str, np.ndarray], vocabulary: list[str], precision: Precision = "float32"
+        self,
+        shape: BertShape,
+        weights: Mapping[str, np.ndarray],
+        vocabulary: list[str],
+        precision: Precision = "float32",
     ) -> None:
         super().__init__(name="bert")
         if precision not in get_args(Precision):
@@ -160,7 +164,7 @@ class _Dense(tf.Module):
 class _Layer(tf.Module):
     """Self-attention and feed-forward, each added to its input and normalised."""
 
-    def __init__(self, shape: Shape, weights: Mapping[str, np.ndarray], name: str, dtype: tf.DType) -> None:
+    def __init__(self, shape: BertShape, weights: Mapping[str, np.ndarray], name: str, dtype: tf.DType) -> None:
         super().__init__()
         self.heads, self.depth = shape.heads, shape.width // shape.heads
         attention, parts = f"{name}.attention", ("query", "key", "value")
@@ -196,4 +200,4 @@ def read(folder: str | os.PathLike[str], precision: Precision = "float32") -> Be
     """The encoder that a folder of sentence-transformers holds; InputError if it is of another kind, or damaged."""
     folder = pathlib.Path(folder)
     vocabulary = (folder / "vocab.txt").read_text("utf-8").removesuffix("\n").split("\n")
-    return Bert(Shape.read(folder), read_safetensors(folder / "model.safetensors"), vocabulary, precision)
+    return Bert(BertShape.read(folder), read_safetensors(folder / "model.safetensors"), vocabulary, precision)

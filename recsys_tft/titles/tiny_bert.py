@@ -2,20 +2,20 @@
 
 import numpy as np
 
-from recsys_tft.titles.bert import Bert, Precision, Shape
+from recsys_tft.titles.bert import Bert, BertShape, Precision
 from recsys_tft.titles.wordpiece import SPECIAL
 
-TINY = Shape(width=32, layers=2, heads=4, hidden=64, max_tokens=64)
+TINY = BertShape(width=32, layers=2, heads=4, hidden=64, max_tokens=64)
 
 
-def tiny(seed: int = 0, precision: Precision = "float32", shape: Shape = TINY) -> Bert:
+def tiny(seed: int = 0, precision: Precision = "float32", shape: BertShape = TINY) -> Bert:
     """The encoder; its vocabulary is the printable ASCII characters, so any other word is unknown."""
     characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     vocabulary = [*SPECIAL, *characters, *(f"##{character}" for character in characters if character.isalnum())]
     return Bert(shape, random_weights(shape, len(vocabulary), np.random.default_rng(seed)), vocabulary, precision)
 
 
-def random_weights(shape: Shape, tokens: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def random_weights(shape: BertShape, tokens: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Weights by Hugging Face's names; large enough that different titles get different vectors."""
     w, h = shape.width, shape.hidden
     sizes = {"word": tokens, "position": shape.max_tokens, "token_type": 2}

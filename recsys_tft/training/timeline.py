@@ -1,6 +1,6 @@
-"""The windows of an output in the order of time: those of its run, and each of its periods as one more.
+"""The splits of an output in the order of time: those of its run, and each of its periods as one more.
 
-Trainers read them as one data set: the last window is `test`, the one before `val`, and all earlier ones are `train`.
+Trainers read them as one data set: the last split is `test`, the one before `val`, and all earlier ones are `train`.
 """
 
 import contextlib
@@ -8,28 +8,28 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from recsys_tft.labelling.splits import WINDOWS
+from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.run_layout import periods, run_folders
 from recsys_tft.run_layout.data_folders import DataFolder
 from recsys_tft.training.training_rows import Joined, folder_of
 
-NEW, OLD = "new", "old"  # windows of train that an earlier model has not been trained on, and those that it has
+NEW, OLD = "new", "old"  # splits of train that an earlier model has not been trained on, and those that it has
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """One window of a run, or a period.
+    """One split of a run, or a period.
 
     Attributes:
         name: `run.train`, `run.val`, `run.test`, or that of the period.
         root: the folder of the output that it is in.
-        window: what it is called there.
+        split: what it is called there.
         rows: how many there are, by data set.
     """
 
     name: str
     root: str
-    window: str
+    split: str
     rows: Mapping[str, int]
 
     def folder(self, data_set: str) -> DataFolder:
@@ -38,7 +38,7 @@ class Part:
         Raises:
             InputError: if the main job has not written them.
         """
-        return folder_of(self.root, data_set, self.window)
+        return folder_of(self.root, data_set, self.split)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,25 +46,25 @@ class Timeline:
     """What train, val and test are.
 
     Attributes:
-        windows: the parts of each.
+        splits: the parts of each.
         newest: the folder of the run or of its last period, with every user and video, and the last transform graph.
         period: the name of that period; None where there is none.
     """
 
-    windows: Mapping[str, tuple[Part, ...]]
+    splits: Mapping[str, tuple[Part, ...]]
     newest: str
     period: str | None = None
 
-    def folder(self, data_set: str, *windows: str) -> DataFolder:
-        """The rows of some windows, one part after the other.
+    def folder(self, data_set: str, *splits: str) -> DataFolder:
+        """The rows of some splits, one part after the other.
 
         Raises:
             InputError: if the main job has not written them.
         """
-        folders = [part.folder(data_set) for window in windows for part in self.windows[window]]
+        folders = [part.folder(data_set) for split in splits for part in self.splits[split]]
         if len(folders) == 1:
             return folders[0]
-        return Joined(folders, folder_of(self.newest, data_set, WINDOWS[0]))
+        return Joined(folders, folder_of(self.newest, data_set, SPLITS[0]))
 
     def corpus(self, data_set: str) -> DataFolder:
         """All users or videos that there are."""
@@ -72,23 +72,23 @@ class Timeline:
 
     def schema_of(self, data_set: str) -> DataFolder:
         """A folder whose schema has the vocabularies as they are by now."""
-        return folder_of(self.newest, data_set, WINDOWS[0])
+        return folder_of(self.newest, data_set, SPLITS[0])
 
     def root(self, period: str | None) -> str | None:
         """The folder of a period, or with None of the run; None where there is no such period."""
-        name = f"run.{WINDOWS[0]}" if period is None else period
-        return next((part.root for parts in self.windows.values() for part in parts if part.name == name), None)
+        name = f"run.{SPLITS[0]}" if period is None else period
+        return next((part.root for parts in self.splits.values() for part in parts if part.name == name), None)
 
-    def names(self, window: str) -> list[str]:
-        """Those of the parts of a window."""
-        return [part.name for part in self.windows[window]]
+    def names(self, split: str) -> list[str]:
+        """Those of the parts of a split."""
+        return [part.name for part in self.splits[split]]
 
     def described(self) -> dict[str, Any]:
         """What a model says of the rows that it is of: whose graph made them and, where there are periods, of which."""
         graph = {"transform_graph": run_folders.fingerprint(self.newest)}
         if self.period is None:
             return graph
-        return {**graph, "period": self.period, "windows": {window: self.names(window) for window in WINDOWS}}
+        return {**graph, "period": self.period, "splits": {split: self.names(split) for split in SPLITS}}
 
     def has_made(self, described: Mapping[str, Any]) -> bool:
         """Whether a model is of these rows, or of those through an earlier period, by what it says of them."""
@@ -99,25 +99,25 @@ class Timeline:
         """A sentence for people, where there are periods."""
         if self.period is None:
             return []
-        parts = (f"{window} is {self._told(window, data_set)}" for window in WINDOWS)
+        parts = (f"{split} is {self._told(split, data_set)}" for split in SPLITS)
         return [f"Of the run and its periods {', '.join(parts)}"]
 
-    def _told(self, window: str, data_set: str) -> str:
-        names, rows = self.names(window), sum(part.rows[data_set] for part in self.windows[window])
+    def _told(self, split: str, data_set: str) -> str:
+        names, rows = self.names(split), sum(part.rows[data_set] for part in self.splits[split])
         told = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" if names else "nothing"
         return f"{told} ({rows:,} rows)"
 
     def since(self, fitted: Sequence[str]) -> "Timeline":
-        """The same with the windows NEW and OLD, by the names of the parts that a model has been trained on."""
-        train = self.windows[WINDOWS[0]]
+        """The same with the splits NEW and OLD, by the names of the parts that a model has been trained on."""
+        train = self.splits[SPLITS[0]]
         new = tuple(part for part in train if part.name not in fitted)
         old = tuple(part for part in train if part.name in fitted)
-        return dataclasses.replace(self, windows={**self.windows, NEW: new, OLD: old})
+        return dataclasses.replace(self, splits={**self.splits, NEW: new, OLD: old})
 
 
 def of_run(root: str) -> Timeline:
     """That of one run alone, whose folder is given."""
-    return Timeline({window: (Part(f"run.{window}", root, window, {}),) for window in WINDOWS}, root)
+    return Timeline({split: (Part(f"run.{split}", root, split, {}),) for split in SPLITS}, root)
 
 
 @contextlib.contextmanager
@@ -142,8 +142,8 @@ def _joined(run: str, found: Mapping[str, str]) -> Timeline:
     """Of a run and its periods by name, whose folders are given."""
     if not found:
         return of_run(run)
-    parts = [_part(f"run.{window}", run, window) for window in WINDOWS]
-    parts += [_part(name, root, WINDOWS[0]) for name, root in found.items()]
+    parts = [_part(f"run.{split}", run, split) for split in SPLITS]
+    parts += [_part(name, root, SPLITS[0]) for name, root in found.items()]
     groups: list[list[Part]] = []
     for part in parts:  # one without positives, which nobody can be judged on, goes with what is before it
         if part.rows["two_tower"] or not groups:
@@ -152,12 +152,12 @@ def _joined(run: str, found: Mapping[str, str]) -> Timeline:
     last = max(len(groups) - 2, 1)
     train = tuple(part for group in groups[:last] for part in group)
     others = [tuple(group) for group in groups[last:]]
-    windows = dict(zip(WINDOWS, [train, *others, (), ()], strict=False))
+    splits = dict(zip(SPLITS, [train, *others, (), ()], strict=False))
     name, newest = list(found.items())[-1]
-    return Timeline(windows, newest, name)
+    return Timeline(splits, newest, name)
 
 
-def _part(name: str, root: str, window: str) -> Part:
+def _part(name: str, root: str, split: str) -> Part:
     counts = run_folders.manifest(root)["counts"]
-    rows = {data_set: counts.get(f"written/{data_set}/{window}", 0) for data_set in ("two_tower", "ranker")}
-    return Part(name, root, window, rows)
+    rows = {data_set: counts.get(f"written/{data_set}/{split}", 0) for data_set in ("two_tower", "ranker")}
+    return Part(name, root, split, rows)

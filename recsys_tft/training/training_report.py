@@ -9,7 +9,7 @@ from recsys_tft.training.model_folders import ModelFolder
 
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """What a training led to.
 
     Attributes:
@@ -21,7 +21,7 @@ class Trained:
     metrics: dict[str, Any]
 
 
-def by_window(
+def by_split(
     metrics: Mapping[str, Any],
     names: Sequence[str],
     plain: Sequence[str],
@@ -29,7 +29,7 @@ def by_window(
     metric: str,
     parts: Mapping[str, str] | None = None,
 ) -> list[Listing]:
-    """Per window every metric over all users, the same of parts of the rows where there are several, and one by slice.
+    """Per split every metric over all users, the same of parts of the rows where there are several, and one by slice.
 
     Args:
         metrics: what `metrics.json` holds.
@@ -41,12 +41,12 @@ def by_window(
     """
     return [
         table
-        for window in ("val", "test")
-        if metrics[window]
+        for split in ("val", "test")
+        if metrics[split]
         for table in (
-            _overall(metrics[window], window, names, plain),
-            *_parts(metrics[window], window, names, metric, parts or {}),
-            _by_slice(metrics[window], window, slices, metric),
+            _overall(metrics[split], split, names, plain),
+            *_parts(metrics[split], split, names, metric, parts or {}),
+            _by_slice(metrics[split], split, slices, metric),
         )
     ]
 
@@ -55,31 +55,29 @@ def refitted(metrics: Mapping[str, Any]) -> list[str]:
     """What a refit has done, if there was one."""
     if not (found := metrics["refit"]):
         return []
-    windows = " and ".join(", ".join(found["windows"]).rsplit(", ", 1))
+    splits = " and ".join(", ".join(found["splits"]).rsplit(", ", 1))
     return [
-        f"Refitted: on all {found['rows']:,} rows of {windows}. The figures above are those of the model before, which "
+        f"Refitted: on all {found['rows']:,} rows of {splits}. The figures above are those of the model before, which "
         "had not seen val and test."
     ]
 
 
 def _parts(
-    found: Mapping[str, Any], window: str, names: Sequence[str], metric: str, parts: Mapping[str, str]
+    found: Mapping[str, Any], split: str, names: Sequence[str], metric: str, parts: Mapping[str, str]
 ) -> list[Listing]:
     """A table for each part, if the metric has a value in all of them."""
     first = next(iter(found.values()))
     if any(first[part][metric]["value"] is None for part in parts):
         return []
     return [
-        _metrics(
-            f"\n{window}: {title}", found, part, [name for name in names if first[part][name]["value"] is not None]
-        )
+        _metrics(f"\n{split}: {title}", found, part, [name for name in names if first[part][name]["value"] is not None])
         for part, title in parts.items()
     ]
 
 
-def _overall(found: Mapping[str, Any], window: str, names: Sequence[str], plain: Sequence[str]) -> Listing:
+def _overall(found: Mapping[str, Any], split: str, names: Sequence[str], plain: Sequence[str]) -> Listing:
     users = next(iter(found.values()))["all"][names[0]]["users"]
-    return _metrics(f"\n{window}: {users:,} users, with 95 % confidence intervals", found, "all", names, plain)
+    return _metrics(f"\n{split}: {users:,} users, with 95 % confidence intervals", found, "all", names, plain)
 
 
 def _metrics(
@@ -92,10 +90,10 @@ def _metrics(
     return table
 
 
-def _by_slice(found: Mapping[str, Any], window: str, slices: Sequence[str], metric: str) -> Listing:
+def _by_slice(found: Mapping[str, Any], split: str, slices: Sequence[str], metric: str) -> Listing:
     first = next(iter(found.values()))
     headings = [f"{name} ({first[name][metric]['users']:,})" for name in slices]
-    table = _table(f"\n{window}: {metric} by slice, and how many users are in it", headings)
+    table = _table(f"\n{split}: {metric} by slice, and how many users are in it", headings)
     for model, values in found.items():
         table.add_row(model, *(_shown(values[name][metric]) for name in slices))
     return table

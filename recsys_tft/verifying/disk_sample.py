@@ -18,7 +18,7 @@ def sample(
     Each file gives its share, at least one row.
 
     Args:
-        folder: of one data set and window.
+        folder: of one data set and split.
         names: of the columns.
         total: how many rows the folder should have.
         rows: how many to sample; None for all.

@@ -9,7 +9,7 @@ import pyarrow as pa
 from recsys_tft import ids
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import Entity, Feature
-from recsys_tft.labelling.splits import Cuts
+from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.verifying import online_matches, replay
 from recsys_tft.verifying.raw_matches import Matches
@@ -69,7 +69,7 @@ def replayed(
     Args:
         folders: columns of rows on disk, keys among them, with at least one row each.
         raw: the raw tables.
-        cuts: where the windows of the run end.
+        cuts: where the splits of the run end.
         settings: of the run.
         at_once: how many events are observed at a time; None: all between two rows.
 

@@ -8,11 +8,11 @@ import pyarrow as pa
 from recsys_tft import ids
 from recsys_tft.columns import FIRST_SEEN, Accuracy, OfGroup
 from recsys_tft.features import Entity, Feature
-from recsys_tft.labelling import recent
-from recsys_tft.labelling.pair_columns import PairColumns
-from recsys_tft.point_in_time import rows_at
+from recsys_tft.point_in_time import recent
+from recsys_tft.point_in_time.pair_columns import PairColumns
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.tables.versions import NEVER
+from recsys_tft.time_lookups import rows_at
 from recsys_tft.verifying.raw_matches import Matches
 from recsys_tft.verifying.replay import Asked, Known
 

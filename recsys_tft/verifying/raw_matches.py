@@ -8,14 +8,16 @@ import polars as pl
 import pyarrow as pa
 
 from recsys_tft import ids
+from recsys_tft.columns import HISTORY
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.examples import examples
 from recsys_tft.features import Entity, Feature, context_columns
-from recsys_tft.labelling import examples, history, outcomes, recent
-from recsys_tft.labelling.pair_columns import PairColumns
-from recsys_tft.labelling.splits import Cuts
-from recsys_tft.point_in_time import find_sorted, rows_at
+from recsys_tft.labelling.split_times import Cuts
+from recsys_tft.point_in_time import outcomes, recent
+from recsys_tft.point_in_time.pair_columns import PairColumns
 from recsys_tft.raw_replay.raw_counters import DatedVideos
 from recsys_tft.raw_replay.raw_rows import RawRows
+from recsys_tft.time_lookups import find_sorted, rows_at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,12 +74,12 @@ def by_exposure(
     found = labels.exposures
     context = [column.name for column in context_columns(settings)]
     names = ["user_id", "interaction_time", *context, "previously_watched_category"]
-    names += [examples.COUNTED] if examples.COUNTED in found.column_names else []
+    names += [examples.COUNTED_VIDEO] if examples.COUNTED_VIDEO in found.column_names else []
     rows = pl.DataFrame(found.select(names)).with_row_index("row")
     first = rows.unique(names, keep="first", maintain_order=True)["row"].to_arrow()
     # What follows is the same for all exposures of a user at an instant.
     counts = (*recent.USER_COLUMNS, *outcomes.USER_COLUMNS)
-    others = (name for name in (*history.COLUMNS, *counts) if name in found.column_names)
+    others = (name for name in (*HISTORY, *counts) if name in found.column_names)
     known = found.take(first).select([*names, *others])
     known = ids.plain(examples.with_given_ids(known, raw.users, raw.lookup))
     known = known.sort_by([("user_id", "ascending"), ("interaction_time", "ascending")])

@@ -10,11 +10,12 @@ from recsys_tft import ids
 from recsys_tft.columns import Tally
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
-from recsys_tft.labelling import examples, outcomes
+from recsys_tft.examples import examples
 from recsys_tft.labelling.exposures import event_columns
-from recsys_tft.labelling.splits import Cuts
+from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.online.live_state import LiveState
 from recsys_tft.online.snapshot import EVENT, Rules, nothing
+from recsys_tft.point_in_time import outcomes
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.tables.versions import ALWAYS
 
@@ -65,7 +66,7 @@ def replay(raw: RawRows, cuts: Cuts | None, settings: Settings, asked: Asked, at
 
     Args:
         raw: the raw tables.
-        cuts: where the windows of the run end.
+        cuts: where the splits of the run end.
         settings: of the run.
         asked: at least one row.
         at_once: how many events are observed at a time; None: all between two moments that are asked for.

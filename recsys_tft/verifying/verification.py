@@ -19,7 +19,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
 from recsys_tft.features import Entity, Feature
-from recsys_tft.labelling.splits import Cuts
+from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_counters import DatedVideos
 from recsys_tft.raw_replay.raw_rows import Days, RawRows, raw_days
@@ -168,7 +168,7 @@ def _verify(
     graphs: list[saved_graphs.SavedGraph] = [transform, *saved_graphs.load_serving(output_dir, run)]
     found, sampled = Verified(), []
     for data_set in DATA_SETS:
-        if replays and not data_set.windows:
+        if replays and not data_set.splits:
             continue
         for folder in data_set.folders:
             say(f"Verifying {folder}")
@@ -241,7 +241,7 @@ class _Folder:
         """Raw rows, and the features that are made of them."""
         by_entity = self._by_entity()
         keys = {name: ids.codes_of(pa.array(self.disk[name])).to_numpy() for name in _keys(self.data_set)}
-        if not self.data_set.windows:  # one row per key, of what it is at last
+        if not self.data_set.splits:  # one row per key, of what it is at last
             tables = {Entity.USER: ("user_id", raw.latest_users), Entity.VIDEO: ("video_id", videos.latest)}
             for entity, features in by_entity.items():
                 key, table = tables[entity]

@@ -1,0 +1,332 @@
+"""What became of exposures, as of a moment: how many there were, and how many of them were positive.
+
+Of a user, of a user and the videos of one group (such as a category), and of a video by all users. Turned on by the
+setting `positive_rates`; docs/examples.md has the rules.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys_tft.columns import Column, OfGroup, Tally
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.features import raw_columns
+from recsys_tft.labelling.exposures import exposure_starts
+from recsys_tft.point_in_time.recent import NEVER
+from recsys_tft.tables.entities import VideoLookup
+from recsys_tft.time_lookups import EventCounts, Timeline, distinct, find_sorted
+
+USER_COLUMNS = ("user_shown_count", "user_positive_count")
+VIDEO_COLUMNS = ("shown_count", "positive_count")
+EXPECTED = "user_expected_count"
+_WEIGHT = 10  # exposures that count for what is usual, beside those of a video
+_UNIT = 2**20  # parts of an exposure; sums of whole numbers are the same in any order
+SCHEMA = pa.schema(
+    {
+        "user_id": pa.int64(),
+        "video_id": pa.int64(),
+        "time": pa.int64(),  # of the first event
+        "since": pa.int64(),  # when it became positive; NEVER if it did not
+        "until": pa.int64(),  # when a negative signal ended that; NEVER if none did
+        "split": pa.int8(),  # of the first event
+    }
+)
+STEP_SCHEMA = pa.schema(
+    {
+        "user_id": pa.int64(),
+        "video_id": pa.int64(),
+        "shown": pa.int64(),  # when the exposure was, of several the last one
+        "time": pa.int64(),
+        "exposures": pa.int32(),  # how many are shown then
+        "positives": pa.int32(),  # how many become positive then, less those that are so no longer
+    }
+)
+
+WORTH_SCHEMA = pa.schema(
+    {
+        "user_id": pa.int64(),
+        "time": pa.int64(),  # of the exposure, of several the last one
+        "own": pa.int64(),  # what their videos' own rates say, in units of 1 / _UNIT
+        "prior": pa.int64(),  # what is left to the usual rate, in the same units
+        "positive_count": pa.int64(),  # of their videos then, added up
+        "shown_count": pa.int64(),
+    }
+)
+
+
+def group_columns(settings: Settings) -> tuple[Column, ...]:
+    """The columns that tell of a user and the videos of a group, and that any feature reads."""
+    read = raw_columns(settings.table.active(settings))
+    return tuple(column for column in read if column.of_group)
+
+
+def groups(settings: Settings) -> tuple[str, ...]:
+    """The columns of videos by which exposures are grouped."""
+    return tuple(dict.fromkeys(c.of_group.column for c in group_columns(settings) if c.of_group))
+
+
+def none() -> pa.Table:
+    """Outcomes of no exposures."""
+    return SCHEMA.empty_table()
+
+
+def of_events(
+    events: pa.Table, splits: np.ndarray, labelled: pa.Table, label: Callable[[pa.Table], pa.Table], gap: int
+) -> pa.Table:
+    """The outcomes of exposures that are formed without cuts, so that they depend on no split.
+
+    Args:
+        events: of whole pairs of user and video, sorted as by `exposures.sort_events`.
+        splits: [n] int8 number of the split of each event.
+        labelled: the exposures that lie in one split each, as `examples` labels them.
+        label: labels the exposures of some events, formed without cuts, in the same way.
+        gap: microseconds without an event after which a new exposure begins.
+    """
+    starts, cut = (exposure_starts(events, gap, each) for each in (None, splits))
+    whole = np.searchsorted(starts, cut, side="right") - 1  # the uncut exposure that each is a part of
+    alone = np.bincount(whole, minlength=len(starts)) <= 1
+    first = np.searchsorted(cut, starts[alone])
+    found = _became(labelled.take(pa.array(first)), splits[starts[alone]])
+    if alone.all():
+        return found
+    divided = events.filter(pa.array(np.repeat(~alone, np.diff(np.append(starts, len(events))))))
+    return pa.concat_tables([found, _became(label(divided), splits[starts[~alone]])]).combine_chunks()
+
+
+def _became(labelled: pa.Table, splits: np.ndarray) -> pa.Table:
+    """The outcomes of labelled exposures, of which the first events are in [n] int8 splits."""
+    user, video, time, since = (
+        labelled[name].to_numpy() for name in ("user_id", "video_id", "interaction_time", "since")
+    )
+    if "until" in labelled.column_names:
+        until = labelled["until"].to_numpy()
+    else:
+        since, until = np.where(labelled["label"].to_numpy(), since, NEVER), np.full(len(since), NEVER)
+    return pa.table([user, video, time, since, until, splits], SCHEMA)
+
+
+def steps(outcomes: pa.Table) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What happens to exposures: they are shown, become positive, and turn negative after that.
+
+    Returns:
+        For each of these in turn, which exposures, [k] int64 rows, and when, [k] int64.
+    """
+    shown, since, until = (outcomes[name].to_numpy() for name in ("time", "since", "until"))
+    positive = np.flatnonzero(since < until)
+    turned = positive[until[positive] != NEVER]
+    return [(np.arange(len(shown)), shown), (positive, since[positive]), (turned, until[turned])]
+
+
+def step_table(outcomes: pa.Table, since: int | None = None) -> pa.Table:
+    """The steps of exposures as rows of STEP_SCHEMA, those `since` a moment where one is given.
+
+    One that is positive from the beginning has one row for both.
+    """
+    user, video, shown = (outcomes[name].to_numpy() for name in ("user_id", "video_id", "time"))
+    (every, _), (positive, became), (turned, until) = steps(outcomes)
+    at_once = np.zeros(len(shown), np.int32)
+    at_once[positive[became == shown[positive]]] = 1
+    later = became > shown[positive]
+    parts = [(every, shown, 1, at_once), (positive[later], became[later], 0, 1), (turned, until, 0, -1)]
+    found: list[pa.Table] = []
+    for rows, time, exposures, positives in parts:
+        numbers = (np.broadcast_to(np.asarray(number, np.int32), len(rows)) for number in (exposures, positives))
+        table = pa.table([user[rows], video[rows], shown[rows], time, *numbers], STEP_SCHEMA)
+        found.append(table if since is None else table.filter(pa.array(time >= since)))
+    return pa.concat_tables(found).combine_chunks()
+
+
+def of_users(steps: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
+    """USER_COLUMNS, [n] int64 each: what became of the exposures of users strictly before moments.
+
+    Args:
+        steps: of STEP_SCHEMA, of these users.
+        users: [n] int64 ids.
+        moments: [n] int64.
+    """
+    owner, time, *numbers = (steps[name].to_numpy() for name in ("user_id", "time", "exposures", "positives"))
+    found = {}
+    for name, each in zip(USER_COLUMNS, numbers, strict=True):
+        counts = np.flatnonzero(each)
+        found[name] = EventCounts(owner[counts], time[counts], each[counts]).between(users, None, moments)
+    return found
+
+
+def reads_expected(settings: Settings) -> bool:
+    """Whether any feature reads EXPECTED."""
+    return any(column.name == EXPECTED for column in raw_columns(settings.table.active(settings)))
+
+
+def begun(steps: pa.Table, since: int | None = None) -> pa.Table:
+    """user_id, video_id and `shown` of all exposures, those `since` a moment where one is given; steps: STEP_SCHEMA."""
+    is_shown = steps["exposures"].to_numpy() > 0
+    chosen = is_shown if since is None else is_shown & (steps["shown"].to_numpy() >= since)
+    return steps.select(["user_id", "video_id", "shown"]).filter(pa.array(chosen))
+
+
+def worth(
+    exposures: pa.Table,
+    versions: pa.Table,
+    names: Sequence[str] = VIDEO_COLUMNS,
+    timeline: Timeline | None = None,
+) -> pa.Table:
+    """What exposures are worth by what is counted of their videos then, as rows of WORTH_SCHEMA.
+
+    Args:
+        exposures: as `begun` returns them.
+        versions: of what is counted of these videos, as `counters.versions`.
+        names: what VIDEO_COLUMNS are called there.
+        timeline: of the versions, if there is one already.
+    """
+    user, video, time = (column.to_numpy() for column in exposures.columns)
+    rows = (timeline or Timeline(versions, "video_id")).last_before(video, time)
+    shown, positive = (versions[name].to_numpy()[rows] for name in names)
+    parts = (np.rint(_UNIT * each / (shown + _WEIGHT)).astype(np.int64) for each in (positive, _WEIGHT))
+    return pa.table([user, time, *parts, positive, shown], WORTH_SCHEMA)
+
+
+def folded(worth: pa.Table, known: int) -> pa.Table:
+    """The same with one row for each user in the place of those before a moment, which all later lookups include."""
+    is_over = pa.array(worth["time"].to_numpy() < known)
+    sums = pl.DataFrame(worth.filter(is_over)).group_by("user_id").agg(pl.max("time"), pl.exclude("time").sum())
+    rows = pa.concat_tables([sums.select(WORTH_SCHEMA.names).to_arrow(), worth.filter(pc.invert(is_over))])
+    return rows.sort_by([(name, "ascending") for name in WORTH_SCHEMA.names])
+
+
+def expected(worth: pa.Table, users: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """EXPECTED, [n] float64: how many of users' exposures before moments would be positive, were users all alike.
+
+    An exposure counts for the share of its video's exposures before it that were positive, drawn towards the share in
+    all exposures of all videos that the user was shown, by _WEIGHT exposures.
+
+    Args:
+        worth: of WORTH_SCHEMA, of these users.
+        users: [n] int64 ids.
+        moments: [n] int64.
+    """
+    owners, times, *values = (column.to_numpy() for column in worth.columns)
+    sums = EventCounts(owners, times, np.stack(values, axis=1)).between(users, None, moments)
+    own, prior, positive, shown = sums.T
+    return (own + prior * ((positive + 1) / (shown + 2))) / _UNIT
+
+
+def with_expected(exposures: pa.Table, worth: pa.Table, delay: int, name: str = EXPECTED) -> pa.Table:
+    """Exposures with EXPECTED of their users, as a column of that name, by what is known after a delay."""
+    users, times = (exposures[key].to_numpy() for key in ("user_id", "interaction_time"))
+    return exposures.append_column(name, pa.array(expected(worth, users, times - delay), pa.float32()))
+
+
+def by_group(steps: pa.Table, videos: VideoLookup, column: str, moment: int) -> pa.Table:
+    """What became of exposures before a moment, for each group that any video of them was of, by increasing group.
+
+    Args:
+        steps: of STEP_SCHEMA, of one user.
+        videos: the lookup of all videos, with the column.
+        column: by which they are grouped.
+        moment: microseconds.
+
+    Returns:
+        `group`, the value of the column; and by the names of Tally how many were shown, how many of these are positive,
+        and the time of the last one, all int64.
+    """
+    codes, values = videos.groups(column)
+    _, video, shown, time, *numbers = (each.to_numpy() for each in steps.columns)
+    group = codes[videos.position(video, shown)]
+    chosen = np.flatnonzero((group >= 0) & (time < moment))
+    groups, place = np.unique(group[chosen], return_inverse=True)
+    counts = np.zeros((2, len(groups)), np.int64)
+    for count, each in zip(counts, numbers, strict=True):
+        np.add.at(count, place, each[chosen])
+    last = np.full(len(groups), np.iinfo(np.int64).min)
+    begun = numbers[0][chosen] > 0
+    np.maximum.at(last, place[begun], time[chosen][begun])
+    there = counts[0] > 0
+    found = {Tally.SHOWN: counts[0], Tally.POSITIVE: counts[1], Tally.LAST: last}
+    return pa.table({"group": values.take(pa.array(groups[there])), **{t.name: v[there] for t, v in found.items()}})
+
+
+class Tallies:
+    """What became of exposures of a user to the videos of a group, as of [n] moments; all that any column tells.
+
+    Args:
+        steps: of STEP_SCHEMA, of all these users.
+        videos: the lookup of all videos, with the columns by which they are grouped.
+        users: [n] int64 ids.
+        video_ids: [n] int64 ids of known videos, whose groups are meant.
+        times: [n] int64, when they are shown.
+        delay: microseconds until an event is known.
+    """
+
+    def __init__(
+        self,
+        steps: pa.Table,
+        videos: VideoLookup,
+        users: np.ndarray,
+        video_ids: np.ndarray,
+        times: np.ndarray,
+        delay: int,
+    ):
+        self._videos, self._steps = videos, _Steps.of(steps, videos)
+        self._position = videos.position(video_ids, times)
+        place = find_sorted(self._steps.users, users)
+        self._users, self._times = np.where(place >= 0, place, len(self._steps.users)), times - delay
+        self._order = np.lexsort((times, self._users))
+        self._found: dict[str, Mapping[Tally, pa.Array]] = {}
+
+    def of(self, group: OfGroup) -> pa.Array:
+        """[n] int64; missing for a video of no group, and as the last time where there was none."""
+        if group.column not in self._found:
+            self._found[group.column] = self._tallied(group.column)
+        return self._found[group.column][group.tally]
+
+    def _tallied(self, column: str) -> Mapping[Tally, pa.Array]:
+        from recsys_tft.point_in_time.tally_kernel import tally  # loads numba
+
+        codes, values = self._videos.groups(column)
+        steps, rows = self._steps, len(self._times)
+        of_steps = codes[steps.position]
+        inside = of_steps >= 0
+        own = [each[inside] for each in (steps.user, steps.time, of_steps, steps.exposures, steps.positives)]
+        shown, positive, last = np.empty(rows, np.int64), np.empty(rows, np.int64), np.full(rows, NEVER)
+        owners, counts = np.full(len(values), -1), np.zeros((len(values), 3), np.int64)
+        tally(self._users, self._times, codes[self._position], *own, self._order, owners, counts, shown, positive, last)
+        found = {
+            Tally.SHOWN: (shown, shown < 0),
+            Tally.POSITIVE: (positive, shown < 0),
+            Tally.LAST: (last, last == NEVER),
+        }
+        return {name: pa.array(values, mask=mask if mask.any() else None) for name, (values, mask) in found.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Steps:
+    """What happens to exposures, by user and time.
+
+    Attributes:
+        users: [k] int64 increasing ids.
+        user: [m] int64 numbers of users.
+        time: [m] int64.
+        position: [m] int64 rows of the lookup: the video as of its exposure.
+        exposures: [m] int32, how many are shown.
+        positives: [m] int32, how many become positive, less those that are so no longer.
+    """
+
+    users: np.ndarray
+    user: np.ndarray
+    time: np.ndarray
+    position: np.ndarray
+    exposures: np.ndarray
+    positives: np.ndarray
+
+    @classmethod
+    def of(cls, steps: pa.Table, videos: VideoLookup) -> "_Steps":
+        """Of STEP_SCHEMA."""
+        user, video, shown, time, exposures, positives = (column.to_numpy() for column in steps.columns)
+        order = np.lexsort((time, user))
+        users, position = distinct(user), videos.position(video, shown)
+        numbers = np.searchsorted(users, user)
+        return cls(users, *(each[order] for each in (numbers, time, position, exposures, positives)))

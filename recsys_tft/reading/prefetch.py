@@ -1,0 +1,62 @@
+"""Work done on threads before its results are asked for: a bounded part of it, in order."""
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_END = object()
+
+
+def prefetch(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """What the function makes of each item, in their order.
+
+    One thread takes the items, and `threads` call the function; at most as many results and two more are waiting. An
+    error of either is raised in its place. When the iterator is closed or forgotten, all threads end.
+
+    Args:
+        function: called without the GIL where it releases it.
+        items: need not be safe for several threads.
+        threads: 0 does all of it in the caller's, when it asks.
+    """
+    if not threads:
+        yield from map(function, items)
+        return
+    waiting: queue.Queue = queue.Queue(threads + 2)
+    stopped = threading.Event()
+    pool = ThreadPoolExecutor(threads, "recsys_tft-reading")
+    feeder = threading.Thread(target=_feed, args=(function, items, pool, waiting, stopped), daemon=True)
+    feeder.start()
+    try:
+        while (future := waiting.get()) is not _END:
+            yield future.result()
+    finally:
+        stopped.set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                waiting.get_nowait()  # so that the feeder finds room, and sees that it is to stop
+        feeder.join()
+        pool.shutdown(cancel_futures=True)
+
+
+def _feed(
+    function: Callable[[Any], Any],
+    items: Iterable[Any],
+    pool: ThreadPoolExecutor,
+    waiting: queue.Queue,
+    stopped: threading.Event,
+) -> None:
+    try:
+        for item in items:
+            waiting.put(pool.submit(function, item))
+            if stopped.is_set():
+                return
+    except BaseException as error:  # whatever it is, it belongs to the one who waits for the results
+        failed: Future = Future()
+        failed.set_exception(error)
+        waiting.put(failed)
+    waiting.put(_END)
