@@ -29,7 +29,7 @@ from leaking_history import history_with_the_exposure_itself, only
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.auditing import leak_audit
-from recsys_tft.beam_pipelines import job, stage
+from recsys_tft.beam_pipelines import job, staging
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.point_in_time import counters, recent, user_context
 from recsys_tft.point_in_time.counters import COUNTERS
@@ -186,7 +186,7 @@ def test_the_order_of_rows_workers_slices_and_where_tables_wait_change_nothing(
 
     monkeypatch.setattr(counters, "later_versions", watched)
     monkeypatch.setattr(job, "_SLICE", 1)  # as if there were very many interactions
-    monkeypatch.setattr(stage, "_SMALLEST", 0)
+    monkeypatch.setattr(staging, "_SMALLEST", 0)
     other = run(divided_tables(as_of_run.raw, tmp_path / "raw"), workers=4)
     assert_same_output(as_of_run.root, other.root, "processed_data", "artifacts", "rejected", without=["inputs"])
     assert {len(days) for _, days in calls} == {1}
