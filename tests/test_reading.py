@@ -23,7 +23,7 @@ import recsys_tft
 from recsys_tft.errors import InputError
 from recsys_tft.reading.columns import Column
 from recsys_tft.reading.forms import Lists
-from recsys_tft.reading.prefetch import ahead
+from recsys_tft.reading.prefetch import prefetch
 from recsys_tft.storage import tfrecord
 
 FILES, PER_FILE = 5, 60
@@ -229,7 +229,7 @@ def test_no_more_is_read_ahead_than_a_bounded_part() -> None:
             released.release()
             yield i
 
-    results = ahead(lambda item: item, items(), threads=2)
+    results = prefetch(lambda item: item, items(), threads=2)
     assert next(results) == 0
     for _ in range(5):
         released.acquire()
@@ -253,7 +253,7 @@ def test_an_error_comes_in_the_place_of_its_result(where: str, threads: int) -> 
             raise InputError("the third is bad")
         return item
 
-    results = ahead(function, items(), threads)
+    results = prefetch(function, items(), threads)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(InputError, match="the third is bad"):
         next(results)
