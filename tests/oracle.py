@@ -287,13 +287,15 @@ def exposures(
     """All exposures, the contradicted ones too, by (time, user_id, video_id); `of_users` are own cuts."""
     long = is_long(interactions)
     found: list[Exposure] = []
+    of_user, of_video, events_of = _by(users, "user_id"), _by(videos, "video_id"), _by(interactions, "user_id")
     cuts_of: Callable[[int], Cuts] = of_users.__getitem__ if of_users is not None else lambda _: (val_from, test_from)
     for group in _groups(interactions, gap_minutes, cuts_of):
         first = group[0]
         user_id, video_id, time = first["user_id"], first["video_id"], first["interaction_time"]
         signals = frozenset(signal for event in group for signal in signals_of(event, long, kinds))
         watch_time = math.fsum(event.get("watch_time") or 0 for event in group)
-        user, video = row_at(users, "user_id", user_id, time), row_at(videos, "video_id", video_id, time)
+        user = row_at(of_user[user_id], "user_id", user_id, time)
+        video = row_at(of_video[video_id], "video_id", video_id, time)
         assert user, f"an exposure of the unknown user {user_id}"
         assert video, f"an exposure of the unknown video {video_id}"
         duration = video.get("video_duration")
@@ -304,7 +306,7 @@ def exposures(
         if disliked and since is not None:
             until = min(e["interaction_time"] for e in group if signals_of(e, long, kinds) & kinds.negative)
             since, until = (since, until) if since < until else (None, None)
-        category = _category_before(user, time, interactions, videos, long, kinds)
+        category = _category_before(user, time, events_of[user_id], of_video, long, kinds)
         split = split_of(time, *cuts_of(user_id))
         label, weight = (1, max(weights)) if weights and not disliked else (0, 1.0)
         found.append(
@@ -325,8 +327,20 @@ def exposures(
                 disliked,
             )
         )
-    marked = [dataclasses.replace(e, label=None) if _is_contradicted(e, found) else e for e in found]
+    of_pair: dict[tuple[int, int], list[Exposure]] = defaultdict(list)
+    for e in found:
+        of_pair[e.user_id, e.video_id].append(e)
+    contradicted = (_is_contradicted(e, of_pair[e.user_id, e.video_id]) for e in found)
+    marked = [dataclasses.replace(e, label=None) if is_left_out else e for e, is_left_out in zip(found, contradicted, strict=True)]
     return sorted(marked, key=lambda e: (e.interaction_time, e.user_id, e.video_id))
+
+
+def _by(rows: Iterable[Row], key: str) -> dict[int, list[Row]]:
+    """The rows of each value of a key, so that a search through a table need not be one through all of it."""
+    found: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[row[key]].append(row)
+    return found
 
 
 def _holds(rule: str, signals: frozenset[str], watch_time: float, duration: float | None, ratio: float) -> bool:
@@ -392,16 +406,17 @@ def _comparable(value: Any) -> Any:
 
 
 def _category_before(
-    user: Row, time: int, interactions: list[Row], videos: list[Row], long: bool, kinds: Kinds
+    user: Row, time: int, own: list[Row], of_video: Mapping[int, list[Row]], long: bool, kinds: Kinds
 ) -> str | None:
     earlier = [
         (event["interaction_time"], event["video_id"])
-        for event in interactions
-        if event["user_id"] == user["user_id"] and event["interaction_time"] < time and is_viewing(event, long, kinds)
+        for event in own
+        if event["interaction_time"] < time and is_viewing(event, long, kinds)
     ]
     if not earlier:
         return user.get("previously_watched_category")
-    video = row_at(videos, "video_id", max(earlier)[1], time)
+    last = max(earlier)[1]
+    video = row_at(of_video[last], "video_id", last, time)
     return video and video.get("category")
 
 

@@ -1,15 +1,18 @@
 """The oracle of what is counted as of a moment: counters of videos, and what a user or a video did lately."""
 
+import functools
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from fractions import Fraction
+from typing import TypeVar
 
 from oracle import DAY, MINUTE, OURS, Kinds, Row, _groups, is_long, is_viewing, signals_of
 
 # --- Counters as of a moment
 
 Counts = tuple[int, int, int]  # view_count, like_count, comment_count
+Version = TypeVar("Version", bound=tuple[int, ...])
 
 
 def increments(interactions: list[Row], gap_minutes: float = 30, kinds: Kinds = OURS) -> list[tuple[int, int, int]]:
@@ -36,23 +39,42 @@ def counts_before(increments: Iterable[tuple[int, int, int]], video_id: int, mom
 
 
 def shown_counts(
-    increments: Iterable[tuple[int, int, int]], video_id: int, moment: int, growth: str, every: int
-) -> Counts:
-    """What versions that lie apart as settings allow show at a moment."""
-    own = [(video, time, number) for video, time, number in increments if video == video_id]
-    shown: Counts = (0, 0, 0)
-    before: Counts = (0, 0, 0)
-    times = {time for _, time, _ in own}
-    ends = {(time // every + 1) * every - 1 for time in times}
-    for time in sorted(times | ends):
-        now = counts_before(own, video_id, time + 1)
-        reached = any(_level(a, growth) > _level(b, growth) for a, b in zip(now, before, strict=True))
-        if time < moment and (time in ends or reached):
-            shown = now
-        before = now
-    return shown
+    increments: Iterable[tuple[int, int, int]], asked: Iterable[tuple[int, int]], growth: str, every: int
+) -> list[Counts]:
+    """What versions that lie apart as settings allow show of each (video, moment)."""
+    of_video = _by_video(increments)
+
+    @functools.cache
+    def versions(video: int) -> list[tuple[int, Counts]]:
+        own = of_video[video]
+        times = {time for _, time, _ in own}
+        ends = {(time // every + 1) * every - 1 for time in times}
+        before, found = (0, 0, 0), [(-1, (0, 0, 0))]
+        for time in sorted(times | ends):
+            now = counts_before(own, video, time + 1)
+            reached = any(_level(a, growth) > _level(b, growth) for a, b in zip(now, before, strict=True))
+            if time in ends or reached:
+                found.append((time, now))
+            before = now
+        return found
+
+    return [_last_before(versions(video), moment) for video, moment in asked]
 
 
+def _by_video(increments: Iterable[tuple[int, int, int]]) -> dict[int, list[tuple[int, int, int]]]:
+    found: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    for row in increments:
+        found[row[0]].append(row)
+    return found
+
+
+def _last_before(versions: list[tuple[int, Version]], moment: int) -> Version:
+    """What the first version shows, or the last that is strictly before a moment."""
+    first, *others = versions
+    return [first[1], *(values for time, values in others if time < moment)][-1]
+
+
+@functools.cache
 def _level(count: int, growth: str) -> int:
     """How many of 1 and the numbers that are each at least so much larger than the one before are reached."""
     level, threshold = 0, 1
@@ -83,40 +105,46 @@ def recent_before(
             begins = moment - days * DAY
             if steps is not None:
                 step = days * DAY // steps
-                begins = math.floor(Fraction(begins, step)) * step
+                begins = begins // step * step
             found.append(sum(1 for time, number in own if number == kind and time >= begins))
     return tuple(found)
 
 
 def shown_values(
     increments: Iterable[tuple[int, int, int]],
-    video_id: int,
-    moment: int,
+    asked: Iterable[tuple[int, int]],
     growth: str,
     every: int,
     steps: int,
     counted: bool,
-) -> tuple[int, ...]:
-    """What versions with recent counts show at a moment; with Counts before them if these are counted."""
-    own = [row for row in increments if row[0] == video_id and (counted or row[2] < 2)]
+) -> list[tuple[int, ...]]:
+    """What versions with recent counts show of each (video, moment); with Counts before them if these are counted."""
+    of_video = _by_video(row for row in increments if counted or row[2] < 2)
 
-    def values(time: int) -> tuple[int, ...]:
-        before = counts_before(own, video_id, time) if counted else ()
-        return (*before, *recent_before(own, video_id, time, steps))
+    @functools.cache
+    def versions(video: int) -> list[tuple[int, tuple[int, ...]]]:
+        own = of_video[video]
 
-    times = {time for _, time, _ in own}
-    for days in DAYS:
-        step = days * DAY // steps
-        times |= {(time // step + 1) * step + days * DAY - 1 for _, time, number in own if number < 2}
-    ends = {(time // every + 1) * every - 1 for time in times}
-    before = shown = values(0)
-    for time in sorted(times | ends):
-        now = values(time + 1)
-        passed = any(_level(a, growth) != _level(b, growth) for a, b in zip(now, before, strict=True))
-        if time < moment and (time in ends or passed):
-            shown = now
-        before = now
-    return shown
+        def values(time: int) -> tuple[int, ...]:
+            before = counts_before(own, video, time) if counted else ()
+            return (*before, *recent_before(own, video, time, steps))
+
+        times = {time for _, time, _ in own}
+        for days in DAYS:
+            step = days * DAY // steps
+            times |= {(time // step + 1) * step + days * DAY - 1 for _, time, number in own if number < 2}
+        ends = {(time // every + 1) * every - 1 for time in times}
+        before = values(0)
+        found = [(-1, before)]
+        for time in sorted(times | ends):
+            now = values(time + 1)
+            passed = any(_level(a, growth) != _level(b, growth) for a, b in zip(now, before, strict=True))
+            if time in ends or passed:
+                found.append((time, now))
+            before = now
+        return found
+
+    return [_last_before(versions(video), moment) for video, moment in asked]
 
 
 def user_before(interactions: list[Row], user_id: int, moment: int, gap_minutes: float = 30) -> dict[str, int]:
@@ -141,19 +169,23 @@ def hours_of(video: Row, interactions: list[Row], time: int, delay: int) -> int:
 # --- Videos that are liked together
 
 
-def cooccurrence(
-    counted: Iterable[tuple[list[int], int | None, int | None]], history: list[int], video: int | None, own: int | None
-) -> float:
-    """The mean cosine of a video and those of a history; `counted` exposures and `own` are (history, _, counted)."""
+Exposure = tuple[list[int], int | None, int | None]  # history, video, and the one that is counted
+
+
+def cooccurrences(counted: Iterable[Exposure], asked: Iterable[Exposure]) -> list[float]:
+    """Of each that is asked for, the mean cosine of its video and those of its history, by what is `counted`."""
     known = [(others, one) for others, _, one in counted if one is not None]
     n = Counter(one for _, one in known)
     together = Counter(frozenset((one, other)) for others, one in known for other in others if other != one)
-    if video is None or not history:
-        return 0.0
-    less = int(own == video)
-    cosines = []
-    for other in history:
+
+    def cosine(video: int, other: int, less: int) -> float:
         times = (n[video] - less) * (n[other] if other != video else n[other] - less)
         both = (together[frozenset((other, video))] if other != video else n[video]) - less
-        cosines.append(max(both, 0) / math.sqrt(times) if times > 0 else 0.0)
-    return sum(cosines) / len(cosines)
+        return max(both, 0) / math.sqrt(times) if times > 0 else 0.0
+
+    return [
+        sum(cosine(video, other, int(own == video)) for other in history) / len(history)
+        if video is not None and history
+        else 0.0
+        for history, video, own in asked
+    ]

@@ -69,7 +69,7 @@ def test_rows_have_the_counters_that_the_oracle_shows(as_of_run: Ran, name: str)
     events = raw_frames(as_of_run.raw)["interactions"]
     increments = oracle_counters.increments(events.astype(object).where(events.notna(), None).to_dict("records"))
     keys = zip(rows["video_id"], rows["interaction_time"] - HOUR, strict=True)
-    shown = [oracle_counters.shown_values(increments, video, moment, "0.1", DAY, 24, True) for video, moment in keys]
+    shown = oracle_counters.shown_values(increments, keys, "0.1", DAY, 24, True)
     assert len(set(shown)) > 10
     columns = (*COUNTERS, *recent.VIDEO_COLUMNS)
     raw = {name: pd.Series([counts[k] for counts in shown]) for k, name in enumerate(columns)}
@@ -110,8 +110,8 @@ def test_rows_know_what_their_video_has_in_common_with_the_history(as_of_run: Ra
     shown = rows["video_id"].where(rows["source"] != "sampled").ffill()
     own = shown.where((rows["label"] == 1) & (name == "ranker_train"))
     asked = zip(history_before(as_of_run, rows), rows["video_id"], own, strict=True)
-    expected = [oracle_counters.cooccurrence(pairs, *each) for each in list(asked)[::2]]
-    np.testing.assert_allclose(rows["history_cooccurrence"][::2], expected, atol=1e-6)
+    expected = oracle_counters.cooccurrences(pairs, asked)
+    np.testing.assert_allclose(rows["history_cooccurrence"], expected, atol=1e-6)
     assert sum(value > 0 for value in expected) > 10
 
 

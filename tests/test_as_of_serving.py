@@ -126,7 +126,8 @@ def test_stored_counters_are_those_of_a_row_after_the_last_event(as_of: Ran, rec
     ids = recommender.store.video_ids
     stored = recommender.store.videos(ids)
     moment = end_of(as_of) - DELAY
-    shown = [oracle_counters.shown_values(increments, video, moment, "0.1", DAY, 24, True) for video in ids.tolist()]
+    asked = [(video, moment) for video in ids.tolist()]
+    shown = oracle_counters.shown_values(increments, asked, "0.1", DAY, 24, True)
     assert list(zip(*(stored[name].to_pylist() for name in COUNTS), strict=True)) == shown
     assert len(set(shown)) > 10
     assert stored["popularity"].null_count == len(ids)

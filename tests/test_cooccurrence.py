@@ -11,6 +11,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 from labelled_cases import CASES, Case, gather, oracles_cuts, quick, settings_of
+from oracle_counters import Exposure
 
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.cooccurrence import Cooccurrence, PairCounts
@@ -20,7 +21,6 @@ from recsys_tft.examples import examples, fitting_rows
 from recsys_tft.ops import Fitting
 
 ID = st.sampled_from((1, 2, 3, -5, 2**62, -(2**62), 0))
-Exposure = tuple[list[int], int | None, int | None]  # history, video, and the one that is counted
 EXPOSURES = st.lists(st.tuples(st.lists(ID, max_size=5, unique=True), st.none() | ID, st.none() | ID), max_size=25)
 OP = Cooccurrence()
 
@@ -53,7 +53,7 @@ def applied(exposures: Sequence[Exposure], table: np.ndarray) -> list[float]:
 @given(EXPOSURES, EXPOSURES, st.integers(0, 25))
 def test_values_are_those_of_the_oracle(counted: list[Exposure], asked: list[Exposure], cut: int) -> None:
     table = fitted([counted[:cut], counted[cut:]])
-    expected = [oracle_counters.cooccurrence(counted, *exposure) for exposure in [*asked, *counted]]
+    expected = oracle_counters.cooccurrences(counted, [*asked, *counted])
     assert applied([*asked, *counted], table) == pytest.approx(expected, abs=1e-7)
 
 

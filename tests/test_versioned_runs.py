@@ -148,7 +148,8 @@ def test_rows_have_what_was_known_at_their_exposure_and_folders_the_latest(
     def counts(video: int, time: float) -> oracle_counters.Counts:
         if time == math.inf:
             return oracle_counters.counts_before(increments, video, val_from)
-        return oracle_counters.shown_counts(own[video], video, int(time) - HOUR, "0.1", DAY)
+        (shown,) = oracle_counters.shown_counts(own[video], [(video, int(time) - HOUR)], "0.1", DAY)
+        return shown
 
     own: dict[int, list] = defaultdict(list)
     for increment in increments:
