@@ -46,7 +46,7 @@ def pytest_collection_finish() -> None:
 # Several partitions of users, in parts, and of videos; negatives of all three sources, drawn by popularity.
 SMALL_CONFIG = """
 title_encoder: none
-output: {users_per_shard: 70, videos_per_shard: 700, user_exposures_per_shard: 8}
+output: {users_per_shard: 110, videos_per_shard: 700, user_exposures_per_shard: 20}
 labels: {positive: {like: 1.0, comment: 1.0, share: 1.0, watch: 0.8, click: 0.5}}
 ranker: {popularity_alpha: 0.75}
 vocabularies: {tags: {n_oov: 3}, country: {n_oov: 2}}

@@ -7,12 +7,14 @@ Everything but `usable` takes rows that `usable` has passed. Nothing here import
 import dataclasses
 import datetime
 import math
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 
 Row = dict[str, Any]
+Item = TypeVar("Item")
 Rejected = dict[str, list[tuple[int, str]]]
 Cuts = tuple[int | None, int | None]  # val_from and test_from; None is a cut that no time reaches
 
@@ -287,7 +289,8 @@ def exposures(
     """All exposures, the contradicted ones too, by (time, user_id, video_id); `of_users` are own cuts."""
     long = is_long(interactions)
     found: list[Exposure] = []
-    of_user, of_video, events_of = _by(users, "user_id"), _by(videos, "video_id"), _by(interactions, "user_id")
+    by_user, by_video = operator.itemgetter("user_id"), operator.itemgetter("video_id")
+    of_user, of_video, events_of = _by(users, by_user), _by(videos, by_video), _by(interactions, by_user)
     cuts_of: Callable[[int], Cuts] = of_users.__getitem__ if of_users is not None else lambda _: (val_from, test_from)
     for group in _groups(interactions, gap_minutes, cuts_of):
         first = group[0]
@@ -327,19 +330,16 @@ def exposures(
                 disliked,
             )
         )
-    of_pair: dict[tuple[int, int], list[Exposure]] = defaultdict(list)
-    for e in found:
-        of_pair[e.user_id, e.video_id].append(e)
-    contradicted = (_is_contradicted(e, of_pair[e.user_id, e.video_id]) for e in found)
-    marked = [dataclasses.replace(e, label=None) if is_left_out else e for e, is_left_out in zip(found, contradicted, strict=True)]
+    of_pair = _by(found, lambda e: (e.user_id, e.video_id))
+    marked = [dataclasses.replace(e, label=None) if _is_contradicted(e, of_pair) else e for e in found]
     return sorted(marked, key=lambda e: (e.interaction_time, e.user_id, e.video_id))
 
 
-def _by(rows: Iterable[Row], key: str) -> dict[int, list[Row]]:
-    """The rows of each value of a key, so that a search through a table need not be one through all of it."""
-    found: dict[int, list[Row]] = defaultdict(list)
-    for row in rows:
-        found[row[key]].append(row)
+def _by(items: Iterable[Item], key: Callable[[Item], Any]) -> dict[Any, list[Item]]:
+    """The items of each key, through all of which nobody has to search for one."""
+    found: dict[Any, list[Item]] = defaultdict(list)
+    for item in items:
+        found[key(item)].append(item)
     return found
 
 
@@ -425,14 +425,7 @@ def _up_to(split: str) -> tuple[str, ...]:
     return SPLITS[: SPLITS.index(split) + 1]
 
 
-def _is_contradicted(exposure: Exposure, among: Iterable[Exposure]) -> bool:
-    return (
-        exposure.label == 0
-        and not exposure.disliked
-        and any(
-            other.label == 1
-            and (other.user_id, other.video_id) == (exposure.user_id, exposure.video_id)
-            and other.split in _up_to(exposure.split)
-            for other in among
-        )
-    )
+def _is_contradicted(exposure: Exposure, of_pair: Mapping[tuple[int, int], Iterable[Exposure]]) -> bool:
+    others = of_pair[exposure.user_id, exposure.video_id]
+    is_positive = any(other.label == 1 and other.split in _up_to(exposure.split) for other in others)
+    return exposure.label == 0 and not exposure.disliked and is_positive

@@ -1,5 +1,6 @@
 """What a trained ranker leaves."""
 
+import functools
 import json
 import pathlib
 import shutil
@@ -35,6 +36,11 @@ def rows_on_disk(ran: Ran, split: str) -> ranker_rows.RankerRows:
 
 
 def rows_of(ran: Ran, split: str) -> ranker_rows.RankerRows:
-    """The rows of a split as models read them."""
-    parts = {name: rows_on_disk(ran, name) for name in {"train", split}}
+    """The rows of a split as models read them, which no test alters."""
+    return _rows_of(ran.root, split)
+
+
+@functools.cache
+def _rows_of(root: pathlib.Path, split: str) -> ranker_rows.RankerRows:
+    parts = {name: ranker_rows.read(str(root), name, FEATURES, COLUMNS) for name in {"train", split}}
     return tastes.of_splits(parts, COLUMNS, Settings().seed)[1][split]

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import tensorflow as tf
-from conftest import Ran
+from conftest import Ran, once
 from ranker_outputs import metrics_of, output_of, rows_of
 
 from recsys_tft import Recommender
@@ -41,13 +41,21 @@ def config_of(kind: str, folder: pathlib.Path) -> str:
     return str(folder / "kind.yaml")
 
 
+def output_with(kind: str, ran: Ran, factory: pytest.TempPathFactory) -> pathlib.Path:
+    """An output with a ranker of a kind, which is trained once."""
+
+    def make(folder: pathlib.Path) -> pathlib.Path:
+        out, _ = output_of(ran, folder, "classifier")
+        train(out, config_of(kind, folder))
+        return pathlib.Path(out)
+
+    return once(factory, f"ranker-{kind}", make)
+
+
 @pytest.fixture(scope="module", params=KINDS)
 def trained(request: pytest.FixtureRequest, synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> tuple:
     """A kind, and the output with a ranker of it."""
-    folder = tmp_path_factory.mktemp(request.param)
-    out, _ = output_of(synthetic_run, folder, "classifier")
-    train(out, config_of(request.param, folder))
-    return request.param, pathlib.Path(out)
+    return request.param, output_with(request.param, synthetic_run, tmp_path_factory)
 
 
 # --- What is trained
@@ -124,23 +132,20 @@ def test_a_graph_of_it_scores_as_it_does(trained: tuple, synthetic_run: Ran) -> 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", NEW)
 def test_the_same_seed_gives_the_same_model_also_when_resumed(
-    kind: str, synthetic_run: Ran, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    kind: str, synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(xgboost_ranker, "_CHECKPOINT_SECONDS", 0)
-    outs = []
-    for name in ("whole", "resumed"):
-        (tmp_path / name).mkdir()
-        outs.append(output_of(synthetic_run, tmp_path / name, "classifier")[0])
+    whole, tmp_path = output_with(kind, synthetic_run, tmp_path_factory), tmp_path_factory.mktemp("resumed")
+    outs = [str(whole), output_of(synthetic_run, tmp_path, "classifier")[0]]
     config, said = config_of(kind, tmp_path), []
-    train(outs[0], config, seed=3)
 
     def interrupt(text: str) -> None:
         if text.startswith(("progress: tree 7", "Epoch 2:")):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(outs[1], config, seed=3, say=interrupt)
-    train(outs[1], config, seed=3, say=said.append, resume=True)
+        train(outs[1], config, say=interrupt)
+    train(outs[1], config, say=said.append, resume=True)
     assert not [text for text in said if text.startswith(("progress: tree 5,", "Epoch 1:"))]
     assert [text for text in said if text.startswith(("progress: tree 9,", "Epoch 3:"))]
     scores = [trained_ranker.load(out).scores(rows_of(synthetic_run, "test")).tolist() for out in outs]
@@ -152,11 +157,11 @@ def test_the_same_seed_gives_the_same_model_also_when_resumed(
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", NEW)
 def test_a_refit_keeps_the_figures_and_learns_from_all_rows(
-    kind: str, synthetic_run: Ran, tmp_path: pathlib.Path
+    kind: str, synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory, tmp_path: pathlib.Path
 ) -> None:
-    out, _ = output_of(synthetic_run, tmp_path, "classifier")
+    whole = output_with(kind, synthetic_run, tmp_path_factory)
+    out = str(shutil.copytree(whole, tmp_path / "out", symlinks=True))
     config, folder = config_of(kind, tmp_path), pathlib.Path(out, "models/ranker")
-    train(out, config)
     before, scores = metrics_of(folder), trained_ranker.load(out).scores(rows_of(synthetic_run, "test"))
     report = train(out, config, refit=True, overwrite=True).report()
     refit, unit = metrics_of(folder), ranker_kinds.of(kind).unit

@@ -36,7 +36,8 @@ from recsys_tft.verifying import replay, verification
 
 CONFIG = """
 title_encoder: none
-output: {users_per_shard: 40, videos_per_shard: 90, user_exposures_per_shard: 6}
+output: {users_per_shard: 60, videos_per_shard: 120, user_exposures_per_shard: 15}
+statistics: {enabled: false}
 labels: {positive: {like: 1.0, comment: 1.0, share: 1.0, watch: 0.8, click: 0.5}}
 ranker: {popularity_alpha: 0.75}
 recent: {enabled: true}

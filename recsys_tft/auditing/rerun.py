@@ -82,6 +82,7 @@ def settings_of(of_run: Settings, splits: Cuts) -> Settings:
     values |= {"columns": {}, "text_encoders": texts, "max_rejected_fraction": 1.0}
     values["split"] = dict(zip(("val_from", "test_from"), times, strict=True))
     values["output"]["format"] = "parquet"
+    values["statistics"]["enabled"] = False  # which nobody would read
     return parse(values, "the settings of the run")
 
 
