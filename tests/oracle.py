@@ -312,24 +312,9 @@ def exposures(
         category = _category_before(user, time, events_of[user_id], of_video, long, kinds)
         split = split_of(time, *cuts_of(user_id))
         label, weight = (1, max(weights)) if weights and not disliked else (0, 1.0)
-        found.append(
-            Exposure(
-                user_id,
-                video_id,
-                time,
-                signals,
-                watch_time,
-                {name: _at_exposure(group, name, long, kinds) for name in kinds.context},
-                category,
-                split,
-                label,
-                weight,
-                rules,
-                since,
-                until,
-                disliked,
-            )
-        )
+        context = {name: _at_exposure(group, name, long, kinds) for name in kinds.context}
+        of_labels = (category, split, label, weight, rules, since, until, disliked)
+        found.append(Exposure(user_id, video_id, time, signals, watch_time, context, *of_labels))
     of_pair = _by(found, lambda e: (e.user_id, e.video_id))
     marked = [dataclasses.replace(e, label=None) if _is_contradicted(e, of_pair) else e for e in found]
     return sorted(marked, key=lambda e: (e.interaction_time, e.user_id, e.video_id))

@@ -1,4 +1,5 @@
-"""Which tests `make test-fast` leaves out: those marked slow, and those of a run that takes long to make.
+"""Which tests `make test-fast` leaves out: those marked slow, those of a run that takes long to make, and those that
+have taken over a second of a core by themselves; of others that do, `make test-fast` says so at its end.
 
 It keeps one whole run, `synthetic_run`. A test that is not slow may look at it, and makes none of its own.
 
@@ -6,6 +7,7 @@ And in which order files of tests are begun: the longest first, so that all core
 """
 
 import contextlib
+import resource
 import sys
 from collections.abc import Generator, Iterator
 
@@ -13,9 +15,11 @@ import pytest
 
 # Fixtures that run the main job on more, train and export, or start processes.
 LONG = {
-    "both", "cloud", "compact", "fitted_alone", "fitted_by_tfx", "movielens_run", "own_ran", "parquet_result", "served",
-    "served_texts", "small", "texts_run",
+    "both", "cloud", "compact", "first_days", "fitted_alone", "fitted_by_tfx", "movielens_run", "own_ran",
+    "parquet_result", "served", "served_texts", "small", "texts_run", "trained",
 }  # fmt: skip
+# Tests that run no job and train nothing, and all the same take over a second of a core, by file.
+OVER_A_SECOND: dict[str, tuple[str, ...]] = {}
 # Files that take more than eight seconds of a core. The first two make what most of the others look at.
 FIRST = (
     "verify", "as_of_runs", "refresh", "periods", "server", "wire", "ranker_kinds", "two_tower_training",
@@ -29,14 +33,19 @@ FIRST = (
     "counters", "online", "verify_online", "observe", "redis", "served_requests", "report", "comparing", "vectors",
     "notebook", "docstrings", "docs", "site",
 )  # fmt: skip
+_SECONDS = "core seconds"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if isinstance(item, pytest.Function) and LONG & _used(item):
+        if isinstance(item, pytest.Function) and (LONG & _used(item) or _is_over_a_second(item)):
             item.add_marker(pytest.mark.slow)
     places = {f"test_{name}.py": place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))  # which keeps the order within a file
+
+
+def _is_over_a_second(item: pytest.Function) -> bool:
+    return item.originalname in OVER_A_SECOND.get(item.path.stem.removeprefix("test_"), ())
 
 
 def _used(item: pytest.Function) -> set[str]:
@@ -47,9 +56,27 @@ def _used(item: pytest.Function) -> set[str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    may_run = item.get_closest_marker("slow") or "unfitted" in getattr(item, "fixturenames", ())
+    is_slow, before = item.get_closest_marker("slow"), _core_seconds()
+    may_run = is_slow or "unfitted" in getattr(item, "fixturenames", ())
     with contextlib.nullcontext() if may_run else _no_runs():
-        return (yield)
+        found = yield
+    if not is_slow:
+        item.user_properties.append((_SECONDS, _core_seconds() - before))
+    return found
+
+
+def _core_seconds() -> float:
+    """How many this process and the ended ones that it has started have taken."""
+    used = map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = (report for report in terminalreporter.getreports("passed") if report.when == "call")
+    seconds = {report.nodeid: dict(report.user_properties).get(_SECONDS, 0.0) for report in reports}
+    for nodeid in sorted(seconds, key=seconds.__getitem__, reverse=True):
+        if seconds[nodeid] > 1:
+            terminalreporter.write_line(f"{seconds[nodeid]:.1f} seconds of a core, and not slow: {nodeid}")
 
 
 @contextlib.contextmanager

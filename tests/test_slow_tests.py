@@ -21,3 +21,11 @@ def test_the_files_that_are_first_are_there() -> None:
 def test_no_test_is_imported_by_another() -> None:
     text = "\n".join(path.read_text() for path in HERE.glob("*.py"))
     assert re.findall(r"^ *(?:from|import) (test_\w+)", text, re.MULTILINE) == []
+
+
+def test_the_tests_that_take_over_a_second_are_tests_and_not_marked_besides() -> None:
+    for name, tests in slow_tests.OVER_A_SECOND.items():
+        text = (HERE / f"test_{name}.py").read_text()
+        marked = re.findall(r"^@pytest\.mark\.slow\n(?:@.*\n)*def (\w+)\(", text, re.MULTILINE)
+        assert set(tests) <= set(re.findall(r"^def (test_\w+)\(", text, re.MULTILINE)) - set(marked)
+        assert "pytestmark = pytest.mark.slow" not in text
