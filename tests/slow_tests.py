@@ -1,7 +1,8 @@
 """Which tests `make test-fast` leaves out: those marked slow, those of a run that takes long to make, and those that
 have taken over a second of a core by themselves; of others that do, `make test-fast` says so at its end.
 
-It keeps one whole run, `synthetic_run`. A test that is not slow may look at it, and makes none of its own.
+It keeps one whole run, `synthetic_run`. A test that is not slow may look at it, and makes none of its own. Of random
+cases it draws a quarter of those that `make test` does.
 
 And in which order files of tests are begun: the longest first, so that all cores end at about the same time.
 """
@@ -9,8 +10,9 @@ And in which order files of tests are begun: the longest first, so that all core
 import contextlib
 import resource
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 
+import hypothesis
 import pytest
 
 # Fixtures that run the main job on more, train and export, or start processes.
@@ -19,7 +21,17 @@ LONG = {
     "parquet_result", "served", "served_texts", "small", "texts_run", "trained",
 }  # fmt: skip
 # Tests that run no job and train nothing, and all the same take over a second of a core, by file.
-OVER_A_SECOND: dict[str, tuple[str, ...]] = {}
+OVER_A_SECOND = {
+    "bert": ("test_every_code_point_is_tokenized_as_by_hugging_face", "test_frozen_weights_give_the_same_vectors"),
+    "graph_fitting": (
+        "test_an_analyzer_of_tf_transform_in_an_op_is_refused_before_anything_is_read",
+        "test_a_table_with_an_encoder_of_texts_is_traced_before_anything_is_read",
+    ),
+    "main_job": ("test_engineered_values_are_what_the_graph_makes_of_the_joined_raw_row",),
+    "preprocessing_fn": ("test_without_settings_the_defaults_apply", "test_ids_are_what_the_inputs_have"),
+    "ranker_kinds": ("test_the_kept_weights_are_those_of_the_best_epoch", "test_columns_may_be_of_one_sort_alone"),
+    "two_tower_training": ("test_baselines_have_the_options_that_are_best_on_val",),
+}
 # Files that take more than eight seconds of a core. The first two make what most of the others look at.
 FIRST = (
     "verify", "as_of_runs", "refresh", "periods", "server", "wire", "ranker_kinds", "two_tower_training",
@@ -36,12 +48,23 @@ FIRST = (
 _SECONDS = "core seconds"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and (LONG & _used(item) or _is_over_a_second(item)):
             item.add_marker(pytest.mark.slow)
     places = {f"test_{name}.py": place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))  # which keeps the order within a file
+    if config.option.markexpr == "not slow":
+        for function in {item.function for item in items if isinstance(item, pytest.Function)}:
+            _draw_fewer(function)
+
+
+def _draw_fewer(function: Callable) -> None:
+    """Has a test of random cases try a quarter of them."""
+    own = getattr(function, "_hypothesis_internal_use_settings", None)  # where Hypothesis's own plugin finds them
+    if own is not None:
+        fewer = hypothesis.settings(own, max_examples=max(own.max_examples // 4, 1))
+        function._hypothesis_internal_use_settings = fewer
 
 
 def _is_over_a_second(item: pytest.Function) -> bool:

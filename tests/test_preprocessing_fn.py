@@ -25,6 +25,7 @@ from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from user_project import HEAD, Project
 
 import preprocessing_fn as module
+from recsys_tft import graph as graph_module
 from recsys_tft.beam_pipelines.options import Options
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
@@ -224,12 +225,16 @@ def test_a_config_file_is_read(user_module: Any, tmp_path: pathlib.Path) -> None
     assert age_buckets({"settings": {"buckets": {"age": [40]}}}, ages, user_module.preprocessing_fn) == [1, 2, 2]
 
 
-SAME = ({}, {"settings": None}, {"settings": {}}, {"other_key": 1})
+def test_without_settings_the_defaults_apply() -> None:
+    assert age_buckets(None, [17, 18, 65], module.preprocessing_fn) == [1, 2, 7]
 
 
-@pytest.mark.parametrize("custom_config", [None, *(pytest.param(given, marks=pytest.mark.slow) for given in SAME)])
-def test_without_settings_the_defaults_apply(custom_config: Mapping[str, Any] | None) -> None:
-    assert age_buckets(custom_config, [17, 18, 65], module.preprocessing_fn) == [1, 2, 7]
+@pytest.mark.parametrize("custom_config", [None, {}, {"settings": None}, {"settings": {}}, {"other_key": 1}])
+def test_no_settings_are_the_same_however_they_are_told(
+    custom_config: Mapping[str, Any] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_module, "engineer", lambda inputs, settings: {"settings": settings})
+    assert as_tfx_calls(module.preprocessing_fn, custom_config)({}) == {"settings": Settings()}
 
 
 def test_ids_are_what_the_inputs_have() -> None:
