@@ -26,7 +26,7 @@ run: install  ## run the main job on synthetic data into output/
 test: install  ## run all tests, on as many cores as four
 	$(PYTEST)
 
-test-fast: install  ## run the tests of what is computed, and those of one small run
+test-fast: install  ## run the quick tests, with a quarter of the random cases
 	$(PYTEST) -m "not slow"
 
 lint: install  ## check the style and the types

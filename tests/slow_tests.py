@@ -23,14 +23,30 @@ LONG = {
 # Tests that run no job and train nothing, and all the same take over a second of a core, by file.
 OVER_A_SECOND = {
     "bert": ("test_every_code_point_is_tokenized_as_by_hugging_face", "test_frozen_weights_give_the_same_vectors"),
+    "carried": ("test_what_is_counted_of_videos_is_that_of_one_run",),
+    "catboost_graph": ("test_the_graph_scores_as_catboost_does",),
     "graph_fitting": (
         "test_an_analyzer_of_tf_transform_in_an_op_is_refused_before_anything_is_read",
         "test_a_table_with_an_encoder_of_texts_is_traced_before_anything_is_read",
     ),
+    "late_events": (
+        "test_the_state_is_that_of_events_in_time",
+        "test_rows_of_the_new_period_are_those_of_one_run_over_all_that_has_come",
+    ),
     "main_job": ("test_engineered_values_are_what_the_graph_makes_of_the_joined_raw_row",),
+    "minilm_export": ("test_the_export_is_made_once", "test_an_export_is_used_without_the_package"),
+    "online": ("test_what_is_found_out_of_several_users_at_once_is_that_of_each",),
     "preprocessing_fn": ("test_without_settings_the_defaults_apply", "test_ids_are_what_the_inputs_have"),
     "ranker_kinds": ("test_the_kept_weights_are_those_of_the_best_epoch", "test_columns_may_be_of_one_sort_alone"),
+    "title_encoder": (
+        "test_a_frozen_encoder_keeps_its_tables",
+        "test_the_op_loads_no_encoder_beside_the_one_that_it_is_given",
+    ),
     "two_tower_training": ("test_baselines_have_the_options_that_are_best_on_val",),
+    "xgboost_graph": (
+        "test_the_graph_scores_as_xgboost_does_to_the_last_bit",
+        "test_infinite_numbers_score_as_where_xgboost_takes_them",
+    ),
 }
 # Files that take more than eight seconds of a core. The first two make what most of the others look at.
 FIRST = (
