@@ -23,6 +23,7 @@ LONG = {
 # Tests that run no job and train nothing, and all the same take over a second of a core, by file.
 OVER_A_SECOND = {
     "bert": ("test_every_code_point_is_tokenized_as_by_hugging_face", "test_frozen_weights_give_the_same_vectors"),
+    "calibration": ("test_the_method_is_that_of_the_less_log_loss_on_other_users",),
     "carried": ("test_what_is_counted_of_videos_is_that_of_one_run",),
     "catboost_graph": ("test_the_graph_scores_as_catboost_does",),
     "graph_fitting": (
@@ -33,16 +34,28 @@ OVER_A_SECOND = {
         "test_the_state_is_that_of_events_in_time",
         "test_rows_of_the_new_period_are_those_of_one_run_over_all_that_has_come",
     ),
-    "main_job": ("test_engineered_values_are_what_the_graph_makes_of_the_joined_raw_row",),
+    "history_encoders": ("test_the_order_of_the_history_matters_to_all_but_the_bag",),
+    "main_job": (
+        "test_engineered_values_are_what_the_graph_makes_of_the_joined_raw_row",
+        "test_the_graph_can_be_called_as_a_saved_model",
+    ),
     "minilm_export": ("test_the_export_is_made_once", "test_an_export_is_used_without_the_package"),
     "online": ("test_what_is_found_out_of_several_users_at_once_is_that_of_each",),
     "preprocessing_fn": ("test_without_settings_the_defaults_apply", "test_ids_are_what_the_inputs_have"),
+    "ranker": ("test_a_ranking_objective_has_no_probabilities",),
     "ranker_kinds": ("test_the_kept_weights_are_those_of_the_best_epoch", "test_columns_may_be_of_one_sort_alone"),
+    "tfrecord": ("test_rows_are_written_where_compiled_code_cannot_be_kept",),
     "title_encoder": (
         "test_a_frozen_encoder_keeps_its_tables",
         "test_the_op_loads_no_encoder_beside_the_one_that_it_is_given",
     ),
+    "two_tower": (
+        "test_tables_in_steps_keep_their_shapes_and_what_they_have_learned",
+        "test_values_are_shown_as_unseen_equally_often_and_the_choice_has_its_probability",
+    ),
     "two_tower_training": ("test_baselines_have_the_options_that_are_best_on_val",),
+    "vectors": ("test_rows_become_the_json_that_python_reads_as_the_same_values",),
+    "versions": ("test_versions_from_a_moment_on_change_no_exposure_until_then",),
     "xgboost_graph": (
         "test_the_graph_scores_as_xgboost_does_to_the_last_bit",
         "test_infinite_numbers_score_as_where_xgboost_takes_them",

@@ -42,13 +42,22 @@ def test_the_correction_is_how_often_a_video_is_among_the_candidates(kind: str, 
     negatives, rng, steps, batch = negatives_of(kind, size), np.random.default_rng(0), 3000, 6
     rows = np.repeat(np.arange(8), COUNTS)
     found, probability = np.zeros(8), np.zeros(8)
-    for step in range(steps):
-        both = tf.constant([*rng.choice(rows, batch), *drawn(negatives, step)], tf.int64)
-        own, others = negatives.split(tf.zeros((len(both), 2)), both, tf.ones(len(both)), tf.constant(batch))
-        assert own.ids.numpy().tolist() == both[:batch].numpy().tolist()
-        found += np.bincount(others.ids, minlength=8)
-        probability[others.ids.numpy()] = others.probability
-        probability[own.ids.numpy()] = own.probability
+
+    chosen = rng.choice(rows, (steps, batch))
+
+    def candidates(given: tuple[tf.Tensor, tf.Tensor]) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        both = tf.concat([given[0], negatives.draw(given[1])], axis=0)
+        split = negatives.split(tf.zeros((both.shape[0], 2)), both, tf.ones(both.shape), tf.constant(batch))
+        return [(part.ids, part.probability) for part in split]
+
+    kinds = [(tf.int64, tf.float32)] * 2
+    of_steps = tf.function(lambda *given: tf.map_fn(candidates, given, kinds))(chosen, np.arange(steps))
+    for own, *parts in zip(chosen, *(array.numpy() for part in of_steps for array in part), strict=True):
+        ids, of_own, others, of_others = parts
+        assert ids.tolist() == own.tolist()
+        found += np.bincount(others, minlength=8)
+        probability[others] = of_others
+        probability[own] = of_own
     assert (found[0] == 0) == (kind == "in_batch")
     assert found / steps / batch == pytest.approx(probability, rel=0.15)
 
