@@ -20,7 +20,7 @@ LONG = {
     "both", "cloud", "compact", "first_days", "fitted_alone", "fitted_by_tfx", "movielens_run", "own_ran",
     "parquet_result", "served", "served_texts", "small", "texts_run", "trained",
 }  # fmt: skip
-# Tests that run no job and train nothing, and all the same take over a second of a core, by file.
+# Tests that take over a second of a core though they run no job and train no model of a run, by file.
 OVER_A_SECOND = {
     "bert": ("test_every_code_point_is_tokenized_as_by_hugging_face", "test_frozen_weights_give_the_same_vectors"),
     "calibration": ("test_the_method_is_that_of_the_less_log_loss_on_other_users",),
@@ -30,11 +30,11 @@ OVER_A_SECOND = {
         "test_an_analyzer_of_tf_transform_in_an_op_is_refused_before_anything_is_read",
         "test_a_table_with_an_encoder_of_texts_is_traced_before_anything_is_read",
     ),
+    "history_encoders": ("test_the_order_of_the_history_matters_to_all_but_the_bag",),
     "late_events": (
         "test_the_state_is_that_of_events_in_time",
         "test_rows_of_the_new_period_are_those_of_one_run_over_all_that_has_come",
     ),
-    "history_encoders": ("test_the_order_of_the_history_matters_to_all_but_the_bag",),
     "main_job": (
         "test_engineered_values_are_what_the_graph_makes_of_the_joined_raw_row",
         "test_the_graph_can_be_called_as_a_saved_model",
@@ -42,8 +42,6 @@ OVER_A_SECOND = {
     "minilm_export": ("test_the_export_is_made_once", "test_an_export_is_used_without_the_package"),
     "online": ("test_what_is_found_out_of_several_users_at_once_is_that_of_each",),
     "preprocessing_fn": ("test_without_settings_the_defaults_apply", "test_ids_are_what_the_inputs_have"),
-    "ranker": ("test_a_ranking_objective_has_no_probabilities",),
-    "ranker_kinds": ("test_the_kept_weights_are_those_of_the_best_epoch", "test_columns_may_be_of_one_sort_alone"),
     "tfrecord": ("test_rows_are_written_where_compiled_code_cannot_be_kept",),
     "title_encoder": (
         "test_a_frozen_encoder_keeps_its_tables",

@@ -222,6 +222,7 @@ def test_it_beats_a_constant_and_its_metrics_are_of_these_rows(trained: pathlib.
     assert constant["log loss"]["value"] == pytest.approx(np.average(losses, weights=rows["weight"]))
 
 
+@pytest.mark.slow
 def test_a_ranking_objective_has_no_probabilities(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:
     out, config = output_of(synthetic_run, tmp_path, "yetirank")
     metrics = train(out, config).metrics

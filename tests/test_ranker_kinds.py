@@ -290,6 +290,7 @@ def test_crossed_columns_are_learned(tmp_path: pathlib.Path) -> None:
     assert ranking_metrics.auc(test.keys["label"], dcn_fit.raw_scores(fit.network, test.data)) > 0.95
 
 
+@pytest.mark.slow
 def test_the_kept_weights_are_those_of_the_best_epoch(tmp_path: pathlib.Path) -> None:
     given = task(random_rows(300), random_rows(200, 1), tmp_path, learning_rate=0.3, patience=4)
     said: list[str] = []
@@ -320,6 +321,7 @@ def test_hostile_numbers_have_finite_scores_and_a_missing_one_is_the_mean() -> N
     assert scores[np.inf] == scores[3.4e38] != scores[-np.inf]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["a"], ["x", "same"]])
 def test_columns_may_be_of_one_sort_alone(names: list[str], tmp_path: pathlib.Path) -> None:
     rows = random_rows(200)
