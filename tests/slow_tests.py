@@ -81,9 +81,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.slow)
     places = {f"test_{name}.py": place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))  # which keeps the order within a file
-    if config.option.markexpr == "not slow":
+    if _is_fast(config):
         for function in {item.function for item in items if isinstance(item, pytest.Function)}:
             _draw_fewer(function)
+
+
+def _is_fast(config: pytest.Config) -> bool:
+    """Whether this is `make test-fast`."""
+    return config.option.markexpr == "not slow"
 
 
 def _draw_fewer(function: Callable) -> None:
@@ -121,7 +126,9 @@ def _core_seconds() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if not _is_fast(config):
+        return
     reports = (report for report in terminalreporter.getreports("passed") if report.when == "call")
     seconds = {report.nodeid: dict(report.user_properties).get(_SECONDS, 0.0) for report in reports}
     for nodeid in sorted(seconds, key=seconds.__getitem__, reverse=True):
