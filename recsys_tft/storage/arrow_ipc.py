@@ -25,10 +25,18 @@ Packed = bytes | Spilled  # a table, as `loads` reads it
 
 def dumps(table: pa.Table) -> bytes:
     """The table as an Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
+    table = table.combine_chunks()
+    counted = pa.MockOutputStream()
+    _write(table, counted)
+    buffer = pa.allocate_buffer(counted.size())  # at once: one that grows is copied again and again
+    with pa.FixedSizeBufferWriter(buffer) as sink:
+        _write(table, sink)
+    return buffer.to_pybytes()
+
+
+def _write(table: pa.Table, sink: pa.NativeFile) -> None:
     with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return sink.getvalue().to_pybytes()
+        writer.write_table(table)
 
 
 def loads(data: Packed) -> pa.Table:
