@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from recsys_tft.sorting import lexsort
+
 SINCE = "since"  # the column of a table with versions from which on each one holds
 _AT_A_TIME = 1 << 17  # lookups, each of which takes some 50 bytes on the way
-_MANY = 1 << 16  # lookups for which compiled code is worth loading
+_MANY = 1 << 17  # lookups for which compiled code is worth loading
 
 
 def find_sorted(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -91,7 +93,7 @@ def _order(keys: np.ndarray, times: np.ndarray) -> np.ndarray:
     """[n] int64 rows by key and time, which most tables are in already."""
     if ((keys[1:] > keys[:-1]) | ((keys[1:] == keys[:-1]) & (times[1:] >= times[:-1]))).all():
         return np.arange(len(keys))
-    return np.lexsort((times, keys))
+    return lexsort((times, keys))
 
 
 def _search(values: np.ndarray, wanted: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -120,7 +122,7 @@ def last_before(
     """
     if not len(event_keys):
         return np.full(len(keys), -1)
-    order = np.lexsort((tie, event_times, event_keys))
+    order = lexsort((tie, event_times, event_keys))
     moments = _Moments(event_keys[order], event_times[order])
     latest = np.empty(len(keys), np.int64)
     for begin in range(0, len(keys), _AT_A_TIME):

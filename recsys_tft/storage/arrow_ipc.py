@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
+from recsys_tft.sorting import lexsort
+
 
 @dataclasses.dataclass(frozen=True)
 class Spilled:
@@ -55,7 +57,7 @@ def concat(parts: Iterable[Packed]) -> pa.Table:
 
 def split(table: pa.Table, partitions: np.ndarray) -> Iterator[tuple[int, bytes]]:
     """(partition, its rows) for each partition that occurs in `partitions`, [n] int64."""
-    order = np.argsort(partitions, kind="stable")
+    order = lexsort([partitions])
     ordered = table.take(pa.array(order))
     names, starts = np.unique(partitions[order], return_index=True)
     ends = np.append(starts, len(order))[1:]
