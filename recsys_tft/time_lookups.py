@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.sorting import lexsort
+from recsys_tft.storage.sorting import lexsort
 
 SINCE = "since"  # the column of a table with versions from which on each one holds
 _AT_A_TIME = 1 << 17  # lookups, each of which takes some 50 bytes on the way
@@ -83,7 +83,7 @@ class _Moments:
             return first
         if len(places) < _MANY:
             return _search(self._times, times, first, end)
-        from recsys_tft.point_in_time.lookup_kernel import search  # loads numba
+        from recsys_tft.storage.lookup_kernel import search  # loads numba
 
         search(self._times, np.ascontiguousarray(times), first, end)
         return first

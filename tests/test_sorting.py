@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from recsys_tft import sorting
-from recsys_tft.sorting import lexsort
+from recsys_tft.storage import sorting
+from recsys_tft.storage.sorting import lexsort
 
 TYPES = st.sampled_from((np.int8, np.int32, np.int64, np.uint32, np.uint64, np.bool_))
 FEW = st.integers(0, 3)  # that are often equal

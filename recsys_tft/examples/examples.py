@@ -20,7 +20,7 @@ from recsys_tft.labelling.exposures import CHUNK, KEY, chunk_bounds, exposure_st
 from recsys_tft.point_in_time import carried, history, outcomes, recent
 from recsys_tft.point_in_time.carried import Carried
 from recsys_tft.point_in_time.user_context import COUNTED_VIDEO, UserContext
-from recsys_tft.sorting import lexsort
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early
 from recsys_tft.time_lookups import are_among, find_sorted, rows_at, take_or_null
 

@@ -4,8 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from recsys_tft.sorting import lexsort
 from recsys_tft.storage.hashing import keyed_hash, unit_interval
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.time_lookups import find_sorted
 
 _ATTEMPTS = 16  # draws before walking on to the next legal video, which always ends

@@ -6,7 +6,7 @@ import numpy as np
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
-from recsys_tft.sorting import lexsort
+from recsys_tft.storage.sorting import lexsort
 
 
 def rules_that_hold(

@@ -12,8 +12,8 @@ import numpy as np
 
 from recsys_tft.configuration.job_settings import SplitSettings
 from recsys_tft.errors import InputError
-from recsys_tft.sorting import lexsort
 from recsys_tft.storage.hashing import keyed_hash
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.time_lookups import begins
 
 SPLITS = ("train", "val", "test")

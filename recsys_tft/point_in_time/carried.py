@@ -13,7 +13,7 @@ from recsys_tft.labelling import labels
 from recsys_tft.labelling.exposures import exposure_starts, sort_events
 from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.point_in_time import history, outcomes, recent
-from recsys_tft.sorting import lexsort
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.event_signals import is_viewing
 from recsys_tft.time_lookups import begins, ends, find_sorted

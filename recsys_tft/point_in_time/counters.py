@@ -18,7 +18,7 @@ import pyarrow as pa
 from recsys_tft.configuration.job_settings import CounterSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling.exposures import exposure_starts, first_that
-from recsys_tft.sorting import lexsort
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.tables.event_signals import is_viewing
 from recsys_tft.tables.versions import ALWAYS, in_order
 from recsys_tft.time_lookups import begins, distinct, ends

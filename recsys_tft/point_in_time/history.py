@@ -13,7 +13,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import labels
 from recsys_tft.labelling.exposures import first_that
 from recsys_tft.point_in_time.recent import NEVER
-from recsys_tft.sorting import lexsort
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.time_lookups import begins, rows_at, take_or_null
 

@@ -17,7 +17,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import raw_columns
 from recsys_tft.labelling.exposures import exposure_starts
 from recsys_tft.point_in_time.recent import NEVER
-from recsys_tft.sorting import lexsort
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.time_lookups import EventCounts, Timeline, distinct, find_sorted
 

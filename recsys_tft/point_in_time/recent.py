@@ -17,7 +17,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import COMPUTED
 from recsys_tft.number_ops import HOUR
 from recsys_tft.point_in_time.counters import COUNTERS, INCREMENT_SCHEMA, first_rows
-from recsys_tft.sorting import lexsort
+from recsys_tft.storage.sorting import lexsort
 
 _DAY = 24 * HOUR
 _COUNTERS = {"views": COUNTERS.index("view_count"), "likes": COUNTERS.index("like_count")}

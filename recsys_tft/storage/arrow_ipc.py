@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.sorting import lexsort
+from recsys_tft.storage.sorting import lexsort
 
 
 @dataclasses.dataclass(frozen=True)
