@@ -70,10 +70,10 @@ def _wanted(rows: pa.Table, exposures: pa.Table, begun: pa.Table, job: Job) -> p
         return pa.table({"video_id": time_lookups.distinct(video)})
     of_rows = exposures["interaction_time"].to_numpy()[rows["exposure"].to_numpy()]
     time = np.concatenate([of_rows, begun["shown"].to_numpy()])
-    order = np.lexsort((time, video))
-    videos, first, sizes = np.unique(video[order], return_index=True, return_counts=True)
-    ordered = time[order]
-    return pa.table({"video_id": videos, "earliest": ordered[first], "latest": ordered[first + sizes - 1]})
+    asked = pa.table({"video_id": video, "time": time}).group_by("video_id", use_threads=False)
+    spans = asked.aggregate([("time", "min"), ("time", "max")]).sort_by("video_id")
+    names = {"video_id": "video_id", "time_min": "earliest", "time_max": "latest"}
+    return spans.select(list(names)).rename_columns(list(names.values()))
 
 
 def pack(rows: pa.Table) -> pa.Table:

@@ -54,5 +54,6 @@ class _LazyFile:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._stack.enter_context(self._path.open("wb", buffering=0))  # read while it is still open
         offset = self._file.tell()
-        self._file.write(table + bytes(-len(table) % _ALIGNMENT))
+        self._file.write(table)
+        self._file.write(bytes(-len(table) % _ALIGNMENT))
         return Spilled(str(self._path), offset, len(table))

@@ -13,6 +13,7 @@ import pathlib
 import tempfile
 from collections.abc import Sequence
 
+from bench import folders
 from bench.main_job import Measured, job, tables
 
 CONFIGS = {
@@ -59,8 +60,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=CONFIGS, default=list(CONFIGS), help="these runs, in this order")
     parser.add_argument("--folder", type=pathlib.Path, help="for the data, kept there; else a temporary one")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        raw = tables(options.interactions, not options.views, options.folder or pathlib.Path(temporary))
+    with folders.chosen(options.folder) as folder, tempfile.TemporaryDirectory() as temporary:
+        raw = tables(options.interactions, not options.views, folder)
         _print(raw.name, compare(raw, pathlib.Path(temporary), options.only))
 
 

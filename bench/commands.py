@@ -22,7 +22,7 @@ HELPS = (
     "run", "refresh", "dataset", "train", "export", "recommend", "verify", "audit", "encoder", "similar", "vocabulary",
     "features", "init",
 )  # fmt: skip
-SMALL = ("--users", "1000", "--videos", "500", "--interactions", "10000", "--title-encoder", "none")
+SMALL = ("--users", "1000", "--videos", "500", "--interactions", "10000")
 PARTS = """
 import sys, time
 from recsys_tft import cli, libraries
@@ -97,10 +97,11 @@ def commands(output_dir: str, folder: str) -> dict[str, tuple[tuple[str, ...], i
     }  # fmt: skip
 
 
-def made(folder: str) -> str:
-    """A small run with both models and an export."""
+def made(folder: str, *options: str) -> str:
+    """A run of synthetic tables without titles, with both models and an export."""
     output = str(pathlib.Path(folder, "output"))
-    for command in (("run", "--synthetic", *SMALL), ("train", "two-tower"), ("train", "ranker"), ("export",)):
+    run = ("run", "--synthetic", "--title-encoder", "none", *(options or SMALL))
+    for command in (run, ("train", "two-tower"), ("train", "ranker"), ("export",)):
         subprocess.run([*PYTHON, *command, "--output-dir", output], check=True, stdout=subprocess.DEVNULL)
     return output
 

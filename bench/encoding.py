@@ -1,14 +1,14 @@
 """Rows per second of recsys_tft's tf.Example encoder against tfx_bsl's encoder with tf.io.TFRecordWriter.
 
-    python bench/encoding.py [rows]
+    python -m bench.encoding [--rows 300000]
 
 Generated data of two shapes: `two_tower`, 25 scalar features, and `ranker`, user, video, context and outcome with
 lists. Each as one plain table, and joined from fragments of entities that many rows share. Writing goes to a
 temporary folder; one thread.
 """
 
+import argparse
 import pathlib
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -132,7 +132,9 @@ def write_joined(parts: list[tuple[pa.Table, np.ndarray | None]], path: str) -> 
 
 
 def main() -> None:
-    rows = int(sys.argv[1]) if len(sys.argv) > 1 else 300_000
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=300_000)
+    rows = parser.parse_args().rows
     pa.set_cpu_count(1)
     with tempfile.TemporaryDirectory() as folder:
         for build in (two_tower, ranker):

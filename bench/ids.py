@@ -15,6 +15,7 @@ import uuid
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bench import folders
 from bench.main_job import Measured, job, tables
 from recsys_tft.columns import KEYS
 
@@ -23,19 +24,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--interactions", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("bench_data"))
+    parser.add_argument("--folder", type=pathlib.Path, help="for the data, kept there; else a temporary one")
     parser.add_argument("--config")
     options = parser.parse_args()
-    raw = {"integers": tables(options.interactions, False, options.folder)}
-    raw["36 characters"] = with_text(raw["integers"], options.folder / f"{raw['integers'].name}-text")
-    given = ["--config", options.config] if options.config else []
-    outputs = {name: options.folder / name.replace(" ", "-") for name in raw}
+    with folders.chosen(options.folder) as folder:
+        compare(options.interactions, options.rounds, folder, options.config)
+
+
+def compare(interactions: int, rounds: int, folder: pathlib.Path, config: str | None) -> None:
+    """Runs the job on both tables in turn, and prints what it took."""
+    raw = {"integers": tables(interactions, False, folder)}
+    raw["36 characters"] = with_text(raw["integers"], folder / f"{raw['integers'].name}-text")
+    given = ["--config", config] if config else []
+    outputs = {name: folder / name.replace(" ", "-") for name in raw}
     runs: dict[str, list[Measured]] = {name: [] for name in raw}
-    for _ in range(options.rounds):
-        for name, folder in raw.items():
-            measured, rows = job(folder, outputs[name], *given)  # which are as many with either
+    for _ in range(rounds):
+        for name, own in raw.items():
+            measured, rows = job(own, outputs[name], *given)  # which are as many with either
             runs[name].append(measured)
-    print(f"| {options.interactions:,} interactions | wall s | CPU s | peak GB |\n|---|---|---|---|")
+    print(f"| {interactions:,} interactions | wall s | CPU s | peak GB |\n|---|---|---|---|")
     for name, of_name in runs.items():
         for run in of_name:
             print(f"| {name} | {run.wall:.1f} | {run.cpu:.1f} | {run.peak:.2f} |")

@@ -25,6 +25,7 @@ import time
 
 import polars as pl
 
+from bench import folders
 from recsys_tft.tables import synthetic
 
 PEER = pathlib.Path(__file__).with_name("peer.yaml")
@@ -165,9 +166,8 @@ def main() -> None:
     parser.add_argument("--floor", action="store_true", help="also encode and write our rows with tfx_bsl alone")
     parser.add_argument("--folder", type=pathlib.Path, help="for the data, kept there; else a temporary one")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
+    with folders.chosen(options.folder) as folder:
         for interactions in options.interactions:
-            folder = options.folder or pathlib.Path(temporary)
             raw = tables(interactions, options.sessions, folder)
             compare(raw, options.negative_ratio, options.workers, folder, options.floor)
 

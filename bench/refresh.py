@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from bench import folders
 from recsys_tft.tables import synthetic
 
 COMMAND = (sys.executable, "-m", "recsys_tft")
@@ -68,14 +69,15 @@ def state_bytes(output: pathlib.Path) -> dict[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--interactions", type=int, default=1_000_000)
-    parser.add_argument("--users", type=int, default=50_000)
-    parser.add_argument("--videos", type=int, default=10_000)
+    parser.add_argument("--users", type=int, help="default: a 20th of the interactions")
+    parser.add_argument("--videos", type=int, help="default: a 100th of the interactions")
     parser.add_argument("--days", type=int, default=30, help="that are refreshed one by one")
     parser.add_argument("--folder", type=pathlib.Path, help="for the data; else a temporary one")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+    with folders.chosen(options.folder) as given, tempfile.TemporaryDirectory(dir=given) as folder:
         root = pathlib.Path(folder)
-        sizes = {"users": options.users, "videos": options.videos, "interactions": options.interactions}
+        sizes = {"users": options.users or options.interactions // 20, "interactions": options.interactions}
+        sizes |= {"videos": options.videos or options.interactions // 100}
         synthetic.write_tables(root / "raw", **sizes)
         first, *days = write_days(root / "raw", root / "days", options.days)
         print("| what | interactions | CPU s | wall s |\n|---|---|---|---|")

@@ -17,8 +17,6 @@ def main() -> None:
     options = parser.parse_args()
     from recsys_tft import PipelineConfig, ProcessingPipeline, libraries
 
-    libraries.load("recsys_tft.beam_pipelines.run")
-
     config = PipelineConfig(
         output_dir=options.output,
         config=options.config,
@@ -27,6 +25,8 @@ def main() -> None:
         negative_ratio=options.negative_ratio,
         workers=options.workers,
     )
+    libraries.arrow_without_pandas()  # as the command does
+    libraries.load("recsys_tft.beam_pipelines.run", without=config.needless(options.raw))
     result = ProcessingPipeline(pipeline_config=config).run(options.raw)
     steps = {"imports": time.monotonic() - BEGAN - result.seconds, "in all": result.seconds, **result.steps}
     print({name: round(seconds, 2) for name, seconds in steps.items()})

@@ -15,7 +15,6 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -23,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 import recsys_tft
-from bench import drifting_tastes
+from bench import drifting_tastes, folders
 from recsys_tft import PipelineConfig, ProcessingPipeline
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.retrieval import growth, retrieval_evaluation, retrieval_metrics, two_tower, two_tower_training
@@ -209,9 +208,9 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS))
     parser.add_argument("--periods", type=int, default=6, help="refreshes")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
+    with folders.chosen(options.folder) as place:
         for name in options.only:
-            folder = (options.folder or pathlib.Path(temporary)) / name
+            folder = place / name
             shutil.rmtree(folder, ignore_errors=True)
             days = DATA[name](folder, options.periods)
             print(f"## {name}")

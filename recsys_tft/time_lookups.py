@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from recsys_tft.storage.sorting import lexsort
+
 SINCE = "since"  # the column of a table with versions from which on each one holds
 _AT_A_TIME = 1 << 17  # lookups, each of which takes some 50 bytes on the way
+_MANY = 1 << 17  # lookups for which compiled code is worth loading
 
 
 def find_sorted(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -45,18 +48,22 @@ def is_versioned(table: pa.Table, column: str = SINCE) -> bool:
 
 
 class _Moments:
-    """Pairs of key and time, each as one number, so that one binary search finds both.
-
-    The number is the rank of the key among all keys that occur, and that of the time among all times.
+    """Pairs of key and time, of which a binary search among those of a key finds how many are before a moment.
 
     Args:
         keys: [n] int64.
         times: [n] int64.
+
+    Attributes:
+        order: [n] int64 rows of the pairs by key and time.
     """
 
     def __init__(self, keys: np.ndarray, times: np.ndarray):
-        self._keys, self._times = distinct(keys), distinct(times)
-        self._codes = np.sort(self._firsts(keys) + np.searchsorted(self._times, times))
+        self.order = _order(keys, times)
+        ordered = keys[self.order]
+        firsts = begins(ordered)
+        self._keys, self._times = ordered[firsts], times[self.order]
+        self._bounds = np.append(firsts, len(keys))  # of the pairs of each key
 
     def before(self, keys: np.ndarray, times: np.ndarray | None, rows: Sequence[np.ndarray] = ()) -> np.ndarray:
         """[m] int64: how many pairs are of a smaller key, or of the same key and strictly before the time.
@@ -68,13 +75,34 @@ class _Moments:
             times: [j] int64; None: before all times.
             rows: which of the k keys and which of the j times each of m lookups has; without, one after the other.
         """
-        firsts = self._firsts(keys)
-        ranks = 0 if times is None else np.searchsorted(self._times, times)
-        return np.searchsorted(self._codes, firsts[rows[0]] + np.asarray(ranks)[rows[1]] if rows else firsts + ranks)
+        places = find_sorted(self._keys, keys)
+        if rows:
+            places, times = places[rows[0]], None if times is None else times[rows[1]]
+        first, end = (np.where(places >= 0, self._bounds[places + step], 0) for step in (0, 1))
+        if times is None:
+            return first
+        if len(places) < _MANY:
+            return _search(self._times, times, first, end)
+        from recsys_tft.storage.lookup_kernel import search  # loads numba
 
-    def _firsts(self, keys: np.ndarray) -> np.ndarray:
-        """[k] int64: the number of each key at the first time; of one that does not occur, below all others."""
-        return find_sorted(self._keys, keys) * (len(self._times) + 1)
+        search(self._times, np.ascontiguousarray(times), first, end)
+        return first
+
+
+def _order(keys: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """[n] int64 rows by key and time, which most tables are in already."""
+    if ((keys[1:] > keys[:-1]) | ((keys[1:] == keys[:-1]) & (times[1:] >= times[:-1]))).all():
+        return np.arange(len(keys))
+    return lexsort((times, keys))
+
+
+def _search(values: np.ndarray, wanted: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """What `lookup_kernel.search` leaves in `first`, for few numbers."""
+    while (is_open := first < end).any():
+        middle = (first + end) // 2
+        is_less = is_open & (values[np.minimum(middle, len(values) - 1)] < wanted)
+        first, end = np.where(is_less, middle + 1, first), np.where(is_less, end, np.minimum(middle, end))
+    return first
 
 
 def last_before(
@@ -94,8 +122,8 @@ def last_before(
     """
     if not len(event_keys):
         return np.full(len(keys), -1)
-    order = np.lexsort((tie, event_times, event_keys))
-    moments = _Moments(event_keys, event_times)
+    order = lexsort((tie, event_times, event_keys))
+    moments = _Moments(event_keys[order], event_times[order])
     latest = np.empty(len(keys), np.int64)
     for begin in range(0, len(keys), _AT_A_TIME):
         some = slice(begin, begin + _AT_A_TIME)
@@ -118,7 +146,7 @@ class EventCounts:
         self._moments = _Moments(keys, times)
         self._sums = None
         if numbers is not None:
-            sums = np.cumsum(numbers[np.lexsort((times, keys))], axis=0, dtype=np.int64)
+            sums = np.cumsum(numbers[self._moments.order], axis=0, dtype=np.int64)
             self._sums = np.concatenate([np.zeros((1, *sums.shape[1:]), np.int64), sums])
 
     def between(self, keys: np.ndarray, since: np.ndarray | None, until: np.ndarray) -> np.ndarray:

@@ -98,13 +98,15 @@ class TransformGraph:
         (made,) = self._engineer_rows(pa.table({column.name: alone}), [feature])
         if not column.is_list:
             return made.take(codes)
+        offsets = np.concatenate([[0], np.cumsum(_lengths(source, column))])
+        if not encoded.null_count and (made.value_lengths().to_numpy()[:size] == 1).all():
+            return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), made[:size].flatten().take(codes))
         # A value that counts as missing, such as an empty string, makes an empty list.
         sizes, begins = (of.to_numpy()[codes] for of in (made.value_lengths(), made.offsets[:-1]))
         ends = np.concatenate([[0], np.cumsum(sizes)])
         within = np.arange(ends[-1]) - np.repeat(ends[:-1], sizes)
         values = made.values.take(pa.array(np.repeat(begins, sizes) + within))
-        offsets = ends[np.concatenate([[0], np.cumsum(_lengths(source, column))])]
-        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+        return pa.ListArray.from_arrays(pa.array(ends[offsets], pa.int32()), values)
 
     def _call(self, rows: pa.Table, columns: Sequence[Column], features: Sequence[Feature]) -> pa.Table:
         inputs = {column.name: sparse_of(rows[column.name], column) for column in columns}

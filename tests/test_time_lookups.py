@@ -1,10 +1,12 @@
 """Values as of a moment, against looking at every event."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft.time_lookups import find_sorted, last_before
+from recsys_tft import time_lookups
+from recsys_tft.time_lookups import EventCounts, find_sorted, last_before
 
 KEYS = st.sampled_from((-3, 2, 9, 10, 2**53, 2**53 + 1))
 TIMES = st.integers(0, 5) | st.sampled_from((2**53, 2**53 + 1, 2**62))
@@ -60,6 +62,25 @@ def test_the_order_of_events_is_nothing(events: list, asked: list, chance) -> No
 
 def test_an_event_at_the_moment_itself_does_not_count() -> None:
     assert found([(1, 5, 0)], [(1, 5), (1, 6), (2, 6)]) == [None, (1, 5, 0), None]
+
+
+@pytest.mark.parametrize("many", [0, time_lookups._MANY])
+def test_events_between_moments_are_counted_by_compiled_code_and_without(many: int, monkeypatch):
+    monkeypatch.setattr(time_lookups, "_MANY", many)
+
+    @quick
+    @given(EVENTS, st.lists(st.tuples(KEYS, TIMES, TIMES), max_size=25))
+    def check(events: list[tuple[int, int, int]], asked: list[tuple[int, int, int]]) -> None:
+        keys, times, numbers = columns(events, 3)
+        of, *ends = columns(asked, 3)
+        since, until = np.minimum(*ends), np.maximum(*ends)
+        spans = list(zip(of.tolist(), since.tolist(), until.tolist(), strict=True))
+        expected = [sum(n for k, t, n in events if k == key and begin <= t < end) for key, begin, end in spans]
+        assert EventCounts(keys, times, numbers).between(of, since, until).tolist() == expected
+        expected = [sum(k == key and t < end for k, t, _ in events) for key, _, end in spans]
+        assert EventCounts(keys, times).between(of, None, until).tolist() == expected
+
+    check()
 
 
 @quick

@@ -20,6 +20,7 @@ from recsys_tft.labelling.exposures import CHUNK, KEY, chunk_bounds, exposure_st
 from recsys_tft.point_in_time import carried, history, outcomes, recent
 from recsys_tft.point_in_time.carried import Carried
 from recsys_tft.point_in_time.user_context import COUNTED_VIDEO, UserContext
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early
 from recsys_tft.time_lookups import are_among, find_sorted, rows_at, take_or_null
 
@@ -288,7 +289,7 @@ def weighted_exposures(
         odd.update(odd_ones)
     together = pa.concat_tables(found)
     user, video, time = (together[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
-    order = pa.array(np.lexsort((videos.order(video), time, user)))
+    order = pa.array(lexsort((videos.order(video), time, user)))
     columns = dict(zip(together.column_names, together.columns, strict=True))
     del found, chunk, together
     for name in columns:  # one by one, as each of them is there twice meanwhile

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from recsys_tft.storage.hashing import keyed_hash, unit_interval
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.time_lookups import find_sorted
 
 _ATTEMPTS = 16  # draws before walking on to the next legal video, which always ends
@@ -61,7 +62,7 @@ class PositivePairs:
         inside = position >= 0
         self._size = len(catalogue)
         codes = users[inside] * self._size + position[inside]
-        order = np.lexsort((splits[inside], codes))
+        order = lexsort((splits[inside], codes))
         self._codes, first = np.unique(codes[order], return_index=True)
         self._since = splits[inside][order][first]
 
@@ -104,7 +105,7 @@ def slots(
 
 def _rank_within(groups: np.ndarray) -> np.ndarray:
     """For each of [n] rows how many earlier rows belong to the same group."""
-    order = np.argsort(groups, kind="stable")
+    order = lexsort([groups])
     ordered = groups[order]
     starts = np.searchsorted(ordered, ordered)
     ranks = np.empty(len(groups), np.int64)

@@ -6,6 +6,7 @@ import numpy as np
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
+from recsys_tft.storage.sorting import lexsort
 
 
 def rules_that_hold(
@@ -71,7 +72,7 @@ def negatives_win(settings: Settings) -> bool:
 
 def contradicted(user: np.ndarray, video: np.ndarray, split: np.ndarray, is_positive: np.ndarray) -> np.ndarray:
     """[n] bool: exposures that are not positive, of a user who is positive on that video in that split or before."""
-    order = np.lexsort((~is_positive, split, video, user))  # by user, video, split, positives first
+    order = lexsort((~is_positive, split, video, user))  # by user, video, split, positives first
     pair = np.concatenate([[True], (np.diff(user[order]) != 0) | (np.diff(video[order]) != 0)])[: len(order)]
     positives = np.cumsum(is_positive[order])
     starts = np.flatnonzero(pair)

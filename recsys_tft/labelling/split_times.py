@@ -13,6 +13,7 @@ import numpy as np
 from recsys_tft.configuration.job_settings import SplitSettings
 from recsys_tft.errors import InputError
 from recsys_tft.storage.hashing import keyed_hash
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.time_lookups import begins
 
 SPLITS = ("train", "val", "test")
@@ -163,7 +164,7 @@ def per_user(
     user, time = users[begins], times[begins]
     number, sizes = np.unique(user, return_inverse=True, return_counts=True)[1:]
     keys = time if split.kind == "time_per_user" else keyed_hash(seed, user, videos[begins], time)
-    order = np.lexsort((keys, number))
+    order = lexsort((keys, number))
     ends = np.cumsum(sizes)
     tests = _floors(split.test_share, sizes)
     first_test, first_val = ends - tests, ends - tests - _floors(split.val_share, sizes)

@@ -13,6 +13,7 @@ from recsys_tft.labelling import labels
 from recsys_tft.labelling.exposures import exposure_starts, sort_events
 from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.point_in_time import history, outcomes, recent
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.event_signals import is_viewing
 from recsys_tft.time_lookups import begins, ends, find_sorted
@@ -159,7 +160,7 @@ class Period:
         own = viewings.select(["user_id", "video_id", "interaction_time"]).rename_columns(SCHEMAS["viewed"].names)
         found = pa.concat_tables([self._earlier("viewed"), own])
         user, video, time = (column.to_numpy() for column in found.columns)
-        order = np.lexsort((videos.order(video), time, user))
+        order = lexsort((videos.order(video), time, user))
         return found.take(pa.array(order[ends(user[order])]))
 
     def _history(self, videos: VideoLookup, settings: Settings) -> pa.Table:
@@ -169,7 +170,7 @@ class Period:
         user, video, since = (column[stays] for column in (found.user, found.video, found.since))
         order, first = _groups(user, video)
         user, video, since = user[order][first], video[order][first], _reduced(np.maximum, since[order], first)
-        order = np.lexsort((videos.order(video), since, user))
+        order = lexsort((videos.order(video), since, user))
         last = ends(user[order])
         left = np.repeat(last, np.diff(np.append(-1, last))) - np.arange(len(order))  # later videos of the same user
         kept = order[left < settings.history.length]
@@ -213,7 +214,7 @@ def is_seen(events: pa.Table, settings: Settings) -> np.ndarray:
 
 def _groups(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """An order of [n] rows in which those that agree in their keys are together, and where each group begins in it."""
-    order = np.lexsort(keys[::-1])
+    order = lexsort(keys[::-1])
     return order, begins(*(key[order] for key in keys))
 
 

@@ -18,6 +18,7 @@ import pyarrow as pa
 from recsys_tft.configuration.job_settings import CounterSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling.exposures import exposure_starts, first_that
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.tables.event_signals import is_viewing
 from recsys_tft.tables.versions import ALWAYS, in_order
 from recsys_tft.time_lookups import begins, distinct, ends
@@ -227,7 +228,7 @@ def later_versions(base: pa.Table, changes: pa.Table, settings: CounterSettings,
     changes = changes.filter(pa.array(has_effect[changes["counter"].to_numpy()]))
     video_ids, time, kind = base["video_id"].to_numpy(), changes["time"].to_numpy(), changes["counter"].to_numpy()
     owner = np.searchsorted(video_ids, changes["video_id"].to_numpy())
-    order = np.lexsort((time, owner))
+    order = lexsort((time, owner))
     owner, time, kind = owner[order], time[order], kind[order]
     numbers = 1 if (numbers := _numbers(changes)) is None else numbers[order]
     last = ends(owner, time)  # what happens at one instant is seen at once

@@ -13,6 +13,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.labelling import labels
 from recsys_tft.labelling.exposures import first_that
 from recsys_tft.point_in_time.recent import NEVER
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.time_lookups import begins, rows_at, take_or_null
 
@@ -177,14 +178,14 @@ class _Steps:
         user, video, time, until = positives.user, positives.video, positives.since, positives.until
         leaves = np.zeros(0, np.int64) if until is None else np.flatnonzero(until != NEVER)
         if until is None or not len(leaves):
-            order = np.lexsort((rank, time, user))
+            order = lexsort((rank, time, user))
             return cls(user[order], time[order], video[order], video[order], None, 0)
         entry = np.unique(video, return_inverse=True)[1]
         entry[leaves] = len(video) + np.arange(len(leaves))
         twice = np.append(np.arange(len(video)), leaves)
         user, video, entry, time = user[twice], video[twice], entry[twice], np.append(time, until[leaves])
         goes = np.arange(len(twice)) >= len(positives.video)
-        order = np.lexsort((rank[twice], ~goes, time, user))
+        order = lexsort((rank[twice], ~goes, time, user))
         change = np.where(goes, -1, entry >= len(positives.video))[order]
         return cls(user[order], time[order], video[order], entry[order], goes[order], int(np.cumsum(change).max()))
 
@@ -220,6 +221,6 @@ class _Walk:
         found = np.empty((len(rows), self._recent.shape[1]), np.int32)
         goes = np.zeros(len(self._entry), bool) if self._goes is None else self._goes
         owner = np.searchsorted(self._begins, rows, side="right") - 1
-        order = np.argsort(rows, kind="stable")
+        order = lexsort([rows])
         walk(order, rows, owner, self._begins, self._entry, goes, self._done, self._recent, found)
         return found

@@ -17,6 +17,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import raw_columns
 from recsys_tft.labelling.exposures import exposure_starts
 from recsys_tft.point_in_time.recent import NEVER
+from recsys_tft.storage.sorting import lexsort
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.time_lookups import EventCounts, Timeline, distinct, find_sorted
 
@@ -274,7 +275,7 @@ class Tallies:
         self._position = videos.position(video_ids, times)
         place = find_sorted(self._steps.users, users)
         self._users, self._times = np.where(place >= 0, place, len(self._steps.users)), times - delay
-        self._order = np.lexsort((times, self._users))
+        self._order = lexsort((times, self._users))
         self._found: dict[str, Mapping[Tally, pa.Array]] = {}
 
     def of(self, group: OfGroup) -> pa.Array:
@@ -326,7 +327,7 @@ class _Steps:
     def of(cls, steps: pa.Table, videos: VideoLookup) -> "_Steps":
         """Of STEP_SCHEMA."""
         user, video, shown, time, exposures, positives = (column.to_numpy() for column in steps.columns)
-        order = np.lexsort((time, user))
+        order = lexsort((time, user))
         users, position = distinct(user), videos.position(video, shown)
         numbers = np.searchsorted(users, user)
         return cls(users, *(each[order] for each in (numbers, time, position, exposures, positives)))

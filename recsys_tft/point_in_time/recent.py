@@ -17,6 +17,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import COMPUTED
 from recsys_tft.number_ops import HOUR
 from recsys_tft.point_in_time.counters import COUNTERS, INCREMENT_SCHEMA, first_rows
+from recsys_tft.storage.sorting import lexsort
 
 _DAY = 24 * HOUR
 _COUNTERS = {"views": COUNTERS.index("view_count"), "likes": COUNTERS.index("like_count")}
@@ -112,7 +113,7 @@ def leavings(increments: pa.Table, settings: RecentSettings) -> pa.Table:
 def first_seen(events: pa.Table) -> pa.Table:
     """When each video that has events was first seen, by increasing id."""
     video, time = (events[name].to_numpy() for name in ("video_id", "interaction_time"))
-    order = np.lexsort((time, video))
+    order = lexsort((time, video))
     videos, first = np.unique(video[order], return_index=True)
     return pa.table([videos, time[order][first]], FIRST_SEEN_SCHEMA)
 

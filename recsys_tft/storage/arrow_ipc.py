@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pyarrow as pa
 
+from recsys_tft.storage.sorting import lexsort
+
 
 @dataclasses.dataclass(frozen=True)
 class Spilled:
@@ -25,10 +27,18 @@ Packed = bytes | Spilled  # a table, as `loads` reads it
 
 def dumps(table: pa.Table) -> bytes:
     """The table as an Arrow IPC stream."""
-    sink = pa.BufferOutputStream()
+    table = table.combine_chunks()
+    counted = pa.MockOutputStream()
+    _write(table, counted)
+    buffer = pa.allocate_buffer(counted.size())  # at once: one that grows is copied again and again
+    with pa.FixedSizeBufferWriter(buffer) as sink:
+        _write(table, sink)
+    return buffer.to_pybytes()
+
+
+def _write(table: pa.Table, sink: pa.NativeFile) -> None:
     with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    return sink.getvalue().to_pybytes()
+        writer.write_table(table)
 
 
 def loads(data: Packed) -> pa.Table:
@@ -47,7 +57,7 @@ def concat(parts: Iterable[Packed]) -> pa.Table:
 
 def split(table: pa.Table, partitions: np.ndarray) -> Iterator[tuple[int, bytes]]:
     """(partition, its rows) for each partition that occurs in `partitions`, [n] int64."""
-    order = np.argsort(partitions, kind="stable")
+    order = lexsort([partitions])
     ordered = table.take(pa.array(order))
     names, starts = np.unique(partitions[order], return_index=True)
     ends = np.append(starts, len(order))[1:]

@@ -22,7 +22,7 @@ binding.add_symbol(_CRC, ctypes.cast(_LIBRARY.crc32c_extend, ctypes.c_void_p).va
 # What is kept of compiled code has this in its name, as it is made of all these files.
 _FILES = (
     "storage/machine_code", "storage/kernel_arguments", "storage/record_kernels", "point_in_time/history_kernel",
-    "point_in_time/tally_kernel",
+    "point_in_time/tally_kernel", "storage/lookup_kernel", "storage/sort_kernel",
     "reading/wire_format", "reading/feature_values", "reading/record_layouts", "reading/kernel",
 )  # fmt: skip
 _SOURCES = [(pathlib.Path(__file__).parents[1] / f"{name}.py").read_bytes() for name in _FILES]
