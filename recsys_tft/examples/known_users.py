@@ -43,6 +43,11 @@ class KnownUsers:
         self._events, self._users, self._videos = events, users, videos
         self._settings, self._before = settings, before
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of tables it holds."""
+        return sum(table.nbytes for table in (self._events, self.steps, *self._before.tables.values()))
+
     def at(self, users: np.ndarray, times: np.ndarray) -> pa.Table:
         """[n] rows: previously_watched_category, HISTORY, recent.USER_COLUMNS and outcomes.USER_COLUMNS.
 
