@@ -154,9 +154,7 @@ class EventReader:
         is_long = rows[_TYPE].is_valid().to_numpy()
         kinds = np.unique(is_long[is_good]).tolist() or [True]
         places = [np.flatnonzero(is_good & (is_long == long)) for long in kinds]
-        parts = [
-            events_of(rows.take(pa.array(own)), long, self._bits) for own, long in zip(places, kinds, strict=True)
-        ]
+        parts = [events_of(rows.take(pa.array(own)), long, self._bits) for own, long in zip(places, kinds, strict=True)]
         order = np.argsort(np.concatenate(places))
         events = pa.concat_tables(parts).take(pa.array(order)) if len(parts) > 1 else parts[0]
         found = events.select(event_columns(self._settings)).append_column(EVENT, _event_keys(events))
@@ -214,7 +212,13 @@ def _converted(values: Any, column: Column) -> tuple[pa.Array, Faults]:
     """[n] values as a column has them, and by reason a mask of those that cannot be."""
     if column is EVENT_ID:
         texts = values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else values
-        return pa.array([None if each is None or each == "" else str(each) for each in texts], STRING), {}
+        texts = [None if each is None or each == "" else str(each) for each in texts]
+        try:
+            return pa.array(texts, STRING), {}
+        except UnicodeEncodeError:
+            broken = [each is not None and _is_broken(each) for each in texts]
+            found = [None if is_broken else each for each, is_broken in zip(texts, broken, strict=True)]
+            return pa.array(found, STRING), {"is no text": np.array(broken)}
     if isinstance(values, list):
         try:
             return _read(pa.array(values, from_pandas=True), column)
@@ -224,6 +228,11 @@ def _converted(values: Any, column: Column) -> tuple[pa.Array, Faults]:
         return _read(values, column)
     except (pa.ArrowException, TypeError):
         raise InputError(f"events: the column {column.name} is {values.type}; expected {column.type}.") from None
+
+
+def _is_broken(text: str) -> bool:
+    """Whether it holds half of a surrogate pair, which JSON can say."""
+    return any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def _read(values: pa.Array | pa.ChunkedArray, column: Column) -> tuple[pa.Array, Faults]:

@@ -11,7 +11,6 @@ import pyarrow as pa
 
 from recsys_tft.online.snapshot import Labelled, Rules, Snapshot
 from recsys_tft.point_in_time import outcomes
-from recsys_tft.point_in_time.carried import Carried
 from recsys_tft.tables.versions import ALWAYS, NEVER
 from recsys_tft.time_lookups import find_sorted, is_versioned
 
@@ -72,6 +71,8 @@ class Shared:
         owner = find_sorted(users, steps["user_id"].to_numpy())
         order = np.argsort(owner, kind="stable")
         self._steps, self._owner = steps.take(order).combine_chunks(), owner[order]
+        seen_by, self._seen = labelled.users.seen()
+        self._seen_bounds = np.searchsorted(seen_by, np.append(users, NEVER))
         self._groups: dict[str, tuple[pa.Table, list[int]]] = {}
         self.labelled = None if is_lasting(labelled.rules) else labelled
 
@@ -80,12 +81,16 @@ class Shared:
         """About how much memory it takes, `by_group` included."""
         own = _OF_TABLES[self.labelled is not None] + _OF_USER * len(self._users)
         rows = self.rows.nbytes if self.rows else 0
-        return own + rows + 2 * self._steps.nbytes + (self.labelled.nbytes if self.labelled else 0)
+        return own + rows + 2 * self._steps.nbytes + self._seen.nbytes + (self.labelled.nbytes if self.labelled else 0)
 
     def steps(self, place: int) -> pa.Table:
         """Those of one user, of outcomes.STEP_SCHEMA."""
         begin, end = np.searchsorted(self._owner, [place, place + 1]).tolist()
         return self._steps.slice(begin, end - begin)
+
+    def seen(self, place: int) -> np.ndarray:
+        """[n] int64 videos that one user has opened, or does not want by a negative signal, increasing."""
+        return self._seen[self._seen_bounds[place] : self._seen_bounds[place + 1]]
 
     def by_group(self, place: int, column: str) -> pa.Table:
         """As `outcomes.by_group`, of one user after all that is known."""

@@ -19,7 +19,6 @@ from recsys_tft.online.levels import keys_of
 from recsys_tft.online.snapshot import EVENT, Rules, Snapshot, Start, own_keys
 from recsys_tft.online.video_values import VideoValues
 from recsys_tft.point_in_time import recent
-from recsys_tft.point_in_time.carried import is_seen
 from recsys_tft.tables.versions import NEVER
 from recsys_tft.time_lookups import are_among, begins, distinct, find_sorted
 
@@ -74,7 +73,7 @@ class LiveState:
         return _are_there(self._told_apart(events), self._start.of(keys_of(events, "user_id")))
 
     def _told_apart(self, events: pa.Table) -> pa.Table:
-        """Events that are told apart as those are that were there before any was observed, as far as they may be one."""
+        """Events, of which those that may be there from the start are told apart as those are."""
         may_be = events["interaction_time"].to_numpy() < self._held
         if not may_be.any():
             return events
@@ -153,11 +152,10 @@ class LiveState:
 
     def seen(self, user: int) -> np.ndarray:
         """[n] int64 videos that the user has opened, or does not want by a negative signal."""
-        now, owner = self._now, np.array([user])
-        pairs, events = now.carried["pairs"].of(owner), now.events.of(owner)
-        counts = is_seen(events, self._rules.settings)
-        videos = pairs["video_id"].to_numpy()[pairs["seen"].to_numpy()]
-        return distinct(np.concatenate([videos, events["video_id"].to_numpy()[counts]]))
+        if not self.knows(user):
+            return np.zeros(0, np.int64)
+        kept = self._user(user)
+        return kept.shared.seen(kept.place)
 
     def values(self, video_ids: np.ndarray, time: int) -> dict[str, np.ndarray]:
         """[n] int64 of all that is counted of known videos, by column, as of a moment."""
