@@ -121,7 +121,7 @@ class LiveState:
     # --- What is known
 
     def expect(self, users: Iterable[int]) -> None:
-        """Finds out of users at once what `known` and `by_group` will be asked of each."""
+        """Finds out of users at once what `known`, `by_group` and `seen` will be asked of each."""
         with self._reading:
             missing = {user for user in users if self._users.get(user, self._late) is None}
         if missing:
