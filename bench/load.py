@@ -78,7 +78,7 @@ async def _once(port: int, method: str, path: str, body: bytes = b"") -> tuple[i
     return await Connection(port).ask(method, path, body)
 
 
-async def _closed(port: int, bodies: Sequence[bytes], clients: int) -> list[float]:
+async def _closed(port: int, bodies: Sequence[bytes], clients: int, path: str = "/recommend") -> list[float]:
     """Seconds of requests, each of which a client sends when it has the answer to its last one."""
     waiting, seconds = iter(bodies), []
 
@@ -86,7 +86,7 @@ async def _closed(port: int, bodies: Sequence[bytes], clients: int) -> list[floa
         connection = Connection(port)
         for body in waiting:
             begun = time.perf_counter()
-            status, answer = await connection.ask("POST", "/recommend", body)
+            status, answer = await connection.ask("POST", path, body)
             seconds.append(time.perf_counter() - begun)
             assert status == 200, answer
 
@@ -137,7 +137,8 @@ def measure(output_dir: str, users: Sequence[int | str], requests: int) -> None:
                 server, "open loop, 75 requests/s", bodies(2250), lambda b: _open(server.port, b, 75)
             ),
         }
-        events(server, users, 50_000)
+        for count, at_once, clients in ((50_000, 500, 1), (2_000, 1, 1), (4_000, 1, 8)):
+            events(server, users, count, at_once, clients)
         found["8 clients, after events"] = _timed(server, "closed loop, 8 clients, after events", bodies(2000), closed)
         write_text(f"{output_dir}/serving/latency.json", to_json(found))
         for _ in range(10):
@@ -164,8 +165,8 @@ def _timed(
     return {heading: round(float(value), 2) for heading, value in figures.items()}
 
 
-def events(server: Server, users: Sequence[int | str], count: int, at_once: int = 500) -> None:
-    """Sends events of users with videos that were recommended to them."""
+def events(server: Server, users: Sequence[int | str], count: int, at_once: int, clients: int) -> None:
+    """Sends events of users with videos that were recommended to them, so many in a request, by several clients."""
     random = np.random.default_rng(1)
 
     async def send() -> float:
@@ -183,15 +184,16 @@ def events(server: Server, users: Sequence[int | str], count: int, at_once: int 
             listed = [_event(users[u], videos[v], start + n) for n, (u, v) in enumerate(chosen)]
             parts.append(json.dumps({"events": listed}).encode())
         begun = time.perf_counter()
-        for part in parts:
-            status, answer = await connection.ask("POST", "/events", part)
-            assert status == 200, answer
+        await _closed(server.port, parts, clients, "/events")
         return count / (time.perf_counter() - begun)
 
-    rate, name = asyncio.run(send()), f"{count:,} events, {at_once} a request"
-    print(f"{name:<38} {rate:7,.0f} events/s   load {os.getloadavg()[0]:.1f}")
+    before = server.gauges()["cpu_seconds_total"]
+    rate, name = asyncio.run(send()), f"{count:,} events, {at_once} a request, {clients} clients"
+    cpu = (server.gauges()["cpu_seconds_total"] - before) / count * 1e3
+    print(f"{name:<38} {rate:7,.0f} events/s   CPU {cpu:5.2f} ms an event   load {os.getloadavg()[0]:.1f}", flush=True)
 
 
 def _event(user: int | str, video: int | str, number: int) -> dict:
     kinds = ("impression", "click", "watch", "like")
-    return {"user_id": user, "video_id": video, "interaction_type": kinds[number % 4], "event_id": str(number)}
+    event_id = f"{time.time_ns()}-{number}"
+    return {"user_id": user, "video_id": video, "interaction_type": kinds[number % 4], "event_id": event_id}

@@ -196,6 +196,7 @@ def test_what_cannot_be_used_is_rejected_alone(home: Home) -> None:
         (good | {"interaction_time": ahead}, "interaction_time is more than a day ahead of the clock of this machine"),
         (good | {"interaction_time": 5}, "interaction_time is before 2"),
         (good | {"video_id": home.id(10**9)}, "video_id is not in videos"),
+        (good | {"event_id": "\ud800"}, "event_id is no text"),
         ({name: value for name, value in good.items() if name != "user_id"}, "user_id is null"),
         ("like", "is no mapping from columns to values"),
     ]
@@ -209,6 +210,21 @@ def test_what_cannot_be_used_is_rejected_alone(home: Home) -> None:
         home.recommender.observe("like")
     with pytest.raises(InputError, match="the column interaction_time is bool; expected timestamp"):
         home.recommender.observe(pa.table({"interaction_time": [True]}))
+
+
+def test_lists_of_events_are_taken_together_as_each_is_alone(home: Home) -> None:
+    lists = [
+        [home.event(3, 5, 10), {**home.event(3, 5, 10), "interaction_type": "lik"}],
+        [],
+        [7, home.event(4, 5, -home.end), home.event(3, 5, 10), home.event(4, 6, 20)],
+        [home.event(4, 6, 20, event_id="\ud800"), home.event(4, 6, 20)],
+    ]
+    found = home.recommender.live.observe_each(lists)
+    assert [(each.applied, each.repeated, [one.index for one in each.rejected]) for each in found] == [
+        (1, 0, [1]), (0, 0, []), (1, 1, [0, 1]), (0, 1, [0]),
+    ]  # fmt: skip
+    home.recommender._live = None
+    assert [home.recommender.observe(each) for each in lists] == found
 
 
 def test_times_are_taken_in_several_forms(home: Home) -> None:

@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from recsys_tft.columns import OfGroup, Tally
 from recsys_tft.examples import examples
-from recsys_tft.online import live_state
+from recsys_tft.labelling.exposures import sort_events
+from recsys_tft.online import changes, live_state
+from recsys_tft.online.kept_users import is_lasting
 from recsys_tft.online.live_state import APPLIED, LATE, REPEATED, LiveState
 from recsys_tft.online.opening import open_live
-from recsys_tft.online.snapshot import EVENT, Rules, Start, nothing
+from recsys_tft.online.snapshot import EVENT, Rules, Start, nothing, own_keys
 from recsys_tft.point_in_time import counters, outcomes, recent, video_counts
 from recsys_tft.run_layout import run_folders, state_files
 from recsys_tft.tables.entities import VideoLookup
@@ -108,7 +110,7 @@ def test_what_is_found_out_of_several_users_at_once_is_that_of_each(days: Days, 
     quick = {"recent": {"enabled": False}, "counters": {"delay": "0s"}}
     days = dataclasses.replace(days, settings=days.settings.replace(quick))
     together, alone = (state_of(days, lateness=None, fold_at=3, counted=False) for _ in range(2))
-    assume(together._is_lasting)
+    assume(is_lasting(together._rules))
     events = in_time(days.events)
     users = np.unique(events["user_id"].to_numpy()).tolist()
     with pytest.MonkeyPatch.context() as patch:
@@ -123,6 +125,47 @@ def test_what_is_found_out_of_several_users_at_once_is_that_of_each(days: Days, 
             for user, time in itertools.product(users, (last, last + 1, last + 10**9)):
                 assert together.known(user, time).equals(alone.known_of([user], time))
                 assert together.by_group(user, "category", time).equals(alone.by_group(user, "category", time))
+
+
+@some
+@given(logs(), st.randoms(use_true_random=False))
+def test_an_event_that_comes_after_the_end_of_a_state_counts_as_in_time_and_one_that_is_held_does_not(
+    days: Days, random: Random
+) -> None:
+    assume(len(days.moments) > 1)
+    events = days.events.append_column(EVENT, pa.array(own_keys(days.events)))
+    assume(len(events.group_by(["user_id", EVENT]).aggregate([])) == len(events))
+    first, second = days.moments[:2]
+    times = events["interaction_time"].to_numpy()
+    of_second, later = ((times >= first) & (times < second)), events.filter(pa.array(times >= second))
+    comes_late = of_second & np.array([random.random() < 0.5 for _ in range(len(events))])
+    in_time = events.filter(pa.array(of_second & ~comes_late))
+    base = first_day(days)
+    held = sort_events(pa.concat_tables([base.before.events, in_time.drop_columns([EVENT])]), days.settings)
+    moved = changes.between(held.slice(0, 0), held, days.gathered.lookup, days.settings, True, since=base.before.until)
+    start = dataclasses.replace(
+        base,
+        before=dataclasses.replace(base.before, events=held),
+        changes=pa.concat_tables([base.changes, moved]),
+        first_seen=pa.concat_tables([base.first_seen, recent.first_seen(in_time)]),
+        since=first,
+        held=second,
+    )
+    live, wanted = (state_of(days, each, lateness=None, fold_at=10**6) for each in (start, base))
+    wanted.observe(events.filter(pa.array(times >= first)))
+    late = events.filter(pa.array(comes_late))
+    named = pa.array(np.arange(len(events)))  # as by ids of their own, which a state does not know
+    assert live.are_held(in_time).all()
+    assert not live.are_held(late).any()
+    for part, became in ((late, APPLIED), (in_time, REPEATED), (late, REPEATED), (later, APPLIED)):
+        assert (live.observe(part.drop_columns([EVENT]).append_column(EVENT, named[: len(part)])) == became).all()
+    users, videos = np.unique(events["user_id"].to_numpy()), live.video_ids
+    for time in (second, end_of(events), end_of(events) + 40 * 86_400_000_000):
+        assert live.known_of(users, time).equals(wanted.known_of(users, time))
+        assert [each.tolist() for each in live.values(videos, time).values()] == [
+            each.tolist() for each in wanted.values(videos, time).values()
+        ]
+        assert live.first_seen(videos, time).tolist() == wanted.first_seen(videos, time).tolist()
 
 
 def tallied(

@@ -24,13 +24,16 @@ from recsys_tft import ProcessingPipeline, cli
 from recsys_tft.columns import HISTORY, IdKind
 from recsys_tft.commands.vocabulary_command import differences
 from recsys_tft.configuration.settings import of_run
+from recsys_tft.labelling.exposures import event_columns
 from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.online import opening
 from recsys_tft.online.event_rows import EventReader
+from recsys_tft.online.live_state import REPEATED
 from recsys_tft.online.opening import open_live
+from recsys_tft.online.snapshot import EVENT
 from recsys_tft.raw_replay import raw_rows
 from recsys_tft.reading.columns import columns_of
-from recsys_tft.run_layout import run_folders
+from recsys_tft.run_layout import run_folders, state_files
 from recsys_tft.tables import synthetic
 from recsys_tft.verifying import replay, verification
 
@@ -165,6 +168,19 @@ def check_state(out: pathlib.Path, last: pathlib.Path, raw: pathlib.Path) -> Non
     assert {name: values.tolist() for name, values in wanted.videos.items()} == {
         name: values.tolist() for name, values in found.items()
     }
+    check_late(live, rows, str(last))
+
+
+def check_late(live: opening.Opened, rows: raw_rows.RawRows, last: str) -> None:
+    """Events come too late online that would to the next refresh; those that the state holds count once."""
+    bounds, settings = state_files.open_state(last, last).bounds, live.rules.settings
+    assert live.since == max(live.until - settings.late_microseconds, bounds[0]) < live.until
+    assert live.rules.lateness == settings.late_microseconds
+    events = rows.events.select(event_columns(settings))
+    held = events.filter(pa.array(events["interaction_time"].to_numpy() >= live.since))
+    held = held.append_column(EVENT, pa.array(range(len(held))))
+    assert len(held)
+    assert (live.state.observe(held) == REPEATED).all()
 
 
 def check_vocabularies(outputs: list[pathlib.Path], raw: pathlib.Path) -> None:

@@ -1,5 +1,6 @@
 """Lengths of time in settings, such as `90s`, `15m`, `6h` or `1d`."""
 
+import functools
 import re
 from fractions import Fraction
 
@@ -12,6 +13,7 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 40 else f"{text[:40]}...")
 
 
+@functools.lru_cache(maxsize=256)
 def microseconds(text: str) -> int:
     """How many microseconds a duration is.
 

@@ -8,11 +8,11 @@ from recsys_tft.examples import examples
 from recsys_tft.labelling.exposures import KEY
 from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.point_in_time import outcomes
-from recsys_tft.point_in_time.carried import Carried, Period
+from recsys_tft.point_in_time.carried import Carried, Period, is_seen
 from recsys_tft.point_in_time.user_context import UserContext, recent_counts
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.versions import ALWAYS
-from recsys_tft.time_lookups import find_sorted
+from recsys_tft.time_lookups import begins, find_sorted
 
 
 class KnownUsers:
@@ -43,6 +43,11 @@ class KnownUsers:
         self._events, self._users, self._videos = events, users, videos
         self._settings, self._before = settings, before
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of tables it holds."""
+        return sum(table.nbytes for table in (self._events, self.steps, *self._before.tables.values()))
+
     def at(self, users: np.ndarray, times: np.ndarray) -> pa.Table:
         """[n] rows: previously_watched_category, HISTORY, recent.USER_COLUMNS and outcomes.USER_COLUMNS.
 
@@ -65,6 +70,18 @@ class KnownUsers:
     def recent(self, users: np.ndarray, times: np.ndarray) -> dict[str, np.ndarray]:
         """recent.USER_COLUMNS of `at` alone, which change as time goes by; none where they are turned off."""
         return recent_counts(self._events, _moments(users, times), self._settings, self._before)
+
+    def seen(self) -> tuple[np.ndarray, np.ndarray]:
+        """Users, and videos that they have opened, or do not want by a negative signal: [n] int64 each, by both."""
+        pairs, events = self._before.pairs, self._events
+        chosen = pairs["seen"].to_numpy(), is_seen(events, self._settings)
+        user, video = (
+            np.concatenate([pairs[name].to_numpy()[chosen[0]], events[name].to_numpy()[chosen[1]]])
+            for name in ("user_id", "video_id")
+        )
+        order = np.lexsort((video, user))
+        rows = order[begins(user[order], video[order])]
+        return user[rows], video[rows]
 
     def carry(self, until: int) -> Carried:
         """What is known of the users at a moment, by which all events are over."""

@@ -15,7 +15,7 @@ from recsys_tft.configuration.column_settings import names_and_units
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.labelling.exposures import event_columns
-from recsys_tft.online.snapshot import EVENT
+from recsys_tft.online.snapshot import EVENT, own_keys
 from recsys_tft.storage.hashing import keyed_hash, text_hash
 from recsys_tft.tables import column_types, raw_tables, row_checks
 from recsys_tft.tables.conversions import Faults
@@ -152,13 +152,11 @@ class EventReader:
     def _events(self, rows: pa.Table, is_good: np.ndarray) -> tuple[pa.Table, np.ndarray]:
         """The good ones as the main job has them, in the order in which they were given, and where that was."""
         is_long = rows[_TYPE].is_valid().to_numpy()
-        parts, places = [], []
-        for long in (True, False):
-            chosen = is_good & (is_long == long)
-            parts.append(events_of(rows.filter(pa.array(chosen)), long, self._bits))
-            places.append(np.flatnonzero(chosen))
+        kinds = np.unique(is_long[is_good]).tolist() or [True]
+        places = [np.flatnonzero(is_good & (is_long == long)) for long in kinds]
+        parts = [events_of(rows.take(pa.array(own)), long, self._bits) for own, long in zip(places, kinds, strict=True)]
         order = np.argsort(np.concatenate(places))
-        events = pa.concat_tables(parts).take(pa.array(order))
+        events = pa.concat_tables(parts).take(pa.array(order)) if len(parts) > 1 else parts[0]
         found = events.select(event_columns(self._settings)).append_column(EVENT, _event_keys(events))
         return found.combine_chunks(), np.concatenate(places)[order]
 
@@ -183,11 +181,9 @@ def _refuse(reasons: np.ndarray, more: np.ndarray) -> None:
 
 def _event_keys(events: pa.Table) -> pa.Array:
     """[n] int64 by which events of a user are told apart: their ids, else the video, the time and the signals."""
-    video, time, signals = (events[name].to_numpy() for name in ("video_id", "interaction_time", "signals"))
     given = events[EVENT_ID.name].combine_chunks()
-    of_ids = keyed_hash(text_hash(given).view(np.int64), 1)
-    is_given = given.is_valid().to_numpy(zero_copy_only=False)
-    return pa.array(np.where(is_given, of_ids, keyed_hash(video, time, signals.astype(np.int64), 2)).view(np.int64))
+    of_ids = keyed_hash(text_hash(given).view(np.int64), 1).view(np.int64)
+    return pa.array(np.where(given.is_valid().to_numpy(zero_copy_only=False), of_ids, own_keys(events)))
 
 
 def _hint(name: str, known: set[str]) -> str:
@@ -216,7 +212,13 @@ def _converted(values: Any, column: Column) -> tuple[pa.Array, Faults]:
     """[n] values as a column has them, and by reason a mask of those that cannot be."""
     if column is EVENT_ID:
         texts = values.to_pylist() if isinstance(values, pa.Array | pa.ChunkedArray) else values
-        return pa.array([None if each is None or each == "" else str(each) for each in texts], STRING), {}
+        texts = [None if each is None or each == "" else str(each) for each in texts]
+        try:
+            return pa.array(texts, STRING), {}
+        except UnicodeEncodeError:
+            broken = [each is not None and _is_broken(each) for each in texts]
+            found = [None if is_broken else each for each, is_broken in zip(texts, broken, strict=True)]
+            return pa.array(found, STRING), {"is no text": np.array(broken)}
     if isinstance(values, list):
         try:
             return _read(pa.array(values, from_pandas=True), column)
@@ -226,6 +228,11 @@ def _converted(values: Any, column: Column) -> tuple[pa.Array, Faults]:
         return _read(values, column)
     except (pa.ArrowException, TypeError):
         raise InputError(f"events: the column {column.name} is {values.type}; expected {column.type}.") from None
+
+
+def _is_broken(text: str) -> bool:
+    """Whether it holds half of a surrogate pair, which JSON can say."""
+    return any("\ud800" <= each <= "\udfff" for each in text)
 
 
 def _read(values: pa.Array | pa.ChunkedArray, column: Column) -> tuple[pa.Array, Faults]:

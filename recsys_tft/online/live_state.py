@@ -5,7 +5,6 @@ that comes is kept with those of the exposures that it may belong to, and what i
 these. Exposures that no event can join any more are folded from time to time.
 """
 
-import collections
 import dataclasses
 import threading
 from collections.abc import Iterable
@@ -14,20 +13,17 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.labelling.exposures import sort_events
-from recsys_tft.online import changes, folding, kept_users
-from recsys_tft.online.kept_users import KeptUser, Late
+from recsys_tft.online import changes, folding
+from recsys_tft.online.kept_users import KeptUser, KeptUsers, Late, is_lasting, prepared
 from recsys_tft.online.levels import keys_of
-from recsys_tft.online.snapshot import EVENT, Rules, Snapshot, Start
+from recsys_tft.online.snapshot import EVENT, Rules, Snapshot, Start, own_keys
 from recsys_tft.online.video_values import VideoValues
 from recsys_tft.point_in_time import recent
-from recsys_tft.point_in_time.carried import is_seen
 from recsys_tft.tables.versions import NEVER
 from recsys_tft.time_lookups import are_among, begins, distinct, find_sorted
 
 APPLIED, REPEATED, LATE = range(3)
-_CACHED = 2_000  # users of whom is kept what requests found out
-_TOGETHER = range(8, 2_000)  # users whose events come at once, and of whom all is found out at once
-_BATCHES = 20  # of such users
+_TOGETHER = range(32, 2_000)  # users whose events come at once, and of whom all is found out at once
 
 
 class LiveState:
@@ -39,18 +35,15 @@ class LiveState:
     """
 
     def __init__(self, start: Start, rules: Rules):
-        self._rules, self._now = rules, Snapshot.of(start, rules)
+        self._rules, self._now, self._held = rules, Snapshot.of(start, rules), start.held
+        self._start = self._now.events
         self._writing, self._reading = threading.Lock(), threading.Lock()
         self.video_ids = distinct(rules.videos.rows["video_id"].to_numpy())
         self._values = VideoValues(self.video_ids, rules.values)
         self._first_seen = np.full(len(self.video_ids), NEVER)
         self._see(*(start.first_seen[name].to_numpy() for name in recent.FIRST_SEEN_SCHEMA.names))
         self._events_of = np.zeros(len(self.video_ids), np.int64)
-        self._users: collections.OrderedDict[int, KeptUser] = collections.OrderedDict()
-        self._together: collections.deque[dict[int, KeptUser]] = collections.deque()
-        self._late = Late()
-        delay = rules.settings.counters.delay_microseconds
-        self._is_lasting = not (delay or rules.settings.recent.enabled or kept_users.is_dated(rules))
+        self._users, self._late = KeptUsers(), Late()
 
     @property
     def since(self) -> int:
@@ -63,6 +56,7 @@ class LiveState:
         Args:
             events: [n] of known videos, with `exposures.event_columns` and EVENT.
         """
+        events = self._told_apart(events)
         with self._writing:
             now = self._now
             is_late = now.are_late(events["interaction_time"].to_numpy())
@@ -73,6 +67,18 @@ class LiveState:
             if len(fresh):
                 self._apply(fresh, there, now)
             return found
+
+    def are_held(self, events: pa.Table) -> np.ndarray:
+        """[n] bool: which of events, as `observe` takes them, were there before any was observed."""
+        return _are_there(self._told_apart(events), self._start.of(keys_of(events, "user_id")))
+
+    def _told_apart(self, events: pa.Table) -> pa.Table:
+        """Events, of which those that may be there from the start are told apart as those are."""
+        may_be = events["interaction_time"].to_numpy() < self._held
+        if not may_be.any():
+            return events
+        keys = np.where(may_be, own_keys(events), events[EVENT].to_numpy())
+        return events.set_column(events.column_names.index(EVENT), EVENT, pa.array(keys))
 
     def _apply(self, fresh: pa.Table, there: pa.Table, now: Snapshot) -> None:
         """Takes new events, beside which are those of their users that are there."""
@@ -88,23 +94,13 @@ class LiveState:
             self._values.changed(keys_of(changed, "video_id"))
             self._see(video, time)
             np.add.at(self._events_of, np.searchsorted(self.video_ids, video), 1)
-            self._late.add(int(time.min()))
             users = keys_of(fresh, "user_id")
-            for user in users.tolist():
-                self._users.pop(user, None)
-        if len(users) in _TOGETHER and self._is_lasting:
-            self._prepare(users, later)
-
-    def _prepare(self, users: np.ndarray, now: Snapshot) -> None:
-        """Finds out of [n] increasing users at once what the next request of each would have to."""
-        found = kept_users.prepared(users, self._late.number, now)
-        with self._reading:
-            self._users.update(found)
-            self._together.append(found)
-            old = self._together.popleft() if len(self._together) > _BATCHES else {}
-            for user, kept in old.items():
-                if self._users.get(user) is kept:
-                    del self._users[user]
+            self._users.changed(users.tolist(), self._late.number)
+            self._late.add(int(time.min()), now.latest + self._rules.settings.counters.delay_microseconds)
+        if len(users) in _TOGETHER and is_lasting(self._rules):
+            found = prepared(users, self._late.number, later)
+            with self._reading:
+                self._users.add(found)
 
     def _see(self, video_ids: np.ndarray, times: np.ndarray) -> None:
         np.minimum.at(self._first_seen, np.searchsorted(self.video_ids, video_ids), times)
@@ -125,17 +121,11 @@ class LiveState:
     # --- What is known
 
     def expect(self, users: Iterable[int]) -> None:
-        """Finds out of users at once what `known` and `by_group` will be asked of each."""
+        """Finds out of users at once what `known`, `by_group` and `seen` will be asked of each."""
         with self._reading:
-            now, number = self._now, self._late.number
-            there = ((user, self._users.get(user)) for user in users)
-            missing = {user for user, kept in there if kept is None or not kept.holds(self._late)}
-        if len(missing) > 1 and self._is_lasting:
-            found = kept_users.prepared(distinct(np.array(list(missing))), number, now)
-            with self._reading:
-                if self._now is now:  # else they may have done something since
-                    self._users.update(found)
-                    self._forget()
+            missing = {user for user in users if self._users.get(user, self._late) is None}
+        if missing:
+            self._find(np.array(sorted(missing)))
 
     def known(self, user: int, time: int) -> pa.Table:
         """[1] row of `KnownUsers.at`, and outcomes.EXPECTED if any feature reads it, as of a moment."""
@@ -162,11 +152,10 @@ class LiveState:
 
     def seen(self, user: int) -> np.ndarray:
         """[n] int64 videos that the user has opened, or does not want by a negative signal."""
-        now, owner = self._now, np.array([user])
-        pairs, events = now.carried["pairs"].of(owner), now.events.of(owner)
-        counts = is_seen(events, self._rules.settings)
-        videos = pairs["video_id"].to_numpy()[pairs["seen"].to_numpy()]
-        return distinct(np.concatenate([videos, events["video_id"].to_numpy()[counts]]))
+        if not self.knows(user):
+            return np.zeros(0, np.int64)
+        kept = self._user(user)
+        return kept.shared.seen(kept.place)
 
     def values(self, video_ids: np.ndarray, time: int) -> dict[str, np.ndarray]:
         """[n] int64 of all that is counted of known videos, by column, as of a moment."""
@@ -185,28 +174,29 @@ class LiveState:
 
     def _user(self, user: int) -> KeptUser:
         with self._reading:
-            now, kept = self._now, self._users.get(user)
-            if kept is not None and kept.holds(self._late):
-                self._users.move_to_end(user)
-                return kept
-            number = self._late.number
-        labelled = now.label(owner := np.array([user]))
-        found = KeptUser(user, number, int(labelled.users.last(owner)[0]), self._rules, labelled)
-        with self._reading:
-            if self._now is now:  # else the user may have done something since
-                self._users[user] = found
-                self._forget()
-        return found
+            kept = self._users.get(user, self._late)
+        return kept or self._find(np.array([user]))[user]
 
-    def _forget(self) -> None:
-        while len(self._users) > _CACHED + sum(map(len, self._together)):
-            self._users.popitem(last=False)
+    def _find(self, users: np.ndarray) -> dict[int, KeptUser]:
+        """Finds out of [n] increasing users what requests need, and keeps it."""
+        with self._reading:
+            now, number = self._now, self._late.number
+        found = prepared(users, number, now)
+        with self._reading:
+            self._users.add(found)
+        return found
 
 
 def _repeated(events: pa.Table, there: pa.Table) -> np.ndarray:
     """[n] bool: which events are there already, or twice among themselves."""
-    own, others = ([table[name].to_numpy() for name in ("user_id", EVENT)] for table in (events, there))
+    own = [events[name].to_numpy() for name in ("user_id", EVENT)]
     order = np.lexsort(own[::-1])
     found = np.ones(len(events), bool)
     found[order[begins(*(key[order] for key in own))]] = False
-    return found | are_among(others, own)
+    return found | _are_there(events, there)
+
+
+def _are_there(events: pa.Table, there: pa.Table) -> np.ndarray:
+    """[n] bool: which events are among others."""
+    own, others = ([table[name].to_numpy() for name in ("user_id", EVENT)] for table in (events, there))
+    return are_among(others, own)

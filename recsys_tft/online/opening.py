@@ -20,7 +20,7 @@ from recsys_tft.run_layout.state_files import CHANGES, ENTITIES, FIRST_SEEN, KEP
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, known_durations
 from recsys_tft.tables.raw_tables import ROW
 
-LATENESS = 86_400_000_000  # microseconds by which an event may come after a later one
+LATENESS = 86_400_000_000  # microseconds by which an event may come after a later one, where `late` is not longer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,21 +32,22 @@ class Opened:
         rules: by which events count.
         run: what tells the run from others.
         until: microseconds, when the state ends.
+        since: microseconds, before which events come too late: that, or as long before it as `late` says.
     """
 
     state: LiveState
     rules: Rules
     run: str
     until: int
+    since: int
 
 
-def open_live(output_dir: str, transform_graph: str, lateness: int = LATENESS) -> Opened:
+def open_live(output_dir: str, transform_graph: str) -> Opened:
     """What is known at the end of a run, or of its last refresh.
 
     Args:
         output_dir: of the run.
         transform_graph: the hash of the graph that the export was made with.
-        lateness: microseconds by which an event may come after a later one.
 
     Raises:
         InputError: if there is no state, or of another run than the export.
@@ -64,8 +65,9 @@ def open_live(output_dir: str, transform_graph: str, lateness: int = LATENESS) -
         lookup = VideoLookup.of(videos, rows["channels"], settings.ids.video_id, outcomes.groups(settings))
         counted = bool(counters.computed_columns(settings.counters, manifest["absent_columns"]["videos"]))
         start = _start(state, settings, lookup, counted)
-    rules = Rules(rows["users"], lookup, settings, counted, lateness)
-    return Opened(LiveState(start, rules), rules, str(manifest.get("run")), state.until)
+    rules = Rules(rows["users"], lookup, settings, counted, max(LATENESS, settings.late_microseconds))
+    assert start.since is not None
+    return Opened(LiveState(start, rules), rules, str(manifest.get("run")), state.until, start.since)
 
 
 def _entities(state: EarlierState, name: str, settings: Settings) -> pa.Table:
@@ -101,4 +103,5 @@ def _start(state: EarlierState, settings: Settings, lookup: VideoLookup, counted
     changes = between(events.slice(0, 0), events, lookup, settings, counted, since=before.until)
     changes = pa.concat_tables([changes, _table(state, CHANGES, counters.CARRIED_SCHEMA)])
     first_seen = _table(state, FIRST_SEEN, recent.FIRST_SEEN_SCHEMA)
-    return Start(before, (*state.bounds, None), worth, changes, first_seen, state.until)
+    since = max(state.until - settings.late_microseconds, before.until)  # as of a refresh
+    return Start(before, (*state.bounds, None), worth, changes, first_seen, since, state.until)

@@ -15,6 +15,7 @@ from recsys_tft.online.levels import Levels, keys_of
 from recsys_tft.point_in_time import counters, outcomes, recent, video_counts
 from recsys_tft.point_in_time.carried import SCHEMAS, Carried
 from recsys_tft.point_in_time.counters import Values
+from recsys_tft.storage.hashing import keyed_hash
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.versions import ALWAYS
 
@@ -32,6 +33,7 @@ class Start:
         changes: of videos, of counters.CARRIED_SCHEMA.
         first_seen: of recent.FIRST_SEEN_SCHEMA.
         since: the moment before which events come too late; None: that as of which `before` is.
+        held: the moment before which events may be in `before`, which does not know their ids.
     """
 
     before: Carried
@@ -40,6 +42,7 @@ class Start:
     changes: pa.Table
     first_seen: pa.Table
     since: int | None = None
+    held: int = ALWAYS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +109,7 @@ class Snapshot:
         """Before any event."""
         tables = start.before.tables
         known = tables.pop("events")
-        known = known.append_column(EVENT, pa.array(np.zeros(len(known), np.int64)))
+        known = known.append_column(EVENT, pa.array(own_keys(known)))
         carried = {name: Levels.of_rows("user_id", table) for name, table in tables.items()}
         worth, events = (Levels.of_rows("user_id", table) for table in (start.worth, known))
         changes, until = Levels.of_rows("video_id", start.changes), start.before.until
@@ -162,6 +165,11 @@ class Labelled:
     rules: Rules
     worth: pa.Table | None
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes of tables it holds."""
+        return self.users.nbytes + (self.worth.nbytes if self.worth else 0)
+
     def at(self, users: np.ndarray, times: np.ndarray) -> pa.Table:
         """[n] rows of `KnownUsers.at`, and outcomes.EXPECTED if any feature reads it."""
         found = self.users.at(users, times)
@@ -169,6 +177,12 @@ class Labelled:
             return found
         expected = outcomes.expected(self.worth, users, times - self.rules.settings.counters.delay_microseconds)
         return found.append_column(outcomes.EXPECTED, pa.array(expected, pa.float32()))
+
+
+def own_keys(events: pa.Table) -> np.ndarray:
+    """[n] int64 by which events of a user are told apart that have no ids: the video, the time and the signals."""
+    video, time, signals = (events[name].to_numpy() for name in ("video_id", "interaction_time", "signals"))
+    return keyed_hash(video, time, signals.astype(np.int64), 2).view(np.int64)
 
 
 def nothing(settings: Settings, events: pa.Table) -> Start:

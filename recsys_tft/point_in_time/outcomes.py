@@ -221,33 +221,40 @@ def with_expected(exposures: pa.Table, worth: pa.Table, delay: int, name: str = 
     return exposures.append_column(name, pa.array(expected(worth, users, times - delay), pa.float32()))
 
 
-def by_group(steps: pa.Table, videos: VideoLookup, column: str, moment: int) -> pa.Table:
-    """What became of exposures before a moment, for each group that any video of them was of, by increasing group.
+def by_group(
+    steps: pa.Table, videos: VideoLookup, column: str, moment: int, owners: np.ndarray | None = None
+) -> pa.Table:
+    """What became of exposures before a moment, for each group that any video of them was of.
 
     Args:
         steps: of STEP_SCHEMA, of one user.
         videos: the lookup of all videos, with the column.
         column: by which they are grouped.
         moment: microseconds.
+        owners: where steps are of several users, [n] int64 numbers from 0 of whom each is.
 
     Returns:
-        `group`, the value of the column; and by the names of Tally how many were shown, how many of these are positive,
-        and the time of the last one, all int64.
+        By increasing owner and group: `owner`, where they are given; `group`, the value of the column; and by the names
+        of Tally how many were shown, how many of these are positive, and the time of the last one, all int64.
     """
     codes, values = videos.groups(column)
     _, video, shown, time, *numbers = (each.to_numpy() for each in steps.columns)
     group = codes[videos.position(video, shown)]
     chosen = np.flatnonzero((group >= 0) & (time < moment))
-    groups, place = np.unique(group[chosen], return_inverse=True)
-    counts = np.zeros((2, len(groups)), np.int64)
+    keys = group[chosen] if owners is None else owners[chosen] * len(values) + group[chosen]
+    keys, place = np.unique(keys, return_inverse=True)
+    counts = np.zeros((2, len(keys)), np.int64)
     for count, each in zip(counts, numbers, strict=True):
         np.add.at(count, place, each[chosen])
-    last = np.full(len(groups), np.iinfo(np.int64).min)
+    last = np.full(len(keys), np.iinfo(np.int64).min)
     begun = numbers[0][chosen] > 0
     np.maximum.at(last, place[begun], time[chosen][begun])
     there = counts[0] > 0
+    of_owner, group = np.divmod(keys[there], max(len(values), 1))
+    told = {} if owners is None else {"owner": of_owner}
     found = {Tally.SHOWN: counts[0], Tally.POSITIVE: counts[1], Tally.LAST: last}
-    return pa.table({"group": values.take(pa.array(groups[there])), **{t.name: v[there] for t, v in found.items()}})
+    tallies = {tally.name: each[there] for tally, each in found.items()}
+    return pa.table({**told, "group": values.take(pa.array(group)), **tallies})
 
 
 class Tallies:

@@ -1,10 +1,11 @@
 """What a recommender knows of users and videos while events come: the rows of an export, kept up to date by a state."""
 
 import dataclasses
+import itertools
 import threading
 import time
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,8 @@ from recsys_tft.columns import FIRST_SEEN, Tally
 from recsys_tft.errors import InputError
 from recsys_tft.examples import examples
 from recsys_tft.labelling import split_times
-from recsys_tft.online.event_rows import EventReader, Given, Rejection
-from recsys_tft.online.live_state import LATE, REPEATED, LiveState
+from recsys_tft.online.event_rows import EventReader, Given, Read, Rejection
+from recsys_tft.online.live_state import APPLIED, LATE, REPEATED, LiveState
 from recsys_tft.online.opening import open_live
 from recsys_tft.online.snapshot import Rules
 from recsys_tft.point_in_time import outcomes
@@ -80,18 +81,37 @@ class LiveStore:
 
     def observe(self, events: Given) -> Observed:
         """Takes events, as `EventReader.read` reads them."""
-        read = self._reader.read(events)
+        return self._observe(self._reader.read(events), [len(events)])[0]
+
+    def observe_each(self, given: Sequence[Sequence[Mapping[str, Any]]]) -> list[Observed]:
+        """Takes [n] lists of events, one after the other, as `observe` would each of them, at the cost of one."""
+        read = self._reader.read(list(itertools.chain.from_iterable(given)))
+        return self._observe(read, list(map(len, given)))
+
+    def _observe(self, read: Read, sizes: Sequence[int]) -> list[Observed]:
+        """What became of events that were given in lists of these sizes."""
         if self._log is None:
             found = self._state.observe(read.events)
         else:
-            found = self._log.add(read.events)
+            held = self._state.are_held(read.events)
+            found = np.full(len(held), REPEATED, np.int8)
+            found[~held] = self._log.add(read.events.filter(pa.array(~held)))
             self.catch_up()
         late = np.flatnonzero(found == LATE)
         reason = f"interaction_time is before {split_times.describe(self._state.since)}, and so too late to be counted"
         rejected = [*read.rejected, *(Rejection(int(read.places[place]), reason) for place in late)]
-        repeated = int((found == REPEATED).sum())
-        in_order = tuple(sorted(rejected, key=lambda rejection: rejection.index))
-        return Observed(len(found) - repeated - len(late), repeated, in_order)
+        rejected.sort(key=lambda rejection: rejection.index)
+        bounds = [0, *itertools.accumulate(sizes)]
+        of_list = np.searchsorted(bounds, read.places, side="right") - 1
+        applied, repeated = (np.bincount(of_list[found == what], minlength=len(sizes)) for what in (APPLIED, REPEATED))
+        return [
+            Observed(
+                int(applied[place]),
+                int(repeated[place]),
+                tuple(Rejection(each.index - first, each.reason) for each in rejected if first <= each.index < end),
+            )
+            for place, (first, end) in enumerate(itertools.pairwise(bounds))
+        ]
 
     def catch_up(self) -> None:
         """Takes the events that other processes have put into the log.
@@ -199,7 +219,7 @@ def of_run(
         from recsys_tft.online.redis_log import RedisLog
 
         assert opened.rules.lateness is not None
-        log = RedisLog(redis, opened.run, opened.until, opened.rules.lateness, SECONDS)
+        log = RedisLog(redis, opened.run, opened.since, opened.rules.lateness, SECONDS)
     return LiveStore(opened.state, opened.rules, entities, log, is_patient)
 
 

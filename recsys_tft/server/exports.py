@@ -1,5 +1,6 @@
 """The export that is served, and the change to a newer one while requests go on."""
 
+import itertools
 import json
 import pathlib
 import threading
@@ -8,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recsys_tft.errors import InputError
+from recsys_tft.faults import sentences
 from recsys_tft.recommending.recommender import Recommender
 from recsys_tft.run_layout.state_files import DESCRIPTION, STATE
 from recsys_tft.serving import serving_folders
@@ -59,15 +61,17 @@ class Exports:
         """Whether there is a state that events can be added to."""
         return pathlib.Path(self._output_dir, STATE, DESCRIPTION).is_file()
 
-    def observe(self, events: Sequence[Mapping[str, Any]]) -> "Observed":
-        """As `Recommender.observe`; a newer export is told of the events as well.
+    def observe_each(self, given: Sequence[Sequence[Mapping[str, Any]]]) -> "list[Observed]":
+        """As `Recommender.observe` of [n] lists of events; a newer export is told of the events as well.
 
         Raises:
             InputError: as there.
         """
         with self._observing:
-            found = self.current.observe(events)
-            if not self.is_pinned and not self._keeps_events and found.applied:
+            with sentences():
+                found = self.current.live.observe_each(given)
+            if not self.is_pinned and not self._keeps_events and any(each.applied for each in found):
+                events = [*itertools.chain.from_iterable(given)]
                 self._observed.append(zlib.compress(json.dumps(events).encode(), 1))
         return found
 

@@ -10,6 +10,7 @@ from typing import Any
 from recsys_tft.errors import InputError, reason
 from recsys_tft.online.redis_log import LostError
 from recsys_tft.recommending import recommendation_report as report
+from recsys_tft.recommending.live_store import Observed
 from recsys_tft.recommending.recommender import Recommendations, Recommender
 from recsys_tft.recommending.request import Wanted
 from recsys_tft.server import bodies
@@ -21,6 +22,7 @@ from recsys_tft.serving.c_library import GraphError
 
 THREADS = min(2, os.cpu_count() or 1)  # more only wait for Python's lock
 MOST_WAITING = 512  # requests; at 150 a second the last of them waits for more than three seconds
+_EVENTS_TOGETHER = 32  # requests with events that are taken at once, each of at most 1,000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Service:
     def __init__(self, exports: Exports, batch: int = 16):
         self.exports, self.metrics = exports, Metrics()
         self._batches: Batches[_Ask, _Answer] = Batches(self._answer, batch, MOST_WAITING, THREADS)
+        self._events: Batches[list[Any], Observed] = Batches(self._observe_each, _EVENTS_TOGETHER, MOST_WAITING)
         self.metrics.waiting.set_function(lambda: self._batches.waiting)
         self.metrics.version.set_function(lambda: exports.current.version)
 
@@ -84,7 +87,9 @@ class Service:
         """
         events = bodies.events(body)
         try:
-            found = await asyncio.to_thread(self.exports.observe, events)
+            found = await self._events.ask(events)
+        except Full:
+            raise Refused(503, f"{MOST_WAITING} requests with events are waiting already; try again later.") from None
         except InputError as error:
             raise Refused(503 if _is_lost(error) else 501, str(error)) from None
         self.metrics.observed(found)
@@ -94,6 +99,15 @@ class Service:
             first = rejected[0]
             raise Refused(422, f"No event can be used; event {first['index']}: {first['reason']}.", answer)
         return answer
+
+    def _observe_each(self, given: Sequence[list[Any]]) -> list[Observed | Exception]:
+        """Of lists of events that waited together."""
+        try:
+            return list(self.exports.observe_each(given))
+        except Exception as error:  # of any kind is the answer to who sent them
+            if len(given) == 1 or isinstance(error, InputError):
+                return [error for _ in given]
+            return [self._observe_each([events])[0] for events in given]  # as in `_of_one_export`
 
     def _answer(self, asked: Sequence[_Ask]) -> list[_Answer | Exception]:
         """Of requests that waited together; those of one export are answered together."""
@@ -121,6 +135,7 @@ class Service:
     async def close(self) -> None:
         """Answers what still waits."""
         await asyncio.to_thread(self._batches.close)
+        await asyncio.to_thread(self._events.close)
 
 
 def _is_lost(error: BaseException) -> bool:

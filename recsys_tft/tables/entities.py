@@ -185,8 +185,7 @@ class VideoLookup:
 
     def duration(self, positions: np.ndarray) -> np.ndarray:
         """[m] float32 seconds, NaN where missing."""
-        durations = pc.fill_null(self.rows["video_duration"], float("nan")).to_numpy()
-        return durations[positions]
+        return pc.fill_null(self.rows["video_duration"].take(pa.array(positions)), float("nan")).to_numpy()
 
     def category(self, positions: np.ndarray) -> pa.ChunkedArray:
         """[m] binary; null for position -1."""
