@@ -1,4 +1,4 @@
-"""What argparse finds wrong with the arguments of a command, as a sentence that says what would be right."""
+"""Errors of argparse, each as a sentence that says what would be right."""
 
 import argparse
 import re

@@ -61,7 +61,7 @@ class Tally(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class OfGroup:
-    """What is tallied of a user's exposures before a row's, to videos that have the same value as the row's video.
+    """Tallies of a user's exposures before a row's, to videos that have the same value as the row's video.
 
     Attributes:
         column: of videos, of one value each, such as `category`; of a video without a value there is no tally.
@@ -125,7 +125,7 @@ class Column:
 
     @property
     def wanted(self) -> str:
-        """What a value is within the limits, in words."""
+        """The limits of a value, in words."""
         if pa.types.is_timestamp(self.type):
             return "microseconds since 1970 UTC, before 2200"
         return f"{'a finite number of ' if pa.types.is_floating(self.type) else ''}at least {self.minimum}"

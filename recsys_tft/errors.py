@@ -76,7 +76,7 @@ def problems(what: str, sentences: Sequence[str]) -> InputError:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in a few words without a full stop: of an OSError what the system says, else the first line."""
+    """The reason of an error, in a few words without a full stop: the system's for an OSError, else the first line."""
     details = getattr(error, "exception_details", None)  # of Beam, which has the cause of each path there
     if details:
         return reason(next(iter(details.values())))

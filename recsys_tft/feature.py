@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Use(enum.Enum):
-    """Who reads a feature."""
+    """The model that reads a feature."""
 
     QUERY = "query tower"
     CANDIDATE = "candidate tower"
@@ -104,7 +104,7 @@ class Feature:
 
     @property
     def fitted_name(self) -> str:
-        """What its statistic's result is called: as its vocabulary, which others may share, else as itself."""
+        """The name of its statistic's result: its vocabulary's, which others may share, else its own."""
         return self.vocabulary.name if self.vocabulary else self.name
 
     @property

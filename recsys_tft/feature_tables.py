@@ -21,7 +21,7 @@ _IMPORTING = threading.RLock()
 
 
 def place_of(name: str, folder: str | None = None) -> Place:
-    """Where the module is.
+    """The place of the module.
 
     Args:
         name: a dotted path, a file, or what `Place.name` says.
@@ -110,7 +110,7 @@ def _check_names(place: Place) -> None:
 
 
 def _sentences(error: BaseException, place: Place) -> list[str]:
-    """What went wrong in the user's code, with its file and line."""
+    """The error in the user's code, with its file and line."""
     if isinstance(error, SyntaxError) and error.filename:
         return [f"cannot be read: {error.filename}, line {error.lineno}: {error.msg}"]
     frames = traceback.extract_tb(error.__traceback__)

@@ -65,7 +65,7 @@ def flag_columns(signals: Iterable[Signal]) -> tuple[Column, ...]:
 
 
 def _several(given: Any) -> tuple[Any, ...]:
-    """What may stand by itself, or be one of several."""
+    """Turn one value, or several, into a tuple."""
     return (given,) if isinstance(given, str | Column | Signal | Feature) else tuple(given)
 
 

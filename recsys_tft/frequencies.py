@@ -71,7 +71,7 @@ class Frequencies(FileStatistic):
         return self.trimmed(new)["value"].slice(0, room), self.rare(new)
 
     def file_name(self, name: str) -> str:
-        """What the file of the vocabulary `name` is called."""
+        """The name of the file of vocabulary `name`."""
         return name if self.integers else f"{name}.tfrecord.gz"
 
     def values(self, state: pa.Table) -> pa.ChunkedArray:
@@ -126,7 +126,7 @@ class FittedFile:
         return tft.apply_vocabulary(values, self._file, default_value=-1, lookup_fn=self._look_up)
 
     def _look_up(self, values: "tf.Tensor", path: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
-        """What is looked up, and the size of the table; `path` is known once the file has been written."""
+        """The looked-up tokens, and the size of the table; `path` is known once the file has been written."""
         import tensorflow as tf
 
         known = tf.inside_function() and not tf.is_symbolic_tensor(path)

@@ -30,7 +30,7 @@ METADATA = impl_helper.METADATA_DIR_NAME  # the folder in that of a saved graph 
 
 
 def asked(settings: Settings) -> tuple[Asked, ...]:
-    """What the ops of the table ask to learn, in their order."""
+    """The statistics that the ops of the table request, in their order."""
     features = settings.table.active(settings)
     _, found = graph.wanted(features, _read(features, pa.table({}), settings), settings)
     return tuple(found.values())

@@ -21,7 +21,7 @@ def graph_columns(settings: Settings) -> tuple[Column, ...]:
 
 
 def raw_feature_spec(settings: Settings) -> dict[str, tf.io.VarLenFeature]:
-    """What the graph's inputs are: of any number of values, so that they may be missing."""
+    """The feature specs of the graph's inputs: any number of values each, so that they may be missing."""
     return {column.name: tf.io.VarLenFeature(graph_dtype(column)) for column in graph_columns(settings)}
 
 

@@ -43,6 +43,6 @@ def ending_on_sigterm() -> Iterator[None]:
 
 
 def sentence(error: KeyboardInterrupt) -> str:
-    """What the command says: how it ended, and what that left."""
+    """The message of an interrupted command: how it ended, and what is left."""
     how = "ended by SIGTERM" if isinstance(error, Terminated) else "interrupted"
     return "; ".join([how, *getattr(error, "__notes__", [])]) + "."

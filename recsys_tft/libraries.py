@@ -81,7 +81,7 @@ def arrow_without_pandas() -> None:
 
 
 def quietly(debug: bool = False) -> contextlib.AbstractContextManager[None]:
-    """What is to surround the first import of TensorFlow in a command, which may be that of a user's feature table."""
+    """The context for the first import of TensorFlow in a command, which may be that of a user's feature table."""
     # tf.Transform sets this too, but only after TensorFlow has loaded Keras 3, and with it matplotlib, for `tf.keras`.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     return contextlib.nullcontext() if debug else _silenced()

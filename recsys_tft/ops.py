@@ -41,7 +41,7 @@ class Fitting:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FittedGraph:
-    """What a run has fitted, read off its saved graph: of this a served op may ask.
+    """The fitted values of a run, read from its saved graph; a served op may use them.
 
     Attributes:
         settings: of the run.
@@ -56,7 +56,7 @@ class FittedGraph:
     shared: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     def file(self, name: str) -> str:
-        """Where a file of a statistic lies, by its `file_name`."""
+        """The path of a statistic's file, by its `file_name`."""
         return posixpath.join(self.saved_model, "assets", name)
 
 
@@ -128,7 +128,7 @@ class Op:
         return columns
 
     def served(self, name: str, graph: FittedGraph) -> Any:
-        """What stands in `Fitting.fitted` when a model is served: what a statistic gave, or None for nothing.
+        """The value of `Fitting.fitted` in a served model: the result of a statistic, or None for none.
 
         An op whose statistic is a file of its own makes of `graph.file(...)` what it reads.
         """
@@ -163,7 +163,7 @@ class Op:
 
 
 def other_than(count: int, columns: Sequence[Column]) -> str | None:
-    """What an op of so many columns refuses others with."""
+    """The sentence with which an op of so many columns refuses others."""
     return None if len(columns) == count else f"reads {count} column{'s' * (count > 1)}, not {len(columns)}"
 
 

@@ -1,4 +1,4 @@
-"""What ops and statistics make, compared with what they say; and their errors, with the feature that they are of."""
+"""Checks of ops and statistics against their declarations, with errors that name the feature."""
 
 import contextlib
 import sys
@@ -93,7 +93,7 @@ def _fits(made: Any, dtype: tf.DType, shape: tuple[int, ...] | None) -> bool:
 
 
 def said(op: Op, settings: Settings) -> str:
-    """What an op says that it makes, such as `numbers (float32 [batch])`."""
+    """The declared output of an op, such as `numbers (float32 [batch])`."""
     shape, dtype = op.shape(settings), "int64" if op.is_categorical else "float32"
     what = "tokens" if op.vocabulary else "categories" if op.is_categorical else "numbers"
     if shape is None:

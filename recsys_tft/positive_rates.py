@@ -107,7 +107,7 @@ class Affinity(Op):
 
 @dataclasses.dataclass(frozen=True)
 class Excess(Op):
-    """How much more often a user is positive than others are on the same videos.
+    """Excess of a user's positive rate over that of others on the same videos.
 
     (positive - expected) / (shown + weight), where expected is how often others are on what the user was shown.
 

@@ -15,7 +15,7 @@ _OURS = ("recsys_tft", "beam_pipelines", "preprocessing_fn")
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a module is.
+    """The place of a module.
 
     Attributes:
         root: the folder that has to be on sys.path for it, absolute.
@@ -29,7 +29,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        """What finds it again from any working folder, here; an installed one is found by its name alone."""
+        """The name that finds it from any working folder on this machine; an installed module's own name."""
         return self.module if self.is_installed else f"{self.root}:{self.module}"
 
     @property

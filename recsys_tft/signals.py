@@ -50,7 +50,7 @@ class SignalBits:
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
-        """What the signals are called, in the order of their bits."""
+        """The names of the signals, in the order of their bits."""
         return tuple(signal.name for signal in self.known)
 
     @functools.cached_property

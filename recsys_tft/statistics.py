@@ -64,11 +64,11 @@ class Statistic(abc.ABC):
         return [state]
 
     def trimmed(self, state: Any) -> Any:
-        """What the result needs of a part that has been merged with all others of its kind; here it is all."""
+        """Drop parts of a fully merged state that the result does not need; by default none."""
         return state
 
     def output(self, name: str, state: Any, folder: str) -> np.ndarray:
-        """What the analysis makes of the state of all values: the result; of a file, its path.
+        """The output of the analysis for the state of all values: the result, or the path of a file.
 
         Args:
             name: of the vocabulary or the feature.
@@ -78,7 +78,7 @@ class Statistic(abc.ABC):
         return np.asarray(self.result(state))
 
     def fitted(self, output: "tf.Tensor") -> Any:
-        """What ops are given in the graph, in `Fitting.fitted`: the tensor of the output as it is."""
+        """The value for ops in the graph, in `Fitting.fitted`: by default the tensor of the output."""
         return output
 
 
@@ -90,7 +90,7 @@ class FileStatistic(Statistic):
 
     @abc.abstractmethod
     def file_name(self, name: str) -> str:
-        """What the file of a vocabulary or a feature is called."""
+        """The name of the file of a vocabulary or a feature."""
 
     @abc.abstractmethod
     def write(self, state: Any, path: str) -> None:

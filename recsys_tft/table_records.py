@@ -1,4 +1,4 @@
-"""Which feature table made a run or a model: a description in plain values, and what a table of now differs in.
+"""Records of the feature table behind a run or a model, in plain values, and differences from the current one.
 
 The manifest of a run holds it, and each model trained on the run, so that no later command has to be told.
 """
@@ -20,7 +20,7 @@ Record = Mapping[str, Any]
 
 
 def record(name: str | None) -> dict[str, Any] | None:
-    """What tells a user's table from another; None of ours.
+    """The record that tells a user's table from another; None for ours.
 
     Args:
         name: `features` of the settings.

@@ -109,7 +109,7 @@ class _Trial:
         return self.op.shape(self.settings)
 
     def check_said(self) -> None:
-        """What can be asked of the op itself."""
+        """Check the op's own declarations."""
         op = self.op
         frozen = dataclasses.is_dataclass(op) and type(op).__dataclass_params__.frozen
         _require(frozen, "must be a frozen dataclass: @dataclasses.dataclass(frozen=True)")
@@ -142,7 +142,7 @@ class _Trial:
     # --- What is learned
 
     def fitted(self, rows: Sequence[Row], folder: pathlib.Path) -> "tuple[Fitting, Mapping[str, np.ndarray]]":
-        """What the op is given when it is applied, learned of rows; and the results that are no files."""
+        """Fit the op on rows: the input of `apply`, and the results that are not files."""
         import tensorflow as tf
 
         from recsys_tft.ops import FittedGraph, Fitting

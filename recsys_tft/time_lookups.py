@@ -106,7 +106,7 @@ def last_before(
 
 
 class EventCounts:
-    """How many events a key has before a moment.
+    """Counts of a key's events before a moment.
 
     Args:
         keys: [n] int64, whose events they are.

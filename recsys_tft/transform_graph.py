@@ -86,7 +86,7 @@ class TransformGraph:
         return [column.combine_chunks() for column in pa.concat_tables(parts).columns]
 
     def _engineer_values(self, rows: pa.Table, feature: Feature) -> pa.Array:
-        """As `_engineer_rows`, where distinct values are computed once."""
+        """Like `_engineer_rows`, computing each distinct value once."""
         (column,) = feature.columns
         source = rows[column.name].combine_chunks()
         encoded = (source.flatten() if column.is_list else source).dictionary_encode()

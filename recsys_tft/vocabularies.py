@@ -66,7 +66,7 @@ class Vocabulary:
         return {name: value for name, value in options.items() if value is not None}
 
     def options(self, settings: "Settings") -> "VocabularySettings":
-        """How it is cut and hashed: as the settings say of its name, else as here, else as `default` says."""
+        """Its limits and hash buckets: those in the settings by its name, else its own, else those of `default`."""
         if self.name in settings.vocabularies:
             return settings.vocabularies[self.name]
         default = settings.default_vocabulary
@@ -74,7 +74,7 @@ class Vocabulary:
         return type(default)(**said)  # and no method of pydantic's, which AutoGraph cannot follow
 
     def statistic(self, options: "VocabularySettings") -> Frequencies:
-        """What is to be fitted."""
+        """The statistic to fit."""
         return Frequencies(options.min_count, options.max_size, self.integers, self.ids)
 
     def table(self, saved_model: str) -> "tf.lookup.StaticHashTable":

@@ -1,4 +1,4 @@
-"""Where a leak audit cuts time, and which rows were whole before a cut."""
+"""Cuts of a leak audit, and the rows that were complete before a cut."""
 
 import numpy as np
 import polars as pl
@@ -100,7 +100,7 @@ def settled_exposures(events: pa.Table, cut: Cut, splits: Cuts) -> pl.DataFrame:
 
 
 def unsettled(events: pa.Table, cut: Cut) -> int:
-    """How many exposures an event before the cut and one from it on could belong to, but for splits."""
+    """The number of exposures that an event before the cut and one from it on could share, apart from splits."""
     starts = exposure_starts(events, cut.gap, None)
     if not len(starts):
         return 0

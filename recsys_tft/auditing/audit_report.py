@@ -1,4 +1,4 @@
-"""What a leak audit found, for a terminal."""
+"""The report of a leak audit, for a terminal."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from recsys_tft.terminal import Listing
 
 @dataclasses.dataclass
 class Line:
-    """What was compared of one cut and one future.
+    """The comparison at one cut with one future.
 
     Attributes:
         cut: where the future begins.
@@ -52,7 +52,7 @@ class Line:
 
 @dataclasses.dataclass
 class Audited:
-    """What `audit` found.
+    """The result of `audit`.
 
     Attributes:
         sizes: rows of the sample, by table.
@@ -73,7 +73,7 @@ class Audited:
 
     @property
     def leaks(self) -> dict[str, int]:
-        """How many values of each column differ, in all lines."""
+        """The number of values that differ by column, over all lines."""
         found: dict[str, int] = {}
         for line in self.lines:
             for name, number in line.unequal.items():

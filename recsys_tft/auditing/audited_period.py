@@ -1,4 +1,4 @@
-"""What the audit of a refresh begins with: a state of sampled users, which a run over all that was before has left."""
+"""Start of the audit of a refresh: the state of sampled users left by a run over everything before it."""
 
 import contextlib
 import dataclasses

@@ -24,7 +24,7 @@ _LATEST = 7 * 86_400 * 10**6  # microseconds
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """Where the future begins.
+    """The moment at which the future begins.
 
     Attributes:
         time: microseconds since 1970; what happens at it is future.

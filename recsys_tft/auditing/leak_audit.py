@@ -87,7 +87,7 @@ def _audit(
 
 
 def _tried(trial: "Trial", cuts: Sequence[int], say: Callable[[str], None]) -> Audited:
-    """What reruns of a trial show."""
+    """Rerun a trial with each future, and compare."""
     lines = [line for cut, splits in trial.cuts(cuts) for line in trial.lines(cut, splits, say)]
     sizes = {name: rows[KEYS[name]].n_unique() if name in KEYS else len(rows) for name, rows in trial.sample.items()}
     return Audited(sizes, lines, trial.snapshots, trial.untried(lines))
@@ -162,7 +162,7 @@ class Trial:
         )
 
     def cuts(self, given: Sequence[int]) -> list[tuple[Cut, Cuts]]:
-        """Where to cut, and the splits of the reruns there.
+        """The cuts, each with the splits of its reruns.
 
         Raises:
             InputError: if a given one leaves nothing on one of its sides.

@@ -75,7 +75,7 @@ def write_training_rows(entity: Entity, table: Packed, folder: str) -> None:
 
 
 def settings_of(of_run: Settings, splits: Cuts) -> Settings:
-    """Those of a run for tables of our own, with splits that do not depend on what happens."""
+    """The settings of a run for tables of our own, with splits that do not depend on the events."""
     values = of_run.model_dump(mode="json")
     times = [None if cut is None else describe(cut).removesuffix(" UTC") for cut in splits]
     texts = {f.name: NONE for f in of_run.table.features if f.op.embeds_text}

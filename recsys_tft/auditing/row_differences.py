@@ -33,7 +33,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """What was compared of some rows.
+    """The comparison of some rows.
 
     Attributes:
         keys: of the rows that both reruns have, with `row` numbers of the first and `other` of the second.

@@ -49,7 +49,7 @@ class Preview:
     estimate: Estimate | None
 
     def scale(self, table: str) -> float:
-        """How many rows of a table stand for one that was read."""
+        """The number of rows of a table per sampled row."""
         return _scale(self.tables, self.counts, table)
 
 
@@ -111,12 +111,12 @@ def check(
 
 
 def _scale(tables: Mapping[str, RawTable], counts: Mapping[str, int], table: str) -> float:
-    """How many rows of a table stand for one that was read."""
+    """The number of rows of a table per sampled row."""
     return tables[table].rows / max(counts.get(f"rows/{table}/in", 0), 1)
 
 
 def _labelled(joined: Joined, chosen: Settings) -> tuple[Labelled | None, list[str]]:
-    """What the exposures become, and what would stop a run."""
+    """The labels of the exposures, and the errors that would stop a run."""
     stops = []
     try:
         rejects.check_fractions(joined.counts, chosen.max_rejected_fraction)
@@ -131,7 +131,7 @@ def _labelled(joined: Joined, chosen: Settings) -> tuple[Labelled | None, list[s
 
 
 def _titles(joined: Joined, chosen: Settings) -> int:
-    """How many different titles an encoder would be given."""
+    """The number of distinct titles for an encoder."""
     if chosen.title_encoder == NONE or TITLE not in joined.videos.column_names:
         return 0
     return pc.count_distinct(joined.videos[TITLE]).as_py()

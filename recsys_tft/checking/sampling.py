@@ -132,7 +132,7 @@ def join(sample: Sample, tables: Mapping[str, RawTable], settings: Settings) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """What the exposures of a sample become.
+    """The labelled exposures of a sample.
 
     Attributes:
         counts: of exposures by split, and of positives by rule, with the names that a manifest has.

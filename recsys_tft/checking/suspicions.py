@@ -1,4 +1,4 @@
-"""What in a sample is legal, and yet unlikely to be meant: each finding is a sentence that says what to look at."""
+"""Legal but suspicious values in a sample: each finding is a sentence that says where to look."""
 
 import datetime
 from collections.abc import Iterable, Mapping

@@ -26,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def check(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """What a run would take, reject and make."""
+    """Report what a run would read, reject and write."""
     from recsys_tft.progress import Progress
 
     with Progress() as progress, libraries.quietly(options.debug):

@@ -40,7 +40,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def compare(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """What has changed, the worst first; 1 where that is too much."""
+    """Print the changes, the worst first; exit with 1 above a limit."""
     from recsys_tft.comparing import comparison
     from recsys_tft.configuration import settings
     from recsys_tft.describing import statistics_files
@@ -66,7 +66,7 @@ def compare(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _new_figures(options: argparse.Namespace, are_requests: bool) -> Mapping[str, Any]:
-    """Those of NEW; of requests they are made by the models of OLD, which need TensorFlow."""
+    """The statistics of NEW; those of requests are computed by the models of OLD, which need TensorFlow."""
     from recsys_tft.describing import statistics_files
 
     if not are_requests:

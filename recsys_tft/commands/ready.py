@@ -1,4 +1,4 @@
-"""What a command needs, looked for before the libraries that take seconds to load: the cheap mistakes come first."""
+"""Prerequisites of commands, checked before the libraries that take seconds to load: cheap mistakes come first."""
 
 import datetime
 import importlib.util

@@ -37,7 +37,7 @@ def add(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
 
 
 def _user_reader(kinds: Mapping[str, IdKind] | None) -> Callable[[str], int | str]:
-    """What makes an id of a user of an argument; without an export, integers and texts are taken."""
+    """The function that parses a user id; without an export, integers and texts are accepted."""
     if kinds is None:
         return _integer_or_text
     return unshielded if kinds["user_id"].is_text else _integer
@@ -67,7 +67,7 @@ def _told(arguments: Sequence[str]) -> tuple[tuple[Column, ...], dict[str, IdKin
 
 
 def _reader(column: Column) -> Callable[[str], Any]:
-    """What makes a value of an argument."""
+    """The function that parses an argument as a value of the column."""
     kind = column.type.value_type if column.is_list else column.type
     if pa.types.is_timestamp(kind):
         return functools.partial(ready.microseconds, recommend_options.option(column.name))

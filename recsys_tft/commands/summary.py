@@ -1,4 +1,4 @@
-"""What a run did, as tables on the terminal. All of it is read off the manifest."""
+"""Summary of a run, as tables on the terminal, from the manifest."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Grou
 
 
 def submission(submitted: "Submitted") -> Group:
-    """Where to see a job that goes on elsewhere, and what it will have written."""
+    """Links to a job that runs elsewhere, and its future output."""
     output = f"Output:   {submitted.output.target('artifacts')}/manifest.json is there when all of it is"
     if submitted.job_id is None:
         described = f", described in {submitted.where}" if submitted.where else ""
@@ -60,7 +60,7 @@ def _tables(counts: Mapping[str, int]) -> Listing:
 
 
 def _ends(manifest: Mapping[str, Any]) -> str:
-    """Where the splits end."""
+    """The split times."""
     splits = manifest["splits"]
     if begins := splits.get(PERIODS):
         return f"train is the period from {begins[-1]}"
@@ -115,7 +115,7 @@ def _features(counts: Mapping[str, int], features: FeatureTable) -> Listing:
 
 
 def _notes(counts: Mapping[str, int], table: FeatureTable) -> list[str]:
-    """What a reader may not expect."""
+    """Notes on surprising counts."""
     contradicted = sum(n for name, n in counts.items() if name.endswith("/contradicted"))
     found = {
         "interactions came late: they are in the state, and make no rows": counts.get("late/interactions/used", 0),
@@ -140,7 +140,7 @@ def _missing(counts: Mapping[str, int], feature: str) -> str:
 
 
 def _versions(counts: Mapping[str, int]) -> list[str]:
-    """Of tables with versions how many there are, and how many exposures are before the first one."""
+    """The number of versions in each table that has them, and of exposures before the first one."""
     notes = []
     for table in (name for name in TABLES if f"versions/{name}/early" in counts):
         keys, used = counts.get(f"versions/{table}/keys", 0), counts[f"rows/{table}/used"]
@@ -152,7 +152,7 @@ def _versions(counts: Mapping[str, int]) -> list[str]:
 
 
 def _places(output: Output) -> list[Text]:
-    """Where to look, in lines that are never broken."""
+    """Paths of the output, in lines that are never broken."""
     found = [
         f"\nRows:            {output.target('processed_data')}  (schema.pbtxt in each folder)",
         f"Transform graph: {output.target('artifacts')}/transform_graph",

@@ -17,7 +17,7 @@ _SHOWN = 10  # values of each vocabulary that came, or left
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """What has become of a vocabulary.
+    """Changes of a vocabulary.
 
     Attributes:
         name: of the vocabulary.
@@ -35,7 +35,7 @@ class Difference:
 
 
 def differences(old: str, new: str) -> list[Difference]:
-    """What the vocabularies of two outputs differ in, by name.
+    """Compare the vocabularies of two outputs, by name.
 
     Raises:
         InputError: if one is no output of a run.
@@ -66,7 +66,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def vocabulary(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """What came, left and moved."""
+    """Print the added, removed and moved values."""
     from rich.text import Text
 
     from recsys_tft import terminal

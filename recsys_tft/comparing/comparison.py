@@ -40,7 +40,7 @@ class Compared:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What has changed from one output to another.
+    """Changes from one output to another.
 
     Attributes:
         columns: the worst first.

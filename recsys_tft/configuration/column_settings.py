@@ -38,7 +38,7 @@ def check(columns: Any, known: FeatureTable) -> Any:
 
 
 def _wrong(table: Any, entries: Any, features: FeatureTable) -> Iterator[str]:
-    """What is wrong with how one table's columns are called."""
+    """Problems with the names of one table's columns."""
     if table not in TABLES:
         yield f"has the unknown table '{table}'.{did_you_mean(str(table), TABLES)}"
         return
@@ -81,7 +81,7 @@ def _wrong_entry(table: str, own: str, entry: Any, column: Column) -> Iterator[s
 
 
 def names_and_units(mapping: Mapping[str, str | ColumnSettings]) -> tuple[dict[str, str], dict[str, str]]:
-    """Of one table, by our names: what the user calls a column, and what one that is a number counts."""
+    """The user's names of one table's columns, and the units of numeric ones, by our names."""
     names: dict[str, str] = {}
     units: dict[str, str] = {}
     for own, entry in mapping.items():

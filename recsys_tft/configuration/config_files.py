@@ -11,7 +11,7 @@ from recsys_tft.storage.files import open_to_read
 
 
 def document(path: str) -> Document:
-    """What a file holds, or a preset.
+    """The contents of a file or a preset.
 
     Raises:
         InputError: if it cannot be read, or is no YAML.

@@ -20,7 +20,7 @@ def _microseconds(time: datetime.datetime) -> int:
 
 
 class IdSettings(Section):
-    """What the ids of the user's tables are; by default, what the tables say."""
+    """Kinds of the ids in the user's tables; detected from the tables by default."""
 
     user_id: IdKind = IdKind.AUTO
     video_id: IdKind = IdKind.AUTO
@@ -51,7 +51,7 @@ class PopularitySettings(Section):
 
 
 class VocabularySettings(Section):
-    """How one vocabulary is cut, and into how many hash buckets the rest falls."""
+    """Limits of one vocabulary, and the number of hash buckets for all other values."""
 
     n_oov: Annotated[int, pydantic.Field(ge=LIMITS["n_oov"][0], le=LIMITS["n_oov"][1])] = 1
     min_count: Number = 1
@@ -82,7 +82,7 @@ def _wrong_rules(positive: dict[str, float], table: FeatureTable) -> list[str]:
 
 
 class LabelSettings(Section):
-    """Which rules make an exposure positive, and with what weight.
+    """Rules that make an exposure positive, with their weights.
 
     `conflict` says what an exposure is that one of them holds for and that has a negative signal.
     """
@@ -120,7 +120,7 @@ class LabelSettings(Section):
 
 
 class CounterSettings(Section):
-    """Where view_count, like_count and comment_count come from.
+    """Source of view_count, like_count and comment_count.
 
     `snapshot` reads the columns of the videos table; `as_of` counts the interactions before each exposure; `auto` is
     `as_of` where the videos table has none of these columns.
@@ -140,7 +140,7 @@ class CounterSettings(Section):
 
     @property
     def delay_microseconds(self) -> int:
-        """How long an event takes until counters show it."""
+        """The delay until counters show an event."""
         return durations.microseconds(self.delay)
 
     @property
@@ -150,7 +150,7 @@ class CounterSettings(Section):
 
 
 class HistorySettings(Section):
-    """How many of the videos that a user was positive on last the query tower reads; 0 turns the history off."""
+    """Length of the watch history: the last videos that a user was positive on; 0 turns it off."""
 
     length: Annotated[int, pydantic.Field(ge=0, le=1000)] = 20
 
@@ -183,7 +183,7 @@ class CooccurrenceSettings(Section):
 
 
 class SplitSettings(Section):
-    """Where the training, validation and test splits end: shares of the exposures, or fixed times (UTC).
+    """Ends of the training, validation and test splits: shares of the exposures, or fixed times (UTC).
 
     The shares are of all exposures in order of time, of each user's in order of time, or of each user's at random.
     """
@@ -230,7 +230,7 @@ class SplitSettings(Section):
 
 
 class OutputSettings(Section):
-    """How the rows are written."""
+    """Format of the rows."""
 
     format: Literal["tfrecord", "parquet"] = "tfrecord"
     compression: Literal["gzip", "zstd"] | None = None

@@ -12,7 +12,7 @@ Limit = Annotated[float, pydantic.Field(gt=0, le=100)]
 
 
 class StatisticsSettings(Section):
-    """What a run says about its raw columns and features."""
+    """Statistics that a run writes about its raw columns and features."""
 
     enabled: bool = True
 

@@ -66,7 +66,7 @@ def _is_of(value: int | str, kind: IdKind) -> bool:
 
 
 class FilterSettings(Section):
-    """Which candidates a recommender leaves out."""
+    """Filters that remove candidates."""
 
     seen: bool = True
     max_age_days: Positive | None = None
@@ -87,7 +87,7 @@ class FilterSettings(Section):
         return unavailable
 
     def wrong_ids(self, kinds: Mapping[str, IdKind]) -> list[str]:
-        """As `BlockSettings.wrong_ids`, of all lists."""
+        """Like `BlockSettings.wrong_ids`, over all lists."""
         lists = {"blocked": self.blocked} | {f"unavailable.{name}": own for name, own in self.unavailable.items()}
         return [f"{place}.{text}" for place, own in lists.items() for text in own.wrong_ids(kinds)]
 
@@ -98,7 +98,7 @@ class FilterSettings(Section):
 
 
 class OrderSettings(Section):
-    """How a recommender orders what the ranker has scored."""
+    """Order of the candidates after ranking."""
 
     first: Count = 10
     per_channel: Count | None = 2

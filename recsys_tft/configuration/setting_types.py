@@ -1,4 +1,4 @@
-"""What sections of the settings are made of.
+"""Types shared by sections of the settings.
 
 Each number has an upper limit, beyond which something would overflow, or take more memory than any machine has.
 """

@@ -105,7 +105,7 @@ class Settings(Section):
     @pydantic.field_serializer("title_encoder", "text_encoders", "encoder_cache", when_used="json")
     @classmethod
     def _without_tokens(cls, value: Any) -> Any:
-        """What manifests and models hold of an address: it opens nothing."""
+        """The form of an address that manifests and models hold: without tokens, so that it opens nothing."""
         if isinstance(value, dict):
             return {name: cls._without_tokens(encoder) for name, encoder in value.items()}
         if isinstance(value, EncoderPair):
@@ -121,7 +121,7 @@ class Settings(Section):
     @pydantic.field_validator("features")
     @classmethod
     def _known_table(cls, features: str | None, info: pydantic.ValidationInfo) -> str | None:
-        """What finds the module again from any working folder."""
+        """A name that finds the module again from any working folder."""
         if features is None:
             return None
         found = feature_tables.place_of(features, (info.context or {}).get("folder")).name
@@ -195,7 +195,7 @@ class Settings(Section):
 
     @property
     def late_microseconds(self) -> int:
-        """How far before the end of what is known an event may be that a refresh takes."""
+        """The longest time by which an event may precede the end of the state and still be taken by a refresh."""
         return durations.microseconds(self.late)
 
     @property
@@ -208,7 +208,7 @@ class Settings(Section):
         return {vocabulary.name: vocabulary for vocabulary in self.table.vocabularies}[name].options(self)
 
     def embedding_width(self, name: str) -> int:
-        """Of an embedding table: of a vocabulary's, or of a feature that numbers its categories itself."""
+        """The width of an embedding table: a vocabulary's, or that of a feature that numbers its categories itself."""
         return self.embeddings.get(f"{name}_dim", self.embeddings[row_overrides.DEFAULT_DIM])
 
     @property

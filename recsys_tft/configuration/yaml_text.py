@@ -31,7 +31,7 @@ _Loader.add_implicit_resolver(
 
 
 class WrongYamlError(ValueError):
-    """What cannot be read, with its line."""
+    """An error in a YAML text, with its line."""
 
 
 class OtherBase:
@@ -46,7 +46,7 @@ class OtherBase:
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
         values: mappings, lists, text, numbers, booleans, dates, or an OtherBase; None of an empty file.

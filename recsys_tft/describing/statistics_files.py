@@ -1,4 +1,4 @@
-"""Where the figures of a run lie: `artifacts/statistics/statistics.json` for programs, `FeatureStats.pb` for TFDV."""
+"""Statistics files of a run: `artifacts/statistics/statistics.json` for programs, `FeatureStats.pb` for TFDV."""
 
 import json
 import pathlib
@@ -47,7 +47,7 @@ def write(found: Mapping[str, Any], output: Any) -> None:
 
 
 def path_in(output_dir: str) -> pathlib.Path:
-    """Where the figures of an output are."""
+    """The path of an output's statistics."""
     return pathlib.Path(output_dir, "artifacts", FOLDER, FIGURES)
 
 

@@ -57,7 +57,7 @@ def write(
 
 
 def described(table: FeatureTable) -> dict[str, dict[str, Any]]:
-    """What each column of users, videos and channels holds: `type`, `key` of ids, `text` where it is embedded."""
+    """The type of each column of users, videos and channels: `type`, `key` of ids, `text` if it is embedded."""
     texts = {source for feature in table.features if feature.op.embeds_text for source in feature.sources}
     return {
         name: {"type": str(column.type)}
@@ -78,7 +78,7 @@ def _undated(table: pa.Table) -> pa.Table:
 
 
 def _latest_lookup(rows: RawRows) -> VideoLookup:
-    """What is told of watched videos, as they are at last."""
+    """The lookup of watched videos, in their latest versions."""
     latest = rows.latest_videos
     return VideoLookup(latest.select([*ids.beside(["video_id"], latest), *VideoLookup.told(())]), rows.lookup.kind)
 

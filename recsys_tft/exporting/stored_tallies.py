@@ -1,4 +1,4 @@
-"""What became of users' exposures by group, as lists in `serving/store/N/users.arrow`: see recommending/tallies.py."""
+"""Outcomes of users' exposures by group, as lists in `serving/store/N/users.arrow`: see recommending/tallies.py."""
 
 from collections.abc import Mapping
 

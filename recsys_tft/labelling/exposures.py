@@ -25,7 +25,7 @@ def chunk_bounds(events: pa.Table, size: int) -> list[int]:
 
 
 def event_columns(settings: Settings) -> list[str]:
-    """What events hold: KEY, `signals`, `watch_time`, and the columns of the context that features read."""
+    """The columns of events: KEY, `signals`, `watch_time`, and the columns of the context that features read."""
     return [*KEY, "signals", "watch_time", *(column.name for column in context_columns(settings))]
 
 
@@ -43,7 +43,7 @@ def sort_events(events: pa.Table, settings: Settings) -> pa.Table:
 
 
 def exposure_starts(events: pa.Table, gap: int, splits: np.ndarray | None) -> np.ndarray:
-    """Where exposures begin in sorted events of [n] rows, as [m] int64 row numbers.
+    """The first rows of exposures in sorted events of [n] rows, as [m] int64 row numbers.
 
     Args:
         events: sorted as by `sort_events`.

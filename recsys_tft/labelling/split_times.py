@@ -36,7 +36,7 @@ def end_of_training(cuts: Cuts | None) -> int | None:
 
 
 def histogram(keys: np.ndarray) -> Histogram:
-    """How often each of [n] int64 keys occurs."""
+    """Count each of [n] int64 keys."""
     return np.unique(keys, return_counts=True)
 
 
@@ -50,7 +50,7 @@ def merge(parts: Iterable[Histogram]) -> Histogram:
 
 
 def ranks(total: int, split: SplitSettings) -> tuple[int, int]:
-    """How many of `total` exposures, in order of time, come before val, and before test."""
+    """The number of exposures out of `total`, in order of time, that come before val, and before test."""
     train = split.train_share * total
     return int(train), int(train + split.val_share * total)
 
@@ -69,7 +69,7 @@ def minutes_of(minutes: Histogram, wanted: tuple[int, int]) -> np.ndarray:
 
 
 def find(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts | None:
-    """Where the splits end; None where they end for each user elsewhere.
+    """The split times; None if each user has their own.
 
     Args:
         minutes: of all coarse times of exposures.
@@ -85,7 +85,7 @@ def find(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts | N
 
 
 def cuts(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts:
-    """Where the splits end, from the histogram of all coarse times, and of the exact times near the cuts.
+    """The split times, from the histogram of all coarse times, and of the exact times near the cuts.
 
     Raises:
         InputError: if there is no exposure at all, or all that would be for training are at one instant.

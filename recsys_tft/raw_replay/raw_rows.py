@@ -85,7 +85,7 @@ def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]
 
 
 def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any]) -> str:
-    """Where the raw tables of a run are, whose manifest is given.
+    """The folder of a run's raw tables, by its manifest.
 
     Raises:
         InputError: if that has to be said: OUTPUT_DIR/raw is not there, or holds those of an earlier run.
@@ -213,7 +213,7 @@ def _rows(table: RawTable) -> pa.Table:
 
 
 def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:
-    """Where the splits of a run end, by its manifest; None where each user has ends of their own."""
+    """The split times of a run, by its manifest; None if each user has their own."""
     splits = manifest["splits"]
     periods = [_time(text) for text in splits.get(PERIODS, ())]
     found = [_time(splits[name]) for name in ("val_from", "test_from") if splits.get(name)]

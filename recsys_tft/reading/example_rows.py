@@ -108,7 +108,7 @@ class ExampleRows:
 
 
 class _Written:
-    """Where the rows of a column of text or lists are written, which may need more room than was thought."""
+    """The output buffer of a column of text or lists, which may outgrow its estimate."""
 
     def __init__(self, column: Column, per_row: int, rows: int):
         self._column, self._rows = column, rows
@@ -121,7 +121,7 @@ class _Written:
 
     @property
     def per_row(self) -> int:
-        """What room a row takes, as far as has been seen."""
+        """The room that a row takes, estimated from the rows so far."""
         return max(8, len(self._values) // self._rows)
 
     def place(self, row: np.ndarray) -> None:

@@ -24,7 +24,7 @@ LONGEST = 1 << 30  # bytes of a record
 
 @compiled()
 def keep(columns, growing):
-    """What has been written is of whole rows."""
+    """Commit what has been written, which is whole rows."""
     for c in range(growing):
         columns[c, KEPT], columns[c, ENDS_KEPT] = columns[c, USED], columns[c, ENDS_USED]
 

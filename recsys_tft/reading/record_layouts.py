@@ -49,7 +49,7 @@ STATES = 7
 
 @compiled()
 def remember(at, name_at, name_size, stop, columns, c, layout, i):
-    """What the same entry of the next record is expected to be: that of this one, which could be read."""
+    """Remember the layout of this entry, which could be read, for the same entry of the next record."""
     begin, last = span(name_at + name_size, stop)
     form, prefix = OTHER, begin - at
     if c < 0:
@@ -172,7 +172,7 @@ def defaults(at, columns, state):
 
 @compiled()
 def column_of(at, size, columns):
-    """Which column has the name that stands there, with `size` bytes; -1 if none has."""
+    """The index of the column whose name stands there, with `size` bytes; -1 for none."""
     for c in range(len(columns)):
         if columns[c, NAME_SIZE] == size and same(at, columns[c, NAME], size):
             return c

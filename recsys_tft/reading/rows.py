@@ -105,7 +105,7 @@ class Rows:
         return batches.shuffled(found, self.shuffle, rng) if self.shuffle else found
 
     def _source(self, files: Sequence[str]) -> tuple[Callable[[Any], pa.RecordBatch], Callable[[str], Iterator]]:
-        """What turns a chunk of a file into rows, and what cuts a file into chunks."""
+        """The function that turns a chunk of a file into rows, and the one that cuts a file into chunks."""
         if _are_parquet(files):
             names = [column.name for column in self.columns]
             return parquet_rows.ParquetRows(self.columns), lambda file: parquet_rows.chunks(file, names)
@@ -119,7 +119,7 @@ class Rows:
 
 
 class Options(TypedDict, total=False):
-    """How rows are read; as the attributes of `Rows`."""
+    """Reading options, with the meaning of the attributes of `Rows`."""
 
     batch_size: int
     shard: tuple[int, int]

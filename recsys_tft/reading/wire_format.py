@@ -1,4 +1,4 @@
-"""What protocol buffers are made of, compiled: varints, sized spans, and lists of floats and integers.
+"""Building blocks of protocol buffers, compiled: varints, sized spans, and lists of floats and integers.
 
 Nothing is read at or behind `end`, but for SLACK bytes of which nothing is made.
 """
@@ -48,7 +48,7 @@ def number(at, end):
 
 @compiled()
 def span(at, end):
-    """Where the bytes begin and end whose size stands at `at`: 0 and 0 if they do not fit."""
+    """Start and end of the bytes whose size stands at `at`; 0 and 0 if they do not fit."""
     size, at = varint(at, end)
     if at == 0 or size < 0 or size > end - at:
         return 0, 0

@@ -28,7 +28,7 @@ def element(tag: str, *children: "Child", **attributes: object) -> Markup:
 
 
 def titled(text: str) -> Markup:
-    """What a window or a picture is called."""
+    """The title of a time span or a picture."""
     return Markup(f"<title>{_rendered(text)}</title>")
 
 

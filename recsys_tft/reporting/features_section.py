@@ -133,7 +133,7 @@ def _column(data_set: str, name: str, column: Mapping[str, Any], drift: Compared
 
 
 def _without(first: Mapping[str, Any]) -> str:
-    """What stands in the place of a picture."""
+    """The text in place of a missing picture."""
     return f"{_distinct(first)} distinct values" if _distinct(first) else "no values"
 
 

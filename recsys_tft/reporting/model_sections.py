@@ -67,7 +67,7 @@ def _metrics(folder: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _training(name: str, state: Mapping[str, Any], curves: Mapping[str, Series], best: object) -> Markup:
-    """What a training took, and its curves, where it kept any."""
+    """The cost of a training, and its curves, if it kept any."""
     plain = [
         [key.replace("_", " "), _plain(value)] for key, value in state.items() if isinstance(value, int | float | str)
     ]
@@ -223,7 +223,7 @@ def _calibration(path: pathlib.Path) -> Markup | None:
 
 
 def serving(output_dir: str) -> Markup:
-    """What is exported, and latencies where they were measured."""
+    """The exported models, and latencies, if measured."""
     root = pathlib.Path(output_dir, "serving")
     models = sorted(path for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
     export = f"recsys-tft export --output-dir {output_dir}"

@@ -1,4 +1,4 @@
-"""What several sections are made of: headings, tables, notes, legends."""
+"""Parts shared by sections: headings, tables, notes, legends."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -43,7 +43,7 @@ def absent(what: str, command: str) -> Markup:
 
 
 def legend(*names: str) -> Markup:
-    """What the colours of splits mean."""
+    """The legend of the splits' colours."""
     return element("p", [element("span", element("i", class_=f"key {name}"), name) for name in names], class_="legend")
 
 

@@ -20,7 +20,7 @@ from recsys_tft.transform_graph import TransformGraph
 
 
 def fitted_graph(output_dir: str, settings: Settings) -> FittedGraph:
-    """What a run has fitted.
+    """The fitted values of a run.
 
     Args:
         output_dir: of the run.

@@ -67,7 +67,7 @@ class Transform:
         self._graph = TransformGraph.load(folder)
 
     def fitted(self) -> dict[str, np.ndarray]:
-        """What the full-pass ops found, by feature."""
+        """The results of the full-pass ops, by feature."""
         return dict(self._graph.fitted)
 
     def has(self, feature: Feature) -> bool:

@@ -88,7 +88,7 @@ class Loading:
         return session
 
     def models(self) -> dict[str, ServedModel]:
-        """Those that are loaded, by name.
+        """The loaded models, by name.
 
         Raises:
             InputError: naming the folder and the remedy, if one is damaged.

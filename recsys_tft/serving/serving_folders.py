@@ -1,4 +1,4 @@
-"""Where serving models lie: OUTPUT_DIR/serving/NAME/N, the layout of TensorFlow Serving; N counts exports.
+"""Folders of serving models, OUTPUT_DIR/serving/NAME/N, the layout of TensorFlow Serving; N counts exports.
 
 The NAMEs are links, through which all models get a version in one step: see version_folders.py.
 """
@@ -33,7 +33,7 @@ def serving_folder(output_dir: str) -> pathlib.Path:
 
 
 def folders(output_dir: str) -> VersionFolders:
-    """What an export changes in one step."""
+    """The folders that an export changes in one step."""
     return VersionFolders(serving_folder(output_dir), (*NAMES, STORE))
 
 
@@ -101,7 +101,7 @@ def _link(source: str, target: str) -> None:
 
 
 def description(store: pathlib.Path) -> dict[str, Any]:
-    """What an export says of itself: `settings` of the run, and a hash of its `transform_graph`."""
+    """The metadata of an export: `settings` of the run, and a hash of its `transform_graph`."""
     return json_files.read(store / DESCRIPTION, EXPORT_AGAIN, ("settings", "transform_graph"))
 
 

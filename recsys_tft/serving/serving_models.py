@@ -206,7 +206,7 @@ class ExactIndex(tf.Module):
         return tf.gather(self._rows, tf.minimum(tf.searchsorted(self._hashes, self._hash(wanted)), last))
 
     def best(self, query: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
-        """As `retrieval`, of [batch, dim] vectors."""
+        """Like `retrieval`, for [batch, dim] vectors."""
         scores = tf.matmul(query, self._vectors, transpose_b=True)
         rows, count = tf.shape(scores)[0], self._ids.shape[0]
         exclude = serving_inputs.ids_by_row(exclude, rows, self._kind)

@@ -1,4 +1,4 @@
-"""What compiled code is made of: reads and writes at an address, and the processor's CRC-32C.
+"""Building blocks of compiled code: reads and writes at an address, and the processor's CRC-32C.
 
 Addresses are int64, as are the values that are loaded; nothing is checked here. The checksum is that of the library
 inside google-crc32c, which Beam needs too: it uses the processor's own instruction, on every processor that has one.
@@ -112,7 +112,7 @@ def copy64(context, to, at):
 
 @intrinsic
 def differing(context, a, b):
-    """Which of 64 bytes at one place are not those at another: a bit for each."""
+    """Compare 64 bytes at two places: one bit each, set where they differ."""
 
     def generate(context, builder, signature, arguments):
         pointer = ir.VectorType(ir.IntType(8), 64).as_pointer()

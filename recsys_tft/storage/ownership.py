@@ -1,4 +1,4 @@
-"""Whose files are read: what another user may have changed is not trusted blindly. docs/trust.md says what holds.
+"""Ownership of files: files that another user could have changed are not trusted blindly. See docs/trust.md.
 
 A folder is this user's or root's, and nobody else may write there but its group, which whoever made it chose.
 """

@@ -1,4 +1,4 @@
-"""What places a user may name: local paths, or on a filesystem of Beam. Checked before anything large is loaded."""
+"""Places that a user may name: local paths, or on a filesystem of Beam. Checked before anything large is loaded."""
 
 import functools
 import importlib.util
@@ -18,7 +18,7 @@ _FILESYSTEMS = {"gs": ("google.cloud.storage", "gcp"), "s3": ("boto3", "aws"), "
 
 
 def scheme(place: str) -> str | None:
-    """What stands before `://`; None of a local path."""
+    """The part before `://`; None for a local path."""
     return place.partition("://")[0] if "://" in place else None
 
 
@@ -92,7 +92,7 @@ def reach(places: Iterable[str]) -> None:
 
 
 def answered(place: str, ask: Callable[[], Result]) -> Result:
-    """What `ask` returns, which is about a place; an error of its own passes.
+    """Call `ask` about a place; an InputError passes unchanged.
 
     Raises:
         InputError: if there is no answer within PATIENCE.

@@ -98,7 +98,7 @@ def _rows(parts: Joined) -> int:
 
 
 def _place(fragments: pa.LargeBinaryArray, codes: np.ndarray | None) -> list[int]:
-    """Where compiled code finds the fragments of a part, and which ones its rows take."""
+    """Addresses for compiled code: the fragments of a part, and the ones that its rows take."""
     _, offsets, data = fragments.buffers()
     begin = offsets.address + 8 * fragments.offset if len(fragments) else 0
     return [data.address if data is not None else 0, begin, 0 if codes is None else codes.ctypes.data]

@@ -51,7 +51,7 @@ class VersionFolders:
 
     @property
     def staged(self) -> pathlib.Path:
-        """Where the next version is written."""
+        """The folder in which the next version is written."""
         return self.root / self.staging
 
     @property
@@ -287,7 +287,7 @@ def _is_free(opened: int) -> bool:
 
 
 class Held:
-    """What a path shows now; the version stays as long as this lives, whatever is committed meanwhile.
+    """The version that a path shows now; it stays as long as this object lives, whatever is committed meanwhile.
 
     Args:
         path: a name that leads into a version, or into none: then nothing is held.

@@ -116,7 +116,7 @@ def _users(exported: Exported) -> pa.Table:
 
 
 def _videos(exported: Exported) -> pa.Table:
-    """As the ranker is asked: a video without a time of publication has that of its first event."""
+    """The videos as the ranker takes them: one without a time of publication has that of its first event."""
     rows = exported.store.all_videos
     if FIRST_SEEN in rows.column_names:
         place = rows.column_names.index("published_at")

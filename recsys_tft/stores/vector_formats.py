@@ -1,4 +1,4 @@
-"""How each vector store is given many vectors at once.
+"""Formats for loading many vectors at once into each vector store.
 
 References:
     https://docs.pinecone.io/guides/index-data/import-data
@@ -213,7 +213,7 @@ def _no_collection(name: str, part: Part, metric: str) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """What one store takes.
+    """The format of one store.
 
     Attributes:
         write: writes a part into a folder, as the file of a number.

@@ -78,7 +78,7 @@ def read(source: Source, names: list[str]) -> pa.Table:
 
 
 def delimiter(path: str) -> str:
-    """What separates the values of a file of this name."""
+    """The delimiter of a file of this name."""
     return "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else ","
 
 
@@ -103,7 +103,7 @@ def _blocks(stream: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _end_of_rows(data: bytes, path: str) -> int:
-    """How many bytes make whole rows."""
+    """The number of bytes that make whole rows."""
     array = np.frombuffer(data, np.uint8)
     quotes, breaks = np.flatnonzero(array == _QUOTE), np.flatnonzero(array == _LINE)
     _check_quotes(array, quotes, delimiter(path).encode()[0], path, data)
@@ -169,7 +169,7 @@ def _header(block: bytes, path: str) -> tuple[tuple[str, ...], int]:
 
 
 def _end_of_line(block: bytes, number: int) -> int:
-    """Where the line of a number, from 1, ends in a block."""
+    """The end of the line with a number, from 1, in a block."""
     end = 0
     for _ in range(number):
         end = block.find(b"\n", end) + 1 or len(block)

@@ -41,7 +41,7 @@ class CsvPart(Checked):
 def read(
     path: pathlib.Path, columns: tuple[str, ...], typed: Callable[[CsvPart, pl.DataFrame], pl.DataFrame]
 ) -> pl.DataFrame:
-    """What `typed` makes of all rows, of which one part at a time is held as text.
+    """Apply `typed` to all rows, holding one part at a time as text.
 
     Args:
         path: of the file, whose name errors say.
@@ -69,7 +69,7 @@ def _parts(path: pathlib.Path, columns: tuple[str, ...]) -> Iterator[CsvPart]:
 
 
 def _beginning(lines: list[str], row: int) -> int:
-    """How many lines stand before a row, of which empty lines are none."""
+    """The number of lines before a row; empty lines do not count."""
     begin = 0
     reader = csv.reader(f"{line}\n" for line in lines)
     for values in reader:

@@ -101,7 +101,7 @@ _CHANNEL_UPDATED = f"channel_{UPDATED}"  # since when the channel of a video has
 
 @dataclasses.dataclass(frozen=True)
 class VideoLookup:
-    """What labels and history need to know of every video; small enough for each worker to hold (about 20 bytes each,
+    """Facts about every video for labels and history; small enough for each worker to hold (about 20 bytes each,
     and ids that are text).
 
     Attributes:
@@ -117,7 +117,7 @@ class VideoLookup:
     def of(
         cls, videos: pa.Table, channels: pa.Table, kind: IdKind = IdKind.AUTO, groups: Iterable[str] = ()
     ) -> "VideoLookup":
-        """Of usable videos, before their channels' columns are added; versions that differ elsewhere are left out.
+        """From usable videos, before their channels' columns are added; versions that differ elsewhere are left out.
 
         Args:
             videos: usable ones.

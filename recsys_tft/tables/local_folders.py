@@ -1,4 +1,4 @@
-"""What lies in a data folder of this machine, found without loading Beam."""
+"""Files of a data folder on this machine, found without loading Beam."""
 
 import difflib
 import glob
@@ -33,7 +33,7 @@ def is_hidden(name: str) -> bool:
 
 
 def _walk(root: pathlib.Path, table: str) -> Iterator[Entry]:
-    """What lies there; links come last, so that a file has the name of its place, and is there once."""
+    """List the folder; links come last, so that a file is listed once, under its own path."""
     met, folders = {_identity(root)}, [root]
     links: list[pathlib.Path] = []
     follows = False  # whether only links are left, which may lead to what is there

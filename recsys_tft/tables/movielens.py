@@ -75,7 +75,7 @@ def write_tables(
 
 
 def _contents(source: str | os.PathLike[str] | None) -> dict[str, bytes]:
-    """What the source's files of either layout hold, by file name."""
+    """The contents of the source's files, in either layout, by file name."""
     if source is None:
         return _downloaded()
     path = pathlib.Path(source)

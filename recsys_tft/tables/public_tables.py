@@ -1,4 +1,4 @@
-"""What public data sets have in common: a folder of files goes in, the four raw tables come out."""
+"""Code shared by public data sets, which turn a folder of files into the four raw tables."""
 
 import os
 import pathlib

@@ -90,7 +90,7 @@ class RawTable:
 
     @property
     def stored_names(self) -> dict[str, str]:
-        """What files call the columns that are read, by our names."""
+        """The names in the files of the columns that are read, by our names."""
         names = stored_rows.stored_names(self.known, self.own_names)
         return {name: own for name, own in names.items() if name in self.columns}
 

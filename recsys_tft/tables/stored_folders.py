@@ -1,4 +1,4 @@
-"""What lies in a data folder on a Beam filesystem, most of which are object stores that have no folders."""
+"""Files of a data folder on a Beam filesystem, most of which are object stores without folders."""
 
 import re
 from collections.abc import Iterable

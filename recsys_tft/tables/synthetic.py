@@ -182,7 +182,7 @@ def _windows(world: World, interactions: int, seed: int, features: FeatureTable)
 def _window(
     world: World, rng: np.random.Generator, start: int, span: int, events: int, features: FeatureTable
 ) -> pl.DataFrame:
-    """So many events of sessions that start within the span, by time."""
+    """Generate a number of events, by time, in sessions that start within the span."""
     parts: list[pl.DataFrame] = []
     signals, sessions = synthetic_columns.own_signals(features), 0
     while (missing := events - sum(part.height for part in parts)) > 0:
@@ -280,7 +280,7 @@ def _from_shelves(world: World, rng: np.random.Generator, category: Array) -> Ar
 
 
 def _engagement(world: World, rng: np.random.Generator, user: Array, video: Array) -> tuple[Array, Array]:
-    """Which of EVENT_SLOTS happen, [n, slots] bool, and the seconds watched at first and after a pause, [n, 2]."""
+    """The EVENT_SLOTS that happen, [n, slots] bool, and the seconds watched at first and after a pause, [n, 2]."""
     liking = world.affinity(user + 1, video + 1)
     chance = rng.random((6, len(user)))
     clicked = chance[0] < 0.05 + 0.8 * liking

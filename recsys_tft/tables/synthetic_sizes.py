@@ -1,4 +1,4 @@
-"""How many users, videos and interactions can be generated, and with which ids; known before any library is loaded."""
+"""Limits of the synthetic users, videos, interactions and ids, known before any library is loaded."""
 
 from recsys_tft.columns import IdKind
 from recsys_tft.errors import InputError

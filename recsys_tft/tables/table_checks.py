@@ -1,4 +1,4 @@
-"""What is wrong with a table as a whole, before a row of it is used; all of it is told at once."""
+"""Checks of whole tables before any row is used; all problems are reported at once."""
 
 import dataclasses
 import datetime
@@ -28,7 +28,7 @@ _USUAL = (631_152_000_000_000, 4_102_444_800_000_000)  # of times that a unit is
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What makes a table useless: the file, if the sentence does not name it, and the rest of the sentence."""
+    """A problem that makes a table unusable: the file, unless the sentence names it, and the rest of the sentence."""
 
     path: str
     text: str
@@ -36,7 +36,7 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """What was found in the files of a table.
+    """Findings in the files of a table.
 
     Attributes:
         present: our names of the columns that any file has.
@@ -124,7 +124,7 @@ def _columns(
     units: Mapping[str, str],
     present_anywhere: set[str],
 ) -> Iterator[str]:
-    """What is wrong with the columns of one file."""
+    """Problems with the columns of one file."""
     types = dict(file.columns)
     known = {**dict.fromkeys(dict(file.file.keys), pa.string()), **types}
     for name, column in columns.items():
@@ -277,7 +277,7 @@ class _Trial:
 
 
 def _wanted(column: Column) -> str:
-    """What a column should hold."""
+    """The values that a column should hold, in words."""
     own = _IDS.get(column.kind, str(column.type))
     return f"lists of {own}" if column.is_list and column.kind in _IDS else own
 

@@ -1,4 +1,4 @@
-"""Where a table lies: its files, the columns that its folders name, and what lies there and is not read.
+"""Locations of a table: its files, the columns in its folder names, and the entries that are not read.
 
 docs/input.md has the rules. A path is taken as it is; only one that does not exist is a glob.
 """
@@ -97,7 +97,7 @@ def _of_table(
 
 
 def _place(table: str, name: str) -> str:
-    """Which of the ways to hold a table something below a data folder belongs to: a file, a folder, a name with `-`."""
+    """The form of table storage that an entry of a data folder belongs to: a file, a folder, a name with `-`."""
     head, is_below, _ = name.partition("/")
     stem, kind = _format(head)
     if is_below:

@@ -28,7 +28,7 @@ _EMBEDDINGS = ("word", "position", "token_type")
 
 @dataclasses.dataclass(frozen=True)
 class BertShape:
-    """What a BERT's vectors and layers measure.
+    """The dimensions of a BERT.
 
     Attributes:
         width: of a token's vector and of the result.
@@ -106,7 +106,7 @@ class Bert(tf.Module):
 
 
 class _Places:
-    """Where the packed tokens lie in the padded batch of attention, head by head.
+    """Positions of the packed tokens in the padded batch of attention, head by head.
 
     Attributes:
         padded: for query, key and value, [batch, heads, longest] int32 which row of the packed [tokens * 3 * heads] to

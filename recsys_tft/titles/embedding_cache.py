@@ -100,7 +100,7 @@ class EmbeddingCache:
                 self.ignored[path] = "not named as this cache names its files"
 
     def _read(self, path: str, keys: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the keys the file has, as indices, and their vectors; none if it cannot be used."""
+        """The keys in the file, as indices, and their vectors; none if it cannot be used."""
         try:
             with _filesystems().open(path, compression_type="uncompressed") as stream:
                 table = self._verified(path, stream.read())

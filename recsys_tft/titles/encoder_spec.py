@@ -1,4 +1,4 @@
-"""What `title_encoder` in the settings may name: a word, or the addresses of one or two models.
+"""Values of `title_encoder` in the settings: a word, or the addresses of one or two models.
 
 A `Spec` is `minilm` (the default, see `recsys_tft.titles.minilm`), `none`, the handle of a model on TensorFlow Hub, the
 path of a SavedModel on this machine or in a bucket, or a `Pair` of models of TensorFlow Hub's BERT form.

@@ -126,7 +126,7 @@ def _load(handle: str) -> Any:
 
 
 def _folder(handle: str) -> str:
-    """Where the model's files are; what is no folder of a file system is downloaded by tensorflow_hub, and cached."""
+    """The folder of the model's files; an address that is not a folder is downloaded and cached by tensorflow_hub."""
     is_url = handle.startswith(("http://", "https://"))
     is_archive = handle.startswith("gs://") and handle.endswith((".tar", ".tar.gz", ".tgz"))
     return _downloaded(handle) if is_url or is_archive else handle

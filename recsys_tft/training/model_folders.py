@@ -1,4 +1,4 @@
-"""Where a trainer writes: OUTPUT_DIR/models/NAME, which appears when training has ended, and not before.
+"""Output folder of a trainer, OUTPUT_DIR/models/NAME, which appears only when training has ended.
 
 While it is going on, its logs and checkpoints grow in OUTPUT_DIR/models/NAME.training, from which it can be resumed.
 Both are links: see version_folders.py.
@@ -45,12 +45,12 @@ class ModelFolder:
 
     @property
     def target(self) -> pathlib.Path:
-        """Where the finished model is."""
+        """The folder of the finished model."""
         return self.version or pathlib.Path(self.output_dir, "models", self.name)
 
     @property
     def work(self) -> pathlib.Path:
-        """Where it grows."""
+        """The folder of the training in progress."""
         return self._folders.staged
 
     @property
@@ -142,7 +142,7 @@ class ModelFolder:
         return InputError(f"{path}: no such model; train it first (recsys-tft train {command}).")
 
     def read(self, file: str) -> Any:
-        """What a JSON file of the finished model says.
+        """Read a JSON file of the finished model.
 
         Raises:
             InputError: if no model has been trained.
@@ -163,7 +163,7 @@ class ModelFolder:
 
     @property
     def remedy(self) -> str:
-        """What makes a damaged model anew."""
+        """The command that makes a damaged model anew."""
         command = self.name.replace("_", "-")
         return f"train it again (recsys-tft train {command} --output-dir {self.output_dir} --overwrite)"
 

@@ -1,4 +1,4 @@
-"""How long some parts of a training take."""
+"""Timing of parts of a training."""
 
 import time
 

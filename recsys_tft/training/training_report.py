@@ -1,4 +1,4 @@
-"""What a training led to, as tables on the terminal. All of it is read off metrics.json."""
+"""Results of a training, as tables on the terminal, from metrics.json."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from recsys_tft.training.model_folders import ModelFolder
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
-    """What a training led to.
+    """The results of a training.
 
     Attributes:
         folder: of the model.
@@ -52,7 +52,7 @@ def by_split(
 
 
 def refitted(metrics: Mapping[str, Any]) -> list[str]:
-    """What a refit has done, if there was one."""
+    """The results of a refit, if there was one."""
     if not (found := metrics["refit"]):
         return []
     splits = " and ".join(", ".join(found["splits"]).rsplit(", ", 1))

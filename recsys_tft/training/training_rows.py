@@ -93,7 +93,7 @@ def token_counts(folder: DataFolder, sizes: dict[str, int]) -> dict[str, np.ndar
 
 
 def categories(folder: DataFolder) -> dict[str, int]:
-    """How many values each categorical column may have, 0 for missing included, by the folder's schema."""
+    """The number of values of each categorical column, including 0 for missing, by the folder's schema."""
     return {
         feature.name: feature.int_domain.max + 1
         for feature in folder.schema().feature

@@ -129,7 +129,7 @@ def _salted(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _places(filled: Sequence[np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of each statistic its table, and where its values start if all are strung together."""
+    """The table of each statistic, and the offset of its values if all are concatenated."""
     owner = np.repeat(np.arange(len(filled)), [len(values) for values in filled])
     lengths = np.array([values.shape[1] for values in filled])[owner]
     return tf.constant(owner, tf.int32), tf.constant((np.cumsum(lengths) - lengths)[:, None], tf.int32)

@@ -20,7 +20,7 @@ _KEYS = ("user_id", "video_id", "interaction_time")
 
 @dataclasses.dataclass(frozen=True)
 class Online:
-    """What is known online of [n] rows on disk.
+    """Online values for [n] rows on disk.
 
     Attributes:
         asked: the rows.
@@ -64,7 +64,7 @@ def replayed(
     settings: Settings,
     at_once: int | None = None,
 ) -> Iterator[Online]:
-    """What is known online of the rows of several folders, by one replay.
+    """Replay the events once, and yield the online values for the rows of each folder.
 
     Args:
         folders: columns of rows on disk, keys among them, with at least one row each.

@@ -66,7 +66,7 @@ class Difference:
 
 @dataclasses.dataclass
 class Line:
-    """What was compared of one feature.
+    """The comparison of one feature.
 
     Attributes:
         rows: how many values, of all folders and graphs.
@@ -83,7 +83,7 @@ class Line:
 
 @dataclasses.dataclass
 class Verified:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes:
         lines: by feature.
