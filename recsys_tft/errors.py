@@ -47,7 +47,7 @@ class StillRunning(InputError):
 
 
 class FindingsError(ValueError):
-    """Several things that are wrong with one setting.
+    """Several problems of one setting.
 
     Attributes:
         sentences: one for each.
@@ -66,12 +66,12 @@ class FindingsError(ValueError):
 
 
 def findings(source: str, sentences: Sequence[str]) -> InputError:
-    """All that is wrong with a file or folder as one error: a sentence, or a line for each of several."""
+    """All problems of a file or folder as one error: a sentence, or a line for each of several."""
     return InputError(f"{source}: {sentences[0]}") if len(sentences) == 1 else problems(source, sentences)
 
 
 def problems(what: str, sentences: Sequence[str]) -> InputError:
-    """Several things that are wrong as one error: a line that counts them, and a sentence each."""
+    """Several problems as one error: a line that counts them, and a sentence each."""
     return InputError("\n".join([f"{len(sentences)} problems with {what}:", *(f"  {text}" for text in sentences)]))
 
 
@@ -101,7 +101,7 @@ DAMAGE: tuple[type[BaseException], ...] = (
 
 @contextlib.contextmanager
 def readable(path: str | os.PathLike[str], remedy: str, *kinds: type[BaseException]) -> Iterator[None]:
-    """Names a file of ours that turns out to be damaged, and says what makes it anew.
+    """Turn errors while reading a damaged file of ours into an InputError with a remedy.
 
     Args:
         path: of what is read.
@@ -117,7 +117,7 @@ def readable(path: str | os.PathLike[str], remedy: str, *kinds: type[BaseExcepti
 
 
 def require_local(output_dir: str) -> None:
-    """Refuses what is not on this machine.
+    """Refuse an output that is not on this machine.
 
     Raises:
         InputError: if the folder is on another filesystem, as `gs://...`.
@@ -127,7 +127,7 @@ def require_local(output_dir: str) -> None:
 
 
 def require_inside(folder: pathlib.Path, output_dir: str) -> None:
-    """Refuses a folder of an output that a link leads out of it.
+    """Refuse a folder of an output that is linked to a place outside it.
 
     Raises:
         InputError: if it does.

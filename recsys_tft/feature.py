@@ -1,4 +1,4 @@
-"""One feature: what it is made of, and who reads it."""
+"""One feature: its sources, its op, and the models that read it."""
 
 import dataclasses
 import enum
@@ -48,10 +48,10 @@ class Feature:
 
     Attributes:
         name: `<column>_<what it is now>`.
-        sources: the raw columns that it reads, in the order that the op wants; one may stand by itself.
-        op: what becomes of them.
-        used_by: who reads it; one may stand by itself.
-        option: the section of the settings that has to be enabled for it; None: it is always there.
+        sources: the raw columns that it reads, in the op's order; a single one need not be in a tuple.
+        op: the computation.
+        used_by: the models that read it; a single one need not be in a tuple.
+        option: the section of the settings that enables it; None: always on.
         columns: the sources, as the table that holds the feature knows them.
     """
 

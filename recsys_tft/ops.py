@@ -63,25 +63,25 @@ class FittedGraph:
 class Op:
     """Computation of one feature from its columns: a frozen dataclass, which `recsys_tft.testing.check_op` tests.
 
-    What it makes is said by `shape`, and by `categories` or `vocabulary` for categories:
+    Its output is declared by `shape`, and by `categories` or `vocabulary` for categories:
 
-        number       float32 [batch]         shape () and neither of both
+        number       float32 [batch]         shape () and neither of the two
         vector       float32 [batch, n]      shape (n,)
         numbers      float32 [batch, (n)]    shape None, as a RaggedTensor
-        category     int64, as above         `categories` says how many there are, 0 for missing included
-        token        int64, as above         `vocabulary` says whose
+        category     int64, as above         `categories`: their number, including 0 for missing
+        token        int64, as above         `vocabulary`: of the tokens
 
-    While the graph is traced, what comes out is compared with it.
+    Tracing the graph checks the output against the declaration.
 
     Attributes:
-        missing: what a row with missing input becomes, in words.
+        missing: the value of a row with missing input, in words.
         is_large: whether it is a wide vector, of which joined rows point to that of their video rather than hold it.
         joins: whether it reads columns of a user or an exposure, and of a video.
-        is_coarse: whether `coarse` says how little of its columns it depends on.
+        is_coarse: whether `coarse` reduces its columns to the part that it depends on.
         embeds_text: whether it is a TextEmbedding, whose texts a job encodes once each.
         once_per_value: whether it reads one column, each value of it apart from the others, so that each distinct one
             need be computed only once; of a column of lists it makes lists, of as many or fewer values.
-        is_ordered: whether the order of a list of tokens says something, the first being the most recent one.
+        is_ordered: whether the order of a list of tokens matters; the first is the most recent one.
         vocabulary: whose tokens it makes, which says how many there are.
         dim: width of the embedding table of what it makes, where no vocabulary says it; None for
             `embeddings.default_dim` of the settings.

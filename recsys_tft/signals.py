@@ -14,10 +14,10 @@ class Signal:
     """One kind of interaction.
 
     Attributes:
-        name: what `interaction_type` calls it, and `labels.positive`.
-        column: the boolean column of interactions that says it in a wide row; the name by default.
-        negative: whether it says that the user does not want the video.
-        viewing: whether it says that the user opened the video; by default unless it is negative.
+        name: in `interaction_type` and `labels.positive`.
+        column: its boolean column in wide interactions; the name by default.
+        negative: whether it means that the user does not want the video.
+        viewing: whether it implies that the user opened the video; by default unless it is negative.
         has_column: whether there is such a column at all; a wide row is an impression, and watched by its watch time.
     """
 

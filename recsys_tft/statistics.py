@@ -29,10 +29,10 @@ EMPTY_IDS = -(2**63)  # no id
 
 
 class Statistic(abc.ABC):
-    """Something that is learned from all values of a tensor.
+    """A statistic of all values of a tensor, learned in a full pass.
 
-    The state of values may be anything that pickles; what it is depends on neither the order of the values nor how
-    they are divided into batches. `recsys_tft.testing.check_op` tries both.
+    The state may be anything that pickles; it must depend on neither the order of the values nor their division into
+    batches. `recsys_tft.testing.check_op` tests both.
 
     Attributes:
         dtype: of the result: "int64", "float32" or "string".

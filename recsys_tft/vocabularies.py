@@ -32,17 +32,17 @@ _OPTIONS = ("n_oov", "min_count", "max_size")
 class Vocabulary:
     """A vocabulary, declared once and named by the features that look values up in it.
 
-    What is None is as `vocabularies.default` and `embeddings.default_dim` of the settings say; what the settings say
-    of the name itself comes first.
+    Options that are None default to `vocabularies.default` and `embeddings.default_dim` of the settings; the settings
+    for the vocabulary's name override all.
 
     Attributes:
         name: its name in the transform graph, in `artifacts/vocabularies/` and in the settings.
         integers: whether its values are int64 ids rather than strings.
-        ids: whether its strings are ids; `FeatureTable.with_ids` says so, where the user's tables have such.
+        ids: whether its strings are ids; set by `FeatureTable.with_ids`, if the user's tables have such.
         dim: width of its embedding table.
-        n_oov: hash buckets for what is not in it.
-        min_count: values that occur less often are left out.
-        max_size: how many values it has at the most.
+        n_oov: hash buckets for out-of-vocabulary values.
+        min_count: values that occur less often are dropped.
+        max_size: its largest number of values.
 
     Raises:
         InputError: at construction, if an option is out of its limits.

@@ -1,4 +1,4 @@
-"""Rows of data folders and of files of other writers, as batches in the form that is asked for."""
+"""Rows of data folders and of other files, as batches in the requested form."""
 
 import dataclasses
 import os
@@ -27,17 +27,17 @@ FILES_AT_ONCE = 8  # of which shuffled rows are drawn
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows that are read each time they are iterated over; see `read`.
+    """Rows that are read anew at each iteration; see `read`.
 
     Attributes:
         files: in order.
         columns: that are read.
         batch_size: rows of a batch; the last one may have fewer.
         shard: of the rows, as (index, count).
-        shuffle: rows among which the next ones are drawn; 0 for their order in the files.
+        shuffle: size of the shuffle buffer in rows; 0 for their order in the files.
         seed: of the order.
-        threads: that read ahead; 0 for none.
-        drop_remainder: whether a last batch of fewer rows is left out.
+        threads: that prefetch; 0 for none.
+        drop_remainder: whether to drop a smaller last batch.
     """
 
     files: tuple[str, ...]
@@ -60,13 +60,13 @@ class Rows:
             raise InputError(f"shuffle is {self.shuffle} and threads {self.threads}; neither can be below 0.")
 
     def arrow(self) -> Iterator[pa.RecordBatch]:
-        """RecordBatches: int64, float32 and binary, lists, and lists of a fixed size; nothing is null."""
+        """RecordBatches: int64, float32 and binary, lists, and fixed-size lists; without nulls."""
         for batch in batches.of_size(self.blocks(), self.batch_size):
             if len(batch) == self.batch_size or not self.drop_remainder:
                 yield batch
 
     def numpy(self) -> Iterator[dict[str, np.ndarray | Lists]]:
-        """[batch, ...] arrays by column, not to be written to: text as bytes, lists as `Lists`."""
+        """Read-only [batch, ...] arrays by column: text as bytes, lists as `Lists`."""
         return (forms.numpy_batch(batch, self.columns) for batch in self.arrow())
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray | Lists]]:
@@ -136,9 +136,9 @@ def read(
     spec: Any = None,
     **options: Unpack[Options],
 ) -> Rows:
-    """Open the rows of a data folder, or of files, to iterate over as often as one likes.
+    """Open the rows of a data folder, or of files, for any number of iterations.
 
-    Checksums are verified, and what is damaged is refused, with its file and record.
+    Checksums are verified, and a damaged record is an error that names its file and number.
 
     Args:
         source: a folder of a run, which has a schema; or files, of TFRecords (also gzip) or Parquet.
@@ -148,7 +148,7 @@ def read(
         **options: batch_size, shard, shuffle, seed, threads, drop_remainder; see `Rows`.
 
     Raises:
-        InputError: if there is no such folder, file or column, or an option is wrong. What is damaged is found when it
+        InputError: if there is no such folder, file or column, or an option is wrong. Damage is found when a row
             is read.
 
     Examples:
