@@ -86,8 +86,8 @@ class Column:
         accuracy: the point in time of its value.
         built_in: whether the job itself reads or makes it, so that no feature table can drop it.
         computed: whether the job makes it, so that no raw table holds it.
-        at_exposure: for a column of interactions, the value of an exposure of several events: `first_present`, the value of
-            the first event that has one; or `first_event`, what the first event has, missing if it has none.
+        at_exposure: for a column of interactions, the value of an exposure of several events: `first_present`, that of
+            the first event with a value; or `first_event`, that of the first event, missing if it has none.
         option: the section of the settings that makes the job compute it.
         key: the one of KEYS whose ids it holds, as scalars or in lists; None for no such ids.
         kind: of these ids.

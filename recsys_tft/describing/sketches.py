@@ -221,7 +221,7 @@ class Values:
         return _least(hashes, values, counts, all(part.is_whole for part in parts))
 
     def distinct(self, split: int) -> int:
-        """The number of distinct values of a split; an estimate (standard error 1 / sqrt(KEPT)) if some are left out."""
+        """The number of distinct values of a split; if some are left out, an estimate with error 1 / sqrt(KEPT)."""
         own = int((self.counts[:, split] > 0).sum())
         if self.is_whole or not own:
             return own
