@@ -18,7 +18,7 @@ LOGGER = logging.getLogger("recsys_tft")
 def add(parser: argparse.ArgumentParser) -> None:
     """Adds the option."""
     parser.add_argument(
-        "--log-file", metavar="FILE", help="also write a log with times and levels there, that of libraries included"
+        "--log-file", metavar="FILE", help="also append a log with times and levels, including that of libraries"
     )
 
 

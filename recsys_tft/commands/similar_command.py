@@ -11,10 +11,10 @@ EXAMPLE = 'example:\n  recsys-tft similar --title "Toy Story" --output-dir out'
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("--title", required=True, action="append", help="what to look for; may be given several times")
-    parser.add_argument("--feature", metavar="NAME", help="which one that embeds a text of videos (default: the first)")
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of a run (default: output)")
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
+    parser.add_argument("--title", required=True, action="append", help="title to search for; may be repeated")
+    parser.add_argument("--feature", metavar="NAME", help="the text embedding of videos to use (default: the first)")
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of a run (default: output)")
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="number of videos (default: 10)")
 
 
 def similar(options: argparse.Namespace, _: Sequence[str]) -> int:

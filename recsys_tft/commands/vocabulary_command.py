@@ -10,8 +10,8 @@ from recsys_tft.errors import InputError, require_local
 EXAMPLE = """example:
   recsys-tft vocabulary diff out out/periods/2025-03-02
 
-OLD and NEW are outputs of runs or refreshes. A value that has moved has another token in NEW, so that a model that was
-trained on OLD takes it for something else; a refresh never moves one."""
+OLD and NEW are outputs of runs or refreshes. A moved value has another token in NEW, which a model trained on OLD takes
+for another value; a refresh never moves one."""
 _SHOWN = 10  # values of each vocabulary that came, or left
 
 
@@ -60,9 +60,9 @@ def _vocabularies(output_dir: str) -> dict[str, list[str]]:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Adds the options."""
-    parser.add_argument("action", choices=["diff"], help="what to do")
-    parser.add_argument("old", metavar="OLD", help="an output")
-    parser.add_argument("new", metavar="NEW", help="a later one")
+    parser.add_argument("action", choices=["diff"], help="compare two vocabularies")
+    parser.add_argument("old", metavar="OLD", help="output of a run or refresh")
+    parser.add_argument("new", metavar="NEW", help="a later output")
 
 
 def vocabulary(options: argparse.Namespace, _: Sequence[str]) -> int:
