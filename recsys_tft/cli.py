@@ -333,7 +333,7 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
     from recsys_tft.training import model_folders
 
     if options.from_scratch and options.model == "ranker":
-        raise UsageError("--from-scratch is for two-tower; a ranker begins anew in any case.")
+        raise UsageError("--from-scratch is for two-tower; a ranker always starts from scratch.")
     ready.folder("--config", options.config)
     ready.run_there(options.output_dir)
     model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).check_free(options.overwrite)
@@ -354,7 +354,7 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
             )  # fmt: skip
         except KeyboardInterrupt as error:
             if model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).has_begun:
-                error.add_note("--resume goes on from the last checkpoint")
+                error.add_note("--resume continues from the last checkpoint")
             raise
     for part in trained.report():
         progress.console.print(part)
@@ -402,7 +402,7 @@ def init(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     places.check("DIR", options.folder)
     if places.scheme(options.folder):
-        raise UsageError(f"DIR is '{options.folder}'; a project is written into a folder of this machine.")
+        raise UsageError(f"DIR is '{options.folder}'; expected a local folder.")
     for path in init_project.write(options.folder):
         print(path)
     print(f"Next: cd {shlex.quote(options.folder)} && pytest && recsys-tft features --config config.yaml")

@@ -123,7 +123,9 @@ def require_local(output_dir: str) -> None:
         InputError: if the folder is on another filesystem, as `gs://...`.
     """
     if "://" in output_dir:
-        raise InputError(f"{output_dir}: only the main job works there; copy its output into a local folder.")
+        raise InputError(
+            f"{output_dir}: only the main job supports this filesystem; copy its output into a local folder."
+        )
 
 
 def require_inside(folder: pathlib.Path, output_dir: str) -> None:
@@ -133,7 +135,7 @@ def require_inside(folder: pathlib.Path, output_dir: str) -> None:
         InputError: if it does.
     """
     if not folder.resolve().is_relative_to(pathlib.Path(output_dir).resolve()):
-        raise InputError(f"{folder}: leads out of the output, to {folder.resolve()}; put a folder in its place.")
+        raise InputError(f"{folder}: links out of the output, to {folder.resolve()}; replace the link by a folder.")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -216,7 +216,7 @@ class ProcessingPipeline:
         self._config.check(data_dir)
         options = self._options(data_dir)
         if not dataflow.is_dataflow(options):
-            raise UsageError("--no-wait is for a job that runs elsewhere; give --runner=DataflowRunner with it.")
+            raise UsageError("--no-wait needs --runner=DataflowRunner.")
         self._prepare_encoder()
         tables = self._find(data_dir)
         with self._writing():
@@ -298,7 +298,7 @@ class ProcessingPipeline:
                 raise
             except BaseException as error:
                 if self._output.is_staged or not self._output.local_folders:
-                    error.add_note("the output is as it was")
+                    error.add_note("the output is unchanged")
                 self._output.discard()
                 raise
 
@@ -320,7 +320,7 @@ class ProcessingPipeline:
             for warning in table.warnings(computed):
                 self._say(f"warning: {warning}")
         if computed:
-            self._say("Counting the views, likes and comments of videos before each exposure (counters.source)")
+            self._say("Counting views, likes and comments of videos before each exposure (counters.source)")
         return tables
 
     def _options(self, data_dir: str) -> "PipelineOptions":

@@ -103,7 +103,7 @@ def check(found: Mapping[str, Any], source: str) -> None:
     if changes := list(_changes(made, now)):
         remedy = "undo that, or run the main job again"
         raise InputError(
-            f"{source}: the feature table {made['module']} in {now['root']} is another one than this was made with: "
+            f"{source}: the feature table {made['module']} in {now['root']} differs from the one that made this: "
             f"{'; '.join(changes)}; {remedy}."
         )
 

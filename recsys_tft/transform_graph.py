@@ -114,7 +114,7 @@ class TransformGraph:
             if (count := len(made[feature.name])) != len(rows):
                 raise InputError(
                     f"The feature '{feature.name}': its op {type(feature.op).__name__} makes {count:,} values of "
-                    f"{len(rows):,} rows; each row has to have one, also where columns are missing (`ops.scatter`)."
+                    f"{len(rows):,} rows; each row needs one value, even if columns are missing (`ops.scatter`)."
                 )
         return pa.table(made)
 

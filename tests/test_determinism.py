@@ -26,7 +26,7 @@ from compared_outputs import (
 from conftest import SMALL_CONFIG, SMALL_SIZES, Ran
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
-from recsys_tft.beam_pipelines import stage
+from recsys_tft.beam_pipelines import staging
 from recsys_tft.describing import statistics_files
 from recsys_tft.run_layout.data_folders import DataFolder
 
@@ -77,7 +77,7 @@ def test_nor_do_threads_of_beams_own_and_tables_that_wait_in_files(
     synthetic_run: Ran, rerun: Rerun, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beam's processes change nothing in test_as_of_runs and test_portable_runner."""
-    monkeypatch.setattr(stage, "_SMALLEST", 0)
+    monkeypatch.setattr(staging, "_SMALLEST", 0)
     raw = divided_tables(synthetic_run.raw, tmp_path / "raw")
     other = rerun(raw, beam_args=("--direct_running_mode=multi_threading", "--direct_num_workers=2"))
     assert_same_of_divided_tables(synthetic_run, other)

@@ -27,7 +27,7 @@ from labelled_cases import plain
 from oracle import Row
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
-from recsys_tft.beam_pipelines import stage
+from recsys_tft.beam_pipelines import staging
 from recsys_tft.cli import main
 from recsys_tft.columns import KEYS, TABLES, UPDATED
 from recsys_tft.configuration.settings import Settings, parse
@@ -241,7 +241,7 @@ def test_what_is_served_is_the_latest(ran: Ran, raw: dict[str, list[Row]], tmp_p
 def test_order_workers_and_where_tables_wait_change_nothing(
     ran: Ran, run: Run, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage, "_SMALLEST", 0)
+    monkeypatch.setattr(staging, "_SMALLEST", 0)
     shuffled = tmp_path / "shuffled"
     shuffled.mkdir()
     for table in TABLES:
@@ -315,7 +315,7 @@ def test_updated_at_of_another_type_is_refused_and_bad_ones_are_rejected(
     pq.write_table(users.set_column(place, UPDATED, pa.nulls(len(users), pa.timestamp("ms"))), raw / "users.parquet")
     assert main(arguments) == 1
     assert (
-        f"{len(users)} of {len(users)} rows of users cannot be used, mostly because updated_at is null"
+        f"{len(users)} of {len(users)} rows of users are unusable, mostly because updated_at is null"
         in capsys.readouterr().err
     )
     assert not (tmp_path / "out").exists()

@@ -47,7 +47,7 @@ def choose(events: pa.Table, splits: Cuts | None, settings: Settings) -> list[tu
     times = np.sort(events["interaction_time"].to_numpy())
     possible = np.unique(times)[1:]
     if not len(possible):
-        raise InputError("All interactions of the sample are at one instant, so that none of them is later.")
+        raise InputError("All interactions of the sample are at the same instant, so none of them is later.")
     end = splits[0] if splits else int(np.quantile(times, float(settings.split.train_share), method="nearest"))
     wanted = [(end, True)]
     wanted += [(part[len(part) // 2], False) for part in (times[times < end], times[times >= end]) if len(part)]

@@ -90,29 +90,32 @@ class Audited:
         if self.snapshots:
             names = ", ".join(self.snapshots)
             parts.append(
-                Text(f"Not to be seen here, as their columns are as of when the tables were written: {names}", "yellow")
+                Text(
+                    f"Not testable, because their columns are snapshots of when the tables were written: {names}",
+                    "yellow",
+                )
             )
         if self.untried:
             names = ", ".join(self.untried)
             parts.append(
-                Text(f"NOT AUDITED: no row at a cut has {names}; take more users (--users) or other times (--cut).")
+                Text(f"NOT AUDITED: no row at a cut has {names}; use more users (--users) or other times (--cut).")
             )
         return [*parts, Text(self._verdict)]
 
     @property
     def _verdict(self) -> str:
         if self.leaks:
-            return "Rows know what happens later."
+            return "Some rows know their future."
         if self.untried:
-            return "Nothing is proved of these."
-        return f"{'But for these, no' if self.snapshots else 'No'} row knows what happens later."
+            return "Nothing is proved about these."
+        return f"{'Apart from these, no' if self.snapshots else 'No'} row knows its future."
 
     def _table(self) -> Listing:
         table = Listing()
-        table.add_names("cut", "training ends", "what is later was")
-        table.add_numbers("goes on", "rows", "moments", "columns", "differ")
+        table.add_names("cut", "training ends", "future")
+        table.add_numbers("across", "rows", "moments", "columns", "differ")
         for line in self.lines:
-            ends = "there" if line.cut.ends_training else ""
+            ends = "at the cut" if line.cut.ends_training else ""
             numbers = (line.across, line.rows, line.moments, len(line.features), sum(line.unequal.values()))
             time = split_times.describe(line.cut.time)
             style = "red" if line.unequal else None
@@ -131,7 +134,7 @@ def _text(line: Line, difference: Difference) -> str:
     one, other = map(_shortened, difference.values)
     cut = split_times.describe(line.cut.time)
     feature, folder = difference.feature, difference.folder
-    return f"{feature} of {key} in {folder}: {one}, but {other} with what comes from {cut} on {line.future}"
+    return f"{feature} of {key} in {folder}: {one}, but {other} with everything from {cut} on {line.future}"
 
 
 def _shortened(value: object) -> str:

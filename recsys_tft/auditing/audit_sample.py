@@ -37,7 +37,7 @@ def draw(tables: Mapping[str, Sequence[RawTable]], users: int, seed: int) -> Tab
     everyone = _latest(_rows(tables["users"]), "user_id")
     interactions = _of_first_users(tables["interactions"], everyone["user_id"].unique(), users, seed)
     if not len(interactions):
-        raise InputError("No usable interaction is of a user in the users table, so there is nothing to audit.")
+        raise InputError("No usable interaction belongs to a user of the users table, so there is nothing to audit.")
     videos = _latest(_rows(tables["videos"], lambda rows: _is_in(rows, "video_id", interactions)), "video_id")
     channels = _latest(_rows(tables["channels"]), "channel_id")
     return {

@@ -72,16 +72,16 @@ def _audit(
     of_run = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     graph = pathlib.Path(run, "artifacts", "transform_graph", "transform_fn")
     if not graph.is_dir():
-        raise InputError(f"{graph}: no transform graph there; run the main job first.")
+        raise InputError(f"{graph}: there is no transform graph; run the main job first.")
     days = raw_days(output_dir, data_dir, manifest)
     if REFRESH in manifest:
-        say(f"Drawing {users:,} users, and running what was before the period")
+        say(f"Sampling {users:,} users, and running the job on everything before the period")
         with audited_period.begun(manifest, days, str(graph), of_run, users, seed) as begun:
             trial = Trial(str(graph), of_run, begun.raw, begun.splits, begun.sample, seed, begun.earlier)
             return _tried(trial, cuts, say)
     tables = raw_rows.find(days[0], of_run)
     warn(manifest, tables, of_run, say)
-    say(f"Drawing {users:,} users")
+    say(f"Sampling {users:,} users")
     sample = audit_sample.draw({name: [table] for name, table in tables.items()}, users, seed)
     return _tried(Trial(str(graph), of_run, tables, raw_rows.cuts_of(manifest), sample, seed), cuts, say)
 
@@ -99,7 +99,7 @@ def warn(
     """Says where an audit is not of quite what was trained on."""
     for name, table in tables.items():
         if [list(file) for file in table.fingerprint] != manifest["inputs"][name]:
-            say(f"warning: the table {name} is not the one that the run was made of; it is audited all the same")
+            say(f"warning: the table {name} is not the one that the run has read; it is audited nevertheless")
     if of_run.split.kind != "time":
         say(
             f"warning: with split.kind {of_run.split.kind} the splits of users overlap in time, so that what is "

@@ -87,7 +87,7 @@ def check(
     places.check_data(data_dir)
     places.check("--config", config)
     chosen = settings.load(config) if config is not None else Settings()
-    say("Reading what describes the files")
+    say("Reading the files' footers")
     tables = raw_tables.find(data_dir, chosen.columns, chosen.table)
     chosen = chosen.replace({"ids": raw_tables.id_settings(tables)})
     say("Reading a sample of the rows")

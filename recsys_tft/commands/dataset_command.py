@@ -49,7 +49,7 @@ def _write(name: str, data_dir: str, source: str | None, liked_from: float | Non
 
     if name == "kion":
         if liked_from is not None:
-            raise UsageError("--liked-from is of ratings, of which kion has none.")
+            raise UsageError("--liked-from is for ratings, and kion has none.")
         kion.write_tables(data_dir, source)
         return
     given = {} if liked_from is None else {"liked_from": liked_from}

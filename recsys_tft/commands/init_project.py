@@ -17,7 +17,7 @@ def write(folder: str) -> list[pathlib.Path]:
     targets = [pathlib.Path(folder, name) for name in FILES]
     there = [str(path) for path in targets if path.exists() or path.is_symlink()]
     if there:
-        raise InputError(f"{', '.join(there)}: there already, and nothing is replaced; name another folder.")
+        raise InputError(f"{', '.join(there)}: exists already and is not replaced; name another folder.")
     try:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
         for path in targets:

@@ -60,7 +60,7 @@ def local_folder(option: str, place: str) -> None:
     """Refuses a folder to write that has no name, or is not on this machine."""
     places.check(option, place)
     if places.scheme(place):
-        raise UsageError(f"{option} is '{place}'; name a folder of this machine, and copy it from there.")
+        raise UsageError(f"{option} is '{place}'; name a local folder, and copy it from there.")
 
 
 def run_there(output_dir: str) -> dict:
@@ -85,7 +85,7 @@ def rows_there(output_dir: str, *below: str) -> None:
     """Refuses a run whose rows are gone."""
     path = pathlib.Path(output_dir, "processed_data", *below)
     if not path.is_dir():
-        raise InputError(f"{path}: no rows there; {run_folders.run_again(output_dir)}.")
+        raise InputError(f"{path}: there are no rows; {run_folders.run_again(output_dir)}.")
 
 
 def raw_there(output_dir: str, data_dir: str | Sequence[str] | None) -> None:
@@ -98,7 +98,7 @@ def raw_there(output_dir: str, data_dir: str | Sequence[str] | None) -> None:
         for each in [data_dir] if isinstance(data_dir, str) else data_dir:
             places.check_data(each)
     elif not pathlib.Path(output_dir, "raw").is_dir():
-        raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
+        raise InputError(f"{output_dir} has no raw tables; name their folder with --data-dir.")
 
 
 def models_there(output_dir: str) -> None:

@@ -93,7 +93,7 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
     if rest:
         ready.export_there(options.output_dir, options.version, options.index)
         known = (recommend_options.option(column.name) for column in options.columns)
-        raise UsageError(f"{rest[0]} is no option of this export.{did_you_mean(rest[0], known)}")
+        raise UsageError(f"{rest[0]} is not an option of this export.{did_you_mean(rest[0], known)}")
     given = {column.name: getattr(options, f"{GIVEN}{column.name}") for column in options.columns}
     given = {name: value for name, value in given.items() if value is not None}
     ready.within("-k", options.k, 1, ready.MOST_SHOWN)
@@ -132,7 +132,7 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
         print(json.dumps(told, ensure_ascii=False, indent=2))
         return 0
     if not found.is_known:
-        console.print("The user is unknown: a cold start from what is given.", style="yellow")
+        console.print("The user is unknown: a cold start from the given columns.", style="yellow")
     console.print(report.table(found, reasons))
     console.print(report.stages(found, timed=options.time is None), style="dim")
     return 0

@@ -74,7 +74,7 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.within("--batch", options.batch, 1, _MOST_BATCH)
     ready.within("--reload-seconds", options.reload_seconds, 0, _MOST_SECONDS)
     if not 0 < options.log_rate <= 1:
-        raise UsageError(f"--log-rate is {options.log_rate:g}; it needs to be above 0 and at most 1.")
+        raise UsageError(f"--log-rate is {options.log_rate:g}; expected a share above 0 and at most 1.")
     ready.folder("--config", options.config)
     ready.export_there(options.output_dir, options.version, options.index)
     ready.server_installed()
@@ -82,7 +82,7 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     socket = listening.listen(options.host, options.port)
     if not listening.is_local(options.host):
-        print(f"warning: others may reach {options.host}, and nobody is asked who they are.", file=sys.stderr)
+        print(f"warning: others may reach {options.host}, and there is no authentication.", file=sys.stderr)
     if options.is_process:
         libraries.arrow_without_pandas()
     libraries.load("recsys_tft.server.application", options.debug)

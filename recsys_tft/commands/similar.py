@@ -41,7 +41,7 @@ class TitleIndex:
     def _read(self, artifacts: pathlib.Path, output_dir: str) -> None:
         folder = artifacts / "embeddings"
         if not folder.is_dir():
-            raise InputError(f"{folder}: no title embeddings there; run the job with a title_encoder first.")
+            raise InputError(f"{folder}: there are no title embeddings; run the job with a title_encoder first.")
         manifest = run_folders.manifest(output_dir)
         self._settings = settings.of_run(manifest, str(artifacts / "manifest.json"))
         again = run_folders.run_again(output_dir)

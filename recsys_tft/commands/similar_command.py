@@ -25,7 +25,7 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     ready.within("-k", options.k, 1, ready.MOST_SHOWN)
     if not all(title.strip() for title in options.title):
-        raise UsageError("--title is blank; it needs some words.")
+        raise UsageError("--title is blank; expected some words.")
     ready.folder("--output-dir", options.output_dir)
     ready.warn_of_others(options.output_dir)
     index = TitleIndex(options.output_dir, options.feature)

@@ -54,7 +54,7 @@ def _vocabularies(output_dir: str) -> dict[str, list[str]]:
     require_local(output_dir)
     folder = pathlib.Path(output_dir, "artifacts", "vocabularies")
     if not folder.is_dir():
-        raise InputError(f"{folder}: no vocabularies there; name an output of recsys-tft run or refresh.")
+        raise InputError(f"{folder}: there are no vocabularies; name an output of recsys-tft run or refresh.")
     return {path.stem: path.read_text("utf-8").split("\n")[:-1] for path in sorted(folder.glob("*.txt"))}
 
 

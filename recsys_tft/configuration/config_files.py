@@ -24,7 +24,7 @@ def document(path: str) -> Document:
         meant = did_you_mean(path, presets.files()) if path.isidentifier() else ""
         raise InputError(f"{path}: cannot read the config ({reason(error)}).{meant}") from None
     if len(data) > LARGEST:
-        raise InputError(f"{path}: more than {LARGEST >> 20} MiB, which is too much for a config.")
+        raise InputError(f"{path}: more than {LARGEST >> 20} MiB, too large for a config.")
     try:
         return yaml_text.read(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:

@@ -102,7 +102,7 @@ class LabelSettings(Section):
         ]
         FindingsError.check(found)
         if not positive:
-            raise ValueError("names no rule, so that nothing is positive")
+            raise ValueError("names no rule, so no exposure is positive")
         return positive
 
     def check(self, table: FeatureTable) -> None:
@@ -135,7 +135,7 @@ class CounterSettings(Section):
     @classmethod
     def _some_time(cls, every: str) -> str:
         if not durations.microseconds(every):
-            raise ValueError(f"must be more than nothing, such as 1d, not '{every}'")
+            raise ValueError(f"must be above 0, such as 1d, not '{every}'")
         return every
 
     @property
@@ -200,7 +200,7 @@ class SplitSettings(Section):
         if self.val_from is None and self.test_from is not None:
             raise ValueError("test_from needs val_from")
         if self.val_from is not None and self.kind != "time":
-            raise ValueError(f"{self.kind} cuts each user's exposures by train and val; val_from is for kind time")
+            raise ValueError(f"{self.kind} splits each user's exposures by train and val; val_from is for kind time")
         if self.val_from is not None and shares:  # the defaults are in a manifest beside val_from
             raise ValueError("takes either train and val, or val_from and test_from, not both")
         if self.train_share + self.val_share > 1:

@@ -60,7 +60,7 @@ def read(output_dir: str) -> dict[str, Any]:
     path = path_in(output_dir)
     if not path.exists():
         raise InputError(
-            f"{path}: no statistics there; run again with `statistics: {{enabled: true}}`, or name an output of "
+            f"{path}: there are no statistics; run again with `statistics: {{enabled: true}}`, or name an output of "
             "recsys-tft run or refresh."
         )
     remedy = f"run again (recsys-tft run --output-dir {output_dir} --overwrite)"

@@ -179,7 +179,7 @@ def _check_whose(
             "was damaged since; train it again."
         )
     if through != splits.period:
-        say(f"{path} is trained through {through or 'the run'}: what has come since is to it as unseen values")
+        say(f"{path} is trained through {through or 'the run'}: it treats newer values as out-of-vocabulary")
 
 
 def _numbers(video_ids: pa.Array, stored: pa.Table) -> np.ndarray:

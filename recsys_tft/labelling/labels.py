@@ -89,7 +89,9 @@ def check_training(counts: Mapping[str, int], settings: Settings) -> None:
     """
     if not any(number for name, number in counts.items() if name.startswith("exposures/train/")):
         kind = settings.split.kind
-        raise InputError(f"No exposure is in the training split: by split.kind {kind} every user's are all later ones.")
+        raise InputError(
+            f"No exposure is in the training split: with split.kind {kind}, every user has too few exposures."
+        )
     if not counts.get("exposures/train/positive"):
         rules = ", ".join(settings.labels.positive)
         raise InputError(f"No exposure in the training split is positive by the rules of labels.positive ({rules}).")

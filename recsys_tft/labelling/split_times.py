@@ -92,14 +92,14 @@ def cuts(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts:
     """
     total = int(minutes[1].sum())
     if not total:
-        raise InputError("No interaction can be used, so there is nothing to split.")
+        raise InputError("No interaction is usable, so there is nothing to split.")
     val_from, test_from = (_time_of_rank(minutes, times, rank) for rank in ranks(total, split))
     if val_from is None:
         return int(minutes[0][-1] + 1) << _COARSE, None
     if val_from == _first_time(minutes, times):
         raise InputError(
             f"The first {float(split.train_share):.0%} of the {total:,} exposures share one instant, "
-            f"{describe(val_from)}, so that no time ends the training split; set split.val_from."
+            f"{describe(val_from)}, so no time can end the training split; set split.val_from."
         )
     return val_from, test_from
 
@@ -115,7 +115,7 @@ def checked(fixed: Cuts, times: Histogram) -> Cuts:
         InputError: if there is no exposure at all, or all of them are after the training split.
     """
     if not len(times[0]):
-        raise InputError("No interaction can be used, so there is nothing to split.")
+        raise InputError("No interaction is usable, so there is nothing to split.")
     first, last = (describe(int(times[0][place])) for place in (0, -1))
     assert fixed[0] is not None
     if fixed[0] <= times[0][0]:

@@ -73,8 +73,8 @@ def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]
     begun = manifest["splits"].get(PERIODS, ())
     if data_dir is None and begun:
         raise InputError(
-            f"{output_dir} holds no raw tables of all days; name with --data-dir the folder of the run and those of "
-            f"all {len(begun):,} periods in their order, or one with the tables of all days."
+            f"{output_dir} does not have the raw tables of all days; name with --data-dir the folder of the run "
+            f"and those of all {len(begun):,} periods in order, or one with the tables of all days."
         )
     given = raw_folder(output_dir, None, manifest) if data_dir is None else data_dir
     found = [given] if isinstance(given, str) else list(given)
@@ -94,7 +94,7 @@ def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any
         return data_dir
     own = pathlib.Path(output_dir, "raw")
     if not own.is_dir():
-        raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
+        raise InputError(f"{output_dir} has no raw tables; name their folder with --data-dir.")
     chosen = settings_module.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     tables = find(str(own), chosen)
     if {name: [list(file) for file in table.fingerprint] for name, table in tables.items()} != manifest["inputs"]:

@@ -105,7 +105,7 @@ def chosen(known: Mapping[str, Column], names: Iterable[str] | None, where: str)
         if name not in known:
             raise InputError(f"{where}: the rows have no column '{name}'.{did_you_mean(name, known)}")
     if not names:
-        raise InputError(f"{where}: no column is to be read; name at least one in columns.")
+        raise InputError(f"{where}: no column is selected; name at least one in columns.")
     return [known[name] for name in names]
 
 

@@ -55,9 +55,9 @@ class Rows:
         if self.batch_size < 1:
             raise InputError(f"batch_size is {self.batch_size}; a batch has at least 1 row.")
         if not 0 <= index < count:
-            raise InputError(f"shard is ({index}, {count}); it is (index, count), with 0 <= index < count.")
+            raise InputError(f"shard is ({index}, {count}); expected (index, count) with 0 <= index < count.")
         if self.shuffle < 0 or self.threads < 0:
-            raise InputError(f"shuffle is {self.shuffle} and threads {self.threads}; neither can be below 0.")
+            raise InputError(f"shuffle is {self.shuffle} and threads {self.threads}; both have to be at least 0.")
 
     def arrow(self) -> Iterator[pa.RecordBatch]:
         """RecordBatches: int64, float32 and binary, lists, and fixed-size lists; without nulls."""
@@ -184,7 +184,9 @@ def _folder(source: str | os.PathLike[str]) -> tuple[list[str], dict[str, Column
         path = str(held.path)
     schema = f"{path}/{SCHEMA}"
     if not exists(schema):
-        raise InputError(f"{source}: is no data folder, as it has no {SCHEMA}; name one, or files and their spec.")
+        raise InputError(
+            f"{source}: is not a data folder, because it has no {SCHEMA}; name a data folder, or files and their spec."
+        )
     return files_of(path), columns_of(schema), os.fspath(source), held
 
 
@@ -197,12 +199,12 @@ def _files(source: Any, spec: Any) -> tuple[list[str], dict[str, Column], str, N
     if spec is not None:
         return files, {}, files[0] if files else "files", None
     if not _are_parquet(files):
-        raise InputError(f"{files[0] if files else 'files'}: TFRecords do not tell their columns; give their spec.")
+        raise InputError(f"{files[0] if files else 'files'}: TFRecords do not describe their columns; pass their spec.")
     return files, parquet_rows.columns_in(files[0]), files[0], None
 
 
 def _are_parquet(files: Sequence[str]) -> bool:
     kinds = {file.endswith(".parquet") for file in files}
     if len(kinds) > 1:
-        raise InputError(f"{files[0]}: stands beside files of another format; read those by themselves.")
+        raise InputError(f"{files[0]}: the files have different formats; read each format by itself.")
     return kinds == {True}

@@ -87,7 +87,7 @@ def load_transform(output_dir: str) -> Transform:
     """
     folder = pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn")
     if not folder.is_dir():
-        raise InputError(f"{folder}: no transform graph there; run the main job first.")
+        raise InputError(f"{folder}: there is no transform graph; run the main job first.")
     return Transform(str(folder))
 
 

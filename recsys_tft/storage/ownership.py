@@ -46,8 +46,8 @@ def check(name: str, folder: str | os.PathLike[str]) -> None:
     """
     if why := doubt(folder):
         raise InputError(
-            f"{name}: {folder} {why}, so that what is in it is not trusted; name a folder of your own, or have its "
-            "owner or mode changed (chown, chmod o-w)."
+            f"{name}: {folder} {why}, so its contents are not trusted; use a folder of your own, or change its "
+            "owner or mode (chown, chmod o-w)."
         )
 
 

@@ -35,21 +35,21 @@ def check(option: str, place: str | None) -> None:
     if place is None:
         return
     if not place.strip() or "\0" in place:
-        raise UsageError(f"{option} is {place!r}; it needs the name of a folder or file.")
+        raise UsageError(f"{option} is {place!r}; expected the name of a folder or file.")
     found = scheme(place)
     if found is None:
         return
     rest = place.partition("://")[2]
     if found == "file":
-        raise UsageError(f"{option} is '{place}'; write the path alone: /{rest.lstrip('/')}.")
+        raise UsageError(f"{option} is '{place}'; write only the path: /{rest.lstrip('/')}.")
     if found not in _FILESYSTEMS and found not in _registered():
         known = ", ".join(f"{name}://" for name in _FILESYSTEMS)
-        raise UsageError(f"{option} is '{place}'; {found}:// is no filesystem that Beam knows: it knows {known}.")
+        raise UsageError(f"{option} is '{place}'; {found}:// is not a filesystem of Beam; expected one of {known}.")
     if found in _FILESYSTEMS and not _is_installed(module := _FILESYSTEMS[found][0]):
         package = f"pip install 'apache-beam[{_FILESYSTEMS[found][1]}]'"
         raise UsageError(f"{option} is '{place}'; {found}:// needs the package {module}: run `{package}`.")
     if not rest.strip("/") or (rest.startswith("/") and found != "hdfs"):
-        raise UsageError(f"{option} is '{place}'; it needs the name of a bucket, such as {found}://bucket/folder.")
+        raise UsageError(f"{option} is '{place}'; expected the name of a bucket, such as {found}://bucket/folder.")
 
 
 def _registered() -> set[str | None]:
@@ -74,7 +74,7 @@ def check_data(place: str) -> None:
     check("--data-dir", place)
     is_pattern = any(character in place for character in "*?[")
     if pathlib.Path(place).is_file():
-        raise InputError(f"{place}: this is a file; expected the folder that holds the four tables.")
+        raise InputError(f"{place}: is a file; expected the folder with the four tables.")
     if not (scheme(place) or is_pattern or pathlib.Path(place).is_dir()):
         raise InputError(f"{place}: there is no such folder.")
 
@@ -120,7 +120,7 @@ class _Asked(Generic[Result]):
         self._thread.join(PATIENCE)
         if self._thread.is_alive():
             raise InputError(
-                f"{self._place}: no answer within {PATIENCE:.0f} s; look at the network, at proxies and at the "
+                f"{self._place}: no answer within {PATIENCE:.0f} s; check the network, the proxies and the "
                 "credentials of this machine."
             )
         if self._error is not None:

@@ -64,7 +64,7 @@ def _parts(path: pathlib.Path, columns: tuple[str, ...]) -> Iterator[CsvPart]:
     if described.problems:
         raise InputError(described.problems[0])
     if not described.rows:
-        raise InputError(f"{path.name} holds no rows; expected some below its header.")
+        raise InputError(f"{path.name} has no rows below its header.")
     return (CsvPart(path.name, source) for source in described.sources)
 
 

@@ -20,7 +20,7 @@ def entries(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
     if pathlib.Path(data_dir).is_dir():
         return [(data_dir, list(_walk(pathlib.Path(data_dir), table)))]
     if pathlib.Path(data_dir).exists():
-        raise InputError(f"{data_dir}: this is a file; expected the folder that holds the four tables.")
+        raise InputError(f"{data_dir}: is a file; expected the folder with the four tables.")
     folders = [path for path in sorted(glob.glob(data_dir)) if pathlib.Path(path).is_dir()]  # noqa: PTH207 as it is
     if not folders:
         raise InputError(f"{data_dir}: there is no such folder.")

@@ -26,7 +26,8 @@ def found(
     names = ", ".join(" or ".join(file) for file in files)
     if source is None:
         raise UsageError(
-            f"{data_set} is not downloaded: get it from {page} and name the unpacked folder, with {names}, by --source."
+            f"{data_set} is not downloaded by this command: get it from {page} and name the unpacked folder, with "
+            f"{names}, by --source."
         )
     folder = pathlib.Path(source)
     if not folder.is_dir():

@@ -48,6 +48,6 @@ def check_fractions(counts: Mapping[str, int], limit: float) -> None:
         if rejected > limit * rows:
             reason = max(sorted(reasons), key=reasons.__getitem__)
             raise InputError(
-                f"{rejected:,} of {rows:,} rows of {table} cannot be used, mostly because {reason} "
+                f"{rejected:,} of {rows:,} rows of {table} are unusable, mostly because {reason} "
                 f"({reasons[reason]:,} rows); max_rejected_fraction allows {limit:g} of a table."
             )

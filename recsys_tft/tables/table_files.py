@@ -92,7 +92,7 @@ def _of_table(
         found |= {place: files} if files else {}
     if len(found) > 1:
         first, second = (min(file.path for file in files) for files in list(found.values())[:2])
-        raise InputError(f"{folder}: the table {table} is there twice, as {first} and {second}.")
+        raise InputError(f"{folder}: the table {table} exists twice, as {first} and {second}.")
     return next(iter(found.values()), []), sorted(unread)
 
 

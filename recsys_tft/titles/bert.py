@@ -52,7 +52,7 @@ class BertShape:
         bert = json.loads((folder / "config.json").read_text("utf-8"))
         sentence = json.loads((folder / "sentence_bert_config.json").read_text("utf-8"))
         if bert["hidden_act"] != "gelu" or bert.get("position_embedding_type", "absolute") != "absolute":
-            raise InputError(f"{folder} is no BERT with gelu and absolute positions, but has {bert}.")
+            raise InputError(f"{folder} is not a BERT with gelu and absolute positions; it has {bert}.")
         return cls(
             bert["hidden_size"], bert["num_hidden_layers"], bert["num_attention_heads"], bert["intermediate_size"],
             min(sentence["max_seq_length"], bert["max_position_embeddings"]), bert["layer_norm_eps"],

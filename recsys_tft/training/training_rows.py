@@ -109,5 +109,5 @@ def folder_of(root: str | pathlib.Path, *below: str) -> DataFolder:
     """
     path = pathlib.Path(root, "processed_data", *below)
     if not (path / "schema.pbtxt").exists():
-        raise InputError(f"{path}: nothing has been written there yet; run the main job first (recsys-tft run).")
+        raise InputError(f"{path}: there are no rows; run the main job first (recsys-tft run).")
     return DataFolder(str(path))
