@@ -109,7 +109,7 @@ def test_an_option_that_beam_would_drop_is_refused(arguments: list[str], sentenc
     "option", ["--dry-run", "--job-name=films", "--sdk-container-image=x/y", "--template_location=gs://b/t"]
 )
 def test_what_is_for_a_job_elsewhere_is_refused_here(option: str) -> None:
-    with pytest.raises(UsageError, match=r"--no-wait needs --runner=DataflowRunner\.$"):
+    with pytest.raises(UsageError, match=r"is for a job that runs elsewhere; give --runner=DataflowRunner with it\.$"):
         check_here(beam_options([option]))
 
 
