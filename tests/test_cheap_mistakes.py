@@ -46,7 +46,7 @@ MISTAKES = [
     (["recommend", "--output-dir", "OUT", "--version", HUGE], "/serving: looked for version 1000"),
     (["recommend", "--output-dir", "OUT", "--config", "OUT/none.yaml"], "/none.yaml: cannot read the config (No such"),
     (["export", "--output-dir", "OUT"], "/artifacts/manifest.json: no run there; run the main job first"),
-    (["export", "--output-dir", "gs://b/out"], "gs://b/out: only the main job supports this filesystem; copy its output"),
+    (["export", "--output-dir", "gs://b/out"], "gs://b/out: only the main job supports this filesystem"),
     (["verify", "--output-dir", "OUT"], "/artifacts/manifest.json: no run there; run the main job first"),
     (["verify", "--rows", HUGE], "--rows is a number of 31 digits; it takes at most"),
     (["verify", "--seed", "-1"], "--seed is -1; it needs at least 0."),

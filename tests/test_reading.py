@@ -121,7 +121,7 @@ def test_torch_tensors_are_of_arrays_that_may_be_written_to(folder: str, monkeyp
         np.testing.assert_array_equal(batch["pair"], plain["pair"])
         assert isinstance(batch["list"], Lists)
         np.testing.assert_array_equal(batch["list"].offsets, plain["list"].offsets)
-    with pytest.raises(InputError, match="column 'id' is text, which torch tensors cannot hold; leave it out of columns"):
+    with pytest.raises(InputError, match="column 'id' is text, which torch tensors cannot hold; leave it out"):
         next(recsys_tft.read(folder, ["number", "id"]).torch())
 
 

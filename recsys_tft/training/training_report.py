@@ -57,8 +57,8 @@ def refitted(metrics: Mapping[str, Any]) -> list[str]:
         return []
     splits = " and ".join(", ".join(found["splits"]).rsplit(", ", 1))
     return [
-        f"Refitted: on all {found['rows']:,} rows of {splits}. The figures above are those of the model before, which "
-        "had not seen val and test."
+        f"Refitted on all {found['rows']:,} rows of {splits}. The metrics above are those of the previous model, "
+        "which had not seen val and test."
     ]
 
 
@@ -93,7 +93,7 @@ def _metrics(
 def _by_slice(found: Mapping[str, Any], split: str, slices: Sequence[str], metric: str) -> Listing:
     first = next(iter(found.values()))
     headings = [f"{name} ({first[name][metric]['users']:,})" for name in slices]
-    table = _table(f"\n{split}: {metric} by slice, and how many users are in it", headings)
+    table = _table(f"\n{split}: {metric} by slice (number of users)", headings)
     for model, values in found.items():
         table.add_row(model, *(_shown(values[name][metric]) for name in slices))
     return table
