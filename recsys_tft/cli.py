@@ -51,7 +51,7 @@ _MOST_WORKERS = 1024  # threads
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
+    """Run one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
     is_process, arguments = arguments is None, sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser(arguments)
     options, rest = parser.parse_known_args(recommend_options.shielded(arguments))
@@ -115,7 +115,7 @@ def _stray(beam_args: Sequence[str]) -> list[str]:
 
 
 def _quiet(debug: bool) -> None:
-    """Keeps the libraries' own logs from the terminal."""
+    """Keep the libraries' own logs from the terminal."""
     import logging
 
     if debug:

@@ -60,7 +60,7 @@ class FindingsError(ValueError):
 
     @classmethod
     def check(cls, sentences: Sequence[str], below: str = "") -> None:
-        """Raises the error if there are any sentences."""
+        """Raise the error if there are any sentences."""
         if sentences:
             raise cls(sentences, below)
 

@@ -58,7 +58,7 @@ def sentence_for(error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
-    """Lets an InputError leave as one of its sentence alone, and an error of another library that is known as one."""
+    """Let an InputError leave as one of its sentence alone, and an error of another library that is known as one."""
     try:
         yield
     except (UsageError, StillRunning):

@@ -148,7 +148,7 @@ def _wrong_sources(feature: Feature, table: "FeatureTable") -> Iterator[str]:
 
 
 def _as_text(columns: Iterable[Column]) -> str:
-    """Says of ids among the columns that the tables have them as text, as the end of a sentence."""
+    """A note on the ids among the columns that are text in the tables, as the end of a sentence."""
     kinds = {column.key: column.kind for column in columns if column.kind.is_text}
     return "".join(f"; the {key}s of the tables are text ({kind})" for key, kind in kinds.items())
 

@@ -97,7 +97,7 @@ def _imported(place: Place) -> object:
 
 
 def _check_names(place: Place) -> None:
-    """Refuses modules whose names this process has given to other files, which would be taken for them."""
+    """Refuse modules whose names this process has given to other files, which would be taken for them."""
     for name, file in project_modules.files(place).items():
         loaded = getattr(sys.modules.get(name), "__file__", None)
         if loaded is not None and not file.samefile(loaded):

@@ -79,14 +79,14 @@ class Frequencies(FileStatistic):
         return self.trimmed(state)["value"]
 
     def write(self, state: pa.Table, path: str) -> None:
-        """Writes the values, one per line if they are integers, else one per record of a gzipped TFRecord.
+        """Write the values, one per line if they are integers, else one per record of a gzipped TFRecord.
 
         The text format of tf.lookup has no way to hold a string with a newline.
         """
         self.write_values(self.values(state), path)
 
     def write_values(self, values: pa.ChunkedArray | pa.Array, path: str) -> None:
-        """Writes [n] values in their order."""
+        """Write [n] values in their order."""
         import tensorflow as tf
 
         starts = range(0, len(values), _VALUES_AT_A_TIME)  # as Python objects take ten times the memory

@@ -132,7 +132,7 @@ def plain(rows: pa.Table) -> pa.Table:
 
 
 def check_same(key: str, ids: Arrow, others: Arrow) -> None:
-    """Checks that [n] ids of the same codes are the same.
+    """Check that [n] ids of the same codes are the same.
 
     Raises:
         InputError: naming two that are not.

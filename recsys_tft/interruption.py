@@ -15,7 +15,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def ending_on_sigterm() -> Iterator[None]:
-    """Raises Terminated in the main thread when SIGTERM comes, once; what cleans up is not interrupted again."""
+    """Raise Terminated in the main thread when SIGTERM comes, once; what cleans up is not interrupted again."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -50,7 +50,7 @@ def _line(error: BaseException, called: Op | Statistic) -> str:
 
 
 def check_made(feature: Feature, made: Any, settings: Settings) -> None:
-    """Refuses a tensor of another dtype, rank or width than its op says.
+    """Refuse a tensor of another dtype, rank or width than its op says.
 
     Args:
         feature: whose op made it.
@@ -113,7 +113,7 @@ def _found(made: Any) -> str:
 
 
 def check_result(name: str, statistic: Statistic, result: Any) -> None:
-    """Refuses the result of a statistic that is of another dtype or shape than it says.
+    """Refuse the result of a statistic that is of another dtype or shape than it says.
 
     Raises:
         InputError: naming the feature or vocabulary, the statistic, what it says and what it made.
@@ -130,7 +130,7 @@ def check_result(name: str, statistic: Statistic, result: Any) -> None:
 
 
 def check_categories(engineered: pa.Table, features: Sequence[Feature], settings: Settings) -> None:
-    """Refuses categories beyond those that ops say; tokens of vocabularies are within them as they are made.
+    """Refuse categories beyond those that ops say; tokens of vocabularies are within them as they are made.
 
     Raises:
         InputError: naming the feature, the op, and the value.

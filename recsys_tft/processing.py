@@ -280,7 +280,7 @@ class ProcessingPipeline:
 
     @staticmethod
     def _load() -> None:
-        """Imports the large libraries."""
+        """Import the large libraries."""
         with libraries.first_import():
             importlib.import_module("recsys_tft.beam_pipelines.run")
 
@@ -303,7 +303,7 @@ class ProcessingPipeline:
                 raise
 
     def _prepare_encoder(self) -> None:
-        """Loads the encoders of texts, so that one that cannot be is an error before any data is read."""
+        """Load the encoders of texts, so that one that cannot be is an error before any data is read."""
         for spec, name in encoders(self._settings).items():
             self._say("Loading the title encoder" if name == "title_encoder" else f"Loading the encoder {name}")
             title_encoder.resolve(spec, self._settings.title_precision, self._say)
@@ -342,7 +342,7 @@ class ProcessingPipeline:
         return options
 
     def _reach(self, data_dir: str) -> None:
-        """Refuses a bucket that does not answer; those who write and read wait for minutes."""
+        """Refuse a bucket that does not answer; those who write and read wait for minutes."""
         used = encoders(self._settings)
         models = [m for e in used for m in ([e] if isinstance(e, str) else [e.preprocessor, e.encoder])]
         buckets = [model for model in models if places.scheme(model) == "gs"]

@@ -94,7 +94,7 @@ class FileStatistic(Statistic):
 
     @abc.abstractmethod
     def write(self, state: Any, path: str) -> None:
-        """Writes the file of the state of all values."""
+        """Write the file of the state of all values."""
 
     def result(self, state: Any) -> np.ndarray:
         """The contents of the file, [] bytes."""

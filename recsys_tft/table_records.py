@@ -82,7 +82,7 @@ def _arguments(value: Any) -> Iterator[str]:
 
 
 def check(found: Mapping[str, Any], source: str) -> None:
-    """Refuses a table that is not the one that made a run or a model.
+    """Refuse a table that is not the one that made a run or a model.
 
     Args:
         found: what a manifest or the like holds: `settings`, and what `record` returned.

@@ -78,7 +78,7 @@ def check_op(
 
 @contextlib.contextmanager
 def _refusals(op: "Op") -> Iterator[None]:
-    """Says of which op an assertion is, and as an assertion what the graph would refuse."""
+    """Name the op in assertions, and turn refusals of the graph into assertions."""
     try:
         yield
     except (AssertionError, InputError) as error:

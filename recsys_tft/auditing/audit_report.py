@@ -39,7 +39,7 @@ class Line:
     differences: list[Difference] = dataclasses.field(default_factory=list)
 
     def add(self, compared: Compared, whole: bool) -> None:
-        """Adds what was compared of some rows, as a whole or at their moments."""
+        """Add the comparison of some rows, as a whole or at their moments."""
         self.rows += len(compared) if whole else 0
         self.moments += 0 if whole else len(compared)
         self.features |= set(compared.features) if len(compared) else set()
@@ -81,7 +81,7 @@ class Audited:
         return found
 
     def report(self) -> list[RenderableType]:
-        """One line per cut and future, then what differs, and what no audit can see."""
+        """One line per cut and future, then the differences, and the features that cannot be tested."""
         sizes = ", ".join(f"{number:,} {name}" for name, number in self.sizes.items())
         parts: list[RenderableType] = [Text(f"Sample: {sizes}\n"), self._table(), Text()]
         parts += [Text(f"LEAK: {text}") for text in self._texts()]

@@ -96,7 +96,7 @@ def _arrow(values: pl.Series) -> pa.Array:
 
 
 def write(tables: Tables, folder: str, features: FeatureTable = DEFAULT) -> None:
-    """Writes the tables as a run reads them."""
+    """Write the tables as a run reads them."""
     for name, rows in tables.items():
         types = {column: features.columns_of(name)[column].type for column in rows.columns}
         arrow = rows.to_arrow(compat_level=pl.CompatLevel.oldest())

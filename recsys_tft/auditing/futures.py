@@ -234,7 +234,7 @@ def _versions(tables: Tables, cut: Cut, change: Change) -> Tables:
 
 
 def _next_at(time: int) -> Change:
-    """Moves the first later version of each key to a time."""
+    """Move the first later version of each key to a time."""
 
     def change(rows: pl.DataFrame, key: str) -> pl.DataFrame:
         first = pl.col(VERSION).filter("later").min().over(key)

@@ -40,7 +40,7 @@ def audit(
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
 ) -> Audited:
-    """Reruns the job of a run on a sample of users, with another future after some cuts.
+    """Rerun the job of a run on a sample of users, with another future after some cuts.
 
     Args:
         output_dir: of the run, whose settings, splits and transform graph are used; or the folder of a period.
@@ -96,7 +96,7 @@ def _tried(trial: "Trial", cuts: Sequence[int], say: Callable[[str], None]) -> A
 def warn(
     manifest: Mapping[str, Any], tables: Mapping[str, RawTable], of_run: Settings, say: Callable[[str], None]
 ) -> None:
-    """Says where an audit is not of quite what was trained on."""
+    """Say where an audit is not of quite what was trained on."""
     for name, table in tables.items():
         if [list(file) for file in table.fingerprint] != manifest["inputs"][name]:
             say(f"warning: the table {name} is not the one that the run has read; it is audited nevertheless")

@@ -65,7 +65,7 @@ class Rerun(MainJob):
 
 
 def write_training_rows(entity: Entity, table: Packed, folder: str) -> None:
-    """Writes rows of one entity into a file of their own, beside others with the same columns."""
+    """Write rows of one entity into a file of their own, beside others with the same columns."""
     rows = ids.plain(ids.shown(arrow_ipc.loads(table)))
     rows = rows.select([name for name in rows.column_names if name != ROW])
     whole = f"{entity.value}_id" in rows.column_names or entity is Entity.EXPOSURE

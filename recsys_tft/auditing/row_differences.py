@@ -68,7 +68,7 @@ def compare(
     all_there: bool,
     shown: int = 3,
 ) -> Compared:
-    """Compares columns of the rows that two tables have in common.
+    """Compare columns of the rows that two tables have in common.
 
     Args:
         folder: for people.

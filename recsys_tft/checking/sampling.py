@@ -42,7 +42,7 @@ class Sample:
 
 
 def take(tables: Mapping[str, RawTable], settings: Settings, events: int = EVENTS, entities: int = ENTITIES) -> Sample:
-    """Reads parts of the tables that are spread evenly over their files.
+    """Read parts of the tables that are spread evenly over their files.
 
     Args:
         tables: as `raw_tables.find` returns them.

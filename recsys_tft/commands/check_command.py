@@ -19,7 +19,7 @@ Reads the files' footers and about half a million interactions, and writes nothi
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Add the options."""
     parser.add_argument("--data-dir", required=True, metavar="DIR", help="folder of the four raw tables, as for run")
     parser.add_argument("--config", metavar="FILE", help="YAML with settings, as for run")
 

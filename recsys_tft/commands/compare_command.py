@@ -27,7 +27,7 @@ _SHOWN = 10  # columns that are shown where nothing has drifted
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Add the options."""
     parser.add_argument("old", metavar="OLD", help="output of a run or refresh")
     parser.add_argument("new", metavar="NEW", help="a later output, or a folder of logged requests")
     parser.add_argument("--old-split", metavar="SPLIT", help="split of OLD: train, val or test (default: train)")

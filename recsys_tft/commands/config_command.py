@@ -15,7 +15,7 @@ YAML editors complete settings from the schema if a config begins with
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Add the options."""
     from recsys_tft.configuration import presets
 
     names = [name for name in presets.files() if name != presets.ALL_SETTINGS]

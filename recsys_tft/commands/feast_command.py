@@ -10,7 +10,7 @@ Feast itself is not needed to write it; docs/feast.md has the next steps."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Add the options."""
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the export (default: output)")
     parser.add_argument("--to", required=True, metavar="DIR", help="the new folder")
     parser.add_argument("--version", type=int, metavar="N", help="version of the export (default: the newest)")

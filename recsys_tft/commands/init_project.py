@@ -9,7 +9,7 @@ FILES = ("config.yaml", "features.py", "test_features.py", "README.md")
 
 
 def write(folder: str) -> list[pathlib.Path]:
-    """Writes the files, and returns their paths.
+    """Write the files, and return their paths.
 
     Raises:
         InputError: if one of them is there already, or the folder cannot be written; nothing is written then.

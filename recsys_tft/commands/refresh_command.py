@@ -15,7 +15,7 @@ _MOST_WORKERS = 1024  # threads
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Add the options."""
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the run (default: output)")
     parser.add_argument(
         "--data-dir",

@@ -13,7 +13,7 @@ split, the models beside their baselines, and the settings. It is made from stat
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Add the options."""
     parser.add_argument(
         "--output-dir", default="output", metavar="DIR", help="output of a run or a refresh (default: output)"
     )
@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def report(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """Writes the page, and says where it is."""
+    """Write the page, and print its path."""
     from recsys_tft.commands import ready
     from recsys_tft.reporting import page
 

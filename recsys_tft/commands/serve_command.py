@@ -21,7 +21,7 @@ _MOST_PORT, _MOST_BATCH, _MOST_SECONDS = 65_535, 256, 86_400
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Add the options."""
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the export (default: output)")
     parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=8080, metavar="P", help="port; 0 for a free one (default: 8080)")

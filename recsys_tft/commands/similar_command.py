@@ -10,7 +10,7 @@ EXAMPLE = 'example:\n  recsys-tft similar --title "Toy Story" --output-dir out'
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Add the options."""
     parser.add_argument("--title", required=True, action="append", help="title to search for; may be repeated")
     parser.add_argument("--feature", metavar="NAME", help="the text embedding of videos to use (default: the first)")
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of a run (default: output)")

@@ -17,7 +17,7 @@ docs/vectors.md shows how to load them into each store."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Add the options."""
     parser.add_argument("store", choices=STORES, help="the vector store")
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the export (default: output)")
     parser.add_argument("--to", required=True, metavar="DIR", help="the new folder")

@@ -59,7 +59,7 @@ def _vocabularies(output_dir: str) -> dict[str, list[str]]:
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Add the options."""
     parser.add_argument("action", choices=["diff"], help="compare two vocabularies")
     parser.add_argument("old", metavar="OLD", help="output of a run or refresh")
     parser.add_argument("new", metavar="NEW", help="a later output")

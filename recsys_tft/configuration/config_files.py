@@ -36,7 +36,7 @@ def document(path: str) -> Document:
 
 
 def as_written(beam: dict[str, Any], written: Mapping[tuple[str | int, ...], str]) -> None:
-    """Gives options of Beam the text that a command line would hold, but for true and false."""
+    """Give options of Beam the text that a command line would hold, but for true and false."""
     for path, text in written.items():
         match path:
             case ("beam", str(option)) if not isinstance(beam[option], bool) and str(beam[option]) != text:

@@ -106,7 +106,7 @@ class LabelSettings(Section):
         return positive
 
     def check(self, table: FeatureTable) -> None:
-        """Refuses rules that are no signals of the table, or negative ones.
+        """Refuse rules that are no signals of the table, or negative ones.
 
         Raises:
             FindingsError: naming each.

@@ -39,7 +39,7 @@ class DriftSettings(DriftLimits):
         return DriftLimits(**(self.model_dump(include=set(DriftLimits.model_fields)) | own))
 
     def check(self, table: FeatureTable) -> None:
-        """Refuses names that the table does not know."""
+        """Refuse names that the table does not know."""
         known = [*table.raw, *table.by_name, "label", "source", "weight", "log_q", "watch_share", *OF_EVENTS]
         unknown = [name for name in self.features if name not in known]
         FindingsError.check(

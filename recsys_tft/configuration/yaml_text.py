@@ -101,7 +101,7 @@ def _line(marked: yaml.Node | yaml.Event) -> int:
 
 
 def _check_size(root: yaml.Node) -> None:
-    """Refuses aliases that expand to too much, or to themselves, before any is followed."""
+    """Refuse aliases that expand to too much, or to themselves, before any is followed."""
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node, above: tuple[int, ...]) -> int:

@@ -36,7 +36,7 @@ def of_run(
 
 
 def write(found: Mapping[str, Any], output: Any) -> None:
-    """Writes the figures into the staged artifacts of an output."""
+    """Write the figures into the staged artifacts of an output."""
     from recsys_tft.describing.statistics_proto import to_proto
     from recsys_tft.storage.files import write_file, write_text
 

@@ -33,7 +33,7 @@ def write(
     cuts: Cuts | None,
     settings: Settings,
 ) -> None:
-    """Writes the three files.
+    """Write the three files.
 
     Args:
         folder: to be made.

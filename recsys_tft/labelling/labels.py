@@ -82,7 +82,7 @@ def contradicted(user: np.ndarray, video: np.ndarray, split: np.ndarray, is_posi
 
 
 def check_training(counts: Mapping[str, int], settings: Settings) -> None:
-    """Refuses a training split without positives, by the counts of exposures by split.
+    """Refuse a training split without positives, by the counts of exposures by split.
 
     Raises:
         InputError: if it holds no exposure, or no positive one.

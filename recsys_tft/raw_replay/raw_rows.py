@@ -116,7 +116,7 @@ def find(data_dir: str, settings: Settings, optional: Collection[str] = ()) -> d
 
 
 def _check_kinds(data_dir: str, settings: Settings, error: InputError) -> None:
-    """Raises an error that names the ids, if the tables can be read with ids of other kinds than the run's."""
+    """Raise an error that names the ids, if the tables can be read with ids of other kinds than the run's."""
     unknown = settings.replace({"ids": dict.fromkeys(KEYS.values(), IdKind.AUTO)})
     try:
         found = raw_tables.id_settings(raw_tables.find(data_dir, settings.columns, unknown.table))

@@ -79,7 +79,7 @@ class ExampleRows:
             yield pa.FixedSizeListArray.from_arrays(values, column.size) if column.shape else values
 
     def _read(self, chunks: Iterable[Chunk], columns: np.ndarray, written: "list[_Written]") -> int:
-        """Writes all rows, and says how many they are."""
+        """Write all rows, and return their number."""
         layout = np.empty((layouts.ENTRIES, layouts.ENTRY_FIELDS), np.int64)
         state = np.zeros(layouts.STATES, np.int64)
         state[layouts.GROWING] = self._growing
@@ -125,7 +125,7 @@ class _Written:
         return max(8, len(self._values) // self._rows)
 
     def place(self, row: np.ndarray) -> None:
-        """Tells the compiled loop where to write."""
+        """Tell the compiled loop where to write."""
         row[fields.VALUES], row[fields.ROOM] = _address(self._values), len(self._values)
         row[fields.ENDS], row[fields.ENDS_ROOM] = _address(self._ends) + 4, len(self._ends) - 1
         row[fields.SPLITS] = _address(self._splits) + 4

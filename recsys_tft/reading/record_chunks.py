@@ -115,7 +115,7 @@ class _Records:
         return Chunk(self.file, self._first, self._offset, rows, self._data[self._at : stop - at]), code, needed
 
     def _read_on(self, needed: int) -> None:
-        """Reads what follows what is left, so that it has the needed bytes if the file has."""
+        """Read what follows what is left, so that it has the needed bytes if the file has."""
         left = self._data[self._at :]
         data = np.empty(max(BYTES, needed) + wire.SLACK, np.uint8)[: -wire.SLACK]
         data[: len(left)] = left

@@ -72,7 +72,7 @@ def same(a, b, size):
 
 @compiled()
 def floats(at, end, to, most):
-    """Writes the values of a FloatList; returns how many, MALFORMED, or FULL."""
+    """Write the values of a FloatList; return how many, MALFORMED, or FULL."""
     if at == end:
         return 0
     if load8(at) == PACKED:
@@ -101,7 +101,7 @@ def floats(at, end, to, most):
 
 @compiled()
 def integers(at, end, to, most):
-    """Writes the values of an Int64List; returns how many, MALFORMED, or FULL."""
+    """Write the values of an Int64List; return how many, MALFORMED, or FULL."""
     count = 0
     if at == end:
         return count

@@ -22,7 +22,7 @@ _SECTIONS = {
 
 
 def write(output_dir: str, path: str) -> None:
-    """Writes the page about an output; the file appears whole.
+    """Write the page about an output; the file appears whole.
 
     Args:
         output_dir: of a run or a refresh.

@@ -48,7 +48,7 @@ class ApproximateIndex:
         return np.where(gone, -1, ids), np.where(gone, np.float32(-np.inf), scores)
 
     def write(self, path: pathlib.Path) -> None:
-        """Writes the index to a file."""
+        """Write the index to a file."""
         _faiss().write_index(self._index, str(path))
 
 

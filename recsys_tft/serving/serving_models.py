@@ -55,7 +55,7 @@ class ServingModel(tf.Module):
         self._defaults = (defaults or {}).items
 
     def save(self, folder: str) -> None:
-        """Writes the SavedModel.
+        """Write the SavedModel.
 
         Signatures: `serving_default` takes named inputs, `examples` tf.Examples; `features` gives the engineered
         features of named inputs, lists padded with 0; those of further heads take named inputs. Each says what inputs

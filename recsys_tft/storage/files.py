@@ -55,7 +55,7 @@ def sizes(folder: str) -> dict[str, int]:
 
 
 def delete(path: str) -> None:
-    """Removes a file or folder, if it is there; of a link the link alone."""
+    """Remove a file or folder, if it is there; of a link the link alone."""
     if not is_local(path):
         _object_store().delete([*([path] if _filesystems().exists(path) else []), *_object_store().below(path)])
     elif pathlib.Path(path).is_dir() and not pathlib.Path(path).is_symlink():
@@ -65,7 +65,7 @@ def delete(path: str) -> None:
 
 
 def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
-    """Lets `write` fill a file, which then gets its name at once.
+    """Let `write` fill a file, which then gets its name at once.
 
     Two attempts at the same staged file, of which one may be late or die, leave one file, and nothing beside it: each
     writes to a place of its own, in the scratch folder of the run.
@@ -121,7 +121,7 @@ def open_to_read(path: str) -> BinaryIO:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a text file."""
+    """Write a text file."""
     write_file(path, lambda file: file.write(text.encode()))
 
 

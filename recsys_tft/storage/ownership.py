@@ -39,7 +39,7 @@ def _user(number: int) -> str:
 
 
 def check(name: str, folder: str | os.PathLike[str]) -> None:
-    """Refuses a folder of a cache into which another user may have put something.
+    """Refuse a folder of a cache into which another user may have put something.
 
     Raises:
         InputError: naming the folder, why, and what to do.

@@ -23,7 +23,7 @@ def scheme(place: str) -> str | None:
 
 
 def check(option: str, place: str | None) -> None:
-    """Refuses what no filesystem can be found for.
+    """Refuse what no filesystem can be found for.
 
     Args:
         option: what names the place, for the error.
@@ -66,7 +66,7 @@ def _is_installed(module: str) -> bool:
 
 
 def check_data(place: str) -> None:
-    """Refuses a folder of raw tables that is not there, where that is seen at once.
+    """Refuse a folder of raw tables that is not there, where that is seen at once.
 
     Raises:
         InputError: if it is local and no folder, nor a pattern of some.
@@ -80,7 +80,7 @@ def check_data(place: str) -> None:
 
 
 def reach(places: Iterable[str]) -> None:
-    """Asks each bucket for something, all at once, so that one that does not answer is said within PATIENCE.
+    """Ask each bucket for something, all at once, so that one that does not answer is said within PATIENCE.
 
     Raises:
         InputError: naming the place and why it cannot be reached.

@@ -58,7 +58,7 @@ def frames(parts: Joined) -> Iterator[memoryview]:
 
 
 def write_records(file: File, parts: Joined, *, compress: bool = False) -> int:
-    """Writes the records of `frame` block by block, and returns how many.
+    """Write the records of `frame` block by block, and return how many.
 
     Args:
         file: path, or binary file, which stays open.
@@ -72,7 +72,7 @@ def write_records(file: File, parts: Joined, *, compress: bool = False) -> int:
 
 
 def write_examples(file: File, table: pa.Table, *, compress: bool = False) -> int:
-    """Writes each row of `table` as a tf.Example; see `encode_fragments`, `write_records`."""
+    """Write each row of `table` as a tf.Example; see `encode_fragments`, `write_records`."""
     return write_records(file, [(encode_fragments(table), None)], compress=compress)
 
 

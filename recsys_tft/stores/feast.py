@@ -78,7 +78,7 @@ class Written:
 
 @sentences()
 def write(output_dir: str, to: str, version: int | None = None, overwrite: bool = False) -> Written:
-    """Writes a feature repository.
+    """Write a feature repository.
 
     Columns have the names and types of the models' inputs; times are microseconds since 1970.
 

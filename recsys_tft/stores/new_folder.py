@@ -10,7 +10,7 @@ from recsys_tft.storage.version_folders import take_place
 
 
 def check(folder: pathlib.Path, mark: str, overwrite: bool) -> None:
-    """Refuses a folder that may not be written.
+    """Refuse a folder that may not be written.
 
     Args:
         folder: to be made.

@@ -51,7 +51,7 @@ def write(
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Written:
-    """Writes the vectors that the retrieval model of an export compares, with what a store filters by.
+    """Write the vectors that the retrieval model of an export compares, with what a store filters by.
 
     Args:
         output_dir: of the run.

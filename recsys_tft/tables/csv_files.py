@@ -112,7 +112,7 @@ def _end_of_rows(data: bytes, path: str) -> int:
 
 
 def _check_quotes(array: np.ndarray, quotes: np.ndarray, separator: int, path: str, data: bytes) -> None:
-    """Refuses quotes that neither begin nor end a value, nor are doubled."""
+    """Refuse quotes that neither begin nor end a value, nor are doubled."""
     edges = np.array([separator, _LINE, _RETURN, _QUOTE], np.uint8)
     opening, closing = quotes[::2], quotes[1::2]
     before, after = array[opening - 1], array[np.minimum(closing + 1, len(array) - 1)]

@@ -46,7 +46,7 @@ def free(directory: str | os.PathLike[str]) -> None:
 
 
 def write(directory: str | os.PathLike[str], tables: Mapping[str, pl.DataFrame]) -> None:
-    """Writes these tables, and channels without a row; the files appear once all are written.
+    """Write these tables, and channels without a row; the files appear once all are written.
 
     Args:
         directory: where they go; created if need be.

@@ -36,7 +36,7 @@ def rejected_rows(rows: pa.Table, table: RawTable) -> pa.Table:
 
 
 def check_fractions(counts: Mapping[str, int], limit: float) -> None:
-    """Refuses to go on where too large a part of a table was rejected.
+    """Refuse to go on where too large a part of a table was rejected.
 
     Raises:
         InputError: naming the table, how many rows, and the most frequent reason.

@@ -64,7 +64,7 @@ def write_tables(
     features: FeatureTable = DEFAULT,
     ids: IdKind = IdKind.INTEGER,
 ) -> None:
-    """Writes users, videos, channels and interactions .parquet; the same arguments give the same bytes.
+    """Write users, videos, channels and interactions .parquet; the same arguments give the same bytes.
 
     Exactly `interactions` events over eight weeks, one row each, all usable; in order of time but for sessions that
     outlast the window of their row group. Memory grows with users and videos, not with interactions.

@@ -50,7 +50,7 @@ class Checked:
 
 
 def refuse(problems: Iterable[Problem]) -> None:
-    """Tells all problems at once; those that many files share are told of the first.
+    """Tell all problems at once; those that many files share are told of the first.
 
     Raises:
         InputError: if there are any.
@@ -81,7 +81,7 @@ def check(
     units: Mapping[str, str],
     unread_files: Sequence[str],
 ) -> Checked:
-    """Checks the columns of all files of a table, their types, and of some rows whether the values are what they seem.
+    """Check the columns of all files of a table, their types, and of some rows whether the values are what they seem.
 
     Args:
         table: one of the TABLES.
@@ -260,7 +260,7 @@ class _Trial:
         return converted.null_count == len(converted) and bad.sum() * _TOLERATED > len(bad)
 
     def _wrong_unit(self, values: pa.ChunkedArray, converted: pa.Array) -> str | None:
-        """Says that no value is a time between 1971 and 2200, and which unit may be meant."""
+        """Say that no value is a time between 1971 and 2200, and which unit may be meant."""
         micros = converted.cast(pa.int64())
         numbers = micros.drop_null().to_numpy(zero_copy_only=False)
         if not len(numbers) or ((numbers >= _YEAR_1971) & (numbers < _YEAR_2200)).any():

@@ -59,7 +59,7 @@ def parse(value: str | Pair | Mapping[str, str], name: str = "title_encoder") ->
 
 
 def check(value: Spec, name: str = "title_encoder") -> None:
-    """Refuses an address that TensorFlow has no way to read, which needs no library to be loaded.
+    """Refuse an address that TensorFlow has no way to read, which needs no library to be loaded.
 
     Raises:
         InputError: naming the address, and what is read.

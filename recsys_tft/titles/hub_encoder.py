@@ -162,7 +162,7 @@ def _downloaded(handle: str) -> str:
 
 @contextlib.contextmanager
 def _explained(handle: str) -> Iterator[None]:
-    """Turns what goes wrong with a model into one sentence, and waits for no server for long."""
+    """Turn errors of a model into one sentence, and wait for no server for long."""
     kept = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     try:

@@ -64,7 +64,7 @@ class ModelFolder:
         return (self.work / _BEGUN).is_file()
 
     def check_free(self, overwrite: bool) -> None:
-        """Refuses a model that is there already, if it may not be replaced; one of an earlier period may be.
+        """Refuse a model that is there already, if it may not be replaced; one of an earlier period may be.
 
         Raises:
             InputError: if there is one, or models would be written outside the output.
@@ -88,7 +88,7 @@ class ModelFolder:
 
     @contextlib.contextmanager
     def writing(self, overwrite: bool) -> Iterator[None]:
-        """Keeps other trainings of this model out of the folder as long as the block runs.
+        """Keep other trainings of this model out of the folder as long as the block runs.
 
         Raises:
             InputError: as `check_free`, or if there is one.
@@ -118,7 +118,7 @@ class ModelFolder:
         begun.write_text(json.dumps(fingerprint))
 
     def commit(self) -> None:
-        """Puts `work` in the place of the model."""
+        """Put `work` in the place of the model."""
         self._folders.commit()
         self._folders.prune()
         (self.target / _BEGUN).unlink(missing_ok=True)

@@ -76,7 +76,7 @@ class CatBoostModel:
 
 
 def check(model: Json) -> None:
-    """Refuses a model that the serving graph cannot hold.
+    """Refuse a model that the serving graph cannot hold.
 
     Args:
         model: the parsed JSON.

@@ -51,7 +51,7 @@ class XGBoostModel:
 
 
 def check(model: Json) -> None:
-    """Refuses a model that the serving graph cannot hold.
+    """Refuse a model that the serving graph cannot hold.
 
     Args:
         model: the parsed JSON.

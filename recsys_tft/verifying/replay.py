@@ -121,7 +121,7 @@ class _Moments:
         return Known(known, self._live.values(videos, time), self._live.first_seen(videos, time), tallies)
 
     def _observe(self, until: int, at_once: int | None) -> None:
-        """Observes the events of the log up to one of them."""
+        """Observe the events of the log up to one of them."""
         size = at_once or max(until - self._done, 1)
         for first in range(self._done, until, size):
             found = self._live.observe(self._events.slice(first, min(size, until - first)))
