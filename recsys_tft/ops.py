@@ -117,7 +117,7 @@ class Op:
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes.")  # a new op must
 
     def refuses(self, columns: Sequence[Column]) -> str | None:
-        """Why it cannot read these columns, as words that go on from its name; None if it can."""
+        """The reason why it cannot read these columns, as words that follow its name; None if it can."""
         return None
 
     def coarse(self, columns: "Sequence[pa.Array]") -> "Sequence[pa.Array]":

@@ -53,7 +53,7 @@ class Rerun(MainJob):
         return self._root | "Graph" >> beam.Create([self._graph])
 
     def _cuts(self, minutes: PCollection, times: PCollection) -> PCollection:
-        """In a refresh what is known ends first, and then its splits, which are fixed."""
+        """The fixed split times of a refresh, after the end of its state."""
         if self._job.earlier is None:
             return super()._cuts(minutes, times)
         fixed = self._job.settings.split.fixed_cuts

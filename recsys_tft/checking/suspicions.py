@@ -21,7 +21,7 @@ _FEW = 1000  # events below which shares say little
 
 
 def find(sample: Sample, joined: Joined, tables: Mapping[str, RawTable], now: datetime.datetime) -> list[str]:
-    """All that is suspicious.
+    """All suspicious findings.
 
     Args:
         sample: of the tables.

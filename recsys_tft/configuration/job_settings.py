@@ -28,7 +28,7 @@ class IdSettings(Section):
 
     @property
     def kinds(self) -> dict[str, IdKind]:
-        """By key, those that are known."""
+        """The known kinds, by key."""
         found = {key: getattr(self, key) for key in KEYS.values()}
         return {key: kind for key, kind in found.items() if kind is not IdKind.AUTO}
 

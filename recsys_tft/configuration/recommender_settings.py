@@ -12,7 +12,7 @@ from recsys_tft.errors import FindingsError
 
 
 def country_key(name: str) -> str:
-    """By which two spellings of a country are one: upper and lower case, and blanks around it, make no difference."""
+    """The normalized spelling of a country, without case and surrounding blanks."""
     return name.strip().casefold()
 
 

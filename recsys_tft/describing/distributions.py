@@ -30,7 +30,7 @@ class Distribution:
 
     @classmethod
     def of_numbers(cls, numbers: Numbers, split: int) -> "Distribution":
-        """From what was counted of numbers in one split."""
+        """From the counts of numbers in one split."""
         found, sums = numbers.of_split(split)
         values = cells.means(found, sums)
         order = np.argsort(values, kind="stable")
@@ -54,7 +54,7 @@ class Distribution:
 
     @classmethod
     def of_json(cls, stored: dict[str, list]) -> "Distribution":
-        """From what `to_json` made."""
+        """From the result of `to_json`."""
         return cls(np.array(stored["values"], np.float64), np.array(stored["counts"], np.int64))
 
     def to_json(self) -> dict[str, list]:

@@ -36,7 +36,7 @@ class Rows:
 
     @classmethod
     def of(cls, codes: Sequence[np.ndarray], size: int) -> "Rows":
-        """From the row of a table of `size` rows that each row of each split has."""
+        """From the table row, of `size`, of each row in each split."""
         counted = [np.bincount(each, minlength=size) for each in codes]
         places = [np.flatnonzero(each) for each in counted]
         counts = np.concatenate([each[own] for each, own in zip(counted, places, strict=True)])

@@ -144,7 +144,7 @@ class _Written:
         self.place(row)
 
     def array(self, row: np.ndarray, rows: int) -> pa.Array:
-        """All that was written, of so many rows."""
+        """The output of so many rows."""
         column, used = self._column, int(row[fields.USED])
         buffers = [None, pa.py_buffer(self._values[:used])]
         if self._is_text:

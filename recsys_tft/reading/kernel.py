@@ -76,7 +76,7 @@ def rows(end, columns, layout, state):
 
 @compiled(types.UniTuple(types.int64, 4)(types.int64, types.int64, types.int64))
 def frames(at, end, most):
-    """At most so many whole records: OK or an error, how many, where they end, and how many bytes the next one has.
+    """Find at most so many whole records: OK or an error, their number, their end, and the size of the next one.
 
     The last is at least HEADER, as more cannot be known.
     """

@@ -72,7 +72,7 @@ def _stacked(parts: Sequence[Values]) -> Values:
 
 
 def repeated(values: Values, times: Sequence[int]) -> Values:
-    """Each row as often as is said; what is missing in every row stays so."""
+    """Repeat each row by its count; a column missing in every row stays so."""
     if not values.size:
         return values
     if values.dtype == Texts.dtype:

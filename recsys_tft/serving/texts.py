@@ -81,7 +81,7 @@ class Texts:
         return Texts(self.data, self.starts[rows], self.sizes[rows])
 
     def repeated(self, times: Sequence[int]) -> "Texts":
-        """Each row as often as is said."""
+        """Repeat each row by its count."""
         return Texts(self.data, np.repeat(self.starts, times, axis=0), np.repeat(self.sizes, times, axis=0))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:

@@ -14,7 +14,7 @@ _ROOT = 0
 
 
 def doubt(folder: str | os.PathLike[str]) -> str | None:
-    """Why a local folder may hold what another user put there, as the end of a sentence; None if it does not.
+    """The reason why another user may have written to a local folder, as the end of a sentence; None for none.
 
     Links are followed. A folder that is not there, or on another filesystem, raises no doubt.
     """

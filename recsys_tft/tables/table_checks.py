@@ -160,7 +160,7 @@ def _unread(
     present: set[str],
     unread_files: Sequence[str],
 ) -> str:
-    """One sentence on all that is there and not read; empty if all is."""
+    """One sentence on everything that is not read; empty if everything is."""
     read = set(names.values())
     columns = dict.fromkeys(name for file in files for name, _ in file.columns if name not in read)
     absent = [name for name in known if name not in present]
