@@ -65,7 +65,7 @@ class OfGroup:
 
     Attributes:
         column: of videos, of one value each, such as `category`; of a video without a value there is no tally.
-        tally: what it says of them.
+        tally: the kind of count.
     """
 
     column: str

@@ -51,7 +51,7 @@ class FindingsError(ValueError):
 
     Attributes:
         sentences: one for each.
-        below: which setting in it they are about, if it is a section.
+        below: the setting that they are about, if it is within a section.
     """
 
     def __init__(self, sentences: Sequence[str], below: str = ""):
@@ -105,7 +105,7 @@ def readable(path: str | os.PathLike[str], remedy: str, *kinds: type[BaseExcepti
 
     Args:
         path: of what is read.
-        remedy: what to do, as the end of a sentence.
+        remedy: the advice, as the end of a sentence.
         kinds: of errors besides DAMAGE that reading it may raise.
     """
     try:

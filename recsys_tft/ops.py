@@ -1,4 +1,4 @@
-"""The operations that turn raw columns into engineered features: what they share, and those of tokens.
+"""The operations that turn raw columns into engineered features: their base class, and the ops of tokens.
 
 An op is a frozen dataclass: its fields are what the feature table says, `apply` is what the graph does. Every op reads
 its columns as SparseTensors of at most one value a row (lists: any number), in which a missing value is an absent one,
@@ -47,7 +47,7 @@ class FittedGraph:
         settings: of the run.
         saved_model: the folder of the transform graph.
         numbers: results of the statistics that are no files, by feature.
-        shared: what several features read, such as an encoder, by whatever tells it.
+        shared: resources of several features, such as an encoder, by any key.
     """
 
     settings: "Settings"
@@ -82,7 +82,7 @@ class Op:
         once_per_value: whether it reads one column, each value of it apart from the others, so that each distinct one
             need be computed only once; of a column of lists it makes lists, of as many or fewer values.
         is_ordered: whether the order of a list of tokens matters; the first is the most recent one.
-        vocabulary: whose tokens it makes, which says how many there are.
+        vocabulary: of the tokens that it makes.
         dim: width of the embedding table of what it makes, where no vocabulary says it; None for
             `embeddings.default_dim` of the settings.
     """

@@ -94,7 +94,7 @@ class Vocabulary:
         """The token of each of `values`, [n] int64 or string, as [n] int64 >= 1.
 
         Args:
-            values: what to look up.
+            values: to look up.
             fitted: gives the numbers of the vocabulary's values, from 0, and -1 of others.
             n_oov: hash buckets for what is not in it.
         """

@@ -35,7 +35,7 @@ class Preview:
             `rejected/TABLE/REASON`, `exposures/SPLIT/KIND` and `positives/RULE/SPLIT`.
         whole: the tables that were read to the end, so that their counts are those of a run.
         stops: a sentence for each thing that would stop a run.
-        warnings: what a run would warn of, and what is suspicious, as sentences.
+        warnings: those of a run, and suspicious values, as sentences.
         splits: `val_from` and `test_from` as text; empty if each user has their own.
         estimate: of time and memory of a run; None if it would stop.
     """
