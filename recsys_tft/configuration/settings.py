@@ -114,7 +114,7 @@ class Settings(Section):
 
     @pydantic.field_serializer("buckets")
     def _own_boundaries(self, buckets: dict[str, Any], info: pydantic.SerializationInfo) -> dict[str, Any]:
-        """Leave out boundaries of rows if only explicit settings are requested; read again, they would become floats."""
+        """Leave out boundaries of rows if only explicit settings are wanted; read again, they would become floats."""
         rows = self.table.boundaries if info.exclude_unset else {}
         return {name: values for name, values in buckets.items() if values is not rows.get(name)}
 
