@@ -242,7 +242,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ids", choices=["integer", "string", "uuid", "uint64"], help="kind of synthetic ids (default: integer)"
     )
-    parser.add_argument("--config", metavar="FILE", help="a preset, or YAML with settings that are not the defaults")
+    parser.add_argument("--config", metavar="FILE", help="a preset, or YAML with the settings to change")
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="the output folder (default: output)")
     parser.add_argument("--negative-ratio", type=int, metavar="K", help="sampled negatives per positive (default: 3)")
     parser.add_argument("--seed", type=int, metavar="S", help="of synthetic data and negatives (default: 0)")

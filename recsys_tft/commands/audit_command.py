@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="TIME",
         help="time of a cut in UTC, such as 2025-03-01T12:00; may be repeated (default: the end of the training "
-        "split, and the middles of what is before and after it)",
+        "split, and the middles of the interactions before and after it)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed of the sample (default: 0)")
 
