@@ -28,7 +28,7 @@ def redacted(text: str) -> str:
 
 
 class InputError(ValueError):
-    """Input that cannot be used; the message says what, where, and what would be right, and shows no token."""
+    """Unusable input; the message names the place, the problem and the remedy, and shows no token."""
 
     def __init__(self, sentence: str):
         super().__init__(redacted(sentence))
@@ -43,7 +43,7 @@ class UsageError(InputError):
 
 
 class StillRunning(InputError):
-    """A job that runs elsewhere is no longer waited for; what it has staged must stay."""
+    """A job that runs elsewhere is no longer waited for; its staged files must stay."""
 
 
 class FindingsError(ValueError):

@@ -34,7 +34,7 @@ QUERY, CANDIDATE, RANKER = Use.QUERY, Use.CANDIDATE, Use.RANKER
 
 
 def entity_of(column: Column) -> Entity:
-    """The entity whose rows carry a column; what is computed as of an exposure belongs to the exposure."""
+    """The entity whose rows carry a column; point-in-time values belong to the exposure."""
     if column.of_group or column.late:
         return Entity.PAIR
     if column.accuracy is Accuracy.AS_OF or column.table == "interactions":
@@ -85,7 +85,7 @@ class Feature:
 
     @property
     def is_of_pairs(self) -> bool:
-        """Whether it is of a user and a video together: by its op, or by what its columns tell."""
+        """Whether it describes a user and a video together: by its op, or by its columns."""
         return self.op.joins or any(column.of_group or column.late for column in self.columns)
 
     def is_on(self, settings: "Settings") -> bool:

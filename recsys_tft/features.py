@@ -181,11 +181,11 @@ class FeatureTable:
         )
 
     def switched_on(self, settings: "Settings") -> tuple[Feature, ...]:
-        """The rows whose options are enabled."""
+        """The rows with enabled options."""
         return tuple(feature for feature in self.features if feature.is_on(settings))
 
     def active(self, settings: "Settings") -> tuple[Feature, ...]:
-        """The rows that the settings ask for: of those that are switched on, whose op has something to do."""
+        """The active rows: those switched on whose op has something to do."""
         return tuple(feature for feature in self.features if feature.is_active(settings))
 
     def with_encoders(self, encoders: tuple[tuple[str, Hashable], ...]) -> "FeatureTable":

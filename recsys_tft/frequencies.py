@@ -1,4 +1,4 @@
-"""The distinct values of a column and how often each occurs, of which vocabularies are made: learned, and looked up."""
+"""Frequencies of the distinct values of a column, from which vocabularies are made: learned, and looked up."""
 
 import contextlib
 import dataclasses
@@ -60,7 +60,7 @@ class Frequencies(FileStatistic):
         return state.filter(pc.field("count") < self.min_count)
 
     def grown(self, known: pa.Array, counts: pa.Table) -> tuple[pa.ChunkedArray, pa.Table]:
-        """The values that come behind known ones, most frequent first; and the state of those still too seldom.
+        """The values appended to known ones, most frequent first; and the state of those still too rare.
 
         Args:
             known: [n] values, which keep their places.

@@ -92,7 +92,7 @@ _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 @contextlib.contextmanager
 def first_import() -> Iterator[None]:
-    """Is to surround what may import TensorFlow where our package is used as a library.
+    """The context for a possible import of TensorFlow when our package is used as a library.
 
     TensorFlow's C++ code prints lines that nobody can act upon. They are kept off the terminal, for good, unless the
     level of its log is set (TF_CPP_MIN_LOG_LEVEL), or TensorFlow is imported already, which is the user's own doing. No
@@ -129,7 +129,7 @@ _noise = [os.devnull]  # where what C++ code prints goes, the last one
 
 @contextlib.contextmanager
 def noise_in(path: str) -> Iterator[None]:
-    """Keep in a file what `quietly` keeps off the terminal, while the block runs."""
+    """Write to a file what `quietly` keeps off the terminal, while the block runs."""
     _noise.append(path)
     try:
         yield

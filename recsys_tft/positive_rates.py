@@ -1,4 +1,4 @@
-"""Shares of exposures that were positive, drawn towards what is usual where there were few."""
+"""Shares of exposures that were positive, smoothed towards a prior for few exposures."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence

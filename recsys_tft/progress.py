@@ -18,7 +18,7 @@ _SHARE = re.compile(r" \((\d+) % of all\)$")
 
 
 class Progress:
-    """Shows the current step; those that are done stay, with what they took.
+    """Shows the current step; finished ones stay, with their cost.
 
     Attributes:
         console: where the command prints.

@@ -1,4 +1,4 @@
-"""The modules of a user's project: where they lie, which belong to a feature table, and what their code is."""
+"""Modules of a user's project: their places, those that belong to a feature table, and their code."""
 
 import ast
 import dataclasses
@@ -119,7 +119,7 @@ def _parents(module: str) -> list[str]:
 
 
 def _imported(place: Place) -> Iterator[str]:
-    """All that may be modules among what a file imports."""
+    """The names imported by a file that may be modules."""
     package = place.module if place.file.name == "__init__.py" else place.module.rpartition(".")[0]
     try:
         tree = ast.parse(place.file.read_bytes())

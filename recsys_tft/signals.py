@@ -74,12 +74,12 @@ class SignalBits:
 
     @functools.cached_property
     def viewing(self) -> np.integer:
-        """The bits of those which say that the user opened the video."""
+        """The bits of signals that imply that the user opened the video."""
         return self._of(signal.is_viewing for signal in self.known)
 
     @functools.cached_property
     def negative(self) -> np.integer:
-        """The bits of those which say that the user does not want the video; 0 where there is none."""
+        """The bits of signals that mean that the user does not want the video; 0 for none."""
         return self._of(signal.negative for signal in self.known)
 
     def _of(self, chosen: Iterable[bool]) -> np.integer:

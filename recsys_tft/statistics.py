@@ -60,7 +60,7 @@ class Statistic(abc.ABC):
         """The result that ops read, from the state of all values, of `dtype` and `shape`."""
 
     def divided(self, state: Any) -> list[Any]:
-        """The state in parts that can be merged apart from each other, that of no values in as many; here it is one."""
+        """The state in parts that can be merged separately, as many as for the state of no values; by default one."""
         return [state]
 
     def trimmed(self, state: Any) -> Any:

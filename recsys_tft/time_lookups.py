@@ -1,4 +1,4 @@
-"""Point-in-time lookups: what was last known of a key strictly before a moment."""
+"""Point-in-time lookups: the last known value of a key strictly before a moment."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The raw rows that a leak audit reruns the job on: whole users with all that they did, and what that needs."""
+"""Raw rows of a leak audit: whole users with all of their events, and the videos and channels of these."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -47,7 +47,7 @@ class Begun:
 def begun(
     manifest: Mapping[str, Any], days: Sequence[str], graph: str, of_run: Settings, users: int, seed: int
 ) -> Iterator[Begun]:
-    """A refresh on sampled users, whose past is one run; its files are there as long as the block runs.
+    """A refresh on sampled users, whose past is one run; its files exist as long as the block runs.
 
     Args:
         manifest: of the period.

@@ -1,4 +1,4 @@
-"""Other futures of the same past: what a leak audit puts in the place of all that happened from a cut on.
+"""Other futures of the same past, with which a leak audit replaces all events from a cut on.
 
 Interactions from the cut on, and versions of users, videos and channels (rows with `updated_at`) from the cut on that
 have an earlier one of their key, are removed, shuffled in time among themselves, altered, or delayed. All else stays.
@@ -189,7 +189,7 @@ def _positive_signals(cut: Cut) -> dict[str, pl.Expr]:
 
 
 def _negative_signals(cut: Cut) -> dict[str, pl.Expr]:
-    """The first negative signal; nothing where there is none."""
+    """The first negative signal; None without one."""
     return _named(cut, cut.negative[0]) if cut.negative else {}
 
 

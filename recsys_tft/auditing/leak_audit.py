@@ -1,4 +1,4 @@
-"""`recsys-tft audit`: reruns of the job on one past with several futures, of which no row of the past may know.
+"""`recsys-tft audit`: reruns of the job on one past with several futures, which no row of the past may know.
 
 docs/leaks.md says what is compared, and why.
 """
@@ -96,7 +96,7 @@ def _tried(trial: "Trial", cuts: Sequence[int], say: Callable[[str], None]) -> A
 def warn(
     manifest: Mapping[str, Any], tables: Mapping[str, RawTable], of_run: Settings, say: Callable[[str], None]
 ) -> None:
-    """Say where an audit is not of quite what was trained on."""
+    """Warn if an audit differs from the training."""
     for name, table in tables.items():
         if [list(file) for file in table.fingerprint] != manifest["inputs"][name]:
             say(f"warning: the table {name} is not the one that the run has read; it is audited nevertheless")
@@ -141,7 +141,7 @@ class Trial:
 
     @property
     def snapshots(self) -> tuple[str, ...]:
-        """Features of columns that are as of the moment when the tables were written, whatever the exposure."""
+        """Features of columns that are snapshots of when the tables were written, whatever the exposure."""
         counted = counters.computed_columns(self.of_run.counters, self.raw["videos"].absent)
 
         def is_snapshot(column: Column) -> bool:
@@ -153,7 +153,7 @@ class Trial:
 
     @property
     def versioned(self) -> tuple[str, ...]:
-        """The corpora that hold the latest versions of what they are made of."""
+        """The corpora that hold the latest versions of their rows."""
         made_of = {"users": ("users",), "videos": ("videos", "channels")}
         return tuple(
             corpus
@@ -214,7 +214,7 @@ class Trial:
                 raise InputError(f"On the sample, with a training split that ends at {end}: {error}") from error
 
     def untried(self, lines: Sequence[Line]) -> tuple[str, ...]:
-        """The features of which nothing was compared: of those that change, nothing at a cut."""
+        """The features of which nothing was compared; of those that change, nothing at a cut."""
         known = {name for line in lines for name in line.features}
         at_cut = {name for line in lines for name in line.at_cut}
         features = _features(settings_of(self.of_run, (1, None)))

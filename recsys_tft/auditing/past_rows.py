@@ -59,7 +59,7 @@ def changes(feature: Feature) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class PastRows:
-    """Compares the rows before a cut, and what rows at the cut know.
+    """Compares the rows before a cut, and the point-in-time values of rows at the cut.
 
     Attributes:
         cut: where the future begins.
@@ -91,7 +91,7 @@ class PastRows:
                 yield compare(folder, one, other, key, columns, all_there=True), True
 
     def _of_training(self, rows: Rows, others: Rows) -> list[str]:
-        """The folders of what the training split alone makes: what the graph is fitted on, and the corpora."""
+        """The folders made from the training split alone: the inputs of fitting, and the corpora."""
         fitted = {folder for folder in (*rows, *others) if folder.startswith(f"{FIT}/")}
         return [*sorted(fitted), *(corpus.name for corpus in _CORPORA if corpus.name not in self.versioned)]
 
@@ -108,7 +108,7 @@ class PastRows:
         return compare(data_set.name, one, other, KEY, columns, all_there=there)
 
     def _is_whole(self, rows: pa.Table) -> np.ndarray:
-        """[n] bool: whether a row was all made of what was before the cut."""
+        """[n] bool: whether a row was made entirely from events before the cut."""
         before = rows[TIME].to_numpy() < self.cut.time
         if self.cut.ends_training:
             return before

@@ -1,4 +1,4 @@
-"""The main job once more, by a graph that was fitted before: what the leak audit compares runs of."""
+"""Reruns of the main job for a leak audit, with a graph that was fitted before."""
 
 import functools
 import pathlib
@@ -88,7 +88,7 @@ def settings_of(of_run: Settings, splits: Cuts) -> Settings:
 def rerun(
     settings: Settings, data_dir: str, graph: str, output_dir: str, earlier: EarlierState | None = None
 ) -> dict[str, pa.Table]:
-    """The rows of all data folders, and below FIT what a graph would be fitted on, by folder.
+    """The rows of all data folders, and the inputs of fitting below FIT, by folder.
 
     Args:
         settings: of the run; its format is parquet, and titles are not encoded.

@@ -25,7 +25,7 @@ _GZIP, _PARQUET = 10, 1.6  # how much smaller a record becomes; bytes of a value
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """About what a run takes.
+    """Estimated cost of a run.
 
     Attributes:
         rows: to be written, by data set.

@@ -1,4 +1,4 @@
-"""`recsys-tft check`: what a run would make of raw tables."""
+"""`recsys-tft check`: a preview of a run on raw tables."""
 
 import argparse
 from collections.abc import Iterator, Sequence

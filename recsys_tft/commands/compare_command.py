@@ -1,4 +1,4 @@
-"""`recsys-tft compare`: what has changed between two outputs."""
+"""`recsys-tft compare`: drift between two outputs."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""`recsys-tft config`: what can be set."""
+"""`recsys-tft config`: all settings."""
 
 import argparse
 import json

@@ -1,4 +1,4 @@
-"""`--log-file`: all that a command says, and what libraries log, with times and levels."""
+"""`--log-file`: output of a command and logs of libraries, with times and levels."""
 
 import argparse
 import contextlib

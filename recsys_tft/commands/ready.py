@@ -102,7 +102,7 @@ def raw_there(output_dir: str, data_dir: str | Sequence[str] | None) -> None:
 
 
 def models_there(output_dir: str) -> None:
-    """Refuse a run of which not both models are trained."""
+    """Refuse a run unless both models are trained."""
     from recsys_tft.training import model_folders
 
     for name, file in model_folders.DESCRIPTIONS.items():

@@ -1,4 +1,4 @@
-"""The command `recommend`, whose options are the columns that the export knows.
+"""The command `recommend`, with the columns of the export as options.
 
 It is loaded only where this command is meant, as it needs Arrow to know its options.
 """

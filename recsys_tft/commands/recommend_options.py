@@ -80,7 +80,7 @@ def unshielded(text: str) -> str:
 
 
 def store(arguments: Sequence[str]) -> pathlib.Path | None:
-    """The store of the export that is asked; None where there is none, which is told later."""
+    """The store of the named export; None without one, which is reported later."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--output-dir", default="output")
     parser.add_argument("--version", type=int)

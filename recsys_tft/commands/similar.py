@@ -56,7 +56,7 @@ class TitleIndex:
             raise InputError(f"{folder}: its files do not belong together; {again}.")
 
     def _named(self, folder: pathlib.Path) -> Feature:
-        """The feature that was asked for, or the first one that is there."""
+        """The requested feature, or the first one that embeds a text of videos."""
         known = {feature.name: feature for feature in text_features(self._settings, Entity.VIDEO)}
         if not known:
             raise InputError(f"{folder}: no feature of the run embeds a text of videos.")

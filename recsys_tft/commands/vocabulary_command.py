@@ -1,4 +1,4 @@
-"""`recsys-tft vocabulary`: what the vocabularies of two outputs differ in."""
+"""`recsys-tft vocabulary`: differences between the vocabularies of two outputs."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""Alarms as TensorFlow Metadata has them, for what reads TFDV's anomalies."""
+"""Alarms as TensorFlow Metadata's anomalies, for tools that read TFDV's."""
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 

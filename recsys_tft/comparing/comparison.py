@@ -140,7 +140,7 @@ def _sample(data_set: Mapping[str, Any], name: str, split: str) -> Sample:
 
 
 def check_outputs(*folders: str) -> None:
-    """Refuse folders that are no outputs.
+    """Refuse folders that are not outputs.
 
     Raises:
         InputError: naming the folder.

@@ -17,7 +17,7 @@ Counts = Sequence[float] | np.ndarray
 
 
 def shares(counts: Counts) -> np.ndarray:
-    """[k] float64 of [k] counts; zeros where there are none."""
+    """[k] float64 of [k] counts; zeros for no counts."""
     own = np.asarray(counts, np.float64)
     return own / max(own.sum(), 1)
 

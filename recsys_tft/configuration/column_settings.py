@@ -1,4 +1,4 @@
-"""The setting `columns`: what a user's tables call the columns, and what times that are numbers count."""
+"""The setting `columns`: the user's names of columns, and the units of numeric times."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -26,7 +26,7 @@ class ColumnSettings(Section):
 
 
 def check(columns: Any, known: FeatureTable) -> Any:
-    """The setting as it is given, if it says what pydantic's own messages would not say well.
+    """The setting unchanged, unless it has errors for which pydantic's own messages would be unclear.
 
     Raises:
         ValueError: naming table and column, as a sentence that goes on from `columns`.

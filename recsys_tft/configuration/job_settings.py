@@ -1,4 +1,4 @@
-"""Settings of the main job: what rows are, what is known of them, and how they are written."""
+"""Settings of the main job: labels, features and format of rows."""
 
 import datetime
 from fractions import Fraction
@@ -106,7 +106,7 @@ class LabelSettings(Section):
         return positive
 
     def check(self, table: FeatureTable) -> None:
-        """Refuse rules that are no signals of the table, or negative ones.
+        """Refuse rules that are not signals of the table, or negative ones.
 
         Raises:
             FindingsError: naming each.

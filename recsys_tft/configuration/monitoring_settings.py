@@ -1,4 +1,4 @@
-"""Settings of what a run says about its data, and of when that has changed too much."""
+"""Settings of statistics, and of limits for drift."""
 
 from typing import Annotated
 
@@ -34,7 +34,7 @@ class DriftSettings(DriftLimits):
     features: dict[str, DriftLimits] = pydantic.Field(default_factory=dict)
 
     def of(self, name: str) -> DriftLimits:
-        """The limits of a raw column or a feature: what its own do not say, those of all do."""
+        """The limits of a raw column or a feature: its own, and those of all columns for the rest."""
         own = self.features[name].model_dump(exclude_unset=True) if name in self.features else {}
         return DriftLimits(**(self.model_dump(include=set(DriftLimits.model_fields)) | own))
 

@@ -27,7 +27,7 @@ class BlockSettings(Section):
     channels: tuple[Id, ...] = ()
 
     def wrong_ids(self, kinds: Mapping[str, IdKind]) -> Iterator[str]:
-        """A sentence for each list with an id that is none of its kind, by key, where that is known."""
+        """A sentence for each list with an id of another kind than its key's, if that is known."""
         for name, key in _BLOCKED.items():
             kind = kinds.get(key)
             wrong = [value for value in getattr(self, name) if kind is not None and not _is_of(value, kind)]
@@ -118,7 +118,7 @@ class RecommenderSettings(Section):
     order: OrderSettings = OrderSettings()
 
     def wrong_ids(self, kinds: Mapping[str, IdKind]) -> list[str]:
-        """A sentence for each list with an id that is none of its kind, by key, where that is known."""
+        """A sentence for each list with an id of another kind than its key's, if that is known."""
         return [f"filters.{text}" for text in self.filters.wrong_ids(kinds)]
 
     def as_rows(self, kinds: Mapping[str, IdKind]) -> "RecommenderSettings":

@@ -58,7 +58,7 @@ def moment(value: Any) -> Any:
 
 
 def word(text: str) -> str:
-    """Text that is not blank, nor holds what no name has."""
+    """Text that is not blank, without characters that no name has."""
     if not text.strip() or not text.isprintable():
         raise ValueError(f"is {text!r}; expected a name or a path")
     return text

@@ -200,7 +200,7 @@ class Settings(Section):
 
     @property
     def default_vocabulary(self) -> VocabularySettings:
-        """The settings of vocabularies of which neither their rows nor `vocabularies` say any."""
+        """The settings of vocabularies without any on their rows or in `vocabularies`."""
         return self.vocabularies.get("default") or VocabularySettings()
 
     def vocabulary(self, name: str) -> VocabularySettings:
@@ -242,7 +242,7 @@ def parse(
     written: Mapping[tuple[str | int, ...], str] | None = None,
     folder: str | None = None,
 ) -> Settings:
-    """Settings from a mapping that holds what differs from the defaults.
+    """Settings from a mapping of the differences from the defaults.
 
     Args:
         values: the mapping.
@@ -270,7 +270,7 @@ def parse(
 
 
 def of_run(found: Mapping[str, Any], source: str) -> Settings:
-    """The settings of a run or a model, whose feature table is the one that it was made with.
+    """The settings of a run or a model, with the feature table that made it.
 
     Args:
         found: what a manifest or the like holds.

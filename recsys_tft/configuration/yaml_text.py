@@ -22,7 +22,7 @@ Path = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's rules of what a plain scalar is, and numbers such as 1e11, which it takes for text."""
+    """PyYAML's rules for plain scalars, plus numbers such as 1e11, which it takes for text."""
 
 
 _Loader.add_implicit_resolver(
@@ -167,7 +167,7 @@ def _check_tag(node: yaml.Node, known: tuple[str, ...]) -> None:
 
 
 def _entries(mapping: yaml.MappingNode) -> dict[str, yaml.Node]:
-    """The value of each key; those of a mapping win over those that `<<` takes from others, of which earlier ones win.
+    """The value of each key; a mapping's own override those merged by `<<`, of which earlier ones override later ones.
 
     A key that is written twice is refused.
     """

@@ -1,4 +1,4 @@
-"""Distributions as they are stored: how much lies in which cell, in so few cells that a file of them stays small."""
+"""Stored distributions: counts by cell, in so few cells that a file of them stays small."""
 
 import dataclasses
 import math

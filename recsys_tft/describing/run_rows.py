@@ -159,7 +159,7 @@ def of_events(events: pa.Table, split: np.ndarray, numbers: Sequence[int], setti
 def layout(
     settings: Settings, vocabularies: Mapping[str, Sequence[bytes]], splits: Sequence[str]
 ) -> tuple[dict[str, Sequence[str]], dict[str, dict[str, figures.Column]]]:
-    """The splits of each data set, and what is known of its columns.
+    """The splits of each data set, and facts about its columns.
 
     Args:
         settings: of the run.

@@ -88,7 +88,7 @@ def exposures(events: pa.Table, splits: np.ndarray, settings: Settings) -> pa.Ta
 
 
 def _at_exposure(events: pa.Table, column: Column, starts: np.ndarray) -> pa.ChunkedArray:
-    """The value of each run of rows from one start to the next, by the column's rule; null where there is none."""
+    """The value of each run of rows from one start to the next, by the column's rule; null without one."""
     values = events[column.name]
     if column.at_exposure == "first_event":
         return values.take(pa.array(starts))

@@ -1,4 +1,4 @@
-"""Labels: which exposures are positive, by which rules, and with what weight."""
+"""Labels of exposures: positive or not, by which rules, and with what weight."""
 
 from collections.abc import Mapping
 

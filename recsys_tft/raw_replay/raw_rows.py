@@ -63,7 +63,7 @@ _EVENTS = "interactions"
 
 
 def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]) -> list[str]:
-    """The folders of the raw tables of a run or of a period, whose manifest is given.
+    """The folders of the raw tables of a run or of a period, by its manifest.
 
     It is one with the tables of all days, or that of the run and those of all periods up to this one.
 

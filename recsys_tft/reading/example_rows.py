@@ -1,4 +1,4 @@
-"""tf.Examples as columns: what the compiled loop is given, and what becomes of what it writes."""
+"""tf.Examples as columns: input and output of the compiled loop."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -168,7 +168,7 @@ def _doubled(array: np.ndarray) -> np.ndarray:
 
 
 def _default(column: Column) -> np.ndarray:
-    """The Feature that stands for a missing one; nothing where there is no default."""
+    """The Feature of a missing value; None without a default."""
     values = column.defaults()
     if values is None:
         return _octets(b"")[:-1]  # a size of -1

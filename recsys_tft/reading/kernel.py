@@ -31,7 +31,7 @@ def keep(columns, growing):
 
 @compiled()
 def drop(columns, growing):
-    """Take back what has been written of a row."""
+    """Take back the written part of a row."""
     for c in range(growing):
         columns[c, USED], columns[c, ENDS_USED] = columns[c, KEPT], columns[c, ENDS_KEPT]
 

@@ -50,7 +50,7 @@ def chunks(file: str, names: Sequence[str]) -> Iterator[Chunk]:
 
 
 class ParquetRows:
-    """Turns what Parquet files hold into rows.
+    """Turns the contents of Parquet files into rows.
 
     Args:
         columns: to read.

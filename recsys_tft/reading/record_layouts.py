@@ -85,7 +85,7 @@ def has_sizes(at, prefix, kind, size):
 
 @compiled()
 def one_integer(at, prefix, end, to):
-    """Write the one value of an entry of which all but the sizes is known; return where it ends, 0 if not there."""
+    """Write the one value of an entry known except for its sizes; return where it ends, 0 if it does not match."""
     value, stop = number(at + prefix, end)
     if not has_sizes(at, prefix, INT64, stop - at - prefix):
         return 0

@@ -18,7 +18,7 @@ _BINS = 60
 
 
 def inputs(manifest: Mapping[str, Any]) -> Markup:
-    """Rows read, used and rejected by table, and why; columns that are not there, and what is odd."""
+    """Rows read, used and rejected by table, with reasons; missing columns, and odd data."""
     counts = manifest["counts"]
     rows = []
     for name in TABLES:

@@ -28,7 +28,7 @@ _LATER = ("val", "test")
 
 
 def build(figures: Mapping[str, Any] | None, output_dir: str) -> Markup:
-    """The section; what to run where there are no statistics."""
+    """The section; without statistics, the command that makes them."""
     if figures is None:
         command = f"recsys-tft run --output-dir {output_dir} --overwrite"
         return section(

@@ -38,7 +38,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Any]], texts: int = 1
 
 
 def absent(what: str, command: str) -> Markup:
-    """Say with which command comes what is not there."""
+    """Name the command that makes a missing part."""
     return element("p", f"{what} ", element("code", command), class_="absent")
 
 

@@ -40,7 +40,7 @@ _IS_VIEW = 3
 
 
 class Unavailable(Exception):
-    """There is no such library, or it cannot load the model; TensorFlow's Python may."""
+    """The library is missing, or it cannot load the model; TensorFlow's Python may."""
 
 
 class GraphError(RuntimeError):

@@ -1,4 +1,4 @@
-"""Some rows of the feature table with what was fitted for them, and nothing else: the part of the graph that is served.
+"""The served part of the graph: some rows of the feature table with their fitted values, and nothing else.
 
 The transform graph holds every table and weight of the whole; a SavedModel of a part of it would carry them all. Here
 the same ops are applied again to the chosen features alone, with the numbers and vocabularies that the saved graph

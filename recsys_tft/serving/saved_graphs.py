@@ -1,4 +1,4 @@
-"""The saved graphs of a run, loaded from disk to compute features of raw rows: the transform graph, and what serves."""
+"""Saved graphs of a run, loaded to compute features of raw rows: the transform graph and the serving models."""
 
 import pathlib
 from collections.abc import Iterator, Sequence

@@ -101,7 +101,7 @@ class Loading:
 
 
 def load(folder: str, remedy: str) -> ServedModel:
-    """A model, of which nothing has been called yet.
+    """A model that has not been called yet.
 
     Args:
         folder: of the SavedModel.

@@ -38,7 +38,7 @@ def folders(output_dir: str) -> VersionFolders:
 
 
 def hold(output_dir: str) -> Held:
-    """The exports as they are now, in `folder`, as long as the result lives.
+    """The current exports in `folder`, held as long as the result lives.
 
     Raises:
         InputError: if there are none.
@@ -53,7 +53,7 @@ def hold(output_dir: str) -> Held:
 
 
 def hold_version(output_dir: str, version: int | None = None) -> tuple[Held, int]:
-    """The exports as they are now, as `hold` gives them, and the number that `latest` finds among them."""
+    """The current exports, as `hold` gives them, and the number that `latest` finds among them."""
     held = hold(output_dir)
     return held, latest(held.folder, version, serving_folder(output_dir))
 

@@ -99,7 +99,7 @@ def _signature(
     specs: Mapping[str, tf.TensorSpec],
     defaults: Mapping[str, tf.Tensor],
 ) -> tf.types.experimental.PolymorphicFunction:
-    """A function of named tensors as a signature, which takes what parameters default to for what a request leaves out.
+    """A function of named tensors as a signature, with its parameters' defaults for omitted inputs.
 
     TensorFlow reads defaults off the last positional parameters, which it sorts by name.
     """

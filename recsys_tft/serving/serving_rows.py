@@ -82,7 +82,7 @@ def repeated(values: Values, times: Sequence[int]) -> Values:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column as a signature asks for it, of which rows are looked up.
+    """A column in the form of a signature's input, whose rows are looked up.
 
     Attributes:
         values: [n], or those of all lists one after the other.

@@ -36,7 +36,7 @@ def delete(paths: Sequence[str]) -> None:
 
 
 def _in_batches(items: Sequence[Any], act: Callable[[list[Any]], None], source: Callable[[Any], str]) -> None:
-    """Apply `act` to some items at a time; where it fails, to each of those whose source is still there."""
+    """Apply `act` to several items at once; if that fails, to each one whose source still exists."""
 
     def one_batch(batch: list[Any]) -> None:
         try:

@@ -23,7 +23,7 @@ def scheme(place: str) -> str | None:
 
 
 def check(option: str, place: str | None) -> None:
-    """Refuse what no filesystem can be found for.
+    """Refuse a place without a filesystem.
 
     Args:
         option: what names the place, for the error.
@@ -80,7 +80,7 @@ def check_data(place: str) -> None:
 
 
 def reach(places: Iterable[str]) -> None:
-    """Ask each bucket for something, all at once, so that one that does not answer is said within PATIENCE.
+    """Query all buckets at once, so that one that does not answer is reported within PATIENCE.
 
     Raises:
         InputError: naming the place and why it cannot be reached.

@@ -1,4 +1,4 @@
-"""Folders that change in one step: what is seen under their names is a version, chosen by one symbolic link.
+"""Folders that change in one step: their names show a version, selected by one symbolic link.
 
     ROOT/.versions/20250301T120000-1f2e3d4c/NAME/   what was written, and does not change
     ROOT/.current -> .versions/20250301T120000-1f2e3d4c
@@ -78,7 +78,7 @@ class VersionFolders:
                 beside.rename(self.root / name)
 
     def _add(self) -> str:
-        """The name of a version that is not there yet, to which `staging` points."""
+        """The name of a version that does not exist yet, to which `staging` points."""
         name = f"{self.versions}/{_new_name()}"
         self._make_versions()
         self.staged.symlink_to(name)
@@ -97,7 +97,7 @@ class VersionFolders:
             self._adopt(self.staging)
 
     def commit(self) -> None:
-        """Let the staged version be seen, in one step; `prune` removes what is seen no longer."""
+        """Publish the staged version in one step; `prune` removes versions no longer shown."""
         pointer = self.root / self.pointer
         if _is_folder(pointer):  # of a release without versions, or what a copy made of the link
             self._adopt(self.pointer)
@@ -164,7 +164,7 @@ class VersionFolders:
             (gathered / name).symlink_to(f"{self.pointer}/{name}")
 
     def discard(self) -> None:
-        """Remove what was staged."""
+        """Remove the staged version."""
         staged = self.staged
         version = str(staged.readlink()) if staged.is_symlink() else ""
         _delete(staged)
@@ -263,7 +263,7 @@ def _delete(path: pathlib.Path) -> None:
 
 
 def _remove(version: pathlib.Path) -> None:
-    """Remove a version, unless somebody holds it; what cannot be removed now is tried again by the next writer."""
+    """Remove a version, unless it is held; the next writer retries files that cannot be removed now."""
     gone = version.with_name(f"{_GONE}{version.name}")
     with contextlib.suppress(OSError):
         opened = os.open(version, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

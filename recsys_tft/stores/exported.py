@@ -26,7 +26,7 @@ _INDEX = "_parts/0"  # of the retrieval model: see serving_models.retrieval
 
 
 class Exported:
-    """One version of an export, which stays as it is while this lives.
+    """One version of an export, held as long as this object lives.
 
     Args:
         output_dir: of the run.

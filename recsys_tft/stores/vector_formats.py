@@ -155,7 +155,7 @@ def _lines(texts: pl.Series, path: pathlib.Path) -> None:
 
 
 def _refuse(part: Part, wrong: pa.Array, sentence: str) -> None:
-    """Raise an InputError that names the first video of which something is wrong."""
+    """Raise an InputError that names the first wrong video."""
     if pc.any(wrong).as_py():
         raise InputError(f"The video {part.ids.filter(pc.fill_null(wrong, False))[0].as_py()!r}: {sentence}.")
 

@@ -28,7 +28,7 @@ class CsvPart(Checked):
         return text.select(columns).with_row_index("row")
 
     def place(self, row: dict) -> tuple[int, str]:
-        """The number and the text of the line in which a row begins, looked for only where it is to be told."""
+        """The number and the text of the line in which a row begins, looked up only for messages."""
         part = self.source.text
         assert part is not None
         with open(self.source.path, "rb") as file:

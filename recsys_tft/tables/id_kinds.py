@@ -43,7 +43,7 @@ def find(
     features: FeatureTable,
     problems: list[Problem],
 ) -> dict[str, IdKind]:
-    """The kind of ids by key; those that the feature table knows are taken as they are. A key without one is not there.
+    """The kind of ids by key; kinds given by the feature table are kept. A key without ids is left out.
 
     Args:
         files: of each table.

@@ -10,7 +10,7 @@ from recsys_tft.tables.sources import Entry
 
 
 def entries(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
-    """For each data folder what lies in it under names that begin with a table's.
+    """The entries of each data folder whose names begin with a table's.
 
     A folder is taken as it is; only where there is none of its name, the name is a glob.
 
@@ -28,7 +28,7 @@ def entries(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is no data, but what a writer notes beside it."""
+    """Whether a file or folder of this name is not data, but a writer's side file."""
     return name.startswith(("_", "."))
 
 

@@ -87,6 +87,6 @@ def with_genres(videos: pl.DataFrame) -> pl.DataFrame:
 
 
 def new_year(year: pl.Expr) -> pl.Expr:
-    """The first of January of a year given as text; null where that is no plausible year."""
+    """The first of January of a year given as text; null for an implausible year."""
     number = year.cast(pl.Float64, strict=False).cast(pl.Int32, strict=False)
     return pl.date(pl.when(number.is_between(1800, 2200)).then(number), 1, 1)

@@ -1,4 +1,4 @@
-"""Rejected rows: what they look like, and when there are too many."""
+"""Rejected rows: their columns, and the limit of their number."""
 
 from collections.abc import Mapping
 

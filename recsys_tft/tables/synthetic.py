@@ -271,7 +271,7 @@ def _shown_videos(world: World, rng: np.random.Generator, user: Array, time: Arr
 
 
 def _from_shelves(world: World, rng: np.random.Generator, category: Array) -> Array:
-    """[CANDIDATES, n] rows of videos of these categories, by popularity; of any where there are none."""
+    """[CANDIDATES, n] rows of videos of these categories, by popularity; of any category if these have none."""
     order, running, edges = world.shelves
     low, high = edges[category], edges[category + 1]
     low, high = np.where(low < high, low, 0), np.where(low < high, high, running[-1])
@@ -301,7 +301,7 @@ def _delays(rng: np.random.Generator, watched: Array) -> Array:
 
 
 def _reported(rng: np.random.Generator, watched: Array) -> Array:
-    """[n, slots] watch_time in seconds, NaN for what is no watch and for one watch in a hundred."""
+    """[n, slots] watch_time in seconds, NaN for events other than watches and for one watch in a hundred."""
     seconds = np.full((len(watched), len(EVENT_SLOTS)), np.nan)
     seconds[:, EVENT_SLOTS == 2] = np.where(rng.random(watched.shape) < 0.01, np.nan, watched)
     return seconds

@@ -8,7 +8,7 @@ _MOST = {"users": 10**9, "videos": 10**9, "interactions": 10**12, "seed": 2**63 
 
 
 def check(**sizes: int) -> None:
-    """Refuse numbers of users, videos or interactions, or a seed, of which no tables could be made.
+    """Refuse numbers of users, videos or interactions, or a seed, that cannot make tables.
 
     Raises:
         InputError: naming the number and its limit.

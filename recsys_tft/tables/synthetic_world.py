@@ -1,4 +1,4 @@
-"""The world behind the synthetic tables: what is true of users and videos, also where the tables say nothing.
+"""The world behind the synthetic tables: ground truth about users and videos, even where the tables are silent.
 
 A user has a *taste*, a share for each category (Dirichlet), understands the own language fully and one other (English;
 Spanish for English speakers) fairly well. A video has one category, one language, a quality, and a popularity that

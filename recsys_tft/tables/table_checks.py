@@ -50,7 +50,7 @@ class Checked:
 
 
 def refuse(problems: Iterable[Problem]) -> None:
-    """Tell all problems at once; those that many files share are told of the first.
+    """Report all problems at once; one shared by many files names the first.
 
     Raises:
         InputError: if there are any.
@@ -177,7 +177,7 @@ def _unread(
 
 
 def _with_hint(name: str, absent: Sequence[str]) -> str:
-    """The name of a column, and which of those that are absent it may be meant for."""
+    """The name of a column, with a guess which absent one it may be meant for."""
     plain = {_plain(column): column for column in absent}
     close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.85)
     return f"{name or '(a column without a name)'}" + (f" (did you mean {plain[close[0]]}?)" if close else "")
@@ -254,7 +254,7 @@ class _Trial:
         yield path, f"{told}{example}; rows with such values are rejected, or {remedy}", False
 
     def _is_something_else(self, converted: pa.Array, bad: np.ndarray, reason: str) -> bool:
-        """Whether all of the column is no good, rather than a row here and there."""
+        """Whether the whole column is unusable, rather than some rows."""
         if reason == TOO_LARGE and value_type(self.found) == pa.uint64():
             return True  # hashes, of which half are above the limit
         return converted.null_count == len(converted) and bad.sum() * _TOLERATED > len(bad)

@@ -55,13 +55,13 @@ def find(data_dir: str, table: str) -> Found:
 
 
 def listed(names: Sequence[str]) -> str:
-    """`a, b, c`, of which there may be many."""
+    """`a, b, c`, shortened if there are many."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _listed(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
-    """For each data folder what lies in it under names that begin with the table's."""
+    """The entries of each data folder whose names begin with the table's."""
     if is_local(data_dir):
         return local_folders.entries(data_dir, table)
     return stored_folders.entries(data_dir.rstrip("/"), table)

@@ -150,7 +150,7 @@ def _tensorflow_hub(handle: str) -> ModuleType:
 
 
 def _downloaded(handle: str) -> str:
-    """The local folder of a model, in a cache of this user alone; what describes it there shows no token."""
+    """The local folder of a model, in a private cache; its description there shows no token."""
     if not os.environ.get(_HUB_CACHE):
         os.environ[_HUB_CACHE] = str(ownership.private(minilm.CACHE, minilm.cache_folder() / "tfhub"))
     folder = _tensorflow_hub(handle).resolve(handle)

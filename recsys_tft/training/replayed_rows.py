@@ -1,4 +1,4 @@
-"""Batches of new rows with older ones among them, so that what was learned of these is not unlearned."""
+"""Batches of new rows mixed with older ones, so that the model does not forget these."""
 
 from collections.abc import Iterator
 

@@ -4,7 +4,7 @@ import time
 
 
 class Stopwatch:
-    """The seconds that were spent inside of it, as in `with watch:`; what is inside twice counts once.
+    """Seconds spent inside it, as in `with watch:`; nested time counts once.
 
     Attributes:
         seconds: so far.

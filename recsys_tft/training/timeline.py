@@ -71,11 +71,11 @@ class Timeline:
         return folder_of(self.newest, data_set)
 
     def schema_of(self, data_set: str) -> DataFolder:
-        """A folder whose schema has the vocabularies as they are by now."""
+        """The folder whose schema has the current vocabularies."""
         return folder_of(self.newest, data_set, SPLITS[0])
 
     def root(self, period: str | None) -> str | None:
-        """The folder of a period, or with None of the run; None where there is no such period."""
+        """The folder of a period, or with None of the run; None without such a period."""
         name = f"run.{SPLITS[0]}" if period is None else period
         return next((part.root for parts in self.splits.values() for part in parts if part.name == name), None)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Joined(DataFolder):
-    """The rows of several folders of the same columns, one folder after the other; what is damaged is named as ever.
+    """The rows of several folders with the same columns, in order; damage is reported with its file.
 
     Args:
         folders: one, several or none.

@@ -119,7 +119,7 @@ class ByHash(tf.Module):
 
 
 def _salted(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """A number for each table, with which its hashes are told from those of others; and all of them with it."""
+    """A number for each table that distinguishes its hashes from those of others; and all hashes with it."""
     for seed in itertools.count():
         salts = np.random.default_rng([seed, len(tables)]).integers(-(2**63), 2**63, len(tables))
         keys = np.concatenate([known ^ salt for known, salt in zip(tables, salts, strict=True)])

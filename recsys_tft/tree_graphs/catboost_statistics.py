@@ -1,4 +1,4 @@
-"""Target statistics ("CTRs") of a CatBoost model: what is known of each combination of categories, by its hash.
+"""Target statistics ("CTRs") of a CatBoost model: counts of each combination of categories, by its hash.
 
 Prokhorenkova et al., CatBoost: unbiased boosting with categorical features (2018), arXiv:1706.09516.
 """

@@ -1,4 +1,4 @@
-"""`recsys-tft verify --online`: what is known online of rows on disk, by a log that is replayed through the state."""
+"""`recsys-tft verify --online`: online values for rows on disk, from a log replayed through the state."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence

@@ -35,7 +35,7 @@ def by_exposure(batch: Matches, known: Known) -> Matches:
 
 
 def by_video(videos: pa.Table, asked: Asked, known: Known) -> Matches:
-    """The rows of videos as of their moments, with what is counted of them."""
+    """The rows of videos at their moments, with their counts."""
     places = rows_at(videos, "video_id", asked.videos, asked.times)
     owner = np.flatnonzero(places >= 0)
     columns = {name: videos[name].take(pa.array(places[owner])) for name in videos.column_names}

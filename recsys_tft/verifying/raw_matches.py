@@ -94,7 +94,7 @@ def by_exposure(
 
 
 def by_video(videos: DatedVideos, video_ids: np.ndarray, times: np.ndarray) -> Matches:
-    """The rows of videos, with what is counted of them, as of exposures.
+    """The rows of videos at exposures, with their counts.
 
     Args:
         videos: all of them.
@@ -107,7 +107,7 @@ def by_video(videos: DatedVideos, video_ids: np.ndarray, times: np.ndarray) -> M
 
 
 def by_user(users: pa.Table, user_ids: np.ndarray, times: np.ndarray) -> Matches:
-    """The rows of users as of exposures.
+    """The rows of users at exposures.
 
     Args:
         users: by increasing `user_id`, or versions of them.

@@ -1,4 +1,4 @@
-"""A log replayed through the state that takes events online, and what it knows at each of some moments."""
+"""Replay of a log through the online state, and the values that it has at some moments."""
 
 import dataclasses
 from collections.abc import Sequence
