@@ -90,7 +90,7 @@ def check_training(counts: Mapping[str, int], settings: Settings) -> None:
     if not any(number for name, number in counts.items() if name.startswith("exposures/train/")):
         kind = settings.split.kind
         raise InputError(
-            f"No exposure is in the training split: with split.kind {kind}, those of every user are all in later splits."
+            f"No exposure is in the training split: with split.kind {kind}, all of every user are in later ones."
         )
     if not counts.get("exposures/train/positive"):
         rules = ", ".join(settings.labels.positive)
