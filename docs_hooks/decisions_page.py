@@ -6,8 +6,7 @@ import re
 FOLDER = pathlib.Path(__file__).parent.parent / "docs" / "decisions"
 HEAD = """# Decisions
 
-What was decided, why, and at what price, in the order of time. [Contributing](../contributing.md) says how one is
-written.
+Each decision with its reasons and its cost, oldest first. [Contributing](../contributing.md) says how to write one.
 
 | | |
 |---|---|

@@ -10,8 +10,8 @@ from recsys_tft.configuration import presets
 
 HEAD = """# Settings
 
-A config is a YAML file that holds only what differs from these defaults; an unknown key is an error. `recsys-tft
-config` prints all of them as a file with comments, and `recsys-tft config --schema` the JSON schema by which editors
+A config is a YAML file with the differences from these defaults; an unknown key is an error. `recsys-tft config`
+prints all settings as a file with comments, and `recsys-tft config --schema` the JSON schema with which editors
 complete and check it.
 """
 _KEY = re.compile(r"(?P<indent> *)(?P<name>[\w.]+):(?P<rest>.*)")
@@ -26,9 +26,8 @@ def text() -> str:
     single = {"properties": {name: found for name, found in whole["properties"].items() if name not in sections}}
     parts = [HEAD, "\n## Single settings\n\n", _table(dict(_leaves(single, whole)), (), words, whole)]
     for name, section in sections.items():
-        parts.append(f"\n## {name}\n\n{section['description'].partition(chr(10))[0]}\n\n")
-        if (name,) in words:
-            parts.append(f"{_plain(words[(name,)])}\n\n")
+        described = words.get((name,)) or section["description"].partition("\n")[0]
+        parts.append(f"\n## {name}\n\n{_plain(described)}\n\n")
         parts.append(_table(dict(_leaves(section, whole)), (name,), words, whole))
     return "".join(parts)
 
@@ -123,5 +122,7 @@ def _code(value: str) -> str:
 
 
 def _plain(words: str) -> str:
-    """Words of a comment as Markdown: as they are, but for the pages that they name."""
-    return re.sub(r"docs/([\w-]+)\.md", r"[\1](../\1.md)", re.sub(r"([*_|<])", r"\\\1", words))
+    """A comment as Markdown: a sentence with links to pages, whose code stays as it is."""
+    texts = [re.sub(r"([*_|<])", r"\\\1", text) if i % 2 == 0 else text for i, text in enumerate(words.split("`"))]
+    linked = re.sub(r"docs/([\w-]+)\.md", r"[\1](../\1.md)", "`".join(texts))
+    return f"{linked[:1].upper()}{linked[1:]}"

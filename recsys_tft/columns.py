@@ -1,4 +1,4 @@
-"""Raw columns: what one column of the four tables is, and of what kind. `default_table` has ours."""
+"""Raw columns of the four tables, and their types. `default_table` has the default ones."""
 
 import dataclasses
 import enum
@@ -42,7 +42,7 @@ class IdKind(enum.StrEnum):
 
 
 class Accuracy(enum.Enum):
-    """The moment as of which a column's value is known."""
+    """The point in time at which a column's value is known."""
 
     STATIC = "static"  # does not change
     SNAPSHOT = "snapshot"  # as of the moment when the tables were written
@@ -61,11 +61,11 @@ class Tally(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class OfGroup:
-    """What is tallied of a user's exposures before a row's, to videos that have the same value as the row's video.
+    """Tallies of a user's exposures before a row's, to videos that have the same value as the row's video.
 
     Attributes:
         column: of videos, of one value each, such as `category`; of a video without a value there is no tally.
-        tally: what it says of them.
+        tally: the kind of count.
     """
 
     column: str
@@ -77,21 +77,21 @@ class Column:
     """One raw column.
 
     Attributes:
-        name: what the tables, the graph's inputs and serving requests call it.
+        name: in the tables, the graph's inputs and serving requests.
         table: the table that holds it; of what the job computes, the one whose rows it describes.
         type: the Arrow type that it is read as, one of TYPES.
         required: whether the table is unusable without it.
-        minimum: rows with a smaller value are rejected; None for no limit. So are infinite ones where this is set.
-        zero_is_missing: whether 0 tells nothing, as no video lasts for no time.
-        accuracy: as of when its value is known.
-        built_in: whether the job itself reads or makes it, so that no table can be without it.
+        minimum: rows with a smaller value are rejected; None for no limit. If set, infinite values are rejected too.
+        zero_is_missing: whether 0 means missing, as for the duration of a video.
+        accuracy: the point in time of its value.
+        built_in: whether the job itself reads or makes it, so that no feature table can drop it.
         computed: whether the job makes it, so that no raw table holds it.
-        at_exposure: of a column of interactions, what an exposure of several events has: `first_present`, the value of
-            the first event that has one; or `first_event`, what the first event has, missing if it has none.
-        option: the section of the settings that has to be enabled for the job to make it.
-        key: which of the KEYS it holds, by itself or in lists; None: it holds no ids that the job knows of.
-        kind: what these ids are.
-        of_group: what it tells of the user and of videos like the row's; None: it is of no such pair.
+        at_exposure: for a column of interactions, the value of an exposure of several events: `first_present`, that of
+            the first event with a value; or `first_event`, that of the first event, missing if it has none.
+        option: the section of the settings that makes the job compute it.
+        key: the one of KEYS whose ids it holds, as scalars or in lists; None for no such ids.
+        kind: of these ids.
+        of_group: its tally of the user and of videos like the row's; None for a column of no such pair.
         late: whether it is made of what is counted of other videos, so that the job knows it where rows are joined.
     """
 
@@ -125,7 +125,7 @@ class Column:
 
     @property
     def wanted(self) -> str:
-        """What a value is within the limits, in words."""
+        """The limits of a value, in words."""
         if pa.types.is_timestamp(self.type):
             return "microseconds since 1970 UTC, before 2200"
         return f"{'a finite number of ' if pa.types.is_floating(self.type) else ''}at least {self.minimum}"

@@ -1,4 +1,4 @@
-"""How often videos were liked together: what is learned of it in the training split, and the feature made of it."""
+"""Co-occurrence: how often videos were liked together in the training split, and the feature made of it."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ _LAST = np.iinfo(np.int64).max  # the number behind the last one, of no pair
 
 @dataclasses.dataclass(frozen=True)
 class PairCounts(Statistic):
-    """How often each unordered pair of ids occurs, of the most frequent pairs.
+    """Counts of unordered pairs of ids, for the most frequent pairs.
 
     Values are one pair of ids after the other. A pair of an id with itself says how often the id occurs; these are all
     kept.
@@ -94,7 +94,7 @@ def _numbered(column: "tf.SparseTensor") -> "tf.SparseTensor":
 
 @dataclasses.dataclass(frozen=True)
 class Cooccurrence(Op):
-    """How similar a video is to the videos of a history: the mean cosine of who was positive on them.
+    """Similarity of a video to the videos of a history: the mean cosine of who was positive on them.
 
     The cosine of videos a and b is c(a, b) / sqrt(n(a) n(b)): of the positive exposures of the training split, n(a)
     are of a, and c(a, b) are of one of them with the other in the history. An exposure that was counted does not count

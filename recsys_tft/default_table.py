@@ -104,7 +104,7 @@ COMPUTED: tuple[Column, ...] = (
 
 
 def _of_group(name: str) -> tuple[Feature, ...]:
-    """What the ranker reads of a user and the videos of a group."""
+    """The ranker's features of a user and the videos of a group."""
     shown, positive = f"{name}_shown_count", f"{name}_positive_count"
     of_user = ("user_positive_count", "user_shown_count")
     return (

@@ -28,7 +28,7 @@ def redacted(text: str) -> str:
 
 
 class InputError(ValueError):
-    """Input that cannot be used; the message says what, where, and what would be right, and shows no token."""
+    """Unusable input; the message names the place, the problem and the remedy, and shows no token."""
 
     def __init__(self, sentence: str):
         super().__init__(redacted(sentence))
@@ -43,15 +43,15 @@ class UsageError(InputError):
 
 
 class StillRunning(InputError):
-    """A job that runs elsewhere is no longer waited for; what it has staged must stay."""
+    """A job that runs elsewhere is no longer waited for; its staged files must stay."""
 
 
 class FindingsError(ValueError):
-    """Several things that are wrong with one setting.
+    """Several problems of one setting.
 
     Attributes:
         sentences: one for each.
-        below: which setting in it they are about, if it is a section.
+        below: the setting that they are about, if it is within a section.
     """
 
     def __init__(self, sentences: Sequence[str], below: str = ""):
@@ -60,23 +60,23 @@ class FindingsError(ValueError):
 
     @classmethod
     def check(cls, sentences: Sequence[str], below: str = "") -> None:
-        """Raises the error if there are any sentences."""
+        """Raise the error if there are any sentences."""
         if sentences:
             raise cls(sentences, below)
 
 
 def findings(source: str, sentences: Sequence[str]) -> InputError:
-    """All that is wrong with a file or folder as one error: a sentence, or a line for each of several."""
+    """All problems of a file or folder as one error: a sentence, or a line for each of several."""
     return InputError(f"{source}: {sentences[0]}") if len(sentences) == 1 else problems(source, sentences)
 
 
 def problems(what: str, sentences: Sequence[str]) -> InputError:
-    """Several things that are wrong as one error: a line that counts them, and a sentence each."""
+    """Several problems as one error: a line that counts them, and a sentence each."""
     return InputError("\n".join([f"{len(sentences)} problems with {what}:", *(f"  {text}" for text in sentences)]))
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in a few words without a full stop: of an OSError what the system says, else the first line."""
+    """The reason of an error, in a few words without a full stop: the system's for an OSError, else the first line."""
     details = getattr(error, "exception_details", None)  # of Beam, which has the cause of each path there
     if details:
         return reason(next(iter(details.values())))
@@ -101,11 +101,11 @@ DAMAGE: tuple[type[BaseException], ...] = (
 
 @contextlib.contextmanager
 def readable(path: str | os.PathLike[str], remedy: str, *kinds: type[BaseException]) -> Iterator[None]:
-    """Names a file of ours that turns out to be damaged, and says what makes it anew.
+    """Turn errors while reading a damaged file of ours into an InputError with a remedy.
 
     Args:
         path: of what is read.
-        remedy: what to do, as the end of a sentence.
+        remedy: the advice, as the end of a sentence.
         kinds: of errors besides DAMAGE that reading it may raise.
     """
     try:
@@ -117,23 +117,25 @@ def readable(path: str | os.PathLike[str], remedy: str, *kinds: type[BaseExcepti
 
 
 def require_local(output_dir: str) -> None:
-    """Refuses what is not on this machine.
+    """Refuse an output that is not on this machine.
 
     Raises:
         InputError: if the folder is on another filesystem, as `gs://...`.
     """
     if "://" in output_dir:
-        raise InputError(f"{output_dir}: only the main job works there; copy its output into a local folder.")
+        raise InputError(
+            f"{output_dir}: only the main job supports this filesystem; copy its output into a local folder."
+        )
 
 
 def require_inside(folder: pathlib.Path, output_dir: str) -> None:
-    """Refuses a folder of an output that a link leads out of it.
+    """Refuse a folder of an output that is linked to a place outside it.
 
     Raises:
         InputError: if it does.
     """
     if not folder.resolve().is_relative_to(pathlib.Path(output_dir).resolve()):
-        raise InputError(f"{folder}: leads out of the output, to {folder.resolve()}; put a folder in its place.")
+        raise InputError(f"{folder}: links out of the output, to {folder.resolve()}; replace the link by a folder.")
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""What errors of other libraries, and of the machine, mean to a user: one sentence each.
+"""Sentences for errors of other libraries, and of the machine.
 
 An error is known by its type, or by its text where a runner has wrapped it in one of its own. No library is imported
 for that: one that is not loaded cannot have raised anything.
@@ -48,7 +48,7 @@ _PACKAGES = {
 
 
 def sentence_for(error: BaseException) -> str | None:
-    """What an error means and what to do, as a sentence; None where nothing is known of it."""
+    """A sentence with the meaning of an error and the remedy; None if it is unknown."""
     for one in _chain(error):
         for rule in (_system, _memory, _missing_package, _of_trees, _arrow, _options, _number):
             if found := rule(one):
@@ -58,7 +58,7 @@ def sentence_for(error: BaseException) -> str | None:
 
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
-    """Lets an InputError leave as one of its sentence alone, and an error of another library that is known as one."""
+    """Let an InputError leave as one of its sentence alone, and an error of another library that is known as one."""
     try:
         yield
     except (UsageError, StillRunning):
@@ -105,7 +105,7 @@ def _missing_package(error: BaseException) -> str | None:
 
 
 def _system(error: BaseException) -> str | None:
-    """Of the operating system, by number: what it is about, and what to do."""
+    """Sentences for errors of the operating system, by number: the cause, and the remedy."""
     if not isinstance(error, OSError) or (error.errno is None and not getattr(error, "exception_details", None)):
         return None
     named = next((str(name) for name in (error.filename, error.filename2) if name not in (None, "")), None)
@@ -122,7 +122,7 @@ def _of_trees(error: BaseException) -> str | None:
 
 
 def reason_of_trees(error: BaseException) -> str:
-    """What CatBoost or XGBoost says, without the line of its own code."""
+    """The message of CatBoost or XGBoost, without the line of its own code."""
     return re.sub(r"^(\[\S+\] )?\S+:\d+: ", "", reason(error))
 
 

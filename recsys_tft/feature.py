@@ -1,4 +1,4 @@
-"""One feature: what it is made of, and who reads it."""
+"""One feature: its sources, its op, and the models that read it."""
 
 import dataclasses
 import enum
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Use(enum.Enum):
-    """Who reads a feature."""
+    """The model that reads a feature."""
 
     QUERY = "query tower"
     CANDIDATE = "candidate tower"
@@ -34,7 +34,7 @@ QUERY, CANDIDATE, RANKER = Use.QUERY, Use.CANDIDATE, Use.RANKER
 
 
 def entity_of(column: Column) -> Entity:
-    """The entity whose rows carry a column; what is computed as of an exposure belongs to the exposure."""
+    """The entity whose rows carry a column; point-in-time values belong to the exposure."""
     if column.of_group or column.late:
         return Entity.PAIR
     if column.accuracy is Accuracy.AS_OF or column.table == "interactions":
@@ -48,10 +48,10 @@ class Feature:
 
     Attributes:
         name: `<column>_<what it is now>`.
-        sources: the raw columns that it reads, in the order that the op wants; one may stand by itself.
-        op: what becomes of them.
-        used_by: who reads it; one may stand by itself.
-        option: the section of the settings that has to be enabled for it; None: it is always there.
+        sources: the raw columns that it reads, in the op's order; a single one need not be in a tuple.
+        op: the computation.
+        used_by: the models that read it; a single one need not be in a tuple.
+        option: the section of the settings that enables it; None: always on.
         columns: the sources, as the table that holds the feature knows them.
     """
 
@@ -85,7 +85,7 @@ class Feature:
 
     @property
     def is_of_pairs(self) -> bool:
-        """Whether it is of a user and a video together: by its op, or by what its columns tell."""
+        """Whether it describes a user and a video together: by its op, or by its columns."""
         return self.op.joins or any(column.of_group or column.late for column in self.columns)
 
     def is_on(self, settings: "Settings") -> bool:
@@ -104,7 +104,7 @@ class Feature:
 
     @property
     def fitted_name(self) -> str:
-        """What its statistic's result is called: as its vocabulary, which others may share, else as itself."""
+        """The name of its statistic's result: its vocabulary's, which others may share, else its own."""
         return self.vocabulary.name if self.vocabulary else self.name
 
     @property

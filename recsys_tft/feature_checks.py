@@ -1,4 +1,4 @@
-"""What a feature table cannot be: all that is wrong with one, as sentences."""
+"""Checks of a feature table: everything that is wrong with one, as sentences."""
 
 import re
 from collections import Counter
@@ -34,7 +34,7 @@ def _twice(what: str, names: Iterable[Hashable]) -> Iterator[str]:
 
 
 def _strangers(table: "FeatureTable") -> list[str]:
-    """What is none of the kinds that a table is made of."""
+    """Members of a table that are of none of its kinds."""
     kinds = {"columns": Column, "signals": Signal, "features": Feature}
     strangers = [
         f"{field} holds {one!r}, which is no {kind.__name__}."
@@ -148,7 +148,7 @@ def _wrong_sources(feature: Feature, table: "FeatureTable") -> Iterator[str]:
 
 
 def _as_text(columns: Iterable[Column]) -> str:
-    """Says of ids among the columns that the tables have them as text, as the end of a sentence."""
+    """A note on the ids among the columns that are text in the tables, as the end of a sentence."""
     kinds = {column.key: column.kind for column in columns if column.kind.is_text}
     return "".join(f"; the {key}s of the tables are text ({kind})" for key, kind in kinds.items())
 

@@ -1,4 +1,4 @@
-"""How often engineered values stand for a missing or an unseen raw value."""
+"""Feature coverage: how often engineered values stand for a missing or an unseen raw value."""
 
 from collections import Counter
 from collections.abc import Sequence

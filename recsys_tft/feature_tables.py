@@ -21,7 +21,7 @@ _IMPORTING = threading.RLock()
 
 
 def place_of(name: str, folder: str | None = None) -> Place:
-    """Where the module is.
+    """The place of the module.
 
     Args:
         name: a dotted path, a file, or what `Place.name` says.
@@ -97,7 +97,7 @@ def _imported(place: Place) -> object:
 
 
 def _check_names(place: Place) -> None:
-    """Refuses modules whose names this process has given to other files, which would be taken for them."""
+    """Refuse modules whose names this process has given to other files, which would be taken for them."""
     for name, file in project_modules.files(place).items():
         loaded = getattr(sys.modules.get(name), "__file__", None)
         if loaded is not None and not file.samefile(loaded):
@@ -110,7 +110,7 @@ def _check_names(place: Place) -> None:
 
 
 def _sentences(error: BaseException, place: Place) -> list[str]:
-    """What went wrong in the user's code, with its file and line."""
+    """The error in the user's code, with its file and line."""
     if isinstance(error, SyntaxError) and error.filename:
         return [f"cannot be read: {error.filename}, line {error.lineno}: {error.msg}"]
     frames = traceback.extract_tb(error.__traceback__)

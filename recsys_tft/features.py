@@ -65,21 +65,21 @@ def flag_columns(signals: Iterable[Signal]) -> tuple[Column, ...]:
 
 
 def _several(given: Any) -> tuple[Any, ...]:
-    """What may stand by itself, or be one of several."""
+    """Turn one value, or several, into a tuple."""
     return (given,) if isinstance(given, str | Column | Signal | Feature) else tuple(given)
 
 
 @dataclasses.dataclass(frozen=True)
 class FeatureTable:
-    """All raw columns, signals and features that a run knows.
+    """The table of all raw columns, signals and features of a run.
 
     Attributes:
-        columns: of all four tables, and what the job computes.
+        columns: of all four tables, and those that the job computes.
         signals: the kinds of interactions, in the order of their bits.
         features: bound to their columns.
 
     Raises:
-        InputError: with all that is wrong: names that occur twice, unknown sources, sources of several entities
+        InputError: with all errors: names that occur twice, unknown sources, sources of several entities
             without an op that joins them, features that their readers cannot take.
     """
 
@@ -100,18 +100,18 @@ class FeatureTable:
         features: Sequence[Feature] | Feature = (),
         without: Sequence[str] | str = (),
     ) -> "FeatureTable":
-        """This table with more columns, signals and features, and without some features.
+        """Add columns, signals and features, and drop some features; returns a new table.
 
-        A single one may stand by itself.
+        A single one need not be in a list.
 
         Args:
-            columns: raw columns that tables have besides.
-            signals: kinds of interactions besides; a name alone is `Signal(name)`.
-            features: rows besides.
-            without: names of features that are left out; one of the same name may be among `features`.
+            columns: additional raw columns.
+            signals: additional kinds of interactions; a name alone is `Signal(name)`.
+            features: additional rows.
+            without: names of features to drop; `features` may contain a new one of that name.
 
         Raises:
-            InputError: with all that is wrong.
+            InputError: with all errors.
 
         Examples:
             >>> from recsys_tft.default_table import DEFAULT
@@ -181,11 +181,11 @@ class FeatureTable:
         )
 
     def switched_on(self, settings: "Settings") -> tuple[Feature, ...]:
-        """The rows whose options are enabled."""
+        """The rows with enabled options."""
         return tuple(feature for feature in self.features if feature.is_on(settings))
 
     def active(self, settings: "Settings") -> tuple[Feature, ...]:
-        """The rows that the settings ask for: of those that are switched on, whose op has something to do."""
+        """The active rows: those switched on whose op has something to do."""
         return tuple(feature for feature in self.features if feature.is_active(settings))
 
     def with_encoders(self, encoders: tuple[tuple[str, Hashable], ...]) -> "FeatureTable":

@@ -1,4 +1,4 @@
-"""The distinct values of a column and how often each occurs, of which vocabularies are made: learned, and looked up."""
+"""Frequencies of the distinct values of a column, from which vocabularies are made: learned, and looked up."""
 
 import contextlib
 import dataclasses
@@ -60,7 +60,7 @@ class Frequencies(FileStatistic):
         return state.filter(pc.field("count") < self.min_count)
 
     def grown(self, known: pa.Array, counts: pa.Table) -> tuple[pa.ChunkedArray, pa.Table]:
-        """The values that come behind known ones, most frequent first; and the state of those still too seldom.
+        """The values appended to known ones, most frequent first; and the state of those still too rare.
 
         Args:
             known: [n] values, which keep their places.
@@ -71,7 +71,7 @@ class Frequencies(FileStatistic):
         return self.trimmed(new)["value"].slice(0, room), self.rare(new)
 
     def file_name(self, name: str) -> str:
-        """What the file of the vocabulary `name` is called."""
+        """The name of the file of vocabulary `name`."""
         return name if self.integers else f"{name}.tfrecord.gz"
 
     def values(self, state: pa.Table) -> pa.ChunkedArray:
@@ -79,14 +79,14 @@ class Frequencies(FileStatistic):
         return self.trimmed(state)["value"]
 
     def write(self, state: pa.Table, path: str) -> None:
-        """Writes the values, one per line if they are integers, else one per record of a gzipped TFRecord.
+        """Write the values, one per line if they are integers, else one per record of a gzipped TFRecord.
 
         The text format of tf.lookup has no way to hold a string with a newline.
         """
         self.write_values(self.values(state), path)
 
     def write_values(self, values: pa.ChunkedArray | pa.Array, path: str) -> None:
-        """Writes [n] values in their order."""
+        """Write [n] values in their order."""
         import tensorflow as tf
 
         starts = range(0, len(values), _VALUES_AT_A_TIME)  # as Python objects take ten times the memory
@@ -126,7 +126,7 @@ class FittedFile:
         return tft.apply_vocabulary(values, self._file, default_value=-1, lookup_fn=self._look_up)
 
     def _look_up(self, values: "tf.Tensor", path: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor]":
-        """What is looked up, and the size of the table; `path` is known once the file has been written."""
+        """The looked-up tokens, and the size of the table; `path` is known once the file has been written."""
         import tensorflow as tf
 
         known = tf.inside_function() and not tf.is_symbolic_tensor(path)

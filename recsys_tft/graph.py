@@ -69,7 +69,7 @@ def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings, fit: Fit | Non
 
 
 def _applied(feature: Feature, columns: Sequence[tf.SparseTensor], fitting: Fitting) -> tf.Tensor | tf.RaggedTensor:
-    """What the op of a feature makes, which is what it says."""
+    """Apply the op of a feature, and check its output against its declaration."""
     if feature.vocabulary and feature.vocabulary.name not in fitting.fitted:
         raise InputError(
             f"The feature '{feature.name}' looks tokens up in the vocabulary '{feature.vocabulary.name}', which no "
@@ -82,7 +82,7 @@ def _applied(feature: Feature, columns: Sequence[tf.SparseTensor], fitting: Fitt
 
 
 def analyzed(features: Sequence[Feature], read: Read, settings: Settings) -> dict[str, Any]:
-    """What the ops of features need to know of the training split, which tf.Transform is to learn in one pass.
+    """The values that the ops need from the training split, which tf.Transform learns in one pass.
 
     Args:
         features: whose ops are asked.
@@ -103,7 +103,7 @@ def analyzed(features: Sequence[Feature], read: Read, settings: Settings) -> dic
 def wanted(
     features: Sequence[Feature], read: Read, settings: Settings
 ) -> tuple[dict[str, list[tf.Tensor]], dict[str, Asked]]:
-    """What the ops of features ask to learn, and the values that they learn it of; both by `Feature.fitted_name`.
+    """The statistics that the ops request, and the values that they are learned from; by `Feature.fitted_name`.
 
     A vocabulary is learned from the values of all features that share it.
     """

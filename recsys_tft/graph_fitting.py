@@ -1,4 +1,4 @@
-"""Fitting the graph in the main job: what ops learn of tables of training rows, and the one trace that is saved.
+"""Fitting of the graph in the main job: the statistics of the ops, and the one trace that is saved.
 
 `tft_beam.AnalyzeDataset(preprocessing_fn)` makes the same graph of the same rows; docs/decisions/0026 says why the job
 does not call it.
@@ -30,7 +30,7 @@ METADATA = impl_helper.METADATA_DIR_NAME  # the folder in that of a saved graph 
 
 
 def asked(settings: Settings) -> tuple[Asked, ...]:
-    """What the ops of the table ask to learn, in their order."""
+    """The statistics that the ops of the table request, in their order."""
     features = settings.table.active(settings)
     _, found = graph.wanted(features, _read(features, pa.table({}), settings), settings)
     return tuple(found.values())
@@ -130,7 +130,7 @@ def _in_graph(one: Asked, result: tf.Tensor) -> tf.Tensor:
 
 
 def _refuse_analyzers(traced: FuncGraph) -> None:
-    """InputError where an op has tf.Transform learn something, of which nobody told the job."""
+    """The error for an op that has tf.Transform learn something unknown to the job."""
     if left := traced.get_collection(analyzer_nodes.TENSOR_REPLACEMENTS):
         raise InputError(
             f"An op of the feature table calls an analyzer of tf.Transform ({left[0].tensor.name}) in `apply`; what it "

@@ -16,12 +16,12 @@ def graph_dtype(column: Column) -> tf.DType:
 
 
 def graph_columns(settings: Settings) -> tuple[Column, ...]:
-    """The graph's inputs: every raw column that a feature reads whose option is enabled."""
+    """The graph's inputs: the raw columns of all features with enabled options."""
     return raw_columns(settings.table.switched_on(settings))
 
 
 def raw_feature_spec(settings: Settings) -> dict[str, tf.io.VarLenFeature]:
-    """What the graph's inputs are: of any number of values, so that they may be missing."""
+    """The feature specs of the graph's inputs: any number of values each, so that they may be missing."""
     return {column.name: tf.io.VarLenFeature(graph_dtype(column)) for column in graph_columns(settings)}
 
 
@@ -36,6 +36,6 @@ def sparse(tensor: tf.Tensor | tf.SparseTensor | tf.RaggedTensor, column: Column
 
 
 def empty_column(rows: tf.Tensor, dtype: tf.DType) -> tf.SparseTensor:
-    """A raw column of so many rows that is missing in all of them."""
+    """A raw column that is missing in all of so many rows."""
     shape = tf.stack([rows, 1])
     return tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], dtype), shape)

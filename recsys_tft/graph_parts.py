@@ -1,4 +1,4 @@
-"""Parts of a graph of many columns and features: what some of the features need of it, and nothing else."""
+"""Parts of a graph of many columns and features: the minimum that some features need."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence, Set

@@ -1,4 +1,4 @@
-"""Ids: what users call their users, videos and channels, and the int64 codes that stand for them inside a run.
+"""Ids: the user's ids of users, videos and channels, and the int64 codes that stand for them inside a run.
 
 An integer stands for itself. The code of a string or UUID is a hash of 64 bits, and what it was given as stands beside
 it, in a column GIVEN + key: once for each user, video and channel, and with an event until it is known whose it is.
@@ -78,7 +78,7 @@ def text_of(value: Any, kind: IdKind) -> str:
 
 
 def printed(value: int | str) -> str:
-    """An id for a terminal, whose control characters, and others that do not show, are escaped."""
+    """An id for a terminal, with control and other invisible characters escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
 
 
@@ -132,7 +132,7 @@ def plain(rows: pa.Table) -> pa.Table:
 
 
 def check_same(key: str, ids: Arrow, others: Arrow) -> None:
-    """Checks that [n] ids of the same codes are the same.
+    """Check that [n] ids of the same codes are the same.
 
     Raises:
         InputError: naming two that are not.

@@ -15,7 +15,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def ending_on_sigterm() -> Iterator[None]:
-    """Raises Terminated in the main thread when SIGTERM comes, once; what cleans up is not interrupted again."""
+    """Raise Terminated in the main thread when SIGTERM comes, once; what cleans up is not interrupted again."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -43,6 +43,6 @@ def ending_on_sigterm() -> Iterator[None]:
 
 
 def sentence(error: KeyboardInterrupt) -> str:
-    """What the command says: how it ended, and what that left."""
+    """The message of an interrupted command: how it ended, and what is left."""
     how = "ended by SIGTERM" if isinstance(error, Terminated) else "interrupted"
     return "; ".join([how, *getattr(error, "__notes__", [])]) + "."

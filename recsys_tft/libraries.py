@@ -20,7 +20,7 @@ CLOUD = ("apache_beam.io.aws.s3filesystem", "apache_beam.io.azure.blobstoragefil
 
 
 def load(module: str, debug: bool = False, without: Collection[str] = ()) -> None:
-    """Imports a module of ours with the large libraries that it needs.
+    """Import a module of ours with the large libraries that it needs.
 
     It is for a process of its own, such as a command: what is loaded stays outside garbage collection for good.
     Collecting it again and again while it grows, and once more at exit, took 3 of the 16 s of a small run.
@@ -39,7 +39,7 @@ def load(module: str, debug: bool = False, without: Collection[str] = ()) -> Non
 
 @contextlib.contextmanager
 def absent(names: Collection[str]) -> Iterator[None]:
-    """Lets libraries that are not loaded yet seem not to be installed while the block runs; afterwards they are.
+    """Hide libraries that are not loaded yet, as if they were not installed, while the block runs.
 
     It is for those that others import inside `try`. What has been imported in the block without them stays so.
     """
@@ -70,7 +70,7 @@ class _Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 def arrow_without_pandas() -> None:
-    """Keeps Arrow from importing pandas, in a process of its own that converts nothing from pandas or to it.
+    """Keep Arrow from importing pandas, in a process of its own that converts nothing from pandas or to it.
 
     Arrow does so when it makes its first array, to know a Series if it is given one, and never looks again.
     """
@@ -81,7 +81,7 @@ def arrow_without_pandas() -> None:
 
 
 def quietly(debug: bool = False) -> contextlib.AbstractContextManager[None]:
-    """What is to surround the first import of TensorFlow in a command, which may be that of a user's feature table."""
+    """The context for the first import of TensorFlow in a command, which may be that of a user's feature table."""
     # tf.Transform sets this too, but only after TensorFlow has loaded Keras 3, and with it matplotlib, for `tf.keras`.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     return contextlib.nullcontext() if debug else _silenced()
@@ -92,7 +92,7 @@ _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 @contextlib.contextmanager
 def first_import() -> Iterator[None]:
-    """Is to surround what may import TensorFlow where our package is used as a library.
+    """The context for a possible import of TensorFlow when our package is used as a library.
 
     TensorFlow's C++ code prints lines that nobody can act upon. They are kept off the terminal, for good, unless the
     level of its log is set (TF_CPP_MIN_LOG_LEVEL), or TensorFlow is imported already, which is the user's own doing. No
@@ -111,7 +111,7 @@ def first_import() -> Iterator[None]:
 
 @contextlib.contextmanager
 def logging_as_it_is() -> Iterator[None]:
-    """Keeps Beam from configuring the user's logging, which it does where nobody else has, and from printing there."""
+    """Keep Beam from configuring the user's logging, which it does where nobody else has, and from printing there."""
     root, nothing = logging.getLogger(), logging.NullHandler()
     if root.handlers:
         yield
@@ -129,7 +129,7 @@ _noise = [os.devnull]  # where what C++ code prints goes, the last one
 
 @contextlib.contextmanager
 def noise_in(path: str) -> Iterator[None]:
-    """Keeps in a file what `quietly` keeps off the terminal, while the block runs."""
+    """Write to a file what `quietly` keeps off the terminal, while the block runs."""
     _noise.append(path)
     try:
         yield
@@ -139,7 +139,7 @@ def noise_in(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Keeps what TensorFlow's C++ code prints while it is imported, before any log level applies, off the terminal."""
+    """Keep what TensorFlow's C++ code prints while it is imported, before any log level applies, off the terminal."""
     kept = os.dup(2)
     _terminal.append(kept)
     with open(_noise[-1], "ab") as null:
@@ -153,7 +153,7 @@ def _silenced() -> Iterator[None]:
 
 
 def warn(text: str) -> None:
-    """Writes a line to stderr, also while that is kept off the terminal."""
+    """Write a line to stderr, also while that is kept off the terminal."""
     if _terminal:
         os.write(_terminal[0], f"{text}\n".encode())
     else:

@@ -1,4 +1,4 @@
-"""What fills lookup tables of TensorFlow from the files of vocabularies, with the number of each value from 0."""
+"""Initializers of TensorFlow's lookup tables from vocabulary files, with the index of each value from 0."""
 
 import tensorflow as tf
 
@@ -7,12 +7,12 @@ _ALL = 2**62  # records, more than any file has
 
 
 def integers_in(path: str | tf.Tensor) -> tf.lookup.TextFileInitializer:
-    """Of a file of integers, one per line."""
+    """Read a file of integers, one per line."""
     return tf.lookup.TextFileInitializer(path, tf.int64, _LINE, tf.int64, _NUMBER)
 
 
 def strings_in(path: str | tf.Tensor) -> tf.lookup.TextFileInitializer:
-    """Of a file of strings, one per record of a gzipped TFRecord; some, and different ones."""
+    """Read a file of strings, one per record of a gzipped TFRecord; at least one, all distinct."""
     return _RecordInitializer(path, tf.string, _LINE, tf.int64, _NUMBER)
 
 

@@ -1,4 +1,4 @@
-"""What counts as missing, in Arrow: null, NaN, '', the least int64, and a list without anything else.
+"""Missing values in Arrow: null, NaN, '', the least int64, and a list without anything else.
 
 docs/missing.md has the table of all places; `ops.drop_missing` and `serving_inputs` say the same of tensors.
 """

@@ -29,7 +29,7 @@ LONG_AGO = -(2**62)  # microseconds since 1970; no difference from it leaves the
 
 
 def no_number(columns: Sequence[Column]) -> str | None:
-    """What an op of numbers refuses text with."""
+    """The sentence with which an op of numbers refuses text."""
     texts = [column for column in columns if column.graph_type == STRING]
     return f"reads numbers, not {texts[0].name}, which is {texts[0].type}" if texts else None
 

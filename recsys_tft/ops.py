@@ -1,4 +1,4 @@
-"""The operations that turn raw columns into engineered features: what they share, and those of tokens.
+"""The operations that turn raw columns into engineered features: their base class, and the ops of tokens.
 
 An op is a frozen dataclass: its fields are what the feature table says, `apply` is what the graph does. Every op reads
 its columns as SparseTensors of at most one value a row (lists: any number), in which a missing value is an absent one,
@@ -41,13 +41,13 @@ class Fitting:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FittedGraph:
-    """What a run has fitted, read off its saved graph: of this a served op may ask.
+    """The fitted values of a run, read from its saved graph; a served op may use them.
 
     Attributes:
         settings: of the run.
         saved_model: the folder of the transform graph.
         numbers: results of the statistics that are no files, by feature.
-        shared: what several features read, such as an encoder, by whatever tells it.
+        shared: resources of several features, such as an encoder, by any key.
     """
 
     settings: "Settings"
@@ -56,33 +56,33 @@ class FittedGraph:
     shared: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     def file(self, name: str) -> str:
-        """Where a file of a statistic lies, by its `file_name`."""
+        """The path of a statistic's file, by its `file_name`."""
         return posixpath.join(self.saved_model, "assets", name)
 
 
 class Op:
     """Computation of one feature from its columns: a frozen dataclass, which `recsys_tft.testing.check_op` tests.
 
-    What it makes is said by `shape`, and by `categories` or `vocabulary` for categories:
+    Its output is declared by `shape`, and by `categories` or `vocabulary` for categories:
 
-        number       float32 [batch]         shape () and neither of both
+        number       float32 [batch]         shape () and neither of the two
         vector       float32 [batch, n]      shape (n,)
         numbers      float32 [batch, (n)]    shape None, as a RaggedTensor
-        category     int64, as above         `categories` says how many there are, 0 for missing included
-        token        int64, as above         `vocabulary` says whose
+        category     int64, as above         `categories`: their number, including 0 for missing
+        token        int64, as above         `vocabulary`: of the tokens
 
-    While the graph is traced, what comes out is compared with it.
+    Tracing the graph checks the output against the declaration.
 
     Attributes:
-        missing: what a row with missing input becomes, in words.
+        missing: the value of a row with missing input, in words.
         is_large: whether it is a wide vector, of which joined rows point to that of their video rather than hold it.
         joins: whether it reads columns of a user or an exposure, and of a video.
-        is_coarse: whether `coarse` says how little of its columns it depends on.
+        is_coarse: whether `coarse` reduces its columns to the part that it depends on.
         embeds_text: whether it is a TextEmbedding, whose texts a job encodes once each.
         once_per_value: whether it reads one column, each value of it apart from the others, so that each distinct one
             need be computed only once; of a column of lists it makes lists, of as many or fewer values.
-        is_ordered: whether the order of a list of tokens says something, the first being the most recent one.
-        vocabulary: whose tokens it makes, which says how many there are.
+        is_ordered: whether the order of a list of tokens matters; the first is the most recent one.
+        vocabulary: of the tokens that it makes.
         dim: width of the embedding table of what it makes, where no vocabulary says it; None for
             `embeddings.default_dim` of the settings.
     """
@@ -117,7 +117,7 @@ class Op:
         raise NotImplementedError(f"{type(self).__name__} does not say what it computes.")  # a new op must
 
     def refuses(self, columns: Sequence[Column]) -> str | None:
-        """Why it cannot read these columns, as words that go on from its name; None if it can."""
+        """The reason why it cannot read these columns, as words that follow its name; None if it can."""
         return None
 
     def coarse(self, columns: "Sequence[pa.Array]") -> "Sequence[pa.Array]":
@@ -128,7 +128,7 @@ class Op:
         return columns
 
     def served(self, name: str, graph: FittedGraph) -> Any:
-        """What stands in `Fitting.fitted` when a model is served: what a statistic gave, or None for nothing.
+        """The value of `Fitting.fitted` in a served model: the result of a statistic, or None for none.
 
         An op whose statistic is a file of its own makes of `graph.file(...)` what it reads.
         """
@@ -163,7 +163,7 @@ class Op:
 
 
 def other_than(count: int, columns: Sequence[Column]) -> str | None:
-    """What an op of so many columns refuses others with."""
+    """The sentence with which an op of so many columns refuses others."""
     return None if len(columns) == count else f"reads {count} column{'s' * (count > 1)}, not {len(columns)}"
 
 

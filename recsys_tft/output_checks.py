@@ -1,4 +1,4 @@
-"""What ops and statistics make, compared with what they say; and their errors, with the feature that they are of."""
+"""Checks of ops and statistics against their declarations, with errors that name the feature."""
 
 import contextlib
 import sys
@@ -50,7 +50,7 @@ def _line(error: BaseException, called: Op | Statistic) -> str:
 
 
 def check_made(feature: Feature, made: Any, settings: Settings) -> None:
-    """Refuses a tensor of another dtype, rank or width than its op says.
+    """Refuse a tensor of another dtype, rank or width than its op says.
 
     Args:
         feature: whose op made it.
@@ -93,7 +93,7 @@ def _fits(made: Any, dtype: tf.DType, shape: tuple[int, ...] | None) -> bool:
 
 
 def said(op: Op, settings: Settings) -> str:
-    """What an op says that it makes, such as `numbers (float32 [batch])`."""
+    """The declared output of an op, such as `numbers (float32 [batch])`."""
     shape, dtype = op.shape(settings), "int64" if op.is_categorical else "float32"
     what = "tokens" if op.vocabulary else "categories" if op.is_categorical else "numbers"
     if shape is None:
@@ -113,7 +113,7 @@ def _found(made: Any) -> str:
 
 
 def check_result(name: str, statistic: Statistic, result: Any) -> None:
-    """Refuses the result of a statistic that is of another dtype or shape than it says.
+    """Refuse the result of a statistic that is of another dtype or shape than it says.
 
     Raises:
         InputError: naming the feature or vocabulary, the statistic, what it says and what it made.
@@ -130,7 +130,7 @@ def check_result(name: str, statistic: Statistic, result: Any) -> None:
 
 
 def check_categories(engineered: pa.Table, features: Sequence[Feature], settings: Settings) -> None:
-    """Refuses categories beyond those that ops say; tokens of vocabularies are within them as they are made.
+    """Refuse categories beyond those that ops say; tokens of vocabularies are within them as they are made.
 
     Raises:
         InputError: naming the feature, the op, and the value.

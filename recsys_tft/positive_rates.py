@@ -1,4 +1,4 @@
-"""Shares of exposures that were positive, drawn towards what is usual where there were few."""
+"""Shares of exposures that were positive, smoothed towards a prior for few exposures."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -107,7 +107,7 @@ class Affinity(Op):
 
 @dataclasses.dataclass(frozen=True)
 class Excess(Op):
-    """How much more often a user is positive than others are on the same videos.
+    """Excess of a user's positive rate over that of others on the same videos.
 
     (positive - expected) / (shown + weight), where expected is how often others are on what the user was shown.
 

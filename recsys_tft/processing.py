@@ -1,4 +1,4 @@
-"""Runs the main job, and opens what it wrote."""
+"""The main job, and access to its output."""
 
 import contextlib
 import dataclasses
@@ -36,20 +36,20 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class PipelineConfig:
-    """Options of a run besides its data: where it writes, and what takes the place of settings.
+    """Options of a run besides its data: its output folders, and overrides of settings.
 
     Attributes:
-        output_dir: where everything goes that has no folder of its own below; local, or on any Beam filesystem.
+        output_dir: the folder of everything that has no folder of its own below; local, or on any Beam filesystem.
         artifacts_dir: for the transform graph and the other artifacts; `output_dir/artifacts` by default.
         processed_data_dir: for the rows; `output_dir/processed_data` by default.
         config: a YAML file of settings that differ from the defaults.
-        negative_ratio: drawn negatives per positive; what the settings say by default.
-        seed: of the synthetic data and the negatives; what the settings say by default.
-        format: tfrecord or parquet; what the settings say by default.
-        title_encoder: none, minilm, or a handle or path; what the settings say by default.
-        workers: threads that run the job in this process; by default one for each core that a partition keeps busy.
-        overwrite: whether to replace an output that is there already.
-        beam_args: options for Beam, such as `--runner=DataflowRunner`; they come after `beam` of the settings, and win.
+        negative_ratio: sampled negatives per positive; from the settings by default.
+        seed: of the synthetic data and the negatives; from the settings by default.
+        format: tfrecord or parquet; from the settings by default.
+        title_encoder: none, minilm, or a handle or path; from the settings by default.
+        workers: threads that run the job in this process; by default one per core, but no more than partitions.
+        overwrite: whether to replace an existing output.
+        beam_args: options for Beam, such as `--runner=DataflowRunner`; they override `beam` of the settings.
 
     Examples:
         >>> config = PipelineConfig(output_dir="films", title_encoder="none", negative_ratio=4)
@@ -71,7 +71,7 @@ class PipelineConfig:
 
     @functools.cached_property
     def settings(self) -> settings.Settings:
-        """The settings of the file, with the options above in their place.
+        """The settings of the file, overridden by the options above.
 
         Raises:
             InputError: if one is wrong.
@@ -87,14 +87,14 @@ class PipelineConfig:
         return base.replace(changes)
 
     def check(self, data_dir: str | None = None) -> None:
-        """Looks for what is wrong and can be seen at once, before anything large is loaded.
+        """Check everything that can be checked at once, before anything large is loaded.
 
         Args:
             data_dir: of the raw tables; None where they are generated.
 
         Raises:
             InputError: if a setting is wrong, a folder has no name or is on no filesystem that is known, there are no
-                tables, or there is an output already that is not to be replaced.
+                tables, or there is an output that must not be replaced.
         """
         own = {"--output-dir": self.output_dir, "artifacts_dir": self.artifacts_dir, "--config": self.config}
         for name, place in {**own, "processed_data_dir": self.processed_data_dir}.items():
@@ -148,10 +148,10 @@ class PipelineConfig:
 
 
 class ProcessingPipeline:
-    """The main job: from raw tables, or synthetic ones, to the rows of both models and one transform graph.
+    """The main job, from raw or synthetic tables to the rows of both models and one transform graph.
 
     Args:
-        pipeline_config: what a run is given besides its data.
+        pipeline_config: the options of a run besides its data.
         say: is told each step, in a short sentence; nothing by default.
 
     Raises:
@@ -174,7 +174,7 @@ class ProcessingPipeline:
         self._found: dict[str, dict[str, RawTable]] = {}
 
     def check(self, data_dir: str) -> None:
-        """Finds what is wrong with tables on this machine without loading TensorFlow or Beam; `run` finds the same.
+        """Check tables on this machine without loading TensorFlow or Beam; `run` finds the same problems.
 
         Raises:
             InputError: if something in the tables is wrong.
@@ -186,10 +186,10 @@ class ProcessingPipeline:
     @sentences()
     @libraries.logging_as_it_is()
     def run(self, data_dir: str) -> "RunResult":
-        """Runs the job on the four tables in `data_dir`.
+        """Run the job on the four tables in `data_dir`.
 
         Raises:
-            InputError: if something in the settings, the data or the output folder is wrong; nothing is written then.
+            InputError: if the settings, the data or the output folder are wrong; then nothing is written.
         """
         started = time.monotonic()
         self._config.check(data_dir)
@@ -204,7 +204,7 @@ class ProcessingPipeline:
     @sentences()
     @libraries.logging_as_it_is()
     def submit(self, data_dir: str) -> "Submitted":
-        """Has Dataflow run the job on the four tables in `data_dir`, and does not wait for it.
+        """Submit the job on the four tables in `data_dir` to Dataflow, without waiting for it.
 
         Raises:
             InputError: as `run`, or if `--runner` in the options is not DataflowRunner.
@@ -216,7 +216,7 @@ class ProcessingPipeline:
         self._config.check(data_dir)
         options = self._options(data_dir)
         if not dataflow.is_dataflow(options):
-            raise UsageError("--no-wait is for a job that runs elsewhere; give --runner=DataflowRunner with it.")
+            raise UsageError("--no-wait needs --runner=DataflowRunner.")
         self._prepare_encoder()
         tables = self._find(data_dir)
         with self._writing():
@@ -232,10 +232,10 @@ class ProcessingPipeline:
         versioned: bool = False,
         ids: str = IdKind.INTEGER,
     ) -> "RunResult":
-        """Generates seeded raw tables, keeps them under `raw/` of the output, and runs the job on them.
+        """Generate seeded raw tables, keep them in `raw/` of the output, and run the job on them.
 
-        With `versioned` users, videos and channels change in time, and have several rows each (`updated_at`). `ids` are
-        integer, string, uuid or uint64.
+        With `versioned` users, videos and channels change over time, and have several rows each (`updated_at`).
+        `ids` are integer, string, uuid or uint64.
 
         Raises:
             InputError: as `run`, or if a number is below 1.
@@ -270,7 +270,7 @@ class ProcessingPipeline:
         return RunResult(self._output, manifest, time.monotonic() - started, steps, counted)
 
     def get_feature_specs(self) -> dict[str, dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]]:
-        """For each data set how tf.io.parse_example reads its rows, by column.
+        """The feature specs for tf.io.parse_example, by data set and column.
 
         Raises:
             InputError: if nothing has been written yet.
@@ -280,7 +280,7 @@ class ProcessingPipeline:
 
     @staticmethod
     def _load() -> None:
-        """Imports the large libraries."""
+        """Import the large libraries."""
         with libraries.first_import():
             importlib.import_module("recsys_tft.beam_pipelines.run")
 
@@ -298,12 +298,12 @@ class ProcessingPipeline:
                 raise
             except BaseException as error:
                 if self._output.is_staged or not self._output.local_folders:
-                    error.add_note("the output is as it was")
+                    error.add_note("the output is unchanged")
                 self._output.discard()
                 raise
 
     def _prepare_encoder(self) -> None:
-        """Loads the encoders of texts, so that one that cannot be is an error before any data is read."""
+        """Load the encoders of texts, so that one that cannot be is an error before any data is read."""
         for spec, name in encoders(self._settings).items():
             self._say("Loading the title encoder" if name == "title_encoder" else f"Loading the encoder {name}")
             title_encoder.resolve(spec, self._settings.title_precision, self._say)
@@ -320,7 +320,7 @@ class ProcessingPipeline:
             for warning in table.warnings(computed):
                 self._say(f"warning: {warning}")
         if computed:
-            self._say("Counting the views, likes and comments of videos before each exposure (counters.source)")
+            self._say("Counting views, likes and comments of videos before each exposure (counters.source)")
         return tables
 
     def _options(self, data_dir: str) -> "PipelineOptions":
@@ -342,7 +342,7 @@ class ProcessingPipeline:
         return options
 
     def _reach(self, data_dir: str) -> None:
-        """Refuses a bucket that does not answer; those who write and read wait for minutes."""
+        """Refuse a bucket that does not answer; those who write and read wait for minutes."""
         used = encoders(self._settings)
         models = [m for e in used for m in ([e] if isinstance(e, str) else [e.preprocessor, e.encoder])]
         buckets = [model for model in models if places.scheme(model) == "gs"]

@@ -1,4 +1,4 @@
-"""What a long command is doing: on a terminal the step, its time, what is done and what is left; else plain lines."""
+"""Progress of a long command: on a terminal the step, its time, rows done and left; else plain lines."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ _SHARE = re.compile(r" \((\d+) % of all\)$")
 
 
 class Progress:
-    """Shows the current step; those that are done stay, with what they took.
+    """Shows the current step; finished ones stay, with their cost.
 
     Attributes:
         console: where the command prints.
@@ -81,7 +81,7 @@ class Progress:
 
 
 class _Times(ProgressColumn):
-    """How long a step has taken, and about how long it will go on."""
+    """The elapsed time of a step, and an estimate of the rest."""
 
     def render(self, task: Task) -> Text:
         spent = task.elapsed or 0.0

@@ -1,4 +1,4 @@
-"""The modules of a user's project: where they lie, which belong to a feature table, and what their code is."""
+"""Modules of a user's project: their places, those that belong to a feature table, and their code."""
 
 import ast
 import dataclasses
@@ -15,7 +15,7 @@ _OURS = ("recsys_tft", "beam_pipelines", "preprocessing_fn")
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a module is.
+    """The place of a module.
 
     Attributes:
         root: the folder that has to be on sys.path for it, absolute.
@@ -29,7 +29,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        """What finds it again from any working folder, here; an installed one is found by its name alone."""
+        """The name that finds it from any working folder on this machine; an installed module's own name."""
         return self.module if self.is_installed else f"{self.root}:{self.module}"
 
     @property
@@ -119,7 +119,7 @@ def _parents(module: str) -> list[str]:
 
 
 def _imported(place: Place) -> Iterator[str]:
-    """All that may be modules among what a file imports."""
+    """The names imported by a file that may be modules."""
     package = place.module if place.file.name == "__init__.py" else place.module.rpartition(".")[0]
     try:
         tree = ast.parse(place.file.read_bytes())

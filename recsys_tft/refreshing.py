@@ -1,4 +1,4 @@
-"""Refreshes an output: makes the rows of a new period from its events alone, and what is known of all before them."""
+"""Refresh of an output: rows of a new period, from its events and the state of everything before them."""
 
 import dataclasses
 import functools
@@ -76,10 +76,10 @@ def refresh(
     overwrite: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> RunResult:
-    """Make the rows of a new period of an output, `OUTPUT_DIR/periods/NAME`, with what was fitted before.
+    """Make the rows of a new period of an output, `OUTPUT_DIR/periods/NAME`, with the fitted values of the run.
 
-    No earlier interaction is read: what rows need of them is in the state that the run, or the refresh before, has
-    written. The period is an output of its own, whole or not there, and has the state for the next one.
+    No earlier interaction is read: the state written by the run, or by the previous refresh, holds everything that
+    rows need of them. The period is an output of its own, written atomically, with the state for the next one.
 
     Args:
         output_dir: of the run.
@@ -107,7 +107,7 @@ def refresh(
 
 
 def check(output_dir: str, data_dir: str) -> None:
-    """Looks for what is wrong and can be seen at once, before anything large is loaded.
+    """Check everything that can be checked at once, before anything large is loaded.
 
     Raises:
         InputError: if a folder has no name or is not there, or is elsewhere.

@@ -29,7 +29,7 @@ def increasing(values: Sequence[float]) -> Sequence[float]:
 
 
 def check_boundaries(what: str, values: Sequence[float]) -> None:
-    """Refuses boundaries on a row that are wrong; none are left to the config.
+    """Refuse boundaries on a row that are wrong; none are left to the config.
 
     Raises:
         InputError: naming `what` has them.
@@ -44,7 +44,7 @@ def check_boundaries(what: str, values: Sequence[float]) -> None:
 
 
 def check_options(what: str, **options: int | None) -> None:
-    """Refuses options on a row, by their names in LIMITS, that are no whole numbers within the limits; None is unset.
+    """Refuse options on a row, by their names in LIMITS, that are not whole numbers within the limits; None is unset.
 
     Raises:
         InputError: naming `what` has them, and all that is wrong.

@@ -14,10 +14,10 @@ class Signal:
     """One kind of interaction.
 
     Attributes:
-        name: what `interaction_type` calls it, and `labels.positive`.
-        column: the boolean column of interactions that says it in a wide row; the name by default.
-        negative: whether it says that the user does not want the video.
-        viewing: whether it says that the user opened the video; by default unless it is negative.
+        name: in `interaction_type` and `labels.positive`.
+        column: its boolean column in wide interactions; the name by default.
+        negative: whether it means that the user does not want the video.
+        viewing: whether it implies that the user opened the video; by default unless it is negative.
         has_column: whether there is such a column at all; a wide row is an impression, and watched by its watch time.
     """
 
@@ -50,7 +50,7 @@ class SignalBits:
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
-        """What the signals are called, in the order of their bits."""
+        """The names of the signals, in the order of their bits."""
         return tuple(signal.name for signal in self.known)
 
     @functools.cached_property
@@ -74,12 +74,12 @@ class SignalBits:
 
     @functools.cached_property
     def viewing(self) -> np.integer:
-        """The bits of those which say that the user opened the video."""
+        """The bits of signals that imply that the user opened the video."""
         return self._of(signal.is_viewing for signal in self.known)
 
     @functools.cached_property
     def negative(self) -> np.integer:
-        """The bits of those which say that the user does not want the video; 0 where there is none."""
+        """The bits of signals that mean that the user does not want the video; 0 for none."""
         return self._of(signal.negative for signal in self.known)
 
     def _of(self, chosen: Iterable[bool]) -> np.integer:

@@ -29,10 +29,10 @@ EMPTY_IDS = -(2**63)  # no id
 
 
 class Statistic(abc.ABC):
-    """Something that is learned from all values of a tensor.
+    """A statistic of all values of a tensor, learned in a full pass.
 
-    The state of values may be anything that pickles; what it is depends on neither the order of the values nor how
-    they are divided into batches. `recsys_tft.testing.check_op` tries both.
+    The state may be anything that pickles; it must depend on neither the order of the values nor their division into
+    batches. `recsys_tft.testing.check_op` tests both.
 
     Attributes:
         dtype: of the result: "int64", "float32" or "string".
@@ -60,15 +60,15 @@ class Statistic(abc.ABC):
         """The result that ops read, from the state of all values, of `dtype` and `shape`."""
 
     def divided(self, state: Any) -> list[Any]:
-        """The state in parts that can be merged apart from each other, that of no values in as many; here it is one."""
+        """The state in parts that can be merged separately, as many as for the state of no values; by default one."""
         return [state]
 
     def trimmed(self, state: Any) -> Any:
-        """What the result needs of a part that has been merged with all others of its kind; here it is all."""
+        """Drop parts of a fully merged state that the result does not need; by default none."""
         return state
 
     def output(self, name: str, state: Any, folder: str) -> np.ndarray:
-        """What the analysis makes of the state of all values: the result; of a file, its path.
+        """The output of the analysis for the state of all values: the result, or the path of a file.
 
         Args:
             name: of the vocabulary or the feature.
@@ -78,7 +78,7 @@ class Statistic(abc.ABC):
         return np.asarray(self.result(state))
 
     def fitted(self, output: "tf.Tensor") -> Any:
-        """What ops are given in the graph, in `Fitting.fitted`: the tensor of the output as it is."""
+        """The value for ops in the graph, in `Fitting.fitted`: by default the tensor of the output."""
         return output
 
 
@@ -90,11 +90,11 @@ class FileStatistic(Statistic):
 
     @abc.abstractmethod
     def file_name(self, name: str) -> str:
-        """What the file of a vocabulary or a feature is called."""
+        """The name of the file of a vocabulary or a feature."""
 
     @abc.abstractmethod
     def write(self, state: Any, path: str) -> None:
-        """Writes the file of the state of all values."""
+        """Write the file of the state of all values."""
 
     def result(self, state: Any) -> np.ndarray:
         """The contents of the file, [] bytes."""

@@ -1,4 +1,4 @@
-"""Which feature table made a run or a model: a description in plain values, and what a table of now differs in.
+"""Records of the feature table behind a run or a model, in plain values, and differences from the current one.
 
 The manifest of a run holds it, and each model trained on the run, so that no later command has to be told.
 """
@@ -20,7 +20,7 @@ Record = Mapping[str, Any]
 
 
 def record(name: str | None) -> dict[str, Any] | None:
-    """What tells a user's table from another; None of ours.
+    """The record that tells a user's table from another; None for ours.
 
     Args:
         name: `features` of the settings.
@@ -82,7 +82,7 @@ def _arguments(value: Any) -> Iterator[str]:
 
 
 def check(found: Mapping[str, Any], source: str) -> None:
-    """Refuses a table that is not the one that made a run or a model.
+    """Refuse a table that is not the one that made a run or a model.
 
     Args:
         found: what a manifest or the like holds: `settings`, and what `record` returned.
@@ -103,7 +103,7 @@ def check(found: Mapping[str, Any], source: str) -> None:
     if changes := list(_changes(made, now)):
         remedy = "undo that, or run the main job again"
         raise InputError(
-            f"{source}: the feature table {made['module']} in {now['root']} is another one than this was made with: "
+            f"{source}: the feature table {made['module']} in {now['root']} differs from the one that made this: "
             f"{'; '.join(changes)}; {remedy}."
         )
 

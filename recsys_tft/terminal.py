@@ -1,4 +1,4 @@
-"""What commands print on: tables of which no name is cut and no interval breaks, however narrow the terminal is."""
+"""Output of commands: tables in which no name is cut and no interval breaks, however narrow the terminal is."""
 
 import itertools
 import sys
@@ -61,7 +61,7 @@ class Listing(Table):
         return longest if column.no_wrap else min(longest, max(_READABLE, *(each.minimum for each in found)))
 
     def _groups(self, widths: Sequence[int], options: ConsoleOptions) -> Iterator[list[int]]:
-        """Which columns stand beside one another: as many as there is room for, and one at least."""
+        """Groups of columns that stand side by side: as many as fit, and at least one."""
         group, used = [0], widths[0]
         for number, width in enumerate(widths[1:], 1):
             if len(group) > 1 and used + _GAP + width > options.max_width:

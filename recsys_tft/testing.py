@@ -1,4 +1,4 @@
-"""The contract of ops, as a test that a project of yours runs on its own ones: `check_op`."""
+"""Contract test of ops, `check_op`, for your project's own ones."""
 
 import contextlib
 import dataclasses
@@ -35,25 +35,25 @@ def check_op(
     settings: "Settings | None" = None,
     missing: Any = None,
 ) -> list[Any]:
-    """Tries what every op has to do, and says what it makes of rows that it is fitted on.
+    """Test the contract of ops, and return the op's values for rows that it is fitted on.
 
-    It is a frozen dataclass that pickles; what it makes is of the dtype, shape and range that it says, in a graph as
-    outside of one; a row's value depends on no other row and on no batch; rows in which all columns are missing become
-    0, zeros or an empty list; and what its statistic learns depends neither on the order of rows nor on batches.
+    The op is a frozen dataclass that pickles; its output has the declared dtype, shape and range, in a graph and
+    outside; a row's value depends on no other row and on no batch; rows in which all columns are missing become
+    0, zeros or an empty list; and its statistic depends neither on the order of rows nor on batches.
 
     Args:
-        op: what is tried.
+        op: under test.
         columns: that it reads, such as `TABLE.raw["age"]`.
         rows: for each row the raw values of the columns; None for a missing one, lists where the column holds lists.
             One more, of which all are missing, is added.
         settings: the defaults without it.
-        missing: what a row becomes of which all columns are missing, if it is nothing of the above.
+        missing: the value of a row in which all columns are missing, if none of the above.
 
     Returns:
         For each of the rows its value: a number, or a list.
 
     Raises:
-        AssertionError: saying what is wrong.
+        AssertionError: with the broken rule.
 
     Examples:
         >>> from recsys_tft.default_table import DEFAULT
@@ -78,7 +78,7 @@ def check_op(
 
 @contextlib.contextmanager
 def _refusals(op: "Op") -> Iterator[None]:
-    """Says of which op an assertion is, and as an assertion what the graph would refuse."""
+    """Name the op in assertions, and turn refusals of the graph into assertions."""
     try:
         yield
     except (AssertionError, InputError) as error:
@@ -109,7 +109,7 @@ class _Trial:
         return self.op.shape(self.settings)
 
     def check_said(self) -> None:
-        """What can be asked of the op itself."""
+        """Check the op's own declarations."""
         op = self.op
         frozen = dataclasses.is_dataclass(op) and type(op).__dataclass_params__.frozen
         _require(frozen, "must be a frozen dataclass: @dataclasses.dataclass(frozen=True)")
@@ -142,7 +142,7 @@ class _Trial:
     # --- What is learned
 
     def fitted(self, rows: Sequence[Row], folder: pathlib.Path) -> "tuple[Fitting, Mapping[str, np.ndarray]]":
-        """What the op is given when it is applied, learned of rows; and the results that are no files."""
+        """Fit the op on rows: the input of `apply`, and the results that are not files."""
         import tensorflow as tf
 
         from recsys_tft.ops import FittedGraph, Fitting

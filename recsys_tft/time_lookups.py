@@ -1,4 +1,4 @@
-"""Point-in-time lookups: what was last known of a key strictly before a moment."""
+"""Point-in-time lookups: the last known value of a key strictly before a moment."""
 
 from collections.abc import Sequence
 
@@ -134,7 +134,7 @@ def last_before(
 
 
 class EventCounts:
-    """How many events a key has before a moment.
+    """Counts of a key's events before a moment.
 
     Args:
         keys: [n] int64, whose events they are.

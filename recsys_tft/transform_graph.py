@@ -86,7 +86,7 @@ class TransformGraph:
         return [column.combine_chunks() for column in pa.concat_tables(parts).columns]
 
     def _engineer_values(self, rows: pa.Table, feature: Feature) -> pa.Array:
-        """As `_engineer_rows`, where distinct values are computed once."""
+        """Like `_engineer_rows`, computing each distinct value once."""
         (column,) = feature.columns
         source = rows[column.name].combine_chunks()
         encoded = (source.flatten() if column.is_list else source).dictionary_encode()
@@ -116,7 +116,7 @@ class TransformGraph:
             if (count := len(made[feature.name])) != len(rows):
                 raise InputError(
                     f"The feature '{feature.name}': its op {type(feature.op).__name__} makes {count:,} values of "
-                    f"{len(rows):,} rows; each row has to have one, also where columns are missing (`ops.scatter`)."
+                    f"{len(rows):,} rows; each row needs one value, even if columns are missing (`ops.scatter`)."
                 )
         return pa.table(made)
 

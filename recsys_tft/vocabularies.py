@@ -32,17 +32,17 @@ _OPTIONS = ("n_oov", "min_count", "max_size")
 class Vocabulary:
     """A vocabulary, declared once and named by the features that look values up in it.
 
-    What is None is as `vocabularies.default` and `embeddings.default_dim` of the settings say; what the settings say
-    of the name itself comes first.
+    Options that are None default to `vocabularies.default` and `embeddings.default_dim` of the settings; the settings
+    for the vocabulary's name override all.
 
     Attributes:
         name: its name in the transform graph, in `artifacts/vocabularies/` and in the settings.
         integers: whether its values are int64 ids rather than strings.
-        ids: whether its strings are ids; `FeatureTable.with_ids` says so, where the user's tables have such.
+        ids: whether its strings are ids; set by `FeatureTable.with_ids`, if the user's tables have such.
         dim: width of its embedding table.
-        n_oov: hash buckets for what is not in it.
-        min_count: values that occur less often are left out.
-        max_size: how many values it has at the most.
+        n_oov: hash buckets for out-of-vocabulary values.
+        min_count: values that occur less often are dropped.
+        max_size: its largest number of values.
 
     Raises:
         InputError: at construction, if an option is out of its limits.
@@ -66,7 +66,7 @@ class Vocabulary:
         return {name: value for name, value in options.items() if value is not None}
 
     def options(self, settings: "Settings") -> "VocabularySettings":
-        """How it is cut and hashed: as the settings say of its name, else as here, else as `default` says."""
+        """Its limits and hash buckets: those in the settings by its name, else its own, else those of `default`."""
         if self.name in settings.vocabularies:
             return settings.vocabularies[self.name]
         default = settings.default_vocabulary
@@ -74,7 +74,7 @@ class Vocabulary:
         return type(default)(**said)  # and no method of pydantic's, which AutoGraph cannot follow
 
     def statistic(self, options: "VocabularySettings") -> Frequencies:
-        """What is to be fitted."""
+        """The statistic to fit."""
         return Frequencies(options.min_count, options.max_size, self.integers, self.ids)
 
     def table(self, saved_model: str) -> "tf.lookup.StaticHashTable":
@@ -94,7 +94,7 @@ class Vocabulary:
         """The token of each of `values`, [n] int64 or string, as [n] int64 >= 1.
 
         Args:
-            values: what to look up.
+            values: to look up.
             fitted: gives the numbers of the vocabulary's values, from 0, and -1 of others.
             n_oov: hash buckets for what is not in it.
         """

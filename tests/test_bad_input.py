@@ -28,7 +28,7 @@ def test_a_folder_that_does_not_exist_is_named(workspace: Workspace, fails: Fail
 def test_a_table_that_is_there_twice_is_refused(workspace: Workspace, fails: Fails) -> None:
     (workspace.data / "users").mkdir()
     pq.write_table(table_of(good_rows()["users"]), workspace.data / "users" / "part-0.parquet")
-    assert "the table users is there twice" in fails()
+    assert "the table users exists twice" in fails()
 
 
 def test_a_missing_required_column_is_named_with_its_file_and_a_likely_name(workspace: Workspace, fails: Fails) -> None:

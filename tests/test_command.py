@@ -68,11 +68,11 @@ def test_debug_shows_where_an_error_comes_from(workspace: Workspace) -> None:
 def test_what_needs_a_local_run_says_so(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     title = ["--title", "x"] if command == ["similar"] else []
     assert main([*command, *title, "--output-dir", "gs://bucket/out"]) == 1
-    said = "error: gs://bucket/out: only the main job works there; copy its output into a local folder.\n"
+    said = "error: gs://bucket/out: only the main job supports this filesystem; copy its output into a local folder.\n"
     assert capsys.readouterr().err == said
 
 
 def test_a_ranker_has_nothing_to_go_on_from(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "ranker", "--from-scratch"]) == 2
-    error = "error: --from-scratch is for two-tower; a ranker begins anew in any case.\n"
+    error = "error: --from-scratch is for two-tower; a ranker always starts from scratch.\n"
     assert capsys.readouterr().err == error

@@ -280,7 +280,7 @@ def test_what_cannot_be_compared_is_one_sentence(
     figures_path = pathlib.Path(new) / "artifacts/statistics/statistics.json"
     for folders, words in (
         ([old, str(tmp_path / "nowhere")], "no such folder"),
-        ([old, str(tmp_path / "empty")], "no statistics there"),
+        ([old, str(tmp_path / "empty")], "there are no statistics"),
         ([old, new, "--new-split", "tset"], "there is no split 'tset'"),
     ):
         assert cli.main(["compare", *folders]) in (1, 2)

@@ -179,7 +179,7 @@ def test_durations(text: str, length: int) -> None:
             "counters.delay must be a number with its unit s, m, h or d, such as 90s, 15m, 6h or 1d, not '5'",
         ),
         ({"delay": "-1s"}, "not '-1s'"),
-        ({"every": "0s"}, "counters.every must be more than nothing"),
+        ({"every": "0s"}, "counters.every must be above 0"),
         ({"every": "99999d"}, "at most 36500d"),
         ({"growth": -0.1}, "counters.growth is -0.1"),
         ({"source": "asof"}, "counters.source is 'asof'"),

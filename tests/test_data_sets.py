@@ -211,8 +211,8 @@ WRONG_LINES: dict[tuple[str, str], dict[bytes, str]] = {
         b"+13::Caf\xe9 (1995)\n": ", line 4: expected 3 fields, found '13::Caf\u00e9 (1995)'.",
     },
     ("movielens-20m", "ratings.csv"): {
-        b"": ": this CSV file is empty; its first line should name the columns.",
-        b"userId,movieId,rating,timestamp\n": " holds no rows; expected some below its header.",
+        b"": ": the CSV file is empty; expected a header line with the column names.",
+        b"userId,movieId,rating,timestamp\n": " has no rows below its header.",
         b"userId,rating\n1,2\n": ", line 1: expected the columns movieId, timestamp too, found userId, rating.",
         b"+1,2,3\n": ": line 5 has 3 values, the header 4: '1,2,3'; a value with the separator in it is quoted.",
         b"+1,2,6,9\n": ", line 5: expected a rating from 0.5 to 5, found '1,2,6,9'.",
@@ -223,7 +223,7 @@ WRONG_LINES: dict[tuple[str, str], dict[bytes, str]] = {
     ("movielens-latest-small", "movies.csv"): {
         b"+x,A,War\n": ", line 5: expected integers as video_id, found 'x,A,War'.",
         b"+13,A,\n": ", line 5: expected genres between |, or (no genres listed), found '13,A,'.",
-        b"+13,Caf\xe9,War\n": ": line 5 is not UTF-8 (byte 0xE9); read it with its own encoding",
+        b"+13,Caf\xe9,War\n": ": line 5 is not UTF-8 (byte 0xE9); convert it to UTF-8",
     },
     ("kion", "interactions.csv"): {
         b"user_id\n1\n": ", line 1: expected the columns item_id, last_watch_dt, total_dur, watched_pct too, found u",
@@ -302,7 +302,9 @@ def test_without_a_source_the_page_and_the_files_are_named(
 ) -> None:
     assert main(["dataset", name, "--data-dir", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error: {name} is not downloaded: get it from {page} and name the unpacked folder, with ")
+    assert error.startswith(
+        f"error: {name} is not downloaded by this command: get it from {page} and name the unpacked folder, with "
+    )
     assert error.endswith(" by --source.\n")
     assert all(file in error for file in SOURCES[name] if file != "tags.csv")
 
@@ -320,7 +322,7 @@ def test_a_source_or_an_output_that_is_no_folder_is_refused(tmp_path: pathlib.Pa
 def test_kion_has_no_ratings_that_could_be_liked(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["dataset", "kion", "--data-dir", str(tmp_path), "--source", str(tmp_path), "--liked-from", "4"]
     assert main(command) == 2
-    assert capsys.readouterr().err == "error: --liked-from is of ratings, of which kion has none.\n"
+    assert capsys.readouterr().err == "error: --liked-from is for ratings, and kion has none.\n"
 
 
 # --- The command

@@ -82,7 +82,7 @@ def test_a_cache_of_vectors_on_this_machine_is_refused(tmp_path: pathlib.Path) -
 
 
 def test_not_waiting_is_for_dataflow(synthetic_run: Ran) -> None:
-    with pytest.raises(UsageError, match="--no-wait is for a job that runs elsewhere; give --runner=DataflowRunner"):
+    with pytest.raises(UsageError, match="--no-wait needs --runner=DataflowRunner"):
         ProcessingPipeline(PipelineConfig("out")).submit(str(synthetic_run.raw))
 
 

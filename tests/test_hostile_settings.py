@@ -33,22 +33,22 @@ def wrong(tmp_path: pathlib.Path, text: str | bytes) -> str:
     ("text", "sentence"),
     [
         # A key is there once, and what is written is what is read.
-        ("seed: 1\nseed: 2", "the key 'seed' is there twice, in lines 1 and 2"),
-        ("ranker:\n  depth: 3\n  iterations: 9\n  depth: 4", "the key 'depth' is there twice, in lines 2 and 4"),
-        ("columns: {users: {a: age, 'a': country}}", "the key 'a' is there twice, in line 1"),
+        ("seed: 1\nseed: 2", "the key 'seed' exists twice, in lines 1 and 2"),
+        ("ranker:\n  depth: 3\n  iterations: 9\n  depth: 4", "the key 'depth' exists twice, in lines 2 and 4"),
+        ("columns: {users: {a: age, 'a': country}}", "the key 'a' exists twice, in line 1"),
         ("seed: 1\n---\nseed: 2", "expected a single document"),
         ("ranker:\n\tdepth: 1", "indent with spaces"),
         ("seed: \0", "line 1: the character '\\x00' is not allowed"),
         (b"seed: 1\ntitle_encoder: caf\xe9", "line 2: byte 0xe9 is not UTF-8"),
         ("seed: 1".encode("utf-16"), "line 1: byte 0xff is not UTF-8"),
         # Nothing runs, nor grows without bound.
-        ("seed: !!python/object/apply:os.system [id]", "the tag !!python/object/apply:os.system is not read"),
-        ("seed: !!set {a, b}", "the tag !!set is not read"),
+        ("seed: !!python/object/apply:os.system [id]", "the tag !!python/object/apply:os.system is not allowed"),
+        ("seed: !!set {a, b}", "the tag !!set is not allowed"),
         (f"a: &a [1, 2, 3]\n{FOLDED}", "its aliases expand to "),
-        ("a: &a [*a]", "the anchor there holds an alias of itself"),
-        ("a: " + "[" * 10_000, "more than 64 levels"),
-        ("a: " + "{a: " * 10_000, "more than 64 levels"),
-        ("? [a, b]\n: 1", "line 1: a key has to be a word"),
+        ("a: &a [*a]", "the anchor contains an alias of itself"),
+        ("a: " + "[" * 10_000, "more than 64 nested levels"),
+        ("a: " + "{a: " * 10_000, "more than 64 nested levels"),
+        ("? [a, b]\n: 1", "line 1: a key has to be a single word"),
     ],
 )  # fmt: skip
 def test_a_file_that_says_something_twice_or_without_bound_is_named_with_its_line(

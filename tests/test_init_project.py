@@ -35,7 +35,7 @@ def test_a_folder_with_such_a_file_is_refused(
 ) -> None:
     (tmp_path / name).write_text("mine")
     assert main(["init", str(tmp_path)]) == 1
-    assert f"{tmp_path / name}: there already, and nothing is replaced" in capsys.readouterr().err
+    assert f"{tmp_path / name}: exists already and is not replaced" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "mine"
 
@@ -47,7 +47,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(
     assert main(["init", str(tmp_path / "shop")]) == 1
     assert "cannot write a project there" in capsys.readouterr().err
     assert main(["init", "gs://bucket/shop"]) == 2
-    assert "a folder of this machine" in capsys.readouterr().err
+    assert "expected a local folder" in capsys.readouterr().err
 
 
 def test_the_template_is_part_of_the_package() -> None:

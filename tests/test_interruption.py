@@ -113,7 +113,7 @@ def test_an_interrupted_run_leaves_the_output_as_it_was_and_says_so(
     monkeypatch.setattr(ProcessingPipeline, "_run", lambda *_: act())
     before = workspace.state()
     assert cli.main(workspace.arguments("--overwrite")) == code
-    assert capsys.readouterr().err == f"error: {how}; the output is as it was.\n"
+    assert capsys.readouterr().err == f"error: {how}; the output is unchanged.\n"
     assert workspace.state() == before
     assert sorted(path.name for path in workspace.out.iterdir()) == sorted(REPLACED)
 

@@ -216,13 +216,13 @@ def test_the_command_names_feature_row_and_both_values_of_a_leak_and_exits_with_
     for name in (*HISTORY, *PREVIOUS):
         found = re.search(
             rf"LEAK: {name} of user_id (.+?)(\.\.\.)?, video_id .+?, interaction_time \d+ in two_tower: .+?, but .+? "
-            rf"with what comes from 2025-01-\d\d [\d:.]+ UTC on altered",
+            rf"with everything from 2025-01-\d\d [\d:.]+ UTC on altered",
             printed,
         )
         assert found
         assert found[1] in shown.values()
         assert re.search(rf"Values that differ: .*{name} \d+", printed)
-    assert "Rows know what happens later." in printed
+    assert "Some rows know their future." in printed
 
 
 # --- Periods
@@ -244,7 +244,7 @@ def test_a_refresh_is_audited_from_a_state_of_what_was_before(
     (line,) = (line.split() for line in printed.splitlines() if " there " in line)
     assert line[-1] == "0"
     assert int(line[-4]) > 20
-    assert "no row knows what happens later." in printed.lower()
+    assert "no row knows its future." in printed.lower()
     as_of_the_end(monkeypatch)
     assert cli.main(of_period(first_days)) == 1
     assert "LEAK: previously_watched_category" in " ".join(capsys.readouterr().out.split())
@@ -280,7 +280,7 @@ def test_a_run_without_a_leak_passes(
     assert all(line[-1] == "0" and int(line[-4].replace(",", "")) > 100 for line in lines)
     assert [" there " in line for line in printed.splitlines() if line.startswith("2025-")].count(True) == len(FUTURES)
     assert "as of when the tables were written: channel_subscriber_count_log_z\n" in printed
-    assert "But for these, no row knows what happens later." in printed
+    assert "Apart from these, no row knows its future." in printed
 
 
 def test_what_was_not_compared_is_no_proof(as_of_output: pathlib.Path) -> None:

@@ -246,7 +246,7 @@ def test_the_day_of_the_page(daily: tuple[pathlib.Path, str]) -> None:
     folder, told = daily
     assert "All values are equal." in told
     for name in ("two_tower", "ranker"):
-        with pytest.raises(InputError, match="exists already; give --overwrite to replace the model there"):
+        with pytest.raises(InputError, match="exists already; --overwrite replaces it"):
             ModelFolder(str(folder / "out"), name).check_free(overwrite=False)
     assert re.search(r"^user_id_token .* query_tower, ranker, retrieval, transform_graph", told, re.MULTILINE)
     for name, file in (("two_tower", "model.json"), ("ranker", "columns.json")):
@@ -271,13 +271,13 @@ def test_models_of_an_earlier_period_take_what_came_since_as_unseen(behind: path
         ModelFolder(out, name).check_free(overwrite=False)  # as there is a later period
     export.export(out, [str(behind / day) for day in DAYS], say=said.append)
     path = pathlib.Path(out, "models/two_tower")
-    assert f"{path} is trained through 2025-03-03: what has come since is to it as unseen values" in said
+    assert f"{path} is trained through 2025-03-03: it treats newer values as out-of-vocabulary" in said
     assert NEW_VIDEO in {item.video_id for item in Recommender(out).recommend(None, k=50).items}
     of_run = verification.verify(out, str(behind / DAYS[0]), rows=30)  # which the export is not of
     assert of_run.is_equal
     assert set.union(*(line.graphs for line in of_run.lines.values())) == {"transform_graph"}
     shutil.rmtree(pathlib.Path(out, "periods/2025-03-03"))
-    with pytest.raises(InputError, match="exists already; give --overwrite"):
+    with pytest.raises(InputError, match="exists already; --overwrite replaces it"):
         ModelFolder(out, "ranker").check_free(overwrite=False)
     with pytest.raises(InputError, match="models/ranker: trained on another run than the one in"):
         export.export(out, [str(behind / day) for day in DAYS])

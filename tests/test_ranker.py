@@ -292,7 +292,7 @@ def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
     expected = alone.fit(weighted).predict(pool(rows), prediction_type="RawFormulaVal")
     model = trained_ranker.load(out).model
     np.testing.assert_array_equal(model.predict(pool(rows), prediction_type="RawFormulaVal"), expected)
-    assert any("Refitted: on all" in str(line) for line in found.report())
+    assert any("Refitted on all" in str(line) for line in found.report())
     assert not (folder / ranker_training.JUDGED).exists()
 
 

@@ -171,7 +171,7 @@ def test_a_refit_keeps_the_figures_and_learns_from_all_rows(
     assert before.pop("refit") == {}
     assert refit == before
     assert not np.allclose(trained_ranker.load(out).scores(rows_of(synthetic_run, "test")), scores)
-    assert any("Refitted: on all" in str(line) for line in report)
+    assert any("Refitted on all" in str(line) for line in report)
     assert not (folder / JUDGED).exists()
 
 

@@ -121,7 +121,7 @@ def test_torch_tensors_are_of_arrays_that_may_be_written_to(folder: str, monkeyp
         np.testing.assert_array_equal(batch["pair"], plain["pair"])
         assert isinstance(batch["list"], Lists)
         np.testing.assert_array_equal(batch["list"].offsets, plain["list"].offsets)
-    with pytest.raises(InputError, match="column 'id' is text, which is no torch tensor; leave it out of columns"):
+    with pytest.raises(InputError, match="column 'id' is text, which torch tensors cannot hold; leave it out"):
         next(recsys_tft.read(folder, ["number", "id"]).torch())
 
 
@@ -169,7 +169,7 @@ def test_only_the_columns_that_are_named_are_read(folder: str) -> None:
     assert batch.schema.names == ["words", "number"]
     with pytest.raises(InputError, match=r"the rows have no column 'numbr'\. Did you mean 'number'\?"):
         recsys_tft.read(folder, ["numbr"])
-    with pytest.raises(InputError, match="no column is to be read"):
+    with pytest.raises(InputError, match="no column is selected"):
         recsys_tft.read(folder, [])
 
 
@@ -325,15 +325,15 @@ def test_damaged_parquet_is_refused_with_its_file(tmp_path: pathlib.Path) -> Non
 
 def test_what_cannot_be_read_is_told_before(tmp_path: pathlib.Path) -> None:
     (tmp_path / "rows.tfrecord").write_bytes(b"")
-    with pytest.raises(InputError, match=r"is no data folder, as it has no schema\.pbtxt"):
+    with pytest.raises(InputError, match=r"is not a data folder, because it has no schema\.pbtxt"):
         recsys_tft.read(tmp_path)
-    with pytest.raises(InputError, match="TFRecords do not tell their columns; give their spec"):
+    with pytest.raises(InputError, match="TFRecords do not describe their columns; pass their spec"):
         recsys_tft.read(tmp_path / "rows.tfrecord")
     with pytest.raises(InputError, match=r"none\.tfrecord: there is no such file"):
         recsys_tft.read(tmp_path / "none.tfrecord", spec=[Column("n", INT)])
     (tmp_path / "rows.parquet").write_bytes(b"")
     both = [tmp_path / "rows.tfrecord", tmp_path / "rows.parquet"]
-    with pytest.raises(InputError, match="stands beside files of another format"):
+    with pytest.raises(InputError, match="the files have different formats"):
         list(recsys_tft.read(both, spec=[Column("n", INT)]))
     assert list(recsys_tft.read(tmp_path / "rows.tfrecord", spec=[Column("n", INT)])) == []
 

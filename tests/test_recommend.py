@@ -342,7 +342,7 @@ def test_a_version_without_its_store_is_none(copy: pathlib.Path) -> None:
 
 def test_what_is_missing_or_of_another_run_is_named(copy: pathlib.Path) -> None:
     shutil.move(copy / "raw", copy / "tables")
-    with pytest.raises(InputError, match="holds no raw tables; name their folder with --data-dir"):
+    with pytest.raises(InputError, match="has no raw tables; name their folder with --data-dir"):
         export.export(str(copy))
     columns = copy / "models/ranker/columns.json"
     described = json.loads(columns.read_text())

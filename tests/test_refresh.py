@@ -273,7 +273,7 @@ def test_periods_are_in_the_order_of_their_names(fails: Fails) -> None:
 def test_a_day_before_what_is_known_is_late(fails: Fails) -> None:
     sentence = fails("2025-03-01", "--name", "2025-03-05")
     assert re.match(
-        r"(\d+) of \1 rows of interactions cannot be used, mostly because interaction_time is before", sentence
+        r"(\d+) of \1 rows of interactions are unusable, mostly because interaction_time is before", sentence
     )
 
 

@@ -19,7 +19,7 @@ from recsys_tft.tables import row_checks
 def test_too_many_interactions_of_unknown_users_stop_the_run(workspace: Workspace, fails: Fails) -> None:
     workspace.write("interactions", [*good_rows()["interactions"], *(event(99, 1, day) for day in range(7))])
     assert fails() == (
-        "7 of 127 rows of interactions cannot be used, mostly because user_id is not in users (7 rows); "
+        "7 of 127 rows of interactions are unusable, mostly because user_id is not in users (7 rows); "
         "max_rejected_fraction allows 0.05 of a table."
     )
 
@@ -31,7 +31,7 @@ def test_too_many_bad_durations_stop_the_run(workspace: Workspace, fails: Fails)
     rows[1]["video_duration"] = rows[2]["video_duration"] = -1.0
     workspace.write("videos", rows)
     found = fails()
-    assert "rows of videos cannot be used, mostly because video_duration is negative (2 rows)" in found
+    assert "rows of videos are unusable, mostly because video_duration is negative (2 rows)" in found
     assert found.startswith("3 of 8 rows of videos")
 
 
@@ -43,7 +43,7 @@ def test_all_interactions_at_one_instant_have_no_splits_and_leave_no_folder(
     out = workspace.folder / "fresh" / "out"
     assert main(["run", "--data-dir", str(workspace.data), "--output-dir", str(out), *NO_TITLES]) == 1
     assert re.fullmatch(
-        r"error: The first 80% of the \d+ exposures share one instant, 2025-03-01 00:00:00 UTC, so that no time ends "
+        r"error: The first 80% of the \d+ exposures share one instant, 2025-03-01 00:00:00 UTC, so no time can end "
         r"the training split; set split\.val_from\.\n",
         capfd.readouterr().err,
     )

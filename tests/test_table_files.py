@@ -113,7 +113,7 @@ def test_a_table_in_two_places_is_refused(root: str, place: Place, other: str) -
     if other.startswith("users.parquet."):
         assert found_in(root) == (["users.parquet"], (other,))
         return
-    with pytest.raises(InputError, match=r"the table users is there twice, as .* and .*"):
+    with pytest.raises(InputError, match=r"the table users exists twice, as .* and .*"):
         table_files.find(root, "users")
 
 
@@ -173,7 +173,7 @@ def test_linked_folders_are_read_once_and_loops_end(tmp_path: pathlib.Path) -> N
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: pathlib.Path) -> None:
     (tmp_path / "raw").write_text("")
-    with pytest.raises(InputError, match="this is a file; expected the folder"):
+    with pytest.raises(InputError, match="is a file; expected the folder"):
         table_files.find(str(tmp_path / "raw"), "users")
 
 

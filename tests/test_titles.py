@@ -174,4 +174,4 @@ def test_ids_that_are_text_stand_beside_the_vectors_and_are_shown_as_they_are(
 
 def test_similar_without_embeddings_says_so(tmp_path: pathlib.Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["similar", "--title", "x", "--output-dir", str(tmp_path)]) == 1
-    assert "no title embeddings there" in capfd.readouterr().err
+    assert "there are no title embeddings" in capfd.readouterr().err

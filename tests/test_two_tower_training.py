@@ -423,7 +423,7 @@ def test_a_refit_is_of_all_rows_for_as_many_epochs_and_keeps_the_figures(
     assert after == before
     weights = [load(str(folder)).query_tower.get_weights() for folder in (trained, out)]
     assert any((one != other).any() for one, other in zip(*weights, strict=True))
-    assert any("Refitted: on all" in str(line) for line in found.report())
+    assert any("Refitted on all" in str(line) for line in found.report())
     model = load(str(out))
     rows = dataclasses.replace(two_tower_rows(out, model), fitted=("train", "val", "test"))
     every = np.concatenate([frame["candidate_row"] for frame in frames])

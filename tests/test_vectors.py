@@ -449,7 +449,7 @@ def test_what_cannot_be_written_is_told_before_anything_is_loaded(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["vectors", "qdrant", "--output-dir", str(tmp_path), "--to", "gs://bucket/x"]) == 2
-    assert "--to is 'gs://bucket/x'; name a folder of this machine" in capsys.readouterr().err
+    assert "--to is 'gs://bucket/x'; name a local folder" in capsys.readouterr().err
     assert cli.main(["vectors", "qdrant", "--output-dir", str(tmp_path), "--to", str(tmp_path / "x")]) == 1
     assert "looked for an exported version, found none; run recsys-tft export first." in capsys.readouterr().err
 

@@ -270,7 +270,7 @@ def test_tables_of_none_of_the_users_are_one_sentence(
 
 def test_missing_raw_tables_and_missing_runs_are_named(copy: pathlib.Path, tmp_path: pathlib.Path) -> None:
     shutil.rmtree(copy / "raw")
-    with pytest.raises(InputError, match="holds no raw tables; name their folder with --data-dir"):
+    with pytest.raises(InputError, match="has no raw tables; name their folder with --data-dir"):
         verify(str(copy))
     with pytest.raises(InputError, match="no run there; run the main job first"):
         verify(str(tmp_path / "nothing"))

@@ -316,7 +316,7 @@ def test_updated_at_of_another_type_is_refused_and_bad_ones_are_rejected(
     pq.write_table(users.set_column(place, UPDATED, pa.nulls(len(users), pa.timestamp("ms"))), raw / "users.parquet")
     assert main(arguments) == 1
     assert (
-        f"{len(users)} of {len(users)} rows of users cannot be used, mostly because updated_at is null"
+        f"{len(users)} of {len(users)} rows of users are unusable, mostly because updated_at is null"
         in capsys.readouterr().err
     )
     assert not (tmp_path / "out").exists()

@@ -180,7 +180,7 @@ def _is_foretold(workspace: Workspace, error: str, options: tuple[str, ...], cap
     assert main(["check", "--data-dir", str(workspace.data), *options]) == 1
     told = "".join(capfd.readouterr())
     for sentence in error.splitlines():
-        assert sentence.removesuffix(" (the output is as it was)").strip() in told
+        assert sentence.removesuffix(" (the output is unchanged)").strip() in told
 
 
 def succeeds(workspace: Workspace, capfd: pytest.CaptureFixture[str], *options: str) -> dict[str, Any]:

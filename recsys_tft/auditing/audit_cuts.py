@@ -1,4 +1,4 @@
-"""Where a leak audit cuts time, and which rows were whole before a cut."""
+"""Cuts of a leak audit, and the rows that were complete before a cut."""
 
 import numpy as np
 import polars as pl
@@ -47,7 +47,7 @@ def choose(events: pa.Table, splits: Cuts | None, settings: Settings) -> list[tu
     times = np.sort(events["interaction_time"].to_numpy())
     possible = np.unique(times)[1:]
     if not len(possible):
-        raise InputError("All interactions of the sample are at one instant, so that none of them is later.")
+        raise InputError("All interactions of the sample are at the same instant, so none of them is later.")
     end = splits[0] if splits else int(np.quantile(times, float(settings.split.train_share), method="nearest"))
     wanted = [(end, True)]
     wanted += [(part[len(part) // 2], False) for part in (times[times < end], times[times >= end]) if len(part)]
@@ -100,7 +100,7 @@ def settled_exposures(events: pa.Table, cut: Cut, splits: Cuts) -> pl.DataFrame:
 
 
 def unsettled(events: pa.Table, cut: Cut) -> int:
-    """How many exposures an event before the cut and one from it on could belong to, but for splits."""
+    """The number of exposures that an event before the cut and one from it on could share, apart from splits."""
     starts = exposure_starts(events, cut.gap, None)
     if not len(starts):
         return 0

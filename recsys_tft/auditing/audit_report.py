@@ -1,4 +1,4 @@
-"""What a leak audit found, for a terminal."""
+"""The report of a leak audit, for a terminal."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from recsys_tft.terminal import Listing
 
 @dataclasses.dataclass
 class Line:
-    """What was compared of one cut and one future.
+    """The comparison at one cut with one future.
 
     Attributes:
         cut: where the future begins.
@@ -39,7 +39,7 @@ class Line:
     differences: list[Difference] = dataclasses.field(default_factory=list)
 
     def add(self, compared: Compared, whole: bool) -> None:
-        """Adds what was compared of some rows, as a whole or at their moments."""
+        """Add the comparison of some rows, as a whole or at their moments."""
         self.rows += len(compared) if whole else 0
         self.moments += 0 if whole else len(compared)
         self.features |= set(compared.features) if len(compared) else set()
@@ -52,7 +52,7 @@ class Line:
 
 @dataclasses.dataclass
 class Audited:
-    """What `audit` found.
+    """The result of `audit`.
 
     Attributes:
         sizes: rows of the sample, by table.
@@ -73,7 +73,7 @@ class Audited:
 
     @property
     def leaks(self) -> dict[str, int]:
-        """How many values of each column differ, in all lines."""
+        """The number of values that differ by column, over all lines."""
         found: dict[str, int] = {}
         for line in self.lines:
             for name, number in line.unequal.items():
@@ -81,7 +81,7 @@ class Audited:
         return found
 
     def report(self) -> list[RenderableType]:
-        """One line per cut and future, then what differs, and what no audit can see."""
+        """One line per cut and future, then the differences, and the features that cannot be tested."""
         sizes = ", ".join(f"{number:,} {name}" for name, number in self.sizes.items())
         parts: list[RenderableType] = [Text(f"Sample: {sizes}\n"), self._table(), Text()]
         parts += [Text(f"LEAK: {text}") for text in self._texts()]
@@ -90,29 +90,32 @@ class Audited:
         if self.snapshots:
             names = ", ".join(self.snapshots)
             parts.append(
-                Text(f"Not to be seen here, as their columns are as of when the tables were written: {names}", "yellow")
+                Text(
+                    f"Not testable, because their columns are snapshots of when the tables were written: {names}",
+                    "yellow",
+                )
             )
         if self.untried:
             names = ", ".join(self.untried)
             parts.append(
-                Text(f"NOT AUDITED: no row at a cut has {names}; take more users (--users) or other times (--cut).")
+                Text(f"NOT AUDITED: no row at a cut has {names}; use more users (--users) or other times (--cut).")
             )
         return [*parts, Text(self._verdict)]
 
     @property
     def _verdict(self) -> str:
         if self.leaks:
-            return "Rows know what happens later."
+            return "Some rows know their future."
         if self.untried:
-            return "Nothing is proved of these."
-        return f"{'But for these, no' if self.snapshots else 'No'} row knows what happens later."
+            return "Nothing is proved about these."
+        return f"{'Apart from these, no' if self.snapshots else 'No'} row knows its future."
 
     def _table(self) -> Listing:
         table = Listing()
-        table.add_names("cut", "training ends", "what is later was")
-        table.add_numbers("goes on", "rows", "moments", "columns", "differ")
+        table.add_names("cut", "training ends", "future")
+        table.add_numbers("across", "rows", "moments", "columns", "differ")
         for line in self.lines:
-            ends = "there" if line.cut.ends_training else ""
+            ends = "at the cut" if line.cut.ends_training else ""
             numbers = (line.across, line.rows, line.moments, len(line.features), sum(line.unequal.values()))
             time = split_times.describe(line.cut.time)
             style = "red" if line.unequal else None
@@ -131,7 +134,7 @@ def _text(line: Line, difference: Difference) -> str:
     one, other = map(_shortened, difference.values)
     cut = split_times.describe(line.cut.time)
     feature, folder = difference.feature, difference.folder
-    return f"{feature} of {key} in {folder}: {one}, but {other} with what comes from {cut} on {line.future}"
+    return f"{feature} of {key} in {folder}: {one}, but {other} with everything from {cut} on {line.future}"
 
 
 def _shortened(value: object) -> str:

@@ -1,4 +1,4 @@
-"""The raw rows that a leak audit reruns the job on: whole users with all that they did, and what that needs."""
+"""Raw rows of a leak audit: whole users with all of their events, and the videos and channels of these."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -37,7 +37,7 @@ def draw(tables: Mapping[str, Sequence[RawTable]], users: int, seed: int) -> Tab
     everyone = _latest(_rows(tables["users"]), "user_id")
     interactions = _of_first_users(tables["interactions"], everyone["user_id"].unique(), users, seed)
     if not len(interactions):
-        raise InputError("No usable interaction is of a user in the users table, so there is nothing to audit.")
+        raise InputError("No usable interaction belongs to a user of the users table, so there is nothing to audit.")
     videos = _latest(_rows(tables["videos"], lambda rows: _is_in(rows, "video_id", interactions)), "video_id")
     channels = _latest(_rows(tables["channels"]), "channel_id")
     return {
@@ -96,7 +96,7 @@ def _arrow(values: pl.Series) -> pa.Array:
 
 
 def write(tables: Tables, folder: str, features: FeatureTable = DEFAULT) -> None:
-    """Writes the tables as a run reads them."""
+    """Write the tables as a run reads them."""
     for name, rows in tables.items():
         types = {column: features.columns_of(name)[column].type for column in rows.columns}
         arrow = rows.to_arrow(compat_level=pl.CompatLevel.oldest())

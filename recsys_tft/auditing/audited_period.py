@@ -1,4 +1,4 @@
-"""What the audit of a refresh begins with: a state of sampled users, which a run over all that was before has left."""
+"""Start of the audit of a refresh: the state of sampled users left by a run over everything before it."""
 
 import contextlib
 import dataclasses
@@ -47,7 +47,7 @@ class Begun:
 def begun(
     manifest: Mapping[str, Any], days: Sequence[str], graph: str, of_run: Settings, users: int, seed: int
 ) -> Iterator[Begun]:
-    """A refresh on sampled users, whose past is one run; its files are there as long as the block runs.
+    """A refresh on sampled users, whose past is one run; its files exist as long as the block runs.
 
     Args:
         manifest: of the period.

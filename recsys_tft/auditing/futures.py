@@ -1,4 +1,4 @@
-"""Other futures of the same past: what a leak audit puts in the place of all that happened from a cut on.
+"""Other futures of the same past, with which a leak audit replaces all events from a cut on.
 
 Interactions from the cut on, and versions of users, videos and channels (rows with `updated_at`) from the cut on that
 have an earlier one of their key, are removed, shuffled in time among themselves, altered, or delayed. All else stays.
@@ -24,7 +24,7 @@ _LATEST = 7 * 86_400 * 10**6  # microseconds
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """Where the future begins.
+    """The moment at which the future begins.
 
     Attributes:
         time: microseconds since 1970; what happens at it is future.
@@ -189,7 +189,7 @@ def _positive_signals(cut: Cut) -> dict[str, pl.Expr]:
 
 
 def _negative_signals(cut: Cut) -> dict[str, pl.Expr]:
-    """The first negative signal; nothing where there is none."""
+    """The first negative signal; None without one."""
     return _named(cut, cut.negative[0]) if cut.negative else {}
 
 
@@ -234,7 +234,7 @@ def _versions(tables: Tables, cut: Cut, change: Change) -> Tables:
 
 
 def _next_at(time: int) -> Change:
-    """Moves the first later version of each key to a time."""
+    """Move the first later version of each key to a time."""
 
     def change(rows: pl.DataFrame, key: str) -> pl.DataFrame:
         first = pl.col(VERSION).filter("later").min().over(key)

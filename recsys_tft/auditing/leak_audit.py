@@ -1,4 +1,4 @@
-"""`recsys-tft audit`: reruns of the job on one past with several futures, of which no row of the past may know.
+"""`recsys-tft audit`: reruns of the job on one past with several futures, which no row of the past may know.
 
 docs/leaks.md says what is compared, and why.
 """
@@ -40,7 +40,7 @@ def audit(
     seed: int = 0,
     say: Callable[[str], None] = lambda _: None,
 ) -> Audited:
-    """Reruns the job of a run on a sample of users, with another future after some cuts.
+    """Rerun the job of a run on a sample of users, with another future after some cuts.
 
     Args:
         output_dir: of the run, whose settings, splits and transform graph are used; or the folder of a period.
@@ -72,22 +72,22 @@ def _audit(
     of_run = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     graph = pathlib.Path(run, "artifacts", "transform_graph", "transform_fn")
     if not graph.is_dir():
-        raise InputError(f"{graph}: no transform graph there; run the main job first.")
+        raise InputError(f"{graph}: there is no transform graph; run the main job first.")
     days = raw_days(output_dir, data_dir, manifest)
     if REFRESH in manifest:
-        say(f"Drawing {users:,} users, and running what was before the period")
+        say(f"Sampling {users:,} users, and running the job on everything before the period")
         with audited_period.begun(manifest, days, str(graph), of_run, users, seed) as begun:
             trial = Trial(str(graph), of_run, begun.raw, begun.splits, begun.sample, seed, begun.earlier)
             return _tried(trial, cuts, say)
     tables = raw_rows.find(days[0], of_run)
     warn(manifest, tables, of_run, say)
-    say(f"Drawing {users:,} users")
+    say(f"Sampling {users:,} users")
     sample = audit_sample.draw({name: [table] for name, table in tables.items()}, users, seed)
     return _tried(Trial(str(graph), of_run, tables, raw_rows.cuts_of(manifest), sample, seed), cuts, say)
 
 
 def _tried(trial: "Trial", cuts: Sequence[int], say: Callable[[str], None]) -> Audited:
-    """What reruns of a trial show."""
+    """Rerun a trial with each future, and compare."""
     lines = [line for cut, splits in trial.cuts(cuts) for line in trial.lines(cut, splits, say)]
     sizes = {name: rows[KEYS[name]].n_unique() if name in KEYS else len(rows) for name, rows in trial.sample.items()}
     return Audited(sizes, lines, trial.snapshots, trial.untried(lines))
@@ -96,10 +96,10 @@ def _tried(trial: "Trial", cuts: Sequence[int], say: Callable[[str], None]) -> A
 def warn(
     manifest: Mapping[str, Any], tables: Mapping[str, RawTable], of_run: Settings, say: Callable[[str], None]
 ) -> None:
-    """Says where an audit is not of quite what was trained on."""
+    """Warn if an audit differs from the training."""
     for name, table in tables.items():
         if [list(file) for file in table.fingerprint] != manifest["inputs"][name]:
-            say(f"warning: the table {name} is not the one that the run was made of; it is audited all the same")
+            say(f"warning: the table {name} is not the one that the run has read; it is audited nevertheless")
     if of_run.split.kind != "time":
         say(
             f"warning: with split.kind {of_run.split.kind} the splits of users overlap in time, so that what is "
@@ -141,7 +141,7 @@ class Trial:
 
     @property
     def snapshots(self) -> tuple[str, ...]:
-        """Features of columns that are as of the moment when the tables were written, whatever the exposure."""
+        """Features of columns that are snapshots of when the tables were written, whatever the exposure."""
         counted = counters.computed_columns(self.of_run.counters, self.raw["videos"].absent)
 
         def is_snapshot(column: Column) -> bool:
@@ -153,7 +153,7 @@ class Trial:
 
     @property
     def versioned(self) -> tuple[str, ...]:
-        """The corpora that hold the latest versions of what they are made of."""
+        """The corpora that hold the latest versions of their rows."""
         made_of = {"users": ("users",), "videos": ("videos", "channels")}
         return tuple(
             corpus
@@ -162,7 +162,7 @@ class Trial:
         )
 
     def cuts(self, given: Sequence[int]) -> list[tuple[Cut, Cuts]]:
-        """Where to cut, and the splits of the reruns there.
+        """The cuts, each with the splits of its reruns.
 
         Raises:
             InputError: if a given one leaves nothing on one of its sides.
@@ -214,7 +214,7 @@ class Trial:
                 raise InputError(f"On the sample, with a training split that ends at {end}: {error}") from error
 
     def untried(self, lines: Sequence[Line]) -> tuple[str, ...]:
-        """The features of which nothing was compared: of those that change, nothing at a cut."""
+        """The features of which nothing was compared; of those that change, nothing at a cut."""
         known = {name for line in lines for name in line.features}
         at_cut = {name for line in lines for name in line.at_cut}
         features = _features(settings_of(self.of_run, (1, None)))

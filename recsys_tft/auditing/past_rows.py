@@ -1,4 +1,4 @@
-"""What has to be the same in two reruns of one past with two futures."""
+"""Values that have to be equal in two reruns of one past with two futures."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ _CORPORA = (USERS, VIDEOS)
 
 
 def moment_of(feature: Feature, counted: bool = True) -> tuple[tuple[str, ...], bool] | None:
-    """Whose moment a feature is a function of, by the names of its key, and whether it lags behind by the delay.
+    """The names of the key whose moment a feature is a function of, and whether it lags behind by the delay.
 
     None where it is what the exposure itself tells, such as its device. What is `counted` lags; versions do not.
     """
@@ -59,7 +59,7 @@ def changes(feature: Feature) -> bool:
 
 @dataclasses.dataclass(frozen=True)
 class PastRows:
-    """Compares the rows before a cut, and what rows at the cut know.
+    """Compares the rows before a cut, and the point-in-time values of rows at the cut.
 
     Attributes:
         cut: where the future begins.
@@ -76,7 +76,7 @@ class PastRows:
     counted: bool = True
 
     def compare(self, rows: Rows, others: Rows) -> Iterator[tuple[Compared, bool]]:
-        """What was compared, and whether whole rows were, or else what was known at a moment."""
+        """Compare rows; with each comparison, whether it is of whole rows or of point-in-time values."""
         for data_set in EXAMPLES:
             one, other = (_together(data_set, found) for found in (rows, others))
             yield self._whole(data_set, one, other), True
@@ -91,7 +91,7 @@ class PastRows:
                 yield compare(folder, one, other, key, columns, all_there=True), True
 
     def _of_training(self, rows: Rows, others: Rows) -> list[str]:
-        """The folders of what the training split alone makes: what the graph is fitted on, and the corpora."""
+        """The folders made from the training split alone: the inputs of fitting, and the corpora."""
         fitted = {folder for folder in (*rows, *others) if folder.startswith(f"{FIT}/")}
         return [*sorted(fitted), *(corpus.name for corpus in _CORPORA if corpus.name not in self.versioned)]
 
@@ -108,7 +108,7 @@ class PastRows:
         return compare(data_set.name, one, other, KEY, columns, all_there=there)
 
     def _is_whole(self, rows: pa.Table) -> np.ndarray:
-        """[n] bool: whether a row was all made of what was before the cut."""
+        """[n] bool: whether a row was made entirely from events before the cut."""
         before = rows[TIME].to_numpy() < self.cut.time
         if self.cut.ends_training:
             return before
@@ -121,7 +121,7 @@ class PastRows:
         return found & before
 
     def _moments(self, data_set: DataSet, one: pa.Table, other: pa.Table) -> Iterator[Compared]:
-        """What other rows know of a user or a video, as far as it is of before the cut."""
+        """Compare the point-in-time values of other rows, as far as they are from before the cut."""
         groups: dict[tuple[tuple[str, ...], int, bool], list[str]] = {}
         for feature in data_set.features(self.settings):
             if moment := moment_of(feature, self.counted):

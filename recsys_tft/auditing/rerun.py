@@ -1,4 +1,4 @@
-"""The main job once more, by a graph that was fitted before: what the leak audit compares runs of."""
+"""Reruns of the main job for a leak audit, with a graph that was fitted before."""
 
 import functools
 import pathlib
@@ -53,7 +53,7 @@ class Rerun(MainJob):
         return self._root | "Graph" >> beam.Create([self._graph])
 
     def _cuts(self, minutes: PCollection, times: PCollection) -> PCollection:
-        """In a refresh what is known ends first, and then its splits, which are fixed."""
+        """The fixed split times of a refresh, after the end of its state."""
         if self._job.earlier is None:
             return super()._cuts(minutes, times)
         fixed = self._job.settings.split.fixed_cuts
@@ -65,7 +65,7 @@ class Rerun(MainJob):
 
 
 def write_training_rows(entity: Entity, table: Packed, folder: str) -> None:
-    """Writes rows of one entity into a file of their own, beside others with the same columns."""
+    """Write rows of one entity into a file of their own, beside others with the same columns."""
     rows = ids.plain(ids.shown(arrow_ipc.loads(table)))
     rows = rows.select([name for name in rows.column_names if name != ROW])
     whole = f"{entity.value}_id" in rows.column_names or entity is Entity.EXPOSURE
@@ -75,7 +75,7 @@ def write_training_rows(entity: Entity, table: Packed, folder: str) -> None:
 
 
 def settings_of(of_run: Settings, splits: Cuts) -> Settings:
-    """Those of a run for tables of our own, with splits that do not depend on what happens."""
+    """The settings of a run for tables of our own, with splits that do not depend on the events."""
     values = of_run.model_dump(mode="json")
     times = [None if cut is None else describe(cut).removesuffix(" UTC") for cut in splits]
     texts = {f.name: NONE for f in of_run.table.features if f.op.embeds_text}
@@ -89,7 +89,7 @@ def settings_of(of_run: Settings, splits: Cuts) -> Settings:
 def rerun(
     settings: Settings, data_dir: str, graph: str, output_dir: str, earlier: EarlierState | None = None
 ) -> dict[str, pa.Table]:
-    """The rows of all data folders, and below FIT what a graph would be fitted on, by folder.
+    """The rows of all data folders, and the inputs of fitting below FIT, by folder.
 
     Args:
         settings: of the run; its format is parquet, and titles are not encoded.

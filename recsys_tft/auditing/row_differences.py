@@ -16,7 +16,7 @@ ROW = "row"  # what differs where one of two reruns has a row that the other has
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One value that depends on what happens later.
+    """One value that depends on later events.
 
     Attributes:
         feature: the column; ROW where a row is there or not.
@@ -33,7 +33,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Compared:
-    """What was compared of some rows.
+    """The comparison of some rows.
 
     Attributes:
         keys: of the rows that both reruns have, with `row` numbers of the first and `other` of the second.
@@ -52,7 +52,7 @@ class Compared:
 
     @property
     def latest(self) -> int:
-        """The time of the latest row that was compared; 0 where there is none, or rows have no time."""
+        """The time of the latest compared row; 0 if there is none, or rows have no time."""
         times = (
             self.keys["interaction_time"].to_numpy() if "interaction_time" in self.keys.columns else np.zeros(0, int)
         )
@@ -68,7 +68,7 @@ def compare(
     all_there: bool,
     shown: int = 3,
 ) -> Compared:
-    """Compares columns of the rows that two tables have in common.
+    """Compare columns of the rows that two tables have in common.
 
     Args:
         folder: for people.

@@ -1,1 +1,1 @@
-"""What a run would make of raw tables, found out in seconds from their footers and a sample of their rows."""
+"""Preview of a run on raw tables, in seconds, from their footers and a sample of their rows."""

@@ -1,4 +1,4 @@
-"""What a run takes, by what runs took: docs/performance.md has the measurements that the numbers here come from."""
+"""Estimates of a run's time and memory, from the measurements in docs/performance.md."""
 
 import dataclasses
 import math
@@ -25,7 +25,7 @@ _GZIP, _PARQUET = 10, 1.6  # how much smaller a record becomes; bytes of a value
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """About what a run takes.
+    """Estimated cost of a run.
 
     Attributes:
         rows: to be written, by data set.
@@ -45,7 +45,7 @@ class Estimate:
 def estimate(
     labelled: Labelled, scale: float, tables: Mapping[str, RawTable], titles: int, settings: Settings, cores: int
 ) -> Estimate:
-    """What a run on these tables takes.
+    """Estimate a run on these tables.
 
     Args:
         labelled: a sample of their exposures.
@@ -91,7 +91,7 @@ def _row_bytes(data_set: DataSet, settings: Settings) -> float:
 
 
 def _value_bytes(feature: Feature, settings: Settings) -> float:
-    """Of one value in a record: float32 as they are, int64 in one or two bytes."""
+    """The bytes of one value in a record: float32 as they are, int64 in one or two bytes."""
     shape = feature.op.shape(settings)
     number = settings.history.length / 2 if shape is None else math.prod(shape)
     return number * (1.5 if feature.is_categorical else pa.float32().byte_width)

@@ -1,4 +1,4 @@
-"""`recsys_tft.check`: what a run would make of raw tables; nothing is written."""
+"""`recsys_tft.check`: a preview of a run on raw tables; nothing is written."""
 
 import dataclasses
 import datetime
@@ -30,14 +30,14 @@ class Preview:
     """The outcome that a run on raw tables would have.
 
     Attributes:
-        tables: what their footers say, by name.
+        tables: the contents of their footers, by name.
         counts: of the rows that were read, with the names that a manifest has: `rows/TABLE/in` and
             `rejected/TABLE/REASON`, `exposures/SPLIT/KIND` and `positives/RULE/SPLIT`.
         whole: the tables that were read to the end, so that their counts are those of a run.
         stops: a sentence for each thing that would stop a run.
-        warnings: what a run would warn of, and what is suspicious, as sentences.
-        splits: `val_from` and `test_from` as text; empty where each user has others.
-        estimate: about what a run takes; None where it would stop.
+        warnings: those of a run, and suspicious values, as sentences.
+        splits: `val_from` and `test_from` as text; empty if each user has their own.
+        estimate: of time and memory of a run; None if it would stop.
     """
 
     tables: dict[str, RawTable]
@@ -49,7 +49,7 @@ class Preview:
     estimate: Estimate | None
 
     def scale(self, table: str) -> float:
-        """How many rows of a table stand for one that was read."""
+        """The number of rows of a table per sampled row."""
         return _scale(self.tables, self.counts, table)
 
 
@@ -60,10 +60,10 @@ def check(
     say: Callable[[str], None] = lambda _: None,
     sizes: tuple[int, int] = (sampling.EVENTS, sampling.ENTITIES),
 ) -> Preview:
-    """Preview what a run would take, reject and make of the four tables in a folder, within seconds.
+    """Preview a run on the four tables in a folder, within seconds: rows read, rejected and written, and its cost.
 
-    It reads what describes the files, and up to `sizes` rows, which go through the functions of the main job. What it
-    counts is what a run counts where tables are no larger, and a sample of it else.
+    It reads the files' footers, and up to `sizes` rows, which go through the functions of the main job. Counts are
+    those of a run for tables that are not larger, and of a sample otherwise.
 
     Args:
         data_dir: of the raw tables, on this machine.
@@ -87,7 +87,7 @@ def check(
     places.check_data(data_dir)
     places.check("--config", config)
     chosen = settings.load(config) if config is not None else Settings()
-    say("Reading what describes the files")
+    say("Reading the files' footers")
     tables = raw_tables.find(data_dir, chosen.columns, chosen.table)
     chosen = chosen.replace({"ids": raw_tables.id_settings(tables)})
     say("Reading a sample of the rows")
@@ -111,12 +111,12 @@ def check(
 
 
 def _scale(tables: Mapping[str, RawTable], counts: Mapping[str, int], table: str) -> float:
-    """How many rows of a table stand for one that was read."""
+    """The number of rows of a table per sampled row."""
     return tables[table].rows / max(counts.get(f"rows/{table}/in", 0), 1)
 
 
 def _labelled(joined: Joined, chosen: Settings) -> tuple[Labelled | None, list[str]]:
-    """What the exposures become, and what would stop a run."""
+    """The labels of the exposures, and the errors that would stop a run."""
     stops = []
     try:
         rejects.check_fractions(joined.counts, chosen.max_rejected_fraction)
@@ -131,7 +131,7 @@ def _labelled(joined: Joined, chosen: Settings) -> tuple[Labelled | None, list[s
 
 
 def _titles(joined: Joined, chosen: Settings) -> int:
-    """How many different titles an encoder would be given."""
+    """The number of distinct titles for an encoder."""
     if chosen.title_encoder == NONE or TITLE not in joined.videos.column_names:
         return 0
     return pc.count_distinct(joined.videos[TITLE]).as_py()

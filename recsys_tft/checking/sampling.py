@@ -42,7 +42,7 @@ class Sample:
 
 
 def take(tables: Mapping[str, RawTable], settings: Settings, events: int = EVENTS, entities: int = ENTITIES) -> Sample:
-    """Reads parts of the tables that are spread evenly over their files.
+    """Read parts of the tables that are spread evenly over their files.
 
     Args:
         tables: as `raw_tables.find` returns them.
@@ -132,7 +132,7 @@ def join(sample: Sample, tables: Mapping[str, RawTable], settings: Settings) -> 
 
 @dataclasses.dataclass(frozen=True)
 class Labelled:
-    """What the exposures of a sample become.
+    """The labelled exposures of a sample.
 
     Attributes:
         counts: of exposures by split, and of positives by rule, with the names that a manifest has.

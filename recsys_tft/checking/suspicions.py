@@ -1,4 +1,4 @@
-"""What in a sample is legal, and yet unlikely to be meant: each finding is a sentence that says what to look at."""
+"""Legal but suspicious values in a sample: each finding is a sentence that says where to look."""
 
 import datetime
 from collections.abc import Iterable, Mapping
@@ -21,7 +21,7 @@ _FEW = 1000  # events below which shares say little
 
 
 def find(sample: Sample, joined: Joined, tables: Mapping[str, RawTable], now: datetime.datetime) -> list[str]:
-    """All that is suspicious.
+    """All suspicious findings.
 
     Args:
         sample: of the tables.

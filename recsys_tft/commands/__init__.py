@@ -1,1 +1,1 @@
-"""What the commands of `recsys-tft` do, one module each beside `cli.py`."""
+"""Commands of `recsys-tft`, one module each beside `cli.py`."""

@@ -11,33 +11,33 @@ EXAMPLE = """example:
   recsys-tft audit --output-dir out --data-dir data/movielens --users 500 --cut 1998-01-01
   recsys-tft audit --output-dir out/periods/2025-03-02 --data-dir data/2025-03-01 data/2025-03-02
 
-The job is rerun on a sample of users, with the settings and the transform graph of the run, where all that comes after
-a cut is removed, shuffled in time, altered, or comes later. No row before the cut may change in a bit. Exits with 1
-where one does, and names the feature, the row and both values; and where there was nothing to compare."""
+Reruns the job on a sample of users, with the settings and the transform graph of the run and everything after a cut
+removed, shuffled in time, altered or delayed. No row before the cut may change in a bit. Exits with 1 if one does,
+naming the feature, the row and both values, or if there was nothing to compare."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
     """The options of `audit`."""
     parser.add_argument(
-        "--output-dir", default="output", metavar="DIR", help="of the run, or the folder of a period (default: output)"
+        "--output-dir", default="output", metavar="DIR", help="output of the run or a period (default: output)"
     )
     parser.add_argument(
         "--data-dir",
         nargs="+",
         metavar="DIR",
-        help="the run's raw tables (default: OUTPUT_DIR/raw); of a period the folders of the run and of the periods "
+        help="the run's raw tables (default: OUTPUT_DIR/raw); for a period the folders of the run and of the periods "
         "up to it, in order, or one with the tables of all these days",
     )
-    parser.add_argument("--users", type=int, default=1000, metavar="N", help="how many to sample (default 1000)")
+    parser.add_argument("--users", type=int, default=1000, metavar="N", help="size of the sample (default: 1000)")
     parser.add_argument(
         "--cut",
         action="append",
         default=[],
         metavar="TIME",
-        help="where to cut, as 2025-03-01T12:00 UTC; may be given several times (default: the end of the training "
-        "split, and the middles of what is before and after it)",
+        help="time of a cut in UTC, such as 2025-03-01T12:00; may be repeated (default: the end of the training "
+        "split, and the middles of the interactions before and after it)",
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the sample (default 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed of the sample (default: 0)")
 
 
 def audit(options: argparse.Namespace, _: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""`recsys-tft check`: what a run would make of raw tables."""
+"""`recsys-tft check`: a preview of a run on raw tables."""
 
 import argparse
 from collections.abc import Iterator, Sequence
@@ -15,18 +15,17 @@ EXAMPLE = """example:
   recsys-tft check --data-dir data/raw
   recsys-tft check --data-dir data/raw --config my.yaml
 
-Reads what describes the files and about half a million interactions, and writes nothing. Ends with exit code 1 if a run
-would stop."""
+Reads the files' footers and about half a million interactions, and writes nothing. Exits with 1 if a run would stop."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("--data-dir", required=True, metavar="DIR", help="the four raw tables, as for run")
-    parser.add_argument("--config", metavar="FILE", help="YAML that the run would be given")
+    """Add the options."""
+    parser.add_argument("--data-dir", required=True, metavar="DIR", help="folder of the four raw tables, as for run")
+    parser.add_argument("--config", metavar="FILE", help="YAML with settings, as for run")
 
 
 def check(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """What a run would take, reject and make."""
+    """Report what a run would read, reject and write."""
     from recsys_tft.progress import Progress
 
     with Progress() as progress, libraries.quietly(options.debug):

@@ -1,4 +1,4 @@
-"""`recsys-tft compare`: what has changed between two outputs."""
+"""`recsys-tft compare`: drift between two outputs."""
 
 import argparse
 import dataclasses
@@ -16,31 +16,31 @@ EXAMPLE = """example:
   recsys-tft compare out out/periods/2025-03-02
   recsys-tft compare yesterday today --config limits.yaml --json
   recsys-tft compare out out --new-split test
-  recsys-tft compare out requests           # what `recsys-tft serve --log-requests requests` has written
+  recsys-tft compare out requests           # written by `recsys-tft serve --log-requests requests`
 
-OLD and NEW are outputs of runs or refreshes, of which the statistics alone are read; or NEW is a folder of logged
-requests, which go through the models that OLD has exported. The exit code is 1 when a column is further from what it
-was than a limit says (`drift` of the config), and 0 otherwise."""
+OLD and NEW are outputs of runs or refreshes, of which only the statistics are read; or NEW is a folder of logged
+requests, which go through the models exported from OLD. The exit code is 1 if the drift of a column is above its limit
+(`drift` in the config), and 0 otherwise."""
 _COLUMNS = {"jensen_shannon": "JS", "psi": "PSI", "infinity_norm": "L-inf", "missing_change": "missing",
             "oov_change": "OOV", "new_values": "new"}  # fmt: skip
 _SHOWN = 10  # columns that are shown where nothing has drifted
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("old", metavar="OLD", help="an output")
-    parser.add_argument("new", metavar="NEW", help="a later one, or a folder of requests")
-    parser.add_argument("--old-split", metavar="SPLIT", help="of OLD: train, val or test (default: train)")
-    parser.add_argument("--new-split", metavar="SPLIT", help="of NEW (default: train, which is all of a refresh)")
+    """Add the options."""
+    parser.add_argument("old", metavar="OLD", help="output of a run or refresh")
+    parser.add_argument("new", metavar="NEW", help="a later output, or a folder of logged requests")
+    parser.add_argument("--old-split", metavar="SPLIT", help="split of OLD: train, val or test (default: train)")
+    parser.add_argument("--new-split", metavar="SPLIT", help="split of NEW (default: train, which is all of a refresh)")
     parser.add_argument("--config", metavar="FILE", help="YAML with the limits, under drift (default: those of OLD)")
-    parser.add_argument("--all", action="store_true", help="show every column, and not only those that have drifted")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    parser.add_argument("--html", metavar="FILE", help="write a page with the distributions of both beside each other")
-    parser.add_argument("--anomalies", metavar="DIR", help="write the alarms there, DATA_SET.pbtxt, as TFDV has them")
+    parser.add_argument("--all", action="store_true", help="show all columns, not only the drifted ones")
+    parser.add_argument("--json", action="store_true", help="print the comparison as JSON")
+    parser.add_argument("--html", metavar="FILE", help="write a page with both distributions of every column")
+    parser.add_argument("--anomalies", metavar="DIR", help="write the alarms as TFDV's Anomalies, DIR/DATA_SET.pbtxt")
 
 
 def compare(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """What has changed, the worst first; 1 where that is too much."""
+    """Print the changes, the worst first; exit with 1 above a limit."""
     from recsys_tft.comparing import comparison
     from recsys_tft.configuration import settings
     from recsys_tft.describing import statistics_files
@@ -66,7 +66,7 @@ def compare(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def _new_figures(options: argparse.Namespace, are_requests: bool) -> Mapping[str, Any]:
-    """Those of NEW; of requests they are made by the models of OLD, which need TensorFlow."""
+    """The statistics of NEW; those of requests are computed by the models of OLD, which need TensorFlow."""
     from recsys_tft.describing import statistics_files
 
     if not are_requests:

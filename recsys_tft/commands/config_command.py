@@ -1,4 +1,4 @@
-"""`recsys-tft config`: what can be set."""
+"""`recsys-tft config`: all settings."""
 
 import argparse
 import json
@@ -9,20 +9,20 @@ EXAMPLE = """example:
   recsys-tft config movielens
   recsys-tft config --schema > settings.schema.json
 
-A config of yours holds only what differs from the defaults. `run --config movielens` takes a preset by its name.
-Editors that know YAML complete settings by the schema, where a config begins with
+Your own config contains only the differences from the defaults. `run --config movielens` takes a preset by name.
+YAML editors complete settings from the schema if a config begins with
   # yaml-language-server: $schema=settings.schema.json"""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
+    """Add the options."""
     from recsys_tft.configuration import presets
 
     names = [name for name in presets.files() if name != presets.ALL_SETTINGS]
     parser.add_argument(
         "preset", nargs="?", choices=names, metavar="NAME", help=f"a preset: {', '.join(names)} (default: all settings)"
     )
-    parser.add_argument("--schema", action="store_true", help="the JSON schema of configs instead")
+    parser.add_argument("--schema", action="store_true", help="print the JSON schema of configs instead")
 
 
 def config(options: argparse.Namespace, _: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ EXAMPLE = """example:
   recsys-tft dataset movielens-20m --source ml-20m --data-dir data/movielens
   recsys-tft dataset kion --source data_original --data-dir data/kion
 
-Only movielens-100k is downloaded. What the folder of another one holds:
+Only movielens-100k is downloaded. Files in the folder of the others:
   movielens-1m            ratings.dat, users.dat, movies.dat
   movielens-20m           ratings.csv, movies.csv
   movielens-latest-small  ratings.csv, movies.csv
@@ -22,13 +22,13 @@ Only movielens-100k is downloaded. What the folder of another one holds:
 def add(parser: argparse.ArgumentParser) -> None:
     """The options of `dataset`."""
     parser.add_argument("name", choices=NAMES, metavar="NAME", help=f"the data set: {', '.join(NAMES)}")
-    parser.add_argument("--data-dir", required=True, metavar="DIR", help="where to write users.parquet and so on")
+    parser.add_argument("--data-dir", required=True, metavar="DIR", help="folder for users.parquet and so on")
     parser.add_argument(
-        "--source", metavar="DIR", help="the original files; movielens-100k is downloaded with pip without it"
+        "--source", metavar="DIR", help="folder of the original files; without it movielens-100k is downloaded with pip"
     )
     parser.add_argument(
         "--liked-from", type=float, choices=[half / 2 for half in range(1, 11)], metavar="STARS",
-        help="of MovieLens: the rating, 0.5 to 5, from which on it is a like (default 4)",
+        help="MovieLens: the lowest rating, 0.5 to 5, that counts as a like (default: 4)",
     )  # fmt: skip
 
 
@@ -49,7 +49,7 @@ def _write(name: str, data_dir: str, source: str | None, liked_from: float | Non
 
     if name == "kion":
         if liked_from is not None:
-            raise UsageError("--liked-from is of ratings, of which kion has none.")
+            raise UsageError("--liked-from is for ratings, and kion has none.")
         kion.write_tables(data_dir, source)
         return
     given = {} if liked_from is None else {"liked_from": liked_from}

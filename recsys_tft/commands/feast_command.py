@@ -6,15 +6,15 @@ from collections.abc import Sequence
 EXAMPLE = """example:
   recsys-tft feast --output-dir output --to feature_repo
 
-Feast itself is not needed to write it; docs/feast.md has what comes next."""
+Feast itself is not needed to write it; docs/feast.md has the next steps."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
-    parser.add_argument("--to", required=True, metavar="DIR", help="the folder to make")
-    parser.add_argument("--version", type=int, metavar="N", help="of the export (default: the newest)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a folder that this command has made")
+    """Add the options."""
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the export (default: output)")
+    parser.add_argument("--to", required=True, metavar="DIR", help="the new folder")
+    parser.add_argument("--version", type=int, metavar="N", help="version of the export (default: the newest)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a folder made by this command")
 
 
 def feast(options: argparse.Namespace, _: Sequence[str]) -> int:

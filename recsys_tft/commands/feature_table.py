@@ -74,7 +74,7 @@ def own_parts(features: FeatureTable) -> list[Listing | str]:
 
 
 def _own(features: FeatureTable, kind: str) -> set[str]:
-    """The names of what ours lacks or says otherwise."""
+    """The names of rows that the default table lacks or defines differently."""
     ours, theirs = described(DEFAULT)[kind], described(features)[kind]
     return {name for name, row in theirs.items() if ours.get(name) != row}
 

@@ -9,7 +9,7 @@ FILES = ("config.yaml", "features.py", "test_features.py", "README.md")
 
 
 def write(folder: str) -> list[pathlib.Path]:
-    """Writes the files, and returns their paths.
+    """Write the files, and return their paths.
 
     Raises:
         InputError: if one of them is there already, or the folder cannot be written; nothing is written then.
@@ -17,7 +17,7 @@ def write(folder: str) -> list[pathlib.Path]:
     targets = [pathlib.Path(folder, name) for name in FILES]
     there = [str(path) for path in targets if path.exists() or path.is_symlink()]
     if there:
-        raise InputError(f"{', '.join(there)}: there already, and nothing is replaced; name another folder.")
+        raise InputError(f"{', '.join(there)}: exists already and is not replaced; name another folder.")
     try:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
         for path in targets:

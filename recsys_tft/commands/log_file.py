@@ -1,4 +1,4 @@
-"""`--log-file`: all that a command says, and what libraries log, with times and levels."""
+"""`--log-file`: output of a command and logs of libraries, with times and levels."""
 
 import argparse
 import contextlib
@@ -16,9 +16,9 @@ LOGGER = logging.getLogger("recsys_tft")
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the option."""
+    """Add the option."""
     parser.add_argument(
-        "--log-file", metavar="FILE", help="also write a log with times and levels there, that of libraries included"
+        "--log-file", metavar="FILE", help="also append a log with times and levels, including that of libraries"
     )
 
 
@@ -31,7 +31,7 @@ class _Redacted(logging.Formatter):
 
 @contextlib.contextmanager
 def logging_to(path: str | None, arguments: Sequence[str]) -> Iterator[None]:
-    """Appends the log of a command to a file while the block runs.
+    """Append the log of a command to a file while the block runs.
 
     Raises:
         UsageError: if the file cannot be written.

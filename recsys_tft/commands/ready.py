@@ -1,4 +1,4 @@
-"""What a command needs, looked for before the libraries that take seconds to load: the cheap mistakes come first."""
+"""Prerequisites of commands, checked before the libraries that take seconds to load: cheap mistakes come first."""
 
 import datetime
 import importlib.util
@@ -17,7 +17,7 @@ MOST_SHOWN = 1_000_000  # videos of a recommendation
 
 
 def within(option: str, value: int | None, least: int, most: int = MOST) -> None:
-    """Refuses a number beyond its limits; None is one that was not given.
+    """Refuse a number beyond its limits; None is one that was not given.
 
     Raises:
         UsageError: naming the option, the number and the limit.
@@ -52,15 +52,15 @@ def microseconds(option: str, text: str) -> int:
 
 
 def folder(option: str, place: str | None) -> None:
-    """Refuses a folder without a name, or on no filesystem that is known."""
+    """Refuse a folder without a name, or on no filesystem that is known."""
     places.check(option, place)
 
 
 def local_folder(option: str, place: str) -> None:
-    """Refuses a folder to write that has no name, or is not on this machine."""
+    """Refuse a folder to write that has no name, or is not on this machine."""
     places.check(option, place)
     if places.scheme(place):
-        raise UsageError(f"{option} is '{place}'; name a folder of this machine, and copy it from there.")
+        raise UsageError(f"{option} is '{place}'; name a local folder, and copy it from there.")
 
 
 def run_there(output_dir: str) -> dict:
@@ -76,20 +76,20 @@ def run_there(output_dir: str) -> dict:
 
 
 def warn_of_others(output_dir: str) -> None:
-    """Says on stderr that another user may have changed an output."""
+    """Say on stderr that another user may have changed an output."""
     if sentence := ownership.warning(output_dir):
         print(f"warning: {sentence}", file=sys.stderr)
 
 
 def rows_there(output_dir: str, *below: str) -> None:
-    """Refuses a run whose rows are gone."""
+    """Refuse a run whose rows are gone."""
     path = pathlib.Path(output_dir, "processed_data", *below)
     if not path.is_dir():
-        raise InputError(f"{path}: no rows there; {run_folders.run_again(output_dir)}.")
+        raise InputError(f"{path}: there are no rows; {run_folders.run_again(output_dir)}.")
 
 
 def raw_there(output_dir: str, data_dir: str | Sequence[str] | None) -> None:
-    """Refuses raw tables that are not where they are said to be.
+    """Refuse raw tables that are not where they are said to be.
 
     Raises:
         InputError: if a folder is not there, or has to be named.
@@ -98,11 +98,11 @@ def raw_there(output_dir: str, data_dir: str | Sequence[str] | None) -> None:
         for each in [data_dir] if isinstance(data_dir, str) else data_dir:
             places.check_data(each)
     elif not pathlib.Path(output_dir, "raw").is_dir():
-        raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
+        raise InputError(f"{output_dir} has no raw tables; name their folder with --data-dir.")
 
 
 def models_there(output_dir: str) -> None:
-    """Refuses a run of which not both models are trained."""
+    """Refuse a run unless both models are trained."""
     from recsys_tft.training import model_folders
 
     for name, file in model_folders.DESCRIPTIONS.items():
@@ -110,7 +110,7 @@ def models_there(output_dir: str) -> None:
 
 
 def export_there(output_dir: str, version: int | None, index: str | None) -> None:
-    """Refuses an export that is not there, or that lacks the index that is asked for."""
+    """Refuse an export that is not there, or that lacks the index that is asked for."""
     places.check("--output-dir", output_dir)
     root = serving_folders.serving_folder(output_dir)
     chosen = str(serving_folders.latest(root, version))
@@ -124,13 +124,13 @@ def export_there(output_dir: str, version: int | None, index: str | None) -> Non
 
 
 def index_installed() -> None:
-    """Refuses an approximate index where the library that makes it is missing."""
+    """Refuse an approximate index where the library that makes it is missing."""
     if importlib.util.find_spec("faiss") is None:
         raise InputError("faiss is not installed: run `pip install 'recsys_tft[faiss]'`.")
 
 
 def server_installed() -> None:
-    """Refuses to serve where a library that this needs is missing."""
+    """Refuse to serve where a library that this needs is missing."""
     for name in ("starlette", "uvicorn", "prometheus_client"):
         if importlib.util.find_spec(name) is None:
             raise InputError(f"{name} is not installed: run `pip install 'recsys_tft[serve]'`.")

@@ -1,4 +1,4 @@
-"""The command `recommend`, whose options are the columns that the export knows.
+"""The command `recommend`, with the columns of the export as options.
 
 It is loaded only where this command is meant, as it needs Arrow to know its options.
 """
@@ -37,7 +37,7 @@ def add(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
 
 
 def _user_reader(kinds: Mapping[str, IdKind] | None) -> Callable[[str], int | str]:
-    """What makes an id of a user of an argument; without an export, integers and texts are taken."""
+    """The function that parses a user id; without an export, integers and texts are accepted."""
     if kinds is None:
         return _integer_or_text
     return unshielded if kinds["user_id"].is_text else _integer
@@ -67,7 +67,7 @@ def _told(arguments: Sequence[str]) -> tuple[tuple[Column, ...], dict[str, IdKin
 
 
 def _reader(column: Column) -> Callable[[str], Any]:
-    """What makes a value of an argument."""
+    """The function that parses an argument as a value of the column."""
     kind = column.type.value_type if column.is_list else column.type
     if pa.types.is_timestamp(kind):
         return functools.partial(ready.microseconds, recommend_options.option(column.name))
@@ -93,7 +93,7 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
     if rest:
         ready.export_there(options.output_dir, options.version, options.index)
         known = (recommend_options.option(column.name) for column in options.columns)
-        raise UsageError(f"{rest[0]} is no option of this export.{did_you_mean(rest[0], known)}")
+        raise UsageError(f"{rest[0]} is not an option of this export.{did_you_mean(rest[0], known)}")
     given = {column.name: getattr(options, f"{GIVEN}{column.name}") for column in options.columns}
     given = {name: value for name, value in given.items() if value is not None}
     ready.within("-k", options.k, 1, ready.MOST_SHOWN)
@@ -132,7 +132,7 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
         print(json.dumps(told, ensure_ascii=False, indent=2))
         return 0
     if not found.is_known:
-        console.print("The user is unknown: a cold start from what is given.", style="yellow")
+        console.print("The user is unknown: a cold start from the given columns.", style="yellow")
     console.print(report.table(found, reasons))
     console.print(report.stages(found, timed=options.time is None), style="dim")
     return 0

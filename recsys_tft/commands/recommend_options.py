@@ -23,20 +23,24 @@ def add(parser: argparse.ArgumentParser, user: Callable | None, columns: Iterabl
         user: what makes an id of a user of an argument.
         columns: what may be said of the user and the moment.
     """
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
-    parser.add_argument("--user-id", type=user or str, metavar="U", help="for whom; without it, someone unknown")
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the export (default: output)")
     parser.add_argument(
-        "--config", metavar="FILE", help="YAML whose `recommender` options are used (default: the run's)"
+        "--user-id", type=user or str, metavar="U", help="id of the user; without it, an anonymous user"
     )
-    parser.add_argument("--index", choices=["hnsw", "ivf"], help="search an approximate index instead of all videos")
-    parser.add_argument("--version", type=int, metavar="N", help="of the export (default: the newest)")
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="number of videos (default: 10)")
+    parser.add_argument("--config", metavar="FILE", help="YAML with `recommender` options (default: the run's)")
+    parser.add_argument(
+        "--index", choices=["hnsw", "ivf"], help="search an exported approximate index instead of all videos"
+    )
+    parser.add_argument("--version", type=int, metavar="N", help="version of the export (default: the newest)")
     parser.add_argument(
         "--time",
         metavar="TIME",
-        help="the moment, as 2025-03-01T12:00 UTC (default: now); of a given one the same is printed each time",
+        help="time in UTC, such as 2025-03-01T12:00 (default: now); with a fixed time the output is reproducible",
     )
-    parser.add_argument("--explain", action="store_true", help="show what contributed most to the ranker's score")
+    parser.add_argument(
+        "--explain", action="store_true", help="show the columns that contributed most to the ranker's score"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     for name, is_list, read in columns:
         parser.add_argument(
@@ -46,7 +50,7 @@ def add(parser: argparse.ArgumentParser, user: Callable | None, columns: Iterabl
             nargs="*" if is_list else None,
             action="extend" if is_list else "store",
             metavar="X",
-            help=f"{name}, instead of the stored",
+            help=f"{name}, overriding the stored value",
         )
 
 
@@ -76,7 +80,7 @@ def unshielded(text: str) -> str:
 
 
 def store(arguments: Sequence[str]) -> pathlib.Path | None:
-    """The store of the export that is asked; None where there is none, which is told later."""
+    """The store of the named export; None without one, which is reported later."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--output-dir", default="output")
     parser.add_argument("--version", type=int)

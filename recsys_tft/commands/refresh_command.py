@@ -15,15 +15,17 @@ _MOST_WORKERS = 1024  # threads
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
+    """Add the options."""
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the run (default: output)")
     parser.add_argument(
         "--data-dir",
         required=True,
         metavar="DIR",
         help="the new interactions, and new, changed or all users, videos and channels",
     )
-    parser.add_argument("--name", metavar="NAME", help="of the period (default: the name of the folder --data-dir)")
+    parser.add_argument(
+        "--name", metavar="NAME", help="name of the period (default: the name of the folder --data-dir)"
+    )
     parser.add_argument("--workers", type=int, metavar="N", help="threads (default: as for a run)")
     parser.add_argument("--overwrite", action="store_true", help="make the last period again")
 

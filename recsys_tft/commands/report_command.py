@@ -8,18 +8,20 @@ EXAMPLE = """example:
   recsys-tft report --output-dir out
   recsys-tft report --output-dir out/periods/2025-03-02 --file today.html
 
-The page is a single file, which needs no network: what was read and rejected, rows and splits, labels, every column
-and feature by split, the models beside their baselines, and the settings. No row is read for it."""
+The page is a single file that needs no network: rows read and rejected, splits, labels, every column and feature by
+split, the models beside their baselines, and the settings. It is made from statistics; no rows are read."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of a run or a refresh (default: output)")
-    parser.add_argument("--file", metavar="FILE", help="where to write (default: report.html in the output)")
+    """Add the options."""
+    parser.add_argument(
+        "--output-dir", default="output", metavar="DIR", help="output of a run or a refresh (default: output)"
+    )
+    parser.add_argument("--file", metavar="FILE", help="the page to write (default: report.html in the output)")
 
 
 def report(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """Writes the page, and says where it is."""
+    """Write the page, and print its path."""
     from recsys_tft.commands import ready
     from recsys_tft.reporting import page
 

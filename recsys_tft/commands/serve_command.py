@@ -15,42 +15,54 @@ EXAMPLE = """example:
 
   curl -H 'Content-Type: application/json' -d '{"user_id": 5}' http://127.0.0.1:8080/recommend
 
-http://127.0.0.1:8080/ is a page for people, /openapi.json describes the rest. It needs
+http://127.0.0.1:8080/ is the web page, /openapi.json describes the API. Needs
 `pip install 'recsys_tft[serve]'`."""
 _MOST_PORT, _MOST_BATCH, _MOST_SECONDS = 65_535, 256, 86_400
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
-    parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="where to listen (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=8080, metavar="P", help="0 for a free one (default: 8080)")
+    """Add the options."""
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the export (default: output)")
+    parser.add_argument("--host", default="127.0.0.1", metavar="HOST", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=8080, metavar="P", help="port; 0 for a free one (default: 8080)")
+    parser.add_argument("--config", metavar="FILE", help="YAML with `recommender` options (default: the run's)")
     parser.add_argument(
-        "--config", metavar="FILE", help="YAML whose `recommender` options are used (default: the run's)"
+        "--index", choices=["hnsw", "ivf"], help="search an exported approximate index instead of all videos"
     )
-    parser.add_argument("--index", choices=["hnsw", "ivf"], help="search an approximate index instead of all videos")
     parser.add_argument(
-        "--version", type=int, metavar="N", help="of the export (default: the newest, and newer ones when they come)"
+        "--version",
+        type=int,
+        metavar="N",
+        help="version of the export (default: the newest, reloaded when there is a newer one)",
     )
     parser.add_argument(
         "--redis",
         metavar="URL",
-        help="where events are kept, as redis://localhost:6379/0 (default: in memory)",
+        help="address of Redis for events, such as redis://localhost:6379/0 (default: in memory)",
     )
     parser.add_argument(
-        "--when-lost", choices=["error", "stale"], default="error", help="what answers are where Redis does not answer"
+        "--when-lost",
+        choices=["error", "stale"],
+        default="error",
+        help="answers when Redis does not respond: an error, or the last known state",
     )
-    parser.add_argument("--batch", type=int, default=16, metavar="N", help="most requests in one pass (default 16)")
+    parser.add_argument(
+        "--batch", type=int, default=16, metavar="N", help="largest number of requests in one batch (default: 16)"
+    )
     parser.add_argument(
         "--log-requests",
         metavar="DIR",
-        help="write raw columns of requests there, for recsys-tft compare (default: no)",
+        help="log the raw columns of requests there, for recsys-tft compare (default: no log)",
     )
     parser.add_argument(
-        "--log-rate", type=float, default=0.1, metavar="R", help="share of the requests that is written (default: 0.1)"
+        "--log-rate", type=float, default=0.1, metavar="R", help="share of the requests that is logged (default: 0.1)"
     )
     parser.add_argument(
-        "--reload-seconds", type=int, default=10, metavar="S", help="between looks for a newer export; 0: never (10)"
+        "--reload-seconds",
+        type=int,
+        default=10,
+        metavar="S",
+        help="interval of checks for a newer export; 0: never (default: 10)",
     )
 
 
@@ -62,7 +74,7 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.within("--batch", options.batch, 1, _MOST_BATCH)
     ready.within("--reload-seconds", options.reload_seconds, 0, _MOST_SECONDS)
     if not 0 < options.log_rate <= 1:
-        raise UsageError(f"--log-rate is {options.log_rate:g}; it needs to be above 0 and at most 1.")
+        raise UsageError(f"--log-rate is {options.log_rate:g}; expected a share above 0 and at most 1.")
     ready.folder("--config", options.config)
     ready.export_there(options.output_dir, options.version, options.index)
     ready.server_installed()
@@ -70,7 +82,7 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     socket = listening.listen(options.host, options.port)
     if not listening.is_local(options.host):
-        print(f"warning: others may reach {options.host}, and nobody is asked who they are.", file=sys.stderr)
+        print(f"warning: others may reach {options.host}, and there is no authentication.", file=sys.stderr)
     if options.is_process:
         libraries.arrow_without_pandas()
     libraries.load("recsys_tft.server.application", options.debug)

@@ -25,28 +25,31 @@ _DATA = "the run's raw tables (default: OUTPUT_DIR/raw); then those of each peri
 
 def add_export(parser: argparse.ArgumentParser) -> None:
     """The options of `export`."""
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the run (default: output)")
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the run (default: output)")
     parser.add_argument("--data-dir", metavar="DIR", nargs="+", help=_DATA)
     parser.add_argument(
-        "--index", choices=["hnsw", "ivf"], help="also write an approximate index of faiss, and print its recall"
+        "--index", choices=["hnsw", "ivf"], help="also write an approximate faiss index, and print its recall"
     )
 
 
 def add_verify(parser: argparse.ArgumentParser) -> None:
     """The options of `verify`."""
     parser.add_argument(
-        "--output-dir", default="output", metavar="DIR", help="of the run or a period (default: output)"
+        "--output-dir", default="output", metavar="DIR", help="output of the run or a period (default: output)"
     )
     parser.add_argument("--data-dir", metavar="DIR", nargs="+", help=_DATA)
     parser.add_argument(
-        "--rows", type=int, metavar="N", help="to sample of each data folder (default 10,000; with --online 1,000)"
+        "--rows",
+        type=int,
+        metavar="N",
+        help="rows to sample from each data folder (default: 10,000; with --online 1,000)",
     )
     parser.add_argument("--all", action="store_true", help="compare all rows")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the sample (default 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed of the sample (default: 0)")
     parser.add_argument(
         "--online",
         action="store_true",
-        help="replay the interactions through the state that takes events one by one, and compare with that",
+        help="replay the interactions through the online state, and compare its features with the rows",
     )
 
 

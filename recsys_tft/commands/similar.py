@@ -41,7 +41,7 @@ class TitleIndex:
     def _read(self, artifacts: pathlib.Path, output_dir: str) -> None:
         folder = artifacts / "embeddings"
         if not folder.is_dir():
-            raise InputError(f"{folder}: no title embeddings there; run the job with a title_encoder first.")
+            raise InputError(f"{folder}: there are no title embeddings; run the job with a title_encoder first.")
         manifest = run_folders.manifest(output_dir)
         self._settings = settings.of_run(manifest, str(artifacts / "manifest.json"))
         again = run_folders.run_again(output_dir)
@@ -56,7 +56,7 @@ class TitleIndex:
             raise InputError(f"{folder}: its files do not belong together; {again}.")
 
     def _named(self, folder: pathlib.Path) -> Feature:
-        """The feature that was asked for, or the first one that is there."""
+        """The requested feature, or the first one that embeds a text of videos."""
         known = {feature.name: feature for feature in text_features(self._settings, Entity.VIDEO)}
         if not known:
             raise InputError(f"{folder}: no feature of the run embeds a text of videos.")

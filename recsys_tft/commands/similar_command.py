@@ -10,11 +10,11 @@ EXAMPLE = 'example:\n  recsys-tft similar --title "Toy Story" --output-dir out'
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("--title", required=True, action="append", help="what to look for; may be given several times")
-    parser.add_argument("--feature", metavar="NAME", help="which one that embeds a text of videos (default: the first)")
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of a run (default: output)")
-    parser.add_argument("-k", type=int, default=10, metavar="N", help="how many to show (default 10)")
+    """Add the options."""
+    parser.add_argument("--title", required=True, action="append", help="title to search for; may be repeated")
+    parser.add_argument("--feature", metavar="NAME", help="the text embedding of videos to use (default: the first)")
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of a run (default: output)")
+    parser.add_argument("-k", type=int, default=10, metavar="N", help="number of videos (default: 10)")
 
 
 def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
@@ -25,7 +25,7 @@ def similar(options: argparse.Namespace, _: Sequence[str]) -> int:
 
     ready.within("-k", options.k, 1, ready.MOST_SHOWN)
     if not all(title.strip() for title in options.title):
-        raise UsageError("--title is blank; it needs some words.")
+        raise UsageError("--title is blank; expected some words.")
     ready.folder("--output-dir", options.output_dir)
     ready.warn_of_others(options.output_dir)
     index = TitleIndex(options.output_dir, options.feature)

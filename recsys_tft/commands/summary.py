@@ -1,4 +1,4 @@
-"""What a run did, as tables on the terminal. All of it is read off the manifest."""
+"""Summary of a run, as tables on the terminal, from the manifest."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -35,8 +35,8 @@ def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Grou
 
 
 def submission(submitted: "Submitted") -> Group:
-    """Where to see a job that goes on elsewhere, and what it will have written."""
-    output = f"Output:   {submitted.output.target('artifacts')}/manifest.json is there when all of it is"
+    """Links to a job that runs elsewhere, and its future output."""
+    output = f"Output:   {submitted.output.target('artifacts')}/manifest.json appears when the output is complete"
     if submitted.job_id is None:
         described = f", described in {submitted.where}" if submitted.where else ""
         return Group(f"Job:      {submitted.name}{described}, not submitted", *([output] if described else []))
@@ -60,12 +60,12 @@ def _tables(counts: Mapping[str, int]) -> Listing:
 
 
 def _ends(manifest: Mapping[str, Any]) -> str:
-    """Where the splits end."""
+    """The split times."""
     splits = manifest["splits"]
     if begins := splits.get(PERIODS):
         return f"train is the period from {begins[-1]}"
     if not splits:
-        return f"split {manifest['settings']['split']['kind']}: each user's exposures are cut"
+        return f"split {manifest['settings']['split']['kind']}: each user's exposures are split"
     return f"val from {splits['val_from']}\ntest from {splits['test_from'] or 'never: it is empty'}"
 
 
@@ -85,7 +85,7 @@ def _data_sets(counts: Mapping[str, int]) -> Listing:
 
 
 def _positives(counts: Mapping[str, int]) -> Listing:
-    table = numbers_table("\nPositives by rule", "rule that holds", *SPLITS)
+    table = numbers_table("\nPositives by rule", "rule", *SPLITS)
     for rule in sorted({name.split("/")[1] for name in counts if name.startswith("positives/")}):
         table.add_row(rule, *(f"{counts[f'positives/{rule}/{split}']:,}" for split in SPLITS))
     return table
@@ -115,17 +115,19 @@ def _features(counts: Mapping[str, int], features: FeatureTable) -> Listing:
 
 
 def _notes(counts: Mapping[str, int], table: FeatureTable) -> list[str]:
-    """What a reader may not expect."""
+    """Notes on surprising counts."""
     contradicted = sum(n for name, n in counts.items() if name.endswith("/contradicted"))
     found = {
-        "interactions came late: they are in the state, and make no rows": counts.get("late/interactions/used", 0),
-        "negatives could not be drawn, as too few videos are legal for their users": counts.get("negatives_short", 0),
-        "exposures were left out: not positive, of users who are positive on that video": contradicted,
+        "late interactions are in the state, and make no rows": counts.get("late/interactions/used", 0),
+        "negatives could not be sampled, because too few videos are legal for their users": counts.get(
+            "negatives_short", 0
+        ),
+        "negative exposures were left out, because their user is positive on the video": contradicted,
     }
     notes = [f"\nNote: {number:,} {text}." for text, number in found.items() if number]
     if "counters/versions" in counts:
         events, versions = counts["counters/increments"], counts["counters/versions"]
-        notes.append(f"\nCounts as of each exposure: {events:,} changes made {versions:,} versions of the videos.")
+        notes.append(f"\nPoint-in-time counters: {events:,} changes, {versions:,} versions of the videos.")
     notes += _versions(counts)
     if "texts/encoded" in counts:
         new, old = counts["texts/encoded"], counts["texts/cached"]
@@ -140,23 +142,23 @@ def _missing(counts: Mapping[str, int], feature: str) -> str:
 
 
 def _versions(counts: Mapping[str, int]) -> list[str]:
-    """Of tables with versions how many there are, and how many exposures are before the first one."""
+    """The number of versions in each table that has them, and of exposures before the first one."""
     notes = []
     for table in (name for name in TABLES if f"versions/{name}/early" in counts):
         keys, used = counts.get(f"versions/{table}/keys", 0), counts[f"rows/{table}/used"]
         early = counts[f"versions/{table}/early"]
         notes.append(
-            f"\nVersions: {used:,} of {keys:,} {table}; {early:,} exposures are before their first one, and take it."
+            f"\nVersions: {used:,} of {keys:,} {table}; {early:,} exposures precede their first version, and take it."
         )
     return notes
 
 
 def _places(output: Output) -> list[Text]:
-    """Where to look, in lines that are never broken."""
+    """Paths of the output, in lines that are never broken."""
     found = [
         f"\nRows:            {output.target('processed_data')}  (schema.pbtxt in each folder)",
         f"Transform graph: {output.target('artifacts')}/transform_graph",
-        f"What was fitted: {output.target('artifacts')}/vocabularies, normalizers, buckets",
+        f"Fitted values:   {output.target('artifacts')}/vocabularies, normalizers, buckets",
         f"All counts:      {output.target('artifacts')}/manifest.json",
     ]
     return [Text(line, no_wrap=True, overflow="ignore") for line in found]

@@ -12,21 +12,21 @@ EXAMPLE = """example:
   recsys-tft vectors qdrant --output-dir output --to vectors/qdrant
   recsys-tft vectors parquet --output-dir out --to vectors --metadata category video_language --overwrite
 
-The vectors are those that the exported retrieval model compares; the query tower of the same version makes the vector
-to search by. docs/vectors.md has the lines that load each store."""
+The vectors are those of the exported retrieval model; the query tower of the same version makes the query vector.
+docs/vectors.md shows how to load them into each store."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("store", choices=STORES, help="whose bulk format to write")
-    parser.add_argument("--output-dir", default="output", metavar="DIR", help="of the export (default: output)")
-    parser.add_argument("--to", required=True, metavar="DIR", help="the folder to make")
+    """Add the options."""
+    parser.add_argument("store", choices=STORES, help="the vector store")
+    parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the export (default: output)")
+    parser.add_argument("--to", required=True, metavar="DIR", help="the new folder")
     parser.add_argument(
         "--metadata", nargs="*", metavar="COLUMN",
-        help="columns of videos to filter by (default: texts, lists of texts, booleans, times and ids)",
+        help="columns of videos for filters (default: texts, lists of texts, booleans, times and ids)",
     )  # fmt: skip
-    parser.add_argument("--version", type=int, metavar="N", help="of the export (default: the newest)")
-    parser.add_argument("--overwrite", action="store_true", help="replace a folder that this command has made")
+    parser.add_argument("--version", type=int, metavar="N", help="version of the export (default: the newest)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a folder made by this command")
 
 
 def vectors(options: argparse.Namespace, _: Sequence[str]) -> int:

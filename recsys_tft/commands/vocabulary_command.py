@@ -1,4 +1,4 @@
-"""`recsys-tft vocabulary`: what the vocabularies of two outputs differ in."""
+"""`recsys-tft vocabulary`: differences between the vocabularies of two outputs."""
 
 import argparse
 import dataclasses
@@ -10,14 +10,14 @@ from recsys_tft.errors import InputError, require_local
 EXAMPLE = """example:
   recsys-tft vocabulary diff out out/periods/2025-03-02
 
-OLD and NEW are outputs of runs or refreshes. A value that has moved has another token in NEW, so that a model that was
-trained on OLD takes it for something else; a refresh never moves one."""
+OLD and NEW are outputs of runs or refreshes. A moved value has another token in NEW, which a model trained on OLD takes
+for another value; a refresh never moves one."""
 _SHOWN = 10  # values of each vocabulary that came, or left
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """What has become of a vocabulary.
+    """Changes of a vocabulary.
 
     Attributes:
         name: of the vocabulary.
@@ -35,7 +35,7 @@ class Difference:
 
 
 def differences(old: str, new: str) -> list[Difference]:
-    """What the vocabularies of two outputs differ in, by name.
+    """Compare the vocabularies of two outputs, by name.
 
     Raises:
         InputError: if one is no output of a run.
@@ -54,19 +54,19 @@ def _vocabularies(output_dir: str) -> dict[str, list[str]]:
     require_local(output_dir)
     folder = pathlib.Path(output_dir, "artifacts", "vocabularies")
     if not folder.is_dir():
-        raise InputError(f"{folder}: no vocabularies there; name an output of recsys-tft run or refresh.")
+        raise InputError(f"{folder}: there are no vocabularies; name an output of recsys-tft run or refresh.")
     return {path.stem: path.read_text("utf-8").split("\n")[:-1] for path in sorted(folder.glob("*.txt"))}
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Adds the options."""
-    parser.add_argument("action", choices=["diff"], help="what to do")
-    parser.add_argument("old", metavar="OLD", help="an output")
-    parser.add_argument("new", metavar="NEW", help="a later one")
+    """Add the options."""
+    parser.add_argument("action", choices=["diff"], help="compare two vocabularies")
+    parser.add_argument("old", metavar="OLD", help="output of a run or refresh")
+    parser.add_argument("new", metavar="NEW", help="a later output")
 
 
 def vocabulary(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """What came, left and moved."""
+    """Print the added, removed and moved values."""
     from rich.text import Text
 
     from recsys_tft import terminal

@@ -1,1 +1,1 @@
-"""What has changed between two outputs, by their statistics alone."""
+"""Drift between two outputs, by their statistics alone."""

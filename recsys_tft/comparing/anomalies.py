@@ -1,4 +1,4 @@
-"""Alarms as TensorFlow Metadata has them, for what reads TFDV's anomalies."""
+"""Alarms as TensorFlow Metadata's anomalies, for tools that read TFDV's."""
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
@@ -42,6 +42,6 @@ def to_proto(found: Comparison, data_set: str) -> anomalies_pb2.Anomalies:
 
 
 def sentence(measured: Measured) -> str:
-    """What is wrong, with the number and the limit."""
+    """The anomaly in words, with the number and the limit."""
     what = measured.measure if measured.of == "values" else f"{measured.measure} of the {measured.of}"
     return f"{what} is {measured.value:.3g}, above {measured.limit:.3g}: {measured.told}."

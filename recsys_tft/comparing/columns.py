@@ -122,7 +122,7 @@ def _distances(
 
 
 def _dense(counts: Sequence[Sequence[float]], old: Sample, new: Sample) -> list[np.ndarray]:
-    """The counts with all bins together of which there are too few independent rows to say anything of each."""
+    """The counts, with all bins merged that have too few independent rows."""
     both = [np.asarray(own, np.float64) for own in counts]
     rows = distances.shares(both[0]) * old.effective + distances.shares(both[1]) * new.effective
     rare = rows < _FEWEST

@@ -40,7 +40,7 @@ class Compared:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """What has changed from one output to another.
+    """Changes from one output to another.
 
     Attributes:
         columns: the worst first.
@@ -89,7 +89,7 @@ def compare_figures(
     old_split: str = TRAIN,
     new_split: str = TRAIN,
 ) -> Comparison:
-    """Compares the figures of two outputs, which may be the same one.
+    """Compare the figures of two outputs, which may be the same one.
 
     Args:
         old, new: of runs or refreshes, or of logged requests.
@@ -140,7 +140,7 @@ def _sample(data_set: Mapping[str, Any], name: str, split: str) -> Sample:
 
 
 def check_outputs(*folders: str) -> None:
-    """Refuses folders that are no outputs.
+    """Refuse folders that are not outputs.
 
     Raises:
         InputError: naming the folder.

@@ -1,4 +1,4 @@
-"""How far two distributions are from each other, and how far samples of one and the same would be.
+"""Distances between two distributions, and their noise for samples of the same one.
 
 Two samples of the same distribution differ too. What a distance of such samples stays below, but once in a million, is
 its noise; limits below it would raise alarms about nothing.
@@ -17,7 +17,7 @@ Counts = Sequence[float] | np.ndarray
 
 
 def shares(counts: Counts) -> np.ndarray:
-    """[k] float64 of [k] counts; zeros where there are none."""
+    """[k] float64 of [k] counts; zeros for no counts."""
     own = np.asarray(counts, np.float64)
     return own / max(own.sum(), 1)
 
@@ -44,7 +44,7 @@ def psi(old: Counts, new: Counts) -> float:
 
 
 def psi_noise(bins: int, old: int, new: int) -> float:
-    """What the index of two samples of these sizes stays below: it is close to chi-square of bins - 1, scaled.
+    """Upper bound of the index of two samples of these sizes: it is close to chi-square of bins - 1, scaled.
 
     The quantile is Wilson and Hilferty's.
     """
@@ -60,7 +60,7 @@ def jensen_shannon_noise(bins: int, old: int, new: int) -> float:
 
 
 def share_noise(p: np.ndarray | float, q: np.ndarray | float, old: int, new: int) -> np.ndarray:
-    """What the difference of two shares of samples of these sizes stays below, if both are samples of one."""
+    """Upper bound of the difference of two shares in samples of these sizes from one distribution."""
     pooled = (np.asarray(p) * old + np.asarray(q) * new) / max(old + new, 1)
     inverse = _inverse(old, new)
     return _SIGMAS * np.sqrt(pooled * (1 - pooled) * inverse) + 4 * inverse

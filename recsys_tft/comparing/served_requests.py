@@ -1,4 +1,4 @@
-"""What requests were like that a server or a recommender has logged, as the statistics of a run say it of its rows.
+"""Statistics of requests that a server or a recommender has logged, in the form of a run's statistics.
 
 Their raw columns go through the graphs that served them. Only what is true of a user and the moment is described: which
 videos were recommended is the recommender's doing.
@@ -90,7 +90,7 @@ def _numbers(users: pa.ChunkedArray) -> np.ndarray:
 
 
 def _raw(requests: pa.Table, users: np.ndarray, settings: Settings) -> Described:
-    """Of raw columns: the latest ones of each user once, and those of the moment once for each request."""
+    """Describe raw columns: the latest ones of each user once, and those of the moment once for each request."""
     of_moment, of_users = (run_rows.raw_kinds(name, settings) for name in (run_rows.EXPOSURES, run_rows.USERS))
     typed = _typed(requests, settings)
     rows = Rows.every(len(requests))

@@ -1,1 +1,1 @@
-"""What a configuration file may say: every option with its default, checked."""
+"""Settings of a configuration file: every option with its default, checked."""

@@ -1,4 +1,4 @@
-"""The setting `columns`: what a user's tables call the columns, and what times that are numbers count."""
+"""The setting `columns`: the user's names of columns, and the units of numeric times."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
@@ -26,7 +26,7 @@ class ColumnSettings(Section):
 
 
 def check(columns: Any, known: FeatureTable) -> Any:
-    """The setting as it is given, if it says what pydantic's own messages would not say well.
+    """The setting unchanged, unless it has errors for which pydantic's own messages would be unclear.
 
     Raises:
         ValueError: naming table and column, as a sentence that goes on from `columns`.
@@ -38,7 +38,7 @@ def check(columns: Any, known: FeatureTable) -> Any:
 
 
 def _wrong(table: Any, entries: Any, features: FeatureTable) -> Iterator[str]:
-    """What is wrong with how one table's columns are called."""
+    """Problems with the names of one table's columns."""
     if table not in TABLES:
         yield f"has the unknown table '{table}'.{did_you_mean(str(table), TABLES)}"
         return
@@ -81,7 +81,7 @@ def _wrong_entry(table: str, own: str, entry: Any, column: Column) -> Iterator[s
 
 
 def names_and_units(mapping: Mapping[str, str | ColumnSettings]) -> tuple[dict[str, str], dict[str, str]]:
-    """Of one table, by our names: what the user calls a column, and what one that is a number counts."""
+    """The user's names of one table's columns, and the units of numeric ones, by our names."""
     names: dict[str, str] = {}
     units: dict[str, str] = {}
     for own, entry in mapping.items():

@@ -11,7 +11,7 @@ from recsys_tft.storage.files import open_to_read
 
 
 def document(path: str) -> Document:
-    """What a file holds, or a preset.
+    """The contents of a file or a preset.
 
     Raises:
         InputError: if it cannot be read, or is no YAML.
@@ -24,7 +24,7 @@ def document(path: str) -> Document:
         meant = did_you_mean(path, presets.files()) if path.isidentifier() else ""
         raise InputError(f"{path}: cannot read the config ({reason(error)}).{meant}") from None
     if len(data) > LARGEST:
-        raise InputError(f"{path}: more than {LARGEST >> 20} MiB, which is too much for a config.")
+        raise InputError(f"{path}: more than {LARGEST >> 20} MiB, too large for a config.")
     try:
         return yaml_text.read(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -36,7 +36,7 @@ def document(path: str) -> Document:
 
 
 def as_written(beam: dict[str, Any], written: Mapping[tuple[str | int, ...], str]) -> None:
-    """Gives options of Beam the text that a command line would hold, but for true and false."""
+    """Give options of Beam the text that a command line would hold, but for true and false."""
     for path, text in written.items():
         match path:
             case ("beam", str(option)) if not isinstance(beam[option], bool) and str(beam[option]) != text:

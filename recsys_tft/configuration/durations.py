@@ -15,7 +15,7 @@ def _short(text: str) -> str:
 
 @functools.lru_cache(maxsize=256)
 def microseconds(text: str) -> int:
-    """How many microseconds a duration is.
+    """Convert a duration to microseconds.
 
     Raises:
         ValueError: if it is not a number and one of s, m, h, d, or more than 100 years.

@@ -1,4 +1,4 @@
-"""What a setting would have to be, in words of our own for what pydantic finds."""
+"""Expected values of settings, in our own words, for pydantic's errors."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -30,7 +30,7 @@ _BOUNDS = {
 
 
 def expected(error: Mapping[str, Any]) -> str:
-    """What would be right in the place of what one of pydantic's errors is about."""
+    """The value that would be right in place of the one in a pydantic error."""
     kind = str(error["type"])
     if kind in _BOUNDS:
         return _BOUNDS[kind].format(**error.get("ctx", {}))

@@ -1,4 +1,4 @@
-"""Settings of the main job: what rows are, what is known of them, and how they are written."""
+"""Settings of the main job: labels, features and format of rows."""
 
 import datetime
 from fractions import Fraction
@@ -20,7 +20,7 @@ def _microseconds(time: datetime.datetime) -> int:
 
 
 class IdSettings(Section):
-    """What the ids of the user's tables are; by default, what the tables say."""
+    """Kinds of the ids in the user's tables; detected from the tables by default."""
 
     user_id: IdKind = IdKind.AUTO
     video_id: IdKind = IdKind.AUTO
@@ -28,7 +28,7 @@ class IdSettings(Section):
 
     @property
     def kinds(self) -> dict[str, IdKind]:
-        """By key, those that are known."""
+        """The known kinds, by key."""
         found = {key: getattr(self, key) for key in KEYS.values()}
         return {key: kind for key, kind in found.items() if kind is not IdKind.AUTO}
 
@@ -51,7 +51,7 @@ class PopularitySettings(Section):
 
 
 class VocabularySettings(Section):
-    """How one vocabulary is cut, and into how many hash buckets the rest falls."""
+    """Limits of one vocabulary, and the number of hash buckets for all other values."""
 
     n_oov: Annotated[int, pydantic.Field(ge=LIMITS["n_oov"][0], le=LIMITS["n_oov"][1])] = 1
     min_count: Number = 1
@@ -82,7 +82,7 @@ def _wrong_rules(positive: dict[str, float], table: FeatureTable) -> list[str]:
 
 
 class LabelSettings(Section):
-    """Which rules make an exposure positive, and with what weight.
+    """Rules that make an exposure positive, with their weights.
 
     `conflict` says what an exposure is that one of them holds for and that has a negative signal.
     """
@@ -102,11 +102,11 @@ class LabelSettings(Section):
         ]
         FindingsError.check(found)
         if not positive:
-            raise ValueError("names no rule, so that nothing is positive")
+            raise ValueError("names no rule, so no exposure is positive")
         return positive
 
     def check(self, table: FeatureTable) -> None:
-        """Refuses rules that are no signals of the table, or negative ones.
+        """Refuse rules that are not signals of the table, or negative ones.
 
         Raises:
             FindingsError: naming each.
@@ -120,7 +120,7 @@ class LabelSettings(Section):
 
 
 class CounterSettings(Section):
-    """Where view_count, like_count and comment_count come from.
+    """Source of view_count, like_count and comment_count.
 
     `snapshot` reads the columns of the videos table; `as_of` counts the interactions before each exposure; `auto` is
     `as_of` where the videos table has none of these columns.
@@ -135,12 +135,12 @@ class CounterSettings(Section):
     @classmethod
     def _some_time(cls, every: str) -> str:
         if not durations.microseconds(every):
-            raise ValueError(f"must be more than nothing, such as 1d, not '{every}'")
+            raise ValueError(f"must be above 0, such as 1d, not '{every}'")
         return every
 
     @property
     def delay_microseconds(self) -> int:
-        """How long an event takes until counters show it."""
+        """The delay until counters show an event."""
         return durations.microseconds(self.delay)
 
     @property
@@ -150,7 +150,7 @@ class CounterSettings(Section):
 
 
 class HistorySettings(Section):
-    """How many of the videos that a user was positive on last the query tower reads; 0 turns the history off."""
+    """Length of the watch history: the last videos that a user was positive on; 0 turns it off."""
 
     length: Annotated[int, pydantic.Field(ge=0, le=1000)] = 20
 
@@ -183,7 +183,7 @@ class CooccurrenceSettings(Section):
 
 
 class SplitSettings(Section):
-    """Where the training, validation and test splits end: shares of the exposures, or fixed times (UTC).
+    """Ends of the training, validation and test splits: shares of the exposures, or fixed times (UTC).
 
     The shares are of all exposures in order of time, of each user's in order of time, or of each user's at random.
     """
@@ -200,7 +200,7 @@ class SplitSettings(Section):
         if self.val_from is None and self.test_from is not None:
             raise ValueError("test_from needs val_from")
         if self.val_from is not None and self.kind != "time":
-            raise ValueError(f"{self.kind} cuts each user's exposures by train and val; val_from is for kind time")
+            raise ValueError(f"{self.kind} splits each user's exposures by train and val; val_from is for kind time")
         if self.val_from is not None and shares:  # the defaults are in a manifest beside val_from
             raise ValueError("takes either train and val, or val_from and test_from, not both")
         if self.train_share + self.val_share > 1:
@@ -230,7 +230,7 @@ class SplitSettings(Section):
 
 
 class OutputSettings(Section):
-    """How the rows are written."""
+    """Format of the rows."""
 
     format: Literal["tfrecord", "parquet"] = "tfrecord"
     compression: Literal["gzip", "zstd"] | None = None

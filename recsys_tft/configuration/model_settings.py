@@ -9,7 +9,7 @@ from recsys_tft.configuration.setting_types import Count, NotNegative, Positive,
 
 
 class DcnSettings(Section):
-    """How the neural ranker is built and trained."""
+    """Architecture and training of the neural ranker."""
 
     embedding_dim: Width = 8
     cross_layers: Annotated[int, pydantic.Field(ge=0, le=8)] = 2
@@ -24,7 +24,7 @@ class DcnSettings(Section):
 
 
 class RankerSettings(Section):
-    """What a ranker example is, and how a model is trained on them."""
+    """Examples of the ranker, and its training."""
 
     negative_sample_ratio: Annotated[int, pydantic.Field(ge=0, le=1000)] = 3
     min_watch_ratio: NotNegative = 0.4
@@ -51,7 +51,7 @@ class RankerSettings(Section):
 
 
 class TwoTowerSettings(Section):
-    """How the two-tower model is built and trained."""
+    """Architecture and training of the two-tower model."""
 
     renamed: ClassVar[Mapping[str, str]] = {"unseen": "oov_dropout"}
 

@@ -1,4 +1,4 @@
-"""Settings of what a run says about its data, and of when that has changed too much."""
+"""Settings of statistics, and of limits for drift."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ Limit = Annotated[float, pydantic.Field(gt=0, le=100)]
 
 
 class StatisticsSettings(Section):
-    """What a run says about its raw columns and features."""
+    """Statistics that a run writes about its raw columns and features."""
 
     enabled: bool = True
 
@@ -34,12 +34,12 @@ class DriftSettings(DriftLimits):
     features: dict[str, DriftLimits] = pydantic.Field(default_factory=dict)
 
     def of(self, name: str) -> DriftLimits:
-        """The limits of a raw column or a feature: what its own do not say, those of all do."""
+        """The limits of a raw column or a feature: its own, and those of all columns for the rest."""
         own = self.features[name].model_dump(exclude_unset=True) if name in self.features else {}
         return DriftLimits(**(self.model_dump(include=set(DriftLimits.model_fields)) | own))
 
     def check(self, table: FeatureTable) -> None:
-        """Refuses names that the table does not know."""
+        """Refuse names that the table does not know."""
         known = [*table.raw, *table.by_name, "label", "source", "weight", "log_q", "watch_share", *OF_EVENTS]
         unknown = [name for name in self.features if name not in known]
         FindingsError.check(

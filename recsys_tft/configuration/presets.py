@@ -16,5 +16,5 @@ def files() -> dict[str, pathlib.Path]:
 
 
 def resolved(config: str) -> str:
-    """A path for what `--config` names: a file of that name comes first, then a preset."""
+    """The path for `--config`: a file of that name comes first, then a preset."""
     return config if config not in files() or pathlib.Path(config).exists() else str(files()[config])

@@ -12,7 +12,7 @@ from recsys_tft.errors import FindingsError
 
 
 def country_key(name: str) -> str:
-    """By which two spellings of a country are one: upper and lower case, and blanks around it, make no difference."""
+    """The normalized spelling of a country, without case and surrounding blanks."""
     return name.strip().casefold()
 
 
@@ -27,7 +27,7 @@ class BlockSettings(Section):
     channels: tuple[Id, ...] = ()
 
     def wrong_ids(self, kinds: Mapping[str, IdKind]) -> Iterator[str]:
-        """A sentence for each list with an id that is none of its kind, by key, where that is known."""
+        """A sentence for each list with an id of another kind than its key's, if that is known."""
         for name, key in _BLOCKED.items():
             kind = kinds.get(key)
             wrong = [value for value in getattr(self, name) if kind is not None and not _is_of(value, kind)]
@@ -66,7 +66,7 @@ def _is_of(value: int | str, kind: IdKind) -> bool:
 
 
 class FilterSettings(Section):
-    """Which candidates a recommender leaves out."""
+    """Filters that remove candidates."""
 
     seen: bool = True
     max_age_days: Positive | None = None
@@ -87,7 +87,7 @@ class FilterSettings(Section):
         return unavailable
 
     def wrong_ids(self, kinds: Mapping[str, IdKind]) -> list[str]:
-        """As `BlockSettings.wrong_ids`, of all lists."""
+        """Like `BlockSettings.wrong_ids`, over all lists."""
         lists = {"blocked": self.blocked} | {f"unavailable.{name}": own for name, own in self.unavailable.items()}
         return [f"{place}.{text}" for place, own in lists.items() for text in own.wrong_ids(kinds)]
 
@@ -98,7 +98,7 @@ class FilterSettings(Section):
 
 
 class OrderSettings(Section):
-    """How a recommender orders what the ranker has scored."""
+    """Order of the candidates after ranking."""
 
     first: Count = 10
     per_channel: Count | None = 2
@@ -118,7 +118,7 @@ class RecommenderSettings(Section):
     order: OrderSettings = OrderSettings()
 
     def wrong_ids(self, kinds: Mapping[str, IdKind]) -> list[str]:
-        """A sentence for each list with an id that is none of its kind, by key, where that is known."""
+        """A sentence for each list with an id of another kind than its key's, if that is known."""
         return [f"filters.{text}" for text in self.filters.wrong_ids(kinds)]
 
     def as_rows(self, kinds: Mapping[str, IdKind]) -> "RecommenderSettings":

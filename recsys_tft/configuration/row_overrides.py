@@ -76,7 +76,7 @@ def boundaries(given: Mapping[str, tuple[float, ...]], table: FeatureTable) -> d
 
 
 def vocabularies(given: Mapping[str, VocabularySettings], table: FeatureTable) -> dict[str, VocabularySettings]:
-    """What the config says of vocabularies by name, completed by what their rows say.
+    """Vocabulary settings of the config by name, completed by those of the vocabularies' rows.
 
     Raises:
         FindingsError: naming each that the table does not have.

@@ -1,4 +1,4 @@
-"""What sections of the settings are made of.
+"""Types shared by sections of the settings.
 
 Each number has an upper limit, beyond which something would overflow, or take more memory than any machine has.
 """
@@ -58,7 +58,7 @@ def moment(value: Any) -> Any:
 
 
 def word(text: str) -> str:
-    """Text that is not blank, nor holds what no name has."""
+    """Text that is not blank, without characters that no name has."""
     if not text.strip() or not text.isprintable():
         raise ValueError(f"is {text!r}; expected a name or a path")
     return text

@@ -105,7 +105,7 @@ class Settings(Section):
     @pydantic.field_serializer("title_encoder", "text_encoders", "encoder_cache", when_used="json")
     @classmethod
     def _without_tokens(cls, value: Any) -> Any:
-        """What manifests and models hold of an address: it opens nothing."""
+        """The form of an address that manifests and models hold: without tokens, so that it opens nothing."""
         if isinstance(value, dict):
             return {name: cls._without_tokens(encoder) for name, encoder in value.items()}
         if isinstance(value, EncoderPair):
@@ -114,14 +114,14 @@ class Settings(Section):
 
     @pydantic.field_serializer("buckets")
     def _own_boundaries(self, buckets: dict[str, Any], info: pydantic.SerializationInfo) -> dict[str, Any]:
-        """Without those of rows where only what was set is asked for; read again, these would turn into floats."""
+        """Leave out boundaries of rows if only explicit settings are wanted; read again, they would become floats."""
         rows = self.table.boundaries if info.exclude_unset else {}
         return {name: values for name, values in buckets.items() if values is not rows.get(name)}
 
     @pydantic.field_validator("features")
     @classmethod
     def _known_table(cls, features: str | None, info: pydantic.ValidationInfo) -> str | None:
-        """What finds the module again from any working folder."""
+        """A name that finds the module again from any working folder."""
         if features is None:
             return None
         found = feature_tables.place_of(features, (info.context or {}).get("folder")).name
@@ -195,12 +195,12 @@ class Settings(Section):
 
     @property
     def late_microseconds(self) -> int:
-        """How far before the end of what is known an event may be that a refresh takes."""
+        """The longest time by which an event may precede the end of the state and still be taken by a refresh."""
         return durations.microseconds(self.late)
 
     @property
     def default_vocabulary(self) -> VocabularySettings:
-        """The settings of vocabularies of which neither their rows nor `vocabularies` say any."""
+        """The settings of vocabularies without any on their rows or in `vocabularies`."""
         return self.vocabularies.get("default") or VocabularySettings()
 
     def vocabulary(self, name: str) -> VocabularySettings:
@@ -208,7 +208,7 @@ class Settings(Section):
         return {vocabulary.name: vocabulary for vocabulary in self.table.vocabularies}[name].options(self)
 
     def embedding_width(self, name: str) -> int:
-        """Of an embedding table: of a vocabulary's, or of a feature that numbers its categories itself."""
+        """The width of an embedding table: a vocabulary's, or that of a feature that numbers its categories itself."""
         return self.embeddings.get(f"{name}_dim", self.embeddings[row_overrides.DEFAULT_DIM])
 
     @property
@@ -242,7 +242,7 @@ def parse(
     written: Mapping[tuple[str | int, ...], str] | None = None,
     folder: str | None = None,
 ) -> Settings:
-    """Settings from a mapping that holds what differs from the defaults.
+    """Settings from a mapping of the differences from the defaults.
 
     Args:
         values: the mapping.
@@ -270,7 +270,7 @@ def parse(
 
 
 def of_run(found: Mapping[str, Any], source: str) -> Settings:
-    """The settings of a run or a model, whose feature table is the one that it was made with.
+    """The settings of a run or a model, with the feature table that made it.
 
     Args:
         found: what a manifest or the like holds.

@@ -22,7 +22,7 @@ Path = tuple[str | int, ...]
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's rules of what a plain scalar is, and numbers such as 1e11, which it takes for text."""
+    """PyYAML's rules for plain scalars, plus numbers such as 1e11, which it takes for text."""
 
 
 _Loader.add_implicit_resolver(
@@ -31,7 +31,7 @@ _Loader.add_implicit_resolver(
 
 
 class WrongYamlError(ValueError):
-    """What cannot be read, with its line."""
+    """An error in a YAML text, with its line."""
 
 
 class OtherBase:
@@ -46,7 +46,7 @@ class OtherBase:
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """What a file holds.
+    """The contents of a file.
 
     Attributes:
         values: mappings, lists, text, numbers, booleans, dates, or an OtherBase; None of an empty file.
@@ -92,7 +92,7 @@ def _check_depth(text: str) -> None:
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
-            raise WrongYamlError(f"line {_line(event)}: more than {DEEPEST} levels, one in the other")
+            raise WrongYamlError(f"line {_line(event)}: more than {DEEPEST} nested levels")
 
 
 def _line(marked: yaml.Node | yaml.Event) -> int:
@@ -101,12 +101,12 @@ def _line(marked: yaml.Node | yaml.Event) -> int:
 
 
 def _check_size(root: yaml.Node) -> None:
-    """Refuses aliases that expand to too much, or to themselves, before any is followed."""
+    """Refuse aliases that expand to too much, or to themselves, before any is followed."""
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node, above: tuple[int, ...]) -> int:
         if id(node) in above:
-            raise WrongYamlError(f"line {_line(node)}: the anchor there holds an alias of itself")
+            raise WrongYamlError(f"line {_line(node)}: the anchor contains an alias of itself")
         if id(node) not in sizes:
             sizes[id(node)] = 1 + sum(size(below, (*above, id(node))) for below in _below(node))
         return sizes[id(node)]
@@ -114,7 +114,7 @@ def _check_size(root: yaml.Node) -> None:
     expanded = size(root, ())
     if expanded - len(sizes) > MOST_ALIASED:
         raise WrongYamlError(
-            f"its aliases expand to {expanded:,} values, where {MOST_ALIASED:,} are the most; write out what is meant"
+            f"its aliases expand to {expanded:,} values, more than the limit of {MOST_ALIASED:,}; write the values out"
         )
 
 
@@ -136,7 +136,7 @@ class _Values:
     def of(self, node: yaml.Node, path: Path) -> Any:
         """The value of a node at a path."""
         if len(path) > DEEPEST:
-            raise WrongYamlError(f"line {_line(node)}: aliases that make more than {DEEPEST} levels, one in the other")
+            raise WrongYamlError(f"line {_line(node)}: aliases that make more than {DEEPEST} nested levels")
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         _check_tag(node, (_TAG + ("map" if isinstance(node, yaml.MappingNode) else "seq"),))
@@ -163,11 +163,11 @@ class _Values:
 def _check_tag(node: yaml.Node, known: tuple[str, ...]) -> None:
     if node.tag not in known:
         name = node.tag.replace(_TAG, "!!")
-        raise WrongYamlError(f"line {_line(node)}: the tag {name} is not read; settings are plain values")
+        raise WrongYamlError(f"line {_line(node)}: the tag {name} is not allowed; settings are plain values")
 
 
 def _entries(mapping: yaml.MappingNode) -> dict[str, yaml.Node]:
-    """The value of each key; those of a mapping win over those that `<<` takes from others, of which earlier ones win.
+    """The value of each key; a mapping's own override those merged by `<<`, of which earlier ones override later ones.
 
     A key that is written twice is refused.
     """
@@ -175,11 +175,11 @@ def _entries(mapping: yaml.MappingNode) -> dict[str, yaml.Node]:
     merged: list[yaml.Node] = []
     for key, value in mapping.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise WrongYamlError(f"line {_line(key)}: a key has to be a word")
+            raise WrongYamlError(f"line {_line(key)}: a key has to be a single word")
         if key.value in own:
             first = own[key.value][0]
             where = f"lines {first} and {_line(key)}" if first != _line(key) else f"line {first}"
-            raise WrongYamlError(f"the key '{key.value}' is there twice, in {where}")
+            raise WrongYamlError(f"the key '{key.value}' exists twice, in {where}")
         own[key.value] = _line(key), value
         if key.tag == _TAG + "merge":
             merged += value.value if isinstance(value, yaml.SequenceNode) else [value]

@@ -1,1 +1,1 @@
-"""What the rows of a run are like: counts, distributions and values of each column, by split."""
+"""Statistics of the rows of a run: counts, distributions and values of each column, by split."""

@@ -25,7 +25,7 @@ COUNT, CLUSTERS = "count", "clusters"  # of ROWS: how many; and how unevenly the
 
 
 class Kind(enum.StrEnum):
-    """What the values of a column are."""
+    """The kind of values in a column."""
 
     NUMBER = "number"
     TOKEN = "token"
@@ -38,7 +38,7 @@ class Kind(enum.StrEnum):
 
 
 def describe(table: pa.Table, kinds: Mapping[str, Kind], rows: Rows, data_set: str) -> Described:
-    """What the columns of a table are like, over the rows of each split.
+    """Describe the columns of a table, over the rows of each split.
 
     Args:
         table: raw or engineered rows.
@@ -59,7 +59,7 @@ def describe(table: pa.Table, kinds: Mapping[str, Kind], rows: Rows, data_set: s
 
 
 def count_rows(rows: Rows, data_set: str, users: Rows | None = None, videos: Rows | None = None) -> Described:
-    """How many rows each split of a data set has, and how they are divided among users and videos.
+    """Count the rows of each split of a data set, and their distribution over users and videos.
 
     The squares of how many rows each user and each video has, summed, say how many of them would tell as much if they
     were independent; the last line counts the parts in which videos were counted apart, of those that share any.
@@ -76,7 +76,7 @@ def _counts(rows: Rows) -> np.ndarray:
 
 
 def merge(parts: Sequence[Described]) -> Described:
-    """What all parts together are like."""
+    """Merge the descriptions of parts."""
     found: dict[Key, list[Any]] = {}
     for part in parts:
         for key, sketch in part.items():
@@ -86,7 +86,7 @@ def merge(parts: Sequence[Described]) -> Described:
 
 @dataclasses.dataclass(frozen=True)
 class Parcel:
-    """What some rows are like, as bytes: one object for a runner to send, where a dictionary has hundreds."""
+    """The description of some rows, as bytes: one object for a runner to send, instead of hundreds in a dictionary."""
 
     data: bytes
 
@@ -95,12 +95,12 @@ class Parcel:
         return cls(pickle.dumps(described, pickle.HIGHEST_PROTOCOL))
 
     def opened(self) -> Described:
-        """What it holds."""
+        """The description in the parcel."""
         return pickle.loads(self.data)
 
 
 def merge_parcels(parts: Sequence[Parcel]) -> Parcel:
-    """What all parcels together are like."""
+    """Merge parcels into one."""
     return Parcel.of(merge([part.opened() for part in parts]))
 
 
@@ -159,7 +159,7 @@ def _scalars(array: pa.Array, kind: Kind, rows: Rows) -> dict[str, Sketch]:
 
 
 def _steps(times: np.ndarray, rows: Rows) -> Numbers:
-    """Of whole days or hours since 1970, those before it as one."""
+    """Count whole days or hours since 1970; those before it count as one."""
     return Numbers.of_steps(np.maximum(times, 0), rows)
 
 

@@ -1,4 +1,4 @@
-"""Distributions as they are stored: how much lies in which cell, in so few cells that a file of them stays small."""
+"""Stored distributions: counts by cell, in so few cells that a file of them stays small."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ MOST = 256  # cells that are stored
 
 @dataclasses.dataclass(frozen=True)
 class Distribution:
-    """How many values lie in each of some cells that do not overlap, in the order of the values.
+    """Counts of values in cells that do not overlap, in the order of the values.
 
     Attributes:
         values: [k] float64, increasing: the mean of the values in each cell, which of a single value is that one.
@@ -30,7 +30,7 @@ class Distribution:
 
     @classmethod
     def of_numbers(cls, numbers: Numbers, split: int) -> "Distribution":
-        """From what was counted of numbers in one split."""
+        """From the counts of numbers in one split."""
         found, sums = numbers.of_split(split)
         values = cells.means(found, sums)
         order = np.argsort(values, kind="stable")
@@ -54,7 +54,7 @@ class Distribution:
 
     @classmethod
     def of_json(cls, stored: dict[str, list]) -> "Distribution":
-        """From what `to_json` made."""
+        """From the result of `to_json`."""
         return cls(np.array(stored["values"], np.float64), np.array(stored["counts"], np.int64))
 
     def to_json(self) -> dict[str, list]:
@@ -75,7 +75,7 @@ class Distribution:
 
     @property
     def total(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return int(self.counts.sum())
 
     def quantiles(self, shares: tuple[float, ...] = SHARES) -> list[float]:
@@ -99,7 +99,7 @@ class Distribution:
         return short((self.values[inner - 1] + self.values[inner]) / 2)
 
     def binned(self, edges: Sequence[float]) -> list[int]:
-        """How many values lie in each bin: below the first edge, between two, from the last on."""
+        """Count the values in each bin: below the first edge, between two, from the last on."""
         found = np.bincount(np.searchsorted(edges, self.values, "right"), self.counts, len(edges) + 1)
         return found.astype(np.int64).tolist()
 

@@ -17,7 +17,7 @@ _STEP = {Kind.TIME: "day", Kind.MOMENT: "hour"}
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """What is known of a column besides its values.
+    """Facts about a column besides its values.
 
     Attributes:
         kind: what its values are.
@@ -71,7 +71,7 @@ def figures(
 
 
 def _effective(rows: int, clusters: np.ndarray) -> dict[str, int]:
-    """How many independent rows would tell as much of what users, and what videos, are like: Kish's size.
+    """The effective number of independent rows, over users and over videos: Kish's effective sample size.
 
     Of videos, which several parts have in common, that is the least that it may be.
     """

@@ -1,4 +1,4 @@
-"""What a run describes: the raw columns of its tables and the columns of its rows, by data set and split."""
+"""Columns that a run describes: of its raw tables and of its rows, by data set and split."""
 
 from collections.abc import Mapping, Sequence
 
@@ -29,14 +29,14 @@ _KEYS = {
 
 
 def kind_of(feature: Feature, settings: Settings) -> Kind:
-    """What the values of a feature are."""
+    """The kind of a feature's values."""
     if feature.is_categorical:
         return Kind.TOKEN
     return Kind.VECTOR if feature.op.shape(settings) else Kind.NUMBER
 
 
 def raw_kind(column: Column) -> Kind:
-    """What the values of a raw column are; of ids in lists, and of histories, the lengths alone are told."""
+    """The kind of a raw column's values; id lists and histories are described by their lengths only."""
     value = column.type.value_type if column.is_list else column.type
     if column.is_list and (column.key or column.name in HISTORY):
         return Kind.LENGTH
@@ -48,14 +48,14 @@ def raw_kind(column: Column) -> Kind:
 
 
 def kinds(data_set: DataSet, settings: Settings) -> dict[str, Kind]:
-    """What the columns of a data set are; `candidate_row` apart, which is a place."""
+    """The kinds of the columns of a data set, except `candidate_row`, which is a row number."""
     keys = [name for names in data_set.keys.values() for name in names if is_written(name, settings)]
     found = {name: _KEYS.get(name, Kind.ID) for name in keys if name != "candidate_row"}
     return {**found, **{feature.name: kind_of(feature, settings) for feature in data_set.features(settings)}}
 
 
 def raw_kinds(name: str, settings: Settings) -> dict[str, Kind]:
-    """What the raw columns of users, of videos with their channels, of exposures or of events are."""
+    """The kinds of the raw columns of users, of videos with their channels, of exposures or of events."""
     if name == EVENTS:
         own = {"watch_time": Kind.NUMBER, **{column.name: raw_kind(column) for column in context_columns(settings)}}
         return {"interaction_time": Kind.MOMENT, SIGNALS: Kind.TEXT, REPEATED: Kind.TEXT, GAP: Kind.NUMBER, **own}
@@ -80,7 +80,7 @@ def of_joined(
     sizes: Mapping[object, int],
     settings: Settings,
 ) -> Described:
-    """What joined rows are like, of which no table exists: each part of their columns has a table of its own.
+    """Describe joined rows, of which no table exists: each part of their columns has a table of its own.
 
     Args:
         data_set: of the rows.
@@ -106,19 +106,19 @@ def of_joined(
 
 
 def of_entities(data_set: DataSet, rows: pa.Table, settings: Settings) -> Described:
-    """What engineered users or videos are like, each of which counts once."""
+    """Describe engineered users or videos, each of which counts once."""
     every = Rows.every(len(rows))
     return {**describe(rows, kinds(data_set, settings), every, data_set.name), **count_rows(every, data_set.name)}
 
 
 def of_raw(name: str, table: pa.Table, settings: Settings) -> Described:
-    """What raw users or videos are like, each of which counts once."""
+    """Describe raw users or videos, each of which counts once."""
     rows = Rows.every(len(table))
     return {**describe(table, raw_kinds(name, settings), rows, name), **count_rows(rows, name)}
 
 
 def of_exposures(exposures: pa.Table, numbers: Sequence[int], settings: Settings) -> Described:
-    """What raw exposures are like, sorted by users, by the splits of these numbers."""
+    """Describe raw exposures, sorted by users, by the splits of these numbers."""
     rows, users = _in_splits(exposures, exposures["split"].to_numpy(), numbers)
     return {
         **describe(exposures, raw_kinds(EXPOSURES, settings), rows, EXPOSURES),
@@ -136,7 +136,7 @@ def _in_splits(table: pa.Table, split: np.ndarray, numbers: Sequence[int]) -> tu
 
 
 def of_events(events: pa.Table, split: np.ndarray, numbers: Sequence[int], settings: Settings) -> Described:
-    """What sorted events are like, by the splits of these numbers."""
+    """Describe sorted events, by the splits of these numbers."""
     user, video, time = (events[name].to_numpy() for name in KEY)
     signals = events["signals"].to_numpy()
     same = (user[1:] == user[:-1]) & (video[1:] == video[:-1])
@@ -159,7 +159,7 @@ def of_events(events: pa.Table, split: np.ndarray, numbers: Sequence[int], setti
 def layout(
     settings: Settings, vocabularies: Mapping[str, Sequence[bytes]], splits: Sequence[str]
 ) -> tuple[dict[str, Sequence[str]], dict[str, dict[str, figures.Column]]]:
-    """The splits of each data set, and what is known of its columns.
+    """The splits of each data set, and facts about its columns.
 
     Args:
         settings: of the run.

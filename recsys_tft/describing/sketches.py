@@ -1,4 +1,4 @@
-"""What is kept of the values of a column: of fixed size, and the same however the rows are divided.
+"""Sketches of the values of a column: of fixed size, and the same however the rows are divided.
 
 Every sketch holds whole numbers, or extremes; merging adds them, so that neither order nor division can be seen.
 """
@@ -22,7 +22,7 @@ _SPARSE = 32  # cells for each value, of which so many that values are rather so
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """How many rows of each of some table have each split, split by split.
+    """Counts of rows by entity of some table, for each split.
 
     Attributes:
         places: [m] int64 rows of the table.
@@ -36,7 +36,7 @@ class Rows:
 
     @classmethod
     def of(cls, codes: Sequence[np.ndarray], size: int) -> "Rows":
-        """From the row of a table of `size` rows that each row of each split has."""
+        """From the table row, of `size`, of each row in each split."""
         counted = [np.bincount(each, minlength=size) for each in codes]
         places = [np.flatnonzero(each) for each in counted]
         counts = np.concatenate([each[own] for each, own in zip(counted, places, strict=True)])
@@ -51,7 +51,7 @@ class Rows:
 
     @property
     def splits(self) -> int:
-        """How many splits there are."""
+        """The number of splits."""
         return len(self.bounds) - 1
 
     @property
@@ -65,7 +65,7 @@ class Rows:
         return np.array([weighed[a:b].sum() for a, b in itertools.pairwise(self.bounds)], np.int64)
 
     def chosen(self, kept: np.ndarray) -> "Rows":
-        """Those of them where [m] bool holds."""
+        """Keep the entities where [m] bool holds."""
         before = np.append(0, np.cumsum(kept))
         counts = None if self.counts is None else self.counts[kept]
         return Rows(self.places[kept], counts, before[self.bounds])
@@ -109,7 +109,7 @@ class Sums:
 
 @dataclasses.dataclass(frozen=True)
 class Numbers:
-    """How many values lie in each cell.
+    """Counts of numbers in each cell.
 
     Attributes:
         keys: [k] int64, increasing: a split, and a cell.
@@ -124,7 +124,7 @@ class Numbers:
 
     @classmethod
     def of(cls, values: np.ndarray, rows: Rows) -> "Numbers":
-        """Of [m] finite numbers, one for each of `rows`."""
+        """Count [m] finite numbers, one for each of `rows`."""
         values = np.ascontiguousarray(values, np.float32)
         bits = values.view(np.uint32)
         rest = bits & cells.REST
@@ -135,19 +135,19 @@ class Numbers:
 
     @classmethod
     def of_tokens(cls, tokens: np.ndarray, rows: Rows) -> "Numbers":
-        """Of [m] int64 tokens >= 0."""
+        """Count [m] int64 tokens >= 0."""
         return cls.of_steps(cells.of_tokens(tokens), rows, tokens)
 
     @classmethod
     def of_steps(cls, steps: np.ndarray, rows: Rows, values: np.ndarray | None = None) -> "Numbers":
-        """Of [m] int64 whole numbers >= 0 that each have a cell, such as days; or of values in such cells."""
+        """Count [m] int64 whole numbers >= 0 that each have a cell, such as days; or values in such cells."""
         return cls._of_splits(steps, (), int(steps.max(initial=0)) + 1, steps if values is None else values, rows)
 
     @classmethod
     def _of_splits(
         cls, in_cells: np.ndarray, beside: tuple[np.ndarray, ...], size: int, values: np.ndarray, rows: Rows
     ) -> "Numbers":
-        """Of [m] cells below a size, with what is summed beside the count."""
+        """Count [m] cells below a size, with the sums kept beside the count."""
         keys, sums = [], []
         for split, (a, b) in enumerate(itertools.pairwise(rows.bounds)):
             counts = None if rows.counts is None else rows.counts[a:b]
@@ -193,7 +193,7 @@ class Values:
 
     @classmethod
     def of(cls, column: pa.Array, rows: Rows, keep_values: bool = True) -> "Values":
-        """Of a column of texts, integers or booleans, none of which is null at the places of `rows`."""
+        """Count a column of texts, integers or booleans, none of which is null at the places of `rows`."""
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         known = encoded.dictionary
         place = pc.fill_null(encoded.indices, 0).to_numpy()[rows.places]
@@ -221,7 +221,7 @@ class Values:
         return _least(hashes, values, counts, all(part.is_whole for part in parts))
 
     def distinct(self, split: int) -> int:
-        """How many values a split has; an estimate where some were left out, of standard error 1 / sqrt(KEPT)."""
+        """The number of distinct values of a split; if some are left out, an estimate with error 1 / sqrt(KEPT)."""
         own = int((self.counts[:, split] > 0).sum())
         if self.is_whole or not own:
             return own

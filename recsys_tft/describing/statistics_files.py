@@ -1,4 +1,4 @@
-"""Where the figures of a run lie: `artifacts/statistics/statistics.json` for programs, `FeatureStats.pb` for TFDV."""
+"""Statistics files of a run: `artifacts/statistics/statistics.json` for programs, `FeatureStats.pb` for TFDV."""
 
 import json
 import pathlib
@@ -36,7 +36,7 @@ def of_run(
 
 
 def write(found: Mapping[str, Any], output: Any) -> None:
-    """Writes the figures into the staged artifacts of an output."""
+    """Write the figures into the staged artifacts of an output."""
     from recsys_tft.describing.statistics_proto import to_proto
     from recsys_tft.storage.files import write_file, write_text
 
@@ -47,7 +47,7 @@ def write(found: Mapping[str, Any], output: Any) -> None:
 
 
 def path_in(output_dir: str) -> pathlib.Path:
-    """Where the figures of an output are."""
+    """The path of an output's statistics."""
     return pathlib.Path(output_dir, "artifacts", FOLDER, FIGURES)
 
 
@@ -60,7 +60,7 @@ def read(output_dir: str) -> dict[str, Any]:
     path = path_in(output_dir)
     if not path.exists():
         raise InputError(
-            f"{path}: no statistics there; run again with `statistics: {{enabled: true}}`, or name an output of "
+            f"{path}: there are no statistics; run again with `statistics: {{enabled: true}}`, or name an output of "
             "recsys-tft run or refresh."
         )
     remedy = f"run again (recsys-tft run --output-dir {output_dir} --overwrite)"

@@ -31,7 +31,7 @@ def to_proto(found: Mapping[str, Any]) -> statistics_pb2.DatasetFeatureStatistic
 
 
 def name_of(data_set: str, split: str) -> str:
-    """What a split of a data set is called."""
+    """The name of a split of a data set."""
     return data_set if split == "all" else f"{data_set}/{split}"
 
 

@@ -1,1 +1,1 @@
-"""Trained models as what serves."""
+"""Export of trained models for serving."""

@@ -70,7 +70,7 @@ def export(
     index: Kind | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Exported:
-    """Writes the serving models of a run, or of its last period, and its trained models.
+    """Write the serving models of a run, or of its last period, and its trained models.
 
     A version appears whole or not at all, of all models at once. Earlier versions are left as they are. To models that
     were trained through an earlier period, values that have come since are unseen ones.
@@ -166,7 +166,7 @@ def _export(
 def _check_whose(
     splits: Timeline, output_dir: str, folder: ModelFolder, described: Mapping[str, Any], say: Callable[[str], None]
 ) -> None:
-    """Tells of a model that knows nothing of the last periods.
+    """Tell of a model that knows nothing of the last periods.
 
     Raises:
         InputError: if it is of another run or period.
@@ -179,7 +179,7 @@ def _check_whose(
             "was damaged since; train it again."
         )
     if through != splits.period:
-        say(f"{path} is trained through {through or 'the run'}: what has come since is to it as unseen values")
+        say(f"{path} is trained through {through or 'the run'}: it treats newer values as out-of-vocabulary")
 
 
 def _numbers(video_ids: pa.Array, stored: pa.Table) -> np.ndarray:

@@ -33,7 +33,7 @@ def write(
     cuts: Cuts | None,
     settings: Settings,
 ) -> None:
-    """Writes the three files.
+    """Write the three files.
 
     Args:
         folder: to be made.
@@ -57,7 +57,7 @@ def write(
 
 
 def described(table: FeatureTable) -> dict[str, dict[str, Any]]:
-    """What each column of users, videos and channels holds: `type`, `key` of ids, `text` where it is embedded."""
+    """The type of each column of users, videos and channels: `type`, `key` of ids, `text` if it is embedded."""
     texts = {source for feature in table.features if feature.op.embeds_text for source in feature.sources}
     return {
         name: {"type": str(column.type)}
@@ -69,7 +69,7 @@ def described(table: FeatureTable) -> dict[str, dict[str, Any]]:
 
 
 def current_videos(rows: RawRows, videos: DatedVideos) -> pa.Table:
-    """The latest raw rows of all videos, with what is counted of them as of the end."""
+    """The latest raw rows of all videos, with their counts at the end of the data."""
     return _undated(videos.latest_with_counts_at(end(rows)))
 
 
@@ -78,13 +78,13 @@ def _undated(table: pa.Table) -> pa.Table:
 
 
 def _latest_lookup(rows: RawRows) -> VideoLookup:
-    """What is told of watched videos, as they are at last."""
+    """The lookup of watched videos, in their latest versions."""
     latest = rows.latest_videos
     return VideoLookup(latest.select([*ids.beside(["video_id"], latest), *VideoLookup.told(())]), rows.lookup.kind)
 
 
 def end(rows: RawRows) -> int:
-    """The first moment after the last event, in microseconds since 1970: what the store is as of."""
+    """The first moment after the last event, in microseconds since 1970: the as-of time of the store."""
     return int(rows.events["interaction_time"].to_numpy().max(initial=0)) + 1
 
 
@@ -106,7 +106,7 @@ def _with_history(rows: RawRows, users: pa.Table, cuts: Cuts | None, settings: S
 
 
 def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table:
-    """The users with what they did lately, where the run has that."""
+    """The users with their recent activity, if the run has it."""
     if not settings.recent.enabled:
         return users
     user_ids = users["user_id"].to_numpy()
@@ -119,7 +119,7 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
 def _with_outcomes(
     rows: RawRows, users: pa.Table, counts: pa.Table | None, cuts: Cuts | None, settings: Settings
 ) -> pa.Table:
-    """The users with what became of their exposures, in all and by group, where the run has that."""
+    """The users with the outcomes of their exposures, in all and by group, if the run has them."""
     if not settings.positive_rates.enabled:
         return users
     user_ids = users["user_id"].to_numpy()

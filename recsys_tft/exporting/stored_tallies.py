@@ -1,4 +1,4 @@
-"""What became of users' exposures by group, as lists in `serving/store/N/users.arrow`: see recommending/tallies.py."""
+"""Outcomes of users' exposures by group, as lists in `serving/store/N/users.arrow`: see recommending/tallies.py."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ _LIST = {Tally.SHOWN: "shown", Tally.POSITIVE: "positive", Tally.LAST: "last"}
 def of_users(
     rows: RawRows, became: pa.Table, user_ids: np.ndarray, moment: int, group: str, names: Mapping[Tally, str]
 ) -> dict[str, pa.Array]:
-    """Lists for [n] users, as of a moment: of the values of a group, and of each tally of these.
+    """Lists for [n] users at a moment: of the values of a group, and of each tally of these.
 
     Args:
         rows: the raw tables.

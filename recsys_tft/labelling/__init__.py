@@ -1,1 +1,1 @@
-"""What an exposure is, which split it is in, and whether it is positive: pure functions over columns."""
+"""Exposures, their splits and their labels: pure functions over columns."""

@@ -25,7 +25,7 @@ def chunk_bounds(events: pa.Table, size: int) -> list[int]:
 
 
 def event_columns(settings: Settings) -> list[str]:
-    """What events hold: KEY, `signals`, `watch_time`, and the columns of the context that features read."""
+    """The columns of events: KEY, `signals`, `watch_time`, and the columns of the context that features read."""
     return [*KEY, "signals", "watch_time", *(column.name for column in context_columns(settings))]
 
 
@@ -43,7 +43,7 @@ def sort_events(events: pa.Table, settings: Settings) -> pa.Table:
 
 
 def exposure_starts(events: pa.Table, gap: int, splits: np.ndarray | None) -> np.ndarray:
-    """Where exposures begin in sorted events of [n] rows, as [m] int64 row numbers.
+    """The first rows of exposures in sorted events of [n] rows, as [m] int64 row numbers.
 
     Args:
         events: sorted as by `sort_events`.
@@ -88,7 +88,7 @@ def exposures(events: pa.Table, splits: np.ndarray, settings: Settings) -> pa.Ta
 
 
 def _at_exposure(events: pa.Table, column: Column, starts: np.ndarray) -> pa.ChunkedArray:
-    """The value of each run of rows from one start to the next, by the column's rule; null where there is none."""
+    """The value of each run of rows from one start to the next, by the column's rule; null without one."""
     values = events[column.name]
     if column.at_exposure == "first_event":
         return values.take(pa.array(starts))

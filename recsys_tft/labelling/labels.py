@@ -1,4 +1,4 @@
-"""Labels: which exposures are positive, by which rules, and with what weight."""
+"""Labels of exposures: positive or not, by which rules, and with what weight."""
 
 from collections.abc import Mapping
 
@@ -83,14 +83,16 @@ def contradicted(user: np.ndarray, video: np.ndarray, split: np.ndarray, is_posi
 
 
 def check_training(counts: Mapping[str, int], settings: Settings) -> None:
-    """Refuses a training split without positives, by the counts of exposures by split.
+    """Refuse a training split without positives, by the counts of exposures by split.
 
     Raises:
         InputError: if it holds no exposure, or no positive one.
     """
     if not any(number for name, number in counts.items() if name.startswith("exposures/train/")):
         kind = settings.split.kind
-        raise InputError(f"No exposure is in the training split: by split.kind {kind} every user's are all later ones.")
+        raise InputError(
+            f"No exposure is in the training split: with split.kind {kind}, all of every user are in later ones."
+        )
     if not counts.get("exposures/train/positive"):
         rules = ", ".join(settings.labels.positive)
         raise InputError(f"No exposure in the training split is positive by the rules of labels.positive ({rules}).")

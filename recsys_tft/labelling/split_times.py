@@ -37,7 +37,7 @@ def end_of_training(cuts: Cuts | None) -> int | None:
 
 
 def histogram(keys: np.ndarray) -> Histogram:
-    """How often each of [n] int64 keys occurs."""
+    """Count each of [n] int64 keys."""
     return np.unique(keys, return_counts=True)
 
 
@@ -51,7 +51,7 @@ def merge(parts: Iterable[Histogram]) -> Histogram:
 
 
 def ranks(total: int, split: SplitSettings) -> tuple[int, int]:
-    """How many of `total` exposures, in order of time, come before val, and before test."""
+    """The number of exposures out of `total`, in order of time, that come before val, and before test."""
     train = split.train_share * total
     return int(train), int(train + split.val_share * total)
 
@@ -70,7 +70,7 @@ def minutes_of(minutes: Histogram, wanted: tuple[int, int]) -> np.ndarray:
 
 
 def find(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts | None:
-    """Where the splits end; None where they end for each user elsewhere.
+    """The split times; None if each user has their own.
 
     Args:
         minutes: of all coarse times of exposures.
@@ -86,21 +86,21 @@ def find(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts | N
 
 
 def cuts(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts:
-    """Where the splits end, from the histogram of all coarse times, and of the exact times near the cuts.
+    """The split times, from the histogram of all coarse times, and of the exact times near the cuts.
 
     Raises:
         InputError: if there is no exposure at all, or all that would be for training are at one instant.
     """
     total = int(minutes[1].sum())
     if not total:
-        raise InputError("No interaction can be used, so there is nothing to split.")
+        raise InputError("No interaction is usable, so there is nothing to split.")
     val_from, test_from = (_time_of_rank(minutes, times, rank) for rank in ranks(total, split))
     if val_from is None:
         return int(minutes[0][-1] + 1) << _COARSE, None
     if val_from == _first_time(minutes, times):
         raise InputError(
             f"The first {float(split.train_share):.0%} of the {total:,} exposures share one instant, "
-            f"{describe(val_from)}, so that no time ends the training split; set split.val_from."
+            f"{describe(val_from)}, so no time can end the training split; set split.val_from."
         )
     return val_from, test_from
 
@@ -116,7 +116,7 @@ def checked(fixed: Cuts, times: Histogram) -> Cuts:
         InputError: if there is no exposure at all, or all of them are after the training split.
     """
     if not len(times[0]):
-        raise InputError("No interaction can be used, so there is nothing to split.")
+        raise InputError("No interaction is usable, so there is nothing to split.")
     first, last = (describe(int(times[0][place])) for place in (0, -1))
     assert fixed[0] is not None
     if fixed[0] <= times[0][0]:

@@ -1,4 +1,4 @@
-"""Videos as of a moment by the raw tables in memory, as the main job finds them one partition at a time."""
+"""Videos at a moment, from the raw tables in memory, as the main job finds them one partition at a time."""
 
 import dataclasses
 
@@ -35,7 +35,7 @@ class DatedVideos:
 
     @property
     def uncounted(self) -> "DatedVideos":
-        """The same without what is counted."""
+        """The same without counts."""
         return DatedVideos(self.videos, None)
 
     def rows_at(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -46,14 +46,14 @@ class DatedVideos:
         return own * len(self.counts) + rows_at(self.counts, "video_id", video_ids, times)
 
     def take(self, rows: np.ndarray) -> pa.Table:
-        """The raw rows of videos with what is counted, as [n] `rows_at` says."""
+        """The raw rows of videos with their counts, by [n] `rows_at`."""
         if self.counts is None:
             return self.videos.take(pa.array(rows))
         own, counted = np.divmod(rows, len(self.counts))
         return _with_counts(self.videos.take(pa.array(own)), self.counts.take(pa.array(counted)))
 
     def latest_with_counts_at(self, moment: int) -> pa.Table:
-        """The latest row of each video, with what is counted as of a moment."""
+        """The latest row of each video, with its counts at a moment."""
         if self.counts is None:
             return self.latest
         ids = self.latest["video_id"].to_numpy()
@@ -67,7 +67,7 @@ def _with_counts(videos: pa.Table, counts: pa.Table) -> pa.Table:
 
 
 def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVideos:
-    """The videos with their counters and what is recent, where the run counts them.
+    """The videos with their counters and recent counts, if the run has them.
 
     Args:
         raw: the raw tables.

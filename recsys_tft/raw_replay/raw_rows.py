@@ -63,7 +63,7 @@ _EVENTS = "interactions"
 
 
 def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]) -> list[str]:
-    """The folders of the raw tables of a run or of a period, whose manifest is given.
+    """The folders of the raw tables of a run or of a period, by its manifest.
 
     It is one with the tables of all days, or that of the run and those of all periods up to this one.
 
@@ -73,8 +73,8 @@ def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]
     begun = manifest["splits"].get(PERIODS, ())
     if data_dir is None and begun:
         raise InputError(
-            f"{output_dir} holds no raw tables of all days; name with --data-dir the folder of the run and those of "
-            f"all {len(begun):,} periods in their order, or one with the tables of all days."
+            f"{output_dir} does not have the raw tables of all days; name with --data-dir the folder of the run "
+            f"and those of all {len(begun):,} periods in order, or one with the tables of all days."
         )
     given = raw_folder(output_dir, None, manifest) if data_dir is None else data_dir
     found = [given] if isinstance(given, str) else list(given)
@@ -85,7 +85,7 @@ def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]
 
 
 def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any]) -> str:
-    """Where the raw tables of a run are, whose manifest is given.
+    """The folder of a run's raw tables, by its manifest.
 
     Raises:
         InputError: if that has to be said: OUTPUT_DIR/raw is not there, or holds those of an earlier run.
@@ -94,7 +94,7 @@ def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any
         return data_dir
     own = pathlib.Path(output_dir, "raw")
     if not own.is_dir():
-        raise InputError(f"{output_dir} holds no raw tables; name their folder with --data-dir.")
+        raise InputError(f"{output_dir} has no raw tables; name their folder with --data-dir.")
     chosen = settings_module.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
     tables = find(str(own), chosen)
     if {name: [list(file) for file in table.fingerprint] for name, table in tables.items()} != manifest["inputs"]:
@@ -116,7 +116,7 @@ def find(data_dir: str, settings: Settings, optional: Collection[str] = ()) -> d
 
 
 def _check_kinds(data_dir: str, settings: Settings, error: InputError) -> None:
-    """Raises an error that names the ids, if the tables can be read with ids of other kinds than the run's."""
+    """Raise an error that names the ids, if the tables can be read with ids of other kinds than the run's."""
     unknown = settings.replace({"ids": dict.fromkeys(KEYS.values(), IdKind.AUTO)})
     try:
         found = raw_tables.id_settings(raw_tables.find(data_dir, settings.columns, unknown.table))
@@ -213,7 +213,7 @@ def _rows(table: RawTable) -> pa.Table:
 
 
 def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:
-    """Where the splits of a run end, by its manifest; None where each user has ends of their own."""
+    """The split times of a run, by its manifest; None if each user has their own."""
     splits = manifest["splits"]
     periods = [_time(text) for text in splits.get(PERIODS, ())]
     found = [_time(splits[name]) for name in ("val_from", "test_from") if splits.get(name)]

@@ -49,7 +49,7 @@ def _windows(blocks: Iterable[pa.RecordBatch], rows: int) -> Iterator[list[pa.Re
 
 
 def part(blocks: Iterable[pa.RecordBatch], index: int, count: int) -> Iterator[pa.RecordBatch]:
-    """Of every `count` rows that with the number `index`."""
+    """Keep every `count`-th row, starting with row `index`."""
     passed = 0
     for block in blocks:
         chosen = np.arange((index - passed) % count, len(block), count)

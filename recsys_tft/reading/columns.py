@@ -1,4 +1,4 @@
-"""What rows are read as: the columns of a schema, of tf.io's feature specs, or of a Parquet file."""
+"""Columns of rows, from a schema, tf.io's feature specs, or a Parquet file."""
 
 import dataclasses
 import math
@@ -45,14 +45,14 @@ class Column:
 
     @property
     def arrow_type(self) -> pa.DataType:
-        """Of the column: values, lists of a fixed size (of all values of the shape), or lists."""
+        """The column's type: values, fixed-size lists (all values of the shape), or lists."""
         if self.shape is None:
             return pa.list_(self.type)
         return pa.list_(self.type, self.size) if self.shape else self.type
 
     @property
     def dtype(self) -> np.dtype:
-        """Of its values as an array."""
+        """The NumPy type of its values."""
         return np.dtype(object) if self.type == pa.binary() else np.dtype(self.type.to_pandas_dtype())
 
     def defaults(self) -> list[Any] | None:
@@ -105,12 +105,12 @@ def chosen(known: Mapping[str, Column], names: Iterable[str] | None, where: str)
         if name not in known:
             raise InputError(f"{where}: the rows have no column '{name}'.{did_you_mean(name, known)}")
     if not names:
-        raise InputError(f"{where}: no column is to be read; name at least one in columns.")
+        raise InputError(f"{where}: no column is selected; name at least one in columns.")
     return [known[name] for name in names]
 
 
 def unreadable(file: str, why: str) -> InputError:
-    """What is wrong with a file of rows."""
+    """The error for a file of rows that cannot be read."""
     return InputError(f"{file}: the rows cannot be read: {why}; write the file anew.")
 
 

@@ -1,4 +1,4 @@
-"""tf.Examples as columns: what the compiled loop is given, and what becomes of what it writes."""
+"""tf.Examples as columns: input and output of the compiled loop."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -79,7 +79,7 @@ class ExampleRows:
             yield pa.FixedSizeListArray.from_arrays(values, column.size) if column.shape else values
 
     def _read(self, chunks: Iterable[Chunk], columns: np.ndarray, written: "list[_Written]") -> int:
-        """Writes all rows, and says how many they are."""
+        """Write all rows, and return their number."""
         layout = np.empty((layouts.ENTRIES, layouts.ENTRY_FIELDS), np.int64)
         state = np.zeros(layouts.STATES, np.int64)
         state[layouts.GROWING] = self._growing
@@ -108,7 +108,7 @@ class ExampleRows:
 
 
 class _Written:
-    """Where the rows of a column of text or lists are written, which may need more room than was thought."""
+    """The output buffer of a column of text or lists, which may outgrow its estimate."""
 
     def __init__(self, column: Column, per_row: int, rows: int):
         self._column, self._rows = column, rows
@@ -121,11 +121,11 @@ class _Written:
 
     @property
     def per_row(self) -> int:
-        """What room a row takes, as far as has been seen."""
+        """The room that a row takes, estimated from the rows so far."""
         return max(8, len(self._values) // self._rows)
 
     def place(self, row: np.ndarray) -> None:
-        """Tells the compiled loop where to write."""
+        """Tell the compiled loop where to write."""
         row[fields.VALUES], row[fields.ROOM] = _address(self._values), len(self._values)
         row[fields.ENDS], row[fields.ENDS_ROOM] = _address(self._ends) + 4, len(self._ends) - 1
         row[fields.SPLITS] = _address(self._splits) + 4
@@ -144,7 +144,7 @@ class _Written:
         self.place(row)
 
     def array(self, row: np.ndarray, rows: int) -> pa.Array:
-        """All that was written, of so many rows."""
+        """The output of so many rows."""
         column, used = self._column, int(row[fields.USED])
         buffers = [None, pa.py_buffer(self._values[:used])]
         if self._is_text:
@@ -168,7 +168,7 @@ def _doubled(array: np.ndarray) -> np.ndarray:
 
 
 def _default(column: Column) -> np.ndarray:
-    """The Feature that stands for a missing one; nothing where there is no default."""
+    """The Feature of a missing value; None without a default."""
     values = column.defaults()
     if values is None:
         return _octets(b"")[:-1]  # a size of -1

@@ -29,7 +29,7 @@ RAGGED = -1
 
 @compiled()
 def texts(at, end, most, columns, c):
-    """Writes the values of a BytesList behind those that are there; returns how many, MALFORMED, or FULL."""
+    """Write the values of a BytesList behind the existing ones; return how many, MALFORMED, or FULL."""
     count = 0
     while at < end:
         if load8(at) != TEXT:
@@ -50,7 +50,7 @@ def texts(at, end, most, columns, c):
 
 @compiled()
 def numbers(at, end, row, columns, c):
-    """Writes what a list of floats or integers holds; returns how many, or an error."""
+    """Write the values of a list of floats or integers; return how many, or an error."""
     size, used = columns[c, SIZE], columns[c, USED]
     first, room = (used, columns[c, ROOM] - used) if size == RAGGED else (row * size, size)
     if columns[c, KIND] == FLOAT:
@@ -64,7 +64,7 @@ def numbers(at, end, row, columns, c):
 
 @compiled()
 def feature(at, end, row, columns, c):
-    """Writes one Feature into the column's row; returns OK or an error. An empty one is missing."""
+    """Write one Feature into the column's row; return OK or an error. An empty one is missing."""
     size, is_text = columns[c, SIZE], columns[c, KIND] == BYTES
     if at == end and size != RAGGED:
         if columns[c, DEFAULT_SIZE] <= 0:

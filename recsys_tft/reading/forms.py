@@ -61,7 +61,7 @@ def torch_batch(batch: pa.RecordBatch, columns: Sequence[Column]) -> dict[str, A
     import torch
 
     if texts := [column.name for column in columns if column.type == pa.binary()]:
-        raise InputError(f"The column '{texts[0]}' is text, which is no torch tensor; leave it out of columns.")
+        raise InputError(f"The column '{texts[0]}' is text, which torch tensors cannot hold; leave it out of columns.")
 
     def tensor(values: np.ndarray) -> Any:
         return torch.from_numpy(values.copy())  # those of Arrow are not to be written to

@@ -24,21 +24,21 @@ LONGEST = 1 << 30  # bytes of a record
 
 @compiled()
 def keep(columns, growing):
-    """What has been written is of whole rows."""
+    """Commit what has been written, which is whole rows."""
     for c in range(growing):
         columns[c, KEPT], columns[c, ENDS_KEPT] = columns[c, USED], columns[c, ENDS_USED]
 
 
 @compiled()
 def drop(columns, growing):
-    """Takes back what has been written of a row."""
+    """Take back the written part of a row."""
     for c in range(growing):
         columns[c, USED], columns[c, ENDS_USED] = columns[c, KEPT], columns[c, ENDS_KEPT]
 
 
 @compiled()
 def example(at, end, columns, layout, state):
-    """Writes one tf.Example; returns OK or an error."""
+    """Write one tf.Example; return OK or an error."""
     state[COLUMN], state[PLACE] = -1, at
     if at < end:
         if load8(at) != ENTRY:
@@ -59,7 +59,7 @@ def example(at, end, columns, layout, state):
 
 @compiled(types.int64(types.int64, types.int64[:, ::1], types.int64[:, ::1], types.int64[::1]))
 def rows(end, columns, layout, state):
-    """Writes the whole records from state[AT] to `end`, each a row; returns OK, or the error of the one at AT."""
+    """Write the whole records from state[AT] to `end`, each a row; return OK, or the error of the one at AT."""
     while state[AT] < end:
         begin = state[AT] + HEADER
         stop = begin + load64(state[AT])
@@ -76,7 +76,7 @@ def rows(end, columns, layout, state):
 
 @compiled(types.UniTuple(types.int64, 4)(types.int64, types.int64, types.int64))
 def frames(at, end, most):
-    """At most so many whole records: OK or an error, how many, where they end, and how many bytes the next one has.
+    """Find at most so many whole records: OK or an error, their number, their end, and the size of the next one.
 
     The last is at least HEADER, as more cannot be known.
     """

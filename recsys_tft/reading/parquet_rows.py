@@ -16,7 +16,7 @@ Chunk = tuple[str, int, pa.RecordBatch]  # of a file, the number of the first ro
 
 
 def columns_in(file: str) -> dict[str, Column]:
-    """What a file itself says of its columns; those of other kinds than numbers and text are left out.
+    """The columns that a file declares, without those of other kinds than numbers and text.
 
     Raises:
         InputError: if it cannot be read.
@@ -50,7 +50,7 @@ def chunks(file: str, names: Sequence[str]) -> Iterator[Chunk]:
 
 
 class ParquetRows:
-    """Turns what Parquet files hold into rows.
+    """Turns the contents of Parquet files into rows.
 
     Args:
         columns: to read.

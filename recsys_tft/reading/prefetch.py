@@ -13,7 +13,7 @@ _END = object()
 
 
 def prefetch(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
-    """What the function makes of each item, in their order.
+    """Apply the function to each item on background threads, and yield the results in order.
 
     One thread takes the items, and `threads` call the function; at most as many results and two more are waiting. An
     error of either is raised in its place. When the iterator is closed or forgotten, all threads end.

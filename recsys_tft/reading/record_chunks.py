@@ -37,7 +37,7 @@ class Chunk:
     data: np.ndarray
 
     def unreadable(self, record: int, byte: int, why: str) -> InputError:
-        """What is wrong with a record."""
+        """The error for a record that cannot be read."""
         return unreadable(self.file, f"record {self.first + record} (from 0), at byte {self.offset + byte}, {why}")
 
 
@@ -70,7 +70,7 @@ def _all(records: "_Records", chunk: Chunk | None, rows: int) -> Iterator[Chunk]
 
 
 def _unpacked(stored: BinaryIO, file: str) -> BinaryIO:
-    """What the file holds; gzip is known by the name `.gz`, or by its first bytes where they begin no record."""
+    """Open the uncompressed file; gzip is detected by the name `.gz`, or by first bytes that begin no record."""
     head = stored.read(kernel.HEADER)
     stored.seek(0)
     packed = file.endswith(".gz") or (head.startswith(_GZIP) and _is_damaged(np.frombuffer(head, np.uint8)))
@@ -109,13 +109,13 @@ class _Records:
         return None
 
     def _next(self, most: int) -> tuple[Chunk, int, int]:
-        """Those that have been read, what is wrong with the next one, and how many bytes it has."""
+        """The records read, the error of the next one, and its size in bytes."""
         at = self._data.__array_interface__["data"][0]
         code, rows, stop, needed = kernel.frames(at + self._at, at + len(self._data), most)
         return Chunk(self.file, self._first, self._offset, rows, self._data[self._at : stop - at]), code, needed
 
     def _read_on(self, needed: int) -> None:
-        """Reads what follows what is left, so that it has the needed bytes if the file has."""
+        """Read what follows what is left, so that it has the needed bytes if the file has."""
         left = self._data[self._at :]
         data = np.empty(max(BYTES, needed) + wire.SLACK, np.uint8)[: -wire.SLACK]
         data[: len(left)] = left

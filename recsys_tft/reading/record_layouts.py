@@ -49,7 +49,7 @@ STATES = 7
 
 @compiled()
 def remember(at, name_at, name_size, stop, columns, c, layout, i):
-    """What the same entry of the next record is expected to be: that of this one, which could be read."""
+    """Remember the layout of this entry, which could be read, for the same entry of the next record."""
     begin, last = span(name_at + name_size, stop)
     form, prefix = OTHER, begin - at
     if c < 0:
@@ -85,7 +85,7 @@ def has_sizes(at, prefix, kind, size):
 
 @compiled()
 def one_integer(at, prefix, end, to):
-    """Writes the one value of an entry of which all but the sizes is known; returns where it ends, 0 if not there."""
+    """Write the one value of an entry known except for its sizes; return where it ends, 0 if it does not match."""
     value, stop = number(at + prefix, end)
     if not has_sizes(at, prefix, INT64, stop - at - prefix):
         return 0
@@ -110,7 +110,7 @@ def one_text(at, prefix, end, columns, c):
 
 @compiled()
 def other_size(at, end, columns, layout, i, state):
-    """Writes an entry that has the name of the one before; returns OK or an error."""
+    """Write an entry that has the name of the one before; return OK or an error."""
     if load8(at) != ENTRY:
         return OTHER_LAYOUT, at
     name, stop = span(at + 1, end)
@@ -132,7 +132,7 @@ def other_size(at, end, columns, layout, i, state):
 
 @compiled()
 def as_before(at, end, columns, layout, state):
-    """Writes a record whose entries are those of the layout; OTHER_LAYOUT if they are not."""
+    """Write a record whose entries are those of the layout; OTHER_LAYOUT if they are not."""
     row = state[ROW]
     for i in range(state[LAYOUT]):
         if at == end:
@@ -160,7 +160,7 @@ def as_before(at, end, columns, layout, state):
 
 @compiled()
 def defaults(at, columns, state):
-    """Writes the columns that the record of the layout lacks; returns OK or an error."""
+    """Write the columns that the record of the layout lacks; return OK or an error."""
     for c in range(len(columns)):
         if columns[c, BEGIN] == 0:
             code = feature(0, 0, state[ROW], columns, c)
@@ -172,7 +172,7 @@ def defaults(at, columns, state):
 
 @compiled()
 def column_of(at, size, columns):
-    """Which column has the name that stands there, with `size` bytes; -1 if none has."""
+    """The index of the column whose name stands there, with `size` bytes; -1 for none."""
     for c in range(len(columns)):
         if columns[c, NAME_SIZE] == size and same(at, columns[c, NAME], size):
             return c
@@ -181,7 +181,7 @@ def column_of(at, size, columns):
 
 @compiled()
 def look_up(at, end, columns, layout, state):
-    """Finds each column's Feature, of several of one name the last that is not missing, and describes the layout."""
+    """Find each column's Feature, of several of one name the last that is not missing, and describe the layout."""
     columns[:, BEGIN] = 0
     columns[:, END] = 0
     entries, plain = 0, True
@@ -218,7 +218,7 @@ def look_up(at, end, columns, layout, state):
 
 @compiled()
 def by_name(at, end, columns, layout, state):
-    """Writes a record whose entries may be any, in any order."""
+    """Write a record whose entries may be any, in any order."""
     code = look_up(at, end, columns, layout, state)
     if code != OK:
         return code

@@ -1,4 +1,4 @@
-"""Rows of data folders and of files of other writers, as batches in the form that is asked for."""
+"""Rows of data folders and of other files, as batches in the requested form."""
 
 import dataclasses
 import os
@@ -27,17 +27,17 @@ FILES_AT_ONCE = 8  # of which shuffled rows are drawn
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows that are read each time they are iterated over; see `read`.
+    """Rows that are read anew at each iteration; see `read`.
 
     Attributes:
         files: in order.
         columns: that are read.
         batch_size: rows of a batch; the last one may have fewer.
         shard: of the rows, as (index, count).
-        shuffle: rows among which the next ones are drawn; 0 for their order in the files.
+        shuffle: size of the shuffle buffer in rows; 0 for their order in the files.
         seed: of the order.
-        threads: that read ahead; 0 for none.
-        drop_remainder: whether a last batch of fewer rows is left out.
+        threads: that prefetch; 0 for none.
+        drop_remainder: whether to drop a smaller last batch.
     """
 
     files: tuple[str, ...]
@@ -55,18 +55,18 @@ class Rows:
         if self.batch_size < 1:
             raise InputError(f"batch_size is {self.batch_size}; a batch has at least 1 row.")
         if not 0 <= index < count:
-            raise InputError(f"shard is ({index}, {count}); it is (index, count), with 0 <= index < count.")
+            raise InputError(f"shard is ({index}, {count}); expected (index, count) with 0 <= index < count.")
         if self.shuffle < 0 or self.threads < 0:
-            raise InputError(f"shuffle is {self.shuffle} and threads {self.threads}; neither can be below 0.")
+            raise InputError(f"shuffle is {self.shuffle} and threads {self.threads}; both have to be at least 0.")
 
     def arrow(self) -> Iterator[pa.RecordBatch]:
-        """RecordBatches: int64, float32 and binary, lists, and lists of a fixed size; nothing is null."""
+        """RecordBatches: int64, float32 and binary, lists, and fixed-size lists; without nulls."""
         for batch in batches.of_size(self.blocks(), self.batch_size):
             if len(batch) == self.batch_size or not self.drop_remainder:
                 yield batch
 
     def numpy(self) -> Iterator[dict[str, np.ndarray | Lists]]:
-        """[batch, ...] arrays by column, not to be written to: text as bytes, lists as `Lists`."""
+        """Read-only [batch, ...] arrays by column: text as bytes, lists as `Lists`."""
         return (forms.numpy_batch(batch, self.columns) for batch in self.arrow())
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray | Lists]]:
@@ -105,7 +105,7 @@ class Rows:
         return batches.shuffled(found, self.shuffle, rng) if self.shuffle else found
 
     def _source(self, files: Sequence[str]) -> tuple[Callable[[Any], pa.RecordBatch], Callable[[str], Iterator]]:
-        """What turns a chunk of a file into rows, and what cuts a file into chunks."""
+        """The function that turns a chunk of a file into rows, and the one that cuts a file into chunks."""
         if _are_parquet(files):
             names = [column.name for column in self.columns]
             return parquet_rows.ParquetRows(self.columns), lambda file: parquet_rows.chunks(file, names)
@@ -119,7 +119,7 @@ class Rows:
 
 
 class Options(TypedDict, total=False):
-    """How rows are read; as the attributes of `Rows`."""
+    """Reading options, with the meaning of the attributes of `Rows`."""
 
     batch_size: int
     shard: tuple[int, int]
@@ -136,9 +136,9 @@ def read(
     spec: Any = None,
     **options: Unpack[Options],
 ) -> Rows:
-    """Open the rows of a data folder, or of files, to iterate over as often as one likes.
+    """Open the rows of a data folder, or of files, for any number of iterations.
 
-    Checksums are verified, and what is damaged is refused, with its file and record.
+    Checksums are verified, and a damaged record is an error that names its file and number.
 
     Args:
         source: a folder of a run, which has a schema; or files, of TFRecords (also gzip) or Parquet.
@@ -148,7 +148,7 @@ def read(
         **options: batch_size, shard, shuffle, seed, threads, drop_remainder; see `Rows`.
 
     Raises:
-        InputError: if there is no such folder, file or column, or an option is wrong. What is damaged is found when it
+        InputError: if there is no such folder, file or column, or an option is wrong. Damage is found when a row
             is read.
 
     Examples:
@@ -184,7 +184,9 @@ def _folder(source: str | os.PathLike[str]) -> tuple[list[str], dict[str, Column
         path = str(held.path)
     schema = f"{path}/{SCHEMA}"
     if not exists(schema):
-        raise InputError(f"{source}: is no data folder, as it has no {SCHEMA}; name one, or files and their spec.")
+        raise InputError(
+            f"{source}: is not a data folder, because it has no {SCHEMA}; name a data folder, or files and their spec."
+        )
     return files_of(path), columns_of(schema), os.fspath(source), held
 
 
@@ -197,12 +199,12 @@ def _files(source: Any, spec: Any) -> tuple[list[str], dict[str, Column], str, N
     if spec is not None:
         return files, {}, files[0] if files else "files", None
     if not _are_parquet(files):
-        raise InputError(f"{files[0] if files else 'files'}: TFRecords do not tell their columns; give their spec.")
+        raise InputError(f"{files[0] if files else 'files'}: TFRecords do not describe their columns; pass their spec.")
     return files, parquet_rows.columns_in(files[0]), files[0], None
 
 
 def _are_parquet(files: Sequence[str]) -> bool:
     kinds = {file.endswith(".parquet") for file in files}
     if len(kinds) > 1:
-        raise InputError(f"{files[0]}: stands beside files of another format; read those by themselves.")
+        raise InputError(f"{files[0]}: the files have different formats; read each format by itself.")
     return kinds == {True}

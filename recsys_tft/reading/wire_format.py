@@ -1,4 +1,4 @@
-"""What protocol buffers are made of, compiled: varints, sized spans, and lists of floats and integers.
+"""Building blocks of protocol buffers, compiled: varints, sized spans, and lists of floats and integers.
 
 Nothing is read at or behind `end`, but for SLACK bytes of which nothing is made.
 """
@@ -48,7 +48,7 @@ def number(at, end):
 
 @compiled()
 def span(at, end):
-    """Where the bytes begin and end whose size stands at `at`: 0 and 0 if they do not fit."""
+    """Start and end of the bytes whose size stands at `at`; 0 and 0 if they do not fit."""
     size, at = varint(at, end)
     if at == 0 or size < 0 or size > end - at:
         return 0, 0
@@ -72,7 +72,7 @@ def same(a, b, size):
 
 @compiled()
 def floats(at, end, to, most):
-    """Writes the values of a FloatList; returns how many, MALFORMED, or FULL."""
+    """Write the values of a FloatList; return how many, MALFORMED, or FULL."""
     if at == end:
         return 0
     if load8(at) == PACKED:
@@ -101,7 +101,7 @@ def floats(at, end, to, most):
 
 @compiled()
 def integers(at, end, to, most):
-    """Writes the values of an Int64List; returns how many, MALFORMED, or FULL."""
+    """Write the values of an Int64List; return how many, MALFORMED, or FULL."""
     count = 0
     if at == end:
         return count

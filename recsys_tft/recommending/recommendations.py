@@ -12,11 +12,11 @@ class Recommendations:
 
     Attributes:
         items: the best first.
-        is_known: whether the store has the user; else what was given about the user is all that is known.
-        candidates: how many stage 1 brought.
-        removed: how many videos each rule of stage 2 left out; `seen` ones, which stage 1 does not even bring, are all
-            that the user has opened; one that several rules leave out counts for each.
-        ranked: how many stage 3 ranked.
+        is_known: whether the store has the user; otherwise only the given columns are known.
+        candidates: number of videos found by stage 1.
+        removed: number of videos that each rule of stage 2 dropped; `seen` counts all that the user has opened, which
+            stage 1 does not even find; a video dropped by several rules counts for each.
+        ranked: number of videos ranked by stage 3.
         seconds: of each stage.
     """
 

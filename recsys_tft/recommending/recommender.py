@@ -39,18 +39,18 @@ class Recommender:
 
     Args:
         output_dir: of the run.
-        config: a YAML file, of which the `recommender` options take the place of the run's.
+        config: a YAML file whose `recommender` options override the run's.
         version: of the export; the newest by default.
-        index: an approximate one that was exported; by default all videos are compared.
+        index: an exported approximate index; by default search is exact.
         redis: the address of Redis or Valkey, such as redis://localhost:6379/0, where events are kept and several
             processes share them; by default `observe` keeps them in memory.
-        when_lost: what a recommendation is where Redis does not answer: an `error`, or made from what is known
-            (`stale`).
-        log: where requests are noted, if they are.
+        when_lost: behaviour of recommendations when Redis does not answer: `error`, or `stale` for the last known
+            state.
+        log: a log of requests; none by default.
 
     Attributes:
-        columns: what may be said of a user or of the moment.
-        kinds: what the ids of users, videos and channels are, by key.
+        columns: raw columns of a user or the moment that a request may pass.
+        kinds: of the ids of users, videos and channels, by key.
         warnings: a sentence for each country of `filters.unavailable` that no user has.
 
     Raises:
@@ -112,12 +112,12 @@ class Recommender:
         """Recommend the k best videos to a user.
 
         Args:
-            user_id: an id, as the tables have it; an unknown one, or None for someone anonymous, is a cold start from
-                what is given alone.
-            k: how many.
+            user_id: an id as in the tables; None for an anonymous user. An unknown user is a cold start: served as
+                out-of-vocabulary, by the given columns alone.
+            k: number of videos.
             time: microseconds since 1970 UTC; now by default.
-            given: raw columns of the user or the moment that the run's feature table has, such as age=30; None, NaN,
-                "", [] and the least int64 say that one is missing, instead of what the store knows.
+            given: raw columns of the user or the moment in the run's feature table, such as age=30, which override the
+                stored ones; None, NaN, "", [] and the least int64 make one missing.
 
         Raises:
             InputError: if k is below 1, or as `Request`.
@@ -126,7 +126,7 @@ class Recommender:
 
     @sentences()
     def recommend_each(self, wanted: Sequence[Wanted]) -> list[Recommendations]:
-        """Recommend for each of [n] requests, to the last bit as `recommend` does; trees are asked once for all.
+        """Recommend for each of [n] requests, equal to `recommend` to the last bit; one call of the trees serves all.
 
         The `seconds` of a stage are those that it took for all.
         """
@@ -173,16 +173,16 @@ class Recommender:
     def observe(self, events: "Given") -> "Observed":
         """Take events, which the next recommendations use; several threads may do so at once.
 
-        The first call loads the state of the run, or of its last refresh, in some seconds. Events are kept in memory,
-        and a process that ends has forgotten them; or in Redis, where they are once this returns.
+        The first call loads the state of the run, or of its last refresh, in some seconds. Events are kept in memory
+        until the process ends, or in Redis, where they are once this returns.
 
         Args:
             events: the columns of interactions as the tables have them: a list of mappings or a pyarrow.Table. A time
-                is a datetime, microseconds since 1970 UTC, or text; what may be missing may be left out. `event_id`
-                tells events of a user apart that agree in video, time and signals, and which else are one.
+                is a datetime, microseconds since 1970 UTC, or text; optional columns may be omitted. `event_id`
+                distinguishes events of a user with the same video, time and signals, which otherwise are one.
 
         Returns:
-            How many were applied and repeated, and why others were rejected.
+            The numbers of applied and repeated events, and the reasons of rejected ones.
 
         Raises:
             InputError: if there is no state, of this run, or `events` is neither a list nor a table; or if Redis does

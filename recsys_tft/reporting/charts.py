@@ -12,7 +12,7 @@ Series = Mapping[str, Sequence[float]]  # by the name of the style: train, val, 
 
 
 def picture(height: float, label: str, *children: Child, class_: str = "chart") -> Markup:
-    """A picture of a height in pixels and of any width, with what it shows in words."""
+    """A picture of a height in pixels and of any width, with a description in words."""
     title = titled(label)
     return element("svg", title, *children, width="100%", height=height, class_=class_, role="img", aria_label=label)
 

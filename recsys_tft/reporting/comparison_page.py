@@ -1,4 +1,4 @@
-"""The page about two outputs: what has drifted, and every column of both beside each other."""
+"""The page about two outputs: drifted columns, and every column of both side by side."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

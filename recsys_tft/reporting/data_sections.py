@@ -1,4 +1,4 @@
-"""What was read and rejected, what became of it, and when it was: off the manifest and the statistics."""
+"""Sections on data: rows read and rejected, labels, and times, from the manifest and the statistics."""
 
 import datetime
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _BINS = 60
 
 
 def inputs(manifest: Mapping[str, Any]) -> Markup:
-    """Rows read, used and rejected by table, and why; columns that are not there, and what is odd."""
+    """Rows read, used and rejected by table, with reasons; missing columns, and odd data."""
     counts = manifest["counts"]
     rows = []
     for name in TABLES:
@@ -56,7 +56,7 @@ def _reasons(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def rows(manifest: Mapping[str, Any], figures: Mapping[str, Any] | None) -> Markup:
-    """How many rows there are, and when their events were."""
+    """Row counts, and the time range of their events."""
     counts = manifest["counts"]
     listed = []
     for data_set in ("two_tower", "ranker"):
@@ -106,7 +106,7 @@ def _hour(text: str) -> float:
 
 
 def labels(manifest: Mapping[str, Any]) -> Markup:
-    """Which rules made exposures positive, and what exposures became."""
+    """The rules that made exposures positive, and the outcomes of exposures."""
     counts = manifest["counts"]
     weights = manifest["settings"]["labels"]["positive"]
     rules = sorted({name.split("/")[1] for name in counts if name.startswith("positives/")})

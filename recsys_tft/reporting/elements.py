@@ -28,7 +28,7 @@ def element(tag: str, *children: "Child", **attributes: object) -> Markup:
 
 
 def titled(text: str) -> Markup:
-    """What a window or a picture is called."""
+    """The title of a time span or a picture."""
     return Markup(f"<title>{_rendered(text)}</title>")
 
 
@@ -38,7 +38,7 @@ def joined(*children: "Child") -> Markup:
 
 
 def raw(text: str) -> Markup:
-    """A text that is taken as it is."""
+    """A text that is inserted unchanged."""
     return Markup(text)
 
 
@@ -59,5 +59,5 @@ def _rendered(child: "Child") -> str:
 
 
 def _shown(text: str) -> str:
-    """Text without what no page may hold: surrogates, and control characters but for white space."""
+    """Text without characters that no page may contain: surrogates, and control characters except white space."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

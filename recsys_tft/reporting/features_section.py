@@ -28,7 +28,7 @@ _LATER = ("val", "test")
 
 
 def build(figures: Mapping[str, Any] | None, output_dir: str) -> Markup:
-    """The section; what to run where there are no statistics."""
+    """The section; without statistics, the command that makes them."""
     if figures is None:
         command = f"recsys-tft run --output-dir {output_dir} --overwrite"
         return section(
@@ -133,7 +133,7 @@ def _column(data_set: str, name: str, column: Mapping[str, Any], drift: Compared
 
 
 def _without(first: Mapping[str, Any]) -> str:
-    """What stands in the place of a picture."""
+    """The text in place of a missing picture."""
     return f"{_distinct(first)} distinct values" if _distinct(first) else "no values"
 
 

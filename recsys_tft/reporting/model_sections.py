@@ -1,4 +1,4 @@
-"""The models: how they were trained, how good they are beside baselines, and what they go by."""
+"""The models: their training, their metrics beside baselines, and their important features."""
 
 import csv
 import json
@@ -67,7 +67,7 @@ def _metrics(folder: pathlib.Path) -> dict[str, Any] | None:
 
 
 def _training(name: str, state: Mapping[str, Any], curves: Mapping[str, Series], best: object) -> Markup:
-    """What a training took, and its curves, where it kept any."""
+    """The cost of a training, and its curves, if it kept any."""
     plain = [
         [key.replace("_", " "), _plain(value)] for key, value in state.items() if isinstance(value, int | float | str)
     ]
@@ -85,7 +85,7 @@ def _training(name: str, state: Mapping[str, Any], curves: Mapping[str, Series],
 
 
 def _curves(logs: pathlib.Path) -> Mapping[str, Series]:
-    """By what is measured, the values by step, of train and of val: as our trainers, or CatBoost, have logged them."""
+    """The logged values by metric and step, of train and of val, of our trainers or CatBoost."""
     found: dict[str, dict[str, list[float]]] = {}
     if (logs / TABLE).exists():
         values: dict[str, dict[int, float]] = {}
@@ -194,7 +194,7 @@ def _estimate(value: Mapping[str, Any] | None) -> str:
 
 
 def _explanations(folder: pathlib.Path) -> list[tuple[str, str]]:
-    """The files of what the model goes by, and their titles."""
+    """The files of feature importances, and their titles."""
     titles = {"feature_importance": "Feature importance", "shap_summary": "Mean absolute SHAP value"}
     found = [
         (path.stem, titles.get(path.stem, path.stem.replace("_", " ").capitalize()))
@@ -223,7 +223,7 @@ def _calibration(path: pathlib.Path) -> Markup | None:
 
 
 def serving(output_dir: str) -> Markup:
-    """What is exported, and latencies where they were measured."""
+    """The exported models, and latencies, if measured."""
     root = pathlib.Path(output_dir, "serving")
     models = sorted(path for path in root.glob("*") if path.is_dir()) if root.is_dir() else []
     export = f"recsys-tft export --output-dir {output_dir}"

@@ -22,7 +22,7 @@ _SECTIONS = {
 
 
 def write(output_dir: str, path: str) -> None:
-    """Writes the page about an output; the file appears whole.
+    """Write the page about an output; the file appears whole.
 
     Args:
         output_dir: of a run or a refresh.
@@ -114,7 +114,7 @@ def _head(title: str, output_dir: str, manifest: Mapping[str, Any], figures: Map
 
 
 def _settings(manifest: Mapping[str, Any]) -> Markup:
-    """What differs from the defaults, all settings, and versions."""
+    """Settings that differ from the defaults, all settings, and versions."""
     from recsys_tft.configuration.settings import Settings
 
     default = Settings().model_dump(mode="json")

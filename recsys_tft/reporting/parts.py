@@ -1,4 +1,4 @@
-"""What several sections are made of: headings, tables, notes, legends."""
+"""Parts shared by sections: headings, tables, notes, legends."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -38,12 +38,12 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[Any]], texts: int = 1
 
 
 def absent(what: str, command: str) -> Markup:
-    """Says with which command comes what is not there."""
+    """Name the command that makes a missing part."""
     return element("p", f"{what} ", element("code", command), class_="absent")
 
 
 def legend(*names: str) -> Markup:
-    """What the colours of splits mean."""
+    """The legend of the splits' colours."""
     return element("p", [element("span", element("i", class_=f"key {name}"), name) for name in names], class_="legend")
 
 

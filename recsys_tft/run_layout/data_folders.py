@@ -1,4 +1,4 @@
-"""Reading what a run wrote: one folder of shards with its schema."""
+"""Data folders of a run: shards with their schema."""
 
 import functools
 import pathlib
@@ -115,7 +115,7 @@ def _values(name: str, value: "tf.Tensor | tf.SparseTensor") -> list[Any]:
 class OutputFolders(Mapping[str, DataFolder]):
     """The data folders of an output by name, such as `two_tower_train`, `ranker_val`, `users`.
 
-    They stay as they are as long as this lives, whatever later runs write.
+    They stay unchanged as long as this object lives, whatever later runs write.
 
     Raises:
         InputError: if the rows are of another run than the artifacts.

@@ -48,7 +48,7 @@ class ApproximateIndex:
         return np.where(gone, -1, ids), np.where(gone, np.float32(-np.inf), scores)
 
     def write(self, path: pathlib.Path) -> None:
-        """Writes the index to a file."""
+        """Write the index to a file."""
         _faiss().write_index(self._index, str(path))
 
 
@@ -94,7 +94,7 @@ def read(path: pathlib.Path) -> ApproximateIndex:
 
 
 def recall(index: ApproximateIndex, video_ids: np.ndarray, vectors: np.ndarray, queries: np.ndarray, k: int) -> float:
-    """Which share of the exact k best the index finds, on average over [n, dim] queries."""
+    """The share of the exact k best that the index finds, on average over [n, dim] queries."""
     k = min(k, len(video_ids))
     found, _ = index.best(queries, k, np.zeros(0, np.int64))
     shares = []

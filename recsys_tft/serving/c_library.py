@@ -40,7 +40,7 @@ _IS_VIEW = 3
 
 
 class Unavailable(Exception):
-    """There is no such library, or it cannot load the model; TensorFlow's Python may."""
+    """The library is missing, or it cannot load the model; TensorFlow's Python may."""
 
 
 class GraphError(RuntimeError):
@@ -103,7 +103,7 @@ def _library() -> ctypes.CDLL:
 
 
 def _check_views(library: ctypes.CDLL) -> None:
-    """That a string lies in memory as we write it."""
+    """Check that a string lies in memory as we write it."""
     text = b"a text that is too long to lie in place"
     given = Texts.of_objects(np.array([text], object))
     ours, theirs = _views(given), np.zeros(1, _VIEW)
@@ -174,7 +174,7 @@ class Session:
         return (code, text.decode(errors="replace")) if code else None
 
     def run(self, name: str, inputs: Mapping[str, Values]) -> dict[str, np.ndarray]:
-        """What a signature answers.
+        """Run a signature.
 
         Args:
             name: of the signature.

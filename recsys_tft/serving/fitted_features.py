@@ -1,4 +1,4 @@
-"""Some rows of the feature table with what was fitted for them, and nothing else: the part of the graph that is served.
+"""The served part of the graph: some rows of the feature table with their fitted values, and nothing else.
 
 The transform graph holds every table and weight of the whole; a SavedModel of a part of it would carry them all. Here
 the same ops are applied again to the chosen features alone, with the numbers and vocabularies that the saved graph
@@ -20,7 +20,7 @@ from recsys_tft.transform_graph import TransformGraph
 
 
 def fitted_graph(output_dir: str, settings: Settings) -> FittedGraph:
-    """What a run has fitted.
+    """The fitted values of a run.
 
     Args:
         output_dir: of the run.

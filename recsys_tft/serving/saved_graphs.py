@@ -1,4 +1,4 @@
-"""The saved graphs of a run, loaded from disk to compute features of raw rows: the transform graph, and what serves."""
+"""Saved graphs of a run, loaded to compute features of raw rows: the transform graph and the serving models."""
 
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ class Transform:
         self._graph = TransformGraph.load(folder)
 
     def fitted(self) -> dict[str, np.ndarray]:
-        """What the full-pass ops found, by feature."""
+        """The results of the full-pass ops, by feature."""
         return dict(self._graph.fitted)
 
     def has(self, feature: Feature) -> bool:
@@ -87,7 +87,7 @@ def load_transform(output_dir: str) -> Transform:
     """
     folder = pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn")
     if not folder.is_dir():
-        raise InputError(f"{folder}: no transform graph there; run the main job first.")
+        raise InputError(f"{folder}: there is no transform graph; run the main job first.")
     return Transform(str(folder))
 
 

@@ -40,7 +40,7 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """What a model can be asked: inputs and outputs by name."""
+    """The inputs and outputs of a model, by name."""
 
     inputs: Mapping[str, Slot]
     outputs: Mapping[str, Slot]

@@ -88,7 +88,7 @@ class Loading:
         return session
 
     def models(self) -> dict[str, ServedModel]:
-        """Those that are loaded, by name.
+        """The loaded models, by name.
 
         Raises:
             InputError: naming the folder and the remedy, if one is damaged.
@@ -101,7 +101,7 @@ class Loading:
 
 
 def load(folder: str, remedy: str) -> ServedModel:
-    """A model, of which nothing has been called yet.
+    """A model that has not been called yet.
 
     Args:
         folder: of the SavedModel.

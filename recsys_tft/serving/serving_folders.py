@@ -1,4 +1,4 @@
-"""Where serving models lie: OUTPUT_DIR/serving/NAME/N, the layout of TensorFlow Serving; N counts exports.
+"""Folders of serving models, OUTPUT_DIR/serving/NAME/N, the layout of TensorFlow Serving; N counts exports.
 
 The NAMEs are links, through which all models get a version in one step: see version_folders.py.
 """
@@ -33,12 +33,12 @@ def serving_folder(output_dir: str) -> pathlib.Path:
 
 
 def folders(output_dir: str) -> VersionFolders:
-    """What an export changes in one step."""
+    """The folders that an export changes in one step."""
     return VersionFolders(serving_folder(output_dir), (*NAMES, STORE))
 
 
 def hold(output_dir: str) -> Held:
-    """The exports as they are now, in `folder`, as long as the result lives.
+    """The current exports in `folder`, held as long as the result lives.
 
     Raises:
         InputError: if there are none.
@@ -53,7 +53,7 @@ def hold(output_dir: str) -> Held:
 
 
 def hold_version(output_dir: str, version: int | None = None) -> tuple[Held, int]:
-    """The exports as they are now, as `hold` gives them, and the number that `latest` finds among them."""
+    """The current exports, as `hold` gives them, and the number that `latest` finds among them."""
     held = hold(output_dir)
     return held, latest(held.folder, version, serving_folder(output_dir))
 
@@ -101,7 +101,7 @@ def _link(source: str, target: str) -> None:
 
 
 def description(store: pathlib.Path) -> dict[str, Any]:
-    """What an export says of itself: `settings` of the run, and a hash of its `transform_graph`."""
+    """The metadata of an export: `settings` of the run, and a hash of its `transform_graph`."""
     return json_files.read(store / DESCRIPTION, EXPORT_AGAIN, ("settings", "transform_graph"))
 
 

@@ -1,4 +1,4 @@
-"""How a serving model is asked: one tensor per raw column, or tf.Examples.
+"""Inputs of a serving model: one tensor per raw column, or tf.Examples.
 
 A column of one value a row is a [batch] tensor, or [batch, 1]; a list is a [batch, n] tensor. An empty tensor of any
 shape stands for a column that is missing in every row, and one row for the same value in every row: one user's columns
@@ -26,18 +26,18 @@ _SHOWN = 100  # numbers in a message
 
 
 def specs(columns: Sequence[Column]) -> dict[str, tf.TensorSpec]:
-    """What the named inputs are."""
+    """The specs of the named inputs."""
     shapes = {column.name: [None, None] if column.is_list else [None] for column in columns}
     return {column.name: tf.TensorSpec(shapes[column.name], graph_dtype(column), column.name) for column in columns}
 
 
 def sparse_specs(columns: Sequence[Column]) -> dict[str, tf.SparseTensorSpec]:
-    """What `from_named` and `from_examples` give."""
+    """The specs of the results of `from_named` and `from_examples`."""
     return {column.name: tf.SparseTensorSpec([None, None], graph_dtype(column)) for column in columns}
 
 
 def example_spec(columns: Sequence[Column]) -> dict[str, tf.io.VarLenFeature]:
-    """How tf.Examples are parsed."""
+    """The parsing specs of tf.Examples."""
     return {column.name: tf.io.VarLenFeature(graph_dtype(column)) for column in columns}
 
 
@@ -160,7 +160,7 @@ def _usable(values: tf.Tensor, column: Column) -> tf.Tensor:
 
 
 def _asserted(holds: tf.Tensor, sentence: str, found: Mapping[str, tf.Tensor]) -> contextlib.AbstractContextManager:
-    """What runs in it runs if a condition holds; else the call ends with a sentence and what was found.
+    """Run the block if a condition holds; else the call ends with a sentence and the values found.
 
     Without the conditional of tf.debugging.Assert, which takes longer than what is asked here.
     """

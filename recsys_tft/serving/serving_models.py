@@ -55,7 +55,7 @@ class ServingModel(tf.Module):
         self._defaults = (defaults or {}).items
 
     def save(self, folder: str) -> None:
-        """Writes the SavedModel.
+        """Write the SavedModel.
 
         Signatures: `serving_default` takes named inputs, `examples` tf.Examples; `features` gives the engineered
         features of named inputs, lists padded with 0; those of further heads take named inputs. Each says what inputs
@@ -99,7 +99,7 @@ def _signature(
     specs: Mapping[str, tf.TensorSpec],
     defaults: Mapping[str, tf.Tensor],
 ) -> tf.types.experimental.PolymorphicFunction:
-    """A function of named tensors as a signature, which takes what parameters default to for what a request leaves out.
+    """A function of named tensors as a signature, with its parameters' defaults for omitted inputs.
 
     TensorFlow reads defaults off the last positional parameters, which it sorts by name.
     """
@@ -206,7 +206,7 @@ class ExactIndex(tf.Module):
         return tf.gather(self._rows, tf.minimum(tf.searchsorted(self._hashes, self._hash(wanted)), last))
 
     def best(self, query: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
-        """As `retrieval`, of [batch, dim] vectors."""
+        """Like `retrieval`, for [batch, dim] vectors."""
         scores = tf.matmul(query, self._vectors, transpose_b=True)
         rows, count = tf.shape(scores)[0], self._ids.shape[0]
         exclude = serving_inputs.ids_by_row(exclude, rows, self._kind)

@@ -24,7 +24,7 @@ _MISSING: dict[np.dtype, Any] = {  # as serving_inputs.MISSING_VALUES
 
 
 class Asked(Protocol):
-    """What an input has to be: how many dimensions it has, None for any number, and its dtype, as NumPy has it."""
+    """The spec of an input: its number of dimensions, None for any, and its NumPy dtype."""
 
     @property
     def dtype(self) -> np.dtype: ...
@@ -34,7 +34,7 @@ class Asked(Protocol):
 
 
 def tensors(columns: Mapping[str, Arrow], specs: "Mapping[str, tf.TensorSpec]") -> "dict[str, tf.Tensor]":
-    """As `arrays`, for a signature that TensorFlow's Python has loaded."""
+    """Like `arrays`, for a signature that TensorFlow's Python has loaded."""
     import tensorflow as tf
 
     def values(name: str, spec: "tf.TensorSpec") -> np.ndarray:
@@ -44,7 +44,7 @@ def tensors(columns: Mapping[str, Arrow], specs: "Mapping[str, tf.TensorSpec]") 
 
 
 def arrays(columns: Mapping[str, Arrow], asked: Mapping[str, Asked]) -> dict[str, Values]:
-    """What a signature asks for, of raw columns by name; a column that is not there is an empty array.
+    """The inputs of a signature, from raw columns by name; an absent column is an empty array.
 
     Args:
         columns: [n] values as `raw_tables.read` types them, or [1] that hold for every row; nulls are missing.
@@ -72,7 +72,7 @@ def _stacked(parts: Sequence[Values]) -> Values:
 
 
 def repeated(values: Values, times: Sequence[int]) -> Values:
-    """Each row as often as is said; what is missing in every row stays so."""
+    """Repeat each row by its count; a column missing in every row stays so."""
     if not values.size:
         return values
     if values.dtype == Texts.dtype:
@@ -82,7 +82,7 @@ def repeated(values: Values, times: Sequence[int]) -> Values:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column as a signature asks for it, of which rows are looked up.
+    """A column in the form of a signature's input, whose rows are looked up.
 
     Attributes:
         values: [n], or those of all lists one after the other.
@@ -94,7 +94,7 @@ class Column:
 
     @classmethod
     def of(cls, column: Arrow, dtype: np.dtype, rank: int | None) -> "Column":
-        """Of raw values."""
+        """Convert raw values."""
         array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         if rank != 2:
             return cls(_filled(array, dtype))

@@ -31,7 +31,7 @@ class Texts:
 
     @classmethod
     def of_arrow(cls, array: pa.Array) -> "Texts":
-        """Of [n] binaries or strings; '' for a null."""
+        """From [n] binaries or strings; '' for a null."""
         if not pa.types.is_binary(array.type) and not pa.types.is_string(array.type):
             array = array.cast(pa.binary())
         if not len(array):
@@ -56,7 +56,7 @@ class Texts:
 
     @classmethod
     def of_objects(cls, values: np.ndarray) -> "Texts":
-        """Of an array of objects of str or bytes."""
+        """From an array of objects of str or bytes."""
         texts = [text.encode() if isinstance(text, str) else text for text in values.ravel().tolist()]
         sizes = np.fromiter(map(len, texts), np.int64, len(texts))
         data = np.frombuffer(b"\0".join([*texts, b"\0"]), np.uint8)
@@ -81,7 +81,7 @@ class Texts:
         return Texts(self.data, self.starts[rows], self.sizes[rows])
 
     def repeated(self, times: Sequence[int]) -> "Texts":
-        """Each row as often as is said."""
+        """Repeat each row by its count."""
         return Texts(self.data, np.repeat(self.starts, times, axis=0), np.repeat(self.sizes, times, axis=0))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -92,5 +92,5 @@ class Texts:
         return found.reshape(self.shape)
 
     def tolist(self) -> list:
-        """As that of an array of objects."""
+        """Like that of an array of objects."""
         return np.asarray(self).tolist()

@@ -37,7 +37,7 @@ def _object_store() -> ModuleType:
 
 
 def exists(path: str) -> bool:
-    """Whether there is a file or folder; on an object store a folder is there as long as it holds something."""
+    """Whether there is a file or folder; on an object store a folder exists as long as it contains something."""
     if is_local(path):
         return pathlib.Path(path).exists()
     if _filesystems().exists(path):
@@ -46,7 +46,7 @@ def exists(path: str) -> bool:
 
 
 def sizes(folder: str) -> dict[str, int]:
-    """The files in a folder by name, and their bytes; none where there is no folder."""
+    """The files in a folder by name, with their sizes; none if there is no folder."""
     if is_local(folder):
         found = {path.name: path.stat().st_size for path in pathlib.Path(folder).glob("*")}
     else:
@@ -55,7 +55,7 @@ def sizes(folder: str) -> dict[str, int]:
 
 
 def delete(path: str) -> None:
-    """Removes a file or folder, if it is there; of a link the link alone."""
+    """Remove a file or folder, if it exists; of a link only the link."""
     if not is_local(path):
         _object_store().delete([*([path] if _filesystems().exists(path) else []), *_object_store().below(path)])
     elif pathlib.Path(path).is_dir() and not pathlib.Path(path).is_symlink():
@@ -65,7 +65,7 @@ def delete(path: str) -> None:
 
 
 def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
-    """Lets `write` fill a file, which then gets its name at once.
+    """Let `write` fill a file, which then gets its name at once.
 
     Two attempts at the same staged file, of which one may be late or die, leave one file, and nothing beside it: each
     writes to a place of its own, in the scratch folder of the run.
@@ -92,7 +92,7 @@ def open_to_write(path: str) -> BinaryIO:
 
 
 class _LongFile(io.FileIO):
-    """A new file of which the system begins to write what it has got, and forgets what is on the disk.
+    """A new file that the system starts to write at once, and drops from its cache when it is on the disk.
 
     Left to itself it fills all of its memory with what nobody reads soon, takes new pages for each megabyte (which on a
     virtual machine costs several times as much as to copy the bytes), and lets the writer wait in the end all the same.
@@ -121,7 +121,7 @@ def open_to_read(path: str) -> BinaryIO:
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a text file."""
+    """Write a text file."""
     write_file(path, lambda file: file.write(text.encode()))
 
 

@@ -1,4 +1,4 @@
-"""How `recsys_tft.storage.record_kernels` is told where things lie, which needs nothing that is compiled.
+"""Arguments of `recsys_tft.storage.record_kernels`: addresses in memory, built without compiled code.
 
 There is a row of addresses for each column, and for each part of a record. An address of 0 stands for what is the same
 without: one element in each row, or row i of a part in record i.

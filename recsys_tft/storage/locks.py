@@ -13,7 +13,7 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def sole_writer(folder: pathlib.Path, what: str, name: str = LOCK) -> Iterator[None]:
-    """Refuses a second writer while one is at work; makes the folder.
+    """Refuse a second writer while one is at work, and make the folder.
 
     A writer that fails leaves no empty folder behind. One that is interrupted does, for who interrupted it to look at.
 

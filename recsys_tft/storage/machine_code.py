@@ -1,4 +1,4 @@
-"""What compiled code is made of: reads and writes at an address, and the processor's CRC-32C.
+"""Building blocks of compiled code: reads and writes at an address, and the processor's CRC-32C.
 
 Addresses are int64, as are the values that are loaded; nothing is checked here. The checksum is that of the library
 inside google-crc32c, which Beam needs too: it uses the processor's own instruction, on every processor that has one.
@@ -32,7 +32,7 @@ crc32c = types.ExternalFunction(_CRC, types.uint32(types.uint32, types.int64, ty
 
 
 def compiled(*signature: Any) -> Callable[[Callable], Callable]:
-    """Compiles a function so that it runs without the GIL.
+    """Compile a function so that it runs without the GIL.
 
     With a signature it is compiled now, and kept for later processes where a folder can be written for it; without, as
     a part of the functions that call it.
@@ -87,7 +87,7 @@ def _store(bits: int) -> Callable[[int, int], None]:
 
 @intrinsic
 def copy(context, to, at, size):
-    """Copies `size` bytes."""
+    """Copy `size` bytes."""
 
     def generate(context, builder, signature, arguments):
         pointers = [builder.inttoptr(each, cgutils.voidptr_t) for each in arguments[:2]]
@@ -99,7 +99,7 @@ def copy(context, to, at, size):
 
 @intrinsic
 def copy64(context, to, at):
-    """Copies 64 bytes."""
+    """Copy 64 bytes."""
 
     def generate(context, builder, signature, arguments):
         pointer = ir.VectorType(ir.IntType(8), 64).as_pointer()
@@ -112,7 +112,7 @@ def copy64(context, to, at):
 
 @intrinsic
 def differing(context, a, b):
-    """Which of 64 bytes at one place are not those at another: a bit for each."""
+    """Compare 64 bytes at two places: one bit each, set where they differ."""
 
     def generate(context, builder, signature, arguments):
         pointer = ir.VectorType(ir.IntType(8), 64).as_pointer()

@@ -26,17 +26,17 @@ def sizes_below(folder: str, limit: int | None = None) -> dict[str, int]:
 
 
 def move(moves: Sequence[tuple[str, str]]) -> None:
-    """Renames objects, (from, to) each; those that are not there any more have been renamed before."""
+    """Rename objects, (from, to) each; those that are not there any more have been renamed before."""
     _in_batches(moves, lambda batch: FileSystems.rename(*map(list, zip(*batch, strict=True))), lambda move: move[0])
 
 
 def delete(paths: Sequence[str]) -> None:
-    """Removes objects; those that are not there any more have been removed before."""
+    """Remove objects; those that are not there any more have been removed before."""
     _in_batches(paths, FileSystems.delete, lambda path: path)
 
 
 def _in_batches(items: Sequence[Any], act: Callable[[list[Any]], None], source: Callable[[Any], str]) -> None:
-    """Applies `act` to some items at a time; where it fails, to each of those whose source is still there."""
+    """Apply `act` to several items at once; if that fails, to each one whose source still exists."""
 
     def one_batch(batch: list[Any]) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Whose files are read: what another user may have changed is not trusted blindly. docs/trust.md says what holds.
+"""Ownership of files: files that another user could have changed are not trusted blindly. See docs/trust.md.
 
 A folder is this user's or root's, and nobody else may write there but its group, which whoever made it chose.
 """
@@ -14,7 +14,7 @@ _ROOT = 0
 
 
 def doubt(folder: str | os.PathLike[str]) -> str | None:
-    """Why a local folder may hold what another user put there, as the end of a sentence; None if it does not.
+    """The reason why another user may have written to a local folder, as the end of a sentence; None for none.
 
     Links are followed. A folder that is not there, or on another filesystem, raises no doubt.
     """
@@ -39,15 +39,15 @@ def _user(number: int) -> str:
 
 
 def check(name: str, folder: str | os.PathLike[str]) -> None:
-    """Refuses a folder of a cache into which another user may have put something.
+    """Refuse a folder of a cache into which another user may have put something.
 
     Raises:
         InputError: naming the folder, why, and what to do.
     """
     if why := doubt(folder):
         raise InputError(
-            f"{name}: {folder} {why}, so that what is in it is not trusted; name a folder of your own, or have its "
-            "owner or mode changed (chown, chmod o-w)."
+            f"{name}: {folder} {why}, so its contents are not trusted; use a folder of your own, or change its "
+            "owner or mode (chown, chmod o-w)."
         )
 
 

@@ -1,4 +1,4 @@
-"""What places a user may name: local paths, or on a filesystem of Beam. Checked before anything large is loaded."""
+"""Places that a user may name: local paths, or on a filesystem of Beam. Checked before anything large is loaded."""
 
 import functools
 import importlib.util
@@ -18,12 +18,12 @@ _FILESYSTEMS = {"gs": ("google.cloud.storage", "gcp"), "s3": ("boto3", "aws"), "
 
 
 def scheme(place: str) -> str | None:
-    """What stands before `://`; None of a local path."""
+    """The part before `://`; None for a local path."""
     return place.partition("://")[0] if "://" in place else None
 
 
 def check(option: str, place: str | None) -> None:
-    """Refuses what no filesystem can be found for.
+    """Refuse a place without a filesystem.
 
     Args:
         option: what names the place, for the error.
@@ -35,21 +35,21 @@ def check(option: str, place: str | None) -> None:
     if place is None:
         return
     if not place.strip() or "\0" in place:
-        raise UsageError(f"{option} is {place!r}; it needs the name of a folder or file.")
+        raise UsageError(f"{option} is {place!r}; expected the name of a folder or file.")
     found = scheme(place)
     if found is None:
         return
     rest = place.partition("://")[2]
     if found == "file":
-        raise UsageError(f"{option} is '{place}'; write the path alone: /{rest.lstrip('/')}.")
+        raise UsageError(f"{option} is '{place}'; write only the path: /{rest.lstrip('/')}.")
     if found not in _FILESYSTEMS and found not in _registered():
         known = ", ".join(f"{name}://" for name in _FILESYSTEMS)
-        raise UsageError(f"{option} is '{place}'; {found}:// is no filesystem that Beam knows: it knows {known}.")
+        raise UsageError(f"{option} is '{place}'; {found}:// is not a filesystem of Beam; expected one of {known}.")
     if found in _FILESYSTEMS and not _is_installed(module := _FILESYSTEMS[found][0]):
         package = f"pip install 'apache-beam[{_FILESYSTEMS[found][1]}]'"
         raise UsageError(f"{option} is '{place}'; {found}:// needs the package {module}: run `{package}`.")
     if not rest.strip("/") or (rest.startswith("/") and found != "hdfs"):
-        raise UsageError(f"{option} is '{place}'; it needs the name of a bucket, such as {found}://bucket/folder.")
+        raise UsageError(f"{option} is '{place}'; expected the name of a bucket, such as {found}://bucket/folder.")
 
 
 def _registered() -> set[str | None]:
@@ -66,7 +66,7 @@ def _is_installed(module: str) -> bool:
 
 
 def check_data(place: str) -> None:
-    """Refuses a folder of raw tables that is not there, where that is seen at once.
+    """Refuse a folder of raw tables that is not there, where that is seen at once.
 
     Raises:
         InputError: if it is local and no folder, nor a pattern of some.
@@ -74,13 +74,13 @@ def check_data(place: str) -> None:
     check("--data-dir", place)
     is_pattern = any(character in place for character in "*?[")
     if pathlib.Path(place).is_file():
-        raise InputError(f"{place}: this is a file; expected the folder that holds the four tables.")
+        raise InputError(f"{place}: is a file; expected the folder with the four tables.")
     if not (scheme(place) or is_pattern or pathlib.Path(place).is_dir()):
         raise InputError(f"{place}: there is no such folder.")
 
 
 def reach(places: Iterable[str]) -> None:
-    """Asks each bucket for something, all at once, so that one that does not answer is said within PATIENCE.
+    """Query all buckets at once, so that one that does not answer is reported within PATIENCE.
 
     Raises:
         InputError: naming the place and why it cannot be reached.
@@ -92,7 +92,7 @@ def reach(places: Iterable[str]) -> None:
 
 
 def answered(place: str, ask: Callable[[], Result]) -> Result:
-    """What `ask` returns, which is about a place; an error of its own passes.
+    """Call `ask` about a place; an InputError passes unchanged.
 
     Raises:
         InputError: if there is no answer within PATIENCE.
@@ -120,7 +120,7 @@ class _Asked(Generic[Result]):
         self._thread.join(PATIENCE)
         if self._thread.is_alive():
             raise InputError(
-                f"{self._place}: no answer within {PATIENCE:.0f} s; look at the network, at proxies and at the "
+                f"{self._place}: no answer within {PATIENCE:.0f} s; check the network, the proxies and the "
                 "credentials of this machine."
             )
         if self._error is not None:

@@ -40,7 +40,7 @@ def _size_of(value: int) -> int:
 
 @compiled()
 def _put(at: int, value: int) -> int:
-    """Writes a varint, and returns where it ends."""
+    """Write a varint, and return where it ends."""
     while value < 0 or value > 127:
         store8(at, value & 127 | 128)
         value = value >> 7 & 0x01FFFFFFFFFFFFFF
@@ -88,7 +88,7 @@ def _put_payload(at: int, kind: int, values: int, ends: int, first: int, end: in
 
 @compiled(types.void(types.int64[:, ::1], types.int64, types.int64[::1]))
 def encode(columns, out, offsets):
-    """Writes a map entry per column for each row from `out` on, and where rows end into `offsets`, [rows + 1]."""
+    """Write a map entry per column for each row from `out` on, and where rows end into `offsets`, [rows + 1]."""
     at = out
     for row in range(len(offsets) - 1):
         for k in range(columns.shape[0]):
@@ -116,7 +116,7 @@ def encode(columns, out, offsets):
 
 @compiled(types.UniTuple(types.int64, 2)(types.int64[:, ::1], types.int64, types.int64, types.int64, types.int64))
 def frame(parts, row, rows, out, room):
-    """Writes records from `row` on to `out`, as many as there is `room` for; the next row, and the bytes written."""
+    """Write records from `row` on to `out`, as many as there is `room` for; the next row, and the bytes written."""
     at = out
     while row < rows:
         size = 0

@@ -1,4 +1,4 @@
-"""Temporary folders that do not outlive their process for long: the next one removes what a killed one left."""
+"""Temporary folders that hardly outlive their process: the next one removes those of a killed one."""
 
 import atexit
 import contextlib

@@ -58,7 +58,7 @@ def frames(parts: Joined) -> Iterator[memoryview]:
 
 
 def write_records(file: File, parts: Joined, *, compress: bool = False) -> int:
-    """Writes the records of `frame` block by block, and returns how many.
+    """Write the records of `frame` block by block, and return how many.
 
     Args:
         file: path, or binary file, which stays open.
@@ -72,7 +72,7 @@ def write_records(file: File, parts: Joined, *, compress: bool = False) -> int:
 
 
 def write_examples(file: File, table: pa.Table, *, compress: bool = False) -> int:
-    """Writes each row of `table` as a tf.Example; see `encode_fragments`, `write_records`."""
+    """Write each row of `table` as a tf.Example; see `encode_fragments`, `write_records`."""
     return write_records(file, [(encode_fragments(table), None)], compress=compress)
 
 
@@ -98,7 +98,7 @@ def _rows(parts: Joined) -> int:
 
 
 def _place(fragments: pa.LargeBinaryArray, codes: np.ndarray | None) -> list[int]:
-    """Where compiled code finds the fragments of a part, and which ones its rows take."""
+    """Addresses for compiled code: the fragments of a part, and the ones that its rows take."""
     _, offsets, data = fragments.buffers()
     begin = offsets.address + 8 * fragments.offset if len(fragments) else 0
     return [data.address if data is not None else 0, begin, 0 if codes is None else codes.ctypes.data]

@@ -1,4 +1,4 @@
-"""Folders that change in one step: what is seen under their names is a version, chosen by one symbolic link.
+"""Folders that change in one step: their names show a version, selected by one symbolic link.
 
     ROOT/.versions/20250301T120000-1f2e3d4c/NAME/   what was written, and does not change
     ROOT/.current -> .versions/20250301T120000-1f2e3d4c
@@ -51,7 +51,7 @@ class VersionFolders:
 
     @property
     def staged(self) -> pathlib.Path:
-        """Where the next version is written."""
+        """The folder in which the next version is written."""
         return self.root / self.staging
 
     @property
@@ -60,7 +60,7 @@ class VersionFolders:
         return (self.root / self.pointer).resolve()
 
     def begin(self) -> None:
-        """Removes what killed writers left, and makes an empty version to write. The caller holds the root's lock.
+        """Remove the remains of killed writers, and make an empty version to write. The caller holds the root's lock.
 
         Raises:
             InputError: if a link takes the place of the folder of versions.
@@ -71,14 +71,14 @@ class VersionFolders:
         (self.root / self._add()).mkdir(parents=True)
 
     def _mend(self) -> None:
-        """Puts the link in its place of a folder that was to change places with it: see _exchange."""
+        """Put the link in its place of a folder that was to change places with it: see _exchange."""
         for name in (self.pointer, self.staging, *self.names):
             beside = self.root / f"{_BESIDE}{name}"
             if beside.is_symlink() and not os.path.lexists(self.root / name):
                 beside.rename(self.root / name)
 
     def _add(self) -> str:
-        """The name of a version that is not there yet, to which `staging` points."""
+        """The name of a version that does not exist yet, to which `staging` points."""
         name = f"{self.versions}/{_new_name()}"
         self._make_versions()
         self.staged.symlink_to(name)
@@ -91,13 +91,13 @@ class VersionFolders:
         versions.mkdir(parents=True, exist_ok=True)
 
     def adopt_staged(self) -> None:
-        """Makes a version of a staged folder that is no link, as it was in releases without versions."""
+        """Make a version of a staged folder that is no link, as it was in releases without versions."""
         if _is_folder(self.staged):
             self._make_versions()
             self._adopt(self.staging)
 
     def commit(self) -> None:
-        """Lets the staged version be seen, in one step; `prune` removes what is seen no longer."""
+        """Publish the staged version in one step; `prune` removes versions no longer shown."""
         pointer = self.root / self.pointer
         if _is_folder(pointer):  # of a release without versions, or what a copy made of the link
             self._adopt(self.pointer)
@@ -108,7 +108,7 @@ class VersionFolders:
                 (self.root / name).unlink()
 
     def _adopt(self, name: str) -> None:
-        """Makes of a folder a version, and a link to it in its place."""
+        """Make of a folder a version, and a link to it in its place."""
         version = f"{self.versions}/{_new_name()}"
         (self.root / version).symlink_to(version)
         _exchange(self.root / name, self.root / version)
@@ -117,7 +117,7 @@ class VersionFolders:
         return pathlib.PurePath(link).parent == pathlib.PurePath(self.versions)
 
     def move_out(self, name: str) -> None:
-        """Puts a folder of the current version in the place of the root's folder of that name, or goes on with it."""
+        """Put a folder of the current version in the place of the root's folder of that name, or continue doing so."""
         version = self.current
         inner, outer = version / name, self.root / name
         if not inner.is_dir():
@@ -134,7 +134,7 @@ class VersionFolders:
         return path.is_symlink() and str(path.readlink()) == f"{self.pointer}/{name}"
 
     def _link_names(self) -> None:
-        """Makes all names links through the pointer, under which the same is seen as before, whenever it is killed.
+        """Make all names links through the pointer, under which the same is seen as before, whenever it is killed.
 
         Folders, as writers without versions made them, and links of other kinds become entries of a version for that.
         """
@@ -155,7 +155,7 @@ class VersionFolders:
                 _point(path, f"{self.pointer}/{name}")
 
     def _gather(self, name: str, gathered: pathlib.Path) -> None:
-        """Puts what is seen under a name into a version, or for a folder the link that is to change places with it."""
+        """Put what is seen under a name into a version, or for a folder the link that is to change places with it."""
         path = self.root / name
         if path.is_symlink():
             if path.exists():
@@ -164,7 +164,7 @@ class VersionFolders:
             (gathered / name).symlink_to(f"{self.pointer}/{name}")
 
     def discard(self) -> None:
-        """Removes what was staged."""
+        """Remove the staged version."""
         staged = self.staged
         version = str(staged.readlink()) if staged.is_symlink() else ""
         _delete(staged)
@@ -174,7 +174,7 @@ class VersionFolders:
             (self.root / self.versions).rmdir()
 
     def prune(self) -> None:
-        """Removes versions that no link of the root leads to and no reader holds."""
+        """Remove versions that no link of the root leads to and no reader holds."""
         versions = self.root / self.versions
         if not _is_folder(versions):
             return
@@ -203,14 +203,14 @@ def _new_name() -> str:
 
 
 def _point(link: pathlib.Path, target: str) -> None:
-    """Makes a link, or lets it lead elsewhere, in one step."""
+    """Make or redirect a link in one step."""
     beside = link.with_name(f"{_BESIDE}{uuid.uuid4().hex}")
     beside.symlink_to(target)
     beside.rename(link)
 
 
 def _exchange(folder: pathlib.Path, link: pathlib.Path) -> None:
-    """Lets a folder and a link, which leads to where it is itself, change places.
+    """Let a folder and a link, which leads to where it is itself, change places.
 
     Where that takes more than one step, the folder is missing for a moment, once for each output of a release that
     knew no versions.
@@ -225,7 +225,7 @@ def _exchange(folder: pathlib.Path, link: pathlib.Path) -> None:
 
 
 def take_place(folder: pathlib.Path, target: pathlib.Path, replaced: pathlib.Path) -> None:
-    """Gives a folder the name of what is there, if anything is, which takes its name, or else that of `replaced`.
+    """Give a folder the name of what is there, if anything is, which takes its name, or else that of `replaced`.
 
     On a filesystem where names cannot change places, the target is missing for a moment.
     """
@@ -238,7 +238,7 @@ def take_place(folder: pathlib.Path, target: pathlib.Path, replaced: pathlib.Pat
 
 
 def swap(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Lets two names change places in one step; False where the filesystem, such as NFS, cannot do that."""
+    """Let two names change places in one step; False where the filesystem, such as NFS, cannot do that."""
     at_folder, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
@@ -263,7 +263,7 @@ def _delete(path: pathlib.Path) -> None:
 
 
 def _remove(version: pathlib.Path) -> None:
-    """Removes a version, unless somebody holds it; what cannot be removed now is tried again by the next writer."""
+    """Remove a version, unless it is held; the next writer retries files that cannot be removed now."""
     gone = version.with_name(f"{_GONE}{version.name}")
     with contextlib.suppress(OSError):
         opened = os.open(version, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -287,7 +287,7 @@ def _is_free(opened: int) -> bool:
 
 
 class Held:
-    """What a path shows now; the version stays as long as this lives, whatever is committed meanwhile.
+    """The version that a path shows now; it stays as long as this object lives, whatever is committed meanwhile.
 
     Args:
         path: a name that leads into a version, or into none: then nothing is held.

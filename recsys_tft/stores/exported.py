@@ -1,4 +1,4 @@
-"""What an export tells other stores: the rows of users and videos with their types, and the vectors of videos."""
+"""Contents of an export for other stores: typed rows of users and videos, and the vectors of videos."""
 
 import datetime
 import functools
@@ -26,7 +26,7 @@ _INDEX = "_parts/0"  # of the retrieval model: see serving_models.retrieval
 
 
 class Exported:
-    """One version of an export, which stays as it is while this lives.
+    """One version of an export, held as long as this object lives.
 
     Args:
         output_dir: of the run.
@@ -58,7 +58,7 @@ class Exported:
 
     @functools.cached_property
     def own_names(self) -> dict[str, str]:
-        """What the user calls columns of users, videos and channels, by our names, where that is something else."""
+        """The user's names of columns of users, videos and channels that differ from ours, by our names."""
         found: dict[str, str] = {}
         for entries in map(self.description["settings"].get("columns", {}).get, ("users", "videos", "channels")):
             given = {own: _setting(entry) for own, entry in (entries or {}).items()}
@@ -75,7 +75,7 @@ class Exported:
         return self._root / model / str(self.version)
 
     def own_name(self, name: str) -> str:
-        """What the user calls a column."""
+        """The user's name of a column."""
         return self.own_names.get(name, name)
 
     def typed(self, rows: pa.Table) -> pa.Table:

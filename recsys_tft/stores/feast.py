@@ -1,4 +1,4 @@
-"""`recsys-tft feast`: what an export knows of users and videos as a feature repository of Feast.
+"""`recsys-tft feast`: users and videos of an export as a feature repository of Feast.
 
     TO/feature_store.yaml     a local store, to begin with
     TO/features.py            entities, feature views, and a service for each model: what it reads of them
@@ -78,7 +78,7 @@ class Written:
 
 @sentences()
 def write(output_dir: str, to: str, version: int | None = None, overwrite: bool = False) -> Written:
-    """Writes a feature repository.
+    """Write a feature repository.
 
     Columns have the names and types of the models' inputs; times are microseconds since 1970.
 
@@ -116,7 +116,7 @@ def _users(exported: Exported) -> pa.Table:
 
 
 def _videos(exported: Exported) -> pa.Table:
-    """As the ranker is asked: a video without a time of publication has that of its first event."""
+    """The videos as the ranker takes them: one without a time of publication has that of its first event."""
     rows = exported.store.all_videos
     if FIRST_SEEN in rows.column_names:
         place = rows.column_names.index("published_at")
@@ -130,7 +130,7 @@ def _typed(exported: Exported, rows: pa.Table) -> pa.Table:
 
 
 def _without_gaps(values: pa.Array) -> pa.Array:
-    """The same, with what the models take for missing in the place of nulls that Feast cannot hold.
+    """The same, with the models' missing values in place of nulls that Feast cannot hold.
 
     Its lists hold no null; and of a column with a null its integers go through float64.
     """
@@ -165,7 +165,7 @@ def definitions(tables: Mapping[str, pa.Table], exported: Exported) -> str:
 
 
 def _service(model: str, tables: Mapping[str, pa.Table], exported: Exported) -> str:
-    """The service of a model: what it reads of users and videos, and of whose tallies pairs of them are made."""
+    """The service of a model: its user and video columns, and the tallies of its pairs."""
     inputs = exported.inputs(model)
     views = []
     for name, rows in tables.items():

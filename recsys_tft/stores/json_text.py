@@ -35,5 +35,5 @@ def _joined(parts: Sequence[pl.Series], opening: str, closing: str) -> pl.Series
 
 
 def of_columns(columns: Mapping[str, pa.Array]) -> pl.Series:
-    """[n] JSON objects of [n] rows, without what is null."""
+    """[n] JSON objects of [n] rows, without nulls."""
     return objects([members(name, values) for name, values in columns.items()])

@@ -10,7 +10,7 @@ from recsys_tft.storage.version_folders import take_place
 
 
 def check(folder: pathlib.Path, mark: str, overwrite: bool) -> None:
-    """Refuses a folder that may not be written.
+    """Refuse a folder that may not be written.
 
     Args:
         folder: to be made.
@@ -33,7 +33,7 @@ def check(folder: pathlib.Path, mark: str, overwrite: bool) -> None:
 
 @contextlib.contextmanager
 def new_folder(folder: pathlib.Path, mark: str, overwrite: bool) -> Iterator[pathlib.Path]:
-    """A folder to write, which gets its name when the block ends; an error leaves what was there.
+    """A folder to write, which gets its name when the block ends; an error leaves the existing one.
 
     Raises:
         InputError: as `check`, or if the folder above cannot be written.

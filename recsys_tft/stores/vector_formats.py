@@ -1,4 +1,4 @@
-"""How each vector store is given many vectors at once.
+"""Formats for loading many vectors at once into each vector store.
 
 References:
     https://docs.pinecone.io/guides/index-data/import-data
@@ -155,7 +155,7 @@ def _lines(texts: pl.Series, path: pathlib.Path) -> None:
 
 
 def _refuse(part: Part, wrong: pa.Array, sentence: str) -> None:
-    """Raises an InputError that names the first video of which something is wrong."""
+    """Raise an InputError that names the first wrong video."""
     if pc.any(wrong).as_py():
         raise InputError(f"The video {part.ids.filter(pc.fill_null(wrong, False))[0].as_py()!r}: {sentence}.")
 
@@ -213,7 +213,7 @@ def _no_collection(name: str, part: Part, metric: str) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """What one store takes.
+    """The format of one store.
 
     Attributes:
         write: writes a part into a folder, as the file of a number.

@@ -51,7 +51,7 @@ def write(
     overwrite: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Written:
-    """Writes the vectors that the retrieval model of an export compares, with what a store filters by.
+    """Write the vectors of an export's retrieval model, with metadata for a store's filters.
 
     Args:
         output_dir: of the run.
@@ -83,7 +83,7 @@ def write(
 
 
 def _metadata(exported: Exported, asked: Sequence[str] | None) -> dict[str, str]:
-    """The columns to write, by the user's names: what we call them.
+    """Our names of the columns to write, by the user's names.
 
     Raises:
         UsageError: naming one that is not there.

@@ -1,4 +1,4 @@
-"""Kinds of Arrow types, of which each may be stored in several ways."""
+"""Kinds of Arrow types, each of which has several representations."""
 
 import pyarrow as pa
 
@@ -6,7 +6,7 @@ _types = pa.types
 
 
 def value_type(found: pa.DataType) -> pa.DataType:
-    """A type without what only says how it is stored: dictionaries and extensions."""
+    """The logical type, without dictionaries and extensions, which only affect storage."""
     if isinstance(found, pa.BaseExtensionType):
         return value_type(found.storage_type)
     return value_type(found.value_type) if _types.is_dictionary(found) else found

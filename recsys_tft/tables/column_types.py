@@ -1,4 +1,4 @@
-"""Which Arrow types are taken for which column, and how they are read.
+"""Arrow types: those accepted for each column, and how they are read.
 
 docs/input.md has the table. What is taken loses nothing; a value that would is a fault of its row.
 """
@@ -96,7 +96,7 @@ def _inner_nulls(lists: pa.ChunkedArray | pa.Array) -> int:
 
 
 def _converter(found: pa.DataType, wanted: pa.DataType, unit: str | None) -> Callable[[pa.Array], Converted]:
-    """What converts values of the found type."""
+    """The function that converts values of the found type."""
     found = value_type(found)
     if _types.is_list(wanted):
         return functools.partial(_lists, convert=functools.partial(_flat, wanted=wanted.value_type))

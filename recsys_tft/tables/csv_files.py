@@ -49,7 +49,7 @@ def describe(file: TableFile) -> Described:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{file.path}: not a readable CSV file ({error}).") from None
     if header is None:
-        raise InputError(f"{file.path}: this CSV file is empty; its first line should name the columns.")
+        raise InputError(f"{file.path}: the CSV file is empty; expected a header line with the column names.")
     columns = tuple((name, pa.string()) for name in header)
     sources = [source for source in sources if source.rows]
     return Described(file, columns, tuple(sources), rows, digest.hexdigest()[:16], tuple(problems[:1]))
@@ -72,13 +72,13 @@ def read(source: Source, names: list[str]) -> pa.Table:
     places = [part.header.index(name) for name in names if name in part.header]
     rows, _ = _parse(block, part, delimiter(source.path), tuple(places) or (0,))
     if len(rows) != source.rows:
-        raise InputError(f"{source.path}: the file has changed while it was read.")
+        raise InputError(f"{source.path}: the file changed while it was being read; run again.")
     kept = rows.select([str(place) for place in places]).rename_columns([part.header[place] for place in places])
     return kept.combine_chunks()
 
 
 def delimiter(path: str) -> str:
-    """What separates the values of a file of this name."""
+    """The delimiter of a file of this name."""
     return "\t" if path.lower().removesuffix(".gz").endswith(".tsv") else ","
 
 
@@ -103,7 +103,7 @@ def _blocks(stream: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _end_of_rows(data: bytes, path: str) -> int:
-    """How many bytes make whole rows."""
+    """The number of bytes that make whole rows."""
     array = np.frombuffer(data, np.uint8)
     quotes, breaks = np.flatnonzero(array == _QUOTE), np.flatnonzero(array == _LINE)
     _check_quotes(array, quotes, delimiter(path).encode()[0], path, data)
@@ -112,7 +112,7 @@ def _end_of_rows(data: bytes, path: str) -> int:
 
 
 def _check_quotes(array: np.ndarray, quotes: np.ndarray, separator: int, path: str, data: bytes) -> None:
-    """Refuses quotes that neither begin nor end a value, nor are doubled."""
+    """Refuse quotes that neither begin nor end a value, nor are doubled."""
     edges = np.array([separator, _LINE, _RETURN, _QUOTE], np.uint8)
     opening, closing = quotes[::2], quotes[1::2]
     before, after = array[opening - 1], array[np.minimum(closing + 1, len(array) - 1)]
@@ -125,8 +125,8 @@ def _check_quotes(array: np.ndarray, quotes: np.ndarray, separator: int, path: s
         place = int(wrong.min())
         begin = data.rfind(b"\n", 0, place) + 1
         raise InputError(
-            f"{path}: a quote stands within a value, in the line {_shown(data[begin:])}; a value with quotes is quoted "
-            f'as a whole and its quotes are doubled (Spark: option("escape", "\\"")).'
+            f"{path}: there is a quote inside a value, in the line {_shown(data[begin:])}; quote the whole value and "
+            f'double its quotes (Spark: option("escape", "\\"")).'
         )
 
 
@@ -142,8 +142,8 @@ def _check_text(block: bytes, path: str, lines: int) -> None:
     except UnicodeDecodeError as error:
         line = lines + block.count(b"\n", 0, error.start) + 1
         raise InputError(
-            f"{path}: line {line} is not UTF-8 (byte 0x{block[error.start]:02X}); read it with its own encoding and "
-            'write it anew: pd.read_csv(path, encoding="latin-1").to_csv(path, index=False).'
+            f"{path}: line {line} is not UTF-8 (byte 0x{block[error.start]:02X}); convert it to UTF-8: "
+            'pd.read_csv(path, encoding="latin-1").to_csv(path, index=False).'
         ) from None
 
 
@@ -152,7 +152,7 @@ def _header(block: bytes, path: str) -> tuple[tuple[str, ...], int]:
     text = block.decode()
     skipped = len(text) - len(text.lstrip("\r\n"))
     if "\n" not in text and "\r" in text.strip():
-        raise InputError(f"{path}: its lines end in CR alone; write them with LF, or CR and LF.")
+        raise InputError(f"{path}: its lines end in CR only; write them with LF, or CR and LF.")
     most = 1 + skipped + 1000
     lines = [f"{line}\n" for line in text.split("\n", most)[:most]]  # and at no other character that ends a line
     reader = csv.reader(iter(lines), delimiter=delimiter(path))
@@ -163,13 +163,13 @@ def _header(block: bytes, path: str) -> tuple[tuple[str, ...], int]:
     if other:
         raise InputError(
             f"{path}: its header is one name, {header[0]!r}; the values are separated by {other!r}, expected "
-            f"{delimiter(path)!r}: read it with pd.read_csv(path, sep={other!r}) and write it anew."
+            f"{delimiter(path)!r}: read it with pd.read_csv(path, sep={other!r}) and write it again."
         )
     return header, end
 
 
 def _end_of_line(block: bytes, number: int) -> int:
-    """Where the line of a number, from 1, ends in a block."""
+    """The end of the line with a number, from 1, in a block."""
     end = 0
     for _ in range(number):
         end = block.find(b"\n", end) + 1 or len(block)

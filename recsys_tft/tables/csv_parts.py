@@ -28,7 +28,7 @@ class CsvPart(Checked):
         return text.select(columns).with_row_index("row")
 
     def place(self, row: dict) -> tuple[int, str]:
-        """The number and the text of the line in which a row begins, looked for only where it is to be told."""
+        """The number and the text of the line in which a row begins, looked up only for messages."""
         part = self.source.text
         assert part is not None
         with open(self.source.path, "rb") as file:
@@ -41,7 +41,7 @@ class CsvPart(Checked):
 def read(
     path: pathlib.Path, columns: tuple[str, ...], typed: Callable[[CsvPart, pl.DataFrame], pl.DataFrame]
 ) -> pl.DataFrame:
-    """What `typed` makes of all rows, of which one part at a time is held as text.
+    """Apply `typed` to all rows, holding one part at a time as text.
 
     Args:
         path: of the file, whose name errors say.
@@ -64,12 +64,12 @@ def _parts(path: pathlib.Path, columns: tuple[str, ...]) -> Iterator[CsvPart]:
     if described.problems:
         raise InputError(described.problems[0])
     if not described.rows:
-        raise InputError(f"{path.name} holds no rows; expected some below its header.")
+        raise InputError(f"{path.name} has no rows below its header.")
     return (CsvPart(path.name, source) for source in described.sources)
 
 
 def _beginning(lines: list[str], row: int) -> int:
-    """How many lines stand before a row, of which empty lines are none."""
+    """The number of lines before a row; empty lines do not count."""
     begin = 0
     reader = csv.reader(f"{line}\n" for line in lines)
     for values in reader:

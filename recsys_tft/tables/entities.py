@@ -30,7 +30,7 @@ def drop_duplicates(rows: pa.Table, key: str) -> tuple[pa.Table, pa.Table]:
 
 
 def repeated_reason(rows: pa.Table, key: str) -> str:
-    """Why the other rows that `drop_duplicates` gives cannot be used."""
+    """The reasons why the other rows that `drop_duplicates` gives are unusable."""
     what = f"{key} with this {UPDATED}" if UPDATED in rows.column_names else key
     return f"{what} occurs in an earlier row"
 
@@ -101,7 +101,7 @@ _CHANNEL_UPDATED = f"channel_{UPDATED}"  # since when the channel of a video has
 
 @dataclasses.dataclass(frozen=True)
 class VideoLookup:
-    """What labels and history need to know of every video; small enough for each worker to hold (about 20 bytes each,
+    """Facts about every video for labels and history; small enough for each worker to hold (about 20 bytes each,
     and ids that are text).
 
     Attributes:
@@ -117,7 +117,7 @@ class VideoLookup:
     def of(
         cls, videos: pa.Table, channels: pa.Table, kind: IdKind = IdKind.AUTO, groups: Iterable[str] = ()
     ) -> "VideoLookup":
-        """Of usable videos, before their channels' columns are added; versions that differ elsewhere are left out.
+        """From usable videos, before their channels' columns are added; versions that differ elsewhere are left out.
 
         Args:
             videos: usable ones.
@@ -192,7 +192,7 @@ class VideoLookup:
         return take_or_null(self.rows["category"], positions)
 
     def early(self, video_ids: np.ndarray, times: np.ndarray) -> dict[str, int]:
-        """By table with versions, at how many of [m] times a known video is older than its first version there."""
+        """The number of [m] times before a known video's first version, by table with versions."""
         positions = self.position(video_ids, times)
         names = {"videos": UPDATED, "channels": _CHANNEL_UPDATED}
         known = {table: name for table, name in names.items() if name in self.rows.column_names}
@@ -200,7 +200,7 @@ class VideoLookup:
 
 
 def early(updated: pa.ChunkedArray, rows: np.ndarray, times: np.ndarray) -> int:
-    """At how many of [m] times a version is not there yet, which is a first one, as others would not be taken."""
+    """The number of [m] times before their version, which is a first one, as others would not be taken."""
     return int((pc.fill_null(updated, versions.ALWAYS).to_numpy()[rows] >= times).sum())
 
 

@@ -1,4 +1,4 @@
-"""What the ids of the user's tables are: the same in every table that has the key.
+"""Kinds of the ids in the user's tables: the same in every table that has the key.
 
 A type says it, except that bytes may be text or UUIDs, that a uint64 may or may not be above 2^63 - 1, and that text of
 a CSV file may be anything. There some rows of each file are looked at.
@@ -26,7 +26,7 @@ _TOLERATED = 20  # of so many ids in a CSV file one may be no integer without al
 
 @dataclasses.dataclass(frozen=True)
 class _Found:
-    """What the ids of one key may be in one file, the likeliest first."""
+    """The possible kinds of the ids of one key in one file, the likeliest first."""
 
     path: str
     column: str
@@ -43,7 +43,7 @@ def find(
     features: FeatureTable,
     problems: list[Problem],
 ) -> dict[str, IdKind]:
-    """The kind of ids by key; those that the feature table knows are taken as they are. A key without one is not there.
+    """The kind of ids by key; kinds given by the feature table are kept. A key without ids is left out.
 
     Args:
         files: of each table.
@@ -96,7 +96,7 @@ def _evidence(
 
 
 def _of_file(file: Described, column: str | None, is_own: bool) -> Iterator[_Found]:
-    """What a column of a file says, if it is there and says anything; is_own: whether the table is that of the key."""
+    """The kinds in a column of a file, if it is there and has values; is_own: whether the table is that of the key."""
     types = [kind for name, kind in file.columns if name == column]
     if len(types) != 1 or not file.sources or column is None:
         return
@@ -126,7 +126,7 @@ def _sample(file: Described, column: str) -> pa.Array:
 
 
 def _of_texts(values: pa.Array, is_own: bool) -> tuple[IdKind, ...]:
-    """What text without a type may be: of padded numbers, or many that are none, strings."""
+    """Possible kinds of text without a type: strings, if numbers are padded or many values are not numbers."""
     texts = values.drop_null()
     if not len(texts):
         return ()
@@ -140,7 +140,7 @@ def _of_texts(values: pa.Array, is_own: bool) -> tuple[IdKind, ...]:
 
 
 def _of_binaries(values: pa.Array) -> tuple[IdKind, ...]:
-    """What bytes may be: of 16 bytes each that are no text, UUIDs."""
+    """Possible kinds of bytes: UUIDs, if all have 16 bytes and some are not text."""
     values = values.cast(pa.binary())
     if pc.any(pc.not_equal(pc.binary_length(values), 16)).as_py():
         return (STRING,)

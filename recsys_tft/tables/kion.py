@@ -16,7 +16,7 @@ OPEN_BAND = 10  # years that the last band, 65 and older, is taken for
 
 
 def write_tables(directory: str | os.PathLike[str], source: str | os.PathLike[str] | None) -> None:
-    """Writes users, videos, channels and interactions .parquet, and prints where the data come from.
+    """Write users, videos, channels and interactions .parquet, and print where the data come from.
 
     - A row of interactions is a `watch` at midnight UTC of its `last_watch_dt`, as no time of day is known; its
       `watch_time` is `total_dur`, in seconds.

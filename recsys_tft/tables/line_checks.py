@@ -1,4 +1,4 @@
-"""What is wrong with a line of a text file, in one sentence that names the file and the line."""
+"""Errors in a line of a text file, each one sentence that names the file and the line."""
 
 import abc
 

@@ -1,4 +1,4 @@
-"""What lies in a data folder of this machine, found without loading Beam."""
+"""Files of a data folder on this machine, found without loading Beam."""
 
 import difflib
 import glob
@@ -10,7 +10,7 @@ from recsys_tft.tables.sources import Entry
 
 
 def entries(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
-    """For each data folder what lies in it under names that begin with a table's.
+    """The entries of each data folder whose names begin with a table's.
 
     A folder is taken as it is; only where there is none of its name, the name is a glob.
 
@@ -20,7 +20,7 @@ def entries(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
     if pathlib.Path(data_dir).is_dir():
         return [(data_dir, list(_walk(pathlib.Path(data_dir), table)))]
     if pathlib.Path(data_dir).exists():
-        raise InputError(f"{data_dir}: this is a file; expected the folder that holds the four tables.")
+        raise InputError(f"{data_dir}: is a file; expected the folder with the four tables.")
     folders = [path for path in sorted(glob.glob(data_dir)) if pathlib.Path(path).is_dir()]  # noqa: PTH207 as it is
     if not folders:
         raise InputError(f"{data_dir}: there is no such folder.")
@@ -28,12 +28,12 @@ def entries(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is no data, but what a writer notes beside it."""
+    """Whether a file or folder of this name is not data, but a writer's side file."""
     return name.startswith(("_", "."))
 
 
 def _walk(root: pathlib.Path, table: str) -> Iterator[Entry]:
-    """What lies there; links come last, so that a file has the name of its place, and is there once."""
+    """List the folder; links come last, so that a file is listed once, under its own path."""
     met, folders = {_identity(root)}, [root]
     links: list[pathlib.Path] = []
     follows = False  # whether only links are left, which may lead to what is there

@@ -54,7 +54,7 @@ RECBOLE = (
 def write_tables(
     directory: str | os.PathLike[str], source: str | os.PathLike[str] | None = None, liked_from: float = LIKED_RATING
 ) -> None:
-    """Writes users, videos, channels and interactions .parquet, and prints the data's licence notice.
+    """Write users, videos, channels and interactions .parquet, and print the data's licence notice.
 
     A rating of `liked_from` stars or more is a `like`, a lower one a `watch` of unknown length. A movie's first genre
     is its category, the others its child categories, all of them its tags; it was published on its release date, or on
@@ -75,7 +75,7 @@ def write_tables(
 
 
 def _contents(source: str | os.PathLike[str] | None) -> dict[str, bytes]:
-    """What the source's files of either layout hold, by file name."""
+    """The contents of the source's files, in either layout, by file name."""
     if source is None:
         return _downloaded()
     path = pathlib.Path(source)

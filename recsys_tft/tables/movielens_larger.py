@@ -33,7 +33,7 @@ def write_tables(
     source: str | os.PathLike[str] | None,
     liked_from: float = movielens_ratings.LIKED_RATING,
 ) -> None:
-    """Writes users, videos, channels and interactions .parquet, and prints the data's notice.
+    """Write users, videos, channels and interactions .parquet, and print the data's notice.
 
     Ratings, titles and genres become what `movielens.write_tables` makes of them. Of MovieLens-1M a user's age is the
     middle of the band that is known; the others know nothing of users, who are those of the ratings. `tags.csv` is not

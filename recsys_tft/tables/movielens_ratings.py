@@ -1,4 +1,4 @@
-"""What all data sets of MovieLens have in common: ratings with stars and seconds, titles that end in a year."""
+"""Code shared by the MovieLens data sets: ratings with stars and seconds, titles that end in a year."""
 
 import polars as pl
 

@@ -1,4 +1,4 @@
-"""Which columns of each raw table the main job reads."""
+"""Columns of each raw table that the main job reads."""
 
 from recsys_tft.columns import UPDATED
 from recsys_tft.configuration.settings import Settings

@@ -1,4 +1,4 @@
-"""What public data sets have in common: a folder of files goes in, the four raw tables come out."""
+"""Code shared by public data sets, which turn a folder of files into the four raw tables."""
 
 import os
 import pathlib
@@ -26,7 +26,8 @@ def found(
     names = ", ".join(" or ".join(file) for file in files)
     if source is None:
         raise UsageError(
-            f"{data_set} is not downloaded: get it from {page} and name the unpacked folder, with {names}, by --source."
+            f"{data_set} is not downloaded by this command: get it from {page} and name the unpacked folder, with "
+            f"{names}, by --source."
         )
     folder = pathlib.Path(source)
     if not folder.is_dir():
@@ -45,7 +46,7 @@ def free(directory: str | os.PathLike[str]) -> None:
 
 
 def write(directory: str | os.PathLike[str], tables: Mapping[str, pl.DataFrame]) -> None:
-    """Writes these tables, and channels without a row; the files appear once all are written.
+    """Write these tables, and channels without a row; the files appear once all are written.
 
     Args:
         directory: where they go; created if need be.
@@ -86,6 +87,6 @@ def with_genres(videos: pl.DataFrame) -> pl.DataFrame:
 
 
 def new_year(year: pl.Expr) -> pl.Expr:
-    """The first of January of a year given as text; null where that is no plausible year."""
+    """The first of January of a year given as text; null for an implausible year."""
     number = year.cast(pl.Float64, strict=False).cast(pl.Int32, strict=False)
     return pl.date(pl.when(number.is_between(1800, 2200)).then(number), 1, 1)

@@ -1,4 +1,4 @@
-"""The four raw tables as the user gives them: what their files hold, checked as a whole, and their rows."""
+"""The user's four raw tables: the contents of their files, checks of whole tables, and their rows."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -26,7 +26,7 @@ EMPTY = "the table {table} is empty; it needs at least one row."
 
 @dataclasses.dataclass(frozen=True)
 class RawTable:
-    """One of the TABLES: where its rows are, and what its columns are called there.
+    """One of the TABLES: the location of its rows, and the user's names of its columns.
 
     Attributes:
         name: one of the TABLES.
@@ -90,7 +90,7 @@ class RawTable:
 
     @property
     def stored_names(self) -> dict[str, str]:
-        """What files call the columns that are read, by our names."""
+        """The names in the files of the columns that are read, by our names."""
         names = stored_rows.stored_names(self.known, self.own_names)
         return {name: own for name, own in names.items() if name in self.columns}
 
@@ -152,7 +152,7 @@ def _without_rows(name: str, features: FeatureTable) -> RawTable:
 
 
 def id_settings(tables: Mapping[str, RawTable]) -> dict[str, IdKind]:
-    """The setting `ids` that says what was found in the four tables."""
+    """The setting `ids` with the kinds found in the four tables."""
     return {key: tables[name].known[key].kind for name, key in KEYS.items()}
 
 

@@ -1,4 +1,4 @@
-"""Rejected rows: what they look like, and when there are too many."""
+"""Rejected rows: their columns, and the limit of their number."""
 
 from collections.abc import Mapping
 
@@ -36,7 +36,7 @@ def rejected_rows(rows: pa.Table, table: RawTable) -> pa.Table:
 
 
 def check_fractions(counts: Mapping[str, int], limit: float) -> None:
-    """Refuses to go on where too large a part of a table was rejected.
+    """Refuse to go on where too large a part of a table was rejected.
 
     Raises:
         InputError: naming the table, how many rows, and the most frequent reason.
@@ -48,6 +48,6 @@ def check_fractions(counts: Mapping[str, int], limit: float) -> None:
         if rejected > limit * rows:
             reason = max(sorted(reasons), key=reasons.__getitem__)
             raise InputError(
-                f"{rejected:,} of {rows:,} rows of {table} cannot be used, mostly because {reason} "
+                f"{rejected:,} of {rows:,} rows of {table} are unusable, mostly because {reason} "
                 f"({reasons[reason]:,} rows); max_rejected_fraction allows {limit:g} of a table."
             )

@@ -1,4 +1,4 @@
-"""What to do in pandas about a column whose type, or whose values, are not taken."""
+"""Advice in pandas for a column whose type or values are not accepted."""
 
 import pyarrow as pa
 
@@ -10,7 +10,7 @@ _types = pa.types
 
 
 def remedy(own: str, found: pa.DataType, column: Column, table: str, reason: str = "") -> str:
-    """What to do about a type that is not taken, or values that are not for a reason, as the end of a sentence."""
+    """Advice for a type, or values, that are not accepted, as the end of a sentence."""
     found, wanted, cell = value_type(found), column.type, f'df["{own}"]'
     if reason.endswith(NOT_EXACT):
         return f'keep it from becoming a float, as by pd.read_csv(path, dtype={{"{own}": "Int64"}})'

@@ -1,4 +1,4 @@
-"""What is known of the files of a table before their rows are read."""
+"""Facts about the files of a table, known before their rows are read."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ class TableFile:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What lies below a data folder: its path from there, its bytes, and why it is no data, if that is known."""
+    """A file below a data folder: its relative path, its size in bytes, and why it is not data, if known."""
 
     name: str
     size: int

@@ -1,4 +1,4 @@
-"""What lies in a data folder on a Beam filesystem, most of which are object stores that have no folders."""
+"""Files of a data folder on a Beam filesystem, most of which are object stores without folders."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from recsys_tft.tables.sources import Entry
 
 
 def entries(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
-    """For each data folder what lies in it under names that begin with a table's; without any, a folder may be a glob.
+    """The entries of each data folder whose names begin with a table's; if there are none, the folder may be a glob.
 
     Raises:
         InputError: if the filesystem is unknown or cannot be reached.

@@ -10,7 +10,7 @@ from recsys_tft.tables.sources import PARQUET, Described, Source, TableFile
 
 
 def describe(file: TableFile) -> Described:
-    """What a file says of itself.
+    """The columns, types and rows that a file declares.
 
     Raises:
         InputError: if it cannot be read.
@@ -19,13 +19,13 @@ def describe(file: TableFile) -> Described:
 
 
 def stored_names(known: Mapping[str, Column], own_names: Mapping[str, str]) -> dict[str, str]:
-    """What files call each column, by our names; a column whose name the user has given to another is not there."""
+    """The names of the columns in the files, by our names; without columns whose name the user has given to another."""
     taken = set(own_names.values())
     return {name: own_names.get(name, name) for name in known if name in own_names or name not in taken}
 
 
 def read(source: Source, names: Mapping[str, str], sample: bool = False) -> dict[str, pa.ChunkedArray]:
-    """Those of the named columns that a source has, by our names; what folders say is text.
+    """Read the named columns of a source, by our names; values from folder names are text.
 
     Args:
         source: what to read.

@@ -64,7 +64,7 @@ def write_tables(
     features: FeatureTable = DEFAULT,
     ids: IdKind = IdKind.INTEGER,
 ) -> None:
-    """Writes users, videos, channels and interactions .parquet; the same arguments give the same bytes.
+    """Write users, videos, channels and interactions .parquet; the same arguments give the same bytes.
 
     Exactly `interactions` events over eight weeks, one row each, all usable; in order of time but for sessions that
     outlast the window of their row group. Memory grows with users and videos, not with interactions.
@@ -182,7 +182,7 @@ def _windows(world: World, interactions: int, seed: int, features: FeatureTable)
 def _window(
     world: World, rng: np.random.Generator, start: int, span: int, events: int, features: FeatureTable
 ) -> pl.DataFrame:
-    """So many events of sessions that start within the span, by time."""
+    """Generate a number of events, by time, in sessions that start within the span."""
     parts: list[pl.DataFrame] = []
     signals, sessions = synthetic_columns.own_signals(features), 0
     while (missing := events - sum(part.height for part in parts)) > 0:
@@ -271,7 +271,7 @@ def _shown_videos(world: World, rng: np.random.Generator, user: Array, time: Arr
 
 
 def _from_shelves(world: World, rng: np.random.Generator, category: Array) -> Array:
-    """[CANDIDATES, n] rows of videos of these categories, by popularity; of any where there are none."""
+    """[CANDIDATES, n] rows of videos of these categories, by popularity; of any category if these have none."""
     order, running, edges = world.shelves
     low, high = edges[category], edges[category + 1]
     low, high = np.where(low < high, low, 0), np.where(low < high, high, running[-1])
@@ -280,7 +280,7 @@ def _from_shelves(world: World, rng: np.random.Generator, category: Array) -> Ar
 
 
 def _engagement(world: World, rng: np.random.Generator, user: Array, video: Array) -> tuple[Array, Array]:
-    """Which of EVENT_SLOTS happen, [n, slots] bool, and the seconds watched at first and after a pause, [n, 2]."""
+    """The EVENT_SLOTS that happen, [n, slots] bool, and the seconds watched at first and after a pause, [n, 2]."""
     liking = world.affinity(user + 1, video + 1)
     chance = rng.random((6, len(user)))
     clicked = chance[0] < 0.05 + 0.8 * liking
@@ -301,7 +301,7 @@ def _delays(rng: np.random.Generator, watched: Array) -> Array:
 
 
 def _reported(rng: np.random.Generator, watched: Array) -> Array:
-    """[n, slots] watch_time in seconds, NaN for what is no watch and for one watch in a hundred."""
+    """[n, slots] watch_time in seconds, NaN for events other than watches and for one watch in a hundred."""
     seconds = np.full((len(watched), len(EVENT_SLOTS)), np.nan)
     seconds[:, EVENT_SLOTS == 2] = np.where(rng.random(watched.shape) < 0.01, np.nan, watched)
     return seconds

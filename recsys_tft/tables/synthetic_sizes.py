@@ -1,4 +1,4 @@
-"""How many users, videos and interactions can be generated, and with which ids; known before any library is loaded."""
+"""Limits of the synthetic users, videos, interactions and ids, known before any library is loaded."""
 
 from recsys_tft.columns import IdKind
 from recsys_tft.errors import InputError
@@ -8,7 +8,7 @@ _MOST = {"users": 10**9, "videos": 10**9, "interactions": 10**12, "seed": 2**63 
 
 
 def check(**sizes: int) -> None:
-    """Refuses numbers of users, videos or interactions, or a seed, of which no tables could be made.
+    """Refuse numbers of users, videos or interactions, or a seed, that cannot make tables.
 
     Raises:
         InputError: naming the number and its limit.

@@ -1,4 +1,4 @@
-"""Versions of the synthetic users, videos and channels: what changes in the eight weeks, and when."""
+"""Versions of the synthetic users, videos and channels: their changes over the eight weeks."""
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ Columns = dict[str, pa.Array]
 def with_versions(
     table: str, columns: Columns, world: World, rng: np.random.Generator, start: int, period: int
 ) -> Columns:
-    """The rows of a table and what they become later, by key and UPDATED; no two rows share both.
+    """The rows of a table and their later versions, by key and UPDATED; no two rows share both.
 
     Each change is one of the first row. Every row is there before the first event; of videos, when they are published.
 

@@ -1,4 +1,4 @@
-"""What the synthetic tables are made of: categories, countries, and real words of twelve languages in eight scripts."""
+"""Words of the synthetic tables: categories, countries, and real words of twelve languages in eight scripts."""
 
 import functools
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The world behind the synthetic tables: what is true of users and videos, also where the tables say nothing.
+"""The world behind the synthetic tables: ground truth about users and videos, even where the tables are silent.
 
 A user has a *taste*, a share for each category (Dirichlet), understands the own language fully and one other (English;
 Spanish for English speakers) fairly well. A video has one category, one language, a quality, and a popularity that
@@ -26,7 +26,7 @@ CATEGORIES, COUNTRIES, LANGUAGES = list(words.CATEGORIES), list(words.COUNTRIES)
 
 
 def affinity(taste: Array, understood: Array, quality: Array) -> Array:
-    """How much a user likes a video: understood * taste / (taste + 1 / categories) * (0.6 + 0.4 quality).
+    """Affinity of a user to a video: understood * taste / (taste + 1 / categories) * (0.6 + 0.4 quality).
 
     Args:
         taste: [n] the user's share for the video's category, 0 to 1.
@@ -41,7 +41,7 @@ def affinity(taste: Array, understood: Array, quality: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """What is true of U users and V videos, also where the tables say nothing. Row i belongs to id i + 1."""
+    """Ground truth about U users and V videos, whether or not the tables tell it. Row i belongs to id i + 1."""
 
     taste: Array  # [U, categories] float64, a user's shares, sum 1
     activity: Array  # [U] float64, rank ** -0.6: how many sessions, relative to the busiest
@@ -62,7 +62,7 @@ class World:
         return affinity(self.taste[users, self.category[videos]], self.understood(users, videos), self.quality[videos])
 
     def understood(self, users: Array, videos: Array) -> Array:
-        """How well each user (row) understands each video (row); any two shapes that broadcast."""
+        """Understanding of each video (row) by each user (row); any two shapes that broadcast."""
         language = self.video_language[videos]
         second = np.where(language == self.second_language[users], SECOND_LANGUAGE, FOREIGN)
         return np.where(language == self.language[users], OWN, second)

@@ -1,4 +1,4 @@
-"""What is wrong with a table as a whole, before a row of it is used; all of it is told at once."""
+"""Checks of whole tables before any row is used; all problems are reported at once."""
 
 import dataclasses
 import datetime
@@ -28,7 +28,7 @@ _USUAL = (631_152_000_000_000, 4_102_444_800_000_000)  # of times that a unit is
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What makes a table useless: the file, if the sentence does not name it, and the rest of the sentence."""
+    """A problem that makes a table unusable: the file, unless the sentence names it, and the rest of the sentence."""
 
     path: str
     text: str
@@ -36,7 +36,7 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """What was found in the files of a table.
+    """Findings in the files of a table.
 
     Attributes:
         present: our names of the columns that any file has.
@@ -50,7 +50,7 @@ class Checked:
 
 
 def refuse(problems: Iterable[Problem]) -> None:
-    """Tells all problems at once; those that many files share are told of the first.
+    """Report all problems at once; one shared by many files names the first.
 
     Raises:
         InputError: if there are any.
@@ -81,7 +81,7 @@ def check(
     units: Mapping[str, str],
     unread_files: Sequence[str],
 ) -> Checked:
-    """Checks the columns of all files of a table, their types, and of some rows whether the values are what they seem.
+    """Check the columns of all files of a table, their types, and of some rows whether the values are what they seem.
 
     Args:
         table: one of the TABLES.
@@ -124,7 +124,7 @@ def _columns(
     units: Mapping[str, str],
     present_anywhere: set[str],
 ) -> Iterator[str]:
-    """What is wrong with the columns of one file."""
+    """Problems with the columns of one file."""
     types = dict(file.columns)
     known = {**dict.fromkeys(dict(file.file.keys), pa.string()), **types}
     for name, column in columns.items():
@@ -160,7 +160,7 @@ def _unread(
     present: set[str],
     unread_files: Sequence[str],
 ) -> str:
-    """One sentence on all that is there and not read; empty if all is."""
+    """One sentence on everything that is not read; empty if everything is."""
     read = set(names.values())
     columns = dict.fromkeys(name for file in files for name, _ in file.columns if name not in read)
     absent = [name for name in known if name not in present]
@@ -177,7 +177,7 @@ def _unread(
 
 
 def _with_hint(name: str, absent: Sequence[str]) -> str:
-    """The name of a column, and which of those that are absent it may be meant for."""
+    """The name of a column, with a guess which absent one it may be meant for."""
     plain = {_plain(column): column for column in absent}
     close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.85)
     return f"{name or '(a column without a name)'}" + (f" (did you mean {plain[close[0]]}?)" if close else "")
@@ -254,13 +254,13 @@ class _Trial:
         yield path, f"{told}{example}; rows with such values are rejected, or {remedy}", False
 
     def _is_something_else(self, converted: pa.Array, bad: np.ndarray, reason: str) -> bool:
-        """Whether all of the column is no good, rather than a row here and there."""
+        """Whether the whole column is unusable, rather than some rows."""
         if reason == TOO_LARGE and value_type(self.found) == pa.uint64():
             return True  # hashes, of which half are above the limit
         return converted.null_count == len(converted) and bad.sum() * _TOLERATED > len(bad)
 
     def _wrong_unit(self, values: pa.ChunkedArray, converted: pa.Array) -> str | None:
-        """Says that no value is a time between 1971 and 2200, and which unit may be meant."""
+        """Say that no value is a time between 1971 and 2200, and which unit may be meant."""
         micros = converted.cast(pa.int64())
         numbers = micros.drop_null().to_numpy(zero_copy_only=False)
         if not len(numbers) or ((numbers >= _YEAR_1971) & (numbers < _YEAR_2200)).any():
@@ -277,7 +277,7 @@ class _Trial:
 
 
 def _wanted(column: Column) -> str:
-    """What a column should hold."""
+    """The values that a column should hold, in words."""
     own = _IDS.get(column.kind, str(column.type))
     return f"lists of {own}" if column.is_list and column.kind in _IDS else own
 

@@ -1,4 +1,4 @@
-"""Where a table lies: its files, the columns that its folders name, and what lies there and is not read.
+"""Locations of a table: its files, the columns in its folder names, and the entries that are not read.
 
 docs/input.md has the rules. A path is taken as it is; only one that does not exist is a glob.
 """
@@ -55,13 +55,13 @@ def find(data_dir: str, table: str) -> Found:
 
 
 def listed(names: Sequence[str]) -> str:
-    """`a, b, c`, of which there may be many."""
+    """`a, b, c`, shortened if there are many."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _listed(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
-    """For each data folder what lies in it under names that begin with the table's."""
+    """The entries of each data folder whose names begin with the table's."""
     if is_local(data_dir):
         return local_folders.entries(data_dir, table)
     return stored_folders.entries(data_dir.rstrip("/"), table)
@@ -92,12 +92,12 @@ def _of_table(
         found |= {place: files} if files else {}
     if len(found) > 1:
         first, second = (min(file.path for file in files) for files in list(found.values())[:2])
-        raise InputError(f"{folder}: the table {table} is there twice, as {first} and {second}.")
+        raise InputError(f"{folder}: the table {table} exists twice, as {first} and {second}.")
     return next(iter(found.values()), []), sorted(unread)
 
 
 def _place(table: str, name: str) -> str:
-    """Which of the ways to hold a table something below a data folder belongs to: a file, a folder, a name with `-`."""
+    """The form of table storage that an entry of a data folder belongs to: a file, a folder, a name with `-`."""
     head, is_below, _ = name.partition("/")
     stem, kind = _format(head)
     if is_below:

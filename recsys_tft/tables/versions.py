@@ -1,4 +1,4 @@
-"""Versions: what was known of a key from one moment on. docs/examples.md has the rules.
+"""Versions: the values of a key from one moment on. docs/examples.md has the rules.
 
 A table of versions is sorted by its key and SINCE, and the first version of each key is there since ALWAYS. What was
 known at a time is the last version strictly before it. Users, videos and channels have versions where their tables have
@@ -17,7 +17,7 @@ ALWAYS, NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
 def of_rows(rows: pa.Table, key: str) -> pa.Table:
-    """Rows by key and UPDATED as versions; rows of a table without UPDATED as they are."""
+    """Rows by key and UPDATED as versions; rows of a table without UPDATED unchanged."""
     if not is_versioned(rows, UPDATED):
         return rows
     since = rows[UPDATED].to_numpy().copy()
@@ -39,7 +39,7 @@ def in_order(parts: Iterable[pa.Table], key: str) -> pa.Table:
 
 
 def latest(table: pa.Table, key: str) -> pa.Table:
-    """The last version of each key; a table without versions as it is."""
+    """The last version of each key; a table without versions unchanged."""
     return table.take(pa.array(ends(table[key].to_numpy()))) if is_versioned(table) else table
 
 

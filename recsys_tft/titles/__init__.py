@@ -1,1 +1,1 @@
-"""Titles as vectors: sentence encoders as TensorFlow graphs, and the cache of what they computed."""
+"""Titles as vectors: sentence encoders as TensorFlow graphs, and the cache of their vectors."""

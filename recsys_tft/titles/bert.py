@@ -28,7 +28,7 @@ _EMBEDDINGS = ("word", "position", "token_type")
 
 @dataclasses.dataclass(frozen=True)
 class BertShape:
-    """What a BERT's vectors and layers measure.
+    """The dimensions of a BERT.
 
     Attributes:
         width: of a token's vector and of the result.
@@ -52,7 +52,7 @@ class BertShape:
         bert = json.loads((folder / "config.json").read_text("utf-8"))
         sentence = json.loads((folder / "sentence_bert_config.json").read_text("utf-8"))
         if bert["hidden_act"] != "gelu" or bert.get("position_embedding_type", "absolute") != "absolute":
-            raise InputError(f"{folder} is no BERT with gelu and absolute positions, but has {bert}.")
+            raise InputError(f"{folder} is not a BERT with gelu and absolute positions; it has {bert}.")
         return cls(
             bert["hidden_size"], bert["num_hidden_layers"], bert["num_attention_heads"], bert["intermediate_size"],
             min(sentence["max_seq_length"], bert["max_position_embeddings"]), bert["layer_norm_eps"],
@@ -106,7 +106,7 @@ class Bert(tf.Module):
 
 
 class _Places:
-    """Where the packed tokens lie in the padded batch of attention, head by head.
+    """Positions of the packed tokens in the padded batch of attention, head by head.
 
     Attributes:
         padded: for query, key and value, [batch, heads, longest] int32 which row of the packed [tokens * 3 * heads] to

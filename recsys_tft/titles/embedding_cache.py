@@ -70,7 +70,7 @@ class EmbeddingCache:
         return vectors, found
 
     def add(self, titles: pa.Array, vectors: np.ndarray) -> None:
-        """Keeps the vectors [n, width] float32 of [n] distinct strings or bytes without nulls.
+        """Keep the vectors [n, width] float32 of [n] distinct strings or bytes without nulls.
 
         Raises:
             InputError: a vector isn't finite or not of this width, or the folder cannot be written.
@@ -100,7 +100,7 @@ class EmbeddingCache:
                 self.ignored[path] = "not named as this cache names its files"
 
     def _read(self, path: str, keys: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the keys the file has, as indices, and their vectors; none if it cannot be used."""
+        """The keys in the file, as indices, and their vectors; none if it cannot be used."""
         try:
             with _filesystems().open(path, compression_type="uncompressed") as stream:
                 table = self._verified(path, stream.read())
@@ -128,7 +128,7 @@ class EmbeddingCache:
         return vectors.reshape(-1, self._width)
 
     def _make_folders(self) -> None:
-        """Makes local folders: the first for this user alone, the one in it as open as that one is."""
+        """Make local folders: the first for this user alone, the one in it as open as that one is."""
         if "://" in self.folder or pathlib.Path(self.folder).is_dir():
             return
         mode = stat.S_IMODE(ownership.private("encoder_cache", self._parent).stat().st_mode)

@@ -38,14 +38,14 @@ def _part(folder: str, partition: int) -> str:
 
 
 def write_part(folder: str, partition: int, part: pa.Table) -> None:
-    """Writes the video_id, texts and vectors of a partition."""
+    """Write the video_id, texts and vectors of a partition."""
     write_file(_part(folder, partition), lambda file: pq.write_table(part, file, compression="none"))
 
 
 def gather(
     parts: str, folder: str, partitions: int, videos: int, widths: Mapping[str, int], texts: Mapping[str, str]
 ) -> None:
-    """Makes the arrays and tables of all parts.
+    """Make the arrays and tables of all parts.
 
     Args:
         parts: the folder of the parts.

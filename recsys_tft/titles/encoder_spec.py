@@ -1,4 +1,4 @@
-"""What `title_encoder` in the settings may name: a word, or the addresses of one or two models.
+"""Values of `title_encoder` in the settings: a word, or the addresses of one or two models.
 
 A `Spec` is `minilm` (the default, see `recsys_tft.titles.minilm`), `none`, the handle of a model on TensorFlow Hub, the
 path of a SavedModel on this machine or in a bucket, or a `Pair` of models of TensorFlow Hub's BERT form.
@@ -59,7 +59,7 @@ def parse(value: str | Pair | Mapping[str, str], name: str = "title_encoder") ->
 
 
 def check(value: Spec, name: str = "title_encoder") -> None:
-    """Refuses an address that TensorFlow has no way to read, which needs no library to be loaded.
+    """Refuse an address that TensorFlow has no way to read, which needs no library to be loaded.
 
     Raises:
         InputError: naming the address, and what is read.
@@ -68,13 +68,13 @@ def check(value: Spec, name: str = "title_encoder") -> None:
         scheme = address.partition("://")[0] if "://" in address else None
         if scheme not in (None, *_SCHEMES):
             raise InputError(
-                f"{name}: {address} cannot be loaded: models are read from folders of this machine, gs:// and "
-                f"https://, not from {scheme}://."
+                f"{name}: {address} cannot be loaded: models are loaded from local folders, gs:// and https://, "
+                f"not from {scheme}://."
             )
         if scheme is None and address.startswith((".", "/")) and not pathlib.Path(address).is_dir():
             raise InputError(
-                f"{name}: {address} cannot be loaded: there is no such folder; name that of a local copy, which "
-                "holds saved_model.pb."
+                f"{name}: {address} cannot be loaded: there is no such folder; name the folder of a local copy "
+                "with saved_model.pb."
             )
 
 
@@ -96,6 +96,6 @@ def _whole(spec: str) -> str:
         if redacted(address) == spec:
             return address
     raise InputError(
-        f"title_encoder: {spec} has had a token, which no manifest holds; name the whole address in the environment "
-        f"variable {ADDRESSES_VARIABLE}."
+        f"title_encoder: {spec} had a token, which the manifest does not contain; put the whole address into the "
+        f"environment variable {ADDRESSES_VARIABLE}."
     )

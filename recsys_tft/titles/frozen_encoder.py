@@ -1,4 +1,4 @@
-"""A title encoder as it is served: its weights are constants of the graph, which TensorFlow then folds and fuses."""
+"""A title encoder for serving: its weights are constants of the graph, which TensorFlow then folds and fuses."""
 
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2

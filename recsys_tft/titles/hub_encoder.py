@@ -126,7 +126,7 @@ def _load(handle: str) -> Any:
 
 
 def _folder(handle: str) -> str:
-    """Where the model's files are; what is no folder of a file system is downloaded by tensorflow_hub, and cached."""
+    """The folder of the model's files; an address that is not a folder is downloaded and cached by tensorflow_hub."""
     is_url = handle.startswith(("http://", "https://"))
     is_archive = handle.startswith("gs://") and handle.endswith((".tar", ".tar.gz", ".tgz"))
     return _downloaded(handle) if is_url or is_archive else handle
@@ -150,7 +150,7 @@ def _tensorflow_hub(handle: str) -> ModuleType:
 
 
 def _downloaded(handle: str) -> str:
-    """The local folder of a model, in a cache of this user alone; what describes it there shows no token."""
+    """The local folder of a model, in a private cache; its description there shows no token."""
     if not os.environ.get(_HUB_CACHE):
         os.environ[_HUB_CACHE] = str(ownership.private(minilm.CACHE, minilm.cache_folder() / "tfhub"))
     folder = _tensorflow_hub(handle).resolve(handle)
@@ -162,7 +162,7 @@ def _downloaded(handle: str) -> str:
 
 @contextlib.contextmanager
 def _explained(handle: str) -> Iterator[None]:
-    """Turns what goes wrong with a model into one sentence, and waits for no server for long."""
+    """Turn errors of a model into one sentence, and wait for no server for long."""
     kept = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     try:

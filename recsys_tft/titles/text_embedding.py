@@ -108,7 +108,7 @@ def text_op(feature: Feature) -> TextEmbedding:
 
 
 def encoders(settings: "Settings") -> dict[Spec, str]:
-    """The encoders that features need, each once, and what names them in the settings."""
+    """The encoders that features need, each once, with their names in the settings."""
     found: dict[Spec, str] = {}
     for feature in text_features(settings):
         name = "title_encoder" if text_op(feature).encoder is None else f"text_encoders.{feature.name}"

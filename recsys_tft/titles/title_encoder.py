@@ -1,4 +1,4 @@
-"""Title encoders by what `title_encoder` in the settings names: from a `Spec` to a function from titles to vectors.
+"""Title encoders by the setting `title_encoder`: from a `Spec` to a function from titles to vectors.
 
 Importing this module does not import TensorFlow.
 """
@@ -41,14 +41,14 @@ def load(value: Spec, precision: str = "float32") -> "HubEncoder":
     """
     spec = resolve(value, precision)
     if spec == NONE:
-        raise InputError("title_encoder is none, so there is nothing to encode titles with.")
+        raise InputError("title_encoder is none, so titles cannot be encoded.")
     from recsys_tft.titles.hub_encoder import HubEncoder
 
     return HubEncoder(spec)
 
 
 def width(value: Spec, precision: str = "float32") -> int:
-    """Of the vectors."""
+    """The width of the vectors."""
     spec = parse(value)
     return minilm.WIDTH if spec == MINILM else _loaded(spec, precision).width
 

@@ -1,1 +1,1 @@
-"""What both trainers share: rows read from disk, folders of models, reports."""
+"""Code shared by both trainers: rows read from disk, folders of models, reports."""

@@ -12,7 +12,7 @@ from recsys_tft.errors import readable
 
 
 def write(path: pathlib.Path, variables: Sequence[keras.Variable], state: Mapping[str, Any]) -> None:
-    """Writes a checkpoint, which is whole or not there."""
+    """Write a checkpoint, which is whole or not there."""
     part = path.with_name(f".{path.name}")
     arrays: dict[str, Any] = {f"v{number}": np.asarray(variable) for number, variable in enumerate(variables)}
     np.savez(part, state=json.dumps(state), **arrays)
@@ -30,7 +30,7 @@ def values(path: pathlib.Path, remedy: str) -> list[np.ndarray]:
 
 
 def read(path: pathlib.Path, variables: Sequence[keras.Variable]) -> dict[str, Any]:
-    """Assigns the variables, and returns what stood beside them.
+    """Assign the variables, and return the other values stored beside them.
 
     Raises:
         InputError: if the file is damaged.

@@ -1,4 +1,4 @@
-"""Where a trainer writes: OUTPUT_DIR/models/NAME, which appears when training has ended, and not before.
+"""Output folder of a trainer, OUTPUT_DIR/models/NAME, which appears only when training has ended.
 
 While it is going on, its logs and checkpoints grow in OUTPUT_DIR/models/NAME.training, from which it can be resumed.
 Both are links: see version_folders.py.
@@ -45,12 +45,12 @@ class ModelFolder:
 
     @property
     def target(self) -> pathlib.Path:
-        """Where the finished model is."""
+        """The folder of the finished model."""
         return self.version or pathlib.Path(self.output_dir, "models", self.name)
 
     @property
     def work(self) -> pathlib.Path:
-        """Where it grows."""
+        """The folder of the training in progress."""
         return self._folders.staged
 
     @property
@@ -64,14 +64,14 @@ class ModelFolder:
         return (self.work / _BEGUN).is_file()
 
     def check_free(self, overwrite: bool) -> None:
-        """Refuses a model that is there already, if it may not be replaced; one of an earlier period may be.
+        """Refuse an existing model that may not be replaced; one of an earlier period may be.
 
         Raises:
             InputError: if there is one, or models would be written outside the output.
         """
         require_inside(self.target.parent, self.output_dir)
         if self.target.exists() and not overwrite and not self._is_behind():
-            raise InputError(f"{self.target} exists already; give --overwrite to replace the model there.")
+            raise InputError(f"{self.target} exists already; --overwrite replaces it.")
 
     def _is_behind(self) -> bool:
         """Whether the model is of the run or a period, and a later period is there."""
@@ -88,7 +88,7 @@ class ModelFolder:
 
     @contextlib.contextmanager
     def writing(self, overwrite: bool) -> Iterator[None]:
-        """Keeps other trainings of this model out of the folder as long as the block runs.
+        """Keep other trainings of this model out of the folder as long as the block runs.
 
         Raises:
             InputError: as `check_free`, or if there is one.
@@ -118,14 +118,14 @@ class ModelFolder:
         begun.write_text(json.dumps(fingerprint))
 
     def commit(self) -> None:
-        """Puts `work` in the place of the model."""
+        """Put `work` in the place of the model."""
         self._folders.commit()
         self._folders.prune()
         (self.target / _BEGUN).unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def held(self) -> Iterator["ModelFolder"]:
-        """The finished model, which stays as it is as long as the block runs.
+        """The finished model, held unchanged as long as the block runs.
 
         Raises:
             InputError: if no model has been trained.
@@ -142,7 +142,7 @@ class ModelFolder:
         return InputError(f"{path}: no such model; train it first (recsys-tft train {command}).")
 
     def read(self, file: str) -> Any:
-        """What a JSON file of the finished model says.
+        """Read a JSON file of the finished model.
 
         Raises:
             InputError: if no model has been trained.
@@ -163,13 +163,13 @@ class ModelFolder:
 
     @property
     def remedy(self) -> str:
-        """What makes a damaged model anew."""
+        """The command that makes a damaged model anew."""
         command = self.name.replace("_", "-")
         return f"train it again (recsys-tft train {command} --output-dir {self.output_dir} --overwrite)"
 
 
 def settings_for(output_dir: str, config: str | None, seed: int | None, refit: str | None = None) -> settings.Settings:
-    """The run's settings, with what a config file says of training in their place.
+    """The run's settings, with the training settings of a config file in their place.
 
     Args:
         output_dir: of the run.

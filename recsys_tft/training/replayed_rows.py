@@ -1,4 +1,4 @@
-"""Batches of new rows with older ones among them, so that what was learned of these is not unlearned."""
+"""Batches of new rows mixed with older ones, so that the model does not forget these."""
 
 from collections.abc import Iterator
 
@@ -23,7 +23,7 @@ class ReplayedRows:
         self._new, self._old, self._share, self._most = new, old, share, most
 
     def batches(self, size: int, seed: int) -> Iterator[Batch]:
-        """As `ShuffledRows.batches`."""
+        """Like `ShuffledRows.batches`."""
         older = min(max(round(size * self._share), 1), size - 1, self._most)
         drawn = self._endless(older, seed)
         for new in self._new.batches(size - older, seed):

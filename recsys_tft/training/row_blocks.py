@@ -19,7 +19,7 @@ _FILES_AT_ONCE = 8
 
 
 def spec_of(folder: DataFolder, names: Sequence[str]) -> Spec:
-    """How some columns are read.
+    """The feature specs of some columns.
 
     Raises:
         InputError: if the folder lacks one of them.

@@ -27,7 +27,7 @@ class ScalarLog:
         self._table = folder / TABLE
 
     def write(self, step: int, **values: float) -> None:
-        """Adds values of a step, and flushes them."""
+        """Add values of a step, and flush them."""
         with self._writer.as_default():
             for name, value in values.items():
                 tf.summary.write(name, tf.constant(value, tf.float32), step, self._kind)

@@ -111,7 +111,7 @@ class ShuffledRows:
             yield self._change(block)
 
     def _drawn(self, blocks: Iterator[Block], rng: np.random.Generator) -> Iterator[Block]:
-        """All rows of the blocks: first as many as come in, at the end what is left in the pool."""
+        """All rows of the blocks: first as many as come in, at the end the rest of the pool."""
         first: list[Block] = []
         while sum(map(_rows, first)) < self._held:
             first.append(next(blocks))

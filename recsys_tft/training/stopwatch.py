@@ -1,10 +1,10 @@
-"""How long some parts of a training take."""
+"""Timing of parts of a training."""
 
 import time
 
 
 class Stopwatch:
-    """The seconds that were spent inside of it, as in `with watch:`; what is inside twice counts once.
+    """Seconds spent inside it, as in `with watch:`; nested time counts once.
 
     Attributes:
         seconds: so far.

@@ -43,7 +43,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True)
 class Timeline:
-    """What train, val and test are.
+    """The folders that make up train, val and test.
 
     Attributes:
         splits: the parts of each.
@@ -71,20 +71,20 @@ class Timeline:
         return folder_of(self.newest, data_set)
 
     def schema_of(self, data_set: str) -> DataFolder:
-        """A folder whose schema has the vocabularies as they are by now."""
+        """The folder whose schema has the current vocabularies."""
         return folder_of(self.newest, data_set, SPLITS[0])
 
     def root(self, period: str | None) -> str | None:
-        """The folder of a period, or with None of the run; None where there is no such period."""
+        """The folder of a period, or with None of the run; None without such a period."""
         name = f"run.{SPLITS[0]}" if period is None else period
         return next((part.root for parts in self.splits.values() for part in parts if part.name == name), None)
 
     def names(self, split: str) -> list[str]:
-        """Those of the parts of a split."""
+        """The names of the parts of a split."""
         return [part.name for part in self.splits[split]]
 
     def described(self) -> dict[str, Any]:
-        """What a model says of the rows that it is of: whose graph made them and, where there are periods, of which."""
+        """The record of a model's rows: the run of their graph and, if there are periods, the periods."""
         graph = {"transform_graph": run_folders.fingerprint(self.newest)}
         if self.period is None:
             return graph
@@ -116,13 +116,13 @@ class Timeline:
 
 
 def of_run(root: str) -> Timeline:
-    """That of one run alone, whose folder is given."""
+    """The timeline of a single run."""
     return Timeline({split: (Part(f"run.{split}", root, split, {}),) for split in SPLITS}, root)
 
 
 @contextlib.contextmanager
 def held(output_dir: str, through: str | None = None) -> Iterator[Timeline]:
-    """That of an output, which stays as it is as long as the block runs.
+    """Hold the timeline of an output, which stays unchanged within the block.
 
     Args:
         output_dir: of the run.
@@ -139,7 +139,7 @@ def held(output_dir: str, through: str | None = None) -> Iterator[Timeline]:
 
 
 def _joined(run: str, found: Mapping[str, str]) -> Timeline:
-    """Of a run and its periods by name, whose folders are given."""
+    """The timeline of a run and its periods, by their folders."""
     if not found:
         return of_run(run)
     parts = [_part(f"run.{split}", run, split) for split in SPLITS]

@@ -1,4 +1,4 @@
-"""What a training led to, as tables on the terminal. All of it is read off metrics.json."""
+"""Results of a training, as tables on the terminal, from metrics.json."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from recsys_tft.training.model_folders import ModelFolder
 
 @dataclasses.dataclass(frozen=True)
 class TrainingResult:
-    """What a training led to.
+    """The results of a training.
 
     Attributes:
         folder: of the model.
@@ -52,13 +52,13 @@ def by_split(
 
 
 def refitted(metrics: Mapping[str, Any]) -> list[str]:
-    """What a refit has done, if there was one."""
+    """The results of a refit, if there was one."""
     if not (found := metrics["refit"]):
         return []
     splits = " and ".join(", ".join(found["splits"]).rsplit(", ", 1))
     return [
-        f"Refitted: on all {found['rows']:,} rows of {splits}. The figures above are those of the model before, which "
-        "had not seen val and test."
+        f"Refitted on all {found['rows']:,} rows of {splits}. The metrics above are those of the previous model, "
+        "which had not seen val and test."
     ]
 
 
@@ -93,7 +93,7 @@ def _metrics(
 def _by_slice(found: Mapping[str, Any], split: str, slices: Sequence[str], metric: str) -> Listing:
     first = next(iter(found.values()))
     headings = [f"{name} ({first[name][metric]['users']:,})" for name in slices]
-    table = _table(f"\n{split}: {metric} by slice, and how many users are in it", headings)
+    table = _table(f"\n{split}: {metric} by slice (number of users)", headings)
     for model, values in found.items():
         table.add_row(model, *(_shown(values[name][metric]) for name in slices))
     return table

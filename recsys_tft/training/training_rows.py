@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Joined(DataFolder):
-    """The rows of several folders of the same columns, one folder after the other; what is damaged is named as ever.
+    """The rows of several folders with the same columns, in order; damage is reported with its file.
 
     Args:
         folders: one, several or none.
@@ -93,7 +93,7 @@ def token_counts(folder: DataFolder, sizes: dict[str, int]) -> dict[str, np.ndar
 
 
 def categories(folder: DataFolder) -> dict[str, int]:
-    """How many values each categorical column may have, 0 for missing included, by the folder's schema."""
+    """The number of values of each categorical column, including 0 for missing, by the folder's schema."""
     return {
         feature.name: feature.int_domain.max + 1
         for feature in folder.schema().feature
@@ -109,5 +109,5 @@ def folder_of(root: str | pathlib.Path, *below: str) -> DataFolder:
     """
     path = pathlib.Path(root, "processed_data", *below)
     if not (path / "schema.pbtxt").exists():
-        raise InputError(f"{path}: nothing has been written there yet; run the main job first (recsys-tft run).")
+        raise InputError(f"{path}: there are no rows; run the main job first (recsys-tft run).")
     return DataFolder(str(path))

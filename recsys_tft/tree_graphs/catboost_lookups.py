@@ -119,7 +119,7 @@ class ByHash(tf.Module):
 
 
 def _salted(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """A number for each table, with which its hashes are told from those of others; and all of them with it."""
+    """A number for each table that distinguishes its hashes from those of others; and all hashes with it."""
     for seed in itertools.count():
         salts = np.random.default_rng([seed, len(tables)]).integers(-(2**63), 2**63, len(tables))
         keys = np.concatenate([known ^ salt for known, salt in zip(tables, salts, strict=True)])
@@ -129,7 +129,7 @@ def _salted(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _places(filled: Sequence[np.ndarray]) -> tuple[tf.Tensor, tf.Tensor]:
-    """Of each statistic its table, and where its values start if all are strung together."""
+    """The table of each statistic, and the offset of its values if all are concatenated."""
     owner = np.repeat(np.arange(len(filled)), [len(values) for values in filled])
     lengths = np.array([values.shape[1] for values in filled])[owner]
     return tf.constant(owner, tf.int32), tf.constant((np.cumsum(lengths) - lengths)[:, None], tf.int32)

@@ -76,7 +76,7 @@ class CatBoostModel:
 
 
 def check(model: Json) -> None:
-    """Refuses a model that the serving graph cannot hold.
+    """Refuse a model that the serving graph cannot hold.
 
     Args:
         model: the parsed JSON.
@@ -89,7 +89,7 @@ def check(model: Json) -> None:
         raise InputError("The CatBoost model has asymmetric trees; train it with grow_policy SymmetricTree.")
     if len(_biases(model)) > 1:
         raise InputError(
-            f"The CatBoost model gives {len(_biases(model))} scores a row (loss {_loss(model)}); "
+            f"The CatBoost model gives {len(_biases(model))} scores per row (loss {_loss(model)}); "
             "train it with a loss that gives one, such as Logloss or YetiRank."
         )
     for entry in _listed(info, "cat_features_hash"):

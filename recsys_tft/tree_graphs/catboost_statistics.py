@@ -1,4 +1,4 @@
-"""Target statistics ("CTRs") of a CatBoost model: what is known of each combination of categories, by its hash.
+"""Target statistics ("CTRs") of a CatBoost model: counts of each combination of categories, by its hash.
 
 Prokhorenkova et al., CatBoost: unbiased boosting with categorical features (2018), arXiv:1706.09516.
 """
@@ -95,7 +95,7 @@ def _values(ctr: Json, counts: np.ndarray, denominator: np.float32) -> np.ndarra
 
 
 def _good_and_total(ctr: Json, counts: np.ndarray, denominator: np.float32) -> tuple[np.ndarray, np.ndarray]:
-    """What is counted of each combination, and out of how many: [n] float32 each."""
+    """The count of each combination, and its total: [n] float32 each."""
     kind, border = ctr["ctr_type"], ctr["target_border_idx"]
     if kind == "Counter":
         return counts[:, 0], np.full(len(counts), denominator)

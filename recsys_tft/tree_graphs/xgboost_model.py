@@ -51,7 +51,7 @@ class XGBoostModel:
 
 
 def check(model: Json) -> None:
-    """Refuses a model that the serving graph cannot hold.
+    """Refuse a model that the serving graph cannot hold.
 
     Args:
         model: the parsed JSON.
@@ -140,7 +140,7 @@ def _tree(tree: Json) -> dict[str, Any]:
 
 
 def _bias(base_score: str) -> np.float32:
-    """The logit of what XGBoost begins with, in float32 as it computes it; NumPy's own log has another last bit."""
+    """The logit of XGBoost's base score, in float32 as it computes it; NumPy's own log has another last bit."""
     odds = np.float32(1) / np.float32(base_score.strip("[]")) - np.float32(1)
     return np.float32(-np.log(np.float64(odds)))
 

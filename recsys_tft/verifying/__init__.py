@@ -1,1 +1,1 @@
-"""Whether serving graphs compute what stands on disk, value by value."""
+"""Comparison of serving graphs with the rows on disk, value by value."""

@@ -1,4 +1,4 @@
-"""`recsys-tft verify --online`: what is known online of rows on disk, by a log that is replayed through the state."""
+"""`recsys-tft verify --online`: online values for rows on disk, from a log replayed through the state."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ _KEYS = ("user_id", "video_id", "interaction_time")
 
 @dataclasses.dataclass(frozen=True)
 class Online:
-    """What is known online of [n] rows on disk.
+    """Online values for [n] rows on disk.
 
     Attributes:
         asked: the rows.
@@ -64,7 +64,7 @@ def replayed(
     settings: Settings,
     at_once: int | None = None,
 ) -> Iterator[Online]:
-    """What is known online of the rows of several folders, by one replay.
+    """Replay the events once, and yield the online values for the rows of each folder.
 
     Args:
         folders: columns of rows on disk, keys among them, with at least one row each.

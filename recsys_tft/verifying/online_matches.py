@@ -1,4 +1,4 @@
-"""Which raw rows the rows on disk were made of, as far as events make them, by what is known online."""
+"""Raw rows behind the rows on disk, with everything that depends on events taken from the online state."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -26,7 +26,7 @@ def is_live(feature: Feature, counted: Sequence[str]) -> bool:
 
 
 def by_exposure(batch: Matches, known: Known) -> Matches:
-    """What was known at exposures: of the columns that tables hold by the batch, of all others by what is online."""
+    """Values at exposures: columns of the tables by the batch, all others by the online state."""
     rows = batch.raw.take(pa.array(batch.row))
     of_users = known.users.take(pa.array(batch.owner))
     columns = {name: rows[name] for name in rows.column_names}
@@ -35,7 +35,7 @@ def by_exposure(batch: Matches, known: Known) -> Matches:
 
 
 def by_video(videos: pa.Table, asked: Asked, known: Known) -> Matches:
-    """The rows of videos as of their moments, with what is counted of them."""
+    """The rows of videos at their moments, with their counts."""
     places = rows_at(videos, "video_id", asked.videos, asked.times)
     owner = np.flatnonzero(places >= 0)
     columns = {name: videos[name].take(pa.array(places[owner])) for name in videos.column_names}
@@ -52,7 +52,7 @@ def by_pairs(
     known: Known,
     delay: int,
 ) -> Iterator[tuple[Matches, list[Feature]]]:
-    """What was known of users and videos of rows, as far as each feature reads it.
+    """Values of users and videos of rows, as far as each feature reads them.
 
     Args:
         features: of pairs.

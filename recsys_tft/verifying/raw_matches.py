@@ -1,4 +1,4 @@
-"""Which raw rows the rows on disk were made of."""
+"""Raw rows behind the rows on disk."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,7 +62,7 @@ def labelled(raw: RawRows, user_ids: np.ndarray, cuts: Cuts | None, settings: Se
 def by_exposure(
     raw: RawRows, labels: examples.Labelled, user_ids: np.ndarray, times: np.ndarray, settings: Settings
 ) -> Matches:
-    """What was known at exposures. Those of one user at one instant may differ, and then each of them may be meant.
+    """Values at exposures. Those of one user at one instant may differ; then each of them may be meant.
 
     Args:
         raw: the raw tables.
@@ -94,7 +94,7 @@ def by_exposure(
 
 
 def by_video(videos: DatedVideos, video_ids: np.ndarray, times: np.ndarray) -> Matches:
-    """The rows of videos, with what is counted of them, as of exposures.
+    """The rows of videos at exposures, with their counts.
 
     Args:
         videos: all of them.
@@ -107,7 +107,7 @@ def by_video(videos: DatedVideos, video_ids: np.ndarray, times: np.ndarray) -> M
 
 
 def by_user(users: pa.Table, user_ids: np.ndarray, times: np.ndarray) -> Matches:
-    """The rows of users as of exposures.
+    """The rows of users at exposures.
 
     Args:
         users: by increasing `user_id`, or versions of them.
@@ -128,7 +128,7 @@ def by_pairs(
     keys: Mapping[str, np.ndarray],
     delay: int,
 ) -> Iterator[tuple[Matches, list[Feature]]]:
-    """What was known at exposures of their users and of the videos of rows on disk, as far as each feature reads it.
+    """Values at exposures of their users and of the videos of rows on disk, as far as each feature reads them.
 
     Args:
         features: of pairs.

@@ -1,4 +1,4 @@
-"""A log replayed through the state that takes events online, and what it knows at each of some moments."""
+"""Replay of a log through the online state, and the values that it has at some moments."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _FOLD_AT = 2000  # events; few, so that folding is replayed too
 
 @dataclasses.dataclass(frozen=True)
 class Asked:
-    """Of [n] rows the user, the video and the moment, int64 each."""
+    """The user, the video and the moment of [n] rows, int64 each."""
 
     users: np.ndarray
     videos: np.ndarray
@@ -36,7 +36,7 @@ class Asked:
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What is known of [n] rows.
+    """Known values of [n] rows.
 
     Attributes:
         users: as `LiveState.known`, with ids as the tables have them.
@@ -51,7 +51,7 @@ class Known:
     tallies: dict[tuple[str, Tally], pa.Array]
 
     def of(self, first: int, size: int) -> "Known":
-        """What is known of some of the rows."""
+        """The values of some of the rows."""
         rows = slice(first, first + size)
         return Known(
             self.users.slice(first, size),
@@ -62,7 +62,7 @@ class Known:
 
 
 def replay(raw: RawRows, cuts: Cuts | None, settings: Settings, asked: Asked, at_once: int | None = None) -> Known:
-    """What is known of rows by the events before them, which are observed in their order, from the first one on.
+    """Replay events in order from the first one on, and return the values of each row by the events before it.
 
     Args:
         raw: the raw tables.
@@ -96,7 +96,7 @@ class _Moments:
         self._times, self._done = events["interaction_time"].to_numpy(), 0
 
     def known(self, asked: Asked, at_once: int | None) -> Known:
-        """What is known at the moment of each row."""
+        """The values at the moment of each row."""
         order = np.argsort(asked.times, kind="stable")
         bounds = np.flatnonzero(np.diff(asked.times[order])) + 1
         parts = [self._at(part, asked, at_once) for part in np.split(order, bounds)]
@@ -112,7 +112,7 @@ class _Moments:
         return Known(shown, videos, first_seen, tallies)
 
     def _at(self, rows: np.ndarray, asked: Asked, at_once: int | None) -> Known:
-        """What is known of rows that share their moment."""
+        """The values of rows that share their moment."""
         users, videos, time = asked.users[rows], asked.videos[rows], int(asked.times[rows[0]])
         self._observe(int(np.searchsorted(self._times, time)), at_once)
         one, place = np.unique(users, return_inverse=True)
@@ -121,7 +121,7 @@ class _Moments:
         return Known(known, self._live.values(videos, time), self._live.first_seen(videos, time), tallies)
 
     def _observe(self, until: int, at_once: int | None) -> None:
-        """Observes the events of the log up to one of them."""
+        """Observe the events of the log up to one of them."""
         size = at_once or max(until - self._done, 1)
         for first in range(self._done, until, size):
             found = self._live.observe(self._events.slice(first, min(size, until - first)))
@@ -130,7 +130,7 @@ class _Moments:
         self._done = max(until, self._done)
 
     def _tallies(self, users: Sequence[int], videos: np.ndarray, time: int) -> dict[tuple[str, Tally], pa.Array]:
-        """What is known of users and the groups of their videos."""
+        """Tallies of users and the groups of their videos."""
         lookup, found = self._rules.videos, {}
         for column in outcomes.groups(self._rules.settings):
             codes, values = lookup.groups(column)

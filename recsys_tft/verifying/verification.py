@@ -1,4 +1,4 @@
-"""`recsys-tft verify`: rows on disk against what the saved graphs compute from the raw rows that they were made of.
+"""`recsys-tft verify`: rows on disk against values that the saved graphs compute from their raw rows.
 
 Integers have to be equal, floats bit-equal or within 1e-6; title embeddings in bfloat16 within 1e-3.
 """
@@ -66,7 +66,7 @@ class Difference:
 
 @dataclasses.dataclass
 class Line:
-    """What was compared of one feature.
+    """The comparison of one feature.
 
     Attributes:
         rows: how many values, of all folders and graphs.
@@ -83,7 +83,7 @@ class Line:
 
 @dataclasses.dataclass
 class Verified:
-    """What `verify` found.
+    """The result of `verify`.
 
     Attributes:
         lines: by feature.
@@ -125,7 +125,7 @@ def verify(
     say: Callable[[str], None] = lambda _: None,
     online: bool = False,
 ) -> Verified:
-    """Compares rows of every data folder with what the saved graphs of the run compute from their raw rows.
+    """Compare rows of every data folder with values that the run's saved graphs compute from their raw rows.
 
     Call it in a process that has not run the job, as the command does, so that nothing is shared with it but files.
 
@@ -195,7 +195,7 @@ def _verify(
 
 
 def _check_whose(run: str, folder: str, raw: RawRows) -> None:
-    """Checks that the raw tables know any user of the run.
+    """Check that the raw tables know any user of the run.
 
     Raises:
         InputError: if not; with one of each.
@@ -228,7 +228,7 @@ class _Folder:
     online: Online | None = None  # what is known of them there, which is compared instead
 
     def compare(self, raw: RawRows, videos: DatedVideos, graphs: Sequence[SavedGraph], found: Verified) -> None:
-        """Adds what all graphs make of the rows' features to `found`."""
+        """Add the results of all graphs for the rows' features to `found`."""
         for matches, features in self._matched(raw, videos):
             for row in matches.missing[:_SHOWN]:
                 found.differences.append(self._difference("row", row, "a row", "no such row", "the raw tables"))
