@@ -24,7 +24,7 @@ from recsys_tft.beam_pipelines.write import write_rejected
 from recsys_tft.columns import KEYS
 from recsys_tft.describing.columns import Parcel, merge_parcels
 from recsys_tft.merging import MergeSome
-from recsys_tft.run_layout.state_files import CHANGES, FIRST_SEEN, OF_USERS
+from recsys_tft.run_layout.state_files import CHANGES, FIRST_SEEN, OF_USERS, RARE
 from recsys_tft.storage.arrow_ipc import Packed
 from recsys_tft.titles.text_embedding import text_features
 
@@ -42,7 +42,8 @@ class MainJob:
 
     def __init__(self, root: beam.Pipeline, job: Job, graphs: str, prefetch: Prefetch | None = None, **local: Any):
         self._root = root
-        self._job = job
+        self._state = job.earlier.files if job.earlier else {}
+        self._job = job.with_few_paths()
         self._graphs = graphs
         self._prefetch = prefetch
         self._local = local
@@ -121,8 +122,7 @@ class MainJob:
 
     def _files(self, *tables: str) -> PCollection:
         """The files of some tables of the state, each with its name."""
-        assert self._job.earlier is not None
-        files = [(name, path) for name in tables for path in self._job.earlier.files[name]]
+        files = [(name, path) for name in tables for path in self._state[name]]
         return self._root | f"Files of {tables[0]}" >> beam.Create(list(enumerate(files)))
 
     def _lookup(self, videos: DoOutputsTuple) -> PCollection:
@@ -236,7 +236,8 @@ class MainJob:
     def _fit(self, training: PCollection, begun: list[PCollection]) -> PCollection:
         """The graph, fitted on the training split after what is to go on meanwhile has `begun`."""
         training |= "Training rows at last" >> beam.Map(_first, *map(AsIter, begun))
-        return engineer.fit_graph(training, self._each, self._graphs, self._job)
+        rare = self._files(RARE) if self._job.earlier else None
+        return engineer.fit_graph(training, self._each, self._graphs, self._job, rare)
 
     def _negatives(
         self, exposures: PCollection, catalogue: AsSingleton, begun: list[PCollection], graph: AsSingleton

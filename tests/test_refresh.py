@@ -104,7 +104,7 @@ def test_rows_of_refreshes_are_those_of_one_run_over_all_days(tmp_path: pathlib.
 
 def check_online(out: pathlib.Path, period: pathlib.Path, day: pathlib.Path) -> None:
     """The state of a run and the events of the first period are the state of that."""
-    graph, later = run_folders.fingerprint(str(out)), {period.name: period}
+    graph, later = run_folders.fingerprint(str(out)), {period.name: str(period)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(opening.periods, "folders", lambda _: {})
         live = open_live(str(out), graph)
