@@ -39,7 +39,13 @@ from recsys_tft.titles import text_embedding
 from recsys_tft.titles.text_embedding import text_features
 
 
-def fit_graph(tables: beam.PCollection, each: Callable[..., beam.ParDo], graphs: str, job: Job) -> beam.PCollection:
+def fit_graph(
+    tables: beam.PCollection,
+    each: Callable[..., beam.ParDo],
+    graphs: str,
+    job: Job,
+    rare: beam.PCollection | None = None,
+) -> beam.PCollection:
     """From tables of training rows (of users, videos or exposures, each with its own columns) to where the graph is.
 
     Args:
@@ -47,12 +53,15 @@ def fit_graph(tables: beam.PCollection, each: Callable[..., beam.ParDo], graphs:
         each: makes a step over such pairs of a function and its options.
         graphs: the folder for it.
         job: what is done.
+        rare: of a refresh, the files of the state that hold what has been too seldom for vocabularies.
     """
     asked = graph_fitting.asked(job.settings)
-    if job.earlier:
-        counted = growing.counted(asked)
-        states = tables | "States" >> each(states_of_table, asked=counted, settings=job.settings)
-        whole = states | "All states" >> MergeAll(counted)
+    if rare is not None:
+        asked = growing.counted(asked)
+        new = tables | "States" >> each(states_of_table, asked=asked, settings=job.settings)
+        waiting = rare | "Read rare values" >> each(growing.read_rare, asked=asked)
+        states = [new, waiting] | "States so far" >> beam.Flatten()
+        whole = states | "All states" >> MergeAll(asked, functools.partial(growing.without_known, asked=asked, job=job))
         return whole | "Grow graph" >> beam.Map(growing.grow, asked=asked, graphs=graphs, job=job)
     if job.record:  # of a table that is not ours
         graph_fitting.check(asked, graphs, job.settings)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-import tensorflow as tf
 import tensorflow_transform as tft
 from google.protobuf import text_format
 
@@ -27,7 +26,7 @@ from recsys_tft.run_layout.data_sets import DATA_SETS
 from recsys_tft.run_layout.output import MANIFEST, RUN
 from recsys_tft.run_layout.periods import REFRESH
 from recsys_tft.storage import json_files
-from recsys_tft.storage.files import exists, read_text, write_file, write_text
+from recsys_tft.storage.files import copy_folder, exists, read_text, write_text
 from recsys_tft.titles import embeddings
 from recsys_tft.titles.text_embedding import sources, text_features, text_op
 
@@ -121,10 +120,10 @@ def save_graph(graph: str, job: Job) -> None:
         job: what is done.
     """
     folder = job.output.staged("artifacts", "transform_graph")
-    _copy(graph, f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}")
+    copy_folder(graph, f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}")
     if job.earlier:  # what it takes and makes is as it was
         for name in (tft.TFTransformOutput.RAW_METADATA_DIR, tft.TFTransformOutput.TRANSFORMED_METADATA_DIR):
-            _copy(f"{job.earlier.graph}/{name}", f"{folder}/{name}")
+            copy_folder(f"{job.earlier.graph}/{name}", f"{folder}/{name}")
         return
     raw = tft.DatasetMetadata.from_feature_spec(raw_feature_spec(job.settings)).schema
     described = {
@@ -137,27 +136,11 @@ def save_graph(graph: str, job: Job) -> None:
     write_text(assets, "{}")  # which names the vocabularies of tf.Transform's own analyzers
 
 
-def _copy(folder: str, to: str) -> None:
-    for path in _files_below(folder):
-        with tf.io.gfile.GFile(path, "rb") as source:
-            data = source.read()
-        _write(f"{to}{path.removeprefix(folder)}", data)
-
-
-def _files_below(folder: str) -> list[str]:
-    walked = tf.io.gfile.walk(folder)
-    return sorted(f"{path.rstrip('/')}/{name}" for path, _, names in walked for name in names)
-
-
 def _lineage(job: Job, latest: int | None) -> dict[str, Any]:
     """Of a refresh, what it follows, and until when it goes."""
     if job.earlier is None or latest is None:
         return {}
     return {REFRESH: {**job.earlier.lineage, "until": split_times.describe(latest + 1)}}
-
-
-def _write(path: str, data: bytes) -> None:
-    write_file(path, lambda file: file.write(data))
 
 
 def make_manifest(

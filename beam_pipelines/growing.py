@@ -1,9 +1,10 @@
 """Vocabularies that grow: values of a new period get the tokens behind those that are there, which never move."""
 
-import dataclasses
+import functools
 import pathlib
+import posixpath
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -17,20 +18,15 @@ from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.frequencies import Frequencies
 from recsys_tft.run_layout import state_files
 from recsys_tft.run_layout.state_files import RARE
+from recsys_tft.storage.files import copy, files_below, is_local
 from recsys_tft.vocabularies import values_of
 
 SCHEMA = pa.schema({"vocabulary": pa.string(), "value": pa.binary(), "count": pa.int64()})
 
 
 def counted(asked: Sequence[Asked]) -> tuple[Asked, ...]:
-    """The vocabularies among what ops ask for, of which all values are counted."""
-    found = (one for one in asked if isinstance(one.statistic, Frequencies))
-    return tuple(_whole(one) for one in found)
-
-
-def _whole(one: Asked) -> Asked:
-    assert isinstance(one.statistic, Frequencies)
-    return dataclasses.replace(one, statistic=dataclasses.replace(one.statistic, min_count=1, max_size=None))
+    """The vocabularies among what ops ask for."""
+    return tuple(one for one in asked if isinstance(one.statistic, Frequencies))
 
 
 def write_rare(part: tuple[int, list[Any]], asked: Sequence[Asked], job: Job) -> tuple[int, list[Any]]:
@@ -56,47 +52,75 @@ def _has_numbers(rows: pa.Table) -> bool:
     return pa.types.is_integer(rows["value"].type)
 
 
-def grow(states: list[Any], asked: Sequence[Asked], graphs: str, job: Job) -> str:
+def read_rare(_: int, file: tuple[str, str], asked: tuple[Asked, ...]) -> Iterator[list[Any]]:
+    """The states of vocabularies that a file of values which were too seldom stands for."""
+    rows, found = state_files.read(file[1]), []
+    for one in asked:
+        own = rows.filter(pc.equal(rows["vocabulary"], one.name))
+        found.append(pa.table({"value": _typed(own["value"], one), "count": own["count"]}))
+    yield found
+
+
+def without_known(part: tuple[int, list[Any]], asked: tuple[Asked, ...], job: Job) -> tuple[int, list[Any]]:
+    """A part of what has been counted, without the values that have tokens; writes those that are still too seldom."""
+    assert job.earlier is not None
+    number, states = part
+    new = []
+    for one, own in zip(asked, states, strict=True):
+        assert isinstance(one.statistic, Frequencies)
+        new.append(one.statistic.unknown(_known(one, job.earlier.fitted), own))
+    return write_rare((number, new), asked, job)
+
+
+def grow(states: list[Any], asked: tuple[Asked, ...], graphs: str, job: Job) -> str:
     """Where the graph is in which the vocabularies hold what occurs often enough by now; as it was if none has grown.
 
     Args:
-        states: the counts of the values of new users, videos and exposures, of `counted`.
-        asked: all that ops ask for.
+        states: of the values that have no token, without those that are too seldom.
+        asked: what `counted` gives.
         graphs: a folder for a new graph.
         job: what is done.
     """
     assert job.earlier is not None
-    earlier = pa.concat_tables([SCHEMA.empty_table(), *map(state_files.read, job.earlier.files[RARE])])
-    fitted, rare, grown = job.earlier.fitted, {}, {}
-    own = [(one, one.statistic) for one in asked if isinstance(one.statistic, Frequencies)]
-    for (one, statistic), counts in zip(own, states, strict=True):
-        known = _typed(pa.array(values_of(one.name, fitted), pa.binary()), statistic)
-        waiting = earlier.filter(pc.equal(earlier["vocabulary"], one.name))
-        waiting = pa.table({"value": _typed(waiting["value"], statistic), "count": waiting["count"]})
-        new, rare[one.name] = statistic.grown(known, statistic.merge([counts, waiting]))
-        if len(new):
-            grown[one.name] = pa.chunked_array([known, *new.chunks])
-    state.write(RARE, 0, _together(rare), job)
+    fitted, grown = job.earlier.fitted, {}
+    for one, new in zip(asked, states, strict=True):
+        assert isinstance(one.statistic, Frequencies)
+        known = _known(one, fitted)
+        if len(added := one.statistic.grown(len(known), new)):
+            grown[one.name] = pa.chunked_array([known, *added.chunks])
     return _saved(grown, asked, f"{graphs}/tftransform_tmp/{uuid.uuid4().hex}", job) if grown else fitted
 
 
-def _typed(values: pa.Array | pa.ChunkedArray, statistic: Frequencies) -> pa.Array | pa.ChunkedArray:
+@functools.lru_cache(maxsize=32)  # as each part of what has been counted asks for it
+def _known(one: Asked, fitted: str) -> pa.Array:
+    """The values of a vocabulary in their order."""
+    return _typed(pa.array(values_of(one.name, fitted), pa.binary()), one)
+
+
+def _typed(values: pa.Array | pa.ChunkedArray, one: Asked) -> pa.Array | pa.ChunkedArray:
     """Values in decimal or as they are, as their vocabulary has them."""
-    return values.cast(pa.string()).cast(pa.int64()) if statistic.integers else values
+    assert isinstance(one.statistic, Frequencies)
+    return values.cast(pa.string()).cast(pa.int64()) if one.statistic.integers else values
 
 
 def _saved(grown: Mapping[str, pa.ChunkedArray], asked: Sequence[Asked], folder: str, job: Job) -> str:
     """The graph with other vocabularies: these are files beside it, of which nothing in it depends."""
     assert job.earlier is not None
-    old, new = pathlib.Path(job.earlier.fitted), pathlib.Path(folder, tft.TFTransformOutput.TRANSFORM_FN_DIR)
-    assets = new / tf.saved_model.ASSETS_DIRECTORY
-    assets.mkdir(parents=True)
+    old, new = job.earlier.fitted, posixpath.join(folder, tft.TFTransformOutput.TRANSFORM_FN_DIR)
+    assets = posixpath.join(new, tf.saved_model.ASSETS_DIRECTORY)
+    tf.io.gfile.makedirs(assets)
+    written = set()
     for one in asked:
         if one.name in grown and isinstance(one.statistic, Frequencies):
-            one.statistic.write_values(grown[one.name], str(assets / one.statistic.file_name(one.name)))
-    for file in (file for file in old.rglob("*") if file.is_file()):
-        same = new / file.relative_to(old)
-        same.parent.mkdir(exist_ok=True)
-        if not same.exists():
-            same.symlink_to(file.absolute())
-    return str(new)
+            written.add(path := posixpath.join(assets, one.statistic.file_name(one.name)))
+            one.statistic.write_values(grown[one.name], path)
+    for file in files_below(old):
+        same = f"{new}{file.removeprefix(old)}"
+        if same in written:
+            continue
+        if is_local(old) and is_local(new):
+            pathlib.Path(same).parent.mkdir(exist_ok=True)
+            pathlib.Path(same).symlink_to(pathlib.Path(file).absolute())
+        else:
+            copy(file, same)
+    return new

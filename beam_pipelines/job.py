@@ -16,7 +16,7 @@ from recsys_tft.number_ops import HOUR
 from recsys_tft.point_in_time import counters, outcomes, video_counts
 from recsys_tft.run_layout.data_sets import VIDEOS, shard_name
 from recsys_tft.run_layout.output import Output
-from recsys_tft.run_layout.state_files import WORTH, EarlierState
+from recsys_tft.run_layout.state_files import CATALOGUE, FITTED_VIDEOS, WORTH, EarlierState
 from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.rows import WRITERS, RowWriter
 from recsys_tft.tables.raw_tables import RawTable
@@ -58,6 +58,13 @@ class Job:
     video_partitions: int
     record: Mapping[str, Any] | None = None
     earlier: EarlierState | None = None
+
+    def with_few_paths(self) -> "Job":
+        """The same with only those paths of the state that its steps read, as each step is sent with its job."""
+        if self.earlier is None:
+            return self
+        files = {name: self.earlier.files[name] for name in (CATALOGUE, FITTED_VIDEOS)}
+        return dataclasses.replace(self, earlier=dataclasses.replace(self.earlier, files=files))
 
     @property
     def splits(self) -> dict[str, int]:
@@ -127,6 +134,11 @@ class Job:
         every = self.settings.counters.every_microseconds
         slices = min(1 + self.tables["interactions"].rows // _SLICE, 365)
         return -(-_YEAR // (slices * every)) * every
+
+    @property
+    def retires(self) -> bool:
+        """Whether vocabularies are made of what was seen lately; a refresh never takes a value out of them."""
+        return self.settings.retire_after is not None and self.earlier is None
 
     @property
     def tallies(self) -> bool:

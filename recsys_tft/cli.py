@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser(arguments)
     options, rest = parser.parse_known_args(recommend_options.shielded(arguments))
     # `recommend` says itself what it does not know, which depends on the export.
-    stray = {run: _stray(rest), recommend: []}.get(options.command, rest)
+    stray = {run: _stray(rest), refresh_command.refresh: _stray(rest), recommend: []}.get(options.command, rest)
     if stray:
         options.parser.error(f"unrecognized arguments: {' '.join(stray)}")
     _quiet(options.debug)

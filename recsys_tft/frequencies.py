@@ -59,16 +59,14 @@ class Frequencies(FileStatistic):
         """The values that occur too seldom to be kept."""
         return state.filter(pc.field("count") < self.min_count)
 
-    def grown(self, known: pa.Array, counts: pa.Table) -> tuple[pa.ChunkedArray, pa.Table]:
-        """The values appended to known ones, most frequent first; and the state of those still too rare.
+    def unknown(self, known: pa.Array, state: pa.Table) -> pa.Table:
+        """The state of the values that are not among [n] known ones."""
+        return state.filter(pc.invert(pc.is_in(state["value"], known)))
 
-        Args:
-            known: [n] values, which keep their places.
-            counts: the state of what has occurred since then; of a value that was too seldom, of all so far.
-        """
-        new = counts.filter(pc.invert(pc.is_in(counts["value"], known)))
-        room = None if self.max_size is None else max(self.max_size - len(known), 0)
-        return self.trimmed(new)["value"].slice(0, room), self.rare(new)
+    def grown(self, known: int, new: pa.Table) -> pa.ChunkedArray:
+        """The values that come behind `known` others, most frequent first; `new` is the state of those not known."""
+        room = None if self.max_size is None else max(self.max_size - known, 0)
+        return self.trimmed(new)["value"].slice(0, room)
 
     def file_name(self, name: str) -> str:
         """The name of the file of vocabulary `name`."""

@@ -193,7 +193,7 @@ class ProcessingPipeline:
         """
         started = time.monotonic()
         self._config.check(data_dir)
-        self._load()
+        self.load()
         options = self._options(data_dir)
         self._prepare_encoder()
         tables = self._find(data_dir)
@@ -209,7 +209,7 @@ class ProcessingPipeline:
         Raises:
             InputError: as `run`, or if `--runner` in the options is not DataflowRunner.
         """
-        self._load()
+        self.load()
         from recsys_tft.beam_pipelines import dataflow
         from recsys_tft.beam_pipelines.run import submit_job
 
@@ -253,7 +253,7 @@ class ProcessingPipeline:
         synthetic_sizes.check(**sizes, seed=self._settings.seed)
         kind = synthetic_sizes.id_kind(ids)
         self._config.check()
-        self._load()
+        self.load()
         options = self._options(raw)
         self._prepare_encoder()
         with self._writing("raw"):
@@ -279,7 +279,7 @@ class ProcessingPipeline:
         return {name.removesuffix("_train"): folder.feature_spec() for name, folder in folders.items() if _first(name)}
 
     @staticmethod
-    def _load() -> None:
+    def load() -> None:
         """Import the large libraries."""
         with libraries.first_import():
             importlib.import_module("recsys_tft.beam_pipelines.run")

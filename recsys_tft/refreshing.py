@@ -1,13 +1,15 @@
 """Refresh of an output: rows of a new period, from its events and the state of everything before them."""
 
+import contextlib
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import posixpath
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from recsys_tft.configuration.settings import of_run
-from recsys_tft.errors import InputError, UsageError, require_local
+from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
 from recsys_tft.processing import PipelineConfig, ProcessingPipeline, RunResult
 from recsys_tft.run_layout import periods
@@ -15,9 +17,11 @@ from recsys_tft.run_layout.output import Output
 from recsys_tft.run_layout.periods import Start
 from recsys_tft.run_layout.state_files import ENTITIES, EarlierState
 from recsys_tft.storage import places
+from recsys_tft.storage.files import is_local
 from recsys_tft.storage.locks import sole_writer
 
 if TYPE_CHECKING:
+    from recsys_tft.beam_pipelines.run import Submitted
     from recsys_tft.configuration.settings import Settings
     from recsys_tft.tables.raw_tables import RawTable
 
@@ -40,7 +44,7 @@ class PeriodConfig(PipelineConfig):
     @property
     def output(self) -> Output:
         """The folder of the period."""
-        return Output.at(str(self.start.folder))
+        return Output.at(self.start.folder)
 
     @property
     def earlier(self) -> EarlierState:
@@ -75,6 +79,7 @@ def refresh(
     workers: int | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] | None = None,
+    beam_args: Sequence[str] = (),
 ) -> RunResult:
     """Make the rows of a new period of an output, `OUTPUT_DIR/periods/NAME`, with the fitted values of the run.
 
@@ -82,12 +87,13 @@ def refresh(
     rows need of them. The period is an output of its own, written atomically, with the state for the next one.
 
     Args:
-        output_dir: of the run.
+        output_dir: of the run; local, or on any Beam filesystem.
         data_dir: the new interactions, and new, changed or all users, videos and channels.
         name: of the period; by default the name of the folder `data_dir`. Periods are in the order of their names.
         workers: as for a run.
         overwrite: whether to make the last period again, from the state before it.
         say: is told each step.
+        beam_args: options for Beam, such as `--runner=DataflowRunner`.
 
     Raises:
         InputError: if there is no run or no whole state, the period is not a next one, or something in the data is
@@ -98,23 +104,47 @@ def refresh(
         >>> len(result["videos"].pandas()) == result.manifest["counts"]["written/videos"]
         True
     """
-    check(output_dir, data_dir)
-    called = periods.name_of(data_dir) if name is None else name
-    root = pathlib.Path(output_dir, periods.FOLDER)
-    with sole_writer(root, "refresh"), periods.begun(output_dir, called, overwrite) as start:
-        config = PeriodConfig(output_dir=output_dir, workers=workers, overwrite=overwrite, start=start)
+    with _begun(output_dir, data_dir, name, workers=workers, overwrite=overwrite, beam_args=beam_args) as config:
         return ProcessingPipeline(config, say).run(data_dir)
+
+
+@sentences()
+def submit(
+    output_dir: str,
+    data_dir: str,
+    name: str | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] | None = None,
+    beam_args: Sequence[str] = (),
+) -> "Submitted":
+    """Have Dataflow do what `refresh` does, and do not wait for it.
+
+    Raises:
+        InputError: as `refresh`, or if `--runner` in the options is not DataflowRunner.
+    """
+    with _begun(output_dir, data_dir, name, overwrite=overwrite, beam_args=beam_args) as config:
+        return ProcessingPipeline(config, say).submit(data_dir)
+
+
+@contextlib.contextmanager
+def _begun(output_dir: str, data_dir: str, name: str | None, **options: Any) -> Iterator[PeriodConfig]:
+    """The options of a refresh whose state stays as long as the block runs; on this machine no other one begins."""
+    check(output_dir, data_dir)
+    if not is_local(output_dir):
+        ProcessingPipeline.load()
+        places.reach([output_dir, data_dir])
+    called, root = periods.name_of(data_dir) if name is None else name, posixpath.join(output_dir, periods.FOLDER)
+    alone = sole_writer(pathlib.Path(root), "refresh") if is_local(root) else contextlib.nullcontext()
+    with alone, periods.begun(output_dir, called, options["overwrite"]) as start:
+        yield PeriodConfig(output_dir=output_dir, start=start, **options)
 
 
 def check(output_dir: str, data_dir: str) -> None:
     """Check everything that can be checked at once, before anything large is loaded.
 
     Raises:
-        InputError: if a folder has no name or is not there, or is elsewhere.
+        InputError: if a folder has no name or is not there.
     """
     for option, place in {"--output-dir": output_dir, "--data-dir": data_dir}.items():
         places.check(option, place)
-    require_local(output_dir)
-    if places.scheme(data_dir):
-        raise UsageError(f"--data-dir is {data_dir!r}; a refresh reads tables on this machine.")
     places.check_data(data_dir)

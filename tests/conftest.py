@@ -169,6 +169,20 @@ def first_days(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 
 @pytest.fixture(scope="session")
+def fourth_day(first_days: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A copy of it in which that day has been refreshed."""
+
+    def make(folder: pathlib.Path) -> pathlib.Path:
+        from recsys_tft import refresh
+
+        shutil.copytree(first_days, folder, symlinks=True, dirs_exist_ok=True)
+        refresh(str(folder / "out"), str(folder / "data/2025-03-04"))
+        return folder
+
+    return once(tmp_path_factory, "fourth-day", make)
+
+
+@pytest.fixture(scope="session")
 def texts_run(synthetic_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """The same on the same tables with odd texts as ids, in the order of the numbers; and some rejected rows."""
     from ordered_ids import rewrite

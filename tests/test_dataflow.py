@@ -21,21 +21,19 @@ from typing import Any
 import apache_beam
 import pytest
 import yaml
-from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.portability import python_urns
 from apache_beam.portability.api import beam_runner_api_pb2
 from apache_beam.runners.dataflow.dataflow_runner import DataflowRuntimeException
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from cloud_stub import Cloud
 from compared_outputs import assert_same_output, rejected_rows
 from conftest import Ran
 from ordered_ids import REJECTED
+from staged_jobs import beam_args, execute, staged, steps
 from user_project import HEAD, Project
 from worker_packages import ROOT, RUNNER, import_from, install
 
 from recsys_tft import PipelineConfig, ProcessingPipeline
-from recsys_tft.beam_pipelines import dataflow, pairs, run, wheel
+from recsys_tft.beam_pipelines import dataflow, run, wheel
 from recsys_tft.beam_pipelines.run import Submitted
 from recsys_tft.errors import InputError, StillRunning
 
@@ -83,12 +81,6 @@ class Submission:
     pipeline: beam_runner_api_pb2.Pipeline
 
 
-def beam_args(cloud: Cloud, *more: str) -> tuple[str, ...]:
-    """Where to submit; which runner, the config says."""
-    where = ("--project=my-project", "--region=europe-west1", "--temp_location=gs://bucket/temp")
-    return (*where, f"--dataflow_endpoint={cloud.endpoint}", "--no_auth", *more)
-
-
 @pytest.fixture(scope="module")
 def submission(cloud: Cloud, texts_run: Ran, tmp_path_factory: pytest.TempPathFactory) -> Submission:
     """By the shipped config, with the package built from a checkout."""
@@ -107,20 +99,13 @@ def submission(cloud: Cloud, texts_run: Ran, tmp_path_factory: pytest.TempPathFa
     )
     returned = ProcessingPipeline(config).submit("gs://bucket/films/raw")
     job = cloud.jobs[-1]
-    url = job["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"].removeprefix("gs://")
-    pipeline = beam_runner_api_pb2.Pipeline.FromString(cloud.read(url))
-    return Submission(returned, job, url.rpartition("/")[0], pipeline)
+    return Submission(returned, job, *staged(cloud, job))
 
 
 @pytest.fixture(scope="module")
 def executed(cloud: Cloud, submission: Submission) -> None:
-    """Runs the staged graph to its end, in this process instead of containers."""
-    pipeline = beam_runner_api_pb2.Pipeline()
-    pipeline.CopyFrom(submission.pipeline)
-    for environment in pipeline.components.environments.values():
-        environment.urn, environment.payload = python_urns.EMBEDDED_PYTHON, b""
-        del environment.dependencies[:]
-    FnApiRunner().run_via_runner_api(pipeline, PipelineOptions()).wait_until_finish()
+    """Runs the staged graph to its end."""
+    execute(submission.pipeline)
 
 
 # --- What Dataflow gets
@@ -214,16 +199,6 @@ def test_no_path_of_this_machine_is_in_the_graph(submission: Submission, texts_r
     assert not leaks
 
 
-def steps(pipeline: beam_runner_api_pb2.Pipeline) -> Iterator[pairs.ForEachPair]:
-    """The functions of ours in a graph."""
-    for transform in pipeline.components.transforms.values():
-        if transform.spec.urn == "beam:transform:pardo:v1":
-            pardo = beam_runner_api_pb2.ParDoPayload.FromString(transform.spec.payload)
-            function = pickler.loads(pardo.do_fn.payload)[0] if pardo.do_fn.payload else None
-            if isinstance(function, pairs.ForEachPair):
-                yield function
-
-
 def test_no_step_uses_threads_or_files_of_one_machine(submission: Submission) -> None:
     found = list(steps(submission.pipeline))
     assert len(found) > 10
@@ -311,9 +286,7 @@ def test_the_users_modules_travel_to_the_workers_under_their_names(
     arguments = (*RUNNER, *beam_args(cloud))
     config = PipelineConfig("gs://bucket/own", config=project.config("features: shop.features"), beam_args=arguments)
     ProcessingPipeline(config).submit("gs://bucket/films/raw")
-    environment = cloud.jobs[-1]["environment"]
-    url = environment["sdkPipelineOptions"]["options"]["pipelineUrl"].removeprefix("gs://")
-    folder = url.rpartition("/")[0]
+    folder, _ = staged(cloud, cloud.jobs[-1])
     (name,) = (name for name in cloud.below(folder) if name.startswith(wheel.PROJECT))
     (tmp_path / name).write_bytes(cloud.read(f"{folder}/{name}"))
     install(tmp_path / name, tmp_path / "installed")

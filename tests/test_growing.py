@@ -29,7 +29,8 @@ def test_a_vocabulary_grows_day_by_day(
     known, rare = statistic.values(state), statistic.rare(state)
     total = collections.Counter(days[0])
     for day, arrived in zip(days[1:], values[1:], strict=True):
-        new, rare = statistic.grown(known.combine_chunks(), statistic.merge([statistic.of(arrived), rare]))
+        state = statistic.unknown(known.combine_chunks(), statistic.merge([statistic.of(arrived), rare]))
+        new, rare = statistic.grown(len(known), state), statistic.rare(state)
         before, known = known.to_pylist(), pa.chunked_array([*known.chunks, *new.chunks], known.type)
         assert known.to_pylist()[: len(before)] == before
         assert len(known) <= max(len(before), len(known) if max_size is None else max_size)

@@ -108,7 +108,7 @@ def test_rows_of_refreshes_are_those_of_one_run_over_all_days(tmp_path: pathlib.
 
 def check_online(out: pathlib.Path, period: pathlib.Path, day: pathlib.Path) -> None:
     """The state of a run and the events of the first period are the state of that."""
-    graph, later = run_folders.fingerprint(str(out)), {period.name: period}
+    graph, later = run_folders.fingerprint(str(out)), {period.name: str(period)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(opening.periods, "folders", lambda _: {})
         live = open_live(str(out), graph)
@@ -323,7 +323,10 @@ def no_json(state: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
-        (without_state, "holds no state to start from; run the main job again with --overwrite."),
+        (
+            without_state,
+            "holds no state to start from; run the main job again, or the refresh that wrote it with --overwrite.",
+        ),
         (of_another_version, "state.json: is of version 2, and this release reads version 1; run the main job again"),
         (without_a_file, "state/steps/part-00000.parquet: is gone; run the main job again, or the refresh"),
         (cut_short, "state/viewed/part-00000.parquet: has "),

@@ -54,7 +54,7 @@ def open_live(output_dir: str, transform_graph: str) -> Opened:
     """
     manifest = run_folders.manifest(output_dir)
     settings = of_run(manifest, f"{output_dir}/artifacts/manifest.json")
-    last = [str(folder) for folder in periods.folders(output_dir).values()][-1:]
+    last = list(periods.folders(output_dir).values())[-1:]
     told = last[0] if last else output_dir
     with run_folders.held(output_dir) as run, run_folders.held(told) as newest:
         if transform_graph not in (run_folders.fingerprint(run), run_folders.fingerprint(newest)):

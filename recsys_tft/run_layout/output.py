@@ -24,7 +24,7 @@ REPLACED = ("processed_data", "artifacts", "rejected", "state")  # a new run's a
 RAW = "raw"
 MANIFEST = "manifest.json"  # in artifacts
 RUN = "run.json"  # in processed_data: of which run the rows are, as the manifest says it
-_MARKER = "complete"
+MARKER = "complete"  # in the staging folder on an object store: all of it is there, and is being committed
 
 
 def _object_store() -> ModuleType:
@@ -103,7 +103,7 @@ class Output:
 
     @property
     def _marker(self) -> str:
-        return self._beside(self._stored[0], STAGING, _MARKER)
+        return self._beside(self._stored[0], STAGING, MARKER)
 
     def begin(self, overwrite: bool, *also: str) -> None:
         """Finishes or clears away what a killed run left, and prepares the staging folders.

@@ -3,13 +3,16 @@
 import contextlib
 import dataclasses
 import pathlib
+import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recsys_tft.errors import InputError, UsageError
 from recsys_tft.run_layout import run_folders, state_files
+from recsys_tft.run_layout.output import MANIFEST, MARKER, Output
 from recsys_tft.run_layout.state_files import EarlierState
+from recsys_tft.storage.files import STAGING, folders_with, is_local
 
 FOLDER = "periods"
 REFRESH = "refresh"  # the key of a manifest that says of which run a period is, and which one it follows
@@ -26,26 +29,33 @@ class Start:
         state: what is known at its beginning.
     """
 
-    folder: pathlib.Path
+    folder: str
     manifest: Mapping[str, Any]
     state: EarlierState
 
 
-def folders(output_dir: str) -> dict[str, pathlib.Path]:
+def folders(output_dir: str) -> dict[str, str]:
     """The folders of the periods of an output by name, in their order.
 
     Raises:
-        InputError: if one is of another run than the output, or damaged.
+        InputError: if one is of another run than the output, or damaged, or one is not on this machine.
     """
-    root = pathlib.Path(output_dir, FOLDER)
-    found = {path.name: path for path in sorted(root.glob("*/")) if (path / "artifacts" / "manifest.json").exists()}
-    run = run_folders.manifest(output_dir).get("run") if found else None
-    for path in found.values():
-        of_run = run_folders.manifest(str(path)).get(REFRESH, {}).get("run")
+    root = posixpath.join(output_dir, FOLDER)
+    return {name: posixpath.join(root, name) for name in _manifests(output_dir)}
+
+
+def _manifests(output_dir: str, anywhere: bool = False) -> dict[str, dict[str, Any]]:
+    """The manifests of the same periods."""
+    root = posixpath.join(output_dir, FOLDER)
+    names = folders_with(root, posixpath.join("artifacts", MANIFEST))
+    run = run_folders.manifest(output_dir, anywhere).get("run") if names else None
+    found = {name: run_folders.manifest(posixpath.join(root, name), anywhere) for name in names}
+    for name, manifest in found.items():
+        of_run = manifest.get(REFRESH, {}).get("run")
         if of_run != run:
             raise InputError(
-                f"{path}: is a refresh of the run {of_run}, but {output_dir} is of the run {run}; remove {root}, and "
-                "refresh again."
+                f"{posixpath.join(root, name)}: is a refresh of the run {of_run}, but {output_dir} is of the run "
+                f"{run}; remove {root}, and refresh again."
             )
     return found
 
@@ -76,24 +86,40 @@ def begun(output_dir: str, name: str, overwrite: bool) -> Iterator[Start]:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(f"--name is {name!r}; a period has a name such as 2025-03-02.")
-    earlier = folders(output_dir)
+    root = posixpath.join(output_dir, FOLDER)
+    if not is_local(output_dir):
+        for each in folders_with(root, posixpath.join(STAGING, MARKER)):  # whose commit was killed
+            Output.at(posixpath.join(root, each)).resume()
+    earlier = _manifests(output_dir, anywhere=True)
+    folder, last = posixpath.join(root, name), list(earlier)[-1] if earlier else ""
     if name in earlier:
         if not overwrite:
-            raise InputError(f"{earlier[name]} exists already; give --overwrite to make the last period again.")
-        if name != list(earlier)[-1]:
-            raise InputError(f"{earlier[name]}: only the last period, {list(earlier)[-1]}, can be made again.")
+            raise InputError(f"{folder} exists already; give --overwrite to make the last period again.")
+        if name != last:
+            raise InputError(f"{folder}: only the last period, {last}, can be made again.")
         del earlier[name]
-    elif earlier and name < list(earlier)[-1]:
-        last = list(earlier)[-1]
+    elif name < last:
         raise InputError(
             f"The period {name!r} would come before the last one, {last!r}, as periods are in the order of their "
             "names; give a later --name."
         )
-    told = str(list(earlier.values())[-1]) if earlier else output_dir
-    with run_folders.held(output_dir) as run, run_folders.held(told) as previous:
-        manifest = run_folders.manifest(run)
+    _check_one_follows(root, earlier)
+    told = posixpath.join(root, list(earlier)[-1]) if earlier else output_dir
+    with run_folders.held(output_dir, anywhere=True) as run, run_folders.held(told, anywhere=True) as previous:
+        manifest = run_folders.manifest(run, anywhere=True)
         state = state_files.open_state(previous, told)
-        after = run_folders.manifest(previous).get("run")
+        after = run_folders.manifest(previous, anywhere=True).get("run")
         lineage = {"name": name, "run": manifest.get("run"), "after": after}
-        folder = pathlib.Path(output_dir, FOLDER, name)
         yield Start(folder, manifest, dataclasses.replace(state, lineage=lineage))
+
+
+def _check_one_follows(root: str, earlier: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses two periods that start from the same state, as refreshes on an object store may do at the same time."""
+    found: dict[str, str] = {}
+    for name, manifest in earlier.items():
+        other = found.setdefault(manifest[REFRESH]["after"], name)
+        if other != name:
+            raise InputError(
+                f"{posixpath.join(root, name)}: starts from the same state as {other}, as two refreshes were at work "
+                "at the same time; make it again with --overwrite."
+            )

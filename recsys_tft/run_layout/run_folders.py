@@ -3,23 +3,36 @@
 import contextlib
 import hashlib
 import pathlib
+import posixpath
 from collections.abc import Iterator
 from typing import Any
 
 from recsys_tft.errors import InputError, require_local
-from recsys_tft.run_layout.output import Output
+from recsys_tft.run_layout.output import MANIFEST, Output
 from recsys_tft.storage import json_files
+from recsys_tft.storage.files import exists, is_local
 from recsys_tft.storage.locks import sole_writer
 from recsys_tft.storage.version_folders import Held
 
 
 @contextlib.contextmanager
-def held(output_dir: str) -> Iterator[str]:
+def held(output_dir: str, anywhere: bool = False) -> Iterator[str]:
     """The folder of `artifacts` and `processed_data` of a run, which stays as it is as long as the block runs.
 
+    Args:
+        output_dir: of the run.
+        anywhere: whether it may be on an object store too, where nothing keeps others from replacing it.
+
     Raises:
-        InputError: if there is no run on this machine, or the rows are of another run than the artifacts.
+        InputError: if there is no run, or not on this machine, or the rows are of another run than the artifacts.
     """
+    if anywhere and not is_local(output_dir):
+        output = Output.at(output_dir)
+        output.resume()
+        manifest(output_dir, anywhere)
+        output.check_one_run()
+        yield output_dir.rstrip("/")
+        return
     manifest(output_dir)  # an error where there is none
     _settle(output_dir)
     root = pathlib.Path(output_dir)
@@ -52,15 +65,16 @@ def _hold(root: pathlib.Path, stack: contextlib.ExitStack) -> pathlib.Path:
     return root
 
 
-def manifest(output_dir: str) -> dict[str, Any]:
-    """The manifest of the run.
+def manifest(output_dir: str, anywhere: bool = False) -> dict[str, Any]:
+    """The manifest of the run, which may be on an object store if it may be `anywhere`.
 
     Raises:
         InputError: if there is none, or it is not on this machine.
     """
-    require_local(output_dir)
-    path = pathlib.Path(output_dir, "artifacts", "manifest.json")
-    if not path.exists():
+    if not anywhere:
+        require_local(output_dir)
+    path = posixpath.join(output_dir, "artifacts", MANIFEST)
+    if not exists(path):
         raise InputError(f"{path}: no run there; run the main job first (recsys-tft run --output-dir {output_dir}).")
     keys = "settings", "inputs", "splits", "counts"
     return json_files.read(path, run_again(output_dir), keys, {"windows": "splits"})

@@ -54,6 +54,20 @@ def sizes(folder: str) -> dict[str, int]:
     return dict(sorted(found.items()))
 
 
+def files_below(folder: str) -> list[str]:
+    """The paths of the files in a folder and the folders in it, in order."""
+    if is_local(folder):
+        return sorted(str(path) for path in pathlib.Path(folder).rglob("*") if path.is_file())
+    return [path for path in _object_store().below(folder) if not path.endswith("/")]
+
+
+def folders_with(folder: str, file: str) -> list[str]:
+    """The names of the folders in a folder that hold a file, by its path in them; in order."""
+    if is_local(folder):
+        return sorted(path.name for path in pathlib.Path(folder).glob("*/") if (path / file).exists())
+    return _object_store().folders_with(folder, file)
+
+
 def delete(path: str) -> None:
     """Remove a file or folder, if it exists; of a link only the link."""
     if not is_local(path):
@@ -79,6 +93,18 @@ def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
         pathlib.Path(beside).replace(path)
     else:
         _filesystems().rename([beside], [path])
+
+
+def copy_folder(folder: str, to: str) -> None:
+    """Copies the files in a folder and the folders in it."""
+    for path in files_below(folder):
+        copy(path, f"{to}{path.removeprefix(folder)}")
+
+
+def copy(path: str, to: str) -> None:
+    """Copies a file, from anywhere to anywhere."""
+    with open_to_read(path) as source:
+        write_file(to, lambda file: shutil.copyfileobj(source, file, _BUFFER))
 
 
 def open_to_write(path: str) -> BinaryIO:

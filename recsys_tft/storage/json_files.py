@@ -2,11 +2,11 @@
 
 import json
 import os
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsys_tft.errors import InputError, readable
+from recsys_tft.storage.files import read_text
 
 
 def read(
@@ -24,7 +24,7 @@ def read(
         InputError: naming the file and the remedy, if it is not there, or is damaged.
     """
     with readable(path, remedy):
-        found = json.loads(pathlib.Path(path).read_text("utf-8"))
+        found = json.loads(read_text(os.fspath(path)))
     if not isinstance(found, dict):
         raise InputError(f"{path}: damaged: it holds no mapping; {remedy}.")
     found = {(renamed or {}).get(key, key): value for key, value in found.items()}

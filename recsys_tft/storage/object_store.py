@@ -21,8 +21,19 @@ def below(folder: str, limit: int | None = None) -> list[str]:
 
 def sizes_below(folder: str, limit: int | None = None) -> dict[str, int]:
     """The bytes of the same objects."""
-    pattern = re.sub(r"([*?[])", r"[\1]", folder.rstrip("/")) + "/**"
+    pattern = f"{_literally(folder)}/**"
     return {found.path: found.size_in_bytes for found in FileSystems.match([pattern], [limit])[0].metadata_list}
+
+
+def folders_with(folder: str, file: str) -> list[str]:
+    """The names of the folders in a folder that hold a file, by its path in them; in order."""
+    found = FileSystems.match([f"{_literally(folder)}/*/{file}"])[0].metadata_list
+    return sorted(each.path.removeprefix(f"{folder.rstrip('/')}/").partition("/")[0] for each in found)
+
+
+def _literally(folder: str) -> str:
+    """A pattern that stands for a folder alone."""
+    return re.sub(r"([*?[])", r"[\1]", folder.rstrip("/"))
 
 
 def move(moves: Sequence[tuple[str, str]]) -> None:

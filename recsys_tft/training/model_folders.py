@@ -77,13 +77,13 @@ class ModelFolder:
         """Whether the model is of the run or a period, and a later period is there."""
         from recsys_tft.run_layout import periods  # which needs more than the help of a command does
 
-        found: dict[str | None, pathlib.Path] = {None: pathlib.Path(self.output_dir)}
+        found: dict[str | None, str] = {None: self.output_dir}
         found.update(periods.folders(self.output_dir))
         with contextlib.suppress(InputError):  # what is damaged is replaced if that is asked for
             made = self.read(DESCRIPTIONS[self.name])
             root = found.get(made.get("period"))
             is_last = root == list(found.values())[-1]
-            return root is not None and not is_last and made["transform_graph"] == fingerprint(str(root))
+            return root is not None and not is_last and made["transform_graph"] == fingerprint(root)
         return False
 
     @contextlib.contextmanager

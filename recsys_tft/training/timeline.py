@@ -134,7 +134,7 @@ def held(output_dir: str, through: str | None = None) -> Iterator[Timeline]:
     with contextlib.ExitStack() as stack:
         run = stack.enter_context(run_folders.held(output_dir))
         found = periods.folders(output_dir)
-        chosen = {name: str(path) for name, path in found.items() if through is None or name <= through}
+        chosen = {name: path for name, path in found.items() if through is None or name <= through}
         yield _joined(run, {name: stack.enter_context(run_folders.held(path)) for name, path in chosen.items()})
 
 
