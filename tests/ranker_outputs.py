@@ -36,5 +36,5 @@ def rows_on_disk(ran: Ran, split: str) -> ranker_rows.RankerRows:
 
 def rows_of(ran: Ran, split: str) -> ranker_rows.RankerRows:
     """The rows of a split as models read them."""
-    parts = {name: rows_on_disk(ran, name) for name in {"train", split}}
+    parts = {name: rows_on_disk(ran, name) for name in {"train", "val", split}}
     return tastes.of_splits(parts, COLUMNS, Settings().seed)[1][split]
