@@ -42,5 +42,5 @@ def rows_of(ran: Ran, split: str) -> ranker_rows.RankerRows:
 
 @functools.cache
 def _rows_of(root: pathlib.Path, split: str) -> ranker_rows.RankerRows:
-    parts = {name: ranker_rows.read(str(root), name, FEATURES, COLUMNS) for name in {"train", split}}
+    parts = {name: ranker_rows.read(str(root), name, FEATURES, COLUMNS) for name in {"train", "val", split}}
     return tastes.of_splits(parts, COLUMNS, Settings().seed)[1][split]

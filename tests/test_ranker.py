@@ -280,7 +280,8 @@ def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
     folder = pathlib.Path(out, "models/ranker")
     refit, before = metrics_of(folder), metrics_of(trained)
     parts = [rows_on_disk(synthetic_run, split) for split in ("train", "val", "test")]
-    _, rows = tastes.learned(ranker_rows.together(parts), COLUMNS, 0)
+    hidden = tastes.new_in(parts[1], parts[0], COLUMNS)
+    _, rows = tastes.learned(ranker_rows.together(parts), COLUMNS, 0, hidden)
     trees = json.loads((trained / "metrics.json").read_text())["training"]["trees"]
     assert refit.pop("refit") == {"rows": len(rows), "splits": ["train", "val", "test"], "trees": trees}
     assert before.pop("refit") == {}
@@ -305,6 +306,13 @@ def test_sampled_negatives_weigh_less_where_others_were_shown(synthetic_run: Ran
     assert (~shown).sum() > 10
     alone = rows.take(~shown | (rows.keys["label"] == 1))
     np.testing.assert_array_equal(pool(alone, sampled=0.25).get_weight(), alone.keys["weight"])
+
+
+def test_the_fewer_negatives_were_shown_the_more_sampled_ones_weigh() -> None:
+    labels, shown = np.repeat([1, 0, 0], [40, 2, 10]), np.repeat([True, True, False], [40, 2, 10])
+    keys = {"label": labels, "weight": np.full(52, 2, np.float32), "shown": shown}
+    found = ranker_rows.RankerRows(keys, pd.DataFrame(index=range(52))).weights(0.2)
+    np.testing.assert_allclose(found, np.where(shown, 2, 2 * 0.6), rtol=1e-6)  # 2 of the 4 that would be enough
 
 
 @pytest.mark.slow
@@ -335,6 +343,6 @@ def test_a_split_without_rows_or_of_one_label_is_an_error(synthetic_run: Ran, tm
 
 
 def test_one_label_alone_is_an_error() -> None:
-    rows = ranker_rows.RankerRows({"label": np.ones(5, np.int64)}, pd.DataFrame({"x": range(5)}))
+    rows = RankerRows({"label": np.ones(5, np.int64)}, pd.DataFrame({"x": range(5)}))
     with pytest.raises(InputError, match="all 5 rows of the train split have the label 1"):
         ranker_training._check(rows, "out", "train")

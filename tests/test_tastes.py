@@ -147,3 +147,22 @@ def test_it_is_read_as_it_was_written_and_damage_is_named(tmp_path: pathlib.Path
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(InputError, match=r"tastes\.npz: damaged or not readable .* train again"):
         tastes.load(tmp_path, "train again")
+
+
+def test_as_many_are_hidden_as_are_new_in_the_rows_that_validate() -> None:
+    ones = np.ones(4, np.int64)
+    training = rows_of(ones, np.array([2, 3, 4, 5]), np.array([2, 2, 3, 9]), np.array([True, True, True, False]))
+    val = rows_of(ones, np.array([2, 5, 6, 7]), np.array([2, 3, 9, 3]), np.array([True, True, True, False]))
+    users, videos = tastes.new_in(val, training, COLUMNS)
+    assert (users, videos) == (pytest.approx(2 / 3), pytest.approx(1 / 3))  # users 5 and 6, and video 9
+    assert tastes.new_in(training, training, COLUMNS) == (0.05, 0.05)
+    others = rows_of(ones, np.array([8, 8, 8, 8]), np.array([8, 8, 8, 8]))
+    assert tastes.new_in(others, training, COLUMNS) == (0.9, 0.9)
+    assert tastes.new_in(val.take(np.zeros(4, bool)), training, COLUMNS) == (0.2, 0.05)
+    rows = checkerboard()
+    _, read = tastes.of_splits({"train": rows, "val": rows_of(ones, ones, ones)}, COLUMNS, 0)
+    unknown = read["train"].data.isna()
+    assert [len(np.unique(each[unknown[name]])) for name, each in zip(["who", "what"], tokens(rows), strict=True)] == [
+        54,
+        36,
+    ]  # nine tenths of 60 and of 40

@@ -32,7 +32,7 @@ class RankerSettings(Section):
     watch_share: bool = False
     model: Literal["catboost", "xgboost", "dcn"] = "catboost"
     objective: Literal["classifier", "yetirank"] = "classifier"
-    sampled_weight: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.1
+    sampled_weight: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.01
     iterations: Steps = 200
     learning_rate: Rate = 0.15
     depth: Annotated[int, pydantic.Field(ge=1, le=16)] = 6

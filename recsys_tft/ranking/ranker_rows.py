@@ -18,6 +18,7 @@ from recsys_tft.training.timeline import Timeline
 KEYS = ("user_id", "video_id", "interaction_time", "label", "weight")
 SHOWN = "shown"  # beside the KEYS: whether the user was shown the video, rather than that it was drawn as a negative
 WATCH_SHARE = "watch_share"  # the same, where the run has written it
+_ENOUGH = 0.1  # of the weight of positives, that shown negatives need to teach alone what is liked
 _SAMPLED = codes_of(pa.array([b"sampled"]))[0].as_py()
 LARGEST_GROUP = 1000  # rows; YetiRank takes at most 1023 in a group
 
@@ -89,12 +90,14 @@ class RankerRows:
         """[n] float32.
 
         Args:
-            sampled: by which those of drawn negatives are multiplied, if some of the shown rows are negatives.
+            sampled: by which those of drawn negatives are multiplied where shown negatives weigh a tenth of the
+                positives or more; with fewer it is nearer to 1, and 1 with none.
         """
-        weights, shown = self.keys["weight"], self.keys[SHOWN]
-        if sampled == 1 or self.keys["label"][shown].all():
-            return weights
-        return np.where(shown, weights, weights * np.float32(sampled))
+        weights, shown, labels = self.keys["weight"], self.keys[SHOWN], self.keys["label"]
+        positive, negative = (float(weights[shown & (labels == label)].sum()) for label in (1, 0))
+        enough = min(negative / (_ENOUGH * positive), 1.0) if positive else float(negative > 0)
+        factor = 1 - enough * (1 - sampled)
+        return weights if factor == 1 else np.where(shown, weights, weights * np.float32(factor))
 
     def owners(self) -> tuple[np.ndarray, int]:
         """The user's number of each row, from 0, and how many users there are."""

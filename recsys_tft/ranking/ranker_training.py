@@ -139,9 +139,10 @@ def _train(
     metrics["refit"] = {}
     if chosen.ranker.refit:
         say("Training again on all splits")
+        hidden = tastes.new_in(given["val"], given["train"], columns)
         used, rounds = [w for w, part in rows.items() if len(part)], model.rounds
         del model, rows["train"]  # and what the model holds of it
-        known, every = tastes.learned(ranker_rows.together([given[w] for w in used]), columns, chosen.seed)
+        known, every = tastes.learned(ranker_rows.together([given[w] for w in used]), columns, chosen.seed, hidden)
         model = kind.fit(Task(every, None, rounds, chosen, folder, say))
         rows["val"] = known.applied(given["val"])
         metrics["refit"] = {"rows": len(every), "splits": used, kind.unit: rounds}

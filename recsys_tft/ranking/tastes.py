@@ -4,7 +4,7 @@ The label of a row is predicted as mean + b(user) + b(video) + p(user) . q(video
 Bell, Volinsky: Matrix factorization techniques for recommender systems, IEEE Computer 2009). Models read b(user) in the
 place of the user's token, and b(video) + p(user) . q(video) in that of the video's, so that an id costs a few numbers.
 A training row is scored by what was fitted without it. What no row tells of is missing (NaN), for some of the users and
-videos of the training rows on purpose, as new ones will come.
+videos of the training rows on purpose: as many as are new in the rows that validate.
 """
 
 import dataclasses
@@ -17,13 +17,14 @@ import pandas as pd
 
 from recsys_tft.errors import readable
 from recsys_tft.ranking.ranker_interface import values_of
-from recsys_tft.ranking.ranker_rows import Column, RankerRows
+from recsys_tft.ranking.ranker_rows import SHOWN, Column, RankerRows
 
 FILE = "tastes.npz"
 KEYS = ("user_id", "video_id")
 _FACTORS, _ROUNDS, _FOLDS = 4, 8, 5
 _PRIOR = 5.0  # rows of the usual label that are added to those of a user or a video
-_HIDDEN = (0.2, 0.05)  # of the users and videos, in the rows that models are trained on
+_HIDDEN = (0.2, 0.05)  # of the users and videos, in the rows that models are trained on, where no rows validate
+_BOUNDS = (0.05, 0.9)  # of that share: some are always hidden, and never all
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +86,9 @@ def columns_of(columns: Sequence[Column]) -> tuple[str, ...]:
     return tuple(found[(key,)] for key in KEYS) if all((key,) in found for key in KEYS) else ()
 
 
-def learned(rows: RankerRows, columns: Sequence[Column], seed: int) -> tuple[Tastes, RankerRows]:
+def learned(
+    rows: RankerRows, columns: Sequence[Column], seed: int, hidden: Sequence[float] = _HIDDEN
+) -> tuple[Tastes, RankerRows]:
     """What training rows teach, and the rows as a model is to learn from them; as they are if it reads no ids.
 
     What was drawn teaches nothing where shown rows are negative: it was not shown, which is no question of taste.
@@ -94,6 +97,7 @@ def learned(rows: RankerRows, columns: Sequence[Column], seed: int) -> tuple[Tas
         rows: of the training split.
         columns: of the rows.
         seed: of the folds, and of which users and videos are hidden.
+        hidden: the shares of users and of videos that are hidden.
     """
     names = columns_of(columns)
     if not names:
@@ -110,7 +114,7 @@ def learned(rows: RankerRows, columns: Sequence[Column], seed: int) -> tuple[Tas
 
     folds = random.integers(0, _FOLDS, len(rows))
     asked = []
-    for each, size, share in zip(tokens, sizes, _HIDDEN, strict=True):
+    for each, size, share in zip(tokens, sizes, hidden, strict=True):
         known = random.permutation(np.unique(each))  # of which at least one is hidden: CatBoost has to see a NaN
         asked.append(np.where(np.isin(each, known[: math.ceil(share * len(known))]), size, each))
     values = np.empty((2, len(rows)), np.float32)
@@ -120,11 +124,29 @@ def learned(rows: RankerRows, columns: Sequence[Column], seed: int) -> tuple[Tas
     return fitted(weights > 0), RankerRows(rows.keys, _replaced(rows.data, names, list(values)))
 
 
+def new_in(rows: RankerRows, training: RankerRows, columns: Sequence[Column]) -> tuple[float, float]:
+    """The shares of shown rows whose user, and whose video, no shown training row knows, within _BOUNDS.
+
+    Args:
+        rows: those that validate; without any, the shares are _HIDDEN.
+        training: those that are learned from.
+        columns: of the rows.
+    """
+    parts = [part.data[part.keys[SHOWN]] for part in (rows, training)]
+    if not len(parts[0]):
+        return _HIDDEN
+    shares = []
+    for name in columns_of(columns):
+        asked, known = (values_of(part[name]) for part in parts)
+        shares.append(float(np.clip(np.mean(~np.isin(asked, known)), *_BOUNDS)))
+    return (shares[0], shares[1]) if shares else _HIDDEN
+
+
 def of_splits(
     rows: Mapping[str, RankerRows], columns: Sequence[Column], seed: int
 ) -> tuple[Tastes, dict[str, RankerRows]]:
     """What the split "train" teaches, and the rows of all splits as a model learns from them, or reads them."""
-    known, train = learned(rows["train"], columns, seed)
+    known, train = learned(rows["train"], columns, seed, new_in(rows["val"], rows["train"], columns))
     return known, {split: train if split == "train" else known.applied(part) for split, part in rows.items()}
 
 
