@@ -64,7 +64,8 @@ class OfGroup:
     """Tallies of a user's exposures before a row's, to videos that have the same value as the row's video.
 
     Attributes:
-        column: of videos, of one value each, such as `category`; of a video without a value there is no tally.
+        column: of videos, such as `category`; of a video without a value there is no tally. Where it holds lists, such
+            as `tags`, a video is in several groups, whose counts are added up; the last time is the latest.
         tally: the kind of count.
     """
 
@@ -150,7 +151,7 @@ def tallied(name: str, group: str) -> tuple[Column, ...]:
 
     Args:
         name: such as `user_format`.
-        group: a column of videos, of one value each, such as `format`.
+        group: a column of videos, such as `format`; one of lists, such as `tags`, where it holds no ids.
 
     Examples:
         >>> [column.name for column in tallied("user_format", "format")]

@@ -62,7 +62,8 @@ COLUMNS: tuple[Column, ...] = (
     Column("device", "interactions", STRING),
 )
 
-_GROUPS = {"category": "category", "channel": "channel_id"}  # by which the exposures of a user are grouped
+# By which the exposures of a user are grouped.
+_GROUPS = {"category": "category", "channel": "channel_id", "tags": "tags"}
 
 
 def _counts(table: str, option: str, *names: str) -> tuple[Column, ...]:

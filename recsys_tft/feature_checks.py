@@ -88,13 +88,13 @@ def _wrong_columns(table: "FeatureTable") -> Iterator[str]:
             hint = did_you_mean(column.at_exposure, AT_EXPOSURE)
             known = " or ".join(AT_EXPOSURE)
             yield f"the column '{column.name}' has at_exposure '{column.at_exposure}', not {known}.{hint}"
-    single = [column.name for column in table.columns if column.table == "videos" and not column.is_list]
+    grouping = [c.name for c in table.columns if c.table == "videos" and not (c.is_list and c.key)]
     for column in table.columns:
-        if column.of_group and column.of_group.column not in single:
-            hint = did_you_mean(column.of_group.column, single)
+        if column.of_group and column.of_group.column not in grouping:
+            hint = did_you_mean(column.of_group.column, grouping)
             yield (
-                f"the column '{column.name}' is of groups by '{column.of_group.column}', which is no column of videos "
-                f"of one value each.{hint}"
+                f"the column '{column.name}' is of groups by '{column.of_group.column}', which is no column of videos, "
+                f"or one of lists of ids.{hint}"
             )
         if len(tables[column.name]) > 1 and not column.built_in:
             yield (

@@ -6,6 +6,7 @@ import functools
 import json
 import math
 import pathlib
+from collections.abc import Sized
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def with_counters(ran: Ran, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def outcomes(ran: Ran) -> pd.DataFrame:
-    """All exposures, formed without cuts, with the category and channel of their videos: on MovieLens all ratings."""
+    """All exposures, formed without cuts, with category, channel and tags of their videos: on MovieLens all ratings."""
     frames = raw_frames(ran.raw)
     if frames["channels"].empty:
         events = frames["interactions"]
@@ -129,7 +130,7 @@ def outcomes(ran: Ran) -> pd.DataFrame:
         every = oracles_exposures(ran.raw, ran.root, uncut=True)
         rows = [(e.user_id, e.video_id, e.interaction_time, e.positive_since) for e in every]
         found = pd.DataFrame(rows, columns=["user_id", "video_id", "interaction_time", "since"])
-    groups = frames["videos"].reindex(columns=["video_id", "category", "channel_id"])
+    groups = frames["videos"].reindex(columns=["video_id", "category", "channel_id", "tags"])
     return found.merge(groups, on="video_id", how="left")
 
 
@@ -147,6 +148,8 @@ def with_outcomes(ran: Ran, rows: pd.DataFrame) -> pd.DataFrame:
         for what, time in (("shown", "interaction_time"), ("positive", "since")):
             events = every[every[time].notna()]
             rows[f"{name}{what}_count"] = _before(events[by], events[time], rows.reindex(columns=by), moments)
+    for what, time in (("shown", "interaction_time"), ("positive", "since")):
+        rows[f"user_tags_{what}_count"] = _by_tags(every[every[time].notna()], time, rows, moments)
     if is_exact:
         rows["user_expected_count"] = _expected(every, rows["user_id"], moments)
     return rows
@@ -168,6 +171,20 @@ def _expected(every: pd.DataFrame, users: pd.Series, moments: pd.Series) -> list
         own, prior, all_positive, all_shown = sums[user][count - 1] if count else (0.0, 0.0, 0, 0)
         found.append(own + prior * (all_positive + 1) / (all_shown + 2))
     return found
+
+
+def _by_tags(events: pd.DataFrame, time: str, rows: pd.DataFrame, moments: pd.Series) -> pd.Series:
+    """How many events of each row's user and each of its tags are strictly before its moment, added up over tags."""
+    own, asked = (
+        table.assign(tags=[sorted({tag for tag in tags if tag}) if isinstance(tags, Sized) else [] for tags in column])
+        .explode("tags")
+        .dropna(subset="tags")
+        for table in (events, rows.reindex(columns=["user_id", "tags"]).assign(moment=moments))
+        for column in [table["tags"]]
+    )
+    by = ["user_id", "tags"]
+    counts = pd.Series(_before(own[by], own[time], asked[by], asked["moment"]), asked.index, float)
+    return counts.groupby(level=0).sum().reindex(rows.index)
 
 
 def _before(events: pd.DataFrame, times: pd.Series, rows: pd.DataFrame, moments: pd.Series) -> list[int | None]:

@@ -77,6 +77,7 @@ ALTERATIONS: list[tuple[str, str, Callable[[object], None]]] = [
             ("val", "user_excess"),
             ("val", "user_category_affinity"),
             ("test", "user_channel_shown_log"),
+            ("val", "user_tags_share"),
             ("train", "likes_30d_log"),
             ("train", "views_7d_log"),
             ("train", "video_age_log"),
@@ -144,8 +145,9 @@ def test_the_models_are_given_the_history_of_the_user_and_the_counters(
             return run(signature, inputs)
 
         monkeypatch.setattr(model, "run", record)
-    categories = {row["video_id"]: row["category"] for row in pq.read_table(as_of.raw / "videos.parquet").to_pylist()}
-    channels = {row["video_id"]: row["channel_id"] for row in pq.read_table(as_of.raw / "videos.parquet").to_pylist()}
+    videos = pq.read_table(as_of.raw / "videos.parquet").to_pylist()
+    categories, channels = ({v["video_id"]: {v[key]} - {None} for v in videos} for key in ("category", "channel_id"))
+    tags = {v["video_id"]: {tag for tag in v["tags"] or [] if tag} for v in videos}
     exposures, every = oracles_exposures(as_of.raw, as_of.root), oracles_exposures(as_of.raw, as_of.root, uncut=True)
     lengths, end = set(), end_of(as_of)
     frame = raw_frames(as_of.raw)["interactions"].astype(object)
@@ -159,7 +161,7 @@ def test_the_models_are_given_the_history_of_the_user_and_the_counters(
         watched = oracle.history(exposures, user, end, 3)
         lengths.add(len(watched))
         assert asked["query_tower"]["history_video_ids"].tolist() == [watched]
-        named = [(categories[video] or "").encode() for video in watched]
+        named = ["".join(categories[video]).encode() for video in watched]
         assert asked["query_tower"]["history_categories"].tolist() == [named]
         ranked = recommender.store.videos(np.array([item.video_id for item in found.items]))
         rows = zip(*(asked["ranker"][name].tolist() for name in COUNTS), strict=True)
@@ -170,15 +172,15 @@ def test_the_models_are_given_the_history_of_the_user_and_the_counters(
         of_user = [e for e in every if e.user_id == user]
         shown, positive, _ = tally(of_user, moment)
         assert [asked["ranker"][name].tolist() for name in outcomes.USER_COLUMNS] == [[shown], [positive]]
-        for group, of_videos in {"category": categories, "channel": channels}.items():
+        for group, of_videos in {"category": categories, "channel": channels, "tags": tags}.items():
             wanted = [of_videos[video] for video in ranked["video_id"].to_pylist()]
-            same = [[e for e in of_user if of_videos[e.video_id] == value] for value in wanted]
+            same = [[[e for e in of_user if value in of_videos[e.video_id]] for value in values] for values in wanted]
             expected = [
-                tally(own, moment) if value is not None else (0, 0) for own, value in zip(same, wanted, strict=True)
+                tuple(sum(tally(own, moment)[place] for own in of_values) for place in (0, 1)) for of_values in same
             ]
             names = (f"user_{group}_shown_count", f"user_{group}_positive_count")
             told = zip(*(np.maximum(asked["ranker"][name], 0).tolist() for name in names), strict=True)
-            assert sorted(told) == sorted(found[:2] for found in expected)
+            assert sorted(told) == sorted(expected)
         since = [ages[video] for video in ranked["video_id"].to_pylist()]
         assert sorted(asked["ranker"]["published_at"].tolist()) == sorted(since)
     assert max(lengths) == 3

@@ -172,12 +172,13 @@ def tallied(
     live: LiveState, lookup: VideoLookup, users: np.ndarray, videos: np.ndarray, times: np.ndarray, column: str
 ) -> list[tuple[int | None, ...]]:
     """What is known of users and the groups of videos: shown, positive and last, as rows have it."""
-    codes, values = lookup.groups(column)
-    found = []
-    for user, time, code in zip(users.tolist(), times.tolist(), codes[lookup.position(videos, times)], strict=True):
+    groups, found = lookup.groups(column), []
+    for user, time, place in zip(users.tolist(), times.tolist(), lookup.position(videos, times), strict=True):
         known = {row["group"]: row for row in live.by_group(user, column, time).to_pylist()}
-        row = known.get(values[int(code)].as_py(), {"SHOWN": 0, "POSITIVE": 0, "LAST": None}) if code >= 0 else {}
-        found.append(tuple(row.get(tally.name) for tally in Tally))
+        own = [groups.values[code].as_py() for code in groups.codes[groups.bounds[place] : groups.bounds[place + 1]]]
+        rows = [known[value] for value in own if value in known]
+        shown, positive = (sum(row[tally] for row in rows) if own else None for tally in ("SHOWN", "POSITIVE"))
+        found.append((shown, positive, max((row["LAST"] for row in rows), default=None)))
     return found
 
 

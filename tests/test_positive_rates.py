@@ -1,5 +1,6 @@
 """What became of earlier exposures, of users, of videos and of both, against plain Python."""
 
+import itertools
 import math
 from collections.abc import Iterable
 
@@ -25,7 +26,7 @@ from labelled_cases import (
 from random_tables import RawTables, RunSettings
 from tallied_outcomes import tally
 
-from recsys_tft.columns import FLOAT, OfGroup, Tally, tallied
+from recsys_tft.columns import FLOAT, INTS, Column, OfGroup, Tally, tallied
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
@@ -35,6 +36,7 @@ from recsys_tft.number_ops import Log
 from recsys_tft.point_in_time import counters, outcomes, video_counts
 from recsys_tft.positive_rates import TotalRate
 from recsys_tft.tables.entities import VideoLookup
+from recsys_tft.tables.video_groups import codes
 from recsys_tft.time_lookups import Timeline
 
 DELAYS = st.sampled_from(("0s", "30m"))
@@ -91,6 +93,59 @@ def test_tallies_of_users_and_categories_are_what_the_oracle_says(case: Case, de
         inside = [e for e, own_one in zip(every, of_exposures, strict=True) if e.user_id == owner and own_one == wanted]
         expected = tally(inside, moment - own.counters.delay_microseconds)
         assert row == ((None, None, None) if wanted is None else expected)
+
+
+@quick
+@given(CASES_OF_INTEGERS, DELAYS, st.data())
+def test_of_lists_the_tallies_of_all_their_values_are_added_up(case: Case, delay: str, data: st.DataObject) -> None:
+    raw, chosen = case
+    gathered, own = gather(raw), with_delay(chosen, delay)
+    (part,) = gathered.partitions
+    lists = st.none() | st.lists(st.sampled_from([None, "", "a", "b", "c"]), max_size=4)
+    rows = gathered.lookup.rows
+    tags = data.draw(st.lists(lists, min_size=len(rows), max_size=len(rows)))
+    lookup = VideoLookup(rows.append_column("of_lists", pa.array(tags, pa.list_(pa.string()))))
+    known, times = np.unique(rows["video_id"].to_numpy()).tolist(), part.events["interaction_time"].to_pylist()
+    assume(known and times)
+    users = st.sampled_from([*part.events["user_id"].to_pylist(), 10**9])
+    pairs = st.tuples(users, st.sampled_from(known), st.sampled_from([*times, max(times) + 1]))
+    asked = data.draw(st.lists(pairs, min_size=1, max_size=20))
+    columns = [np.array(column, np.int64) for column in zip(*asked, strict=True)]
+    steps = outcomes.step_table(examples.outcomes_of(part.events, lookup, oracles_cuts(raw, chosen), own))
+    found = outcomes.Tallies(steps, lookup, *columns, own.counters.delay_microseconds)
+    told = zip(*(found.of(OfGroup("of_lists", each)).to_pylist() for each in Tally), strict=True)
+    every = oracles_exposures(raw, chosen, UNCUT)
+
+    def groups_of(video: int, time: int) -> set[str]:
+        (place,) = lookup.position(np.array([video]), np.array([time])).tolist()
+        return {tag for tag in tags[place] or [] if tag}
+
+    for (owner, video, time), (shown, positive, last) in zip(asked, told, strict=True):
+        moment = time - own.counters.delay_microseconds
+        of_groups = {
+            group: tally(
+                [e for e in every if e.user_id == owner and group in groups_of(e.video_id, e.interaction_time)], moment
+            )
+            for group in groups_of(video, time)
+        }
+        if not of_groups:
+            assert (shown, positive, last) == (None, None, None)
+            continue
+        assert shown == sum(each[0] for each in of_groups.values())
+        assert positive == sum(each[1] for each in of_groups.values())
+        assert last == max((each[2] for each in of_groups.values() if each[2] is not None), default=None)
+        of_user = outcomes.by_group(
+            steps.filter(pa.array(steps["user_id"].to_numpy() == owner)), lookup, "of_lists", moment
+        )
+        stored = {row["group"]: (row["SHOWN"], row["POSITIVE"], row["LAST"]) for row in of_user.to_pylist()}
+        assert {group: stored.get(group, (0, 0, None)) for group in of_groups} == of_groups
+
+
+@quick
+@given(st.lists(st.none() | st.lists(st.sampled_from([None, "", "a", "b"]), max_size=3), max_size=8))
+def test_lists_of_neighbouring_rows_have_one_code_where_they_are_equal(lists: list[list[str | None] | None]) -> None:
+    found = codes(pa.chunked_array([pa.array(lists, pa.list_(pa.string()))]))
+    assert [a == b for a, b in itertools.pairwise(lists)] == [a == b for a, b in itertools.pairwise(found.tolist())]
 
 
 def of_videos(
@@ -187,10 +242,10 @@ def test_the_rate_of_all_is_of_all_counts(batches: list[list[tuple[int, int]]]) 
 
 def test_without_the_option_nothing_of_it_is_asked_for_or_made() -> None:
     own = [f for f in DEFAULT.features if any(column.option == "positive_rates" for column in f.columns)]
-    assert len(own) == 11
+    assert len(own) == 14
     on, off = Settings(), Settings(positive_rates={"enabled": False})
     assert all(feature.is_active(on) and not feature.is_active(off) for feature in own)
-    assert outcomes.groups(on) == ("category", "channel_id")
+    assert outcomes.groups(on) == ("category", "channel_id", "tags")
     assert outcomes.groups(off) == ()
 
 
@@ -200,10 +255,11 @@ def test_a_table_has_groups_of_its_own() -> None:
     assert table.by_name["seen_log"].entity is Entity.PAIR
 
 
-@pytest.mark.parametrize("group", ["tags", "country", "video_languag", "channel_subscriber_count"])
-def test_groups_are_columns_of_videos_of_one_value(group: str) -> None:
+@pytest.mark.parametrize("group", ["country", "video_languag", "channel_subscriber_count", "alike"])
+def test_groups_are_columns_of_videos_but_lists_of_ids(group: str) -> None:
+    alike = Column("alike", "videos", INTS, key="video_id")
     with pytest.raises(InputError, match=f"'mine_last_time' is of groups by '{group}', which is no column of videos"):
-        DEFAULT.extend(tallied("mine", group))
+        DEFAULT.extend((alike, *tallied("mine", group)))
 
 
 def test_the_query_tower_cannot_read_a_pair() -> None:

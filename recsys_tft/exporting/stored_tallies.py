@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from recsys_tft import ids
 from recsys_tft.columns import Tally
 from recsys_tft.raw_replay.raw_rows import RawRows
-from recsys_tft.recommending.tallies import OF_GROUP
+from recsys_tft.recommending.tallies import OF_GROUP, TYPES
 
 _LIST = {Tally.SHOWN: "shown", Tally.POSITIVE: "positive", Tally.LAST: "last"}
 
@@ -29,28 +29,31 @@ def of_users(
         names: of the columns that hold the tallies.
     """
     user, video, time, since, until = (column.to_numpy() for column in became.columns[:5])
-    codes, _ = rows.lookup.groups(group)
+    own, codes = rows.lookup.groups(group).at(rows.lookup.position(video, time))
     found = pl.DataFrame(
         {
-            "user": user,
-            "group": codes[rows.lookup.position(video, time)],
-            "positive": ((since < moment) & (moment <= until)).astype(np.int64),
-            "last": time,
+            "user": user[own],
+            "group": codes,
+            "positive": ((since < moment) & (moment <= until)).astype(np.int64)[own],
+            "last": time[own],
             "shown": np.int64(1),
         }
-    ).filter((pl.col("group") >= 0) & (pl.col("last") < moment))
+    ).filter(pl.col("last") < moment)
     tallied = found.group_by("user", "group").agg(pl.sum("shown", "positive"), pl.max("last")).sort("user", "group")
     owners = tallied["user"].to_numpy()
     ends = pa.array(np.append(np.searchsorted(owners, user_ids), len(owners)), pa.int32())
     values = _values(rows, group).take(tallied["group"].to_arrow())
     lists = {f"{OF_GROUP}{group}": values}
-    lists |= {f"{OF_GROUP}{group}/{name}": tallied[_LIST[tally]].to_arrow() for tally, name in names.items()}
+    lists |= {
+        f"{OF_GROUP}{group}/{name}": tallied[_LIST[tally]].to_arrow().cast(TYPES[tally])
+        for tally, name in names.items()
+    }
     return {name: pa.ListArray.from_arrays(ends, each) for name, each in lists.items()}
 
 
 def _values(rows: RawRows, group: str) -> pa.Array:
     """The values of a group by their codes in the lookup; ids as the tables have them."""
-    _, values = rows.lookup.groups(group)
+    values = rows.lookup.groups(group).values
     given = ids.GIVEN + group
     if given not in rows.videos.column_names:
         return values

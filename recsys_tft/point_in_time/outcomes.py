@@ -25,6 +25,7 @@ USER_COLUMNS = ("user_shown_count", "user_positive_count")
 VIDEO_COLUMNS = ("shown_count", "positive_count")
 EXPECTED = "user_expected_count"
 _WEIGHT = 10  # exposures that count for what is usual, beside those of a video
+_BEFORE_ALL = np.iinfo(np.int64).min  # the time of no exposure
 _UNIT = 2**20  # parts of an exposure; sums of whole numbers are the same in any order
 SCHEMA = pa.schema(
     {
@@ -237,24 +238,25 @@ def by_group(
         By increasing owner and group: `owner`, where they are given; `group`, the value of the column; and by the names
         of Tally how many were shown, how many of these are positive, and the time of the last one, all int64.
     """
-    codes, values = videos.groups(column)
-    _, video, shown, time, *numbers = (each.to_numpy() for each in steps.columns)
-    group = codes[videos.position(video, shown)]
-    chosen = np.flatnonzero((group >= 0) & (time < moment))
-    keys = group[chosen] if owners is None else owners[chosen] * len(values) + group[chosen]
+    before = steps["time"].to_numpy() < moment
+    _, video, shown, time, *numbers = (each.to_numpy()[before] for each in steps.columns)
+    known = videos.groups(column)
+    chosen, group = known.at(videos.position(video, shown))
+    size = max(len(known.values), 1)
+    keys = group if owners is None else owners[before][chosen] * size + group
     keys, place = np.unique(keys, return_inverse=True)
     counts = np.zeros((2, len(keys)), np.int64)
     for count, each in zip(counts, numbers, strict=True):
         np.add.at(count, place, each[chosen])
-    last = np.full(len(keys), np.iinfo(np.int64).min)
+    last = np.full(len(keys), _BEFORE_ALL)
     begun = numbers[0][chosen] > 0
     np.maximum.at(last, place[begun], time[chosen][begun])
     there = counts[0] > 0
-    of_owner, group = np.divmod(keys[there], max(len(values), 1))
+    of_owner, group = np.divmod(keys[there], size)
     told = {} if owners is None else {"owner": of_owner}
     found = {Tally.SHOWN: counts[0], Tally.POSITIVE: counts[1], Tally.LAST: last}
     tallies = {tally.name: each[there] for tally, each in found.items()}
-    return pa.table({**told, "group": values.take(pa.array(group)), **tallies})
+    return pa.table({**told, "group": known.values.take(pa.array(group)), **tallies})
 
 
 class Tallies:
@@ -286,7 +288,10 @@ class Tallies:
         self._found: dict[str, Mapping[Tally, pa.Array]] = {}
 
     def of(self, group: OfGroup) -> pa.Array:
-        """[n] int64; missing for a video of no group, and as the last time where there was none."""
+        """[n] int64; of several groups the sum, or the latest.
+
+        Missing for a video of no group, and as the last time where there was none.
+        """
         if group.column not in self._found:
             self._found[group.column] = self._tallied(group.column)
         return self._found[group.column][group.tally]
@@ -294,18 +299,16 @@ class Tallies:
     def _tallied(self, column: str) -> Mapping[Tally, pa.Array]:
         from recsys_tft.point_in_time.tally_kernel import tally  # loads numba
 
-        codes, values = self._videos.groups(column)
-        steps, rows = self._steps, len(self._times)
-        of_steps = codes[steps.position]
-        inside = of_steps >= 0
-        own = [each[inside] for each in (steps.user, steps.time, of_steps, steps.exposures, steps.positives)]
-        shown, positive, last = np.empty(rows, np.int64), np.empty(rows, np.int64), np.full(rows, NEVER)
-        owners, counts = np.full(len(values), -1), np.zeros((len(values), 3), np.int64)
-        tally(self._users, self._times, codes[self._position], *own, self._order, owners, counts, shown, positive, last)
+        groups, steps, rows = self._videos.groups(column), self._steps, len(self._times)
+        own = (steps.user, steps.time, steps.position, steps.exposures, steps.positives)
+        of_groups = (groups.bounds, groups.codes, np.full(len(groups.values), -1))
+        shown, positive, last = np.empty(rows, np.int64), np.empty(rows, np.int64), np.full(rows, _BEFORE_ALL)
+        counts = np.zeros((len(groups.values), 3), np.int64)
+        tally(self._users, self._times, self._position, *own, self._order, *of_groups, counts, shown, positive, last)
         found = {
             Tally.SHOWN: (shown, shown < 0),
             Tally.POSITIVE: (positive, shown < 0),
-            Tally.LAST: (last, last == NEVER),
+            Tally.LAST: (last, last == _BEFORE_ALL),
         }
         return {name: pa.array(values, mask=mask if mask.any() else None) for name, (values, mask) in found.items()}
 

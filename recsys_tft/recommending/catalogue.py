@@ -17,6 +17,7 @@ from recsys_tft.columns import FIRST_SEEN, IdKind
 from recsys_tft.missing import nulled
 from recsys_tft.serving.serving_rows import Asked, Column, Values
 from recsys_tft.statistics import EMPTY_IDS
+from recsys_tft.tables.video_groups import Groups
 
 EVENTS = "events"  # how many a video has
 PUBLISHED = "published_at"
@@ -37,6 +38,7 @@ class Catalogue:
         self.rows, self._kind = rows, kind
         self._columns: dict[tuple[str, Any, int | None], Column] = {}
         self._groups: dict[str, np.ndarray] = {}
+        self._grouped: dict[str, Groups] = {}
         self._masks: dict[Any, np.ndarray] = {}
 
     @functools.cached_property
@@ -64,6 +66,12 @@ class Catalogue:
         if name not in self._groups:
             self._groups[name] = codes(self.rows[name])
         return self._groups[name]
+
+    def groups_of(self, name: str) -> Groups:
+        """By the values of a column, or of its lists."""
+        if name not in self._grouped:
+            self._grouped[name] = Groups.of(self.rows[name])
+        return self._grouped[name]
 
     def mask(self, rule: Any, find: Callable[[pa.Table], np.ndarray]) -> np.ndarray:
         """[videos] bool of a rule, which is asked once.

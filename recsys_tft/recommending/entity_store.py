@@ -166,7 +166,7 @@ class EntityStore:
         One that no video has is null.
         """
         own = self._videos.table[column].combine_chunks()
-        if own.type == values.type:
+        if pa.types.is_list(own.type) or own.type == values.type:
             return values.combine_chunks()
         return own.take(pc.index_in(values.combine_chunks(), ids.codes_of(own)))
 

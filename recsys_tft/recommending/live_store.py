@@ -22,7 +22,7 @@ from recsys_tft.online.snapshot import Rules
 from recsys_tft.point_in_time import outcomes
 from recsys_tft.recommending.catalogue import EVENTS, Candidates
 from recsys_tft.recommending.entity_store import EntityStore
-from recsys_tft.recommending.tallies import OF_GROUP
+from recsys_tft.recommending.tallies import OF_GROUP, TYPES
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.tables.versions import NEVER
 from recsys_tft.time_lookups import find_sorted
@@ -194,7 +194,9 @@ class LiveStore:
         for group, names in self._groups.items():
             table = self._state.by_group(code, group, moment)
             lists = {f"{OF_GROUP}{group}": self._entities.groups(group, table["group"])}
-            lists |= {f"{OF_GROUP}{group}/{name}": table[tally.name] for name, tally in names.items()}
+            lists |= {
+                f"{OF_GROUP}{group}/{name}": table[tally.name].cast(TYPES[tally]) for name, tally in names.items()
+            }
             found |= {name: _in_a_list(values) for name, values in lists.items()}
         return found
 

@@ -132,8 +132,10 @@ def _typed(exported: Exported, rows: pa.Table) -> pa.Table:
 def _without_gaps(values: pa.Array) -> pa.Array:
     """The same, with the models' missing values in place of nulls that Feast cannot hold.
 
-    Its lists hold no null; and of a column with a null its integers go through float64.
+    Its lists hold no null; and of a column with a null its integers go through float64. Times become int64.
     """
+    if values.type == pa.list_(TIMESTAMP):
+        values = values.cast(pa.list_(pa.int64()))
     if pa.types.is_list(values.type) and values.values.null_count:
         missing = {pa.string(): "", pa.int64(): EMPTY_IDS}[values.type.value_type]
         return ids.in_lists(values, lambda flat: pc.fill_null(flat, missing))

@@ -13,6 +13,7 @@ from recsys_tft.columns import KEYS, UPDATED, IdKind
 from recsys_tft.missing import nulled
 from recsys_tft.tables import versions
 from recsys_tft.tables.raw_tables import ROW
+from recsys_tft.tables.video_groups import Groups, codes
 from recsys_tft.time_lookups import SINCE, are_among, begins, find_sorted, is_versioned, rows_at, take_or_null
 
 
@@ -132,23 +133,21 @@ class VideoLookup:
             first = np.where(known, find_sorted(channels["channel_id"].to_numpy(), channel), -1)
             rows = rows.append_column(_CHANNEL_UPDATED, take_or_null(channels[UPDATED], first))
         told = [name for name in rows.column_names if name not in dated and not name.startswith(ids.GIVEN)]
-        return cls(rows.take(pa.array(begins(*(_codes(rows[name]) for name in told)))) if dated else rows, kind)
+        return cls(rows.take(pa.array(begins(*(codes(rows[name]) for name in told)))) if dated else rows, kind)
 
     @staticmethod
     def told(groups: Iterable[str]) -> list[str]:
         """The columns that are told of videos, besides their ids, where exposures are grouped by some."""
         return list(dict.fromkeys(["video_duration", "category", *groups]))
 
-    def groups(self, column: str) -> tuple[np.ndarray, pa.Array]:
-        """For each row the number of its value in a column, [n] int64, -1 where it has none; and these values."""
+    def groups(self, column: str) -> Groups:
+        """By the values of a column."""
         if column not in self._groups:
-            encoded = self.rows[column].combine_chunks().dictionary_encode()
-            codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-            self._groups[column] = codes, encoded.dictionary
+            self._groups[column] = Groups.of(self.rows[column])
         return self._groups[column]
 
     @functools.cached_property
-    def _groups(self) -> dict[str, tuple[np.ndarray, pa.Array]]:
+    def _groups(self) -> dict[str, Groups]:
         return {}
 
     @property
@@ -202,8 +201,3 @@ class VideoLookup:
 def early(updated: pa.ChunkedArray, rows: np.ndarray, times: np.ndarray) -> int:
     """The number of [m] times before their version, which is a first one, as others would not be taken."""
     return int((pc.fill_null(updated, versions.ALWAYS).to_numpy()[rows] >= times).sum())
-
-
-def _codes(values: pa.ChunkedArray) -> np.ndarray:
-    """[n] int64: equal where the values are."""
-    return pc.fill_null(values.combine_chunks().dictionary_encode().indices, -1).to_numpy(zero_copy_only=False)

@@ -133,18 +133,25 @@ class _Moments:
         """Tallies of users and the groups of their videos."""
         lookup, found = self._rules.videos, {}
         for column in outcomes.groups(self._rules.settings):
-            codes, values = lookup.groups(column)
-            of_videos = codes[lookup.position(videos, np.full(len(videos), time))]
-            wanted = values.take(pa.array(of_videos, mask=of_videos < 0)).to_pylist()
+            groups = lookup.groups(column)
+            owners, codes = groups.at(lookup.position(videos, np.full(len(videos), time)))
             tables = {user: self._by_group(user, column, time) for user in set(users)}
-            rows = [
-                (None,) * len(Tally) if group is None else tables[user].get(group, (0, 0, None))
-                for user, group in zip(users, wanted, strict=True)
-            ]
-            for tally, told in zip((Tally.SHOWN, Tally.POSITIVE, Tally.LAST), zip(*rows, strict=True), strict=True):
-                found[column, tally] = pa.array(told, pa.int64())
+            told: list[list[tuple[int, int, int | None]]] = [[] for _ in users]
+            for owner, group in zip(owners.tolist(), groups.values.take(pa.array(codes)).to_pylist(), strict=True):
+                told[owner].append(tables[users[owner]].get(group, (0, 0, None)))
+            rows = [_together(of_row) for of_row in told]
+            for tally, values in zip((Tally.SHOWN, Tally.POSITIVE, Tally.LAST), zip(*rows, strict=True), strict=True):
+                found[column, tally] = pa.array(values, pa.int64())
         return found
 
     def _by_group(self, user: int, column: str, time: int) -> dict[object, tuple[int, int, int]]:
         rows = self._live.by_group(user, column, time).to_pylist()
         return {row["group"]: (row["SHOWN"], row["POSITIVE"], row["LAST"]) for row in rows}
+
+
+def _together(told: Sequence[tuple[int, int, int | None]]) -> tuple[int | None, int | None, int | None]:
+    """SHOWN, POSITIVE and LAST of all groups that a video is in; of none, None."""
+    if not told:
+        return None, None, None
+    shown, positive, last = zip(*told, strict=True)
+    return sum(shown), sum(positive), max((time for time in last if time is not None), default=None)
