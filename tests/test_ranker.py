@@ -343,6 +343,6 @@ def test_a_split_without_rows_or_of_one_label_is_an_error(synthetic_run: Ran, tm
 
 
 def test_one_label_alone_is_an_error() -> None:
-    rows = RankerRows({"label": np.ones(5, np.int64)}, pd.DataFrame({"x": range(5)}))
+    rows = ranker_rows.RankerRows({"label": np.ones(5, np.int64)}, pd.DataFrame({"x": range(5)}))
     with pytest.raises(InputError, match="all 5 rows of the train split have the label 1"):
         ranker_training._check(rows, "out", "train")
