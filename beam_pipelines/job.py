@@ -136,6 +136,11 @@ class Job:
         return -(-_YEAR // (slices * every)) * every
 
     @property
+    def retires(self) -> bool:
+        """Whether vocabularies are made of what was seen lately; a refresh never takes a value out of them."""
+        return self.settings.retire_after is not None and self.earlier is None
+
+    @property
     def tallies(self) -> bool:
         """Whether features read what users did with the videos of groups."""
         return bool(outcomes.groups(self.settings))

@@ -14,7 +14,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.pvalue import AsIter, AsSingleton, DoOutputsTuple, PCollection
 
-from recsys_tft.beam_pipelines import count, engineer, finish, join, prepare, state, texts
+from recsys_tft.beam_pipelines import count, engineer, finish, fitting, join, prepare, state, texts
 from recsys_tft.beam_pipelines.elements import STATISTICS
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.beam_pipelines.pairs import ForEachPair
@@ -61,7 +61,7 @@ class MainJob:
         cuts = self._cuts(*times)
         latest = self._latest(events)
         exposures = self._exposures(events, lookup, AsSingleton(cuts), AsSingleton(latest))
-        catalogue = AsSingleton(self._catalogue(exposures))
+        catalogue = AsSingleton(self._catalogue(exposures, cuts))
         named, seen = self._counted_videos(videos, exposures, AsSingleton(latest))
         begun = self._begin_negatives(exposures.main, catalogue)
         graph = AsSingleton(self._fitted(exposures, seen, catalogue, begun))
@@ -163,20 +163,22 @@ class MainJob:
         tags = ("catalogue", "analysis", "counts", "odd", *(("changes",) if self._job.counts_videos else ()))
         tags += ("until",) if self._job.videos_have_versions else ()
         tags += ("seen", state.FOLDED) if self._job.settings.recent.enabled else ()
+        tags += ("lately",) if self._job.retires else ()
         tags += self._statistics
         return self._step("Label", events.main, prepare.label_exposures, *sides, tags=tags)
 
-    def _catalogue(self, exposures: DoOutputsTuple) -> PCollection:
+    def _catalogue(self, exposures: DoOutputsTuple, cuts: PCollection) -> PCollection:
         if self._job.earlier:
             return self._single("Catalogue", state.read_catalogue, job=self._job)
-        merged = self._shown_videos(exposures)
         counts = exposures.counts | "Counts of labels" >> prepare.sum_counts()
-        sides = [AsSingleton(merged), AsSingleton(counts)]
-        return self._single("Catalogue", prepare.make_catalogue, *sides, job=self._job)
+        sides = [self._shown_videos(exposures), counts, cuts]
+        sides += [self._shown_videos(exposures, "lately")] if self._job.retires else []
+        return self._single("Catalogue", fitting.make_catalogue, *map(AsSingleton, sides), job=self._job)
 
-    def _shown_videos(self, exposures: DoOutputsTuple) -> PCollection:
+    @staticmethod
+    def _shown_videos(exposures: DoOutputsTuple, tag: str = "catalogue") -> PCollection:
         """How many exposures each video has, of those that something is fitted on."""
-        return exposures.catalogue | "Catalogue videos" >> beam.CombineGlobally(prepare.MergeHistograms())
+        return exposures[tag] | f"{tag.capitalize()} videos" >> beam.CombineGlobally(prepare.MergeHistograms())
 
     def _counted_videos(
         self, videos: DoOutputsTuple, exposures: DoOutputsTuple, latest: AsSingleton

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import time_lookups
-from recsys_tft.beam_pipelines import state
+from recsys_tft.beam_pipelines import fitting, state
 from recsys_tft.beam_pipelines.elements import STATISTICS, Frames, KeyedFrames, KeyedTable, Parts, TaggedOutput
 from recsys_tft.beam_pipelines.job import BEGUN, OUTCOMES, Job
 from recsys_tft.beam_pipelines.read import reject
-from recsys_tft.columns import HISTORY, UPDATED
+from recsys_tft.columns import UPDATED
 from recsys_tft.describing import run_rows
 from recsys_tft.describing.columns import Parcel
 from recsys_tft.errors import InputError
@@ -25,12 +25,11 @@ from recsys_tft.examples import (
     fitting_rows,
     heavy_users,
     late_events,
-    negatives,
     odd_data,
-    ranker_examples,
 )
+from recsys_tft.examples.negatives import Lately
 from recsys_tft.features import Entity
-from recsys_tft.labelling import labels, split_times
+from recsys_tft.labelling import split_times
 from recsys_tft.merging import MergeSome
 from recsys_tft.point_in_time import counters, outcomes, recent, video_counts
 from recsys_tft.point_in_time.carried import Carried, Period
@@ -227,7 +226,15 @@ def label_exposures(
     period = found.period
     carried = period.carry(videos, latest + 1, job.settings)
     of_users = carried if base == latest + 1 else of_users
-    state.write_users(partition, of_users, carried.fitted, known.events, job)
+    training = found.keys.filter(pa.array(found.keys["split"].to_numpy() == job.training_split))
+    since = fitting_rows.seen_from(cuts, job.settings) if job.retires else None
+    lately = None if since is None else Lately(since, fitting_rows.seen_lately(training, "user_id", since))
+    fitted = carried.fitted
+    if lately:
+        fitted = fitted.filter(pa.array(np.isin(fitted["user_id"].to_numpy(), lately.keys)))
+        videos_seen = fitting_rows.seen_lately(training, "video_id", lately.since)
+        yield TaggedOutput("lately", split_times.histogram(videos_seen))
+    state.write_users(partition, of_users, fitted, known.events, job)
     yield TaggedOutput("catalogue", found.training_videos)
     for item in found.counts.items():
         yield TaggedOutput("counts", item)
@@ -236,8 +243,7 @@ def label_exposures(
         splits = examples.splits_of(period.events, cuts, job.settings)
         described = run_rows.of_events(period.events, splits, list(job.splits.values()), job.settings)
         yield TaggedOutput(STATISTICS, Parcel.of(described))
-    training = found.keys.filter(pa.array(found.keys["split"].to_numpy() == job.training_split))
-    yield from _fitting_users(found, training, users, job)
+    yield from fitting.of_users(found, training, users, job, lately)
     if job.videos_have_versions:
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))
     if job.settings.recent.enabled:
@@ -248,7 +254,7 @@ def label_exposures(
     for part in heavy_users.divide(found, job.settings.output.user_exposures_per_shard, job.settings):
         exposures = examples.with_given_ids(part.exposures, users, videos)
         of_part = dataclasses.replace(part, exposures=exposures)
-        yield from _labelled_part(partition, of_part, users, period, worth, job)
+        yield from _labelled_part(partition, of_part, users, period, worth, since, job)
 
 
 def _changes(
@@ -286,28 +292,23 @@ def _came_late(
     is_new = late_events.came_late(found.keys, there, before.cuts, job.settings.labels.exposure_gap)
     keys = found.keys.filter(pa.array(is_new))
     yield TaggedOutput("catalogue", split_times.histogram(keys["video_id"].to_numpy()))
-    yield from _fitting_users(found, keys, users, job)
-    yield from _fitting_exposures(next(found.context([np.flatnonzero(is_new)])))
-
-
-def _fitting_users(found: examples.Labelled, exposures: pa.Table, users: pa.Table, job: Job) -> Iterator[TaggedOutput]:
-    for rows in fitting_rows.of_users(users, found.period.new_users, exposures, job.settings.table):
-        yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))
-
-
-def _fitting_exposures(exposures: pa.Table) -> Iterator[TaggedOutput]:
-    besides = (*HISTORY, examples.COUNTED_VIDEO, examples.DISLIKED, ranker_examples.DRAWS)  # which fit nothing
-    rows = exposures.select([name for name in exposures.column_names if name not in besides])
-    yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(rows)))
+    yield from fitting.of_users(found, keys, users, job)
+    yield from fitting.of_exposures(next(found.context([np.flatnonzero(is_new)])))
 
 
 def _labelled_part(
-    partition: int, part: heavy_users.Part, users: pa.Table, period: Period, worth: dict[str, pa.Table], job: Job
+    partition: int,
+    part: heavy_users.Part,
+    users: pa.Table,
+    period: Period,
+    worth: dict[str, pa.Table],
+    since: int | None,
+    job: Job,
 ) -> Iterator[KeyedFrames | TaggedOutput]:
     training = part.exposures.filter(pa.array(part.exposures["split"].to_numpy() == job.training_split))
     if job.settings.cooccurrence.enabled:
         yield TaggedOutput("analysis", (Entity.PAIR, arrow_ipc.dumps(fitting_rows.of_pairs(part.exposures))))
-    yield from _fitting_exposures(training)
+    yield from fitting.of_exposures(training, since)
     own = part.users(users)
     own = _users_at(own, part.exposures) if time_lookups.is_versioned(users) else own
     frames = {"exposures": part.exposures, "users": own}
@@ -331,16 +332,3 @@ def _users_at(users: pa.Table, exposures: pa.Table) -> pa.Table:
     """The versions of users that any exposure takes, and the latest ones."""
     taken = rows_at(users, "user_id", *(exposures[name].to_numpy() for name in ("user_id", "interaction_time")))
     return users.take(pa.array(np.union1d(taken, time_lookups.ends(users["user_id"].to_numpy()))))
-
-
-def make_catalogue(exposures: split_times.Histogram, counts: dict[str, int], job: Job) -> negatives.Catalogue:
-    """The training-split catalogue.
-
-    Raises:
-        InputError: as `labels.check_training`.
-    """
-    labels.check_training(counts, job.settings)
-    catalogue = negatives.Catalogue(*exposures, job.settings.ranker.popularity_alpha)
-    state.write_catalogue(catalogue, job)
-    state.write_fitted_videos(catalogue.video_ids, job)
-    return catalogue

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 from tensorflow.python.framework.func_graph import FuncGraph
 from tensorflow_transform import DatasetMetadata, analyzer_nodes, impl_helper, schema_inference
@@ -22,7 +23,9 @@ from recsys_tft import analyzers, graph, ids, transform_graph
 from recsys_tft.analyzers import Asked
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
+from recsys_tft.examples.fitting_rows import RETIRED
 from recsys_tft.features import Entity, Feature
+from recsys_tft.frequencies import Frequencies
 from recsys_tft.graph_inputs import empty_column, graph_columns, graph_dtype, sparse
 
 _NAME = "transform_fn"  # of the function in a saved graph
@@ -41,14 +44,23 @@ def states_of_rows(entity: Entity, rows: pa.Table, learnt: Sequence[Asked], sett
 
     Args:
         entity: whose features are learned of the rows.
-        rows: raw columns; what it lacks of those that features read is missing in all rows.
+        rows: raw columns; what it lacks of those that features read is missing in all rows. Of those that are RETIRED
+            vocabularies learn nothing.
         learnt: what `asked` gives.
         settings: of the run.
     """
     features = [feature for feature in settings.table.active(settings) if feature.entity is entity]
+    arrays = lately = _values(features, rows, settings)
+    if RETIRED in rows.column_names:
+        lately = _values(features, rows.filter(pc.invert(rows[RETIRED])), settings)
+    found = [lately if isinstance(one.statistic, Frequencies) else arrays for one in learnt]
+    return [one.of(own[one.name]) if one.name in own else one.nothing for one, own in zip(learnt, found, strict=True)]
+
+
+def _values(features: Sequence[Feature], rows: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
+    """What statistics are learned of, by the name of each."""
     values, _ = graph.wanted(features, _read(features, ids.shown(rows), settings), settings)
-    arrays = {name: np.concatenate([tensor.numpy() for tensor in tensors]) for name, tensors in values.items()}
-    return [one.of(arrays[one.name]) if one.name in arrays else one.nothing for one in learnt]
+    return {name: np.concatenate([tensor.numpy() for tensor in tensors]) for name, tensors in values.items()}
 
 
 def _read(features: Sequence[Feature], rows: pa.Table, settings: Settings) -> graph.Read:

@@ -93,7 +93,7 @@ class OneRun(Rerun):
     def _cuts(self, *_: PCollection) -> PCollection:
         return self._root | "Known cuts" >> beam.Create([self._known[0]])
 
-    def _catalogue(self, _: object) -> PCollection:
+    def _catalogue(self, *_: object) -> PCollection:
         return self._root | "Known catalogue" >> beam.Create([self._known[1]])
 
 

@@ -81,7 +81,7 @@ def test_the_staged_graph_writes_what_a_local_refresh_writes(
 
 def test_what_dataflow_cannot_reach_is_refused(first_days: pathlib.Path, cloud: Cloud) -> None:
     arguments = ("--runner=DataflowRunner", *beam_args(cloud))
-    with pytest.raises(UsageError, match="--output-dir is '.*out/periods/2025-03-04', on this machine"):
+    with pytest.raises(UsageError, match=r"--output-dir is '.*out/periods/2025-03-04', on this machine"):
         submit(str(first_days / "out"), DATA, beam_args=arguments)
     with pytest.raises(UsageError, match="--no-wait is for a job that runs elsewhere"):
         submit(str(first_days / "out"), str(first_days / "data" / DAY))

@@ -36,7 +36,6 @@ from recsys_tft.errors import FindingsError, InputError, did_you_mean, findings,
 from recsys_tft.features import FeatureTable
 from recsys_tft.storage import places
 from recsys_tft.titles.encoder_spec import Pair as EncoderPair
-from recsys_tft.titles.encoder_spec import Spec
 from recsys_tft.titles.encoder_spec import parse as parse_encoder
 
 _LONGEST_SHOWN = 60  # characters of a value
@@ -50,15 +49,12 @@ def _beam_value(value: Any) -> Any:
 
 
 BeamValue = Annotated[Any, pydantic.AfterValidator(_beam_value)]
+TextEncoder = Annotated[str | EncoderPair, pydantic.BeforeValidator(lambda value: parse_encoder(value, ""))]
 
 
 def _table_of(info: pydantic.ValidationInfo) -> FeatureTable | None:
     """The feature table of the settings that are being checked; None if that is wrong itself."""
     return feature_tables.load(info.data["features"]) if "features" in info.data else None
-
-
-def _text_encoder(value: Any) -> Spec:
-    return parse_encoder(value, "")
 
 
 _OVERRIDES: dict[str, Callable[[dict[str, Any], FeatureTable], dict[str, Any]]] = {
@@ -77,14 +73,13 @@ class Settings(Section):
     ids: IdSettings = IdSettings()
     max_rejected_fraction: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.05
     late: Duration = "0s"
+    retire_after: Duration | None = None
     embeddings: row_overrides.Widths = pydantic.Field(default_factory=dict, validate_default=True)
     buckets: row_overrides.Boundaries = pydantic.Field(default_factory=dict, validate_default=True)
     popularity: PopularitySettings = PopularitySettings()
     vocabularies: row_overrides.Vocabularies = pydantic.Field(default_factory=dict)
     title_encoder: Annotated[str | EncoderPair, pydantic.BeforeValidator(parse_encoder)] = "minilm"
-    text_encoders: dict[str, Annotated[str | EncoderPair, pydantic.BeforeValidator(_text_encoder)]] = pydantic.Field(
-        default_factory=dict
-    )
+    text_encoders: dict[str, TextEncoder] = pydantic.Field(default_factory=dict)
     title_precision: Literal["float32", "bfloat16"] = "float32"
     encoder_cache: Word | None = None
     labels: LabelSettings = LabelSettings()
@@ -178,6 +173,8 @@ class Settings(Section):
         FindingsError.check([f"recommender.{text}" for text in self.recommender.wrong_ids(self.ids.kinds)])
         if self.cooccurrence.enabled and not self.history.length:
             raise ValueError("cooccurrence.enabled needs a history: history.length must be above 0")
+        if self.retire_after is not None and self.split.kind != "time":
+            raise ValueError("retire_after needs split.kind: time, as otherwise training has no end")
         return self
 
     @property

@@ -2,6 +2,7 @@
 
 Of one with versions that is the one which a training exposure took last, so that no number is fitted on what is later,
 and no key counts more for having changed. In vocabularies, a value that it had before counts once for each key, too.
+With `retire_after` the rows are marked whose values vocabularies do not count, as they were not seen lately.
 """
 
 from collections.abc import Iterator
@@ -12,13 +13,20 @@ import pyarrow as pa
 
 from recsys_tft import ids, time_lookups
 from recsys_tft.columns import HISTORY
-from recsys_tft.examples.negatives import Catalogue
+from recsys_tft.configuration import durations
+from recsys_tft.configuration.settings import Settings
+from recsys_tft.examples.negatives import Catalogue, Lately
 from recsys_tft.features import Entity, Feature, FeatureTable
+from recsys_tft.labelling.split_times import Cuts, end_of_training
 from recsys_tft.point_in_time.user_context import COUNTED_VIDEO
 from recsys_tft.tables import versions
 
+RETIRED = "retired"  # bool column of rows whose values vocabularies do not count
 
-def of_users(users: pa.Table, fitted: np.ndarray, training: pa.Table, table: FeatureTable) -> Iterator[pa.Table]:
+
+def of_users(
+    users: pa.Table, fitted: np.ndarray, training: pa.Table, table: FeatureTable, lately: Lately | None = None
+) -> Iterator[pa.Table]:
     """Those of the users of a partition.
 
     Args:
@@ -26,24 +34,26 @@ def of_users(users: pa.Table, fitted: np.ndarray, training: pa.Table, table: Fea
         fitted: [n] int64 ids of those with an exposure in the training split.
         training: exposures in the training split.
         table: which columns have vocabularies.
+        lately: of what vocabularies are made; None: of all of the training split.
     """
     if not time_lookups.is_versioned(users):
-        yield users.filter(pa.array(np.isin(users["user_id"].to_numpy(), fitted)))
+        yield _marked(users.filter(pa.array(np.isin(users["user_id"].to_numpy(), fitted))), "user_id", lately)
         return
     training = training.filter(pa.array(np.isin(training["user_id"].to_numpy(), fitted)))
     user, time = (training[name].to_numpy() for name in ("user_id", "interaction_time"))
     last = time_lookups.ends(user)  # exposures are sorted by user and time
-    yield from _fitted(users, "user_id", user[last], time[last], table.select(entity=Entity.USER))
+    yield from _fitted(users, "user_id", user[last], time[last], table.select(entity=Entity.USER), lately)
 
 
 def of_videos(videos: pa.Table, catalogue: Catalogue, until: int, table: FeatureTable) -> Iterator[pa.Table]:
     """Those of the videos of a partition; `until` is the time of the last exposure of the training split."""
     inside = videos.filter(pa.array(catalogue.position(videos["video_id"].to_numpy()) >= 0))
     if not time_lookups.is_versioned(videos):
-        yield inside
+        yield _marked(inside, "video_id", catalogue.lately)
         return
     keys = time_lookups.distinct(inside["video_id"].to_numpy())
-    yield from _fitted(inside, "video_id", keys, np.full(len(keys), until), table.select(entity=Entity.VIDEO))
+    moments = np.full(len(keys), until)
+    yield from _fitted(inside, "video_id", keys, moments, table.select(entity=Entity.VIDEO), catalogue.lately)
 
 
 def of_pairs(exposures: pa.Table) -> pa.Table:
@@ -51,12 +61,46 @@ def of_pairs(exposures: pa.Table) -> pa.Table:
     return exposures.select([HISTORY[0], COUNTED_VIDEO]).filter(exposures[COUNTED_VIDEO].is_valid())
 
 
+def of_exposures(exposures: pa.Table, since: int | None) -> pa.Table:
+    """Exposures in the training split, those before `since` marked."""
+    if since is None:
+        return exposures
+    return exposures.append_column(RETIRED, pa.array(exposures["interaction_time"].to_numpy() < since))
+
+
+def seen_from(cuts: Cuts | None, settings: Settings) -> int | None:
+    """The moment since which a run's vocabularies count what is seen; None: all of the training split."""
+    end = end_of_training(cuts)
+    if settings.retire_after is None or end is None:
+        return None
+    return end - durations.microseconds(settings.retire_after)
+
+
+def seen_lately(training: pa.Table, key: str, since: int) -> np.ndarray:
+    """[n] int64: the keys that have an exposure from `since` on among those in the training split."""
+    return training[key].to_numpy()[training["interaction_time"].to_numpy() >= since]
+
+
+def _marked(rows: pa.Table, key: str, lately: Lately | None) -> pa.Table:
+    if lately is None:
+        return rows
+    return rows.append_column(RETIRED, pa.array(~np.isin(rows[key].to_numpy(), lately.keys)))
+
+
 def _fitted(
-    table: pa.Table, key: str, keys: np.ndarray, moments: np.ndarray, features: tuple[Feature, ...]
+    table: pa.Table,
+    key: str,
+    keys: np.ndarray,
+    moments: np.ndarray,
+    features: tuple[Feature, ...],
+    lately: Lately | None,
 ) -> Iterator[pa.Table]:
     """The versions of [k] keys as of [k] moments; then for each column with a vocabulary what they had before."""
-    owner, rows = time_lookups.Timeline(table, key).between(keys, np.full(len(keys), versions.ALWAYS + 1), moments)
+    versions_of = time_lookups.Timeline(table, key)
+    owner, rows = versions_of.between(keys, np.full(len(keys), versions.ALWAYS + 1), moments)
     last = time_lookups.ends(owner)
+    table = table if lately is None else _marked_versions(table, versions_of, keys, moments, lately)
+    beside = [RETIRED] if lately else []
     yield table.take(pa.array(rows[last]))
     is_earlier = np.ones(len(rows), bool)
     is_earlier[last] = False
@@ -65,4 +109,15 @@ def _fitted(
     for name in dict.fromkeys(source for source in sources if source != key and source in table.column_names):
         values = of_rows.with_columns(value=pl.Series(values=table[name].take(pa.array(rows))))
         other = values.unique(["key", "value"], keep="last", maintain_order=True).filter("is_earlier")
-        yield table.select(ids.beside([name], table)).take(pa.array(other["row"].to_numpy()))
+        yield table.select([*ids.beside([name], table), *beside]).take(pa.array(other["row"].to_numpy()))
+
+
+def _marked_versions(
+    table: pa.Table, versions_of: time_lookups.Timeline, keys: np.ndarray, moments: np.ndarray, lately: Lately
+) -> pa.Table:
+    """Versions, those marked that no exposure of late may have taken."""
+    seen = np.isin(keys, lately.keys)
+    _, rows = versions_of.between(keys[seen], np.full(seen.sum(), lately.since), moments[seen])
+    is_retired = np.ones(len(table), bool)
+    is_retired[rows] = False
+    return table.append_column(RETIRED, pa.array(is_retired))

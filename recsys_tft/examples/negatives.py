@@ -11,6 +11,19 @@ _ATTEMPTS = 16  # draws before walking on to the next legal video, which always 
 
 
 @dataclasses.dataclass(frozen=True)
+class Lately:
+    """The last part of the training split.
+
+    Attributes:
+        since: where it begins, microseconds since 1970.
+        keys: [n] int64 those who have an exposure in it.
+    """
+
+    since: int
+    keys: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
 class Catalogue:
     """The videos with an exposure in the training split, and how they are drawn.
 
@@ -18,11 +31,13 @@ class Catalogue:
         video_ids: [n] int64, increasing.
         exposures: [n] int64, training exposures of each.
         alpha: a video is drawn in proportion to exposures^alpha; 0 is uniform.
+        lately: of what vocabularies are made, with `retire_after`; None: of all videos, whenever they were seen.
     """
 
     video_ids: np.ndarray
     exposures: np.ndarray
     alpha: float
+    lately: "Lately | None" = None
     _cumulative: np.ndarray = dataclasses.field(init=False, repr=False, compare=False)
     _weights: np.ndarray = dataclasses.field(init=False, repr=False, compare=False)
 
