@@ -13,6 +13,7 @@ from user_project import HEAD
 from docs_hooks import commands_page, links
 from recsys_tft import cli
 from recsys_tft.beam_pipelines.options import beam_options
+from recsys_tft.commands import refresh_command
 from recsys_tft.configuration.settings import parse
 from recsys_tft.default_table import DEFAULT
 
@@ -70,7 +71,7 @@ def commands(page: str, program: str) -> list[list[str]]:
 def test_every_command_is_one(page: str) -> None:
     for arguments in commands(page, "recsys-tft"):
         options, rest = cli._parser(arguments).parse_known_args(arguments)
-        if options.command is cli.run:
+        if options.command in (cli.run, refresh_command.refresh):
             beam_options(rest)  # refuses what Beam does not know
         elif options.command is not cli.recommend:  # whose options are the columns of the export
             assert not rest, arguments
