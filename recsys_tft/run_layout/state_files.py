@@ -132,7 +132,7 @@ def open_state(root: str, told: str) -> EarlierState:
     folder = posixpath.join(root, STATE)
     path = f"{folder}/{DESCRIPTION}"
     if not exists(path):
-        raise InputError(f"{told}/{STATE}: holds no state to start from; run the main job again with --overwrite.")
+        raise InputError(f"{told}/{STATE}: holds no state to start from; {_AGAIN}.")
     with readable(path, _AGAIN, LookupError):
         found = json.loads(read_text(path))
         version, until, files = found["version"], int(found["until"]), found["files"]
@@ -144,7 +144,7 @@ def open_state(root: str, told: str) -> EarlierState:
     if version != VERSION:
         raise InputError(
             f"{told}/{STATE}/{DESCRIPTION}: is of version {version}, and this release reads version {VERSION}; "
-            "run the main job again with --overwrite."
+            f"{_AGAIN}."
         )
     for name in TABLES:
         there = sizes(f"{folder}/{name}")
