@@ -18,7 +18,8 @@ LONG = {
 }  # fmt: skip
 # Files that take more than eight seconds of a core. The first two make what most of the others look at.
 FIRST = (
-    "verify", "as_of_runs", "refresh", "periods", "server", "wire", "ranker_kinds", "two_tower_training",
+    "verify", "as_of_runs", "refresh", "stored_refresh", "retiring", "dataflow_refresh",
+    "periods", "server", "wire", "ranker_kinds", "two_tower_training",
     "your_own_features",
     "leak_audit", "determinism", "own_columns", "graph_fitting", "served_models", "recommend", "compact_files",
     "preprocessing_fn", "bert", "versioned_runs", "main_job", "loaded", "dataflow", "own_signals_run",

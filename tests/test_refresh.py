@@ -306,7 +306,10 @@ def no_json(state: pathlib.Path) -> None:
 @pytest.mark.parametrize(
     ("harm", "sentence"),
     [
-        (without_state, "holds no state to start from; run the main job again, or the refresh that wrote it with --overwrite."),
+        (
+            without_state,
+            "holds no state to start from; run the main job again, or the refresh that wrote it with --overwrite.",
+        ),
         (of_another_version, "state.json: is of version 2, and this release reads version 1; run the main job again"),
         (without_a_file, "state/steps/part-00000.parquet: is gone; run the main job again, or the refresh"),
         (cut_short, "state/viewed/part-00000.parquet: has "),

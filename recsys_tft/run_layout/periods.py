@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import itertools
 import pathlib
 import posixpath
 import re
@@ -104,21 +103,23 @@ def begun(output_dir: str, name: str, overwrite: bool) -> Iterator[Start]:
             f"The period {name!r} would come before the last one, {last!r}, as periods are in the order of their "
             "names; give a later --name."
         )
+    _check_one_follows(root, earlier)
     told = posixpath.join(root, list(earlier)[-1]) if earlier else output_dir
     with run_folders.held(output_dir, anywhere=True) as run, run_folders.held(told, anywhere=True) as previous:
         manifest = run_folders.manifest(run, anywhere=True)
-        _check_chain(root, manifest, earlier)
         state = state_files.open_state(previous, told)
         after = run_folders.manifest(previous, anywhere=True).get("run")
         lineage = {"name": name, "run": manifest.get("run"), "after": after}
         yield Start(folder, manifest, dataclasses.replace(state, lineage=lineage))
 
 
-def _check_chain(root: str, manifest: Mapping[str, Any], earlier: Mapping[str, Mapping[str, Any]]) -> None:
-    """Refuses a period that does not follow the one before it: on an object store two refreshes may be at work."""
-    for before, (name, after) in itertools.pairwise([("", manifest), *earlier.items()]):
-        if after[REFRESH].get("after") != before[1].get("run"):
+def _check_one_follows(root: str, earlier: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses two periods that start from the same state, as refreshes on an object store may do at the same time."""
+    found: dict[str, str] = {}
+    for name, manifest in earlier.items():
+        other = found.setdefault(manifest[REFRESH]["after"], name)
+        if other != name:
             raise InputError(
-                f"{posixpath.join(root, name)}: was made while another refresh was at work, and does not follow "
-                f"{before[0] or 'the run'}; make it again with --overwrite."
+                f"{posixpath.join(root, name)}: starts from the same state as {other}, as two refreshes were at work "
+                "at the same time; make it again with --overwrite."
             )
