@@ -96,8 +96,8 @@ class Shared:
         """As `outcomes.by_group`, of one user after all that is known."""
         if column not in self._groups:
             found = outcomes.by_group(self._steps, self._rules.videos, column, NEVER, self._owner).combine_chunks()
-            begins = np.searchsorted(found["owner"].to_numpy(), np.arange(len(self._users) + 1))
-            self._groups[column] = found.drop_columns(["owner"]), begins.tolist()
+            firsts = np.searchsorted(found["owner"].to_numpy(), np.arange(len(self._users) + 1))
+            self._groups[column] = found.drop_columns(["owner"]), firsts.tolist()
         found, bounds = self._groups[column]
         return found.slice(bounds[place], bounds[place + 1] - bounds[place])
 
