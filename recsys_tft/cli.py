@@ -263,7 +263,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the run (default: output)")
     parser.add_argument("--config", metavar="FILE", help="YAML with two_tower or ranker settings (default: the run's)")
     parser.add_argument("--seed", type=int, metavar="S", help="random seed of the training (default: the run's)")
-    parser.add_argument("--refit", action="store_true", help="finally train again on train, val and test together")
+    parser.add_argument(
+        "--refit",
+        action="store_true",
+        help="finally train again on train, val and test together; two-tower: before that on train and val, for test",
+    )
     parser.add_argument(
         "--from-scratch", action="store_true", help="after a refresh, do not warm-start from the last two-tower model"
     )

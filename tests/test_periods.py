@@ -245,6 +245,7 @@ def test_a_model_that_goes_on_begins_with_what_it_was(behind: pathlib.Path, tmp_
 def test_the_day_of_the_page(daily: tuple[pathlib.Path, str]) -> None:
     folder, told = daily
     assert "All values are equal." in told
+    assert "two_tower of train and val" in told
     for name in ("two_tower", "ranker"):
         with pytest.raises(InputError, match="exists already; --overwrite replaces it"):
             ModelFolder(str(folder / "out"), name).check_free(overwrite=False)

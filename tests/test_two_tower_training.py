@@ -420,7 +420,10 @@ def test_a_refit_is_of_all_rows_for_as_many_epochs_and_keeps_the_figures(
     expected = {"rows": sum(map(len, frames)), "splits": ["train", "val", "test"], "epochs": epochs}
     assert after.pop("refit") == expected
     assert before.pop("refit") == {}
+    of_both = {name: after["test"].pop(f"{name} of train and val") for name in ("two_tower", "item-kNN", "EASE")}
     assert after == before
+    assert all(values["all"] != after["test"][name]["all"] for name, values in of_both.items())
+    assert any("'of train and val'" in str(line) for line in found.report())
     weights = [load(str(folder)).query_tower.get_weights() for folder in (trained, out)]
     assert any((one != other).any() for one, other in zip(*weights, strict=True))
     assert any("Refitted on all" in str(line) for line in found.report())

@@ -35,15 +35,24 @@ class Baselines:
 
     def scorers(self, split: str, judged: Judgements) -> dict[str, Scorer]:
         """By name, for the users of a split."""
-        counts = self.rows.counts
-        found = {"item-kNN": retrieval_baselines.item_knn(self.rows.history(), judged.seen, counts)}
-        if self._has_ease:
-            found[EASE] = retrieval_baselines.ease(self._ease[1], judged.seen, counts)
-        return found | {
+        return self._of_videos(self.rows, self._ease[1] if self._has_ease else None, judged) | {
             RECENT: self._recent(split, judged, self.days),
-            "popularity": retrieval_baselines.popularity(counts),
+            "popularity": retrieval_baselines.popularity(self.rows.counts),
             "random": retrieval_baselines.random(self.rows.candidates, self.seed),
         }
+
+    def fitted_on(self, splits: tuple[str, ...], judged: Judgements) -> dict[str, Scorer]:
+        """Item-kNN and EASE fitted on the rows of some splits, with the L2 that val chose for those of training."""
+        rows = self.rows.fitting(*splits)
+        weights = retrieval_baselines.ease_weights(rows.history(), self._ease[0]) if self._has_ease else None
+        return self._of_videos(rows, weights, judged)
+
+    def _of_videos(self, rows: TwoTowerRows, ease: np.ndarray | None, judged: Judgements) -> dict[str, Scorer]:
+        """What compares videos with those of a user: item-kNN, and EASE where it has weights."""
+        found = {"item-kNN": retrieval_baselines.item_knn(rows.history(), judged.seen, rows.counts)}
+        if ease is not None:
+            found[EASE] = retrieval_baselines.ease(ease, judged.seen, rows.counts)
+        return found
 
     @functools.cached_property
     def days(self) -> int:

@@ -197,8 +197,8 @@ class TwoTowerRows:
         return np.concatenate([self.keys[split]["interaction_time"] for split in splits])
 
     def history(self) -> scipy.sparse.csr_matrix:
-        """[users, videos] 1 for a training positive, of all users with one."""
-        users, videos = self.pairs("train")
+        """[users, videos] 1 for a positive of the fitted splits, of all users with one."""
+        users, videos = self.pairs(*self.fitted)
         return retrieval_evaluation.pairs_matrix(np.unique(users), (users, videos), self.candidates)
 
     def judgements(self, split: str, most: int, seed: int) -> retrieval_evaluation.Judgements:

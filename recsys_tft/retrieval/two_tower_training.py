@@ -24,6 +24,7 @@ from recsys_tft.training.model_folders import METRICS, MODEL, ModelFolder
 from recsys_tft.training.timeline import NEW, OLD, Timeline
 
 WITHOUT_TITLE = "without titles"
+OF_BOTH = "of train and val"
 _WARM_ALONE = "users and videos with a training positive, ranked among such videos alone"
 
 
@@ -41,11 +42,18 @@ class TwoTowerResult(training_report.TrainingResult):
             f"\nBaselines:  {self._baselines()}, by val",
             f"Best epoch: {own['best_epoch']} of {own['epoch']}; {own['examples_per_second']:,.0f} examples/s",
             *training_report.refitted(self.metrics),
+            *self._of_both(),
             f"Model:      {self.folder.target}  (metrics.json, model.json, weights)",
             f"Logs:       tensorboard --logdir {self.folder.target / 'logs'}",
             f"{stopwatch.sentence(own)}.",
             f"Trained in {seconds:.1f} s.",
         ]
+
+    def _of_both(self) -> list[str]:
+        """What the rows of models that were fitted on train and val are, if there are any."""
+        if f"{FOLDER} {OF_BOTH}" not in self.metrics["test"]:
+            return []
+        return [f"Rows '{OF_BOTH}' are of models that were fitted on both, with what val chose before."]
 
     def _baselines(self) -> str:
         """The options that were chosen, such as `recent popularity with days 7, EASE with l2 100`."""
@@ -115,10 +123,16 @@ def _train(
     metrics["refit"] = {}
     if chosen.two_tower.refit:
         warm_start.keep_judged(main, folder.work)
-        used = _of_refit(rows, start, chosen)
-        say(f"Training again on {'all splits' if start is None else 'val and test'}")
         epochs = main.state.best_epoch if start is None else max(main.state.best_epoch, 1)
-        main = _fit(folder.work / "refit", used, chosen, resume, say, start and warm_start.after(main), epochs)
+        begin = start and warm_start.after(main)
+        if metrics["test"]:
+            say(f"Training again on {'train and val' if start is None else 'val'}, to judge test as baselines can")
+            both = _of_refit(rows, SPLITS[:2], start, chosen)
+            fit = _fit(folder.work / "train_and_val", both, chosen, resume, say, begin, epochs)
+            metrics["test"] |= _judged(rows, {FOLDER: fit}, baselines, "test", chosen, SPLITS[:2])
+        used = _of_refit(rows, SPLITS, start, chosen)
+        say(f"Training again on {'all splits' if start is None else 'val and test'}")
+        main = _fit(folder.work / "refit", used, chosen, resume, say, begin, epochs)
         metrics["refit"] = {"rows": len(used.times(*used.fitted)), "splits": list(used.fitted), "epochs": epochs}
     main.model.save(folder.work)
     warm_start.keep(main, folder.work)
@@ -128,11 +142,11 @@ def _train(
     return metrics
 
 
-def _of_refit(rows: TwoTowerRows, start: Start | None, chosen: Settings) -> TwoTowerRows:
-    """What is trained on in the end: all splits, or those that a model which went on has not seen yet."""
+def _of_refit(rows: TwoTowerRows, splits: tuple[str, ...], start: Start | None, chosen: Settings) -> TwoTowerRows:
+    """What is trained on again: all of some splits, or those of them that a model which went on has not seen yet."""
     if start is None:
-        return rows.fitting(*SPLITS)
-    return rows.fitting(*SPLITS[1:], after=SPLITS[:1], replay=chosen.two_tower.replay)
+        return rows.fitting(*splits)
+    return rows.fitting(*splits[1:], after=splits[:1], replay=chosen.two_tower.replay)
 
 
 def _fits(
@@ -185,14 +199,24 @@ def _fit(
 
 
 def _judged(
-    rows: TwoTowerRows, fits: dict[str, Fit], baselines: Baselines, split: str, chosen: Settings
+    rows: TwoTowerRows,
+    fits: dict[str, Fit],
+    baselines: Baselines,
+    split: str,
+    chosen: Settings,
+    fitted: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """The table of one split: models and baselines, all on the same users; empty where none has a new positive."""
+    """The table of one split: models and baselines, all on the same users; empty where none has a new positive.
+
+    With `fitted` it is of models, and of baselines that can be, fitted on train and val.
+    """
     judged = rows.judgements(split, chosen.two_tower.eval_users, chosen.seed)
     if not len(judged):
         return {}
     queries = rows.queries(split, judged.users)
-    scorers = {name: fit.scorer(queries) for name, fit in fits.items()} | baselines.scorers(split, judged)
+    others = baselines.fitted_on(fitted, judged) if fitted else baselines.scorers(split, judged)
+    scorers = {name: fit.scorer(queries) for name, fit in fits.items()} | others
+    scorers = {f"{name} {OF_BOTH}": scorer for name, scorer in scorers.items()} if fitted else scorers
     found = {}
     for name, scorer in scorers.items():
         ranked = retrieval_evaluation.rank(scorer, judged, chosen.seed)

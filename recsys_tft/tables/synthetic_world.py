@@ -19,6 +19,7 @@ START = int(datetime.datetime(2025, 1, 6, tzinfo=datetime.UTC).timestamp()) * 10
 DAY = 86_400 * 10**6  # microseconds
 PERIOD = 56 * DAY
 VIDEOS_PER_CHANNEL = 10
+CONCENTRATION = 0.3  # of the Dirichlet distribution of tastes
 OWN, SECOND_LANGUAGE, FOREIGN = 1.0, 0.4, 0.04  # how well a language is understood
 
 Array = npt.NDArray[Any]
@@ -79,7 +80,7 @@ class World:
 def plant(*, users: int, videos: int, seed: int = 0) -> World:
     """The world behind the tables that `write_tables` writes for the same users, videos and seed."""
     rng = np.random.default_rng([seed, 0])
-    taste = rng.gamma(0.3, size=(users, len(CATEGORIES))) + 1e-6
+    taste = rng.gamma(CONCENTRATION, size=(users, len(CATEGORIES))) + 1e-6
     country = drawn(rng, [share for *_, share in words.COUNTRIES.values()], users)
     own = np.array([LANGUAGES.index(language) for language, *_ in words.COUNTRIES.values()])[country]
     language = np.where(rng.random(users) < 0.9, own, drawn(rng, list(words.LANGUAGES.values()), users))
