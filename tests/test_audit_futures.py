@@ -224,7 +224,7 @@ def test_cuts_fall_where_a_label_is_in_the_making() -> None:
     assert find(events_of(*others, *growing)) == [(220, False), (220, True)]
     assert find(events_of(*others)) == [(300, False), (600, True), (800, False)]
     assert audit_cuts.choose(events_of(*others), None, chosen)[1] == (790, True)
-    with pytest.raises(InputError, match="All interactions of the sample are at one instant"):
+    with pytest.raises(InputError, match="All interactions of the sample are at the same instant"):
         find(events_of((1, 1, 5, "like"), (2, 1, 5, "like")))
 
 

@@ -155,7 +155,7 @@ def test_several_scores_a_row_are_refused(tmp_path: pathlib.Path) -> None:
     )
     model.fit(catboost.Pool(TRAINING[list(NUMERIC)], TRAINING.b))
     model.save_model(str(tmp_path / "m.json"), format="json")
-    with pytest.raises(InputError, match=r"gives 8 scores a row \(loss MultiClass\)"):
+    with pytest.raises(InputError, match=r"gives 8 scores per row \(loss MultiClass\)"):
         catboost_model.check(json.loads((tmp_path / "m.json").read_text()))
 
 

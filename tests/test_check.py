@@ -156,7 +156,7 @@ def test_all_that_would_stop_a_run_is_told_at_once(workspace: Workspace, capfd: 
     assert error == ""
     lines = [line for line in printed.splitlines() if line.startswith("A run would stop: ")]
     assert len(lines) == 2
-    assert "20 of 140 rows of interactions cannot be used" in lines[0]
+    assert "20 of 140 rows of interactions are unusable" in lines[0]
     assert "No exposure in the training split is positive by the rules of labels.positive (share)." in lines[1]
     assert "interactions: video_id is not in videos" in printed
 

@@ -117,7 +117,7 @@ def test_services_are_what_the_models_read(root: pathlib.Path, repository: pathl
         else:
             pairs = {name for name in left if any(tally.endswith(name) for tally in tallies)}
             assert left - pairs == {"interaction_time", "device", "counted_video_id"}
-            assert len(pairs) == len(tallies) - 2 == 4
+            assert len(pairs) == len(tallies) - 3 == 6
         assert served - tallies <= inputs
 
 

@@ -241,7 +241,7 @@ def test_a_refresh_is_audited_from_a_state_of_what_was_before(
     monkeypatch.setattr(leak_audit.Trial, "untried", lambda *_: ())  # as the period has few moments
     cli.main(of_period(first_days))
     printed = capsys.readouterr().out
-    (line,) = (line.split() for line in printed.splitlines() if " there " in line)
+    (line,) = (line.split() for line in printed.splitlines() if " at the cut " in line)
     assert line[-1] == "0"
     assert int(line[-4]) > 20
     assert "no row knows its future." in printed.lower()
@@ -278,7 +278,7 @@ def test_a_run_without_a_leak_passes(
     lines = [line.split() for line in printed.splitlines() if line.startswith("2025-")]
     assert [line[-6] for line in lines] == [*FUTURES] * 2
     assert all(line[-1] == "0" and int(line[-4].replace(",", "")) > 100 for line in lines)
-    assert [" there " in line for line in printed.splitlines() if line.startswith("2025-")].count(True) == len(FUTURES)
+    assert [" at the cut " in line for line in printed.splitlines() if line.startswith("2025-")].count(True) == len(FUTURES)
     assert "as of when the tables were written: channel_subscriber_count_log_z\n" in printed
     assert "Apart from these, no row knows its future." in printed
 

@@ -36,7 +36,7 @@ def of_users(
             "group": codes,
             "positive": ((since < moment) & (moment <= until)).astype(np.int64)[own],
             "last": time[own],
-            "shown": np.int64(1),
+            "shown": np.ones(len(own), np.int64),
         }
     ).filter(pl.col("last") < moment)
     tallied = found.group_by("user", "group").agg(pl.sum("shown", "positive"), pl.max("last")).sort("user", "group")
