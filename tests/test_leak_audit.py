@@ -278,8 +278,8 @@ def test_a_run_without_a_leak_passes(
     lines = [line.split() for line in printed.splitlines() if line.startswith("2025-")]
     assert [line[-6] for line in lines] == [*FUTURES] * 2
     assert all(line[-1] == "0" and int(line[-4].replace(",", "")) > 100 for line in lines)
-    assert [" at the cut " in line for line in printed.splitlines() if line.startswith("2025-")].count(True) == len(FUTURES)
-    assert "as of when the tables were written: channel_subscriber_count_log_z\n" in printed
+    assert sum(line.startswith("2025-") and " at the cut " in line for line in printed.splitlines()) == len(FUTURES)
+    assert "snapshots of when the tables were written: channel_subscriber_count_log_z\n" in printed
     assert "Apart from these, no row knows its future." in printed
 
 
