@@ -41,11 +41,13 @@ def make_catalogue(
     """The training-split catalogue; with `retire_after` it knows which of its videos were seen lately.
 
     Raises:
-        InputError: as `labels.check_training`.
+        InputError: as `labels.check_training` and `fitting_rows.check_seen`.
     """
     labels.check_training(counts, job.settings)
     since = fitting_rows.seen_from(cuts, job.settings)
     seen = None if lately is None or since is None else Lately(since, lately[0])
+    if seen:
+        fitting_rows.check_seen(len(seen.keys) > 0, seen.since, job.settings)
     catalogue = negatives.Catalogue(*exposures, job.settings.ranker.popularity_alpha, seen)
     state.write_catalogue(catalogue, job)
     state.write_fitted_videos(seen.keys if seen else catalogue.video_ids, job)

@@ -14,9 +14,10 @@ from days import moments, write_days
 from hypothesis import given
 from hypothesis import strategies as st
 from labelled_cases import thorough
+from workspace import Fails, Workspace
 
 import recsys_tft
-from recsys_tft import graph_fitting
+from recsys_tft import cli, graph_fitting
 from recsys_tft.commands.vocabulary_command import differences
 from recsys_tft.configuration.settings import Settings, parse
 from recsys_tft.errors import InputError
@@ -119,6 +120,23 @@ def test_numbers_are_learned_of_all_rows_and_vocabularies_of_those_of_late() -> 
 def test_training_has_to_have_an_end() -> None:
     with pytest.raises(InputError, match=r"retire_after needs split\.kind: time, as otherwise training has no end"):
         parse({"retire_after": "90d", "split": {"kind": "random_per_user"}}, "the test")
+
+
+def test_no_time_is_refused() -> None:
+    with pytest.raises(InputError, match=r"retire_after must be above 0, such as 90d, not '0s'"):
+        parse({"retire_after": "0s"}, "the test")
+
+
+@pytest.mark.slow
+def test_a_time_in_which_nothing_was_seen_is_an_error_of_check_and_of_run(
+    workspace: Workspace, fails: Fails, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = workspace.config("retire_after: 2h\nsplit: {val_from: 2025-03-08T12:00, test_from: 2025-03-09}\n")
+    told = "retire_after is 2h, and no exposure is between 2025-03-08 10:00:00 UTC and the end of the training split"
+    assert told in fails("--config", config)
+    capfd.readouterr()
+    assert cli.main(["check", "--data-dir", str(workspace.data), "--config", config]) == 1
+    assert told in " ".join(capfd.readouterr().out.split())
 
 
 def shown(raw: pathlib.Path, end: datetime.datetime) -> pd.DataFrame:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from recsys_tft.columns import KEYS
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.examples import event_chunks, examples, odd_data, ranker_examples
+from recsys_tft.examples import event_chunks, examples, fitting_rows, odd_data, ranker_examples
 from recsys_tft.labelling import split_times
 from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.point_in_time import counters, outcomes
@@ -153,10 +153,13 @@ def label(joined: Joined, settings: Settings) -> Labelled:
     """Divides the exposures into splits, and labels them.
 
     Raises:
-        InputError: as a run, where no exposure is there, or the splits cannot be made.
+        InputError: as a run, where no exposure is there, the splits cannot be made, or vocabularies would be empty.
     """
     times = split_times.histogram(examples.exposure_times(joined.events, settings.labels.exposure_gap))
     cuts = _cuts(times, settings)
+    if (since := fitting_rows.seen_from(cuts, settings)) is not None:
+        training = split_times.split_of(times[0], cuts or ()) == 0
+        fitting_rows.check_seen(bool((times[0][training] >= since).any()), since, settings)
     labelled = examples.label_exposures(joined.events, joined.users, joined.lookup, cuts, settings)
     drawn = int(ranker_examples.draws(labelled.keys, settings).sum())
     return Labelled(labelled.counts, drawn, labelled.odd, cuts, odd_data.span_of(times))

@@ -173,6 +173,8 @@ class Settings(Section):
         FindingsError.check([f"recommender.{text}" for text in self.recommender.wrong_ids(self.ids.kinds)])
         if self.cooccurrence.enabled and not self.history.length:
             raise ValueError("cooccurrence.enabled needs a history: history.length must be above 0")
+        if self.retire_after is not None and not durations.microseconds(self.retire_after):
+            raise ValueError(f"retire_after must be above 0, such as 90d, not '{self.retire_after}'")
         if self.retire_after is not None and self.split.kind != "time":
             raise ValueError("retire_after needs split.kind: time, as otherwise training has no end")
         return self

@@ -15,9 +15,10 @@ from recsys_tft import ids, time_lookups
 from recsys_tft.columns import HISTORY
 from recsys_tft.configuration import durations
 from recsys_tft.configuration.settings import Settings
+from recsys_tft.errors import InputError
 from recsys_tft.examples.negatives import Catalogue, Lately
 from recsys_tft.features import Entity, Feature, FeatureTable
-from recsys_tft.labelling.split_times import Cuts, end_of_training
+from recsys_tft.labelling.split_times import Cuts, describe, end_of_training
 from recsys_tft.point_in_time.user_context import COUNTED_VIDEO
 from recsys_tft.tables import versions
 
@@ -74,6 +75,24 @@ def seen_from(cuts: Cuts | None, settings: Settings) -> int | None:
     if settings.retire_after is None or end is None:
         return None
     return end - durations.microseconds(settings.retire_after)
+
+
+def check_seen(is_seen: bool, since: int, settings: Settings) -> None:
+    """Refuse vocabularies of nothing.
+
+    Args:
+        is_seen: whether an exposure of the training split is from `since` on.
+        since: of `seen_from`.
+        settings: of the run.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if not is_seen:
+        raise InputError(
+            f"retire_after is {settings.retire_after}, and no exposure is between {describe(since)} and the end of the "
+            "training split, so vocabularies would be empty; set it longer, or set another split.val_from."
+        )
 
 
 def seen_lately(training: pa.Table, key: str, since: int) -> np.ndarray:

@@ -163,6 +163,13 @@ def _train(
     return metrics
 
 
+_REMEDY = (
+    "Check labels.positive, and that this split has positives.",
+    "Give rows that were shown and not liked; ranker.negative_sample_ratio draws only videos that a user was not "
+    "positive on.",
+)  # by the only label
+
+
 def _check(rows: RankerRows, path: str, split: str) -> None:
     labels = rows.keys["label"]
     if not len(labels):
@@ -170,7 +177,7 @@ def _check(rows: RankerRows, path: str, split: str) -> None:
     if labels.min() == labels.max():
         raise InputError(
             f"{path}: all {len(labels):,} rows of the {split} split have the label {labels[0]}; a ranker needs "
-            "positives and negatives (ranker.negative_sample_ratio draws them)."
+            f"positives and negatives. {_REMEDY[int(labels[0])]}"
         )
 
 

@@ -182,7 +182,7 @@ class TwoTowerRows:
             if len(found) < 2:
                 raise InputError(
                     f"{self.timeline.folder('two_tower', 'train').path}: the vocabulary of {what}s is too small: "
-                    f"all {len(self.keys['train'][key])} training rows are of one {what}; at least 2 are needed."
+                    f"all {len(self.keys['train'][key]):,} training rows are of one {what}; at least 2 are needed."
                 )
         if len(self.keys["train"]["user_id"]) < 2:
             raise InputError(f"The training split has {len(self.keys['train']['user_id'])} row; a batch needs 2.")
