@@ -28,7 +28,7 @@ from recsys_tft.online import opening
 from recsys_tft.online.event_rows import EventReader
 from recsys_tft.online.opening import open_live
 from recsys_tft.reading.columns import columns_of
-from recsys_tft.run_layout import run_folders
+from recsys_tft.run_layout import run_folders, state_files
 from recsys_tft.tables import synthetic
 from recsys_tft.verifying import verification
 
@@ -185,6 +185,19 @@ def folder(first_days: pathlib.Path, tmp_path: pathlib.Path) -> pathlib.Path:
     """A copy of it."""
     shutil.copytree(first_days, tmp_path / "copy", symlinks=True)
     return tmp_path / "copy"
+
+
+def test_what_a_run_of_release_0_2_0_called_windows_are_its_splits(folder: pathlib.Path) -> None:
+    out = folder / "out"
+
+    def found() -> tuple[object, object]:
+        return run_folders.manifest(str(out))["splits"], state_files.open_state(str(out), str(out)).splits
+
+    now = found()
+    for path in (out / "artifacts/manifest.json", out / "state/state.json"):
+        written = json.loads(path.read_text())
+        path.write_text(json.dumps(written | {"windows": written.pop("splits")}))
+    assert found() == now
 
 
 def test_the_commands_and_the_rows_of_all_days_are_as_the_page_says(

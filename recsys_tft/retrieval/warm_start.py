@@ -14,6 +14,8 @@ from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.retrieval import two_tower
 from recsys_tft.retrieval.two_tower import TwoTower
 from recsys_tft.retrieval.two_tower_fit import Fit
+from recsys_tft.run_layout.run_folders import RENAMED
+from recsys_tft.storage import json_files
 from recsys_tft.training import checkpoints
 from recsys_tft.training.model_folders import MODEL, ModelFolder
 from recsys_tft.training.timeline import Timeline
@@ -95,7 +97,7 @@ def _start(held: ModelFolder, splits: Timeline, chosen: Settings) -> Start:
     Raises:
         InputError: if it does not fit, or there is not all that is needed.
     """
-    described = held.read(MODEL)
+    described = json_files.with_names(held.read(MODEL), RENAMED)
     through = described.get("period")
     if not splits.has_made(described):
         raise InputError(f"the model there is of another run or period than those of {held.output_dir}")
@@ -107,7 +109,7 @@ def _start(held: ModelFolder, splits: Timeline, chosen: Settings) -> Start:
     for what, (was, now) in _built_by(model, chosen).items():
         if was != now:
             raise InputError(f"the model there has {what} {was}, and {now} is asked for")
-    fitted = described.get("splits", described.get("windows", {})).get(SPLITS[0], [f"run.{SPLITS[0]}"])
+    fitted = described.get("splits", {}).get(SPLITS[0], [f"run.{SPLITS[0]}"])
     return Start(model, checkpoints.values(source.target / SLOTS, held.remedy), tuple(fitted), through)
 
 

@@ -14,6 +14,8 @@ from recsys_tft.storage.files import exists, is_local
 from recsys_tft.storage.locks import sole_writer
 from recsys_tft.storage.version_folders import Held
 
+RENAMED = {"windows": "splits"}  # what a manifest, a state and a model of release 0.2.0 call what is called so now
+
 
 @contextlib.contextmanager
 def held(output_dir: str, anywhere: bool = False) -> Iterator[str]:
@@ -77,7 +79,7 @@ def manifest(output_dir: str, anywhere: bool = False) -> dict[str, Any]:
     if not exists(path):
         raise InputError(f"{path}: no run there; run the main job first (recsys-tft run --output-dir {output_dir}).")
     keys = "settings", "inputs", "splits", "counts"
-    return json_files.read(path, run_again(output_dir), keys, {"windows": "splits"})
+    return json_files.read(path, run_again(output_dir), keys, RENAMED)
 
 
 def run_again(output_dir: str) -> str:

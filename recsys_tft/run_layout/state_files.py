@@ -5,7 +5,6 @@ state/TABLE/part-*.parquet  rows by partition of users or of videos; Parquet che
 """
 
 import dataclasses
-import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -16,8 +15,9 @@ import pyarrow.parquet as pq
 
 from recsys_tft.errors import InputError, readable
 from recsys_tft.run_layout.output import Output
+from recsys_tft.run_layout.run_folders import RENAMED
 from recsys_tft.storage import json_files
-from recsys_tft.storage.files import exists, open_to_read, read_text, sizes, write_file, write_text
+from recsys_tft.storage.files import exists, open_to_read, sizes, write_file, write_text
 
 STATE, DESCRIPTION = "state", "state.json"
 VERSION = 1
@@ -134,12 +134,9 @@ def open_state(root: str, told: str) -> EarlierState:
     if not exists(path):
         raise InputError(f"{told}/{STATE}: holds no state to start from; {_AGAIN}.")
     with readable(path, _AGAIN, LookupError):
-        found = json.loads(read_text(path))
+        found = json_files.read(path, _AGAIN, renamed=RENAMED)
         version, until, files = found["version"], int(found["until"]), found["files"]
-        splits, bounds = (
-            dict(found["splits" if "splits" in found else "windows"]),
-            [int(moment) for moment in found.get("bounds", [until])],
-        )
+        splits, bounds = dict(found["splits"]), [int(moment) for moment in found.get("bounds", [until])]
         users, videos = (int(found["rows"][name]) for name in ("users", "videos"))
     if version != VERSION:
         raise InputError(

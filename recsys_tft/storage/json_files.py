@@ -27,11 +27,16 @@ def read(
         found = json.loads(read_text(os.fspath(path)))
     if not isinstance(found, dict):
         raise InputError(f"{path}: damaged: it holds no mapping; {remedy}.")
-    found = {(renamed or {}).get(key, key): value for key, value in found.items()}
+    found = with_names(found, renamed or {})
     for key in keys:
         if key not in found:
             raise InputError(f"{path}: damaged: it lacks '{key}'; {remedy}.")
     return found
+
+
+def with_names(found: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """A mapping, its keys by the names of today."""
+    return {renamed.get(key, key): value for key, value in found.items()}
 
 
 def to_json(value: object) -> str:
