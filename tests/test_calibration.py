@@ -56,6 +56,17 @@ def test_probabilities_are_true_of_the_rows_on_average(distort, method: str) -> 
     assert abs(weights @ before / (weights @ labels) - 1) > 0.05
 
 
+def test_few_rows_of_many_steps_have_the_mean_of_their_labels() -> None:
+    random = np.random.default_rng(4)
+    raw = np.sort(random.normal(-4, 1, 200))
+    labels, weights = (random.random(200) < sigmoid(2 * raw + 5)).astype(np.int64), 1 + np.arange(200) % 2
+    found = calibration.isotonic(raw, labels, weights)
+    assert np.average(found(raw), weights=weights) == pytest.approx(np.average(labels, weights=weights), rel=1e-9)
+    assert (np.diff(found(raw)) > 0).all()
+    for label in (0, 1):
+        assert np.isfinite(calibration.isotonic(raw, np.full(200, label), weights).logits).all()
+
+
 def test_platt_finds_the_line_and_isotonic_what_is_none() -> None:
     raw, labels, weights, _ = drawn(50_000, lambda raw: sigmoid(0.5 * raw - 1))
     found = calibration.platt(raw, labels, weights)

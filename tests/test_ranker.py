@@ -19,8 +19,18 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError
 from recsys_tft.features import RANKER, FeatureTable
 from recsys_tft.ids import codes_of
-from recsys_tft.ranking import catboost_ranker, ranker_rows, ranker_training, ranking_metrics, tastes, trained_ranker
+from recsys_tft.ranking import (
+    catboost_ranker,
+    logistic,
+    ranker_rows,
+    ranker_training,
+    ranking_metrics,
+    tastes,
+    trained_ranker,
+)
 from recsys_tft.ranking.catboost_ranker import pool
+from recsys_tft.ranking.logistic import Logistic
+from recsys_tft.ranking.ranker_rows import START, RankerRows
 from recsys_tft.ranking.ranker_training import train
 from recsys_tft.training.model_folders import settings_for
 
@@ -125,6 +135,16 @@ def test_groups_are_users_and_none_is_too_large() -> None:
 # --- Training
 
 
+def started_from(rows: RankerRows, sampled: float) -> tuple[RankerRows, Logistic]:
+    """Rows with what their trees start from, and the regression that says it."""
+    start = logistic.fit(rows, rows.weights(sampled), 0)
+    return with_start(rows, start), start
+
+
+def with_start(rows: RankerRows, start: Logistic) -> RankerRows:
+    return RankerRows(rows.keys | {START: start(rows.data)}, rows.data)
+
+
 def test_the_model_stands_with_all_that_explains_it(trained: pathlib.Path, synthetic_run: Ran) -> None:
     names = [feature.name for feature in RANKER_FEATURES]
     described = json.loads((trained / "columns.json").read_text())
@@ -153,12 +173,13 @@ def test_shap_values_and_scores_are_the_models(trained: pathlib.Path, synthetic_
     ranker = trained_ranker.load(str(trained.parent.parent))
     rows = rows_of(synthetic_run, "val")
     pd.testing.assert_frame_equal(ranker.rows("val").data, rows.data)
-    raw = ranker.model.predict(pool(rows), prediction_type="RawFormulaVal")
+    trees = ranker.model.predict(pool(rows), prediction_type="RawFormulaVal")
+    raw = trees + logistic.load(trained, "train again")(rows.data)
     described = json.loads((trained / "calibration.json").read_text())
     assert described["method"] in ("platt", "isotonic")
     assert ranker.scores(rows) == pytest.approx(calibrated(described, raw), rel=1e-12)
     explained = ranker.model.get_feature_importance(pool(rows), type="ShapValues").sum(axis=1)
-    assert explained == pytest.approx(raw, abs=1e-6)
+    assert explained == pytest.approx(trees, abs=1e-6)
 
 
 def test_shown_rows_are_those_that_were_not_drawn(of_any_ids: Ran) -> None:
@@ -289,8 +310,9 @@ def test_a_refit_is_of_all_rows_and_keeps_the_figures_and_the_probability(
     assert (folder / "calibration.json").read_text() == (trained / "calibration.json").read_text()
     options = catboost_ranker.parameters(settings_for(out, config, None).ranker) | {"iterations": trees}
     alone = catboost.CatBoost(options | {"random_seed": 0, "logging_level": "Silent", "allow_writing_files": False})
-    weighted = pool(rows, sampled=settings_for(out, config, None).ranker.sampled_weight)
-    expected = alone.fit(weighted).predict(pool(rows), prediction_type="RawFormulaVal")
+    sampled = settings_for(out, config, None).ranker.sampled_weight
+    started, _ = started_from(rows, sampled)
+    expected = alone.fit(pool(started, sampled=sampled)).predict(pool(rows), prediction_type="RawFormulaVal")
     model = trained_ranker.load(out).model
     np.testing.assert_array_equal(model.predict(pool(rows), prediction_type="RawFormulaVal"), expected)
     assert any("Refitted on all" in str(line) for line in found.report())
@@ -326,11 +348,13 @@ def test_the_weight_of_sampled_negatives_is_of_training_and_not_of_the_probabili
     options = catboost_ranker.parameters(settings_for(out, config, None).ranker)
     alone = catboost.CatBoost(options | {"random_seed": 0, "logging_level": "Silent", "allow_writing_files": False})
     parts = {split: rows_of(synthetic_run, split) for split in ("train", "val")}
-    pools = {split: pool(part, sampled=0.1) for split, part in parts.items()}
+    _, start = started_from(parts["train"], 0.1)
+    started = {split: with_start(part, start) for split, part in parts.items()}
+    pools = {split: pool(part, sampled=0.1) for split, part in started.items()}
     alone.fit(pools["train"], eval_set=pools["val"], use_best_model=True, early_stopping_rounds=30)
-    expected = alone.predict(pool(parts["val"]), prediction_type="RawFormulaVal")
+    expected = alone.predict(pool(parts["val"]), prediction_type="RawFormulaVal") + start(parts["val"].data)
     found = trained_ranker.load(out).fitted.raw_scores(parts["val"])
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 def test_a_split_without_rows_or_of_one_label_is_an_error(synthetic_run: Ran, tmp_path: pathlib.Path) -> None:

@@ -223,7 +223,7 @@ def test_yetirank_is_catboosts() -> None:
 def test_a_kind_that_is_not_known_is_one_sentence() -> None:
     with pytest.raises(InputError, match="of the kind 'lightgbm'; known are catboost, xgboost, dcn"):
         trained_ranker.kind_of({"model": "lightgbm"})
-    assert trained_ranker.kind_of({}).files == ("model.cbm", "model.json")  # of an earlier version
+    assert trained_ranker.kind_of({}).files[:2] == ("model.cbm", "model.json")  # of an earlier version
 
 
 def test_without_xgboost_a_sentence_says_how_to_install_it(

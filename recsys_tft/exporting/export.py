@@ -15,7 +15,7 @@ from recsys_tft.configuration import settings
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import stored_entities
 from recsys_tft.faults import sentences
-from recsys_tft.ranking import calibration, tastes, trained_ranker
+from recsys_tft.ranking import calibration, logistic, tastes, trained_ranker
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_rows import Days
 from recsys_tft.recommending import exact_search, request_columns
@@ -33,8 +33,8 @@ from recsys_tft.training import timeline, training_rows
 from recsys_tft.training.model_folders import ModelFolder
 from recsys_tft.training.timeline import Timeline
 
-# Which stand beside the graph: not for rankings, and where ids are read.
-RANKER_FILES = (trained_ranker.COLUMNS, calibration.FILE, tastes.FILE)
+# Which stand beside the graph, where the ranker has them.
+RANKER_FILES = (trained_ranker.COLUMNS, calibration.FILE, tastes.FILE, logistic.FILE)
 _BATCH = 4096
 RECALL_AT, _QUERIES = 100, 500  # an approximate index is judged by the best so many for so many users
 

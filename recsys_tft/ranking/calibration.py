@@ -84,14 +84,24 @@ def platt(raw: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Calibrati
 def isotonic(raw: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> Calibration:
     """Linear between the middles of the blocks of isotonic regression; beyond them the logit grows as the raw score.
 
-    The share of a block is drawn towards that of all rows by one row, so that none is 0 or 1.
+    The share of a block is drawn towards that of all rows by one row, so that none is 0 or 1. In the end all logits are
+    shifted alike, so that the mean probability is the share of positives.
     """
     middles, positives, totals = _blocks(*_by_value(raw, labels, weights))
     rate = (positives.sum() + 0.5) / (totals.sum() + 1)
     middles, positives, totals = _blocks(middles, positives + rate, totals + 1)
     logits = special.logit(positives / totals)
     slopes = np.concatenate([[1.0], np.diff(logits) / np.diff(middles), [1.0]])
-    return Calibration("isotonic", middles, logits, slopes)
+    found = Calibration("isotonic", middles, logits, slopes)
+    return dataclasses.replace(found, logits=logits + _shift(found(raw), labels, weights))
+
+
+def _shift(scores: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    """What is added to the logits of scores so that their mean is that of the labels; 0 where these are all alike."""
+    share, logits = np.average(labels, weights=weights), special.logit(np.clip(scores, 1e-12, 1 - 1e-12))
+    if not 0 < share < 1:
+        return 0.0
+    return optimize.brentq(lambda shift: weights @ special.expit(logits + shift) - weights.sum() * share, -60, 60)
 
 
 def _by_value(raw: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,8 +14,9 @@ from recsys_tft.configuration.model_settings import RankerSettings
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, readable
 from recsys_tft.faults import is_interrupt, reason_of_trees
+from recsys_tft.ranking.boosted_logistic import BoostedLogisticKind
 from recsys_tft.ranking.ranker_interface import Served, Task, is_categorical
-from recsys_tft.ranking.ranker_rows import RankerRows, groups
+from recsys_tft.ranking.ranker_rows import START, RankerRows, groups
 from recsys_tft.training.model_folders import ModelFolder
 from recsys_tft.tree_graphs import catboost_model
 
@@ -31,7 +32,7 @@ def pool(rows: RankerRows, weighted: bool = True, sampled: float = 1.0) -> catbo
     """Rows with labels, groups and, unless the objective knows none, weights.
 
     Args:
-        rows: the rows.
+        rows: the rows; START of their keys is the baseline.
         weighted: whether they have weights.
         sampled: by which those of drawn negatives are multiplied, if some of the shown rows are negatives.
     """
@@ -41,6 +42,7 @@ def pool(rows: RankerRows, weighted: bool = True, sampled: float = 1.0) -> catbo
         cat_features=_categorical(rows.data),
         weight=rows.weights(sampled) if weighted else None,
         group_id=groups(rows.keys["user_id"]),
+        baseline=rows.keys.get(START),
     )
 
 
@@ -77,10 +79,6 @@ class CatBoostRanker:
         given = catboost.Pool(data, cat_features=_categorical(data))
         return np.asarray(self.model.get_feature_importance(given, type="ShapValues"))[:, :-1]
 
-    def importance(self, sample: RankerRows) -> np.ndarray:
-        """PredictionValuesChange of classifiers and LossFunctionChange of rankings, of the rows it was fitted on."""
-        return np.asarray(self.model.get_feature_importance(self.pool))
-
     def save(self, folder: pathlib.Path) -> None:
         self.model.save_model(str(folder / MODEL))
         self.model.save_model(str(folder / MODEL_JSON), format="json", pool=self.pool)
@@ -91,8 +89,8 @@ class CatBoostKind:
     """As `Kind`."""
 
     unit = "trees"
-    files = (MODEL, MODEL_JSON)
-    explained_by = (MODEL,)
+    files: tuple[str, ...] = (MODEL, MODEL_JSON)
+    explained_by: tuple[str, ...] = (MODEL,)
     summary = ("shap_summary", "shap", "SHAP value")
 
     def require(self) -> None:
@@ -141,7 +139,7 @@ class CatBoostKind:
         return Served(trees, found.numeric, found.categorical, found.is_probability)
 
 
-KIND = CatBoostKind()
+KIND = BoostedLogisticKind(CatBoostKind())
 
 
 def parameters(options: RankerSettings) -> dict[str, Any]:

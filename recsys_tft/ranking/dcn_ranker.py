@@ -8,11 +8,10 @@ import keras
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from scipy import special
 
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import readable
-from recsys_tft.ranking import dcn, dcn_fit, ranking_metrics
+from recsys_tft.ranking import dcn, dcn_fit
 from recsys_tft.ranking.dcn import Dcn
 from recsys_tft.ranking.ranker_interface import Served, Task
 from recsys_tft.ranking.ranker_rows import RankerRows
@@ -42,19 +41,6 @@ class DcnRanker:
     def contributions(self, data: pd.DataFrame) -> np.ndarray:
         """Integrated gradients."""
         return dcn_fit.contributions(self.model, data)
-
-    def importance(self, sample: RankerRows) -> np.ndarray:
-        """How much the log loss of the sample grows when the values of one column are shuffled among its rows."""
-        order = np.random.default_rng(0).permutation(len(sample))
-        usual, found = self._loss(sample, sample.data), []
-        for name in sample.data.columns:
-            shuffled = sample.data.assign(**{name: sample.data[name].array[order]})
-            found.append(self._loss(sample, shuffled) - usual)
-        return np.array(found)
-
-    def _loss(self, rows: RankerRows, data: pd.DataFrame) -> float:
-        losses = ranking_metrics.log_loss(rows.keys["label"], special.expit(dcn_fit.raw_scores(self.model, data)))
-        return float(np.average(losses, weights=rows.keys["weight"]))
 
     def save(self, folder: pathlib.Path) -> None:
         self.model.save_weights(folder / WEIGHTS)

@@ -54,24 +54,21 @@ class Task:
 
 
 class Fitted(Protocol):
-    """A trained model.
+    """A trained model."""
 
-    Attributes:
-        model: as its library has it.
-        rounds: how many trees or epochs it has.
-    """
+    @property
+    def model(self) -> Any:
+        """As its library has it."""
 
-    model: Any
-    rounds: int
+    @property
+    def rounds(self) -> int:
+        """How many trees or epochs it has."""
 
     def raw_scores(self, rows: RankerRows) -> np.ndarray:
         """[n] float64: logits of a classifier, scores of a ranking."""
 
     def contributions(self, data: pd.DataFrame) -> np.ndarray:
         """[n, columns]: what each column adds to the raw score of a row of `RankerRows.data`."""
-
-    def importance(self, sample: RankerRows) -> np.ndarray:
-        """[columns], in units of the kind's own; `sample` are rows of val."""
 
     def save(self, folder: pathlib.Path) -> None:
         """Writes `Kind.files`.

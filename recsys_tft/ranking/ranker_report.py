@@ -5,7 +5,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
+from recsys_tft.ranking import ranking_metrics
 from recsys_tft.ranking.ranker_interface import Fitted
 from recsys_tft.ranking.ranker_rows import RankerRows
 
@@ -13,29 +15,55 @@ _SHOWN = 30  # columns in a picture
 
 
 def write(
-    model: Fitted, sample: RankerRows, names: Sequence[str], summary: tuple[str, str, str], folder: pathlib.Path
+    model: Fitted,
+    sample: RankerRows,
+    weights: np.ndarray,
+    names: Sequence[str],
+    summary: tuple[str, str, str],
+    folder: pathlib.Path,
 ) -> None:
     """Writes feature_importance and a summary of contributions, each as .csv and .png, into a folder.
 
-    Importance is in the units of the model's kind; the summary is the mean absolute contribution over a sample, in
-    units of the raw score, and the mean signed one beside it.
+    Importance is that of `importance`; the summary is the mean absolute contribution over a sample, in units of the raw
+    score, and the mean signed one beside it.
 
     Args:
         model: that is explained.
         sample: rows to explain.
+        weights: [n] of the rows.
         names: of the columns.
         summary: as `Kind.summary`.
         folder: that exists.
     """
-    importance = model.importance(sample)
-    title = ("Feature importance", "importance, in the units of the model's kind")
-    _write(folder / "feature_importance", ("column", "importance"), names, importance[:, None], title)
+    title = ("Feature importance", "fall of the AUC on val when the column is shuffled")
+    falls = importance(model, sample, weights)
+    _write(folder / "feature_importance", ("column", "importance"), names, falls[:, None], title)
     file, heading, what = summary
     values = model.contributions(sample.data)
     both = np.stack([np.abs(values).mean(axis=0), values.mean(axis=0)], axis=1)
     headings = ("column", f"mean_abs_{heading}", f"mean_{heading}")
     titles = (f"What moves the score: {what}s on val", f"mean absolute {what}, in units of the raw score")
     _write(folder / file, headings, names, both, titles)
+
+
+def importance(model: Fitted, sample: RankerRows, weights: np.ndarray) -> np.ndarray:
+    """[columns] how much the AUC of a sample falls when the values of one column are shuffled among its rows.
+
+    Breiman, Random forests, Machine Learning (2001).
+
+    Args:
+        model: whose AUC it is.
+        sample: [n] rows.
+        weights: [n] of the rows.
+    """
+    order = np.random.default_rng(0).permutation(len(sample))
+
+    def auc(data: pd.DataFrame) -> float:
+        scores = model.raw_scores(RankerRows(sample.keys, data))
+        return ranking_metrics.auc(sample.keys["label"], scores, weights)
+
+    shuffled = (sample.data.assign(**{name: sample.data[name].array[order]}) for name in sample.data)
+    return auc(sample.data) - np.array([auc(data) for data in shuffled])
 
 
 def _write(

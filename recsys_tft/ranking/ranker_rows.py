@@ -18,6 +18,7 @@ from recsys_tft.training.timeline import Timeline
 KEYS = ("user_id", "video_id", "interaction_time", "label", "weight")
 SHOWN = "shown"  # beside the KEYS: whether the user was shown the video, rather than that it was drawn as a negative
 WATCH_SHARE = "watch_share"  # the same, where the run has written it
+START = "start"  # the same, for trees: the logit that they add to
 _ENOUGH = 0.1  # of the weight of positives, that shown negatives need to teach alone what is liked
 _SAMPLED = codes_of(pa.array([b"sampled"]))[0].as_py()
 LARGEST_GROUP = 1000  # rows; YetiRank takes at most 1023 in a group

@@ -230,7 +230,8 @@ def _write(
     work = folder.work
     model.save(work)
     sample = val.sample(chosen.ranker.shap_rows, chosen.seed)
-    ranker_report.write(model, sample, [column.name for column in columns], kind.summary, work)
+    weights = sample.weights(chosen.ranker.sampled_weight)
+    ranker_report.write(model, sample, weights, [column.name for column in columns], kind.summary, work)
     shutil.rmtree(work / JUDGED, ignore_errors=True)
     described = {
         "model": chosen.ranker.model,

@@ -16,8 +16,9 @@ from scipy import special
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError, readable
 from recsys_tft.ranking import ranking_metrics
+from recsys_tft.ranking.boosted_logistic import BoostedLogisticKind
 from recsys_tft.ranking.ranker_interface import Served, Task, is_categorical, values_of
-from recsys_tft.ranking.ranker_rows import RankerRows
+from recsys_tft.ranking.ranker_rows import START, RankerRows
 from recsys_tft.training.model_folders import ModelFolder
 from recsys_tft.tree_graphs import xgboost_model
 
@@ -35,7 +36,7 @@ def matrix(data: pd.DataFrame, **of_rows: np.ndarray) -> "xgboost.DMatrix":
 
     Args:
         data: as `RankerRows.data`.
-        of_rows: [n] label and weight.
+        of_rows: [n] label, weight and base_margin.
     """
     values = np.empty(data.shape, np.float32)
     tokens = is_categorical(data)
@@ -68,12 +69,6 @@ class XGBoostRanker:
         """SHAP values by XGBoost's own implementation of TreeSHAP."""
         return self.model.predict(matrix(data), pred_contribs=True)[:, :-1]
 
-    def importance(self, sample: RankerRows) -> np.ndarray:
-        """The share of each column in what all splits have gained, in percent."""
-        gains = self.model.get_score(importance_type="total_gain")
-        found = np.array([gains.get(f"f{number}", 0.0) for number in range(sample.data.shape[1])])
-        return 100 * found / max(found.sum(), 1e-300)
-
     def save(self, folder: pathlib.Path) -> None:
         self.model.save_model(folder / MODEL)
         xgboost_model.check(json.loads((folder / MODEL).read_text()))
@@ -83,7 +78,8 @@ class XGBoostKind:
     """As `Kind`."""
 
     unit = "trees"
-    files = explained_by = (MODEL,)
+    files: tuple[str, ...] = (MODEL,)
+    explained_by = files
     summary = ("shap_summary", "shap", "SHAP value")
 
     def require(self) -> None:
@@ -95,7 +91,10 @@ class XGBoostKind:
     def fit(self, task: Task) -> XGBoostRanker:
         parts = [task.train] if task.val is None else [task.train, task.val]
         sampled = task.settings.ranker.sampled_weight
-        data = [matrix(part.data, label=part.keys["label"], weight=part.weights(sampled)) for part in parts]
+        data = [
+            matrix(part.data, label=part.keys["label"], weight=part.weights(sampled), base_margin=part.keys[START])
+            for part in parts
+        ]
         checkpoint = task.checkpoints / _CHECKPOINT
         booster, losses = _begun(checkpoint, parameters(task.settings), data)
         patience, saved = task.settings.ranker.early_stopping_rounds, time.monotonic()
@@ -127,7 +126,7 @@ class XGBoostKind:
         return Served(trees, found.numeric, found.categorical, is_probability=True)
 
 
-KIND = XGBoostKind()
+KIND = BoostedLogisticKind(XGBoostKind())
 
 
 def parameters(settings: Settings) -> dict[str, Any]:
@@ -135,6 +134,7 @@ def parameters(settings: Settings) -> dict[str, Any]:
     options = settings.ranker
     return {
         "objective": xgboost_model.OBJECTIVE,
+        "base_score": 0.5,  # a logit of 0: trees start from START alone
         "learning_rate": options.learning_rate,
         "max_depth": options.depth,
         "reg_lambda": options.l2_leaf_reg,
