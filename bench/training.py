@@ -17,7 +17,8 @@ import tensorflow as tf
 
 from bench.reading import run
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.ranking import catboost_ranker, ranker_rows, ranker_training, tastes
+from recsys_tft.ranking import catboost_ranker, logistic, ranker_rows, ranker_training, tastes
+from recsys_tft.ranking.boosted_logistic import started
 from recsys_tft.retrieval.two_tower import TwoTower, features_for
 from recsys_tft.retrieval.two_tower_fit import Fit
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
@@ -38,7 +39,9 @@ def pools(output: str, chosen: Settings) -> list[catboost.Pool]:
     features = ranker_rows.features_for(chosen)
     columns = ranker_rows.columns_of(features, chosen)
     read = {split: ranker_rows.read(output, split, features, columns) for split in ("train", "val")}
-    return [catboost_ranker.pool(rows) for rows in tastes.of_splits(read, columns, chosen.seed)[1].values()]
+    sampled, rows = chosen.ranker.sampled_weight, tastes.of_splits(read, columns, chosen.seed)[1]
+    start = logistic.fit(rows["train"], rows["train"].weights(sampled), chosen.seed)
+    return [catboost_ranker.pool(started(part, start), sampled=sampled) for part in rows.values()]
 
 
 def fit_alone(train: catboost.Pool, val: catboost.Pool, chosen: Settings) -> None:

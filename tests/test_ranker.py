@@ -28,9 +28,10 @@ from recsys_tft.ranking import (
     tastes,
     trained_ranker,
 )
+from recsys_tft.ranking.boosted_logistic import started
 from recsys_tft.ranking.catboost_ranker import pool
 from recsys_tft.ranking.logistic import Logistic
-from recsys_tft.ranking.ranker_rows import START, RankerRows
+from recsys_tft.ranking.ranker_rows import RankerRows
 from recsys_tft.ranking.ranker_training import train
 from recsys_tft.training.model_folders import settings_for
 
@@ -138,11 +139,7 @@ def test_groups_are_users_and_none_is_too_large() -> None:
 def started_from(rows: RankerRows, sampled: float) -> tuple[RankerRows, Logistic]:
     """Rows with what their trees start from, and the regression that says it."""
     start = logistic.fit(rows, rows.weights(sampled), 0)
-    return with_start(rows, start), start
-
-
-def with_start(rows: RankerRows, start: Logistic) -> RankerRows:
-    return RankerRows(rows.keys | {START: start(rows.data)}, rows.data)
+    return started(rows, start), start
 
 
 def test_the_model_stands_with_all_that_explains_it(trained: pathlib.Path, synthetic_run: Ran) -> None:
@@ -349,7 +346,7 @@ def test_the_weight_of_sampled_negatives_is_of_training_and_not_of_the_probabili
     alone = catboost.CatBoost(options | {"random_seed": 0, "logging_level": "Silent", "allow_writing_files": False})
     parts = {split: rows_of(synthetic_run, split) for split in ("train", "val")}
     _, start = started_from(parts["train"], 0.1)
-    started = {split: with_start(part, start) for split, part in parts.items()}
+    started = {split: started(part, start) for split, part in parts.items()}
     pools = {split: pool(part, sampled=0.1) for split, part in started.items()}
     alone.fit(pools["train"], eval_set=pools["val"], use_best_model=True, early_stopping_rounds=30)
     expected = alone.predict(pool(parts["val"]), prediction_type="RawFormulaVal") + start(parts["val"].data)

@@ -33,10 +33,10 @@ class RankerSettings(Section):
     model: Literal["catboost", "xgboost", "dcn"] = "catboost"
     objective: Literal["classifier", "yetirank"] = "classifier"
     sampled_weight: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.01
-    iterations: Steps = 200
-    learning_rate: Rate = 0.15
+    iterations: Steps = 300
+    learning_rate: Rate = 0.1
     depth: Annotated[int, pydantic.Field(ge=1, le=16)] = 6
-    l2_leaf_reg: NotNegative = 3.0
+    l2_leaf_reg: NotNegative = 10.0
     max_ctr_complexity: Annotated[int, pydantic.Field(ge=1, le=4)] = 2
     early_stopping_rounds: Steps = 30
     shap_rows: Count = 5000

@@ -73,9 +73,9 @@ class BoostedLogisticKind:
         if chosen.objective != "classifier":
             return BoostedLogistic(self._trees.fit(task), logistic.nothing())
         start = logistic.fit(task.train, task.train.weights(chosen.sampled_weight), task.settings.seed)
-        val = task.val and _started(task.val, start)
+        val = task.val and started(task.val, start)
         return BoostedLogistic(
-            self._trees.fit(dataclasses.replace(task, train=_started(task.train, start), val=val)), start
+            self._trees.fit(dataclasses.replace(task, train=started(task.train, start), val=val)), start
         )
 
     def load(self, folder: pathlib.Path, remedy: str) -> BoostedLogistic:
@@ -88,5 +88,6 @@ class BoostedLogisticKind:
         return trees._replace(scores=Sum(trees.scores, start, trees.numeric))
 
 
-def _started(rows: RankerRows, start: Logistic) -> RankerRows:
+def started(rows: RankerRows, start: Logistic) -> RankerRows:
+    """Rows whose trees start from a regression."""
     return RankerRows(rows.keys | {START: start(rows.data)}, rows.data)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -45,17 +46,24 @@ class Logistic:
 
     def __call__(self, data: pd.DataFrame) -> np.ndarray:
         """[n] float64 logits of [n] rows of `RankerRows.data`."""
-        return self.bias + self.contributions(data).sum(axis=1)
+        logits = np.full(len(data), self.bias)
+        for _, terms in self._terms(data):
+            logits += terms
+        return logits
 
     def contributions(self, data: pd.DataFrame) -> np.ndarray:
         """[n, columns of data] float64: what each column adds to the logit; 0 of an average number."""
         values = np.zeros(data.shape)
-        numbers = _numbers(data, self.columns)
-        values[:, self.columns] = np.where(np.isnan(numbers), self.missing, self.weights * self._standardized(numbers))
+        for column, terms in self._terms(data):
+            values[:, column] = terms
         return values
 
-    def _standardized(self, numbers: np.ndarray) -> np.ndarray:
-        return _standardized(numbers, self.means, self.scales)
+    def _terms(self, data: pd.DataFrame) -> Iterator[tuple[int, np.ndarray]]:
+        """By number of a column what it adds to each row, one after the other for the sake of memory."""
+        for place, column in enumerate(self.columns):
+            numbers = values_of(data.iloc[:, column]).astype(np.float64)
+            terms = self.weights[place] * _standardized(numbers, self.means[place], self.scales[place])
+            yield column, np.where(np.isnan(numbers), self.missing[place], terms)
 
     def save(self, folder: pathlib.Path) -> None:
         """Write FILE."""
@@ -99,7 +107,9 @@ def fit(rows: RankerRows, weights: np.ndarray, seed: int) -> Logistic:
         rows, weights = rows.take(chosen), weights[chosen]
     weights, labels = weights.astype(np.float64), rows.keys["label"].astype(np.float64)
     columns = np.flatnonzero(~is_categorical(rows.data))
-    numbers = _numbers(rows.data, columns)
+    numbers = np.empty((len(rows), len(columns)))
+    for place, column in enumerate(columns):
+        numbers[:, place] = values_of(rows.data.iloc[:, column])
     finite = np.isfinite(numbers)
     counted = weights[:, None] * finite
     total = np.maximum(counted.sum(axis=0), 1e-300)
@@ -143,13 +153,5 @@ def _minimum(design: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> np.
     return found
 
 
-def _numbers(data: pd.DataFrame, columns: np.ndarray) -> np.ndarray:
-    """[n, k] float64."""
-    numbers = np.empty((len(data), len(columns)))
-    for place, column in enumerate(columns):
-        numbers[:, place] = values_of(data.iloc[:, column])
-    return numbers
-
-
-def _standardized(numbers: np.ndarray, means: np.ndarray, scales: np.ndarray) -> np.ndarray:
+def _standardized(numbers: np.ndarray, means: np.ndarray | float, scales: np.ndarray | float) -> np.ndarray:
     return np.clip((numbers - means) * scales, -LARGEST, LARGEST)
