@@ -16,7 +16,8 @@ UNUSED = ("PIL", "h5py", "pandas", "pymongo", "scipy")
 UNSERVED = (*UNUSED, "googleapiclient")  # the same where Beam is not loaded
 # What Beam imports where it can, for buckets and for Dataflow.
 CLOUD = ("apache_beam.io.aws.s3filesystem", "apache_beam.io.azure.blobstoragefilesystem",
-         "apache_beam.io.gcp.gcsfilesystem", "google.api_core", "google.cloud", "googleapiclient")  # fmt: skip
+         "apache_beam.io.gcp.bigquery", "apache_beam.io.gcp.gcsfilesystem", "apitools", "google.api_core",
+         "google.auth", "google.cloud", "googleapiclient")  # fmt: skip
 
 
 def load(module: str, debug: bool = False, without: Collection[str] = ()) -> None:

@@ -15,7 +15,8 @@ from recsys_tft import libraries
 from recsys_tft.commands import recommend_command, recommend_options
 
 LARGE = {"tensorflow", "tensorflow_transform", "tensorflow_text", "apache_beam", "catboost", "keras", "tf_keras"}
-SMALL = {"pandas", "scipy", "polars", "matplotlib", "h5py", "PIL", "googleapiclient", "faiss", "numba"}
+SMALL = {"pandas", "scipy", "polars", "matplotlib", "h5py", "PIL", "googleapiclient", "faiss", "numba",
+         "apitools"}  # fmt: skip
 OURS = {"numpy", "pyarrow", "pydantic", "rich", "yaml"}  # what columns, settings and tables on a terminal take
 LIBRARIES = LARGE | SMALL | OURS
 COMMANDS = (
@@ -101,7 +102,7 @@ def test_a_run_takes_neither_a_trainer_nor_what_beam_needs_elsewhere_and_compile
     _, of_parquet, of_both = loaded_one_by_one(parquet, tfrecords)
     assert "numba" not in of_parquet  # neither histories nor tallies nor records
     assert of_both & LARGE == {"tensorflow", "tensorflow_transform", "apache_beam", "tf_keras"}
-    assert of_both.isdisjoint({"pandas", "scipy", "h5py", "PIL", "googleapiclient", "matplotlib", "faiss"})
+    assert of_both.isdisjoint({"pandas", "scipy", "h5py", "PIL", "googleapiclient", "matplotlib", "faiss", "apitools"})
 
 
 # --- Commands that serve
