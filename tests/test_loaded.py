@@ -147,6 +147,16 @@ assert pa.table({{"a": [1]}}).to_pandas()["a"].tolist() == [1]
 """)
 
 
+def test_what_a_command_loads_stays_outside_garbage_collection() -> None:
+    python("""
+import gc
+from recsys_tft import libraries
+libraries.load("recsys_tft.columns")
+assert gc.isenabled() and gc.get_freeze_count() > 10_000
+assert gc.get_threshold()[0] == 10_000
+""")
+
+
 def test_arrow_makes_arrays_without_pandas_which_can_be_imported_later() -> None:
     python("""
 import sys
