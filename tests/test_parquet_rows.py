@@ -150,6 +150,13 @@ def test_arrow_writes_other_columns(column: pa.Array, tmp_path: pathlib.Path) ->
     assert pq.read_table(tmp_path / "rows.parquet").equals(expected(tables, places))
 
 
+def test_arrow_writes_columns_that_must_not_be_missing_and_wide_vectors() -> None:
+    required = pa.schema([pa.field("a", pa.int64(), nullable=False)])
+    assert not CodedTable.takes(pa.table({"a": [1]}, required))
+    vectors = [pa.array([[0.0] * size], pa.list_(pa.float32(), size)) for size in (32, 33)]
+    assert [CodedTable.takes(pa.table({"a": vector})) for vector in vectors] == [True, False]
+
+
 def test_a_file_without_rows_has_its_columns() -> None:
     tables = [pa.table({"a": [1], "b": ["x"]})]
     assert written(tables, [np.array([], np.int64)]).read().equals(tables[0].slice(0, 0))

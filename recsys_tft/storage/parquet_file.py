@@ -72,20 +72,20 @@ def _described(chunk: Chunk, field: pa.Field, at: int, compression: str) -> Stru
 
 
 def _columns(schema: pa.Schema) -> list[Struct]:
-    """The schema as Arrow writes it: a group of columns; a list is a group in a group."""
+    """The schema as Arrow writes it: a group of columns that may be missing; a list is a group in a group."""
     return [{3: 0, 4: b"schema", 5: len(schema)}, *(part for field in schema for part in _column(field))]
 
 
 def _column(field: pa.Field) -> list[Struct]:
-    name, optional = field.name.encode(), int(field.nullable)
+    name = field.name.encode()
     if not is_list(field.type):
-        return [_leaf(field.type, name, optional)]
-    outer: Struct = {3: optional, 4: name, 5: 1, 6: 3, 10: {3: {}}}
-    return [outer, {3: 2, 4: b"list", 5: 1}, _leaf(field.type.value_type, b"element", 1)]
+        return [_leaf(field.type, name)]
+    outer: Struct = {3: 1, 4: name, 5: 1, 6: 3, 10: {3: {}}}
+    return [outer, {3: 2, 4: b"list", 5: 1}, _leaf(field.type.value_type, b"element")]
 
 
-def _leaf(kind: pa.DataType, name: bytes, optional: int) -> Struct:
-    number: Struct = {1: PHYSICAL[kind], 3: optional, 4: name}
+def _leaf(kind: pa.DataType, name: bytes) -> Struct:
+    number: Struct = {1: PHYSICAL[kind], 3: 1, 4: name}
     return {**number, 6: 0, 10: {1: {}}} if pa.types.is_string(kind) else number  # UTF8
 
 

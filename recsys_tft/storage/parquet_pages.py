@@ -21,6 +21,7 @@ PHYSICAL = {pa.int64(): 2, pa.float32(): 4, pa.string(): 6}  # INT64, FLOAT, BYT
 _PLAIN, _RLE, _RLE_DICTIONARY = 0, 3, 8  # encodings
 _WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32)  # bits of a code: whole bytes within one uint64
 _LONGEST = 1 << 12  # bytes of text that statistics show
+_WIDEST = 32  # numbers of a vector: of embeddings no number occurs twice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +59,7 @@ class _Column:
             return cls(*_encoded(column))
         return cls(*_encoded(pc.list_flatten(column)), pc.list_value_length(column).to_numpy().astype(np.int64))
 
-    def chunk(self, used: np.ndarray, places: np.ndarray, codec: pa.Codec | None) -> Chunk:
+    def chunk(self, used: np.ndarray, places: np.ndarray, codec: pa.Codec) -> Chunk:
         """The values of rows, of which row i is used[places[i]]."""
         if self.sizes is None:
             return _chunk(self.values, self.codes[used], places, _run(len(places), 1), len(places), 0, codec)
@@ -82,10 +83,10 @@ class CodedTable:
 
     @staticmethod
     def takes(table: pa.Table) -> bool:
-        """Whether all columns are of the PHYSICAL types or lists of them, without nulls."""
-        return all(map(_is_taken, table.columns))
+        """Whether all columns are of the PHYSICAL types, or lists of them that are no wide vectors, without nulls."""
+        return all(field.nullable for field in table.schema) and all(map(_is_taken, table.columns))
 
-    def chunks(self, rows: np.ndarray, codec: pa.Codec | None) -> Iterator[Chunk]:
+    def chunks(self, rows: np.ndarray, codec: pa.Codec) -> Iterator[Chunk]:
         """The columns of [n] rows, 0 < n, by their places in the table."""
         used, places = _distinct(rows, self._size)
         for column in self._columns:
@@ -101,7 +102,8 @@ def _is_taken(column: pa.ChunkedArray) -> bool:
     if not is_list(column.type):
         return column.type in PHYSICAL and not column.null_count
     inner = column.type.value_field
-    if column.null_count or not inner.nullable or inner.type not in PHYSICAL:
+    is_wide = pa.types.is_fixed_size_list(column.type) and column.type.list_size > _WIDEST
+    if is_wide or column.null_count or not inner.nullable or inner.type not in PHYSICAL:
         return False
     return not pc.list_flatten(column).null_count
 
@@ -158,7 +160,7 @@ def _chunk(
     levels: bytes,
     count: int,
     nulls: int,
-    codec: pa.Codec | None,
+    codec: pa.Codec,
 ) -> Chunk:
     """A column whose value i is number codes[places[i]] of the values, under these levels."""
     used, codes = _distinct(codes, len(values))
@@ -176,9 +178,9 @@ def _chunk(
     return Chunk(first + page, len(first), held + size, count, [_PLAIN, _RLE, _RLE_DICTIONARY], statistics)
 
 
-def _page(data: bytes, header: Struct, codec: pa.Codec | None, kind: int) -> tuple[bytes, int]:
+def _page(data: bytes, header: Struct, codec: pa.Codec, kind: int) -> tuple[bytes, int]:
     """A page, and its size before it was compressed."""
-    written = data if codec is None else codec.compress(data, asbytes=True)
+    written = codec.compress(data, asbytes=True)
     head = encode({1: kind, 2: len(data), 3: len(written), **header})
     return head + written, len(head) + len(data)
 
