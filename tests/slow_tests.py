@@ -75,8 +75,8 @@ FIRST = (
     "layering", "own_signals", "odd_data", "reading", "cooccurrence", "tutorial", "ops", "catboost_graph",
     "version_folders", "faults", "readme", "output_folder", "xgboost_graph", "carried", "late_events", "main_job_files",
     "as_of_serving", "versions", "title_encoder", "rejected_rows", "dataflow_options", "portable_runner",
-    "counters", "parquet_rows", "online", "verify_online", "observe", "redis", "served_requests", "report", "comparing", "vectors",
-    "notebook", "docstrings", "docs", "site",
+    "counters", "parquet_rows", "online", "verify_online", "observe", "redis", "served_requests", "report", "comparing",
+    "vectors", "notebook", "docstrings", "docs", "site",
 )  # fmt: skip
 _SECONDS = "core seconds"
 
