@@ -41,6 +41,11 @@ OVER_A_SECOND = {
     ),
     "minilm_export": ("test_the_export_is_made_once", "test_an_export_is_used_without_the_package"),
     "online": ("test_what_is_found_out_of_several_users_at_once_is_that_of_each",),
+    "parquet_rows": (
+        "test_arrow_reads_what_was_joined",
+        "test_polars_reads_what_was_joined",
+        "test_the_metadata_are_those_that_arrow_writes",
+    ),
     "preprocessing_fn": ("test_without_settings_the_defaults_apply", "test_ids_are_what_the_inputs_have"),
     "tfrecord": ("test_rows_are_written_where_compiled_code_cannot_be_kept",),
     "title_encoder": (
@@ -70,8 +75,8 @@ FIRST = (
     "layering", "own_signals", "odd_data", "reading", "cooccurrence", "tutorial", "ops", "catboost_graph",
     "version_folders", "faults", "readme", "output_folder", "xgboost_graph", "carried", "late_events", "main_job_files",
     "as_of_serving", "versions", "title_encoder", "rejected_rows", "dataflow_options", "portable_runner",
-    "counters", "online", "verify_online", "observe", "redis", "served_requests", "report", "comparing", "vectors",
-    "notebook", "docstrings", "docs", "site",
+    "counters", "parquet_rows", "online", "verify_online", "observe", "redis", "served_requests", "report", "comparing",
+    "vectors", "notebook", "docstrings", "docs", "site",
 )  # fmt: skip
 _SECONDS = "core seconds"
 

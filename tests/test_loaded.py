@@ -15,7 +15,8 @@ from recsys_tft import libraries
 from recsys_tft.commands import recommend_command, recommend_options
 
 LARGE = {"tensorflow", "tensorflow_transform", "tensorflow_text", "apache_beam", "catboost", "keras", "tf_keras"}
-SMALL = {"pandas", "scipy", "polars", "matplotlib", "h5py", "PIL", "googleapiclient", "faiss", "numba"}
+SMALL = {"pandas", "scipy", "polars", "matplotlib", "h5py", "PIL", "googleapiclient", "faiss", "numba",
+         "apitools"}  # fmt: skip
 OURS = {"numpy", "pyarrow", "pydantic", "rich", "yaml"}  # what columns, settings and tables on a terminal take
 LIBRARIES = LARGE | SMALL | OURS
 COMMANDS = (
@@ -101,7 +102,7 @@ def test_a_run_takes_neither_a_trainer_nor_what_beam_needs_elsewhere_and_compile
     _, of_parquet, of_both = loaded_one_by_one(parquet, tfrecords)
     assert "numba" not in of_parquet  # neither histories nor tallies nor records
     assert of_both & LARGE == {"tensorflow", "tensorflow_transform", "apache_beam", "tf_keras"}
-    assert of_both.isdisjoint({"pandas", "scipy", "h5py", "PIL", "googleapiclient", "matplotlib", "faiss"})
+    assert of_both.isdisjoint({"pandas", "scipy", "h5py", "PIL", "googleapiclient", "matplotlib", "faiss", "apitools"})
 
 
 # --- Commands that serve
@@ -143,6 +144,16 @@ assert tf.keras.layers.Dense(2)(tf.ones([1, 3])).shape == (1, 2)
 import pandas, scipy.sparse, h5py, PIL.Image
 import pyarrow as pa
 assert pa.table({{"a": [1]}}).to_pandas()["a"].tolist() == [1]
+""")
+
+
+def test_what_a_command_loads_stays_outside_garbage_collection() -> None:
+    python("""
+import gc
+from recsys_tft import libraries
+libraries.load("recsys_tft.columns")
+assert gc.isenabled() and gc.get_freeze_count() > 10_000
+assert gc.get_threshold()[0] == 10_000
 """)
 
 

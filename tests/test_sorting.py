@@ -1,5 +1,9 @@
 """Sorting by several keys, against NumPy."""
 
+import subprocess
+import sys
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -25,14 +29,16 @@ def keys(draw: st.DrawFn) -> list[np.ndarray]:
     ]
 
 
+@pytest.mark.parametrize("function", [lexsort, sorting._by_digits])
 @pytest.mark.parametrize("many", [0, sorting._MANY])
-def test_rows_are_in_the_order_of_numpy_by_compiled_code_and_without(many: int, monkeypatch):
+def test_rows_are_in_the_order_of_numpy_however_they_are_sorted(function: Callable, many: int, monkeypatch):
     monkeypatch.setattr(sorting, "_MANY", many)
+    monkeypatch.setattr(sorting, "_VERY_MANY", many)
 
     @settings(deadline=None, derandomize=True, max_examples=300)
     @given(keys())
     def check(found: list[np.ndarray]) -> None:
-        assert lexsort(found).tolist() == np.lexsort(found).tolist()
+        assert function(found).tolist() == np.lexsort(found).tolist()
 
     check()
 
@@ -41,9 +47,23 @@ def test_rows_of_which_there_are_many_are_in_the_order_of_numpy():
     random = np.random.default_rng(1)
     rows = sorting._MANY + 1
     found = [random.integers(-(2**62), 2**62, rows), random.integers(0, 50, rows)]
-    assert np.array_equal(lexsort(found), np.lexsort(found))
+    for function in (lexsort, sorting._by_digits):
+        assert np.array_equal(function(found), np.lexsort(found))
 
 
-def test_numbers_with_fractions_are_refused_by_compiled_code():
+@pytest.mark.parametrize("rows", [sorting._MANY, sorting._VERY_MANY])
+def test_numbers_with_fractions_are_refused_where_they_are_not_compared(rows: int):
     with pytest.raises(TypeError, match="float64"):
-        lexsort([np.zeros(sorting._MANY)])
+        lexsort([np.zeros(rows)])
+
+
+def test_rows_that_are_not_very_many_are_sorted_without_numba():
+    program = """
+import sys
+import numpy as np
+from recsys_tft.storage import sorting
+keys = [np.random.default_rng(0).integers(0, 1 << 40, sorting._MANY)]
+assert (sorting.lexsort(keys) == np.lexsort(keys)).all()
+assert "numba" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,4 +1,4 @@
-"""Which steps have state, once what was found of each is remembered."""
+"""What Beam finds out about steps, once it is remembered; and how often it looks at which step is at work."""
 
 import pickle
 from collections.abc import Iterator
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import apache_beam as beam
 import pytest
 from apache_beam.coders import VarIntCoder
-from apache_beam.transforms import userstate
+from apache_beam.runners.worker import statesampler
+from apache_beam.transforms import core, userstate
 from apache_beam.transforms.userstate import ReadModifyWriteStateSpec
 
 from recsys_tft.beam_pipelines import stateless
@@ -44,3 +45,28 @@ def test_a_copy_of_a_step_without_state_is_not_searched_again(monkeypatch: pytes
     assert userstate.get_dofn_specs(pickle.loads(pickle.dumps(step))) == (set(), set())
     with pytest.raises(TypeError):
         userstate.get_dofn_specs(Plain())
+
+
+class Several(beam.DoFn):
+    def process(self, pair: int, side: int = 3, *more: int, window: object = beam.DoFn.WindowParam) -> list[int]:
+        return [pair, side, *more]
+
+    @staticmethod
+    def start_bundle(a: int, b: int = 2) -> None: ...
+
+    @classmethod
+    def setup(cls, c: int = 4) -> None: ...
+
+
+@pytest.mark.parametrize("name", ["process", "start_bundle", "setup", "finish_bundle"])
+def test_arguments_are_found_as_beam_finds_them_each_time(name: str) -> None:
+    for step in (Several(), Plain(), Several()):
+        wanted = stateless._inspect(getattr(step, name))
+        for _ in range(2):
+            names, defaults = core.get_function_arguments(step, name)
+            assert (names, defaults) == wanted
+            names.clear()
+
+
+def test_a_stage_waits_a_few_milliseconds_at_most_for_who_looks_at_its_steps() -> None:
+    assert statesampler.for_test().sampling_period_ms == 5

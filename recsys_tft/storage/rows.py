@@ -7,10 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsys_tft.storage import tfrecord
+from recsys_tft.storage import parquet_file, tfrecord
+from recsys_tft.storage.parquet_pages import CodedTable, is_list
 from recsys_tft.storage.tf_example import encode_fragments
 
-_ROWS_PER_GROUP = 1 << 17
+_ROWS_PER_GROUP = 1 << 19
+_ROWS_WITH_LISTS = 1 << 17  # the same where columns are lists, or where Arrow joins all of them at once
 
 
 class RowWriter(Protocol):
@@ -37,7 +39,7 @@ class TFRecordWriter:
 
 
 class ParquetWriter:
-    """Writes the same rows as Parquet.
+    """Writes the same rows as Parquet; Arrow does so where a table has columns that `CodedTable` does not take.
 
     Args:
         tables: the columns that come from one entity each.
@@ -46,13 +48,19 @@ class ParquetWriter:
 
     def __init__(self, tables: Sequence[pa.Table], compression: str | None = None):
         self._tables = tables
+        self._coded = [CodedTable(table) for table in tables] if all(map(CodedTable.takes, tables)) else None
         self._compression = compression or "snappy"
         self._schema = pa.schema([field for table in tables for field in table.schema])
 
     def write(self, file: BinaryIO, rows: Sequence[np.ndarray]) -> None:
+        if self._coded is not None:
+            has_lists = any(is_list(field.type) for field in self._schema)
+            size = _ROWS_WITH_LISTS if has_lists else _ROWS_PER_GROUP
+            parquet_file.write(file, self._schema, self._coded, rows, self._compression, size)
+            return
         with pq.ParquetWriter(file, self._schema, compression=self._compression) as writer:
-            for begin in range(0, len(rows[0]), _ROWS_PER_GROUP):
-                window = slice(begin, begin + _ROWS_PER_GROUP)
+            for begin in range(0, len(rows[0]), _ROWS_WITH_LISTS):
+                window = slice(begin, begin + _ROWS_WITH_LISTS)
                 parts = [table.take(pa.array(r[window])) for table, r in zip(self._tables, rows, strict=True)]
                 columns = [column for part in parts for column in part.columns]
                 writer.write_table(pa.table(columns, self._schema))
