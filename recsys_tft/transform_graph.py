@@ -1,15 +1,19 @@
 """The saved transform graph, applied to raw rows in Arrow."""
 
+import contextlib
 import functools
 import importlib
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
+from tensorflow.core.protobuf.rewriter_config_pb2 import RewriterConfig
+from tensorflow.python.eager import context
 
 from recsys_tft.columns import Column
 from recsys_tft.errors import InputError, readable
@@ -110,7 +114,8 @@ class TransformGraph:
 
     def _call(self, rows: pa.Table, columns: Sequence[Column], features: Sequence[Feature]) -> pa.Table:
         inputs = {column.name: sparse_of(rows[column.name], column) for column in columns}
-        outputs = self._function(features)(inputs)
+        with _optimized_once():
+            outputs = self._function(features)(inputs)
         made = {feature.name: _arrow(outputs[feature.name]) for feature in features}
         for feature in features:
             if (count := len(made[feature.name])) != len(rows):
@@ -126,6 +131,29 @@ class TransformGraph:
         specs = {c.name: tf.SparseTensorSpec([None, None], graph_dtype(c)) for c in raw_columns(tuple(features))}
         function = tf.function(functools.partial(self._parts.call, names), input_signature=[specs], autograph=False)
         return self._functions.setdefault(names, function)  # in one step, as threads share a graph
+
+
+@contextlib.contextmanager
+def _optimized_once() -> Iterator[None]:
+    """Has Grappler go over functions that this thread calls as it does in `serving.c_library`: once, without MLIR.
+
+    So they compute what is served, and a first call takes a quarter less time.
+    """
+    own = context.context()
+    before = own.function_call_options
+    own.function_call_options = _options(before.config_proto_serialized)
+    try:
+        yield
+    finally:
+        own.function_call_options = before
+
+
+@functools.cache
+def _options(config: bytes) -> context.FunctionCallOptions:
+    found = ConfigProto.FromString(config)
+    found.graph_options.rewrite_options.meta_optimizer_iterations = RewriterConfig.ONE
+    found.graph_options.rewrite_options.disable_tfg_optimizer = True
+    return context.FunctionCallOptions(config_proto=found)
 
 
 def names_of(features: Sequence[Feature]) -> list[str]:

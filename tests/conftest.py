@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 pytest.register_assert_rewrite("compared_outputs")
 pytest_plugins = ["workspace", "loaded_graphs", "own_output", "slow_tests", "user_project"]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as the command line does, before TensorFlow is imported
+# Threads that wait for work would keep a core busy, which other tests need: half of the time of XGBoost on few rows.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if "PYTEST_XDIST_WORKER" not in os.environ:  # which are given that of the process that starts them
     _CACHE = tempfile.TemporaryDirectory()  # of encoders and vectors; the user's own is left alone
     os.environ[minilm.CACHE_VARIABLE] = _CACHE.name

@@ -27,16 +27,17 @@ class OneOfEach:
 
     def __init__(self, options: Mapping[str, Sequence[Any]], finish: Callable[[Row], Row] = dict):
         assert all(len(values) <= 256 for values in options.values())
-        self._options, self._finish, self._drawn = options, finish, _places(len(options))
+        self._options, self._finish = options, finish
+        self._row = _places(len(options)).map(self._row_of)
 
     @property
     def row(self) -> st.SearchStrategy[Row]:
         """One row."""
-        return self._drawn.map(self._row_of)
+        return self._row
 
     def rows(self, count: int) -> st.SearchStrategy[list[Row]]:
         """So many rows."""
-        return st.lists(self._drawn, min_size=count, max_size=count).map(lambda drawn: list(map(self._row_of, drawn)))
+        return st.lists(self._row, min_size=count, max_size=count)
 
     def _row_of(self, places: bytes) -> Row:
         chosen = zip(self._options.items(), places, strict=True)

@@ -122,6 +122,17 @@ def times(draw: st.DrawFn) -> list[int]:
     return found
 
 
+# Made once, as Hypothesis looks through each strategy that is new to it. It also writes out the values that functions
+# have by default, of which a feature table is a long one.
+_TIMES = times()
+_SOME_IDS = st.lists(st.sampled_from(IDS), min_size=1, unique=True)
+_DROPPED = st.sets(st.sampled_from(OPTIONAL), max_size=2)
+
+
+def _chosen(table: FeatureTable | None) -> FeatureTable:
+    return DEFAULT if table is None else table
+
+
 @st.composite
 def tables(
     draw: st.DrawFn,
@@ -131,18 +142,18 @@ def tables(
     ratio: float = 0.4,
     versions: bool = False,
     least: int = 0,
-    table: FeatureTable = DEFAULT,
+    table: FeatureTable | None = None,
 ) -> RawTables:
     """Tables of 1-6 users, 1-6 videos and `least` to 40 interactions; `ratio` is what watch times tie with.
 
     With `versions` some of the entity tables have several rows per key, at the instants of interactions and others.
     """
+    table = _chosen(table)
     is_long = draw(st.booleans()) if long is None else long
-    user_ids = draw(st.lists(st.sampled_from(IDS), min_size=1, unique=True))
-    video_ids = draw(st.lists(st.sampled_from(IDS), min_size=1, unique=True))
+    user_ids, video_ids = draw(_SOME_IDS), draw(_SOME_IDS)
     users = _with_values(draw, [{"user_id": user_id} for user_id in user_ids], _USER_VALUES)
     videos = _with_values(draw, [{"video_id": video_id} for video_id in video_ids], _VIDEO_VALUES)
-    instants = draw(times())
+    instants = draw(_TIMES)
     flags = not is_long or draw(st.booleans())
     event = _event(user_ids, videos, instants, is_long, flags, ratio, table)
     interactions = draw(event.rows(draw(st.integers(least, 40))))
@@ -159,14 +170,15 @@ def tables(
         users = _mixed(draw, users, _bad(_bad_user(user_ids), of_users))
         videos = _mixed(draw, videos, _bad(_bad_video(video_ids), of_videos))
         interactions = _mixed(draw, interactions, _bad_event(event.row, is_long))
-    dropped = draw(st.sets(st.sampled_from(OPTIONAL), max_size=2))
+    dropped = draw(_DROPPED)
     users, videos, interactions = (_without(rows, dropped) for rows in (users, videos, interactions))
     return RawTables(users, videos, interactions, channels, is_long, table)
 
 
 @st.composite
-def run_settings(draw: st.DrawFn, table: FeatureTable = DEFAULT) -> RunSettings:
+def run_settings(draw: st.DrawFn, table: FeatureTable | None = None) -> RunSettings:
     """Any settings; explicit cuts lie on, or next to, times that `times` gives."""
+    table = _chosen(table)
     explicit = draw(st.booleans())
     train, val = (None, None) if explicit else draw(st.sampled_from(FRACTIONS))
     val_from = test_from = None
@@ -202,7 +214,7 @@ def cases(
     bad_rows: bool = False,
     versions: bool | None = None,
     least: int = 0,
-    table: FeatureTable = DEFAULT,
+    table: FeatureTable | None = None,
     kinds: tuple[IdKind, ...] = KINDS,
 ) -> tuple[RawTables, RunSettings]:
     """Settings, and tables whose watch times tie with their watch ratio; half of them with versions, if not told."""

@@ -201,33 +201,37 @@ def padded_bert(weights: dict[str, np.ndarray], ids: np.ndarray, real: np.ndarra
     return pooled / np.linalg.norm(pooled, axis=1, keepdims=True)
 
 
-def test_packed_equals_padded() -> None:
-    model, tokens = tiny(), tiny().tokenizer(tf.constant(MIXED))
+@pytest.fixture(scope="module")
+def model() -> bert.Bert:
+    """Which is traced once."""
+    return tiny()
+
+
+def test_packed_equals_padded(model: bert.Bert) -> None:
+    tokens = model.tokenizer(tf.constant(MIXED))
     ids = tokens.to_tensor().numpy()
     real = np.arange(ids.shape[1]) < tokens.row_lengths().numpy()[:, None]
     expected = padded_bert(random_weights(TINY, model.word.shape[0], np.random.default_rng(0)), ids, real)
     np.testing.assert_allclose(model(tf.constant(MIXED)), expected, rtol=0, atol=1e-5)
 
 
-def test_a_title_does_not_feel_its_batch() -> None:
-    model = tiny()
+def test_a_title_does_not_feel_its_batch(model: bert.Bert) -> None:
     together = model(tf.constant(MIXED)).numpy()
     alone = np.concatenate([model(tf.constant([title])) for title in MIXED])
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-6)
 
 
-def test_an_empty_batch_has_no_vectors() -> None:
-    assert tiny()(tf.constant([], tf.string)).shape == (0, TINY.width)
+def test_an_empty_batch_has_no_vectors(model: bert.Bert) -> None:
+    assert model(tf.constant([], tf.string)).shape == (0, TINY.width)
 
 
-def test_vectors_are_unit_and_tell_titles_apart() -> None:
-    vectors = tiny()(tf.constant([b"toy story", b"story toy", b""])).numpy()
+def test_vectors_are_unit_and_tell_titles_apart(model: bert.Bert) -> None:
+    vectors = model(tf.constant([b"toy story", b"story toy", b""])).numpy()
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert (vectors @ vectors.T)[np.triu_indices(3, 1)].max() < 0.999
 
 
-def test_frozen_weights_give_the_same_vectors() -> None:
-    model = tiny()
+def test_frozen_weights_give_the_same_vectors(model: bert.Bert) -> None:
     frozen = convert_variables_to_constants_v2(model.__call__.get_concrete_function())
     for titles in (MIXED, MIXED[:1], MIXED[2:3]):
         np.testing.assert_allclose(frozen(tf.constant(titles))[0], model(tf.constant(titles)), rtol=0, atol=1e-6)

@@ -1,5 +1,6 @@
 """The graph that the job fits is the one that tf.Transform's AnalyzeDataset makes of the same rows."""
 
+import contextlib
 import functools
 import pathlib
 from collections.abc import Mapping
@@ -13,6 +14,8 @@ import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from hashed_titles import HashedTitles
+from tensorflow.core.protobuf.config_pb2 import ConfigProto
+from tensorflow.python.eager import context
 from tensorflow_transform.tf_metadata import metadata_io
 from tfx_bsl.tfxio import tensor_representation_util
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
@@ -29,6 +32,7 @@ from recsys_tft.examples import examples
 from recsys_tft.features import QUERY, Entity, Feature, raw_columns
 from recsys_tft.graph_inputs import graph_columns, raw_feature_spec
 from recsys_tft.ops import Fitting, Op
+from recsys_tft.serving import c_library
 from recsys_tft.transform_graph import TransformGraph
 
 OPTIONS = {"recent": {"enabled": True}, "cooccurrence": {"enabled": True}, "title_encoder": "none"}
@@ -146,16 +150,38 @@ def test_what_the_graphs_take_and_make_is_described_alike(both: tuple[str, str])
 
 
 def test_all_features_of_all_rows_are_the_same(
-    both: tuple[str, str], tables: list[tuple[Entity, pa.Table]], settings: Settings
+    both: tuple[str, str],
+    tables: list[tuple[Entity, pa.Table]],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By the graph that this process has traced, by the one that it loads, and by that of AnalyzeDataset."""
+    """By the graph that this process has traced, by the one that it loads, also as TensorFlow optimizes it by itself,
+    and by that of AnalyzeDataset.
+    """
     graphs = [transform_graph.load(both[0]), *(TransformGraph.load(str(assets(folder).parent)) for folder in both)]
     assert graphs[0]._model is not graphs[1]._model
+    by_itself = TransformGraph(graphs[1]._model, graphs[1].fitted)
     for entity, rows in tables:
         features = [f for f in settings.table.select(entity=entity) if f.is_active(settings)]
         traced, loaded, theirs = (graph.engineer(rows, features).to_pydict() for graph in graphs)
         assert repr(traced) == repr(loaded) == repr(theirs)
         assert len(traced) == len(features) > 0
+        with monkeypatch.context() as patch:
+            patch.setattr(transform_graph, "_optimized_once", contextlib.nullcontext)
+            assert repr(by_itself.engineer(rows, features).to_pydict()) == repr(traced)
+
+
+def test_graphs_are_optimized_as_those_that_are_served_and_no_others_of_the_thread() -> None:
+    ours, served = (
+        ConfigProto.FromString(text).graph_options.rewrite_options
+        for text in (transform_graph._options(b"").config_proto_serialized, c_library._CONFIG)
+    )
+    assert ours == served
+    before = context.context().function_call_options
+    with contextlib.suppress(KeyError), transform_graph._optimized_once():
+        assert context.context().function_call_options is not before
+        raise KeyError
+    assert context.context().function_call_options is before
 
 
 class Centred(Op):

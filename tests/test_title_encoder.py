@@ -17,6 +17,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.ops import Fitting
 from recsys_tft.titles import encoder_spec, frozen_encoder, title_encoder
+from recsys_tft.titles.bert import Bert
 from recsys_tft.titles.encoder_spec import Pair
 from recsys_tft.titles.frozen_encoder import FrozenEncoder
 from recsys_tft.titles.text_embedding import TextEmbedding
@@ -94,8 +95,14 @@ def saved(module: tf.Module, folder: pathlib.Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return saved(tiny(), tmp_path_factory.mktemp("tiny"))
+def tiny_bert() -> Bert:
+    """Which is traced once."""
+    return tiny()
+
+
+@pytest.fixture(scope="session")
+def tiny_path(tiny_bert: Bert, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return saved(tiny_bert, tmp_path_factory.mktemp("tiny"))
 
 
 @pytest.fixture(scope="session")
@@ -107,19 +114,19 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     return saved(Preprocessor(), folder / "preprocessor"), saved(encoder, folder / "encoder")
 
 
-def test_a_saved_model_maps_titles_to_vectors(tiny_path: str) -> None:
+def test_a_saved_model_maps_titles_to_vectors(tiny_bert: Bert, tiny_path: str) -> None:
     loaded = title_encoder.load(tiny_path)
     assert loaded.width == title_encoder.width(tiny_path) == TINY.width
-    np.testing.assert_allclose(loaded(tf.constant(TITLES)), tiny()(tf.constant(TITLES)), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(loaded(tf.constant(TITLES)), tiny_bert(tf.constant(TITLES)), rtol=0, atol=1e-6)
     assert loaded.vectors([]).shape == (0, TINY.width)
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_binary()])
-def test_encode_keeps_the_order_of_the_titles(tiny_path: str, kind: pa.DataType) -> None:
+def test_encode_keeps_the_order_of_the_titles(tiny_bert: Bert, tiny_path: str, kind: pa.DataType) -> None:
     titles = [f"{word} {k}" * (k % 7) for k in range(20) for word in ("toy", "story")]
     vectors = title_encoder.encode(tiny_path, pa.array(titles, kind), batch_size=8)
     assert vectors.dtype == np.float32
-    np.testing.assert_allclose(vectors, tiny()(tf.constant(titles)), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(vectors, tiny_bert(tf.constant(titles)), rtol=0, atol=1e-6)
     assert title_encoder.encode(tiny_path, pa.array([], kind)).shape == (0, TINY.width)
 
 

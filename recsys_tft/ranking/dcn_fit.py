@@ -75,7 +75,7 @@ class Fit:
         )
         self._optimizer.build(self.network.trainable_variables)
         self._log = ScalarLog(task.logs)
-        self._step = tf.function(self._train_step)
+        self._step = tf.function(self._train_step, autograph=False)
 
     def run(self) -> State:
         """Trains until val is no better, or without val for all rounds; leaves the best weights in the network."""
@@ -145,7 +145,7 @@ def raw_scores(network: Dcn, data: pd.DataFrame) -> np.ndarray:
 
 def contributions(network: Dcn, data: pd.DataFrame) -> np.ndarray:
     """[n, columns] float32: as `Dcn.contributions`."""
-    call = tf.function(network.contributions, reduce_retracing=True)
+    call = tf.function(network.contributions, autograph=False, reduce_retracing=True)
     found = [call(*map(tf.constant, batch)).numpy() for batch in _batches(*inputs_of(data), rows=_SCORED >> 5)]
     return np.concatenate([np.zeros((0, data.shape[1]), np.float32), *found])
 

@@ -109,6 +109,9 @@ class Tower(keras.Model):
             str(feature.embedding_table): table for feature, table in zip(self._categorical, self._tables, strict=True)
         }
 
+    def build(self, inputs_shape: object) -> None:
+        """Nothing, as each layer builds itself when it is first called; Keras would trace a call for this alone."""
+
     def call(self, inputs: Mapping[str, tf.Tensor], training: bool = False) -> tf.Tensor:
         """[batch, ...] dense tensors by feature to [batch, dim] float32, of length 1 where vectors are normalized."""
         parts = []

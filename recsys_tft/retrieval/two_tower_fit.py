@@ -87,9 +87,9 @@ class Fit:
             model.candidate_features, rows.candidate_counts, model.settings, 2 * self._seed + 1
         )
         self._cold_embeddings = ColdEmbeddings(model, rows.trained.query_counts | rows.trained.candidate_counts)
-        self._step = tf.function(self._train_step)
-        self._query = tf.function(model.query, reduce_retracing=True)
-        self._candidate = tf.function(model.candidate, reduce_retracing=True)
+        self._step = tf.function(self._train_step, autograph=False)
+        self._query = tf.function(model.query, autograph=False, reduce_retracing=True)
+        self._candidate = tf.function(model.candidate, autograph=False, reduce_retracing=True)
 
     def run(self) -> State:
         """Trains to the end and leaves the weights of the best epoch in the model."""
