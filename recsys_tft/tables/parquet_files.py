@@ -59,4 +59,9 @@ def read(source: Source, names: list[str], groups: Sequence[int]) -> pa.Table:
             of_many = source.rows > _FEW_ROWS
             return file.read_row_groups(list(groups), columns=available, use_threads=of_many).combine_chunks()
     except (pa.ArrowException, OSError) as error:
+        if "Expected all lists to be of size" in str(error):
+            raise InputError(
+                f"{source.path}: a column holds lists of a fixed size and null, which Arrow cannot read from Parquet; "
+                "write its lists without a fixed size."
+            ) from None
         raise InputError(f"{source.path}: the Parquet file is damaged ({_first_line(error)}).") from None

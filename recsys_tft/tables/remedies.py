@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from recsys_tft.columns import Column, IdKind
 from recsys_tft.tables.arrow_kinds import is_binary, is_list, is_number, is_short_float, is_text, value_type
-from recsys_tft.tables.conversions import NOT_EXACT
+from recsys_tft.tables.conversions import NOT_EXACT, NOT_TEXT
 
 _types = pa.types
 
@@ -14,6 +14,8 @@ def remedy(own: str, found: pa.DataType, column: Column, table: str, reason: str
     found, wanted, cell = value_type(found), column.type, f'df["{own}"]'
     if reason.endswith(NOT_EXACT):
         return f'keep it from becoming a float, as by pd.read_csv(path, dtype={{"{own}": "Int64"}})'
+    if column.key and not column.is_list and reason.endswith(NOT_TEXT):
+        return f"cast it in pandas: {cell} = {cell}.map(bytes.hex)"
     one = value_type(found.value_type) if is_list(found) and column.is_list else found
     if column.key and (is_text(one) or is_binary(one) or (column.kind is IdKind.UUID and is_number(one))):
         other = IdKind.UUID if one == pa.binary(16) else IdKind.STRING
