@@ -340,11 +340,13 @@ def test_help_names_every_data_set_and_its_files(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("name", "says"), [("movielens-1m", "Harper"), ("movielens-20m", "GroupLens"), ("kion", "MTS")]
 )
-def test_the_notice_says_whose_the_data_are(
+def test_the_notice_says_whose_the_data_are_and_the_next_command_names_the_config(
     name: str, says: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _made(name, tmp_path, SOURCES[name])
-    assert says in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert says in printed
+    assert printed.endswith(f"--output-dir out --config {name.partition('-')[0]}\n")
 
 
 @pytest.mark.slow
