@@ -47,6 +47,17 @@ def test_durations_of_a_day_are_counted() -> None:
     assert sentence.startswith("2 rows of videos have a video_duration of a day or more; it is read as seconds")
 
 
+def test_durations_of_hours_in_most_videos_are_told_of_once_with_the_likely_unit() -> None:
+    (sentence,) = said(odd_data.of_videos(videos(video_duration=[15_000, 20_000, 60, 0, None]), (), SETTINGS))
+    assert sentence == (
+        "2 of 3 videos have a video_duration above 3 hours; it is read as seconds, so divide it by 1,000 if yours is "
+        "in milliseconds"
+    )
+    assert said(odd_data.of_videos(videos(video_duration=[15_000, 60, None]), (), SETTINGS)) == []
+    (sentence,) = said(odd_data.of_videos(videos(video_duration=[15_000, 20_000, 90_000]), (), SETTINGS))
+    assert sentence.startswith("1 row of videos has a video_duration of a day or more")
+
+
 @pytest.mark.parametrize("likes", [[0, 5, 9, 2], [0, 5, 9, None]])
 def test_counts_that_are_equal_for_all_videos_are_told_of(likes: list[int | None]) -> None:
     told = odd_data.of_videos(videos(view_count=[0, 5, 9, 2], like_count=likes), (), SETTINGS)
@@ -117,6 +128,18 @@ def test_watch_times_above_most_durations_name_the_likely_unit(times: float, uni
         f"{number} of 4 exposures have a watch_time above the video_duration; both are read as seconds{unit}"
     )
     assert said(odd_data.of_watch_times(watched / times, duration)) == []
+
+
+def test_watch_times_of_which_none_is_above_a_second_may_be_shares() -> None:
+    duration = np.full(20, 60, np.float32)
+    (sentence,) = said(odd_data.of_watch_times(np.linspace(0, 1, 20), duration))
+    assert sentence == (
+        "none of 19 watch times is above 1 second; watch_time is read as seconds, so multiply it by video_duration if "
+        "yours is a share"
+    )
+    assert said(odd_data.of_watch_times(np.linspace(0, 1.1, 20), duration)) == []
+    assert said(odd_data.of_watch_times(np.linspace(0, 1, 20), duration / 60)) == []
+    assert said(odd_data.of_watch_times(np.linspace(0, 1, 10), duration[:10])) == []
 
 
 def events(*rows: Row) -> pa.Table:

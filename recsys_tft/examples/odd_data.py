@@ -22,7 +22,8 @@ from recsys_tft.titles.encoder_spec import MINILM
 
 Counts = dict[str, int]
 
-_DAY = 86_400  # seconds
+_DAY, _LONG = 86_400, 3 * 3600  # seconds: few catalogues are mostly longer than the latter
+_FEW = 10  # watch times of which nothing is said
 _MILLISECONDS, _MINUTES = 100, 3  # how many durations a watch time has at least, if its unit is 1000 or 60 times off
 _LEVEL = "level/"  # in front of a popularity that is no level
 _NAMED = 3  # levels of each partition, and in the warning
@@ -36,7 +37,12 @@ def of_videos(videos: pa.Table, computed: Collection[str], settings: Settings) -
         computed: columns of videos that are not read.
         settings: of the run.
     """
-    found = {"videos/long": _sum(pc.greater_equal(videos["video_duration"], _DAY))}
+    found = {
+        f"videos/{name}": _sum(test(videos["video_duration"], limit))
+        for name, test, limit in (
+            ("timed", pc.greater, 0), ("hours", pc.greater, _LONG), ("long", pc.greater_equal, _DAY)
+        )
+    }  # fmt: skip
     if not {"view_count", "like_count"} & {*computed}:
         views, likes = videos["view_count"], videos["like_count"]
         told = pc.greater(pc.max_element_wise(views, likes, skip_nulls=False), 0)
@@ -97,7 +103,8 @@ def of_watch_times(watched: np.ndarray, duration: np.ndarray) -> Counts:
     known = (watched > 0) & (duration > 0)
     durations = watched[known] / duration[known]
     above = {name: int((durations > limit).sum()) for name, limit in _ABOVE.items()}
-    return {"watched": len(durations), **above}
+    shares = (watched[known] <= 1) & (duration[known] > 1)
+    return {"watched": len(durations), **above, "watched/shares": int(shares.sum())}
 
 
 _ABOVE = {"watched/above": 1, "watched/minutes": _MINUTES, "watched/milliseconds": _MILLISECONDS}
@@ -146,11 +153,21 @@ def _of_durations(odd: Mapping[str, int]) -> list[str]:
             f"{_rows(long, 'videos', 'has')} a video_duration of a day or more; it is read as seconds, "
             "so divide it by 1,000 if yours is in milliseconds"
         )
+    elif 2 * odd.get("videos/hours", 0) > odd.get("videos/timed", 0):
+        found.append(
+            f"{odd['videos/hours']:,} of {odd['videos/timed']:,} videos have a video_duration above 3 hours; it is "
+            "read as seconds, so divide it by 1,000 if yours is in milliseconds"
+        )
     watched, above = odd.get("watched", 0), odd.get("watched/above", 0)
     if 2 * above > watched:
         found.append(
             f"{above:,} of {watched:,} exposures have a watch_time above the video_duration; both are read as seconds"
             f"{_unit(odd, watched)}"
+        )
+    if odd.get("watched/shares", 0) == watched > _FEW:
+        found.append(
+            f"none of {watched:,} watch times is above 1 second; watch_time is read as seconds, so multiply it by "
+            "video_duration if yours is a share"
         )
     return found
 
