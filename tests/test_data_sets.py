@@ -74,6 +74,12 @@ def test_movielens_1m_becomes_the_four_tables(tmp_path: pathlib.Path) -> None:
     assert tables["channels"].is_empty()
 
 
+def test_a_copy_of_movielens_1m_in_utf_8_has_the_same_titles(tmp_path: pathlib.Path) -> None:
+    movies = ML_1M["movies.dat"].decode("latin-1").encode()
+    made = _made("movielens-1m", tmp_path, ML_1M | {"movies.dat": movies})
+    assert made["videos"]["title"][0] == 'Café: The "Noir", A'
+
+
 @pytest.mark.parametrize("name", ["movielens-20m", "movielens-latest-small"])
 def test_movielens_in_csv_becomes_the_four_tables(name: str, tmp_path: pathlib.Path) -> None:
     tables = _made(name, tmp_path, ML_CSV)
