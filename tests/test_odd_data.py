@@ -73,12 +73,20 @@ KION = ["Тактическая сила", "Голые перцы", "The Office"
 def test_titles_in_scripts_that_the_encoder_does_not_know_are_told_of() -> None:
     known = ["Amélie", "Đi tìm", "2001", "", None, "Łódź 4"]
     counted = odd_data.of_videos(titled(KION), (), SETTINGS)
-    assert (counted["titles"], counted["titles/other"]) == (6, 4)
+    assert counted["titles"] == 6
     (sentence,) = said(counted)
     assert sentence.startswith("4 of 6 titles are mostly in other scripts than Latin, which the encoder minilm")
     assert said(odd_data.of_videos(titled([*known, *KION]), (), SETTINGS)) == []  # 4 of 9
     assert said(odd_data.of_videos(titled(known), (), SETTINGS)) == []
     assert said(odd_data.of_videos(titled(KION), (), SETTINGS.replace({"title_encoder": "none"}))) == []
+
+
+def test_titles_in_scripts_that_not_even_the_multilingual_encoder_knows_are_told_of() -> None:
+    settings = SETTINGS.replace({"title_encoder": "multilingual"})
+    assert said(odd_data.of_videos(titled(KION), (), settings)) == []
+    (sentence,) = said(odd_data.of_videos(titled([*KION[:2], "שלום", "দিন ও রাত", "வணக்கம்"]), (), settings))
+    assert sentence.startswith("3 of 5 titles are mostly in other scripts than Latin, Cyrillic, Arabic, Han, ")
+    assert "which the encoder multilingual does not know" in sentence
 
 
 def titled(titles: Sequence[str | None]) -> pa.Table:

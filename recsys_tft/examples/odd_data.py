@@ -18,7 +18,7 @@ from recsys_tft.labelling import split_times
 from recsys_tft.labelling.exposures import KEY
 from recsys_tft.labelling.split_times import SPLITS, Cuts, Histogram
 from recsys_tft.point_in_time.counters import COUNTERS
-from recsys_tft.titles.encoder_spec import MINILM
+from recsys_tft.titles.encoder_spec import MINILM, MULTILINGUAL, SCRIPTS
 
 Counts = dict[str, int]
 
@@ -26,6 +26,11 @@ _DAY, _LONG = 86_400, 3 * 3600  # seconds: few catalogues are mostly longer than
 _FEW = 10  # watch times of which nothing is said
 _MILLISECONDS, _MINUTES = 100, 3  # how many durations a watch time has at least, if its unit is 1000 or 60 times off
 _LEVEL = "level/"  # in front of a popularity that is no level
+_OTHER = "titles/other/"  # in front of an encoder
+_ANOTHER = {
+    MINILM: "title_encoder: multilingual knows more of them (docs/titles.md)",
+    MULTILINGUAL: "name a SavedModel that does with title_encoder (docs/titles.md)",
+}
 _NAMED = 3  # levels of each partition, and in the warning
 
 
@@ -49,17 +54,19 @@ def of_videos(videos: pa.Table, computed: Collection[str], settings: Settings) -
         found |= {"videos/told": _sum(told), "videos/equal": _sum(pc.and_(told, pc.equal(views, likes)))}
     if "popularity" not in computed:
         found |= _unknown_levels(videos["popularity"], settings.popularity.levels)
-    if settings.title_encoder == MINILM and TITLE in videos.column_names:
-        found |= _scripts(videos[TITLE])
+    encoder = settings.title_encoder
+    if isinstance(encoder, str) and encoder in SCRIPTS and TITLE in videos.column_names:
+        found |= _scripts(videos[TITLE], encoder)
     return found
 
 
-def _scripts(titles: pa.ChunkedArray) -> Counts:
-    """How many titles have letters, and of how many less than half of these are Latin."""
+def _scripts(titles: pa.ChunkedArray, encoder: str) -> Counts:
+    """How many titles have letters, and of how many less than half of these are of scripts that the encoder knows."""
     text = titles.cast(pa.string(), safe=False)  # a user's bytes need not be UTF-8
-    letters, latin = (pc.count_substring_regex(text, rf"\p{{{kind}}}") for kind in ("L", "Latin"))
-    other = pc.greater(letters, pc.multiply(latin, 2))
-    return {"titles": _sum(pc.greater(letters, 0)), "titles/other": _sum(other)}
+    scripts = "".join(rf"\p{{{script}}}" for script in SCRIPTS[encoder])
+    letters, known = (pc.count_substring_regex(text, pattern) for pattern in (r"\p{L}", f"[{scripts}]"))
+    other = pc.greater(letters, pc.multiply(known, 2))
+    return {"titles": _sum(pc.greater(letters, 0)), f"{_OTHER}{encoder}": _sum(other)}
 
 
 def _sum(values: pa.ChunkedArray) -> int:
@@ -210,12 +217,13 @@ def _of_levels(odd: Mapping[str, int]) -> list[str]:
 
 
 def _of_titles(odd: Mapping[str, int]) -> list[str]:
-    titles, other = odd.get("titles", 0), odd.get("titles/other", 0)
-    if 2 * other <= titles:
-        return []
+    titles = odd.get("titles", 0)
+    known = {encoder: odd.get(f"{_OTHER}{encoder}", 0) for encoder in SCRIPTS}
     return [
-        f"{other:,} of {titles:,} titles are mostly in other scripts than Latin, which the encoder minilm does not "
-        "know; name a multilingual SavedModel with title_encoder (docs/your-own-features.md)"
+        f"{other:,} of {titles:,} titles are mostly in other scripts than {', '.join(SCRIPTS[encoder])}, which the "
+        f"encoder {encoder} does not know; {_ANOTHER[encoder]}"
+        for encoder, other in known.items()
+        if 2 * other > titles
     ]
 
 
