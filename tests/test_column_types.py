@@ -150,6 +150,7 @@ NO_LIST = "is no list such as a|b or a JSON array"
 REJECTED: list[tuple[str, str, pa.Array, list[str | None], str]] = [
     ("users", "age", pa.array([20.0, 20.5, None]), [None, "20.5", None], "age is no whole number"),
     ("users", "age", pa.array([1.0, 2.0**53]), [None, str(2.0**53)], "age is 2^53 or more, where a float is not exact"),
+    ("users", "age", pa.array([1, 2**63], pa.uint64()), [None, str(2**63)], "age is no 64-bit integer"),
     ("users", "age", pa.array([D("20.0"), D("0.5")]), [None, "Decimal('0.5')"], "age is no whole number"),
     ("users", "age", pa.array(["20", "007"]), [None, "'007'"], "age is no whole number"),
     ("users", "age", text(b"20", b"2\xff"), [None, r"b'2\xff'"], "age is no whole number"),
@@ -308,6 +309,9 @@ def test_a_column_of_its_own_type_is_not_touched(column: Any) -> None:
         ("users", "country", pd.DataFrame({"country": [True, False]})),
         ("videos", "video_duration", pd.DataFrame({"video_duration": pd.to_timedelta([1, 2], unit="s")})),
         ("videos", "video_duration", pd.DataFrame({"video_duration": ["1:30", "2"]})),
+        ("videos", "video_duration", pd.DataFrame({"video_duration": [datetime.time(0, 10), None]})),
+        ("videos", "published_at", pd.DataFrame({"published_at": [datetime.time(0, 10)]})),
+        ("videos", "title", pd.DataFrame({"title": [b"a", b"\xe9"]})),
         ("videos", "published_at", pd.DataFrame({"published_at": ["March 1, 2025", "2025-03-02"]})),
         ("videos", "published_at", pd.DataFrame({"published_at": [1740830400, 1740830401]})),
         ("videos", "tags", pd.DataFrame({"tags": [[1.5], [2]]})),

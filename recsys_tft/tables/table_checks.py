@@ -256,7 +256,7 @@ class _Trial:
 
     def _is_something_else(self, converted: pa.Array, bad: np.ndarray, reason: str) -> bool:
         """Whether the whole column is unusable, rather than some rows."""
-        if reason == TOO_LARGE and value_type(self.found) == pa.uint64():
+        if self.column.key and reason == TOO_LARGE and value_type(self.found) == pa.uint64():
             return True  # hashes, of which half are above the limit
         return converted.null_count == len(converted) and bad.sum() * _TOLERATED > len(bad)
 
