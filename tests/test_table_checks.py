@@ -117,3 +117,16 @@ def test_a_file_without_columns_is_said_to_have_none(raw: pathlib.Path) -> None:
     pq.write_table(pa.table({}), raw / "channels.parquet")
     with pytest.raises(InputError, match=r"has no column 'channel_id'\. Name it under"):
         found(raw, "channels")
+
+
+@pytest.mark.parametrize("rows", [0, 5, 24])
+def test_a_file_that_changes_while_it_is_read_is_named(raw: pathlib.Path, rows: int) -> None:
+    users = found(raw, "users")
+    path = raw / "users.parquet"
+    pq.write_table(pa.concat_tables([pq.read_table(path)] * 2).slice(0, rows), path)
+    with pytest.raises(InputError) as error:
+        raw_tables.read(users, users.sources[0], ["user_id"])
+    assert str(error.value) == f"{path}: the file changed while it was being read; run again."
+    path.unlink()
+    with pytest.raises(InputError, match=r"users\.parquet: the file vanished while it was being read; run again\.$"):
+        raw_tables.read(users, users.sources[0], ["user_id"])
