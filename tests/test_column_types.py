@@ -345,6 +345,6 @@ def test_lists_of_floats_are_read(values: pa.Array) -> None:
 
 
 def test_whole_numbers_are_read_as_lists_of_floats() -> None:
-    found, _ = column_types.read(pa.array([[1, 2]]), Column("scores", "users", FLOATS))
+    found, _ = column_types.read(pa.array([[1, 2**53 + 1]]), Column("scores", "users", FLOATS))
     assert found.type == FLOATS
-    assert found.to_pylist() == [[1.0, 2.0]]
+    assert found.to_pylist() == [[1.0, 2.0**53]]
