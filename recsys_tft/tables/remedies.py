@@ -28,11 +28,10 @@ def remedy(own: str, found: pa.DataType, column: Column, table: str, reason: str
 
 
 def _cast(cell: str, found: pa.DataType, wanted: pa.DataType) -> str:
-    if (_types.is_duration(found) or _types.is_time(found)) and _types.is_timestamp(wanted):
-        span = cell if _types.is_duration(found) else f"pd.to_timedelta({cell}.astype(str))"
-        return f'pd.Timestamp("2025-03-01", tz="UTC") + {span}, which takes it for the time since that day'
     if (_types.is_duration(found) or _types.is_time(found)) and not _types.is_list(wanted):
         span = cell if _types.is_duration(found) else f"pd.to_timedelta({cell}.astype(str))"
+        if _types.is_timestamp(wanted):
+            return f'pd.Timestamp("2025-03-01", tz="UTC") + {span}, which takes it for the time since that day'
         return f"{span}.dt.total_seconds()" + (".round().astype('Int64')" if _types.is_integer(wanted) else "")
     if _types.is_list(wanted) and is_text(found):
         return f"{cell}.map(json.dumps), of lists"
@@ -46,11 +45,8 @@ def _cast(cell: str, found: pa.DataType, wanted: pa.DataType) -> str:
     if _types.is_timestamp(wanted):
         if is_short_float(found):
             return f'pd.to_datetime({cell}.astype("float64"), unit="s", utc=True), from where it was no float32 yet'
-        return (
-            f'pd.to_datetime({cell}, unit="s", errors="coerce", utc=True)'
-            if is_number(found)
-            else (f'pd.to_datetime({cell}, utc=True, format="mixed")')
-        )
+        how = 'unit="s", errors="coerce"' if is_number(found) else 'format="mixed"'
+        return f"pd.to_datetime({cell}, utc=True, {how})"
     if _types.is_string(wanted):
         return f'{cell}.str.decode("utf-8", errors="replace")' if is_binary(found) else f'{cell}.astype("string")'
     if _types.is_boolean(wanted):
