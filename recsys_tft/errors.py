@@ -139,8 +139,10 @@ def require_inside(folder: pathlib.Path, output_dir: str) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the closest known name, else ` Known: a, b, c.`"""
+    """` Did you mean 'x'?` for the closest known name, else ` Known: a, b, c.`; nothing where none is known."""
     known = list(known)
+    if not known:
+        return ""
     close = difflib.get_close_matches(name, known, n=1)
     return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(known)}."
 

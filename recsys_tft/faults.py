@@ -22,6 +22,7 @@ _REMEDIES = {
     errno.EACCES: "permission denied; allow it, or name another folder",
     errno.EPERM: "not permitted; allow it, or name another folder",
     errno.EROFS: "the filesystem is read-only; name another folder",
+    errno.EFBIG: "the file is too large for a limit here; raise that (ulimit -f), or name a folder on another disk",
     errno.EMFILE: "too many open files; raise the limit (ulimit -n)",
     errno.ENAMETOOLONG: "the name is too long for the filesystem; name a shorter one",
 }

@@ -40,6 +40,7 @@ OVER_A_SECOND = {
         "test_the_graph_can_be_called_as_a_saved_model",
     ),
     "minilm_export": ("test_the_export_is_made_once", "test_an_export_is_used_without_the_package"),
+    "multilingual": ("test_the_name_stands_for_an_export_that_is_made_once",),
     "online": ("test_what_is_found_out_of_several_users_at_once_is_that_of_each",),
     "parquet_rows": (
         "test_arrow_reads_what_was_joined",

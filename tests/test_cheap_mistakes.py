@@ -28,6 +28,7 @@ MISTAKES = [
     ([*RUN, "--output-dir", " "], "--output-dir is ' '; expected the name of a folder or file."),
     ([*RUN, "--output-dir", "s3://b/out"], "--output-dir is 's3://b/out'; s3:// needs the package boto3"),
     ([*RUN, "--config", ""], "--config is ''; expected the name of a folder or file."),
+    ([*RUN, "--output-dir", "out\udcff"], "--output-dir is 'out\\udcff', which is not UTF-8; rename it."),
     ([*RUN, "--config", "s3://b/c.yaml"], "--config is 's3://b/c.yaml'; s3:// needs the package boto3"),
     ([*RUN, "--title-encoder", "s3://b/m"], "title_encoder: s3://b/m cannot be loaded: models are loaded from"),
     ([*RUN, "--title-encoder", "./no-model"], "title_encoder: ./no-model cannot be loaded: there is no such folder"),

@@ -123,7 +123,10 @@ def watched_milliseconds(rows: dict[str, list]) -> None:
         (long_ago, "interaction_time of interactions is before 1990 in 120 of 120 rows, such as 1970-01-21 00:01:00"),
         (in_the_future, "interaction_time of interactions is in the future in 1 of 121 rows, such as 2107-"),
         (years_of_birth, "age of users is above 120 in 12 of 12 rows; are these years of birth?"),
-        (milliseconds, "half of the videos have a video_duration above 60,000 s, which is 16.7 hours"),
+        (
+            milliseconds,
+            "8 of 8 videos have a video_duration above 3 hours; it is read as seconds, so divide it by 1,000",
+        ),
         (no_country, "country of users is missing in all 12 rows that were read"),
         (watched_milliseconds, "120 of 120 exposures have a watch_time above the video_duration"),
     ],

@@ -141,11 +141,20 @@ def test_int96_times_of_any_year_are_taken(tmp_path: pathlib.Path) -> None:
     assert usable["published_at"].to_pylist() == [253402214400 * US, NOON_US, -62135596800 * US]
 
 
+def text(*values: bytes) -> pa.Array:
+    """Strings that need not be UTF-8, as some writers leave them."""
+    return pa.array(values, pa.binary()).cast(pa.string(), safe=False)
+
+
+NO_LIST = "is no list such as a|b or a JSON array"
 REJECTED: list[tuple[str, str, pa.Array, list[str | None], str]] = [
     ("users", "age", pa.array([20.0, 20.5, None]), [None, "20.5", None], "age is no whole number"),
     ("users", "age", pa.array([1.0, 2.0**53]), [None, str(2.0**53)], "age is 2^53 or more, where a float is not exact"),
+    ("users", "age", pa.array([1, 2**63], pa.uint64()), [None, str(2**63)], "age is no 64-bit integer"),
     ("users", "age", pa.array([D("20.0"), D("0.5")]), [None, "Decimal('0.5')"], "age is no whole number"),
     ("users", "age", pa.array(["20", "007"]), [None, "'007'"], "age is no whole number"),
+    ("users", "age", text(b"20", b"2\xff"), [None, r"b'2\xff'"], "age is no whole number"),
+    ("users", "history_video_ids", text(b"1", b"\xff"), [None, r"b'\xff'"], f"history_video_ids {NO_LIST}"),
     ("users", "country", pa.array([1.0, 1.5]), [None, "1.5"], "country is no whole number"),
     ("users", "country", pa.array([b"a", b"\xe9"], pa.binary()), [None, r"b'\xe9'"], "country is not UTF-8"),
     (
@@ -155,8 +164,11 @@ REJECTED: list[tuple[str, str, pa.Array, list[str | None], str]] = [
         [None, "[0.5, 2.0]"],
         "history_video_ids holds a value that is no whole number",
     ),
-    ("videos", "tags", pa.array(["a", "['a']"]), [None, "\"['a']\""], "tags is no list such as a|b or a JSON array"),
+    ("videos", "tags", pa.array(["a", "['a']"]), [None, "\"['a']\""], f"tags {NO_LIST}"),
+    ("videos", "tags", pa.array(["a", r'["\ud800"]']), [None, r"""'["\\ud800"]'"""], f"tags {NO_LIST}"),
     ("videos", "video_duration", pa.array(["1", "1:30"]), [None, "'1:30'"], "video_duration is no number"),
+    ("videos", "video_duration", text(b"1", b"\xff"), [None, r"b'\xff'"], "video_duration is no number"),
+    ("interactions", "liked", text(b"1", b"\xff"), [None, r"b'\xff'"], "liked is neither true nor false, nor 1 or 0"),
     ("interactions", "liked", pa.array([0, 2]), [None, "2"], "liked is neither true nor false, nor 1 or 0"),
     (
         "interactions",
@@ -216,7 +228,8 @@ REFUSED: list[tuple[str, str, pa.Array, str]] = [
     ("interactions", "liked", pa.array([NOON]), "expected bool; cast"),
     ("interactions", "interaction_time", pa.array([1740830400]), "{name: interaction_time, unit: s}}"),
     ("interactions", "interaction_time", pa.array([1740830400]), 'pd.to_datetime(df["interaction_time"], unit="s"'),
-    ("interactions", "interaction_time", pa.array(["1740830400"]), "which is no time such as 2025-03-01 12:00:00; "),
+    ("interactions", "interaction_time", pa.array(["1740830400"]), "which is no time such as 2025-03-01 12:00:00; say "
+     "in the config what it counts, such as `columns: {interactions: {interaction_time: {name: interaction_time, unit"),
     ("interactions", "interaction_time", pa.array(["01.03.2025"]), 'df["interaction_time"] = pd.to_datetime(df["inte'),
     ("interactions", "interaction_time", pa.array([datetime.time(12)]), "is time64[us], expected timestamp"),
 ]  # fmt: skip
@@ -296,6 +309,9 @@ def test_a_column_of_its_own_type_is_not_touched(column: Any) -> None:
         ("users", "country", pd.DataFrame({"country": [True, False]})),
         ("videos", "video_duration", pd.DataFrame({"video_duration": pd.to_timedelta([1, 2], unit="s")})),
         ("videos", "video_duration", pd.DataFrame({"video_duration": ["1:30", "2"]})),
+        ("videos", "video_duration", pd.DataFrame({"video_duration": [datetime.time(0, 10), None]})),
+        ("videos", "published_at", pd.DataFrame({"published_at": [datetime.time(0, 10)]})),
+        ("videos", "title", pd.DataFrame({"title": [b"a", b"\xe9"]})),
         ("videos", "published_at", pd.DataFrame({"published_at": ["March 1, 2025", "2025-03-02"]})),
         ("videos", "published_at", pd.DataFrame({"published_at": [1740830400, 1740830401]})),
         ("videos", "tags", pd.DataFrame({"tags": [[1.5], [2]]})),
@@ -329,6 +345,6 @@ def test_lists_of_floats_are_read(values: pa.Array) -> None:
 
 
 def test_whole_numbers_are_read_as_lists_of_floats() -> None:
-    found, _ = column_types.read(pa.array([[1, 2]]), Column("scores", "users", FLOATS))
+    found, _ = column_types.read(pa.array([[1, 2**53 + 1]]), Column("scores", "users", FLOATS))
     assert found.type == FLOATS
-    assert found.to_pylist() == [[1.0, 2.0]]
+    assert found.to_pylist() == [[1.0, 2.0**53]]

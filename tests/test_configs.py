@@ -50,6 +50,12 @@ def test_a_file_of_the_name_of_a_preset_comes_first(tmp_path: pathlib.Path, monk
     assert load("movielens") == Settings(seed=7)
 
 
+def test_a_folder_of_the_name_of_a_preset_is_no_config(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "movielens").mkdir()
+    assert load("movielens").split.kind == "time_per_user"
+
+
 @pytest.mark.parametrize(
     ("name", "end"),
     [("movielenz", " Did you mean 'movielens'?"), ("mine.yaml", ")."), ("below/movielens", ").")],

@@ -71,6 +71,11 @@ def test_compressed_and_tabbed_files_are_read_with_or_without_a_mark(tmp_path: p
         (b'user_id,title\n1,5" disc\n2,b\n', "there is a quote inside a value, in the line '1,5\" disc'"),
         (b'user_id,title\n1,"he said \\"hi\\""\n', "there is a quote inside a value, in the line "),
         (b"user_id,age\r1,2\r", "its lines end in CR only"),
+        (b"\xef\xbb\xbf\n\n", "the CSV file is empty; expected a header line with the column names."),
+        ("user_id\n1\n".encode("utf-16-le"), "there are NUL characters in its header; expected UTF-8"),
+        (gzip.compress(b"user_id\n1\n"), "this is a gzip file; name it so: users.csv.gz."),
+        (b"PAR1\x15\x04", "this is a Parquet file; name it so: users.parquet."),
+        (b"PK\x03\x04\x14", "this is a ZIP file; unpack it."),
     ],
 )
 def test_a_file_that_is_no_csv_is_named_with_its_line(tmp_path: pathlib.Path, text: bytes, sentence: str) -> None:

@@ -74,6 +74,12 @@ def test_movielens_1m_becomes_the_four_tables(tmp_path: pathlib.Path) -> None:
     assert tables["channels"].is_empty()
 
 
+def test_a_copy_of_movielens_1m_in_utf_8_has_the_same_titles(tmp_path: pathlib.Path) -> None:
+    movies = ML_1M["movies.dat"].decode("latin-1").encode()
+    made = _made("movielens-1m", tmp_path, ML_1M | {"movies.dat": movies})
+    assert made["videos"]["title"][0] == 'Café: The "Noir", A'
+
+
 @pytest.mark.parametrize("name", ["movielens-20m", "movielens-latest-small"])
 def test_movielens_in_csv_becomes_the_four_tables(name: str, tmp_path: pathlib.Path) -> None:
     tables = _made(name, tmp_path, ML_CSV)
@@ -340,11 +346,13 @@ def test_help_names_every_data_set_and_its_files(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     ("name", "says"), [("movielens-1m", "Harper"), ("movielens-20m", "GroupLens"), ("kion", "MTS")]
 )
-def test_the_notice_says_whose_the_data_are(
+def test_the_notice_says_whose_the_data_are_and_the_next_command_names_the_config(
     name: str, says: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _made(name, tmp_path, SOURCES[name])
-    assert says in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert says in printed
+    assert printed.endswith(f"--output-dir out --config {name.partition('-')[0]}\n")
 
 
 @pytest.mark.slow

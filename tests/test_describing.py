@@ -279,3 +279,13 @@ def test_the_proto_says_what_its_comments_ask(whole: tuple, found: dict) -> None
     assert {stat.name for stat in train["token"].custom_stats} == {"oov_rate", "vocabulary_coverage"}
     times = train["time"].num_stats
     assert 1.6e15 - 1e11 < times.min <= times.median <= times.max < 1.7e15
+
+
+def test_integers_that_no_float_holds_are_described_beside_missing_ones() -> None:
+    table = drawn(4)
+    large = pa.array([2**63 - 1, None, 2**53 + 1, 1])
+    table = table.set_column(table.column_names.index("whole"), "whole", large)
+    every = [np.arange(4), np.zeros(0, np.int64), np.zeros(0, np.int64)]
+    told = figures_of([(table, every)])["rows"]["columns"]["whole"]["splits"]["train"]
+    assert told["count"] == 3
+    assert told["max"] == pytest.approx(2**63)

@@ -47,6 +47,17 @@ def test_durations_of_a_day_are_counted() -> None:
     assert sentence.startswith("2 rows of videos have a video_duration of a day or more; it is read as seconds")
 
 
+def test_durations_of_hours_in_most_videos_are_told_of_once_with_the_likely_unit() -> None:
+    (sentence,) = said(odd_data.of_videos(videos(video_duration=[15_000, 20_000, 60, 0, None]), (), SETTINGS))
+    assert sentence == (
+        "2 of 3 videos have a video_duration above 3 hours; it is read as seconds, so divide it by 1,000 if yours is "
+        "in milliseconds"
+    )
+    assert said(odd_data.of_videos(videos(video_duration=[15_000, 60, None]), (), SETTINGS)) == []
+    (sentence,) = said(odd_data.of_videos(videos(video_duration=[15_000, 20_000, 90_000]), (), SETTINGS))
+    assert sentence.startswith("1 row of videos has a video_duration of a day or more")
+
+
 @pytest.mark.parametrize("likes", [[0, 5, 9, 2], [0, 5, 9, None]])
 def test_counts_that_are_equal_for_all_videos_are_told_of(likes: list[int | None]) -> None:
     told = odd_data.of_videos(videos(view_count=[0, 5, 9, 2], like_count=likes), (), SETTINGS)
@@ -62,12 +73,20 @@ KION = ["Тактическая сила", "Голые перцы", "The Office"
 def test_titles_in_scripts_that_the_encoder_does_not_know_are_told_of() -> None:
     known = ["Amélie", "Đi tìm", "2001", "", None, "Łódź 4"]
     counted = odd_data.of_videos(titled(KION), (), SETTINGS)
-    assert (counted["titles"], counted["titles/other"]) == (6, 4)
+    assert counted["titles"] == 6
     (sentence,) = said(counted)
     assert sentence.startswith("4 of 6 titles are mostly in other scripts than Latin, which the encoder minilm")
     assert said(odd_data.of_videos(titled([*known, *KION]), (), SETTINGS)) == []  # 4 of 9
     assert said(odd_data.of_videos(titled(known), (), SETTINGS)) == []
     assert said(odd_data.of_videos(titled(KION), (), SETTINGS.replace({"title_encoder": "none"}))) == []
+
+
+def test_titles_in_scripts_that_not_even_the_multilingual_encoder_knows_are_told_of() -> None:
+    settings = SETTINGS.replace({"title_encoder": "multilingual"})
+    assert said(odd_data.of_videos(titled(KION), (), settings)) == []
+    (sentence,) = said(odd_data.of_videos(titled([*KION[:2], "שלום", "দিন ও রাত", "வணக்கம்"]), (), settings))
+    assert sentence.startswith("3 of 5 titles are mostly in other scripts than Latin, Cyrillic, Arabic, Han, ")
+    assert "which the encoder multilingual does not know" in sentence
 
 
 def titled(titles: Sequence[str | None]) -> pa.Table:
@@ -117,6 +136,18 @@ def test_watch_times_above_most_durations_name_the_likely_unit(times: float, uni
         f"{number} of 4 exposures have a watch_time above the video_duration; both are read as seconds{unit}"
     )
     assert said(odd_data.of_watch_times(watched / times, duration)) == []
+
+
+def test_watch_times_of_which_none_is_above_a_second_may_be_shares() -> None:
+    duration = np.full(20, 60, np.float32)
+    (sentence,) = said(odd_data.of_watch_times(np.linspace(0, 1, 20), duration))
+    assert sentence == (
+        "none of 19 watch times is above 1 second; watch_time is read as seconds, so multiply it by video_duration if "
+        "yours is a share"
+    )
+    assert said(odd_data.of_watch_times(np.linspace(0, 1.1, 20), duration)) == []
+    assert said(odd_data.of_watch_times(np.linspace(0, 1, 20), duration / 60)) == []
+    assert said(odd_data.of_watch_times(np.linspace(0, 1, 10), duration[:10])) == []
 
 
 def events(*rows: Row) -> pa.Table:

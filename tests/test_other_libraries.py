@@ -43,6 +43,7 @@ DISK = OSError(errno.ENOSPC, "No space left on device", "out/part-0")
         (in_runner(DISK), "the disk is full"),
         (PermissionError(errno.EACCES, "Permission denied", "cache"), "cache: permission denied"),
         (OSError(errno.EMFILE, "Too many open files", "a"), "a: too many open files"),
+        (OSError(errno.EFBIG, "File too large"), "the file is too large for a limit here; raise that (ulimit -f)"),
         (BeamIOError("Match failed", {"gs://b": OSError(errno.ECONNREFUSED, "Connection refused")}), "Connection ref"),
         (MemoryError(), "there is not enough memory"),
         (in_runner(MemoryError()), "there is not enough memory"),

@@ -126,7 +126,7 @@ def test_an_encoder_is_overridden_by_the_name_of_its_feature(own: FeatureTable) 
             {"age_z": "none"},
             "names 'age_z', which embeds no text; those that do are description_embedding, bio_embedding",
         ),
-        ({"bio_embedding": 5}, r"text_encoders.bio_embedding is 5; expected minilm, none"),
+        ({"bio_embedding": 5}, r"text_encoders.bio_embedding is 5; expected minilm, multilingual, none"),
     ],
 )
 def test_wrong_encoders_are_explained(encoders: dict, message: str) -> None:

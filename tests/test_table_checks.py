@@ -92,3 +92,41 @@ def test_every_kind_of_file_is_tried(raw: pathlib.Path) -> None:
     pq.write_table(rows.append_column("age", pa.array([20.5] * 12)), raw / "users" / "0.parquet")
     with pytest.raises(InputError, match=r"users/0\.parquet: column 'age' is double, expected int64; row 0 has 20\.5"):
         found(raw, "users")
+
+
+def test_a_null_among_lists_of_one_size_is_named_with_a_remedy(raw: pathlib.Path) -> None:
+    changed(raw, "videos", {"tags": pa.array([["a", "b"], None] * 4, pa.list_(pa.string(), 2))})
+    videos = found(raw, "videos")
+    with pytest.raises(InputError) as error:
+        raw_tables.read(videos, videos.sources[0], ["tags"])
+    assert str(error.value) == (
+        f"{raw}/videos.parquet: a column holds lists of a fixed size and null, which Arrow cannot read from Parquet; "
+        "write its lists without a fixed size."
+    )
+
+
+def test_bytes_that_are_neither_text_nor_uuids_are_refused_with_what_makes_ids_of_them(raw: pathlib.Path) -> None:
+    for name, rows in (("users", 12), ("interactions", 120)):
+        ids = pa.array([bytes([255, row % 12]) for row in range(rows)], pa.binary())
+        changed(raw, name, {"key": ids}, "user_id")
+    with pytest.raises(InputError, match=r'not UTF-8; cast it in pandas: df\["key"\] = df\["key"\].map\(bytes.hex\)'):
+        found(raw, "users", {"users": {"key": "user_id"}, "interactions": {"key": "user_id"}})
+
+
+def test_a_file_without_columns_is_said_to_have_none(raw: pathlib.Path) -> None:
+    pq.write_table(pa.table({}), raw / "channels.parquet")
+    with pytest.raises(InputError, match=r"has no column 'channel_id'\. Name it under"):
+        found(raw, "channels")
+
+
+@pytest.mark.parametrize("rows", [0, 5, 24])
+def test_a_file_that_changes_while_it_is_read_is_named(raw: pathlib.Path, rows: int) -> None:
+    users = found(raw, "users")
+    path = raw / "users.parquet"
+    pq.write_table(pa.concat_tables([pq.read_table(path)] * 2).slice(0, rows), path)
+    with pytest.raises(InputError) as error:
+        raw_tables.read(users, users.sources[0], ["user_id"])
+    assert str(error.value) == f"{path}: the file changed while it was being read; run again."
+    path.unlink()
+    with pytest.raises(InputError, match=r"users\.parquet: the file vanished while it was being read; run again\.$"):
+        raw_tables.read(users, users.sources[0], ["user_id"])

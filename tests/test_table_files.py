@@ -296,3 +296,36 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: pathlib.Path) -> None:
     (tmp_path / "users").mkdir(mode=0)
     with pytest.raises(InputError, match="users: cannot be read"):
         table_files.find(str(tmp_path), "users")
+
+
+def test_a_name_that_is_not_utf_8_is_refused_and_shown_where_it_is_not_read(tmp_path: pathlib.Path) -> None:
+    place = place_in(tmp_path)
+    place("users/a.parquet", PARQUET)
+    place(os.fsdecode(b"users/b\xe9.json"), b"[]")
+    assert found_in(str(tmp_path)) == (["users/a.parquet"], ("users/b\\udce9.json",))
+    place(os.fsdecode(b"users/\xe9.parquet"), PARQUET)
+    with pytest.raises(InputError) as found:
+        table_files.find(str(tmp_path), "users")
+    assert str(found.value) == f"{tmp_path}/users/\\udce9.parquet: the name is not UTF-8; rename it."
+
+
+@pytest.mark.parametrize("log", ["_delta_log/0.json", ".hoodie/hoodie.properties", "metadata/v1.metadata.json"])
+def test_a_log_that_says_which_files_hold_is_told_of(root: str, place: Place, log: str) -> None:
+    place("users/data/a.parquet")
+    place(f"users/{log}")
+    files, unread = found_in(root)
+    assert files == ["users/data/a.parquet"]
+    assert [name for name in unread if "replaced" in name] == [
+        f"users/{log.partition('/')[0]}/ (a log of the table, by which files may have been replaced or deleted; all "
+        "files are read: export the table)"
+    ]
+
+
+def test_a_file_without_rows_does_not_say_what_ids_are(tmp_path: pathlib.Path) -> None:
+    tables = good_tables()
+    write({name: table for name, table in tables.items() if name != "users"}, tmp_path)
+    (tmp_path / "users").mkdir()
+    pq.write_table(tables["users"], tmp_path / "users/b.parquet")
+    empty = {name: pa.array([], pa.string()) for name in tables["users"].column_names}
+    pq.write_table(pa.table(empty), tmp_path / "users/a.parquet")
+    assert rows_of(raw_tables.find(str(tmp_path), {})["users"])[0]["user_id"] == 1

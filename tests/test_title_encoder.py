@@ -185,7 +185,9 @@ def test_a_pair_the_wrong_way_round_is_refused(pair: tuple[str, str]) -> None:
     ["", None, 3, {}, {"preprocessor": "a"}, {"preprocessor": "a", "encoder": "b", "pool": "mean"}],
 )
 def test_a_value_of_no_known_form_is_refused(value: object) -> None:
-    with pytest.raises(InputError, match=r"title_encoder is .*; expected minilm, none, a handle or path, or"):
+    with pytest.raises(
+        InputError, match=r"title_encoder is .*; expected minilm, multilingual, none, a handle or path, or"
+    ):
         encoder_spec.parse(value)
 
 

@@ -14,7 +14,6 @@ from recsys_tft.tables.raw_tables import RawTable
 
 _YEAR_1990 = 631_152_000_000_000  # microseconds
 _AHEAD = datetime.timedelta(days=2)
-_LONG_MEDIAN = 3 * 3600  # seconds: few catalogues have a longer one
 _OLDEST = 120  # years
 _LATE_SHARE = 0.1  # of exposures that may be before the publication of their video
 _FEW = 1000  # events below which shares say little
@@ -32,7 +31,6 @@ def find(sample: Sample, joined: Joined, tables: Mapping[str, RawTable], now: da
     return [
         *_nulls(sample, tables),
         *_times(sample, now),
-        *_durations(sample.rows["videos"]),
         *_ages(sample.rows["users"]),
         *_publication(joined),
         *_nobody(sample, joined),
@@ -58,15 +56,6 @@ def _times(sample: Sample, now: datetime.datetime) -> Iterable[str]:
                     f"{column} of {name} is {where} in {number:,} of {len(times):,} rows, such as "
                     f"{split_times.describe(int(times[bad][0]))}; is its unit right?"
                 )
-
-
-def _durations(videos: pa.Table) -> Iterable[str]:
-    known = videos["video_duration"].drop_null().to_numpy()
-    if len(known) and (median := float(np.median(known))) > _LONG_MEDIAN:
-        yield (
-            f"half of the videos have a video_duration above {median:,.0f} s, which is {median / 3600:,.1f} hours; "
-            "it is read as seconds"
-        )
 
 
 def _ages(users: pa.Table) -> Iterable[str]:

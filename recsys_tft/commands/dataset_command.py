@@ -1,6 +1,7 @@
 """The command `dataset`."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
 
 from recsys_tft.errors import UsageError
@@ -40,7 +41,8 @@ def dataset(options: argparse.Namespace, _: Sequence[str]) -> int:
     ready.folder("--data-dir", options.data_dir)
     _write(options.name, options.data_dir, options.source, options.liked_from)
     print(f"Wrote users, videos, channels and interactions to {options.data_dir}.")
-    print(f"Next: recsys-tft run --data-dir {options.data_dir} --output-dir out")
+    config = "kion" if options.name == "kion" else "movielens"
+    print(f"Next: recsys-tft run --data-dir {shlex.quote(options.data_dir)} --output-dir out --config {config}")
     return 0
 
 

@@ -17,4 +17,4 @@ def files() -> dict[str, pathlib.Path]:
 
 def resolved(config: str) -> str:
     """The path for `--config`: a file of that name comes first, then a preset."""
-    return config if config not in files() or pathlib.Path(config).exists() else str(files()[config])
+    return config if config not in files() or pathlib.Path(config).is_file() else str(files()[config])

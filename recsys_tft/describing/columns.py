@@ -166,7 +166,7 @@ def _steps(times: np.ndarray, rows: Rows) -> Numbers:
 def _numbers(array: pa.Array) -> tuple[np.ndarray, np.ndarray | None]:
     """[n] float32, and [n] bool where they are finite; None where all are."""
     if array.null_count:
-        array = pc.fill_null(array.cast(pa.float64()), np.nan)
+        array = pc.fill_null(array.cast(pa.float64(), safe=False), np.nan)
     values = array.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
     present = np.isfinite(values)
     return values, None if present.all() else present

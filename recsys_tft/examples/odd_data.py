@@ -18,13 +18,19 @@ from recsys_tft.labelling import split_times
 from recsys_tft.labelling.exposures import KEY
 from recsys_tft.labelling.split_times import SPLITS, Cuts, Histogram
 from recsys_tft.point_in_time.counters import COUNTERS
-from recsys_tft.titles.encoder_spec import MINILM
+from recsys_tft.titles.encoder_spec import MINILM, MULTILINGUAL, SCRIPTS
 
 Counts = dict[str, int]
 
-_DAY = 86_400  # seconds
+_DAY, _LONG = 86_400, 3 * 3600  # seconds: few catalogues are mostly longer than the latter
+_FEW = 10  # watch times of which nothing is said
 _MILLISECONDS, _MINUTES = 100, 3  # how many durations a watch time has at least, if its unit is 1000 or 60 times off
 _LEVEL = "level/"  # in front of a popularity that is no level
+_OTHER = "titles/other/"  # in front of an encoder
+_ANOTHER = {
+    MINILM: "title_encoder: multilingual knows more of them (docs/titles.md)",
+    MULTILINGUAL: "name a SavedModel that does with title_encoder (docs/titles.md)",
+}
 _NAMED = 3  # levels of each partition, and in the warning
 
 
@@ -36,24 +42,31 @@ def of_videos(videos: pa.Table, computed: Collection[str], settings: Settings) -
         computed: columns of videos that are not read.
         settings: of the run.
     """
-    found = {"videos/long": _sum(pc.greater_equal(videos["video_duration"], _DAY))}
+    found = {
+        f"videos/{name}": _sum(test(videos["video_duration"], limit))
+        for name, test, limit in (
+            ("timed", pc.greater, 0), ("hours", pc.greater, _LONG), ("long", pc.greater_equal, _DAY)
+        )
+    }  # fmt: skip
     if not {"view_count", "like_count"} & {*computed}:
         views, likes = videos["view_count"], videos["like_count"]
         told = pc.greater(pc.max_element_wise(views, likes, skip_nulls=False), 0)
         found |= {"videos/told": _sum(told), "videos/equal": _sum(pc.and_(told, pc.equal(views, likes)))}
     if "popularity" not in computed:
         found |= _unknown_levels(videos["popularity"], settings.popularity.levels)
-    if settings.title_encoder == MINILM and TITLE in videos.column_names:
-        found |= _scripts(videos[TITLE])
+    encoder = settings.title_encoder
+    if isinstance(encoder, str) and encoder in SCRIPTS and TITLE in videos.column_names:
+        found |= _scripts(videos[TITLE], encoder)
     return found
 
 
-def _scripts(titles: pa.ChunkedArray) -> Counts:
-    """How many titles have letters, and of how many less than half of these are Latin."""
+def _scripts(titles: pa.ChunkedArray, encoder: str) -> Counts:
+    """How many titles have letters, and of how many less than half of these are of scripts that the encoder knows."""
     text = titles.cast(pa.string(), safe=False)  # a user's bytes need not be UTF-8
-    letters, latin = (pc.count_substring_regex(text, rf"\p{{{kind}}}") for kind in ("L", "Latin"))
-    other = pc.greater(letters, pc.multiply(latin, 2))
-    return {"titles": _sum(pc.greater(letters, 0)), "titles/other": _sum(other)}
+    scripts = "".join(rf"\p{{{script}}}" for script in SCRIPTS[encoder])
+    letters, known = (pc.count_substring_regex(text, pattern) for pattern in (r"\p{L}", f"[{scripts}]"))
+    other = pc.greater(letters, pc.multiply(known, 2))
+    return {"titles": _sum(pc.greater(letters, 0)), f"{_OTHER}{encoder}": _sum(other)}
 
 
 def _sum(values: pa.ChunkedArray) -> int:
@@ -97,7 +110,8 @@ def of_watch_times(watched: np.ndarray, duration: np.ndarray) -> Counts:
     known = (watched > 0) & (duration > 0)
     durations = watched[known] / duration[known]
     above = {name: int((durations > limit).sum()) for name, limit in _ABOVE.items()}
-    return {"watched": len(durations), **above}
+    shares = (watched[known] <= 1) & (duration[known] > 1)
+    return {"watched": len(durations), **above, "watched/shares": int(shares.sum())}
 
 
 _ABOVE = {"watched/above": 1, "watched/minutes": _MINUTES, "watched/milliseconds": _MILLISECONDS}
@@ -146,11 +160,21 @@ def _of_durations(odd: Mapping[str, int]) -> list[str]:
             f"{_rows(long, 'videos', 'has')} a video_duration of a day or more; it is read as seconds, "
             "so divide it by 1,000 if yours is in milliseconds"
         )
+    elif 2 * odd.get("videos/hours", 0) > odd.get("videos/timed", 0):
+        found.append(
+            f"{odd['videos/hours']:,} of {odd['videos/timed']:,} videos have a video_duration above 3 hours; it is "
+            "read as seconds, so divide it by 1,000 if yours is in milliseconds"
+        )
     watched, above = odd.get("watched", 0), odd.get("watched/above", 0)
     if 2 * above > watched:
         found.append(
             f"{above:,} of {watched:,} exposures have a watch_time above the video_duration; both are read as seconds"
             f"{_unit(odd, watched)}"
+        )
+    if odd.get("watched/shares", 0) == watched > _FEW:
+        found.append(
+            f"none of {watched:,} watch times is above 1 second; watch_time is read as seconds, so multiply it by "
+            "video_duration if yours is a share"
         )
     return found
 
@@ -193,12 +217,13 @@ def _of_levels(odd: Mapping[str, int]) -> list[str]:
 
 
 def _of_titles(odd: Mapping[str, int]) -> list[str]:
-    titles, other = odd.get("titles", 0), odd.get("titles/other", 0)
-    if 2 * other <= titles:
-        return []
+    titles = odd.get("titles", 0)
+    known = {encoder: odd.get(f"{_OTHER}{encoder}", 0) for encoder in SCRIPTS}
     return [
-        f"{other:,} of {titles:,} titles are mostly in other scripts than Latin, which the encoder minilm does not "
-        "know; name a multilingual SavedModel with title_encoder (docs/your-own-features.md)"
+        f"{other:,} of {titles:,} titles are mostly in other scripts than {', '.join(SCRIPTS[encoder])}, which the "
+        f"encoder {encoder} does not know; {_ANOTHER[encoder]}"
+        for encoder, other in known.items()
+        if 2 * other > titles
     ]
 
 

@@ -36,6 +36,10 @@ def check(option: str, place: str | None) -> None:
         return
     if not place.strip() or "\0" in place:
         raise UsageError(f"{option} is {place!r}; expected the name of a folder or file.")
+    try:
+        place.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{option} is {place!r}, which is not UTF-8; rename it.") from None
     found = scheme(place)
     if found is None:
         return

@@ -147,7 +147,7 @@ def _floats(values: pa.Array) -> Converted:
     faults: conversions.Faults = {}
     if is_text(values.type):
         values, faults = conversions.floats_from_text(values.cast(pa.string()))
-    return values.cast(pa.float64()).cast(pa.float32(), safe=False), faults
+    return values.cast(pa.float64(), safe=False).cast(pa.float32(), safe=False), faults
 
 
 def _flags(values: pa.Array) -> Converted:

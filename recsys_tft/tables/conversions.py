@@ -208,21 +208,24 @@ def _is_broken(value: bytes) -> bool:
 def lists_from_text(values: pa.Array) -> Converted:
     """`a|b` and JSON arrays such as `["a", "b"]` as lists of text; an empty text is missing."""
     text = pc.if_else(pc.equal(values, ""), None, values)
-    encoded = text.dictionary_encode()
+    encoded = text.cast(pa.binary()).dictionary_encode()
     parsed = [_parsed(value.as_py()) for value in encoded.dictionary]  # of each distinct text once
     broken = np.array([value is None for value in parsed], bool)
     kept = pa.array(parsed, pa.list_(pa.string())).take(encoded.indices)
     return kept, {NOT_A_LIST: mask_of(pa.array(broken, pa.bool_()).take(encoded.indices))}
 
 
-def _parsed(text: str) -> list[str | None] | None:
-    if not text.lstrip().startswith("["):
-        return list(text.split("|"))
+def _parsed(encoded: bytes) -> list[str | None] | None:
     try:
+        text = encoded.decode()
+        if not text.lstrip().startswith("["):
+            return list(text.split("|"))
         found = json.loads(text, parse_float=str, parse_int=str)
-    except (ValueError, RecursionError):
+        texts = [value for value in found if value is not None]
+        "".join(texts).encode()  # which fails for half of a surrogate pair
+    except (ValueError, TypeError, RecursionError):
         return None
-    return found if all(value is None or isinstance(value, str) for value in found) else None
+    return found
 
 
 def in_lists(lists: pa.Array, convert: Callable[[pa.Array], Converted]) -> Converted:
@@ -244,7 +247,11 @@ def in_lists(lists: pa.Array, convert: Callable[[pa.Array], Converted]) -> Conve
 
 
 def _trimmed(values: pa.Array) -> pa.Array:
-    text = pc.utf8_trim_whitespace(values)
+    try:
+        text = pc.utf8_trim_whitespace(values)
+    except pa.ArrowInvalid:  # some value is not UTF-8, and so nothing that is written in letters and digits
+        kept, faults = text_from_binary(values)
+        text = pc.if_else(pa.array(faults[NOT_TEXT]), "\ufffd", pc.utf8_trim_whitespace(kept))
     return pc.if_else(pc.equal(text, ""), None, text)
 
 

@@ -7,6 +7,7 @@ are even in number. Files in which a quote stands elsewhere are refused, as noth
 import csv
 import gzip
 import hashlib
+import pathlib
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -22,6 +23,12 @@ from recsys_tft.tables.sources import Described, Source, TableFile, TextPart
 _BLOCK = 1 << 24  # bytes that one worker reads at a time, which are some hundred thousand rows
 _QUOTE, _LINE, _RETURN = b'"\n\r'
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_OTHERS = {
+    b"\x1f\x8b": ("gzip", "name it so: {}.csv.gz"),
+    b"PAR1": ("Parquet", "name it so: {}.parquet"),
+    b"PK\x03\x04": ("ZIP", "unpack it"),
+}  # kinds of files, by what they begin with
+_EMPTY = "the CSV file is empty; expected a header line with the column names."
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -49,7 +56,7 @@ def describe(file: TableFile) -> Described:
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{file.path}: not a readable CSV file ({error}).") from None
     if header is None:
-        raise InputError(f"{file.path}: the CSV file is empty; expected a header line with the column names.")
+        raise InputError(f"{file.path}: {_EMPTY}")
     columns = tuple((name, pa.string()) for name in header)
     sources = [source for source in sources if source.rows]
     return Described(file, columns, tuple(sources), rows, digest.hexdigest()[:16], tuple(problems[:1]))
@@ -92,6 +99,8 @@ def _blocks(stream: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
     begin, rest = 0, b""
     while data := stream.read(max(_BLOCK, len(rest))):
         rest += data
+        if not begin:
+            _check_kind(rest, path)
         end = _end_of_rows(rest, path)
         if end:
             yield begin, rest[:end]
@@ -134,9 +143,16 @@ def _shown(data: bytes) -> str:
     return repr(data[:60].splitlines()[0].decode(errors="replace")) if data.strip() else "''"
 
 
-def _check_text(block: bytes, path: str, lines: int) -> None:
-    if block.startswith(_UTF16):
+def _check_kind(data: bytes, path: str) -> None:
+    """Refuse what begins as another kind of file does."""
+    if data.startswith(_UTF16):
         raise InputError(f"{path}: this is UTF-16; expected UTF-8, as df.to_csv(path, index=False) writes it.")
+    for mark, (kind, remedy) in _OTHERS.items():
+        if data.startswith(mark):
+            raise InputError(f"{path}: this is a {kind} file; {remedy.format(pathlib.PurePath(path).stem)}.")
+
+
+def _check_text(block: bytes, path: str, lines: int) -> None:
     try:
         block.decode()
     except UnicodeDecodeError as error:
@@ -159,6 +175,10 @@ def _header(block: bytes, path: str) -> tuple[tuple[str, ...], int]:
     names: list[str] = next((row for row in reader if row), [])
     end = _end_of_line(block, reader.line_num)
     header = tuple(name.strip().removeprefix("\ufeff").strip() for name in names)
+    if not any(header):
+        raise InputError(f"{path}: {_EMPTY}")
+    if "\0" in "".join(header):
+        raise InputError(f"{path}: there are NUL characters in its header; expected UTF-8, without any.")
     other = next((mark for mark in ";\t|" if mark in header[0]), None) if len(header) == 1 else None
     if other:
         raise InputError(

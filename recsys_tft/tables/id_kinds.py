@@ -98,7 +98,7 @@ def _evidence(
 def _of_file(file: Described, column: str | None, is_own: bool) -> Iterator[_Found]:
     """The kinds in a column of a file, if it is there and has values; is_own: whether the table is that of the key."""
     types = [kind for name, kind in file.columns if name == column]
-    if len(types) != 1 or not file.sources or column is None:
+    if len(types) != 1 or not file.rows or column is None:
         return
     found = value_type(types[0])
     kinds: tuple[IdKind, ...]

@@ -61,6 +61,8 @@ def _walk(root: pathlib.Path, table: str) -> Iterator[Entry]:
             elif child.is_file() or not is_hidden(child.name) or "=" in child.name:
                 met.add(_identity(child))
                 folders.append(child)
+            else:
+                yield Entry(child.relative_to(root).as_posix(), 0, "hidden")
 
 
 def _identity(path: pathlib.Path) -> tuple[int, int]:

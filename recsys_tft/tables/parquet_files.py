@@ -47,6 +47,12 @@ def _sources(file: TableFile, footer: pq.FileMetaData) -> tuple[Source, ...]:
     return tuple(sources)
 
 
+def _rows(footer: pq.FileMetaData, groups: Sequence[int]) -> int:
+    """How many rows some row groups hold; -1 where one is not there."""
+    there = max(groups) < footer.num_row_groups
+    return sum(footer.row_group(group).num_rows for group in groups) if there else -1
+
+
 def read(source: Source, names: list[str], groups: Sequence[int]) -> pa.Table:
     """The rows of some row groups of a source, with those of the named columns that the file has.
 
@@ -56,7 +62,16 @@ def read(source: Source, names: list[str], groups: Sequence[int]) -> pa.Table:
     try:
         with open_to_read(source.path) as opened, pq.ParquetFile(opened, coerce_int96_timestamp_unit="us") as file:
             available = [name for name in names if name in file.schema_arrow.names]
+            if _rows(file.metadata, source.row_groups) != source.rows:
+                raise InputError(f"{source.path}: the file changed while it was being read; run again.")
             of_many = source.rows > _FEW_ROWS
             return file.read_row_groups(list(groups), columns=available, use_threads=of_many).combine_chunks()
+    except FileNotFoundError:
+        raise InputError(f"{source.path}: the file vanished while it was being read; run again.") from None
     except (pa.ArrowException, OSError) as error:
+        if "Expected all lists to be of size" in str(error):
+            raise InputError(
+                f"{source.path}: a column holds lists of a fixed size and null, which Arrow cannot read from Parquet; "
+                "write its lists without a fixed size."
+            ) from None
         raise InputError(f"{source.path}: the Parquet file is damaged ({_first_line(error)}).") from None

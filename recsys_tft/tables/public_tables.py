@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.errors import InputError, UsageError
 from recsys_tft.storage.temporary import temporary_folder
+from recsys_tft.storage.version_folders import take_place
 
 TIME = pl.Datetime("us", "UTC")
 
@@ -46,7 +47,7 @@ def free(directory: str | os.PathLike[str]) -> None:
 
 
 def write(directory: str | os.PathLike[str], tables: Mapping[str, pl.DataFrame]) -> None:
-    """Write these tables, and channels without a row; the files appear once all are written.
+    """Write these tables, and channels without a row; they replace others in one step, if nothing else is there.
 
     Args:
         directory: where they go; created if need be.
@@ -64,8 +65,9 @@ def write(directory: str | os.PathLike[str], tables: Mapping[str, pl.DataFrame])
         tables = {**tables, "channels": pl.DataFrame(schema={"channel_id": pl.Int64})}
         for name, table in tables.items():
             pq.write_table(_typed(name, table), made / f"{name}.parquet")
-        if not directory.exists():
-            made.rename(directory)
+        own = {f"{name}.parquet" for name in tables}
+        if not directory.exists() or {path.name for path in directory.iterdir()} <= own:
+            take_place(made, directory, pathlib.Path(beside, "replaced"))
         else:
             for name in tables:
                 (made / f"{name}.parquet").replace(directory / f"{name}.parquet")

@@ -4,7 +4,7 @@ import pyarrow as pa
 
 from recsys_tft.columns import Column, IdKind
 from recsys_tft.tables.arrow_kinds import is_binary, is_list, is_number, is_short_float, is_text, value_type
-from recsys_tft.tables.conversions import NOT_EXACT
+from recsys_tft.tables.conversions import NOT_A_TIME, NOT_EXACT, NOT_TEXT
 
 _types = pa.types
 
@@ -14,11 +14,13 @@ def remedy(own: str, found: pa.DataType, column: Column, table: str, reason: str
     found, wanted, cell = value_type(found), column.type, f'df["{own}"]'
     if reason.endswith(NOT_EXACT):
         return f'keep it from becoming a float, as by pd.read_csv(path, dtype={{"{own}": "Int64"}})'
+    if column.key and not column.is_list and reason.endswith(NOT_TEXT):
+        return f"cast it in pandas: {cell} = {cell}.map(bytes.hex)"
     one = value_type(found.value_type) if is_list(found) and column.is_list else found
     if column.key and (is_text(one) or is_binary(one) or (column.kind is IdKind.UUID and is_number(one))):
         other = IdKind.UUID if one == pa.binary(16) else IdKind.STRING
         return f"if they are other ids, say so in the config, as by `ids: {{{column.key}: {other}}}`"
-    if _types.is_timestamp(wanted) and is_number(found) and not is_short_float(found):
+    if _types.is_timestamp(wanted) and is_number(found) and reason in ("", NOT_A_TIME) and not is_short_float(found):
         setting = f"columns: {{{table}: {{{own}: {{name: {column.name}, unit: s}}}}}}"
         cast = f'{cell} = pd.to_datetime({cell}, unit="s", utc=True)'
         return f"say in the config what it counts, such as `{setting}` (or ms, us, ns), or cast it in pandas: {cast}"
@@ -26,8 +28,11 @@ def remedy(own: str, found: pa.DataType, column: Column, table: str, reason: str
 
 
 def _cast(cell: str, found: pa.DataType, wanted: pa.DataType) -> str:
-    if _types.is_duration(found) and not _types.is_list(wanted):
-        return f"{cell}.dt.total_seconds()" + (".round().astype('Int64')" if _types.is_integer(wanted) else "")
+    if (_types.is_duration(found) or _types.is_time(found)) and not _types.is_list(wanted):
+        span = cell if _types.is_duration(found) else f"pd.to_timedelta({cell}.astype(str))"
+        if _types.is_timestamp(wanted):
+            return f'pd.Timestamp("2025-03-01", tz="UTC") + {span}, which takes it for the time since that day'
+        return f"{span}.dt.total_seconds()" + (".round().astype('Int64')" if _types.is_integer(wanted) else "")
     if _types.is_list(wanted) and is_text(found):
         return f"{cell}.map(json.dumps), of lists"
     if _types.is_list(wanted):
@@ -40,9 +45,10 @@ def _cast(cell: str, found: pa.DataType, wanted: pa.DataType) -> str:
     if _types.is_timestamp(wanted):
         if is_short_float(found):
             return f'pd.to_datetime({cell}.astype("float64"), unit="s", utc=True), from where it was no float32 yet'
-        return f'pd.to_datetime({cell}, utc=True, format="mixed")'
+        how = 'unit="s", errors="coerce"' if is_number(found) else 'format="mixed"'
+        return f"pd.to_datetime({cell}, utc=True, {how})"
     if _types.is_string(wanted):
-        return f'{cell}.str.decode("utf-8")' if is_binary(found) else f'{cell}.astype("string")'
+        return f'{cell}.str.decode("utf-8", errors="replace")' if is_binary(found) else f'{cell}.astype("string")'
     if _types.is_boolean(wanted):
         if is_text(found):
             return f'{cell}.map({{"yes": True, "no": False}}), which lists its words'

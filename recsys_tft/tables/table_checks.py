@@ -13,9 +13,9 @@ from recsys_tft.configuration.column_settings import UNITS
 from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.errors import problems as problems_with
 from recsys_tft.signals import Signal
-from recsys_tft.tables import column_types, remedies, stored_rows
+from recsys_tft.tables import column_types, conversions, remedies, stored_rows
 from recsys_tft.tables.arrow_kinds import value_type
-from recsys_tft.tables.conversions import TOO_LARGE
+from recsys_tft.tables.conversions import NOT_A_TIME, TOO_LARGE
 from recsys_tft.tables.sources import Described, Source
 from recsys_tft.tables.table_files import listed
 
@@ -246,7 +246,8 @@ class _Trial:
             return
         row = int(np.flatnonzero(bad)[0])
         reason = next(reason for reason, of_reason in faults.items() if of_reason[row])
-        remedy = remedies.remedy(self.own, self.found, self.column, self.table, reason)
+        found = pa.int64() if reason == NOT_A_TIME and _is_count(values.slice(row, 1)) else self.found
+        remedy = remedies.remedy(self.own, found, self.column, self.table, reason)
         example = f"row {self.source.file_row + row} has {shown(values[row])}, which {reason}"
         if self._is_something_else(converted, bad, reason):
             yield path, f"{told}{example}; {remedy}.", True
@@ -255,7 +256,7 @@ class _Trial:
 
     def _is_something_else(self, converted: pa.Array, bad: np.ndarray, reason: str) -> bool:
         """Whether the whole column is unusable, rather than some rows."""
-        if reason == TOO_LARGE and value_type(self.found) == pa.uint64():
+        if self.column.key and reason == TOO_LARGE and value_type(self.found) == pa.uint64():
             return True  # hashes, of which half are above the limit
         return converted.null_count == len(converted) and bad.sum() * _TOLERATED > len(bad)
 
@@ -274,6 +275,12 @@ class _Trial:
     def _as(self, value: pa.Scalar, unit: str) -> int:
         converted, _ = column_types.read(pa.array([value.as_py()], value.type), self.column, unit)
         return converted.cast(pa.int64())[0].as_py() or 0
+
+
+def _is_count(text: pa.ChunkedArray) -> bool:
+    """Whether the only value is a time in digits, of more than a date such as 20250301 has."""
+    whole, _ = conversions.whole_from_text(text.combine_chunks().cast(pa.string()))
+    return (whole[0].as_py() or 0) >= 10**8
 
 
 def _wanted(column: Column) -> str:
@@ -299,6 +306,8 @@ def shown(value: pa.Scalar) -> str:
     """A value as a sentence shows it."""
     try:
         text = repr(value.as_py())
+    except UnicodeDecodeError:
+        text = repr(value.cast(pa.binary()).as_py())
     except (OverflowError, ValueError):  # a time beyond those of Python
         text = f"{value.type} {value.value}"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

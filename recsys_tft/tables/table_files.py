@@ -18,6 +18,8 @@ _FORMATS = {".parquet": PARQUET, ".pq": PARQUET, ".parq": PARQUET, ".csv": CSV, 
 _FORMATS |= {".csv.gz": CSV, ".tsv.gz": CSV}
 _NO_EXTENSION = re.compile(r"[^.]+|part-\d+[^.]*\.c\d+")  # as BigQuery and Spark name files
 _NOTHING = "__HIVE_DEFAULT_PARTITION__"  # the folder of rows without the key
+_LOG = re.compile(r"(.+/)?(_delta_log|\.hoodie)(?=/|$)|.+/metadata(?=/[^/]+\.metadata\.json$)")  # Delta, Hudi, Iceberg
+_TOLD = "(a log of the table, by which files may have been replaced or deleted; all files are read: export the table)"
 _SHOWN = 8  # names in a list, before the rest is only counted
 
 
@@ -118,8 +120,10 @@ def _format(name: str) -> tuple[str, str | None]:
 def _data_files(folder: str, entries: Iterable[Entry], above: Sequence[str]) -> tuple[list[TableFile], list[str]]:
     """The Parquet files of one place, or its CSV files, if it has no Parquet; and names of the others."""
     files: dict[str, list[TableFile]] = {PARQUET: [], CSV: []}
-    unread = []
+    unread, logs = [], set()
     for entry in entries:
+        if log := _LOG.match(entry.name):
+            logs.add(f"{log[0]}/ {_TOLD}")
         *folders, name = entry.name.split("/")
         if not name or name.endswith("_$folder$") or is_hidden(name):
             continue
@@ -131,10 +135,12 @@ def _data_files(folder: str, entries: Iterable[Entry], above: Sequence[str]) -> 
         if kind is None:
             unread.append(_named(entry))
         else:
+            if _shown(path) != path:
+                raise InputError(f"{_shown(path)}: the name is not UTF-8; rename it.")
             files[kind].append(TableFile(path, entry.size, kind, _keys([*above, *folders[1:]])))
     if files[PARQUET]:
         unread += [f"{file.path.removeprefix(folder).lstrip('/')} (beside Parquet files)" for file in files[CSV]]
-    return files[PARQUET] or files[CSV], unread
+    return files[PARQUET] or files[CSV], [*unread, *logs]
 
 
 def _kind(path: str, name: str, size: int, alone: bool) -> str | None:
@@ -160,4 +166,9 @@ def _keys(folders: Sequence[str]) -> Keys:
 
 def _named(entry: Entry) -> str:
     fault = entry.fault or ("0 bytes" if not entry.size else "")
-    return f"{entry.name} ({fault})" if fault else entry.name
+    return f"{_shown(entry.name)} ({fault})" if fault else _shown(entry.name)
+
+
+def _shown(path: str) -> str:
+    """A path with an escape in the place of each byte that is not UTF-8."""
+    return path.encode(errors="backslashreplace").decode()

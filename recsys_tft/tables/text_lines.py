@@ -17,7 +17,7 @@ class TextFile(Checked):
         separator: what stands between two fields.
         columns: what the fields hold, in order.
         header: the first line where that is not data, else None.
-        encoding: of its bytes.
+        encoding: of its bytes, unless they are UTF-8.
     """
 
     name: str
@@ -44,7 +44,9 @@ class TextFile(Checked):
 
     def _decoded(self, data: bytes) -> str:
         try:
-            return data.decode(self.encoding)
+            return data.decode()  # as copies are, whatever the original was
         except UnicodeDecodeError as error:
+            if self.encoding != "utf-8":
+                return data.decode(self.encoding)
             line = data.count(b"\n", 0, error.start) + 1
             raise InputError(f"{self.name}, line {line}: expected UTF-8, found byte {data[error.start]:#x}.") from error

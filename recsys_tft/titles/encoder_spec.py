@@ -1,7 +1,8 @@
 """Values of `title_encoder` in the settings: a word, or the addresses of one or two models.
 
-A `Spec` is `minilm` (the default, see `recsys_tft.titles.minilm`), `none`, the handle of a model on TensorFlow Hub, the
-path of a SavedModel on this machine or in a bucket, or a `Pair` of models of TensorFlow Hub's BERT form.
+A `Spec` is `minilm` (the default) or `multilingual`, see the modules of these names, `none`, the handle of a model on
+TensorFlow Hub, the path of a SavedModel on this machine or in a bucket, or a `Pair` of models of TensorFlow Hub's BERT
+form.
 """
 
 import dataclasses
@@ -14,7 +15,11 @@ from recsys_tft.errors import HIDDEN, InputError, did_you_mean, redacted
 
 Pooling = Literal["pooled_output", "mean"]
 ADDRESSES_VARIABLE = "RECSYS_TFT_TITLE_ENCODER"  # of the one or two models, between blanks
-MINILM, NONE = "minilm", "none"
+MINILM, MULTILINGUAL, NONE = "minilm", "multilingual", "none"
+SCRIPTS = {
+    MINILM: ("Latin",),
+    MULTILINGUAL: ("Latin", "Cyrillic", "Arabic", "Han", "Hiragana", "Katakana", "Hangul", "Thai"),
+}  # that an encoder was trained on, as Unicode calls them
 _SCHEMES = ("http", "https", "gs", "ram")  # that TensorFlow reads a model from; the last one is its memory
 
 
@@ -55,7 +60,7 @@ def parse(value: str | Pair | Mapping[str, str], name: str = "title_encoder") ->
     if isinstance(value, Mapping) and {"preprocessor", "encoder"} <= set(value) <= set(keys):
         return Pair(**cast(dict[str, Any], value))
     found = f"{name} is {value!r}".strip()
-    raise InputError(f"{found}; expected minilm, none, a handle or path, or {{{', '.join(keys)}}}.")
+    raise InputError(f"{found}; expected minilm, multilingual, none, a handle or path, or {{{', '.join(keys)}}}.")
 
 
 def check(value: Spec, name: str = "title_encoder") -> None:

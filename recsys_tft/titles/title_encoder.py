@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.errors import InputError
-from recsys_tft.titles import minilm
-from recsys_tft.titles.encoder_spec import MINILM, NONE, Pair, Spec, parse, whole
+from recsys_tft.titles import minilm, multilingual
+from recsys_tft.titles.encoder_spec import MINILM, MULTILINGUAL, NONE, Pair, Spec, parse, whole
 from recsys_tft.titles.minilm import export_minilm
 
 if TYPE_CHECKING:
@@ -26,10 +26,12 @@ _MOST_TOKENS = 256  # of a title
 
 
 def resolve(value: Spec, precision: str = "float32", say: Callable[[str], object] = lambda text: None) -> Spec:
-    """The same encoder by its address: `minilm` becomes the path of its SavedModel, exported now if need be."""
+    """The same encoder by its address: a name becomes the path of its SavedModel, exported now if need be."""
     spec = parse(value)
     if spec == MINILM:
         return export_minilm(precision=precision, say=say)
+    if spec == MULTILINGUAL:
+        return multilingual.export(say=say)
     return whole(spec)
 
 
@@ -50,7 +52,9 @@ def load(value: Spec, precision: str = "float32") -> "HubEncoder":
 def width(value: Spec, precision: str = "float32") -> int:
     """The width of the vectors."""
     spec = parse(value)
-    return minilm.WIDTH if spec == MINILM else _loaded(spec, precision).width
+    if spec in (MINILM, MULTILINGUAL):
+        return minilm.WIDTH if spec == MINILM else multilingual.WIDTH
+    return _loaded(spec, precision).width
 
 
 def encode(value: Spec, titles: pa.Array, batch_size: int = 256, precision: str = "float32") -> np.ndarray:
@@ -83,6 +87,8 @@ def fingerprint(value: Spec, precision: str = "float32") -> str:
         return hashlib.sha256(b"none").hexdigest()[:32]
     if spec == MINILM:
         return minilm.fingerprint(precision)
+    if spec == MULTILINGUAL:
+        return multilingual.fingerprint()
     if isinstance(spec, Pair):
         parts = [_files_fingerprint(spec.preprocessor), _files_fingerprint(spec.encoder), spec.pooling]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
