@@ -132,8 +132,9 @@ class Snapshot:
         rows = rows.filter(pa.array(are_among(_keys(self.fresh, pairs), _keys(rows, pairs))))
         earlier = rows.filter(pa.array(~are_among(_keys(self.fresh, keys), _keys(rows, keys))))
         settings = self.rules.settings
-        both = (sort_events(events, settings) for events in (earlier, rows))
-        return self.settled.with_rows(changes.between(*both, self.rules.videos, settings, self.rules.counted))
+        before, after = (sort_events(events, settings) for events in (earlier, rows))
+        changed = changes.between(before, after, self.rules.videos, settings, self.rules.counted)
+        return self.settled.with_rows(changed)
 
     def with_events(self, fresh: pa.Table) -> "Snapshot":
         """The same with new events."""
