@@ -22,7 +22,7 @@ from recsys_tft.tables.versions import ALWAYS
 from recsys_tft.time_lookups import are_among
 
 EVENT = "event"  # int64, by which events of a user are told apart
-_WAITING = 64  # events whose changes of videos are found at once, when they are asked for
+_WAITING = 64  # events at most, whose changes of videos are found when they are asked for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,17 +138,15 @@ class Snapshot:
 
     def with_events(self, fresh: pa.Table) -> "Snapshot":
         """The same with new events."""
-        settled, waiting = self.settled, self.fresh
-        if "changes" in self.__dict__ or len(waiting) + len(fresh) > _WAITING:
-            settled, waiting = self.changes, waiting.slice(0, 0)
+        known = self.with_settled() if "changes" in self.__dict__ else self
         latest = max(self.latest, int(fresh["interaction_time"].to_numpy().max()))
-        return dataclasses.replace(
-            self,
-            latest=latest,
-            events=self.events.with_rows(fresh),
-            settled=settled,
-            fresh=pa.concat_tables([waiting, fresh]),
-        )
+        waiting = pa.concat_tables([known.fresh, fresh])
+        found = dataclasses.replace(known, latest=latest, events=self.events.with_rows(fresh), fresh=waiting)
+        return found.with_settled() if len(waiting) > _WAITING else found
+
+    def with_settled(self) -> "Snapshot":
+        """The same with the changes of all events found."""
+        return dataclasses.replace(self, settled=self.changes, fresh=self.fresh.slice(0, 0))
 
     def closed(self) -> "Snapshot":
         """The same, where events that are more than `lateness` behind come too late from now on."""
