@@ -93,7 +93,7 @@ def training_videos(
 
 
 def engineer_videos(
-    partition: int, parts: Parts, graph: str, sizes: dict[int, int], job: Job
+    partition: int, parts: Parts, sizes: dict[int, int], graph: str, shown: Packed | None = None, *, job: Job
 ) -> Iterator[KeyedTable | TaggedOutput]:
     """The videos of a partition with every feature and their `candidate_row`, and how often values are missing.
 
@@ -110,8 +110,11 @@ def engineer_videos(
     engineered = _engineer(raw, features, vectors, graph, job)
     for item in coverage(raw, engineered, features, job.settings).items():
         yield TaggedOutput("counts", item)
-    if job.settings.statistics.enabled:
-        yield TaggedOutput(STATISTICS, Parcel.of(run_rows.of_raw(run_rows.VIDEOS, ids.shown(raw), job.settings)))
+    if shown is not None:
+        described = run_rows.of_raw(run_rows.VIDEOS, ids.shown(raw), job.settings)
+        numbers = list(job.splits.values())
+        described |= run_rows.of_shown_videos(raw, arrow_ipc.loads(shown), numbers, job.settings)
+        yield TaggedOutput(STATISTICS, Parcel.of(described))
     first = sum(size for other, size in sizes.items() if other < partition)
     keys = {name: raw[name] for name in ids.beside(["video_id"], raw)}
     keys |= {"candidate_row": pa.array(range(first, first + len(raw)), pa.int64())}
@@ -199,7 +202,9 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
         if job.is_first(partition):
             latest = ids.shown(versions.latest(users, "user_id"))
             yield TaggedOutput(STATISTICS, Parcel.of(run_rows.of_raw(run_rows.USERS, latest, job.settings)))
-        found = run_rows.of_exposures(exposures, list(job.splits.values()), job.settings)
+        numbers = list(job.splits.values())
+        found = run_rows.of_exposures(exposures, numbers, job.settings)
+        found |= run_rows.of_shown_users(users, exposures, numbers, job.settings)
         yield TaggedOutput(STATISTICS, Parcel.of(found))
     of_exposure = {name: exposures[name] for name in ("user_id", "interaction_time", "split")}
     of_exposure |= pair_columns.beside(exposures, pair_columns.carried(Entity.EXPOSURE, job.settings))

@@ -67,7 +67,7 @@ class MainJob:
         graph = AsSingleton(self._fitted(exposures, seen, catalogue, begun))
         sampled = self._negatives(exposures.main, catalogue, begun, graph)
         vectors = self._text_vectors(videos, exposures.main)
-        engineered = self._engineered_videos(videos, named, vectors, graph)
+        engineered = self._engineered_videos(videos, named, vectors, [graph, *self._shown(exposures)])
         sides = [catalogue, *([graph] if self._job.has_pairs else []), *([lookup] if self._job.tallies else [])]
         written = self._write_examples(self._with_texts(sampled.main, vectors), sampled, engineered, graph, sides)
         return self._finish(graph, cuts, times[1], latest, written)
@@ -164,7 +164,7 @@ class MainJob:
         tags += ("until",) if self._job.videos_have_versions else ()
         tags += ("seen", state.FOLDED) if self._job.settings.recent.enabled else ()
         tags += ("lately",) if self._job.retires else ()
-        tags += self._statistics
+        tags += (*self._statistics, "shown") if self._statistics else ()
         return self._step("Label", events.main, prepare.label_exposures, *sides, tags=tags)
 
     def _catalogue(self, exposures: DoOutputsTuple, cuts: PCollection) -> PCollection:
@@ -252,19 +252,18 @@ class MainJob:
         return self._note(begun[0] | "Negatives" >> take.with_outputs(*tags, main="main"), tags)
 
     def _engineered_videos(
-        self, videos: DoOutputsTuple, named: PCollection, vectors: DoOutputsTuple | None, graph: AsSingleton
+        self, videos: DoOutputsTuple, named: PCollection, vectors: DoOutputsTuple | None, sides: list[AsSingleton]
     ) -> DoOutputsTuple:
         sizes = AsSingleton(videos.sizes | "Video counts" >> beam.combiners.ToDict())
         grouped = [named, *([vectors.main] if vectors else [])] | "Videos and texts" >> beam.Flatten()
         grouped |= "Group texts" >> beam.GroupByKey()
-        return self._step(
-            "Engineer videos",
-            grouped,
-            engineer.engineer_videos,
-            graph,
-            sizes,
-            tags=("counts", "slim", *self._statistics),
-        )
+        tags = ("counts", "slim", *self._statistics)
+        return self._step("Engineer videos", grouped, engineer.engineer_videos, sizes, *sides, tags=tags)
+
+    def _shown(self, exposures: DoOutputsTuple) -> list[AsSingleton]:
+        """How many exposures each video has in each split, where that is described."""
+        merge = "Exposures of videos" >> beam.CombineGlobally(prepare.MergeShown())
+        return [AsSingleton(exposures.shown | merge)] if self._statistics else []
 
     def _text_vectors(self, videos: DoOutputsTuple, exposures: PCollection) -> DoOutputsTuple | None:
         """The vectors of the texts of each partition of videos and of users; None where no text is encoded."""

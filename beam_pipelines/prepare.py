@@ -52,6 +52,17 @@ class MergeHistograms(MergeSome):
         super().__init__(split_times.merge, split_times.histogram(np.zeros(0, np.int64)))
 
 
+class MergeShown(MergeSome):
+    """Merges what `run_rows.shown` gives, packed."""
+
+    def __init__(self) -> None:
+        super().__init__(_merged_shown, arrow_ipc.dumps(run_rows.SHOWN_SCHEMA.empty_table()))
+
+
+def _merged_shown(parts: list[Packed]) -> Packed:
+    return arrow_ipc.dumps(run_rows.merge_shown(list(map(arrow_ipc.loads, parts))))
+
+
 class SumByName(beam.CombineFn):
     """(name, number) pairs as one dictionary of sums."""
 
@@ -243,6 +254,7 @@ def label_exposures(
         splits = examples.splits_of(period.events, cuts, job.settings)
         described = run_rows.of_events(period.events, splits, list(job.splits.values()), job.settings)
         yield TaggedOutput(STATISTICS, Parcel.of(described))
+        yield TaggedOutput("shown", arrow_ipc.dumps(run_rows.shown(found.keys)))
     yield from fitting.of_users(found, training, users, job, lately)
     if job.videos_have_versions:
         yield TaggedOutput("until", int(training["interaction_time"].to_numpy().max(initial=0)))

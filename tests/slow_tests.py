@@ -67,7 +67,7 @@ OVER_A_SECOND = {
 }
 # Files that take more than eight seconds of a core. The first two make what most of the others look at.
 FIRST = (
-    "verify", "as_of_runs", "refresh", "stored_refresh", "retiring", "dataflow_refresh",
+    "verify", "as_of_runs", "refresh", "changed_tables", "stored_refresh", "retiring", "dataflow_refresh",
     "periods", "server", "wire", "ranker_kinds", "two_tower_training",
     "your_own_features",
     "leak_audit", "determinism", "own_columns", "graph_fitting", "served_models", "recommend", "compact_files",

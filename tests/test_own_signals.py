@@ -267,7 +267,9 @@ def test_the_history_at_the_end_is_the_oracles(case: Case) -> None:
     (part,) = gathered.partitions
     end = max(event["interaction_time"] for event in raw.interactions) + 1
     users = np.unique(part.events["user_id"].to_numpy())
-    positives = examples.positives(part.events, gathered.lookup, cuts, settings)
+    positives = examples.positives_of(
+        examples.weighted_exposures(part.events, gathered.lookup, cuts, settings)[0], None
+    )
     told = part.users.drop_columns([name for name in HISTORY])
     for name, kind in zip(HISTORY, (pa.int64(), pa.binary()), strict=True):
         told = told.append_column(name, pa.nulls(len(told), pa.list_(kind)))

@@ -10,7 +10,9 @@ import pytest
 from conftest import Ran
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from recsys_tft.configuration.settings import of_run
 from recsys_tft.describing import statistics_files
+from recsys_tft.raw_replay import raw_periods, raw_rows
 
 SPLITS = ("train", "val", "test")
 
@@ -91,6 +93,34 @@ def test_raw_columns_are_described_as_the_tables_have_them(synthetic_run: Ran, f
     signals = [dict(split["top"]) for split in described["columns"]["signals"]["splits"].values()]
     found = {name: sum(each.get(name, 0) for each in signals) for name in signals[0]}
     assert found == events["interaction_type"].value_counts().to_dict()
+
+
+def test_raw_columns_by_split_are_as_joined_to_its_exposures(synthetic_run: Ran, figures: dict) -> None:
+    users, videos, channels = (
+        pd.read_parquet(synthetic_run.raw / f"{name}.parquet") for name in ("users", "videos", "channels")
+    )
+    names = "shown_users", "shown_videos", "raw_exposures"
+    of_users, of_videos, of_exposures = (figures["data_sets"][name] for name in names)
+    settings, cuts = of_run(synthetic_run.result.manifest, "the run"), raw_rows.cuts_of(synthetic_run.result.manifest)
+    found = raw_periods.labelled(raw_rows.read(str(synthetic_run.raw), settings), cuts, settings).last.keys.to_pandas()
+    for number, split in enumerate(SPLITS):
+        exposures = found[found["split"] == number][["user_id", "video_id"]]
+        assert of_exposures["splits"][split]["rows"] == len(exposures) > 0
+        of_split = {name: column["splits"][split] for name, column in of_users["columns"].items()}
+        joined = exposures.merge(users, on="user_id")
+        assert of_split["age"]["missing"] == joined["age"].isna().sum() > 0
+        _check(joined["age"].astype(np.float32), "number", False, of_split["age"], "age")
+        _check(joined["user_id"], "id", False, of_split["user_id"], "user_id")
+        assert dict(of_split["country"]["top"]) == joined["country"].replace("", None).value_counts().to_dict()
+        of_split = {name: column["splits"][split] for name, column in of_videos["columns"].items()}
+        joined = exposures.merge(videos, on="video_id").merge(channels, on="channel_id", how="left")
+        for name in ("like_count", "channel_subscriber_count"):
+            _check(joined[name].astype(np.float32), "number", False, of_split[name], name)
+        assert dict(of_split["category"]["top"]) == joined["category"].replace("", None).value_counts().to_dict()
+        counts = exposures["video_id"].value_counts().to_numpy()
+        effective = [each["splits"][split]["effective"] for each in (of_videos, of_users, of_exposures)]
+        assert effective[0]["video"] == len(exposures) ** 2 // (counts**2).sum()
+        assert effective[1]["user"] == effective[2]["user"]
 
 
 def test_out_of_vocabulary_rates_are_those_of_the_manifest(synthetic_run: Ran, figures: dict) -> None:

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 
+from recsys_tft import ids
 from recsys_tft.columns import HISTORY, UPDATED, Column
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.describing import figures
@@ -14,9 +16,12 @@ from recsys_tft.features import Entity, Feature, context_columns
 from recsys_tft.labelling.exposures import KEY
 from recsys_tft.run_layout import data_sets
 from recsys_tft.run_layout.data_sets import DATA_SETS, DataSet, is_written
+from recsys_tft.time_lookups import find_sorted, rows_at
 
 ALL = ("all",)  # the one split of what is not divided by time
 USERS, VIDEOS, EXPOSURES, EVENTS = "raw_users", "raw_videos", "raw_exposures", "raw_interactions"
+SHOWN_USERS, SHOWN_VIDEOS = "shown_users", "shown_videos"  # the raw ones, each as often as a split has exposures of it
+SHOWN_SCHEMA = pa.schema({"video_id": pa.int64(), "split": pa.int8(), "exposures": pa.int64()})
 SIGNALS, REPEATED, GAP = "signals", "repeated", "seconds_since_last"  # what is told of events besides their columns
 _KEYS = {
     "interaction_time": Kind.MOMENT,
@@ -63,7 +68,7 @@ def raw_kinds(name: str, settings: Settings) -> dict[str, Kind]:
         known = {"label": Kind.TEXT, "weight": Kind.NUMBER}
         every = [*context_columns(settings), *(settings.table.raw[each] for each in _as_of(settings))]
         return {**known, **{column.name: raw_kind(column) for column in every}}
-    tables = ("users",) if name == USERS else ("videos", "channels")
+    tables = ("users",) if name in (USERS, SHOWN_USERS) else ("videos", "channels")
     every = [column for table in tables for column in settings.table.columns_of(table).values()]
     return {column.name: raw_kind(column) for column in every if column.name != UPDATED}
 
@@ -117,6 +122,48 @@ def of_raw(name: str, table: pa.Table, settings: Settings) -> Described:
     return {**describe(table, raw_kinds(name, settings), rows, name), **count_rows(rows, name)}
 
 
+def of_shown_users(users: pa.Table, exposures: pa.Table, numbers: Sequence[int], settings: Settings) -> Described:
+    """Describe raw users, or versions of them, as they were at exposures, by the splits of these numbers."""
+    user, time, split = (exposures[name].to_numpy() for name in ("user_id", "interaction_time", "split"))
+    places = rows_at(users, "user_id", user, time)
+    rows = Rows.of([places[split == number] for number in numbers], len(users))
+    return _of_shown(SHOWN_USERS, users, rows, settings)
+
+
+def shown(exposures: pa.Table) -> pa.Table:
+    """The number of exposures of each video in each split, of SHOWN_SCHEMA."""
+    ones = pa.array(np.ones(len(exposures), np.int64))
+    return merge_shown([pa.table([exposures["video_id"], exposures["split"], ones], SHOWN_SCHEMA)])
+
+
+def merge_shown(parts: Sequence[pa.Table]) -> pa.Table:
+    """The sums of parts, of SHOWN_SCHEMA."""
+    every = pl.DataFrame(pa.concat_tables(parts))
+    sums = every.group_by("video_id", "split").agg(pl.sum("exposures")).sort("split", "video_id")
+    return sums.to_arrow().cast(SHOWN_SCHEMA)
+
+
+def of_shown_videos(videos: pa.Table, shown: pa.Table, numbers: Sequence[int], settings: Settings) -> Described:
+    """Describe raw videos by the splits of these numbers.
+
+    Args:
+        videos: one row of each, by increasing `video_id`.
+        shown: of SHOWN_SCHEMA, of these and other videos.
+        numbers: of the splits.
+        settings: of the run.
+    """
+    video, split, exposures = (shown[name].to_numpy() for name in SHOWN_SCHEMA.names)
+    place = find_sorted(videos["video_id"].to_numpy(), video)
+    chosen = [np.flatnonzero((split == number) & (place >= 0)) for number in numbers]
+    every = np.concatenate(chosen)
+    rows = Rows(place[every], exposures[every], np.cumsum([0, *map(len, chosen)]))
+    return _of_shown(SHOWN_VIDEOS, videos, rows, settings)
+
+
+def _of_shown(name: str, table: pa.Table, rows: Rows, settings: Settings) -> Described:
+    return {**describe(ids.shown(table), raw_kinds(name, settings), rows, name), **count_rows(rows, name, rows)}
+
+
 def of_exposures(exposures: pa.Table, numbers: Sequence[int], settings: Settings) -> Described:
     """Describe raw exposures, sorted by users, by the splits of these numbers."""
     rows, users = _in_splits(exposures, exposures["split"].to_numpy(), numbers)
@@ -167,14 +214,12 @@ def layout(
         splits: the names of the splits, in the order of their numbers.
     """
     split = {each.name: splits if each.splits else ALL for each in DATA_SETS}
-    split |= {USERS: ALL, VIDEOS: ALL, EXPOSURES: splits, EVENTS: splits}
+    split |= {USERS: ALL, VIDEOS: ALL, **dict.fromkeys((SHOWN_USERS, SHOWN_VIDEOS, EXPOSURES, EVENTS), splits)}
     columns = {each.name: _columns(each, settings, vocabularies) for each in DATA_SETS}
-    for name in (USERS, VIDEOS, EXPOSURES, EVENTS):
-        raw = settings.table.raw
+    for name in (USERS, VIDEOS, SHOWN_USERS, SHOWN_VIDEOS, EXPOSURES, EVENTS):
+        raw, of = settings.table.raw, "video" if name in (VIDEOS, SHOWN_VIDEOS) else "user"
         columns[name] = {
-            column: figures.Column(
-                kind, is_list=column in raw and raw[column].is_list, of="video" if name == VIDEOS else "user"
-            )
+            column: figures.Column(kind, is_list=column in raw and raw[column].is_list, of=of)
             for column, kind in raw_kinds(name, settings).items()
         }
     return split, columns

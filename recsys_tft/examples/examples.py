@@ -202,10 +202,11 @@ def label_exposures(
     positives = positives_of(found, before)
     found = found.drop_columns([name for name in ("since", "until", "left_out") if name in found.column_names])
     counts.update(_count_early(found, users, videos))
-    context = UserContext(found, events, positives, steps, users, videos, settings, before)
+    context = functools.cache(lambda: UserContext(found, events, positives, steps, users, videos, settings, before))
     keys = found.select([*KEY, "split", "label"])
     period = carried.Period(events, keys, positives, steps, training_users, before, others)
-    return Labelled(keys, training_users, training_videos, counts, odd, became, period, number, context.of_parts)
+    known = keys, training_users, training_videos, counts, odd, became, period, number
+    return Labelled(*known, lambda parts: context().of_parts(parts))
 
 
 def with_given_ids(exposures: pa.Table, users: pa.Table, videos: VideoLookup) -> pa.Table:
@@ -234,13 +235,6 @@ def with_given_ids(exposures: pa.Table, users: pa.Table, videos: VideoLookup) ->
             values = given(column) if name == COUNTED_VIDEO else ids.in_lists(column, given)
             exposures = exposures.set_column(exposures.column_names.index(name), name, values)
     return exposures
-
-
-def positives(
-    events: pa.Table, videos: VideoLookup, cuts: split_times.Cuts | None, settings: Settings
-) -> history.Positives:
-    """When users became positive on videos: what the histories of `label_exposures` are made of."""
-    return positives_of(weighted_exposures(events, videos, cuts, settings)[0], None)
 
 
 def outcomes_of(events: pa.Table, videos: VideoLookup, cuts: split_times.Cuts | None, settings: Settings) -> pa.Table:

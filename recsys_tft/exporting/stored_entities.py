@@ -17,6 +17,8 @@ from recsys_tft.features import FeatureTable
 from recsys_tft.labelling import labels
 from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.point_in_time import history, outcomes, recent
+from recsys_tft.point_in_time.carried import Carried
+from recsys_tft.raw_replay import raw_periods
 from recsys_tft.raw_replay.raw_counters import DatedVideos
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.recommending.entity_store import CODE, EVENTS
@@ -46,8 +48,10 @@ def write(
     folder.mkdir(parents=True)
     viewing = is_viewing(rows.events, settings.table.bits)
     viewings = rows.events.filter(pa.array(viewing))
-    users = _with_history(rows, _with_last_category(rows, viewings), cuts, settings)
-    users = _with_outcomes(rows, _with_recent(rows, users, settings), counts, cuts, settings)
+    known = raw_periods.labelled(rows, cuts, settings)
+    at_end = known.last.period.carry(rows.lookup, end(rows), settings)
+    users = _with_history(rows, _with_last_category(rows, viewings), at_end, settings)
+    users = _with_outcomes(rows, _with_recent(rows, users, settings), counts, at_end, known.begun, settings)
     _write(folder / "users.arrow", users, "user_id")
     codes = videos["video_id"].to_numpy()
     events = np.bincount(find_sorted(codes, rows.events["video_id"].to_numpy()), minlength=len(codes))
@@ -88,11 +92,11 @@ def end(rows: RawRows) -> int:
     return int(rows.events["interaction_time"].to_numpy().max(initial=0)) + 1
 
 
-def _with_history(rows: RawRows, users: pa.Table, cuts: Cuts | None, settings: Settings) -> pa.Table:
+def _with_history(rows: RawRows, users: pa.Table, at_end: Carried, settings: Settings) -> pa.Table:
     """The users with the videos that they were positive on last, unless the history is turned off."""
     if not settings.history.length:
         return users
-    positives = examples.positives(rows.events, rows.lookup, cuts, settings)
+    positives = history.Positives(*(column.to_numpy() for column in at_end.positives.columns))
     videos, user_ids = _latest_lookup(rows), users["user_id"].to_numpy()
     times, length = np.full(len(user_ids), end(rows)), settings.history.length
     found, known = history.histories(positives, users, videos, user_ids, times, length), users
@@ -117,7 +121,7 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
 
 
 def _with_outcomes(
-    rows: RawRows, users: pa.Table, counts: pa.Table | None, cuts: Cuts | None, settings: Settings
+    rows: RawRows, users: pa.Table, counts: pa.Table | None, at_end: Carried, begun: pa.Table, settings: Settings
 ) -> pa.Table:
     """The users with the outcomes of their exposures, in all and by group, if the run has them."""
     if not settings.positive_rates.enabled:
@@ -125,12 +129,10 @@ def _with_outcomes(
     user_ids = users["user_id"].to_numpy()
     moment = end(rows) - settings.counters.delay_microseconds
     moments = np.full(len(user_ids), moment)
-    became = examples.outcomes_of(rows.events, rows.lookup, cuts, settings)
-    steps = outcomes.step_table(became)
-    for name, values in outcomes.of_users(steps, user_ids, moments).items():
+    for name, values in outcomes.of_users(at_end.steps, user_ids, moments).items():
         users = users.append_column(name, pa.array(values))
     if outcomes.reads_expected(settings):
-        expected = outcomes.expected(outcomes.worth(outcomes.begun(steps), counts), user_ids, moments)
+        expected = outcomes.expected(outcomes.worth(begun, counts), user_ids, moments)
         users = users.append_column(outcomes.EXPECTED, pa.array(expected, pa.float32()))
     for group in outcomes.groups(settings):
         names = {
@@ -138,7 +140,7 @@ def _with_outcomes(
             for c in outcomes.group_columns(settings)
             if c.of_group and c.of_group.column == group
         }
-        for name, lists in stored_tallies.of_users(rows, became, user_ids, moment, group, names).items():
+        for name, lists in stored_tallies.of_users(rows, at_end.steps, user_ids, moment, group, names).items():
             users = users.append_column(name, lists)
     return users
 

@@ -3,57 +3,42 @@
 from collections.abc import Mapping
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft import ids
 from recsys_tft.columns import Tally
+from recsys_tft.point_in_time import outcomes
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.recommending.tallies import OF_GROUP, TYPES
 
-_LIST = {Tally.SHOWN: "shown", Tally.POSITIVE: "positive", Tally.LAST: "last"}
-
 
 def of_users(
-    rows: RawRows, became: pa.Table, user_ids: np.ndarray, moment: int, group: str, names: Mapping[Tally, str]
+    rows: RawRows, steps: pa.Table, user_ids: np.ndarray, moment: int, group: str, names: Mapping[Tally, str]
 ) -> dict[str, pa.Array]:
     """Lists for [n] users at a moment: of the values of a group, and of each tally of these.
 
     Args:
         rows: the raw tables.
-        became: what became of all exposures.
-        user_ids: [n] int64, increasing.
+        steps: of outcomes.STEP_SCHEMA, of all exposures.
+        user_ids: [n] int64, increasing, of all users.
         moment: microseconds since 1970.
         group: the column of videos.
         names: of the columns that hold the tallies.
     """
-    user, video, time, since, until = (column.to_numpy() for column in became.columns[:5])
-    own, codes = rows.lookup.groups(group).at(rows.lookup.position(video, time))
-    found = pl.DataFrame(
-        {
-            "user": user[own],
-            "group": codes,
-            "positive": ((since < moment) & (moment <= until)).astype(np.int64)[own],
-            "last": time[own],
-            "shown": np.ones(len(own), np.int64),
-        }
-    ).filter(pl.col("last") < moment)
-    tallied = found.group_by("user", "group").agg(pl.sum("shown", "positive"), pl.max("last")).sort("user", "group")
-    owners = tallied["user"].to_numpy()
-    ends = pa.array(np.append(np.searchsorted(owners, user_ids), len(owners)), pa.int32())
-    values = _values(rows, group).take(tallied["group"].to_arrow())
-    lists = {f"{OF_GROUP}{group}": values}
+    owners = np.searchsorted(user_ids, steps["user_id"].to_numpy())
+    found = outcomes.by_group(steps, rows.lookup, group, moment, owners)
+    ends = pa.array(np.searchsorted(found["owner"].to_numpy(), np.arange(len(user_ids) + 1)), pa.int32())
+    lists = {f"{OF_GROUP}{group}": _given(found["group"].combine_chunks(), rows, group)}
     lists |= {
-        f"{OF_GROUP}{group}/{name}": tallied[_LIST[tally]].to_arrow().cast(TYPES[tally])
+        f"{OF_GROUP}{group}/{name}": found[tally.name].combine_chunks().cast(TYPES[tally])
         for tally, name in names.items()
     }
     return {name: pa.ListArray.from_arrays(ends, each) for name, each in lists.items()}
 
 
-def _values(rows: RawRows, group: str) -> pa.Array:
-    """The values of a group by their codes in the lookup; ids as the tables have them."""
-    values = rows.lookup.groups(group).values
+def _given(values: pa.Array, rows: RawRows, group: str) -> pa.Array:
+    """Values of a group; ids as the tables have them."""
     given = ids.GIVEN + group
     if given not in rows.videos.column_names:
         return values

@@ -1,6 +1,7 @@
 """Events as callers give them, checked by the rules of the tables: each is an event of the main job, or is rejected."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -67,7 +68,7 @@ class EventReader:
 
     def __init__(self, settings: Settings, videos: VideoLookup):
         self._settings, self._videos, self._bits = settings, videos, settings.table.bits
-        self._columns = settings.table.columns_of("interactions")
+        self._columns = {**settings.table.columns_of("interactions"), EVENT_ID.name: EVENT_ID}
         self._own_names, _ = names_and_units(settings.columns.get("interactions", {}))
         self._flags = [name for name in self._bits.flags if name in self._columns]
         self._known_videos = videos.rows["video_id"].to_numpy()
@@ -83,19 +84,18 @@ class EventReader:
         Raises:
             InputError: if it is no list of mappings and no table.
         """
-        columns = {**self._columns, EVENT_ID.name: EVENT_ID}
-        values, strange = self._values(given, columns)
+        values, strange = self._values(given, self._columns)
+        told = {name: column for name, column in self._columns.items() if values[name] is not None}
         raw, faults = {}, {}
-        for name, column in columns.items():
+        for name, column in told.items():
             raw[name], faults[name] = _converted(values[name], column)
-        rows = row_checks.without_missing(pa.table(raw), columns)
-        reasons = row_checks.check_rows(rows, columns, (), faults).to_numpy(zero_copy_only=False)
+        rows = row_checks.without_missing(pa.table(raw), told)
+        reasons = row_checks.check_rows(rows, told, (), faults).to_numpy(zero_copy_only=False)
         reasons = np.where(_are_told(strange), strange, reasons)
         _refuse(reasons, self._wrong_signals(rows))
-        events = ids.coded(
-            pa.table({name: raw_tables.canonical(rows[name], column) for name, column in columns.items()}),
-            columns.values(),
-        )
+        plain = {name: raw_tables.canonical(rows[name], column) for name, column in told.items()}
+        plain |= {n: pa.nulls(len(rows), _canonical_type(c)) for n, c in self._columns.items() if n not in told}
+        events = ids.coded(pa.table({name: plain[name] for name in self._columns}), self._columns.values())
         _refuse(reasons, _where(self._unknown(events), "video_id is not in videos"))
         ahead = pc.fill_null(events["interaction_time"], 0).to_numpy() > time.time_ns() // 1000 + _AHEAD
         _refuse(reasons, _where(ahead, "interaction_time is more than a day ahead of the clock of this machine"))
@@ -105,7 +105,7 @@ class EventReader:
         return Read(found, places, rejected)
 
     def _values(self, given: Given, columns: Mapping[str, Column]) -> tuple[dict[str, Any], np.ndarray]:
-        """The values of each column, and for each event why it is strange; None where it is not."""
+        """The values of each column, None of one that is left out and may be; and for each event why it is strange."""
         if isinstance(given, pa.Table):
             names, size = set(given.column_names), len(given)
         elif isinstance(given, Sequence) and not isinstance(given, str | bytes):
@@ -125,19 +125,21 @@ class EventReader:
                 strange[place] = strange[place] or text
         found = {}
         for name, own in stored.items():
-            found[name] = _column(given, own if own in names else name, size)
+            is_told = columns[name].required or name in names or own in names
+            found[name] = _column(given, own if own in names else name, size) if is_told else None
         return found, strange
 
     def _wrong_signals(self, rows: pa.Table) -> np.ndarray:
         """[n]: what is wrong with the signals of each event; None where nothing is."""
-        kind = rows[_TYPE]
-        found = np.full(len(rows), None, object)
-        is_told = kind.is_valid().to_numpy()
-        known = pc.is_in(kind, pa.array(self._bits.names, kind.type)).to_numpy()
-        for place in np.flatnonzero(is_told & ~known):
-            found[place] = f"{_TYPE} is {kind[int(place)].as_py()!r}; expected one of {', '.join(self._bits.names)}"
-        told = np.logical_or.reduce([rows[n].is_valid().to_numpy() for n in (_TYPE, "watch_time", *self._flags)])
-        found[~told] = f"says not what happened; expected {', '.join([_TYPE, 'watch_time', *self._flags])} or several"
+        found, names = np.full(len(rows), None, object), [_TYPE, "watch_time", *self._flags]
+        is_told = {name: rows[name].is_valid().to_numpy() for name in names if name in rows.column_names}
+        if _TYPE in is_told:
+            kind = rows[_TYPE]
+            known = pc.is_in(kind, pa.array(self._bits.names, kind.type)).to_numpy()
+            for place in np.flatnonzero(is_told[_TYPE] & ~known):
+                found[place] = f"{_TYPE} is {kind[int(place)].as_py()!r}; expected one of {', '.join(self._bits.names)}"
+        says_nothing = ~np.logical_or.reduce([np.zeros(len(rows), bool), *is_told.values()])
+        found[says_nothing] = f"says not what happened; expected {', '.join(names)} or several"
         return found
 
     def _unknown(self, events: pa.Table) -> np.ndarray:
@@ -154,11 +156,18 @@ class EventReader:
         is_long = rows[_TYPE].is_valid().to_numpy()
         kinds = np.unique(is_long[is_good]).tolist() or [True]
         places = [np.flatnonzero(is_good & (is_long == long)) for long in kinds]
-        parts = [events_of(rows.take(pa.array(own)), long, self._bits) for own, long in zip(places, kinds, strict=True)]
+        some = [rows if len(own) == len(rows) else rows.take(pa.array(own)) for own in places]
+        parts = [events_of(own, long, self._bits) for own, long in zip(some, kinds, strict=True)]
         order = np.argsort(np.concatenate(places))
         events = pa.concat_tables(parts).take(pa.array(order)) if len(parts) > 1 else parts[0]
         found = events.select(event_columns(self._settings)).append_column(EVENT, _event_keys(events))
         return found.combine_chunks(), np.concatenate(places)[order]
+
+
+@functools.cache
+def _canonical_type(column: Column) -> pa.DataType:
+    """The type that the main job has values of a column in."""
+    return raw_tables.canonical(pa.nulls(0, column.type), column).type
 
 
 def _are_told(reasons: np.ndarray) -> np.ndarray:
@@ -182,7 +191,11 @@ def _refuse(reasons: np.ndarray, more: np.ndarray) -> None:
 def _event_keys(events: pa.Table) -> pa.Array:
     """[n] int64 by which events of a user are told apart: their ids, else the video, the time and the signals."""
     given = events[EVENT_ID.name].combine_chunks()
+    if given.null_count == len(given):
+        return pa.array(own_keys(events))
     of_ids = keyed_hash(text_hash(given).view(np.int64), 1).view(np.int64)
+    if not given.null_count:
+        return pa.array(of_ids)
     return pa.array(np.where(given.is_valid().to_numpy(zero_copy_only=False), of_ids, own_keys(events)))
 
 

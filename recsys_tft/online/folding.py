@@ -9,8 +9,9 @@ import pyarrow.compute as pc
 from recsys_tft.examples.known_users import KnownUsers
 from recsys_tft.labelling.exposures import exposure_starts, sort_events
 from recsys_tft.online.levels import Levels, keys_of
-from recsys_tft.online.snapshot import Snapshot
+from recsys_tft.online.snapshot import Snapshot, Start
 from recsys_tft.point_in_time import counters, outcomes
+from recsys_tft.point_in_time.carried import Carried
 from recsys_tft.tables.versions import NEVER
 
 
@@ -20,14 +21,15 @@ def folded(now: Snapshot) -> Snapshot:
     is_over = _are_over(events, now.since, settings.labels.exposure_gap)
     kept = events.filter(pa.array(~is_over)).combine_chunks()
     if is_over.any():
-        now = _with_carried(now, sort_events(events.filter(pa.array(is_over)), settings))
+        now, _ = _with_carried(now, sort_events(events.filter(pa.array(is_over)), settings))
     first = min(now.since, int(kept["interaction_time"].to_numpy().min(initial=NEVER)))  # that is looked up later
     changes = counters.folded(now.changes.all, first, settings.counters)
     changes = changes.filter(pc.not_equal(changes[counters.NUMBER], 0))
     return dataclasses.replace(
         now,
         events=Levels.of_rows("user_id", kept),
-        changes=Levels.of_rows("video_id", changes),
+        settled=Levels.of_rows("video_id", changes),
+        fresh=now.fresh.slice(0, 0),
         fold_at=len(kept) + max(now.rules.fold_at, len(kept) // 4),
     )
 
@@ -43,15 +45,29 @@ def _are_over(events: pa.Table, since: int, gap: int) -> np.ndarray:
     return found
 
 
-def _with_carried(now: Snapshot, events: pa.Table) -> Snapshot:
-    """The same with events, sorted as by `sort_events`, in what is known of their users."""
+def later(now: Snapshot, first_seen: pa.Table, until: int) -> Start:
+    """The start of a state that goes on by other rules.
+
+    Args:
+        now: what is known.
+        first_seen: of recent.FIRST_SEEN_SCHEMA, of all videos.
+        until: the moment from which on they hold, before which are all events.
+    """
+    events = sort_events(now.events.all, now.rules.settings)
+    now, still_open = _with_carried(dataclasses.replace(now, since=until), events)
+    before = Carried(until, still_open, **{name: levels.all for name, levels in now.carried.items()})
+    return Start(before, before.cuts, now.worth.all, now.changes.all, first_seen)
+
+
+def _with_carried(now: Snapshot, events: pa.Table) -> tuple[Snapshot, pa.Table]:
+    """The same with events, sorted as by `sort_events`, in what is known of their users; and those that are open."""
     rules, users = now.rules, keys_of(events, "user_id")
     known = KnownUsers(events, rules.users, rules.videos, now.cuts, rules.settings, now.before(users))
-    later = known.carry(now.since)
-    carried = {name: levels.without(users).with_rows(getattr(later, name)) for name, levels in now.carried.items()}
+    found = known.carry(now.since)
+    carried = {name: levels.without(users).with_rows(getattr(found, name)) for name, levels in now.carried.items()}
     worth = now.worth
     if rules.reads_expected:
         rows = pa.concat_tables([worth.of(users), now.worth_of(known.begun)])
         over = outcomes.folded(rows, now.since - rules.settings.counters.delay_microseconds)
         worth = worth.without(users).with_rows(over)
-    return dataclasses.replace(now, carried=carried, worth=worth)
+    return dataclasses.replace(now, carried=carried, worth=worth), found.events

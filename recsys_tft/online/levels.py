@@ -31,9 +31,9 @@ class Levels:
 
     def of(self, keys: np.ndarray) -> pa.Table:
         """The rows of [n] increasing keys; those of a key are together only if it is one."""
-        found = [table.take(self._rows(place, keys)) for place, table in enumerate(self.tables)]
-        some = [table for table in found if len(table)]
-        return pa.concat_tables(some).combine_chunks() if some else found[0]
+        rows = [self._rows(place, keys) for place in range(len(self.tables))]
+        found = [table.take(pa.array(own)) for table, own in zip(self.tables, rows, strict=True) if len(own)]
+        return pa.concat_tables(found).combine_chunks() if found else self.tables[0].slice(0, 0)
 
     def with_rows(self, rows: pa.Table) -> "Levels":
         """The same and these rows; each row is sorted again as often as the rows double."""
@@ -59,11 +59,11 @@ class Levels:
     def _keys(self) -> tuple[np.ndarray, ...]:
         return tuple(table[self.key].to_numpy() for table in self.tables)
 
-    def _rows(self, place: int, keys: np.ndarray) -> pa.Array:
+    def _rows(self, place: int, keys: np.ndarray) -> np.ndarray:
         own = self._keys[place]
         first, end = np.searchsorted(own, keys, side="left"), np.searchsorted(own, keys, side="right")
         sizes = end - first
-        return pa.array(np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum()))
+        return np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())
 
 
 def _by(key: str, rows: pa.Table) -> pa.Table:

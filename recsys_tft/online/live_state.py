@@ -5,15 +5,13 @@ that comes is kept with those of the exposures that it may belong to, and what i
 these. Exposures that no event can join any more are folded from time to time.
 """
 
-import dataclasses
 import threading
 from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.labelling.exposures import sort_events
-from recsys_tft.online import changes, folding
+from recsys_tft.online import folding
 from recsys_tft.online.kept_users import KeptUser, KeptUsers, Late, is_lasting, prepared
 from recsys_tft.online.levels import keys_of
 from recsys_tft.online.snapshot import EVENT, Rules, Snapshot, Start, own_keys
@@ -65,8 +63,14 @@ class LiveState:
             found[~is_late] = np.where(_repeated(events.filter(pa.array(~is_late)), there), REPEATED, APPLIED)
             fresh = events.filter(pa.array(found == APPLIED))
             if len(fresh):
-                self._apply(fresh, there, now)
+                self._apply(fresh, now)
             return found
+
+    def later(self, until: int) -> Start:
+        """The start of a state that goes on by other rules from a moment on, before which are all events so far."""
+        columns = [self.video_ids, self._first_seen]
+        seen = pa.table([column[self._first_seen != NEVER] for column in columns], recent.FIRST_SEEN_SCHEMA)
+        return folding.later(self._now, seen, until)
 
     def are_held(self, events: pa.Table) -> np.ndarray:
         """[n] bool: which of events, as `observe` takes them, were there before any was observed."""
@@ -80,18 +84,15 @@ class LiveState:
         keys = np.where(may_be, own_keys(events), events[EVENT].to_numpy())
         return events.set_column(events.column_names.index(EVENT), EVENT, pa.array(keys))
 
-    def _apply(self, fresh: pa.Table, there: pa.Table, now: Snapshot) -> None:
-        """Takes new events, beside which are those of their users that are there."""
+    def _apply(self, fresh: pa.Table, now: Snapshot) -> None:
+        """Takes new events."""
         video, time = (fresh[name].to_numpy() for name in ("video_id", "interaction_time"))
-        changed = self._changed(fresh, there)
-        events, changes = now.events.with_rows(fresh), now.changes.with_rows(changed)
-        latest = max(now.latest, int(time.max()))
-        later = dataclasses.replace(now, latest=latest, events=events, changes=changes).closed()
+        later = now.with_events(fresh).closed()
         if len(later.events) >= later.fold_at:
             later = folding.folded(later)
         with self._reading:
             self._now = later
-            self._values.changed(keys_of(changed, "video_id"))
+            self._values.changed(keys_of(fresh, "video_id"))
             self._see(video, time)
             np.add.at(self._events_of, np.searchsorted(self.video_ids, video), 1)
             users = keys_of(fresh, "user_id")
@@ -104,19 +105,6 @@ class LiveState:
 
     def _see(self, video_ids: np.ndarray, times: np.ndarray) -> None:
         np.minimum.at(self._first_seen, np.searchsorted(self.video_ids, video_ids), times)
-
-    def _changed(self, fresh: pa.Table, there: pa.Table) -> pa.Table:
-        """How new events change what is counted of videos."""
-        pairs = [fresh[name].to_numpy() for name in ("user_id", "video_id")]
-        own = [there[name].to_numpy() for name in ("user_id", "video_id")]
-        earlier = there.filter(pa.array(are_among(pairs, own)))
-        return changes.between(
-            sort_events(earlier, self._rules.settings),
-            sort_events(pa.concat_tables([earlier, fresh]), self._rules.settings),
-            self._rules.videos,
-            self._rules.settings,
-            self._rules.counted,
-        )
 
     # --- What is known
 

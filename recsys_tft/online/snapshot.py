@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +11,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.examples.known_users import KnownUsers
 from recsys_tft.labelling.exposures import sort_events
 from recsys_tft.labelling.split_times import Cuts
+from recsys_tft.online import changes
 from recsys_tft.online.levels import Levels, keys_of
 from recsys_tft.point_in_time import counters, outcomes, recent, video_counts
 from recsys_tft.point_in_time.carried import SCHEMAS, Carried
@@ -18,8 +19,10 @@ from recsys_tft.point_in_time.counters import Values
 from recsys_tft.storage.hashing import keyed_hash
 from recsys_tft.tables.entities import VideoLookup
 from recsys_tft.tables.versions import ALWAYS
+from recsys_tft.time_lookups import are_among
 
 EVENT = "event"  # int64, by which events of a user are told apart
+_WAITING = 64  # events at most, whose changes of videos are found when they are asked for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +90,8 @@ class Snapshot:
         carried: of users, by table.
         worth: of outcomes.WORTH_SCHEMA.
         events: those that are not folded, with EVENT.
-        changes: of videos.
+        settled: changes of videos by events, those of `fresh` apart.
+        fresh: events that changes of videos are not found of yet, as they are once anyone asks.
         since: events before this moment come too late.
         latest: the time of the latest event.
         fold_at: with how many events some are folded.
@@ -99,7 +103,8 @@ class Snapshot:
     carried: Mapping[str, Levels]
     worth: Levels
     events: Levels
-    changes: Levels
+    settled: Levels
+    fresh: pa.Table
     since: int
     latest: int
     fold_at: int
@@ -112,9 +117,36 @@ class Snapshot:
         known = known.append_column(EVENT, pa.array(own_keys(known)))
         carried = {name: Levels.of_rows("user_id", table) for name, table in tables.items()}
         worth, events = (Levels.of_rows("user_id", table) for table in (start.worth, known))
-        changes, until = Levels.of_rows("video_id", start.changes), start.before.until
+        settled, until = Levels.of_rows("video_id", start.changes), start.before.until
         since = until if start.since is None else start.since
-        return cls(rules, start.cuts, until, carried, worth, events, changes, since, since, rules.fold_at)
+        fresh = known.slice(0, 0)
+        return cls(rules, start.cuts, until, carried, worth, events, settled, fresh, since, since, rules.fold_at)
+
+    @functools.cached_property
+    def changes(self) -> Levels:
+        """Changes of videos by all events."""
+        if not len(self.fresh):
+            return self.settled
+        keys = "user_id", EVENT
+        rows, pairs = self.events.of(keys_of(self.fresh, "user_id")), ("user_id", "video_id")
+        rows = rows.filter(pa.array(are_among(_keys(self.fresh, pairs), _keys(rows, pairs))))
+        earlier = rows.filter(pa.array(~are_among(_keys(self.fresh, keys), _keys(rows, keys))))
+        settings = self.rules.settings
+        before, after = (sort_events(events, settings) for events in (earlier, rows))
+        changed = changes.between(before, after, self.rules.videos, settings, self.rules.counted)
+        return self.settled.with_rows(changed)
+
+    def with_events(self, fresh: pa.Table) -> "Snapshot":
+        """The same with new events."""
+        known = self.with_settled() if "changes" in self.__dict__ else self
+        latest = max(self.latest, int(fresh["interaction_time"].to_numpy().max()))
+        waiting = pa.concat_tables([known.fresh, fresh])
+        found = dataclasses.replace(known, latest=latest, events=self.events.with_rows(fresh), fresh=waiting)
+        return found.with_settled() if len(waiting) > _WAITING else found
+
+    def with_settled(self) -> "Snapshot":
+        """The same with the changes of all events found."""
+        return dataclasses.replace(self, settled=self.changes, fresh=self.fresh.slice(0, 0))
 
     def closed(self) -> "Snapshot":
         """The same, where events that are more than `lateness` behind come too late from now on."""
@@ -177,6 +209,10 @@ class Labelled:
             return found
         expected = outcomes.expected(self.worth, users, times - self.rules.settings.counters.delay_microseconds)
         return found.append_column(outcomes.EXPECTED, pa.array(expected, pa.float32()))
+
+
+def _keys(events: pa.Table, names: Sequence[str]) -> tuple[np.ndarray, ...]:
+    return tuple(events[name].to_numpy() for name in names)
 
 
 def own_keys(events: pa.Table) -> np.ndarray:

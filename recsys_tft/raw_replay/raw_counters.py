@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.configuration.settings import Settings
-from recsys_tft.examples import examples
 from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.point_in_time import counters, recent, video_counts
+from recsys_tft.raw_replay import raw_periods
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.tables import versions
 from recsys_tft.time_lookups import rows_at
@@ -77,9 +77,7 @@ def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVi
     counted = bool(raw.counted)
     if not video_counts.are_counted(settings, counted):
         return DatedVideos(raw.videos, None)
-    splits = examples.splits_of(raw.events, cuts, settings)
-    became = examples.outcomes_of(raw.events, raw.lookup, cuts, settings)
-    changes = video_counts.increments(raw.events, became, splits, cuts, settings, counted)
+    changes = raw_periods.changes(raw, cuts, settings, counted)
     totals, ids = video_counts.values(settings, counted, training=True), np.unique(raw.videos["video_id"].to_numpy())
     sums = counters.sums(counters.of_training(changes), totals)
     videos = counters.with_totals(raw.videos, [sums], raw.counted, totals)

@@ -16,6 +16,8 @@ from recsys_tft.errors import InputError
 from recsys_tft.examples import examples
 from recsys_tft.labelling.split_times import PERIODS, Cuts
 from recsys_tft.point_in_time import counters, outcomes
+from recsys_tft.raw_replay import stages
+from recsys_tft.raw_replay.stages import Stage
 from recsys_tft.run_layout.periods import REFRESH
 from recsys_tft.run_layout.state_files import ENTITIES
 from recsys_tft.tables import raw_tables, versions
@@ -34,6 +36,7 @@ class RawRows:
         events: as `exposures.sort_events` leaves them.
         lookup: what labels, history and tallies need of the videos.
         counted: the columns of videos that the run counts from the events, or does without, instead of reading them.
+        stages: which tables label which events, where these are of several days; none: `lookup` labels all.
     """
 
     users: pa.Table
@@ -41,6 +44,7 @@ class RawRows:
     events: pa.Table
     lookup: VideoLookup
     counted: tuple[str, ...] = ()
+    stages: tuple[Stage, ...] = ()
 
     @property
     def latest_users(self) -> pa.Table:
@@ -144,8 +148,8 @@ def read(data_dir: str, settings: Settings) -> RawRows:
 def read_days(days: Sequence[str], manifest: Mapping[str, Any], settings: Settings) -> RawRows:
     """The same of the folders of a run and its periods, each as its refresh has read it.
 
-    A row takes the place of the one with its key, and events that came too late, or before their user or video, are not
-    used.
+    A row takes the place of the one with its key from its day on: earlier events are labelled by what was known then.
+    Events that came too late, or before their user or video, are not used.
 
     Args:
         days: as `raw_days` returns them.
@@ -159,7 +163,7 @@ def read_days(days: Sequence[str], manifest: Mapping[str, Any], settings: Settin
         return read(days[0], settings)
     first = find(days[0], settings)
     day = _of_day(first, settings)
-    events = [_known(day, settings)]
+    known = [_known(day, settings)]
     begins = [_time(text) for text in manifest["splits"][PERIODS]]
     for folder, begin in zip(days[1:], begins, strict=True):
         found = find(folder, settings, ENTITIES)
@@ -168,8 +172,10 @@ def read_days(days: Sequence[str], manifest: Mapping[str, Any], settings: Settin
         day = own | {name: _with(own[name], day[name], name) for name in ENTITIES}
         since = max(begin - settings.late_microseconds, begins[0])
         day[_EVENTS] = own[_EVENTS].filter(pc.greater_equal(own[_EVENTS]["interaction_time"], since))
-        events.append(_known(day, settings))
-    return _joined({**day, _EVENTS: pa.concat_tables(events)}, first["videos"], settings)
+        known.append(_known(day, settings))
+    lookups, events = zip(*known, strict=True)
+    rows = _joined({**day, _EVENTS: pa.concat_tables(events)}, first["videos"], settings)
+    return dataclasses.replace(rows, stages=stages.of_days(begins, lookups, settings.late_microseconds))
 
 
 def _with(rows: pa.Table, earlier: pa.Table, name: str) -> pa.Table:
@@ -182,12 +188,12 @@ def _of_day(tables: Mapping[str, RawTable], settings: Settings) -> dict[str, pa.
     return found | {_EVENTS: events_of(found[_EVENTS], tables[_EVENTS].is_long, settings.table.bits)}
 
 
-def _known(day: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
-    """The events of users and videos that are known by then."""
+def _known(day: Mapping[str, pa.Table], settings: Settings) -> tuple[VideoLookup, pa.Table]:
+    """The lookup of videos that are known by then, and the events of these and of known users."""
     (videos, channels), users = _videos(day), drop_duplicates(day["users"], KEYS["users"])[0]
     lookup = VideoLookup.of(videos, channels, settings.ids.video_id, outcomes.groups(settings))
     user, video = examples.first_rows_of(day[_EVENTS], users, lookup)
-    return day[_EVENTS].filter(pa.array((user >= 0) & (video >= 0)))
+    return lookup, day[_EVENTS].filter(pa.array((user >= 0) & (video >= 0)))
 
 
 def _videos(day: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table]:

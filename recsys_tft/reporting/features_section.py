@@ -22,6 +22,8 @@ NAMES = {
     "raw_exposures": "raw exposures",
     "raw_users": "raw users",
     "raw_videos": "raw videos",
+    "shown_users": "raw users, by exposures",
+    "shown_videos": "raw videos, by exposures",
 }
 _BINS, _VALUES = 28, 10  # of a picture
 _LATER = ("val", "test")

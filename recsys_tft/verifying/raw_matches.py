@@ -15,7 +15,9 @@ from recsys_tft.features import Entity, Feature, context_columns
 from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.point_in_time import outcomes, recent
 from recsys_tft.point_in_time.pair_columns import PairColumns
+from recsys_tft.raw_replay import raw_periods
 from recsys_tft.raw_replay.raw_counters import DatedVideos
+from recsys_tft.raw_replay.raw_periods import Known
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.time_lookups import find_sorted, rows_at
 
@@ -53,15 +55,12 @@ def by_key(raw: pa.Table, key: str, wanted: np.ndarray) -> Matches:
     return Matches(rows, np.flatnonzero(found), position[inverse][found], np.flatnonzero(~found))
 
 
-def labelled(raw: RawRows, user_ids: np.ndarray, cuts: Cuts | None, settings: Settings) -> examples.Labelled:
+def labelled(raw: RawRows, user_ids: np.ndarray, cuts: Cuts | None, settings: Settings) -> Known:
     """The exposures of users, which are those of [n] int64 ids."""
-    own = raw.of_users(pa.array(np.unique(user_ids)))
-    return examples.label_exposures(own.events, own.users, raw.lookup, cuts, settings)
+    return raw_periods.labelled(raw.of_users(pa.array(np.unique(user_ids))), cuts, settings)
 
 
-def by_exposure(
-    raw: RawRows, labels: examples.Labelled, user_ids: np.ndarray, times: np.ndarray, settings: Settings
-) -> Matches:
+def by_exposure(raw: RawRows, labels: Known, user_ids: np.ndarray, times: np.ndarray, settings: Settings) -> Matches:
     """Values at exposures. Those of one user at one instant may differ; then each of them may be meant.
 
     Args:
@@ -124,7 +123,7 @@ def by_pairs(
     exposures: Matches,
     raw: RawRows,
     videos: DatedVideos,
-    became: pa.Table,
+    labels: Known,
     keys: Mapping[str, np.ndarray],
     delay: int,
 ) -> Iterator[tuple[Matches, list[Feature]]]:
@@ -135,7 +134,7 @@ def by_pairs(
         exposures: of `by_exposure`, for these rows.
         raw: the raw tables.
         videos: all of them.
-        became: what became of the exposures of these users.
+        labels: the exposures of these users.
         keys: `user_id`, `video_id` and `interaction_time` of [n] rows on disk.
         delay: microseconds until an event is known.
     """
@@ -149,13 +148,13 @@ def by_pairs(
     if videos.counts is not None:
         tables.insert(0, videos.counts.drop_columns(["video_id"]))
         rows.insert(0, rows_at(videos.counts, "video_id", video_ids[known], times[known]))
-    steps, of_exposures = outcomes.step_table(became), exposures.raw
+    of_exposures = exposures.raw
     if any(column.late for feature in features for column in feature.columns):
-        of_exposures = outcomes.with_expected(of_exposures, outcomes.worth(outcomes.begun(steps), videos.counts), delay)
+        of_exposures = outcomes.with_expected(of_exposures, outcomes.worth(labels.begun, videos.counts), delay)
     of_entities = {Entity.USER: [raw.users], Entity.EXPOSURE: [of_exposures], Entity.VIDEO: tables}
     of_entities = {entity: [ids.shown(table) for table in own] for entity, own in of_entities.items()}
     of_raw = {Entity.USER: [places["user"][known]], Entity.EXPOSURE: [exposures.row[known]], Entity.VIDEO: rows}
-    tallies = outcomes.Tallies(steps, raw.lookup, user_ids[known], video_ids[known], times[known], delay)
+    tallies = outcomes.Tallies(labels.steps, raw.lookup, user_ids[known], video_ids[known], times[known], delay)
     columns = PairColumns(of_entities, of_raw, delay, tallies)
     owner = exposures.owner[known]
     missing = np.setdiff1d(np.arange(len(keys["user_id"])), owner)

@@ -11,13 +11,16 @@ from recsys_tft.columns import Tally
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.examples import examples
+from recsys_tft.examples.late_events import between
 from recsys_tft.labelling.exposures import event_columns
 from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.online.live_state import LiveState
-from recsys_tft.online.snapshot import EVENT, Rules, nothing
+from recsys_tft.online.snapshot import EVENT, Rules, Start, nothing
 from recsys_tft.point_in_time import outcomes
+from recsys_tft.raw_replay import raw_periods
 from recsys_tft.raw_replay.raw_rows import RawRows
-from recsys_tft.tables.versions import ALWAYS
+from recsys_tft.raw_replay.stages import Stage
+from recsys_tft.tables.versions import ALWAYS, NEVER
 
 _FOLD_AT = 2000  # events; few, so that folding is replayed too
 
@@ -64,6 +67,8 @@ class Known:
 def replay(raw: RawRows, cuts: Cuts | None, settings: Settings, asked: Asked, at_once: int | None = None) -> Known:
     """Replay events in order from the first one on, and return the values of each row by the events before it.
 
+    Where tables are of several days, the state of each day but the first starts from that of the day before.
+
     Args:
         raw: the raw tables.
         cuts: where the splits of the run end.
@@ -80,12 +85,16 @@ def replay(raw: RawRows, cuts: Cuts | None, settings: Settings, asked: Asked, at
             "one by one can be compared with a run whose split.kind is time or random_per_user."
         )
     rows = raw.events.select(event_columns(settings))
-    start = dataclasses.replace(nothing(settings, rows), cuts=(ALWAYS, *(cuts or (None,))))
-    rules = Rules(raw.users, raw.lookup, settings, bool(raw.counted), lateness=0, fold_at=_FOLD_AT)
-    live = LiveState(start, rules)
     order = np.argsort(rows["interaction_time"].to_numpy(), kind="stable")
     events = rows.append_column(EVENT, pa.array(np.arange(len(rows)))).take(pa.array(order)).combine_chunks()
-    return _Moments(live, events, rules).known(asked, at_once)
+    start = nothing(settings, rows)
+    for stage in raw.stages or (Stage((ALWAYS,), NEVER, raw.lookup),):
+        start = dataclasses.replace(start, cuts=(*raw_periods.cuts_in(stage, cuts), None))
+        rules = Rules(raw.users, stage.lookup, settings, bool(raw.counted), lateness=0, fold_at=_FOLD_AT)
+        moments = _Moments(LiveState(start, rules), between(events, stage.bounds[0], stage.end), rules)
+        if stage.end != NEVER:
+            start = moments.later(stage.end, at_once)
+    return moments.known(asked, at_once)
 
 
 class _Moments:
@@ -94,6 +103,11 @@ class _Moments:
     def __init__(self, live: LiveState, events: pa.Table, rules: Rules):
         self._live, self._events, self._rules = live, events, rules
         self._times, self._done = events["interaction_time"].to_numpy(), 0
+
+    def later(self, end: int, at_once: int | None) -> Start:
+        """The start of what follows `end`, before which is the whole log."""
+        self._observe(len(self._events), at_once)
+        return self._live.later(end)
 
     def known(self, asked: Asked, at_once: int | None) -> Known:
         """The values at the moment of each row."""

@@ -260,8 +260,7 @@ class _Folder:
                 yield raw_matches.by_user(raw.users, keys["user_id"], keys["interaction_time"]), features
             elif entity is Entity.PAIR:
                 delay = self.settings.counters.delay_microseconds
-                became = labelled().outcomes
-                yield from raw_matches.by_pairs(features, exposures(), raw, videos, became, keys, delay)
+                yield from raw_matches.by_pairs(features, exposures(), raw, videos, labelled(), keys, delay)
             else:
                 dated = [f for f in features if f.is_counted or f.is_versioned] if videos.counts is not None else []
                 others = [feature for feature in features if feature not in dated]
