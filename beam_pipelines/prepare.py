@@ -289,7 +289,7 @@ def _came_late(
     assert job.earlier is not None
     end = min(bound for bound in job.earlier.bounds if bound > before.until)
     there = before.with_events(late_events.between(kept, before.until, end), job.settings)
-    is_new = late_events.came_late(found.keys, there, before.cuts, job.settings.labels.exposure_gap)
+    is_new = late_events.begin_late(found.keys, there, before.cuts, job.settings.labels.exposure_gap)
     keys = found.keys.filter(pa.array(is_new))
     yield TaggedOutput("catalogue", split_times.histogram(keys["video_id"].to_numpy()))
     yield from fitting.of_users(found, keys, users, job)

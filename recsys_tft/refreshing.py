@@ -8,7 +8,7 @@ import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recsys_tft.configuration.settings import of_run
+from recsys_tft.configuration.settings import from_manifest
 from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
 from recsys_tft.processing import PipelineConfig, ProcessingPipeline, RunResult
@@ -39,7 +39,7 @@ class PeriodConfig(PipelineConfig):
     @functools.cached_property
     def settings(self) -> "Settings":
         """The settings of the run, whose feature table has to be the same."""
-        return of_run(self.start.manifest, f"{self.output_dir}/artifacts/manifest.json")
+        return from_manifest(self.start.manifest, f"{self.output_dir}/artifacts/manifest.json")
 
     @property
     def output(self) -> Output:

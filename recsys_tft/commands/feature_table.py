@@ -1,4 +1,4 @@
-"""The feature table for people."""
+"""The feature table as text: for a terminal, and for the docs."""
 
 import dataclasses
 from typing import Any
@@ -47,17 +47,17 @@ def op_text(feature: Feature) -> str:
 
 
 def as_table(features: FeatureTable) -> Listing:
-    """The table for a terminal; of a user's own, which rows are theirs."""
-    own = _own(features, "features")
+    """The table for a terminal; rows of a user's own table are marked."""
+    own_names = _own(features, "features")
     table = _table(*HEADINGS, *([""] if features is not DEFAULT else []))
     for row in rows(features):
-        is_own = row[0] in own
+        is_own = row[0] in own_names
         table.add_row(*row, *([YOURS if is_own else ""] if features is not DEFAULT else []), style=_style(is_own))
     return table
 
 
 def own_parts(features: FeatureTable) -> list[Listing | str]:
-    """The columns and signals of a user's table that ours lacks, and the features of ours that it leaves out."""
+    """The columns and signals that a user's table adds to the default, and the default features that it leaves out."""
     columns = _table("column", "table", "type", "at least", "known as of", "")
     for column in features.columns:
         if f"{column.table}.{column.name}" in _own(features, "columns") and column.name not in features.flags:

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from recsys_tft import ids
 from recsys_tft.columns import HISTORY, KEYS, UPDATED
-from recsys_tft.configuration.settings import Settings, of_run
+from recsys_tft.configuration.settings import Settings, from_manifest
 from recsys_tft.errors import InputError
 from recsys_tft.labelling.exposures import event_columns, sort_events
 from recsys_tft.online.changes import between
@@ -53,7 +53,7 @@ def open_live(output_dir: str, transform_graph: str) -> Opened:
         InputError: if there is no state, or of another run than the export.
     """
     manifest = run_folders.manifest(output_dir)
-    settings = of_run(manifest, f"{output_dir}/artifacts/manifest.json")
+    settings = from_manifest(manifest, f"{output_dir}/artifacts/manifest.json")
     last = list(periods.folders(output_dir).values())[-1:]
     told = last[0] if last else output_dir
     with run_folders.held(output_dir) as run, run_folders.held(told) as newest:

@@ -132,7 +132,7 @@ def from_description(found: Mapping[str, Any], source: str) -> TwoTower:
     Raises:
         InputError: if it has a feature that the table no longer has; `source` is where it is from.
     """
-    chosen = settings.of_run(found, source)
+    chosen = settings.from_manifest(found, source)
     known = chosen.table.by_name
     for name in (*found["query_features"], *found["candidate_features"]):
         if name not in known:

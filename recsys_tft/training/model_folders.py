@@ -181,7 +181,7 @@ def settings_for(output_dir: str, config: str | None, seed: int | None, refit: s
         InputError: if there is no run, or the file changes what the rows were made by.
     """
     made = manifest(output_dir)
-    of_run = settings.of_run(made, f"{output_dir}/artifacts/manifest.json")
+    of_run = settings.from_manifest(made, f"{output_dir}/artifacts/manifest.json")
     changes: dict[str, Any] = {} if seed is None else {"seed": seed}
     if config is not None:
         given = settings.load(config)

@@ -157,7 +157,7 @@ def _verify(
     replays: bool,
 ) -> Verified:
     manifest = run_folders.manifest(run)
-    chosen = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
+    chosen = settings.from_manifest(manifest, f"{output_dir}/artifacts/manifest.json")
     say("Reading the raw tables")
     days = raw_days(output_dir, data_dir, manifest)
     raw, cuts = raw_rows.read_days(days, manifest, chosen), raw_rows.cuts_of(manifest)
