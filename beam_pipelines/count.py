@@ -33,7 +33,7 @@ def sum_changes(time_slice: int, parts: Parts, latest: int, job: Job) -> Iterato
     for partition, part in _by_partition(counters.sums(changes, job.counted_values), job):
         yield partition, ("sums", (time_slice, part))
     if job.training_values.names:
-        for partition, part in _by_partition(counters.sums(counters.of_training(changes), job.training_values), job):
+        for partition, part in _by_partition(counters.sums(counters.in_training(changes), job.training_values), job):
             yield partition, ("training", part)
 
 

@@ -23,7 +23,7 @@ from recsys_tft.tables.raw_tables import RawTable
 
 # Of a partition's frames:
 OUTCOMES: Final = "outcomes"  # what became of the exposures of its users, step by step
-BEGUN: Final = "begun"  # the exposures whose worth is to be found, as `outcomes.begun` has them
+BEGUN: Final = "begun"  # the exposures whose worth is to be found, as `outcomes.started_exposures` has them
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
 _SLICE = 10_000_000  # interactions of a slice of time, if all are spread over a year: docs/scale.md
 _GROUPS = 8  # of partitions of videos, so that a partition of users sends few and large time slices

@@ -51,7 +51,11 @@ def sample_negatives(
     pairs = arrow_ipc.loads(frames["pairs"]) if "pairs" in frames else None
     rows, short = ranker_examples.ranker_rows(exposures, catalogue, job.settings, pairs)
     yield TaggedOutput("counts", ("negatives_short", short))
-    begun = arrow_ipc.loads(frames[BEGUN]) if job.expects else outcomes.begun(outcomes.STEP_SCHEMA.empty_table())
+    begun = (
+        arrow_ipc.loads(frames[BEGUN])
+        if job.expects
+        else outcomes.started_exposures(outcomes.STEP_SCHEMA.empty_table())
+    )
     wanted = _wanted(rows, exposures, begun, job)
     videos = wanted["video_id"].to_numpy()
     # A partition that needs no video asks for none, so that it gets an answer all the same.

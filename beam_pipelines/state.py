@@ -153,7 +153,7 @@ def write_worth(partition: int, rows: pa.Table, noted: pa.Table, job: Job) -> No
     """Writes what exposures are worth, as far as they are before the moment that `worth` has noted."""
     since = int(noted.schema.metadata[_SINCE])
     over = rows.filter(pa.array(rows["time"].to_numpy() < since))
-    write(WORTH, partition, outcomes.folded(over, since - job.settings.counters.delay_microseconds), job)
+    write(WORTH, partition, outcomes.fold(over, since - job.settings.counters.delay_microseconds), job)
 
 
 def write_users(partition: int, of_users: Carried, fitted: pa.Table, events: pa.Table, job: Job) -> None:
@@ -166,7 +166,7 @@ def write_users(partition: int, of_users: Carried, fitted: pa.Table, events: pa.
 
 def folded(changes: pa.Table, latest: int, job: Job) -> Iterator[TaggedOutput]:
     """Changes of videos as the next state holds them, to the partitions of these."""
-    rows = counters.folded(changes, job.bounds(latest)[0], job.settings.counters)
+    rows = counters.fold(changes, job.bounds(latest)[0], job.settings.counters)
     for partition, part in arrow_ipc.split(rows, partition_of(rows["video_id"].to_numpy(), job.video_partitions)):
         yield TaggedOutput(FOLDED, (partition, (FOLDED, part)))
 

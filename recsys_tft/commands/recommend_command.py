@@ -62,8 +62,8 @@ def _read_export(arguments: Sequence[str]) -> tuple[tuple[Column, ...], dict[str
     and None."""
     with contextlib.suppress(InputError, OSError):
         if store := recommend_options.store(arguments):
-            return request_columns.of_store(store), request_columns.ids_of_store(store)
-    return request_columns.of_table(DEFAULT), None
+            return request_columns.read_columns(store), request_columns.read_id_kinds(store)
+    return request_columns.columns_of_table(DEFAULT), None
 
 
 def _reader(column: Column) -> Callable[[str], Any]:

@@ -246,7 +246,7 @@ def positives(
 def outcomes_of(events: pa.Table, videos: VideoLookup, cuts: split_times.Cuts | None, settings: Settings) -> pa.Table:
     """The outcomes of exposures, of `outcomes.SCHEMA`, as `label_exposures` has them."""
     if not settings.positive_rates.enabled:
-        return outcomes.none()
+        return outcomes.empty_outcomes()
     return weighted_exposures(events, videos, cuts, settings)[1]
 
 
@@ -278,12 +278,12 @@ def weighted_exposures(
     splits = splits_of(events, cuts, settings)
     counts: Counter[str] = Counter()
     odd: Counter[str] = Counter()
-    chunks, became = [], [outcomes.none()]
+    chunks, became = [], [outcomes.empty_outcomes()]
     for first, end in itertools.pairwise(chunk_bounds(events, CHUNK)):
         arguments = events.slice(first, end - first), splits[first:end]
         chunk, counted, odd_ones = _weighted_chunk(*arguments, videos, settings, before)
         if settings.positive_rates.enabled:
-            became.append(outcomes.of_events(*arguments, chunk, uncut, settings.labels.exposure_gap))
+            became.append(outcomes.find_outcomes(*arguments, chunk, uncut, settings.labels.exposure_gap))
         chunks.append(chunk)
         counts.update(counted)
         odd.update(odd_ones)

@@ -29,7 +29,7 @@ class KnownUsers:
 
     Attributes:
         steps: of outcomes.STEP_SCHEMA, of all exposures.
-        begun: the exposures of the events, as `outcomes.begun` returns them.
+        begun: the exposures of the events, as `outcomes.started_exposures` returns them.
     """
 
     def __init__(
@@ -37,7 +37,10 @@ class KnownUsers:
     ):
         labelled, became, _, _ = examples.weighted_exposures(events, videos, cuts, settings, before)
         new_steps = outcomes.step_table(became, before.until)
-        self.steps, self.begun = pa.concat_tables([before.steps, new_steps]), outcomes.begun(new_steps, before.until)
+        self.steps, self.begun = (
+            pa.concat_tables([before.steps, new_steps]),
+            outcomes.started_exposures(new_steps, before.until),
+        )
         labelled = labelled.filter(pa.array(labelled["split"].to_numpy() > 0))
         self._keys, self._positives = labelled.select([*KEY, "label"]), examples.positives_of(labelled, before)
         self._events, self._users, self._videos = events, users, videos

@@ -155,7 +155,7 @@ def _export(
             "as_of": stored_entities.end(rows),
             "stored": stored_entities.described(run_settings.table),
             "metric": "cosine" if model.settings.two_tower.normalize else "dot product",
-            request_columns.COLUMNS: request_columns.as_json(request_columns.of_table(run_settings.table)),
+            request_columns.COLUMNS: request_columns.as_json(request_columns.columns_of_table(run_settings.table)),
         }
         (staged[STORE] / DESCRIPTION).write_text(to_json(description))
     folders = {name: serving_folder(output_dir) / name / str(version) for name in staged}

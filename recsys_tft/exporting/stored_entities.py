@@ -111,7 +111,7 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
         return users
     user_ids = users["user_id"].to_numpy()
     moments = np.full(len(user_ids), end(rows) - settings.counters.delay_microseconds)
-    for name, values in recent.of_users(recent.counts_of(rows.events, settings), user_ids, moments).items():
+    for name, values in recent.user_counts(recent.counts_of(rows.events, settings), user_ids, moments).items():
         users = users.append_column(name, pa.array(values))
     return users
 
@@ -127,10 +127,10 @@ def _with_outcomes(
     moments = np.full(len(user_ids), moment)
     became = examples.outcomes_of(rows.events, rows.lookup, cuts, settings)
     steps = outcomes.step_table(became)
-    for name, values in outcomes.of_users(steps, user_ids, moments).items():
+    for name, values in outcomes.user_counts(steps, user_ids, moments).items():
         users = users.append_column(name, pa.array(values))
     if outcomes.reads_expected(settings):
-        expected = outcomes.expected(outcomes.worth(outcomes.begun(steps), counts), user_ids, moments)
+        expected = outcomes.expected(outcomes.worth(outcomes.started_exposures(steps), counts), user_ids, moments)
         users = users.append_column(outcomes.EXPECTED, pa.array(expected, pa.float32()))
     for group in outcomes.groups(settings):
         names = {

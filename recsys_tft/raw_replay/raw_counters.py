@@ -81,7 +81,7 @@ def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVi
     became = examples.outcomes_of(raw.events, raw.lookup, cuts, settings)
     changes = video_counts.increments(raw.events, became, splits, cuts, settings, counted)
     totals, ids = video_counts.values(settings, counted, training=True), np.unique(raw.videos["video_id"].to_numpy())
-    sums = counters.sums(counters.of_training(changes), totals)
+    sums = counters.sums(counters.in_training(changes), totals)
     videos = counters.with_totals(raw.videos, [sums], raw.counted, totals)
     if settings.recent.enabled:
         videos = recent.with_first_seen(videos, recent.first_seen(raw.events))

@@ -47,7 +47,7 @@ class Exported:
         self._root = self._held.folder
         folder = self._root / STORE / str(self.version)
         self.description = json_files.read(folder / DESCRIPTION, EXPORT_AGAIN, _KEYS)
-        self.kinds = request_columns.ids_of_store(folder)
+        self.kinds = request_columns.read_id_kinds(folder)
         self.store = EntityStore(folder)
 
     @property

@@ -151,7 +151,9 @@ def by_pairs(
         rows.insert(0, rows_at(videos.counts, "video_id", video_ids[known], times[known]))
     steps, of_exposures = outcomes.step_table(became), exposures.raw
     if any(column.late for feature in features for column in feature.columns):
-        of_exposures = outcomes.with_expected(of_exposures, outcomes.worth(outcomes.begun(steps), videos.counts), delay)
+        of_exposures = outcomes.with_expected(
+            of_exposures, outcomes.worth(outcomes.started_exposures(steps), videos.counts), delay
+        )
     of_entities = {Entity.USER: [raw.users], Entity.EXPOSURE: [of_exposures], Entity.VIDEO: tables}
     of_entities = {entity: [ids.shown(table) for table in own] for entity, own in of_entities.items()}
     of_raw = {Entity.USER: [places["user"][known]], Entity.EXPOSURE: [exposures.row[known]], Entity.VIDEO: rows}
