@@ -106,7 +106,7 @@ def latencies(served: Served, columns: tuple[Column, ...], known: Tastes, out: s
     """Of the whole graph by TensorFlow's C library, and of the model's operations alone."""
     of_run = settings.from_manifest(run_folders.manifest(out), out)
     described = [dataclasses.asdict(column) for column in columns]
-    serving_models.ranker(served, described, fitted_graph(out, of_run), known=known).save(f"{place}/graph")
+    serving_models.ranker(served, described, fitted_graph(out, of_run), taste_table=known).save(f"{place}/graph")
     session = served_models.load(f"{place}/graph", "")
     slots = session.signatures["serving_default"].inputs
     random = np.random.default_rng(0)

@@ -56,7 +56,7 @@ def test_an_event_that_is_lost_is_told_with_feature_row_and_both_values(
     printed = capsys.readouterr().out
     assert "Training and serving disagree." in printed
     line = next(line for line in printed.splitlines() if line.startswith("DIFFERENT: "))
-    for part in ("of user_id ", "video_id ", "interaction_time ", " on disk, ", "of what is known online"):
+    for part in ("of user_id ", "video_id ", "interaction_time ", " on disk, ", "on online values"):
         assert part in printed[printed.index(line) :]
 
 
