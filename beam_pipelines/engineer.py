@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft import graph_fitting, ids, time_lookups, transform_graph
-from recsys_tft.analyzers import Asked, MergeAll, outputs
+from recsys_tft.analyzers import MergeAll, StatisticRequest, outputs
 from recsys_tft.beam_pipelines import growing, texts
 from recsys_tft.beam_pipelines.elements import (
     STATISTICS,
@@ -55,7 +55,7 @@ def fit_graph(
         job: what is done.
         rare: of a refresh, the files of the state that hold what has been too seldom for vocabularies.
     """
-    asked = graph_fitting.asked(job.settings)
+    asked = graph_fitting.statistic_requests(job.settings)
     if rare is not None:
         asked = growing.counted(asked)
         new = tables | "States" >> each(states_of_table, asked=asked, settings=job.settings)
@@ -71,13 +71,13 @@ def fit_graph(
 
 
 def states_of_table(
-    entity: Entity, table: Packed, asked: tuple[Asked, ...], settings: Settings
+    entity: Entity, table: Packed, asked: tuple[StatisticRequest, ...], settings: Settings
 ) -> Iterator[list[object]]:
     """What is learned of a table of training rows."""
     yield graph_fitting.states_of_rows(entity, arrow_ipc.loads(table), asked, settings)
 
 
-def save_fitted(states: list[object], asked: tuple[Asked, ...], graphs: str, settings: Settings) -> str:
+def save_fitted(states: list[object], asked: tuple[StatisticRequest, ...], graphs: str, settings: Settings) -> str:
     """Saves the graph of the states of all training rows."""
     # The path of a vocabulary is the name of its table, and tables of one name are one table in a process.
     folder = f"{graphs}/tftransform_tmp/{uuid.uuid4().hex}"

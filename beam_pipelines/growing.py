@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from recsys_tft.analyzers import Asked
+from recsys_tft.analyzers import StatisticRequest
 from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.frequencies import Frequencies
@@ -24,12 +24,12 @@ from recsys_tft.vocabularies import values_of
 SCHEMA = pa.schema({"vocabulary": pa.string(), "value": pa.binary(), "count": pa.int64()})
 
 
-def counted(asked: Sequence[Asked]) -> tuple[Asked, ...]:
+def counted(asked: Sequence[StatisticRequest]) -> tuple[StatisticRequest, ...]:
     """The vocabularies among what ops ask for."""
     return tuple(one for one in asked if isinstance(one.statistic, Frequencies))
 
 
-def write_rare(part: tuple[int, list[Any]], asked: Sequence[Asked], job: Job) -> tuple[int, list[Any]]:
+def write_rare(part: tuple[int, list[Any]], asked: Sequence[StatisticRequest], job: Job) -> tuple[int, list[Any]]:
     """Writes the values of a part that occur too seldom for their vocabularies; returns the part."""
     number, states = part
     pairs = zip(asked, states, strict=True)
@@ -52,7 +52,7 @@ def _has_numbers(rows: pa.Table) -> bool:
     return pa.types.is_integer(rows["value"].type)
 
 
-def read_rare(_: int, file: tuple[str, str], asked: tuple[Asked, ...]) -> Iterator[list[Any]]:
+def read_rare(_: int, file: tuple[str, str], asked: tuple[StatisticRequest, ...]) -> Iterator[list[Any]]:
     """The states of vocabularies that a file of values which were too seldom stands for."""
     rows, found = state_files.read(file[1]), []
     for one in asked:
@@ -61,7 +61,7 @@ def read_rare(_: int, file: tuple[str, str], asked: tuple[Asked, ...]) -> Iterat
     yield found
 
 
-def without_known(part: tuple[int, list[Any]], asked: tuple[Asked, ...], job: Job) -> tuple[int, list[Any]]:
+def without_known(part: tuple[int, list[Any]], asked: tuple[StatisticRequest, ...], job: Job) -> tuple[int, list[Any]]:
     """A part of what has been counted, without the values that have tokens; writes those that are still too seldom."""
     assert job.earlier is not None
     number, states = part
@@ -72,7 +72,7 @@ def without_known(part: tuple[int, list[Any]], asked: tuple[Asked, ...], job: Jo
     return write_rare((number, new), asked, job)
 
 
-def grow(states: list[Any], asked: tuple[Asked, ...], graphs: str, job: Job) -> str:
+def grow(states: list[Any], asked: tuple[StatisticRequest, ...], graphs: str, job: Job) -> str:
     """Where the graph is in which the vocabularies hold what occurs often enough by now; as it was if none has grown.
 
     Args:
@@ -92,18 +92,18 @@ def grow(states: list[Any], asked: tuple[Asked, ...], graphs: str, job: Job) -> 
 
 
 @functools.lru_cache(maxsize=32)  # as each part of what has been counted asks for it
-def _known(one: Asked, fitted: str) -> pa.Array:
+def _known(one: StatisticRequest, fitted: str) -> pa.Array:
     """The values of a vocabulary in their order."""
     return _typed(pa.array(values_of(one.name, fitted), pa.binary()), one)
 
 
-def _typed(values: pa.Array | pa.ChunkedArray, one: Asked) -> pa.Array | pa.ChunkedArray:
+def _typed(values: pa.Array | pa.ChunkedArray, one: StatisticRequest) -> pa.Array | pa.ChunkedArray:
     """Values in decimal or as they are, as their vocabulary has them."""
     assert isinstance(one.statistic, Frequencies)
     return values.cast(pa.string()).cast(pa.int64()) if one.statistic.integers else values
 
 
-def _saved(grown: Mapping[str, pa.ChunkedArray], asked: Sequence[Asked], folder: str, job: Job) -> str:
+def _saved(grown: Mapping[str, pa.ChunkedArray], asked: Sequence[StatisticRequest], folder: str, job: Job) -> str:
     """The graph with other vocabularies: these are files beside it, of which nothing in it depends."""
     assert job.earlier is not None
     old, new = job.earlier.fitted, posixpath.join(folder, tft.TFTransformOutput.TRANSFORM_FN_DIR)

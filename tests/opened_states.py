@@ -24,7 +24,7 @@ def check_state(out: pathlib.Path, last: pathlib.Path, raw: pathlib.Path) -> Non
     settings = from_manifest(manifest, "the run")
     live = open_live(str(out), run_folders.fingerprint(str(last)))
     rows, users = raw_rows.read(str(raw), settings), live.rules.users["user_id"].to_numpy()
-    asked = replay.Asked(users, np.resize(live.state.video_ids, len(users)), np.full(len(users), live.until))
+    asked = replay.RowKeys(users, np.resize(live.state.video_ids, len(users)), np.full(len(users), live.until))
     wanted = replay.replay(rows, raw_rows.cuts_of(manifest), settings, asked)
     known = live.state.known_of(users, live.until)
     for name in set(known.column_names) & set(wanted.users.column_names) - {*HISTORY}:

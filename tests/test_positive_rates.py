@@ -258,7 +258,7 @@ def test_a_table_has_groups_of_its_own() -> None:
 @pytest.mark.parametrize("group", ["country", "video_languag", "channel_subscriber_count", "alike"])
 def test_groups_are_columns_of_videos_but_lists_of_ids(group: str) -> None:
     alike = Column("alike", "videos", INTS, key="video_id")
-    with pytest.raises(InputError, match=f"'mine_last_time' is of groups by '{group}', which is no column of videos"):
+    with pytest.raises(InputError, match=f"'mine_last_time' has groups by '{group}', which is not a column of videos"):
         DEFAULT.extend((alike, *tallied("mine", group)))
 
 

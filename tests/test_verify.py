@@ -223,7 +223,7 @@ def test_a_damaged_file_is_named(copy: pathlib.Path) -> None:
 def test_raw_tables_of_an_earlier_run_are_not_taken_for_those_of_this_one(copy: pathlib.Path) -> None:
     videos = copy / "raw" / "videos.parquet"
     pq.write_table(pq.read_table(videos).slice(1), videos)
-    with pytest.raises(InputError, match="raw: not the tables that the run has read; name their folder with --data-d"):
+    with pytest.raises(InputError, match="raw: not the tables of the run; name their folder with --data-d"):
         verify(str(copy))
 
 

@@ -64,6 +64,6 @@ def test_exposures_that_are_cut_for_each_user_are_refused() -> None:
     from recsys_tft.configuration.settings import parse
 
     settings = parse({"split": {"kind": "time_per_user"}}, "the test")
-    asked = replay.Asked(*[np.zeros(1, np.int64)] * 3)
+    asked = replay.RowKeys(*[np.zeros(1, np.int64)] * 3)
     with pytest.raises(InputError, match=r"split\.kind is time_per_user, where the whole log says when"):
         replay.replay(RawRows(*[pa.table({})] * 3, None), None, settings, asked)

@@ -99,7 +99,7 @@ def warn(
     """Warn if an audit differs from the training."""
     for name, table in tables.items():
         if [list(file) for file in table.fingerprint] != manifest["inputs"][name]:
-            say(f"warning: the table {name} is not the one that the run has read; it is audited nevertheless")
+            say(f"warning: the table {name} is not the one of the run; it is audited nevertheless")
     if run_settings.split.kind != "time":
         say(
             f"warning: with split.kind {run_settings.split.kind} the splits of users overlap in time, so that what is "

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from recsys_tft import ids
 from recsys_tft.columns import FIRST_SEEN, IdKind
 from recsys_tft.missing import nulled
-from recsys_tft.serving.serving_rows import Asked, Column, Values
+from recsys_tft.serving.serving_rows import Column, InputSpec, Values
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.tables.video_groups import Groups
 
@@ -165,7 +165,7 @@ class Candidates:
         """[n] values of a column that does not change."""
         return self.catalogue.rows[name].combine_chunks().take(pa.array(self.rows))
 
-    def values(self, name: str, slot: Asked) -> Values:
+    def values(self, name: str, slot: InputSpec) -> Values:
         """[n] values of a column for an input of a signature."""
         if name in self.changed:
             return self.changed[name].astype(slot.dtype, copy=False)

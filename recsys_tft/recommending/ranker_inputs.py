@@ -6,11 +6,11 @@ import pyarrow as pa
 
 from recsys_tft.recommending import tallies
 from recsys_tft.recommending.catalogue import Candidates
-from recsys_tft.serving.serving_rows import Arrow, Asked, Values, arrays, repeated, stacked
+from recsys_tft.serving.serving_rows import Arrow, InputSpec, Values, arrays, repeated, stacked
 
 
 def build_inputs(
-    known: Sequence[Mapping[str, pa.Array]], videos: Sequence[Candidates], slots: Mapping[str, Asked]
+    known: Sequence[Mapping[str, pa.Array]], videos: Sequence[Candidates], slots: Mapping[str, InputSpec]
 ) -> dict[str, Values]:
     """Inputs of one row for each candidate of each of [n] users, in their order.
 

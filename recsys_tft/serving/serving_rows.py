@@ -23,7 +23,7 @@ _MISSING: dict[np.dtype, Any] = {  # as serving_inputs.MISSING_VALUES
 }
 
 
-class Asked(Protocol):
+class InputSpec(Protocol):
     """The spec of an input: its number of dimensions, None for any, and its NumPy dtype."""
 
     @property
@@ -43,7 +43,7 @@ def tensors(columns: Mapping[str, Arrow], specs: "Mapping[str, tf.TensorSpec]") 
     return {name: tf.constant(values(name, spec), spec.dtype) for name, spec in specs.items()}
 
 
-def arrays(columns: Mapping[str, Arrow], slots: Mapping[str, Asked]) -> dict[str, Values]:
+def arrays(columns: Mapping[str, Arrow], slots: Mapping[str, InputSpec]) -> dict[str, Values]:
     """The inputs of a signature, from raw columns by name; an absent column is an empty array.
 
     Args:

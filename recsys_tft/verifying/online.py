@@ -13,7 +13,7 @@ from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.verifying import online_matches, replay
 from recsys_tft.verifying.raw_matches import Matches
-from recsys_tft.verifying.replay import Asked, Known
+from recsys_tft.verifying.replay import Known, RowKeys
 
 _KEYS = ("user_id", "video_id", "interaction_time")
 
@@ -29,7 +29,7 @@ class Online:
         settings: of the run.
     """
 
-    asked: Asked
+    asked: RowKeys
     known: Known
     raw: RawRows
     settings: Settings
@@ -76,9 +76,9 @@ def replayed(
     Raises:
         InputError: as `replay.replay`.
     """
-    asked_by_folder = [Asked(*(ids.codes_of(pa.array(disk[name])).to_numpy() for name in _KEYS)) for disk in folders]
+    asked_by_folder = [RowKeys(*(ids.codes_of(pa.array(disk[name])).to_numpy() for name in _KEYS)) for disk in folders]
     fields = ("users", "videos", "times")
-    all_asked = Asked(*(np.concatenate([getattr(asked, name) for asked in asked_by_folder]) for name in fields))
+    all_asked = RowKeys(*(np.concatenate([getattr(asked, name) for asked in asked_by_folder]) for name in fields))
     known = replay.replay(raw, cuts, settings, all_asked, at_once) if len(all_asked) else None
     for asked, end in zip(asked_by_folder, np.cumsum(list(map(len, asked_by_folder))), strict=True):
         assert known is not None  # as each has a row

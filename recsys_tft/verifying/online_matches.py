@@ -14,7 +14,7 @@ from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.tables.versions import NEVER
 from recsys_tft.time_lookups import rows_at
 from recsys_tft.verifying.raw_matches import Matches
-from recsys_tft.verifying.replay import Asked, Known
+from recsys_tft.verifying.replay import Known, RowKeys
 
 _LIVE = (Accuracy.AS_OF, Accuracy.VERSIONED)
 
@@ -34,7 +34,7 @@ def by_exposure(batch: Matches, known: Known) -> Matches:
     return Matches(pa.table(columns), batch.owner, np.arange(len(rows)), batch.missing)
 
 
-def by_video(videos: pa.Table, asked: Asked, known: Known) -> Matches:
+def by_video(videos: pa.Table, asked: RowKeys, known: Known) -> Matches:
     """The rows of videos at their moments, with their counters."""
     places = rows_at(videos, "video_id", asked.videos, asked.times)
     owner = np.flatnonzero(places >= 0)
@@ -48,7 +48,7 @@ def by_pairs(
     exposures: Matches,
     videos: Matches,
     raw: RawRows,
-    asked: Asked,
+    asked: RowKeys,
     known: Known,
     delay: int,
 ) -> Iterator[tuple[Matches, list[Feature]]]:

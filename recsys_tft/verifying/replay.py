@@ -23,7 +23,7 @@ _FOLD_AT = 2000  # events; few, so that folding is replayed too
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class RowKeys:
     """The user, the video and the moment of [n] rows, int64 each."""
 
     users: np.ndarray
@@ -61,7 +61,7 @@ class Known:
         )
 
 
-def replay(raw: RawRows, cuts: Cuts | None, settings: Settings, asked: Asked, at_once: int | None = None) -> Known:
+def replay(raw: RawRows, cuts: Cuts | None, settings: Settings, asked: RowKeys, at_once: int | None = None) -> Known:
     """Replay all events in order, and return the values of each row from the events before it.
 
     Args:
@@ -95,7 +95,7 @@ class _Moments:
         self._live, self._events, self._rules = live, events, rules
         self._times, self._done = events["interaction_time"].to_numpy(), 0
 
-    def known(self, asked: Asked, at_once: int | None) -> Known:
+    def known(self, asked: RowKeys, at_once: int | None) -> Known:
         """The values at the moment of each row."""
         order = np.argsort(asked.times, kind="stable")
         bounds = np.flatnonzero(np.diff(asked.times[order])) + 1
@@ -111,7 +111,7 @@ class _Moments:
         shown = ids.plain(examples.with_given_ids(users, self._rules.users, self._rules.videos))
         return Known(shown, videos, first_seen, tallies)
 
-    def _at(self, rows: np.ndarray, asked: Asked, at_once: int | None) -> Known:
+    def _at(self, rows: np.ndarray, asked: RowKeys, at_once: int | None) -> Known:
         """The values of rows that share their moment."""
         users, videos, time = asked.users[rows], asked.videos[rows], int(asked.times[rows[0]])
         self._observe(int(np.searchsorted(self._times, time)), at_once)
