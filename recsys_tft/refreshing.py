@@ -135,7 +135,7 @@ def _begun(output_dir: str, data_dir: str, name: str | None, **options: Any) -> 
         places.reach([output_dir, data_dir])
     called, root = periods.name_of(data_dir) if name is None else name, posixpath.join(output_dir, periods.FOLDER)
     alone = sole_writer(pathlib.Path(root), "refresh") if is_local(root) else contextlib.nullcontext()
-    with alone, periods.begun(output_dir, called, options["overwrite"]) as start:
+    with alone, periods.open_start(output_dir, called, options["overwrite"]) as start:
         yield PeriodConfig(output_dir=output_dir, start=start, **options)
 
 

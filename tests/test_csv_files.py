@@ -68,9 +68,9 @@ def test_compressed_and_tabbed_files_are_read_with_or_without_a_mark(tmp_path: p
         (b"user_id,country\n1,M\xfcnchen\n", "line 2 is not UTF-8 (byte 0xFC)"),
         ("user_id\n1\n".encode("utf-16"), "this is UTF-16; expected UTF-8"),
         (b'user_id,title\n1,"a\n', "a quoted value is never closed"),
-        (b'user_id,title\n1,5" disc\n2,b\n', "there is a quote inside a value, in the line '1,5\" disc'"),
-        (b'user_id,title\n1,"he said \\"hi\\""\n', "there is a quote inside a value, in the line "),
-        (b"user_id,age\r1,2\r", "its lines end in CR only"),
+        (b'user_id,title\n1,5" disc\n2,b\n', "a quote is inside a value, in the line '1,5\" disc'"),
+        (b'user_id,title\n1,"he said \\"hi\\""\n', "a quote is inside a value, in the line "),
+        (b"user_id,age\r1,2\r", "its lines end with CR only"),
     ],
 )
 def test_a_file_that_is_no_csv_is_named_with_its_line(tmp_path: pathlib.Path, text: bytes, sentence: str) -> None:

@@ -162,7 +162,7 @@ class Same(Op):
         ),
         (
             "TABLE = DEFAULT.extend(columns=[Column('time', 'users', STRING)])",
-            r"the column 'time' has a name that rows or options have",
+            r"the column 'time' has a reserved name of rows or options",
         ),
         (
             "TABLE = DEFAULT.extend(columns=[Column('a-b', 'users', STRING)])",

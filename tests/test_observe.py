@@ -260,7 +260,7 @@ def test_a_state_of_another_run_is_refused(served: pathlib.Path, tmp_path: pathl
     shutil.copytree(served, tmp_path / "out", symlinks=True)
     shutil.rmtree((tmp_path / "out" / "state").resolve())
     described = serving_folders.description(recommender_of(served)._store_folder)
-    with pytest.raises(InputError, match="holds no state to start from; run the main job again"):
+    with pytest.raises(InputError, match="has no state to start from; run the main job again"):
         open_live(str(tmp_path / "out"), described["transform_graph"])
 
 

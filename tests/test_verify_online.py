@@ -65,5 +65,5 @@ def test_exposures_that_are_cut_for_each_user_are_refused() -> None:
 
     settings = parse({"split": {"kind": "time_per_user"}}, "the test")
     asked = replay.RowKeys(*[np.zeros(1, np.int64)] * 3)
-    with pytest.raises(InputError, match=r"split\.kind is time_per_user, where the whole log says when"):
+    with pytest.raises(InputError, match=r"split\.kind is time_per_user, which cuts the exposures of a user"):
         replay.replay(RawRows(*[pa.table({})] * 3, None), None, settings, asked)

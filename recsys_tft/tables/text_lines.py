@@ -1,4 +1,4 @@
-"""Text files without a standard of their own: a line a row, its fields between separators, each checked."""
+"""Text files without a standard format: one row per line, fields between separators, each checked."""
 
 import dataclasses
 
@@ -10,13 +10,13 @@ from recsys_tft.tables.line_checks import Checked
 
 @dataclasses.dataclass(frozen=True)
 class TextFile(Checked):
-    """One file of a layout: a line a row, its fields between separators, quotes without meaning.
+    """One file of a layout: one row per line, fields between separators, quotes without meaning.
 
     Attributes:
         name: its name in the folder.
-        separator: what stands between two fields.
-        columns: what the fields hold, in order.
-        header: the first line where that is not data, else None.
+        separator: between two fields.
+        columns: names of the fields.
+        header: the first line, if that is not data.
         encoding: of its bytes.
     """
 
