@@ -110,7 +110,9 @@ def test_only_a_line_feed_ends_the_header(mark: str, quote: str, tmp_path: pathl
 
 def test_rows_of_another_length_are_named_by_line(tmp_path: pathlib.Path) -> None:
     tables_in(tmp_path, users='user_id,country\n1,"D\nE"\n2\n3,DE,4\n')
-    with pytest.raises(InputError, match="line 4 has 1 values, the header 2: '2', and 1 more lines like it; a value"):
+    with pytest.raises(
+        InputError, match="line 4 has 1 values, the header 2: '2', and 1 more lines like it; quote values"
+    ):
         raw_tables.find(str(tmp_path), {})
 
 

@@ -131,8 +131,8 @@ class EmbeddingCache:
         """Make local folders, private to this user unless the outer one exists already."""
         if "://" in self.folder or pathlib.Path(self.folder).is_dir():
             return
-        mode = stat.S_IMODE(ownership.private("encoder_cache", self._parent).stat().st_mode)
-        ownership.private("encoder_cache", self.folder).chmod(mode)
+        mode = stat.S_IMODE(ownership.private_folder("encoder_cache", self._parent).stat().st_mode)
+        ownership.private_folder("encoder_cache", self.folder).chmod(mode)
 
     def _write(self, keys: pa.Array, vectors: np.ndarray) -> None:
         """Write a file of sorted keys atomically."""

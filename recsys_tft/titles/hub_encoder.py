@@ -152,7 +152,7 @@ def _tensorflow_hub(handle: str) -> ModuleType:
 def _downloaded(handle: str) -> str:
     """The local folder of a model, in a private cache; its description there shows no token."""
     if not os.environ.get(_HUB_CACHE):
-        os.environ[_HUB_CACHE] = str(ownership.private(minilm.CACHE, minilm.cache_folder() / "tfhub"))
+        os.environ[_HUB_CACHE] = str(ownership.private_folder(minilm.CACHE, minilm.cache_folder() / "tfhub"))
     folder = _tensorflow_hub(handle).resolve(handle)
     described = pathlib.Path(f"{folder}.descriptor.txt")
     if redacted(handle) != handle and described.is_file():

@@ -77,7 +77,7 @@ def export_minilm(
         return str(target)
     source = weights_folder()
     say(f"Exporting the title encoder to {target}")
-    ownership.private(CACHE, cache)
+    ownership.private_folder(CACHE, cache)
     with temporary_folder(cache, ".minilm-") as beside:
         made, replaced = pathlib.Path(beside, "made"), pathlib.Path(beside, "replaced")
         _save(source, precision, made)
