@@ -345,7 +345,11 @@ def test_cheap_mistakes_are_told_before_anything_is_loaded(
         (["--output-dir", str(root), "--port", "70000"], 2, "--port is 70000; it takes at most 65535."),
         (["--output-dir", str(root), "--batch", "0"], 2, "--batch is 0; it needs at least 1."),
         (["--output-dir", str(root), "--port", str(server.port)], 1, "cannot listen there (Address already in use)"),
-        (["--output-dir", str(root), "--host", "no.such.host.invalid"], 1, "no.such.host.invalid:8080: cannot listen there"),
+        (
+            ["--output-dir", str(root), "--host", "no.such.host.invalid"],
+            1,
+            "no.such.host.invalid:8080: cannot listen there",
+        ),
         (["--output-dir", str(root), "--version", "99"], 1, "looked for version 99, found versions 1"),
     ):
         assert main(["serve", *options]) == code
