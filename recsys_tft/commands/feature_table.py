@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from recsys_tft.columns import Accuracy
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import Feature, FeatureTable
 from recsys_tft.table_records import described, text_of
@@ -11,6 +12,13 @@ from recsys_tft.vocabularies import Vocabulary
 
 HEADINGS = ("feature", "sources", "op", "missing becomes", "used by", "known as of", "option")
 YOURS = "yours"
+_KNOWN_AS_OF = {  # whose values are part of the format of manifests
+    Accuracy.STATIC: "static",
+    Accuracy.SNAPSHOT: "snapshot",
+    Accuracy.COUNTED: "snapshot or point-in-time",
+    Accuracy.AS_OF: "point-in-time",
+    Accuracy.VERSIONED: "point-in-time, approximate",
+}
 
 
 def rows(table: FeatureTable) -> list[tuple[str, ...]]:
@@ -22,7 +30,7 @@ def rows(table: FeatureTable) -> list[tuple[str, ...]]:
             op_text(feature),
             feature.op.missing,
             ", ".join(use.value for use in feature.used_by),
-            feature.accuracy.value,
+            _KNOWN_AS_OF[feature.accuracy],
             feature.option or "",
         )
         for feature in table.features
@@ -62,7 +70,7 @@ def own_parts(features: FeatureTable) -> list[Listing | str]:
     for column in features.columns:
         if f"{column.table}.{column.name}" in _own(features, "columns") and column.name not in features.flags:
             least = "" if column.minimum is None else f"{column.minimum:g}"
-            columns.add_row(column.name, column.table, str(column.type), least, column.accuracy.value, YOURS)
+            columns.add_row(column.name, column.table, str(column.type), least, _KNOWN_AS_OF[column.accuracy], YOURS)
     signals = _table("signal", "boolean column", "says", "")
     for signal in features.signals:
         if signal.name in _own(features, "signals"):
