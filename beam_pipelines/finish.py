@@ -84,10 +84,10 @@ def finish(
         ends = {"until": latest + 1, "bounds": job.bounds(latest)}
         state_files.describe(job.output, {**ends, "splits": manifest["splits"], "rows": rows})
     if described is not None:
-        of_run = statistics_files.of_run(
+        figures = statistics_files.run_figures(
             described.opened(), job.settings, vocabularies, list(job.splits), manifest["run"]
         )
-        statistics_files.write(of_run, job.output)
+        statistics_files.write(figures, job.output)
     manifest |= _warnings(job, counts, cuts, odd, times)
     write_text(job.output.staged("artifacts", MANIFEST), json_files.to_json(manifest))
     if committed := _committed(job, started):  # by another attempt, in the meantime

@@ -13,7 +13,7 @@ FOLDER, FIGURES, PROTO = "statistics", "statistics.json", "FeatureStats.pb"
 LAYOUT = 1  # of the figures
 
 
-def of_run(
+def run_figures(
     described: Described,
     settings: Any,
     vocabularies: Mapping[str, Sequence[bytes]],

@@ -53,7 +53,7 @@ def _no_number(name: str) -> None:
     raise ValueError(f"{name} is not a number of JSON")
 
 
-def wanted(body: Mapping[str, Any], recommender: Recommender) -> Wanted:
+def read_request(body: Mapping[str, Any], recommender: Recommender) -> Wanted:
     """The request for recommendations of a body.
 
     Raises:

@@ -66,7 +66,7 @@ class Service:
             Refused: if the request is wrong, or too many are waiting.
         """
         recommender = self.exports.current
-        ask = _Ask(recommender, bodies.wanted(body, recommender), bodies.explains(body))
+        ask = _Ask(recommender, bodies.read_request(body, recommender), bodies.explains(body))
         try:
             if ask.explains:
                 await asyncio.to_thread(recommender.load_explainer)
