@@ -1,4 +1,4 @@
-"""The usable raw rows of a data folder in memory, read as in the main job."""
+"""The raw rows of a data folder in memory, as the main job takes them: usable rows alone."""
 
 import dataclasses
 import datetime
@@ -31,9 +31,9 @@ class RawRows:
     Attributes:
         users: all columns of the table, by increasing `user_id`, or versions of them.
         videos: all columns of the table and those of its channel, by increasing `video_id`, or versions of them.
-        events: sorted as by `exposures.sort_events`.
-        lookup: the columns of videos for labels, history and tallies.
-        counted: the columns of videos that the run does not read: it counts them from the events, or leaves them out.
+        events: as `exposures.sort_events` leaves them.
+        lookup: what labels, history and tallies need of the videos.
+        counted: the columns of videos that the run counts from the events, or does without, instead of reading them.
     """
 
     users: pa.Table
@@ -65,7 +65,7 @@ _EVENTS = "interactions"
 def raw_days(output_dir: str, data_dir: Days | None, manifest: Mapping[str, Any]) -> list[str]:
     """The folders of the raw tables of a run or of a period, by its manifest.
 
-    It is one folder with the tables of all days, or that of the run and those of all periods up to this one.
+    It is one with the tables of all days, or that of the run and those of all periods up to this one.
 
     Raises:
         InputError: as `raw_folder`, or if there are other numbers of folders.
@@ -88,7 +88,7 @@ def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any
     """The folder of a run's raw tables, by its manifest.
 
     Raises:
-        InputError: if `data_dir` is missing, and OUTPUT_DIR/raw does not exist or has the tables of another run.
+        InputError: if that has to be said: OUTPUT_DIR/raw is not there, or holds those of an earlier run.
     """
     if data_dir is not None:
         return data_dir
@@ -103,10 +103,10 @@ def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any
 
 
 def find(data_dir: str, settings: Settings, optional: Collection[str] = ()) -> dict[str, RawTable]:
-    """The four tables, to be read with the settings of a run; an `optional` one that does not exist has no rows.
+    """The four tables, to be read as a run has read its own; one of the `optional` ones that is not there has no rows.
 
     Raises:
-        InputError: as `raw_tables.find`; and if ids are of another kind than those of the run.
+        InputError: as `raw_tables.find`; and where they cannot be read so because their ids are of another kind.
     """
     try:
         return raw_tables.find(data_dir, settings.columns, settings.table, optional)
@@ -142,9 +142,10 @@ def read(data_dir: str, settings: Settings) -> RawRows:
 
 
 def read_days(days: Sequence[str], manifest: Mapping[str, Any], settings: Settings) -> RawRows:
-    """The same for the folders of a run and its periods, each read as in its refresh.
+    """The same of the folders of a run and its periods, each as its refresh has read it.
 
-    A row replaces the earlier one with its key; events that came too late, or before their user or video, are left out.
+    A row takes the place of the one with its key, and events that came too late, or before their user or video, are not
+    used.
 
     Args:
         days: as `raw_days` returns them.
@@ -182,7 +183,7 @@ def _of_day(tables: Mapping[str, RawTable], settings: Settings) -> dict[str, pa.
 
 
 def _known(day: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
-    """The events whose user and video are known by then."""
+    """The events of users and videos that are known by then."""
     (videos, channels), users = _videos(day), drop_duplicates(day["users"], KEYS["users"])[0]
     lookup = VideoLookup.of(videos, channels, settings.ids.video_id, outcomes.groups(settings))
     user, video = examples.first_rows_of(day[_EVENTS], users, lookup)
@@ -190,7 +191,7 @@ def _known(day: Mapping[str, pa.Table], settings: Settings) -> pa.Table:
 
 
 def _videos(day: Mapping[str, pa.Table]) -> tuple[pa.Table, pa.Table]:
-    """One row of each video and channel, or one of each of their versions."""
+    """One row, or one of each version, of each video and channel."""
     channels, _ = drop_duplicates(day["channels"], KEYS["channels"])
     videos, _ = drop_duplicates(day["videos"], KEYS["videos"])
     return known_durations(videos)[0], channels
@@ -212,13 +213,13 @@ def _rows(table: RawTable) -> pa.Table:
 
 
 def cuts_of(manifest: Mapping[str, Any]) -> Cuts | None:
-    """The split times of a run, by its manifest; None if they differ by user."""
+    """The split times of a run, by its manifest; None if each user has their own."""
     splits = manifest["splits"]
     periods = [_time(text) for text in splits.get(PERIODS, ())]
     found = [_time(splits[name]) for name in ("val_from", "test_from") if splits.get(name)]
     if periods and not found:
         return (None, None, *periods, _time(manifest[REFRESH]["until"]))
-    if periods:  # splits that begin later are empty; after the last period comes another one
+    if periods:  # a split that had not begun then never did, and what comes after the period is another one
         return (*(cut for cut in found if cut < periods[0]), *periods, _time(manifest[REFRESH]["until"]))
     return (found[0], found[1] if found[1:] else None) if found else None
 
