@@ -114,7 +114,7 @@ def _start(held: ModelFolder, splits: Timeline, chosen: Settings) -> Start:
 
 
 def _built_by(model: TwoTower, chosen: Settings) -> dict[str, tuple[Any, Any]]:
-    """What a model was built by, and what it would be built by now."""
+    """The settings and features that a model was built with, and those of a model built now."""
     was, now = model.settings, chosen
     options = {f"two_tower.{name}": (getattr(was.two_tower, name), getattr(now.two_tower, name)) for name in _BUILT_BY}
     towers = zip((model.query_features, model.candidate_features), two_tower.features_for(chosen), strict=True)
