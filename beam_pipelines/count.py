@@ -1,4 +1,4 @@
-"""Counting: what the events of all users make of each video, where that is as of each exposure.
+"""Point-in-time counts of videos, from the events of all users.
 
 Changes are counted in time slices, which `Job.time_slices` makes, so that no call holds all changes of a video.
 
@@ -25,21 +25,21 @@ from recsys_tft.time_lookups import distinct
 
 
 def sum_changes(time_slice: int, parts: Parts, latest: int, job: Job) -> Iterator[KeyedPart | KeyedSums | TaggedOutput]:
-    """What the changes of a time slice add up to, and those by the training split, to the partitions of their videos;
-    and the changes as the next state holds them."""
+    """The sums of the changes of a time slice, and those of the training split, to the partitions of their videos; and
+    the changes that go into the next state."""
     found = _by_name(parts)
     yield from state.folded(_changes(found, "changes"), latest, job)
     changes = _changes(found, "changes", state.LATER)
     for partition, part in _by_partition(counters.sums(changes, job.counted_values), job):
         yield partition, ("sums", (time_slice, part))
     if job.training_values.names:
-        for partition, part in _by_partition(counters.sums(counters.of_training(changes), job.training_values), job):
+        for partition, part in _by_partition(counters.sums(counters.in_training(changes), job.training_values), job):
             yield partition, ("training", part)
 
 
 def count_videos(partition: int, parts: Parts, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
-    """The videos of a partition with the counters that the training split makes, their first versions, and the bases
-    of the others."""
+    """The videos of a partition with their counters at the end of the training split, their first versions, and the
+    base of each time slice."""
     found = _by_name(parts)
     videos = arrow_ipc.loads(*found["videos"])
     ids = distinct(videos["video_id"].to_numpy())
@@ -73,7 +73,7 @@ def count_versions(_: int, parts: Parts, job: Job) -> Iterator[KeyedPart | Tagge
 
 
 def _changes(found: Mapping[str, list[Any]], *names: str) -> pa.Table:
-    """The changes of a time slice of some names, those of the state included."""
+    """The changes of a time slice under these names, those of the state included."""
     parts = [part for name in names for part in found[name]]
     own = [counters.INCREMENT_SCHEMA.empty_table(), *map(arrow_ipc.loads, parts)]
     earlier = [counters.CARRIED_SCHEMA.empty_table(), *map(arrow_ipc.loads, found[state.EARLIER])]

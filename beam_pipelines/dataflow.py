@@ -1,6 +1,6 @@
-"""What Dataflow needs of a job: places that its workers reach, a name, labels, and the package itself.
+"""Jobs on Dataflow: paths that its workers can read, the name and labels of a job, and the package itself.
 
-What is wrong is said before anything is read or written, as a job that fails in the cloud does so minutes later.
+Everything is checked before anything is read or written: in the cloud, a job fails minutes later.
 """
 
 import dataclasses
@@ -34,13 +34,13 @@ _NEEDED = {"project": "my-project", "region": "europe-west1", "temp_location": "
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
-    """Whether Dataflow is to run the job."""
+    """Whether the job runs on Dataflow."""
     runner = options.view_as(StandardOptions).runner or ""
     return runner.rpartition(".")[2].lower() == "dataflowrunner"
 
 
 def check(options: PipelineOptions, places: Mapping[str, str]) -> None:
-    """Refuses what could not run.
+    """Checks options and paths of a job.
 
     Args:
         options: of Beam.
@@ -74,7 +74,7 @@ def check(options: PipelineOptions, places: Mapping[str, str]) -> None:
 
 
 def data_set_name(data_dir: str) -> str:
-    """What the last two parts of a path are called, as a job's name or label may hold it."""
+    """The last two parts of a path, as a name or label of a job may spell them."""
     parts = [part for part in data_dir.partition("://")[2].split("/") if part] or ["data"]
     return _plain("-".join(parts[-2:]))
 
@@ -84,7 +84,7 @@ def _plain(text: str) -> str:
 
 
 def name_job(options: PipelineOptions, data_dir: str, now: datetime.datetime) -> None:
-    """Gives the job a name that says data set and time, and labels, where the user's options say nothing else."""
+    """Gives the job a name with data set and time, and labels; those of the user's options go first."""
     google = options.view_as(GoogleCloudOptions)
     data_set = data_set_name(data_dir)
     if not google.job_name:
@@ -111,11 +111,11 @@ def add_package(options: PipelineOptions, folder: str) -> None:
 
 
 def add_project(options: PipelineOptions, folder: str, features: str | None) -> None:
-    """Sends the modules of the user's feature table to the workers, whatever brings this package there.
+    """Sends the modules of the user's feature table to the workers, however they get this package.
 
     Args:
         options: of Beam.
-        folder: where to build what is sent.
+        folder: where to build the wheel.
         features: of the settings on this machine.
     """
     if features is None:
@@ -126,12 +126,12 @@ def add_project(options: PipelineOptions, folder: str, features: str | None) -> 
 
 
 def scratch(options: PipelineOptions) -> str:
-    """Where a job's temporary files go, and what later jobs find again."""
+    """The folder of a job's temporary files, and of files that later jobs use again."""
     return posixpath.join(options.view_as(GoogleCloudOptions).temp_location, "recsys_tft")
 
 
 def reachable(settings: Settings, options: PipelineOptions, say: Callable[[str], None]) -> Settings:
-    """The same settings for workers, who have neither this machine's folders, nor its encoders of texts and cache."""
+    """The settings adjusted for workers, which have no access to local folders, text encoders and caches."""
     if settings.features is not None:  # by its name, since there it is installed
         settings = settings.model_copy(update={"features": feature_tables.place_of(settings.features).module})
     if not encoders(settings):
@@ -158,7 +158,7 @@ def reachable(settings: Settings, options: PipelineOptions, say: Callable[[str],
 
 
 def _in_bucket(model: str, folder: str, say: Callable[[str], None]) -> str:
-    """The address of a model that workers reach; one on this machine is copied, once for the same files."""
+    """The address of a model that workers can read; a local one is copied, once for the same files."""
     if not os.path.isdir(model):  # noqa: PTH112, as it may be a URL
         return model
     target = f"{folder}/title_encoders/{title_encoder.fingerprint(model)}"
@@ -175,6 +175,6 @@ def _in_bucket(model: str, folder: str, say: Callable[[str], None]) -> str:
 
 
 def console(options: PipelineOptions, job_id: str) -> str:
-    """The page that shows a job."""
+    """The address of a job's page."""
     google = options.view_as(GoogleCloudOptions)
     return f"https://console.cloud.google.com/dataflow/jobs/{google.region}/{job_id}?project={google.project}"

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft import graph_fitting, ids, time_lookups, transform_graph
-from recsys_tft.analyzers import Asked, MergeAll, outputs
+from recsys_tft.analyzers import MergeAll, StatisticRequest, outputs
 from recsys_tft.beam_pipelines import growing, texts
 from recsys_tft.beam_pipelines.elements import (
     STATISTICS,
@@ -55,7 +55,7 @@ def fit_graph(
         job: what is done.
         rare: of a refresh, the files of the state that hold what has been too seldom for vocabularies.
     """
-    asked = graph_fitting.asked(job.settings)
+    asked = graph_fitting.statistic_requests(job.settings)
     if rare is not None:
         asked = growing.counted(asked)
         new = tables | "States" >> each(states_of_table, asked=asked, settings=job.settings)
@@ -71,13 +71,13 @@ def fit_graph(
 
 
 def states_of_table(
-    entity: Entity, table: Packed, asked: tuple[Asked, ...], settings: Settings
+    entity: Entity, table: Packed, asked: tuple[StatisticRequest, ...], settings: Settings
 ) -> Iterator[list[object]]:
     """What is learned of a table of training rows."""
     yield graph_fitting.states_of_rows(entity, arrow_ipc.loads(table), asked, settings)
 
 
-def save_fitted(states: list[object], asked: tuple[Asked, ...], graphs: str, settings: Settings) -> str:
+def save_fitted(states: list[object], asked: tuple[StatisticRequest, ...], graphs: str, settings: Settings) -> str:
     """Saves the graph of the states of all training rows."""
     # The path of a vocabulary is the name of its table, and tables of one name are one table in a process.
     folder = f"{graphs}/tftransform_tmp/{uuid.uuid4().hex}"
@@ -129,16 +129,16 @@ def engineer_videos(
     if time_lookups.is_versioned(found["videos"]):
         owner = find_sorted(raw["video_id"].to_numpy(), found["videos"]["video_id"].to_numpy())
         dated = {name: found["videos"][name] for name in (*ids.beside(["video_id"], raw), time_lookups.SINCE)}
-        dated |= {"candidate_row": pa.array(first + owner), **pair_columns.beside(found["videos"], carried)}
+        dated |= {"candidate_row": pa.array(first + owner), **pair_columns.carried_columns(found["videos"], carried)}
         slim = _with_keys(dated, _engineer(found["videos"], own, vectors, graph, job))
     else:
-        slim = _with_keys(pair_columns.beside(raw, carried), slim)
+        slim = _with_keys(pair_columns.carried_columns(raw, carried), slim)
     yield TaggedOutput("slim", (partition, ("videos", arrow_ipc.dumps(slim))))
     if "versions" in found:
         dated = _engineer_counted(found["versions"], found["videos"], counted, carried, graph, job)
         yield TaggedOutput("slim", (partition, ("versions", arrow_ipc.dumps(dated))))
     of_texts = text_embedding.sources(text_features(job.settings, Entity.VIDEO))
-    yield partition, arrow_ipc.dumps(_with_keys(pair_columns.beside(raw, of_texts), rows))
+    yield partition, arrow_ipc.dumps(_with_keys(pair_columns.carried_columns(raw, of_texts), rows))
 
 
 def _engineer(rows: pa.Table, features: Sequence[Feature], vectors: Vectors, graph: str, job: Job) -> pa.Table:
@@ -172,7 +172,9 @@ def _engineer_counted(
     names = [column.name for column in raw_columns(counted)]
     names = ids.beside(names, videos)
     read = {name: counts[name] if name in counts.column_names else videos[name].take(owner) for name in names}
-    keys = {name: counts[name] for name in ("video_id", time_lookups.SINCE)} | pair_columns.beside(counts, carried)
+    keys = {name: counts[name] for name in ("video_id", time_lookups.SINCE)} | pair_columns.carried_columns(
+        counts, carried
+    )
     if not counted:
         return pa.table(keys)
     return _with_keys(keys, in_graph(pa.table(read), counted, graph, job))
@@ -189,7 +191,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
     of_exposures = _engineer(exposures, context, vectors, graph, job)
     keys = (*ids.beside(["user_id"], users), time_lookups.SINCE)
     of_user = {name: users[name] for name in keys if name in users.column_names}
-    of_user |= pair_columns.beside(users, pair_columns.carried(Entity.USER, job.settings))
+    of_user |= pair_columns.carried_columns(users, pair_columns.carried(Entity.USER, job.settings))
     of_users = _with_keys(of_user, of_users)
     counted = [(exposures, of_exposures, context)]
     if job.is_first(partition):  # other parts have some of the same users
@@ -207,7 +209,7 @@ def engineer_examples(partition: int, frames: Frames, graph: str, job: Job) -> I
         found |= run_rows.of_shown_users(users, exposures, numbers, job.settings)
         yield TaggedOutput(STATISTICS, Parcel.of(found))
     of_exposure = {name: exposures[name] for name in ("user_id", "interaction_time", "split")}
-    of_exposure |= pair_columns.beside(exposures, pair_columns.carried(Entity.EXPOSURE, job.settings))
+    of_exposure |= pair_columns.carried_columns(exposures, pair_columns.carried(Entity.EXPOSURE, job.settings))
     yield partition, ("users", arrow_ipc.dumps(of_users))
     yield partition, ("exposures", arrow_ipc.dumps(_with_keys(of_exposure, of_exposures)))
     yield partition, ("rows", frames["rows"])

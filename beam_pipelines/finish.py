@@ -1,4 +1,4 @@
-"""The end of a run: what describes the output is written beside it, and all of it is committed."""
+"""The end of a run: artifacts, schemas and the manifest are written beside the rows, and the output is committed."""
 
 import datetime
 import hashlib
@@ -51,12 +51,12 @@ def finish(
     Args:
         graph: the folder of the fitted SavedModel.
         counts: of all steps.
-        cuts: where the splits end; None where each user has ends of their own.
-        odd: sums of what `odd_data` counts.
+        cuts: where the splits end; None if they end at another time for each user.
+        odd: sums of the counts of `odd_data`.
         times: of exposures, the first and the last one among them.
-        latest: when the last event is, microseconds since 1970.
-        described: what the rows are like; None where that is not wanted.
-        job: what was done.
+        latest: the time of the last event, microseconds since 1970.
+        described: statistics of the rows; None if they are turned off.
+        job: the job.
         started: when the job was built.
     """
     if committed := _committed(job, started):
@@ -84,13 +84,13 @@ def finish(
         ends = {"until": latest + 1, "bounds": job.bounds(latest)}
         state_files.describe(job.output, {**ends, "splits": manifest["splits"], "rows": rows})
     if described is not None:
-        of_run = statistics_files.of_run(
+        figures = statistics_files.run_figures(
             described.opened(), job.settings, vocabularies, list(job.splits), manifest["run"]
         )
-        statistics_files.write(of_run, job.output)
+        statistics_files.write(figures, job.output)
     manifest |= _warnings(job, counts, cuts, odd, times)
     write_text(job.output.staged("artifacts", MANIFEST), json_files.to_json(manifest))
-    if committed := _committed(job, started):  # by another attempt, while this one was at work
+    if committed := _committed(job, started):  # by another attempt, in the meantime
         job.output.discard()
         return committed
     job.output.commit()
@@ -98,7 +98,7 @@ def finish(
 
 
 def _committed(job: Job, started: datetime.datetime) -> dict | None:
-    """The manifest, if an earlier attempt at this step has begun to commit; what it left undone is done now."""
+    """The manifest, if an earlier attempt at this step has begun to commit; the commit is completed then."""
     job.output.resume()
     if not exists(job.output.manifest):
         return None
@@ -110,18 +110,18 @@ def _committed(job: Job, started: datetime.datetime) -> dict | None:
 
 
 def save_graph(graph: str, job: Job) -> None:
-    """Writes the fitted graph, and what it takes and makes, as tft.TFTransformOutput reads them.
+    """Writes the fitted graph, and the specs of its inputs and outputs, as tft.TFTransformOutput reads them.
 
     tft_beam.WriteTransformFn moves them from temporary folders, after it has removed what is there: the second attempt
     of a worker that died just then finds nothing to move.
 
     Args:
         graph: the folder of the fitted SavedModel.
-        job: what is done.
+        job: the job.
     """
     folder = job.output.staged("artifacts", "transform_graph")
     copy_folder(graph, f"{folder}/{tft.TFTransformOutput.TRANSFORM_FN_DIR}")
-    if job.earlier:  # what it takes and makes is as it was
+    if job.earlier:  # the specs stay the same
         for name in (tft.TFTransformOutput.RAW_METADATA_DIR, tft.TFTransformOutput.TRANSFORMED_METADATA_DIR):
             copy_folder(f"{job.earlier.graph}/{name}", f"{folder}/{name}")
         return
@@ -137,7 +137,7 @@ def save_graph(graph: str, job: Job) -> None:
 
 
 def _lineage(job: Job, latest: int | None) -> dict[str, Any]:
-    """Of a refresh, what it follows, and until when it goes."""
+    """Of a refresh: the run or period that it continues, and when it ends."""
     if job.earlier is None or latest is None:
         return {}
     return {REFRESH: {**job.earlier.lineage, "until": split_times.describe(latest + 1)}}
@@ -152,7 +152,7 @@ def make_manifest(
     started: datetime.datetime,
     latest: int | None = None,
 ) -> dict:
-    """What a run did, in plain values; `times` and `host` apart, the same for the same inputs and settings."""
+    """The manifest, as JSON values; apart from `times` and `host`, equal inputs and settings give equal manifests."""
     used = {f"rows/{name}/used": used_rows(name, counts) for name in job.tables}
     now = datetime.datetime.now(datetime.UTC)
     manifest = {
@@ -183,11 +183,11 @@ def _splits(job: Job, cuts: split_times.Cuts | None) -> dict[str, Any]:
 
 
 def run_id(manifest: Mapping[str, Any], texts: Mapping[str, str]) -> str:
-    """A hash of the settings and of what they fitted; it stands beside rows and artifacts, so that none are mixed.
+    """A hash of settings and fitted artifacts, written beside rows and artifacts so that runs cannot be mixed.
 
     Args:
-        manifest: of the run; what tables call their columns, and where vectors of titles are kept, is none of it.
-        texts: what was fitted, as artifacts show it.
+        manifest: of the run; names of columns in the tables, and the cache of title vectors, are left out.
+        texts: the fitted artifacts.
     """
     given = manifest["settings"]
     settings = {name: value for name, value in given.items() if name not in _NOT_OF_ROWS}
@@ -196,7 +196,7 @@ def run_id(manifest: Mapping[str, Any], texts: Mapping[str, str]) -> str:
 
 
 def _made_by(manifest: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Which feature table it was, wherever its module lies."""
+    """The record of the feature table, without the path of its module."""
     record = manifest.get(table_records.RECORD)
     return record and {name: value for name, value in record.items() if name not in ("root", "file")}
 
@@ -208,7 +208,7 @@ def _warnings(
     odd: Mapping[str, int] | None,
     times: split_times.Histogram | None,
 ) -> dict[str, list[str]]:
-    """What is odd about the data, for the manifest; nothing where nothing is."""
+    """Warnings about the data, for the manifest; empty if there are none."""
     if times is None:
         return {}
     splits, span = odd_data.exposures_by_split(counts), odd_data.span_of(times)

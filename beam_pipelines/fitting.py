@@ -1,4 +1,4 @@
-"""What is fitted: the training rows of users and exposures, and the catalogue."""
+"""Rows to fit on: training rows of users and exposures, and the catalogue."""
 
 from collections.abc import Iterator
 
@@ -18,14 +18,14 @@ from recsys_tft.storage import arrow_ipc
 def of_users(
     found: examples.Labelled, exposures: pa.Table, users: pa.Table, job: Job, lately: Lately | None = None
 ) -> Iterator[TaggedOutput]:
-    """Those of the users of a partition that are new with some exposures in the training split."""
+    """The users of a partition whose first exposures in the training split are among these."""
     for rows in fitting_rows.of_users(users, found.period.new_users, exposures, job.settings.table, lately):
         yield TaggedOutput("analysis", (Entity.USER, arrow_ipc.dumps(rows)))
 
 
 def of_exposures(exposures: pa.Table, since: int | None = None) -> Iterator[TaggedOutput]:
     """Some exposures; vocabularies count those from `since` on."""
-    besides = (*HISTORY, examples.COUNTED_VIDEO, examples.DISLIKED, ranker_examples.DRAWS)  # which fit nothing
+    besides = (*HISTORY, examples.COUNTED_VIDEO, examples.DISLIKED, ranker_examples.DRAWS)  # nothing is fitted on them
     rows = exposures.select([name for name in exposures.column_names if name not in besides])
     yield TaggedOutput("analysis", (Entity.EXPOSURE, arrow_ipc.dumps(fitting_rows.of_exposures(rows, since))))
 
@@ -38,7 +38,7 @@ def make_catalogue(
     *,
     job: Job,
 ) -> negatives.Catalogue:
-    """The training-split catalogue; with `retire_after` it knows which of its videos were seen lately.
+    """The catalogue of the training split; with `retire_after` it marks the videos that were seen lately.
 
     Raises:
         InputError: as `labels.check_training` and `fitting_rows.check_seen`.

@@ -1,4 +1,4 @@
-"""Vocabularies that grow: values of a new period get the tokens behind those that are there, which never move."""
+"""Growing vocabularies: values of a new period get tokens after the existing ones, which never change."""
 
 import functools
 import pathlib
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from recsys_tft.analyzers import Asked
+from recsys_tft.analyzers import StatisticRequest
 from recsys_tft.beam_pipelines import state
 from recsys_tft.beam_pipelines.job import Job
 from recsys_tft.frequencies import Frequencies
@@ -24,13 +24,13 @@ from recsys_tft.vocabularies import values_of
 SCHEMA = pa.schema({"vocabulary": pa.string(), "value": pa.binary(), "count": pa.int64()})
 
 
-def counted(asked: Sequence[Asked]) -> tuple[Asked, ...]:
-    """The vocabularies among what ops ask for."""
+def counted(asked: Sequence[StatisticRequest]) -> tuple[StatisticRequest, ...]:
+    """The vocabularies among the requested statistics."""
     return tuple(one for one in asked if isinstance(one.statistic, Frequencies))
 
 
-def write_rare(part: tuple[int, list[Any]], asked: Sequence[Asked], job: Job) -> tuple[int, list[Any]]:
-    """Writes the values of a part that occur too seldom for their vocabularies; returns the part."""
+def write_rare(part: tuple[int, list[Any]], asked: Sequence[StatisticRequest], job: Job) -> tuple[int, list[Any]]:
+    """Writes the values of a part that are too rare for their vocabularies; returns the part."""
     number, states = part
     pairs = zip(asked, states, strict=True)
     found = {one.name: one.statistic.rare(own) for one, own in pairs if isinstance(one.statistic, Frequencies)}
@@ -52,8 +52,8 @@ def _has_numbers(rows: pa.Table) -> bool:
     return pa.types.is_integer(rows["value"].type)
 
 
-def read_rare(_: int, file: tuple[str, str], asked: tuple[Asked, ...]) -> Iterator[list[Any]]:
-    """The states of vocabularies that a file of values which were too seldom stands for."""
+def read_rare(_: int, file: tuple[str, str], asked: tuple[StatisticRequest, ...]) -> Iterator[list[Any]]:
+    """Accumulators of vocabularies, from a file of values that were too rare."""
     rows, found = state_files.read(file[1]), []
     for one in asked:
         own = rows.filter(pc.equal(rows["vocabulary"], one.name))
@@ -61,8 +61,8 @@ def read_rare(_: int, file: tuple[str, str], asked: tuple[Asked, ...]) -> Iterat
     yield found
 
 
-def without_known(part: tuple[int, list[Any]], asked: tuple[Asked, ...], job: Job) -> tuple[int, list[Any]]:
-    """A part of what has been counted, without the values that have tokens; writes those that are still too seldom."""
+def without_known(part: tuple[int, list[Any]], asked: tuple[StatisticRequest, ...], job: Job) -> tuple[int, list[Any]]:
+    """A part of the counts without values that have tokens; writes those that are still too rare."""
     assert job.earlier is not None
     number, states = part
     new = []
@@ -72,14 +72,14 @@ def without_known(part: tuple[int, list[Any]], asked: tuple[Asked, ...], job: Jo
     return write_rare((number, new), asked, job)
 
 
-def grow(states: list[Any], asked: tuple[Asked, ...], graphs: str, job: Job) -> str:
-    """Where the graph is in which the vocabularies hold what occurs often enough by now; as it was if none has grown.
+def grow(states: list[Any], asked: tuple[StatisticRequest, ...], graphs: str, job: Job) -> str:
+    """The folder of a graph whose vocabularies have the values that are frequent by now; the old one if none has grown.
 
     Args:
-        states: of the values that have no token, without those that are too seldom.
-        asked: what `counted` gives.
+        states: accumulators of the values that have no token and are not too rare.
+        asked: from `counted`.
         graphs: a folder for a new graph.
-        job: what is done.
+        job: the job.
     """
     assert job.earlier is not None
     fitted, grown = job.earlier.fitted, {}
@@ -91,20 +91,20 @@ def grow(states: list[Any], asked: tuple[Asked, ...], graphs: str, job: Job) -> 
     return _saved(grown, asked, f"{graphs}/tftransform_tmp/{uuid.uuid4().hex}", job) if grown else fitted
 
 
-@functools.lru_cache(maxsize=32)  # as each part of what has been counted asks for it
-def _known(one: Asked, fitted: str) -> pa.Array:
+@functools.lru_cache(maxsize=32)  # every part of the counts calls it
+def _known(one: StatisticRequest, fitted: str) -> pa.Array:
     """The values of a vocabulary in their order."""
     return _typed(pa.array(values_of(one.name, fitted), pa.binary()), one)
 
 
-def _typed(values: pa.Array | pa.ChunkedArray, one: Asked) -> pa.Array | pa.ChunkedArray:
-    """Values in decimal or as they are, as their vocabulary has them."""
+def _typed(values: pa.Array | pa.ChunkedArray, one: StatisticRequest) -> pa.Array | pa.ChunkedArray:
+    """Values as their vocabulary spells them: in decimal, or unchanged."""
     assert isinstance(one.statistic, Frequencies)
     return values.cast(pa.string()).cast(pa.int64()) if one.statistic.integers else values
 
 
-def _saved(grown: Mapping[str, pa.ChunkedArray], asked: Sequence[Asked], folder: str, job: Job) -> str:
-    """The graph with other vocabularies: these are files beside it, of which nothing in it depends."""
+def _saved(grown: Mapping[str, pa.ChunkedArray], asked: Sequence[StatisticRequest], folder: str, job: Job) -> str:
+    """The graph with other vocabularies: they are files beside it, and nothing else in it depends on them."""
     assert job.earlier is not None
     old, new = job.earlier.fitted, posixpath.join(folder, tft.TFTransformOutput.TRANSFORM_FN_DIR)
     assets = posixpath.join(new, tf.saved_model.ASSETS_DIRECTORY)

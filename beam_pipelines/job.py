@@ -1,4 +1,4 @@
-"""What a run of the main job is given."""
+"""The configuration of a run of the main job."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ from recsys_tft.storage.hashing import partition_of
 from recsys_tft.storage.rows import WRITERS, RowWriter
 from recsys_tft.tables.raw_tables import RawTable
 
-# Of a partition's frames:
-OUTCOMES: Final = "outcomes"  # what became of the exposures of its users, step by step
-BEGUN: Final = "begun"  # the exposures whose worth is to be found, as `outcomes.begun` has them
+# Names of a partition's frames:
+OUTCOMES: Final = "outcomes"  # outcomes of its users' exposures, step by step
+BEGUN: Final = "begun"  # exposures whose expected value is computed, from `outcomes.started_exposures`
 _MOST = 1_000_000  # interactions of a shard: docs/scale.md
 _SLICE = 10_000_000  # interactions of a slice of time, if all are spread over a year: docs/scale.md
 _GROUPS = 8  # of partitions of videos, so that a partition of users sends few and large time slices
@@ -31,7 +31,7 @@ _YEAR = 365 * 24 * HOUR
 
 
 def beside(frames: Mapping[str, Any]) -> dict[str, Any]:
-    """What goes along with the exposures of a partition until its rows are joined."""
+    """The frames that stay with the exposures of a partition until its rows are joined."""
     return {name: frames[name] for name in (OUTCOMES, BEGUN, WORTH) if name in frames}
 
 
@@ -40,14 +40,14 @@ class Job:
     """Settings, tables and places of one run; small, so that every worker can have it.
 
     Attributes:
-        settings: of the run, as workers take them.
-        given: the same as the user gave them, for the manifest.
+        settings: of the run, as workers use them.
+        given: as the user gave them, for the manifest.
         tables: the raw tables by name.
-        output: where the results go.
-        user_partitions: into how many parts users, with their events, are divided by hash; the number of shards.
-        video_partitions: the same of videos.
-        record: which feature table it is; None if it is ours.
-        earlier: the state that a refresh starts from; None where everything is made anew.
+        output: the output folder.
+        user_partitions: the number of hash partitions of users and their events, which is the number of shards.
+        video_partitions: the number of hash partitions of videos.
+        record: of the feature table; None for the default one.
+        earlier: the state that a refresh starts from; None in a full run.
     """
 
     settings: Settings
@@ -60,7 +60,7 @@ class Job:
     earlier: EarlierState | None = None
 
     def with_few_paths(self) -> "Job":
-        """The same with only those paths of the state that its steps read, as each step is sent with its job."""
+        """The same with only those paths of the state that its steps read: each step is pickled with its job."""
         if self.earlier is None:
             return self
         files = {name: self.earlier.files[name] for name in (CATALOGUE, FITTED_VIDEOS)}
@@ -68,12 +68,12 @@ class Job:
 
     @property
     def splits(self) -> dict[str, int]:
-        """The number of each split, by the name of its folder. In a refresh, 0 is what is known and 1 what is new."""
+        """The number of each split, by the name of its folder. In a refresh, 0 is the past and 1 the new period."""
         return {name: number for number, name in enumerate(SPLITS, 1 if self.earlier else 0)}
 
     @property
     def training_split(self) -> int:
-        """The number of the split of which vocabularies are made, or grow."""
+        """The number of the split that vocabularies are built from, or grow by."""
         return self.splits[SPLITS[0]]
 
     def shard(self, folder: str, partition: int) -> str:
@@ -101,22 +101,22 @@ class Job:
 
     @property
     def videos_have_versions(self) -> bool:
-        """Whether videos or their channels change, so that a video is another one at another time."""
+        """Whether videos or their channels have versions."""
         return any(self.tables[name].is_versioned for name in ("videos", "channels"))
 
     @property
     def counts_videos(self) -> bool:
-        """Whether something of a video is counted as of each exposure: counters, what is recent, or outcomes."""
+        """Whether anything of videos is counted as of each exposure: counters, recent counts or outcomes."""
         return video_counts.are_counted(self.settings, self.counts_as_of)
 
     @property
     def counted_values(self) -> counters.Values:
-        """What is counted of a video, where something is."""
+        """What is counted of a video, if anything is."""
         return video_counts.values(self.settings, self.counts_as_of)
 
     @property
     def training_values(self) -> counters.Values:
-        """What is added up of a video in the training split, where anything is."""
+        """What is added up of a video in the training split, if anything is."""
         return video_counts.values(self.settings, self.counts_as_of, training=True)
 
     def time_slices(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
@@ -137,39 +137,39 @@ class Job:
 
     @property
     def retires(self) -> bool:
-        """Whether vocabularies are made of what was seen lately; a refresh never takes a value out of them."""
+        """Whether vocabularies are built from values that were seen lately; a refresh never removes a value."""
         return self.settings.retire_after is not None and self.earlier is None
 
     @property
     def tallies(self) -> bool:
-        """Whether features read what users did with the videos of groups."""
+        """Whether features read outcomes by group of videos."""
         return bool(outcomes.groups(self.settings))
 
     @property
     def since(self) -> int | None:
-        """When a refresh begins; None where everything is made anew."""
+        """The begin of a refresh; None in a full run."""
         return None if self.earlier is None else self.earlier.until
 
     @property
     def taken_from(self) -> int | None:
-        """The moment before which an event of a refresh comes too late; None where everything is made anew."""
+        """The moment before which an event of a refresh is too late; None in a full run."""
         if self.earlier is None:
             return None
         return max(self.earlier.until - self.settings.late_microseconds, self.earlier.bounds[0])
 
     def bounds(self, latest: int) -> list[int]:
-        """As of which moment the next state is, and where each period after that begins, by the last event."""
+        """The moment as of which the next state is, and the begins of the periods after that, by the last event."""
         earlier = self.earlier.bounds if self.earlier else ()
         return late_events.next_bounds(earlier, latest + 1, self.settings.late_microseconds)
 
     @property
     def reads_outcomes(self) -> bool:
-        """Whether rows have features that are made of what became of exposures where rows are joined."""
+        """Whether rows have features of outcomes that are computed in the join."""
         return self.tallies or self.expects
 
     @property
     def expects(self) -> bool:
-        """Whether features read what the videos that a user was shown are worth."""
+        """Whether features read the expected values of the videos that a user was shown."""
         return outcomes.reads_expected(self.settings)
 
     @property
@@ -179,12 +179,12 @@ class Job:
 
     @property
     def extension(self) -> str:
-        """Of the data files."""
+        """The extension of data files."""
         output = self.settings.output
         return "tfrecord.gz" if (output.format, output.compression) == ("tfrecord", "gzip") else output.format
 
     def writer(self, tables: Sequence[pa.Table]) -> RowWriter:
-        """What writes the data files, of rows that are joined from these tables."""
+        """The writer of the data files, for rows that are joined from these tables."""
         return WRITERS[self.settings.output.format](tables, self.settings.output.compression)
 
 
@@ -201,9 +201,9 @@ def plan(
     into another file.
 
     Args:
-        settings: of the run. Where it runs is no part of what it makes, so that the manifest is silent of it.
+        settings: of the run; those of where it runs do not enter the manifest.
         tables: the raw tables by name.
-        output: where the results go.
+        output: the output folder.
         reachable: the settings for workers that lack what this machine has.
         earlier: the state that a refresh starts from.
     """

@@ -37,9 +37,9 @@ from recsys_tft.time_lookups import Timeline, find_sorted, rows_at
 from recsys_tft.titles import embeddings
 from recsys_tft.titles.text_embedding import sources, text_features
 
-ANSWERS = ("videos", "versions")  # what partitions of videos have to give
-Tables = dict[object, pa.Table]  # of a partition, by what they hold
-Codes = dict[object, np.ndarray]  # [rows] int64: which row of each table each of a partition's rows has
+ANSWERS = ("videos", "versions")  # the tables that partitions of videos send
+Tables = dict[object, pa.Table]  # of a partition, by entity or name
+Codes = dict[object, np.ndarray]  # for each table [rows] int64: the row of it that each joined row has
 VERSION = "version"  # of a video; the tables of a partition hold its versions under this name
 
 
@@ -51,10 +51,14 @@ def sample_negatives(
     pairs = arrow_ipc.loads(frames["pairs"]) if "pairs" in frames else None
     rows, short = ranker_examples.ranker_rows(exposures, catalogue, job.settings, pairs)
     yield TaggedOutput("counts", ("negatives_short", short))
-    begun = arrow_ipc.loads(frames[BEGUN]) if job.expects else outcomes.begun(outcomes.STEP_SCHEMA.empty_table())
+    begun = (
+        arrow_ipc.loads(frames[BEGUN])
+        if job.expects
+        else outcomes.started_exposures(outcomes.STEP_SCHEMA.empty_table())
+    )
     wanted = _wanted(rows, exposures, begun, job)
     videos = wanted["video_id"].to_numpy()
-    # A partition that needs no video asks for none, so that it gets an answer all the same.
+    # A partition that needs no video sends an empty request, so that it gets an answer.
     asked = dict(arrow_ipc.split(wanted, partition_of(videos, job.video_partitions))) or {0: arrow_ipc.dumps(wanted)}
     for owner, part in asked.items():
         yield TaggedOutput("wanted", (owner, (str(partition), part)))
@@ -77,7 +81,7 @@ def _wanted(rows: pa.Table, exposures: pa.Table, begun: pa.Table, job: Job) -> p
 
 
 def pack(rows: pa.Table) -> pa.Table:
-    """Rows of `ranker_examples.ranker_rows` in 17 bytes each, as there are many of them."""
+    """Packs rows of `ranker_examples.ranker_rows` in 17 bytes each: there are many of them."""
     source = rows["source"].combine_chunks().indices
     columns = {"exposure": rows["exposure"].cast(pa.int32()), "video_id": rows["video_id"]}
     return pa.table({**columns, "weight": rows["weight"], "source": source, **_watched(rows)})
@@ -88,7 +92,7 @@ def _watched(rows: pa.Table) -> dict[str, pa.ChunkedArray]:
 
 
 def unpack(rows: pa.Table) -> pa.Table:
-    """The rows that were packed."""
+    """The inverse of `pack`."""
     source = rows["source"].combine_chunks()
     label = pc.equal(source, ranker_examples.SOURCES.index("positive")).cast(pa.int64())
     columns = [rows["exposure"].cast(pa.int64()), rows["video_id"], label, rows["weight"]]
@@ -100,9 +104,9 @@ def unpack(rows: pa.Table) -> pa.Table:
 
 
 def answer(_: int, parts: Parts) -> Iterator[KeyedPart]:
-    """From the engineered videos of a partition, and what others want of it, to the rows that each of them wants.
+    """From the engineered videos of a partition, and the requests of others, to the rows for each of them.
 
-    The parts are read twice rather than held: there are as many as partitions of users.
+    The parts are read twice instead of being kept in memory: there are as many as partitions of users.
     """
     own = {name: arrow_ipc.loads(part) for name, part in parts if name in ANSWERS}
     ids = own["videos"]["video_id"].to_numpy()
@@ -132,12 +136,12 @@ def write_rows(
     """Writes the two_tower, ranker and users files of a partition; yields how many rows each has, and their statistics.
 
     Args:
-        partition: of users, or a further part of one, which has no file of users, nor any without rows.
+        partition: of users, or a further part of one, which writes no users file and no file without rows.
         parts: its tables.
-        catalogue: which says how likely a video is drawn.
+        catalogue: of the training split, with the probability that a video is drawn.
         graph: the folder of the fitted SavedModel, for features of pairs.
         lookup: of all videos, for those of users and groups of videos.
-        job: what to do.
+        job: the job.
     """
     tables = _tables(parts, catalogue, job)
     timelines = _timelines(tables)
@@ -159,7 +163,7 @@ def write_rows(
 
 
 def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
-    """The tables of a partition by the entity that they hold, and its rows."""
+    """The tables of a partition by entity, and its rows."""
     parts = list(parts)
     found = {name: arrow_ipc.loads(part) for name, part in parts if name not in ANSWERS}
     videos = _answered("videos", parts)
@@ -177,13 +181,13 @@ def _tables(parts: Parts, catalogue: negatives.Catalogue, job: Job) -> Tables:
 
 
 def _timelines(tables: Tables) -> dict[object, Timeline]:
-    """Of each table of videos that has versions."""
+    """The timeline of each table of videos with versions."""
     parts = (part for part in (Entity.VIDEO, VERSION) if part in tables and time_lookups.is_versioned(tables[part]))
     return {part: Timeline(tables[part], "video_id") for part in parts}
 
 
 def _with_expected(partition: int, tables: Tables, timeline: Timeline, job: Job) -> pa.Table:
-    """The exposures of a partition with what is to be expected of their users; writes what the next state has of it."""
+    """The exposures of a partition with expected values of their users; writes those that go into the next state."""
     names = [f"{RAW}{name}" for name in outcomes.VIDEO_COLUMNS]
     own = outcomes.worth(tables[BEGUN], tables[VERSION], names, timeline)
     worth = pa.concat_tables([tables[WORTH].replace_schema_metadata(), own])
@@ -194,9 +198,9 @@ def _with_expected(partition: int, tables: Tables, timeline: Timeline, job: Job)
 
 
 def _codes(tables: Tables, timelines: Mapping[object, Timeline]) -> Codes:
-    """For each of a partition's rows its exposure, and what it has of each other table, by their places.
+    """For each row of a partition, the row numbers of its exposure and of its rows in the other tables.
 
-    Versions that no row has are taken out of the tables.
+    Versions that no row has are removed from the tables.
     """
     exposure, times = tables["rows"]["exposure"].to_numpy(), tables[Entity.EXPOSURE]["interaction_time"].to_numpy()
     user = rows_at(tables[Entity.USER], "user_id", tables[Entity.EXPOSURE]["user_id"].to_numpy(), times)
@@ -214,7 +218,7 @@ def _codes(tables: Tables, timelines: Mapping[object, Timeline]) -> Codes:
 def _engineer_pairs(
     columns: PairColumns, graph: str, job: Job
 ) -> Generator[tuple[str, int], None, tuple[Tables, Codes]]:
-    """Each feature of pairs by its name, and which of its values each row has; yields how often it is missing."""
+    """Each feature of pairs by its name, and which of its values each row has; yields counts of missing values."""
     found: Tables = {}
     places: Codes = {}
     for feature in pair_columns.pair_features(job.settings):
@@ -276,9 +280,9 @@ def _write_splits(
 
 
 def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Table]:
-    """What joined rows have from each entity, and from the versions of videos where there are any.
+    """The columns that joined rows have from each entity, and from versions of videos if there are any.
 
-    Each feature of pairs stands by itself, as others of its values occur.
+    Each feature of pairs is a table of its own, with its own distinct values.
     """
     names: dict[object, list[str]] = {entity: data_set.columns(entity, job.settings) for entity in Entity}
     names |= {name: [name] for name in names.pop(Entity.PAIR)}
@@ -294,7 +298,7 @@ def _columns(tables: Tables, data_set: DataSet, job: Job) -> dict[object, pa.Tab
 
 
 def _count_sources(sources: pa.ChunkedArray, split: np.ndarray, job: Job) -> Iterator[Count]:
-    """How many rows of each split are of which source."""
+    """The number of rows of each split, by source."""
     for name, number in job.splits.items():
         for counted in sources.filter(pa.array(split == number)).value_counts().to_pylist():
             yield f"sources/{name}/{counted['values']}", counted["counts"]
@@ -306,15 +310,15 @@ def distinct_rows(table: pa.Table) -> tuple[pa.Table, np.ndarray]:
     for column in table.columns:
         encoded = column.combine_chunks().dictionary_encode()
         codes = codes * max(len(encoded.dictionary), 1) + encoded.indices.to_numpy()
-    inverse = pa.array(codes).dictionary_encode().indices.to_numpy().astype(np.int64)  # which is quicker than np.unique
+    inverse = pa.array(codes).dictionary_encode().indices.to_numpy().astype(np.int64)  # faster than np.unique
     first = np.zeros(inverse.max(initial=-1) + 1, np.int64)
     first[inverse[::-1]] = np.arange(len(table))[::-1]
     return ids.plain(table.take(pa.array(first))), inverse
 
 
 def write_videos(partition: int, videos: Packed, job: Job) -> Iterator[Count | TaggedOutput]:
-    """Writes the videos file of a partition, and its part of the embeddings; yields how many rows it has, and what they
-    are like."""
+    """Writes the videos file of a partition, and its part of the embeddings; yields the number of rows and their
+    statistics."""
     rows = arrow_ipc.loads(videos)
     if features := text_features(job.settings, Entity.VIDEO):
         columns = ["video_id", *(RAW + source for source in sources(features)), *(f.name for f in features)]

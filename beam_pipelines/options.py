@@ -1,4 +1,4 @@
-"""Beam's options, how they are spelled, each view of them made once; and pipelines with them."""
+"""Beam's options and their spelling, with cached views; and pipelines with them."""
 
 import argparse
 import contextlib
@@ -21,10 +21,10 @@ _OWN = ("output-dir", "data-dir", "negative-ratio", "overwrite", "workers", "con
 
 
 class Options(PipelineOptions):
-    """Options that keep the views of themselves.
+    """Options that cache their views.
 
-    To build and to run a small job asks for one some 1,500 times, and each time Beam parses all arguments anew: that
-    was a twelfth of the time of such a job.
+    Building and running a small job asks for a view some 1,500 times, and each time Beam parses all arguments anew:
+    that was a twelfth of the time of such a job.
     """
 
     def view_as(self, cls: type[View]) -> View:
@@ -39,7 +39,7 @@ class Options(PipelineOptions):
 
 
 def pipeline_in(folder: str, runner: str | PipelineRunner, options: PipelineOptions) -> beam.Pipeline:
-    """A pipeline whose own temporary folder is in one of ours, which does not outlive a process that is killed."""
+    """A pipeline with its temporary folder in one of ours, which is removed even if the process is killed."""
     stateless.remember()
     pipeline = beam.Pipeline(runner=runner, options=options)
     pathlib.Path(pipeline.local_tempdir).rmdir()
@@ -75,7 +75,7 @@ def beam_options(arguments: Sequence[str]) -> PipelineOptions:
 
 
 def check_here(options: PipelineOptions) -> None:
-    """Refuses options that mean nothing to a job in this process, which would run without what they ask for.
+    """Checks that no option is given that a job in this process would ignore.
 
     Raises:
         UsageError: naming the first of them.

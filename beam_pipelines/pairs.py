@@ -1,4 +1,4 @@
-"""Steps over (key, value) pairs that are written as plain generator functions."""
+"""Steps over (key, value) pairs, written as plain generator functions."""
 
 import functools
 import time
@@ -23,9 +23,8 @@ class ForEachPair(beam.DoFn):
 
     Args:
         function: takes key, value, the side inputs in order, and the options.
-        threads: how many pairs are worked on at a time. More than 1 is for runners in one process, which hand over
-            values that any thread can read: Arrow, NumPy and TensorFlow leave Python's lock alone, and nothing has to
-            travel to another worker.
+        threads: how many pairs are processed at a time. More than 1 is for runners in one process: Arrow, NumPy and
+            TensorFlow release Python's lock, and nothing has to be sent to another worker.
         staging_folder: where larger tables wait for the next stage; None: they are sent to it.
         options: the same for all pairs.
     """
@@ -95,7 +94,7 @@ def timed(results: Iterator[Any]) -> Timed:
 
 
 def _windowed(result: Any) -> Any:
-    """As the end of a bundle has to yield it."""
+    """A result as `finish_bundle` has to yield it."""
     if isinstance(result, beam.pvalue.TaggedOutput):
         return beam.pvalue.TaggedOutput(result.tag, GlobalWindows.windowed_value(result.value))
     return GlobalWindows.windowed_value(result)

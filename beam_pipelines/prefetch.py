@@ -1,4 +1,4 @@
-"""Work that begins before Beam's in-process runner comes to it.
+"""Prefetch: runs a step on background threads before Beam's in-process runner reaches its stage.
 
 That runner finishes one stage before it starts the next, and there are seconds in which one stage keeps just one core
 busy: while the pipeline is built, and while the graph is fitted. Steps that need neither run then on threads that
@@ -17,14 +17,14 @@ import apache_beam as beam
 from recsys_tft.beam_pipelines.pairs import Timed, step_time, timed
 from recsys_tft.beam_pipelines.staging import stage
 
-_OPEN: dict[str, "Prefetch"] = {}  # by name, as Beam pickles what refers to them, in this process too
+_OPEN: dict[str, "Prefetch"] = {}  # by name, as Beam pickles references to them, in this process too
 
 
 class Prefetch:
-    """Threads that work ahead of a run.
+    """Background threads of a run.
 
     Args:
-        threads: how many.
+        threads: their number.
         staging_folder: where larger tables wait to be taken.
     """
 
@@ -38,18 +38,18 @@ class Prefetch:
         return _opened, (self._name,)
 
     def begin(self, function: Callable[..., Iterator[Any]], *arguments: Any) -> int:
-        """Has a generator function run on one of the threads, and returns the number under which it is taken."""
+        """Runs a generator function on one of the threads, and returns the number for `take`."""
         number = len(self._begun)
         self._begun[number] = self._pool.submit(timed, stage(function(*arguments), self._staging_folder))
         return number
 
     def take(self, number: int) -> Timed:
-        """What it yielded, once it has ended, and the microseconds that it took; or its error."""
+        """Waits for its end, and returns its results and the microseconds that it took; raises its error."""
         return self._begun[number].result()
 
     @contextlib.contextmanager
     def open(self) -> Iterator["Prefetch"]:
-        """Lets DoFns find it; what has not begun at the end will not."""
+        """Makes it available to DoFns; functions that have not begun at the end are cancelled."""
         _OPEN[self._name] = self
         try:
             yield self
@@ -63,7 +63,7 @@ def _opened(name: str) -> Prefetch:
 
 
 class BeginPairs(beam.DoFn):
-    """Begins a step over (key, value) pairs ahead, and yields the numbers under which TakeResults finds it."""
+    """Begins a step over (key, value) pairs on background threads, and yields the numbers for TakeResults."""
 
     def __init__(self, prefetch: Prefetch, function: Callable[..., Iterator[Any]], **options: Any):
         super().__init__()
@@ -75,7 +75,7 @@ class BeginPairs(beam.DoFn):
 
 
 class TakeResults(beam.DoFn):
-    """Yields what has begun ahead yields, as ForEachPair would have."""
+    """Yields the results of BeginPairs, as ForEachPair would have."""
 
     def __init__(self, prefetch: Prefetch, name: str):
         super().__init__()

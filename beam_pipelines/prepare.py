@@ -224,7 +224,7 @@ def label_exposures(
     users = arrow_ipc.loads(frames["users"])
     videos = VideoLookup(arrow_ipc.loads(lookup), job.settings.ids.video_id)
     known = state.known(frames, job)
-    base, begun = job.bounds(latest)[0], [outcomes.begun(outcomes.STEP_SCHEMA.empty_table())]
+    base, begun = job.bounds(latest)[0], [outcomes.started_exposures(outcomes.STEP_SCHEMA.empty_table())]
     for before, found in known.labelled(users, videos, cuts, job):
         if before and before.until == base:
             of_users = before
@@ -233,7 +233,7 @@ def label_exposures(
         if job.counts_videos:
             yield from _changes(found, cuts, before, latest, job)
         if job.expects:
-            begun.append(outcomes.begun(found.period.steps, before.until if before else None))
+            begun.append(outcomes.started_exposures(found.period.steps, before.until if before else None))
     period = found.period
     carried = period.carry(videos, latest + 1, job.settings)
     of_users = carried if base == latest + 1 else of_users
@@ -286,7 +286,7 @@ def _changes(
     if is_new and job.counts_as_of:
         yield from _odd(odd_data.of_counted(changes))
     if job.settings.recent.enabled:
-        left = recent.leavings(changes, job.settings.recent)
+        left = recent.expirations(changes, job.settings.recent)
         if not is_later:
             yield from state.folded(left.filter(pc.greater(left["time"], latest)), latest, job)
         changes = pa.concat_tables([changes, left.filter(pc.less_equal(left["time"], latest))])
@@ -301,7 +301,7 @@ def _came_late(
     assert job.earlier is not None
     end = min(bound for bound in job.earlier.bounds if bound > before.until)
     there = before.with_events(late_events.between(kept, before.until, end), job.settings)
-    is_new = late_events.came_late(found.keys, there, before.cuts, job.settings.labels.exposure_gap)
+    is_new = late_events.begin_late(found.keys, there, before.cuts, job.settings.labels.exposure_gap)
     keys = found.keys.filter(pa.array(is_new))
     yield TaggedOutput("catalogue", split_times.histogram(keys["video_id"].to_numpy()))
     yield from fitting.of_users(found, keys, users, job)

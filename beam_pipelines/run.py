@@ -1,4 +1,4 @@
-"""Running the main job: which runner, how many workers."""
+"""Running the main job: runner and workers."""
 
 import contextlib
 import dataclasses
@@ -42,13 +42,13 @@ Finished = tuple[dict[str, Any], dict[str, int], dict[str, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Submitted:
-    """A job that goes on elsewhere.
+    """A job that runs elsewhere.
 
     Attributes:
         name: of the job.
-        job_id: its identifier; None where an option of Beam had it described and not submitted.
-        where: the page that shows it, or the description; None for `--dry_run`, which leaves neither.
-        output: what it writes.
+        job_id: its id; None if an option of Beam had it described and not submitted.
+        where: the address of its page, or of its description; None for `--dry_run`, which has neither.
+        output: the output folder.
     """
 
     name: str
@@ -61,10 +61,10 @@ def run_job(job: Job, options: PipelineOptions, workers: int | None, say: Callab
     """Runs the job to its end and returns its manifest, its counters, and the seconds spent in each step.
 
     Args:
-        job: what to do.
+        job: the job.
         options: of Beam; without a runner it runs in this process.
-        workers: threads that work on partitions in this process; None: one for each core that a partition keeps busy.
-        say: is told where and on how many the job runs.
+        workers: threads that process partitions in this process; None: one for each core that a partition keeps busy.
+        say: called with a sentence about where the job runs, and on how many workers.
 
     Raises:
         StillRunning: if waiting for it was interrupted, while it goes on elsewhere.
@@ -83,7 +83,7 @@ def run_job(job: Job, options: PipelineOptions, workers: int | None, say: Callab
 
 
 def submit_job(job: Job, options: PipelineOptions, say: Callable[[str], None]) -> Submitted:
-    """Has Dataflow run the job, and does not wait for it."""
+    """Submits the job to Dataflow, and does not wait for it."""
     with _place_to_work(job) as folder:
         return _submitted(job, options, _start(job, options, None, folder, say))
 
@@ -144,16 +144,16 @@ def _wait(submitted: Submitted, result: PipelineResult, say: Callable[[str], Non
 
 
 def _counters(result: PipelineResult, namespace: str) -> dict[str, int]:
-    """Beam's metrics of one namespace by name, without what attempts that failed had counted."""
+    """Beam's metrics of one namespace by name, without those of failed attempts."""
     found = result.metrics().query(MetricsFilter().with_namespace(namespace))["counters"]
     return {counter.key.metric.name: counter.committed for counter in found}
 
 
 def _threads(job: Job, options: PipelineOptions, workers: int | None, say: Callable[[str], None]) -> int:
-    """How many partitions are worked on at a time in this process; 1 where Beam divides the work among its workers.
+    """How many partitions are processed at a time in this process; 1 if Beam divides the work among its workers.
 
     Raises:
-        UsageError: if Beam was told to, and so are we.
+        UsageError: if both Beam's option and ours set the number of workers.
     """
     runner = options.view_as(StandardOptions).runner
     direct = options.view_as(DirectOptions)
@@ -176,7 +176,7 @@ def _cores() -> int:
 
 @contextlib.contextmanager
 def _environment_first(root: pathlib.Path | None) -> Iterator[None]:
-    """Beam starts plain `python` for its workers: it has to be the one of this environment, and find the user's code.
+    """Puts this environment first in PATH: Beam starts plain `python` for its workers, which has to find all code.
 
     Args:
         root: of the module of the feature table.

@@ -1,7 +1,8 @@
-"""Tables that wait in local files between two stages, so that Beam's in-process runner neither holds nor copies them.
+"""Tables in local files between two stages, so that Beam's in-process runner neither keeps nor copies them.
 
-It copies what a stage yields about eight times before the next one reads it, in one thread, and keeps it until then: at
-5 million interactions that was a quarter of the time and half of the memory. A file is written once, and mapped.
+It copies the elements of a stage about eight times before the next one reads them, in one thread, and keeps them until
+then: at 5 million interactions that was a quarter of the time and half of the memory. A file is written once, and
+mapped.
 """
 
 import contextlib
@@ -14,12 +15,12 @@ from apache_beam.pvalue import TaggedOutput
 
 from recsys_tft.storage.arrow_ipc import Spilled
 
-_SMALLEST = 1 << 14  # bytes of a table that is worth a place in a file
-_ALIGNMENT = 64  # bytes; Arrow reads what is so aligned without a copy
+_SMALLEST = 1 << 14  # bytes; smaller tables are not put into a file
+_ALIGNMENT = 64  # bytes; Arrow reads aligned buffers without a copy
 
 
 def stage(results: Iterable[Any], folder: str | None) -> Iterator[Any]:
-    """The results, of which the larger tables are in a file of `folder`; as they are without one."""
+    """The results with larger tables moved into a file of `folder`; unchanged without a folder."""
     if folder is None:
         yield from results
         return
@@ -30,7 +31,7 @@ def stage(results: Iterable[Any], folder: str | None) -> Iterator[Any]:
 
 
 class _LazyFile:
-    """A file that is created when something is put into it."""
+    """A file that is created with its first table."""
 
     def __init__(self, path: pathlib.Path, stack: contextlib.ExitStack):
         self._path = path
@@ -38,7 +39,7 @@ class _LazyFile:
         self._file: BinaryIO | None = None
 
     def moved(self, value: Any) -> Any:
-        """The value, with all larger tables that it holds put into the file."""
+        """The value with all its larger tables moved into the file."""
         if isinstance(value, bytes) and len(value) >= _SMALLEST:
             return self._put(value)
         if isinstance(value, TaggedOutput):

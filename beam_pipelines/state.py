@@ -1,4 +1,4 @@
-"""The state: what is carried from a run into its refreshes, as the steps of the main job read and write it."""
+"""Reading and writing the state, which is carried from a run into its refreshes, in steps of the main job."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,9 +33,9 @@ from recsys_tft.tables.raw_tables import ROW
 from recsys_tft.tables.versions import NEVER
 from recsys_tft.time_lookups import SINCE
 
-EARLIER = "earlier/"  # before the name of a table of the state, among the parts of a partition
+EARLIER = "earlier/"  # prefix of tables of the state, among the parts of a partition
 _SINCE = b"since"
-LATER = "later"  # changes of videos that the next state does not hold, as they may still be others
+LATER = "later"  # changes of videos that may still be revised, so that the next state does not have them
 FOLDED = "folded"  # changes of videos for the next state
 
 
@@ -55,7 +55,7 @@ def read(_: int, file: tuple[str, str], key: str, partitions: int) -> Iterator[K
 
 
 def read_changes(_: int, file: tuple[str, str], latest: int, job: Job) -> Iterator[KeyedPart | TaggedOutput]:
-    """Changes of videos by time slice; those after the last event, which no row sees, as FOLDED ones."""
+    """Changes of videos by time slice; those after the last event, which no row sees, with the tag FOLDED."""
     rows = state_files.read(file[1])
     is_later = rows["time"].to_numpy() > latest
     now, later = rows.filter(pa.array(~is_later)), rows.filter(pa.array(is_later))
@@ -65,7 +65,7 @@ def read_changes(_: int, file: tuple[str, str], latest: int, job: Job) -> Iterat
 
 
 def unique(name: str, parts: Iterable[Part]) -> tuple[pa.Table, pa.Table]:
-    """`drop_duplicates` of the rows of a table, with earlier ones of keys that it does not have; ROW is -1 of these."""
+    """`drop_duplicates` of a table, with earlier rows for keys that it does not have; their ROW is -1."""
     rows = arrow_ipc.concat(part for own, part in parts if own == name)
     earlier = [arrow_ipc.loads(part) for own, part in parts if own == f"{EARLIER}{name}"]
     if earlier:
@@ -74,7 +74,7 @@ def unique(name: str, parts: Iterable[Part]) -> tuple[pa.Table, pa.Table]:
 
 
 def without_late(events: Sequence[Packed], job: Job) -> tuple[list[Packed], pa.Table]:
-    """The events that do not come too late; and those that do, with the `reason` why they cannot be used."""
+    """The events that are in time; and those that are too late, with the `reason` of their rejection."""
     tables, since = list(map(arrow_ipc.loads, events)), job.taken_from
     assert since is not None
     are_late = [table["interaction_time"].to_numpy() < since for table in tables]
@@ -88,7 +88,7 @@ def without_late(events: Sequence[Packed], job: Job) -> tuple[list[Packed], pa.T
 
 
 def of_users(parts: Iterable[Part]) -> dict[str, tuple[Packed, ...]]:
-    """Those of the parts of a partition of users from which `before` makes what is known of them."""
+    """The parts of the state among the parts of a partition of users."""
     found: dict[str, tuple[Packed, ...]] = {name: () for name in OF_USERS}
     for name, part in parts:
         own = name.removeprefix(EARLIER)
@@ -99,12 +99,12 @@ def of_users(parts: Iterable[Part]) -> dict[str, tuple[Packed, ...]]:
 
 @dataclasses.dataclass(frozen=True)
 class Known:
-    """What is known of the users of a partition, and what they did since.
+    """The state of the users of a partition, and their events since.
 
     Attributes:
-        before: as of the first of the bounds of the state; None: nothing is, as events are all that there are.
-        events: those since, sorted as by `exposures.sort_events`, the new ones among them.
-        kept: those of them that had been there before.
+        before: as of the first of the bounds of the state; None in a full run, which has all events.
+        events: those since, the new ones included, sorted as by `exposures.sort_events`.
+        kept: those of them that the state had.
     """
 
     before: Carried | None
@@ -114,7 +114,7 @@ class Known:
     def labelled(
         self, users: pa.Table, videos: VideoLookup, cuts: split_times.Cuts | None, job: Job
     ) -> Iterator[tuple[Carried | None, examples.Labelled]]:
-        """The exposures of each period that may still change, the new one last; and what is known at its begin."""
+        """The exposures of each period that may still change, the new one last; and the state at its begin."""
         if self.before:
             assert job.earlier is not None
             assert cuts is not None
@@ -124,7 +124,7 @@ class Known:
 
 
 def known(frames: Frames, job: Job) -> Known:
-    """What is known of the users of a partition, and their events."""
+    """The state of the users of a partition, and their events."""
     events = pa.concat_tables(map(arrow_ipc.loads, frames["events"]))
     if not job.earlier:
         return Known(None, events, events.slice(0, 0))
@@ -141,7 +141,7 @@ def known(frames: Frames, job: Job) -> Known:
 
 
 def worth(frames: Frames, since: int, job: Job) -> dict[str, pa.Table]:
-    """What earlier exposures are worth, if any feature reads it, and a note that the next state is as of `since`."""
+    """Expected values of earlier exposures, if any feature reads them, and a mark: the next state is as of `since`."""
     if not job.expects:
         return {}
     parts = frames["earlier"][WORTH] if job.earlier else ()
@@ -150,14 +150,14 @@ def worth(frames: Frames, since: int, job: Job) -> dict[str, pa.Table]:
 
 
 def write_worth(partition: int, rows: pa.Table, noted: pa.Table, job: Job) -> None:
-    """Writes what exposures are worth, as far as they are before the moment that `worth` has noted."""
+    """Writes expected values of exposures before the moment that `worth` has marked."""
     since = int(noted.schema.metadata[_SINCE])
     over = rows.filter(pa.array(rows["time"].to_numpy() < since))
-    write(WORTH, partition, outcomes.folded(over, since - job.settings.counters.delay_microseconds), job)
+    write(WORTH, partition, outcomes.fold(over, since - job.settings.counters.delay_microseconds), job)
 
 
 def write_users(partition: int, of_users: Carried, fitted: pa.Table, events: pa.Table, job: Job) -> None:
-    """Writes what is known of the users of a partition, and where events may still come before others, those since."""
+    """Writes the state of the users of a partition, and with `late` the events since."""
     for name, rows in {**of_users.tables, "fitted": fitted}.items():
         write(name, partition, rows, job)
     if job.settings.late_microseconds:
@@ -165,8 +165,8 @@ def write_users(partition: int, of_users: Carried, fitted: pa.Table, events: pa.
 
 
 def folded(changes: pa.Table, latest: int, job: Job) -> Iterator[TaggedOutput]:
-    """Changes of videos as the next state holds them, to the partitions of these."""
-    rows = counters.folded(changes, job.bounds(latest)[0], job.settings.counters)
+    """Changes of videos for the next state, to the partitions of the videos."""
+    rows = counters.fold(changes, job.bounds(latest)[0], job.settings.counters)
     for partition, part in arrow_ipc.split(rows, partition_of(rows["video_id"].to_numpy(), job.video_partitions)):
         yield TaggedOutput(FOLDED, (partition, (FOLDED, part)))
 
@@ -179,7 +179,7 @@ def write_changes(partition: int, parts: Iterable[Packed], job: Job) -> None:
 
 
 def write_first_seen(partition: int, seen: pa.Table, job: Job) -> None:
-    """Writes when the videos of a partition were first seen."""
+    """Writes the times at which the videos of a partition were first seen."""
     video, time = (seen[name].to_numpy() for name in recent.FIRST_SEEN_SCHEMA.names)
     order = np.lexsort((time, video))
     first = np.unique(video[order], return_index=True)[1]
@@ -187,18 +187,18 @@ def write_first_seen(partition: int, seen: pa.Table, job: Job) -> None:
 
 
 def write_catalogue(catalogue: negatives.Catalogue, job: Job) -> None:
-    """Writes what negatives are drawn from."""
+    """Writes the catalogue, which negatives are drawn from."""
     columns = {"video_id": catalogue.video_ids, "exposures": catalogue.exposures}
     write(CATALOGUE, 0, pa.table(columns), job)
 
 
 def write_fitted_videos(video_ids: np.ndarray, job: Job) -> None:
-    """Writes the videos whose values are in vocabularies, or are counted for them."""
+    """Writes the videos whose values are in vocabularies or counted for them."""
     write(FITTED_VIDEOS, 0, pa.table({"video_id": video_ids}), job)
 
 
 def new_videos(exposures: split_times.Histogram, job: Job) -> negatives.Catalogue:
-    """The videos of a refresh whose values nothing has been fitted on."""
+    """The videos of a refresh that nothing was fitted on yet."""
     assert job.earlier is not None
     known = state_files.read(job.earlier.files[FITTED_VIDEOS][0])["video_id"].to_numpy()
     video_ids, counts = exposures
@@ -208,7 +208,7 @@ def new_videos(exposures: split_times.Histogram, job: Job) -> negatives.Catalogu
 
 
 def read_catalogue(job: Job) -> negatives.Catalogue:
-    """What negatives were drawn from before, which stays as it was fitted."""
+    """The catalogue of the run, which refreshes do not change."""
     assert job.earlier is not None
     rows = state_files.read(job.earlier.files[CATALOGUE][0])
     video_ids, exposures = (rows[name].to_numpy() for name in ("video_id", "exposures"))

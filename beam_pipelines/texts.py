@@ -21,17 +21,17 @@ from recsys_tft.titles.encoder_spec import Spec
 from recsys_tft.titles.text_embedding import encoders, text_features, text_op
 
 VIDEOS, USERS = "videos", "users"
-CONTEXT = (Entity.USER, Entity.EXPOSURE)  # what partitions of users hold
+CONTEXT = (Entity.USER, Entity.EXPOSURE)  # the entities of partitions of users
 TEXTS: Final = "texts"  # the name of the Vectors of a partition of users, among its frames
 
 
 def part_name(spec: Spec, job: Job) -> str:
-    """What the parts of a partition call the vectors of one encoder."""
+    """The name of the parts with vectors of one encoder."""
     return f"text {list(encoders(job.settings)).index(spec)}"
 
 
 def vectors_in(parts: Iterable[tuple[str, Packed]]) -> Vectors:
-    """Those of the parts of a partition that are vectors."""
+    """The vectors among the parts of a partition."""
     found: dict[str, list[Packed]] = {}
     for name, part in parts:
         if name.startswith("text "):
@@ -46,7 +46,7 @@ def split_texts(partition: int, table: Packed, job: Job) -> Iterator[KeyedTexts]
 
 
 def split_texts_of_users(partition: int, frames: Frames, job: Job) -> Iterator[KeyedTexts]:
-    """The same of a partition of users, with what they read of their exposures."""
+    """The same for a partition of users and their exposures."""
     features = text_features(job.settings, *CONTEXT)
     tables = [arrow_ipc.loads(frames[name]) for name in ("users", "exposures")]
     yield from _split(USERS, partition, features, tables, job)
@@ -117,8 +117,8 @@ def with_vectors(
         engineered: the other features.
         raw: their raw rows.
         features: those to add.
-        found: the vectors of all of their texts.
-        job: what is done.
+        found: the vectors of all their texts.
+        job: the job.
     """
     for feature in features:
         spec = text_op(feature).spec(job.settings)

@@ -1,4 +1,4 @@
-"""What is told of the steps of a job in this process while they run: how many of their pairs are done."""
+"""Progress of the steps of a job in this process: how many of their pairs are done."""
 
 import collections
 import contextlib
@@ -16,7 +16,7 @@ _STEPS = {
 
 @contextlib.contextmanager
 def watched(watcher: Callable[[str], None]) -> Iterator[None]:
-    """Tells `watcher` the name of a step for each pair that it is done with, while the block runs."""
+    """Calls `watcher` with the name of a step for each pair that is done, while the block runs."""
     _WATCHERS.append(watcher)
     try:
         yield
@@ -25,18 +25,18 @@ def watched(watcher: Callable[[str], None]) -> Iterator[None]:
 
 
 def done(step: str) -> None:
-    """Says that a step is done with a pair."""
+    """Reports that a step is done with a pair."""
     for watcher in _WATCHERS:
         watcher(step)
 
 
 class Partitions:
-    """Says how far the steps over partitions of users are, in rows of interactions.
+    """Progress of the steps over partitions of users, in rows of interactions.
 
     Args:
         partitions: of users, which share the rows about equally.
         rows: of interactions.
-        say: is told.
+        say: called with each line of progress.
     """
 
     def __init__(self, partitions: int, rows: int, say: Callable[[str], None]):

@@ -1,4 +1,4 @@
-"""This package as it is installed, with all that was changed in it, as a wheel that any machine can install."""
+"""Builds a wheel of this package as it is installed, with local changes, for any machine."""
 
 import base64
 import hashlib
@@ -10,15 +10,15 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 DISTRIBUTION = "recsys_tft"
-PROJECT = "features_of_recsys_tft_user"  # what the wheel of a user's modules is called
-_TIME = (1980, 1, 1, 0, 0, 0)  # the first one that a zip file knows, so that the same code makes the same bytes
+PROJECT = "features_of_recsys_tft_user"  # the name of the wheel with a user's modules
+_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest one in zip files: the same code makes the same bytes
 
 
 def build(folder: str | os.PathLike[str]) -> str:
     """Writes the wheel into a folder, and returns its path.
 
-    It asks for exactly the versions of its dependencies that are installed here, so that workers compute what this
-    machine would. Building it takes no tool, no network, and not the checkout that the package came from.
+    It requires exactly the versions of dependencies that are installed here, so that workers compute the same as this
+    machine would. Building it takes no tool, no network and no checkout of the package.
     """
     return _write(folder, DISTRIBUTION, version(), _modules(), requirements())
 
@@ -31,7 +31,7 @@ def build_project(folder: str | os.PathLike[str], modules: Mapping[str, pathlib.
         modules: files by dotted names.
     """
     files = {_path_of(name, file): file.read_bytes() for name, file in modules.items()}
-    # Another project's has another version, so that a worker that has one takes the other.
+    # Other modules give another version, so that a worker with an earlier one installs this one.
     code = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()
     return _write(folder, PROJECT, f"0.{int(code[:12], 16)}", files, [])
 
@@ -64,14 +64,14 @@ def _write(
 
 
 def version() -> str:
-    """Of the package."""
+    """The version of the package."""
     return metadata.version(DISTRIBUTION)
 
 
 def _modules() -> dict[str, bytes]:
     """The files of the top-level modules and packages, by their names in the wheel.
 
-    They are taken from beside this package, whatever else of these names can be imported.
+    They are found beside this package, whatever else can be imported by these names.
     """
     root = pathlib.Path(__file__).resolve().parents[1]
     found: dict[str, bytes] = {}
@@ -87,7 +87,7 @@ def _metadata(distribution: str, version: str, requirements: Sequence[str]) -> s
 
 
 def requirements() -> list[str]:
-    """What the package needs, in the versions that are installed: `name==version`."""
+    """The requirements of the package, in the installed versions: `name==version`."""
     needed = [text for text in metadata.requires(DISTRIBUTION) or () if "extra ==" not in text]
     names = [re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in needed]
     return [f"{name}=={metadata.version(name)}" for name in names]

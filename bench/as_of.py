@@ -1,4 +1,4 @@
-"""What counters as of each exposure, the watch history and recent counts cost the main job.
+"""The cost of point-in-time counters, the watch history and recent counts in the main job.
 
     python -m bench.as_of --interactions 1000000
 

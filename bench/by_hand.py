@@ -1,4 +1,4 @@
-"""What somebody without this library scores shown rows by: means, counts, and CatBoost on as-of target means.
+"""Scores of shown rows without this library: means, counts, and CatBoost on point-in-time target means.
 
 Nothing here uses its features. `rows` are all shown rows of a run: user_id, video_id, time (microseconds), label, and
 split; whatever is as of a row is counted from rows strictly before it, of all splits.

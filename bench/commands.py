@@ -1,4 +1,4 @@
-"""What each command costs before it does anything, and `recommend` as a whole: processes of their own, in turn.
+"""The startup time of each command, and the time of a whole `recommend`: each in a process of its own, in turn.
 
     python -m bench.commands OUTPUT_DIR
 
@@ -76,7 +76,7 @@ class Cost:
 
 
 def commands(output_dir: str, folder: str) -> dict[str, tuple[tuple[str, ...], int]]:
-    """What is measured, with the exit code that it ends with."""
+    """The measured commands, with their exit codes."""
     helps = {f"{name} --help": ((*PYTHON, name, "--help"), 0) for name in HELPS}
     recommend = (*PYTHON, "recommend", "--output-dir", output_dir)
     return {

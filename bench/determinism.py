@@ -1,4 +1,4 @@
-"""The same bytes in every running mode, at any number of workers.
+"""Checks that a run writes the same bytes in every running mode, with any number of workers.
 
     python -m bench.determinism --interactions 1000000
 

@@ -1,4 +1,4 @@
-"""What parts of our own are worth beside the library that would do the same: decision 50.
+"""Our own implementations compared with libraries that do the same: decision 50.
 
 python -m bench.libraries
 """

@@ -59,7 +59,7 @@ def measure(*command: str) -> Measured:
 
 
 def peer_rows(printed: str) -> dict[str, int]:
-    """What the peer says that it wrote, by folder."""
+    """The number of rows that the peer reports, by folder."""
     rows: collections.Counter[str] = collections.Counter()
     for line in printed.splitlines():
         folder, number = line.split()

@@ -1,4 +1,4 @@
-"""What knowing the past is worth on MovieLens-100K: `python -m bench.past --data-dir data --folder out/past`.
+"""The value of point-in-time features on MovieLens-100K: `python -m bench.past --data-dir data --folder out/past`.
 
 For each kind of split the main job runs once, then both models are trained on its rows with several seeds, each time
 reading other features: what is not read is left out of the same rows. Prints the tables of docs/quality.md, means over

@@ -93,7 +93,7 @@ def shown_rows(out: str) -> tuple[pd.DataFrame, np.ndarray]:
 
 def rivals(out: str, tables: str, rows: pd.DataFrame, seeds: Sequence[int]) -> dict[str, list[np.ndarray]]:
     """By name the [n] scores of rows, of each seed where seeds matter."""
-    of_run = settings.of_run(run_folders.manifest(out), out)
+    of_run = settings.from_manifest(run_folders.manifest(out), out)
     raw = raw_rows.read(tables, of_run)
     users, videos = raw.latest_users.to_pandas(), raw.latest_videos.to_pandas()
     found = {name: [scores] for name, scores in by_hand.baselines(rows).items()}

@@ -96,7 +96,7 @@ def ours(kind: str, rows: Rows, columns: tuple[Column, ...], known: Tastes, out:
 
 
 def sizes_of(out: str, columns: tuple[Column, ...]) -> list[int | None]:
-    of_run = settings.of_run(run_folders.manifest(out), out)
+    of_run = settings.from_manifest(run_folders.manifest(out), out)
     graph = fitted_graph(out, of_run)
     sizes = artifacts.categories(artifacts.vocabularies(graph.saved_model, of_run), of_run)
     return [sizes.get(column.feature) for column in columns]
@@ -104,9 +104,9 @@ def sizes_of(out: str, columns: tuple[Column, ...]) -> list[int | None]:
 
 def latencies(served: Served, columns: tuple[Column, ...], known: Tastes, out: str, place: str) -> tuple[float, float]:
     """Of the whole graph by TensorFlow's C library, and of the model's operations alone."""
-    of_run = settings.of_run(run_folders.manifest(out), out)
+    of_run = settings.from_manifest(run_folders.manifest(out), out)
     described = [dataclasses.asdict(column) for column in columns]
-    serving_models.ranker(served, described, fitted_graph(out, of_run), known=known).save(f"{place}/graph")
+    serving_models.ranker(served, described, fitted_graph(out, of_run), taste_table=known).save(f"{place}/graph")
     session = served_models.load(f"{place}/graph", "")
     slots = session.signatures["serving_default"].inputs
     random = np.random.default_rng(0)
@@ -183,7 +183,7 @@ def measure(tables: pathlib.Path, kind: str, folder: pathlib.Path, seeds: range)
     out = run(tables, CONFIGS[kind], folder / kind)
     found: dict[str, list[Figures]] = {}
     for seed in seeds:
-        chosen = settings.of_run(run_folders.manifest(out), out).replace({"seed": seed})
+        chosen = settings.from_manifest(run_folders.manifest(out), out).replace({"seed": seed})
         features = ranker_rows.features_for(chosen)
         columns = ranker_rows.columns_of(features, chosen)
         read = {split: ranker_rows.read(out, split, features, columns) for split in SPLITS}

@@ -1,4 +1,4 @@
-"""What a refresh costs day by day, against one run over all days.
+"""The cost of a refresh day by day, compared with one run over all days.
 
     python -m bench.refresh --interactions 5000000 --users 250000 --videos 50000 --folder bench_data
 

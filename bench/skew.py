@@ -48,7 +48,7 @@ def skew(raw: pathlib.Path, mode: str, share: float) -> None:
 
 
 class Watched:
-    """What each call of a step takes: bytes in and out, and the memory of the process above that at its begin."""
+    """The cost of each call of a step: bytes in and out, and the growth of the process's memory."""
 
     def __init__(self) -> None:
         self.calls: dict[str, list[dict[str, float]]] = collections.defaultdict(list)

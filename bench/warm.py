@@ -1,4 +1,4 @@
-"""What going on from the last model is worth after a refresh, against training from nothing every time.
+"""The value of a warm start after a refresh, compared with training from scratch every time.
 
     python -m bench.warm --folder bench_data [--only movielens drifting] [--periods 6]
 

@@ -1,6 +1,6 @@
-"""The one full-pass analyzer: every statistic of the feature table, in one pass.
+"""The full-pass analyzer: all statistics of the feature table in one pass.
 
-What is learned of ids is merged in parts by their hashes, and only what remains of each part goes to one worker.
+Statistics of ids are merged in parts by their hashes; only the trimmed parts go to one worker.
 """
 
 import dataclasses
@@ -20,13 +20,13 @@ from recsys_tft.statistics import Statistic
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
-    """A statistic that an op asks for.
+class StatisticRequest:
+    """A statistic that an op requests.
 
     Attributes:
         name: of the feature, or of the vocabulary that features share.
-        statistic: what is learned.
-        dtype: of the values, as NumPy calls it.
+        statistic: to learn.
+        dtype: of the values, by NumPy's name.
         shape: of one value; () for a number or a text.
     """
 
@@ -41,12 +41,12 @@ class Asked:
         return self.of(np.zeros((0, *self.shape), self.dtype))
 
     def of(self, values: np.ndarray) -> Any:
-        """The state of values; an error names the feature."""
+        """The state of values; errors name the feature."""
         with naming(self.name, self.statistic, "of"):
             return self.statistic.of(values)
 
     def merged(self, states: Sequence[Any]) -> Any:
-        """The state of all values together; an error names the feature."""
+        """The state of all values together; errors name the feature."""
         with naming(self.name, self.statistic, "merge"):
             return self.statistic.merge(states)
 
@@ -55,68 +55,77 @@ class MergeStates(MergeSome):
     """Merges the states of several statistics.
 
     Args:
-        asked: whose states they are.
+        requests: of the states.
     """
 
-    def __init__(self, asked: tuple[Asked, ...]):
-        # The states of no values keep a pass over no batch at all from being a special case.
-        super().__init__(functools.partial(merge_states, asked=asked), [one.nothing for one in asked])
+    def __init__(self, requests: tuple[StatisticRequest, ...]):
+        # With the states of no values, a pass without any batch needs no special case.
+        super().__init__(functools.partial(merge_states, requests=requests), [request.nothing for request in requests])
 
 
-def merge_states(states: list[list[Any]], asked: tuple[Asked, ...]) -> list[Any]:
+def merge_states(states: list[list[Any]], requests: tuple[StatisticRequest, ...]) -> list[Any]:
     """The states of the statistics for the values of all `states` together."""
-    return [one.merged(column) for one, column in zip(asked, zip(*states, strict=True), strict=True)]
+    return [request.merged(column) for request, column in zip(requests, zip(*states, strict=True), strict=True)]
 
 
-def states_of(batch: tuple[np.ndarray, ...], asked: tuple[Asked, ...]) -> list[Any]:
+def states_of(batch: tuple[np.ndarray, ...], requests: tuple[StatisticRequest, ...]) -> list[Any]:
     """The state of each statistic for its tensor in one batch."""
-    return [one.of(values) for one, values in zip(asked, batch, strict=True)]
+    return [request.of(values) for request, values in zip(requests, batch, strict=True)]
 
 
-def divided(states: list[Any], asked: tuple[Asked, ...], nothing: list[Any]) -> Iterator[tuple[int, list[Any]]]:
-    """The states by parts, each with the state of no values for what is not in it."""
-    parts = [one.statistic.divided(state) for one, state in zip(asked, states, strict=True)]
+def divided(
+    states: list[Any], requests: tuple[StatisticRequest, ...], nothing: list[Any]
+) -> Iterator[tuple[int, list[Any]]]:
+    """The states by parts, completed by states of no values."""
+    parts = [request.statistic.divided(state) for request, state in zip(requests, states, strict=True)]
     for number, part in enumerate(itertools.zip_longest(*parts)):
         yield number, [none if state is None else state for state, none in zip(part, nothing, strict=True)]
 
 
-def trimmed(part: tuple[int, list[Any]], asked: tuple[Asked, ...]) -> list[Any]:
+def trimmed(part: tuple[int, list[Any]], requests: tuple[StatisticRequest, ...]) -> list[Any]:
     """The part of the merged states that the results need."""
-    return [one.statistic.trimmed(state) for one, state in zip(asked, part[1], strict=True)]
+    return [request.statistic.trimmed(state) for request, state in zip(requests, part[1], strict=True)]
 
 
 class MergeAll(beam.PTransform):
     """From the states of batches to one element, the states of all values.
 
     Args:
-        asked: whose states they are.
-        look: is shown each part of the states, with its number, before it is trimmed; it returns the part.
+        requests: of the states.
+        look: called with each part of the states and its number, before it is trimmed; returns the part.
     """
 
-    def __init__(self, asked: tuple[Asked, ...], look: Callable[[tuple[int, list[Any]]], Any] | None = None):
+    def __init__(
+        self, requests: tuple[StatisticRequest, ...], look: Callable[[tuple[int, list[Any]]], Any] | None = None
+    ):
         super().__init__()
-        self._asked, self._look = asked, look
+        self._requests, self._look = requests, look
 
     def expand(self, states: beam.PCollection) -> beam.PCollection:
-        asked = self._asked
-        nothing = [one.nothing for one in asked]
-        if any(len(one.statistic.divided(state)) > 1 for one, state in zip(asked, nothing, strict=True)):
-            parts = states | "Divide" >> beam.FlatMap(divided, asked=asked, nothing=nothing)
-            merged = parts | "Merge parts" >> beam.CombinePerKey(MergeStates(asked))
+        requests = self._requests
+        nothing = [request.nothing for request in requests]
+        if any(len(request.statistic.divided(state)) > 1 for request, state in zip(requests, nothing, strict=True)):
+            parts = states | "Divide" >> beam.FlatMap(divided, requests=requests, nothing=nothing)
+            merged = parts | "Merge parts" >> beam.CombinePerKey(MergeStates(requests))
             merged = merged | "Look" >> beam.Map(self._look) if self._look else merged
-            states = merged | "Trim" >> beam.Map(trimmed, asked=asked)
-            return states | "Merge" >> beam.CombineGlobally(MergeStates(asked))
-        whole = states | "Merge" >> beam.CombineGlobally(MergeStates(asked))
+            states = merged | "Trim" >> beam.Map(trimmed, requests=requests)
+            return states | "Merge" >> beam.CombineGlobally(MergeStates(requests))
+        merged_states = states | "Merge" >> beam.CombineGlobally(MergeStates(requests))
         if not self._look:
-            return whole
-        return whole | "One part" >> beam.Map(_as_part) | "Look" >> beam.Map(self._look) | "Whole" >> beam.Map(_of_part)
+            return merged_states
+        return (
+            merged_states
+            | "One part" >> beam.Map(_as_part)
+            | "Look" >> beam.Map(self._look)
+            | "Whole" >> beam.Map(_as_states)
+        )
 
 
 def _as_part(states: list[Any]) -> tuple[int, list[Any]]:
     return 0, states
 
 
-def _of_part(part: tuple[int, list[Any]]) -> list[Any]:
+def _as_states(part: tuple[int, list[Any]]) -> list[Any]:
     return part[1]
 
 
@@ -124,32 +133,32 @@ class FitStatistics(PTransformAnalyzer):
     """From batches of tensors, one for each statistic, to the output of each.
 
     Args:
-        asked: in the order of the tensors.
+        requests: in the order of the tensors.
     """
 
-    def __init__(self, asked: tuple[Asked, ...]):
+    def __init__(self, requests: tuple[StatisticRequest, ...]):
         super().__init__()
-        self._asked = asked
+        self._requests = requests
 
     def expand(self, batches: beam.PCollection) -> tuple[beam.PCollection, ...]:
-        states = batches | "States" >> beam.Map(states_of, asked=self._asked)
-        whole = states | "All states" >> MergeAll(self._asked)
-        tag = functools.partial(_tagged, asked=self._asked, folder=self.base_temp_dir)
-        names = [one.name for one in self._asked]
+        states = batches | "States" >> beam.Map(states_of, requests=self._requests)
+        whole = states | "All states" >> MergeAll(self._requests)
+        tag = functools.partial(_tagged, requests=self._requests, folder=self.base_temp_dir)
+        names = [one.name for one in self._requests]
         written = whole | "Results" >> beam.FlatMap(tag).with_outputs(*names)
         return tuple(written[name] for name in names)
 
 
-def _tagged(states: list[Any], asked: tuple[Asked, ...], folder: str) -> list[beam.pvalue.TaggedOutput]:
-    return [beam.pvalue.TaggedOutput(*item) for item in outputs(states, asked, folder).items()]
+def _tagged(states: list[Any], requests: tuple[StatisticRequest, ...], folder: str) -> list[beam.pvalue.TaggedOutput]:
+    return [beam.pvalue.TaggedOutput(*item) for item in outputs(states, requests, folder).items()]
 
 
-def outputs(states: list[Any], asked: Sequence[Asked], folder: str) -> dict[str, np.ndarray]:
+def outputs(states: list[Any], requests: Sequence[StatisticRequest], folder: str) -> dict[str, np.ndarray]:
     """The output of each statistic by name; files are written into `folder`."""
     tf.io.gfile.makedirs(folder)
-    found = {}
-    for one, state in zip(asked, states, strict=True):
-        with naming(one.name, one.statistic, "result"):
-            found[one.name] = one.statistic.output(one.name, state, folder)
-        check_result(one.name, one.statistic, found[one.name])
-    return found
+    results = {}
+    for request, state in zip(requests, states, strict=True):
+        with naming(request.name, request.statistic, "result"):
+            results[request.name] = request.statistic.output(request.name, state, folder)
+        check_result(request.name, request.statistic, results[request.name])
+    return results

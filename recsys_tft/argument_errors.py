@@ -1,4 +1,4 @@
-"""Errors of argparse, each as a sentence that says what would be right."""
+"""Errors of argparse, each as a sentence with what would be right."""
 
 import argparse
 import re
@@ -18,34 +18,34 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {sentence(message, options)} See `{self.prog} --help`.\n")
 
 
-def sentence(message: str, known: Iterable[str] = ()) -> str:
+def sentence(message: str, options: Iterable[str] = ()) -> str:
     """One of argparse's messages in our words.
 
     Args:
         message: as `ArgumentParser.error` gets it.
-        known: the options that there are, of which one may be meant.
+        options: that exist, for suggestions.
 
     Example:
         >>> sentence("argument --users: invalid int value: 'many'")
         "--users is 'many'; expected a whole number."
     """
-    for pattern, said in _SAID:
-        if found := re.fullmatch(pattern, message, re.DOTALL):
-            return said(found, known)
+    for pattern, text in _SAID:
+        if match := re.fullmatch(pattern, message, re.DOTALL):
+            return text(match, options)
     name, separated, rest = message.removeprefix("argument ").partition(": ")
     return f"{name} {rest}." if separated else f"{message}."
 
 
-def _unknown(found: re.Match[str], known: Iterable[str]) -> str:
-    first = found[1].split()[0]
+def _unknown(match: re.Match[str], options: Iterable[str]) -> str:
+    first = match[1].split()[0]
     if not first.startswith("-"):
-        return f"'{first}' belongs to no option, and is not expected here."
-    hint = did_you_mean(first.partition("=")[0], known)
+        return f"'{first}' is not the value of an option."
+    hint = did_you_mean(first.partition("=")[0], options)
     return f"there is no option {first}.{hint if 'mean' in hint else ''}"
 
 
-def _choice(found: re.Match[str], known: Iterable[str]) -> str:
-    name, value, choices = found[1], found[2].strip("'"), re.findall(r"[\w.-]+", found[3])
+def _choice(match: re.Match[str], options: Iterable[str]) -> str:
+    name, value, choices = match[1], match[2].strip("'"), re.findall(r"[\w.-]+", match[3])
     hint = did_you_mean(value, choices)
     close = hint if "mean" in hint else ""
     if name == "COMMAND":
@@ -64,7 +64,7 @@ _SAID: tuple[tuple[str, _Said], ...] = (
     (r"argument (\S+): expected (?:one|at least one|\d+) arguments?", lambda found, _: f"{found[1]} needs a value."),
     (
         r"argument (\S+): ignored explicit argument (.+)",
-        lambda found, _: f"{found[1]} takes no value, and {found[2]} is given.",
+        lambda found, _: f"{found[1]} takes no value; found {found[2]}.",
     ),
     (
         r"argument (\S+): not allowed with argument (\S+)",

@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if stray:
         options.parser.error(f"unrecognized arguments: {' '.join(stray)}")
     _quiet(options.debug)
-    options.is_process = is_process  # of its own, so that what it does not load nobody misses later
+    options.is_process = is_process  # a process of its own may leave out libraries
     if is_process and options.command is recommend and not options.explain:
         libraries.arrow_without_pandas()
     try:
@@ -99,7 +99,7 @@ def _run(options: argparse.Namespace, rest: Sequence[str]) -> int:
 
 
 def _say(sentence: str) -> None:
-    """Prints an error; where it was raised is for the log."""
+    """Print an error; its traceback goes to the log."""
     log_file.LOGGER.error(sentence, exc_info=True)
     print(f"error: {sentence}", file=sys.stderr)
 
@@ -226,7 +226,7 @@ def _command(
 
 
 def run_parser() -> argparse.ArgumentParser:
-    """The options of `recsys-tft run`, for what turns other things into them."""
+    """The parser of `recsys-tft run`, for code that builds its options."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     _add_run(parser)
     return parser

@@ -12,10 +12,10 @@ STRINGS, INTS, FLOATS = pa.list_(STRING), pa.list_(INT64), pa.list_(FLOAT)
 TYPES = (INT64, FLOAT, STRING, BOOL, TIMESTAMP, STRINGS, INTS, FLOATS)  # that a column may have
 
 END_OF_TIME = 7_258_118_400_000_000  # 2200-01-01 UTC in microseconds, the first time that is rejected
-UPDATED = "updated_at"  # since when a row of users, videos or channels holds; with it a key may have several
+UPDATED = "updated_at"  # start of a version of a user, video or channel; with it a key may have several rows
 TABLES = ("users", "videos", "channels", "interactions")
-AT_EXPOSURE = ("first_present", "first_event")  # which of its events an exposure has a value from
-# Names that no column or feature may have besides: of columns of the job's own tables, and of arguments of `recommend`.
+AT_EXPOSURE = ("first_present", "first_event")  # the event that gives an exposure its value
+# Reserved names: columns of the job's own tables, and arguments of `recommend`.
 TAKEN = frozenset({
     "candidate_row", "draws", "events", "exposure", "first_seen", "label", "log_q", "signals", "since", "source",
     "version", "watch_share", "weight", "split",
@@ -29,15 +29,15 @@ KEYS = {"users": "user_id", "videos": "video_id", "channels": "channel_id"}
 class IdKind(enum.StrEnum):
     """The kinds of ids that tables may have."""
 
-    AUTO = "auto"  # not known yet, and taken for integers until then
+    AUTO = "auto"  # not detected yet, treated as integers until then
     INTEGER = "integer"
-    UINT64 = "uint64"  # with some of 2^63 and more, which are shown as decimal text, as tf.Example cannot hold them
+    UINT64 = "uint64"  # some are 2^63 or more; decimal text in rows, as tf.Example cannot hold them
     STRING = "string"
-    UUID = "uuid"  # of 16 bytes, shown as text of 36 characters
+    UUID = "uuid"  # 16 bytes; text of 36 characters in rows
 
     @property
     def is_text(self) -> bool:
-        """Whether rows, graphs and people are given them as text."""
+        """Whether rows, graphs and messages have them as text."""
         return self not in (IdKind.AUTO, IdKind.INTEGER)
 
 
@@ -61,11 +61,11 @@ class Tally(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class OfGroup:
-    """Tallies of a user's exposures before a row's, to videos that have the same value as the row's video.
+    """Tallies of a user's earlier exposures to videos with the same value as the row's video.
 
     Attributes:
-        column: of videos, such as `category`; of a video without a value there is no tally. Where it holds lists, such
-            as `tags`, a video is in several groups, whose counts are added up; the last time is the latest.
+        column: of videos, such as `category`; videos without a value have no tally. If it is a list, such as `tags`, a
+            video is in several groups: counts are summed, and the last time is the latest.
         tally: the kind of count.
     """
 
@@ -79,7 +79,7 @@ class Column:
 
     Attributes:
         name: in the tables, the graph's inputs and serving requests.
-        table: the table that holds it; of what the job computes, the one whose rows it describes.
+        table: its table; for computed columns the one whose rows it describes.
         type: the Arrow type that it is read as, one of TYPES.
         required: whether the table is unusable without it.
         minimum: rows with a smaller value are rejected; None for no limit. If set, infinite values are rejected too.
@@ -87,13 +87,13 @@ class Column:
         accuracy: the point in time of its value.
         built_in: whether the job itself reads or makes it, so that no feature table can drop it.
         computed: whether the job makes it, so that no raw table holds it.
-        at_exposure: for a column of interactions, the value of an exposure of several events: `first_present`, that of
-            the first event with a value; or `first_event`, that of the first event, missing if it has none.
+        at_exposure: for a column of interactions, the value at an exposure of several events: of the first event with
+            a value (`first_present`), or of the first event, even if missing (`first_event`).
         option: the section of the settings that makes the job compute it.
         key: the one of KEYS whose ids it holds, as scalars or in lists; None for no such ids.
         kind: of these ids.
-        of_group: its tally of the user and of videos like the row's; None for a column of no such pair.
-        late: whether it is made of what is counted of other videos, so that the job knows it where rows are joined.
+        of_group: its tally of the user and of videos like the row's; None for other columns.
+        late: whether it depends on counters of other videos, so that it is computed when rows are joined.
     """
 
     name: str
@@ -119,14 +119,14 @@ class Column:
 
     @property
     def limits(self) -> tuple[float, float] | None:
-        """The least value that can be used, and the first one above that cannot; None where all can."""
+        """The least usable value, and the first one above that is not; None if all are."""
         if self.required and pa.types.is_timestamp(self.type):
             return 0, END_OF_TIME
         return None if self.minimum is None else (self.minimum, math.inf)
 
     @property
     def wanted(self) -> str:
-        """The limits of a value, in words."""
+        """The allowed values, in words."""
         if pa.types.is_timestamp(self.type):
             return "microseconds since 1970 UTC, before 2200"
         return f"{'a finite number of ' if pa.types.is_floating(self.type) else ''}at least {self.minimum}"
@@ -146,12 +146,12 @@ class Column:
 def tallied(name: str, group: str) -> tuple[Column, ...]:
     """The columns NAME_shown_count, NAME_positive_count and NAME_last_time, which the job computes.
 
-    They tell, for a user and the videos that have the same value as the row's video in a column, how many exposures
-    there were before the row's, how many of them are positive, and the time of the last one (microseconds since 1970).
+    Of the user's earlier exposures to videos with the same value as the row's video in a column: how many there were,
+    how many of them are positive, and the time of the last one (microseconds since 1970).
 
     Args:
         name: such as `user_format`.
-        group: a column of videos, such as `format`; one of lists, such as `tags`, where it holds no ids.
+        group: a column of videos, such as `format`, or a list without ids, such as `tags`.
 
     Examples:
         >>> [column.name for column in tallied("user_format", "format")]
@@ -160,7 +160,7 @@ def tallied(name: str, group: str) -> tuple[Column, ...]:
     kinds = {"shown_count": Tally.SHOWN, "positive_count": Tally.POSITIVE, "last_time": Tally.LAST}
     return tuple(
         Column(
-            f"{name}_{what}",
+            f"{name}_{suffix}",
             "interactions",
             INT64,
             minimum=None if tally is Tally.LAST else 0,
@@ -170,5 +170,5 @@ def tallied(name: str, group: str) -> tuple[Column, ...]:
             option="positive_rates",
             of_group=OfGroup(group, tally),
         )
-        for what, tally in kinds.items()
+        for suffix, tally in kinds.items()
     )

@@ -1,4 +1,4 @@
-"""Co-occurrence: how often videos were liked together in the training split, and the feature made of it."""
+"""Co-occurrence: how often videos were liked together in the training split, as a statistic and a feature."""
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
@@ -16,19 +16,18 @@ if TYPE_CHECKING:
 
     from recsys_tft.configuration.settings import Settings
 
-_FIRST, _SECOND = -7046029254386353131, -4417276706812531889  # odd numbers without a pattern in their bits
-_LAST = np.iinfo(np.int64).max  # the number behind the last one, of no pair
+_FIRST, _SECOND = -7046029254386353131, -4417276706812531889  # odd numbers with random bits
+_LAST = np.iinfo(np.int64).max  # after all keys, of no pair
 
 
 @dataclasses.dataclass(frozen=True)
 class PairCounts(Statistic):
     """Counts of unordered pairs of ids, for the most frequent pairs.
 
-    Values are one pair of ids after the other. A pair of an id with itself says how often the id occurs; these are all
-    kept.
+    Values are concatenated pairs of ids. A pair of an id with itself counts the id; these are all kept.
 
     Attributes:
-        max_pairs: how many remain at the most; of equally frequent ones those of smaller ids.
+        max_pairs: the most pairs to keep; ties are broken by the smaller ids.
     """
 
     max_pairs: int
@@ -56,7 +55,7 @@ class PairCounts(Statistic):
         return pa.concat_tables([state.filter(alone), pairs.sort_by(order).slice(0, self.max_pairs)])
 
     def result(self, state: pa.Table) -> np.ndarray:
-        """[pairs + 1, 2] int64: `pair_keys`, increasing, and counts; the last one is of no pair."""
+        """[pairs + 1, 2] int64: increasing `pair_keys` and counts; the last one belongs to no pair."""
         kept = self.trimmed(state)
         low, high, count = (kept[name].to_numpy() for name in ("low", "high", "count"))
         keys = pair_keys(low, high, np.bitwise_xor, np.right_shift)
@@ -65,7 +64,7 @@ class PairCounts(Statistic):
 
 
 def pair_keys(low: Any, high: Any, xor: Callable[..., Any], shift: Callable[..., Any]) -> Any:
-    """[n] int64: one number for each pair of ids, of which 10^6 share one with a probability of 1 in 10^7.
+    """[n] int64: a hash of each pair of ids; 10^6 pairs have a collision with a probability of 1 in 10^7.
 
     Args:
         low: [n] int64 the smaller ids, as an array or a tensor.
@@ -97,19 +96,18 @@ class Cooccurrence(Op):
     """Similarity of a video to the videos of a history: the mean cosine of who was positive on them.
 
     The cosine of videos a and b is c(a, b) / sqrt(n(a) n(b)): of the positive exposures of the training split, n(a)
-    are of a, and c(a, b) are of one of them with the other in the history. An exposure that was counted does not count
-    for its own row, which would know its label by it: where `counted` is the video, c(a, video) and n(video) are less
-    by 1. (Item-based collaborative filtering: Sarwar et al., WWW 2001.)
+    are of a, and c(a, b) are of one with the other in the history. A counted exposure is excluded from its own row,
+    where it would leak the label: if `counted` is the video, c(a, video) and n(video) are 1 less. (Item-based
+    collaborative filtering: Sarwar et al., WWW 2001.)
 
     Columns:
         history: [batch] lists of ids, int64 or string.
         video: [batch] id.
-        counted: [batch] id of the video by which the row's exposure was counted; missing where it was not, as it
-            always is when serving.
+        counted: [batch] id of the video if the row's exposure was counted; otherwise missing, as always in serving.
 
     Returns:
-        [batch] float32 >= 0, the mean over the history; a pair that is not known counts as 0, and a video with itself
-        as 1. No cosine is above 1 unless users are positive on a video repeatedly.
+        [batch] float32 >= 0, the mean over the history; unknown pairs count as 0, and a video with itself as 1. A
+        cosine is above 1 only if users are positive on a video repeatedly.
     """
 
     missing: ClassVar[str] = "0 (nothing in common)"
@@ -122,9 +120,9 @@ class Cooccurrence(Op):
         import tensorflow as tf
 
         history, _, counted = map(_numbered, columns)
-        own = tf.gather(scatter(counted, counted.values, EMPTY_IDS), history.indices[:, 0])
-        taken = tf.where(tf.logical_and(own != EMPTY_IDS, own != history.values))[:, 0]
-        together = tf.stack([tf.gather(history.values, taken), tf.gather(own, taken)], axis=1)
+        counted_ids = tf.gather(scatter(counted, counted.values, EMPTY_IDS), history.indices[:, 0])
+        taken = tf.where(tf.logical_and(counted_ids != EMPTY_IDS, counted_ids != history.values))[:, 0]
+        together = tf.stack([tf.gather(history.values, taken), tf.gather(counted_ids, taken)], axis=1)
         alone = tf.stack([counted.values, counted.values], axis=1)
         pairs = tf.reshape(tf.concat([together, alone], axis=0), [-1])
         return pairs, PairCounts(settings.cooccurrence.max_pairs)
@@ -135,21 +133,21 @@ class Cooccurrence(Op):
         history, video, counted = map(_numbered, columns)
         row, other = history.indices[:, 0], history.values
         videos = scatter(video, video.values, EMPTY_IDS)
-        own = scatter(counted, counted.values, EMPTY_IDS)
+        counted_ids = scatter(counted, counted.values, EMPTY_IDS)
         table = fitting.fitted[name]
         keys, counts = table[:, 0], table[:, 1]
 
         def count(one: "tf.Tensor", two: "tf.Tensor") -> "tf.Tensor":
             xor, shift = tf.bitwise.bitwise_xor, tf.bitwise.right_shift
-            wanted = pair_keys(tf.minimum(one, two), tf.maximum(one, two), xor, shift)
-            place = tf.minimum(tf.searchsorted(keys, wanted), tf.size(keys) - 1)
-            return tf.where(tf.gather(keys, place) == wanted, tf.gather(counts, place), 0)
+            codes = pair_keys(tf.minimum(one, two), tf.maximum(one, two), xor, shift)
+            place = tf.minimum(tf.searchsorted(keys, codes), tf.size(keys) - 1)
+            return tf.where(tf.gather(keys, place) == codes, tf.gather(counts, place), 0)
 
-        # How often a video was counted is looked up once for each that occurs, not for each pair.
+        # Counts of single videos are looked up once per distinct video, not per pair.
         distinct, at = tf.unique(tf.concat([other, videos], axis=0))
         often = tf.gather(count(distinct, distinct), at)
-        candidate, own = tf.gather(videos, row), tf.gather(own, row)
-        is_own = tf.cast(own == candidate, tf.int64)
+        candidate, counted_ids = tf.gather(videos, row), tf.gather(counted_ids, row)
+        is_own = tf.cast(counted_ids == candidate, tf.int64)
         n_other = often[: tf.size(other)] - tf.where(other == candidate, is_own, 0)
         n_candidate = tf.gather(often[tf.size(other) :], row) - is_own
         both = count(other, candidate) - is_own

@@ -15,7 +15,7 @@ from recsys_tft.signals import Signal
 from recsys_tft.titles.text_embedding import TextEmbedding
 from recsys_tft.vocabularies import Vocabulary
 
-# Which recommending shows, and filters by, where a table has them; and whose values `check` looks at.
+# Optional columns that recommending shows and filters by, and that `check` inspects.
 TITLE, COUNTRY, CHILD_CATEGORIES, AGE = "title", "country", "child_categories", "age"
 
 SIGNALS = (
@@ -62,18 +62,18 @@ COLUMNS: tuple[Column, ...] = (
     Column("device", "interactions", STRING),
 )
 
-# By which the exposures of a user are grouped.
+# Columns by which the exposures of a user are grouped.
 _GROUPS = {"category": "category", "channel": "channel_id", "tags": "tags"}
 
 
 def _counts(table: str, option: str, *names: str) -> tuple[Column, ...]:
-    """Counts that the job computes where a section of the settings asks for them: of videos, or as of an exposure."""
+    """Counts that the job computes if a section of the settings enables them: of videos, or at an exposure."""
     accuracy = Accuracy.VERSIONED if table == "videos" else Accuracy.AS_OF
     kept: dict[str, Any] = {"minimum": 0, "accuracy": accuracy, "built_in": True, "computed": True, "option": option}
     return tuple(Column(name, table, INT64, **kept) for name in names)
 
 
-# What no table holds: the job computes it where the settings `recent`, `positive_rates` and `cooccurrence` ask for it.
+# Columns that the job computes, with the settings `recent`, `positive_rates` and `cooccurrence`.
 COMPUTED: tuple[Column, ...] = (
     *_counts("videos", "recent", *(f"{what}_{days}d" for what in ("views", "likes") for days in (1, 7, 30))),
     *_counts("interactions", "recent", "user_events_1d", "user_events_30d", "user_view_count", "user_like_count"),
@@ -91,7 +91,7 @@ COMPUTED: tuple[Column, ...] = (
         late=True,
     ),
     *(column for group in _GROUPS for column in tallied(f"user_{group}", _GROUPS[group])),
-    # The video of a positive exposure of the training split, by which it is counted in what videos have in common.
+    # The video of a positive exposure of the training split, for the co-occurrence counts.
     Column(
         "counted_video_id",
         "interactions",
@@ -104,7 +104,7 @@ COMPUTED: tuple[Column, ...] = (
 )
 
 
-def _of_group(name: str) -> tuple[Feature, ...]:
+def _group_features(name: str) -> tuple[Feature, ...]:
     """The ranker's features of a user and the videos of a group."""
     shown, positive = f"{name}_shown_count", f"{name}_positive_count"
     of_user = ("user_positive_count", "user_shown_count")
@@ -180,7 +180,7 @@ FEATURES: tuple[Feature, ...] = (
         RANKER,
         option="positive_rates",
     ),
-    *(feature for group in _GROUPS for feature in _of_group(f"user_{group}")),
+    *(feature for group in _GROUPS for feature in _group_features(f"user_{group}")),
     Feature(
         "history_cooccurrence",
         ("history_video_ids", "video_id", "counted_video_id"),

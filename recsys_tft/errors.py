@@ -8,8 +8,8 @@ import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 
-HIDDEN = "***"  # in the place of what opens something
-# What parameters of an address are called that open it, or sign it.
+HIDDEN = "***"  # in the place of a secret
+# Names of parameters of an address with secrets or signatures.
 _NAMES = "token|key|secret|sig|credential|passw|pwd|auth|session|access|jwt|x-amz|x-goog"
 _SECRETS = (
     (re.compile(r"(://)[^/\s@'\"]+@"), rf"\1{HIDDEN}@"),  # user and password of an address
@@ -28,14 +28,14 @@ def redacted(text: str) -> str:
 
 
 class InputError(ValueError):
-    """Unusable input; the message names the place, the problem and the remedy, and shows no token."""
+    """Unusable input; the message names the place, the problem and the remedy, without secrets."""
 
     def __init__(self, sentence: str):
         super().__init__(redacted(sentence))
 
 
 class RenamedSettingWarning(FutureWarning):
-    """A setting is given by a name that it had in an earlier release."""
+    """A setting has the name of an earlier release."""
 
 
 class UsageError(InputError):
@@ -43,7 +43,7 @@ class UsageError(InputError):
 
 
 class StillRunning(InputError):
-    """A job that runs elsewhere is no longer waited for; its staged files must stay."""
+    """The wait for a remote job ended; its staged files must stay."""
 
 
 class FindingsError(ValueError):
@@ -51,7 +51,7 @@ class FindingsError(ValueError):
 
     Attributes:
         sentences: one for each.
-        below: the setting that they are about, if it is within a section.
+        below: the setting within the section, if it is one.
     """
 
     def __init__(self, sentences: Sequence[str], below: str = ""):
@@ -76,12 +76,12 @@ def problems(what: str, sentences: Sequence[str]) -> InputError:
 
 
 def reason(error: BaseException) -> str:
-    """The reason of an error, in a few words without a full stop: the system's for an OSError, else the first line."""
+    """The reason of an error, in a few words without a full stop: of the system for an OSError, else the first line."""
     details = getattr(error, "exception_details", None)  # of Beam, which has the cause of each path there
     if details:
         return reason(next(iter(details.values())))
-    told = error.strerror if isinstance(error, OSError) else None
-    lines = [line.strip() for line in str(told or error).splitlines() if line.strip()]
+    message = error.strerror if isinstance(error, OSError) else None
+    lines = [line.strip() for line in str(message or error).splitlines() if line.strip()]
     # TensorFlow begins with a headline, such as `Graph execution error:`.
     chosen = next((line for line in lines if not line.endswith(":")), type(error).__name__)
     return chosen.split("[[")[0].rstrip(". ")[:300]
@@ -101,12 +101,12 @@ DAMAGE: tuple[type[BaseException], ...] = (
 
 @contextlib.contextmanager
 def readable(path: str | os.PathLike[str], remedy: str, *kinds: type[BaseException]) -> Iterator[None]:
-    """Turn errors while reading a damaged file of ours into an InputError with a remedy.
+    """Turn errors from reading a damaged file into an InputError with a remedy.
 
     Args:
-        path: of what is read.
-        remedy: the advice, as the end of a sentence.
-        kinds: of errors besides DAMAGE that reading it may raise.
+        path: of the file.
+        remedy: advice, as the end of a sentence.
+        kinds: of errors besides DAMAGE that reading may raise.
     """
     try:
         yield
@@ -129,10 +129,10 @@ def require_local(output_dir: str) -> None:
 
 
 def require_inside(folder: pathlib.Path, output_dir: str) -> None:
-    """Refuse a folder of an output that is linked to a place outside it.
+    """Refuse a folder of an output that is a link out of it.
 
     Raises:
-        InputError: if it does.
+        InputError: if it is.
     """
     if not folder.resolve().is_relative_to(pathlib.Path(output_dir).resolve()):
         raise InputError(f"{folder}: links out of the output, to {folder.resolve()}; replace the link by a folder.")
@@ -148,10 +148,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 
 def sentence_of(error: BaseException) -> str | None:
-    """The InputError's sentence inside `error`, also where a runner wrapped it in text of its own."""
+    """The sentence of an InputError, even if a runner wrapped it in its own text; None for other errors."""
     if isinstance(error, InputError):
         return re.sub(r" \[while running.*", "", str(error), flags=re.DOTALL)
-    found = re.search(
+    match = re.search(
         r"(?:Input|Usage)Error: (.+?)(?: \[while running.*)?(?:\\n|\n|$)", f"{type(error).__name__}: {error}"
     )
-    return found.group(1) if found else None
+    return match.group(1) if match else None

@@ -1,7 +1,7 @@
 """Sentences for errors of other libraries, and of the machine.
 
-An error is known by its type, or by its text where a runner has wrapped it in one of its own. No library is imported
-for that: one that is not loaded cannot have raised anything.
+An error is recognized by its type, or by its text if a runner has wrapped it. No library is imported for that: one that
+is not loaded cannot have raised anything.
 """
 
 import contextlib
@@ -49,17 +49,17 @@ _PACKAGES = {
 
 
 def sentence_for(error: BaseException) -> str | None:
-    """A sentence with the meaning of an error and the remedy; None if it is unknown."""
-    for one in _chain(error):
-        for rule in (_system, _memory, _missing_package, _of_trees, _arrow, _options, _number):
-            if found := rule(one):
-                return f"{found.rstrip('.')}."
+    """The meaning and the remedy of an error; None if it is unknown."""
+    for cause in _chain(error):
+        for rule in (_system, _memory, _missing_package, _trees, _arrow, _options, _number):
+            if sentence := rule(cause):
+                return f"{sentence.rstrip('.')}."
     return None
 
 
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
-    """Let an InputError leave as one of its sentence alone, and an error of another library that is known as one."""
+    """Reduce InputErrors to their sentence, and turn known errors of other libraries into InputErrors."""
     try:
         yield
     except (UsageError, StillRunning):
@@ -72,12 +72,12 @@ def sentences() -> Iterator[None]:
 
 
 def is_interrupt(error: BaseException) -> bool:
-    """Whether it is a Ctrl-C that a library has wrapped in an error of its own, as CatBoost does in a callback."""
+    """Whether it is a Ctrl-C that a library has wrapped in its own error, as CatBoost does in a callback."""
     return any("KeyboardInterrupt" in str(one) for one in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The error, and those that it came from."""
+    """The error and its causes."""
     seen: set[int] = set()
     following: BaseException | None = error
     while following is not None and id(following) not in seen:
@@ -109,21 +109,21 @@ def _system(error: BaseException) -> str | None:
     """Sentences for errors of the operating system, by number: the cause, and the remedy."""
     if not isinstance(error, OSError) or (error.errno is None and not getattr(error, "exception_details", None)):
         return None
-    named = next((str(name) for name in (error.filename, error.filename2) if name not in (None, "")), None)
-    told = _REMEDIES.get(error.errno or 0, reason(error))
-    return f"{named}: {told}" if named else told
+    path = next((str(name) for name in (error.filename, error.filename2) if name not in (None, "")), None)
+    remedy = _REMEDIES.get(error.errno or 0, reason(error))
+    return f"{path}: {remedy}" if path else remedy
 
 
-def _of_trees(error: BaseException) -> str | None:
+def _trees(error: BaseException) -> str | None:
     for name in ("CatBoost", "XGBoost"):
         if f"{name}Error" in _kinds(error):
             why = reason_of_trees(error)
-            return f"{name} stopped ({why}); the settings under ranker say how it trains, and on what"
+            return f"{name} stopped ({why}); see the settings under ranker"
     return None
 
 
 def reason_of_trees(error: BaseException) -> str:
-    """The message of CatBoost or XGBoost, without the line of its own code."""
+    """The message of CatBoost or XGBoost, without its source line."""
     return re.sub(r"^(\[\S+\] )?\S+:\d+: ", "", reason(error))
 
 
@@ -137,7 +137,7 @@ def _options(error: BaseException) -> str | None:
     text = str(error)
     if not isinstance(error, ValueError) or "alidation" not in text or "Pipeline" not in text:
         return None
-    return f"Beam refuses its options: {' '.join(text.split())[:300]}"
+    return f"Beam rejects its options: {' '.join(text.split())[:300]}"
 
 
 def _number(error: BaseException) -> str | None:

@@ -27,7 +27,7 @@ class Entity(enum.Enum):
     USER = "user"
     VIDEO = "video"
     EXPOSURE = "exposure"
-    PAIR = "pair"  # of a user in context and a video: what an op that `joins` makes of both
+    PAIR = "pair"  # a user in context and a video, from an op that `joins` both
 
 
 QUERY, CANDIDATE, RANKER = Use.QUERY, Use.CANDIDATE, Use.RANKER
@@ -52,7 +52,7 @@ class Feature:
         op: the computation.
         used_by: the models that read it; a single one need not be in a tuple.
         option: the section of the settings that enables it; None: always on.
-        columns: the sources, as the table that holds the feature knows them.
+        columns: the sources as columns of the table.
     """
 
     name: str
@@ -85,31 +85,31 @@ class Feature:
 
     @property
     def is_of_pairs(self) -> bool:
-        """Whether it describes a user and a video together: by its op, or by its columns."""
+        """Whether it describes a user and a video together, by its op or its columns."""
         return self.op.joins or any(column.of_group or column.late for column in self.columns)
 
     def is_on(self, settings: "Settings") -> bool:
-        """Whether its option and those of its sources are enabled; else the graph does not even ask for these."""
+        """Whether its option and those of its sources are enabled; otherwise the graph has no such inputs."""
         options = {self.option, *(column.option for column in self.columns)}
         return all(getattr(settings, option).enabled for option in options if option is not None)
 
     def is_active(self, settings: "Settings") -> bool:
-        """Whether the settings ask for it."""
+        """Whether the settings enable it."""
         return self.is_on(settings) and self.op.is_active(settings)
 
     @property
     def vocabulary(self) -> Vocabulary | None:
-        """The vocabulary whose tokens it holds."""
+        """The vocabulary of its tokens."""
         return self.op.vocabulary
 
     @property
     def fitted_name(self) -> str:
-        """The name of its statistic's result: its vocabulary's, which others may share, else its own."""
+        """The name of its statistic's result: of its vocabulary, which others may share, or its own."""
         return self.vocabulary.name if self.vocabulary else self.name
 
     @property
     def embedding_table(self) -> str | None:
-        """The embedding table of a categorical feature: its vocabulary's, which others may share, or its own."""
+        """The embedding table of a categorical feature: of its vocabulary, which others may share, or its own."""
         return self.fitted_name if self.is_categorical else None
 
     @property
@@ -119,31 +119,31 @@ class Feature:
 
     @property
     def is_stored_once(self) -> bool:
-        """Whether joined rows may point to it, in the row of their video, rather than hold it."""
+        """Whether joined rows may refer to it in the row of their video, instead of a copy."""
         return self.op.is_large and self.entity is Entity.VIDEO
 
     @property
     def accuracy(self) -> Accuracy:
         """The accuracy in time of the least certain of its sources."""
-        found = {column.accuracy for column in self.columns}
+        accuracies = {column.accuracy for column in self.columns}
         order = (Accuracy.SNAPSHOT, Accuracy.COUNTED, Accuracy.VERSIONED, Accuracy.AS_OF, Accuracy.STATIC)
-        return next(accuracy for accuracy in order if accuracy in found)
+        return next(accuracy for accuracy in order if accuracy in accuracies)
 
     @property
     def is_counted(self) -> bool:
-        """Whether it changes with the counters of a video, so that the video's versions have it."""
+        """Whether it changes with the counters of a video, so that it is part of the video's versions."""
         return any(column.accuracy is Accuracy.COUNTED for column in self.columns)
 
     @property
     def is_versioned(self) -> bool:
-        """Whether it is of a moment, so that the versions of a video alone have it."""
+        """Whether it depends on the moment, so that only the versions of a video have it."""
         return any(column.accuracy is Accuracy.VERSIONED for column in self.columns)
 
 
 def raw_columns(features: Iterable[Feature]) -> tuple[Column, ...]:
-    """The raw columns that features of a table read, each once, in their order."""
-    found: dict[str, Column] = {}
+    """The distinct raw columns that features of a table read, in order."""
+    columns: dict[str, Column] = {}
     for feature in features:
         for column in feature.columns:
-            found.setdefault(column.name, column)
-    return tuple(found.values())
+            columns.setdefault(column.name, column)
+    return tuple(columns.values())

@@ -1,4 +1,4 @@
-"""Checks of a feature table: everything that is wrong with one, as sentences."""
+"""Checks of a feature table, which return all errors as sentences."""
 
 import re
 from collections import Counter
@@ -17,27 +17,27 @@ from recsys_tft.vocabularies import Vocabulary
 if TYPE_CHECKING:
     from recsys_tft.features import FeatureTable
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # of what stands in a graph and in names of files
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # of columns and features, as they name tensors and files
 
 
 def problems(table: "FeatureTable") -> list[str]:
-    """All that is wrong with a table, a sentence each."""
+    """All errors of a table, a sentence each."""
     checks = (_wrong_names, _wrong_columns, _wrong_signals, _wrong_features)
-    found = _strangers(table) or [problem for check in checks for problem in check(table)]
-    return found or [*_shared_names(table)]
+    sentences = _wrong_members(table) or [problem for check in checks for problem in check(table)]
+    return sentences or [*_shared_names(table)]
 
 
 def _twice(what: str, names: Iterable[Hashable]) -> Iterator[str]:
     for name, count in Counter(names).items():
         if count > 1:
-            yield f"{what} '{name}' is there {count} times; names have to differ."
+            yield f"{what} '{name}' occurs {count} times; names have to differ."
 
 
-def _strangers(table: "FeatureTable") -> list[str]:
-    """Members of a table that are of none of its kinds."""
+def _wrong_members(table: "FeatureTable") -> list[str]:
+    """Members of a table with a wrong type."""
     kinds = {"columns": Column, "signals": Signal, "features": Feature}
     strangers = [
-        f"{field} holds {one!r}, which is no {kind.__name__}."
+        f"{field} has {one!r}, which is not a {kind.__name__}."
         for field, kind in kinds.items()
         for one in getattr(table, field)
         if not isinstance(one, kind)
@@ -63,9 +63,9 @@ def _wrong_names(table: "FeatureTable") -> Iterator[str]:
             if not (isinstance(name, str) and _NAME.fullmatch(name)):
                 yield f"the {what} {name!r} needs a name of letters, digits and _ that begins with a letter."
             elif name in TAKEN:
-                yield f"the {what} '{name}' has a name that rows or options have already; call it otherwise."
+                yield f"the {what} '{name}' has a reserved name of rows or options; choose another name."
             elif what == "feature" and name in table.raw:
-                yield f"the feature '{name}' has the name of a raw column; call it by what becomes of that."
+                yield f"the feature '{name}' has the name of a raw column; add what it is now, such as {name}_bucket."
 
 
 def _wrong_columns(table: "FeatureTable") -> Iterator[str]:
@@ -77,29 +77,29 @@ def _wrong_columns(table: "FeatureTable") -> Iterator[str]:
             hint = did_you_mean(column.table, TABLES)
             yield f"the column '{column.name}' is of the unknown table '{column.table}'.{hint}"
         if not isinstance(column.type, pa.DataType) or column.type not in TYPES:
-            known, found = ", ".join(map(str, TYPES)), column.type
-            found = found if isinstance(found, pa.DataType) else repr(found)
-            yield f"the column '{column.name}' is of the type {found}; expected one of {known} of pyarrow."
+            expected, kind = ", ".join(map(str, TYPES)), column.type
+            kind = kind if isinstance(kind, pa.DataType) else repr(kind)
+            yield f"the column '{column.name}' is of the type {kind}; expected one of {expected} of pyarrow."
         elif column.minimum is not None and column.type not in (INT64, FLOAT):
             yield f"the column '{column.name}' has a minimum, but is of the type {column.type}; numbers have one."
         elif column.zero_is_missing and column.type in (STRING, STRINGS):
             yield f"the column '{column.name}' has zero_is_missing, but is of the type {column.type}, which has no 0."
         if column.at_exposure not in AT_EXPOSURE:
             hint = did_you_mean(column.at_exposure, AT_EXPOSURE)
-            known = " or ".join(AT_EXPOSURE)
-            yield f"the column '{column.name}' has at_exposure '{column.at_exposure}', not {known}.{hint}"
+            expected = " or ".join(AT_EXPOSURE)
+            yield f"the column '{column.name}' has at_exposure '{column.at_exposure}', not {expected}.{hint}"
     grouping = [c.name for c in table.columns if c.table == "videos" and not (c.is_list and c.key)]
     for column in table.columns:
         if column.of_group and column.of_group.column not in grouping:
             hint = did_you_mean(column.of_group.column, grouping)
             yield (
-                f"the column '{column.name}' is of groups by '{column.of_group.column}', which is no column of videos, "
-                f"or one of lists of ids.{hint}"
+                f"the column '{column.name}' has groups by '{column.of_group.column}', which is not a column of "
+                f"videos, or a list of ids.{hint}"
             )
         if len(tables[column.name]) > 1 and not column.built_in:
             yield (
                 f"the column '{column.name}' of {column.table} has the name of a column of another table, from which "
-                "a feature could not tell it; call it otherwise."
+                "a feature could not tell it; choose another name."
             )
 
 
@@ -113,7 +113,7 @@ def _wrong_features(table: "FeatureTable") -> Iterator[str]:
     yield from _twice("the feature", (feature.name for feature in table.features))
     for feature in table.features:
         if not isinstance(feature.op, Op):
-            yield f"the feature '{feature.name}' has {feature.op!r} as its op, which is no instance of an Op."
+            yield f"the feature '{feature.name}' has {feature.op!r} as its op, which is not an Op."
         elif not feature.sources:
             yield f"the feature '{feature.name}' reads no column."
         else:
@@ -132,10 +132,10 @@ def _wrong_sources(feature: Feature, table: "FeatureTable") -> Iterator[str]:
         yield f"the feature '{feature.name}' has an op {type(feature.op).__name__}, which {reason}{_as_text(columns)}."
     entities = set(map(entity_of, columns))
     if len(entities) > 1 and not (feature.op.joins or Entity.PAIR in entities):
-        of = " and ".join(sorted(f"{entity.value}s" for entity in entities))
+        kinds = " and ".join(sorted(f"{entity.value}s" for entity in entities))
         yield (
-            f"the feature '{feature.name}' reads columns of {of}, which its op {type(feature.op).__name__} does not "
-            "join; an op that joins them says so with `joins = True`."
+            f"the feature '{feature.name}' reads columns of {kinds}, which its op {type(feature.op).__name__} does not "
+            "join; an op that joins them declares `joins = True`."
         )
     else:
         entity = Entity.PAIR if feature.op.joins or Entity.PAIR in entities else entities.pop()
@@ -148,7 +148,7 @@ def _wrong_sources(feature: Feature, table: "FeatureTable") -> Iterator[str]:
 
 
 def _as_text(columns: Iterable[Column]) -> str:
-    """A note on the ids among the columns that are text in the tables, as the end of a sentence."""
+    """A note on ids that are text in the tables, as the end of a sentence."""
     kinds = {column.key: column.kind for column in columns if column.kind.is_text}
     return "".join(f"; the {key}s of the tables are text ({kind})" for key, kind in kinds.items())
 
@@ -156,15 +156,15 @@ def _as_text(columns: Iterable[Column]) -> str:
 def _wrong_texts(feature: Feature, table: "FeatureTable") -> Iterator[str]:
     kinds = {source: table.raw[source].type for source in feature.sources if source in table.raw}
     if len(feature.sources) != 1 or any(kind != STRING for kind in kinds.values()):
-        found = ", ".join(f"{source} ({kinds.get(source)})" for source in feature.sources)
-        yield f"the feature '{feature.name}' embeds a text: it reads one column of type string, not {found}."
+        sources = ", ".join(f"{source} ({kinds.get(source)})" for source in feature.sources)
+        yield f"the feature '{feature.name}' embeds a text: it reads one column of type string, not {sources}."
 
 
 _READ = {QUERY: (Entity.USER, Entity.EXPOSURE), CANDIDATE: (Entity.VIDEO,)}  # by towers; the ranker reads all
 
 
 def _shared_names(table: "FeatureTable") -> Iterator[str]:
-    """Names that rows share, of vocabularies and of boundaries, although they do not mean the same."""
+    """Names of vocabularies and boundaries that rows share with different options."""
     vocabularies: dict[str, set[Vocabulary]] = {}
     boundaries: dict[str, set[tuple[float, ...]]] = {}
     others = {feature.name for feature in table.features if not feature.vocabulary}
@@ -173,14 +173,14 @@ def _shared_names(table: "FeatureTable") -> Iterator[str]:
             vocabularies.setdefault(feature.vocabulary.name, set()).add(feature.vocabulary)
         for name, values in feature.op.boundaries_by_name().items():
             boundaries.setdefault(name, set()).update([values] if values else [])
-    for name, own in vocabularies.items():
-        if len(own) > 1:
+    for name, options_of_rows in vocabularies.items():
+        if len(options_of_rows) > 1:
             readers = (f for f in table.features if f.vocabulary and f.vocabulary.name == name)
             columns = [table.raw[source] for feature in readers for source in feature.sources]
-            options = " and ".join(sorted(map(str, own)))
-            yield f"the vocabulary '{name}' is there with different options: {options}{_as_text(columns)}."
+            options = " and ".join(sorted(map(str, options_of_rows)))
+            yield f"the vocabulary '{name}' has different options: {options}{_as_text(columns)}."
         if name in others:
-            yield f"the vocabulary '{name}' has the name of a feature that does not look up in it; call it otherwise."
+            yield f"the vocabulary '{name}' has the name of a feature that does not use it; choose another name."
     for name, different in boundaries.items():
         if len(different) > 1:
             yield f"the boundaries '{name}' differ: {' and '.join(str(list(one)) for one in sorted(different))}."

@@ -1,4 +1,4 @@
-"""Feature coverage: how often engineered values stand for a missing or an unseen raw value."""
+"""Feature coverage: how often raw values of features are missing or unseen."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from recsys_tft.features import Feature
 
 
 def coverage(raw: pa.Table, engineered: pa.Table, features: Sequence[Feature], settings: Settings) -> Counter[str]:
-    """Per feature the number of rows, of rows where it is missing, and of those that hold an out-of-vocabulary token.
+    """Per feature the number of rows, of missing values, and of rows with an out-of-vocabulary token.
 
     Args:
         raw: [n] raw rows.
         engineered: their features.
-        features: which.
+        features: to count.
         settings: of the run.
     """
     counts: Counter[str] = Counter()

@@ -1,6 +1,6 @@
-"""Finding the feature table that the settings name: `features` is a module with a TABLE, or nothing for ours.
+"""Finds the feature table of the setting `features`: a module with a TABLE, or the default one.
 
-The module is imported once per process, and its root stays on sys.path, so that what workers are sent is found there.
+The module is imported once per process, and its root stays on sys.path, so that workers can unpickle its objects.
 """
 
 import functools
@@ -21,14 +21,14 @@ _IMPORTING = threading.RLock()
 
 
 def place_of(name: str, folder: str | None = None) -> Place:
-    """The place of the module.
+    """Find the module.
 
     Args:
-        name: a dotted path, a file, or what `Place.name` says.
-        folder: where to look first, before the working folder and sys.path.
+        name: a dotted path, a file, or a `Place.name`.
+        folder: searched first, before the working folder and sys.path.
 
     Raises:
-        FindingsError: if there is none, in words that go on from `features`.
+        FindingsError: if there is none, as words that follow `features`.
     """
     place, searched = project_modules.find(name, folder)
     if place is None:
@@ -45,10 +45,10 @@ def place_of(name: str, folder: str | None = None) -> Place:
 
 
 def load(name: str | None) -> FeatureTable:
-    """The table that `features` of the settings names; None is ours.
+    """The table of the setting `features`; None: the default one.
 
     Raises:
-        FindingsError: if there is no such module, or no table in it, or an error; in words that go on from `features`.
+        FindingsError: if there is no such module, no table in it, or an error, as words that follow `features`.
     """
     return DEFAULT if name is None else _load(name)
 
@@ -61,7 +61,7 @@ def _load(name: str) -> FeatureTable:
 
 @functools.lru_cache(maxsize=64)
 def code_of(name: str) -> dict[str, str]:
-    """Hashes of the code of a table, as it was loaded: of its module and of those of the project that this imports."""
+    """Hashes of the loaded code of a table: of its module, and of the project's modules that it imports."""
     load(name)
     return project_modules.hashes(place_of(name))
 
@@ -88,7 +88,7 @@ def _imported(place: Place) -> object:
     except (Exception, SystemExit) as error:  # the user's code, which may raise anything
         for name in project_modules.files(place):
             if name not in before:
-                sys.modules.pop(name, None)  # so that it is read again once it is mended
+                sys.modules.pop(name, None)  # so that it is read again once it is repaired
         raise FindingsError(_sentences(error, place)) from error
     finally:
         sys.path.remove(root)
@@ -97,7 +97,7 @@ def _imported(place: Place) -> object:
 
 
 def _check_names(place: Place) -> None:
-    """Refuse modules whose names this process has given to other files, which would be taken for them."""
+    """Refuse modules whose names are taken by other loaded files of this process."""
     for name, file in project_modules.files(place).items():
         loaded = getattr(sys.modules.get(name), "__file__", None)
         if loaded is not None and not file.samefile(loaded):
@@ -114,8 +114,8 @@ def _sentences(error: BaseException, place: Place) -> list[str]:
     if isinstance(error, SyntaxError) and error.filename:
         return [f"cannot be read: {error.filename}, line {error.lineno}: {error.msg}"]
     frames = traceback.extract_tb(error.__traceback__)
-    own = {str(file) for file in project_modules.files(place).values()}
-    line = next((frame for frame in reversed(frames) if frame.filename in own), None)
+    project_files = {str(file) for file in project_modules.files(place).values()}
+    line = next((frame for frame in reversed(frames) if frame.filename in project_files), None)
     where = f"{line.filename}, line {line.lineno}" if line else str(place.file)
     if isinstance(error, InputError):
         first, *others = str(error).split("\n")
@@ -124,5 +124,5 @@ def _sentences(error: BaseException, place: Place) -> list[str]:
 
 
 def root_of(name: str | None) -> pathlib.Path | None:
-    """The folder that processes of this machine need on sys.path for the table; None where nothing is needed."""
+    """The folder that processes of this machine need on sys.path for the table; None if none is needed."""
     return None if name is None else place_of(name).root

@@ -1,6 +1,6 @@
 """Feature tables: each engineered feature is one row, and everything else is a view of these rows.
 
-`default_table.DEFAULT` is ours; a user's table extends it, and the settings name it: docs/your-own-features.md.
+`default_table.DEFAULT` is the default; a user's table extends it, and the settings name it: docs/your-own-features.md.
 """
 
 import dataclasses
@@ -35,12 +35,12 @@ __all__ = [
 
 
 def context_columns(settings: "Settings") -> tuple[Column, ...]:
-    """The context columns that any feature reads whose option is enabled, in the order of the table."""
+    """The context columns of features with enabled options, in the order of the table."""
     return _context_columns(_Itself(settings))
 
 
 class _Itself:
-    """Settings that are the same only as themselves: to compare them takes longer than what is looked up by them."""
+    """Settings hashed by identity, as comparing them takes longer than the cached computation."""
 
     def __init__(self, settings: "Settings"):
         self.settings = settings
@@ -53,20 +53,20 @@ class _Itself:
 
 
 @functools.lru_cache(maxsize=16)
-def _context_columns(of: _Itself) -> tuple[Column, ...]:
-    table = of.settings.table
-    read = {column.name for column in raw_columns(table.switched_on(of.settings))}
+def _context_columns(key: _Itself) -> tuple[Column, ...]:
+    table = key.settings.table
+    read = {column.name for column in raw_columns(table.switched_on(key.settings))}
     return tuple(column for column in table.context if column.name in read)
 
 
 def flag_columns(signals: Iterable[Signal]) -> tuple[Column, ...]:
-    """The boolean columns of interactions that stand for signals."""
+    """The boolean columns of interactions for signals."""
     return tuple(Column(signal.flag, "interactions", BOOL) for signal in signals if signal.flag)
 
 
-def _several(given: Any) -> tuple[Any, ...]:
+def _as_tuple(values: Any) -> tuple[Any, ...]:
     """Turn one value, or several, into a tuple."""
-    return (given,) if isinstance(given, str | Column | Signal | Feature) else tuple(given)
+    return (values,) if isinstance(values, str | Column | Signal | Feature) else tuple(values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,8 +79,8 @@ class FeatureTable:
         features: bound to their columns.
 
     Raises:
-        InputError: with all errors: names that occur twice, unknown sources, sources of several entities
-            without an op that joins them, features that their readers cannot take.
+        InputError: with all errors: duplicate names, unknown sources, sources of several entities without an op that
+            joins them, features that their readers cannot read.
     """
 
     columns: tuple[Column, ...]
@@ -119,7 +119,7 @@ class FeatureTable:
             >>> table.signals[-1].flag
             'follow'
         """
-        without = _several(without)
+        without = _as_tuple(without)
         unknown = [
             f"`without` names the unknown feature '{name}'.{did_you_mean(name, self.by_name)}"
             for name in without
@@ -127,16 +127,16 @@ class FeatureTable:
         ]
         if unknown:
             raise findings("the feature table", unknown)
-        more = tuple(Signal(signal) if isinstance(signal, str) else signal for signal in _several(signals))
+        more = tuple(Signal(signal) if isinstance(signal, str) else signal for signal in _as_tuple(signals))
         kept = tuple(feature for feature in self.features if feature.name not in without)
-        columns = (*self.columns, *_several(columns), *flag_columns(more))
-        return FeatureTable(columns, (*self.signals, *more), (*kept, *_several(features)))
+        columns = (*self.columns, *_as_tuple(columns), *flag_columns(more))
+        return FeatureTable(columns, (*self.signals, *more), (*kept, *_as_tuple(features)))
 
     @functools.cached_property
     def raw(self) -> Mapping[str, Column]:
         """Raw columns by name. Keys appear in several tables; their first row is the entity's own.
 
-        UPDATED says which row of an entity holds, and is a property of none.
+        UPDATED is left out, as it is not a property of an entity.
         """
         return {column.name: column for column in reversed(self.columns) if column.name != UPDATED}
 
@@ -152,28 +152,28 @@ class FeatureTable:
 
     @functools.cached_property
     def embedding_tables(self) -> Mapping[str, int | None]:
-        """The width of each embedding table by its name, as the rows say; None where they do not."""
-        found: dict[str, int | None] = {}
+        """The width of each embedding table by name, from the rows; None without one."""
+        widths: dict[str, int | None] = {}
         for feature in self.features:
             if feature.embedding_table:
-                found[feature.embedding_table] = (feature.vocabulary or feature.op).dim
-        return found
+                widths[feature.embedding_table] = (feature.vocabulary or feature.op).dim
+        return widths
 
     @functools.cached_property
     def boundaries(self) -> Mapping[str, tuple[float, ...]]:
-        """The boundaries that rows say, by their names below `buckets` of the settings."""
-        found: dict[str, tuple[float, ...]] = {}
+        """The boundaries on rows, by their names below `buckets` of the settings."""
+        values_by_name: dict[str, tuple[float, ...]] = {}
         for feature in self.features:
             for name, values in feature.op.boundaries_by_name().items():
-                found[name] = found.get(name) or values
-        return found
+                values_by_name[name] = values_by_name.get(name) or values
+        return values_by_name
 
     def columns_of(self, table: str) -> dict[str, Column]:
-        """The columns that one of the TABLES may have, by name."""
+        """The columns of one of the TABLES, by name."""
         return {column.name: column for column in self.columns if column.table == table and not column.computed}
 
     def select(self, *uses: Use, entity: Entity | None = None) -> tuple[Feature, ...]:
-        """The rows that any of `uses` reads (all rows without one), of one entity if it is named."""
+        """The rows that any of `uses` reads (without one all rows), optionally of one entity."""
         return tuple(
             feature
             for feature in self.features
@@ -189,7 +189,7 @@ class FeatureTable:
         return tuple(feature for feature in self.features if feature.is_active(settings))
 
     def with_encoders(self, encoders: tuple[tuple[str, Hashable], ...]) -> "FeatureTable":
-        """This table with other encoders of texts by the names of features, as the setting `text_encoders` has them."""
+        """This table with other text encoders by feature, as in the setting `text_encoders`."""
         if not encoders:
             return self
         if encoders not in self._encoded:
@@ -199,7 +199,7 @@ class FeatureTable:
         return self._encoded[encoders]
 
     def with_ids(self, kinds: Mapping[str, IdKind]) -> "FeatureTable":
-        """This table for ids of these kinds, by key: their columns, and the vocabularies of features that read them.
+        """This table for ids of these kinds, by key: with their columns and vocabularies.
 
         Raises:
             InputError: if a feature cannot read ids of these kinds.
@@ -211,7 +211,7 @@ class FeatureTable:
             columns = (
                 column.of_kind(kinds.get(column.key, column.kind)) if column.key else column for column in self.columns
             )
-            features = (_of_ids(feature, kinds) for feature in self.features)
+            features = (_with_id_kinds(feature, kinds) for feature in self.features)
             self._of_kinds[chosen] = FeatureTable(tuple(columns), self.signals, tuple(features))
         return self._of_kinds[chosen]
 
@@ -225,9 +225,9 @@ class FeatureTable:
 
     @functools.cached_property
     def context(self) -> tuple[Column, ...]:
-        """The columns of interactions that arrive at the exposure and that the job itself does not read."""
-        own = self.columns_of("interactions").values()
-        return tuple(column for column in own if not column.built_in and column.name not in self.flags)
+        """The columns of interactions that are read by features, but not by the job itself."""
+        columns = self.columns_of("interactions").values()
+        return tuple(column for column in columns if not column.built_in and column.name not in self.flags)
 
     @property
     def flags(self) -> Mapping[str, str]:
@@ -240,8 +240,8 @@ class FeatureTable:
         return SignalBits(self.signals)
 
 
-def _of_ids(feature: Feature, kinds: Mapping[str, IdKind]) -> Feature:
-    """The feature with a vocabulary of what its ids are in the graph; another feature as it is."""
+def _with_id_kinds(feature: Feature, kinds: Mapping[str, IdKind]) -> Feature:
+    """The feature with a vocabulary for the kind of its ids; other features unchanged."""
     are_text = [kinds[column.key].is_text for column in feature.columns if column.key and column.key in kinds]
     fields: tuple[dataclasses.Field[Any], ...] = (
         dataclasses.fields(feature.op) if dataclasses.is_dataclass(feature.op) else ()

@@ -1,4 +1,4 @@
-"""Frequencies of the distinct values of a column, from which vocabularies are made: learned, and looked up."""
+"""Frequencies of the distinct values of a column: the statistic of vocabularies, and its lookup."""
 
 import contextlib
 import dataclasses
@@ -15,8 +15,8 @@ from recsys_tft.statistics import EMPTY_IDS, FileStatistic, divided_by
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# tf.lookup refuses an empty file; no input equals this (it is what tft.vocabulary writes too). Of integers it is
-# EMPTY_IDS, as tft.vocabulary's -1 is an id that tables do have.
+# tf.lookup refuses an empty file; no input equals this value, which tft.vocabulary writes too. For integers it is
+# EMPTY_IDS, as tft.vocabulary's -1 is a valid id.
 EMPTY_VOCABULARY = b"49d0cd50-04bb-48c0-bc6f-5b575dce351a"
 _VALUES_AT_A_TIME = 1 << 20
 
@@ -28,9 +28,9 @@ class Frequencies(FileStatistic):
 
     Attributes:
         min_count: values that occur less often are left out.
-        max_size: how many remain at the most; None for all.
+        max_size: the most values to keep; None for all.
         integers: whether the values are int64 rather than strings.
-        ids: whether strings are ids, of which there may be very many, as there may be of integers.
+        ids: whether strings are ids, of which there may be very many, as of integers.
     """
 
     min_count: int
@@ -47,7 +47,7 @@ class Frequencies(FileStatistic):
         return grouped.rename_columns(["value", "count"]).combine_chunks()
 
     def divided(self, state: pa.Table) -> list[pa.Table]:
-        """PARTS, where there may be very many values."""
+        """PARTS if there may be very many values."""
         return divided_by(codes_of(state["value"]).to_numpy(), state) if self.integers or self.ids else [state]
 
     def trimmed(self, state: pa.Table) -> pa.Table:
@@ -56,16 +56,16 @@ class Frequencies(FileStatistic):
         return kept.sort_by([("count", "descending"), ("value", "ascending")]).slice(0, self.max_size)
 
     def rare(self, state: pa.Table) -> pa.Table:
-        """The values that occur too seldom to be kept."""
+        """The values that are too rare to be kept."""
         return state.filter(pc.field("count") < self.min_count)
 
-    def unknown(self, known: pa.Array, state: pa.Table) -> pa.Table:
-        """The state of the values that are not among [n] known ones."""
-        return state.filter(pc.invert(pc.is_in(state["value"], known)))
+    def unknown(self, values: pa.Array, state: pa.Table) -> pa.Table:
+        """The state of all values except [n] known ones."""
+        return state.filter(pc.invert(pc.is_in(state["value"], values)))
 
-    def grown(self, known: int, new: pa.Table) -> pa.ChunkedArray:
-        """The values that come behind `known` others, most frequent first; `new` is the state of those not known."""
-        room = None if self.max_size is None else max(self.max_size - known, 0)
+    def grown(self, size: int, new: pa.Table) -> pa.ChunkedArray:
+        """The new values after `size` others, most frequent first; `new` is their state."""
+        room = None if self.max_size is None else max(self.max_size - size, 0)
         return self.trimmed(new)["value"].slice(0, room)
 
     def file_name(self, name: str) -> str:
@@ -77,9 +77,9 @@ class Frequencies(FileStatistic):
         return self.trimmed(state)["value"]
 
     def write(self, state: pa.Table, path: str) -> None:
-        """Write the values, one per line if they are integers, else one per record of a gzipped TFRecord.
+        """Write integers one per line, strings one per record of a gzipped TFRecord.
 
-        The text format of tf.lookup has no way to hold a string with a newline.
+        The text format of tf.lookup cannot hold a string with a newline.
         """
         self.write_values(self.values(state), path)
 
@@ -105,11 +105,11 @@ class Frequencies(FileStatistic):
 
 
 class FittedFile:
-    """The file of a vocabulary in a graph that is being traced; all its readers share one table.
+    """The file of a vocabulary in a graph being traced; all its readers share one table.
 
     Args:
-        file: where it lies, scalar string, as an analyzer of tf.Transform gives it.
-        integers: whether it holds int64 ids, one per line; else strings, one per record of a gzipped TFRecord.
+        file: scalar string, its path from an analyzer of tf.Transform.
+        integers: whether it has int64 ids, one per line; otherwise strings, one per record of a gzipped TFRecord.
     """
 
     def __init__(self, file: "tf.Tensor", integers: bool):
@@ -118,7 +118,7 @@ class FittedFile:
         self._table: tf.lookup.StaticHashTable | None = None
 
     def lookup(self, values: "tf.Tensor") -> "tf.Tensor":
-        """[n] int64, the place of each of [n] values in the file, from 0; -1 of one that it lacks."""
+        """[n] int64: the index of each of [n] values in the file, from 0; -1 if it is not there."""
         import tensorflow_transform as tft
 
         return tft.apply_vocabulary(values, self._file, default_value=-1, lookup_fn=self._look_up)
@@ -127,8 +127,8 @@ class FittedFile:
         """The looked-up tokens, and the size of the table; `path` is known once the file has been written."""
         import tensorflow as tf
 
-        known = tf.inside_function() and not tf.is_symbolic_tensor(path)
-        with tf.init_scope() if known else contextlib.nullcontext():  # else each call would read the file
+        is_eager = tf.inside_function() and not tf.is_symbolic_tensor(path)
+        with tf.init_scope() if is_eager else contextlib.nullcontext():  # else each call would read the file
             if self._table is None:
                 self._table = tf.lookup.StaticHashTable(self._initializer(path), -1)
             size = self._table.size()

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
-from recsys_tft.analyzers import Asked, FitStatistics
+from recsys_tft.analyzers import FitStatistics, StatisticRequest
 from recsys_tft.columns import IdKind
 from recsys_tft.configuration import settings as settings_module
 from recsys_tft.configuration.settings import Settings
@@ -15,7 +15,7 @@ from recsys_tft.errors import InputError
 from recsys_tft.features import Feature
 from recsys_tft.graph_inputs import empty_column, graph_columns, graph_dtype, sparse
 from recsys_tft.ops import Fitting
-from recsys_tft.output_checks import check_made, naming
+from recsys_tft.output_checks import check_output, naming
 from recsys_tft.statistics import Statistic
 
 
@@ -23,15 +23,15 @@ def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]
     """Every feature of the table from raw inputs.
 
     Args:
-        inputs: raw columns by name, as dense, sparse or ragged tensors; an absent one is missing everywhere, and
-            those that no feature reads are ignored. Ids are int64 or strings, unless the setting `ids` says which.
+        inputs: raw columns by name, as dense, sparse or ragged tensors; absent ones are missing in all rows, and
+            those that no feature reads are ignored. Ids are int64 or strings, unless the setting `ids` says otherwise.
         custom_config: `{"settings": {...}}` or `{"config": "file.yaml"}`.
 
     Returns:
         Engineered features by name.
 
     Raises:
-        InputError: if a setting is wrong, or `inputs` holds no column that a feature reads.
+        InputError: if a setting is wrong, or `inputs` has no column that a feature reads.
     """
     config = custom_config or {}
     if "config" in config:
@@ -39,8 +39,10 @@ def preprocessing_fn(inputs: Mapping[str, Any], custom_config: Mapping[str, Any]
     else:
         settings = settings_module.parse(dict(config.get("settings") or {}), "custom_config")
     columns = settings.table.raw.values()
-    own = {c.key for c in columns if c.kind is IdKind.AUTO and c.name in inputs and inputs[c.name].dtype == tf.string}
-    kinds = {key: IdKind.STRING for key in own if key}
+    text_keys = {
+        c.key for c in columns if c.kind is IdKind.AUTO and c.name in inputs and inputs[c.name].dtype == tf.string
+    }
+    kinds = {key: IdKind.STRING for key in text_keys if key}
     return engineer(inputs, settings.replace({"ids": kinds}) if kinds else settings)
 
 
@@ -54,7 +56,7 @@ def engineer(inputs: Mapping[str, tf.Tensor], settings: Settings, fit: Fit | Non
     Args:
         inputs: raw columns by name.
         settings: of the run.
-        fit: gives what ops need to know of the training split; by default `analyzed`.
+        fit: returns the fitted values of ops; by default `analyzed`.
     """
     columns = {column.name: column for column in graph_columns(settings)}
     tensors = {name: sparse(inputs[name], column) for name, column in columns.items() if name in inputs}
@@ -77,61 +79,61 @@ def _applied(feature: Feature, columns: Sequence[tf.SparseTensor], fitting: Fitt
         )
     with naming(feature.name, feature.op, "apply"):
         made = feature.op.apply(feature.name, columns, fitting)
-    check_made(feature, made, fitting.settings)
+    check_output(feature, made, fitting.settings)
     return made
 
 
 def analyzed(features: Sequence[Feature], read: Read, settings: Settings) -> dict[str, Any]:
-    """The values that the ops need from the training split, which tf.Transform learns in one pass.
+    """The fitted values of ops, which tf.Transform learns in one pass over the training split.
 
     Args:
-        features: whose ops are asked.
-        read: for each feature its columns.
+        features: to fit.
+        read: the columns of each feature.
         settings: of the run.
 
     Returns:
-        By `Feature.fitted_name`, what `Statistic.fitted` makes of the output of the analysis.
+        By `Feature.fitted_name`, the result of `Statistic.fitted` on the output of the analysis.
     """
-    values, asked = wanted(features, read, settings)
-    # tf.Transform takes all outputs of one analyzer for files, or none.
-    files = {name: one for name, one in asked.items() if one.statistic.in_file}
-    tensors = {name: one for name, one in asked.items() if not one.statistic.in_file}
+    values, requests = statistic_requests(features, read, settings)
+    # In tf.Transform all outputs of an analyzer are files, or none.
+    files = {name: one for name, one in requests.items() if one.statistic.in_file}
+    tensors = {name: one for name, one in requests.items() if not one.statistic.in_file}
     outputs = _analyzed("fit_vocabularies", files, values) | _analyzed("fit_numbers", tensors, values)
-    return {name: asked[name].statistic.fitted(output) for name, output in outputs.items()}
+    return {name: requests[name].statistic.fitted(output) for name, output in outputs.items()}
 
 
-def wanted(
+def statistic_requests(
     features: Sequence[Feature], read: Read, settings: Settings
-) -> tuple[dict[str, list[tf.Tensor]], dict[str, Asked]]:
+) -> tuple[dict[str, list[tf.Tensor]], dict[str, StatisticRequest]]:
     """The statistics that the ops request, and the values that they are learned from; by `Feature.fitted_name`.
 
     A vocabulary is learned from the values of all features that share it.
     """
     values: dict[str, list[tf.Tensor]] = {}
-    asked: dict[str, Asked] = {}
+    requests: dict[str, StatisticRequest] = {}
     for feature in features:
         with naming(feature.name, feature.op, "statistic"):
-            found = feature.op.statistic(read[feature.name], settings)
-            if found is None:
+            statistic = feature.op.statistic(read[feature.name], settings)
+            if statistic is None:
                 continue
             _check_fittable(feature)
-            own = _asked(feature, *found)
-        known = asked.setdefault(feature.fitted_name, own)
-        if known != own:
+            request = _request(feature, *statistic)
+        shared = requests.setdefault(feature.fitted_name, request)
+        if shared != request:
             raise InputError(
-                f"The feature '{feature.name}' asks for {own.statistic} of '{own.name}', and another one for "
-                f"{known.statistic}; features that share a vocabulary have to learn the same."
+                f"The feature '{feature.name}' asks for {request.statistic} of '{request.name}', and another one for "
+                f"{shared.statistic}; features that share a vocabulary have to learn the same."
             )
-        values.setdefault(own.name, []).append(found[0])
-    return values, asked
+        values.setdefault(request.name, []).append(statistic[0])
+    return values, requests
 
 
-# What the training rows of pairs hold: `examples.fitting_rows.of_pairs`.
+# Columns of the training rows of pairs: `examples.fitting_rows.of_pairs`.
 _FITTED_OF_PAIRS = ("history_video_ids", "video_id", "counted_video_id")
 
 
 def _check_fittable(feature: Feature) -> None:
-    """InputError for a feature of pairs that learns from columns which no training row has together."""
+    """Refuse a feature of pairs that is fitted on columns that no training row has together."""
     others = [column.name for column in feature.columns if column.name not in _FITTED_OF_PAIRS]
     if feature.is_of_pairs and others:
         raise InputError(
@@ -141,38 +143,40 @@ def _check_fittable(feature: Feature) -> None:
         )
 
 
-def _asked(feature: Feature, values: tf.Tensor, statistic: Statistic) -> Asked:
+def _request(feature: Feature, values: tf.Tensor, statistic: Statistic) -> StatisticRequest:
     shape = values.shape[1:]
     if not shape.is_fully_defined():
         raise InputError(
             f"The feature '{feature.name}': {type(feature.op).__name__}.statistic gives values of the shape "
             f"{values.shape}; all dimensions but the first have to be known, as by tf.ensure_shape."
         )
-    asked = Asked(feature.fitted_name, statistic, np.dtype(values.dtype.as_numpy_dtype).name, tuple(shape))
+    request = StatisticRequest(feature.fitted_name, statistic, np.dtype(values.dtype.as_numpy_dtype).name, tuple(shape))
     with naming(feature.name, statistic, "of"):
-        statistic.merge([asked.nothing])
-    return asked
+        statistic.merge([request.nothing])
+    return request
 
 
-def _analyzed(name: str, asked: Mapping[str, Asked], values: Mapping[str, Sequence[tf.Tensor]]) -> dict[str, tf.Tensor]:
+def _analyzed(
+    name: str, requests: Mapping[str, StatisticRequest], values: Mapping[str, Sequence[tf.Tensor]]
+) -> dict[str, tf.Tensor]:
     """The outputs of statistics of one kind: paths of files, or tensors."""
-    if not asked:
+    if not requests:
         return {}
-    statistics = [one.statistic for one in asked.values()]
+    statistics = [one.statistic for one in requests.values()]
     in_files = statistics[0].in_file
     outputs = tft.experimental.ptransform_analyzer(
-        [tf.concat(values[own], 0) for own in asked],
-        FitStatistics(tuple(asked.values())),
+        [tf.concat(values[key], 0) for key in requests],
+        FitStatistics(tuple(requests.values())),
         [tf.as_dtype(statistic.dtype) for statistic in statistics],
         [list(statistic.shape) for statistic in statistics],
-        output_asset_default_values=[one.statistic.result(one.nothing).item() for one in asked.values()]
+        output_asset_default_values=[one.statistic.result(one.nothing).item() for one in requests.values()]
         if in_files
         else None,
         name=name,
     )
-    return {own: output if in_files else named(own, output) for own, output in zip(asked, outputs, strict=True)}
+    return {key: output if in_files else named(key, output) for key, output in zip(requests, outputs, strict=True)}
 
 
 def named(fitted_name: str, result: tf.Tensor) -> tf.Tensor:
-    """The result of a statistic under the name by which `TransformGraph.fitted` finds it."""
+    """Name the result of a statistic, so that `TransformGraph.fitted` finds it."""
     return tf.identity(result, f"{fitted_name}_fitted")

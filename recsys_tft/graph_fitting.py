@@ -1,7 +1,7 @@
-"""Fitting of the graph in the main job: the statistics of the ops, and the one trace that is saved.
+"""Fits the graph in the main job: the statistics of the ops, and the one trace that is saved.
 
-`tft_beam.AnalyzeDataset(preprocessing_fn)` makes the same graph of the same rows; docs/decisions/0026 says why the job
-does not call it.
+`tft_beam.AnalyzeDataset(preprocessing_fn)` makes the same graph from the same rows; docs/decisions/0026 has the reasons
+not to use it.
 """
 
 import functools
@@ -20,7 +20,7 @@ from tensorflow_transform.saved import saved_transform_io_v2
 from tensorflow_transform.tf_metadata import metadata_io
 
 from recsys_tft import analyzers, graph, ids, transform_graph
-from recsys_tft.analyzers import Asked
+from recsys_tft.analyzers import StatisticRequest
 from recsys_tft.configuration.settings import Settings
 from recsys_tft.errors import InputError
 from recsys_tft.examples.fitting_rows import RETIRED
@@ -29,42 +29,46 @@ from recsys_tft.frequencies import Frequencies
 from recsys_tft.graph_inputs import empty_column, graph_columns, graph_dtype, sparse
 
 _NAME = "transform_fn"  # of the function in a saved graph
-METADATA = impl_helper.METADATA_DIR_NAME  # the folder in that of a saved graph which says what it makes
+METADATA = impl_helper.METADATA_DIR_NAME  # the folder that describes the outputs of a saved graph
 
 
-def asked(settings: Settings) -> tuple[Asked, ...]:
+def statistic_requests(settings: Settings) -> tuple[StatisticRequest, ...]:
     """The statistics that the ops of the table request, in their order."""
     features = settings.table.active(settings)
-    _, found = graph.wanted(features, _read(features, pa.table({}), settings), settings)
-    return tuple(found.values())
+    _, requests = graph.statistic_requests(features, _read(features, pa.table({}), settings), settings)
+    return tuple(requests.values())
 
 
-def states_of_rows(entity: Entity, rows: pa.Table, learnt: Sequence[Asked], settings: Settings) -> list[Any]:
+def states_of_rows(
+    entity: Entity, rows: pa.Table, requests: Sequence[StatisticRequest], settings: Settings
+) -> list[Any]:
     """The state of each statistic for training rows of one entity.
 
     Args:
-        entity: whose features are learned of the rows.
-        rows: raw columns; what it lacks of those that features read is missing in all rows. Of those that are RETIRED
-            vocabularies learn nothing.
-        learnt: what `asked` gives.
+        entity: of the features to fit.
+        rows: raw columns; absent ones are missing in all rows. Vocabularies do not count RETIRED rows.
+        requests: of `statistic_requests`.
         settings: of the run.
     """
     features = [feature for feature in settings.table.active(settings) if feature.entity is entity]
     arrays = lately = _values(features, rows, settings)
     if RETIRED in rows.column_names:
         lately = _values(features, rows.filter(pc.invert(rows[RETIRED])), settings)
-    found = [lately if isinstance(one.statistic, Frequencies) else arrays for one in learnt]
-    return [one.of(own[one.name]) if one.name in own else one.nothing for one, own in zip(learnt, found, strict=True)]
+    arrays_of_requests = [lately if isinstance(request.statistic, Frequencies) else arrays for request in requests]
+    return [
+        request.of(arrays_by_name[request.name]) if request.name in arrays_by_name else request.nothing
+        for request, arrays_by_name in zip(requests, arrays_of_requests, strict=True)
+    ]
 
 
 def _values(features: Sequence[Feature], rows: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
-    """What statistics are learned of, by the name of each."""
-    values, _ = graph.wanted(features, _read(features, ids.shown(rows), settings), settings)
+    """The input of each statistic, by its name."""
+    values, _ = graph.statistic_requests(features, _read(features, ids.shown(rows), settings), settings)
     return {name: np.concatenate([tensor.numpy() for tensor in tensors]) for name, tensors in values.items()}
 
 
 def _read(features: Sequence[Feature], rows: pa.Table, settings: Settings) -> graph.Read:
-    """The columns of features, as the graph has them."""
+    """The columns of features as tensors of the graph."""
     columns = {column.name: column for feature in features for column in feature.columns}
     tensors = {
         name: sparse(transform_graph.sparse_of(rows[name], column), column)
@@ -75,66 +79,72 @@ def _read(features: Sequence[Feature], rows: pa.Table, settings: Settings) -> gr
     return {feature.name: [tensors[source] for source in feature.sources] for feature in features}
 
 
-def check(learnt: Sequence[Asked], folder: str, settings: Settings) -> None:
-    """Traces the table as if nothing had been learned, so that a fault of an op is found before any row is read.
+def check(requests: Sequence[StatisticRequest], folder: str, settings: Settings) -> None:
+    """Trace the table with empty statistics, so that errors of ops are found before any row is read.
 
     Args:
-        learnt: what `asked` gives.
+        requests: of `statistic_requests`.
         folder: for files.
         settings: of the run.
 
     Raises:
         InputError: naming the feature.
     """
-    nothing = analyzers.outputs([one.nothing for one in learnt], learnt, folder)
-    module, function = _function(nothing, learnt, folder, settings, looks=True)
+    nothing = analyzers.outputs([one.nothing for one in requests], requests, folder)
+    module, function = _function(nothing, requests, folder, settings, looks=True)
     traced = saved_transform_io_v2.trace_and_update_module(module, function, _NAME, strip_control_dependencies=False)
     _refuse_analyzers(traced.graph)
 
 
-def save(outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str, settings: Settings) -> str:
-    """Traces the table with what was learned, has tf.Transform save it, and returns where: in a folder below `folder`.
+def save(
+    outputs: Mapping[str, np.ndarray], requests: Sequence[StatisticRequest], folder: str, settings: Settings
+) -> str:
+    """Trace the table with fitted values, let tf.Transform save it, and return its path below `folder`.
 
     Args:
-        outputs: of the statistics by name; of those in files the paths.
-        learnt: what `asked` gives.
+        outputs: of the statistics by name; paths for files.
+        requests: of `statistic_requests`.
         folder: of this graph alone.
         settings: of the run.
     """
-    module, function = _function(outputs, learnt, folder, settings)
+    module, function = _function(outputs, requests, folder, settings)
     path = posixpath.join(folder, _NAME)
     concrete = saved_transform_io_v2.write_v2_saved_model(module, function, _NAME, path)
     _refuse_analyzers(concrete.graph)
     made = schema_inference.infer_feature_schema_v2(concrete.structured_outputs, dict, evaluate_schema_overrides=True)
     metadata_io.write_metadata(DatasetMetadata(made), posixpath.join(path, METADATA))
-    numbers = {one.name: outputs[one.name] for one in learnt if not one.statistic.in_file}
+    numbers = {one.name: outputs[one.name] for one in requests if not one.statistic.in_file}
     module.transform_fn = concrete
     transform_graph.keep(path, transform_graph.TransformGraph(module, numbers))
     return path
 
 
 def _function(
-    outputs: Mapping[str, np.ndarray], learnt: Sequence[Asked], folder: str, settings: Settings, looks: bool = False
+    outputs: Mapping[str, np.ndarray],
+    requests: Sequence[StatisticRequest],
+    folder: str,
+    settings: Settings,
+    looks: bool = False,
 ) -> tuple[tf.Module, Any]:
-    """The table as a tf.function of raw columns, as tf.Transform makes it, and the module that is to hold it.
+    """The table as a tf.function of raw columns, as in tf.Transform, and the module that holds it.
 
-    With `looks` it asks once more what ops learn, as a graph knows less of the shapes of tensors.
+    With `looks` the statistics are requested in the graph too, where static shapes are less specific.
     """
-    results = {one.name: tf.constant(outputs[one.name], tf.as_dtype(one.statistic.dtype)) for one in learnt}
+    results = {one.name: tf.constant(outputs[one.name], tf.as_dtype(one.statistic.dtype)) for one in requests}
 
-    def known(features: Sequence[Feature], read: graph.Read, settings: Settings) -> dict[str, Any]:
+    def fitted_values(features: Sequence[Feature], read: graph.Read, settings: Settings) -> dict[str, Any]:
         if looks:
-            graph.wanted(features, read, settings)
-        return {one.name: one.statistic.fitted(_in_graph(one, results[one.name])) for one in learnt}
+            graph.statistic_requests(features, read, settings)
+        return {one.name: one.statistic.fitted(_in_graph(one, results[one.name])) for one in requests}
 
     module = tf.Module()
     context = TFGraphContext(module_to_export=module, temp_dir=folder, evaluated_replacements={})
     specs = {column.name: tf.SparseTensorSpec([None, None], graph_dtype(column)) for column in graph_columns(settings)}
-    engineer = functools.partial(graph.engineer, settings=settings, fit=known)
+    engineer = functools.partial(graph.engineer, settings=settings, fit=fitted_values)
     return module, impl_helper.get_traced_transform_fn(engineer, specs, context)
 
 
-def _in_graph(one: Asked, result: tf.Tensor) -> tf.Tensor:
+def _in_graph(one: StatisticRequest, result: tf.Tensor) -> tf.Tensor:
     if not one.statistic.in_file:
         return graph.named(one.name, result)
     tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS, result)
@@ -142,7 +152,7 @@ def _in_graph(one: Asked, result: tf.Tensor) -> tf.Tensor:
 
 
 def _refuse_analyzers(traced: FuncGraph) -> None:
-    """The error for an op that has tf.Transform learn something unknown to the job."""
+    """Refuse ops that call analyzers of tf.Transform, which the job would not run."""
     if left := traced.get_collection(analyzer_nodes.TENSOR_REPLACEMENTS):
         raise InputError(
             f"An op of the feature table calls an analyzer of tf.Transform ({left[0].tensor.name}) in `apply`; what it "

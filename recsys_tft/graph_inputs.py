@@ -21,7 +21,7 @@ def graph_columns(settings: Settings) -> tuple[Column, ...]:
 
 
 def raw_feature_spec(settings: Settings) -> dict[str, tf.io.VarLenFeature]:
-    """The feature specs of the graph's inputs: any number of values each, so that they may be missing."""
+    """The feature specs of the graph's inputs, of any number of values, so that they may be missing."""
     return {column.name: tf.io.VarLenFeature(graph_dtype(column)) for column in graph_columns(settings)}
 
 
@@ -36,6 +36,6 @@ def sparse(tensor: tf.Tensor | tf.SparseTensor | tf.RaggedTensor, column: Column
 
 
 def empty_column(rows: tf.Tensor, dtype: tf.DType) -> tf.SparseTensor:
-    """A raw column that is missing in all of so many rows."""
+    """A raw column that is missing in all rows."""
     shape = tf.stack([rows, 1])
     return tf.SparseTensor(tf.zeros([0, 2], tf.int64), tf.zeros([0], dtype), shape)

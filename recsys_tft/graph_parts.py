@@ -1,4 +1,4 @@
-"""Parts of a graph of many columns and features: the minimum that some features need."""
+"""Extracts the part of a graph that some features need."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -13,11 +13,11 @@ NodeDef: TypeAlias = tf.compat.v1.NodeDef
 class GraphParts:
     """A function of raw columns by name, and its graph.
 
-    A function that calls it holds all of it, of which TensorFlow prunes what has no effect: it would look up the tokens
-    of all columns, of those that are empty too, as a look-up reads a table that might be written.
+    TensorFlow's pruning is not enough: a function that called the whole graph would look up the tokens of all columns,
+    as table lookups count as stateful.
 
     Args:
-        function: from one SparseTensor per column, by name, to the features by name; traced. No feature depends on
+        function: traced, from one SparseTensor per column by name to the features by name. No feature may depend on
             another's columns.
     """
 
@@ -25,7 +25,7 @@ class GraphParts:
         (columns,), _ = function.structured_input_signature
         self._graph, self._features = function.graph, function.structured_outputs
         names, captured = [tensor.name for tensor in self._graph.inputs], function.captured_inputs
-        # Those of the columns come first, in the order in which a structure is flattened.
+        # Inputs of columns come first, in the order of the flattened structure.
         self._columns = _by_name(columns, names)
         self._captured = dict(zip(names[len(names) - len(captured) :], captured, strict=True))
         self._made = _by_name(self._features, [tensor.name for tensor in self._graph.outputs])
@@ -40,53 +40,55 @@ class GraphParts:
 
     @functools.cached_property
     def _reads(self) -> dict[str, Set[str]]:
-        """The columns that each node depends on by its values."""
-        found: dict[str, Set[str]] = {_node(t): {name} for name, tensors in self._columns.items() for t in tensors}
+        """The columns that the value of each node depends on."""
+        reads: dict[str, Set[str]] = {_node(t): {name} for name, tensors in self._columns.items() for t in tensors}
         for name in self._nodes:
             waiting = [name]
             while waiting:
                 node = waiting[-1]
                 inputs = [_node(tensor) for tensor in self._nodes[node].input if not tensor.startswith("^")]
-                if missing := [one for one in inputs if one not in found]:
+                if missing := [one for one in inputs if one not in reads]:
                     waiting += missing
                 else:
-                    found.setdefault(node, frozenset().union(*(found[one] for one in inputs)))
+                    reads.setdefault(node, frozenset().union(*(reads[one] for one in inputs)))
                     waiting.pop()
-        return found
+        return reads
 
     def call(
         self, names: Sequence[str], inputs: Mapping[str, tf.SparseTensor]
     ) -> dict[str, tf.Tensor | tf.RaggedTensor]:
-        """The named features of all columns that they read, in a function that is being traced."""
-        wanted = [tensor for name in names for tensor in self._made[name]]
-        part = self._part({_node(tensor) for tensor in wanted}, inputs.keys())
+        """Add the part for the named features to the function being traced, and return them."""
+        outputs = [tensor for name in names for tensor in self._made[name]]
+        part = self._part({_node(tensor) for tensor in outputs}, inputs.keys())
         capture = tf.compat.v1.get_default_graph().capture
-        given = {tensor: capture(value) for tensor, value in self._captured.items() if _node(tensor) in part}
+        feeds = {tensor: capture(value) for tensor, value in self._captured.items() if _node(tensor) in part}
         for name, column in inputs.items():
             values = zip(self._columns[name], tf.nest.flatten(column, expand_composites=True), strict=True)
-            given |= {tensor: value for tensor, value in values if _node(tensor) in part}
-        found = iter(tf.graph_util.import_graph_def(self._graph_of(part), given, wanted, name="part"))
+            feeds |= {tensor: value for tensor, value in values if _node(tensor) in part}
+        results = iter(tf.graph_util.import_graph_def(self._graph_of(part), feeds, outputs, name="part"))
         return {
             name: tf.nest.pack_sequence_as(
-                self._features[name], [next(found) for _ in self._made[name]], expand_composites=True
+                self._features[name], [next(results) for _ in self._made[name]], expand_composites=True
             )
             for name in names
         }
 
     def _part(self, ends: Set[str], columns: Set[str]) -> dict[str, list[str]]:
-        """The inputs of each node that the ends need; of those that only have to run before, what reads these columns.
+        """The inputs of each node that the ends need, with control inputs that depend on these columns alone.
 
-        A check of a feature's columns is kept, as is what depends on none.
+        So checks of a feature's columns are kept.
         """
-        found: dict[str, list[str]] = {}
+        inputs_of_nodes: dict[str, list[str]] = {}
         waiting = list(ends)
         while waiting:
             node = waiting.pop()
-            if node not in found:
+            if node not in inputs_of_nodes:
                 inputs = self._nodes[node].input
-                found[node] = [of for of in inputs if not of.startswith("^") or self._reads[of[1:]] <= columns]
-                waiting += [_node(tensor) for tensor in found[node]]
-        return found
+                inputs_of_nodes[node] = [
+                    source for source in inputs if not source.startswith("^") or self._reads[source[1:]] <= columns
+                ]
+                waiting += [_node(tensor) for tensor in inputs_of_nodes[node]]
+        return inputs_of_nodes
 
     def _graph_of(self, part: Mapping[str, Sequence[str]]) -> GraphDef:
         graph = GraphDef(versions=self._definition.versions)
@@ -95,25 +97,25 @@ class GraphParts:
             node.CopyFrom(self._nodes[name])
             node.input[:] = inputs
         library = {function.signature.name: function for function in self._definition.library.function}
-        waiting, found = [*graph.node], set()
+        waiting, copied = [*graph.node], set()
         while waiting:
             for name in _called(waiting.pop()):
-                if name in library and name not in found:
-                    found.add(name)
+                if name in library and name not in copied:
+                    copied.add(name)
                     waiting += library[name].node_def
-        graph.library.function.extend(library[name] for name in sorted(found))
+        graph.library.function.extend(library[name] for name in sorted(copied))
         return graph
 
 
 def _called(node: NodeDef) -> Iterator[str]:
-    """The functions that a node names."""
+    """The functions that a node refers to."""
     yield node.op
     for value in node.attr.values():
         yield from (function.name for function in (value.func, *value.list.func) if function.name)
 
 
 def _by_name(structure: Mapping[str, Any], tensors: Sequence[str]) -> dict[str, list[str]]:
-    """The names of the tensors of each part of a structure, of those of all parts as it is flattened."""
+    """Split the names of flattened tensors by the parts of a structure."""
     following = iter(tensors)
     return {
         name: [next(following) for _ in tf.nest.flatten(structure[name], expand_composites=True)]
@@ -122,5 +124,5 @@ def _by_name(structure: Mapping[str, Any], tensors: Sequence[str]) -> dict[str, 
 
 
 def _node(tensor: str) -> str:
-    """The name of the node that makes a tensor."""
+    """The name of a tensor's node."""
     return tensor.lstrip("^").partition(":")[0]

@@ -1,8 +1,8 @@
-"""Ids: the user's ids of users, videos and channels, and the int64 codes that stand for them inside a run.
+"""Ids of users, videos and channels, and their int64 codes inside a run.
 
-An integer stands for itself. The code of a string or UUID is a hash of 64 bits, and what it was given as stands beside
-it, in a column GIVEN + key: once for each user, video and channel, and with an event until it is known whose it is.
-Two ids of one code are found where one could be taken for the other, and refused.
+An integer is its own code. The code of a string or UUID is a hash of 64 bits; the original id is in a column
+GIVEN + key: once for each user, video and channel, and with each event until it is joined. Two ids with the same code
+are detected and refused.
 """
 
 import re
@@ -32,7 +32,7 @@ _PATTERNS = {
     IdKind.STRING: r"(?s).+",
     IdKind.UUID: UUID_PATTERN,
 }
-GIVEN = "given/"  # before the name of a key: what its codes stand for
+GIVEN = "given/"  # prefix of the original ids of a key
 Arrow: TypeAlias = pa.Array | pa.ChunkedArray
 
 
@@ -42,28 +42,28 @@ def codes_of(ids: Arrow) -> pa.Array:
     if pa.types.is_integer(array.type):
         return array
     hashed = text_hash(array).view(np.int64)
-    hashed[hashed == EMPTY_IDS] += 1  # which is no id
+    hashed[hashed == EMPTY_IDS] += 1  # the missing id
     return pa.array(hashed, mask=array.is_null().to_numpy(zero_copy_only=False))
 
 
 def ranks(ids: Arrow, kind: IdKind) -> np.ndarray:
-    """[n] int64 numbers that are in the order of [n] ids as rows have them; strings are compared by their bytes."""
+    """[n] int64 ranks of [n] ids as rows have them; strings are compared by their bytes."""
     array = ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
     if pa.types.is_integer(array.type):
         return array.to_numpy()
-    found = pc.rank(array, tiebreaker="dense").to_numpy().astype(np.int64)
+    order = pc.rank(array, tiebreaker="dense").to_numpy().astype(np.int64)
     if kind is IdKind.UINT64:  # of numbers in decimal, the longer one is larger
-        found += pc.binary_length(array).to_numpy().astype(np.int64) << 40
-    return found
+        order += pc.binary_length(array).to_numpy().astype(np.int64) << 40
+    return order
 
 
 def text_of(value: Any, kind: IdKind) -> str:
-    """An id that a person or a program gives, as rows have it; of kinds that are text.
+    """Convert an id to text as rows have it, for kinds that are text.
 
-    UUIDs may be in any case, of 16 bytes, or uuid.UUID; numbers of the kind UINT64 may be integers.
+    UUIDs may be in any case, 16 bytes, or uuid.UUID; ids of the kind UINT64 may be integers.
 
     Raises:
-        ValueError: if it is none.
+        ValueError: if it is not an id of this kind.
     """
     if kind is IdKind.UUID and isinstance(value, bytes) and len(value) == 16:
         value = uuid.UUID(bytes=value)
@@ -73,7 +73,7 @@ def text_of(value: Any, kind: IdKind) -> str:
     text = str(value) if is_number or (kind is IdKind.UUID and isinstance(value, uuid.UUID)) else value
     if not isinstance(text, str) or not re.fullmatch(_PATTERNS[kind], text):
         raise ValueError(f"is {value!r}; expected {WANTED[kind]}")
-    text.encode()  # not so a part of a surrogate pair
+    text.encode()  # fails for lone surrogates
     return text.lower() if kind is IdKind.UUID else text
 
 
@@ -83,7 +83,7 @@ def printed(value: int | str) -> str:
 
 
 def coded(rows: pa.Table, columns: Iterable[Column]) -> pa.Table:
-    """Rows with codes in the place of ids that are text, and the ids beside them.
+    """Replace text ids by codes, with the original ids in columns beside them.
 
     Args:
         rows: raw rows of a table; strings are binary.
@@ -91,15 +91,15 @@ def coded(rows: pa.Table, columns: Iterable[Column]) -> pa.Table:
     """
     for column in columns:
         if column.key and column.kind.is_text and column.name in rows.column_names:
-            given = rows[column.name]
-            codes = in_lists(given, codes_of) if column.is_list else codes_of(given)
+            original = rows[column.name]
+            codes = in_lists(original, codes_of) if column.is_list else codes_of(original)
             rows = rows.set_column(rows.column_names.index(column.name), column.name, codes)
-            rows = rows.append_column(GIVEN + column.name, given)
+            rows = rows.append_column(GIVEN + column.name, original)
     return rows
 
 
 def in_lists(lists: Arrow, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
-    """Lists whose elements are changed, all of them at once."""
+    """Apply a function to the elements of lists, all of them at once."""
     array = lists.combine_chunks() if isinstance(lists, pa.ChunkedArray) else lists
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
     offsets = pa.array(np.append(0, np.cumsum(lengths)), pa.int32())
@@ -107,39 +107,39 @@ def in_lists(lists: Arrow, change: Callable[[pa.Array], pa.Array]) -> pa.Array:
 
 
 def beside(names: Iterable[str], rows: pa.Table) -> list[str]:
-    """The named columns, each followed by what its codes stand for, where `rows` holds that."""
-    return [name for own in names for name in (own, GIVEN + own) if name == own or name in rows.column_names]
+    """The named columns, each followed by the column of its original ids, if `rows` has it."""
+    return [name for key in names for name in (key, GIVEN + key) if name == key or name in rows.column_names]
 
 
 def shown(rows: pa.Table) -> pa.Table:
-    """Rows with ids as they were given, in the place of their codes."""
-    for given in [name for name in rows.column_names if name.startswith(GIVEN)]:
-        own = given.removeprefix(GIVEN)
-        if own in rows.column_names:
-            rows = rows.set_column(rows.column_names.index(own), own, rows[given])
-        rows = rows.drop_columns([given])
+    """Replace codes by the original ids."""
+    for prefixed in [name for name in rows.column_names if name.startswith(GIVEN)]:
+        key = prefixed.removeprefix(GIVEN)
+        if key in rows.column_names:
+            rows = rows.set_column(rows.column_names.index(key), key, rows[prefixed])
+        rows = rows.drop_columns([prefixed])
     return rows
 
 
 def plain(rows: pa.Table) -> pa.Table:
-    """Rows whose lists of ids, and ids, are no dictionaries, as `examples.with_given_ids` makes them."""
+    """Decode dictionaries of ids and of lists of ids, as made by `examples.with_given_ids`."""
     for name, kind in zip(rows.column_names, rows.schema.types, strict=True):
         value = kind.value_type if pa.types.is_list(kind) else kind
         if pa.types.is_dictionary(value):
-            wanted = pa.list_(value.value_type) if pa.types.is_list(kind) else value.value_type
-            rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(wanted))
+            unpacked = pa.list_(value.value_type) if pa.types.is_list(kind) else value.value_type
+            rows = rows.set_column(rows.column_names.index(name), name, rows[name].cast(unpacked))
     return rows
 
 
 def check_same(key: str, ids: Arrow, others: Arrow) -> None:
-    """Check that [n] ids of the same codes are the same.
+    """Check that [n] ids with the same codes are equal.
 
     Raises:
-        InputError: naming two that are not.
+        InputError: naming two that differ.
     """
     differ = np.flatnonzero(pc.fill_null(pc.not_equal(ids, others), False).to_numpy(zero_copy_only=False))
     if len(differ):
-        one, other = (given[int(differ[0])].as_py().decode() for given in (ids, others))
+        one, other = (values[int(differ[0])].as_py().decode() for values in (ids, others))
         raise InputError(
             f"the {key}s {one!r} and {other!r} cannot be told apart, as they share a hash of 64 bits; "
             "give one of them another id in every table."

@@ -1,4 +1,4 @@
-"""SIGTERM, as `docker stop`, Kubernetes and `timeout` send it, ends a command as Ctrl-C does."""
+"""SIGTERM, from `docker stop`, Kubernetes or `timeout`, ends a command like Ctrl-C."""
 
 import contextlib
 import signal
@@ -15,7 +15,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def ending_on_sigterm() -> Iterator[None]:
-    """Raise Terminated in the main thread when SIGTERM comes, once; what cleans up is not interrupted again."""
+    """Raise Terminated in the main thread at the first SIGTERM; cleaning up is not interrupted again."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -34,7 +34,7 @@ def ending_on_sigterm() -> Iterator[None]:
     except KeyboardInterrupt as error:
         if not terminated or isinstance(error, Terminated):
             raise
-        again = Terminated()  # CatBoost makes a KeyboardInterrupt of what its callbacks raise
+        again = Terminated()  # CatBoost turns errors of callbacks into KeyboardInterrupt
         for note in getattr(error, "__notes__", []):
             again.add_note(note)
         raise again from error

@@ -1,9 +1,9 @@
-"""Initializers of TensorFlow's lookup tables from vocabulary files, with the index of each value from 0."""
+"""Initializers of TensorFlow's lookup tables from vocabulary files; indices are from 0."""
 
 import tensorflow as tf
 
 _LINE, _NUMBER = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
-_ALL = 2**62  # records, more than any file has
+_ALL = 2**62  # records; more than any file has
 
 
 def integers_in(path: str | tf.Tensor) -> tf.lookup.TextFileInitializer:
@@ -17,7 +17,7 @@ def strings_in(path: str | tf.Tensor) -> tf.lookup.TextFileInitializer:
 
 
 class _RecordInitializer(tf.lookup.TextFileInitializer):
-    """Reads all records at once: tf.lookup's initializer of a data set takes 40 microseconds for each of them."""
+    """Reads all records at once: tf.lookup's initializer from a data set takes 40 microseconds each."""
 
     def initialize(self, table: tf.lookup.StaticHashTable) -> tf.Operation | None:
         path = tf.convert_to_tensor(self._filename, tf.string)

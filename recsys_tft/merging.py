@@ -1,19 +1,19 @@
-"""Merging partial results into one, where that costs as much as the merged one: so not after every part."""
+"""Merges partial results several at a time, where each merge costs as much as its result."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
 
-_AT_A_TIME = 16  # parts that are kept apart before they are merged
+_AT_A_TIME = 16  # parts of a merge
 
 
 class MergeSome(beam.CombineFn):
     """Merges parts, some at a time; an accumulator is a list of parts.
 
     Args:
-        merge: what parts are together, one at least.
-        nothing: the part of no values, which the result is without any other.
+        merge: merges one or more parts.
+        nothing: the part of no values, the result without any other.
     """
 
     def __init__(self, merge: Callable[[list[Any]], Any], nothing: Any):

@@ -1,6 +1,6 @@
-"""Missing values in Arrow: null, NaN, '', the least int64, and a list without anything else.
+"""Missing values in Arrow: null, NaN, '', the least int64, and lists of only these.
 
-docs/missing.md has the table of all places; `ops.drop_missing` and `serving_inputs` say the same of tensors.
+docs/missing.md has the table of all places; `ops.drop_missing` and `serving_inputs` do the same for tensors.
 """
 
 from typing import TypeAlias
@@ -15,11 +15,11 @@ Arrow: TypeAlias = pa.Array | pa.ChunkedArray
 
 
 def nulled(values: Arrow, zero_is_missing: bool = False) -> Arrow:
-    """[n] values with a null in the place of each that is missing; lists without such elements.
+    """[n] values with null for each missing one; lists without missing elements.
 
     Args:
-        values: of int64, float, string, binary or timestamp, or lists of them; others are left as they are.
-        zero_is_missing: whether a 0 is missing too; of numbers, times and booleans.
+        values: of int64, float, string, binary or timestamp, or lists of them; others are unchanged.
+        zero_is_missing: whether 0 is missing too, in numbers, times and booleans.
     """
     if pa.types.is_list(values.type):
         return _shortened(values, zero_is_missing)
@@ -33,7 +33,7 @@ def nulled(values: Arrow, zero_is_missing: bool = False) -> Arrow:
 
 
 def _missing(values: Arrow) -> Arrow | None:
-    """[n] bool, null for a null; None where a null alone is missing."""
+    """[n] bool, null for a null; None if only nulls are missing."""
     kind = values.type
     if pa.types.is_floating(kind):
         return pc.is_nan(values)

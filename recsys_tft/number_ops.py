@@ -1,4 +1,4 @@
-"""The ops that read numbers, and times as numbers: z-scores, logarithms, buckets, levels, waves and ratios."""
+"""The ops on numbers, and on times as numbers: z-scores, logarithms, buckets, levels, waves and ratios."""
 
 import dataclasses
 import itertools
@@ -29,7 +29,7 @@ LONG_AGO = -(2**62)  # microseconds since 1970; no difference from it leaves the
 
 
 def no_number(columns: Sequence[Column]) -> str | None:
-    """The sentence with which an op of numbers refuses text."""
+    """The reason why an op on numbers refuses text columns, if there are any."""
     texts = [column for column in columns if column.graph_type == STRING]
     return f"reads numbers, not {texts[0].name}, which is {texts[0].type}" if texts else None
 
@@ -38,7 +38,7 @@ def _log1p(values: "tf.Tensor") -> "tf.Tensor":
     """log(1 + x) as float32; below 0 counts as 0."""
     import tensorflow as tf
 
-    # In float64, as the last bit of TensorFlow's logarithm depends on the place in the batch; rounding removes it.
+    # In float64, as the last bit of TensorFlow's logarithm depends on the position in the batch; rounding removes it.
     wide = tf.cast(values, tf.float64)
     return tf.cast(tf.math.log1p(tf.maximum(wide, 0.0)), tf.float32)
 
@@ -75,8 +75,8 @@ class ZScore(Op):
     ) -> Mapping[str, str]:
         assert fitted is not None
         mean, deviation = map(float, fitted)
-        found = {"column": columns[0], "log1p": self.log1p, "mean": mean, "std": deviation}
-        return {f"normalizers/{name}.json": to_json(found)}
+        document = {"column": columns[0], "log1p": self.log1p, "mean": mean, "std": deviation}
+        return {f"normalizers/{name}.json": to_json(document)}
 
     def _scaled(self, values: "tf.Tensor") -> "tf.Tensor":
         import tensorflow as tf
@@ -108,11 +108,11 @@ class Log(Op):
 class Age(Op):
     """Logarithm of the days since a moment, log(1 + whole hours / 24); nothing is fitted.
 
-    It depends on the number of whole hours alone, of which far fewer occur than pairs of moments.
+    It depends on whole hours alone, which have far fewer distinct values than pairs of moments.
 
     Columns:
         time: [batch] int64, microseconds since 1970-01-01 UTC.
-        since: [batch] int64, the same of an earlier moment; a later one, however far, counts as `time`.
+        since: [batch] int64, likewise, an earlier moment; later ones count as `time`.
 
     Returns:
         [batch] float32; 0 where either is missing.
@@ -137,8 +137,8 @@ class Age(Op):
         import tensorflow as tf
 
         time, since = (scatter(column, column.values, 0) for column in columns)
-        known = tf.reduce_all([scatter(column, tf.ones_like(column.values), 0) > 0 for column in columns], axis=0)
-        hours = tf.where(known, tf.maximum(time - tf.maximum(since, LONG_AGO), 0) // HOUR, 0)
+        is_known = tf.reduce_all([scatter(column, tf.ones_like(column.values), 0) > 0 for column in columns], axis=0)
+        hours = tf.where(is_known, tf.maximum(time - tf.maximum(since, LONG_AGO), 0) // HOUR, 0)
         return _log1p(tf.cast(hours, tf.float64) / 24)
 
 
@@ -154,7 +154,7 @@ class Bucket(Op):
         1: x < 18, 2: 18 <= x < 25, 3: 25 <= x.
 
     Attributes:
-        name: below `buckets` of the settings, which may hold other boundaries.
+        name: below `buckets` of the settings, which may override the boundaries.
         boundaries: increasing.
         dim: width of the embedding table.
 
@@ -192,8 +192,8 @@ class Bucket(Op):
         self, name: str, columns: Sequence[str], fitted: "np.ndarray | None", settings: "Settings"
     ) -> Mapping[str, str]:
         boundaries = list(self._boundaries(settings))
-        found = {"column": columns[0], "boundaries": boundaries, "buckets": bucket_names(boundaries)}
-        return {f"buckets/{name}.json": to_json(found)}
+        document = {"column": columns[0], "boundaries": boundaries, "buckets": bucket_names(boundaries)}
+        return {f"buckets/{name}.json": to_json(document)}
 
     def _boundaries(self, settings: "Settings") -> tuple[float, ...]:
         return settings.buckets.get(self.name, self.boundaries)
@@ -207,7 +207,7 @@ def bucket_names(boundaries: list[float]) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class Level(Op):
-    """One-hot of a popularity level: the one given, else the one that a count falls into.
+    """One-hot of a popularity level: of the given one, or else of a count.
 
     The levels and the quantiles between them are `popularity.levels` and `.quantiles` of the settings; the counts at
     these quantiles are fitted, and a count equal to one of them belongs to the higher level.
@@ -217,7 +217,7 @@ class Level(Op):
         count: [batch] int64 >= 0.
 
     Returns:
-        [batch, levels] float32; zeros where both are missing, and for a level that the settings do not know.
+        [batch, levels] float32; zeros if both are missing, and for an unknown level.
     """
 
     missing: ClassVar[str] = "from the count; zeros without one"
@@ -232,11 +232,13 @@ class Level(Op):
         import tensorflow as tf
 
         levels = fitting.settings.popularity.levels
-        given, count = columns
+        level_column, count = columns
         derived = tf.searchsorted(fitting.fitted[name], self._counts(count), side="right")
-        known = tf.equal(tf.strings.lower(given.values)[:, None], tf.constant([level.lower() for level in levels]))
-        index = tf.where(tf.reduce_any(known, 1), tf.argmax(known, 1, tf.int32), -1)
-        level = scatter(given, index, -2)
+        is_level = tf.equal(
+            tf.strings.lower(level_column.values)[:, None], tf.constant([level.lower() for level in levels])
+        )
+        index = tf.where(tf.reduce_any(is_level, 1), tf.argmax(is_level, 1, tf.int32), -1)
+        level = scatter(level_column, index, -2)
         return tf.one_hot(tf.where(level == -2, scatter(count, derived, -1), level), len(levels))
 
     def describe(
@@ -244,8 +246,8 @@ class Level(Op):
     ) -> Mapping[str, str]:
         assert fitted is not None
         boundaries = [float(edge) if abs(edge) != float("inf") else None for edge in fitted]
-        found = {"columns": tuple(columns), "levels": settings.popularity.levels, "boundaries": boundaries}
-        return {f"buckets/{name}.json": to_json(found)}
+        document = {"columns": tuple(columns), "levels": settings.popularity.levels, "boundaries": boundaries}
+        return {f"buckets/{name}.json": to_json(document)}
 
     @staticmethod
     def _counts(count: "tf.SparseTensor") -> "tf.Tensor":

@@ -1,9 +1,9 @@
-"""The operations that turn raw columns into engineered features: their base class, and the ops of tokens.
+"""The operations that turn raw columns into engineered features: their base class, and the ops on tokens.
 
-An op is a frozen dataclass: its fields are what the feature table says, `apply` is what the graph does. Every op reads
-its columns as SparseTensors of at most one value a row (lists: any number), in which a missing value is an absent one,
-and says what missing becomes. NaN, infinite and empty-string values and the least int64 count as missing:
-docs/missing.md. `number_ops` holds those of numbers.
+An op is a frozen dataclass: its fields are arguments in the feature table, `apply` builds the graph. Every op reads
+its columns as SparseTensors of at most one value per row (lists: any number), without missing values, and documents
+what missing becomes. NaN, infinity, the empty string and the least int64 are missing: docs/missing.md. `number_ops` has
+the ops on numbers.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recsys_tft.configuration.settings import Settings
 
 
-SETTING = {"setting": True}  # metadata of a field that the settings may override, which the table does not show
+SETTING = {"setting": True}  # metadata of fields that the settings may override; not shown in the table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Fitting:
 
     Attributes:
         settings: of the run.
-        fitted: results of the statistics that ops asked for: of vocabularies by their names, else by the feature's.
+        fitted: results of the requested statistics: by the name of the vocabulary, or else of the feature.
     """
 
     settings: "Settings"
@@ -46,7 +46,7 @@ class FittedGraph:
     Attributes:
         settings: of the run.
         saved_model: the folder of the transform graph.
-        numbers: results of the statistics that are no files, by feature.
+        numbers: results of the statistics that are not files, by feature.
         shared: resources of several features, such as an encoder, by any key.
     """
 
@@ -75,16 +75,16 @@ class Op:
 
     Attributes:
         missing: the value of a row with missing input, in words.
-        is_large: whether it is a wide vector, of which joined rows point to that of their video rather than hold it.
+        is_large: whether it is a wide vector, which joined rows refer to instead of a copy.
         joins: whether it reads columns of a user or an exposure, and of a video.
         is_coarse: whether `coarse` reduces its columns to the part that it depends on.
-        embeds_text: whether it is a TextEmbedding, whose texts a job encodes once each.
-        once_per_value: whether it reads one column, each value of it apart from the others, so that each distinct one
-            need be computed only once; of a column of lists it makes lists, of as many or fewer values.
+        embeds_text: whether it is a TextEmbedding, whose distinct texts a job encodes once.
+        once_per_value: whether it maps each value of one column independently, so that each distinct one is computed
+            only once; a column of lists becomes lists of as many or fewer values.
         is_ordered: whether the order of a list of tokens matters; the first is the most recent one.
-        vocabulary: of the tokens that it makes.
-        dim: width of the embedding table of what it makes, where no vocabulary says it; None for
-            `embeddings.default_dim` of the settings.
+        vocabulary: of its tokens.
+        dim: width of its embedding table, unless a vocabulary has it; None for `embeddings.default_dim` of the
+            settings.
     """
 
     missing: ClassVar[str]
@@ -103,13 +103,13 @@ class Op:
         return self.vocabulary is not None or type(self).categories is not Op.categories
 
     def is_active(self, settings: "Settings") -> bool:
-        """Whether the settings ask for the feature."""
+        """Whether the settings enable the feature."""
         return True
 
     def statistic(
         self, columns: Sequence["tf.SparseTensor"], settings: "Settings"
     ) -> "tuple[tf.Tensor, Statistic] | None":
-        """[n, ...] values, and what is to be learned of them in a full pass; None for an op that needs nothing."""
+        """[n, ...] values, and the statistic to learn from them in a full pass; None if it needs none."""
         return None
 
     def apply(self, name: str, columns: Sequence["tf.SparseTensor"], fitting: Fitting) -> "tf.Tensor | tf.RaggedTensor":
@@ -123,14 +123,14 @@ class Op:
     def coarse(self, columns: "Sequence[pa.Array]") -> "Sequence[pa.Array]":
         """[n] raw values of each column, made coarser where that changes no result.
 
-        Of an op that joins, each combination of such values is computed once: the coarser, the fewer there are.
+        An op that joins is computed once per combination of such values: the coarser, the fewer there are.
         """
         return columns
 
     def served(self, name: str, graph: FittedGraph) -> Any:
-        """The value of `Fitting.fitted` in a served model: the result of a statistic, or None for none.
+        """The value of `Fitting.fitted` in a served model: the result of a statistic, or None.
 
-        An op whose statistic is a file of its own makes of `graph.file(...)` what it reads.
+        An op whose statistic is a file reads it from `graph.file(...)`.
         """
         if self.vocabulary:
             return self.vocabulary.table(graph.saved_model)
@@ -141,7 +141,7 @@ class Op:
         return ()
 
     def categories(self, settings: "Settings") -> int | None:
-        """The number of categories, 0 for missing included; None where it measures, or where a vocabulary says."""
+        """The number of categories, 0 for missing included; None for numbers, or with a vocabulary."""
         return None
 
     def boundaries_by_name(self) -> Mapping[str, tuple[float, ...]]:
@@ -151,19 +151,19 @@ class Op:
     def describe(
         self, name: str, columns: Sequence[str], fitted: "np.ndarray | None", settings: "Settings"
     ) -> Mapping[str, str]:
-        """The fitted values for people: texts of JSON by the paths of files below `artifacts/`.
+        """The fitted values as readable files: JSON by the paths of files below `artifacts/`.
 
         Args:
             name: of the feature.
             columns: the names of the raw columns that it reads.
-            fitted: the result of its statistic, if that is no file.
+            fitted: the result of its statistic, if that is not a file.
             settings: of the run.
         """
         return {}
 
 
 def other_than(count: int, columns: Sequence[Column]) -> str | None:
-    """The sentence with which an op of so many columns refuses others."""
+    """The reason why an op on a number of columns refuses another number; None if it is right."""
     return None if len(columns) == count else f"reads {count} column{'s' * (count > 1)}, not {len(columns)}"
 
 
@@ -171,7 +171,7 @@ def scatter(column: "tf.SparseTensor", values: "tf.Tensor", default: float | int
     """[batch] of `values`, which belong to the present rows of `column`; `default` where the column is missing."""
     import tensorflow as tf
 
-    # In few operations: a graph has some 50 of these, and each operation is traced, pruned, saved and loaded.
+    # Few operations: a graph has about 50 of these, and each operation is traced, pruned, saved and loaded.
     rows, _ = tf.unstack(column.indices, 2, axis=1)
     batch, _ = tf.unstack(column.dense_shape, 2)
     return tf.raw_ops.SparseToDense(
@@ -200,12 +200,12 @@ class Lookup(Op):
     def refuses(self, columns: Sequence[Column]) -> str | None:
         if reason := other_than(1, columns):
             return reason
-        wanted = INT64 if self.vocabulary.integers else STRING
+        expected = INT64 if self.vocabulary.integers else STRING
         (column,) = columns
-        if column.graph_type == wanted:
+        if column.graph_type == expected:
             return None
-        hint = f"; Vocabulary({self.vocabulary.name!r}, integers=True) has integers" if wanted == STRING else ""
-        return f"looks up values of type {wanted}, not {column.name}, which is {column.type}{hint}"
+        hint = f"; Vocabulary({self.vocabulary.name!r}, integers=True) has integers" if expected == STRING else ""
+        return f"looks up values of type {expected}, not {column.name}, which is {column.type}{hint}"
 
     def statistic(
         self, columns: Sequence["tf.SparseTensor"], settings: "Settings"
@@ -275,10 +275,10 @@ class Bag(Lookup):
 
 @dataclasses.dataclass(frozen=True)
 class History(Bag):
-    """Tokens of the user's last videos, or of what they have, in a vocabulary that is fitted on the videos alone.
+    """Tokens of the user's last videos, or of their values, in a vocabulary that is fitted on the videos alone.
 
     Columns:
-        values: [batch] lists of int64 or strings, most recent first; any number, as `history.length` cuts them before.
+        values: [batch] lists of int64 or strings, most recent first, already limited by `history.length`.
 
     Returns:
         [batch, (n)] int64 tokens in the list's order.
@@ -313,7 +313,7 @@ def present_only(values: "tf.Tensor", zero_is_missing: bool = False) -> "tf.Spar
 
 
 def drop_missing(column: "tf.SparseTensor", zero_is_missing: bool = False) -> "tf.SparseTensor":
-    """The column without empty strings, NaN and infinities, and the least int64; without 0 where that is missing."""
+    """The column without empty strings, NaN, infinities and the least int64; optionally without 0."""
     import tensorflow as tf
 
     values = column.values

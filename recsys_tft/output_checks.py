@@ -20,12 +20,12 @@ from recsys_tft.statistics import Statistic
 
 @contextlib.contextmanager
 def naming(name: str, called: Op | Statistic, method: str) -> Iterator[None]:
-    """Names the feature, the class and the line of whatever an op or a statistic raises.
+    """Name the feature, the class and the line in errors of ops and statistics.
 
     Args:
-        name: of the feature, or of the vocabulary that is fitted.
-        called: whose method is called.
-        method: which.
+        name: of the feature, or of the fitted vocabulary.
+        called: the op or statistic.
+        method: the called method.
 
     Raises:
         InputError: in place of any other error.
@@ -34,7 +34,7 @@ def naming(name: str, called: Op | Statistic, method: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:  # what a user's own code raises may be anything
+    except Exception as error:  # a user's own code may raise anything
         where = _line(error, called)
         raise InputError(
             f"The feature '{name}': {type(called).__name__}.{method} raised {type(error).__name__} "
@@ -43,22 +43,22 @@ def naming(name: str, called: Op | Statistic, method: str) -> Iterator[None]:
 
 
 def _line(error: BaseException, called: Op | Statistic) -> str:
-    """The last line of the module of what was called that the error passed, as ` at FILE, line N`."""
+    """The last line of the op's module in the traceback, as ` at FILE, line N`."""
     file = getattr(sys.modules.get(type(called).__module__), "__file__", None)
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     return f" at {file}, line {lines[-1]}" if lines else ""
 
 
-def check_made(feature: Feature, made: Any, settings: Settings) -> None:
-    """Refuse a tensor of another dtype, rank or width than its op says.
+def check_output(feature: Feature, made: Any, settings: Settings) -> None:
+    """Refuse a tensor of another dtype, rank or width than its op declares.
 
     Args:
-        feature: whose op made it.
-        made: by the op, while the graph is traced.
+        feature: of the op.
+        made: the output of the op, while the graph is traced.
         settings: of the run.
 
     Raises:
-        InputError: naming the feature, the op, what it says and what it made.
+        InputError: naming the feature, the op, the declared and the actual output.
     """
     op, shape = feature.op, feature.op.shape(settings)
     if op.is_categorical and not op.vocabulary:
@@ -74,8 +74,8 @@ def check_made(feature: Feature, made: Any, settings: Settings) -> None:
         if isinstance(made, tf.Tensor) and made.shape.rank is None:
             hint = " Let `apply` end with tf.ensure_shape."
         raise InputError(
-            f"The feature '{feature.name}': its op {type(op).__name__} says that it makes {said(op, settings)}, "
-            f"but it makes {_found(made)}.{hint}"
+            f"The feature '{feature.name}': its op {type(op).__name__} says that it makes {declared(op, settings)}, "
+            f"but it makes {_made(made)}.{hint}"
         )
 
 
@@ -92,7 +92,7 @@ def _fits(made: Any, dtype: tf.DType, shape: tuple[int, ...] | None) -> bool:
     return tuple(made.shape[1:]) == tuple(shape)
 
 
-def said(op: Op, settings: Settings) -> str:
+def declared(op: Op, settings: Settings) -> str:
     """The declared output of an op, such as `numbers (float32 [batch])`."""
     shape, dtype = op.shape(settings), "int64" if op.is_categorical else "float32"
     what = "tokens" if op.vocabulary else "categories" if op.is_categorical else "numbers"
@@ -101,22 +101,22 @@ def said(op: Op, settings: Settings) -> str:
     return f"{what} ({dtype} [{', '.join(['batch', *map(str, shape)])}])"
 
 
-def _found(made: Any) -> str:
-    if isinstance(made, tf.Tensor) and made.shape.rank is not None:
-        sizes = ["batch" if place == 0 else str(size or "?") for place, size in enumerate(made.shape)]
-        return f"{made.dtype.name} [{', '.join(sizes)}]"
-    if isinstance(made, tf.Tensor | tf.SparseTensor | tf.RaggedTensor):
-        rank = "" if made.shape.rank is None else f" of rank {made.shape.rank}"
-        kind = f"a {type(made).__name__}" if not isinstance(made, tf.Tensor) else "a tensor of unknown rank"
-        return f"{kind} of {made.dtype.name}{rank}"
-    return f"a {type(made).__name__}"
+def _made(value: Any) -> str:
+    if isinstance(value, tf.Tensor) and value.shape.rank is not None:
+        sizes = ["batch" if place == 0 else str(size or "?") for place, size in enumerate(value.shape)]
+        return f"{value.dtype.name} [{', '.join(sizes)}]"
+    if isinstance(value, tf.Tensor | tf.SparseTensor | tf.RaggedTensor):
+        rank = "" if value.shape.rank is None else f" of rank {value.shape.rank}"
+        kind = f"a {type(value).__name__}" if not isinstance(value, tf.Tensor) else "a tensor of unknown rank"
+        return f"{kind} of {value.dtype.name}{rank}"
+    return f"a {type(value).__name__}"
 
 
 def check_result(name: str, statistic: Statistic, result: Any) -> None:
-    """Refuse the result of a statistic that is of another dtype or shape than it says.
+    """Refuse the result of a statistic of another dtype or shape than it declares.
 
     Raises:
-        InputError: naming the feature or vocabulary, the statistic, what it says and what it made.
+        InputError: naming the feature or vocabulary, the statistic, the declared and the actual result.
     """
     made = np.asarray(result)
     kinds = {"int64": made.dtype == np.int64, "float32": made.dtype == np.float32, "string": made.dtype.kind in "SO"}
@@ -130,7 +130,7 @@ def check_result(name: str, statistic: Statistic, result: Any) -> None:
 
 
 def check_categories(engineered: pa.Table, features: Sequence[Feature], settings: Settings) -> None:
-    """Refuse categories beyond those that ops say; tokens of vocabularies are within them as they are made.
+    """Refuse categories beyond those that ops declare; tokens of vocabularies are within by construction.
 
     Raises:
         InputError: naming the feature, the op, and the value.

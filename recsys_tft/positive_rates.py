@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class TotalRate(Statistic):
-    """The rate of all exposures of [n, 2] counts of positive and of all ones: (positive + 1) / (all + 2), of none 1/2.
+    """The rate of all exposures, from [n, 2] counts of positive and all ones: (positive + 1) / (all + 2).
 
-    The state is both sums (Laplace's rule of succession keeps the rate off 0 and 1).
+    The state is both sums. (Laplace's rule of succession keeps the rate off 0 and 1.)
     """
 
     def of(self, values: np.ndarray) -> tuple[int, int]:
@@ -41,7 +41,7 @@ class TotalRate(Statistic):
 class PositiveRate(Op):
     """Share of exposures that were positive: (positive + weight x prior) / (shown + weight).
 
-    The prior is the rate of all exposures that the training rows count. (An m-estimate: Cestnik, ECAI 1990.)
+    The prior is the rate of all exposures in the counts of training rows. (An m-estimate: Cestnik, ECAI 1990.)
 
     Columns:
         positive: [batch] int64 count >= 0; a missing one counts as 0.
@@ -51,7 +51,7 @@ class PositiveRate(Op):
         [batch] float32; the prior where nothing was shown.
 
     Attributes:
-        weight: how many exposures the prior counts for.
+        weight: of the prior, in exposures.
     """
 
     weight: float = 10.0
@@ -74,7 +74,7 @@ class PositiveRate(Op):
 
 @dataclasses.dataclass(frozen=True)
 class Affinity(Op):
-    """Share of a user's exposures to videos of a group that were positive, drawn towards the user's own rate.
+    """Share of a user's exposures to videos of a group that were positive, shrunk towards the user's own rate.
 
     (positive + weight x rate) / (shown + weight), where the rate is (the user's positive + 1) / (the user's + 2).
 
@@ -85,10 +85,10 @@ class Affinity(Op):
         user_shown: [batch] int64 count >= 0, of the user; a missing one counts as 0.
 
     Returns:
-        [batch] float32; the user's rate where nothing of the group was shown, 1/2 where nothing was at all.
+        [batch] float32; the user's rate if nothing of the group was shown, 1/2 if nothing was shown at all.
 
     Attributes:
-        weight: how many exposures the user's rate counts for.
+        weight: of the user's rate, in exposures.
     """
 
     weight: float = 5.0
@@ -109,21 +109,21 @@ class Affinity(Op):
 class Excess(Op):
     """Excess of a user's positive rate over that of others on the same videos.
 
-    (positive - expected) / (shown + weight), where expected is how often others are on what the user was shown.
+    (positive - expected) / (shown + weight), where expected is how many of them others would be positive on.
 
     It tells a user who likes much from one who was shown what everybody likes. (The user's bias of a baseline
     predictor: Koren, KDD 2008, section 2.1.)
 
     Columns:
         positive: [batch] int64 count >= 0, of the user; a missing one counts as 0.
-        expected: [batch] float32 >= 0: how many would be positive, were the user like all others; missing: 0.
+        expected: [batch] float32 >= 0: how many would be positive if the user were like all others; missing: 0.
         shown: [batch] int64 count >= 0, of the user; a missing one counts as 0.
 
     Returns:
         [batch] float32 between -1 and 1; 0 where nothing was shown.
 
     Attributes:
-        weight: how many exposures without any excess are added.
+        weight: exposures without excess that are added.
     """
 
     weight: float = 20.0

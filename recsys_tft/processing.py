@@ -39,7 +39,7 @@ class PipelineConfig:
     """Options of a run besides its data: its output folders, and overrides of settings.
 
     Attributes:
-        output_dir: the folder of everything that has no folder of its own below; local, or on any Beam filesystem.
+        output_dir: the folder of everything without a folder of its own below; local, or on any Beam filesystem.
         artifacts_dir: for the transform graph and the other artifacts; `output_dir/artifacts` by default.
         processed_data_dir: for the rows; `output_dir/processed_data` by default.
         config: a YAML file of settings that differ from the defaults.
@@ -90,14 +90,14 @@ class PipelineConfig:
         """Check everything that can be checked at once, before anything large is loaded.
 
         Args:
-            data_dir: of the raw tables; None where they are generated.
+            data_dir: of the raw tables; None if they are generated.
 
         Raises:
-            InputError: if a setting is wrong, a folder has no name or is on no filesystem that is known, there are no
-                tables, or there is an output that must not be replaced.
+            InputError: if a setting is wrong, a folder has no name or an unknown filesystem, there are no tables, or
+                there is an output that must not be replaced.
         """
-        own = {"--output-dir": self.output_dir, "artifacts_dir": self.artifacts_dir, "--config": self.config}
-        for name, place in {**own, "processed_data_dir": self.processed_data_dir}.items():
+        folders = {"--output-dir": self.output_dir, "artifacts_dir": self.artifacts_dir, "--config": self.config}
+        for name, place in {**folders, "processed_data_dir": self.processed_data_dir}.items():
             places.check(name, place)
         places.check("encoder_cache", self.settings.encoder_cache)
         used = encoders(self.settings)
@@ -110,10 +110,10 @@ class PipelineConfig:
         self.output.check(self.overwrite, *(() if data_dir else ("raw",)))
 
     def needless(self, data_dir: str | None) -> tuple[str, ...]:
-        """Modules that TensorFlow and Beam would import, and a run on the tables in `data_dir` does without."""
+        """Optional imports of TensorFlow and Beam that a run on the tables in `data_dir` does not need."""
         places = (data_dir, self.output_dir, self.artifacts_dir, self.processed_data_dir)
-        told = [*filter(None, places), self.settings.model_dump_json()]
-        is_here = not (self.settings.beam_arguments or self.beam_args) and not any("://" in text for text in told)
+        texts = [*filter(None, places), self.settings.model_dump_json()]
+        is_here = not (self.settings.beam_arguments or self.beam_args) and not any("://" in text for text in texts)
         return (*libraries.UNUSED, *libraries.CLOUD) if is_here else libraries.UNUSED
 
     @property
@@ -133,7 +133,7 @@ class PipelineConfig:
 
     @property
     def compiled(self) -> tuple[str, ...]:
-        """Modules with the compiled loops that a run takes."""
+        """Modules with the compiled loops of a run."""
         kernels = {"recsys_tft.storage.record_kernels": self.settings.output.format == "tfrecord",
                    "recsys_tft.point_in_time.history_kernel": self.settings.history.length > 0,
                    "recsys_tft.point_in_time.tally_kernel": self.settings.positive_rates.enabled}  # fmt: skip
@@ -248,7 +248,7 @@ class ProcessingPipeline:
         if "://" in raw:
             raise UsageError(
                 f"--synthetic makes its tables on this machine, but the output is {self._output.target('raw')}; make "
-                "them with a local --output-dir, copy its raw/ to a bucket, and name that with --data-dir."
+                "them with a local --output-dir, copy its raw/ to a bucket, and name the copy with --data-dir."
             )
         synthetic_sizes.check(**sizes, seed=self._settings.seed)
         kind = synthetic_sizes.id_kind(ids)
@@ -286,7 +286,7 @@ class ProcessingPipeline:
 
     @contextlib.contextmanager
     def _writing(self, *also: str) -> Iterator[None]:
-        """Holds the output, of which the run makes some parts `also`, and leaves nothing half-written in it."""
+        """Hold the output and leave nothing half-written in it; `also`: further parts that the run writes."""
         with contextlib.ExitStack() as locks:
             for folder in self._output.local_folders:
                 locks.enter_context(sole_writer(folder, "run"))
@@ -303,7 +303,7 @@ class ProcessingPipeline:
                 raise
 
     def _prepare_encoder(self) -> None:
-        """Load the encoders of texts, so that one that cannot be is an error before any data is read."""
+        """Load the text encoders, so that errors come before any data is read."""
         for spec, name in encoders(self._settings).items():
             self._say("Loading the title encoder" if name == "title_encoder" else f"Loading the encoder {name}")
             title_encoder.resolve(spec, self._settings.title_precision, self._say)
@@ -324,7 +324,7 @@ class ProcessingPipeline:
         return tables
 
     def _options(self, data_dir: str) -> "PipelineOptions":
-        """Beam's options; a wrong one is an error before anything is touched."""
+        """Beam's options, checked before anything is written."""
         from recsys_tft.beam_pipelines import dataflow
         from recsys_tft.beam_pipelines.options import beam_options, check_here
 
@@ -342,7 +342,7 @@ class ProcessingPipeline:
         return options
 
     def _reach(self, data_dir: str) -> None:
-        """Refuse a bucket that does not answer; those who write and read wait for minutes."""
+        """Refuse a bucket that does not answer, for which readers and writers would wait for minutes."""
         used = encoders(self._settings)
         models = [m for e in used for m in ([e] if isinstance(e, str) else [e.preprocessor, e.encoder])]
         buckets = [model for model in models if places.scheme(model) == "gs"]
@@ -365,7 +365,7 @@ class ProcessingPipeline:
     ) -> tuple[dict[str, Any], dict[str, int], dict[str, float]]:
         from recsys_tft.beam_pipelines.run import run_job
 
-        embedding_cache.NOTICED.clear()  # of whatever else this process did before
+        embedding_cache.NOTICED.clear()  # of earlier runs in this process
         done = run_job(self._plan(tables, options), options, self._config.workers, self._say)
         while embedding_cache.NOTICED:
             path, why = embedding_cache.NOTICED.popitem()

@@ -1,4 +1,4 @@
-"""Progress of a long command: on a terminal the step, its time, rows done and left; else plain lines."""
+"""Progress of a long command: on a terminal the step, its time, rows done and left; otherwise plain lines."""
 
 import logging
 import re
@@ -18,10 +18,10 @@ _SHARE = re.compile(r" \((\d+) % of all\)$")
 
 
 class Progress:
-    """Shows the current step; finished ones stay, with their cost.
+    """Shows the current step; finished ones stay, with their durations.
 
     Attributes:
-        console: where the command prints.
+        console: of the command's output.
     """
 
     def __init__(self) -> None:
@@ -42,9 +42,9 @@ class Progress:
         self._leave()
 
     def say(self, text: str) -> None:
-        """A new step; a warning or `note: ` is printed and stays, and `progress: ` is for terminals only.
+        """Begin a step; `warning: ` and `note: ` are printed and stay, and `progress: ` is for terminals only.
 
-        Where progress ends with `(N % of all)`, the time that is left is estimated.
+        If progress ends with `(N % of all)`, the remaining time is estimated.
         """
         text = redacted(text)
         if text.startswith("progress: "):
@@ -68,12 +68,12 @@ class Progress:
         self._task = self._live.add_task(step, total=None)
 
     def _go_on(self, text: str) -> None:
-        found = _SHARE.search(text)
-        told = f"{self._step}: {_SHARE.sub('', text)}"
-        self._live.update(self._task, description=told, completed=float(found[1]) if found else 0, total=100)
+        match = _SHARE.search(text)
+        description = f"{self._step}: {_SHARE.sub('', text)}"
+        self._live.update(self._task, description=description, completed=float(match[1]) if match else 0, total=100)
 
     def _leave(self) -> None:
-        """Leaves a line of the step that ends."""
+        """Print a line about the step that ends."""
         if self._step and self.console.is_terminal:
             took = f"{self._step}: {time.monotonic() - self._began:.1f} s"
             self.console.print(took, markup=False, style="dim", soft_wrap=True)
@@ -81,7 +81,7 @@ class Progress:
 
 
 class _Times(ProgressColumn):
-    """The elapsed time of a step, and an estimate of the rest."""
+    """The elapsed time of a step, and an estimate of the remaining time."""
 
     def render(self, task: Task) -> Text:
         spent = task.elapsed or 0.0

@@ -1,4 +1,4 @@
-"""Modules of a user's project: their places, those that belong to a feature table, and their code."""
+"""Modules of a user's project: where they are, which ones a feature table imports, and hashes of their code."""
 
 import ast
 import dataclasses
@@ -29,40 +29,40 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The name that finds it from any working folder on this machine; an installed module's own name."""
+        """A name that finds it from any working folder of this machine; for an installed module its own."""
         return self.module if self.is_installed else f"{self.root}:{self.module}"
 
     @property
     def is_installed(self) -> bool:
-        """Whether pip put it there, so that its root holds much that is not the user's."""
+        """Whether pip installed it, so that its root has modules of others too."""
         return any(part in _INSTALLED for part in self.root.parts)
 
     def relative(self, file: pathlib.Path) -> str:
-        """A file below the root as people name it."""
+        """The path of a file below the root."""
         return file.relative_to(self.root).as_posix()
 
 
 def find(name: str, folder: str | None = None) -> tuple[Place | None, str]:
-    """The module that a dotted path, a file, or `Place.name` names; and where it was looked for, in words.
+    """Find a module by a dotted path, a file, or a `Place.name`; also returns the searched places, in words.
 
     Args:
         name: such as `shop.features`, `shop/features.py`.
-        folder: in which to look before the working folder and sys.path.
+        folder: searched before the working folder and sys.path.
     """
     folders = [pathlib.Path(place).absolute() for place in dict.fromkeys([folder or os.curdir, os.curdir])]
     words = " and ".join(map(str, dict.fromkeys(folders)))
     if name.endswith(".py") or "/" in name.rpartition(":")[2] or os.sep in name.rpartition(":")[2]:
         files = [place / name for place in folders]
-        return next((_of_file(file) for file in files if file.is_file()), None), words
+        return next((_file_place(file) for file in files if file.is_file()), None), words
     root, _, module = name.rpartition(":")
     roots = [pathlib.Path(root), *folders] if root else folders
     on_path = [pathlib.Path(entry or os.curdir).absolute() for entry in sys.path]
-    found = (_in(place, module) for place in [*roots, *on_path])
-    return next(filter(None, found), None) or _by_finders(module), f"{words} and on sys.path"
+    places = (_place_in(place, module) for place in [*roots, *on_path])
+    return next(filter(None, places), None) or _by_finders(module), f"{words} and on sys.path"
 
 
-def _of_file(file: pathlib.Path) -> Place:
-    """A file is a module of the outermost package around it, which an `__init__.py` in each folder makes one."""
+def _file_place(file: pathlib.Path) -> Place:
+    """The module of a file, within the outermost package around it by `__init__.py` files."""
     file = pathlib.Path(os.path.normpath(file.absolute()))
     root = file.parent
     while (root / "__init__.py").is_file():
@@ -71,7 +71,7 @@ def _of_file(file: pathlib.Path) -> Place:
     return Place(root, ".".join(parts[:-1] if parts[-1] == "__init__" else parts), file)
 
 
-def _in(root: pathlib.Path, module: str) -> Place | None:
+def _place_in(root: pathlib.Path, module: str) -> Place | None:
     base = root.joinpath(*module.split("."))
     for file in (base.with_name(f"{base.name}.py"), base / "__init__.py"):
         if file.is_file():
@@ -80,37 +80,37 @@ def _in(root: pathlib.Path, module: str) -> Place | None:
 
 
 def _by_finders(module: str) -> Place | None:
-    """A module that something else than a folder of sys.path knows, such as one of an editable installation."""
+    """A module that is not in a folder of sys.path, such as one of an editable installation."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
         return None
     file = pathlib.Path((spec and spec.origin) or "")
-    if file.suffix != ".py" or not file.is_file():  # one that is loaded may be gone since
+    if file.suffix != ".py" or not file.is_file():  # a loaded one may be gone since
         return None
     depth = len(module.split(".")) - (file.name != "__init__.py")
     return Place(file.parents[depth], module, file)
 
 
 def files(place: Place) -> dict[str, pathlib.Path]:
-    """The files below the root that the module's code imports, wherever it does so, by their modules; its own first.
+    """The files below the root that the module imports anywhere in its code, by module; its own file first.
 
-    Found in the code, so that what else a process has imported does not matter.
+    They are found in the code, independent of what the process has imported.
     """
-    found: dict[str, pathlib.Path] = {}
+    sources: dict[str, pathlib.Path] = {}
     waiting = [place.module]
     while waiting:
         module = waiting.pop(0)
-        beside = _in(place.root, module)
+        module_place = _place_in(place.root, module)
         top = module.partition(".")[0]
-        if module in found or beside is None or top in _OURS:
+        if module in sources or module_place is None or top in _OURS:
             continue
         if place.is_installed and top != place.module.partition(".")[0]:
             continue
-        found[module] = beside.file
+        sources[module] = module_place.file
         waiting += _parents(module)
-        waiting += _imported(beside)
-    return found
+        waiting += _imported(module_place)
+    return sources
 
 
 def _parents(module: str) -> list[str]:
@@ -123,7 +123,7 @@ def _imported(place: Place) -> Iterator[str]:
     package = place.module if place.file.name == "__init__.py" else place.module.rpartition(".")[0]
     try:
         tree = ast.parse(place.file.read_bytes())
-    except SyntaxError:  # which the import says better
+    except SyntaxError:  # reported by the import
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -137,7 +137,7 @@ def _imported(place: Place) -> Iterator[str]:
 
 
 def hashes(place: Place) -> dict[str, str]:
-    """A hash of the code of each of `files`, by its name below the root; comments and layout are no part of it."""
+    """A hash of the code of each of `files`, without comments and layout, by its path below the root."""
     return {place.relative(file): _hash(file) for file in sorted(files(place).values())}
 
 

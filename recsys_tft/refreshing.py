@@ -1,4 +1,4 @@
-"""Refresh of an output: rows of a new period, from its events and the state of everything before them."""
+"""Refreshes an output: rows of a new period, from its events and the state before them."""
 
 import contextlib
 import dataclasses
@@ -8,7 +8,7 @@ import posixpath
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recsys_tft.configuration.settings import of_run
+from recsys_tft.configuration.settings import from_manifest
 from recsys_tft.errors import InputError
 from recsys_tft.faults import sentences
 from recsys_tft.processing import PipelineConfig, ProcessingPipeline, RunResult
@@ -31,15 +31,15 @@ class PeriodConfig(PipelineConfig):
     """Options of a refresh besides its data.
 
     Attributes:
-        start: where it begins.
+        start: the run, and the state from which the period starts.
     """
 
     start: Start = dataclasses.field(kw_only=True)
 
     @functools.cached_property
     def settings(self) -> "Settings":
-        """The settings of the run, whose feature table has to be the same."""
-        return of_run(self.start.manifest, f"{self.output_dir}/artifacts/manifest.json")
+        """The settings of the run, after a check that its feature table is unchanged."""
+        return from_manifest(self.start.manifest, f"{self.output_dir}/artifacts/manifest.json")
 
     @property
     def output(self) -> Output:
@@ -52,23 +52,23 @@ class PeriodConfig(PipelineConfig):
         return self.start.state
 
     def tables(self, data_dir: str, chosen: "Settings") -> "dict[str, RawTable]":
-        """The tables of the period, of which those of users, videos and channels need not be there.
+        """The tables of the period; users, videos and channels are optional.
 
         Raises:
-            InputError: if one has versions, and that of the run has none, or the other way round; or as for a run.
+            InputError: if only one of a table and that of the run has versions; or as for a run.
         """
         from recsys_tft.tables import raw_tables
 
-        found = raw_tables.find(data_dir, chosen.columns, chosen.table, optional=ENTITIES)
+        tables = raw_tables.find(data_dir, chosen.columns, chosen.table, optional=ENTITIES)
         for name in ENTITIES:
             versioned = f"versions/{name}/keys" in self.start.manifest["counts"]
-            if found[name].fingerprint and found[name].is_versioned != versioned:
-                here, there = ("has a", "had none") if found[name].is_versioned else ("has no", "had one")
-                path = found[name].fingerprint[0][0]
+            if tables[name].fingerprint and tables[name].is_versioned != versioned:
+                here, there = ("has a", "had none") if tables[name].is_versioned else ("has no", "had one")
+                path = tables[name].fingerprint[0][0]
                 raise InputError(f"{data_dir}/{path}: {here} column updated_at, and the {name} of the run {there}.")
             absent = tuple(self.start.manifest["absent_columns"][name])
-            found[name] = dataclasses.replace(found[name], absent=absent, is_versioned=versioned)
-        return found
+            tables[name] = dataclasses.replace(tables[name], absent=absent, is_versioned=versioned)
+        return tables
 
 
 @sentences()
@@ -83,8 +83,8 @@ def refresh(
 ) -> RunResult:
     """Make the rows of a new period of an output, `OUTPUT_DIR/periods/NAME`, with the fitted values of the run.
 
-    No earlier interaction is read: the state written by the run, or by the previous refresh, holds everything that
-    rows need of them. The period is an output of its own, written atomically, with the state for the next one.
+    No earlier interaction is read: the state of the run, or of the previous refresh, has everything that rows need from
+    them. The period is an output of its own, written atomically, with the state for the next one.
 
     Args:
         output_dir: of the run; local, or on any Beam filesystem.
@@ -96,8 +96,8 @@ def refresh(
         beam_args: options for Beam, such as `--runner=DataflowRunner`.
 
     Raises:
-        InputError: if there is no run or no whole state, the period is not a next one, or something in the data is
-            wrong; all is as it was then.
+        InputError: if there is no run or no complete state, the period is not the next one, or something in the data is
+            wrong; then nothing is changed.
 
     Examples:
         >>> result = refresh("out", "data/2025-03-04")
@@ -117,7 +117,7 @@ def submit(
     say: Callable[[str], None] | None = None,
     beam_args: Sequence[str] = (),
 ) -> "Submitted":
-    """Have Dataflow do what `refresh` does, and do not wait for it.
+    """Submit a `refresh` to Dataflow, without waiting for it.
 
     Raises:
         InputError: as `refresh`, or if `--runner` in the options is not DataflowRunner.
@@ -128,14 +128,14 @@ def submit(
 
 @contextlib.contextmanager
 def _begun(output_dir: str, data_dir: str, name: str | None, **options: Any) -> Iterator[PeriodConfig]:
-    """The options of a refresh whose state stays as long as the block runs; on this machine no other one begins."""
+    """The options of a refresh; its state is held, and other local refreshes locked out, while the block runs."""
     check(output_dir, data_dir)
     if not is_local(output_dir):
         ProcessingPipeline.load()
         places.reach([output_dir, data_dir])
     called, root = periods.name_of(data_dir) if name is None else name, posixpath.join(output_dir, periods.FOLDER)
     alone = sole_writer(pathlib.Path(root), "refresh") if is_local(root) else contextlib.nullcontext()
-    with alone, periods.begun(output_dir, called, options["overwrite"]) as start:
+    with alone, periods.open_start(output_dir, called, options["overwrite"]) as start:
         yield PeriodConfig(output_dir=output_dir, start=start, **options)
 
 
@@ -143,7 +143,7 @@ def check(output_dir: str, data_dir: str) -> None:
     """Check everything that can be checked at once, before anything large is loaded.
 
     Raises:
-        InputError: if a folder has no name or is not there.
+        InputError: if a folder has no name or does not exist.
     """
     for option, place in {"--output-dir": output_dir, "--data-dir": data_dir}.items():
         places.check(option, place)

@@ -1,4 +1,4 @@
-"""The settings that stand on a row of a feature table: their limits, which the config's have too."""
+"""Limits of settings on rows of a feature table, which the config has too."""
 
 import itertools
 import math
@@ -14,10 +14,10 @@ MOST_BOUNDARIES = 1000  # each is a token, and a column where they are one-hot
 
 
 def increasing(values: Sequence[float]) -> Sequence[float]:
-    """Boundaries as they are.
+    """Check boundaries, and return them.
 
     Raises:
-        ValueError: if they do not increase, in float32 too, as the graph holds them.
+        ValueError: if they do not increase, also as float32, the type in the graph.
     """
     if not all(map(math.isfinite, values)) or any(a >= b for a, b in itertools.pairwise(values)):
         raise ValueError(f"must be finite and increase, such as [1, 2, 3], not {list(values)}")
@@ -29,10 +29,10 @@ def increasing(values: Sequence[float]) -> Sequence[float]:
 
 
 def check_boundaries(what: str, values: Sequence[float]) -> None:
-    """Refuse boundaries on a row that are wrong; none are left to the config.
+    """Refuse wrong boundaries on a row; if empty, they come from the config.
 
     Raises:
-        InputError: naming `what` has them.
+        InputError: naming `what`, which has them.
     """
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if len(numbers) < len(values) or len(values) > MOST_BOUNDARIES:
@@ -44,10 +44,10 @@ def check_boundaries(what: str, values: Sequence[float]) -> None:
 
 
 def check_options(what: str, **options: int | None) -> None:
-    """Refuse options on a row, by their names in LIMITS, that are not whole numbers within the limits; None is unset.
+    """Refuse options on a row that are not integers within their LIMITS; None: not set.
 
     Raises:
-        InputError: naming `what` has them, and all that is wrong.
+        InputError: naming `what`, which has them, and all errors.
     """
     wrong = [
         f"{name} is {value!r}, expected a whole number from {LIMITS[name][0]:,} to {LIMITS[name][1]:,}"

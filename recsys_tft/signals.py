@@ -1,4 +1,4 @@
-"""Signals: the kinds of interactions, the boolean columns that may stand for them, and their bits in an event."""
+"""Signals: the kinds of interactions, their boolean columns, and their bits in an event."""
 
 import dataclasses
 import functools
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-MOST = 64  # signals of a table, as an event holds them in one integer
+MOST = 64  # signals of a table, which are bits of one integer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Signal:
         column: its boolean column in wide interactions; the name by default.
         negative: whether it means that the user does not want the video.
         viewing: whether it implies that the user opened the video; by default unless it is negative.
-        has_column: whether there is such a column at all; a wide row is an impression, and watched by its watch time.
+        has_column: whether there is such a column; not for impressions and watches in wide rows, which always are an
+            impression, and a watch by their watch time.
     """
 
     name: str
@@ -29,18 +30,18 @@ class Signal:
 
     @property
     def flag(self) -> str | None:
-        """The boolean column that says it."""
+        """Its boolean column."""
         return (self.column or self.name) if self.has_column else None
 
     @property
     def is_viewing(self) -> bool:
-        """Whether it says that the user opened the video."""
+        """Whether it implies that the user opened the video."""
         return not self.negative if self.viewing is None else self.viewing
 
 
 @dataclasses.dataclass(frozen=True)
 class SignalBits:
-    """The signals of a feature table as bits of an event: bit i stands for the i-th of them.
+    """The signals of a feature table as bits of an event: bit i is the i-th signal.
 
     Attributes:
         known: at most MOST.
@@ -55,12 +56,12 @@ class SignalBits:
 
     @functools.cached_property
     def flags(self) -> Mapping[str, str]:
-        """The signals by the boolean columns that stand for them."""
+        """The signals by their boolean columns."""
         return {signal.flag: signal.name for signal in self.known if signal.flag}
 
     @functools.cached_property
     def dtype(self) -> np.dtype:
-        """The smallest unsigned integer that holds all of them."""
+        """The smallest unsigned integer type with enough bits."""
         return next(np.dtype(f"uint{size}") for size in (8, 16, 32, 64) if len(self.known) <= size)
 
     @functools.cached_property
@@ -69,7 +70,7 @@ class SignalBits:
         return self.dtype.type(1) << np.arange(len(self.known), dtype=self.dtype)
 
     def mask(self, *names: str) -> np.integer:
-        """The bits of some signals together, of `dtype`; one that the table lacks has none."""
+        """The bits of some signals together, of `dtype`; unknown signals have none."""
         return self._of(signal.name in names for signal in self.known)
 
     @functools.cached_property

@@ -1,7 +1,7 @@
 """Statistics that full-pass ops learn from the training split, from batches of values in any order.
 
-A Beam runner merges partial results in whatever order they arrive, and a sum of floats depends on it. These do not:
-they come out the same to the last bit, on any number of workers.
+A Beam runner merges partial results in the order of their arrival, on which a sum of floats depends. These statistics
+are equal to the last bit, on any number of workers.
 """
 
 import abc
@@ -24,8 +24,8 @@ from recsys_tft.storage.temporary import temporary_folder
 if TYPE_CHECKING:
     import tensorflow as tf
 
-PARTS = 16  # that what is learned of ids is divided into
-EMPTY_IDS = -(2**63)  # no id
+PARTS = 16  # of statistics of ids
+EMPTY_IDS = -(2**63)  # the missing id
 
 
 class Statistic(abc.ABC):
@@ -53,7 +53,7 @@ class Statistic(abc.ABC):
 
     @abc.abstractmethod
     def merge(self, states: Iterable[Any]) -> Any:
-        """The state of all values together; `states` holds at least one."""
+        """The state of all values together; there is at least one state."""
 
     @abc.abstractmethod
     def result(self, state: Any) -> np.ndarray:
@@ -83,7 +83,7 @@ class Statistic(abc.ABC):
 
 
 class FileStatistic(Statistic):
-    """A statistic whose result is a file, an asset of the saved graph; ops are given its path, a [] string."""
+    """A statistic whose result is a file, an asset of the saved graph; ops get its path, a [] string."""
 
     dtype = "string"
     in_file = True
@@ -108,7 +108,7 @@ class FileStatistic(Statistic):
         import tensorflow as tf
 
         path = f"{folder}/{self.file_name(name)}"
-        beside = f"{folder}/{uuid.uuid4().hex}"  # as two attempts may write at the same time
+        beside = f"{folder}/{uuid.uuid4().hex}"  # two attempts may write at the same time
         self.write(state, beside)
         tf.io.gfile.rename(beside, path, overwrite=True)
         return np.array(path.encode())
@@ -116,15 +116,15 @@ class FileStatistic(Statistic):
 
 @dataclasses.dataclass(frozen=True)
 class MeanAndDeviation(Statistic):
-    """Mean and population standard deviation of float32 values; (0, 0) of no values.
+    """Mean and population standard deviation of float32 values; (0, 0) without values.
 
-    The state is count, sum and sum of squares, without any rounding.
+    The state is count, sum and sum of squares, without rounding.
     """
 
     shape = (2,)
 
     def of(self, values: np.ndarray) -> tuple[int, Fraction, Fraction]:
-        wide = values.astype(np.float64)  # in which the squares of float32 are exact
+        wide = values.astype(np.float64)  # squares of float32 are exact in it
         return wide.size, exact_sum(wide), exact_sum(wide * wide)
 
     def merge(self, states: Iterable[tuple[int, Fraction, Fraction]]) -> tuple[int, Fraction, Fraction]:
@@ -140,10 +140,10 @@ class MeanAndDeviation(Statistic):
 
 
 def exact_sum(values: np.ndarray) -> Fraction:
-    """The sum of [n] finite float64, without any rounding.
+    """The sum of [n] finite float64, without rounding.
 
-    math.fsum rounds the exact sum once; adding minus its result and summing again gives what it rounded away, so a
-    few passes hold all of it.
+    math.fsum rounds the exact sum once; summing again with its negative gives the rounding error, so a few passes have
+    the whole sum.
     """
     parts: list[float] = []
     while part := math.fsum(itertools.chain(values.tolist(), (-p for p in parts))):
@@ -151,17 +151,16 @@ def exact_sum(values: np.ndarray) -> Fraction:
     return sum(map(Fraction, parts), Fraction(0))
 
 
-# A float32 without its last 11 bits of mantissa: values that share a cell differ by less than 1 part in 4096.
+# A float32 without its last 11 bits of mantissa: values in one cell differ by less than 1 part in 4096.
 _CELL_BITS = 11
 
 
 @dataclasses.dataclass(frozen=True)
 class CountQuantiles(Statistic):
-    """Quantiles of whole numbers >= 0, given as float32; infinity of no values.
+    """Quantiles of integers >= 0, given as float32; infinity without values.
 
-    The result for a share is the smallest edge that at least this share of the values lies below. Numbers up to 4,096
-    are told apart exactly, larger ones to 1 part in 4,096: the state counts values by the upper bits of their float32,
-    which are in the order of the values.
+    The result for a share is the smallest edge above at least this share of the values. Numbers up to 4,096 are exact,
+    larger ones to 1 part in 4,096: the state counts values by the upper bits of their float32, which keep their order.
 
     Attributes:
         shares: increasing, between 0 and 1.
@@ -185,16 +184,16 @@ class CountQuantiles(Statistic):
             return np.full(len(self.shares), np.inf, np.float32)
         cells = sorted(state)
         below = np.cumsum([state[cell] for cell in cells])
-        wanted = [math.ceil(Fraction(str(share)) * int(below[-1])) for share in self.shares]
-        return np.array([_upper_edge(cells[int(np.searchsorted(below, want))]) for want in wanted], np.float32)
+        ranks = [math.ceil(Fraction(str(share)) * int(below[-1])) for share in self.shares]
+        return np.array([_upper_edge(cells[int(np.searchsorted(below, want))]) for want in ranks], np.float32)
 
 
 def _upper_edge(cell: int) -> int:
-    """The smallest whole number above a cell."""
+    """The smallest integer above a cell."""
     return math.ceil(np.uint32((cell + 1) << _CELL_BITS).view(np.float32))
 
 
 def divided_by(ids: np.ndarray, state: pa.Table) -> list[pa.Table]:
-    """The rows of a state in PARTS, by [n] int64 ids that equal rows of other states share."""
+    """Divide the rows of a state into PARTS by their [n] int64 ids."""
     part = partition_of(ids, PARTS)
     return [state.filter(pa.array(part == number)) for number in range(PARTS)]

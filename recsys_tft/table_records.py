@@ -1,6 +1,6 @@
-"""Records of the feature table behind a run or a model, in plain values, and differences from the current one.
+"""Records of the feature table of a run or a model as plain values, and differences from the current table.
 
-The manifest of a run holds it, and each model trained on the run, so that no later command has to be told.
+They are in the manifest of a run and in each model trained on it, so that later commands need no option for it.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ Record = Mapping[str, Any]
 
 
 def record(name: str | None) -> dict[str, Any] | None:
-    """The record that tells a user's table from another; None for ours.
+    """The record of a user's table; None for the default one.
 
     Args:
         name: `features` of the settings.
@@ -33,7 +33,7 @@ def record(name: str | None) -> dict[str, Any] | None:
 
 
 def described(table: FeatureTable) -> dict[str, dict[str, dict[str, str]]]:
-    """Each column, signal and feature in words."""
+    """Each column, signal and feature as texts."""
     return {
         "columns": {f"{column.table}.{column.name}": _fields(column) for column in table.columns},
         "signals": {signal.name: _fields(signal) for signal in table.signals},
@@ -55,7 +55,7 @@ def _fields(row: Any) -> dict[str, str]:
 
 
 def text_of(value: Any) -> str:
-    """A value of a table, such as `Lookup(surface, n_oov=2)`: of objects what they hold beside their defaults."""
+    """A value of a table as text, such as `Lookup(surface, n_oov=2)`: objects without their defaults."""
     if hasattr(value, "__qualname__"):  # a class or a function
         return value.__qualname__
     if isinstance(value, enum.Enum):
@@ -68,42 +68,42 @@ def text_of(value: Any) -> str:
         return f"[{', '.join(map(text_of, value))}]"
     plain: object = object.__repr__
     if type(value).__repr__ is plain:
-        held = ", ".join(f"{name}={text_of(own)}" for name, own in sorted(vars(value).items()))
-        return f"{type(value).__name__}({held})"
+        attributes = ", ".join(f"{name}={text_of(attribute)}" for name, attribute in sorted(vars(value).items()))
+        return f"{type(value).__name__}({attributes})"
     return redacted(re.sub(r" at 0x[0-9a-f]+", "", str(value)))
 
 
 def _arguments(value: Any) -> Iterator[str]:
     for place, field in enumerate(dataclasses.fields(value)):
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        own = text_of(getattr(value, field.name))
-        if default is dataclasses.MISSING or own != text_of(default):
-            yield own if not place or default is dataclasses.MISSING else f"{field.name}={own}"
+        text = text_of(getattr(value, field.name))
+        if default is dataclasses.MISSING or text != text_of(default):
+            yield text if not place or default is dataclasses.MISSING else f"{field.name}={text}"
 
 
-def check(found: Mapping[str, Any], source: str) -> None:
+def check(document: Mapping[str, Any], source: str) -> None:
     """Refuse a table that is not the one that made a run or a model.
 
     Args:
-        found: what a manifest or the like holds: `settings`, and what `record` returned.
-        source: where it is from, for errors.
+        document: a manifest or description with `settings` and the result of `record`.
+        source: its path, for errors.
 
     Raises:
-        InputError: naming each difference, or where the module was if it is gone.
+        InputError: naming each difference, or the former path of the module if it is gone.
     """
-    made = found.get(RECORD)
-    if made is None:
+    recorded = document.get(RECORD)
+    if recorded is None:
         return
-    name = found["settings"]["features"]
+    name = document["settings"]["features"]
     try:
         now = record(name)
     except FindingsError as error:
         raise findings(source, [f"features {text.rstrip('.')}." for text in error.sentences]) from error
     assert now is not None
-    if changes := list(_changes(made, now)):
+    if changes := list(_changes(recorded, now)):
         remedy = "undo that, or run the main job again"
         raise InputError(
-            f"{source}: the feature table {made['module']} in {now['root']} differs from the one that made this: "
+            f"{source}: the feature table {recorded['module']} in {now['root']} differs from the one that made this: "
             f"{'; '.join(changes)}; {remedy}."
         )
 

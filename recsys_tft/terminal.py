@@ -1,4 +1,4 @@
-"""Output of commands: tables in which no name is cut and no interval breaks, however narrow the terminal is."""
+"""Output of commands: tables without cut names or broken intervals, however narrow the terminal is."""
 
 import itertools
 import sys
@@ -10,21 +10,21 @@ from rich.table import Column, Table
 from rich.text import Text, TextType
 
 _GAP = 2  # between columns
-_PIPED = 100_000  # columns, so that each row is one line
+_PIPED = 100_000  # columns; each row is one line
 _READABLE = 24  # columns of a text that wraps between words
 
 
 def console() -> Console:
-    """The one of a command: as wide as the terminal; unlimited where the output is piped."""
+    """The console of a command: as wide as the terminal, or unlimited if the output is piped."""
     return Console(width=None if sys.stdout.isatty() else _PIPED, highlight=False)
 
 
 class Listing(Table):
-    """A table without lines. Where the terminal is too narrow, its columns follow one another in several tables, each
-    of which begins with the first column.
+    """A table without lines. If the terminal is too narrow, its columns are divided into several tables, each with the
+    first column.
 
     Args:
-        title: above it, which may be wider.
+        title: above it; it may be wider.
     """
 
     def __init__(self, title: TextType | None = None):
@@ -55,13 +55,17 @@ class Listing(Table):
             yield self._part(group)
 
     def _needed(self, console: Console, options: ConsoleOptions, column: Column) -> int:
-        """The width without which something of a column would be cut."""
-        found = [Measurement.get(console, options, cell) for cell in (column.header, *column.cells)]
-        longest = max(each.maximum for each in found)
-        return longest if column.no_wrap else min(longest, max(_READABLE, *(each.minimum for each in found)))
+        """The least width at which nothing in a column is cut."""
+        measurements = [Measurement.get(console, options, cell) for cell in (column.header, *column.cells)]
+        longest = max(measurement.maximum for measurement in measurements)
+        return (
+            longest
+            if column.no_wrap
+            else min(longest, max(_READABLE, *(measurement.minimum for measurement in measurements)))
+        )
 
     def _groups(self, widths: Sequence[int], options: ConsoleOptions) -> Iterator[list[int]]:
-        """Groups of columns that stand side by side: as many as fit, and at least one."""
+        """Groups of columns that fit side by side, at least one besides the first."""
         group, used = [0], widths[0]
         for number, width in enumerate(widths[1:], 1):
             if len(group) > 1 and used + _GAP + width > options.max_width:
@@ -75,8 +79,8 @@ class Listing(Table):
         """Some of the columns."""
         part = Table(header_style=self.header_style, box=None, pad_edge=False)
         for number in numbers:
-            own = self.columns[number]
-            part.add_column(own.header, justify=own.justify, no_wrap=own.no_wrap, overflow=own.overflow)
+            column = self.columns[number]
+            part.add_column(column.header, justify=column.justify, no_wrap=column.no_wrap, overflow=column.overflow)
         cells = [list(self.columns[number].cells) for number in numbers]
         for row, own_row in zip(itertools.zip_longest(*cells), self.rows, strict=True):
             part.add_row(*row, style=own_row.style)

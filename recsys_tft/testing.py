@@ -1,4 +1,4 @@
-"""Contract test of ops, `check_op`, for your project's own ones."""
+"""`check_op`: a contract test for your project's own ops."""
 
 import contextlib
 import dataclasses
@@ -35,19 +35,19 @@ def check_op(
     settings: "Settings | None" = None,
     missing: Any = None,
 ) -> list[Any]:
-    """Test the contract of ops, and return the op's values for rows that it is fitted on.
+    """Test the contract of ops, and return the op's values for the rows, on which it is fitted.
 
     The op is a frozen dataclass that pickles; its output has the declared dtype, shape and range, in a graph and
-    outside; a row's value depends on no other row and on no batch; rows in which all columns are missing become
-    0, zeros or an empty list; and its statistic depends neither on the order of rows nor on batches.
+    eagerly; the value of a row depends on no other row and no batch; rows in which all columns are missing become 0,
+    zeros or an empty list; and its statistic depends neither on the order of rows nor on batches.
 
     Args:
         op: under test.
         columns: that it reads, such as `TABLE.raw["age"]`.
-        rows: for each row the raw values of the columns; None for a missing one, lists where the column holds lists.
-            One more, of which all are missing, is added.
-        settings: the defaults without it.
-        missing: the value of a row in which all columns are missing, if none of the above.
+        rows: for each row the raw values of the columns; None if missing, lists for columns of lists. A row in which
+            all are missing is added.
+        settings: by default the default settings.
+        missing: the value of a row in which all columns are missing, if it is not 0, zeros or an empty list.
 
     Returns:
         For each of the rows its value: a number, or a list.
@@ -122,13 +122,13 @@ class _Trial:
             _require(not lists, "computes each value of a list once, so it has to make lists: `shape` is None")
 
     def read(self, rows: Sequence[Row], wider: int = 0) -> "list[tf.SparseTensor]":
-        """The columns of rows as the graph reads them."""
+        """The columns of rows as tensors of the graph."""
         import pyarrow as pa
         import tensorflow as tf
 
         from recsys_tft import graph_inputs, transform_graph
 
-        found = []
+        tensors = []
         for place, column in enumerate(self.columns):
             for row in rows:
                 _require(len(row) == len(self.columns), f"{row!r} has {len(row)} values, not {len(self.columns)}")
@@ -136,10 +136,10 @@ class _Trial:
             typed = array if column.is_list else array.cast(column.graph_type)
             tensor = graph_inputs.sparse(transform_graph.sparse_of(typed, column), column)
             shape = tensor.dense_shape + tf.constant([0, wider], tf.int64)
-            found.append(tf.SparseTensor(tensor.indices, tensor.values, shape))
-        return found
+            tensors.append(tf.SparseTensor(tensor.indices, tensor.values, shape))
+        return tensors
 
-    # --- What is learned
+    # --- Fitting
 
     def fitted(self, rows: Sequence[Row], folder: pathlib.Path) -> "tuple[Fitting, Mapping[str, np.ndarray]]":
         """Fit the op on rows: the input of `apply`, and the results that are not files."""
@@ -152,14 +152,14 @@ class _Trial:
         (folder / "assets").mkdir()
         numbers = {}
         with naming(_NAME, op, "statistic"):
-            asked = op.statistic(self.read(rows), self.settings)
-        if asked is None and op.vocabulary:  # which another op fits
-            asked = self.read(rows)[0].values, op.vocabulary.statistic(op.vocabulary.options(self.settings))
-        elif asked is not None:
-            self._check_statistic(asked[1], rows)
-        if asked is not None:
-            statistic = asked[1]
-            state = statistic.merge([statistic.of(asked[0].numpy())])
+            request = op.statistic(self.read(rows), self.settings)
+        if request is None and op.vocabulary:  # which another op fits
+            request = self.read(rows)[0].values, op.vocabulary.statistic(op.vocabulary.options(self.settings))
+        elif request is not None:
+            self._check_statistic(request[1], rows)
+        if request is not None:
+            statistic = request[1]
+            state = statistic.merge([statistic.of(request[0].numpy())])
             output = statistic.output(name, state, str(folder / "assets"))
             check_result(_NAME, statistic, output)
             numbers = {} if statistic.in_file else {name: output}
@@ -169,7 +169,7 @@ class _Trial:
         return Fitting(self.settings, {} if served is None else {name: served}), numbers
 
     def _check_statistic(self, statistic: "Statistic", rows: Sequence[Row]) -> None:
-        """Order and batches of rows are nothing to it."""
+        """Check that it depends neither on the order of rows nor on batches."""
         _check_copy(statistic, f"its statistic {type(statistic).__name__}")
         expected = None
         for how, batches in _divisions(rows):
@@ -179,10 +179,10 @@ class _Trial:
             parts = itertools.zip_longest(*(statistic.divided(state) for state in states))
             kept = [statistic.trimmed(statistic.merge([s for s in part if s is not None])) for part in parts]
             for way, state in (("", merged), (", merged two at a time", nested), (", divided", statistic.merge(kept))):
-                found = _bits(statistic.result(state))
-                expected = found if expected is None else expected
+                bits = _bits(statistic.result(state))
+                expected = bits if expected is None else expected
                 _require(
-                    found == expected,
+                    bits == expected,
                     f"its statistic {type(statistic).__name__} gives another result for rows {how}{way}: it must "
                     "depend neither on their order nor on batches, to the last bit",
                 )
@@ -192,13 +192,13 @@ class _Trial:
         from recsys_tft.output_checks import naming
 
         with naming(_NAME, self.op, "statistic"):
-            asked = self.op.statistic(self.read(rows), self.settings)
-        assert asked is not None
-        values, statistic = asked
+            request = self.op.statistic(self.read(rows), self.settings)
+        assert request is not None
+        values, statistic = request
         with naming(_NAME, statistic, "of"):
             return pickle.loads(pickle.dumps(statistic.of(values.numpy())))
 
-    # --- What is made
+    # --- Output
 
     def traced(self, fitting: "Fitting") -> "Callable[..., Any]":
         """The op as a graph of batches of any size."""
@@ -210,38 +210,38 @@ class _Trial:
         return tf.function(lambda tensors: self._made(tensors, fitting), input_signature=[specs], autograph=False)
 
     def _made(self, tensors: "Sequence[tf.SparseTensor]", fitting: "Fitting") -> Any:
-        from recsys_tft.output_checks import check_made, naming
+        from recsys_tft.output_checks import check_output, naming
 
         with naming(_NAME, self.op, "apply"):
             made = self.op.apply(_NAME, tensors, fitting)
-        check_made(self.feature, made, self.settings)
+        check_output(self.feature, made, self.settings)
         return made
 
     def check_rows(self, rows: Sequence[Row], fitting: "Fitting") -> list[np.ndarray]:
-        """The values of rows, which no other row and no batch has a part in."""
+        """The values of rows, after a check that they depend on no other row and no batch."""
         from recsys_tft.output_checks import naming
 
         graph = self.traced(fitting)
 
         def values(batch: Sequence[Row], call: "Callable[..., Any]" = graph, wider: int = 0) -> list[np.ndarray]:
             with naming(_NAME, self.op, "apply"):
-                found = _rows_of(call(self.read(batch, wider)))
-            count, size = len(found), len(batch)
+                results = _rows_of(call(self.read(batch, wider)))
+            count, size = len(results), len(batch)
             _require(count == size, f"makes {count} values of {size} rows; see recsys_tft.ops.scatter")
-            return found
+            return results
 
-        whole = values(rows)
+        expected = values(rows)
         for how, batches in _divisions(rows):
             again = [value for batch in batches for value in values(batch)]
-            self._compare(rows, whole, again[::-1] if how == _BACKWARDS else again, how)
-        self._compare(rows, whole, values(rows, wider=3), "in a batch with longer lists")
-        self._compare(rows, whole, values(rows, lambda tensors: self._made(tensors, fitting)), "outside of a graph")
-        self._compare(rows, whole, values(rows, self.traced(fitting)), "in a second graph")
+            self._compare(rows, expected, again[::-1] if how == _BACKWARDS else again, how)
+        self._compare(rows, expected, values(rows, wider=3), "in a batch with longer lists")
+        self._compare(rows, expected, values(rows, lambda tensors: self._made(tensors, fitting)), "outside of a graph")
+        self._compare(rows, expected, values(rows, self.traced(fitting)), "in a second graph")
         if self.op.once_per_value and self.columns[0].is_list:
             single = [values([([value],) for value in row[0] or []]) for row in rows]
-            joined = [np.concatenate([whole[-1], *parts]) for parts in single]
-            self._compare(rows, whole, joined, "whose values are computed one by one")
-        return whole
+            joined = [np.concatenate([expected[-1], *parts]) for parts in single]
+            self._compare(rows, expected, joined, "whose values are computed one by one")
+        return expected
 
     def _compare(self, rows: Sequence[Row], whole: Sequence[np.ndarray], again: Sequence[np.ndarray], how: str) -> None:
         for row, one, other in zip(rows, whole, again, strict=True):
@@ -249,7 +249,7 @@ class _Trial:
                 raise AssertionError(f"makes {one.tolist()} of {row!r}, but {other.tolist()} {how}.")
 
     def check_range(self, values: Sequence[np.ndarray], folder: str) -> None:
-        """Categories are numbered from 0 below how many there are, and numbers are finite."""
+        """Check that categories are from 0 to their number, and that numbers are finite."""
         from recsys_tft.vocabularies import values_of
 
         op, flat = self.op, np.concatenate([value.ravel() for value in values])
@@ -264,7 +264,7 @@ class _Trial:
         _require(not wrong, f"says that it numbers {size} categories, 0 to {size - 1}, but makes {wrong}")
 
     def check_missing(self, value: np.ndarray, expected: Any) -> None:
-        """A row without any input becomes what it should."""
+        """Check the value of a row without any input."""
         if expected is None:
             expected = [] if self.shape is None else np.zeros(self.shape).tolist()
         _require(
@@ -274,7 +274,7 @@ class _Trial:
         )
 
     def check_described(self, numbers: "Mapping[str, np.ndarray]") -> None:
-        """Descriptions are JSON in files of their own."""
+        """Check that descriptions are JSON."""
         from recsys_tft.output_checks import naming
         from recsys_tft.run_layout.artifacts import check_path
 

@@ -7,9 +7,9 @@ import pyarrow as pa
 
 from recsys_tft.storage.sorting import lexsort
 
-SINCE = "since"  # the column of a table with versions from which on each one holds
-_AT_A_TIME = 1 << 17  # lookups, each of which takes some 50 bytes on the way
-_MANY = 1 << 17  # lookups for which compiled code is worth loading
+SINCE = "since"  # the column with the start of each version
+_AT_A_TIME = 1 << 17  # lookups, each of which takes about 50 bytes
+_MANY = 1 << 17  # lookups from which on compiled code pays off
 
 
 def find_sorted(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
@@ -21,23 +21,23 @@ def find_sorted(keys: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         places = np.full(span + 2, -1)  # at last that of all others
         places[keys[::-1] - first] = np.arange(len(keys))[::-1]  # of a key in several rows the first one stays
         return places.take(np.where((wanted >= first) & (wanted <= keys[-1]), wanted - first, span + 1))
-    found = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-    return np.where(keys[found] == wanted, found, -1)
+    positions = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where(keys[positions] == wanted, positions, -1)
 
 
 def begins(*keys: np.ndarray) -> np.ndarray:
-    """The first row of each run of rows that agree in [m] keys."""
+    """The first row of each run of rows with equal keys, [m] each."""
     changes = np.any([key[1:] != key[:-1] for key in keys], axis=0)
     return np.flatnonzero(np.concatenate([[True], changes])[: len(keys[0])])
 
 
 def ends(*keys: np.ndarray) -> np.ndarray:
-    """The last row of each run of rows that agree in [m] keys."""
+    """The last row of each run of rows with equal keys, [m] each."""
     return np.append(begins(*keys), len(keys[0]))[1:] - 1 if len(keys[0]) else np.zeros(0, np.int64)
 
 
 def distinct(values: np.ndarray) -> np.ndarray:
-    """The different ones of [n] values, increasing; np.unique, which hashes them, takes ten times as long."""
+    """The distinct ones of [n] values, increasing; np.unique, which hashes them, takes ten times as long."""
     ordered = np.sort(values)
     return ordered[begins(ordered)]
 
@@ -48,7 +48,7 @@ def is_versioned(table: pa.Table, column: str = SINCE) -> bool:
 
 
 class _Moments:
-    """Pairs of key and time, of which a binary search among those of a key finds how many are before a moment.
+    """Pairs of key and time, with a binary search for the number of a key's pairs before a moment.
 
     Args:
         keys: [n] int64.
@@ -66,14 +66,12 @@ class _Moments:
         self._bounds = np.append(firsts, len(keys))  # of the pairs of each key
 
     def before(self, keys: np.ndarray, times: np.ndarray | None, rows: Sequence[np.ndarray] = ()) -> np.ndarray:
-        """[m] int64: how many pairs are of a smaller key, or of the same key and strictly before the time.
-
-        For a key that does not occur there are none.
+        """[m] int64: how many pairs have a smaller key, or the same key and a time strictly before; 0 for unknown keys.
 
         Args:
             keys: [k] int64.
             times: [j] int64; None: before all times.
-            rows: which of the k keys and which of the j times each of m lookups has; without, one after the other.
+            rows: indices into keys and times, [m] each; without them lookup i has key i and time i.
         """
         places = find_sorted(self._keys, keys)
         if rows:
@@ -90,14 +88,14 @@ class _Moments:
 
 
 def _order(keys: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """[n] int64 rows by key and time, which most tables are in already."""
+    """[n] int64 rows by key and time; fast for tables that are sorted already."""
     if ((keys[1:] > keys[:-1]) | ((keys[1:] == keys[:-1]) & (times[1:] >= times[:-1]))).all():
         return np.arange(len(keys))
     return lexsort((times, keys))
 
 
 def _search(values: np.ndarray, wanted: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """What `lookup_kernel.search` leaves in `first`, for few numbers."""
+    """The result of `lookup_kernel.search`, for few numbers."""
     while (is_open := first < end).any():
         middle = (first + end) // 2
         is_less = is_open & (values[np.minimum(middle, len(values) - 1)] < wanted)
@@ -111,11 +109,11 @@ def last_before(
     """For each (key, time) the row number of the key's latest event strictly before the time; -1 without one.
 
     Args:
-        event_keys: [n] int64, whose events they are.
+        event_keys: [n] int64.
         event_times: [n] int64.
         keys: [m] int64.
         times: [m] int64.
-        tie: [n] int64; of a key's events at one time the one with the largest counts.
+        tie: [n] int64; of a key's events at one time the one with the largest tie is taken.
 
     Returns:
         [m] int64.
@@ -128,8 +126,8 @@ def last_before(
     for begin in range(0, len(keys), _AT_A_TIME):
         some = slice(begin, begin + _AT_A_TIME)
         position = moments.before(keys[some], times[some]) - 1
-        found = order[np.maximum(position, 0)]
-        latest[some] = np.where((position >= 0) & (event_keys[found] == keys[some]), found, -1)
+        event_rows = order[np.maximum(position, 0)]
+        latest[some] = np.where((position >= 0) & (event_keys[event_rows] == keys[some]), event_rows, -1)
     return latest
 
 
@@ -137,9 +135,9 @@ class EventCounts:
     """Counts of a key's events before a moment.
 
     Args:
-        keys: [n] int64, whose events they are.
+        keys: [n] int64.
         times: [n] int64.
-        numbers: [n] or [n, k] integers, how many events each of them stands for, or k sums at once; None: one.
+        numbers: [n] or [n, k] integers, the weight of each event, or k weights; None: 1.
     """
 
     def __init__(self, keys: np.ndarray, times: np.ndarray, numbers: np.ndarray | None = None):
@@ -162,7 +160,7 @@ class EventCounts:
 
 
 class Timeline:
-    """Versions, to be looked up by key and time.
+    """Lookup of versions by key and time.
 
     Args:
         table: versions.
@@ -176,9 +174,9 @@ class Timeline:
         """[m] int64: the row of the last version of each key strictly before each time.
 
         Args:
-            keys: [k] int64, of which there are versions before their times.
+            keys: [k] int64, with versions before their times.
             times: [j] int64.
-            rows: which of the k keys and which of the j times each of m lookups has; without, one after the other.
+            rows: indices into keys and times, [m] each; without them lookup i has key i and time i.
         """
         return self._moments.before(keys, times, rows) - 1
 
@@ -186,12 +184,12 @@ class Timeline:
         """The versions that lookups of [k] keys, at times from `earliest` to `latest`, may find.
 
         Args:
-            keys: [k] int64, of which there are versions.
+            keys: [k] int64, with versions.
             earliest: [k] int64.
             latest: [k] int64, not before them.
 
         Returns:
-            [m] int64 which of the k lookups, increasing, and [m] int64 rows of versions, increasing within a lookup.
+            [m] int64 numbers of lookups, increasing, and [m] int64 rows of versions, increasing within a lookup.
         """
         first, last = (self.last_before(keys, times) for times in (earliest, latest))
         sizes = last - first + 1
@@ -206,21 +204,21 @@ def are_among(pairs: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> np.n
         pairs: two keys, [n] int64 each.
         wanted: two keys, [m] int64 each.
     """
-    known = [distinct(keys) for keys in pairs]
-    first, second = (find_sorted(own, keys) for own, keys in zip(known, wanted, strict=True))
-    places = [np.searchsorted(own, keys) for own, keys in zip(known, pairs, strict=True)]
-    codes = distinct(places[0] * len(known[1]) + places[1])
-    found = find_sorted(codes, first * len(known[1]) + second)
-    return (first >= 0) & (second >= 0) & (found >= 0)
+    distinct_keys = [distinct(keys) for keys in pairs]
+    first, second = (find_sorted(column, keys) for column, keys in zip(distinct_keys, wanted, strict=True))
+    places = [np.searchsorted(column, keys) for column, keys in zip(distinct_keys, pairs, strict=True)]
+    codes = distinct(places[0] * len(distinct_keys[1]) + places[1])
+    positions = find_sorted(codes, first * len(distinct_keys[1]) + second)
+    return (first >= 0) & (second >= 0) & (positions >= 0)
 
 
 def rows_at(table: pa.Table, key: str, keys: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """[m] int64: the row of each key as of each time, -1 for an unknown key; a row without versions holds always."""
-    found = find_sorted(table[key].to_numpy(), keys)
+    """[m] int64: the row of each key at each time, -1 for an unknown key; a row without versions is always valid."""
+    rows = find_sorted(table[key].to_numpy(), keys)
     if is_versioned(table):
-        known = np.flatnonzero(found >= 0)
-        found[known] = Timeline(table, key).last_before(keys[known], times[known])
-    return found
+        present = np.flatnonzero(rows >= 0)
+        rows[present] = Timeline(table, key).last_before(keys[present], times[present])
+    return rows
 
 
 def take_or_null(values: pa.ChunkedArray, positions: np.ndarray) -> pa.ChunkedArray:

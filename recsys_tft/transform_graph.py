@@ -29,7 +29,7 @@ _KEPT = 2
 
 
 def load_saved_model(folder: str, remedy: str) -> Any:
-    """A SavedModel of ours.
+    """Load a SavedModel.
 
     Raises:
         InputError: naming the folder and the remedy, if it is damaged.
@@ -39,11 +39,11 @@ def load_saved_model(folder: str, remedy: str) -> Any:
 
 
 class TransformGraph:
-    """A transform graph, as tf.Transform writes it as `transform_fn`.
+    """A transform graph, as tf.Transform writes it in `transform_fn`.
 
     Args:
-        model: holds the function of all raw columns as `transform_fn`, and what that reads.
-        fitted: what the full-pass ops found, by the feature that it belongs to.
+        model: has the function of all raw columns, `transform_fn`, and its resources.
+        fitted: results of the full-pass ops, by feature.
     """
 
     def __init__(self, model: Any, fitted: Mapping[str, np.ndarray]):
@@ -55,31 +55,31 @@ class TransformGraph:
     @classmethod
     def load(cls, saved_model: str) -> "TransformGraph":
         """The graph in a folder."""
-        importlib.import_module("tensorflow_text")  # registers the ops of an encoder of texts that it may hold
+        importlib.import_module("tensorflow_text")  # registers ops of text encoders
         model = load_saved_model(saved_model, "run the main job again, with --overwrite")
         function = model.transform_fn
         names = [tensor.name for tensor in function.graph.inputs[-len(function.captured_inputs) :]]
         suffix = "_fitted_input:0"
-        found = zip(names, function.captured_inputs, strict=True)
-        fitted = {name.removesuffix(suffix): value.numpy() for name, value in found if name.endswith(suffix)}
+        captured = zip(names, function.captured_inputs, strict=True)
+        fitted = {name.removesuffix(suffix): value.numpy() for name, value in captured if name.endswith(suffix)}
         return cls(model, fitted)
 
     def engineer(self, rows: pa.Table, features: Sequence[Feature]) -> pa.Table:
         """The features of [n] raw rows, one column each.
 
         Args:
-            rows: holds the raw columns that the features read, as `raw_tables.read` types them.
-            features: what to compute; only this part of the graph runs.
+            rows: with the raw columns that the features read, with the types of `raw_tables.read`.
+            features: to compute; only this part of the graph runs.
 
         Raises:
-            InputError: if an op makes another number of rows than it is given.
+            InputError: if an op returns another number of rows than its input has.
         """
         in_rows = [feature for feature in features if not feature.op.once_per_value]
-        found = dict(zip(names_of(in_rows), self._engineer_rows(rows, in_rows), strict=True))
+        columns = dict(zip(names_of(in_rows), self._engineer_rows(rows, in_rows), strict=True))
         for feature in features:
             if feature.op.once_per_value:
-                found[feature.name] = self._engineer_values(rows, feature)
-        return pa.table({name: found[name] for name in names_of(features)})
+                columns[feature.name] = self._engineer_values(rows, feature)
+        return pa.table({name: columns[name] for name in names_of(features)})
 
     def _engineer_rows(self, rows: pa.Table, features: Sequence[Feature]) -> list[pa.Array]:
         if not features:
@@ -95,7 +95,7 @@ class TransformGraph:
         source = rows[column.name].combine_chunks()
         encoded = (source.flatten() if column.is_list else source).dictionary_encode()
         size = len(encoded.dictionary)
-        codes = encoded.indices.fill_null(size)  # the row after the distinct values is a missing one
+        codes = encoded.indices.fill_null(size)  # the row after the distinct values is missing
         alone = pa.concat_arrays([encoded.dictionary, pa.nulls(1, encoded.dictionary.type)])
         if column.is_list:
             alone = pa.ListArray.from_arrays(pa.array([*range(size + 1), size], pa.int32()), alone)
@@ -105,8 +105,8 @@ class TransformGraph:
         offsets = np.concatenate([[0], np.cumsum(_lengths(source, column))])
         if not encoded.null_count and (made.value_lengths().to_numpy()[:size] == 1).all():
             return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), made[:size].flatten().take(codes))
-        # A value that counts as missing, such as an empty string, makes an empty list.
-        sizes, begins = (of.to_numpy()[codes] for of in (made.value_lengths(), made.offsets[:-1]))
+        # A missing value, such as an empty string, becomes an empty list.
+        sizes, begins = (array.to_numpy()[codes] for array in (made.value_lengths(), made.offsets[:-1]))
         ends = np.concatenate([[0], np.cumsum(sizes)])
         within = np.arange(ends[-1]) - np.repeat(ends[:-1], sizes)
         values = made.values.take(pa.array(np.repeat(begins, sizes) + within))
@@ -127,10 +127,10 @@ class TransformGraph:
 
     def _function(self, features: Sequence[Feature]) -> Callable:
         names = tuple(feature.name for feature in features)
-        # Traced once for rows of any number, and as it is: the graph holds no Python that could be compiled.
+        # Traced once for any number of rows, without AutoGraph, as there is no Python control flow.
         specs = {c.name: tf.SparseTensorSpec([None, None], graph_dtype(c)) for c in raw_columns(tuple(features))}
         function = tf.function(functools.partial(self._parts.call, names), input_signature=[specs], autograph=False)
-        return self._functions.setdefault(names, function)  # in one step, as threads share a graph
+        return self._functions.setdefault(names, function)  # atomic, as threads share a graph
 
 
 @contextlib.contextmanager
@@ -170,7 +170,7 @@ def load(saved_model: str) -> TransformGraph:
 
 
 def keep(saved_model: str, graph: TransformGraph) -> None:
-    """Has `load` give the graph that this process has saved in the folder."""
+    """Cache the graph that this process has saved in the folder, for `load`."""
     with _LOADING:
         _keep(saved_model, graph)
 
@@ -201,7 +201,7 @@ def _lengths(array: pa.Array, column: Column) -> np.ndarray:
 
 
 def _values(flat: pa.Array, column: Column) -> tf.Tensor:
-    """Strings are passed as their distinct values and gathered, since each costs a Python object."""
+    """Values as a tensor; strings are gathered from their distinct values, as each costs a Python object."""
     if graph_dtype(column) != tf.string:
         return tf.constant(flat.to_numpy(zero_copy_only=False), graph_dtype(column))
     encoded = flat.dictionary_encode()

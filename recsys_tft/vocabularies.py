@@ -30,7 +30,7 @@ _OPTIONS = ("n_oov", "min_count", "max_size")
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """A vocabulary, declared once and named by the features that look values up in it.
+    """A vocabulary, declared once and named by the features that use it.
 
     Options that are None default to `vocabularies.default` and `embeddings.default_dim` of the settings; the settings
     for the vocabulary's name override all.
@@ -38,7 +38,7 @@ class Vocabulary:
     Attributes:
         name: its name in the transform graph, in `artifacts/vocabularies/` and in the settings.
         integers: whether its values are int64 ids rather than strings.
-        ids: whether its strings are ids; set by `FeatureTable.with_ids`, if the user's tables have such.
+        ids: whether its strings are ids; set by `FeatureTable.with_ids` if the user's tables have text ids.
         dim: width of its embedding table.
         n_oov: hash buckets for out-of-vocabulary values.
         min_count: values that occur less often are dropped.
@@ -61,24 +61,24 @@ class Vocabulary:
 
     @property
     def own_options(self) -> dict[str, int]:
-        """The options of VocabularySettings that are set here."""
+        """The options of VocabularySettings that are set on the row."""
         options = {name: getattr(self, name) for name in _OPTIONS}
         return {name: value for name, value in options.items() if value is not None}
 
     def options(self, settings: "Settings") -> "VocabularySettings":
-        """Its limits and hash buckets: those in the settings by its name, else its own, else those of `default`."""
+        """Its limits and hash buckets: from the settings by its name, or its own, or those of `default`."""
         if self.name in settings.vocabularies:
             return settings.vocabularies[self.name]
         default = settings.default_vocabulary
-        said = {name: getattr(default, name) for name in _OPTIONS} | self.own_options
-        return type(default)(**said)  # and no method of pydantic's, which AutoGraph cannot follow
+        limits = {name: getattr(default, name) for name in _OPTIONS} | self.own_options
+        return type(default)(**limits)  # and no method of pydantic's, which AutoGraph cannot follow
 
     def statistic(self, options: "VocabularySettings") -> Frequencies:
         """The statistic to fit."""
         return Frequencies(options.min_count, options.max_size, self.integers, self.ids)
 
     def table(self, saved_model: str) -> "tf.lookup.StaticHashTable":
-        """The number of each value, from 0, as a saved graph has it, to look tokens up.
+        """The lookup table of a saved graph, from values to numbers from 0.
 
         Args:
             saved_model: the folder of the `transform_fn`.
@@ -95,8 +95,8 @@ class Vocabulary:
 
         Args:
             values: to look up.
-            fitted: gives the numbers of the vocabulary's values, from 0, and -1 of others.
-            n_oov: hash buckets for what is not in it.
+            fitted: looks up the numbers of the vocabulary's values, from 0; -1 for others.
+            n_oov: hash buckets for other values.
         """
         import tensorflow as tf
 
@@ -107,7 +107,7 @@ class Vocabulary:
 
 
 def file_of(name: str, saved_model: str) -> str:
-    """The file of a fitted vocabulary of a saved graph; TFT's own search takes brackets in a path for a pattern.
+    """The file of a fitted vocabulary of a saved graph; TFT's search would read brackets in a path as a pattern.
 
     Args:
         name: of the vocabulary.
@@ -116,7 +116,7 @@ def file_of(name: str, saved_model: str) -> str:
     import tensorflow as tf
 
     path = posixpath.join(saved_model, tf.saved_model.ASSETS_DIRECTORY, name)
-    compressed = f"{path}.tfrecord.gz"  # first, as on some stores a name is there that others begin with
+    compressed = f"{path}.tfrecord.gz"  # first, as some stores report prefixes of names as existing
     return compressed if tf.io.gfile.exists(compressed) else path
 
 

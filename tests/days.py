@@ -111,7 +111,7 @@ class _DaysJob(Job):
 def one_run(out: pathlib.Path, raw: pathlib.Path, folder: pathlib.Path, last: pathlib.Path) -> pathlib.Path:
     """The rows of one run over all days, by the graph of the period `last`; the splits are the periods up to it."""
     manifest, of_last = (json.loads((root / "artifacts/manifest.json").read_text()) for root in (out, last))
-    own, cuts = settings.of_run(manifest, "the run"), raw_rows.cuts_of(of_last)[:-1]
+    own, cuts = settings.from_manifest(manifest, "the run"), raw_rows.cuts_of(of_last)[:-1]
     rows = pq.read_table(out / "state/catalogue/part-00000.parquet")
     catalogue = negatives.Catalogue(*(rows[name].to_numpy() for name in rows.column_names), own.ranker.popularity_alpha)
     planned = plan(own, raw_tables.find(str(raw), own.columns, own.table), Output.at(str(folder)))

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from recsys_tft.columns import HISTORY
-from recsys_tft.configuration.settings import of_run
+from recsys_tft.configuration.settings import from_manifest
 from recsys_tft.labelling.exposures import event_columns
 from recsys_tft.online import opening
 from recsys_tft.online.live_state import REPEATED
@@ -21,10 +21,10 @@ from recsys_tft.verifying import replay
 def check_state(out: pathlib.Path, last: pathlib.Path, raw: pathlib.Path) -> None:
     """The state of the last period, opened to take events, is that of all events one after the other."""
     manifest = json.loads((last / "artifacts/manifest.json").read_text())
-    settings = of_run(manifest, "the run")
+    settings = from_manifest(manifest, "the run")
     live = open_live(str(out), run_folders.fingerprint(str(last)))
     rows, users = raw_rows.read(str(raw), settings), live.rules.users["user_id"].to_numpy()
-    asked = replay.Asked(users, np.resize(live.state.video_ids, len(users)), np.full(len(users), live.until))
+    asked = replay.RowKeys(users, np.resize(live.state.video_ids, len(users)), np.full(len(users), live.until))
     wanted = replay.replay(rows, raw_rows.cuts_of(manifest), settings, asked)
     known = live.state.known_of(users, live.until)
     for name in set(known.column_names) & set(wanted.users.column_names) - {*HISTORY}:

@@ -276,5 +276,5 @@ def test_safetensors_are_read_by_name(tmp_path: pathlib.Path) -> None:
 )
 def test_a_damaged_safetensors_file_is_refused(tmp_path: pathlib.Path, data: bytes) -> None:
     (tmp_path / "x").write_bytes(data)
-    with pytest.raises(InputError, match="no whole safetensors file"):
+    with pytest.raises(InputError, match="not a complete safetensors file"):
         read_safetensors(tmp_path / "x")

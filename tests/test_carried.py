@@ -85,17 +85,19 @@ def test_what_is_counted_of_videos_is_that_of_one_run(days: Days) -> None:
     training = video_counts.values(days.settings, counted=True, training=True)
     videos = np.unique(days.gathered.lookup.rows["video_id"].to_numpy())
     whole = days.label(days.events, days.all_cuts)
-    begun = outcomes.begun(whole.period.steps)
+    begun = outcomes.started_exposures(whole.period.steps)
     splits = examples.splits_of(days.events, days.all_cuts, days.settings)
     all_changes = changes_of(days, whole.period, whole.outcomes, splits, days.all_cuts)
     wanted = counters.versions(videos, all_changes, own, values)
     first = days.label(days.day(0), days.cuts)
     splits = examples.splits_of(days.day(0), days.cuts, days.settings)
     changes = changes_of(days, first.period, first.outcomes, splits, days.cuts)
-    worth = outcomes.worth(outcomes.begun(first.period.steps), counters.versions(videos, changes, own, values))
+    worth = outcomes.worth(
+        outcomes.started_exposures(first.period.steps), counters.versions(videos, changes, own, values)
+    )
     all_worth = outcomes.worth(begun, wanted)
     for labelled, before in carried_periods(days):
-        carried = counters.folded(changes, before.until, own)
+        carried = counters.fold(changes, before.until, own)
         splits = examples.splits_of(labelled.period.events, before.cuts, days.settings)
         later = changes_of(days, labelled.period, labelled.outcomes, splits, before.cuts)
         changes = counters.together(later, carried)
@@ -104,10 +106,10 @@ def test_what_is_counted_of_videos_is_that_of_one_run(days: Days) -> None:
         asked = np.repeat(videos, len(times)), np.tile(times, len(videos))
         found, expected = (table.take(pa.array(rows_at(table, "video_id", *asked))) for table in (versions, wanted))
         assert found.drop_columns(["since"]).equals(expected.drop_columns(["since"]))
-        sums = [counters.sums(counters.of_training(each), training) for each in (changes, all_changes)]
+        sums = [counters.sums(counters.in_training(each), training) for each in (changes, all_changes)]
         assert sums[0].equals(sums[1])
-        later = outcomes.worth(outcomes.begun(labelled.period.steps, before.until), versions)
-        worth = pa.concat_tables([outcomes.folded(worth, before.until - own.delay_microseconds), later])
+        later = outcomes.worth(outcomes.started_exposures(labelled.period.steps, before.until), versions)
+        worth = pa.concat_tables([outcomes.fold(worth, before.until - own.delay_microseconds), later])
         users, moments = (labelled.keys[name].to_numpy() for name in ("user_id", "interaction_time"))
         found, expected = (
             outcomes.expected(each, users, moments - own.delay_microseconds) for each in (worth, all_worth)

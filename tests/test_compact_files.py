@@ -70,7 +70,7 @@ def test_statistics_are_the_same_or_not_there_if_they_are_turned_off(compact: Ru
 
 def test_tensorflow_reads_gzip_when_it_is_told(compact: RunResult, synthetic_run: Ran) -> None:
     if compact["users"].files[0].endswith(".parquet"):
-        with pytest.raises(InputError, match=r"holds Parquet files; read them with pandas\(\) or read\(\)"):
+        with pytest.raises(InputError, match=r"has Parquet files; read them with pandas\(\) or read\(\)"):
             compact["users"].dataset()
         return
     plain = tf.data.TFRecordDataset(synthetic_run.result["users"].files)

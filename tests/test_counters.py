@@ -68,7 +68,7 @@ def test_an_exposure_adds_what_the_oracle_says(case: Case, partitions: int) -> N
     assert sorted((*given_ids([video]), *rest) for video, *rest in triples(table)) == sorted(expected)
     if cuts is not None:
         ids = gathered.lookup.rows["video_id"].unique().to_numpy()
-        totals = counters.with_totals(pa.table({"video_id": ids}), [counters.sums(counters.of_training(table))], ())
+        totals = counters.with_totals(pa.table({"video_id": ids}), [counters.sums(counters.in_training(table))], ())
         found = list(zip(*(totals[name].to_pylist() for name in counters.COUNTERS), strict=True))
         assert found == [oracle_counters.counts_before(expected, video, cuts[0]) for video in given_ids(ids.tolist())]
 

@@ -219,8 +219,8 @@ WRONG_LINES: dict[tuple[str, str], dict[bytes, str]] = {
     ("movielens-20m", "ratings.csv"): {
         b"": ": the CSV file is empty; expected a header line with the column names.",
         b"userId,movieId,rating,timestamp\n": " has no rows below its header.",
-        b"userId,rating\n1,2\n": ", line 1: expected the columns movieId, timestamp too, found userId, rating.",
-        b"+1,2,3\n": ": line 5 has 3 values, the header 4: '1,2,3'; a value with the separator in it is quoted.",
+        b"userId,rating\n1,2\n": ", line 1: the columns movieId, timestamp are missing; found userId, rating.",
+        b"+1,2,3\n": ": line 5 has 3 values, the header 4: '1,2,3'; quote values that contain the separator.",
         b"+1,2,6,9\n": ", line 5: expected a rating from 0.5 to 5, found '1,2,6,9'.",
         b"+1,2,,9\n": ", line 5: expected a rating from 0.5 to 5, found '1,2,,9'.",
         b"+1,2,1,-9\n": ", line 5: expected a timestamp in seconds since 1970, found '1,2,1,-9'.",
@@ -232,7 +232,7 @@ WRONG_LINES: dict[tuple[str, str], dict[bytes, str]] = {
         b"+13,Caf\xe9,War\n": ": line 5 is not UTF-8 (byte 0xE9); convert it to UTF-8",
     },
     ("kion", "interactions.csv"): {
-        b"user_id\n1\n": ", line 1: expected the columns item_id, last_watch_dt, total_dur, watched_pct too, found u",
+        b"user_id\n1\n": ", line 1: the columns item_id, last_watch_dt, total_dur, watched_pct are missing; found u",
         b"1;2\n1;2\n": ": its header is one name, '1;2'; the values are separated by ';', expected ','",
         b"+1,x,2021-05-11,10,1.0\n": ", line 9: expected integers as user_id, item_id, found '1,x,2021-05-11,10,1.0'.",
         b"+1,2,11.05.2021,10,\n": ", line 9: expected a last_watch_dt such as 2021-05-11, found '1,2,11.05.2021,10,'.",
@@ -246,7 +246,7 @@ WRONG_LINES: dict[tuple[str, str], dict[bytes, str]] = {
     ("kion", "users.csv"): {
         b"+7,30,,,0\n": ", line 5: expected an age such as age_25_34, or nothing, found '7,30,,,0'.",
         b"+,age_25_34,,,0\n": ", line 5: expected integers as user_id, found ',age_25_34,,,0'.",
-        b"+7,30\n": ": line 5 has 2 values, the header 5: '7,30'; a value with the separator in it is quoted.",
+        b"+7,30\n": ": line 5 has 2 values, the header 5: '7,30'; quote values that contain the separator.",
     },
     ("kion", "items.csv"): {  # of which a description has a line break: the fourth row is on the sixth line
         b"+x" + b"," * 13 + b"\n": ", line 6: expected integers as item_id, found 'x,,,,,,,,,,,,,'.",

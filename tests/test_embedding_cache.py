@@ -167,7 +167,7 @@ def test_files_that_are_no_cache_are_ignored(cache: EmbeddingCache) -> None:
     pq.write_table(pa.table({"a": [1]}), folder / "mine.parquet")
     (folder / "notes.txt").write_text("not Parquet")
     assert cache.lookup(titles_of(10))[1].all()
-    assert cache.ignored == {str(folder / "mine.parquet"): "not named as this cache names its files"}
+    assert cache.ignored == {str(folder / "mine.parquet"): "its name is not one of this cache"}
 
 
 def test_an_unfinished_file_is_not_read(cache: EmbeddingCache) -> None:

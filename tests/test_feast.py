@@ -143,11 +143,11 @@ def test_the_command_says_what_it_wrote_and_replaces_only_its_own(
     assert f"Features of 150 users and 300 videos in {to}\nVersion 1 of the export, as of 20" in capsys.readouterr().out
     (to / "data" / "registry.db").write_text("of feast apply")
     assert cli.main(command) == 2
-    assert "is there already; --overwrite replaces it." in capsys.readouterr().err
+    assert "exists already; --overwrite replaces it." in capsys.readouterr().err
     assert cli.main([*command, "--overwrite"]) == 0
     assert sorted(path.name for path in (to / "data").iterdir()) == ["users.parquet", "videos.parquet"]
     (to / "export.json").unlink()
     assert cli.main([*command, "--overwrite"]) == 1
-    assert "holds other files than export.json" in capsys.readouterr().err
+    assert "has other files than those of export.json" in capsys.readouterr().err
     assert cli.main(["feast", "--output-dir", str(served), "--to", str(to), "--version", "7"]) == 1
     assert "looked for version 7, found versions 1" in capsys.readouterr().err

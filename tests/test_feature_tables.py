@@ -145,7 +145,7 @@ class Same(Op):
         ),
         (
             "TABLE = DEFAULT.extend(features=[Feature('age_z', 'age', Lookup(Vocabulary('a', True)), RANKER)])",
-            r"is wrong: .*/features.py, line 9: .*the feature 'age_z' is there 2 times; names have to differ\.",
+            r"is wrong: .*/features.py, line 9: .*the feature 'age_z' occurs 2 times; names have to differ\.",
         ),
         (
             "TABLE = DEFAULT.extend(features=[Feature('x', 'sruface', Lookup(Vocabulary('a')), RANKER)])",
@@ -155,14 +155,14 @@ class Same(Op):
             f"{OP}TABLE = DEFAULT.extend(features=[Feature('x', ('user_language', 'video_language'), Same(), RANKER)])",
             r"line 15: .*'x' reads columns of users and videos, which its op Same does not join",
         ),
-        ("TABLE = DEFAULT.extend(signals=['like'])", r"line 9: .*the signal 'like' is there 2 times"),
+        ("TABLE = DEFAULT.extend(signals=['like'])", r"line 9: .*the signal 'like' occurs 2 times"),
         (
             "TABLE = DEFAULT.extend(without=['popularity'])",
             r"line 9: .*`without` names the unknown feature 'popularity'\. Did you mean 'popularity_onehot'\?",
         ),
         (
             "TABLE = DEFAULT.extend(columns=[Column('time', 'users', STRING)])",
-            r"the column 'time' has a name that rows or options have",
+            r"the column 'time' has a reserved name of rows or options",
         ),
         (
             "TABLE = DEFAULT.extend(columns=[Column('a-b', 'users', STRING)])",
@@ -170,7 +170,7 @@ class Same(Op):
         ),
         (
             "TABLE = DEFAULT.extend(features=[Feature('label', 'age', Lookup(Vocabulary('a', True)), RANKER)])",
-            r"the feature 'label' has a name that rows or options have already",
+            r"the feature 'label' has a reserved name of rows or options",
         ),
     ],
 )

@@ -66,13 +66,13 @@ def test_no_feature_has_the_name_of_a_column_of_rows() -> None:
         ({"features": [TOKEN]}, "the feature 'surface_token' reads the unknown column 'surface'."),
         (
             {"columns": [SURFACE], "features": [TOKEN, TOKEN]},
-            "the feature 'surface_token' is there 2 times; names have to differ.",
+            "the feature 'surface_token' occurs 2 times; names have to differ.",
         ),
         (
             {"features": [Feature("age_z", "age", ZScore(), RANKER)]},
-            "the feature 'age_z' is there 2 times; names have to differ.",
+            "the feature 'age_z' occurs 2 times; names have to differ.",
         ),
-        ({"columns": [SURFACE, SURFACE]}, "the column 'interactions.surface' is there 2 times; names have to differ."),
+        ({"columns": [SURFACE, SURFACE]}, "the column 'interactions.surface' occurs 2 times; names have to differ."),
         (
             {"columns": [dataclasses.replace(SURFACE, table="interaction")]},
             "the column 'surface' is of the unknown table 'interaction'. Did you mean 'interactions'?",
@@ -89,8 +89,8 @@ def test_no_feature_has_the_name_of_a_column_of_rows() -> None:
             {"columns": [Column("a b", "users", STRING)]},
             "the column 'a b' needs a name of letters, digits and _ that begins with a letter.",
         ),
-        ({"signals": ["like"]}, "the signal 'like' is there 2 times; names have to differ."),
-        ({"signals": [Signal("love", "liked")]}, "the column 'interactions.liked' is there 2 times; "),
+        ({"signals": ["like"]}, "the signal 'like' occurs 2 times; names have to differ."),
+        ({"signals": [Signal("love", "liked")]}, "the column 'interactions.liked' occurs 2 times; "),
         ({"signals": [f"s{n}" for n in range(59)]}, "there are 65 signals; an event holds 64 at most."),
         ({"without": ["popularity_onehott"]}, "`without` names the unknown feature 'popularity_onehott'. Did you mean"),
         (
@@ -105,11 +105,11 @@ def test_no_feature_has_the_name_of_a_column_of_rows() -> None:
             {"features": [Feature("n", ("interaction_time", "published_at"), Age(), QUERY)]},
             "the feature 'n' is of pairs, so the query tower cannot read it; it reads features of users and exposures.",
         ),
-        ({"features": [Feature("age_log", "age", ZScore, RANKER)]}, "which is no instance of an Op."),
+        ({"features": [Feature("age_log", "age", ZScore, RANKER)]}, "which is not an Op."),
         ({"features": [Feature("age_log", (), ZScore(), RANKER)]}, "the feature 'age_log' reads no column."),
         (
             {"features": [Feature("label", "age", ZScore(), RANKER)]},
-            "the feature 'label' has a name that rows or options have already; ",
+            "the feature 'label' has a reserved name of rows or options; ",
         ),
         (
             {"features": [Feature("x", "country", ZScore(), QUERY)]},
@@ -133,7 +133,7 @@ def test_no_feature_has_the_name_of_a_column_of_rows() -> None:
             "the column 'born_at' has a minimum, but is of the type timestamp[us, tz=UTC]; numbers have one.",
         ),
         ({"signals": [Signal("a/b")]}, "the signal 'a/b' needs a name without slashes."),
-        ({"features": ["age_log"]}, "features holds 'age_log', which is no Feature."),
+        ({"features": ["age_log"]}, "features has 'age_log', which is not a Feature."),
     ],
 )
 def test_what_cannot_be_used_is_said(changes: dict[str, list[object]], sentence: str) -> None:
@@ -207,9 +207,7 @@ def test_a_column_of_integers_cannot_share_a_vocabulary_with_ids_that_are_text()
     column = Column("favourite", "users", INT64)
     lookup = Lookup(DEFAULT.by_name["history_video_ids_tokens"].vocabulary)
     table = DEFAULT.extend(columns=column, features=Feature("mine", "favourite", lookup, QUERY))
-    with pytest.raises(
-        InputError, match=r"'video_id' is there with different .*; the video_ids of the tables are text"
-    ):
+    with pytest.raises(InputError, match=r"'video_id' has different .*; the video_ids of the tables are text"):
         table.with_ids({"video_id": IdKind.STRING})
     keyed = DEFAULT.extend(
         columns=dataclasses.replace(column, key="video_id"), features=Feature("mine", "favourite", lookup, QUERY)

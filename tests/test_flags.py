@@ -103,7 +103,7 @@ def test_an_event_takes_the_smallest_integer_that_holds_the_signals() -> None:
 def test_a_65th_signal_is_refused_and_so_is_one_that_exists() -> None:
     with pytest.raises(InputError, match="there are 65 signals; an event holds 64 at most"):
         MANY.extend(signals=["one_more"])
-    with pytest.raises(InputError, match="the signal 'like' is there 2 times"):
+    with pytest.raises(InputError, match="the signal 'like' occurs 2 times"):
         DEFAULT.extend(signals=["like"])
 
 

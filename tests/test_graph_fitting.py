@@ -77,7 +77,7 @@ def tables(settings: Settings) -> list[tuple[Entity, pa.Table]]:
 
 def saved(tables: list[tuple[Entity, pa.Table]], folder: str, settings: Settings) -> str:
     """The graph as the job fits and saves it."""
-    asked = graph_fitting.asked(settings)
+    asked = graph_fitting.statistic_requests(settings)
     states = [graph_fitting.states_of_rows(entity, rows, asked, settings) for entity, rows in tables]
     return graph_fitting.save(outputs(merge_states(states, asked), asked, folder), asked, folder, settings)
 
@@ -200,7 +200,7 @@ def test_an_analyzer_of_tf_transform_in_an_op_is_refused_before_anything_is_read
     table = DEFAULT.extend(features=Feature("centred", "age", Centred(), QUERY))
     monkeypatch.setattr(feature_tables, "load", lambda name: table)
     settings = parse(OPTIONS, "the test")
-    asked = graph_fitting.asked(settings)
+    asked = graph_fitting.statistic_requests(settings)
     with pytest.raises(InputError, match=r"^An op of the feature table calls an analyzer of tf\.Transform \(.*z_score"):
         graph_fitting.check(asked, str(tmp_path), settings)
 
@@ -208,7 +208,7 @@ def test_an_analyzer_of_tf_transform_in_an_op_is_refused_before_anything_is_read
 def test_a_table_with_an_encoder_of_texts_is_traced_before_anything_is_read(tmp_path: pathlib.Path) -> None:
     tf.saved_model.save(HashedTitles(), str(tmp_path / "encoder"))
     settings = parse({**OPTIONS, "title_encoder": str(tmp_path / "encoder")}, "the test")
-    graph_fitting.check(graph_fitting.asked(settings), str(tmp_path / "graphs"), settings)
+    graph_fitting.check(graph_fitting.statistic_requests(settings), str(tmp_path / "graphs"), settings)
 
 
 def test_no_more_graphs_are_kept_than_needed(monkeypatch: pytest.MonkeyPatch) -> None:

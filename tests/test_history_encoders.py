@@ -170,7 +170,7 @@ def test_a_short_list_beside_a_long_one_has_the_vector_that_it_has_alone(kind: s
 @pytest.fixture(scope="module")
 def with_histories(served: pathlib.Path) -> dict[str, pa.Array]:
     """Raw columns of users with 0 to 29 videos in their histories, of which 20 are read."""
-    of_run = settings.of_run(run_folders.manifest(str(served)), "the manifest")
+    of_run = settings.from_manifest(run_folders.manifest(str(served)), "the manifest")
     raw, rng = raw_rows.read(str(served / "raw"), of_run), np.random.default_rng(0)
     users = raw.users.slice(0, 30)
     videos = [rng.permutation(raw.videos["video_id"].to_numpy())[:size] for size in range(30)]

@@ -96,7 +96,7 @@ def test_two_kinds_of_one_key_are_one_sentence_that_names_both_files(tmp_path: p
     with pytest.raises(InputError) as found:
         tables_in(tmp_path, users=one, interactions=other)
     message = str(found.value)
-    assert message.startswith(f"user_id: it holds {here} in {tmp_path}/users.parquet (column 'user_id', ")
+    assert message.startswith(f"user_id: it has {here} in {tmp_path}/users.parquet (column 'user_id', ")
     assert f", but {there} in {tmp_path}/interactions.parquet (column 'user_id', " in message
     assert message.endswith("; expected the same kind in every table.")
     assert "\n" not in message
@@ -137,7 +137,7 @@ def test_what_else_is_wrong_is_told_with_two_kinds_of_one_key(tmp_path: pathlib.
     with pytest.raises(InputError) as found:
         tables_in(tmp_path, users=texts, interactions=with_lists)
     _, one, other = str(found.value).split("\n")
-    assert one.strip().startswith("user_id: it holds strings in ")
+    assert one.strip().startswith("user_id: it has strings in ")
     assert f"{tmp_path}/videos.parquet: column 'title' is list<" in other
 
 
@@ -147,7 +147,7 @@ def test_files_of_one_table_of_two_kinds_are_refused(tmp_path: pathlib.Path) -> 
     pq.write_table(pa.table({"user_id": ["u99"]}), tmp_path / "users-1.parquet")
     files = r"integers in \S+users-0.parquet \(column 'user_id', int64\), but strings in \S+users-1.parquet"
     assert table.rows
-    with pytest.raises(InputError, match=f"^user_id: it holds {files}"):
+    with pytest.raises(InputError, match=f"^user_id: it has {files}"):
         raw_tables.find(str(tmp_path), {})
 
 

@@ -344,10 +344,10 @@ def test_other_tables_and_overlapping_splits_are_warned_of(
 ) -> None:
     trial, said = trial_of(as_of_output), []
     manifest = json.loads((as_of_output / "artifacts/manifest.json").read_text())
-    leak_audit.warn(manifest, trial.raw, trial.of_run, said.append)
+    leak_audit.warn(manifest, trial.raw, trial.run_settings, said.append)
     assert said == []
     manifest["inputs"]["users"][0][1] += 1
-    per_user = trial.of_run.replace({"split": {"kind": "random_per_user"}})
+    per_user = trial.run_settings.replace({"split": {"kind": "random_per_user"}})
     leak_audit.warn(manifest, trial.raw, per_user, said.append)
     assert [text.split(" ")[:4] for text in said] == [
         ["warning:", "the", "table", "users"],

@@ -79,7 +79,7 @@ def test_parquet_holds_the_same_rows(synthetic_run: Ran, parquet_result: RunResu
     own_schema, schema = (pathlib.Path(folder.path, "schema.pbtxt").read_text() for folder in (ours, theirs))
     assert own_schema == schema
     assert all(file.endswith(".parquet") for file in theirs.files)
-    with pytest.raises(InputError, match=r"holds Parquet files; read them with pandas\(\)"):
+    with pytest.raises(InputError, match=r"has Parquet files; read them with pandas\(\)"):
         theirs.dataset()
 
 

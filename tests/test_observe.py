@@ -21,7 +21,7 @@ from loaded_graphs import recommender_of
 from odd_ids import text
 
 from recsys_tft import Recommender
-from recsys_tft.configuration.settings import of_run
+from recsys_tft.configuration.settings import from_manifest
 from recsys_tft.errors import InputError
 from recsys_tft.exporting import stored_entities
 from recsys_tft.online.opening import open_live
@@ -99,7 +99,7 @@ def test_without_an_event_all_is_as_the_export_has_it(home: Home) -> None:
 @pytest.mark.slow
 def test_at_the_end_the_state_of_a_run_tells_what_an_export_stores(ran: Ran, tmp_path: pathlib.Path) -> None:
     manifest = run_folders.manifest(str(ran.root))
-    settings = of_run(manifest, "the run")
+    settings = from_manifest(manifest, "the run")
     rows, cuts = raw_rows.read(str(ran.raw), settings), raw_rows.cuts_of(manifest)
     dated = raw_counters.dated_videos(rows, cuts, settings)
     videos = stored_entities.current_videos(rows, dated)
@@ -260,7 +260,7 @@ def test_a_state_of_another_run_is_refused(served: pathlib.Path, tmp_path: pathl
     shutil.copytree(served, tmp_path / "out", symlinks=True)
     shutil.rmtree((tmp_path / "out" / "state").resolve())
     described = serving_folders.description(recommender_of(served)._store_folder)
-    with pytest.raises(InputError, match="holds no state to start from; run the main job again"):
+    with pytest.raises(InputError, match="has no state to start from; run the main job again"):
         open_live(str(tmp_path / "out"), described["transform_graph"])
 
 

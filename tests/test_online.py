@@ -44,12 +44,12 @@ def first_day(days: Days) -> Start:
     labelled, until = days.label(events, days.cuts), end_of(events)
     splits = examples.splits_of(events, days.cuts, own)
     found = changes_of(days, labelled.period, labelled.outcomes, splits, days.cuts)
-    worth = outcomes.worth(outcomes.begun(labelled.period.steps), versions(days, found))
+    worth = outcomes.worth(outcomes.started_exposures(labelled.period.steps), versions(days, found))
     return Start(
         labelled.period.carry(lookup, until, own),
         (until, *days.moments[1:]),
-        outcomes.folded(worth, until - own.counters.delay_microseconds),
-        counters.folded(found, until, own.counters),
+        outcomes.fold(worth, until - own.counters.delay_microseconds),
+        counters.fold(found, until, own.counters),
         recent.first_seen(events),
     )
 
@@ -71,7 +71,7 @@ def test_what_is_known_at_each_exposure_is_in_its_row(days: Days, size: int, fol
     whole = days.label(days.events, days.all_cuts)
     splits = examples.splits_of(days.events, days.all_cuts, days.settings)
     counted = versions(days, changes_of(days, whole.period, whole.outcomes, splits, days.all_cuts))
-    worth = outcomes.worth(outcomes.begun(whole.period.steps), counted)
+    worth = outcomes.worth(outcomes.started_exposures(whole.period.steps), counted)
     live = state_of(days, first_day(days) if is_carried else None, fold_at=fold_at)
     events, delay = in_time(days.events), days.settings.counters.delay_microseconds
     times, everybody = events["interaction_time"].to_numpy(), np.unique(events["user_id"].to_numpy())

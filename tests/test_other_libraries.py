@@ -55,7 +55,7 @@ DISK = OSError(errno.ENOSPC, "No space left on device", "out/part-0")
         (raised(lambda: pa.array([1]).cast(pa.date32()).cast(pa.string()).cast(pa.int64())), "Arrow cannot read"),
         (catboost.CatBoostError("catboost/libs/data/x.cpp:9: Labels variable is empty"), "CatBoost stopped (Labels v"),
         (RecursionError("maximum recursion depth"), "something is nested too deeply"),
-        (ValueError("Pipeline has validations errors: \nInvalid GCS path"), "Beam refuses its options: "),
+        (ValueError("Pipeline has validations errors: \nInvalid GCS path"), "Beam rejects its options: "),
     ],
 )
 def test_an_error_of_a_library_is_one_sentence_for_the_command_and_for_python(error: Exception, sentence: str) -> None:

@@ -27,7 +27,7 @@ from own_ops import (
 )
 
 from recsys_tft import feature_tables, graph
-from recsys_tft.analyzers import Asked, merge_states, outputs, states_of
+from recsys_tft.analyzers import StatisticRequest, merge_states, outputs, states_of
 from recsys_tft.beam_pipelines import engineer
 from recsys_tft.columns import FLOAT, INT64, INTS, STRING, STRINGS, Column
 from recsys_tft.configuration.settings import parse
@@ -137,10 +137,10 @@ def test_a_vocabulary_that_no_feature_fits_is_named(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_statistic_that_fails_on_a_worker_is_named() -> None:
-    asked = (Asked("mine", PairSums(), "int64"),)
+    asked = (StatisticRequest("mine", PairSums(), "int64"),)
     with pytest.raises(InputError, match=r"'mine': PairSums\.of raised TypeError \(.*\) at .*own_ops\.py, line \d+"):
         states_of((np.arange(3),), asked)
-    wrong = (Asked("mine", DoubleMean(), "float32"),)
+    wrong = (StatisticRequest("mine", DoubleMean(), "float32"),)
     merged = merge_states([states_of((np.ones(2),), wrong)], wrong)
     with pytest.raises(InputError, match=r"'mine': its statistic DoubleMean says that the result is float32 \[\]"):
         list(outputs(merged, wrong, "unused"))
@@ -279,9 +279,9 @@ def test_one_name_with_two_meanings_is_refused() -> None:
     ]
     with pytest.raises(InputError) as refused:
         DEFAULT.extend(features=rows)
-    assert "the vocabulary 'mine' is there with different options" in str(refused.value)
+    assert "the vocabulary 'mine' has different options" in str(refused.value)
     assert "the boundaries 'age' differ: [1, 2] and [18, 25, 35, 45, 55, 65]." in str(refused.value)
-    assert "the vocabulary 'age_z' has the name of a feature that does not look up in it" in str(refused.value)
+    assert "the vocabulary 'age_z' has the name of a feature that does not use it" in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_a_training_reads_the_rows_of_all_splits(out: pathlib.Path) -> None:
 
 
 def test_rows_go_by_the_ids_of_videos_of_any_kind(of_any_ids: Ran) -> None:
-    one = timeline.of_run(str(of_any_ids.root))
+    one = timeline.single_run(str(of_any_ids.root))
     features = two_tower.features_for(settings_for(str(of_any_ids.root), None, None))
     usual, by_id = (TwoTowerRows(each, *features) for each in (one, dataclasses.replace(one, period="a day")))
     for split in SPLITS:

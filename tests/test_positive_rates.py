@@ -179,7 +179,7 @@ def test_counts_of_videos_are_what_the_oracle_says(case: Case, delay: str, data:
     for moment, row in zip(moments, found, strict=True):
         assert tuple(row.values()) == tally(every, moment - own.counters.delay_microseconds)[:2]
     totals = video_counts.values(own, counted=False, training=True)
-    sums = {row["video_id"]: row for row in counters.sums(counters.of_training(changes), totals).to_pylist()}
+    sums = {row["video_id"]: row for row in counters.sums(counters.in_training(changes), totals).to_pylist()}
     if chosen.kind == "time":
         shown, positive, _ = tally(every, math.inf if cuts is None else cuts[0])
         fitted = sums.get(video, {"shown_count": 0, "positive_count": 0})
@@ -197,7 +197,7 @@ def test_what_is_expected_of_users_is_what_the_oracle_says(case: Case, delay: st
     became, versions = of_videos(part.events, raw, chosen, gathered.lookup, own)[::2]
     users = part.events["user_id"].to_numpy()
     moments = part.events["interaction_time"].to_numpy()
-    worth = outcomes.worth(outcomes.begun(outcomes.step_table(became)), versions)
+    worth = outcomes.worth(outcomes.started_exposures(outcomes.step_table(became)), versions)
     found = outcomes.expected(worth, users, moments)
     every, lag = oracles_exposures(raw, chosen, UNCUT), own.counters.delay_microseconds
     for user, moment, expected in zip(users, moments, found, strict=True):
@@ -225,7 +225,7 @@ def test_later_events_and_cuts_change_nothing(case: Case, data: st.DataObject) -
     whole = examples.outcomes_of(part.events, gathered.lookup, cuts, own)
     past = examples.outcomes_of(earlier, gathered.lookup, (int(times.max()) + 1, None), own.replace({"split": {}}))
     moments = np.full(len(users), moment)
-    known, before = (outcomes.of_users(outcomes.step_table(each), users, moments) for each in (whole, past))
+    known, before = (outcomes.user_counts(outcomes.step_table(each), users, moments) for each in (whole, past))
     assert {n: v.tolist() for n, v in known.items()} == {n: v.tolist() for n, v in before.items()}
 
 
@@ -258,7 +258,7 @@ def test_a_table_has_groups_of_its_own() -> None:
 @pytest.mark.parametrize("group", ["country", "video_languag", "channel_subscriber_count", "alike"])
 def test_groups_are_columns_of_videos_but_lists_of_ids(group: str) -> None:
     alike = Column("alike", "videos", INTS, key="video_id")
-    with pytest.raises(InputError, match=f"'mine_last_time' is of groups by '{group}', which is no column of videos"):
+    with pytest.raises(InputError, match=f"'mine_last_time' has groups by '{group}', which is not a column of videos"):
         DEFAULT.extend((alike, *tallied("mine", group)))
 
 

@@ -311,7 +311,7 @@ PARQUET_FAULTS: dict[str, tuple[pa.Array, Column, str]] = {
 def test_parquet_that_is_not_as_the_spec_says_is_refused(fault: str, tmp_path: pathlib.Path) -> None:
     values, column, why = PARQUET_FAULTS[fault]
     pq.write_table(pa.table({"n": values}), tmp_path / "a.parquet")
-    with pytest.raises(InputError, match=rf"a.parquet: the rows cannot be read: {why}.*; write the file anew\."):
+    with pytest.raises(InputError, match=rf"a.parquet: the rows cannot be read: {why}.*; write the file again\."):
         list(recsys_tft.read(tmp_path / "a.parquet", spec=[column]))
 
 

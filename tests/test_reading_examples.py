@@ -263,7 +263,7 @@ def test_a_record_that_is_not_as_the_schema_says_is_told(
         InputError, match=re.escape(f"{file}: the rows cannot be read: record 4 (from 0), at byte ")
     ) as e:
         list(read([file], spec=[Column("n", INT)]))
-    assert f"{why}; write the file anew." in str(e.value)
+    assert f"{why}; write the file again." in str(e.value)
     assert byte <= int(re.search(r"at byte (\d+)", str(e.value))[1]) <= byte + len(example(entries))
 
 

@@ -199,7 +199,7 @@ def test_later_events_change_nothing_of_what_users_did(case: Case, data: st.Data
     own = settings_of(chosen)
     earlier = part.events.filter(pa.array(times < moment))
     whole, past = (
-        recent.of_users(recent.counts_of(e, own), users, np.full(len(users), moment)) for e in (part.events, earlier)
+        recent.user_counts(recent.counts_of(e, own), users, np.full(len(users), moment)) for e in (part.events, earlier)
     )
     assert {n: v.tolist() for n, v in whole.items()} == {n: v.tolist() for n, v in past.items()}
 

@@ -66,7 +66,7 @@ class Home:
     end: int
 
     def open(self, address: str | None, is_patient: bool = False) -> LiveStore:
-        return live_store.of_run(str(self.root), self.graph, self.entities, address, is_patient)
+        return live_store.open_store(str(self.root), self.graph, self.entities, address, is_patient)
 
     def event(self, user: int, video: int, after: int = 10, kind: str = "like", **more: Any) -> dict[str, Any]:
         ids = {"user_id": user, "video_id": video}

@@ -303,7 +303,7 @@ def no_json(state: pathlib.Path) -> None:
     [
         (
             without_state,
-            "holds no state to start from; run the main job again, or the refresh that wrote it with --overwrite.",
+            "has no state to start from; run the main job again, or the refresh that wrote it with --overwrite.",
         ),
         (of_another_version, "state.json: is of version 2, and this release reads version 1; run the main job again"),
         (without_a_file, "state/steps/part-00000.parquet: is gone; run the main job again, or the refresh"),

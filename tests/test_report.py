@@ -102,8 +102,8 @@ def text(output: pathlib.Path) -> str:
 def test_ndcg_is_drawn_by_history_length_and_by_popularity(text: str) -> None:
     for split in ("val", "test"):
         for title, group in (
-            ("by how many videos the user was positive on before", "1 to 4 (93 users)"),
-            ("by the place of the videos among all, by training positives", "first tenth (93 users)"),
+            ("by the number of videos that the user was positive on before", "1 to 4 (93 users)"),
+            ("by the popularity rank of the videos, by training positives", "first tenth (93 users)"),
         ):
             assert f"ndcg@10 on {split}, {title}" in text
             assert group in text

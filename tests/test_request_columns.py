@@ -29,7 +29,7 @@ COLUMNS = (
     Column("unread", "interactions", INT64),
 )
 TABLE = DEFAULT.extend(COLUMNS, features=[Feature("surface_token", "surface", Lookup(Vocabulary("surface")), RANKER)])
-KNOWN = request_columns.of_table(TABLE)
+KNOWN = request_columns.columns_of_table(TABLE)
 
 
 def test_columns_of_users_may_be_given_and_those_of_the_moment_that_features_read() -> None:
@@ -40,7 +40,7 @@ def test_columns_of_users_may_be_given_and_those_of_the_moment_that_features_rea
 
 @pytest.mark.parametrize("kind", list(IdKind))
 def test_what_an_export_says_is_read_as_it_was(kind: IdKind) -> None:
-    known = request_columns.of_table(TABLE.with_ids({"video_id": kind}))
+    known = request_columns.columns_of_table(TABLE.with_ids({"video_id": kind}))
     again = request_columns.from_json(json.loads(json.dumps(request_columns.as_json(known))))
     for column, found in zip(known, again, strict=True):
         assert (found.name, found.type, found.limits) == (column.name, column.type, column.limits)
@@ -63,7 +63,7 @@ UUID = uuid.UUID(text(1, IdKind.UUID))
     ],
 )
 def test_ids_are_taken_as_the_tables_have_them(kind: IdKind, given: object, expected: int | str) -> None:
-    known = request_columns.of_table(TABLE.with_ids({"video_id": kind}))
+    known = request_columns.columns_of_table(TABLE.with_ids({"video_id": kind}))
     request = Request(given, {"history_video_ids": [given, None]}, 0, known, kind)
     found = request.columns(_nobody())
     stored = expected.encode() if kind.is_text else expected
@@ -92,7 +92,7 @@ def test_ids_are_taken_as_the_tables_have_them(kind: IdKind, given: object, expe
     ],
 )
 def test_ids_of_another_kind_are_refused(kind: IdKind, given: object, wanted: str) -> None:
-    known = request_columns.of_table(TABLE.with_ids({"video_id": kind}))
+    known = request_columns.columns_of_table(TABLE.with_ids({"video_id": kind}))
     with pytest.raises(InputError, match=f"^user_id is .*; expected {wanted}"):
         Request(given, {}, 0, known, kind)
     for history in ([text(1, kind), given], given):

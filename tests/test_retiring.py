@@ -98,7 +98,7 @@ def test_a_value_counts_that_a_key_had_when_it_was_seen_of_late(
 
 def test_numbers_are_learned_of_all_rows_and_vocabularies_of_those_of_late() -> None:
     settings = parse({"title_encoder": "none"}, "the test")
-    asked = [one for one in graph_fitting.asked(settings) if one.name in ("country", "age_z")]
+    asked = [one for one in graph_fitting.statistic_requests(settings) if one.name in ("country", "age_z")]
     rows = pa.table({"country": pa.array(["x", "y"], pa.binary()), "age": pa.array([20.0, 40.0], pa.float32())})
     marked = rows.append_column(RETIRED, pa.array([True, False]))
     found, every, one = (

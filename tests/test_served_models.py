@@ -150,10 +150,10 @@ def test_without_the_library_python_runs_the_models(served: pathlib.Path, monkey
     assert recommender.recommend(3, 5, time=0).items == wanted
 
 
-def test_strings_that_lie_otherwise_in_memory_are_left_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_strings_of_another_memory_layout_are_left_to_python(monkeypatch: pytest.MonkeyPatch) -> None:
     library = c_library._library()
     monkeypatch.setattr(c_library, "_IS_VIEW", 2)
-    with pytest.raises(c_library.Unavailable, match="otherwise"):
+    with pytest.raises(c_library.Unavailable, match="another memory layout"):
         c_library._check_views(library)
 
 

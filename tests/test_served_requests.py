@@ -17,7 +17,7 @@ import pytest
 from loaded_graphs import recommender_of
 
 from recsys_tft import cli, ids
-from recsys_tft.configuration.settings import of_run
+from recsys_tft.configuration.settings import from_manifest
 from recsys_tft.errors import InputError
 from recsys_tft.examples import examples
 from recsys_tft.raw_replay import raw_rows
@@ -125,7 +125,7 @@ def test_what_is_logged_are_the_raw_columns_that_models_were_asked_about(
 def training_requests(root: pathlib.Path) -> pa.Table:
     """The raw columns of the exposures of the ranker's training rows, as a request at that moment has them."""
     manifest = run_folders.manifest(str(root))
-    settings = of_run(manifest, "the manifest")
+    settings = from_manifest(manifest, "the manifest")
     rows = raw_rows.read_days(raw_rows.raw_days(str(root), None, manifest), manifest, settings)
     everybody = rows.users["user_id"].to_numpy()
     found = raw_matches.labelled(rows, everybody, raw_rows.cuts_of(manifest), settings).exposures

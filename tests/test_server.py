@@ -142,9 +142,9 @@ def test_answers_of_many_clients_are_those_of_the_recommender(server: Server, re
         ({"time": "noon"}, 422, 'time is "noon"; expected a time such as 2025-03-01T12:00, or its microseconds since'),
         ({"time": -1}, 422, "time is -1; it needs to be microseconds since 1970 UTC, before 2200."),
         ([], 422, "The body is a list; expected an object such as {}."),
-        (b"{", 400, "The body is no JSON: Expecting property name enclosed in double quotes: line 1 column 2"),
-        (b"\xff", 400, "The body is no JSON: 'utf-8' codec can't decode byte 0xff"),
-        (b'{"k": NaN}', 400, "The body is no JSON: NaN is no number of JSON."),
+        (b"{", 400, "The body is not JSON: Expecting property name enclosed in double quotes: line 1 column 2"),
+        (b"\xff", 400, "The body is not JSON: 'utf-8' codec can't decode byte 0xff"),
+        (b'{"k": NaN}', 400, "The body is not JSON: NaN is not a number of JSON."),
         (b'{"k":' + b"[" * 100_000, 400, "The body is nested too deeply to be read."),
         (b"x" * 10_000_000, 413, "The body is larger than 1 MiB; send less at once."),
     ],
@@ -344,8 +344,12 @@ def test_cheap_mistakes_are_told_before_anything_is_loaded(
         (["--output-dir", str(tmp_path)], 1, "looked for an exported version, found none"),
         (["--output-dir", str(root), "--port", "70000"], 2, "--port is 70000; it takes at most 65535."),
         (["--output-dir", str(root), "--batch", "0"], 2, "--batch is 0; it needs at least 1."),
-        (["--output-dir", str(root), "--port", str(server.port)], 1, "cannot be listened at (Address already in use)"),
-        (["--output-dir", str(root), "--host", "no.such.host.invalid"], 1, "no.such.host.invalid:8080 cannot be"),
+        (["--output-dir", str(root), "--port", str(server.port)], 1, "cannot listen there (Address already in use)"),
+        (
+            ["--output-dir", str(root), "--host", "no.such.host.invalid"],
+            1,
+            "no.such.host.invalid:8080: cannot listen there",
+        ),
         (["--output-dir", str(root), "--version", "99"], 1, "looked for version 99, found versions 1"),
     ):
         assert main(["serve", *options]) == code

@@ -18,11 +18,11 @@ from recsys_tft.server.bodies import Refused
 
 def test_ids_that_are_text_are_taken_as_such(served_texts: pathlib.Path) -> None:
     recommender = recommender_of(served_texts)
-    found = bodies.wanted({"user_id": text(3), "given": {"history_video_ids": [text(8)]}}, recommender)
+    found = bodies.read_request({"user_id": text(3), "given": {"history_video_ids": [text(8)]}}, recommender)
     assert (found.request.user_id, found.k) == (text(3), 10)
     for wrong in (5, True, ""):
         with pytest.raises(Refused, match=r"^user_id is .*\.$") as error:
-            bodies.wanted({"user_id": wrong}, recommender)
+            bodies.read_request({"user_id": wrong}, recommender)
         assert error.value.status == 422
 
 

@@ -292,11 +292,11 @@ def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
     videos = dated.take(dated.rows_at(ids, times))
     given = {name: table[name] for table in (users, videos) for name in table.column_names}
     since = recent.published(dated.videos, rows_at(dated.videos, "video_id", ids, times), times, delay)
-    lately = recent.of_users(recent.counts_of(raw.events, of_run), disk["user_id"][rows], times - delay)
+    lately = recent.user_counts(recent.counts_of(raw.events, of_run), disk["user_id"][rows], times - delay)
     became = examples.outcomes_of(raw.events, raw.lookup, cuts, of_run)
     steps = outcomes.step_table(became)
-    lately |= outcomes.of_users(steps, disk["user_id"][rows], times - delay)
-    worth = outcomes.worth(outcomes.begun(steps), dated.counts)
+    lately |= outcomes.user_counts(steps, disk["user_id"][rows], times - delay)
+    worth = outcomes.worth(outcomes.started_exposures(steps), dated.counts)
     lately[outcomes.EXPECTED] = outcomes.expected(worth, disk["user_id"][rows], times - delay).astype(np.float32)
     given |= {name: pa.array(values) for name, values in lately.items()}
     tallies = outcomes.Tallies(steps, raw.lookup, disk["user_id"][rows], ids, times, delay)

@@ -17,7 +17,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys_tft.analyzers import Asked, MergeStates, divided, states_of, trimmed
+from recsys_tft.analyzers import MergeStates, StatisticRequest, divided, states_of, trimmed
 from recsys_tft.cooccurrence import PairCounts
 from recsys_tft.frequencies import EMPTY_VOCABULARY, Frequencies
 from recsys_tft.statistics import (
@@ -229,8 +229,8 @@ def test_parts_that_are_merged_and_trimmed_make_the_same_result(
     assert all(len(part[2]) <= 4 for part in kept)
 
 
-def asked_for(statistics: tuple[Statistic, ...]) -> tuple[Asked, ...]:
-    return tuple(Asked(f"x{place}", statistic, "float32") for place, statistic in enumerate(statistics))
+def asked_for(statistics: tuple[Statistic, ...]) -> tuple[StatisticRequest, ...]:
+    return tuple(StatisticRequest(f"x{place}", statistic, "float32") for place, statistic in enumerate(statistics))
 
 
 def state_of(rows: list[tuple[float, int, int, bytes]], statistics: tuple[Statistic, ...] = FOUR) -> list[Any]:

@@ -109,7 +109,7 @@ def stage(period: str) -> None:
 
 def test_what_a_killed_refresh_has_staged_is_no_period(bucket: str, fourth_day: pathlib.Path) -> None:
     stage(f"{bucket}/out/periods/{DAY}")
-    with periods.begun(f"{bucket}/out", DAY, overwrite=False) as start:
+    with periods.open_start(f"{bucket}/out", DAY, overwrite=False) as start:
         assert start.state.lineage["after"] == run_of(fourth_day / "out/periods" / LAST)
     assert not exists(f"{bucket}/out/periods/{DAY}/artifacts")
 
@@ -118,7 +118,7 @@ def test_a_commit_that_was_killed_is_finished_by_the_next_refresh(bucket: str, f
     before = contents(bucket)
     stage(f"{bucket}/out/periods/{DAY}")
     write_text(f"{bucket}/out/periods/{DAY}/.staging/complete", "")
-    with periods.begun(f"{bucket}/out", "2025-03-05", overwrite=False) as start:
+    with periods.open_start(f"{bucket}/out", "2025-03-05", overwrite=False) as start:
         assert start.folder == f"{bucket}/out/periods/2025-03-05"
         assert start.state.lineage["after"] == run_of(fourth_day / "out/periods" / DAY)
     assert contents(bucket) == before
@@ -134,10 +134,10 @@ def test_two_refreshes_from_the_same_state_are_found_out(bucket: str, fourth_day
     before = json.loads((fourth_day / "out/periods" / LAST / "artifacts/manifest.json").read_text())
     manifest["refresh"]["after"] = before["refresh"]["after"]
     write_text(path, json.dumps(manifest))
-    sentence = f"{DAY}: starts from the same state as {LAST}, as two refreshes were at work at the same time; make it"
-    with pytest.raises(InputError, match=sentence), periods.begun(f"{bucket}/out", "2025-03-05", overwrite=False):
+    sentence = f"{DAY}: starts from the same state as {LAST}, as two refreshes ran at the same time; make it"
+    with pytest.raises(InputError, match=sentence), periods.open_start(f"{bucket}/out", "2025-03-05", overwrite=False):
         pass
-    with periods.begun(f"{bucket}/out", DAY, overwrite=True) as start:
+    with periods.open_start(f"{bucket}/out", DAY, overwrite=True) as start:
         assert start.state.lineage["after"] == run_of(fourth_day / "out/periods" / LAST)
 
 

@@ -185,7 +185,7 @@ def test_a_table_of_nearly_the_right_name_is_named(tmp_path: pathlib.Path) -> No
 
 def test_a_folder_without_data_is_named(tmp_path: pathlib.Path) -> None:
     place_in(tmp_path)("users/_SUCCESS", b"")
-    with pytest.raises(InputError, match=r" The folder users/ holds no data\.$"):
+    with pytest.raises(InputError, match=r" The folder users/ has no data\.$"):
         table_files.find(str(tmp_path), "users")
 
 

@@ -131,9 +131,9 @@ def test_commands_fit_a_terminal(served: pathlib.Path, columns: int) -> None:
         (["verify", "--rows"], "--rows needs a value."),
         (["compare", "old"], "NEW is missing."),
         (["compare", "a", "b", "--jsn"], "there is no option --jsn. Did you mean '--json'?"),
-        (["compare", "a", "b", "c"], "'c' belongs to no option, and is not expected here."),
+        (["compare", "a", "b", "c"], "'c' is not the value of an option."),
         (["rum"], "there is no command 'rum'. Did you mean 'run'?"),
-        (["run", "--debug=3", "--synthetic"], "--debug takes no value, and '3' is given."),
+        (["run", "--debug=3", "--synthetic"], "--debug takes no value; found '3'."),
     ],
 )
 def test_wrong_arguments_are_a_sentence_of_ours(

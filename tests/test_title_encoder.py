@@ -255,7 +255,7 @@ def test_a_damaged_model_is_one_sentence(tiny_path: str, tmp_path: pathlib.Path,
     ],
 )
 def test_a_model_that_makes_no_vectors_is_refused(tmp_path: pathlib.Path, function: Callable, found: str) -> None:
-    with pytest.raises(InputError, match=f"it makes {found} of strings, not .batch, width. floats"):
+    with pytest.raises(InputError, match=f"it maps strings to {found}, not to .batch, width. floats"):
         title_encoder.load(saved(Function(function), tmp_path / "model"))
 
 

@@ -109,7 +109,7 @@ def test_an_output_of_another_user_is_warned_of(doubtful: pathlib.Path, capfd: p
 def test_folders_of_caches_are_of_their_user_alone_and_those_of_a_group_as_open_as_it_made_them(
     tmp_path: pathlib.Path,
 ) -> None:
-    made = ownership.private("encoder_cache", tmp_path / "mine")
+    made = ownership.private_folder("encoder_cache", tmp_path / "mine")
     assert made.stat().st_mode & 0o777 == 0o700
     (tmp_path / "team").mkdir(mode=0o770)
     (tmp_path / "team").chmod(0o2770)

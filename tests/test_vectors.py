@@ -399,7 +399,7 @@ def test_the_command_says_what_it_wrote_and_replaces_only_its_own(
     before = (to / "data" / "part-00000.json").read_bytes()
 
     assert cli.main(command) == 2
-    assert f"{to}: is there already; --overwrite replaces it." in capsys.readouterr().err
+    assert f"{to}: exists already; --overwrite replaces it." in capsys.readouterr().err
     with monkeypatch.context() as patch:
         patch.setitem(FORMATS, "vertex", FORMATS["vertex"].__class__(failing, FORMATS["vertex"].collection))
         assert cli.main([*command, "--overwrite"]) == 1
@@ -410,10 +410,10 @@ def test_the_command_says_what_it_wrote_and_replaces_only_its_own(
 
     (to / "vectors.json").unlink()
     assert cli.main([*command, "--overwrite"]) == 1
-    assert "holds other files than vectors.json" in capsys.readouterr().err
+    assert "has other files than those of vectors.json" in capsys.readouterr().err
     assert cli.main([*command[:-1], str(tmp_path / "other"), "--metadata", "categry"]) == 2
     assert (
-        "--metadata names 'categry', which no video has, or which nothing is filtered by. Did you mean 'category'?"
+        "--metadata names 'categry', which is not a column of videos that can be a filter. Did you mean 'category'?"
         in capsys.readouterr().err
     )
     assert not (tmp_path / "other").exists()
@@ -437,7 +437,7 @@ def test_no_store_filters_by_lists_of_numbers() -> None:
     )
     assert vectors._metadata(exported, ["tags"]) == {"tags": "tags"}
     for name in ("scores", "shots"):
-        with pytest.raises(UsageError, match=f"names '{name}', which no video has, or which nothing is filtered by"):
+        with pytest.raises(UsageError, match=f"names '{name}', which is not a column of videos that can be a filter"):
             vectors._metadata(exported, [name])
 
 

@@ -223,7 +223,7 @@ def test_a_damaged_file_is_named(copy: pathlib.Path) -> None:
 def test_raw_tables_of_an_earlier_run_are_not_taken_for_those_of_this_one(copy: pathlib.Path) -> None:
     videos = copy / "raw" / "videos.parquet"
     pq.write_table(pq.read_table(videos).slice(1), videos)
-    with pytest.raises(InputError, match="raw: not the tables that the run has read; name their folder with --data-d"):
+    with pytest.raises(InputError, match="raw: not the tables of the run; name their folder with --data-d"):
         verify(str(copy))
 
 
@@ -243,7 +243,7 @@ def test_tables_of_another_kind_of_ids_are_one_sentence(tmp_path: pathlib.Path, 
             find(str(tmp_path), chosen)
         assert str(found.value) == (
             f"{tmp_path}: the user_ids there are of the kind {other}, but those of the run are of the kind {own}; "
-            "name the tables that the run has read with --data-dir."
+            "name the tables of the run with --data-dir."
         )
 
 
@@ -264,7 +264,7 @@ def test_tables_of_none_of_the_users_are_one_sentence(
     assert cli.main(command) == 1
     told = capsys.readouterr().err
     assert f"{tmp_path}: these tables have no user of the run, such as " in " ".join(told.split())
-    assert "name the tables that the run has read with --data-dir." in " ".join(told.split())
+    assert "name the tables of the run with --data-dir." in " ".join(told.split())
     assert "Traceback" not in told
 
 

@@ -56,7 +56,7 @@ def test_an_event_that_is_lost_is_told_with_feature_row_and_both_values(
     printed = capsys.readouterr().out
     assert "Training and serving disagree." in printed
     line = next(line for line in printed.splitlines() if line.startswith("DIFFERENT: "))
-    for part in ("of user_id ", "video_id ", "interaction_time ", " on disk, ", "of what is known online"):
+    for part in ("of user_id ", "video_id ", "interaction_time ", " on disk, ", "on online values"):
         assert part in printed[printed.index(line) :]
 
 
@@ -64,6 +64,6 @@ def test_exposures_that_are_cut_for_each_user_are_refused() -> None:
     from recsys_tft.configuration.settings import parse
 
     settings = parse({"split": {"kind": "time_per_user"}}, "the test")
-    asked = replay.Asked(*[np.zeros(1, np.int64)] * 3)
-    with pytest.raises(InputError, match=r"split\.kind is time_per_user, where the whole log says when"):
+    asked = replay.RowKeys(*[np.zeros(1, np.int64)] * 3)
+    with pytest.raises(InputError, match=r"split\.kind is time_per_user, which cuts the exposures of a user"):
         replay.replay(RawRows(*[pa.table({})] * 3, None), None, settings, asked)

@@ -56,7 +56,7 @@ def given(recommender: Recommender, server: ModelServer) -> dict[str, dict[str, 
         "candidate_tower": {name: np.asarray(values) for name, values in arrays(rows, of_videos).items()},
         "query_tower": one,
         "retrieval": {**one, "k": np.int32(20), "exclude": np.array([[7, 9]])},
-        "ranker": {n: np.asarray(v) for n, v in ranker_inputs.of_candidates(known[:1], [videos], ranked).items()},
+        "ranker": {n: np.asarray(v) for n, v in ranker_inputs.build_inputs(known[:1], [videos], ranked).items()},
     }
 
 

@@ -1,1 +1,1 @@
-"""Whether any row changes when its future does."""
+"""The leak audit: does any row change when its future does?"""

@@ -32,9 +32,9 @@ def sorted_events(interactions: pl.DataFrame, table: RawTable, settings: Setting
 
 
 def choose(events: pa.Table, splits: Cuts | None, settings: Settings) -> list[tuple[int, bool]]:
-    """Times to cut at, and whether the training split is to end there: at its end, and within and after it.
+    """Times to cut at, each with whether the training split ends there: its end, and one before and one after it.
 
-    Cuts are moved to where a label is made of what happens on both sides, as far as there is such a place.
+    Cuts are moved to the nearest event that decides a label together with earlier ones, if there is any.
 
     Args:
         events: of the sample, sorted.
@@ -57,7 +57,7 @@ def choose(events: pa.Table, splits: Cuts | None, settings: Settings) -> list[tu
 
 
 def _decisive_times(events: pa.Table, settings: Settings) -> np.ndarray:
-    """Times of later events by which exposures become positive or turn negative; without any, of larger weight."""
+    """Times of later events that make exposures positive or negative; if there are none, that raise their weight."""
     starts = exposure_starts(events, settings.labels.exposure_gap, None)
     signals = events["signals"].to_numpy()
     nothing = np.zeros(len(events))
@@ -79,9 +79,9 @@ def _decisive_times(events: pa.Table, settings: Settings) -> np.ndarray:
 
 
 def settled_exposures(events: pa.Table, cut: Cut, splits: Cuts) -> pl.DataFrame:
-    """The exposures that nothing from the cut on belongs to, as user_id, video_id and interaction_time.
+    """The exposures that no event from the cut on can continue, as user_id, video_id and interaction_time.
 
-    They end in an earlier split than the cut's, or so long before it that no later event goes on with them.
+    They end in an earlier split than the cut's, or at least a gap before it.
 
     Args:
         events: of the sample, sorted.

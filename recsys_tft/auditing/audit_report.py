@@ -19,7 +19,7 @@ class Line:
     Attributes:
         cut: where the future begins.
         future: what was done to it: one of `futures.FUTURES`.
-        across: how many exposures go on over the cut in the future that this one is compared with.
+        across: how many exposures span the cut in the baseline future.
         rows: compared in all of their columns.
         moments: rows of which only what was known at their moment was compared, each user or video and moment once.
         features: columns that were compared.
@@ -58,7 +58,7 @@ class Audited:
         sizes: rows of the sample, by table.
         lines: one for each cut and future.
         snapshots: features whose columns are as of the moment when the tables were written.
-        untried: features of which nothing was compared where a leak of an instant would show.
+        untried: features with no compared row at a cut, where a leak of an instant would show.
     """
 
     sizes: dict[str, int]
@@ -68,17 +68,17 @@ class Audited:
 
     @property
     def is_clean(self) -> bool:
-        """Whether all that has to be compared was, and nothing differs."""
+        """Whether everything was compared, and nothing differs."""
         return not self.untried and not self.leaks
 
     @property
     def leaks(self) -> dict[str, int]:
         """The number of values that differ by column, over all lines."""
-        found: dict[str, int] = {}
+        totals: dict[str, int] = {}
         for line in self.lines:
             for name, number in line.unequal.items():
-                found[name] = found.get(name, 0) + number
-        return found
+                totals[name] = totals.get(name, 0) + number
+        return totals
 
     def report(self) -> list[RenderableType]:
         """One line per cut and future, then the differences, and the features that cannot be tested."""
@@ -124,8 +124,8 @@ class Audited:
 
     def _texts(self) -> list[str]:
         """The first difference of each column."""
-        found = [(line, difference) for line in self.lines for difference in line.differences]
-        first = {difference.feature: (line, difference) for line, difference in reversed(found)}
+        pairs = [(line, difference) for line in self.lines for difference in line.differences]
+        first = {difference.feature: (line, difference) for line, difference in reversed(pairs)}
         return [_text(*pair) for pair in reversed(first.values())]
 
 

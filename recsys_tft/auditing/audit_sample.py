@@ -16,18 +16,18 @@ from recsys_tft.storage.hashing import keyed_hash
 from recsys_tft.tables import raw_tables
 from recsys_tft.tables.raw_tables import RawTable
 
-# By name, as `raw_tables.read` types them, without the columns that no file has; ids are as they were given.
+# By name, typed as by `raw_tables.read`, without columns that no file has; ids are the original ones.
 Tables = dict[str, pl.DataFrame]
 
 
 def draw(tables: Mapping[str, Sequence[RawTable]], users: int, seed: int) -> Tables:
-    """The rows of a number of users that have interactions, with all of these, their videos and those' channels.
+    """Sample users that have interactions: their rows and interactions, and the videos and channels of these.
 
-    Users are the first by a keyed hash of their ids, so that interactions are read once, and the same users are drawn
-    from any order of the rows.
+    Users are the first by a keyed hash of their ids, so that one pass over the interactions is enough, and the order
+    of the rows does not matter.
 
     Args:
-        tables: the raw tables by name, of several days the last ones first.
+        tables: the raw tables by name, the last day first.
         users: how many.
         seed: of the hash.
 
@@ -35,7 +35,7 @@ def draw(tables: Mapping[str, Sequence[RawTable]], users: int, seed: int) -> Tab
         InputError: if no interaction is of a user in the users table.
     """
     everyone = _latest(_rows(tables["users"]), "user_id")
-    interactions = _of_first_users(tables["interactions"], everyone["user_id"].unique(), users, seed)
+    interactions = _sample_interactions(tables["interactions"], everyone["user_id"].unique(), users, seed)
     if not len(interactions):
         raise InputError("No usable interaction belongs to a user of the users table, so there is nothing to audit.")
     videos = _latest(_rows(tables["videos"], lambda rows: _is_in(rows, "video_id", interactions)), "video_id")
@@ -53,10 +53,7 @@ def _is_in(rows: pl.DataFrame, key: str, others: pl.DataFrame) -> pl.Series:
 
 
 def _rows(tables: Sequence[RawTable], chosen: Callable[[pl.DataFrame], pl.Series] | None = None) -> pl.DataFrame:
-    """The usable rows of a table of one or more days in their order; of each source the `chosen` ones.
-
-    Of the columns those that the first day has.
-    """
+    """The usable rows of a table over all days, filtered by `chosen`, with the columns of the first day."""
     first = tables[-1]
     keep = [name for name in first.columns if name not in first.absent]
     parts = [pl.DataFrame(ids.shown(raw_tables.empty(first.known, keep)).select(keep))]
@@ -68,22 +65,22 @@ def _rows(tables: Sequence[RawTable], chosen: Callable[[pl.DataFrame], pl.Series
 
 
 def _latest(rows: pl.DataFrame, key: str) -> pl.DataFrame:
-    """One row of each key, or of each version of one: the first that there is."""
+    """The first row of each key, or of each version of a key."""
     keys = [name for name in (key, UPDATED) if name in rows.columns]
     return rows.unique(keys, keep="first", maintain_order=True)
 
 
-def _of_first_users(tables: Sequence[RawTable], known: pl.Series, users: int, seed: int) -> pl.DataFrame:
-    """The interactions of the first `users` of the known ones that have any, by a keyed hash.
+def _sample_interactions(tables: Sequence[RawTable], user_ids: pl.Series, users: int, seed: int) -> pl.DataFrame:
+    """The interactions of the first `users` of these ids, by a keyed hash, that have any.
 
-    After each source only the first so far are kept: whoever is among the first in the end always was.
+    One pass: users that are among the first in the end were so after every source.
     """
-    first = known.clear()
+    first = user_ids.clear()
 
     def chosen(rows: pl.DataFrame) -> pl.Series:
         nonlocal first
         seen = pl.concat([first, rows["user_id"]]).unique()
-        seen = seen.filter(seen.is_in(known.implode())).sort()
+        seen = seen.filter(seen.is_in(user_ids.implode())).sort()
         first = seen.gather(np.argsort(keyed_hash(seed, ids.codes_of(_arrow(seen)).to_numpy()), kind="stable")[:users])
         return rows["user_id"].is_in(first.implode())
 
@@ -100,11 +97,11 @@ def write(tables: Tables, folder: str, features: FeatureTable = DEFAULT) -> None
     for name, rows in tables.items():
         types = {column: features.columns_of(name)[column].type for column in rows.columns}
         arrow = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
-        arrays = [_plain(arrow[column], kind).cast(kind) for column, kind in types.items()]
+        arrays = [_cast(arrow[column], kind).cast(kind) for column, kind in types.items()]
         pq.write_table(pa.table(arrays, list(types)), f"{folder}/{name}.parquet")
 
 
-def _plain(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+def _cast(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     """Values that cast to a type: lists and strings with short offsets."""
     if not pa.types.is_list(kind):
         return values

@@ -27,8 +27,8 @@ from recsys_tft.tables.raw_tables import RawTable
 
 
 @dataclasses.dataclass(frozen=True)
-class Begun:
-    """A refresh that can be tried.
+class AuditedPeriod:
+    """A refresh of sampled users, ready to be rerun.
 
     Attributes:
         raw: the tables of the run.
@@ -44,55 +44,58 @@ class Begun:
 
 
 @contextlib.contextmanager
-def begun(
-    manifest: Mapping[str, Any], days: Sequence[str], graph: str, of_run: Settings, users: int, seed: int
-) -> Iterator[Begun]:
-    """A refresh on sampled users, whose past is one run; its files exist as long as the block runs.
+def prepare(
+    manifest: Mapping[str, Any], days: Sequence[str], graph: str, run_settings: Settings, users: int, seed: int
+) -> Iterator[AuditedPeriod]:
+    """Sample users of a refresh, and run the job on everything before it; the files exist while the block runs.
 
     Args:
         manifest: of the period.
         days: the folders of the run and of the periods through this one, or one with all tables.
         graph: the folder of the period's `transform_fn`.
-        of_run: settings of the run.
+        run_settings: settings of the run.
         users: how many to sample.
         seed: of the sample.
 
     Raises:
         InputError: if the sample has no interactions before the period, or fewer than two moments in it.
     """
-    tables = [raw_rows.find(folder, of_run, ENTITIES if number else ()) for number, folder in enumerate(days)]
+    tables = [raw_rows.find(folder, run_settings, ENTITIES if number else ()) for number, folder in enumerate(days)]
     sample = audit_sample.draw({name: [day[name] for day in reversed(tables)] for name in TABLES}, users, seed)
     cuts = raw_rows.cuts_of(manifest)
     assert cuts is not None
     begin, until = (cut for cut in cuts[-2:] if cut is not None)
     events, times = sample["interactions"], sample["interactions"][TIME]
-    own = events.filter((times >= begin) & (times < until))
-    moments = np.unique(own[TIME].to_numpy())
+    recent = events.filter((times >= begin) & (times < until))
+    moments = np.unique(recent[TIME].to_numpy())
     if len(moments) < 2 or not (times < begin).any():
+        name, rest = manifest[REFRESH]["name"], len(events) - len(recent)
         raise InputError(
-            f"The sample has {len(events) - len(own):,} interactions before the period {manifest[REFRESH]['name']} and "
-            f"{len(own):,} in it, which is too little to audit; give more --users."
+            f"The sample has {rest:,} interactions before the period {name} and {len(recent):,} in it, which is too "
+            "little to audit; give more --users."
         )
-    before = {name: _before(sample[name], key, begin) for name, key in KEYS.items()}
+    before = {name: _rows_before(sample[name], key, begin) for name, key in KEYS.items()}
     with temporary_folder() as folder:
         raw = pathlib.Path(folder, "raw")
         raw.mkdir()
-        audit_sample.write({**before, "interactions": events.filter(times < begin)}, str(raw), of_run.table)
-        rerun(settings_of(of_run, (begin, None)), str(raw), graph, f"{folder}/out")
+        audit_sample.write({**before, "interactions": events.filter(times < begin)}, str(raw), run_settings.table)
+        rerun(settings_of(run_settings, (begin, None)), str(raw), graph, f"{folder}/out")
         middle = int(moments[(len(moments) + 1) // 2])
-        yield Begun(tables[0], {**sample, "interactions": own}, (middle, None), _left(f"{folder}/out", graph, begin))
+        yield AuditedPeriod(
+            tables[0], {**sample, "interactions": recent}, (middle, None), _read_state(f"{folder}/out", graph, begin)
+        )
 
 
-def _before(rows: pl.DataFrame, key: str, begin: int) -> pl.DataFrame:
-    """The rows that are known before a moment; of keys that come later the first ones, which are all that there are."""
+def _rows_before(rows: pl.DataFrame, key: str, begin: int) -> pl.DataFrame:
+    """The rows that are known before a moment; for keys that come later, their first row."""
     if VERSION not in rows.columns:
         return rows
     since = pl.col(VERSION).fill_null(np.iinfo(np.int64).min)
     return rows.filter((since < begin) | (since == since.min().over(key)))
 
 
-def _left(output_dir: str, graph: str, until: int) -> EarlierState:
-    """The state that a rerun has left."""
+def _read_state(output_dir: str, graph: str, until: int) -> EarlierState:
+    """The state that a rerun wrote."""
     folders = {name: pathlib.Path(Output.at(output_dir).staged(STATE, name)) for name in state_files.TABLES}
     files = {name: [str(path) for path in sorted(folder.glob("*"))] for name, folder in folders.items()}
     return EarlierState(until, [until], files, graph, splits={}, users=0, videos=0)

@@ -59,12 +59,12 @@ class Cut:
 
 
 def crowded(tables: Tables, cut: Cut, seed: int) -> Tables:
-    """The tables with a future that crowds at the cut, so that every tie there is tried.
+    """The tables with a future crowded at the cut, so that every tie there is tested.
 
     The next interaction of each user from the cut on, and the next one on another video, are moved to the cut itself,
-    and made positive; who was in the middle of an exposure goes on with it, half of them with a negative signal if
-    there are any. Of the others half are *watchers*: what they do after that is moved to the cut and the delay of
-    counters. The next version of each user, video and channel is moved to the cut.
+    and made positive; users in the middle of an exposure continue it, half of them with a negative signal if there are
+    any. Half of the others are *watchers*: their later interactions are moved to the cut plus the delay of counters.
+    The next version of each user, video and channel is moved to the cut.
     """
     rows = _in_order(tables["interactions"], cut, seed).with_columns(later=pl.col(TIME) >= cut.time)
     last_video = pl.col("video_id").filter(~pl.col("later")).last().over("user_id")
@@ -108,10 +108,10 @@ def shuffled(tables: Tables, cut: Cut, seed: int) -> Tables:
 
 
 def altered(tables: Tables, cut: Cut, seed: int) -> Tables:
-    """The tables with other values in the future: of interactions video, signals, watch time and context.
+    """The tables with other values in the future: videos, signals, watch times and context of interactions.
 
-    What watchers do until the cut and the delay stays, so that rows remain which must not notice what others do; the
-    others do it on the watchers' videos.
+    Interactions of watchers until the cut plus the delay stay, so that there are rows that must not notice what others
+    do; the others do it on the watchers' videos.
     """
     rows = _in_order(tables["interactions"], cut, seed)
     later = pl.col(TIME) >= cut.time
@@ -149,11 +149,8 @@ FUTURES: dict[str, Callable[[Tables, Cut, int], Tables]] = {
 
 
 def _in_order(events: pl.DataFrame, cut: Cut, seed: int) -> pl.DataFrame:
-    """Interactions in order of time; whether their users are in an exposure at the cut, and are to end it with dislike
-    or are watchers.
-
-    All of that depends on what is before the cut alone.
-    """
+    """Interactions by time, with whether their users are in an exposure at the cut, will end it with a dislike, or are
+    watchers; all of that depends on the past alone."""
     last = pl.col(TIME).filter(pl.col(TIME) < cut.time).max().over("user_id")
     rows = events.with_columns(goes_on=(cut.time - last < cut.gap).fill_null(False))
     users = ids.codes_of(events["user_id"].to_arrow(compat_level=pl.CompatLevel.oldest()))
@@ -163,7 +160,7 @@ def _in_order(events: pl.DataFrame, cut: Cut, seed: int) -> pl.DataFrame:
 
 
 def _where(condition: pl.Expr, values: Mapping[str, pl.Expr], rows: pl.DataFrame) -> list[pl.Expr]:
-    """Other values of the columns that there are, where a condition holds."""
+    """Other values of the existing columns, where a condition holds."""
     return [
         pl.when(condition).then(value).otherwise(name).cast(rows.schema[name]).alias(name)
         for name, value in values.items()
@@ -172,7 +169,7 @@ def _where(condition: pl.Expr, values: Mapping[str, pl.Expr], rows: pl.DataFrame
 
 
 def _other_videos(videos: pl.Series, offered: pl.Series) -> pl.Series:
-    """For each row one of the offered videos, another than its own where there is one."""
+    """For each row one of the offered videos, if possible not its own."""
     if not len(offered):
         return videos
     places = np.arange(len(videos)) % len(offered)
@@ -181,29 +178,29 @@ def _other_videos(videos: pl.Series, offered: pl.Series) -> pl.Series:
 
 
 def _positive_signals(cut: Cut) -> dict[str, pl.Expr]:
-    """The signal that is the most positive, or watch time where only that is; and no negative flag."""
+    """The strongest positive signal, or watch time if only that is positive; no negative flag."""
     unset = {column: pl.lit(False) for column, name in cut.table.flags.items() if name in cut.negative}
     if not cut.strongest:
         return {"watch_time": pl.lit(_SECONDS), "interaction_type": pl.lit(b"watch"), **unset}
-    return {**_named(cut, cut.strongest[0]), **unset}
+    return {**_signal_columns(cut, cut.strongest[0]), **unset}
 
 
 def _negative_signals(cut: Cut) -> dict[str, pl.Expr]:
     """The first negative signal; None without one."""
-    return _named(cut, cut.negative[0]) if cut.negative else {}
+    return _signal_columns(cut, cut.negative[0]) if cut.negative else {}
 
 
-def _named(cut: Cut, signal: str) -> dict[str, pl.Expr]:
+def _signal_columns(cut: Cut, signal: str) -> dict[str, pl.Expr]:
     """A type, and its flag."""
     flags = {column: pl.lit(True) for column, name in cut.table.flags.items() if name == signal}
     return {"interaction_type": pl.lit(signal.encode()), **flags}
 
 
 def _other_signals(cut: Cut) -> dict[str, pl.Expr]:
-    """Other interaction types or flags, that are positive as far as there are such.
+    """Other interaction types or flags, positive ones if there are any.
 
-    A negative flag is set for half of the users at most, none of whom ended an exposure by a negative signal, so that
-    rows remain which must not notice that others did.
+    At most half of the users get a negative flag, none of whom ended an exposure by a negative signal, so that there
+    are rows that must not notice it.
     """
     first, second = (name.encode() for name in [*cut.strongest, "watch", "watch"][:2])
     kind = pl.col("interaction_type")
@@ -220,9 +217,9 @@ Change = Callable[[pl.DataFrame, str], pl.DataFrame]  # of rows, with a column `
 
 
 def _versions(tables: Tables, cut: Cut, change: Change) -> Tables:
-    """The tables of entities, changed where versions are later than the cut, and others of their key are earlier.
+    """The tables of entities, with versions after the cut changed if their key has an earlier one.
 
-    Where none is earlier, the first serves all rows before it, and has to stay the first.
+    Without an earlier one the first version serves all rows before it, and has to stay the first.
     """
     changed = dict(tables)
     for name, key in KEYS.items():

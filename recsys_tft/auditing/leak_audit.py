@@ -44,11 +44,11 @@ def audit(
 
     Args:
         output_dir: of the run, whose settings, splits and transform graph are used; or the folder of a period.
-        data_dir: its raw tables; by default OUTPUT_DIR/raw. Of a period the folders of the run and of all periods up to
-            it, in their order, or one with the tables of all these days.
+        data_dir: its raw tables; by default OUTPUT_DIR/raw. For a period the folders of the run and of all periods up
+            to it, in order, or one with the tables of all these days.
         users: how many to sample.
         cuts: times to cut at, microseconds since 1970; by default the end of the training split, and the middles of
-            the interactions before and after it; of a period its middle, and those of its halves.
+            the interactions before and after it; for a period its middle, and those of its halves.
         seed: of the sample and of the futures.
         say: is told each step.
 
@@ -69,24 +69,24 @@ def _audit(
     say: Callable[[str], None],
 ) -> Audited:
     manifest = run_folders.manifest(run)
-    of_run = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
+    run_settings = settings.from_manifest(manifest, f"{output_dir}/artifacts/manifest.json")
     graph = pathlib.Path(run, "artifacts", "transform_graph", "transform_fn")
     if not graph.is_dir():
         raise InputError(f"{graph}: there is no transform graph; run the main job first.")
     days = raw_days(output_dir, data_dir, manifest)
     if REFRESH in manifest:
         say(f"Sampling {users:,} users, and running the job on everything before the period")
-        with audited_period.begun(manifest, days, str(graph), of_run, users, seed) as begun:
-            trial = Trial(str(graph), of_run, begun.raw, begun.splits, begun.sample, seed, begun.earlier)
-            return _tried(trial, cuts, say)
-    tables = raw_rows.find(days[0], of_run)
-    warn(manifest, tables, of_run, say)
+        with audited_period.prepare(manifest, days, str(graph), run_settings, users, seed) as period:
+            trial = Trial(str(graph), run_settings, period.raw, period.splits, period.sample, seed, period.earlier)
+            return _run_trial(trial, cuts, say)
+    tables = raw_rows.find(days[0], run_settings)
+    warn(manifest, tables, run_settings, say)
     say(f"Sampling {users:,} users")
     sample = audit_sample.draw({name: [table] for name, table in tables.items()}, users, seed)
-    return _tried(Trial(str(graph), of_run, tables, raw_rows.cuts_of(manifest), sample, seed), cuts, say)
+    return _run_trial(Trial(str(graph), run_settings, tables, raw_rows.cuts_of(manifest), sample, seed), cuts, say)
 
 
-def _tried(trial: "Trial", cuts: Sequence[int], say: Callable[[str], None]) -> Audited:
+def _run_trial(trial: "Trial", cuts: Sequence[int], say: Callable[[str], None]) -> Audited:
     """Rerun a trial with each future, and compare."""
     lines = [line for cut, splits in trial.cuts(cuts) for line in trial.lines(cut, splits, say)]
     sizes = {name: rows[KEYS[name]].n_unique() if name in KEYS else len(rows) for name, rows in trial.sample.items()}
@@ -94,15 +94,15 @@ def _tried(trial: "Trial", cuts: Sequence[int], say: Callable[[str], None]) -> A
 
 
 def warn(
-    manifest: Mapping[str, Any], tables: Mapping[str, RawTable], of_run: Settings, say: Callable[[str], None]
+    manifest: Mapping[str, Any], tables: Mapping[str, RawTable], run_settings: Settings, say: Callable[[str], None]
 ) -> None:
     """Warn if an audit differs from the training."""
     for name, table in tables.items():
         if [list(file) for file in table.fingerprint] != manifest["inputs"][name]:
-            say(f"warning: the table {name} is not the one that the run has read; it is audited nevertheless")
-    if of_run.split.kind != "time":
+            say(f"warning: the table {name} is not the one of the run; it is audited nevertheless")
+    if run_settings.split.kind != "time":
         say(
-            f"warning: with split.kind {of_run.split.kind} the splits of users overlap in time, so that what is "
+            f"warning: with split.kind {run_settings.split.kind} the splits of users overlap in time, so that what is "
             "fitted knows the future of some rows; the audit ends the training split at one time for all"
         )
 
@@ -113,7 +113,7 @@ class Trial:
 
     Attributes:
         graph: the folder of the run's `transform_fn`.
-        of_run: settings of the run.
+        run_settings: settings of the run.
         raw: the run's raw tables.
         splits: of the run; None where each user has splits of their own.
         sample: the rows to rerun on.
@@ -122,7 +122,7 @@ class Trial:
     """
 
     graph: str
-    of_run: Settings
+    run_settings: Settings
     raw: Mapping[str, RawTable]
     splits: Cuts | None
     sample: Tables
@@ -131,25 +131,25 @@ class Trial:
 
     @property
     def counts(self) -> bool:
-        """Whether something is counted from interactions, and so with the delay."""
-        return video_counts.are_counted(self.of_run, self.counters_are_as_of)
+        """Whether anything is counted from interactions, and so lags by the delay."""
+        return video_counts.are_counted(self.run_settings, self.counters_are_as_of)
 
     @property
     def counters_are_as_of(self) -> bool:
         """Whether the counters of videos are counted from interactions."""
-        return counters.are_as_of(self.of_run.counters, self.raw["videos"].absent)
+        return counters.are_as_of(self.run_settings.counters, self.raw["videos"].absent)
 
     @property
     def snapshots(self) -> tuple[str, ...]:
-        """Features of columns that are snapshots of when the tables were written, whatever the exposure."""
-        counted = counters.computed_columns(self.of_run.counters, self.raw["videos"].absent)
+        """Features of columns that are snapshots of the moment when the tables were written."""
+        counted = counters.computed_columns(self.run_settings.counters, self.raw["videos"].absent)
 
         def is_snapshot(column: Column) -> bool:
             is_read = column.accuracy in (Accuracy.SNAPSHOT, Accuracy.COUNTED) and column.name not in counted
-            known = {VERSION, column.name} & set(self.sample[column.table].columns)
-            return is_read and known == {column.name}
+            present = {VERSION, column.name} & set(self.sample[column.table].columns)
+            return is_read and present == {column.name}
 
-        return tuple(feature.name for feature in _features(self.of_run) if any(map(is_snapshot, feature.columns)))
+        return tuple(feature.name for feature in _features(self.run_settings) if any(map(is_snapshot, feature.columns)))
 
     @property
     def versioned(self) -> tuple[str, ...]:
@@ -161,50 +161,50 @@ class Trial:
             if any(VERSION in self.sample[table].columns for table in tables)
         )
 
-    def cuts(self, given: Sequence[int]) -> list[tuple[Cut, Cuts]]:
+    def cuts(self, times_to_cut: Sequence[int]) -> list[tuple[Cut, Cuts]]:
         """The cuts, each with the splits of its reruns.
 
         Raises:
             InputError: if a given one leaves nothing on one of its sides.
         """
-        events = audit_cuts.sorted_events(self.sample["interactions"], self.raw["interactions"], self.of_run)
+        events = audit_cuts.sorted_events(self.sample["interactions"], self.raw["interactions"], self.run_settings)
         times = events[TIME].to_numpy()
-        for time in given:
+        for time in times_to_cut:
             if not times.min() < time <= times.max():
                 first, last = describe(int(times.min())), describe(int(times.max()))
                 raise InputError(f"--cut {describe(time)} is not within the interactions, from {first} to {last}.")
-        chosen = audit_cuts.choose(events, self.splits, self.of_run)
+        chosen = audit_cuts.choose(events, self.splits, self.run_settings)
         splits = self.splits or (next(time for time, ends in chosen if ends), None)
-        if given:
-            chosen = [(time, ends) for time in given for ends in (True, False)]
-        delay = self.of_run.counters.delay_microseconds if self.counts else 0
-        cuts = [Cut(time, delay, self.of_run.labels, self.of_run.table, ends) for time, ends in chosen]
+        if times_to_cut:
+            chosen = [(time, ends) for time in times_to_cut for ends in (True, False)]
+        delay = self.run_settings.counters.delay_microseconds if self.counts else 0
+        cuts = [Cut(time, delay, self.run_settings.labels, self.run_settings.table, ends) for time, ends in chosen]
         return [(cut, (cut.time, None) if cut.ends_training else splits) for cut in cuts]
 
     def lines(self, cut: Cut, splits: Cuts, say: Callable[[str], None]) -> list[Line]:
-        """The rows of one cut and each future compared with those of the crowded one."""
+        """Compare the rows at one cut under each future with those under the crowded one."""
         say(f"Cutting at {describe(cut.time)}")
-        chosen = settings_of(self.of_run, splits)
+        chosen = settings_of(self.run_settings, splits)
         base = futures.crowded(self.sample, cut, self.seed)
         events = audit_cuts.sorted_events(base["interactions"], self.raw["interactions"], chosen)
         past = PastRows(
             cut, audit_cuts.settled_exposures(events, cut, splits), chosen, self.versioned, self.counters_are_as_of
         )
         rows, across = self._rerun(base, chosen), audit_cuts.unsettled(events, cut)
-        found = []
+        lines = []
         for name, future in FUTURES.items():
             say(f"Cutting at {describe(cut.time)}: {name}")
             line = Line(cut, name, across)
             for compared, whole in past.compare(rows, self._rerun(future(base, cut, self.seed), chosen)):
                 line.add(compared, whole)
-            found.append(line)
-        return found
+            lines.append(line)
+        return lines
 
     def _rerun(self, tables: Tables, chosen: Settings) -> Rows:
         with temporary_folder() as folder:
             raw = pathlib.Path(folder, "raw")
             raw.mkdir()
-            audit_sample.write(tables, str(raw), self.of_run.table)
+            audit_sample.write(tables, str(raw), self.run_settings.table)
             try:
                 return rerun(chosen, str(raw), self.graph, f"{folder}/out", self.earlier)
             except InputError as error:
@@ -214,11 +214,11 @@ class Trial:
                 raise InputError(f"On the sample, with a training split that ends at {end}: {error}") from error
 
     def untried(self, lines: Sequence[Line]) -> tuple[str, ...]:
-        """The features of which nothing was compared; of those that change, nothing at a cut."""
-        known = {name for line in lines for name in line.features}
+        """The features without a compared row; for those that change in time, without one at a cut."""
+        compared = {name for line in lines for name in line.features}
         at_cut = {name for line in lines for name in line.at_cut}
-        features = _features(settings_of(self.of_run, (1, None)))
-        return tuple(f.name for f in features if f.name not in (at_cut if changes(f) else known))
+        features = _features(settings_of(self.run_settings, (1, None)))
+        return tuple(f.name for f in features if f.name not in (at_cut if changes(f) else compared))
 
 
 def _features(chosen: Settings) -> list[Feature]:

@@ -24,12 +24,12 @@ _CORPORA = (USERS, VIDEOS)
 
 
 def moment_of(feature: Feature, counted: bool = True) -> tuple[tuple[str, ...], bool] | None:
-    """The names of the key whose moment a feature is a function of, and whether it lags behind by the delay.
+    """The key at whose moment a feature is computed, and whether it lags by the delay of counters.
 
-    None where it is what the exposure itself tells, such as its device. What is `counted` lags; versions do not.
+    None for features of the exposure itself, such as its device. `counted` columns lag; versions do not.
     """
     owners = {column.name: _owners(column) for column in feature.columns if column.name not in _OF_NOBODY}
-    key = tuple(name for name in ("user_id", "video_id") if any(name in own for own in owners.values()))
+    key = tuple(name for name in ("user_id", "video_id") if any(name in keys for keys in owners.values()))
     if () in owners.values() or not key:
         return None
     lagging = _LAGGING if counted else _LAGGING[1:]
@@ -43,7 +43,7 @@ _LAGGING = (Accuracy.COUNTED, Accuracy.VERSIONED)  # by the delay of counters
 
 
 def _owners(column: Column) -> tuple[str, ...]:
-    """The keys of what a column tells of; none for an exposure alone."""
+    """The keys of the entities that a column describes; none for a column of the exposure."""
     entity = entity_of(column)
     if entity is Entity.PAIR:
         return "user_id", "video_id"
@@ -53,7 +53,7 @@ def _owners(column: Column) -> tuple[str, ...]:
 
 
 def changes(feature: Feature) -> bool:
-    """Whether it depends on the moment even where no table has versions."""
+    """Whether a feature depends on the moment even if no table has versions."""
     return feature.accuracy not in (Accuracy.STATIC, Accuracy.SNAPSHOT)
 
 
@@ -63,9 +63,9 @@ class PastRows:
 
     Attributes:
         cut: where the future begins.
-        settled: the exposures that nothing from the cut on belongs to, by KEY.
+        settled: the exposures that no event from the cut on can continue, by KEY.
         settings: of the reruns.
-        versioned: the corpora whose entities have versions, so that they hold the latest ones, whatever the cut.
+        versioned: the corpora whose entities have versions: they hold the latest ones, whatever the cut.
         counted: whether the counters of videos are counted from interactions, rather than read.
     """
 
@@ -78,28 +78,28 @@ class PastRows:
     def compare(self, rows: Rows, others: Rows) -> Iterator[tuple[Compared, bool]]:
         """Compare rows; with each comparison, whether it is of whole rows or of point-in-time values."""
         for data_set in EXAMPLES:
-            one, other = (_together(data_set, found) for found in (rows, others))
-            yield self._whole(data_set, one, other), True
-            for compared in self._moments(data_set, one, other):
+            one, other = (_concat(data_set, side) for side in (rows, others))
+            yield self._compare_rows(data_set, one, other), True
+            for compared in self._compare_moments(data_set, one, other):
                 yield compared, False
         if self.cut.ends_training:
-            for folder in self._of_training(rows, others):
-                empty = next(found[folder] for found in (rows, others) if folder in found).slice(0, 0)
+            for folder in self._training_folders(rows, others):
+                empty = next(side[folder] for side in (rows, others) if folder in side).slice(0, 0)
                 key = [name for name in KEY if name in empty.column_names] or empty.column_names
                 columns = [name for name in empty.column_names if name not in key]
-                one, other = (found.get(folder, empty) for found in (rows, others))
+                one, other = (side.get(folder, empty) for side in (rows, others))
                 yield compare(folder, one, other, key, columns, all_there=True), True
 
-    def _of_training(self, rows: Rows, others: Rows) -> list[str]:
+    def _training_folders(self, rows: Rows, others: Rows) -> list[str]:
         """The folders made from the training split alone: the inputs of fitting, and the corpora."""
         fitted = {folder for folder in (*rows, *others) if folder.startswith(f"{FIT}/")}
         return [*sorted(fitted), *(corpus.name for corpus in _CORPORA if corpus.name not in self.versioned)]
 
-    def _whole(self, data_set: DataSet, one: pa.Table, other: pa.Table) -> Compared:
-        """Rows before the cut in all of their columns.
+    def _compare_rows(self, data_set: DataSet, one: pa.Table, other: pa.Table) -> Compared:
+        """Compare rows before the cut in all columns.
 
-        Where the training split goes on after the cut, what negatives are drawn from, and whether an exposed one is
-        contradicted, is rightly decided later.
+        If the training split continues after the cut, the catalogue of negatives, and whether an exposed one is
+        contradicted, are rightly decided later.
         """
         later = {"log_q"} if not self.cut.ends_training else set()
         columns = [name for name in one.column_names if name not in {*KEY, *later}]
@@ -114,14 +114,14 @@ class PastRows:
             return before
         coded = pa.table([ids.codes_of(rows[name]) for name in KEY], list(KEY))
         keys = pl.DataFrame(coded).with_row_index("row")
-        found = np.zeros(len(rows), bool)
-        found[keys.join(self.settled, on=KEY, how="semi")["row"].to_numpy()] = True
+        whole = np.zeros(len(rows), bool)
+        whole[keys.join(self.settled, on=KEY, how="semi")["row"].to_numpy()] = True
         if "source" in rows.column_names:
-            found &= pl.Series(rows["source"]).cast(pl.String).to_numpy() != "sampled"
-        return found & before
+            whole &= pl.Series(rows["source"]).cast(pl.String).to_numpy() != "sampled"
+        return whole & before
 
-    def _moments(self, data_set: DataSet, one: pa.Table, other: pa.Table) -> Iterator[Compared]:
-        """Compare the point-in-time values of other rows, as far as they are from before the cut."""
+    def _compare_moments(self, data_set: DataSet, one: pa.Table, other: pa.Table) -> Iterator[Compared]:
+        """Compare the point-in-time values of other rows that are from before the cut."""
         groups: dict[tuple[tuple[str, ...], int, bool], list[str]] = {}
         for feature in data_set.features(self.settings):
             if moment := moment_of(feature, self.counted):
@@ -131,16 +131,16 @@ class PastRows:
         for (key, delay, counted), names in groups.items():
             # What a positive row adds to the fit is taken off again, and whether it is positive is of its own moment.
             tables = [t.filter(pc.equal(t["label"], 0)) if counted else t for t in (one, other)]
-            ours, theirs = (_first_of_moment(self._known(table, delay), key) for table in tables)
+            ours, theirs = (_first_of_moment(self._point_in_time_rows(table, delay), key) for table in tables)
             yield compare(data_set.name, ours, theirs, (*key, TIME), names, all_there=False)
 
-    def _known(self, rows: pa.Table, delay: int) -> pa.Table:
-        """The rows that are not compared as a whole, and know nothing from the cut on."""
-        known = rows[TIME].to_numpy() - delay <= self.cut.time
-        return rows.filter(pa.array(known & ~self._is_whole(rows)))
+    def _point_in_time_rows(self, rows: pa.Table, delay: int) -> pa.Table:
+        """The rows that are not compared as a whole, and whose values are from before the cut."""
+        is_past = rows[TIME].to_numpy() - delay <= self.cut.time
+        return rows.filter(pa.array(is_past & ~self._is_whole(rows)))
 
 
-def _together(data_set: DataSet, rows: Rows) -> pa.Table:
+def _concat(data_set: DataSet, rows: Rows) -> pa.Table:
     return pa.concat_tables([rows[folder] for folder in data_set.folders])
 
 

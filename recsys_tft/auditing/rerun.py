@@ -33,9 +33,9 @@ _PARTITIONS = 2  # however many rows there are: how users are divided is the sam
 
 
 class Rerun(MainJob):
-    """The steps of the main job, without those that fit a graph and describe the output.
+    """The main job without the steps that fit a graph and describe the output.
 
-    What the graph would be fitted on is written beside the rows. To fit it takes as long as the rest of a small run.
+    The inputs of fitting are written beside the rows; fitting itself would take as long as the rest of a small run.
 
     Args:
         root: the pipeline.
@@ -61,11 +61,11 @@ class Rerun(MainJob):
         return self._root | "Splits" >> beam.Create([(self._job.earlier.until, *fixed)])
 
     def _finish(self, *_: Any, **__: Any) -> None:
-        """Nothing is committed: the rows are read where they were written."""
+        """Commit nothing: the rows are read where they were written."""
 
 
 def write_training_rows(entity: Entity, table: Packed, folder: str) -> None:
-    """Write rows of one entity into a file of their own, beside others with the same columns."""
+    """Write rows of one entity into a file, beside others with the same columns."""
     rows = ids.plain(ids.shown(arrow_ipc.loads(table)))
     rows = rows.select([name for name in rows.column_names if name != ROW])
     whole = f"{entity.value}_id" in rows.column_names or entity is Entity.EXPOSURE
@@ -74,11 +74,11 @@ def write_training_rows(entity: Entity, table: Packed, folder: str) -> None:
     pq.write_table(rows, target / f"{uuid.uuid4().hex}.parquet")
 
 
-def settings_of(of_run: Settings, splits: Cuts) -> Settings:
-    """The settings of a run for tables of our own, with splits that do not depend on the events."""
-    values = of_run.model_dump(mode="json")
+def settings_of(run_settings: Settings, splits: Cuts) -> Settings:
+    """The settings of a run for sampled tables, with fixed splits."""
+    values = run_settings.model_dump(mode="json")
     times = [None if cut is None else describe(cut).removesuffix(" UTC") for cut in splits]
-    texts = {f.name: NONE for f in of_run.table.features if f.op.embeds_text}
+    texts = {f.name: NONE for f in run_settings.table.features if f.op.embeds_text}
     values |= {"columns": {}, "text_encoders": texts, "max_rejected_fraction": 1.0}
     values["split"] = dict(zip(("val_from", "test_from"), times, strict=True))
     values["output"]["format"] = "parquet"

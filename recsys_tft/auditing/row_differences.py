@@ -1,4 +1,4 @@
-"""Rows of two reruns compared, bit by bit: where one past has two futures, nothing of the past may differ."""
+"""Compares the rows of two reruns bit by bit: with two futures of one past, no row of the past may differ."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ import pyarrow as pa
 
 KEY = ("user_id", "video_id", "interaction_time")
 _THERE = ("there", "not there")
-ROW = "row"  # what differs where one of two reruns has a row that the other has not
+ROW = "row"  # in the place of a column, if only one of two reruns has the row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Difference:
     """One value that depends on later events.
 
     Attributes:
-        feature: the column; ROW where a row is there or not.
+        feature: the column; ROW if only one rerun has the row.
         folder: where the rows are, below `processed_data/`.
         key: of the row.
         values: with one future, and with the other.
@@ -38,7 +38,7 @@ class Compared:
     Attributes:
         keys: of the rows that both reruns have, with `row` numbers of the first and `other` of the second.
         features: the columns that were compared.
-        differences: of each column that differs the first ones.
+        differences: the first ones of each column.
         unequal: how many values of each column differ.
     """
 
@@ -52,7 +52,7 @@ class Compared:
 
     @property
     def latest(self) -> int:
-        """The time of the latest compared row; 0 if there is none, or rows have no time."""
+        """The time of the latest compared row; 0 without rows or times."""
         times = (
             self.keys["interaction_time"].to_numpy() if "interaction_time" in self.keys.columns else np.zeros(0, int)
         )
@@ -74,15 +74,15 @@ def compare(
         folder: for people.
         rows: with one future.
         others: with another.
-        key: columns that say which row is which; of rows that agree in them the first is the first.
+        key: columns that identify a row; rows with the same key are matched in their order.
         features: columns to compare.
         all_there: whether a row that only one of the tables has is a difference too.
-        shown: how many differences of a column are told.
+        shown: how many differences of a column are reported.
     """
     one, other = _numbered(rows, key, "row"), _numbered(others, key, "other")
     both = one.join(other, [*key, "_nth"], nulls_equal=True, maintain_order="left")
     unequal: dict[str, int] = {}
-    found: list[Difference] = []
+    differences: list[Difference] = []
     for name in features:
         values, compared = (t[name].take(both[n].to_arrow()) for t, n in ((rows, "row"), (others, "other")))
         where = np.flatnonzero(differ(values, compared))
@@ -90,15 +90,15 @@ def compare(
             unequal[name] = len(where)
         for place in where[:shown].tolist():
             pair = (values[place].as_py(), compared[place].as_py())
-            found.append(Difference(name, folder, _key(rows, key, both["row"][place]), pair))
+            differences.append(Difference(name, folder, _key(rows, key, both["row"][place]), pair))
     if all_there:
         sides = ((rows, _lonely(one, other, key), 0), (others, _lonely(other, one, key), 1))
         for table, places, side in sides:
             pair = (_THERE[side], _THERE[1 - side])
-            found += [Difference(ROW, folder, _key(table, key, place), pair) for place in places[:shown].tolist()]
+            differences += [Difference(ROW, folder, _key(table, key, place), pair) for place in places[:shown].tolist()]
             unequal |= {ROW: unequal.get(ROW, 0) + len(places)} if len(places) else {}
 
-    return Compared(both, tuple(features), found, unequal)
+    return Compared(both, tuple(features), differences, unequal)
 
 
 def _numbered(rows: pa.Table, key: Sequence[str], name: str) -> pl.DataFrame:
@@ -122,12 +122,12 @@ def differ(one: pa.ChunkedArray, other: pa.ChunkedArray) -> np.ndarray:
     one, other = (values.combine_chunks() for values in (one, other))
     if not (pa.types.is_list(one.type) or pa.types.is_fixed_size_list(one.type)):
         return _values_differ(one, other)
-    found = _values_differ(_lengths(one), _lengths(other))
-    same = np.flatnonzero(~found)
+    unequal = _values_differ(_lengths(one), _lengths(other))
+    same = np.flatnonzero(~unequal)
     flat = [values.take(pa.array(same)) for values in (one, other)]
     owners = np.repeat(same, _lengths(flat[0]).fill_null(0).to_numpy(zero_copy_only=False))
-    found[owners[_values_differ(*(values.flatten() for values in flat))]] = True
-    return found
+    unequal[owners[_values_differ(*(values.flatten() for values in flat))]] = True
+    return unequal
 
 
 def _lengths(lists: pa.Array) -> pa.Array:

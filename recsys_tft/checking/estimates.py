@@ -15,8 +15,8 @@ from recsys_tft.tables.raw_tables import RawTable
 
 _KINDS = ("positive", "disliked", "exposed")  # of exposures that have rows
 _START = 5.0  # seconds: imports, fitting and saving the graph
-_ROW, _ROW_WITH_PAST = 1.6e-6, 3.1e-6  # CPU seconds of a row, without and with what became of earlier exposures
-_TITLES = 380  # that minilm encodes in a CPU second
+_ROW, _ROW_WITH_PAST = 1.6e-6, 3.1e-6  # CPU seconds of a row, without and with outcomes of earlier exposures
+_TITLES = 380  # encoded by minilm per CPU second
 _MORE_THREADS = 0.55  # what each thread beyond the first adds
 _MILLION, _LARGE = 1_000_000, 250_000  # interactions; of a partition that is larger than usual
 _TFRECORD, _FEATURE = 18, 11  # bytes of a record, and of a feature in it, besides its name and values
@@ -49,9 +49,9 @@ def estimate(
 
     Args:
         labelled: a sample of their exposures.
-        scale: how many exposures stand for one of them.
+        scale: exposures per sampled exposure.
         tables: as `raw_tables.find` returns them.
-        titles: how many different ones an encoder has to encode.
+        titles: how many distinct ones an encoder has to encode.
         settings: of the run.
         cores: of the machine.
     """
@@ -71,8 +71,8 @@ def estimate(
 
 
 def _memory(interactions: int, partitions: int, threads: int) -> int:
-    """Bytes: 1.1 GB at 10,000 interactions, 1.3 at 100,000, 2.0 at a million, 2.2 at 5 and 2.6 at 20 million; and what
-    partitions of few, very active users take besides."""
+    """Bytes: 1.1 GB at 10,000 interactions, 1.3 at 100,000, 2.0 at a million, 2.2 at 5 and 2.6 at 20 million; more for
+    partitions of few, very active users."""
     millions = interactions / _MILLION
     usual = 1.0 + 0.95 * min(millions, 1) ** 0.55 + 0.4 * math.log10(max(millions, 1))
     large = 1.5 * threads * max(interactions / partitions - _LARGE, 0) / _MILLION

@@ -101,12 +101,12 @@ def check(
     counts, splits, estimated = joined.counts.copy(), {}, None
     if labelled:
         counts.update(labelled.counts)
-        odd, of_splits = joined.odd + labelled.odd, odd_data.exposures_by_split(counts)
-        warnings += odd_data.warnings(odd, of_splits, labelled.span, labelled.cuts, chosen.split)
+        oddities, by_split = joined.odd + labelled.odd, odd_data.exposures_by_split(counts)
+        warnings += odd_data.warnings(oddities, by_split, labelled.span, labelled.cuts, chosen.split)
         splits = split_times.describe_cuts(labelled.cuts)
         titles = round(_titles(joined, chosen) * _scale(tables, counts, "videos"))
-        of_sample = labelled, _scale(tables, counts, "interactions")
-        estimated = estimates.estimate(*of_sample, tables, titles, chosen, os.cpu_count() or 1)
+        sampled = labelled, _scale(tables, counts, "interactions")
+        estimated = estimates.estimate(*sampled, tables, titles, chosen, os.cpu_count() or 1)
     return Preview(tables, counts, sample.whole, tuple(stops), tuple(warnings), splits, estimated)
 
 

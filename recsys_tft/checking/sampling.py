@@ -42,7 +42,7 @@ class Sample:
 
 
 def take(tables: Mapping[str, RawTable], settings: Settings, events: int = EVENTS, entities: int = ENTITIES) -> Sample:
-    """Read parts of the tables that are spread evenly over their files.
+    """Read parts of the tables, spread evenly over their files.
 
     Args:
         tables: as `raw_tables.find` returns them.
@@ -69,7 +69,7 @@ def take(tables: Mapping[str, RawTable], settings: Settings, events: int = EVENT
 
 
 def _spread(sources: Sequence[Source], most: int) -> Sequence[Source]:
-    """All sources, if they hold no more than `most` rows; else so many of them, from the first to the last."""
+    """All sources if they have at most `most` rows; otherwise enough of them, evenly from the first to the last."""
     rows = sum(source.rows for source in sources)
     if rows <= most:
         return sources
@@ -79,8 +79,8 @@ def _spread(sources: Sequence[Source], most: int) -> Sequence[Source]:
 
 
 def _count(table: str, reasons: pa.Array | pa.ChunkedArray, counts: Counter[str]) -> None:
-    for found in reasons.value_counts().to_pylist():
-        counts[f"rejected/{table}/{found['values']}"] += found["counts"]
+    for entry in reasons.value_counts().to_pylist():
+        counts[f"rejected/{table}/{entry['values']}"] += entry["counts"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Joined:
         users: without duplicates.
         videos: without duplicates.
         lookup: of these videos.
-        counts: as those of the sample, with what was rejected since.
-        odd: what is odd, as `odd_data` counts it.
+        counts: those of the sample, and of rows rejected since.
+        odd: oddities, as `odd_data` counts them.
     """
 
     events: pa.Table
@@ -105,9 +105,9 @@ class Joined:
 
 
 def join(sample: Sample, tables: Mapping[str, RawTable], settings: Settings) -> Joined:
-    """Joins the tables of a sample.
+    """Join the tables of a sample.
 
-    Where users or videos were not read to the end, events of others are left out, as nobody knows whether they exist.
+    Where users or videos were not read to the end, events of others are left out: whether they exist is unknown.
     """
     odd: Counter[str] = Counter()
     counts, rows = sample.counts.copy(), dict(sample.rows)
@@ -119,9 +119,9 @@ def join(sample: Sample, tables: Mapping[str, RawTable], settings: Settings) -> 
     computed = counters.computed_columns(settings.counters, tables["videos"].absent)
     odd.update(odd_data.of_videos(versions.latest(videos, "video_id"), computed, settings))
     lookup = VideoLookup.of(videos, rows["channels"], settings.ids.video_id, outcomes.groups(settings))
-    of_table = tables["interactions"]
-    found = arrow_ipc.dumps(events_of(rows["interactions"], of_table.is_long, of_table.bits))
-    gathered = event_chunks.Gathered([found], rows["users"], lookup, settings)
+    interactions = tables["interactions"]
+    packed = arrow_ipc.dumps(events_of(rows["interactions"], interactions.is_long, interactions.bits))
+    gathered = event_chunks.Gathered([packed], rows["users"], lookup, settings)
     _count("interactions", gathered.unknown["reason"], counts)
     for name in {"users", "videos"} - sample.whole:
         counts["rows/interactions/in"] -= counts.pop(f"rejected/interactions/{KEYS[name]} is not in {name}", 0)
@@ -137,7 +137,7 @@ class Labelled:
     Attributes:
         counts: of exposures by split, and of positives by rule, with the names that a manifest has.
         drawn: how many negatives are to be drawn for them.
-        odd: what is odd about their watch times.
+        odd: oddities of their watch times.
         cuts: where the splits end; None where they end for each user elsewhere.
         span: the first and the last time of an exposure.
     """
@@ -150,7 +150,7 @@ class Labelled:
 
 
 def label(joined: Joined, settings: Settings) -> Labelled:
-    """Divides the exposures into splits, and labels them.
+    """Divide the exposures into splits, and label them.
 
     Raises:
         InputError: as a run, where no exposure is there, the splits cannot be made, or vocabularies would be empty.

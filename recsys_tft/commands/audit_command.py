@@ -41,7 +41,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def audit(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """One past with several futures."""
+    """Rerun the job with several futures, and print the differences."""
     from recsys_tft.commands import ready
     from recsys_tft.progress import Progress
 
@@ -54,7 +54,7 @@ def audit(options: argparse.Namespace, _: Sequence[str]) -> int:
         progress.say("Loading TensorFlow and Beam")
         libraries.load("recsys_tft.auditing.leak_audit", options.debug)
         module = importlib.import_module("recsys_tft.auditing.leak_audit")
-        found = module.audit(options.output_dir, options.data_dir, options.users, cuts, options.seed, say=progress.say)
-    for part in found.report():
+        result = module.audit(options.output_dir, options.data_dir, options.users, cuts, options.seed, say=progress.say)
+    for part in result.report():
         progress.console.print(part)
-    return 0 if found.is_clean else 1
+    return 0 if result.is_clean else 1

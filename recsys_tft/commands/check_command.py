@@ -31,39 +31,39 @@ def check(options: argparse.Namespace, _: Sequence[str]) -> int:
     with Progress() as progress, libraries.quietly(options.debug):
         from recsys_tft.checking import preview
 
-        found = preview.check(options.data_dir, options.config, progress.say)
-    for part in _parts(found):
+        result = preview.check(options.data_dir, options.config, progress.say)
+    for part in _parts(result):
         progress.console.print(part, soft_wrap=isinstance(part, str), markup=False)
-    return 1 if found.stops else 0
+    return 1 if result.stops else 0
 
 
-def _parts(found: "Preview") -> Iterator["RenderableType"]:
-    yield _tables(found)
-    yield from _columns(found)
-    yield from _rejected(found)
-    if found.estimate:
-        yield from _made(found)
-    yield from (f"warning: {sentence}" for sentence in found.warnings)
-    yield from (f"A run would stop: {sentence}" for sentence in found.stops)
-    if not found.stops:
+def _parts(preview: "Preview") -> Iterator["RenderableType"]:
+    yield _tables(preview)
+    yield from _columns(preview)
+    yield from _rejected(preview)
+    if preview.estimate:
+        yield from _estimate(preview)
+    yield from (f"warning: {sentence}" for sentence in preview.warnings)
+    yield from (f"A run would stop: {sentence}" for sentence in preview.stops)
+    if not preview.stops:
         yield "A run would take these tables."
 
 
-def _tables(found: "Preview") -> "RenderableType":
+def _tables(preview: "Preview") -> "RenderableType":
     from recsys_tft.commands.summary import numbers_table
 
-    shown = numbers_table("Raw tables", "table", "files", "rows", "read", "rejected")
-    for name, table in found.tables.items():
-        read = found.counts[f"rows/{name}/in"]
-        rejected = sum(n for reason, n in found.counts.items() if reason.startswith(f"rejected/{name}/"))
+    listing = numbers_table("Raw tables", "table", "files", "rows", "read", "rejected")
+    for name, table in preview.tables.items():
+        read = preview.counts[f"rows/{name}/in"]
+        rejected = sum(n for reason, n in preview.counts.items() if reason.startswith(f"rejected/{name}/"))
         numbers = f"{len(table.fingerprint):,}", f"{table.rows:,}", f"{read:,}", f"{rejected:,}"
-        shown.add_row(name, *numbers)
-    return shown
+        listing.add_row(name, *numbers)
+    return listing
 
 
-def _columns(found: "Preview") -> Iterator[str]:
+def _columns(preview: "Preview") -> Iterator[str]:
     yield "\nColumns"
-    for name, table in found.tables.items():
+    for name, table in preview.tables.items():
         columns = [column for column in table.columns if column not in table.absent]
         named = (f"{column} (called {table.own_names[column]})" if column in table.own_names else column
                  for column in columns)  # fmt: skip
@@ -72,32 +72,32 @@ def _columns(found: "Preview") -> Iterator[str]:
         yield f"{name}: {', '.join(named)}" + (f"; absent: {absent}" if absent else "")
 
 
-def _rejected(found: "Preview") -> Iterator["RenderableType"]:
+def _rejected(preview: "Preview") -> Iterator["RenderableType"]:
     from recsys_tft.commands.summary import numbers_table
 
-    counts = {name: number for name, number in sorted(found.counts.items()) if name.startswith("rejected/") and number}
+    counts = {name: n for name, n in sorted(preview.counts.items()) if name.startswith("rejected/") and n}
     if not counts:
         return
-    shown = numbers_table("\nRejected rows", "table and reason", "of those read", "of all, about")
-    for name, number in counts.items():
+    listing = numbers_table("\nRejected rows", "table and reason", "of those read", "of all, about")
+    for name, n in counts.items():
         _, table, reason = name.split("/", 2)
-        shown.add_row(f"{table}: {reason}", f"{number:,}", f"{_rounded(number * found.scale(table)):,}")
-    yield shown
+        listing.add_row(f"{table}: {reason}", f"{n:,}", f"{_rounded(n * preview.scale(table)):,}")
+    yield listing
 
 
-def _made(found: "Preview") -> Iterator["RenderableType"]:
+def _estimate(preview: "Preview") -> Iterator["RenderableType"]:
     from recsys_tft.commands.summary import numbers_table
 
-    made = found.estimate
-    assert made is not None
-    shown = numbers_table("\nRows that a run would write", "data set", "rows, about", "MB, about")
-    for name, rows in made.rows.items():
-        shown.add_row(name, f"{_rounded(rows):,}", f"{_rounded(made.bytes[name] / 1e6):,}")
-    yield shown
-    if found.splits:
-        yield "\n".join(f"{name.replace('_', ' ')} {time or 'never'}" for name, time in found.splits.items())
-    threads = f"{made.threads} thread{'s' * (made.threads > 1)}"
-    yield f"About {_rounded(made.seconds):,} s on {threads} of this machine, and {made.memory / 1e9:.1f} GB of memory."
+    cost = preview.estimate
+    assert cost is not None
+    listing = numbers_table("\nRows that a run would write", "data set", "rows, about", "MB, about")
+    for name, rows in cost.rows.items():
+        listing.add_row(name, f"{_rounded(rows):,}", f"{_rounded(cost.bytes[name] / 1e6):,}")
+    yield listing
+    if preview.splits:
+        yield "\n".join(f"{name.replace('_', ' ')} {time or 'never'}" for name, time in preview.splits.items())
+    threads = f"{cost.threads} thread{'s' * (cost.threads > 1)}"
+    yield f"About {_rounded(cost.seconds):,} s on {threads} of this machine, and {cost.memory / 1e9:.1f} GB of memory."
 
 
 def _rounded(number: float) -> int:

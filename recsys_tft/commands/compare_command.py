@@ -51,18 +51,18 @@ def compare(options: argparse.Namespace, _: Sequence[str]) -> int:
     are_requests = bool(request_log.files(options.new))
     figures = statistics_files.read(options.old), _new_figures(options, are_requests)
     splits = options.old_split or comparison.TRAIN, options.new_split or comparison.TRAIN
-    found = comparison.compare_figures(*figures, drift, *splits)
+    changes = comparison.compare_figures(*figures, drift, *splits)
     if are_requests:  # which say nothing of videos
-        found = dataclasses.replace(found, only_old=())
+        changes = dataclasses.replace(changes, only_old=())
     if options.anomalies:
-        _write_anomalies(found, pathlib.Path(options.anomalies))
+        _write_anomalies(changes, pathlib.Path(options.anomalies))
     if options.html:
-        _write_page(found, figures, options)
+        _write_page(changes, figures, options)
     if options.json:
-        print(json.dumps(found.to_json(), ensure_ascii=False, indent=2))
+        print(json.dumps(changes.to_json(), ensure_ascii=False, indent=2))
     else:
-        _show(found, options.all)
-    return 1 if found.drifted else 0
+        _show(changes, options.all)
+    return 1 if changes.drifted else 0
 
 
 def _new_figures(options: argparse.Namespace, are_requests: bool) -> Mapping[str, Any]:
@@ -76,45 +76,45 @@ def _new_figures(options: argparse.Namespace, are_requests: bool) -> Mapping[str
     return served_requests.figures_of(options.new, options.old)
 
 
-def _write_anomalies(found: "Comparison", folder: pathlib.Path) -> None:
+def _write_anomalies(changes: "Comparison", folder: pathlib.Path) -> None:
     from google.protobuf import text_format
 
     from recsys_tft.comparing import anomalies
     from recsys_tft.storage.files import write_text
 
     folder.mkdir(parents=True, exist_ok=True)
-    for data_set in found.rows:
-        text = text_format.MessageToString(anomalies.to_proto(found, data_set), as_utf8=True)
+    for data_set in changes.rows:
+        text = text_format.MessageToString(anomalies.to_proto(changes, data_set), as_utf8=True)
         write_text(str(folder / f"{data_set}.pbtxt"), text)
 
 
-def _write_page(found: "Comparison", figures: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:
+def _write_page(changes: "Comparison", figures: Sequence[Mapping[str, Any]], options: argparse.Namespace) -> None:
     from recsys_tft.reporting import comparison_page
     from recsys_tft.storage.files import write_text
 
     splits = (options.old_split, options.new_split)
-    write_text(options.html, comparison_page.build((options.old, options.new), figures, splits, found))
+    write_text(options.html, comparison_page.build((options.old, options.new), figures, splits, changes))
 
 
-def _show(found: "Comparison", every: bool) -> None:
+def _show(changes: "Comparison", every: bool) -> None:
     from rich.text import Text
 
     from recsys_tft import terminal
     from recsys_tft.comparing.anomalies import sentence
 
     console = terminal.console()
-    drifted = found.drifted
-    shown = found.columns if every else drifted or found.columns[:_SHOWN]
+    drifted = changes.drifted
+    shown = changes.columns if every else drifted or changes.columns[:_SHOWN]
     console.print(_table(shown))
-    for each in drifted:
-        for measured in each.alarms:
-            console.print(Text(f"{each.data_set} {each.column}: {_printed(sentence(measured))}"))
-    for words, names in (("no longer described", found.only_old), ("new", found.only_new)):
+    for column in drifted:
+        for measured in column.alarms:
+            console.print(Text(f"{column.data_set} {column.column}: {_printed(sentence(measured))}"))
+    for words, names in (("no longer described", changes.only_old), ("new", changes.only_new)):
         if names:
             console.print(Text(f"{words}: {', '.join(names)}"))
-    rows = [f"{name} {old:,} → {new:,}" for name, (old, new) in found.rows.items()]
+    rows = [f"{name} {old:,} → {new:,}" for name, (old, new) in changes.rows.items()]
     console.print(Text(f"Rows: {', '.join(rows)}"))
-    console.print(Text(f"{len(drifted):,} of {len(found.columns):,} columns have drifted."))
+    console.print(Text(f"{len(drifted):,} of {len(changes.columns):,} columns have drifted."))
 
 
 def _table(columns: "Sequence[Compared]") -> "Table":
@@ -125,8 +125,8 @@ def _table(columns: "Sequence[Compared]") -> "Table":
     table = Listing()
     table.add_names("column")
     table.add_numbers(*_COLUMNS.values())
-    for each in columns:
-        worst = {name: max((m for m in each.measures if m.measure == name), key=lambda m: m.ratio, default=None)
+    for column in columns:
+        worst = {name: max((m for m in column.measures if m.measure == name), key=lambda m: m.ratio, default=None)
                  for name in _COLUMNS}  # fmt: skip
         cells = [
             Text("-", "dim")
@@ -134,7 +134,7 @@ def _table(columns: "Sequence[Compared]") -> "Table":
             else Text(f"{m.value:.3f}{'!' if m.is_alarm else ' '}", "bold red" if m.is_alarm else "")
             for m in worst.values()
         ]
-        table.add_row(Text.assemble(_printed(each.column), (f" {each.data_set}", "dim")), *cells)
+        table.add_row(Text.assemble(_printed(column.column), (f" {column.data_set}", "dim")), *cells)
     return table
 
 

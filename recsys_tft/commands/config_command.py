@@ -26,7 +26,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def config(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """All settings with their defaults, a preset, or the schema."""
+    """Print all settings with their defaults, a preset, or the schema."""
     from recsys_tft.configuration import presets
 
     if options.schema:

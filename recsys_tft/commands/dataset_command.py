@@ -54,8 +54,8 @@ def _write(name: str, data_dir: str, source: str | None, liked_from: float | Non
             raise UsageError("--liked-from is for ratings, and kion has none.")
         kion.write_tables(data_dir, source)
         return
-    given = {} if liked_from is None else {"liked_from": liked_from}
+    options = {} if liked_from is None else {"liked_from": liked_from}
     if name == "movielens-100k":
-        movielens.write_tables(data_dir, source, **given)
+        movielens.write_tables(data_dir, source, **options)
     else:
-        movielens_larger.write_tables(name, data_dir, source, **given)
+        movielens_larger.write_tables(name, data_dir, source, **options)

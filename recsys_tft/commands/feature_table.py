@@ -1,8 +1,9 @@
-"""The feature table for people."""
+"""The feature table as text: for a terminal, and for the docs."""
 
 import dataclasses
 from typing import Any
 
+from recsys_tft.columns import Accuracy
 from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import Feature, FeatureTable
 from recsys_tft.table_records import described, text_of
@@ -11,6 +12,13 @@ from recsys_tft.vocabularies import Vocabulary
 
 HEADINGS = ("feature", "sources", "op", "missing becomes", "used by", "known as of", "option")
 YOURS = "yours"
+_KNOWN_AS_OF = {  # whose values are part of the format of manifests
+    Accuracy.STATIC: "static",
+    Accuracy.SNAPSHOT: "snapshot",
+    Accuracy.COUNTED: "snapshot or point-in-time",
+    Accuracy.AS_OF: "point-in-time",
+    Accuracy.VERSIONED: "point-in-time, approximate",
+}
 
 
 def rows(table: FeatureTable) -> list[tuple[str, ...]]:
@@ -22,7 +30,7 @@ def rows(table: FeatureTable) -> list[tuple[str, ...]]:
             op_text(feature),
             feature.op.missing,
             ", ".join(use.value for use in feature.used_by),
-            feature.accuracy.value,
+            _KNOWN_AS_OF[feature.accuracy],
             feature.option or "",
         )
         for feature in table.features
@@ -47,22 +55,22 @@ def op_text(feature: Feature) -> str:
 
 
 def as_table(features: FeatureTable) -> Listing:
-    """The table for a terminal; of a user's own, which rows are theirs."""
-    own = _own(features, "features")
+    """The table for a terminal; rows of a user's own table are marked."""
+    own_names = _own(features, "features")
     table = _table(*HEADINGS, *([""] if features is not DEFAULT else []))
     for row in rows(features):
-        is_own = row[0] in own
+        is_own = row[0] in own_names
         table.add_row(*row, *([YOURS if is_own else ""] if features is not DEFAULT else []), style=_style(is_own))
     return table
 
 
 def own_parts(features: FeatureTable) -> list[Listing | str]:
-    """The columns and signals of a user's table that ours lacks, and the features of ours that it leaves out."""
+    """The columns and signals that a user's table adds to the default, and the default features that it leaves out."""
     columns = _table("column", "table", "type", "at least", "known as of", "")
     for column in features.columns:
         if f"{column.table}.{column.name}" in _own(features, "columns") and column.name not in features.flags:
             least = "" if column.minimum is None else f"{column.minimum:g}"
-            columns.add_row(column.name, column.table, str(column.type), least, column.accuracy.value, YOURS)
+            columns.add_row(column.name, column.table, str(column.type), least, _KNOWN_AS_OF[column.accuracy], YOURS)
     signals = _table("signal", "boolean column", "says", "")
     for signal in features.signals:
         if signal.name in _own(features, "signals"):

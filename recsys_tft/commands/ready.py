@@ -1,4 +1,4 @@
-"""Prerequisites of commands, checked before the libraries that take seconds to load: cheap mistakes come first."""
+"""Prerequisites of commands, checked before libraries that take seconds to load."""
 
 import datetime
 import importlib.util
@@ -12,12 +12,12 @@ from recsys_tft.run_layout import run_folders
 from recsys_tft.serving import serving_folders
 from recsys_tft.storage import ownership, places
 
-LEAST, MOST = -(2**63), 2**63 - 1  # that a number may be; of a column the least is missing
+LEAST, MOST = -(2**63), 2**63 - 1  # of int64; in a column the least one is missing
 MOST_SHOWN = 1_000_000  # videos of a recommendation
 
 
 def within(option: str, value: int | None, least: int, most: int = MOST) -> None:
-    """Refuse a number beyond its limits; None is one that was not given.
+    """Refuse a number beyond its limits; None: not given.
 
     Raises:
         UsageError: naming the option, the number and the limit.
@@ -35,29 +35,29 @@ def _short(value: int) -> str:
 
 
 def microseconds(option: str, text: str) -> int:
-    """The time that an option names, in microseconds since 1970.
+    """Parse the time of an option, as microseconds since 1970.
 
     Raises:
-        UsageError: if it is not a time, or one that no row may have.
+        UsageError: if it is not a time between 1970 and 2200.
     """
     try:
         time = datetime.datetime.fromisoformat(text)
     except ValueError:
         raise UsageError(f"{option} is {text!r}; expected a time such as 2025-03-01T12:00.") from None
     aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
-    found = (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
-    if not 0 <= found < END_OF_TIME:
+    since_1970 = (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
+    if not 0 <= since_1970 < END_OF_TIME:
         raise UsageError(f"{option} is {text!r}; expected a time between 1970 and 2200.")
-    return found
+    return since_1970
 
 
 def folder(option: str, place: str | None) -> None:
-    """Refuse a folder without a name, or on no filesystem that is known."""
+    """Refuse a folder without a name, or on an unknown filesystem."""
     places.check(option, place)
 
 
 def local_folder(option: str, place: str) -> None:
-    """Refuse a folder to write that has no name, or is not on this machine."""
+    """Refuse an output folder without a name, or not on this machine."""
     places.check(option, place)
     if places.scheme(place):
         raise UsageError(f"{option} is '{place}'; name a local folder, and copy it from there.")
@@ -76,27 +76,27 @@ def run_there(output_dir: str) -> dict:
 
 
 def warn_of_others(output_dir: str) -> None:
-    """Say on stderr that another user may have changed an output."""
+    """Warn on stderr if another user may have changed an output."""
     if sentence := ownership.warning(output_dir):
         print(f"warning: {sentence}", file=sys.stderr)
 
 
 def rows_there(output_dir: str, *below: str) -> None:
-    """Refuse a run whose rows are gone."""
+    """Refuse a run without rows."""
     path = pathlib.Path(output_dir, "processed_data", *below)
     if not path.is_dir():
         raise InputError(f"{path}: there are no rows; {run_folders.run_again(output_dir)}.")
 
 
 def raw_there(output_dir: str, data_dir: str | Sequence[str] | None) -> None:
-    """Refuse raw tables that are not where they are said to be.
+    """Refuse missing raw tables.
 
     Raises:
-        InputError: if a folder is not there, or has to be named.
+        InputError: if a folder does not exist, or has to be named.
     """
     if data_dir is not None:
-        for each in [data_dir] if isinstance(data_dir, str) else data_dir:
-            places.check_data(each)
+        for folder in [data_dir] if isinstance(data_dir, str) else data_dir:
+            places.check_data(folder)
     elif not pathlib.Path(output_dir, "raw").is_dir():
         raise InputError(f"{output_dir} has no raw tables; name their folder with --data-dir.")
 
@@ -110,7 +110,7 @@ def models_there(output_dir: str) -> None:
 
 
 def export_there(output_dir: str, version: int | None, index: str | None) -> None:
-    """Refuse an export that is not there, or that lacks the index that is asked for."""
+    """Refuse a missing export, or one without the requested index."""
     places.check("--output-dir", output_dir)
     root = serving_folders.serving_folder(output_dir)
     chosen = str(serving_folders.latest(root, version))
@@ -124,13 +124,13 @@ def export_there(output_dir: str, version: int | None, index: str | None) -> Non
 
 
 def index_installed() -> None:
-    """Refuse an approximate index where the library that makes it is missing."""
+    """Refuse an approximate index if faiss is not installed."""
     if importlib.util.find_spec("faiss") is None:
         raise InputError("faiss is not installed: run `pip install 'recsys_tft[faiss]'`.")
 
 
 def server_installed() -> None:
-    """Refuse to serve where a library that this needs is missing."""
+    """Refuse to serve if a library for it is not installed."""
     for name in ("starlette", "uvicorn", "prometheus_client"):
         if importlib.util.find_spec(name) is None:
             raise InputError(f"{name} is not installed: run `pip install 'recsys_tft[serve]'`.")

@@ -1,6 +1,6 @@
 """The command `recommend`, with the columns of the export as options.
 
-It is loaded only where this command is meant, as it needs Arrow to know its options.
+It is loaded only for this command, as its options need Arrow.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from recsys_tft.recommending import request_columns
 
 
 def add(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
-    """The options of `recommend`; those of the user and the moment are columns that the export knows.
+    """Add the options of `recommend`; those of the user and the moment are columns of the export.
 
     Args:
         parser: gets them.
-        arguments: of the command, which say where the export is.
+        arguments: of the command, which name the export.
     """
-    columns, kinds = _told(arguments)
+    columns, kinds = _read_export(arguments)
     parser.set_defaults(columns=columns, kinds=kinds)
     taken = ((column.name, column.is_list, _reader(column)) for column in columns)
     recommend_options.add(parser, _user_reader(kinds), taken)
@@ -57,13 +57,13 @@ def _integer_or_text(text: str) -> int | str:
         return unshielded(text)
 
 
-def _told(arguments: Sequence[str]) -> tuple[tuple[Column, ...], dict[str, IdKind] | None]:
-    """The columns and the kinds of ids of the export that is asked; where there is none, which is told later, our own
-    columns and None."""
+def _read_export(arguments: Sequence[str]) -> tuple[tuple[Column, ...], dict[str, IdKind] | None]:
+    """The columns of the export and its kinds of ids; without an export, which is reported later, the default columns
+    and None."""
     with contextlib.suppress(InputError, OSError):
         if store := recommend_options.store(arguments):
-            return request_columns.of_store(store), request_columns.ids_of_store(store)
-    return request_columns.of_table(DEFAULT), None
+            return request_columns.read_columns(store), request_columns.read_id_kinds(store)
+    return request_columns.columns_of_table(DEFAULT), None
 
 
 def _reader(column: Column) -> Callable[[str], Any]:
@@ -92,16 +92,16 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
 
     if rest:
         ready.export_there(options.output_dir, options.version, options.index)
-        known = (recommend_options.option(column.name) for column in options.columns)
-        raise UsageError(f"{rest[0]} is not an option of this export.{did_you_mean(rest[0], known)}")
-    given = {column.name: getattr(options, f"{GIVEN}{column.name}") for column in options.columns}
-    given = {name: value for name, value in given.items() if value is not None}
+        names = (recommend_options.option(column.name) for column in options.columns)
+        raise UsageError(f"{rest[0]} is not an option of this export.{did_you_mean(rest[0], names)}")
+    values = {column.name: getattr(options, f"{GIVEN}{column.name}") for column in options.columns}
+    values = {name: value for name, value in values.items() if value is not None}
     ready.within("-k", options.k, 1, ready.MOST_SHOWN)
     if isinstance(options.user_id, int):
         ready.within("--user-id", options.user_id, ready.LEAST)
     for column in options.columns:
         if str(column.graph_type) == "int64":
-            _check_numbers(recommend_options.option(column.name), given.get(column.name))
+            _check_numbers(recommend_options.option(column.name), values.get(column.name))
     time = now() if options.time is None else ready.microseconds("--time", options.time)
     ready.folder("--config", options.config)
     if options.kinds is None and isinstance(options.user_id, str):
@@ -110,7 +110,7 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
     if options.config is not None:
         settings.load_recommender(options.config, kinds)
     try:
-        Request(options.user_id, given, time, options.columns, kinds.get("user_id", IdKind.INTEGER))
+        Request(options.user_id, values, time, options.columns, kinds.get("user_id", IdKind.INTEGER))
     except InputError as error:
         raise UsageError(str(error)) from None
     ready.export_there(options.output_dir, options.version, options.index)
@@ -122,19 +122,19 @@ def recommend(options: argparse.Namespace, rest: Sequence[str]) -> int:
             recommender = module.Recommender(options.output_dir, options.config, options.version, options.index)
         for sentence in recommender.warnings:
             print(f"warning: {sentence}", file=sys.stderr)
-        found = recommender.recommend(options.user_id, options.k, time, **given)
-        ids = [item.video_id for item in found.items]
-        reasons = recommender.explain(options.user_id, ids, time, **given) if options.explain else None
+        recommendations = recommender.recommend(options.user_id, options.k, time, **values)
+        ids = [item.video_id for item in recommendations.items]
+        reasons = recommender.explain(options.user_id, ids, time, **values) if options.explain else None
     if options.json:
-        told = report.as_json(found, recommender.version, reasons)
+        document = report.as_json(recommendations, recommender.version, reasons)
         if options.time is not None:
-            del told["seconds"]
-        print(json.dumps(told, ensure_ascii=False, indent=2))
+            del document["seconds"]
+        print(json.dumps(document, ensure_ascii=False, indent=2))
         return 0
-    if not found.is_known:
+    if not recommendations.is_known:
         console.print("The user is unknown: a cold start from the given columns.", style="yellow")
-    console.print(report.table(found, reasons))
-    console.print(report.stages(found, timed=options.time is None), style="dim")
+    console.print(report.table(recommendations, reasons))
+    console.print(report.stages(recommendations, timed=options.time is None), style="dim")
     return 0
 
 

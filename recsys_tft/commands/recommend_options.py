@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from recsys_tft.errors import InputError
 from recsys_tft.serving import serving_folders
 
-GIVEN = "given_"  # before the names of columns among the options, which may be called as these are
-_SHIELD = "\0"  # before an id that argparse would take for an option; no argument holds it
+GIVEN = "given_"  # prefix of columns among the options, which may have the same names
+_SHIELD = "\0"  # before an id that argparse would take for an option; no argument contains it
 _SHIELDED = ("--user-id", "--history-video-ids")
-Taken = tuple[str, bool, Callable | None]  # a column, whether it is a list, and what makes a value of an argument
+Taken = tuple[str, bool, Callable | None]  # a column, whether it is a list, and its parser
 
 
 def add(parser: argparse.ArgumentParser, user: Callable | None, columns: Iterable[Taken]) -> None:
-    """All options.
+    """Add all options.
 
     Args:
         parser: gets them.
-        user: what makes an id of a user of an argument.
-        columns: what may be said of the user and the moment.
+        user: parser of user ids.
+        columns: of the user and the moment.
     """
     parser.add_argument("--output-dir", default="output", metavar="DIR", help="output of the export (default: output)")
     parser.add_argument(
@@ -60,18 +60,18 @@ def option(name: str) -> str:
 
 
 def shielded(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command, with ids that begin with a dash so that they are none of its options.
+    """The arguments of a command, with ids that begin with a dash marked as values.
 
-    Those that begin with two, or with the -k of an option, need to be written as `--user-id=--x`.
+    Ids that begin with two dashes, or like the option -k, have to be written as `--user-id=--x`.
     """
     if arguments[:1] != ["recommend"]:
         return list(arguments)
-    found, before = [], ""
+    result, before = [], ""
     for argument in arguments:
         is_id = before in _SHIELDED and re.match(r"-(?!-|k\d*$|h$|[\d.]+$)", argument)
-        found.append(f"{_SHIELD}{argument}" if is_id else argument)
+        result.append(f"{_SHIELD}{argument}" if is_id else argument)
         before = argument if argument.startswith("--") else before if before == _SHIELDED[1] else ""
-    return found
+    return result
 
 
 def unshielded(text: str) -> str:
@@ -92,18 +92,18 @@ def store(arguments: Sequence[str]) -> pathlib.Path | None:
 
 
 def asks_for_help(arguments: Sequence[str]) -> bool:
-    """Whether nothing but the help of this command, or an error of argparse, can come of the arguments."""
+    """Whether the arguments can only lead to the help of this command, or to an error of argparse."""
     return arguments[:1] == ["recommend"] and not {"-h", "--help"}.isdisjoint(arguments) and "--" not in arguments
 
 
 def add_for_help(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> bool:
-    """The options as the description of the export tells them, where help is asked of one; else none, and False."""
+    """Add the options from the description of the export, if help is requested for one; return whether it was."""
     if not asks_for_help(arguments):
         return False
     with contextlib.suppress(InputError, LookupError, TypeError, AttributeError):
         if folder := store(arguments):
-            told = serving_folders.description(folder)["columns"]
-            columns = [(column["name"], column["type"].startswith("list"), None) for column in told]
+            entries = serving_folders.description(folder)["columns"]
+            columns = [(column["name"], column["type"].startswith("list"), None) for column in entries]
             add(parser, None, columns)
             return True
     return False

@@ -27,7 +27,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="the new interactions, and new, changed or all users, videos and channels",
     )
     parser.add_argument("--name", metavar="NAME", help="of the period (default: the name of the folder --data-dir)")
-    text = "YAML of which `beam` is taken: where the job runs; all other settings are those of the run"
+    text = "YAML whose section `beam` says where the job runs; all other settings are those of the run"
     parser.add_argument("--config", metavar="FILE", help=text)
     parser.add_argument("--workers", type=int, metavar="N", help="threads (default: as for a run)")
     parser.add_argument("--overwrite", action="store_true", help="make the last period again")
@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def refresh(options: argparse.Namespace, rest: Sequence[str]) -> int:
-    """The rows of a new period."""
+    """Make the rows of a new period."""
     from recsys_tft import refreshing
     from recsys_tft.commands import ready
     from recsys_tft.commands.summary import submission, summary
@@ -48,21 +48,21 @@ def refresh(options: argparse.Namespace, rest: Sequence[str]) -> int:
     with libraries.quietly(options.debug):  # what is wrong is an error before TensorFlow is loaded
         refreshing.check(options.output_dir, options.data_dir)
         chosen = ready.run_there(options.output_dir)["settings"] if is_local(options.output_dir) else {}
-        of_beam = () if options.config is None else settings.load(options.config).beam_arguments
-    beam_args = (*of_beam, *rest)
+        configured = () if options.config is None else settings.load(options.config).beam_arguments
+    beam_args = (*configured, *rest)
     if options.is_process and is_local(options.output_dir) and chosen.get("features") is None:
         libraries.arrow_without_pandas()
-    told = (options.output_dir, options.data_dir, json.dumps(chosen))
-    is_here = not beam_args and not any("://" in text for text in told)
+    arguments = (options.output_dir, options.data_dir, json.dumps(chosen))
+    is_here = not beam_args and not any("://" in text for text in arguments)
     needless = (*libraries.UNUSED, *(libraries.CLOUD if is_here else ())) if options.is_process else ()
     with Progress() as progress:
         progress.say("Loading TensorFlow and Beam")
         libraries.load("recsys_tft.beam_pipelines.run", options.debug, needless)
-        named = {"name": options.name, "overwrite": options.overwrite, "say": progress.say, "beam_args": beam_args}
+        keywords = {"name": options.name, "overwrite": options.overwrite, "say": progress.say, "beam_args": beam_args}
         if options.no_wait:
-            submitted = refreshing.submit(options.output_dir, options.data_dir, **named)
+            submitted = refreshing.submit(options.output_dir, options.data_dir, **keywords)
             progress.console.print(submission(submitted), soft_wrap=True)
             return 0
-        result = refreshing.refresh(options.output_dir, options.data_dir, workers=options.workers, **named)
+        result = refreshing.refresh(options.output_dir, options.data_dir, workers=options.workers, **keywords)
     progress.console.print(summary(result.manifest, result.output, result.seconds))
     return 0

@@ -92,9 +92,9 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
     application, exports, service, recommender, request_log = (
         importlib.import_module(f"recsys_tft.{name}") for name in names
     )
-    given = {name: getattr(options, name) for name in ("config", "version", "index", "redis", "when_lost")}
+    keywords = {name: getattr(options, name) for name in ("config", "version", "index", "redis", "when_lost")}
     log = request_log.RequestLog(options.log_requests, options.log_rate, say=_warn) if options.log_requests else None
-    load = functools.partial(recommender.Recommender, options.output_dir, log=log, **given)
+    load = functools.partial(recommender.Recommender, options.output_dir, log=log, **keywords)
     is_pinned, keeps_events = options.version is not None, options.redis is not None
     with libraries.quietly(options.debug):
         served = exports.Exports(options.output_dir, load, is_pinned, keeps_events, _say)
@@ -103,8 +103,8 @@ def serve(options: argparse.Namespace, _: Sequence[str]) -> int:
     answering = service.Service(served, options.batch)
     complain = listening.complain(options.debug)
     address = listening.address(*socket.getsockname()[:2])
-    begun = functools.partial(_say, f"Serving version {served.current.version} of {options.output_dir} at {address}")
-    listening.serve(application.application(answering, options.reload_seconds, complain, begun), socket)
+    on_start = functools.partial(_say, f"Serving version {served.current.version} of {options.output_dir} at {address}")
+    listening.serve(application.application(answering, options.reload_seconds, complain, on_start), socket)
     _say(f"Stopped after {answering.metrics.total:,} requests")
     if log is not None:
         log.close()

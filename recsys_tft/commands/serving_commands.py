@@ -20,7 +20,7 @@ VERIFY_EXAMPLE = """example:
   recsys-tft verify --output-dir out/periods/2025-03-02 --data-dir data/2025-03-01 data/2025-03-02
   recsys-tft verify --output-dir out --online"""
 
-_DATA = "the run's raw tables (default: OUTPUT_DIR/raw); then those of each period, if they are not in one folder"
+_DATA = "the run's raw tables (default: OUTPUT_DIR/raw), then those of each period, unless all are in one folder"
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:
@@ -74,12 +74,12 @@ def export(options: argparse.Namespace, _: Sequence[str]) -> int:
 
 
 def verify(options: argparse.Namespace, _: Sequence[str]) -> int:
-    """Training and serving compared."""
+    """Compare training and serving."""
     from recsys_tft.commands import ready
     from recsys_tft.progress import Progress
 
-    wanted = (1000 if options.online else 10_000) if options.rows is None else options.rows
-    ready.within("--rows", wanted, 1)
+    number = (1000 if options.online else 10_000) if options.rows is None else options.rows
+    ready.within("--rows", number, 1)
     ready.within("--seed", options.seed, 0)
     ready.run_there(options.output_dir)
     ready.raw_there(options.output_dir, options.data_dir)
@@ -87,7 +87,7 @@ def verify(options: argparse.Namespace, _: Sequence[str]) -> int:
         progress.say("Loading TensorFlow")
         libraries.load("recsys_tft.verifying.verification", options.debug, libraries.UNSERVED)
         module = importlib.import_module("recsys_tft.verifying.verification")
-        rows = None if options.all else wanted
+        rows = None if options.all else number
         result = module.verify(options.output_dir, options.data_dir, rows, options.seed, progress.say, options.online)
     for part in result.report():
         progress.console.print(part)

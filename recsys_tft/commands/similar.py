@@ -25,7 +25,7 @@ class TitleIndex:
 
     Args:
         output_dir: of the run.
-        feature: which embeds the text; by default the first one of videos.
+        feature: the feature that embeds the text; by default the first one of videos.
 
     Raises:
         InputError: if there is no run on this machine, or one without such a text.
@@ -43,7 +43,7 @@ class TitleIndex:
         if not folder.is_dir():
             raise InputError(f"{folder}: there are no title embeddings; run the job with a title_encoder first.")
         manifest = run_folders.manifest(output_dir)
-        self._settings = settings.of_run(manifest, str(artifacts / "manifest.json"))
+        self._settings = settings.from_manifest(manifest, str(artifacts / "manifest.json"))
         again = run_folders.run_again(output_dir)
         self._feature = self._named(folder)
         (self._column,) = self._feature.sources
@@ -57,13 +57,13 @@ class TitleIndex:
 
     def _named(self, folder: pathlib.Path) -> Feature:
         """The requested feature, or the first one that embeds a text of videos."""
-        known = {feature.name: feature for feature in text_features(self._settings, Entity.VIDEO)}
-        if not known:
+        features = {feature.name: feature for feature in text_features(self._settings, Entity.VIDEO)}
+        if not features:
             raise InputError(f"{folder}: no feature of the run embeds a text of videos.")
-        if self._asked is not None and self._asked not in known:
-            hint = did_you_mean(self._asked, known)
+        if self._asked is not None and self._asked not in features:
+            hint = did_you_mean(self._asked, features)
             raise InputError(f"--feature {self._asked}: no feature of the run that embeds a text of videos.{hint}")
-        return known[self._asked or next(iter(known))]
+        return features[self._asked or next(iter(features))]
 
     @sentences()
     def nearest(self, title: str, k: int) -> list[tuple[int | str, str | None, float]]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def summary(manifest: Mapping[str, Any], output: Output, seconds: float) -> Group:
-    """Rows by data set, positives by rule, rejected rows by reason, missing and unseen values, where to look next."""
+    """Rows by data set, positives by rule, rejected rows by reason, missing and unseen values, and paths."""
     counts = manifest["counts"]
     parts: list[RenderableType] = [_tables(counts), _data_sets(counts), Text(_ends(manifest)), _positives(counts)]
     parts += [_rejected(counts)] if any(name.startswith("rejected/") for name in counts) else []
@@ -44,7 +44,7 @@ def submission(submitted: "Submitted") -> Group:
 
 
 def numbers_table(title: str, first: str, *numbers: str) -> Listing:
-    """A table without rows, of a column of names and columns of numbers."""
+    """An empty table with a column of names and columns of numbers."""
     table = Listing(title)
     table.add_texts(first)
     table.add_numbers(*numbers)
@@ -117,14 +117,14 @@ def _features(counts: Mapping[str, int], features: FeatureTable) -> Listing:
 def _notes(counts: Mapping[str, int], table: FeatureTable) -> list[str]:
     """Notes on surprising counts."""
     contradicted = sum(n for name, n in counts.items() if name.endswith("/contradicted"))
-    found = {
+    numbers = {
         "late interactions are in the state, and make no rows": counts.get("late/interactions/used", 0),
         "negatives could not be sampled, because too few videos are legal for their users": counts.get(
             "negatives_short", 0
         ),
         "negative exposures were left out, because their user is positive on the video": contradicted,
     }
-    notes = [f"\nNote: {number:,} {text}." for text, number in found.items() if number]
+    notes = [f"\nNote: {number:,} {text}." for text, number in numbers.items() if number]
     if "counters/versions" in counts:
         events, versions = counts["counters/increments"], counts["counters/versions"]
         notes.append(f"\nPoint-in-time counters: {events:,} changes, {versions:,} versions of the videos.")
@@ -155,10 +155,10 @@ def _versions(counts: Mapping[str, int]) -> list[str]:
 
 def _places(output: Output) -> list[Text]:
     """Paths of the output, in lines that are never broken."""
-    found = [
+    lines = [
         f"\nRows:            {output.target('processed_data')}  (schema.pbtxt in each folder)",
         f"Transform graph: {output.target('artifacts')}/transform_graph",
         f"Fitted values:   {output.target('artifacts')}/vocabularies, normalizers, buckets",
         f"All counts:      {output.target('artifacts')}/manifest.json",
     ]
-    return [Text(line, no_wrap=True, overflow="ignore") for line in found]
+    return [Text(line, no_wrap=True, overflow="ignore") for line in lines]

@@ -44,7 +44,7 @@ def vectors(options: argparse.Namespace, _: Sequence[str]) -> int:
             options.output_dir, options.store, options.to, options.metadata, options.version, options.overwrite,
             progress.say,
         )  # fmt: skip
-    found = done.description
-    print(f"Vectors: {done.count:,} of {found['dimension']} numbers in {done.folder}, for {found['format']}")
-    print(f"Version {found['version']} of the export, as of {found['as_of']}; compared by {found['metric']}")
+    index = done.description
+    print(f"Vectors: {done.count:,} of {index['dimension']} numbers in {done.folder}, for {index['format']}")
+    print(f"Version {index['version']} of the export, as of {index['as_of']}; compared by {index['metric']}")
     return 0

@@ -12,7 +12,7 @@ EXAMPLE = """example:
 
 OLD and NEW are outputs of runs or refreshes. A moved value has another token in NEW, which a model trained on OLD takes
 for another value; a refresh never moves one."""
-_SHOWN = 10  # values of each vocabulary that came, or left
+_SHOWN = 10  # values of each kind and vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Difference:
 
     Attributes:
         name: of the vocabulary.
-        sizes: how many tokens it had, and has.
-        came: the values that are new, in their order.
-        left: the values that are gone.
-        moved: the values that have another token.
+        sizes: tokens before and after.
+        came: the new values, in order.
+        left: the removed values.
+        moved: the values with another token.
     """
 
     name: str
@@ -41,13 +41,13 @@ def differences(old: str, new: str) -> list[Difference]:
         InputError: if one is no output of a run.
     """
     before, after = (_vocabularies(folder) for folder in (old, new))
-    found = []
+    result = []
     for name in sorted(before.keys() | after.keys()):
-        tokens = [{value: token for token, value in enumerate(each.get(name, []))} for each in (before, after)]
+        tokens = [{value: token for token, value in enumerate(lists.get(name, []))} for lists in (before, after)]
         came, left = ([v for v in one if v not in other] for one, other in (tokens[::-1], tokens))
         moved = [value for value, token in tokens[0].items() if tokens[1].get(value, token) != token]
-        found.append(Difference(name, (len(tokens[0]), len(tokens[1])), tuple(came), tuple(left), tuple(moved)))
-    return found
+        result.append(Difference(name, (len(tokens[0]), len(tokens[1])), tuple(came), tuple(left), tuple(moved)))
+    return result
 
 
 def _vocabularies(output_dir: str) -> dict[str, list[str]]:
@@ -72,19 +72,19 @@ def vocabulary(options: argparse.Namespace, _: Sequence[str]) -> int:
     from recsys_tft import terminal
     from recsys_tft.terminal import Listing
 
-    found = differences(options.old, options.new)
+    changes = differences(options.old, options.new)
     table = Listing()
     table.add_names("vocabulary")
     table.add_numbers("tokens before", "after", "came", "left", "moved")
-    for one in found:
-        numbers = (*one.sizes, *map(len, (one.came, one.left, one.moved)))
-        table.add_row(Text(one.name), *(f"{number:,}" for number in numbers))
+    for difference in changes:
+        numbers = (*difference.sizes, *map(len, (difference.came, difference.left, difference.moved)))
+        table.add_row(Text(difference.name), *(f"{number:,}" for number in numbers))
     console = terminal.console()
     console.print(table)
-    for one in found:
+    for difference in changes:
         for what in ("came", "left", "moved"):
-            if values := getattr(one, what):
-                console.print(Text(f"{one.name}: {what}: {_listed(values)}"))
+            if values := getattr(difference, what):
+                console.print(Text(f"{difference.name}: {what}: {_listed(values)}"))
     return 0
 
 

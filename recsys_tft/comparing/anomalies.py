@@ -17,25 +17,25 @@ _MEASUREMENTS = {
 }
 
 
-def to_proto(found: Comparison, data_set: str) -> anomalies_pb2.Anomalies:
+def to_proto(comparison: Comparison, data_set: str) -> anomalies_pb2.Anomalies:
     """The alarms of one data set by column, and the distances of all of its columns."""
     anomalies = anomalies_pb2.Anomalies(anomaly_name_format=anomalies_pb2.Anomalies.SERIALIZED_PATH)
-    for each in found.columns:
-        if each.data_set != data_set:
+    for column in comparison.columns:
+        if column.data_set != data_set:
             continue
-        drift = [m for m in each.measures if m.measure in _MEASUREMENTS and m.of == "values"]
+        drift = [m for m in column.measures if m.measure in _MEASUREMENTS and m.of == "values"]
         if drift:
             info = anomalies.drift_skew_info.add()
-            info.path.step.append(each.column)
+            info.path.step.append(column.column)
             for m in drift:
                 info.drift_measurements.add(type=_MEASUREMENTS[m.measure], value=m.value, threshold=m.limit or 0.0)
-        if each.alarms:
-            anomaly = anomalies.anomaly_info[each.column]
-            anomaly.path.step.append(each.column)
+        if column.alarms:
+            anomaly = anomalies.anomaly_info[column.column]
+            anomaly.path.step.append(column.column)
             anomaly.severity = anomalies_pb2.AnomalyInfo.ERROR
-            anomaly.short_description = "Drift" if len(each.alarms) == 1 else "Multiple errors"
-            anomaly.description = " ".join(sentence(m) for m in each.alarms)
-            for m in each.alarms:
+            anomaly.short_description = "Drift" if len(column.alarms) == 1 else "Multiple errors"
+            anomaly.description = " ".join(sentence(m) for m in column.alarms)
+            for m in column.alarms:
                 kind = _REASONS.get(m.measure, anomalies_pb2.AnomalyInfo.UNKNOWN_TYPE)
                 anomaly.reason.add(type=kind, short_description=f"High {m.measure}", description=sentence(m))
     return anomalies

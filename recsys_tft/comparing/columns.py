@@ -23,10 +23,10 @@ class Measured:
 
     Attributes:
         measure: one of MEASURES.
-        value: what it is.
-        limit: above which it is an alarm: that of the settings, or the noise of so few rows; None: never.
-        told: what has changed, in words.
-        of: what of the column it is about: its values, or the `length` or `norm` of them.
+        value: its value.
+        limit: it is an alarm above this: that of the settings, or the noise of so few rows; None: never.
+        told: the change in words.
+        of: what it measures: the values of the column, or their `length` or `norm`.
     """
 
     measure: str
@@ -37,7 +37,7 @@ class Measured:
 
     @property
     def ratio(self) -> float:
-        """The value in parts of the limit."""
+        """The value divided by the limit."""
         return self.value / self.limit if self.limit else 0.0
 
     @property
@@ -48,7 +48,7 @@ class Measured:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A column of one output: its figures in a split, and how many independent rows would tell as much."""
+    """A column of one output: its figures in a split, and its effective number of independent rows."""
 
     figures: Mapping[str, Any]
     effective: int
@@ -58,22 +58,22 @@ def compare(column: Mapping[str, Any], old: Sample, new: Sample, limits: DriftLi
     """All measures of a column that both outputs have.
 
     Args:
-        column: what is known of it, as NEW says it.
-        old, new: what it is like.
-        limits: its own.
+        column: its description in NEW.
+        old, new: its figures.
+        limits: of this column.
     """
     if not (old.figures["rows"] and new.figures["rows"]):
         return []
-    found = [_share("missing_change", "missing", "rows", "without a value", old, new, limits.missing_change)]
+    measures = [_share("missing_change", "missing", "rows", "without a value", old, new, limits.missing_change)]
     if "oov" in new.figures and "oov" in old.figures and old.figures["count"] and new.figures["count"]:
-        found.append(_share("oov_change", "oov", "count", "out of vocabulary", old, new, limits.oov_change))
+        measures.append(_share("oov_change", "oov", "count", "out of vocabulary", old, new, limits.oov_change))
     for what, of in _BELOW.items():
-        found += _numbers(old.figures.get(what), new.figures.get(what), of, old, new, limits)
+        measures += _numbers(old.figures.get(what), new.figures.get(what), of, old, new, limits)
     if column["kind"] == "number":
-        found += _numbers(old.figures, new.figures, "values", old, new, limits)
+        measures += _numbers(old.figures, new.figures, "values", old, new, limits)
     if "top" in old.figures and "top" in new.figures:
-        found += _categories(column, old, new, limits)
-    return found
+        measures += _categories(column, old, new, limits)
+    return measures
 
 
 def _share(measure: str, part: str, whole: str, words: str, old: Sample, new: Sample, limit: float | None) -> Measured:
@@ -94,13 +94,13 @@ def _numbers(
     """The distances over bins that hold about equal parts of OLD."""
     if not (before and after and before.get("count") and after.get("count")):
         return []
-    cells = [Distribution.of_json(each["cells"]) for each in (before, after)]
+    cells = [Distribution.of_json(figures["cells"]) for figures in (before, after)]
     edges = cells[0].edges()
     if not edges:  # one value alone: is it still?
-        own = float(cells[0].values[0])
-        near = abs(own) * _ROUNDED
-        edges = [np.nextafter(own - near, -np.inf), np.nextafter(own + near, np.inf)]
-    counts = [each.binned(edges) for each in cells]
+        single = float(cells[0].values[0])
+        margin = abs(single) * _ROUNDED
+        edges = [np.nextafter(single - margin, -np.inf), np.nextafter(single + margin, np.inf)]
+    counts = [figures.binned(edges) for figures in cells]
     middles, means = (
         [_number(value) for value in both]
         for both in ((before["quantiles"][3], after["quantiles"][3]), (before["mean"], after["mean"]))
@@ -110,11 +110,11 @@ def _numbers(
 
 
 def _distances(
-    given: Sequence[Sequence[float]], told: str, of: str, old: Sample, new: Sample, limits: DriftLimits
+    counts_of_both: Sequence[Sequence[float]], told: str, of: str, old: Sample, new: Sample, limits: DriftLimits
 ) -> list[Measured]:
-    counts = _dense(given, old, new)
+    counts = _dense(counts_of_both, old, new)
     sizes = (len(counts[0]), old.effective, new.effective)
-    independent = [distances.shares(own) * size for own, size in zip(counts, sizes[1:], strict=True)]
+    independent = [distances.shares(bins) * size for bins, size in zip(counts, sizes[1:], strict=True)]
     divergence, index = distances.jensen_shannon(counts[0], counts[1]), distances.psi(independent[0], independent[1])
     at = limits.jensen_shannon and max(limits.jensen_shannon, distances.jensen_shannon_noise(*sizes))
     above = limits.psi and max(limits.psi, distances.psi_noise(*sizes))
@@ -123,53 +123,55 @@ def _distances(
 
 def _dense(counts: Sequence[Sequence[float]], old: Sample, new: Sample) -> list[np.ndarray]:
     """The counts, with all bins merged that have too few independent rows."""
-    both = [np.asarray(own, np.float64) for own in counts]
-    rows = distances.shares(both[0]) * old.effective + distances.shares(both[1]) * new.effective
+    arrays = [np.asarray(bins, np.float64) for bins in counts]
+    rows = distances.shares(arrays[0]) * old.effective + distances.shares(arrays[1]) * new.effective
     rare = rows < _FEWEST
     if rare.sum() < 2:
-        return both
-    return [np.append(own[~rare], own[rare].sum()) for own in both]
+        return arrays
+    return [np.append(bins[~rare], bins[rare].sum()) for bins in arrays]
 
 
 def _categories(column: Mapping[str, Any], old: Sample, new: Sample, limits: DriftLimits) -> list[Measured]:
-    """The distances over named values, those that are not named in both together; and values that came or left."""
+    """The distances over the values named on both sides, all others as one; and values that came or left."""
     names, counts = _shared(old.figures, new.figures)
     if not names:
         return []
-    p, q = (distances.shares(own) for own in counts)
+    p, q = (distances.shares(bins) for bins in counts)
     change = np.abs(p - q)
     noise = distances.share_noise(p, q, old.effective, new.effective)
     limit = None if limits.infinity_norm is None else np.maximum(limits.infinity_norm, noise)
     worst = int(np.argmax(change / limit if limit is not None else change))
     told = f"{names[worst]}: {_percent(p[worst])} → {_percent(q[worst])}"
-    found = _distances([own.tolist() for own in counts], told, "values", old, new, limits)
-    found.append(Measured("infinity_norm", float(change[worst]), None if limit is None else float(limit[worst]), told))
+    measures = _distances([bins.tolist() for bins in counts], told, "values", old, new, limits)
+    measures.append(
+        Measured("infinity_norm", float(change[worst]), None if limit is None else float(limit[worst]), told)
+    )
     if column["kind"] == "text":
-        found += _new_values(names, p, q, old, new, limits)
-    return found
+        measures += _new_values(names, p, q, old, new, limits)
+    return measures
 
 
 def _shared(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[list[str], tuple[np.ndarray, np.ndarray]]:
-    """Names, and how often each occurs before and after; a name that one side lists in part only is no name."""
-    tops = [dict(each["top"]) for each in (old, new)]
+    """Names, and how often each occurs before and after; names that one side may have cut off count as others."""
+    tops = [dict(figures["top"]) for figures in (old, new)]
     names = [
         name
         for name in dict.fromkeys([*tops[0], *tops[1]])
-        if all(name in top or each["top_is_whole"] for top, each in zip(tops, (old, new), strict=True))
+        if all(name in top or figures["top_is_whole"] for top, figures in zip(tops, (old, new), strict=True))
     ]
     counts = [[top.get(name, 0) for name in names] for top in tops]
-    rest = [each["count"] - sum(own) for each, own in zip((old, new), counts, strict=True)]
+    rest = [figures["count"] - sum(frequencies) for figures, frequencies in zip((old, new), counts, strict=True)]
     if any(rest):
         names.append(_REST)
-        counts = [[*own, left] for own, left in zip(counts, rest, strict=True)]
+        counts = [[*frequencies, left] for frequencies, left in zip(counts, rest, strict=True)]
     return names, (np.array(counts[0]), np.array(counts[1]))
 
 
 def _new_values(
     names: list[str], p: np.ndarray, q: np.ndarray, old: Sample, new: Sample, limits: DriftLimits
 ) -> list[Measured]:
-    """The share of values that came or left, whichever is larger in parts of its limit."""
-    found = []
+    """The share of values that came or left, whichever is larger relative to its limit."""
+    measures = []
     for here, there, size, word in ((p, q, old.effective, "new"), (q, p, new.effective, "lost")):
         gone = (here == 0) & (there > 0)
         share = float(there[gone].sum())
@@ -178,8 +180,8 @@ def _new_values(
         more = f" and {int(gone.sum()) - 3} more" if gone.sum() > 3 else ""
         # A value of this share escapes so many rows but once in a million.
         limit = limits.new_values and max(limits.new_values, 14 / max(size, 1))
-        found.append(Measured("new_values", share, limit, f"{word}: {', '.join(named)}{more}" if named else ""))
-    return [max(found, key=lambda each: (each.ratio, each.value))]
+        measures.append(Measured("new_values", share, limit, f"{word}: {', '.join(named)}{more}" if named else ""))
+    return [max(measures, key=lambda measured: (measured.ratio, measured.value))]
 
 
 def _percent(share: float) -> str:

@@ -20,7 +20,7 @@ class Compared:
     Attributes:
         data_set: whose column it is.
         column: its name.
-        measures: all of it.
+        measures: all that apply to it.
     """
 
     data_set: str
@@ -29,13 +29,13 @@ class Compared:
 
     @property
     def worst(self) -> Measured:
-        """The measure that is largest in parts of its limit."""
-        return max(self.measures, key=lambda each: (each.ratio, each.value))
+        """The measure that is largest relative to its limit."""
+        return max(self.measures, key=lambda m: (m.ratio, m.value))
 
     @property
     def alarms(self) -> list[Measured]:
         """The measures above their limits."""
-        return sorted((each for each in self.measures if each.is_alarm), key=lambda each: -each.ratio)
+        return sorted((m for m in self.measures if m.is_alarm), key=lambda m: -m.ratio)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Comparison:
     Attributes:
         columns: the worst first.
         rows: by data set, how many there were and are.
-        only_old, only_new: the columns that the other one does not describe, as DATA_SET/COLUMN.
+        only_old, only_new: the columns that the other one lacks, as DATA_SET/COLUMN.
     """
 
     columns: tuple[Compared, ...]
@@ -56,7 +56,7 @@ class Comparison:
     @property
     def drifted(self) -> list[Compared]:
         """The columns with an alarm."""
-        return [each for each in self.columns if each.alarms]
+        return [column for column in self.columns if column.alarms]
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as docs/monitoring.md lays them out."""
@@ -67,18 +67,18 @@ class Comparison:
             "only_new": list(self.only_new),
             "columns": [
                 {
-                    "data_set": each.data_set,
-                    "column": each.column,
-                    "drifted": bool(each.alarms),
-                    "measures": [{**dataclasses.asdict(m), "alarm": m.is_alarm} for m in each.measures],
+                    "data_set": column.data_set,
+                    "column": column.column,
+                    "drifted": bool(column.alarms),
+                    "measures": [{**dataclasses.asdict(m), "alarm": m.is_alarm} for m in column.measures],
                 }
-                for each in self.columns
+                for column in self.columns
             ],
         }
 
 
 def limits_of(output_dir: str) -> DriftSettings:
-    """The limits that the settings of a run or a refresh say."""
+    """The limits in the settings of a run or a refresh."""
     return DriftSettings.model_validate(run_folders.manifest(output_dir)["settings"].get("drift", {}))
 
 
@@ -104,34 +104,34 @@ def compare_figures(
     only: tuple[list[str], list[str]] = ([], [])
     compared, rows = [], {}
     for data_set in dict.fromkeys([*sets[0], *sets[1]]):
-        own = [each.get(data_set, {"columns": {}, "splits": {}}) for each in sets]
-        for number, (one, other) in enumerate((own, own[::-1])):
+        pair = [figures.get(data_set, {"columns": {}, "splits": {}}) for figures in sets]
+        for number, (one, other) in enumerate((pair, pair[::-1])):
             only[number].extend(f"{data_set}/{name}" for name in one["columns"] if name not in other["columns"])
-        if not all(each["splits"] for each in own):
+        if not all(figures["splits"] for figures in pair):
             continue
-        splits = [split_of(each, split) for each, split in zip(own, (old_split, new_split), strict=True)]
-        rows[data_set] = tuple(each["splits"][split]["rows"] for each, split in zip(own, splits, strict=True))
-        for name, column in own[1]["columns"].items():
-            if name in own[0]["columns"] and own[0]["columns"][name]["kind"] == column["kind"]:
-                before, after = (_sample(each, name, split) for each, split in zip(own, splits, strict=True))
+        splits = [split_of(figures, split) for figures, split in zip(pair, (old_split, new_split), strict=True)]
+        rows[data_set] = tuple(figures["splits"][split]["rows"] for figures, split in zip(pair, splits, strict=True))
+        for name, column in pair[1]["columns"].items():
+            if name in pair[0]["columns"] and pair[0]["columns"][name]["kind"] == column["kind"]:
+                before, after = (_sample(figures, name, split) for figures, split in zip(pair, splits, strict=True))
                 if measures := compare(column, before, after, drift.of(name)):
                     compared.append(Compared(data_set, name, tuple(measures)))
-    compared.sort(key=lambda each: (-each.worst.ratio, each.data_set, each.column))
+    compared.sort(key=lambda figures: (-figures.worst.ratio, figures.data_set, figures.column))
     return Comparison(tuple(compared), rows, tuple(only[0]), tuple(only[1]))
 
 
-def split_of(data_set: Mapping[str, Any], wanted: str) -> str:
-    """The split of a data set that is compared: the wanted one, or the only one.
+def split_of(data_set: Mapping[str, Any], split: str) -> str:
+    """The split to compare: the one that was asked for, or the only one.
 
     Raises:
         UsageError: if there is no such split.
     """
     if ALL in data_set["splits"]:
         return ALL
-    if wanted not in data_set["splits"]:
-        known = ", ".join(data_set["splits"])
-        raise UsageError(f"there is no split {wanted!r}; there are {known}.{did_you_mean(wanted, data_set['splits'])}")
-    return wanted
+    if split not in data_set["splits"]:
+        names = ", ".join(data_set["splits"])
+        raise UsageError(f"there is no split {split!r}; there are {names}.{did_you_mean(split, data_set['splits'])}")
+    return split
 
 
 def _sample(data_set: Mapping[str, Any], name: str, split: str) -> Sample:

@@ -1,7 +1,7 @@
 """Distances between two distributions, and their noise for samples of the same one.
 
-Two samples of the same distribution differ too. What a distance of such samples stays below, but once in a million, is
-its noise; limits below it would raise alarms about nothing.
+Two samples of the same distribution differ too. The noise of a distance is the bound that it exceeds once in a million
+such samples; limits below it would raise alarms about nothing.
 """
 
 import math
@@ -18,8 +18,8 @@ Counts = Sequence[float] | np.ndarray
 
 def shares(counts: Counts) -> np.ndarray:
     """[k] float64 of [k] counts; zeros for no counts."""
-    own = np.asarray(counts, np.float64)
-    return own / max(own.sum(), 1)
+    array = np.asarray(counts, np.float64)
+    return array / max(array.sum(), 1)
 
 
 def jensen_shannon(old: Counts, new: Counts) -> float:
@@ -29,7 +29,7 @@ def jensen_shannon(old: Counts, new: Counts) -> float:
     """
     p, q = shares(old), shares(new)
     middle = (p + q) / 2
-    parts = [each[each > 0] @ np.log2(each[each > 0] / middle[each > 0]) for each in (p, q)]
+    parts = [side[side > 0] @ np.log2(side[side > 0] / middle[side > 0]) for side in (p, q)]
     return float(max(sum(parts) / 2, 0.0))
 
 
@@ -39,15 +39,13 @@ def psi(old: Counts, new: Counts) -> float:
     Args:
         old, new: [k] counts, of rows that are independent of one another.
     """
-    p, q = (shares(np.asarray(each, np.float64) + _SMOOTH) for each in (old, new))
+    p, q = (shares(np.asarray(counts, np.float64) + _SMOOTH) for counts in (old, new))
     return float(((q - p) * np.log(q / p)).sum())
 
 
 def psi_noise(bins: int, old: int, new: int) -> float:
-    """Upper bound of the index of two samples of these sizes: it is close to chi-square of bins - 1, scaled.
-
-    The quantile is Wilson and Hilferty's.
-    """
+    """Upper bound of the index for two samples of one distribution: a scaled chi-square with bins - 1 degrees of
+    freedom, by the quantile of Wilson and Hilferty."""
     freedom = max(bins - 1, 1)
     spread = 2 / (9 * freedom)
     quantile = freedom * (1 - spread + _UPPER * math.sqrt(spread)) ** 3
@@ -55,7 +53,7 @@ def psi_noise(bins: int, old: int, new: int) -> float:
 
 
 def jensen_shannon_noise(bins: int, old: int, new: int) -> float:
-    """The same of the divergence, which near 0 is the index divided by 8 log 2."""
+    """Upper bound of the divergence, which near 0 is the index divided by 8 log 2."""
     return psi_noise(bins, old, new) / (8 * math.log(2))
 
 

@@ -1,6 +1,6 @@
-"""Statistics of requests that a server or a recommender has logged, in the form of a run's statistics.
+"""Statistics of logged requests, in the form of a run's statistics.
 
-Their raw columns go through the graphs that served them. Only what is true of a user and the moment is described: which
+Their raw columns go through the graphs that served them. Only columns of the user and the moment are described: which
 videos were recommended is the recommender's doing.
 """
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from recsys_tft.configuration.settings import Settings, of_run
+from recsys_tft.configuration.settings import Settings, from_manifest
 from recsys_tft.describing import figures, run_rows
 from recsys_tft.describing.columns import Described, count_rows, describe
 from recsys_tft.describing.sketches import Rows
@@ -27,7 +27,7 @@ from recsys_tft.serving.served_models import ServedModel
 from recsys_tft.serving.serving_rows import arrays
 
 _MODELS = ((TWO_TOWER, "query_tower"), (RANKER_ROWS, "ranker"))
-_AT_ONCE = 4096  # requests that a graph is asked about
+_AT_ONCE = 4096  # requests of a batch
 _REMEDY = "remove it, or name another folder of requests"
 
 
@@ -41,7 +41,7 @@ def figures_of(folder: str, output_dir: str) -> dict[str, Any]:
     Raises:
         InputError: if a file is damaged, or nothing is exported of the output.
     """
-    settings = of_run(run_folders.manifest(output_dir), f"{output_dir}/artifacts/manifest.json")
+    settings = from_manifest(run_folders.manifest(output_dir), f"{output_dir}/artifacts/manifest.json")
     models = _models(output_dir)
     requests = _read(folder)
     saved_model = str(pathlib.Path(output_dir, "artifacts", "transform_graph", "transform_fn"))
@@ -58,14 +58,14 @@ def figures_of(folder: str, output_dir: str) -> dict[str, Any]:
 
 
 def _models(output_dir: str) -> dict[str, ServedModel]:
-    """The newest export of an output, which is of its graph."""
+    """The models of the newest export, which must be of this output's graph."""
     whole = periods.output_of(output_dir)
-    held, version = serving_folders.hold_version(whole)
+    export, version = serving_folders.hold_version(whole)
     number = str(version)
-    told = serving_folders.description(held.folder / serving_folders.STORE / number)
-    if told["transform_graph"] != run_folders.fingerprint(output_dir):
+    description = serving_folders.description(export.folder / serving_folders.STORE / number)
+    if description["transform_graph"] != run_folders.fingerprint(output_dir):
         raise InputError(f"{output_dir}: the newest export is of another period or run; compare requests with that.")
-    folders = {name: held.folder / name / number for _, name in _MODELS}
+    folders = {name: export.folder / name / number for _, name in _MODELS}
     return served_models.Loading(folders, serving_folders.EXPORT_AGAIN).models()
 
 
@@ -81,10 +81,10 @@ def _read(folder: str) -> pa.Table:
 
 
 def _numbers(users: pa.ChunkedArray) -> np.ndarray:
-    """[n] int64: the same for requests of one user; each of nobody has a number of its own."""
-    found = users.combine_chunks().dictionary_encode().indices
-    nobody = found.is_null().to_numpy(zero_copy_only=False)
-    numbers = pc.fill_null(found, 0).to_numpy().astype(np.int64)
+    """[n] int64: one number per user; each anonymous request has a number of its own."""
+    codes = users.combine_chunks().dictionary_encode().indices
+    nobody = codes.is_null().to_numpy(zero_copy_only=False)
+    numbers = pc.fill_null(codes, 0).to_numpy().astype(np.int64)
     numbers[nobody] = len(users) - 1 - np.arange(nobody.sum())
     return numbers
 
@@ -94,18 +94,18 @@ def _raw(requests: pa.Table, users: np.ndarray, settings: Settings) -> Described
     of_moment, of_users = (run_rows.raw_kinds(name, settings) for name in (run_rows.EXPOSURES, run_rows.USERS))
     typed = _typed(requests, settings)
     rows = Rows.every(len(requests))
-    found = describe(typed, of_moment, rows, run_rows.EXPOSURES)
-    found |= count_rows(rows, run_rows.EXPOSURES, Rows.of([users], len(requests)))
+    described = describe(typed, of_moment, rows, run_rows.EXPOSURES)
+    described |= count_rows(rows, run_rows.EXPOSURES, Rows.of([users], len(requests)))
     order = np.lexsort((requests["interaction_time"].to_numpy(), users))
     latest = typed.take(np.sort(order[np.append(np.diff(users[order]) != 0, True)]))
     latest = latest.filter(pc.is_valid(latest["user_id"])) if latest["user_id"].null_count < len(latest) else latest
-    own = {name: kind for name, kind in of_users.items() if name not in of_moment}
+    kinds = {name: kind for name, kind in of_users.items() if name not in of_moment}
     every = Rows.every(len(latest))
-    return found | describe(latest, own, every, run_rows.USERS) | count_rows(every, run_rows.USERS)
+    return described | describe(latest, kinds, every, run_rows.USERS) | count_rows(every, run_rows.USERS)
 
 
 def _typed(requests: pa.Table, settings: Settings) -> pa.Table:
-    """Booleans, which graphs take as numbers, as such again."""
+    """Turn columns that graphs take as numbers back into booleans."""
     for name in requests.column_names:
         column = settings.table.raw.get(name)
         if column is not None and pa.types.is_boolean(column.type) and pa.types.is_integer(requests[name].type):
@@ -115,20 +115,20 @@ def _typed(requests: pa.Table, settings: Settings) -> pa.Table:
 
 def _engineered(requests: pa.Table, data_set: DataSet, model: ServedModel, settings: Settings) -> pa.Table:
     """[n] rows of the features of users and moments, as a model computes them."""
-    asked = model.signatures["features"]
+    signature = model.signatures["features"]
     features = [
         feature
         for feature in data_set.features(settings)
-        if feature.entity in (Entity.USER, Entity.EXPOSURE) and feature.name in asked.outputs
+        if feature.entity in (Entity.USER, Entity.EXPOSURE) and feature.name in signature.outputs
     ]
-    parts: dict[str, list[pa.Array]] = {feature.name: [] for feature in features}
+    columns: dict[str, list[pa.Array]] = {feature.name: [] for feature in features}
     for start in range(0, len(requests), _AT_ONCE):
         batch = requests.slice(start, _AT_ONCE)
-        found = model.run("features", arrays(_columns(batch), asked.inputs))
+        outputs = model.run("features", arrays(_columns(batch), signature.inputs))
         for feature in features:
-            values = np.broadcast_to(found[feature.name], (len(batch), *found[feature.name].shape[1:]))
-            parts[feature.name].append(_arrow(values, feature.op.shape(settings) is None and values.ndim > 1))
-    return pa.table({name: pa.concat_arrays(own) for name, own in parts.items()})
+            values = np.broadcast_to(outputs[feature.name], (len(batch), *outputs[feature.name].shape[1:]))
+            columns[feature.name].append(_arrow(values, feature.op.shape(settings) is None and values.ndim > 1))
+    return pa.table({name: pa.concat_arrays(arrays_of_batches) for name, arrays_of_batches in columns.items()})
 
 
 def _columns(batch: pa.Table) -> Mapping[str, pa.ChunkedArray]:
@@ -136,7 +136,7 @@ def _columns(batch: pa.Table) -> Mapping[str, pa.ChunkedArray]:
 
 
 def _arrow(values: np.ndarray, is_ragged: bool) -> pa.Array:
-    """[n] values, vectors or lists, of which a graph pads those that are shorter with 0."""
+    """[n] values, vectors, or lists that a graph padded with 0."""
     if values.ndim == 1:
         return pa.array(values)
     if not is_ragged:

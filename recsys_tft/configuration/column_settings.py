@@ -14,11 +14,11 @@ UNITS = ("s", "ms", "us", "ns")
 
 
 class ColumnSettings(Section):
-    """One column of a user's.
+    """A column of the user's tables.
 
     Attributes:
-        name: what we call it; as the user does by default.
-        unit: of a time that is a number, what it counts since 1970 UTC.
+        name: our name of it; by default the same.
+        unit: of numeric times, counted since 1970 UTC.
     """
 
     name: str | None = None
@@ -26,7 +26,7 @@ class ColumnSettings(Section):
 
 
 def check(columns: Any, known: FeatureTable) -> Any:
-    """The setting unchanged, unless it has errors for which pydantic's own messages would be unclear.
+    """Check the setting for errors for which pydantic's messages would be unclear, and return it.
 
     Raises:
         ValueError: naming table and column, as a sentence that goes on from `columns`.
@@ -43,50 +43,50 @@ def _wrong(table: Any, entries: Any, features: FeatureTable) -> Iterator[str]:
         yield f"has the unknown table '{table}'.{did_you_mean(str(table), TABLES)}"
         return
     if not isinstance(entries, Mapping):
-        return  # which pydantic says well
-    known, names = features.columns_of(table), {own: _name(own, entry) for own, entry in entries.items()}
-    for own, name in names.items():
-        if not isinstance(own, str) or not isinstance(name, str):
-            yield f"maps {own!r} of {table} to {name!r}; both are names of columns"
-        elif name not in known:
-            yield f"maps '{own}' of {table} to the unknown column '{name}'.{did_you_mean(name, known)}"
+        return  # pydantic's message is clear
+    columns, names = features.columns_of(table), {theirs: _name(theirs, entry) for theirs, entry in entries.items()}
+    for theirs, name in names.items():
+        if not isinstance(theirs, str) or not isinstance(name, str):
+            yield f"maps {theirs!r} of {table} to {name!r}; both are names of columns"
+        elif name not in columns:
+            yield f"maps '{theirs}' of {table} to the unknown column '{name}'.{did_you_mean(name, columns)}"
         else:
-            yield from _wrong_entry(table, own, entries[own], known[name])
-            if own in known and own != name and own not in names.values():
+            yield from _wrong_entry(table, theirs, entries[theirs], columns[name])
+            if theirs in columns and theirs != name and theirs not in names.values():
                 yield (
-                    f"maps '{own}' of {table} to '{name}', but '{own}' is our name of another column, which would be "
-                    "read from it too; say what that one is called"
+                    f"maps '{theirs}' of {table} to '{name}', but '{theirs}' is our name of another column, which "
+                    "would be read from it too; say what that one is called"
                 )
     if len(set(map(str, names.values()))) < len(names):
         yield f"maps two columns of {table} to one name in {names}"
 
 
-def _name(own: Any, entry: Any) -> Any:
-    given = entry.model_dump() if isinstance(entry, ColumnSettings) else entry
-    return (given.get("name") or own) if isinstance(given, Mapping) else given
+def _name(theirs: Any, entry: Any) -> Any:
+    fields = entry.model_dump() if isinstance(entry, ColumnSettings) else entry
+    return (fields.get("name") or theirs) if isinstance(fields, Mapping) else fields
 
 
-def _wrong_entry(table: str, own: str, entry: Any, column: Column) -> Iterator[str]:
-    given = entry.model_dump() if isinstance(entry, ColumnSettings) else entry
-    if not isinstance(given, Mapping):
+def _wrong_entry(table: str, theirs: str, entry: Any, column: Column) -> Iterator[str]:
+    fields = entry.model_dump() if isinstance(entry, ColumnSettings) else entry
+    if not isinstance(fields, Mapping):
         return
-    for key in given:
+    for key in fields:
         if key not in ("name", "unit"):
-            yield f"has for '{own}' of {table} the unknown key '{key}'; it takes name and unit"
-    unit = given.get("unit")
+            yield f"has for '{theirs}' of {table} the unknown key '{key}'; it takes name and unit"
+    unit = fields.get("unit")
     if unit is not None and unit not in UNITS:
-        yield f"has for '{own}' of {table} the unit {unit!r}; expected one of {', '.join(UNITS)}"
+        yield f"has for '{theirs}' of {table} the unit {unit!r}; expected one of {', '.join(UNITS)}"
     elif unit is not None and not pa.types.is_timestamp(column.type):
-        yield f"has for '{own}' of {table} a unit, but {column.name} is no time"
+        yield f"has for '{theirs}' of {table} a unit, but {column.name} is no time"
 
 
 def names_and_units(mapping: Mapping[str, str | ColumnSettings]) -> tuple[dict[str, str], dict[str, str]]:
     """The user's names of one table's columns, and the units of numeric ones, by our names."""
     names: dict[str, str] = {}
     units: dict[str, str] = {}
-    for own, entry in mapping.items():
-        name = entry if isinstance(entry, str) else entry.name or own
-        names[name] = own
+    for theirs, entry in mapping.items():
+        name = entry if isinstance(entry, str) else entry.name or theirs
+        names[name] = theirs
         if not isinstance(entry, str) and entry.unit is not None:
             units[name] = entry.unit
     return names, units

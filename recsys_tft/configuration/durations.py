@@ -20,10 +20,10 @@ def microseconds(text: str) -> int:
     Raises:
         ValueError: if it is not a number and one of s, m, h, d, or more than 100 years.
     """
-    found = _FORM.fullmatch(text.strip())
-    if not found:
+    match = _FORM.fullmatch(text.strip())
+    if not match:
         raise ValueError(f"must be a number with its unit s, m, h or d, such as 90s, 15m, 6h or 1d, not {_short(text)}")
-    length = round(Fraction(found[1]) * _MICROSECONDS[found[2]])
+    length = round(Fraction(match[1]) * _MICROSECONDS[match[2]])
     if length > LONGEST:
         raise ValueError(f"must be at most 36500d, not {_short(text)}")
     return length

@@ -30,9 +30,9 @@ _BOUNDS = {
 
 
 def expected(error: Mapping[str, Any]) -> str:
-    """The value that would be right in place of the one in a pydantic error."""
+    """The value that was expected, for a pydantic error."""
     kind = str(error["type"])
     if kind in _BOUNDS:
         return _BOUNDS[kind].format(**error.get("ctx", {}))
-    known = _KINDS.get(kind.partition("_")[0])
-    return known or str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")
+    text = _KINDS.get(kind.partition("_")[0])
+    return text or str(error["msg"]).removeprefix("Input should be ").removeprefix("Value error, ")

@@ -29,8 +29,8 @@ class IdSettings(Section):
     @property
     def kinds(self) -> dict[str, IdKind]:
         """The known kinds, by key."""
-        found = {key: getattr(self, key) for key in KEYS.values()}
-        return {key: kind for key, kind in found.items() if kind is not IdKind.AUTO}
+        kinds = {key: getattr(self, key) for key in KEYS.values()}
+        return {key: kind for key, kind in kinds.items() if kind is not IdKind.AUTO}
 
 
 class PopularitySettings(Section):
@@ -69,22 +69,22 @@ _POSITIVE = {
 
 
 def _wrong_rules(positive: dict[str, float], table: FeatureTable) -> list[str]:
-    known = [signal.name for signal in table.signals if not signal.negative]
+    rules = [signal.name for signal in table.signals if not signal.negative]
     negative = [signal.name for signal in table.signals if signal.negative]
     return [
         f"has the rule '{rule}', which is a negative signal, so that nothing is positive by it; name it only among the "
         "signals of the table"
         if rule in negative
-        else f"has the unknown rule '{rule}'.{did_you_mean(rule, known)}"
+        else f"has the unknown rule '{rule}'.{did_you_mean(rule, rules)}"
         for rule in positive
-        if rule not in known
+        if rule not in rules
     ]
 
 
 class LabelSettings(Section):
     """Rules that make an exposure positive, with their weights.
 
-    `conflict` says what an exposure is that one of them holds for and that has a negative signal.
+    `conflict` decides about an exposure that fulfils a rule and has a negative signal.
     """
 
     positive: dict[str, float] = pydantic.Field(default=_POSITIVE)
@@ -94,13 +94,13 @@ class LabelSettings(Section):
     @pydantic.field_validator("positive")
     @classmethod
     def _usable_rules(cls, positive: dict[str, float], info: pydantic.ValidationInfo) -> dict[str, float]:
-        found = _wrong_rules(positive, info.context["table"]) if info.context and "table" in info.context else []
-        found += [
+        problems = _wrong_rules(positive, info.context["table"]) if info.context and "table" in info.context else []
+        problems += [
             f"gives '{rule}' the weight {weight}, which must be above 0, from 1e-06 to 1e+06"
             for rule, weight in positive.items()
             if not 1e-6 <= weight <= 1e6
         ]
-        FindingsError.check(found)
+        FindingsError.check(problems)
         if not positive:
             raise ValueError("names no rule, so no exposure is positive")
         return positive
@@ -145,7 +145,7 @@ class CounterSettings(Section):
 
     @property
     def every_microseconds(self) -> int:
-        """After which time a version that is out of date is followed by another one."""
+        """The least time between two versions."""
         return durations.microseconds(self.every)
 
 
@@ -158,7 +158,7 @@ class HistorySettings(Section):
 class RecentSettings(Section):
     """Whether the ranker reads the recent views and likes of videos, their age, and the recent events of users.
 
-    The old end of what counts as recent moves on in so many `steps` as its days have.
+    The start of the recent window moves on in `steps` per day.
     """
 
     enabled: bool = False
@@ -166,8 +166,8 @@ class RecentSettings(Section):
 
 
 class PositiveRatesSettings(Section):
-    """Whether the ranker reads which share of earlier exposures was positive: of the video, of the user, and of the
-    user with videos of the same category or channel."""
+    """Whether the ranker reads the share of earlier exposures that were positive: of the video, of the user, and of
+    the user on videos of the same category or channel."""
 
     enabled: bool = True
 
@@ -175,7 +175,7 @@ class PositiveRatesSettings(Section):
 class CooccurrenceSettings(Section):
     """Whether the ranker reads how often the candidate was liked together with the videos of the user's history.
 
-    Of the pairs of videos that were, the most frequent `max_pairs` are kept, in 16 bytes each.
+    The most frequent `max_pairs` pairs of videos are kept, in 16 bytes each.
     """
 
     enabled: bool = False

@@ -82,7 +82,7 @@ class TwoTowerSettings(Section):
     capacity_step: Count = 1
 
 
-# What of `ranker` may differ between a run and a training on its rows.
+# Settings of `ranker` that may differ between a run and a training on its rows.
 RANKER_TRAINING = frozenset(
     (
         "model",

@@ -18,7 +18,7 @@ class StatisticsSettings(Section):
 
 
 class DriftLimits(Section):
-    """Above which an alarm is raised; None: never."""
+    """Values above which an alarm is raised; None: never."""
 
     jensen_shannon: Limit | None = 0.1
     psi: Limit | None = 0.25
@@ -29,23 +29,23 @@ class DriftLimits(Section):
 
 
 class DriftSettings(DriftLimits):
-    """The limits of all columns and features, and others of some of them."""
+    """The limits of all columns and features, with exceptions by name."""
 
     features: dict[str, DriftLimits] = pydantic.Field(default_factory=dict)
 
     def of(self, name: str) -> DriftLimits:
-        """The limits of a raw column or a feature: its own, and those of all columns for the rest."""
-        own = self.features[name].model_dump(exclude_unset=True) if name in self.features else {}
-        return DriftLimits(**(self.model_dump(include=set(DriftLimits.model_fields)) | own))
+        """The limits of a raw column or a feature: its own, completed by the general ones."""
+        limits = self.features[name].model_dump(exclude_unset=True) if name in self.features else {}
+        return DriftLimits(**(self.model_dump(include=set(DriftLimits.model_fields)) | limits))
 
     def check(self, table: FeatureTable) -> None:
         """Refuse names that the table does not know."""
-        known = [*table.raw, *table.by_name, "label", "source", "weight", "log_q", "watch_share", *OF_EVENTS]
-        unknown = [name for name in self.features if name not in known]
+        names = [*table.raw, *table.by_name, "label", "source", "weight", "log_q", "watch_share", *OF_EVENTS]
+        unknown = [name for name in self.features if name not in names]
         FindingsError.check(
-            [f"names the unknown column or feature '{name}'.{did_you_mean(name, known)}" for name in unknown],
+            [f"names the unknown column or feature '{name}'.{did_you_mean(name, names)}" for name in unknown],
             below="features",
         )
 
 
-OF_EVENTS = ("signals", "repeated", "seconds_since_last")  # what is told of events besides their columns
+OF_EVENTS = ("signals", "repeated", "seconds_since_last")  # described of events besides their columns

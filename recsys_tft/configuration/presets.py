@@ -9,7 +9,7 @@ _PACKAGE = pathlib.Path(__file__).parent.parent
 
 @functools.cache
 def files() -> dict[str, pathlib.Path]:
-    """The files by name: in an installed package those in it, in a checkout those beside it."""
+    """The files by name: in an installed package those inside it, in a checkout those beside it."""
     installed = _PACKAGE / "configs"
     folder = installed if installed.is_dir() else _PACKAGE.parent / "configs"
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}

@@ -17,9 +17,9 @@ def country_key(name: str) -> str:
 
 
 class BlockSettings(Section):
-    """Videos that are not shown: by id, by category or child category, by channel.
+    """Videos that are not shown: by id, category, child category or channel.
 
-    Ids are of whatever kind the tables have: integers, or strings. A number in quotes may stand for an integer.
+    Ids are integers or strings, as in the tables. A number in quotes may stand for an integer.
     """
 
     videos: tuple[Id, ...] = ()
@@ -30,25 +30,25 @@ class BlockSettings(Section):
         """A sentence for each list with an id of another kind than its key's, if that is known."""
         for name, key in _BLOCKED.items():
             kind = kinds.get(key)
-            wrong = [value for value in getattr(self, name) if kind is not None and not _is_of(value, kind)]
+            wrong = [value for value in getattr(self, name) if kind is not None and not _is_of_kind(value, kind)]
             if kind is not None and wrong:
                 quotes = ", in quotes" if kind is IdKind.STRING else ""
                 yield f"{name} holds {wrong[0]!r}; expected {ids.WANTED[kind]}{quotes}, as the tables have as {key}"
 
     def as_rows(self, kinds: Mapping[str, IdKind]) -> "BlockSettings":
         """The same with ids as rows have them."""
-        found = {name: [_of(value, kinds[key]) for value in getattr(self, name)] for name, key in _BLOCKED.items()}
-        return self.model_copy(update={name: tuple(values) for name, values in found.items()})
+        lists = {name: [_as_row(value, kinds[key]) for value in getattr(self, name)] for name, key in _BLOCKED.items()}
+        return self.model_copy(update={name: tuple(values) for name, values in lists.items()})
 
 
 _BLOCKED = {"videos": "video_id", "channels": "channel_id"}
 
 
-def _of(value: int | str, kind: IdKind) -> int | str:
+def _as_row(value: int | str, kind: IdKind) -> int | str:
     """An id as rows have it.
 
     Raises:
-        ValueError: if it is none of this kind.
+        ValueError: if it is not of this kind.
     """
     if kind.is_text:
         return ids.text_of(value, kind)
@@ -57,9 +57,9 @@ def _of(value: int | str, kind: IdKind) -> int | str:
     return int(value)
 
 
-def _is_of(value: int | str, kind: IdKind) -> bool:
+def _is_of_kind(value: int | str, kind: IdKind) -> bool:
     try:
-        _of(value, kind)
+        _as_row(value, kind)
     except ValueError:
         return False
     return True
@@ -88,12 +88,12 @@ class FilterSettings(Section):
 
     def wrong_ids(self, kinds: Mapping[str, IdKind]) -> list[str]:
         """Like `BlockSettings.wrong_ids`, over all lists."""
-        lists = {"blocked": self.blocked} | {f"unavailable.{name}": own for name, own in self.unavailable.items()}
-        return [f"{place}.{text}" for place, own in lists.items() for text in own.wrong_ids(kinds)]
+        lists = {"blocked": self.blocked} | {f"unavailable.{name}": block for name, block in self.unavailable.items()}
+        return [f"{place}.{text}" for place, block in lists.items() for text in block.wrong_ids(kinds)]
 
     def as_rows(self, kinds: Mapping[str, IdKind]) -> "FilterSettings":
         """The same with ids as rows have them."""
-        countries = {name: own.as_rows(kinds) for name, own in self.unavailable.items()}
+        countries = {name: block.as_rows(kinds) for name, block in self.unavailable.items()}
         return self.model_copy(update={"blocked": self.blocked.as_rows(kinds), "unavailable": countries})
 
 

@@ -1,7 +1,7 @@
 """The settings that override those of rows of the feature table by name: widths, boundaries and vocabularies.
 
-Each is a mapping that holds, once it is checked, what the rows say where the config says nothing, so that a manifest
-and a model's description name every value that they were made with.
+Once checked, each is completed by the values of the rows, so that a manifest and a model's description contain every
+value that they were made with.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,7 +16,7 @@ from recsys_tft.features import FeatureTable
 
 DEFAULT_DIM = "default_dim"
 _SUFFIX = "_dim"
-_WIDTH = 16  # of an embedding table that neither its row nor the config gives a width
+_WIDTH = 16  # of an embedding table without a width on its row or in the config
 
 
 def _no_booleans(values: Any) -> Any:
@@ -34,59 +34,59 @@ Boundaries = dict[str, Increasing]
 Vocabularies = dict[str, VocabularySettings]
 
 
-def widths(given: Mapping[str, int], table: FeatureTable) -> dict[str, int]:
+def widths(overrides: Mapping[str, int], table: FeatureTable) -> dict[str, int]:
     """The widths of embedding tables as `NAME_dim`, `default_dim` among them.
 
     Raises:
-        FindingsError: naming each that is of no embedding table.
+        FindingsError: naming each that belongs to no embedding table.
     """
     rows = {f"{name}{_SUFFIX}": dim for name, dim in table.embedding_tables.items()}
-    FindingsError.check(list(_wrong_widths(given, table, [*rows, DEFAULT_DIM])))
-    return {name: dim for name, dim in rows.items() if dim is not None} | {DEFAULT_DIM: _WIDTH} | dict(given)
+    FindingsError.check(list(_wrong_widths(overrides, table, [*rows, DEFAULT_DIM])))
+    return {name: dim for name, dim in rows.items() if dim is not None} | {DEFAULT_DIM: _WIDTH} | dict(overrides)
 
 
-def _wrong_widths(given: Iterable[str], table: FeatureTable, known: list[str]) -> Iterable[str]:
-    for key in given:
+def _wrong_widths(overrides: Iterable[str], table: FeatureTable, names: list[str]) -> Iterable[str]:
+    for key in overrides:
         name = key.removesuffix(_SUFFIX)
-        if key in known:
+        if key in names:
             continue
         if key.endswith(_SUFFIX) and name in table.by_name:
             owner = table.by_name[name].embedding_table
             reason = f"its table is '{owner}'" if owner else "it is no category"
             yield f"has '{key}', but the feature '{name}' has no embedding table of its own: {reason}"
         else:
-            yield f"has the unknown width '{key}'.{did_you_mean(key, known)}"
+            yield f"has the unknown width '{key}'.{did_you_mean(key, names)}"
 
 
-def boundaries(given: Mapping[str, tuple[float, ...]], table: FeatureTable) -> dict[str, tuple[float, ...]]:
+def boundaries(overrides: Mapping[str, tuple[float, ...]], table: FeatureTable) -> dict[str, tuple[float, ...]]:
     """The boundaries of all buckets by name.
 
     Raises:
         FindingsError: naming each that no row reads, and each row without any.
     """
     rows = table.boundaries
-    found = [f"has the unknown name '{name}'.{did_you_mean(name, rows)}" for name in given if name not in rows]
-    found += [
+    problems = [f"has the unknown name '{name}'.{did_you_mean(name, rows)}" for name in overrides if name not in rows]
+    problems += [
         f"lacks the boundaries of '{name}', which its row does not say either"
-        for name, own in rows.items()
-        if not own and name not in given
+        for name, values in rows.items()
+        if not values and name not in overrides
     ]
-    FindingsError.check(found)
-    return {**rows, **given}
+    FindingsError.check(problems)
+    return {**rows, **overrides}
 
 
-def vocabularies(given: Mapping[str, VocabularySettings], table: FeatureTable) -> dict[str, VocabularySettings]:
+def vocabularies(overrides: Mapping[str, VocabularySettings], table: FeatureTable) -> dict[str, VocabularySettings]:
     """Vocabulary settings of the config by name, completed by those of the vocabularies' rows.
 
     Raises:
         FindingsError: naming each that the table does not have.
     """
     rows = {vocabulary.name: vocabulary.own_options for vocabulary in table.vocabularies}
-    known = ["default", *rows]
+    names = ["default", *rows]
     FindingsError.check(
-        [f"has the unknown vocabulary '{name}'.{did_you_mean(name, known)}" for name in given if name not in known]
+        [f"has the unknown vocabulary '{name}'.{did_you_mean(name, names)}" for name in overrides if name not in names]
     )
-    return {name: _completed(options, rows.get(name, {})) for name, options in given.items()}
+    return {name: _completed(options, rows.get(name, {})) for name, options in overrides.items()}
 
 
 def _completed(options: VocabularySettings, row: Mapping[str, int]) -> VocabularySettings:

@@ -1,6 +1,6 @@
 """Types shared by sections of the settings.
 
-Each number has an upper limit, beyond which something would overflow, or take more memory than any machine has.
+Each number has an upper limit, beyond which something would overflow or take more memory than any machine has.
 """
 
 import datetime
@@ -17,7 +17,7 @@ from recsys_tft.row_settings import LIMITS, MOST_BOUNDARIES, increasing
 
 
 class Section(pydantic.BaseModel):
-    """A mapping of settings, which knows all of its keys, and those of earlier releases by `renamed`."""
+    """A mapping of settings that refuses unknown keys; `renamed` maps keys of earlier releases."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     renamed: ClassVar[Mapping[str, str]] = {}
@@ -49,7 +49,7 @@ def _duration(text: str) -> str:
 
 
 def moment(value: Any) -> Any:
-    """A date or time, or text that is meant as one; numbers, which might be seconds or 20250210, are refused."""
+    """A date or time, or text with one; numbers, which might be seconds or 20250210, are refused."""
     if value is None or isinstance(value, datetime.date):
         return value
     if not isinstance(value, str) or not re.fullmatch(r"\d{4}-\d\d-\d\d([Tt ].*)?", value.strip()):
@@ -58,14 +58,14 @@ def moment(value: Any) -> Any:
 
 
 def word(text: str) -> str:
-    """Text that is not blank, without characters that no name has."""
+    """Text that is not blank, without characters that names cannot have."""
     if not text.strip() or not text.isprintable():
         raise ValueError(f"is {text!r}; expected a name or a path")
     return text
 
 
 def _id(value: Any) -> int | str:
-    """An id of any kind; which one it has to be is known when the tables are."""
+    """An id of any kind; the right kind is known once the tables are."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64):
@@ -78,7 +78,7 @@ Increasing = Annotated[
     pydantic.Field(min_length=1, max_length=MOST_BOUNDARIES),
     pydantic.AfterValidator(increasing),
 ]
-# Factors and lengths of time. In float32, which models and weights are in, nothing smaller or larger is of use.
+# Factors and durations; models and weights are float32, so smaller or larger values are useless.
 Positive = Annotated[float, pydantic.Field(ge=1e-6, le=1e6)]
 NotNegative = Annotated[float, pydantic.Field(ge=0, le=1e6)]
 Share = Annotated[float, pydantic.Field(ge=0, lt=1)]

@@ -53,7 +53,7 @@ TextEncoder = Annotated[str | EncoderPair, pydantic.BeforeValidator(lambda value
 
 
 def _table_of(info: pydantic.ValidationInfo) -> FeatureTable | None:
-    """The feature table of the settings that are being checked; None if that is wrong itself."""
+    """The feature table of the settings being checked; None if it is wrong itself."""
     return feature_tables.load(info.data["features"]) if "features" in info.data else None
 
 
@@ -100,7 +100,7 @@ class Settings(Section):
     @pydantic.field_serializer("title_encoder", "text_encoders", "encoder_cache", when_used="json")
     @classmethod
     def _without_tokens(cls, value: Any) -> Any:
-        """The form of an address that manifests and models hold: without tokens, so that it opens nothing."""
+        """Remove tokens from addresses, so that manifests and models contain no secrets."""
         if isinstance(value, dict):
             return {name: cls._without_tokens(encoder) for name, encoder in value.items()}
         if isinstance(value, EncoderPair):
@@ -109,21 +109,21 @@ class Settings(Section):
 
     @pydantic.field_serializer("buckets")
     def _own_boundaries(self, buckets: dict[str, Any], info: pydantic.SerializationInfo) -> dict[str, Any]:
-        """Leave out boundaries of rows if only explicit settings are wanted; read again, they would become floats."""
+        """Leave out boundaries of rows if only explicit settings are dumped; read again, they would become floats."""
         rows = self.table.boundaries if info.exclude_unset else {}
         return {name: values for name, values in buckets.items() if values is not rows.get(name)}
 
     @pydantic.field_validator("features")
     @classmethod
     def _known_table(cls, features: str | None, info: pydantic.ValidationInfo) -> str | None:
-        """A name that finds the module again from any working folder."""
+        """A name by which the module is found from any working folder."""
         if features is None:
             return None
-        found = feature_tables.place_of(features, (info.context or {}).get("folder")).name
-        table = feature_tables.load(found)
+        name = feature_tables.place_of(features, (info.context or {}).get("folder")).name
+        table = feature_tables.load(name)
         if info.context is not None:
-            info.context["table"] = table  # for sections, which do not see what stands beside them
-        return found
+            info.context["table"] = table  # for sections, which do not see one another
+        return name
 
     @pydantic.field_validator("columns", mode="before")
     @classmethod
@@ -133,22 +133,22 @@ class Settings(Section):
 
     @pydantic.field_validator("embeddings", "buckets", "vocabularies")
     @classmethod
-    def _known_rows(cls, given: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
+    def _known_rows(cls, overrides: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
         table = _table_of(info)
-        return given if table is None else _OVERRIDES[str(info.field_name)](given, table)
+        return overrides if table is None else _OVERRIDES[str(info.field_name)](overrides, table)
 
     @pydantic.field_validator("text_encoders")
     @classmethod
     def _known_texts(cls, encoders: dict[str, Any], info: pydantic.ValidationInfo) -> dict[str, Any]:
         table = _table_of(info)
-        known = [feature.name for feature in table.features if feature.op.embeds_text] if table else [*encoders]
-        unknown = [name for name in encoders if name not in known]
-        every = table.by_name if table else {}
+        names = [feature.name for feature in table.features if feature.op.embeds_text] if table else [*encoders]
+        unknown = [name for name in encoders if name not in names]
+        features = table.by_name if table else {}
         FindingsError.check(
             [
-                f"names '{name}', which embeds no text; those that do are {', '.join(known) or 'none'}."
-                if name in every
-                else f"names the unknown feature '{name}'.{did_you_mean(name, known)}"
+                f"names '{name}', which embeds no text; those that do are {', '.join(names) or 'none'}."
+                if name in features
+                else f"names the unknown feature '{name}'.{did_you_mean(name, names)}"
                 for name in unknown
             ]
         )
@@ -181,10 +181,10 @@ class Settings(Section):
 
     @property
     def table(self) -> FeatureTable:
-        """The feature table that `features` names, with the encoders and ids that the settings say.
+        """The feature table named by `features`, with the encoders and kinds of ids of these settings.
 
         Raises:
-            InputError: if it is gone since, or on a worker that has not got it.
+            InputError: if it no longer exists, or a worker lacks it.
         """
         try:
             table = feature_tables.load(self.features).with_encoders(tuple(self.text_encoders.items()))
@@ -194,12 +194,12 @@ class Settings(Section):
 
     @property
     def late_microseconds(self) -> int:
-        """The longest time by which an event may precede the end of the state and still be taken by a refresh."""
+        """How much earlier than the end of the state an event may be and still be taken by a refresh."""
         return durations.microseconds(self.late)
 
     @property
     def default_vocabulary(self) -> VocabularySettings:
-        """The settings of vocabularies without any on their rows or in `vocabularies`."""
+        """The settings of vocabularies that have none on their rows or in `vocabularies`."""
         return self.vocabularies.get("default") or VocabularySettings()
 
     def vocabulary(self, name: str) -> VocabularySettings:
@@ -207,7 +207,7 @@ class Settings(Section):
         return {vocabulary.name: vocabulary for vocabulary in self.table.vocabularies}[name].options(self)
 
     def embedding_width(self, name: str) -> int:
-        """The width of an embedding table: a vocabulary's, or that of a feature that numbers its categories itself."""
+        """The width of an embedding table: of a vocabulary, or of a feature that numbers its categories itself."""
         return self.embeddings.get(f"{name}_dim", self.embeddings[row_overrides.DEFAULT_DIM])
 
     @property
@@ -246,8 +246,8 @@ def parse(
     Args:
         values: the mapping.
         source: where it is from, for errors.
-        written: how values that are not text were spelled, by their paths; where a setting is text, that is taken.
-        folder: where the module that `features` names is looked for first.
+        written: the original text of values that are not text, by path; taken where a setting is text.
+        folder: searched first for the module that `features` names.
 
     Raises:
         InputError: naming `source`, each key that is wrong, and what would be right.
@@ -256,8 +256,8 @@ def parse(
         raise InputError(f"{source}: expected a mapping of settings, found {type(values).__name__}.")
     written = written or {}
     try:
-        own = {} if values.get("features") else {"table": feature_tables.load(None)}
-        return Settings.model_validate(values, context={"folder": folder, **own})
+        context = {} if values.get("features") else {"table": feature_tables.load(None)}
+        return Settings.model_validate(values, context={"folder": folder, **context})
     except pydantic.ValidationError as error:
         wrong = error.errors()
     texts = [e["loc"] for e in wrong if e["type"] == "string_type" and e["loc"] in written]
@@ -268,18 +268,18 @@ def parse(
     raise findings(source, [sentence for error in wrong for sentence in _explain(error, written)])
 
 
-def of_run(found: Mapping[str, Any], source: str) -> Settings:
+def from_manifest(manifest: Mapping[str, Any], source: str) -> Settings:
     """The settings of a run or a model, with the feature table that made it.
 
     Args:
-        found: what a manifest or the like holds.
-        source: where it is from, for errors.
+        manifest: of a run, or the description of a model.
+        source: its path, for errors.
 
     Raises:
-        InputError: if the feature table is gone, or another one now, naming each difference; or as `parse`.
+        InputError: if the feature table is gone or has changed, naming each difference; or as `parse`.
     """
-    table_records.check(found, source)
-    return parse(found["settings"], source)
+    table_records.check(manifest, source)
+    return parse(manifest["settings"], source)
 
 
 def _put(values: Any, path: tuple[str | int, ...], value: Any) -> None:
@@ -337,14 +337,14 @@ def load(path: str | os.PathLike[str]) -> Settings:
 
 
 def load_recommender(path: str | os.PathLike[str], kinds: Mapping[str, IdKind]) -> RecommenderSettings:
-    """The section `recommender` of a YAML file, which is read without the feature table that the file may name.
+    """The section `recommender` of a YAML file, without loading the feature table that the file may name.
 
     Args:
         path: of the file.
-        kinds: what the ids of videos and channels are, by key.
+        kinds: of the ids of videos and channels, by key.
 
     Raises:
-        InputError: as `load`, of this section and of sections that are not known.
+        InputError: as `load`, for this section and unknown sections.
     """
     path = os.fspath(path)
     document = config_files.document(path)
@@ -352,14 +352,14 @@ def load_recommender(path: str | os.PathLike[str], kinds: Mapping[str, IdKind]) 
     if isinstance(values, dict):
         others = Settings.model_fields.keys() - {"recommender"}
         values = {name: value for name, value in values.items() if name not in others}
-    found = parse(values, path, document.written).recommender
-    if wrong := found.wrong_ids(kinds):
+    recommender = parse(values, path, document.written).recommender
+    if wrong := recommender.wrong_ids(kinds):
         raise findings(path, [f"recommender.{text}." for text in wrong])
-    return found
+    return recommender
 
 
 def parse_recommender(values: Mapping[str, Any], source: str) -> RecommenderSettings:
-    """The section `recommender` of all settings of a run, without the feature table that they name.
+    """The section `recommender` of a run's settings, without loading its feature table.
 
     Raises:
         InputError: as `parse`.
@@ -368,7 +368,7 @@ def parse_recommender(values: Mapping[str, Any], source: str) -> RecommenderSett
 
 
 def parse_ids(values: Mapping[str, Any], source: str) -> IdSettings:
-    """The section `ids` of all settings of a run, without the feature table that they name.
+    """The section `ids` of a run's settings, without loading its feature table.
 
     Raises:
         InputError: as `parse`.

@@ -1,7 +1,7 @@
-"""A YAML file of settings as plain values: nothing in it runs, repeats a key, or grows without bound.
+"""Reads a YAML file of settings as plain values: no code, no repeated keys, no unbounded aliases.
 
-Keys are the text as written, so that Norway's `NO` is no boolean. Of values that YAML takes for something else than
-text, the text is kept beside them, for settings that are text.
+Keys are the text as written, so that Norway's `NO` is no boolean. Values that YAML does not read as text keep their
+text beside them, for settings that are text.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ class WrongYamlError(ValueError):
 
 
 class OtherBase:
-    """A number that YAML reads to another base than it seems to be: 010 is 8, and 1:30 is 90."""
+    """A number that YAML reads to an unexpected base: 010 is 8, and 1:30 is 90."""
 
     def __init__(self, text: str):
         self._text = text
@@ -49,8 +49,8 @@ class Document:
     """The contents of a file.
 
     Attributes:
-        values: mappings, lists, text, numbers, booleans, dates, or an OtherBase; None of an empty file.
-        written: for each value that is not text, how it is written, by its path.
+        values: mappings, lists, text, numbers, booleans, dates, or an OtherBase; None for an empty file.
+        written: the original text of each value that is not text, by path.
     """
 
     values: Any
@@ -61,8 +61,8 @@ def read(text: str) -> Document:
     """The one document of a text.
 
     Raises:
-        WrongYamlError: naming the line, if it is not YAML, has a key twice, a tag that makes other than plain values,
-            or more levels, documents or values out of aliases than settings have.
+        WrongYamlError: naming the line, if it is not YAML, has a key twice, a tag other than of plain values, or too
+            many levels, documents or aliased values.
     """
     try:
         _check_depth(text)
@@ -127,7 +127,7 @@ def _below(node: yaml.Node) -> Iterator[yaml.Node]:
 
 
 class _Values:
-    """Makes values of nodes, and notes how they are written."""
+    """Converts nodes to values, and keeps their text."""
 
     def __init__(self, written: dict[Path, str]):
         self._written = written
@@ -154,40 +154,40 @@ class _Values:
         if (kind == "int" and _OTHER_BASE.fullmatch(text)) or (kind == "float" and ":" in text):
             return OtherBase(text)
         try:
-            found = self._loader.construct_object(node)
+            value = self._loader.construct_object(node)
         except (ValueError, OverflowError, KeyError, AttributeError, yaml.YAMLError):
             return text  # such as 2025-02-30, or more digits than Python reads
-        return found + 0.0 if kind == "float" else found  # which makes -0.0 the 0.0 that it stands for
+        return value + 0.0 if kind == "float" else value  # turns -0.0 into 0.0
 
 
-def _check_tag(node: yaml.Node, known: tuple[str, ...]) -> None:
-    if node.tag not in known:
+def _check_tag(node: yaml.Node, allowed: tuple[str, ...]) -> None:
+    if node.tag not in allowed:
         name = node.tag.replace(_TAG, "!!")
         raise WrongYamlError(f"line {_line(node)}: the tag {name} is not allowed; settings are plain values")
 
 
 def _entries(mapping: yaml.MappingNode) -> dict[str, yaml.Node]:
-    """The value of each key; a mapping's own override those merged by `<<`, of which earlier ones override later ones.
+    """The value of each key; a mapping's own override those merged by `<<`, and earlier merged ones later ones.
 
-    A key that is written twice is refused.
+    Repeated keys are refused.
     """
-    own: dict[str, tuple[int, yaml.Node]] = {}
+    lines: dict[str, tuple[int, yaml.Node]] = {}
     merged: list[yaml.Node] = []
     for key, value in mapping.value:
         if not isinstance(key, yaml.ScalarNode):
             raise WrongYamlError(f"line {_line(key)}: a key has to be a single word")
-        if key.value in own:
-            first = own[key.value][0]
+        if key.value in lines:
+            first = lines[key.value][0]
             where = f"lines {first} and {_line(key)}" if first != _line(key) else f"line {first}"
             raise WrongYamlError(f"the key '{key.value}' exists twice, in {where}")
-        own[key.value] = _line(key), value
+        lines[key.value] = _line(key), value
         if key.tag == _TAG + "merge":
             merged += value.value if isinstance(value, yaml.SequenceNode) else [value]
-    found = {name: value for name, (_, value) in own.items()}
+    entries = {name: value for name, (_, value) in lines.items()}
     if merged:
-        del found["<<"]
+        del entries["<<"]
     for other in merged:
         if not isinstance(other, yaml.MappingNode):
             raise WrongYamlError(f"line {_line(other)}: << takes a mapping, or a list of mappings")
-        found = found | {name: value for name, value in _entries(other).items() if name not in found}
-    return found
+        entries = entries | {name: value for name, value in _entries(other).items() if name not in entries}
+    return entries

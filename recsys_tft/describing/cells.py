@@ -1,9 +1,8 @@
-"""Cells that numbers are counted in: fixed before any value is seen, so that counts of parts add up exactly.
+"""Fixed cells for counting numbers, so that counts of parts add up exactly.
 
-A cell of numbers holds the float32 that share a sign, an exponent and the first 7 bits of the mantissa: its values
-differ by less than 1 part in 128, and whole numbers up to 256 have a cell each. What a value has beyond its cell, the
-last 16 bits, is summed as well, so that means are exact. Tokens below 1,024 have a cell each, larger ones share one
-with those that differ by less than 1 part in 128.
+A cell has the float32 with the same sign, exponent and first 7 bits of the mantissa: its values differ by less than 1
+part in 128, and integers up to 256 have a cell each. The rest of a value, its last 16 bits, is summed too, so that
+means are exact. Tokens below 1,024 have a cell each, larger ones share one if they differ by less than 1 part in 128.
 """
 
 import numpy as np
@@ -17,7 +16,7 @@ _NORMAL = 1 << (23 - REST_BITS)  # the first cell of normal numbers
 
 
 def without_smallest(found: np.ndarray, sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cells and their sums, with 0, -0 and what is smaller than any normal float32 in one cell, that of 0."""
+    """Cells and their sums, with 0, -0 and subnormal float32 merged in the cell of 0."""
     small = (found & (CELLS // 2 - 1)) < _NORMAL
     if not small.any():
         return found, sums
@@ -35,9 +34,9 @@ def of_tokens(tokens: np.ndarray) -> np.ndarray:
 
 
 def edges(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """([n], [n]) float64: the least value of each of [n] cells of numbers, and the one above its largest.
+    """([n], [n]) float64: the least value of each of [n] cells of numbers, and the first one above its largest.
 
-    Of negative numbers that is the other way round as their bits are; the cell of 0 holds 0 alone.
+    The bits of negative numbers are in the opposite order; the cell of 0 has 0 alone.
     """
     bits = cells.astype(np.uint32) << np.uint32(REST_BITS)
     near = bits.view(np.float32).astype(np.float64)
@@ -50,13 +49,13 @@ def edges(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def means(cells: np.ndarray, sums: np.ndarray) -> np.ndarray:
-    """[k] float64: the mean of the values that were counted in each of [k] cells; `sums` as of `moments`."""
+    """[k] float64: the mean of the values in each of [k] cells; `sums` as for `moments`."""
     start, step = _scale(cells)
     return start + step * (sums[1] / sums[0])
 
 
 def moments(cells: np.ndarray, sums: np.ndarray) -> tuple[float, float]:
-    """The mean and the deviation of values that were counted in [k] cells.
+    """The mean and the deviation of the values in [k] cells.
 
     Args:
         cells: their numbers.
@@ -75,7 +74,7 @@ def moments(cells: np.ndarray, sums: np.ndarray) -> tuple[float, float]:
 
 
 def _scale(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """([k], [k]) float64: the value at which each cell starts, away from 0, and what one unit of the rest is worth."""
+    """([k], [k]) float64: the value at which each cell starts, away from 0, and the size of one unit of the rest."""
     bits = cells.astype(np.uint32) << np.uint32(REST_BITS)
     exponent = ((bits >> np.uint32(23)) & np.uint32(255)).astype(np.int64)
     step = np.where(bits & _SIGN, -1.0, 1.0) * np.exp2(exponent - 150.0)

@@ -1,4 +1,4 @@
-"""Describing the columns of a table: which sketches each kind of column has, over the rows of each split."""
+"""Describes the columns of a table by sketches, over the rows of each split."""
 
 import dataclasses
 import enum
@@ -14,14 +14,14 @@ from recsys_tft.describing.sketches import Numbers, Rows, Sums, Values
 
 DAY = 86_400_000_000  # microseconds
 HOUR = DAY // 24
-WIDEST = 64  # of vectors of which it is said where their largest value stands
+WIDEST = 64  # most components of vectors with a count of the position of their largest value
 
 Sketch = Sums | Numbers | Values
-Key = tuple[str, str, str]  # data set, column (or ROWS), and what is told of it
+Key = tuple[str, str, str]  # data set, column (or ROWS), and name of a sketch
 Described = dict[Key, Sketch]
 
-ROWS = ""  # in the place of a column: what is true of the rows themselves
-COUNT, CLUSTERS = "count", "clusters"  # of ROWS: how many; and how unevenly they are divided among users and videos
+ROWS = ""  # in the place of a column: sketches of the rows themselves
+COUNT, CLUSTERS = "count", "clusters"  # of ROWS: their number; how unevenly they are divided among users and videos
 
 
 class Kind(enum.StrEnum):
@@ -29,12 +29,12 @@ class Kind(enum.StrEnum):
 
     NUMBER = "number"
     TOKEN = "token"
-    TEXT = "text"  # or booleans: values of which each is counted by itself
+    TEXT = "text"  # or booleans: each value is counted
     ID = "id"
     TIME = "time"  # microseconds since 1970, counted by days
-    MOMENT = "moment"  # the same, by hours
+    MOMENT = "moment"  # likewise, by hours
     VECTOR = "vector"
-    LENGTH = "length"  # lists of which only the lengths are told
+    LENGTH = "length"  # lists of which only the lengths are described
 
 
 def describe(table: pa.Table, kinds: Mapping[str, Kind], rows: Rows, data_set: str) -> Described:
@@ -42,13 +42,13 @@ def describe(table: pa.Table, kinds: Mapping[str, Kind], rows: Rows, data_set: s
 
     Args:
         table: raw or engineered rows.
-        kinds: of the columns that are described; those that the table lacks are left out.
-        rows: which rows of the table each split has.
-        data_set: under which name.
+        kinds: of the columns to describe; those that the table lacks are skipped.
+        rows: of the table in each split.
+        data_set: its name.
 
     Returns:
-        Sketches by data set, column and what they tell: `missing` rows, `numbers`, `tokens`, `values`, `lengths` of
-        lists, `norms` and `largest` places of vectors.
+        Sketches by data set, column and name: `missing` rows, `numbers`, `tokens`, `values`, `lengths` of lists,
+        `norms` of vectors and `largest`, the positions of their largest values.
     """
     found: Described = {}
     for name, kind in kinds.items():
@@ -61,8 +61,8 @@ def describe(table: pa.Table, kinds: Mapping[str, Kind], rows: Rows, data_set: s
 def count_rows(rows: Rows, data_set: str, users: Rows | None = None, videos: Rows | None = None) -> Described:
     """Count the rows of each split of a data set, and their distribution over users and videos.
 
-    The squares of how many rows each user and each video has, summed, say how many of them would tell as much if they
-    were independent; the last line counts the parts in which videos were counted apart, of those that share any.
+    The sums of squared row counts of users and videos give the effective number of independent rows; the last line
+    counts the parts in which videos were counted separately.
     """
     count = rows.sums(np.ones(len(rows.places), np.int64))
     squares = [count if each is None else each.sums(_counts(each)) for each in (users, videos)]
@@ -86,7 +86,7 @@ def merge(parts: Sequence[Described]) -> Described:
 
 @dataclasses.dataclass(frozen=True)
 class Parcel:
-    """The description of some rows, as bytes: one object for a runner to send, instead of hundreds in a dictionary."""
+    """The description of some rows as bytes: one object for a runner to send, instead of hundreds in a dictionary."""
 
     data: bytes
 
@@ -159,12 +159,12 @@ def _scalars(array: pa.Array, kind: Kind, rows: Rows) -> dict[str, Sketch]:
 
 
 def _steps(times: np.ndarray, rows: Rows) -> Numbers:
-    """Count whole days or hours since 1970; those before it count as one."""
+    """Count whole days or hours since 1970; all before it as one."""
     return Numbers.of_steps(np.maximum(times, 0), rows)
 
 
 def _numbers(array: pa.Array) -> tuple[np.ndarray, np.ndarray | None]:
-    """[n] float32, and [n] bool where they are finite; None where all are."""
+    """[n] float32, and [n] bool whether they are finite; None if all are."""
     if array.null_count:
         array = pc.fill_null(array.cast(pa.float64(), safe=False), np.nan)
     values = array.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
@@ -173,7 +173,7 @@ def _numbers(array: pa.Array) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _vectors(array: pa.Array, rows: Rows) -> dict[str, Sketch]:
-    """Norms; of narrow vectors also where the largest value stands, which of one-hot ones is the category."""
+    """Norms, and for narrow vectors the position of the largest value, which is the category of one-hot ones."""
     flat = array.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
     vectors = flat.reshape(len(array), -1) if len(array) else np.zeros((0, 1), np.float32)
     norms = np.sqrt(np.square(vectors.astype(np.float64)).sum(1)).astype(np.float32)[rows.places]

@@ -1,4 +1,4 @@
-"""Stored distributions: counts by cell, in so few cells that a file of them stays small."""
+"""Stored distributions: counts in few cells, so that files stay small."""
 
 import dataclasses
 import math
@@ -10,8 +10,8 @@ from recsys_tft.describing import cells
 from recsys_tft.describing.sketches import Numbers
 
 SHARES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)  # of the quantiles
-BINS = 10  # of a histogram, of equal parts of the training split
-MOST = 256  # cells that are stored
+BINS = 10  # of a histogram, with equal parts of the training split
+MOST = 256  # cells at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Distribution:
     """Counts of values in cells that do not overlap, in the order of the values.
 
     Attributes:
-        values: [k] float64, increasing: the mean of the values in each cell, which of a single value is that one.
+        values: [k] float64, increasing: the mean of the values in each cell.
         counts: [k] int64, all above 0.
-        is_single: [k] bool, whether a cell can hold one value alone; None where it is not known.
+        is_single: [k] bool, whether a cell can have one value only; None if unknown.
     """
 
     values: np.ndarray
@@ -38,7 +38,7 @@ class Distribution:
 
     @classmethod
     def of_whole(cls, numbers: Numbers, split: int) -> "Distribution":
-        """The same of whole numbers, or tokens; large ones share a cell, whose middle is taken."""
+        """From the counts of integers or tokens; for cells of several the middle is taken."""
         found, (counts,) = numbers.of_split(split)
         above = found >= cells.HEAD
         values = found.astype(np.float64)
@@ -48,7 +48,7 @@ class Distribution:
 
     @classmethod
     def of_steps(cls, numbers: Numbers, split: int) -> "Distribution":
-        """The same of whole numbers that each have a cell."""
+        """From the counts of integers with a cell each."""
         found, (counts,) = numbers.of_split(split)
         return cls(found.astype(np.float64), counts)
 
@@ -63,7 +63,7 @@ class Distribution:
         return {"values": short(few.values), "counts": few.counts.tolist()}
 
     def coarser(self) -> "Distribution":
-        """The same in at most MOST cells: neighbours are put together; a cell that holds more than its share is not."""
+        """Merge neighbours into at most MOST cells; cells with more than their share stay alone."""
         if len(self.counts) <= MOST:
             return self
         share = self.total / (MOST // 3)
@@ -79,7 +79,7 @@ class Distribution:
         return int(self.counts.sum())
 
     def quantiles(self, shares: tuple[float, ...] = SHARES) -> list[float]:
-        """The values that these shares of all lie at or below, as the mean of their cells; of none, none."""
+        """The quantiles at these shares, as the means of their cells; empty without values."""
         if not self.total:
             return []
         below = np.cumsum(self.counts)
@@ -87,23 +87,23 @@ class Distribution:
         return short(self.values[place])
 
     def edges(self, bins: int = BINS) -> list[float]:
-        """Edges between cells that divide the values into about equal parts, none of which is empty."""
+        """Edges between cells that divide the values into about equal, nonempty parts."""
         if len(self.values) < 2:
             return []
         below = np.cumsum(self.counts)
         place = np.searchsorted(below, [part * self.total / bins for part in range(1, bins)])
-        # The edge lies before or after the cell that crosses the mark, wherever the mark is closer.
+        # The edge is before or after the cell that crosses the mark, whichever is closer.
         marks = np.array([part * self.total / bins for part in range(1, bins)])
         place += below[place] - marks < marks - (below[place] - self.counts[place])
         inner = np.unique(place[(place > 0) & (place < len(below))])
         return short((self.values[inner - 1] + self.values[inner]) / 2)
 
     def binned(self, edges: Sequence[float]) -> list[int]:
-        """Count the values in each bin: below the first edge, between two, from the last on."""
+        """Count the values in each bin: below the first edge, between two edges, and from the last on."""
         found = np.bincount(np.searchsorted(edges, self.values, "right"), self.counts, len(edges) + 1)
         return found.astype(np.int64).tolist()
 
 
 def short(values: np.ndarray) -> list[float]:
-    """[n] numbers of 9 digits, which tell any two float32 apart."""
+    """[n] numbers rounded to 9 digits, which distinguish all float32."""
     return [float(f"{value:.9g}") for value in values.tolist()]

@@ -11,22 +11,22 @@ from recsys_tft.describing.columns import CLUSTERS, COUNT, ROWS, Described, Kind
 from recsys_tft.describing.distributions import Distribution
 from recsys_tft.describing.sketches import Numbers, Values
 
-_NAMED = 100  # values of a column that are listed
+_NAMED = 100  # listed values of a column
 _STEP = {Kind.TIME: "day", Kind.MOMENT: "hour"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """Facts about a column besides its values.
+    """Properties of a column besides its values.
 
     Attributes:
-        kind: what its values are.
-        is_list: whether a row holds any number of them.
-        words: of tokens, the texts of the vocabulary in its order; None where tokens are ids or no vocabulary's.
+        kind: of its values.
+        is_list: whether a row has any number of them.
+        words: the texts of the vocabulary, in order; None if tokens are ids or have no vocabulary.
         size: of the vocabulary; None without one.
-        n_oov: how many tokens stand for what is not in it.
-        of: which rows depend on one another: those of a `user`, or also of a `video`.
-        sources: the raw columns that it is made of.
+        n_oov: number of out-of-vocabulary tokens.
+        of: which rows are dependent: those of a `user`, or also of a `video`.
+        sources: its raw columns.
     """
 
     kind: Kind
@@ -41,7 +41,7 @@ class Column:
 def figures(
     described: Described, splits: Mapping[str, Sequence[str]], columns: Mapping[str, Mapping[str, Column]]
 ) -> dict[str, Any]:
-    """By data set its splits, and by column and split the figures.
+    """The figures by data set, column and split, and the splits of each data set.
 
     Args:
         described: of all rows.
@@ -73,7 +73,7 @@ def figures(
 def _effective(rows: int, clusters: np.ndarray) -> dict[str, int]:
     """The effective number of independent rows, over users and over videos: Kish's effective sample size.
 
-    Of videos, which several parts have in common, that is the least that it may be.
+    For videos, which several parts share, it is a lower bound.
     """
     of_users, of_videos, parts = (int(each) for each in clusters)
     if not rows:
@@ -149,7 +149,7 @@ def _tokens(sketch: Numbers, split: int, column: Column, edges: dict[str, list[f
     found: dict[str, Any] = {"count": distribution.total}
     if column.size is not None:
         found["oov"] = int(distribution.counts[(distribution.values >= 1) & ~known].sum())
-        # Of tokens that share a cell it is not known how many occur: one at least.
+        # Of tokens that share a cell at least one occurs.
         found["seen"] = int(known.sum())
         found["seen_is_exact"] = bool(distribution.is_single.all())
     if column.words is not None or column.size is None:

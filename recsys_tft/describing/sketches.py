@@ -1,6 +1,6 @@
-"""Sketches of the values of a column: of fixed size, and the same however the rows are divided.
+"""Sketches of the values of a column: of bounded size, and independent of how rows are divided.
 
-Every sketch holds whole numbers, or extremes; merging adds them, so that neither order nor division can be seen.
+They consist of integers and extremes; merging adds these, so that order and division do not matter.
 """
 
 import dataclasses
@@ -15,9 +15,9 @@ from recsys_tft.describing import cells
 from recsys_tft.storage.hashing import keyed_hash, text_hash
 
 _TEXTS = (pa.types.is_string, pa.types.is_binary, pa.types.is_large_string, pa.types.is_large_binary)
-KEPT = 4096  # values of a column that are kept at most, those with the least hashes
+KEPT = 4096  # most values of a column to keep, those with the least hashes
 _SHIFT = 32  # a key is the number of a split, and a cell
-_SPARSE = 32  # cells for each value, of which so many that values are rather sorted than counted in a table
+_SPARSE = 32  # cells per value above which values are sorted instead of counted in a table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Rows:
 
     Attributes:
         places: [m] int64 rows of the table.
-        counts: [m] int64, how many rows have that one; None where each has one.
-        bounds: [splits + 1] int64: those of split s are from bounds[s] to bounds[s + 1].
+        counts: [m] int64, how many rows refer to each; None: one.
+        bounds: [splits + 1] int64: split s is from bounds[s] to bounds[s + 1].
     """
 
     places: np.ndarray
@@ -56,11 +56,11 @@ class Rows:
 
     @property
     def split(self) -> np.ndarray:
-        """[m] int64: which split each has."""
+        """[m] int64: the split of each."""
         return np.repeat(np.arange(self.splits), np.diff(self.bounds))
 
     def sums(self, values: np.ndarray) -> np.ndarray:
-        """[splits] int64: the sum of [m] whole numbers, or truths, over the rows of each split."""
+        """[splits] int64: the sum of [m] integers or bools over the rows of each split."""
         weighed = values.astype(np.int64) if self.counts is None else values * self.counts
         return np.array([weighed[a:b].sum() for a, b in itertools.pairwise(self.bounds)], np.int64)
 
@@ -71,7 +71,7 @@ class Rows:
         return Rows(self.places[kept], counts, before[self.bounds])
 
     def elements(self, offsets: np.ndarray) -> "Rows":
-        """The elements of the lists that the rows are, by their places in what `offsets` divide."""
+        """The elements of the lists in the rows, given the `offsets` of the lists."""
         lengths = np.diff(offsets)
         own = lengths[self.places]
         ends = np.append(0, np.cumsum(own))
@@ -98,7 +98,7 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True)
 class Sums:
-    """[splits, n] whole numbers that are added."""
+    """[splits, n] integers that are added."""
 
     values: np.ndarray
 
@@ -112,10 +112,9 @@ class Numbers:
     """Counts of numbers in each cell.
 
     Attributes:
-        keys: [k] int64, increasing: a split, and a cell.
-        sums: [3, k] int64: of values, of their rest, and of the squares of its upper 14 bits; [1, k] of
-            tokens.
-        extremes: [2, splits] float64: the least and the largest value; infinities of none.
+        keys: [k] int64, increasing: a split and a cell.
+        sums: [3, k] int64: of values, of their rest, and of the squares of its upper 14 bits; [1, k] for tokens.
+        extremes: [2, splits] float64: the least and the largest value; infinities without values.
     """
 
     keys: np.ndarray
@@ -140,14 +139,14 @@ class Numbers:
 
     @classmethod
     def of_steps(cls, steps: np.ndarray, rows: Rows, values: np.ndarray | None = None) -> "Numbers":
-        """Count [m] int64 whole numbers >= 0 that each have a cell, such as days; or values in such cells."""
+        """Count [m] int64 integers >= 0 with a cell each, such as days; or values in such cells."""
         return cls._of_splits(steps, (), int(steps.max(initial=0)) + 1, steps if values is None else values, rows)
 
     @classmethod
     def _of_splits(
         cls, in_cells: np.ndarray, beside: tuple[np.ndarray, ...], size: int, values: np.ndarray, rows: Rows
     ) -> "Numbers":
-        """Count [m] cells below a size, with the sums kept beside the count."""
+        """Count [m] cells below a size, with further sums."""
         keys, sums = [], []
         for split, (a, b) in enumerate(itertools.pairwise(rows.bounds)):
             counts = None if rows.counts is None else rows.counts[a:b]
@@ -177,13 +176,13 @@ class Numbers:
 
 @dataclasses.dataclass(frozen=True)
 class Values:
-    """The values of a column and how many rows have them: all, or those with the KEPT least hashes.
+    """The values of a column with their row counts: all, or those with the KEPT least hashes.
 
     Attributes:
         hashes: [k] uint64, increasing.
-        values: [k] texts; None where they are nobody's business, as ids are.
+        values: [k] texts; None for ids, which are not listed.
         counts: [k, splits] int64.
-        is_whole: whether no value was left out.
+        is_whole: whether no value was dropped.
     """
 
     hashes: np.ndarray
@@ -193,7 +192,7 @@ class Values:
 
     @classmethod
     def of(cls, column: pa.Array, rows: Rows, keep_values: bool = True) -> "Values":
-        """Count a column of texts, integers or booleans, none of which is null at the places of `rows`."""
+        """Count a column of texts, integers or booleans without nulls in `rows`."""
         encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
         known = encoded.dictionary
         place = pc.fill_null(encoded.indices, 0).to_numpy()[rows.places]
@@ -206,7 +205,7 @@ class Values:
         hashes = text_hash(known) if is_text else keyed_hash(known.cast(pa.int64()).to_numpy())
         values = np.array(_texts(known), object) if keep_values else None
         found = _least(hashes, values, counts, True)
-        is_twice = (found.hashes[1:] == found.hashes[:-1]).any()  # as a dictionary that was given may have it
+        is_twice = (found.hashes[1:] == found.hashes[:-1]).any()  # possible in dictionaries of the input
         return cls.merge([found]) if is_twice else found
 
     @staticmethod
@@ -221,7 +220,7 @@ class Values:
         return _least(hashes, values, counts, all(part.is_whole for part in parts))
 
     def distinct(self, split: int) -> int:
-        """The number of distinct values of a split; if some are left out, an estimate with error 1 / sqrt(KEPT)."""
+        """The number of distinct values of a split; if some were dropped, an estimate with error 1 / sqrt(KEPT)."""
         own = int((self.counts[:, split] > 0).sum())
         if self.is_whole or not own:
             return own
@@ -247,7 +246,7 @@ def _texts(values: pa.Array) -> list[str]:
 def _summed(
     in_cells: np.ndarray, beside: list[np.ndarray], counts: np.ndarray | None, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct ones of [m] cells below a size, in order, and by them the counts and the sums of what is beside."""
+    """The distinct ones of [m] cells below a size, in order, with their counts and sums of further columns."""
     weights = [counts, *(each if counts is None else each * counts for each in beside)]
     if size > max(len(in_cells) * _SPARSE, cells.HEAD):
         found, place = np.unique(in_cells, return_inverse=True)

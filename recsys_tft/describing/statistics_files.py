@@ -13,7 +13,7 @@ FOLDER, FIGURES, PROTO = "statistics", "statistics.json", "FeatureStats.pb"
 LAYOUT = 1  # of the figures
 
 
-def of_run(
+def run_figures(
     described: Described,
     settings: Any,
     vocabularies: Mapping[str, Sequence[bytes]],
@@ -23,11 +23,11 @@ def of_run(
     """The figures of a run.
 
     Args:
-        described: what its rows are like.
+        described: its rows.
         settings: of the run.
-        vocabularies: the values of each.
+        vocabularies: their values.
         splits: the names of the splits, in the order of their numbers.
-        run: which one it is.
+        run: its name.
     """
     from recsys_tft.describing import figures, run_rows
 
@@ -55,7 +55,7 @@ def read(output_dir: str) -> dict[str, Any]:
     """The figures of a run or a period.
 
     Raises:
-        InputError: if it has none, or they are damaged, or of a release that lays them out otherwise.
+        InputError: if it has none, or they are damaged, or of a release with another layout.
     """
     path = path_in(output_dir)
     if not path.exists():

@@ -1,8 +1,8 @@
-"""The figures of a run as TensorFlow Metadata has them, one data set for each split, as TFDV reads them.
+"""The figures of a run as protos of TensorFlow Metadata for TFDV, one data set for each split.
 
-What the proto's comments ask: an example without a value is missing; a standard histogram has buckets of equal width, a
-quantiles histogram of equal counts; a bucket holds low <= value < high, the last one its high too; ranks begin at 0 in
-histograms of TFDV; top values come with the most frequent first.
+By the proto's comments, an example without a value is missing; a standard histogram has buckets of equal width, a
+quantiles histogram of equal counts; a bucket has low <= value < high, the last one also its high; ranks begin at 0 in
+histograms of TFDV; the most frequent top values come first.
 """
 
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ _TOKENS, _TEXTS = ("token",), ("text", "id")
 
 
 def to_proto(found: Mapping[str, Any]) -> statistics_pb2.DatasetFeatureStatisticsList:
-    """All data sets by split, called such as `ranker/train`, or `users` where there is one split alone."""
+    """All data sets by split, with names such as `ranker/train`, or `users` for a single split."""
     every = statistics_pb2.DatasetFeatureStatisticsList()
     for data_set, own in found["data_sets"].items():
         for split, rows in own["splits"].items():
@@ -43,7 +43,7 @@ def _add(data_set: statistics_pb2.DatasetFeatureStatistics, name: str, column: A
         _strings(added.string_stats, own)
         _common(added.string_stats.common_stats, column, own)
     elif kind in _TOKENS:
-        added.type = Feature.INT  # whose values are categories
+        added.type = Feature.INT  # categories
         _strings(added.string_stats, own)
         _common(added.string_stats.common_stats, column, own)
         if "vocabulary" in column and own["count"]:
@@ -65,7 +65,7 @@ def _add(data_set: statistics_pb2.DatasetFeatureStatistics, name: str, column: A
 
 def _common(stats: statistics_pb2.CommonStatistics, column: Any, own: Any) -> None:
     is_token = column["kind"] == "token"
-    # Token 0 of a scalar is a value of its own: the example has one.
+    # Token 0 of a scalar is a value, as the example has it.
     missing = own["missing"] if column.get("list") or not is_token else 0
     stats.num_missing, stats.num_non_missing = missing, own["rows"] - missing
     lengths = own.get("lengths")

@@ -1,8 +1,8 @@
 """The rows of users and videos that take part in fitting: those with an exposure in the training split, each once.
 
-Of one with versions that is the one which a training exposure took last, so that no number is fitted on what is later,
-and no key counts more for having changed. In vocabularies, a value that it had before counts once for each key, too.
-With `retire_after` the rows are marked whose values vocabularies do not count, as they were not seen lately.
+With versions it is the one that a training exposure took last, so that nothing is fitted on later values, and no key
+counts more for having changed. In vocabularies earlier values count too, once for each key.
+With `retire_after`, rows that were not seen lately are marked, and vocabularies do not count their values.
 """
 
 from collections.abc import Iterator
@@ -28,14 +28,14 @@ RETIRED = "retired"  # bool column of rows whose values vocabularies do not coun
 def of_users(
     users: pa.Table, fitted: np.ndarray, training: pa.Table, table: FeatureTable, lately: Lately | None = None
 ) -> Iterator[pa.Table]:
-    """Those of the users of a partition.
+    """The users of a partition.
 
     Args:
         users: by increasing `user_id`, or versions of them.
         fitted: [n] int64 ids of those with an exposure in the training split.
         training: exposures in the training split.
         table: which columns have vocabularies.
-        lately: of what vocabularies are made; None: of all of the training split.
+        lately: the part of the training split that vocabularies are made of; None: all of it.
     """
     if not time_lookups.is_versioned(users):
         yield _marked(users.filter(pa.array(np.isin(users["user_id"].to_numpy(), fitted))), "user_id", lately)
@@ -47,7 +47,7 @@ def of_users(
 
 
 def of_videos(videos: pa.Table, catalogue: Catalogue, until: int, table: FeatureTable) -> Iterator[pa.Table]:
-    """Those of the videos of a partition; `until` is the time of the last exposure of the training split."""
+    """The videos of a partition; `until` is the time of the last exposure of the training split."""
     inside = videos.filter(pa.array(catalogue.position(videos["video_id"].to_numpy()) >= 0))
     if not time_lookups.is_versioned(videos):
         yield _marked(inside, "video_id", catalogue.lately)
@@ -58,7 +58,7 @@ def of_videos(videos: pa.Table, catalogue: Catalogue, until: int, table: Feature
 
 
 def of_pairs(exposures: pa.Table) -> pa.Table:
-    """The histories of exposures that are counted in what videos have in common."""
+    """The histories of exposures, for co-occurrence counts."""
     return exposures.select([HISTORY[0], COUNTED_VIDEO]).filter(exposures[COUNTED_VIDEO].is_valid())
 
 
@@ -70,7 +70,7 @@ def of_exposures(exposures: pa.Table, since: int | None) -> pa.Table:
 
 
 def seen_from(cuts: Cuts | None, settings: Settings) -> int | None:
-    """The moment since which a run's vocabularies count what is seen; None: all of the training split."""
+    """The start of the part of the training split that vocabularies are made of; None: all of it."""
     end = end_of_training(cuts)
     if settings.retire_after is None or end is None:
         return None
@@ -78,7 +78,7 @@ def seen_from(cuts: Cuts | None, settings: Settings) -> int | None:
 
 
 def check_seen(is_seen: bool, since: int, settings: Settings) -> None:
-    """Refuse vocabularies of nothing.
+    """Refuse empty vocabularies.
 
     Args:
         is_seen: whether an exposure of the training split is from `since` on.
@@ -114,7 +114,7 @@ def _fitted(
     features: tuple[Feature, ...],
     lately: Lately | None,
 ) -> Iterator[pa.Table]:
-    """The versions of [k] keys as of [k] moments; then for each column with a vocabulary what they had before."""
+    """The versions of [k] keys at [k] moments; then their earlier values for each column with a vocabulary."""
     versions_of = time_lookups.Timeline(table, key)
     owner, rows = versions_of.between(keys, np.full(len(keys), versions.ALWAYS + 1), moments)
     last = time_lookups.ends(owner)
@@ -134,7 +134,7 @@ def _fitted(
 def _marked_versions(
     table: pa.Table, versions_of: time_lookups.Timeline, keys: np.ndarray, moments: np.ndarray, lately: Lately
 ) -> pa.Table:
-    """Versions, those marked that no exposure of late may have taken."""
+    """Versions; those that no recent exposure can have taken are marked."""
     seen = np.isin(keys, lately.keys)
     _, rows = versions_of.between(keys[seen], np.full(seen.sum(), lately.since), moments[seen])
     is_retired = np.ones(len(table), bool)

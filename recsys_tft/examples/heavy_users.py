@@ -1,11 +1,10 @@
-"""Parts of a partition of users: one who did very much is divided, so that no worker needs memory for all of it.
+"""Splits heavy users across parts of a partition, so that no worker needs memory for all of their exposures.
 
-Part k holds of each user the exposures number k * size up to (k + 1) * size - 1, in order of time. Nearly all users are
-in part 0 alone, and most partitions have no other part. Which part an exposure is in depends on earlier exposures of
-its user only: what happens later moves no row into another file.
+Part k has each user's exposures number k * size to (k + 1) * size - 1, by time. Nearly all users are in part 0 alone,
+and most partitions have no other part. The part of an exposure depends on earlier exposures of its user only: later
+ones move no row into another file.
 
-What depends on all that a user did is told to each of the user's parts: how many negatives to draw, and which videos
-may not be drawn.
+Each part of a user gets what depends on all of them: how many negatives to draw, and which videos may not be drawn.
 """
 
 import dataclasses
@@ -26,8 +25,8 @@ class Part:
 
     Attributes:
         number: 0 for the part that every partition has.
-        exposures: as `examples.label_exposures` has them, in the same order; with DRAWS where there are several parts.
-        pairs: user_id, video_id and split of the positives in all parts of divided users; None where there is one.
+        exposures: as `examples.label_exposures` has them, in the same order; with DRAWS if there are several parts.
+        pairs: user_id, video_id and split of positives in all parts of divided users; None with one part.
     """
 
     number: int
@@ -35,9 +34,9 @@ class Part:
     pairs: pa.Table | None
 
     def users(self, users: pa.Table) -> pa.Table:
-        """What the part needs of rows of the users of the partition: all for part 0, which writes the users."""
-        own = self.exposures["user_id"].to_numpy()
-        return users.filter(pa.array(np.isin(users["user_id"].to_numpy(), own))) if self.number else users
+        """The user rows that the part needs: all for part 0, which writes the users."""
+        user_ids = self.exposures["user_id"].to_numpy()
+        return users.filter(pa.array(np.isin(users["user_id"].to_numpy(), user_ids))) if self.number else users
 
 
 def divide(labelled: Labelled, size: int, settings: Settings) -> Iterator[Part]:
@@ -55,15 +54,15 @@ def divide(labelled: Labelled, size: int, settings: Settings) -> Iterator[Part]:
     order = np.argsort(part, kind="stable")
     numbers, starts = np.unique(part[order], return_index=True)
     rows = {0: order[:0]} | dict(zip(numbers.tolist(), np.split(order, starts[1:]), strict=True))
-    wanted = draws(labelled.keys, settings)
+    draws_wanted = draws(labelled.keys, settings)
     pairs = _positive_pairs(labelled.keys, part)
     for number, exposures in zip(rows, labelled.context(rows.values()), strict=True):
-        own = pa.array(np.isin(pairs["user_id"].to_numpy(), exposures["user_id"].to_numpy()))
-        yield Part(number, exposures.append_column(DRAWS, pa.array(wanted[rows[number]])), pairs.filter(own))
+        is_own = pa.array(np.isin(pairs["user_id"].to_numpy(), exposures["user_id"].to_numpy()))
+        yield Part(number, exposures.append_column(DRAWS, pa.array(draws_wanted[rows[number]])), pairs.filter(is_own))
 
 
 def _positive_pairs(keys: pa.Table, part: np.ndarray) -> pa.Table:
-    """Of users with exposures in several parts: on which videos they are positive, and since which split."""
+    """The positives of users in several parts: user_id, video_id and the first split."""
     user = keys["user_id"].to_numpy()
     chosen = np.isin(user, np.unique(user[part > 0])) & (keys["label"].to_numpy() == 1)
     frame = pl.DataFrame(keys.select(["user_id", "video_id", "split"]).filter(pa.array(chosen)))

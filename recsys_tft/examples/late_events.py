@@ -1,4 +1,4 @@
-"""Periods one after the other: each starts from what was carried out of the one before, with events that came late."""
+"""Labels periods one after the other: each starts from the state of the one before, and includes late events."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -24,56 +24,56 @@ def labelled(
     settings: Settings,
     before: Carried,
 ) -> Iterator[tuple[Carried, examples.Labelled]]:
-    """What is known at the beginning of each period, and its labelled exposures.
+    """The state at the beginning of each period, and its labelled exposures.
 
     Args:
-        events: those of all periods, sorted as by `exposures.sort_events`.
+        events: of all periods, sorted as by `exposures.sort_events`.
         bounds: where each period begins, increasing; the first one is `before.until`.
-        cuts: the splits of the last one.
+        cuts: the splits of the last period.
         users: by increasing `user_id`, or versions of them.
         videos: the lookup of all videos.
         settings: of the run.
-        before: what is known at the beginning.
+        before: the state at the beginning.
     """
     for begin, end in itertools.pairwise([*bounds, NEVER]):
-        own = before.with_events(between(events, begin, end), settings)
+        period_events = before.with_events(between(events, begin, end), settings)
         splits = cuts if end == NEVER else before.cuts
-        found = examples.label_exposures(own, users, videos, splits, settings, before)
-        yield before, found
+        result = examples.label_exposures(period_events, users, videos, splits, settings, before)
+        yield before, result
         if end != NEVER:
-            before = found.period.carry(videos, end, settings)
+            before = result.period.carry(videos, end, settings)
 
 
 def next_bounds(bounds: Sequence[int], until: int, late: int) -> list[int]:
-    """As of which moment a state has to be, and where each period after that begins.
+    """The moment of the state that the next refresh needs, and where each period after it begins.
 
     Args:
-        bounds: the same of the state before; none of a run.
-        until: where what is known ends.
-        late: microseconds by which later events may be before it.
+        bounds: the same for the state before; empty for a run.
+        until: the end of the data.
+        late: microseconds by which later events may precede it.
     """
-    found = [*bounds, until]
-    over = sum(bound <= until - late for bound in found)
-    return found[max(over - 1, 0) :]
+    all_bounds = [*bounds, until]
+    over = sum(bound <= until - late for bound in all_bounds)
+    return all_bounds[max(over - 1, 0) :]
 
 
 def between(events: pa.Table, begin: int, end: int) -> pa.Table:
-    """The events from a moment on, before another one."""
+    """The events from one moment to before another."""
     time = events["interaction_time"].to_numpy()
     return events.filter(pa.array((time >= begin) & (time < end)))
 
 
-def came_late(exposures: pa.Table, events: pa.Table, cuts: Cuts, gap: int) -> np.ndarray:
-    """[n] bool: which exposures begin with an event that came late.
+def begin_late(exposures: pa.Table, events: pa.Table, cuts: Cuts, gap: int) -> np.ndarray:
+    """[n] bool: which exposures begin with a late event.
 
     Args:
         exposures: with KEY.
-        events: those that had been there, sorted as by `exposures.sort_events`.
+        events: those that were not late, sorted as by `exposures.sort_events`.
         cuts: where the splits of the exposures end.
         gap: microseconds without an event after which a new exposure begins.
     """
     splits = split_of(events["interaction_time"].to_numpy(), cuts)
-    known = events.select(list(KEY)).take(pa.array(exposure_starts(events, gap, splits)))
-    keys = [np.stack([table[name].to_numpy() for name in KEY], axis=1) for table in (known, exposures)]
-    records = [np.ascontiguousarray(each).view([(name, np.int64) for name in KEY]).ravel() for each in keys]
+    earlier = events.select(list(KEY)).take(pa.array(exposure_starts(events, gap, splits)))
+    keys = [np.stack([table[name].to_numpy() for name in KEY], axis=1) for table in (earlier, exposures)]
+    records = [np.ascontiguousarray(columns).view([(name, np.int64) for name in KEY]).ravel() for columns in keys]
     return ~np.isin(records[1], records[0])

@@ -16,8 +16,8 @@ class Lately:
     """The last part of the training split.
 
     Attributes:
-        since: where it begins, microseconds since 1970.
-        keys: [n] int64 those who have an exposure in it.
+        since: its start, microseconds since 1970.
+        keys: [n] int64 keys with an exposure in it.
     """
 
     since: int
@@ -32,7 +32,7 @@ class Catalogue:
         video_ids: [n] int64, increasing.
         exposures: [n] int64, training exposures of each.
         alpha: a video is drawn in proportion to exposures^alpha; 0 is uniform.
-        lately: of what vocabularies are made, with `retire_after`; None: of all videos, whenever they were seen.
+        lately: the part of the split that vocabularies are made of, with `retire_after`; None: all of it.
     """
 
     video_ids: np.ndarray
@@ -64,7 +64,7 @@ class Catalogue:
         return np.where(position >= 0, logs[position], -np.inf).astype(np.float32)
 
     def position(self, video_ids: np.ndarray) -> np.ndarray:
-        """[m] int64: where each video stands in the catalogue, -1 if it does not."""
+        """[m] int64: the position of each video in the catalogue, -1 if it is not in it."""
         return find_sorted(self.video_ids, video_ids)
 
 
@@ -86,11 +86,11 @@ class PositivePairs:
         if not len(self._codes):
             return np.zeros(len(users), bool)
         codes = users * self._size + positions
-        found = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
-        return (self._codes[found] == codes) & (self._since[found] <= splits)
+        positions_found = np.minimum(np.searchsorted(self._codes, codes), len(self._codes) - 1)
+        return (self._codes[positions_found] == codes) & (self._since[positions_found] <= splits)
 
     def legal_videos(self, users: np.ndarray, splits: np.ndarray) -> np.ndarray:
-        """[m] int64: how many videos of the catalogue remain for the user in that split."""
+        """[m] int64: how many videos of the catalogue may be drawn for the user in that split."""
         owners = self._codes // self._size
         taken = np.zeros(len(users), np.int64)
         for split in np.unique(splits):
@@ -104,7 +104,7 @@ def slots(
 ) -> np.ndarray:
     """How many negatives to draw for each of [n] exposures in order of (user, time, video), as [n] int64.
 
-    A user's exposed negatives in a split take slots of its positives evenly, the earlier positives first.
+    A user's exposed negatives in a split fill slots of the positives evenly, the earlier positives first.
     """
     group = users * (int(splits.max(initial=0)) + 1) + splits
     size = int(group.max(initial=-1)) + 1
@@ -112,10 +112,10 @@ def slots(
     positives = np.bincount(group[is_positive], minlength=size)
     rank = _rank_within(group[is_positive])
     share, rest = np.divmod(exposed, np.maximum(positives, 1))
-    wanted = np.zeros(len(users), np.int64)
-    own = group[is_positive]
-    wanted[is_positive] = np.maximum(ratio - share[own] - (rank < rest[own]), 0)
-    return wanted
+    numbers = np.zeros(len(users), np.int64)
+    group_of_positives = group[is_positive]
+    numbers[is_positive] = np.maximum(ratio - share[group_of_positives] - (rank < rest[group_of_positives]), 0)
+    return numbers
 
 
 def _rank_within(groups: np.ndarray) -> np.ndarray:
@@ -137,7 +137,7 @@ def sample(
     wanted: np.ndarray,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws `wanted` different legal videos for each of [n] positives, as far as there are so many.
+    """Draw `wanted` distinct legal videos for each of [n] positives, or all there are.
 
     Args:
         catalogue: what is drawn from.
@@ -177,16 +177,16 @@ def _draw_one(
         repeated = (drawn[at, :j] == positions[:, None]).any(axis=1)
         return repeated | pairs.hold(users[at], positions, splits[at])
 
-    found = np.full(len(rows), -1)
+    positions_drawn = np.full(len(rows), -1)
     left = np.arange(len(rows))
     for attempt in range(_ATTEMPTS):
         at = rows[left]
         hashes = keyed_hash(seed, *(key[at] for key in keys), j, attempt)
-        found[left] = catalogue.draw(unit_interval(hashes))
-        left = left[bad(at, found[left])]
+        positions_drawn[left] = catalogue.draw(unit_interval(hashes))
+        left = left[bad(at, positions_drawn[left])]
         if not len(left):
-            return found
+            return positions_drawn
     while len(left):
-        found[left] = (found[left] + 1) % len(catalogue)
-        left = left[bad(rows[left], found[left])]
-    return found
+        positions_drawn[left] = (positions_drawn[left] + 1) % len(catalogue)
+        left = left[bad(rows[left], positions_drawn[left])]
+    return positions_drawn

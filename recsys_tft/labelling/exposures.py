@@ -11,13 +11,13 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import context_columns
 
 KEY = ("user_id", "video_id", "interaction_time")
-CHUNK = 1 << 16  # events that are worked on at a time where a partition has more, as that takes several copies of them
+CHUNK = 1 << 16  # events at a time in a larger partition, as processing takes several copies of them
 
 
 def chunk_bounds(events: pa.Table, size: int) -> list[int]:
-    """The row numbers between which sorted events fall into chunks of about `size` rows.
+    """The row numbers that divide sorted events into chunks of about `size` rows.
 
-    All events of a user on a video are in one chunk. No events are one chunk, too.
+    All events of a user on a video are in one chunk. Zero events are one chunk.
     """
     first = time_lookups.begins(events["user_id"].to_numpy(), events["video_id"].to_numpy())
     inner = first[np.searchsorted(first, np.arange(size, len(events), size), side="right") - 1]
@@ -32,7 +32,7 @@ def event_columns(settings: Settings) -> list[str]:
 def sort_events(events: pa.Table, settings: Settings) -> pa.Table:
     """The `event_columns` of events by user, video and time.
 
-    Ties are broken by their values, those of the context first, so that the order of input rows is nothing.
+    Ties are broken by values, of the context first, so that the order of the input does not matter.
     """
     rows = events.select(event_columns(settings))
     if len(rows) < 2:
@@ -48,7 +48,7 @@ def exposure_starts(events: pa.Table, gap: int, splits: np.ndarray | None) -> np
     Args:
         events: sorted as by `sort_events`.
         gap: microseconds without an event after which a new exposure begins.
-        splits: [n] int8 number of the split of each event, of which an exposure lies in one; None: without.
+        splits: [n] int8 split of each event, where a new exposure begins; None: exposures may span splits.
     """
     if not len(events):
         return np.zeros(0, np.int64)
@@ -62,11 +62,11 @@ def exposure_starts(events: pa.Table, gap: int, splits: np.ndarray | None) -> np
 def exposures(events: pa.Table, splits: np.ndarray, settings: Settings) -> pa.Table:
     """One row per exposure: the columns of its events, and `split`.
 
-    That is the first time, the union of signals, the watch time in all (float64), and the context as its columns say.
+    Time is the first one, signals are the union, watch time is the sum (float64); context by the rules of its columns.
 
     Args:
         events: sorted as by `sort_events`.
-        splits: [n] int8 number of the split of each event, of which an exposure lies in one.
+        splits: [n] int8 split of each event, where a new exposure begins.
         settings: of the run.
     """
     starts = exposure_starts(events, settings.labels.exposure_gap, splits)
@@ -88,7 +88,7 @@ def exposures(events: pa.Table, splits: np.ndarray, settings: Settings) -> pa.Ta
 
 
 def _at_exposure(events: pa.Table, column: Column, starts: np.ndarray) -> pa.ChunkedArray:
-    """The value of each run of rows from one start to the next, by the column's rule; null without one."""
+    """The value of each run of rows from one start to the next, by the column's rule; null without a value."""
     values = events[column.name]
     if column.at_exposure == "first_event":
         return values.take(pa.array(starts))
@@ -103,5 +103,5 @@ def _first_present(values: pa.ChunkedArray, starts: np.ndarray) -> pa.ChunkedArr
 
 
 def first_that(holds: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """[m] int64: the first row in which [n] bool holds, of each run of rows from one start to the next; n without."""
+    """[m] int64: in each run of rows from one start to the next the first in which [n] bool holds; n without one."""
     return np.minimum.reduceat(np.where(holds, np.arange(len(holds)), len(holds)), starts)

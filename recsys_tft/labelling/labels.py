@@ -12,7 +12,7 @@ from recsys_tft.storage.sorting import lexsort
 def rules_that_hold(
     signals: np.ndarray, watch_time: np.ndarray, duration: np.ndarray, settings: Settings
 ) -> dict[str, np.ndarray]:
-    """For each rule of `labels.positive` whether it holds, [n] bool.
+    """[n] bool for each rule of `labels.positive`: whether it holds.
 
     Args:
         signals: [n] bits of the table's signals.
@@ -31,15 +31,15 @@ def rules_that_hold(
 
 
 def watch_shares(watch_time: np.ndarray, duration: np.ndarray) -> np.ndarray:
-    """[n] float32: the share of the video that was watched, at most 1; -1 where nothing or no duration is known.
+    """[n] float32: the share of the video that was watched, at most 1; -1 if it was not watched or has no duration.
 
     Args:
         watch_time: [n] float64 seconds.
         duration: [n] float32 seconds; NaN or 0 where unknown.
     """
-    known = (watch_time > 0) & (duration > 0)
-    found = np.divide(watch_time, duration, out=np.full(len(watch_time), -1.0), where=known)
-    return np.minimum(found, 1).astype(np.float32)
+    usable = (watch_time > 0) & (duration > 0)
+    shares = np.divide(watch_time, duration, out=np.full(len(watch_time), -1.0), where=usable)
+    return np.minimum(shares, 1).astype(np.float32)
 
 
 def weights(rules: Mapping[str, np.ndarray], positive: Mapping[str, float]) -> np.ndarray:
@@ -66,7 +66,7 @@ def is_negative(signals: np.ndarray, settings: Settings) -> np.ndarray:
 
 
 def negatives_win(settings: Settings) -> bool:
-    """Whether there are negative signals, and an exposure that has one is not positive, whatever else it has."""
+    """Whether an exposure with a negative signal is not positive, whatever its other signals."""
     return bool(settings.table.bits.negative) and settings.labels.conflict == "negative"
 
 
@@ -77,9 +77,9 @@ def contradicted(user: np.ndarray, video: np.ndarray, split: np.ndarray, is_posi
     positives = np.cumsum(is_positive[order])
     starts = np.flatnonzero(pair)
     before_pair = np.repeat((positives - is_positive[order])[starts], np.diff(np.append(starts, len(order))))
-    found = np.zeros(len(order), bool)
-    found[order] = (positives > before_pair) & ~is_positive[order]
-    return found
+    result = np.zeros(len(order), bool)
+    result[order] = (positives > before_pair) & ~is_positive[order]
+    return result
 
 
 def check_training(counts: Mapping[str, int], settings: Settings) -> None:

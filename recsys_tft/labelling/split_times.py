@@ -1,7 +1,7 @@
 """The training, validation and test splits.
 
 By default time alone decides, so that nothing fitted sees the future. A split per user cuts each user's exposures
-instead, which is what published comparisons do: docs/examples.md says what that leaks.
+instead, as published comparisons do; docs/examples.md says what that leaks.
 """
 
 import datetime
@@ -18,8 +18,8 @@ from recsys_tft.time_lookups import begins
 
 SPLITS = ("train", "val", "test")
 PERIODS = "periods"  # in a manifest's splits: where each refresh begins
-# val_from, test_from (None: no test split), microseconds since 1970; and where any further splits begin. Without
-# val_from the first three splits end for each user elsewhere.
+# val_from, test_from (None: no test split), and the starts of any further splits, in microseconds since 1970. Without
+# val_from the first three splits end at another time for each user.
 Cuts = tuple[int | None, ...]
 Histogram = tuple[np.ndarray, np.ndarray]  # increasing keys [n] int64, how many times each occurs [n] int64
 _COARSE = 26  # 2^26 microseconds: about a minute
@@ -32,7 +32,7 @@ def split_of(times: np.ndarray, cuts: Cuts) -> np.ndarray:
 
 
 def end_of_training(cuts: Cuts | None) -> int | None:
-    """The moment before which all of the training split is; None where nothing comes after the run."""
+    """The end of the training split; None if nothing comes after the run."""
     return next((cut for cut in cuts or () if cut is not None), None)
 
 
@@ -44,28 +44,28 @@ def histogram(keys: np.ndarray) -> Histogram:
 def merge(parts: Iterable[Histogram]) -> Histogram:
     """The histogram of all keys together."""
     keys, counts = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    order = np.argsort(keys, kind="stable")  # the parts are in order, which this sort makes use of
+    order = np.argsort(keys, kind="stable")  # which is fast on parts in order
     keys, counts = keys[order], counts[order]
     first = begins(keys)
     return keys[first], np.add.reduceat(counts, first)
 
 
 def ranks(total: int, split: SplitSettings) -> tuple[int, int]:
-    """The number of exposures out of `total`, in order of time, that come before val, and before test."""
+    """How many of `total` exposures, in order of time, come before val, and before test."""
     train = split.train_share * total
     return int(train), int(train + split.val_share * total)
 
 
 def coarse(times: np.ndarray) -> np.ndarray:
-    """The minutes or so that times lie in: few enough for all of them to be counted in one place."""
+    """Times in units of about a minute, few enough to be counted in one place."""
     return times >> _COARSE
 
 
-def minutes_of(minutes: Histogram, wanted: tuple[int, int]) -> np.ndarray:
-    """The coarse times that hold the exposures of the `wanted` ranks; only these need to be looked at closely."""
+def minutes_of(minutes: Histogram, ranks_to_find: tuple[int, int]) -> np.ndarray:
+    """The coarse times of the exposures at some ranks; only these need exact times."""
     keys, counts = minutes
     ends = np.cumsum(counts)
-    inside = [rank for rank in wanted if rank < counts.sum()]
+    inside = [rank for rank in ranks_to_find if rank < counts.sum()]
     return keys[np.searchsorted(ends, inside, side="right")]
 
 
@@ -74,8 +74,8 @@ def find(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts | N
 
     Args:
         minutes: of all coarse times of exposures.
-        times: of the exact ones near the cuts, the first and the last one among them.
-        split: how.
+        times: of the exact ones near the cuts, including the first and the last.
+        split: the settings.
 
     Raises:
         InputError: as `checked` and `cuts`.
@@ -89,7 +89,7 @@ def cuts(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts:
     """The split times, from the histogram of all coarse times, and of the exact times near the cuts.
 
     Raises:
-        InputError: if there is no exposure at all, or all that would be for training are at one instant.
+        InputError: if there is no exposure, or all of the training split are at one instant.
     """
     total = int(minutes[1].sum())
     if not total:
@@ -106,14 +106,14 @@ def cuts(minutes: Histogram, times: Histogram, split: SplitSettings) -> Cuts:
 
 
 def checked(fixed: Cuts, times: Histogram) -> Cuts:
-    """Cuts that the settings fix.
+    """Check cuts that the settings fix, and return them.
 
     Args:
         fixed: val_from and test_from.
-        times: of exposures, the first and the last one among them.
+        times: of exposures, including the first and the last.
 
     Raises:
-        InputError: if there is no exposure at all, or all of them are after the training split.
+        InputError: if there is no exposure, or none in the training split.
     """
     if not len(times[0]):
         raise InputError("No interaction is usable, so there is nothing to split.")
@@ -140,25 +140,25 @@ def _time_of_rank(minutes: Histogram, times: Histogram, rank: int) -> int | None
 
 
 def _first_time(minutes: Histogram, times: Histogram) -> int | None:
-    """The time of the first exposure, as far as it is among the exact ones."""
+    """The time of the first exposure, if it is among the exact ones."""
     return _time_of_rank(minutes, times, 0) if minutes[0][0] in coarse(times[0]) else None
 
 
 def per_user(
     users: np.ndarray, videos: np.ndarray, times: np.ndarray, begins: np.ndarray, split: SplitSettings, seed: int
 ) -> np.ndarray:
-    """The number in SPLITS of the split of each of [n] events, as [n] int8, by a split per user.
+    """[n] int8: the split of each event, by a split per user.
 
-    Of a user with m exposures the last floor(test * m) are for test and the floor(val * m) before them for val: the
-    latest ones by `time_per_user`, and events at the same instant stay together, in the later split; any ones, by a
-    keyed hash of (seed, user, video, time), by `random_per_user`.
+    Of a user's m exposures the last floor(test * m) are for test and the floor(val * m) before them for val. By
+    `time_per_user` the order is time, and events at one instant stay together in the later split; by
+    `random_per_user` it is a keyed hash of (seed, user, video, time).
 
     Args:
         users: [n] int64 ids.
         videos: [n] int64 ids.
         times: [n] int64 times.
-        begins: [m] int64 numbers of the events with which exposures begin, formed without splits.
-        split: how.
+        begins: [m] int64 first events of exposures, formed without splits.
+        split: the settings.
         seed: of the run.
     """
     user, time = users[begins], times[begins]
@@ -188,7 +188,7 @@ def _floors(share: Fraction, sizes: np.ndarray) -> np.ndarray:
 
 
 def describe_cuts(cuts: Cuts | None) -> dict[str, str | None]:
-    """`val_from` and `test_from` for people; empty where each user has ends of their own."""
+    """`val_from` and `test_from` as text; empty if each user has their own."""
     if cuts is None:
         return {}
     ends = {"val_from": cuts[0], "test_from": cuts[1]}
@@ -196,6 +196,6 @@ def describe_cuts(cuts: Cuts | None) -> dict[str, str | None]:
 
 
 def describe(time: int) -> str:
-    """A time in microseconds since 1970, for people."""
+    """A time in microseconds since 1970, as text."""
     moment = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(microseconds=time)
     return moment.isoformat(sep=" ").removesuffix("+00:00") + " UTC"

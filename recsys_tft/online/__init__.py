@@ -1,1 +1,1 @@
-"""What is known of users and videos, kept up to date event by event."""
+"""Online state of users and videos, updated with each event."""

@@ -1,4 +1,4 @@
-"""What events change in the counts of videos."""
+"""Changes of video counts by events."""
 
 import numpy as np
 import pyarrow as pa
@@ -19,15 +19,15 @@ _NO_CUTS = (None, None)
 def between(
     earlier: pa.Table, later: pa.Table, videos: VideoLookup, settings: Settings, counted: bool, since: int = ALWAYS
 ) -> pa.Table:
-    """The changes by which events differ from earlier ones, of counters.CARRIED_SCHEMA; `number` is -1 of one less.
+    """The changes of counts from earlier to later events, with counters.CARRIED_SCHEMA; `number` is -1 for a decrease.
 
     Args:
-        earlier: whole exposures, sorted as by `exposures.sort_events`.
-        later: the same and more of them.
+        earlier: events of whole exposures, sorted as by `exposures.sort_events`.
+        later: the same and further ones.
         videos: the lookup of all videos.
         settings: of the run.
         counted: whether COUNTERS are counted.
-        since: the moment before which nothing is changed.
+        since: changes before this moment are left out.
     """
     parts = [_of(events, videos, settings, counted, since) for events in (later, earlier)]
     numbers = np.repeat([1, -1], list(map(len, parts)))

@@ -23,7 +23,7 @@ def folded(now: Snapshot) -> Snapshot:
     if is_over.any():
         now, _ = _with_carried(now, sort_events(events.filter(pa.array(is_over)), settings))
     first = min(now.since, int(kept["interaction_time"].to_numpy().min(initial=NEVER)))  # that is looked up later
-    changes = counters.folded(now.changes.all, first, settings.counters)
+    changes = counters.fold(now.changes.all, first, settings.counters)
     changes = changes.filter(pc.not_equal(changes[counters.NUMBER], 0))
     return dataclasses.replace(
         now,
@@ -68,6 +68,6 @@ def _with_carried(now: Snapshot, events: pa.Table) -> tuple[Snapshot, pa.Table]:
     worth = now.worth
     if rules.reads_expected:
         rows = pa.concat_tables([worth.of(users), now.worth_of(known.begun)])
-        over = outcomes.folded(rows, now.since - rules.settings.counters.delay_microseconds)
+        over = outcomes.fold(rows, now.since - rules.settings.counters.delay_microseconds)
         worth = worth.without(users).with_rows(over)
     return dataclasses.replace(now, carried=carried, worth=worth), found.events

@@ -1,4 +1,4 @@
-"""What was found out of users, kept until they do something, or something came late, or it takes too much memory."""
+"""A cache of users: an entry is dropped when the user has a new event, a late event comes, or memory runs out."""
 
 import bisect
 import collections
@@ -15,27 +15,27 @@ from recsys_tft.tables.versions import ALWAYS, NEVER
 from recsys_tft.time_lookups import find_sorted, is_versioned
 
 MOST = 128 << 20  # bytes that all of it takes, by _OF_TABLES, _OF_USER and the sizes of tables
-_OF_TABLES = 20_000, 50_000  # bytes of Arrow's own for what was found out at once, without `Labelled` and with it
+_OF_TABLES = 20_000, 50_000  # bytes of Arrow's own for users that are computed together, without `Labelled` and with it
 _OF_USER = 400  # bytes of Python's own
-_NOTED = 10_000  # batches that are remembered as late
-_BATCHES = 64  # of events, whose users are remembered
+_NOTED = 10_000  # late batches that are remembered
+_BATCHES = 64  # batches of events whose users are remembered
 
 
 class Late:
-    """Batches of events in their order, and of each the time of its earliest one, as far as that matters.
+    """The earliest times of batches that held events from before the latest one known.
 
     Attributes:
-        number: how many batches there were.
+        number: how many batches there were, late or not.
     """
 
     def __init__(self) -> None:
         self.number = 0
-        self._numbers: list[int] = []  # of batches of which no later one reaches back as far
+        self._numbers: list[int] = []  # of late batches; no later batch reaches back as far
         self._times: list[int] = []
-        self._from = 0  # the first batch from which on they are remembered
+        self._from = 0  # the first batch that is remembered
 
     def add(self, earliest: int, latest: int) -> None:
-        """Notes a batch by the time of its earliest event; `latest` is the last moment of what was known before it."""
+        """Notes a batch by the time of its earliest event; `latest` is the time of the latest one known before."""
         if earliest < latest:
             while self._times and self._times[-1] >= earliest:
                 self._times.pop(), self._numbers.pop()
@@ -48,7 +48,7 @@ class Late:
         self.number += 1
 
     def earliest(self, number: int) -> int:
-        """The time of the earliest event of all late batches from a number on; ALWAYS where nobody remembers."""
+        """The time of the earliest event of all late batches from a number on; ALWAYS if they are forgotten."""
         if number < self._from:
             return ALWAYS
         place = bisect.bisect_left(self._numbers, number)
@@ -56,11 +56,11 @@ class Late:
 
 
 class Shared:
-    """What was found out of several users at once.
+    """Rows, outcomes and seen videos of several users, computed together.
 
     Args:
         users: [n] increasing ids.
-        labelled: what their events make of them.
+        labelled: their labelled events.
     """
 
     def __init__(self, users: np.ndarray, labelled: Labelled):
@@ -84,16 +84,16 @@ class Shared:
         return own + rows + 2 * self._steps.nbytes + self._seen.nbytes + (self.labelled.nbytes if self.labelled else 0)
 
     def steps(self, place: int) -> pa.Table:
-        """Those of one user, of outcomes.STEP_SCHEMA."""
+        """The steps of one user, with outcomes.STEP_SCHEMA."""
         begin, end = np.searchsorted(self._owner, [place, place + 1]).tolist()
         return self._steps.slice(begin, end - begin)
 
     def seen(self, place: int) -> np.ndarray:
-        """[n] int64 videos that one user has opened, or does not want by a negative signal, increasing."""
+        """[n] int64 increasing: the videos that one user has opened or given a negative signal."""
         return self._seen[self._seen_bounds[place] : self._seen_bounds[place + 1]]
 
     def by_group(self, place: int, column: str) -> pa.Table:
-        """As `outcomes.by_group`, of one user after all that is known."""
+        """As `outcomes.by_group`, for one user after all known events."""
         if column not in self._groups:
             found = outcomes.by_group(self._steps, self._rules.videos, column, NEVER, self._owner).combine_chunks()
             firsts = np.searchsorted(found["owner"].to_numpy(), np.arange(len(self._users) + 1))
@@ -104,14 +104,14 @@ class Shared:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KeptUser:
-    """What was found out of a user.
+    """A cached user.
 
     Attributes:
-        user: who.
-        number: of batches that it is made of.
-        last: the last moment at which anything happened that is known.
-        shared: what was found out of several users at once.
-        place: which row there is the user's.
+        user: the id.
+        number: how many batches of events are included.
+        last: the time of the user's last known event.
+        shared: the users that were computed together with this one.
+        place: the row of the user in `shared`.
     """
 
     user: int
@@ -121,15 +121,15 @@ class KeptUser:
     place: int
 
     def holds(self, late: Late) -> bool:
-        """Whether no event came since that is before one of the user, which tells more of the videos that were seen."""
+        """Whether the entry is valid: since it was made, no event came that is earlier than the user's last one."""
         return late.earliest(self.number) >= self.last
 
     def at(self, time: int, now: Snapshot) -> pa.Table:
-        """[1] row as of a moment; once nothing is to come any more, only what is recent is found out anew.
+        """[1] row as of a moment; after the user's last event, only recent counts are computed anew.
 
         Args:
             time: microseconds.
-            now: what is known.
+            now: the current snapshot.
         """
         owner, times = np.array([self.user]), np.array([time])
         labelled = self.shared.labelled
@@ -148,7 +148,7 @@ class KeptUser:
 
 
 def prepared(users: np.ndarray, number: int, now: Snapshot) -> dict[int, KeptUser]:
-    """[n] increasing users, of whom all is found out at once what a request of each would have to by itself."""
+    """The entries of [n] increasing users, computed together instead of request by request."""
     shared = Shared(users, now.label(users))
     return {
         user: KeptUser(user, number, last, shared, place)
@@ -157,7 +157,7 @@ def prepared(users: np.ndarray, number: int, now: Snapshot) -> dict[int, KeptUse
 
 
 class KeptUsers:
-    """Those that are kept: what was found out longest ago is forgotten first, as that is found out anew.
+    """The cache: the oldest entries are dropped first.
 
     Args:
         most: bytes that it may take.
@@ -170,16 +170,16 @@ class KeptUsers:
         self._changed: collections.deque[tuple[int, list[int]]] = collections.deque(maxlen=_BATCHES)
 
     def get(self, user: int, late: Late) -> KeptUser | None:
-        """What is kept of a user, if it holds."""
+        """The entry of a user, if there is one and it is valid."""
         kept = self._users.get(user)
         return kept if kept is not None and kept.holds(late) else None
 
     def add(self, found: Mapping[int, KeptUser]) -> None:
-        """Keeps what was found out at once of users, but for those who have done something since."""
+        """Adds users that were computed together, except those with events since."""
         kept = list(found.values())
         number, shared = kept[0].number, kept[0].shared
         if len(self._changed) == _BATCHES and self._changed[0][0] > number:
-            return  # as nobody remembers who has
+            return  # which of them have events since is forgotten
         self._users.update(found)
         for _, users in itertools.takewhile(lambda each: each[0] >= number, reversed(self._changed)):
             self._drop(users)
@@ -191,7 +191,7 @@ class KeptUsers:
             self._drop(each.user for each in old if self._users.get(each.user) is each)
 
     def changed(self, users: list[int], number: int) -> None:
-        """Forgets users who have done something, in the batch of a number."""
+        """Drops users who have events in the batch of this number."""
         self._changed.append((number, users))
         self._drop(users)
 
@@ -201,10 +201,10 @@ class KeptUsers:
 
 
 def is_lasting(rules: Rules) -> bool:
-    """Whether what is known after all that happened changes no more by the clock alone."""
+    """Whether rows after the last event stay the same as time passes."""
     return not (rules.settings.counters.delay_microseconds or rules.settings.recent.enabled or _is_dated(rules))
 
 
 def _is_dated(rules: Rules) -> bool:
-    """Whether what is known changes as rows of users or videos do."""
+    """Whether users or videos have versions."""
     return rules.videos.is_versioned or is_versioned(rules.users)

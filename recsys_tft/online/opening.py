@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from recsys_tft import ids
 from recsys_tft.columns import HISTORY, KEYS, UPDATED
-from recsys_tft.configuration.settings import Settings, of_run
+from recsys_tft.configuration.settings import Settings, from_manifest
 from recsys_tft.errors import InputError
 from recsys_tft.labelling.exposures import event_columns, sort_events
 from recsys_tft.online.changes import between
@@ -20,7 +20,7 @@ from recsys_tft.run_layout.state_files import CHANGES, ENTITIES, FIRST_SEEN, KEP
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, known_durations
 from recsys_tft.tables.raw_tables import ROW
 
-LATENESS = 86_400_000_000  # microseconds by which an event may come after a later one, where `late` is not longer
+LATENESS = 86_400_000_000  # microseconds by which an event may come after a later one, unless `late` is longer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Opened:
     Attributes:
         state: of users and videos.
         rules: by which events count.
-        run: what tells the run from others.
+        run: the id of the run.
         until: microseconds, when the state ends.
-        since: microseconds, before which events come too late: that, or as long before it as `late` says.
+        since: microseconds; earlier events are too late: `until`, or earlier by `late`.
     """
 
     state: LiveState
@@ -43,17 +43,17 @@ class Opened:
 
 
 def open_live(output_dir: str, transform_graph: str) -> Opened:
-    """What is known at the end of a run, or of its last refresh.
+    """Opens the state at the end of a run, or of its last refresh.
 
     Args:
         output_dir: of the run.
         transform_graph: the hash of the graph that the export was made with.
 
     Raises:
-        InputError: if there is no state, or of another run than the export.
+        InputError: if there is no state, or the export is of another run.
     """
     manifest = run_folders.manifest(output_dir)
-    settings = of_run(manifest, f"{output_dir}/artifacts/manifest.json")
+    settings = from_manifest(manifest, f"{output_dir}/artifacts/manifest.json")
     last = list(periods.folders(output_dir).values())[-1:]
     told = last[0] if last else output_dir
     with run_folders.held(output_dir) as run, run_folders.held(told) as newest:
@@ -71,7 +71,7 @@ def open_live(output_dir: str, transform_graph: str) -> Opened:
 
 
 def _entities(state: EarlierState, name: str, settings: Settings) -> pa.Table:
-    """The rows of users, videos or channels by key, or versions of them, as far as the state of others needs them."""
+    """The rows (or versions) of users, videos or channels by key, with the columns that the live state needs."""
     key = KEYS[name]
     wanted = {
         "users": ("previously_watched_category", *HISTORY),
@@ -86,7 +86,7 @@ def _entities(state: EarlierState, name: str, settings: Settings) -> pa.Table:
 
 
 def _table(state: EarlierState, name: str, schema: pa.Schema | None = None) -> pa.Table:
-    """The rows of a part of the state; of one that this run does not need none, of a schema."""
+    """The rows of a part of the state; without rows, with the schema, if this run has no such part."""
     nothing = [] if schema is None else [schema.empty_table()]
     return pa.concat_tables(nothing + [state_files.read(file) for file in state.files[name]])
 

@@ -1,15 +1,15 @@
-"""Events in Redis or Valkey, where several processes put them and read those of one another, in one order for all.
+"""Events in Redis or Valkey, shared by several processes, which all read them in the same order.
 
-    {recsys_tft}:events     stream: `event`, JSON of the columns that count; in the order in which all processes count
-    {recsys_tft}:user:ID    hash of each user: for each event its key, and its time in microseconds
-    {recsys_tft}:meta       hash: `run`; `since` and `latest`, by which it is told what comes too late; `trimmed`, the
-                            last entry that was removed from the stream, and `held`, until when states hold what was
+    {recsys_tft}:events     stream: `event`, JSON of the columns that count; all processes apply it in this order
+    {recsys_tft}:user:ID    hash of each user: the key of each event, and its time in microseconds
+    {recsys_tft}:meta       hash: `run`; `since` and `latest`, which decide whether an event is too late; `trimmed`, the
+                            last entry that was removed from the stream; `held`, the end of the state that has it
 
-A process with a newer state removes from the beginning of the stream what that state holds, with the keys of these
-events, which come too late by now. Who has not read them yet, and who comes with an older state, is told so.
+A process with a newer state trims from the stream the events which that state has, and their keys: such events are too
+late from then on. A process that has not read them yet, or starts with an older state, raises an error.
 
-A script decides about each event at once: whether it comes too late, is there already, or is added. So an event counts
-once, whoever sends it how often.
+A script handles each event atomically: it is too late, a duplicate, or added. So an event counts once, however often it
+is sent, and to whichever process.
 """
 
 import itertools
@@ -25,7 +25,7 @@ from recsys_tft.online.snapshot import EVENT
 
 _NAME = "{recsys_tft}:"  # in braces, so that a cluster keeps all of it on one node
 _EVENTS, _META = f"{_NAME}events", f"{_NAME}meta"
-_AT_ONCE = 1000  # events that a script is called with, so that others wait for a millisecond or so
+_AT_ONCE = 1000  # events per call of a script, so that other processes wait for about a millisecond
 _READ = 10_000
 _ADD = """
 local since = tonumber(redis.call('HGET', KEYS[2], 'since') or '')
@@ -56,7 +56,7 @@ for _, name in ipairs({'since', 'latest'}) do
     redis.call('HSET', KEYS[1], name, ARGV[1])
   end
 end
-"""  # of a process with a newer state, which holds all events before
+"""  # for a process with a newer state, which has all earlier events
 
 
 _TRIM = """
@@ -81,7 +81,7 @@ class RedisLog:
 
     Args:
         address: such as redis://localhost:6379/0, rediss://... or unix:///run/redis.sock.
-        run: what tells the run from others.
+        run: the id of the run.
         since: microseconds; events before are in the state of the run.
         lateness: microseconds by which an event may come after a later one.
         seconds: how long an answer may take.
@@ -124,7 +124,7 @@ class RedisLog:
         self._client.eval(_BEGIN, 1, _META, since)
 
     def _trim(self, since: int) -> None:
-        """Removes events from the beginning of the stream, up to the first one that the state does not hold."""
+        """Removes events from the beginning of the stream, up to the first one that the state does not have."""
         while entries := cast(list[tuple[bytes, dict[bytes, bytes]]], self._client.xrange(_EVENTS, count=_AT_ONCE)):
             events = [(number, json.loads(entry[b"event"])) for number, entry in entries]
             held = list(itertools.takewhile(lambda each: each[1]["interaction_time"] < since, events))
@@ -139,7 +139,7 @@ class RedisLog:
                 return
 
     def add(self, events: pa.Table) -> np.ndarray:
-        """[n] int8: what became of events, as `LiveState.observe`; what is returned is in Redis.
+        """[n] int8: the results of events, as `LiveState.observe`; on return the events are in Redis.
 
         Args:
             events: [n], as `LiveState.observe` takes them.
@@ -158,7 +158,7 @@ class RedisLog:
         return np.array(found, np.int8)
 
     def unread(self, schema: pa.Schema) -> Iterator[pa.Table]:
-        """The events of all processes that were not returned before, in their order.
+        """The events of all processes that were not returned before, in the order of the stream.
 
         Args:
             schema: of the events.
@@ -174,7 +174,7 @@ class RedisLog:
                 return
 
     def _next(self) -> list:
-        """What the stream has next."""
+        """The next entries of the stream."""
         with self._client.pipeline() as pipeline:
             pipeline.xread({_EVENTS: self._last}, _READ)
             pipeline.hget(_META, "trimmed")
@@ -197,7 +197,7 @@ class RedisLog:
 
 
 def _order(number: bytes) -> tuple[int, ...]:
-    """By which entries of a stream are in order."""
+    """The sort key of the id of a stream entry."""
     return tuple(map(int, number.split(b"-")))
 
 

@@ -1,4 +1,4 @@
-"""What is counted of videos at a moment, by all changes so far."""
+"""Counts of videos at a moment, by all changes so far."""
 
 import numpy as np
 
@@ -9,31 +9,31 @@ from recsys_tft.time_lookups import SINCE, Timeline, distinct
 
 
 class VideoValues:
-    """The values of videos, each of which is found out once and holds until a change comes, or the moment for the next.
+    """A cache of the counts of videos: each is valid until a change comes, or its next version begins.
 
     Args:
-        video_ids: [videos] int64, increasing, of all.
+        video_ids: [videos] int64, increasing, of all videos.
         values: what is counted.
     """
 
     def __init__(self, video_ids: np.ndarray, values: Values):
         self._ids, self._names = video_ids, values.names
         self._found = np.zeros((len(video_ids), len(values.names)), np.int64)
-        self._after = np.full(len(video_ids), NEVER)  # values hold after this moment
+        self._after = np.full(len(video_ids), NEVER)  # values are valid after this moment
         self._until = np.full(len(video_ids), ALWAYS)  # and up to this one
 
     def changed(self, video_ids: np.ndarray) -> None:
-        """Forgets the values of some videos."""
+        """Drops the values of some videos."""
         rows = np.searchsorted(self._ids, video_ids)
         self._after[rows], self._until[rows] = NEVER, ALWAYS
 
     def at(self, video_ids: np.ndarray, time: int, now: Snapshot) -> np.ndarray:
-        """[n, k] int64 values of known videos, as a row at a time has them.
+        """[n, k] int64 values of known videos, as in a row at this time.
 
         Args:
             video_ids: [n] int64.
             time: not before `now.since`.
-            now: what is known of them.
+            now: the current snapshot.
         """
         rows = np.searchsorted(self._ids, video_ids)
         if not self._names:

@@ -1,1 +1,1 @@
-"""What was known of users and videos at a moment: histories, counters, outcomes, and the state that carries them."""
+"""Point-in-time features of users and videos: histories, counters, outcomes, and the state that carries them."""

@@ -1,6 +1,6 @@
-"""What is known of users at a moment, from which their later examples follow without the events before it.
+"""The state of users at a moment: later examples follow from it without the events before.
 
-Of each user that is a few numbers, and those of the videos that they saw; docs/daily.md says what is in each table.
+It has a few numbers per user and per video that the user saw; docs/daily.md describes the tables.
 """
 
 import dataclasses
@@ -31,14 +31,14 @@ SCHEMAS = {
 
 @dataclasses.dataclass(frozen=True)
 class Carried:
-    """What is known of users.
+    """The state of users.
 
     Attributes:
-        until: of events strictly before this moment.
-        events: those of exposures that later ones may belong to, sorted as by `exposures.sort_events`.
+        until: its moment; it covers the events strictly before.
+        events: those of exposures that may continue, sorted as by `exposures.sort_events`.
         viewed: the last video that each user opened.
-        positives: the videos of the history of each user, and since when they are there.
-        pairs: videos on which a user was positive, and that a user has seen.
+        positives: the videos in each user's history, and the times at which they entered it.
+        pairs: users and videos: whether the user was positive on the video, and whether the user has seen it.
         counts: of recent.COUNT_SCHEMA.
         steps: of outcomes.STEP_SCHEMA.
         fitted: the users whose values are in vocabularies, or are counted for them.
@@ -55,12 +55,12 @@ class Carried:
 
     @property
     def tables(self) -> dict[str, pa.Table]:
-        """All of them by name."""
+        """The tables by name."""
         return {"events": self.events, **{name: getattr(self, name) for name in SCHEMAS}}
 
     @property
     def cuts(self) -> Cuts:
-        """The splits of what comes later: number 1 is all of it."""
+        """Split times for later events, all of which are in split 1."""
         return self.until, None
 
     @property
@@ -75,7 +75,7 @@ class Carried:
         return pairs.append_column("split", pa.array(np.zeros(len(pairs), np.int8)))
 
     def divided(self, users: np.ndarray) -> tuple["Carried", "Carried"]:
-        """What is known of some users, [n] increasing int64 ids, and what is known of all others."""
+        """The state of some users, [n] increasing int64 ids, and of all others."""
         parts: tuple[dict[str, pa.Table], dict[str, pa.Table]] = ({}, {})
         for name, table in self.tables.items():
             are_among = find_sorted(users, table["user_id"].to_numpy()) >= 0
@@ -85,32 +85,32 @@ class Carried:
         return one, other
 
     def beside(self, others: "Carried", settings: Settings) -> "Carried":
-        """The same together with what was known of other users earlier, who have done nothing since."""
-        found = {}
+        """This state together with an earlier one of other users, who were inactive since."""
+        merged = {}
         for name, table in self.tables.items():
             both = pa.concat_tables([table, getattr(others, name)])
-            found[name] = both.take(pa.array(np.argsort(both["user_id"].to_numpy(), kind="stable")))
+            merged[name] = both.take(pa.array(np.argsort(both["user_id"].to_numpy(), kind="stable")))
         if settings.recent.enabled:
-            found["counts"] = recent.folded(found["counts"], self.until - settings.counters.delay_microseconds)
-        return dataclasses.replace(self, **found)
+            merged["counts"] = recent.fold(merged["counts"], self.until - settings.counters.delay_microseconds)
+        return dataclasses.replace(self, **merged)
 
     def with_events(self, events: pa.Table, settings: Settings) -> pa.Table:
-        """Later events, together with those of exposures that they may belong to."""
+        """Later events, together with those of exposures that they may continue."""
         return sort_events(pa.concat_tables([self.events, events]), settings) if len(self.events) else events
 
 
 @dataclasses.dataclass(frozen=True)
 class Period:
-    """What there was until a moment, and what is known of it.
+    """The events and exposures of a period, from which the state at its end follows.
 
     Attributes:
         events: of whole exposures, sorted as by `exposures.sort_events`; all of them, or all after `before`.
-        keys: user_id, video_id and `label` of the exposures that are after `before`.
-        positives: all that histories are made of.
-        steps: of outcomes.STEP_SCHEMA, of all.
-        training_users: increasing ids of the users on whose values something is fitted.
-        before: what was known of their users at the beginning; None: nothing.
-        others: what was known of all other users.
+        keys: user_id, video_id and `label` of the exposures after `before`.
+        positives: all sources of histories.
+        steps: of outcomes.STEP_SCHEMA, of all exposures.
+        training_users: increasing ids of the users whose values are fitted.
+        before: the state of their users at the beginning; None for a run.
+        others: the state of all other users.
     """
 
     events: pa.Table
@@ -123,23 +123,23 @@ class Period:
 
     @property
     def new_users(self) -> np.ndarray:
-        """Those of `training_users` who were not before."""
+        """The `training_users` that no earlier period fitted."""
         return np.setdiff1d(self.training_users, self._earlier("fitted")["user_id"].to_numpy(), assume_unique=True)
 
     def carry(self, videos: VideoLookup, until: int, settings: Settings) -> Carried:
-        """What is known of users at `until`, by which all events are over."""
-        known = until - settings.counters.delay_microseconds  # what is before this moment is so for all later lookups
-        found = Carried(
+        """The state of users at `until`, after all events."""
+        visible_until = until - settings.counters.delay_microseconds  # all later lookups include events before it
+        state = Carried(
             until,
             self._open(until, settings),
             self._viewed(videos, settings),
             self._history(videos, settings),
             self._pairs(settings),
-            self._counts(known, settings),
-            self._steps(videos, known),
+            self._counts(visible_until, settings),
+            self._steps(videos, visible_until),
             self._fitted(),
         )
-        return found.beside(self.others, settings) if self.others else found
+        return state.beside(self.others, settings) if self.others else state
 
     def _fitted(self) -> pa.Table:
         earlier = self._earlier("fitted")["user_id"].to_numpy()
@@ -157,17 +157,17 @@ class Period:
 
     def _viewed(self, videos: VideoLookup, settings: Settings) -> pa.Table:
         viewings = self.events.filter(pa.array(is_viewing(self.events, settings.table.bits)))
-        own = viewings.select(["user_id", "video_id", "interaction_time"]).rename_columns(SCHEMAS["viewed"].names)
-        found = pa.concat_tables([self._earlier("viewed"), own])
-        user, video, time = (column.to_numpy() for column in found.columns)
+        new = viewings.select(["user_id", "video_id", "interaction_time"]).rename_columns(SCHEMAS["viewed"].names)
+        latest = pa.concat_tables([self._earlier("viewed"), new])
+        user, video, time = (column.to_numpy() for column in latest.columns)
         order = lexsort((videos.order(video), time, user))
-        return found.take(pa.array(order[ends(user[order])]))
+        return latest.take(pa.array(order[ends(user[order])]))
 
     def _history(self, videos: VideoLookup, settings: Settings) -> pa.Table:
-        """The videos of each history; one that was there until an earlier moment is gone for ever."""
-        found = self.positives
-        stays = np.ones(len(found.user), bool) if found.until is None else found.until == recent.NEVER
-        user, video, since = (column[stays] for column in (found.user, found.video, found.since))
+        """The videos of each history; one that left it earlier never returns."""
+        positives = self.positives
+        stays = np.ones(len(positives.user), bool) if positives.until is None else positives.until == recent.NEVER
+        user, video, since = (column[stays] for column in (positives.user, positives.video, positives.since))
         order, first = _groups(user, video)
         user, video, since = user[order][first], video[order][first], _reduced(np.maximum, since[order], first)
         order = lexsort((videos.order(video), since, user))
@@ -184,36 +184,36 @@ class Period:
         order, first = _groups(user, video)
         columns = [user[order][first], video[order][first]]
         for name, fresh in (("positive", (False, True)), ("seen", (True, False))):
-            own = [np.full(len(table), value) for table, value in zip(tables[1:], fresh, strict=True)]
-            values = np.concatenate([tables[0][name].to_numpy(), *own])
+            flags = [np.full(len(table), value) for table, value in zip(tables[1:], fresh, strict=True)]
+            values = np.concatenate([tables[0][name].to_numpy(), *flags])
             columns.append(_reduced(np.logical_or, values[order], first))
         return pa.table(columns, SCHEMAS["pairs"])
 
-    def _counts(self, known: int, settings: Settings) -> pa.Table:
+    def _counts(self, visible_until: int, settings: Settings) -> pa.Table:
         if not settings.recent.enabled:
             return SCHEMAS["counts"].empty_table()
-        own = recent.counts_of(self.events, settings, self.before.until if self.before else None)
-        return recent.folded(pa.concat_tables([self._earlier("counts"), own]), known)
+        new = recent.counts_of(self.events, settings, self.before.until if self.before else None)
+        return recent.fold(pa.concat_tables([self._earlier("counts"), new]), visible_until)
 
-    def _steps(self, videos: VideoLookup, known: int) -> pa.Table:
-        """The steps, of which those before `known` are one of each user and video, or version of a video."""
-        is_over = self.steps["time"].to_numpy() < known
+    def _steps(self, videos: VideoLookup, visible_until: int) -> pa.Table:
+        """The steps; those before `visible_until` are summed by user and video, or version of a video."""
+        is_over = self.steps["time"].to_numpy() < visible_until
         user, video, shown, _, *numbers = (column.to_numpy()[is_over] for column in self.steps.columns)
         order, first = _groups(user, videos.position(video, shown))
         last = _reduced(np.maximum, shown[order], first)
-        sums = (_reduced(np.add, each[order], first) for each in numbers)
+        sums = (_reduced(np.add, counts_of_step[order], first) for counts_of_step in numbers)
         over = pa.table([user[order][first], video[order][first], last, last, *sums], SCHEMAS["steps"])
         return pa.concat_tables([over, self.steps.filter(pa.array(~is_over))])
 
 
 def is_seen(events: pa.Table, settings: Settings) -> np.ndarray:
-    """[n] bool: by which events the user has seen the video: those that opened it, and those with a negative signal."""
+    """[n] bool: events that mark the video as seen: it was opened, or got a negative signal."""
     refused = labels.is_negative(events["signals"].to_numpy(), settings)
     return is_viewing(events, settings.table.bits) | refused
 
 
 def _groups(*keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An order of [n] rows in which those that agree in their keys are together, and where each group begins in it."""
+    """An order that groups [n] rows by their keys, and where each group begins in it."""
     order = lexsort(keys[::-1])
     return order, begins(*(key[order] for key in keys))
 

@@ -1,8 +1,8 @@
-"""Counters of videos as of a moment: how often each was viewed, liked and commented on before it.
+"""Point-in-time counters of videos: views, likes and comments before a moment.
 
-The events of all users make a video into *versions*: what its counters were from one moment on. Each version goes
-through the transform graph once, and a row takes the last one strictly before its exposure. docs/examples.md has the
-rules, and how far a version may lag behind.
+Events of all users give a video *versions*: its counters from a moment on. Each version goes through the transform
+graph once, and a row takes the last one strictly before its exposure. docs/examples.md has the rules, and how far a
+version may lag behind.
 """
 
 import dataclasses
@@ -33,17 +33,17 @@ INCREMENT_SCHEMA = pa.schema(
         "training": pa.bool_(),  # whether by an event of the training split
     }
 )
-NUMBER = "number"  # a column of changes that stand for several: how many
+NUMBER = "number"  # how many changes a row stands for; absent: one
 CARRIED_SCHEMA = INCREMENT_SCHEMA.append(pa.field(NUMBER, pa.int64()))
 
 
 @dataclasses.dataclass(frozen=True)
 class Values:
-    """What versions hold.
+    """The columns of versions.
 
     Attributes:
         names: [k] of the columns.
-        effects: [kinds, k] int64: what a change of each kind adds to each of them.
+        effects: [kinds, k] int64: what a change of each kind adds to each column.
     """
 
     names: tuple[str, ...]
@@ -51,7 +51,7 @@ class Values:
 
     @property
     def schema(self) -> pa.Schema:
-        """Of the versions."""
+        """The schema of versions."""
         return pa.schema({"video_id": pa.int64(), "since": pa.int64(), **dict.fromkeys(self.names, pa.int64())})
 
 
@@ -64,9 +64,9 @@ def are_as_of(settings: CounterSettings, absent: Collection[str]) -> bool:
 
 
 def computed_columns(settings: CounterSettings, absent: Collection[str]) -> tuple[str, ...]:
-    """The columns of videos that are not read: COUNTERS where they are counted, and what is derived from them.
+    """The columns of videos that are computed instead of read: COUNTERS if they are counted, and derived ones.
 
-    A `popularity` that the table has is read by `auto`, but not by `as_of`, as nobody knows of when it is.
+    `auto` reads the table's `popularity`, `as_of` does not, as its time is unknown.
     """
     if not are_as_of(settings, absent):
         return ()
@@ -78,8 +78,7 @@ def increments(events: pa.Table, splits: np.ndarray, settings: Settings) -> pa.T
     """When events add 1 to a counter of their video, as rows of INCREMENT_SCHEMA.
 
     An exposure, formed without cuts, adds 1 to `view_count` at its first viewing, to `like_count` at its first like and
-    to `comment_count` at its first comment: later events change nothing about it, and no video has more likes than
-    views.
+    to `comment_count` at its first comment, so no video has more likes than views.
 
     Args:
         events: sorted as by `exposures.sort_events`.
@@ -111,13 +110,13 @@ def first_rows(events: pa.Table, settings: Settings) -> list[np.ndarray]:
 def with_totals(
     videos: pa.Table, totals: Iterable[pa.Table], computed: Collection[str], values: Values = COUNTED
 ) -> pa.Table:
-    """The videos with the values that totals add up to.
+    """The videos with the sums of totals.
 
     Args:
         videos: by `video_id`, or versions of them.
         totals: `sums` of parts of the increments, of these videos.
-        computed: columns that are not read, which become null unless they are among the values.
-        values: what the totals hold.
+        computed: columns that are not read: null unless they are among the values.
+        values: the columns of the totals.
     """
     ids, place = np.unique(videos["video_id"].to_numpy(), return_inverse=True)
     counts = np.zeros((len(values.names), len(ids)), np.int64)
@@ -129,18 +128,18 @@ def with_totals(
     return pa.table(columns | dict(zip(values.names, counts[:, place], strict=True)))
 
 
-def of_training(increments: pa.Table) -> pa.Table:
-    """Those by events of the training split."""
+def in_training(increments: pa.Table) -> pa.Table:
+    """The increments by events of the training split."""
     return increments.filter(increments["training"])
 
 
 def sums(changes: pa.Table, values: Values = COUNTED) -> pa.Table:
-    """What changes add to the values of each video that has any, by increasing id, in columns of int32."""
+    """Sum the changes of each video that has any: by increasing id, in columns of int32."""
     video, kind = changes["video_id"].to_numpy(), changes["counter"].to_numpy()
     ids, kinds = distinct(video), len(values.effects)
     codes = np.searchsorted(ids, video) * kinds + kind
-    found = np.bincount(codes, _numbers(changes), minlength=len(ids) * kinds).astype(np.int64)
-    return _valued(ids, (found.reshape(-1, kinds) @ values.effects).astype(np.int32), values)
+    counts = np.bincount(codes, _numbers(changes), minlength=len(ids) * kinds).astype(np.int64)
+    return _valued(ids, (counts.reshape(-1, kinds) @ values.effects).astype(np.int32), values)
 
 
 def _numbers(changes: pa.Table) -> np.ndarray | None:
@@ -155,10 +154,10 @@ def together(changes: pa.Table, carried: pa.Table) -> pa.Table:
     return pa.concat_tables([changes.append_column(NUMBER, pa.array(np.ones(len(changes), np.int64))), carried])
 
 
-def folded(changes: pa.Table, until: int, settings: CounterSettings) -> pa.Table:
-    """The same changes in fewer rows of CARRIED_SCHEMA, by which later versions are the same for times from `until` on.
+def fold(changes: pa.Table, until: int, settings: CounterSettings) -> pa.Table:
+    """Compact changes into fewer rows of CARRIED_SCHEMA; versions at times from `until` on stay the same.
 
-    Those before the last interval that a row may still see the inside of are at its begin.
+    Changes before the last interval whose inside a row may still see move to its start.
     """
     every = settings.every_microseconds
     begin = (until - settings.delay_microseconds) // every * every
@@ -171,12 +170,12 @@ def folded(changes: pa.Table, until: int, settings: CounterSettings) -> pa.Table
 def bases(
     video_ids: np.ndarray, slices: Iterable[tuple[int, pa.Table]], values: Values = COUNTED
 ) -> Iterator[tuple[int, pa.Table]]:
-    """For each slice of time the values that its videos have before it, as `later_versions` takes them.
+    """For each time slice the values of its videos before it, as `later_versions` takes them.
 
     Args:
         video_ids: [n] int64, increasing.
         slices: in order of time, a key and the `sums` of all changes of these videos.
-        values: what changes.
+        values: the columns.
     """
     totals = np.zeros((len(video_ids), len(values.names)), np.int64)
     for key, changed in slices:
@@ -186,24 +185,23 @@ def bases(
         totals[rows] += np.stack([changed[name].to_numpy() for name in values.names], axis=1)
 
 
-def _valued(video_ids: np.ndarray, found: np.ndarray, values: Values) -> pa.Table:
+def _valued(video_ids: np.ndarray, matrix: np.ndarray, values: Values) -> pa.Table:
     """[n] videos with [n, k] values."""
-    return pa.table({"video_id": video_ids, **dict(zip(values.names, found.T, strict=True))})
+    return pa.table({"video_id": video_ids, **dict(zip(values.names, matrix.T, strict=True))})
 
 
 def versions(video_ids: np.ndarray, changes: pa.Table, settings: CounterSettings, values: Values = COUNTED) -> pa.Table:
-    """The versions of videos, rows of `values.schema` by video and time: the values after all that was until `since`.
+    """The versions of videos, rows of `values.schema` by video and time: the values after all changes until `since`.
 
-    The first version of a video has values of 0 and is there since ALWAYS. Another one begins whenever a value passes
-    one of `thresholds`, and at the end of each interval of `settings.every` since 1970 in which a value changed: of
-    what happens in between a row sees nothing. Rows see either later by `settings.delay`. Which versions there are
-    until a moment depends on nothing after it.
+    The first version of a video has values of 0 since ALWAYS. Another one begins when a value passes one of
+    `thresholds`, and at the end of each interval of `settings.every` since 1970 in which a value changed; rows see no
+    change in between, and each version later by `settings.delay`. Versions until a moment depend on nothing after it.
 
     Args:
         video_ids: [n] int64, increasing.
         changes: of these videos, in any order; rows of INCREMENT_SCHEMA, of which `counter` is the kind.
         settings: how far versions may lie apart.
-        values: what changes.
+        values: the columns.
     """
     first = first_versions(video_ids, values)
     return in_order([first, later_versions(first, changes, settings, values)], "video_id")
@@ -216,13 +214,13 @@ def first_versions(video_ids: np.ndarray, values: Values = COUNTED) -> pa.Table:
 
 
 def later_versions(base: pa.Table, changes: pa.Table, settings: CounterSettings, values: Values = COUNTED) -> pa.Table:
-    """The versions that begin by the changes of a slice of time, which cuts no interval of `settings.every`.
+    """The versions that begin in a time slice, which cuts no interval of `settings.every`.
 
     Args:
         base: the values before the slice, of all videos that change in it and any others, by increasing `video_id`.
         changes: all of the slice, in any order.
         settings: how far versions may lie apart.
-        values: what changes.
+        values: the columns.
     """
     has_effect = np.asarray(values.effects.any(axis=1))
     changes = changes.filter(pa.array(has_effect[changes["counter"].to_numpy()]))
@@ -231,18 +229,18 @@ def later_versions(base: pa.Table, changes: pa.Table, settings: CounterSettings,
     order = lexsort((time, owner))
     owner, time, kind = owner[order], time[order], kind[order]
     numbers = 1 if (numbers := _numbers(changes)) is None else numbers[order]
-    last = ends(owner, time)  # what happens at one instant is seen at once
+    last = ends(owner, time)  # changes at one instant become visible together
     owner, time = owner[last], time[last]
     first = begins(owner)
-    totals, begun = [], np.zeros(len(owner), bool)
+    totals, begins_version = [], np.zeros(len(owner), bool)
     for name, effects in zip(values.names, values.effects.T, strict=True):
         before = base[name].to_numpy()[owner[first]]
         totals.append(_running_totals(np.cumsum(effects[kind] * numbers)[last], first, before))
-        begun |= _passed(totals[-1], first, before, settings.growth)
+        begins_version |= _passes_threshold(totals[-1], first, before, settings.growth)
     end = (time // settings.every_microseconds + 1) * settings.every_microseconds - 1  # of the interval
-    since = np.where(begun, time, end) + settings.delay_microseconds
-    begun[ends(owner, end)] = True
-    columns = [video_ids[owner[begun]], since[begun], *(total[begun] for total in totals)]
+    since = np.where(begins_version, time, end) + settings.delay_microseconds
+    begins_version[ends(owner, end)] = True
+    columns = [video_ids[owner[begins_version]], since[begins_version], *(total[begins_version] for total in totals)]
     return pa.table([pa.array(column, pa.int64()) for column in columns], values.schema)
 
 
@@ -250,7 +248,7 @@ def _running_totals(sums: np.ndarray, first: np.ndarray, before: np.ndarray) -> 
     """[m] int64: the total of the owner of each row.
 
     Args:
-        sums: [m] int64, of all changes up to this row, those of the owners before included.
+        sums: [m] int64, of all changes up to this row, including those of earlier owners.
         first: [o] the first row of each owner.
         before: [o] int64, the total of each owner before its first row.
     """
@@ -258,13 +256,13 @@ def _running_totals(sums: np.ndarray, first: np.ndarray, before: np.ndarray) -> 
     return sums + np.repeat(before - others, np.diff(np.append(first, len(sums))))
 
 
-def _passed(totals: np.ndarray, first: np.ndarray, before: np.ndarray, growth: float) -> np.ndarray:
-    """[m] bool: whether a threshold lies between each total and the one before it, by the rows of `_running_totals`."""
+def _passes_threshold(totals: np.ndarray, first: np.ndarray, before: np.ndarray, growth: float) -> np.ndarray:
+    """[m] bool: whether a threshold lies between each total and the previous one, by the rows of `_running_totals`."""
     levels, earlier = totals, before
     if growth:
         largest = int(max(totals.max(initial=0), before.max(initial=0)))
-        known = thresholds(1 << largest.bit_length(), growth)  # few different ones, as each is kept
-        levels, earlier = (np.searchsorted(known, t, side="right") for t in (totals, before))
+        levels_of_counters = thresholds(1 << largest.bit_length(), growth)  # few different ones, as each is kept
+        levels, earlier = (np.searchsorted(levels_of_counters, t, side="right") for t in (totals, before))
     passed = np.append(True, levels[1:] != levels[:-1])[: len(levels)]
     passed[first] = levels[first] != earlier
     return passed
@@ -274,12 +272,12 @@ def _passed(totals: np.ndarray, first: np.ndarray, before: np.ndarray, growth: f
 def thresholds(largest: int, growth: float) -> np.ndarray:
     """Increasing [k] int64 up to `largest`, from 1: each is the first number at least 1 + growth times the one before.
 
-    So a total is less than 1 + growth times the last threshold that it has reached; up to 1 / growth it is equal.
+    So a total is below 1 + growth times the last threshold that it reached; up to 1 / growth it is equal.
     """
     factor = 1 + Fraction(str(growth))
-    found = [1]
-    while found[-1] < largest:
-        found.append(max(found[-1] + 1, math.ceil(found[-1] * factor)))
-    array = np.array(found, np.int64)
+    levels = [1]
+    while levels[-1] < largest:
+        levels.append(max(levels[-1] + 1, math.ceil(levels[-1] * factor)))
+    array = np.array(levels, np.int64)
     array.flags.writeable = False  # as all callers have the same one
     return array

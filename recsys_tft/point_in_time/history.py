@@ -1,4 +1,4 @@
-"""Watch history: the videos that a user was positive on last, as of each exposure. docs/examples.md has the rules."""
+"""Watch history: the last videos that a user was positive on before each exposure. docs/examples.md has the rules."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator
@@ -20,14 +20,13 @@ from recsys_tft.time_lookups import begins, rows_at, take_or_null
 
 @dataclasses.dataclass(frozen=True)
 class Positives:
-    """When users were positive on videos: what stands in a history between two moments.
+    """When users were positive on videos, and so when these are in histories.
 
     Attributes:
         user: [n] int64 ids.
         video: [n] int64 ids.
         since: [n] int64 times of the events by which their exposures became positive.
-        until: [n] int64 times of the events by which they turned negative, after that; NEVER if they did not. None:
-            none did.
+        until: [n] int64 times of later events that made them negative; NEVER without one. None: none did.
     """
 
     user: np.ndarray
@@ -37,7 +36,7 @@ class Positives:
 
 
 def positive_since(events: pa.Table, starts: np.ndarray, duration: np.ndarray, settings: Settings) -> np.ndarray:
-    """The time of the event by which each exposure became positive, [m] int64; of one that never did, of its last.
+    """[m] int64: the time at which each exposure became positive; if it never did, of its last event.
 
     Args:
         events: sorted as by `exposures.sort_events`.
@@ -55,7 +54,7 @@ def positive_since(events: pa.Table, starts: np.ndarray, duration: np.ndarray, s
 
 
 def negative_since(events: pa.Table, starts: np.ndarray, settings: Settings) -> np.ndarray:
-    """The time of the first event of each exposure that has a negative signal, [m] int64; NEVER without one.
+    """[m] int64: the time of each exposure's first event with a negative signal; NEVER without one.
 
     Args:
         events: sorted as by `exposures.sort_events`.
@@ -69,7 +68,7 @@ def negative_since(events: pa.Table, starts: np.ndarray, settings: Settings) -> 
 
 
 def _running_sums(values: np.ndarray, starts: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """The sum of [n] values from the beginning of each run up to every row; a run knows nothing of the others."""
+    """The running sum of [n] values within each run of rows."""
     sums = values.copy()
     for place in range(1, int(sizes.max(initial=0))):
         rows = starts[sizes > place] + place
@@ -87,8 +86,8 @@ def histories(
 class Histories:
     """HISTORY of [m] exposures: lists of the last videos, most recent first, and of their categories.
 
-    A video is there from the event by which it became positive until the one by which it turned negative. Where none
-    is, what the users table says stands in.
+    A video is in it from the event that made it positive to the one that made it negative. Without any video, the
+    history of the users table is taken.
 
     Args:
         positives: of the users, in any order.
@@ -109,15 +108,15 @@ class Histories:
         length: int,
     ):
         self._steps = _Steps.of(positives, videos.order(positives.video))
-        own, times = self._steps.user, self._steps.time
-        self._last = time_lookups.last_before(own, times, user, time, tie=np.arange(len(own)))
+        step_users, times = self._steps.user, self._steps.time
+        self._last = time_lookups.last_before(step_users, times, user, time, tie=np.arange(len(step_users)))
         self._users, self._videos, self._user, self._time, self._length = users, videos, user, time, length
 
     def of_parts(self, parts: Iterable[np.ndarray]) -> Iterator[dict[str, pa.ChunkedArray]]:
         """HISTORY of the exposures of each part.
 
         Args:
-            parts: row numbers of exposures, [k] int64 each; of a user, none before those of an earlier part in time.
+            parts: row numbers of exposures, [k] int64 each; each user's parts are in order of time.
         """
         walk = _Walk(self._steps, self._length + self._steps.depth)
         for part in parts:
@@ -131,16 +130,18 @@ class Histories:
         offsets = pa.array(np.concatenate([[0], np.cumsum(used.sum(axis=1))]), pa.int32())
         chosen = rows[used]
         categories = _categories(self._videos, self._steps.video, chosen, np.repeat(time, used.sum(axis=1)))
-        given = rows_at(self._users, "user_id", user, time)
-        given[used.any(axis=1)] = -1
-        found = {}
+        user_rows = rows_at(self._users, "user_id", user, time)
+        user_rows[used.any(axis=1)] = -1
+        lists = {}
         for name, array in zip(HISTORY, (pa.array(self._steps.video[chosen]), categories), strict=True):
-            told = pc.list_slice(take_or_null(self._users[name], given), 0, self._length).cast(self._users[name].type)
-            found[name] = pc.if_else(pa.array(given >= 0), told, pa.ListArray.from_arrays(offsets, array))
-        return found
+            stored = pc.list_slice(take_or_null(self._users[name], user_rows), 0, self._length).cast(
+                self._users[name].type
+            )
+            lists[name] = pc.if_else(pa.array(user_rows >= 0), stored, pa.ListArray.from_arrays(offsets, array))
+        return lists
 
     def _used(self, rows: np.ndarray) -> np.ndarray:
-        """Which of [m, length + depth] rows make up the histories: the last `length` different videos of each."""
+        """Which of [m, length + depth] rows are in the histories: the last `length` distinct videos of each."""
         used = rows >= 0
         if self._steps.depth:
             video = self._steps.video[rows]
@@ -152,17 +153,17 @@ class Histories:
 
 @dataclasses.dataclass(frozen=True)
 class _Steps:
-    """What happens to the histories of users, in order: a video comes in front, or goes.
+    """Changes of users' histories in order: a video enters at the front, or leaves.
 
-    One that goes again is an entry of its own, so that an earlier positive of the same video stays behind it.
+    One that leaves again is an entry of its own, so that an earlier positive of the same video stays behind it.
 
     Attributes:
         user: [n] int64 ids.
         time: [n] int64.
         video: [n] int64 ids.
-        entry: [n] int64: the same for steps of which a later one takes the place of an earlier one.
-        goes: [n] bool; None: none goes.
-        depth: how many entries that will go a user has at most at a time.
+        entry: [n] int64: equal for steps of which a later one replaces an earlier one.
+        goes: [n] bool: whether the entry leaves; None: none does.
+        depth: the most entries of a user at a time that will leave.
     """
 
     user: np.ndarray
@@ -174,7 +175,7 @@ class _Steps:
 
     @classmethod
     def of(cls, positives: Positives, rank: np.ndarray) -> "_Steps":
-        """Of positives, whose videos are in the order of [n] numbers."""
+        """The steps of positives; `rank` orders their [n] videos."""
         user, video, time, until = positives.user, positives.video, positives.since, positives.until
         leaves = np.zeros(0, np.int64) if until is None else np.flatnonzero(until != NEVER)
         if until is None or not len(leaves):
@@ -191,7 +192,7 @@ class _Steps:
 
 
 def _categories(videos: VideoLookup, video: np.ndarray, chosen: np.ndarray, times: np.ndarray) -> pa.Array:
-    """The categories of video[chosen] as of [m] times."""
+    """The categories of video[chosen] at [m] times."""
     if videos.is_versioned:
         return videos.category(videos.position(video[chosen], times)).combine_chunks()
     positions = videos.position(video, video) if len(video) else video  # each once, as no time matters
@@ -199,28 +200,28 @@ def _categories(videos: VideoLookup, video: np.ndarray, chosen: np.ndarray, time
 
 
 class _Walk:
-    """Walks over the steps of all users, and knows the last different entries of each where it stands.
+    """Walks over the steps of all users, and keeps the last distinct entries of each.
 
     Args:
         steps: of all users.
-        length: how many entries; of these the depth of the steps may go, and what was forgotten does not come back.
+        length: how many entries to keep; `depth` more than the history, as that many may leave.
     """
 
     def __init__(self, steps: _Steps, length: int):
         self._begins, self._entry, self._goes = begins(steps.user), steps.entry.astype(np.int64), steps.goes
-        self._done = np.zeros(len(self._begins), np.int64)  # steps of each user that lie behind
-        self._recent = np.full((len(self._begins), length), -1, np.int32)  # rows of the last different entries there
+        self._done = np.zeros(len(self._begins), np.int64)  # steps of each user that were walked
+        self._recent = np.full((len(self._begins), length), -1, np.int32)  # rows of the last distinct entries
 
     def after(self, rows: np.ndarray) -> np.ndarray:
-        """Which rows hold the user's last different entries after each of [m] steps: [m, length] int32, -1 for none.
+        """[m, length] int32: the rows of the user's last distinct entries after each of [m] steps, -1 for none.
 
-        A step before the last one of its user of an earlier call is behind.
+        No step may precede one of the same user in an earlier call.
         """
         from recsys_tft.point_in_time.history_kernel import walk  # loads numba
 
-        found = np.empty((len(rows), self._recent.shape[1]), np.int32)
+        recent_rows = np.empty((len(rows), self._recent.shape[1]), np.int32)
         goes = np.zeros(len(self._entry), bool) if self._goes is None else self._goes
         owner = np.searchsorted(self._begins, rows, side="right") - 1
         order = lexsort([rows])
-        walk(order, rows, owner, self._begins, self._entry, goes, self._done, self._recent, found)
-        return found
+        walk(order, rows, owner, self._begins, self._entry, goes, self._done, self._recent, recent_rows)
+        return recent_rows

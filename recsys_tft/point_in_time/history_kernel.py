@@ -1,4 +1,4 @@
-"""A compiled loop over the steps of histories, of which each depends on those before it."""
+"""A compiled loop over the steps of histories, each of which depends on the one before."""
 
 from numba.core import types
 
@@ -8,8 +8,8 @@ _NUMBERS, _ROWS = types.int64[::1], types.int32[:, ::1]
 
 
 @compiled()
-def _place_of(entry: int, entries: types.Array, recent: types.Array, owner: int) -> int:
-    """Where the entry stands among the recent rows; -1 if it does not."""
+def _position_of(entry: int, entries: types.Array, recent: types.Array, owner: int) -> int:
+    """The position of the entry among the recent rows; -1 if it is not there."""
     for place in range(recent.shape[1]):
         if recent[owner, place] >= 0 and entries[recent[owner, place]] == entry:
             return place
@@ -18,7 +18,7 @@ def _place_of(entry: int, entries: types.Array, recent: types.Array, owner: int)
 
 @compiled()
 def _step(row: int, place: int, goes: bool, recent: types.Array, owner: int) -> None:
-    """Puts a row in front, in the place of the one that has its entry; or takes that away."""
+    """Move a row to the front, replacing the one with its entry; or remove that one."""
     last = recent.shape[1] - 1
     if not goes:
         for k in range(place if place >= 0 else last, 0, -1):
@@ -31,24 +31,24 @@ def _step(row: int, place: int, goes: bool, recent: types.Array, owner: int) -> 
 
 
 @compiled(types.void(_NUMBERS, _NUMBERS, _NUMBERS, _NUMBERS, _NUMBERS, types.boolean[::1], _NUMBERS, _ROWS, _ROWS))
-def walk(order, rows, owners, begins, entries, goes, done, recent, found):
-    """Finds what is recent after the steps `rows`, [m], and moves each of the users on to the last one of theirs.
+def walk(order, rows, owners, begins, entries, goes, done, recent, filled):
+    """Fill in the recent entries after the steps `rows`, [m], and advance each user to the last of these.
 
     Args:
-        order: of the steps, [m].
-        rows: of steps.
-        owners: whose they are, [m].
+        order: in which the steps are visited, [m].
+        rows: of steps, [m].
+        owners: their users, [m].
         begins: the first step of each user, [users].
         entries: of the steps, [steps].
-        goes: whether the entry goes, [steps].
-        done: how many steps of each user lie behind, [users].
-        recent: rows of the last different entries of each user there, [users, length], -1 for none.
-        found: what is filled, [m, length].
+        goes: whether the entry leaves, [steps].
+        done: steps of each user that were walked, [users].
+        recent: rows of the last distinct entries of each user, [users, length], -1 for none.
+        filled: the result, [m, length].
     """
     for i in order:
         owner = owners[i]
         for row in range(begins[owner] + done[owner], rows[i] + 1):
-            _step(row, _place_of(entries[row], entries, recent, owner), goes[row], recent, owner)
+            _step(row, _position_of(entries[row], entries, recent, owner), goes[row], recent, owner)
         done[owner] = max(done[owner], rows[i] - begins[owner] + 1)
         for k in range(recent.shape[1]):  # one by one, as a slice takes seconds to compile
-            found[i, k] = recent[owner, k]
+            filled[i, k] = recent[owner, k]

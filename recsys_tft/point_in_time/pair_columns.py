@@ -1,7 +1,7 @@
-"""Raw columns of pairs: what an op that joins reads of a user in context and of a video, as of the exposure.
+"""Raw columns of pairs: the point-in-time inputs of ops that join a user in context with a video.
 
-Most pairs agree in what such an op reads, so it is computed once for each combination of values that occurs. One that
-reads a list is computed for every pair.
+Many pairs have the same inputs, so such an op is computed once per distinct combination of values. Ops that read a
+list are computed for every pair.
 """
 
 import dataclasses
@@ -20,8 +20,8 @@ from recsys_tft.ops import Op
 from recsys_tft.point_in_time import outcomes, recent
 from recsys_tft.point_in_time.user_context import COUNTED_VIDEO
 
-RAW = "raw/"  # before the name of a raw column that stands beside engineered ones
-KEYS = ("user_id", "video_id", "interaction_time")  # which stand there in any case, by their own names
+RAW = "raw/"  # prefix of raw columns beside engineered ones
+KEYS = ("user_id", "video_id", "interaction_time")  # which are there without the prefix
 
 
 def pair_features(settings: Settings) -> tuple[Feature, ...]:
@@ -30,7 +30,7 @@ def pair_features(settings: Settings) -> tuple[Feature, ...]:
 
 
 def carried(entity: Entity, settings: Settings) -> list[str]:
-    """The raw columns of an entity that features of pairs read, KEYS apart."""
+    """The raw columns of an entity that features of pairs read, without KEYS."""
     columns = raw_columns(pair_features(settings))
     names = [column.name for column in columns if entity_of(column) is entity and column.name not in KEYS]
     if entity is Entity.VIDEO and outcomes.reads_expected(settings):
@@ -39,16 +39,16 @@ def carried(entity: Entity, settings: Settings) -> list[str]:
     return [*names, *([FIRST_SEEN] if stands_in else [])]
 
 
-def beside(rows: pa.Table, names: Iterable[str]) -> dict[str, pa.ChunkedArray]:
-    """The named raw columns, as far as there are such, by the names that they have beside engineered ones."""
+def carried_columns(rows: pa.Table, names: Iterable[str]) -> dict[str, pa.ChunkedArray]:
+    """The named raw columns that exist, by their prefixed names."""
     return {f"{RAW}{name}": rows[name] for name in names if name in rows.column_names}
 
 
 def raw_part(rows: pa.Table) -> pa.Table:
-    """The raw columns that stand `beside` engineered ones, and KEYS, by their own names."""
+    """The `carried_columns` of rows, and KEYS, without the prefix."""
     rows = ids.shown(rows)
-    found = {name.removeprefix(RAW): rows[name] for name in rows.column_names if name.startswith(RAW)}
-    return pa.table({**{name: rows[name] for name in KEYS if name in rows.column_names}, **found})
+    raw = {name.removeprefix(RAW): rows[name] for name in rows.column_names if name.startswith(RAW)}
+    return pa.table({**{name: rows[name] for name in KEYS if name in rows.column_names}, **raw})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,47 +56,47 @@ class Values:
     """One raw column of [n] pairs.
 
     Attributes:
-        found: the values that pairs may have.
-        rows: [n] int64, which of them each pair has; None where each has its own.
+        values: the values of a table.
+        rows: [n] int64, the row of each pair; None: one row per pair.
     """
 
-    found: pa.Array
+    values: pa.Array
     rows: np.ndarray | None = None
 
     @classmethod
     def of(cls, column: pa.ChunkedArray | pa.Array, rows: np.ndarray) -> "Values":
-        """From a column of a table, and the row of it that each pair has."""
+        """From a column of a table, and the row of each pair."""
         return cls(column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column, rows)
 
     def __len__(self) -> int:
-        return len(self.found if self.rows is None else self.rows)
+        return len(self.values if self.rows is None else self.rows)
 
     def all(self) -> pa.Array:
         """[n] values."""
-        return self.found if self.rows is None else self.found.take(pa.array(self.rows))
+        return self.values if self.rows is None else self.values.take(pa.array(self.rows))
 
     def at(self, pairs: np.ndarray) -> pa.Array:
         """The values of some pairs."""
-        return self.found.take(pa.array(pairs if self.rows is None else self.rows[pairs]))
+        return self.values.take(pa.array(pairs if self.rows is None else self.rows[pairs]))
 
     def codes(self) -> tuple[np.ndarray, int]:
-        """[n] int64, equal where values are and below a number, and that number."""
-        encoded = self.found.dictionary_encode(null_encoding="encode")
+        """[n] int64 codes, equal for equal values, and their upper bound."""
+        encoded = self.values.dictionary_encode(null_encoding="encode")
         return self._by_pair(encoded.indices.to_numpy()).astype(np.int64), len(encoded.dictionary)
 
     def is_missing(self) -> np.ndarray:
         """[n] bool; an empty list is missing."""
-        missing = self.found.is_null()
-        if pa.types.is_list(self.found.type):
-            missing = pc.equal(pc.fill_null(pc.list_value_length(self.found), 0), 0)
+        missing = self.values.is_null()
+        if pa.types.is_list(self.values.type):
+            missing = pc.equal(pc.fill_null(pc.list_value_length(self.values), 0), 0)
         return self._by_pair(missing.to_numpy(zero_copy_only=False))
 
-    def _by_pair(self, of_found: np.ndarray) -> np.ndarray:
-        return of_found if self.rows is None else of_found[self.rows]
+    def _by_pair(self, of_values: np.ndarray) -> np.ndarray:
+        return of_values if self.rows is None else of_values[self.rows]
 
 
 class GroupTallies(Protocol):
-    """What of groups is known of [n] pairs, as `outcomes.Tallies` finds it."""
+    """The tallies of [n] pairs by group, as in `outcomes.Tallies`."""
 
     def of(self, group: OfGroup) -> pa.Array:
         """[n] int64."""
@@ -106,11 +106,11 @@ class PairColumns:
     """The raw columns of [n] pairs.
 
     Args:
-        tables: raw rows of users, exposures and videos; those of one entity in one table or in several, of which the
-            first one that has a column counts. A column that none of them has is missing in all pairs.
+        tables: raw rows of users, exposures and videos; of several tables of an entity the first one with a column
+            is read. A column that no table has is missing in all pairs.
         rows: for each of these tables [n] int64, the row of each pair.
-        delay: microseconds until an event is known.
-        tallies: of the users of these pairs, and the groups of their videos; None where no column tells of these.
+        delay: microseconds until an event is visible.
+        tallies: of the users of these pairs, and the groups of their videos; None if no column needs them.
     """
 
     def __init__(
@@ -143,46 +143,46 @@ class PairColumns:
         return Values(pa.nulls(1, kind), np.zeros(len(self), np.int64))
 
     def _published(self, videos: pa.Table, rows: np.ndarray) -> Values:
-        """Since when videos are there, as known at the exposures: without a time of publication, since their events."""
+        """The times of publication of videos, as known at the exposures; see `recent.published`."""
         (exposures, *_), (places, *_) = self._tables[Entity.EXPOSURE], self._rows[Entity.EXPOSURE]
         since = recent.published(videos, rows, exposures["interaction_time"].to_numpy()[places], self._delay)
         return Values(pa.array(since, mask=since == recent.NEVER))
 
 
 def missing(feature: Feature, values: Sequence[Values]) -> int:
-    """Pairs in which no source has a value, but for what every pair has, and COUNTED_VIDEO, which is not asked for."""
-    told = [
-        each.is_missing()
-        for column, each in zip(feature.columns, values, strict=True)
+    """The number of pairs in which no source has a value, apart from required columns and COUNTED_VIDEO."""
+    flags = [
+        column_values.is_missing()
+        for column, column_values in zip(feature.columns, values, strict=True)
         if not column.required and column.name != COUNTED_VIDEO
     ]
-    return int(np.logical_and.reduce(told).sum()) if told else 0
+    return int(np.logical_and.reduce(flags).sum()) if flags else 0
 
 
 def to_compute(feature: Feature, values: Sequence[Values]) -> tuple[pa.Table, np.ndarray]:
-    """The raw rows that a feature has to be computed of, and for each of [n] pairs which of them it has."""
+    """The raw rows to compute a feature from, and for each of [n] pairs its row."""
     if any(column.is_list for column in feature.columns):
-        return pa.table([each.all() for each in values], list(feature.sources)), np.arange(len(values[0]))
-    if (rows := values[0].rows) is not None and all(each.rows is rows for each in values):  # of exposures alone
-        return pa.table([each.found for each in values], list(feature.sources)), rows
-    found, rows = combinations(feature.op, values)
-    return pa.table(found, list(feature.sources)), rows
+        return pa.table([source.all() for source in values], list(feature.sources)), np.arange(len(values[0]))
+    if (rows := values[0].rows) is not None and all(source.rows is rows for source in values):  # of exposures alone
+        return pa.table([source.values for source in values], list(feature.sources)), rows
+    columns, rows = combinations(feature.op, values)
+    return pa.table(columns, list(feature.sources)), rows
 
 
 def combinations(op: Op, values: Sequence[Values]) -> tuple[list[pa.Array], np.ndarray]:
-    """The combinations of values that an op tells apart: its columns, and for each of [n] pairs the row of these."""
+    """The distinct combinations of an op's inputs: its columns, and for each of [n] pairs the row of these."""
     if op.is_coarse:
-        values = [Values(column) for column in op.coarse([each.all() for each in values])]
+        values = [Values(column) for column in op.coarse([source.all() for source in values])]
     codes, size = values[0].codes()
-    for each in values[1:]:
-        own, more = each.codes()
-        if more > 1:
-            codes, size = _dense(codes * more + own)
+    for source in values[1:]:
+        more_codes, more_size = source.codes()
+        if more_size > 1:
+            codes, size = _dense(codes * more_size + more_codes)
     pair = np.empty(size, np.int64)
     pair[codes] = np.arange(len(codes))
     used = np.zeros(size, bool)
     used[codes] = True
-    return [each.at(pair[used]) for each in values], (np.cumsum(used) - 1)[codes]
+    return [source.at(pair[used]) for source in values], (np.cumsum(used) - 1)[codes]
 
 
 def _dense(codes: np.ndarray) -> tuple[np.ndarray, int]:

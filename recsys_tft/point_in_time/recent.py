@@ -1,4 +1,4 @@
-"""What happened lately, as of an exposure: views and likes of a video, its age, and events of the user.
+"""Recent activity at an exposure: views and likes of a video, its age, and events of the user.
 
 Turned on by the setting `recent`. docs/examples.md has the rules, and how far the counts of videos may be off.
 """
@@ -23,7 +23,7 @@ _DAY = 24 * HOUR
 _COUNTERS = {"views": COUNTERS.index("view_count"), "likes": COUNTERS.index("like_count")}
 PUBLISHED = "published_at"
 FIRST_SEEN_SCHEMA = pa.schema({"video_id": pa.int64(), FIRST_SEEN: pa.int64()})
-NEVER = np.iinfo(np.int64).max  # a moment that has not come
+NEVER = np.iinfo(np.int64).max  # a moment
 EVENT = len(COUNTERS)  # in `kind`: an event of any kind
 COUNT_SCHEMA = pa.schema(
     {
@@ -42,8 +42,8 @@ class RecentCount:
 
     Attributes:
         name: of the column.
-        counter: which of COUNTERS it is a part of.
-        days: how far it reaches back.
+        counter: index of its counter in COUNTERS.
+        days: length of the window.
     """
 
     name: str
@@ -52,14 +52,14 @@ class RecentCount:
 
     @classmethod
     def named(cls, name: str) -> "RecentCount":
-        """By a name such as `views_7d`."""
+        """From a name such as `views_7d`."""
         what, days = name.split("_")
         return cls(name, _COUNTERS[what], int(days.removesuffix("d")))
 
     def leaving(self, times: np.ndarray, steps: int) -> np.ndarray:
-        """[n] int64: after which moments events of [n] times are not counted any more.
+        """[n] int64: the moments after which events of [n] times are no longer counted.
 
-        What is counted begins at a whole multiple, since 1970, of the `steps`-th part of the days.
+        Windows start at whole multiples, since 1970, of the `steps`-th part of the days.
         """
         reach = self.days * _DAY
         step = reach // steps
@@ -87,31 +87,31 @@ EFFECTS = _effects()
 
 
 def changes(increments: pa.Table, settings: RecentSettings, latest: int | None = None) -> pa.Table:
-    """The increments, and when each of them ceases to be recent, of the kinds of EFFECTS.
+    """The increments, and their expirations, of the kinds of EFFECTS.
 
     Args:
         increments: of INCREMENT_SCHEMA.
-        settings: how finely events cease to be recent.
-        latest: a moment after which nothing is looked up; None: what comes last is kept.
+        settings: of windows.
+        latest: a moment after which nothing is looked up; None: keep all expirations.
     """
-    left = leavings(increments, settings)
+    left = expirations(increments, settings)
     return pa.concat_tables([increments, left if latest is None else left.filter(pc.less(left["time"], latest))])
 
 
-def leavings(increments: pa.Table, settings: RecentSettings) -> pa.Table:
-    """When each increment ceases to be recent, of the kinds of EFFECTS."""
+def expirations(increments: pa.Table, settings: RecentSettings) -> pa.Table:
+    """When each increment leaves a window, of the kinds of EFFECTS."""
     kinds = increments["counter"].to_numpy()
     parts = [INCREMENT_SCHEMA.empty_table()]
     for kind, count in enumerate(_VIDEO_COUNTS, len(COUNTERS)):
-        own = increments.filter(pa.array(kinds == count.counter))
-        time = count.leaving(own["time"].to_numpy(), settings.steps)
-        kept = np.full(len(own), kind, np.int8), np.zeros(len(own), bool)
-        parts.append(pa.table([own["video_id"], time, *kept], INCREMENT_SCHEMA))
+        grown = increments.filter(pa.array(kinds == count.counter))
+        time = count.leaving(grown["time"].to_numpy(), settings.steps)
+        kept = np.full(len(grown), kind, np.int8), np.zeros(len(grown), bool)
+        parts.append(pa.table([grown["video_id"], time, *kept], INCREMENT_SCHEMA))
     return pa.concat_tables(parts)
 
 
 def first_seen(events: pa.Table) -> pa.Table:
-    """When each video that has events was first seen, by increasing id."""
+    """The time of each video's first event, by increasing id."""
     video, time = (events[name].to_numpy() for name in ("video_id", "interaction_time"))
     order = lexsort((time, video))
     videos, first = np.unique(video[order], return_index=True)
@@ -119,11 +119,11 @@ def first_seen(events: pa.Table) -> pa.Table:
 
 
 def with_first_seen(videos: pa.Table, seen: pa.Table) -> pa.Table:
-    """The videos with FIRST_SEEN, null for one without events.
+    """The videos with FIRST_SEEN, null for videos without events.
 
     Args:
         videos: by increasing `video_id`, or versions of them.
-        seen: of `first_seen`, of any parts of the events, together.
+        seen: of `first_seen`, concatenated over any parts of the events.
     """
     ids, place = np.unique(videos["video_id"].to_numpy(), return_inverse=True)
     earliest = np.full(len(ids), NEVER)
@@ -132,51 +132,51 @@ def with_first_seen(videos: pa.Table, seen: pa.Table) -> pa.Table:
 
 
 def published(videos: pa.Table, rows: np.ndarray, times: np.ndarray, delay: int) -> np.ndarray:
-    """[n] int64: since when videos are there, as known at [n] times; the largest int64 where nobody knows.
+    """[n] int64: the times of publication of videos, as known at [n] times; NEVER if unknown.
 
-    That is `published_at`; of a video without it the time of its first event, once that is known.
+    That is `published_at`, or without it the time of the first event, once that is visible.
 
     Args:
         videos: with `published_at` and FIRST_SEEN.
-        rows: [n] int64, which video.
+        rows: [n] int64 rows of videos.
         times: [n] int64.
-        delay: microseconds until an event is known.
+        delay: microseconds until an event is visible.
     """
-    told, seen = (pc.fill_null(videos[name], NEVER).to_numpy() for name in (PUBLISHED, FIRST_SEEN))
-    since = np.where(told != NEVER, told, seen)[rows]
-    unknown = (told == NEVER)[rows] & (since >= times - delay)
+    stated, seen = (pc.fill_null(videos[name], NEVER).to_numpy() for name in (PUBLISHED, FIRST_SEEN))
+    since = np.where(stated != NEVER, stated, seen)[rows]
+    unknown = (stated == NEVER)[rows] & (since >= times - delay)
     return np.where(unknown, NEVER, since)
 
 
 def counts_of(events: pa.Table, settings: Settings, since: int | None = None) -> pa.Table:
-    """What users did, as rows of COUNT_SCHEMA; what they did `since` a moment where one is given.
+    """Counts of users' events, as rows of COUNT_SCHEMA; optionally only those `since` a moment.
 
     Args:
         events: of whole exposures, sorted as by `exposures.sort_events`.
         settings: of the run.
         since: the moment.
     """
-    own, time = events["user_id"].to_numpy(), events["interaction_time"].to_numpy()
-    found = []
-    for kind, rows in enumerate([*first_rows(events, settings), np.arange(len(own))]):
+    users, time = events["user_id"].to_numpy(), events["interaction_time"].to_numpy()
+    tables = []
+    for kind, rows in enumerate([*first_rows(events, settings), np.arange(len(users))]):
         rows = rows if since is None else rows[time[rows] >= since]
         size = len(rows)
-        found.append([own[rows], time[rows], np.full(size, kind, np.int8), np.ones(size, np.int32)])
-    return pa.concat_tables(pa.table(columns, COUNT_SCHEMA) for columns in found)
+        tables.append([users[rows], time[rows], np.full(size, kind, np.int8), np.ones(size, np.int32)])
+    return pa.concat_tables(pa.table(columns, COUNT_SCHEMA) for columns in tables)
 
 
-def folded(counts: pa.Table, known: int) -> pa.Table:
-    """The same counts in fewer rows, for moments from `known` on."""
-    earliest = known - _USERS_REACH
+def fold(counts: pa.Table, visible_until: int) -> pa.Table:
+    """Compact counts into fewer rows, for moments from `visible_until` on."""
+    earliest = visible_until - _USERS_REACH
     frame = pl.DataFrame(counts).filter((pl.col("kind") != EVENT) | (pl.col("time") >= earliest))
-    is_over = (pl.col("kind") != EVENT) & (pl.col("time") < known)
-    frame = frame.with_columns(time=pl.when(is_over).then(known - 1).otherwise(pl.col("time")))
+    is_over = (pl.col("kind") != EVENT) & (pl.col("time") < visible_until)
+    frame = frame.with_columns(time=pl.when(is_over).then(visible_until - 1).otherwise(pl.col("time")))
     sums = frame.group_by("user_id", "time", "kind").agg(pl.sum("number")).sort("user_id", "kind", "time")
     return sums.select(COUNT_SCHEMA.names).to_arrow().cast(COUNT_SCHEMA)
 
 
-def of_users(counts: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
-    """USER_COLUMNS, [n] int64 each: what users did strictly before moments.
+def user_counts(counts: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict[str, np.ndarray]:
+    """USER_COLUMNS, [n] int64 each: counts of users' events strictly before moments.
 
     Args:
         counts: of COUNT_SCHEMA, of these users.
@@ -190,9 +190,9 @@ def of_users(counts: pa.Table, users: np.ndarray, moments: np.ndarray) -> dict[s
         return time_lookups.EventCounts(owner[rows], time[rows], numbers[rows])
 
     ever = of_kind(EVENT)
-    found = {f"user_events_{days}d": ever.between(users, moments - days * _DAY, moments) for days in (1, 30)}
+    columns = {f"user_events_{days}d": ever.between(users, moments - days * _DAY, moments) for days in (1, 30)}
     for kind, counter in enumerate(COUNTERS):
         name = f"user_{counter}"
         if name in USER_COLUMNS:
-            found[name] = of_kind(kind).between(users, None, moments)
-    return found
+            columns[name] = of_kind(kind).between(users, None, moments)
+    return columns

@@ -1,4 +1,4 @@
-"""What was known of a user at each exposure, besides the history: the last category, and what the user did before."""
+"""The point-in-time context of users at exposures, besides the history: the last category, and earlier activity."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -18,21 +18,21 @@ from recsys_tft.tables.event_signals import is_viewing
 from recsys_tft.time_lookups import rows_at, take_or_null
 
 _CATEGORY = "previously_watched_category"
-COUNTED_VIDEO = "counted_video_id"  # null for an exposure that is not counted in what videos have in common
+COUNTED_VIDEO = "counted_video_id"  # null for an exposure that is not in the co-occurrence counts
 
 
 class UserContext:
-    """What was known of the users of [m] exposures at their times.
+    """The context of the users of [m] exposures at their times.
 
     Args:
-        exposures: by user, time and video, with all that is not of the past.
+        exposures: by user, time and video, with all other columns.
         events: of their users, sorted as by `exposures.sort_events`.
         positives: of their users.
         steps: of outcomes.STEP_SCHEMA, of their users.
         users: by increasing `user_id`, or versions of them.
         videos: the lookup of all videos.
         settings: of the run.
-        before: what was known before the events.
+        before: the state before the events.
     """
 
     def __init__(
@@ -66,27 +66,27 @@ class UserContext:
         yield from map(self._of, parts, histories)
 
     def at_once(self) -> pa.Table:
-        """What was known at all exposures, of which nothing is needed but `user_id` and `interaction_time`."""
+        """The context of all exposures, which need only `user_id` and `interaction_time`."""
         part = np.arange(len(self._exposures))
         histories = next(self._histories.of_parts([part])) if self._histories else {}
         return pa.table({**self._category(self._exposures, part), **histories, **self._counts})
 
     def _of(self, part: np.ndarray, histories: dict[str, pa.ChunkedArray]) -> pa.Table:
-        known = self._exposures.take(pa.array(part))
-        columns = dict(zip(known.column_names, known.columns, strict=True))
+        exposures = self._exposures.take(pa.array(part))
+        columns = dict(zip(exposures.column_names, exposures.columns, strict=True))
         columns["label"] = columns["label"].cast(pa.int64())
         before = {name: columns.pop(name) for name in self._before}
         counts = {name: values[part] for name, values in self._counts.items()}
-        counted = _counted(known) if self._counts_pairs else {}
-        return pa.table({**before, **self._category(known, part), **columns, **histories, **counts, **counted})
+        counted = _counted(exposures) if self._counts_pairs else {}
+        return pa.table({**before, **self._category(exposures, part), **columns, **histories, **counts, **counted})
 
-    def _category(self, known: pa.Table, part: np.ndarray) -> dict[str, pa.ChunkedArray]:
-        """Category of the user's latest viewing before each exposure, else what the users table says; as of then."""
-        user, moment = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
+    def _category(self, exposures: pa.Table, part: np.ndarray) -> dict[str, pa.ChunkedArray]:
+        """Category of the user's latest viewing before each exposure, or else of the users table, at that time."""
+        user, moment = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
         has_viewed = self._has_viewed[part]
         positions = np.where(has_viewed, self._videos.position(self._viewed[part], moment), -1)
-        own = take_or_null(self._users[_CATEGORY], rows_at(self._users, "user_id", user, moment))
-        return {_CATEGORY: pc.if_else(pa.array(has_viewed), self._videos.category(positions), own)}
+        stored = take_or_null(self._users[_CATEGORY], rows_at(self._users, "user_id", user, moment))
+        return {_CATEGORY: pc.if_else(pa.array(has_viewed), self._videos.category(positions), stored)}
 
 
 def _last_viewed(
@@ -97,7 +97,7 @@ def _last_viewed(
     settings: Settings,
     before: Carried | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The video of each user's latest viewing strictly before each time, [m] int64; and [m] bool, if there is any."""
+    """[m] int64: the video of each user's latest viewing strictly before each time; [m] bool: whether there is one."""
     viewing = is_viewing(events, settings.table.bits)
     user, video, time = (events[name].to_numpy()[viewing] for name in ("user_id", "video_id", "interaction_time"))
     if before:
@@ -108,24 +108,24 @@ def _last_viewed(
 
 
 def recent_counts(
-    events: pa.Table, found: pa.Table, settings: Settings, before: Carried | None
+    events: pa.Table, exposures: pa.Table, settings: Settings, before: Carried | None
 ) -> dict[str, np.ndarray]:
-    """recent.USER_COLUMNS as a feature store knows them; none where they are turned off."""
+    """recent.USER_COLUMNS as a feature store would serve them; empty if they are turned off."""
     if not settings.recent.enabled:
         return {}
-    users, times = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
+    users, times = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
     counts = recent.counts_of(events, settings, before.until if before else None)
     if before:
         counts = pa.concat_tables([before.counts, counts])
-    return recent.of_users(counts, users, times - settings.counters.delay_microseconds)
+    return recent.user_counts(counts, users, times - settings.counters.delay_microseconds)
 
 
-def _outcomes(steps: pa.Table, found: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
-    """outcomes.USER_COLUMNS as a feature store knows them; none where they are turned off."""
+def _outcomes(steps: pa.Table, exposures: pa.Table, settings: Settings) -> dict[str, np.ndarray]:
+    """outcomes.USER_COLUMNS as a feature store would serve them; empty if they are turned off."""
     if not settings.positive_rates.enabled:
         return {}
-    users, times = (found[name].to_numpy() for name in ("user_id", "interaction_time"))
-    return outcomes.of_users(steps, users, times - settings.counters.delay_microseconds)
+    users, times = (exposures[name].to_numpy() for name in ("user_id", "interaction_time"))
+    return outcomes.user_counts(steps, users, times - settings.counters.delay_microseconds)
 
 
 def _counted(exposures: pa.Table) -> dict[str, pa.Array]:

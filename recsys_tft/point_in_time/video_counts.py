@@ -1,7 +1,7 @@
-"""What is counted of videos as of a moment, all of it together: kinds of changes, and the columns that they change.
+"""All point-in-time counters of videos: the kinds of changes, and the columns that they change.
 
-A change is a row of counters.INCREMENT_SCHEMA, of which `counter` is the kind: one of COUNTERS grows, or a part of it
-ceases to be recent, or an exposure is shown, becomes positive, or is so no longer.
+A change is a row of counters.INCREMENT_SCHEMA, of which `counter` is the kind: one of COUNTERS grows, a part of it
+leaves a recent window, or an exposure is shown, becomes positive, or ceases to be.
 """
 
 import numpy as np
@@ -19,25 +19,25 @@ _KINDS = SHOWN + 3
 
 
 def are_counted(settings: Settings, counted: bool) -> bool:
-    """Whether something is; `counted` says whether COUNTERS are."""
+    """Whether anything is counted; `counted`: whether COUNTERS are."""
     return counted or settings.recent.enabled or settings.positive_rates.enabled
 
 
 def values(settings: Settings, counted: bool, training: bool = False) -> Values:
-    """What versions hold.
+    """The columns of versions.
 
     Args:
         settings: of the run.
         counted: whether COUNTERS are counted.
-        training: whether only what the training split adds up to is meant, of which nothing is recent.
+        training: for totals of the training split, which have no recent counts.
     """
     effects = np.zeros((_KINDS, len(_NAMES)), np.int64)
     effects[:SHOWN, :SHOWN] = recent.EFFECTS
     effects[[SHOWN, POSITIVE, TURNED], [-2, -1, -1]] = 1, 1, -1
-    wanted = {name: counted for name in COUNTERS}
-    wanted |= dict.fromkeys(recent.VIDEO_COLUMNS, settings.recent.enabled and not training)
-    wanted |= dict.fromkeys(outcomes.VIDEO_COLUMNS, settings.positive_rates.enabled)
-    places = [place for place, name in enumerate(_NAMES) if wanted[name]]
+    is_counted = {name: counted for name in COUNTERS}
+    is_counted |= dict.fromkeys(recent.VIDEO_COLUMNS, settings.recent.enabled and not training)
+    is_counted |= dict.fromkeys(outcomes.VIDEO_COLUMNS, settings.positive_rates.enabled)
+    places = [place for place, name in enumerate(_NAMES) if is_counted[name]]
     return Values(tuple(_NAMES[place] for place in places), effects[:, places])
 
 
@@ -49,29 +49,29 @@ def increments(
     settings: Settings,
     counted: bool,
 ) -> pa.Table:
-    """All that grows, or turns, by events.
+    """All changes by events.
 
     Args:
         events: sorted as by `exposures.sort_events`.
         became: their outcomes.
-        splits: [n] int8 number of the split of each event.
-        cuts: where the splits end; None where they end for each user elsewhere.
+        splits: [n] int8 split of each event.
+        cuts: where the splits end; None if each user has their own.
         settings: of the run.
         counted: whether COUNTERS are counted.
     """
-    found = [INCREMENT_SCHEMA.empty_table()]
+    tables = [INCREMENT_SCHEMA.empty_table()]
     if counted or settings.recent.enabled:
-        found.append(counters.increments(events, splits, settings))
+        tables.append(counters.increments(events, splits, settings))
     if settings.positive_rates.enabled:
-        found.append(_of_outcomes(became, cuts))
-    return pa.concat_tables(found)
+        tables.append(_outcome_changes(became, cuts))
+    return pa.concat_tables(tables)
 
 
-def _of_outcomes(became: pa.Table, cuts: split_times.Cuts | None) -> pa.Table:
+def _outcome_changes(became: pa.Table, cuts: split_times.Cuts | None) -> pa.Table:
     video, in_training = became["video_id"].to_numpy(), became["split"].to_numpy() == 0
     end = split_times.end_of_training(cuts)
-    found = []
+    tables = []
     for kind, (rows, time) in zip((SHOWN, POSITIVE, TURNED), outcomes.steps(became), strict=True):
         training = in_training[rows] & (True if end is None else time < end)
-        found.append(pa.table([video[rows], time, np.full(len(time), kind, np.int8), training], INCREMENT_SCHEMA))
-    return pa.concat_tables(found)
+        tables.append(pa.table([video[rows], time, np.full(len(time), kind, np.int8), training], INCREMENT_SCHEMA))
+    return pa.concat_tables(tables)

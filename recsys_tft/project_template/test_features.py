@@ -1,4 +1,4 @@
-"""What the features of this project are: run `pytest` in this folder."""
+"""Tests of the features of this project: run `pytest` in this folder."""
 
 from features import TABLE, Share
 

@@ -13,17 +13,17 @@ from keras_rs.layers import FeatureCross
 from recsys_tft.configuration.model_settings import DcnSettings
 
 LABEL = "label"  # the first head
-_FARTHEST = 5.0  # deviations from the mean: a number beyond them counts as if it were there
-_STEPS = 32  # between the average row and a row, at which gradients are taken
+_FARTHEST = 5.0  # standard deviations from the mean, at which numbers are clipped
+_STEPS = 32  # of integrated gradients, from the average row to a row
 
 
 @dataclasses.dataclass(frozen=True)
 class DcnShape:
-    """What a network is built by.
+    """The architecture of a network.
 
     Attributes:
-        sizes: for each column how many values it may have; None of a number.
-        heads: LABEL, and what else it predicts.
+        sizes: for each column the number of tokens; None for a numeric column.
+        heads: LABEL and the auxiliary targets.
         options: widths and regularisation.
         seed: of the dropout.
     """
@@ -35,21 +35,21 @@ class DcnShape:
 
     @property
     def numeric(self) -> tuple[int, ...]:
-        """Which columns are numbers."""
+        """The places of numeric columns."""
         return tuple(number for number, size in enumerate(self.sizes) if size is None)
 
     @property
     def categorical(self) -> tuple[int, ...]:
-        """Which columns are tokens."""
+        """The places of columns of tokens."""
         return tuple(number for number, size in enumerate(self.sizes) if size is not None)
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values, of which `from_json` makes it again."""
+        """JSON values, for `from_json`."""
         return dataclasses.asdict(self) | {"options": self.options.model_dump(mode="json")}
 
 
 def from_json(found: Mapping[str, Any]) -> DcnShape:
-    """What `DcnShape.as_json` describes."""
+    """The inverse of `DcnShape.as_json`."""
     options = DcnSettings.model_validate(found["options"])
     return DcnShape(tuple(found["sizes"]), tuple(found["heads"]), options, found["seed"])
 
@@ -57,12 +57,12 @@ def from_json(found: Mapping[str, Any]) -> DcnShape:
 class Dcn(keras.Model):
     """Maps the columns of rows to logits, one for each head.
 
-    A token becomes a vector, and a number how far it is from the mean in standard deviations; together they are the
-    input of cross layers and, beside them, of layers with ReLU, both of which the heads read. Vectors begin at zero, so
-    that a token that no row has shown, and one beyond the sizes, says nothing.
+    Tokens are embedded, and numbers standardised; together they are the input of cross layers and, in parallel, of
+    dense layers with ReLU, and the heads read both. Embeddings are initialised to zero, so that a token that is in no
+    training row, or is beyond the sizes, has no effect.
 
     Args:
-        shape: what it is built by.
+        shape: the architecture.
     """
 
     def __init__(self, shape: DcnShape):
@@ -90,14 +90,14 @@ class Dcn(keras.Model):
         """[batch, heads] logits.
 
         Args:
-            numeric: [batch, numbers] float32; NaN is as good as the mean.
+            numeric: [batch, numbers] float32; NaN counts as the mean.
             tokens: [batch, tokens] int64.
-            training: whether some of the hidden units are dropped.
+            training: whether dropout is applied.
         """
         return self._logits(self._inputs(numeric, tokens), training)
 
     def prepare(self, numeric: np.ndarray, rate: float) -> None:
-        """Fits the means and deviations of [n, numbers], and lets the first head begin at a share of positives."""
+        """Fits means and standard deviations of [n, numbers], and the bias of the first head by the positive rate."""
         finite = np.where(np.isfinite(numeric), numeric, np.nan).astype(np.float64)
         with np.errstate(invalid="ignore"):
             known = np.asarray(np.isfinite(finite).any(axis=0))
@@ -112,7 +112,7 @@ class Dcn(keras.Model):
         self._heads.bias.assign(bias)
 
     def remember_average(self, batches: Sequence[tuple[np.ndarray, np.ndarray]]) -> None:
-        """Fits the average input of rows, from which `contributions` start."""
+        """Fits the average input of rows, the baseline of `contributions`."""
         sums = sum(np.asarray(self._inputs(*batch), np.float64).sum(axis=0) for batch in batches)
         self._average.assign(sums / sum(len(numeric) for numeric, _ in batches))
 
@@ -120,7 +120,7 @@ class Dcn(keras.Model):
         """[batch, columns] float32: what each column adds to the logit of LABEL, compared with the average input.
 
         Integrated gradients (Sundararajan et al., Axiomatic Attribution for Deep Networks, ICML 2017), by the midpoint
-        rule: their sum over columns is the row's logit less that of the average input, up to the error of the rule.
+        rule: their sum over columns is the row's logit minus that of the average input, up to the error of the rule.
         """
         inputs = self._inputs(numeric, tokens)
         way = inputs - self._average

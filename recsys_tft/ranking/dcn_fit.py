@@ -17,12 +17,12 @@ from recsys_tft.training import checkpoints
 from recsys_tft.training.scalar_log import ScalarLog
 
 _SCORED = 1 << 14  # rows that are scored at a time
-_CLIPPED = 10.0  # length of all gradients together, at most
+_CLIPPED = 10.0  # the largest norm of all gradients together
 
 
 @dataclasses.dataclass
 class State:
-    """How far training has come."""
+    """The progress of training."""
 
     epoch: int = 0
     best_epoch: int = 0
@@ -30,7 +30,7 @@ class State:
 
 
 def sizes_of(data: pd.DataFrame) -> tuple[int | None, ...]:
-    """For each column of `RankerRows.data` how many values it may have; None of a number."""
+    """For each column of `RankerRows.data` the number of tokens; None for a numeric column."""
     return tuple(
         len(data[name].cat.categories) if is_one else None
         for name, is_one in zip(data.columns, is_categorical(data), strict=True)
@@ -78,7 +78,7 @@ class Fit:
         self._step = tf.function(self._train_step, autograph=False)
 
     def run(self) -> State:
-        """Trains until val is no better, or without val for all rounds; leaves the best weights in the network."""
+        """Trains until the loss on val stops improving, without val for all rounds, and restores the best weights."""
         last, best = (self._task.checkpoints / f"{name}.npz" for name in ("last", "best"))
         if last.exists():
             self.state = State(**checkpoints.read(last, self._all()))

@@ -1,4 +1,4 @@
-"""The kinds of models that a ranker may be, by `ranker.model`; each is imported when it is asked for."""
+"""The kinds of ranker by `ranker.model`; each is imported when it is used."""
 
 import importlib
 from collections.abc import Callable

@@ -118,7 +118,7 @@ class RankerRows:
 
 def read(source: str | Timeline, split: str, features: Sequence[Feature], columns: Sequence[Column]) -> RankerRows:
     """The rows of a split of OUTPUT_DIR/processed_data/ranker, or of one of an output and its periods."""
-    splits = timeline.of_run(source) if isinstance(source, str) else source
+    splits = timeline.single_run(source) if isinstance(source, str) else source
     folder = splits.folder("ranker", split)
     keys = [*KEYS, *(name for name in (WATCH_SHARE,) if name in folder.columns())]
     found = training_rows.coded_columns(folder, [*keys, "source", *(feature.name for feature in features)])

@@ -1,4 +1,4 @@
-"""Scores of the ranker's rows that need no model: what a ranker must be better than.
+"""Baselines of the ranker: scores of its rows that need no model.
 
 Rows are given by their keys: [n] arrays user_id, video_id, interaction_time (microseconds), label, shown.
 """
@@ -12,11 +12,11 @@ from recsys_tft.retrieval.retrieval_baselines import DAY, RECENT_DAYS
 from recsys_tft.time_lookups import EventCounts
 
 Keys = Mapping[str, np.ndarray]
-_SMOOTHING = 5  # rows of the mean of all that are added to those of a user or video
+_SMOOTHING = 5  # rows with the overall mean that are added to those of a user or video
 
 
 def judged(keys: Keys) -> np.ndarray:
-    """[n] bool: the shown rows where some of them are negatives, else all."""
+    """[n] bool: the shown rows if some of them are negatives, else all."""
     shown = keys["shown"]
     return shown if len(np.unique(keys["label"][shown])) == 2 else np.ones(len(shown), bool)
 
@@ -29,8 +29,7 @@ def popularity(training: Keys, keys: Keys) -> np.ndarray:
 def item_and_user_means(training: Keys, keys: Keys) -> np.ndarray:
     """[n] float64: the share of positives of the row's video, and that of its user, added up.
 
-    Of training rows, the shown ones where some are negatives; 5 rows of the mean of all are added to each, so that one
-    row says little.
+    Training rows are the shown ones if some of them are negatives. Shares are smoothed by 5 rows with the overall mean.
     """
     chosen = judged(training)
     label = training["label"][chosen]
@@ -64,14 +63,14 @@ class LikesSoFar:
         self._counts = EventCounts(video, time)
 
     def __call__(self, keys: Keys, days: int | None = None) -> np.ndarray:
-        """[n] float64: how many there are strictly before each row, of all days or of the last ones."""
+        """[n] float64: the number of positives strictly before each row, of all days or of the last ones."""
         time = keys["interaction_time"]
         since = None if days is None else time - days * DAY
         return self._counts.between(keys["video_id"], since, time).astype(np.float64)
 
 
 def best_days(likes: LikesSoFar, val: Keys) -> int:
-    """Of RECENT_DAYS those whose likes have the highest AUC on val, by `judged` rows."""
+    """The number of days, of RECENT_DAYS, whose likes have the highest AUC on the `judged` rows of val."""
     chosen = judged(val)
     aucs = [ranking_metrics.auc(val["label"][chosen], likes(val, days)[chosen]) for days in RECENT_DAYS]
     return RECENT_DAYS[int(np.argmax(aucs))]

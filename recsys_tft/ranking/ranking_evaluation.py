@@ -1,4 +1,4 @@
-"""Scores of the ranker's rows judged: for the model and for baselines alike, with intervals over users."""
+"""Metrics of the ranker's rows, for the model and for baselines, with confidence intervals over users."""
 
 import dataclasses
 from typing import Any
@@ -14,16 +14,16 @@ _ERRORS = 1.96  # standard errors of a 95 % interval
 
 @dataclasses.dataclass(frozen=True)
 class Judged:
-    """The rows that are judged.
+    """The rows that are evaluated.
 
     Attributes:
         owners: [n] int64, the number of each row's user.
-        users: how many there are.
+        users: the number of users.
         labels: [n] 0 or 1.
-        weights: [n] of the rows in the log loss and the calibration, as in training.
+        weights: [n] weights in the log loss and the calibration, as in training.
         cold_users: [n] bool, whether the row's user has no training row.
         cold_videos: [n] bool, whether the row's video has none.
-        shown: [n] bool, whether the user was shown the row's video; else it was drawn as a negative.
+        shown: [n] bool, whether the row's video was shown to the user; else it is a sampled negative.
     """
 
     owners: np.ndarray
@@ -35,7 +35,7 @@ class Judged:
     shown: np.ndarray
 
     def slices(self) -> dict[str, np.ndarray]:
-        """Which rows are in each slice."""
+        """The mask of the rows of each slice."""
         every = np.ones(len(self.owners), bool)
         masks = (every, ~self.cold_users, self.cold_users, self.cold_videos)
         of_users = dict(zip(ranking_metrics.SLICES, masks, strict=True))
@@ -45,13 +45,14 @@ class Judged:
 def table(judged: Judged, scores: np.ndarray, are_probabilities: bool, seed: int) -> dict[str, Any]:
     """The metrics of [n] scores with their confidence intervals, by slice.
 
-    Log loss is the weighted mean over rows; calibration the sum of weighted probabilities over that of positives, so 1
-    is right. Both are left out where scores are no probabilities, and of the parts, as probabilities are of all rows.
+    Log loss is the weighted mean over rows; calibration is the weighted sum of probabilities divided by that of
+    positives, ideally 1. Both are left out if scores are not probabilities, and for the slices of shown and of sampled
+    rows, since probabilities are of all rows.
     """
     found = {}
     order = np.random.default_rng(seed).permutation(
         len(scores)
-    )  # of equal scores: rows themselves are in order of time
+    )  # orders equal scores at random: rows are in order of time
     for name, mask in judged.slices().items():
         rows = order[mask[order]]
         users, owners = np.unique(judged.owners[rows], return_inverse=True)

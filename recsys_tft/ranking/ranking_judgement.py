@@ -1,4 +1,4 @@
-"""What a ranker's scores are worth beside those of baselines, on val and test; and where labels have drifted."""
+"""Evaluation of a ranker and of baselines on val and test; and drift of the positive rate."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from recsys_tft.ranking import ranking_baselines, ranking_evaluation
 from recsys_tft.ranking.ranker_rows import SHOWN, RankerRows
 
 RECENT = "recent popularity"
-_DRIFT = 0.05  # of the label rate: less is not worth a sentence
+_DRIFT = 0.05  # relative to the positive rate; smaller drifts are not reported
 _ERRORS = 2.576  # standard errors, 99 %
 
 
@@ -20,13 +20,13 @@ def judge(
     likes_column: str | None,
     seed: int,
 ) -> dict[str, Any]:
-    """By split, the table of the ranker and of baselines, empty where there are no rows; `baselines` and `warnings`.
+    """By split, the metrics of the ranker and of baselines, empty without rows; `baselines` and `warnings`.
 
     Args:
         rows: train, val and test.
         scores: of the rows of val and test, [n] float64.
-        are_probabilities: whether they are.
-        likes_column: the column that grows with the likes of the video so far, if the ranker reads one.
+        are_probabilities: whether scores are probabilities.
+        likes_column: the column with the likes of the video so far, if the ranker reads one.
         seed: of the intervals.
     """
     likes = ranking_baselines.LikesSoFar(*(part.keys for part in rows.values()))
@@ -58,10 +58,10 @@ def _judged(train: RankerRows, part: RankerRows) -> ranking_evaluation.Judged:
 
 
 def drifts(rows: Mapping[str, RankerRows]) -> list[str]:
-    """A sentence for each split whose share of positives differs from training's by more than noise.
+    """A sentence for each split whose positive rate differs significantly from that of training.
 
-    Shares are by weight; their standard errors are over users. It is said of all rows, and of the shown ones where some
-    of them are negatives. Differences below 5 % of the share are not told.
+    Rates are weighted; their standard errors are over users. They are compared over all rows, and over the shown ones
+    if some of them are negatives. Differences below 5 % of the rate are not reported.
     """
     found = []
     for split in ("val", "test"):
@@ -89,7 +89,7 @@ def _shown(keys: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 def _rate(keys: Mapping[str, np.ndarray], chosen: np.ndarray) -> tuple[float, float]:
-    """The share of positives of chosen rows by weight, and its standard error over users."""
+    """The weighted positive rate of chosen rows, and its standard error over users."""
     users, owners = np.unique(keys["user_id"][chosen], return_inverse=True)
     weights, labels = keys["weight"][chosen].astype(np.float64), keys["label"][chosen]
     total = max(weights.sum(), 1e-300)

@@ -1,4 +1,4 @@
-"""Metrics of scores of labelled rows: pure functions over arrays. NaN where a metric is not defined."""
+"""Ranking metrics: pure functions over arrays of labels and scores. NaN where a metric is not defined."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ NAMES = ("auc", "auc per user", "log loss", "calibration", "ndcg@10")
 SLICES = ("all", "warm users", "cold users", "cold videos")
 PARTS = ("shown", "sampled")  # positives among the shown negatives, and among those that were drawn
 PART_TITLES = {"shown": "shown rows alone", "sampled": "positives and sampled negatives alone"}
-_SMALLEST = 1e-7  # of a probability in the log loss
+_SMALLEST = 1e-7  # at which probabilities are clipped in the log loss
 
 
 def auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -17,7 +17,7 @@ def auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = Non
     Args:
         labels: [n] 0 or 1.
         scores: [n] float.
-        weights: [n] how often each row counts; once by default.
+        weights: [n] of rows; 1 by default.
     """
     return Auc(labels, scores)(np.ones(len(labels)) if weights is None else weights)
 
@@ -49,11 +49,11 @@ class Auc:
 
 
 def auc_and_error(owners: np.ndarray, labels: np.ndarray, scores: np.ndarray, users: int) -> tuple[float, float]:
-    """AUC over all rows, and its standard error over users, whose rows belong together; NaN where one class is missing.
+    """AUC over all rows, and its standard error with the rows of a user as a cluster; NaN if one class is missing.
 
-    A row weighs by the share of rows of the other class that it is in the right order with (a tie is half), less the
-    AUC; the variance is that of the sums over the rows of a user (Obuchowski, Nonparametric analysis of clustered ROC
-    curve data, Biometrics 1997), to first order that of the bootstrap over users.
+    The component of a row is the share of rows of the other class that are in the right order with it (ties count
+    half), minus the AUC; the variance is that of the sums over each user's rows (Obuchowski, Nonparametric analysis of
+    clustered ROC curve data, Biometrics 1997), to first order the same as by the bootstrap over users.
 
     Args:
         owners: [n] int64 user of each row, 0 to users - 1.
@@ -74,7 +74,7 @@ def auc_and_error(owners: np.ndarray, labels: np.ndarray, scores: np.ndarray, us
 
 
 def _share_below(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """[n] float64: which share of ordered numbers is less than each value, equal ones counted half."""
+    """[n] float64: the share of ordered numbers that are less than each value; equal ones count half."""
     below, up_to = np.searchsorted(ordered, values, "left"), np.searchsorted(ordered, values, "right")
     return (below + up_to) / (2 * len(ordered))
 
@@ -105,15 +105,15 @@ def auc_per_user(owners: np.ndarray, labels: np.ndarray, scores: np.ndarray, use
 
 
 def log_loss(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """[n] float64: minus the log of the probability of each row's label, cut at 1e-7."""
+    """[n] float64: minus the log of the probability of each row's label, clipped at 1e-7."""
     right = np.where(labels == 1, probabilities, 1 - probabilities)
     return -np.log(np.clip(right, _SMALLEST, 1))
 
 
 def ndcg_per_user(owners: np.ndarray, labels: np.ndarray, scores: np.ndarray, users: int, k: int = 10) -> np.ndarray:
-    """[users] float64: NDCG@k of each user's rows by score, equal ones in the order of rows; NaN without a positive.
+    """[users] float64: NDCG@k of each user's rows by score, ties in the order of rows; NaN without a positive.
 
-    The sum of 1 / log2(r + 1) over positives at ranks r <= k, over the same sum with all positives in front.
+    The sum of 1 / log2(r + 1) over positives at ranks r <= k, divided by the same sum with all positives first.
     """
     gained = np.bincount(owners, gain(_ranks(owners, -scores), k) * labels, minlength=users)
     best = np.bincount(owners, gain(_ranks(owners, -labels), k) * labels, minlength=users)
@@ -121,7 +121,7 @@ def ndcg_per_user(owners: np.ndarray, labels: np.ndarray, scores: np.ndarray, us
 
 
 def _ranks(owners: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """[n] int64 from 1: the place of each row among its user's by increasing key."""
+    """[n] int64 from 1: the rank of each row among its user's rows by increasing key."""
     order = np.lexsort((keys, owners))
     owner = owners[order]
     ranks = np.empty(len(owners), np.int64)

@@ -1,10 +1,10 @@
-"""What is known of users and videos by their ids alone: who likes much, what is liked, and who likes what.
+"""Matrix factorisation of labels by user and video ids: biases and factors of each.
 
 The label of a row is predicted as mean + b(user) + b(video) + p(user) . q(video), by alternating least squares (Koren,
-Bell, Volinsky: Matrix factorization techniques for recommender systems, IEEE Computer 2009). Models read b(user) in the
-place of the user's token, and b(video) + p(user) . q(video) in that of the video's, so that an id costs a few numbers.
-A training row is scored by what was fitted without it. What no row tells of is missing (NaN), for some of the users and
-videos of the training rows on purpose: as many as are new in the rows that validate.
+Bell, Volinsky: Matrix factorization techniques for recommender systems, IEEE Computer 2009). Models read b(user) in
+place of the user's token, and b(video) + p(user) . q(video) in place of the video's. Training rows are scored out of
+fold. Users and videos without rows are missing (NaN); in training rows some are hidden on purpose, as many as are new
+in the validation rows.
 """
 
 import dataclasses
@@ -22,20 +22,20 @@ from recsys_tft.ranking.ranker_rows import SHOWN, Column, RankerRows
 FILE = "tastes.npz"
 KEYS = ("user_id", "video_id")
 _FACTORS, _ROUNDS, _FOLDS = 4, 8, 5
-_PRIOR = 5.0  # rows of the usual label that are added to those of a user or a video
-_HIDDEN = (0.2, 0.05)  # of the users and videos, in the rows that models are trained on, where no rows validate
+_PRIOR = 5.0  # rows with the average label that are added to those of a user or a video
+_HIDDEN = (0.2, 0.05)  # shares of users and videos that are hidden in training rows if there are no validation rows
 _BOUNDS = (0.05, 0.9)  # of that share: some are always hidden, and never all
 
 
 @dataclasses.dataclass(frozen=True)
 class Tastes:
-    """What was fitted.
+    """The fitted factorisation.
 
     Attributes:
-        columns: the names of the columns of the users' and the videos' tokens; none where a ranker reads no ids.
-        users: [tokens + 1, 1 + factors] float32: b, NaN of an unknown one, and p, zeros of an unknown one, of each
-            token; the last row is of what is beyond the tokens.
-        videos: the same of videos: b and q.
+        columns: the names of the columns of the users' and the videos' tokens; none if a ranker reads no ids.
+        users: [tokens + 1, 1 + factors] float32: b and p of each token; NaN and zeros if it is unknown. The last row is
+            for tokens beyond.
+        videos: the same for videos: b and q.
     """
 
     columns: tuple[str, ...]
@@ -43,13 +43,13 @@ class Tastes:
     videos: np.ndarray
 
     def __call__(self, data: pd.DataFrame) -> pd.DataFrame:
-        """Columns of rows with two of numbers, float32, in the place of those of tokens."""
+        """Columns of rows, with two float32 columns in place of the tokens."""
         if not self.columns:
             return data
         return _replaced(data, self.columns, self.of(*(values_of(data[name]) for name in self.columns)))
 
     def of(self, users: np.ndarray, videos: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """[n] float32 each, of [n] tokens: b(user), and b(video) + p(user) . q(video)."""
+        """For [n] tokens of users and videos, [n] float32 each: b(user), and b(video) + p(user) . q(video)."""
         parts = ((self.users, users), (self.videos, videos))
         user, video = (table[_inside(tokens, len(table) - 1)] for table, tokens in parts)
         return user[:, 0], _worth(user, video)
@@ -68,7 +68,7 @@ NONE = Tastes((), np.full((1, 1), np.nan, np.float32), np.full((1, 1), np.nan, n
 
 
 def load(folder: pathlib.Path, remedy: str) -> Tastes:
-    """What a folder holds; NONE where the ranker reads no ids, and of a ranker of an earlier version.
+    """The tastes in a folder; NONE if the ranker reads no ids, or is of an earlier version.
 
     Raises:
         InputError: if the file is damaged; `remedy` says what to do.
@@ -81,7 +81,7 @@ def load(folder: pathlib.Path, remedy: str) -> Tastes:
 
 
 def columns_of(columns: Sequence[Column]) -> tuple[str, ...]:
-    """The columns of the tokens of users and videos, if the ranker reads both; else none."""
+    """The columns of tokens of users and videos if the ranker reads both, else none."""
     found = {c.sources: c.name for c in columns if c.kind == "categorical" and c.index is None}
     return tuple(found[(key,)] for key in KEYS) if all((key,) in found for key in KEYS) else ()
 
@@ -89,9 +89,9 @@ def columns_of(columns: Sequence[Column]) -> tuple[str, ...]:
 def learned(
     rows: RankerRows, columns: Sequence[Column], seed: int, hidden: Sequence[float] = _HIDDEN
 ) -> tuple[Tastes, RankerRows]:
-    """What training rows teach, and the rows as a model is to learn from them; as they are if it reads no ids.
+    """Tastes fitted on training rows, and the rows as models train on them; unchanged if the ranker reads no ids.
 
-    What was drawn teaches nothing where shown rows are negative: it was not shown, which is no question of taste.
+    Sampled negatives are left out if some shown rows are negatives: a video that was not shown says nothing of taste.
 
     Args:
         rows: of the training split.
@@ -115,7 +115,7 @@ def learned(
     folds = random.integers(0, _FOLDS, len(rows))
     asked = []
     for each, size, share in zip(tokens, sizes, hidden, strict=True):
-        known = random.permutation(np.unique(each))  # of which at least one is hidden: CatBoost has to see a NaN
+        known = random.permutation(np.unique(each))  # at least one is hidden: CatBoost has to see a NaN
         asked.append(np.where(np.isin(each, known[: math.ceil(share * len(known))]), size, each))
     values = np.empty((2, len(rows)), np.float32)
     for fold in range(_FOLDS):
@@ -125,11 +125,11 @@ def learned(
 
 
 def new_in(rows: RankerRows, training: RankerRows, columns: Sequence[Column]) -> tuple[float, float]:
-    """The shares of shown rows whose user, and whose video, no shown training row knows, within _BOUNDS.
+    """The shares of shown rows whose user, and whose video, is in no shown training row, within _BOUNDS.
 
     Args:
-        rows: those that validate; without any, the shares are _HIDDEN.
-        training: those that are learned from.
+        rows: for validation; without any, the shares are _HIDDEN.
+        training: the training rows.
         columns: of the rows.
     """
     parts = [part.data[part.keys[SHOWN]] for part in (rows, training)]
@@ -145,7 +145,7 @@ def new_in(rows: RankerRows, training: RankerRows, columns: Sequence[Column]) ->
 def of_splits(
     rows: Mapping[str, RankerRows], columns: Sequence[Column], seed: int
 ) -> tuple[Tastes, dict[str, RankerRows]]:
-    """What the split "train" teaches, and the rows of all splits as a model learns from them, or reads them."""
+    """Tastes fitted on the split "train", and the rows of all splits as models train on them, or read them."""
     known, train = learned(rows["train"], columns, seed, new_in(rows["val"], rows["train"], columns))
     return known, {split: train if split == "train" else known.applied(part) for split, part in rows.items()}
 
@@ -167,7 +167,7 @@ def _factorized(
 
 
 def _solved(owners: np.ndarray, others: np.ndarray, target: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
-    """[size, 1 + factors]: the regression of each owner's targets, less the others' own, on the others' factors."""
+    """[size, 1 + factors]: each owner's regression of targets, minus the biases of others, on the factors of others."""
     inputs = np.column_stack([np.ones(len(others)), others[:, 1:]])
     rest = weights * (target - others[:, 0])
     moments = np.empty((size, inputs.shape[1], inputs.shape[1]))
@@ -179,7 +179,7 @@ def _solved(owners: np.ndarray, others: np.ndarray, target: np.ndarray, weights:
 
 
 def _worth(user: np.ndarray, video: np.ndarray) -> np.ndarray:
-    """[n] float32 b(video) + p(user) . q(video), added up in float64 and one after the other as in a graph."""
+    """[n] float32 b(video) + p(user) . q(video), added up in float64 in the same order as in a graph."""
     found = video[:, 0].astype(np.float64)
     for number in range(1, user.shape[1]):
         found = found + user[:, number].astype(np.float64) * video[:, number]

@@ -1,4 +1,4 @@
-"""What a ranker knows of ids as TensorFlow operations."""
+"""Tastes as TensorFlow operations."""
 
 from collections.abc import Mapping
 
@@ -8,10 +8,10 @@ from recsys_tft.ranking.tastes import Tastes
 
 
 class TastesGraph(tf.Module):
-    """Callable: features to the same, with two of [batch] float32 numbers in the place of those of tokens.
+    """Callable: features to the same, with two [batch] float32 features in place of the tokens.
 
     Args:
-        known: of ids.
+        known: the fitted tastes.
     """
 
     def __init__(self, known: Tastes):

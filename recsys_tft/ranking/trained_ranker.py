@@ -1,4 +1,4 @@
-"""A trained ranker as its trainer left it in models/ranker: the rows that it reads, and its scores of them."""
+"""The trained ranker in models/ranker: the rows that it reads, and its scores of them."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ class TrainedRanker:
 
     Attributes:
         output_dir: of the run.
-        fitted: what scores rows.
+        fitted: the model that scores rows.
         objective: classifier or yetirank.
-        columns: what it reads.
+        columns: the columns that it reads.
         calibration: of a classifier.
-        tastes: what it knows of ids.
-        period: the last one that it is trained through; None of the run alone.
+        tastes: the factorisation of ids.
+        period: the last period that it is trained on; None if it is trained on the run alone.
     """
 
     output_dir: str
@@ -44,11 +44,11 @@ class TrainedRanker:
 
     @property
     def model(self) -> Any:
-        """As its library has it: a catboost.CatBoost, an xgboost.Booster or a keras.Model."""
+        """The object of its library: a catboost.CatBoost, an xgboost.Booster or a keras.Model."""
         return self.fitted.model
 
     def rows(self, split: str) -> RankerRows:
-        """The rows of a split with the columns that the model reads; `tastes` of what it knows now."""
+        """The rows of a split with the columns that the model reads, and with its current `tastes`."""
         table = model_folders.settings_for(self.output_dir, None, None).table
         features = [table.by_name[name] for name in dict.fromkeys(column.feature for column in self.columns)]
         with timeline.held(self.output_dir, self.period or "") as splits:
@@ -89,7 +89,7 @@ def kind_of(described: Mapping[str, Any]) -> Kind:
 
 
 def calibration_of(folder: ModelFolder) -> Calibration:
-    """The calibration of a trained ranker; none of a ranking, and of a model of an earlier version.
+    """The calibration of a trained ranker; none for yetirank, and for a model of an earlier version.
 
     Raises:
         InputError: if its file is damaged.

@@ -1,4 +1,4 @@
-"""Videos at a moment, from the raw tables in memory, as the main job finds them one partition at a time."""
+"""Videos at a moment, from raw tables in memory, with the same counts as in the main job."""
 
 import dataclasses
 
@@ -16,12 +16,12 @@ from recsys_tft.time_lookups import rows_at
 
 @dataclasses.dataclass(frozen=True)
 class DatedVideos:
-    """Videos that are others at other times.
+    """Videos whose attributes and counts depend on the time.
 
     Attributes:
-        videos: the raw rows by increasing `video_id`, or versions of them; with the counters that the training split
-            makes, if these are counted; and when they were first seen, if that is asked for.
-        counts: versions of the counters, of what is recent, or of both, as `counters.versions`; None where nothing is
+        videos: the raw rows by increasing `video_id`, or versions of them; with the counters of the training split, if
+            these are counted, and the time when each was first seen, if recent counts are enabled.
+        counts: versions of the counters, of recent counts, or of both, as `counters.versions`; None if nothing is
             counted.
     """
 
@@ -39,7 +39,7 @@ class DatedVideos:
         return DatedVideos(self.videos, None)
 
     def rows_at(self, video_ids: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """[n] int64 a number for what an exposure of each known video at each time sees, as `take` wants it."""
+        """[n] int64: for an exposure of each known video at each time, the number of its row for `take`."""
         own = rows_at(self.videos, "video_id", video_ids, times)
         if self.counts is None:
             return own
@@ -71,7 +71,7 @@ def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVi
 
     Args:
         raw: the raw tables.
-        cuts: where the run's splits end.
+        cuts: the ends of the run's splits.
         settings: of the run.
     """
     counted = bool(raw.counted)
@@ -79,7 +79,7 @@ def dated_videos(raw: RawRows, cuts: Cuts | None, settings: Settings) -> DatedVi
         return DatedVideos(raw.videos, None)
     changes = raw_periods.changes(raw, cuts, settings, counted)
     totals, ids = video_counts.values(settings, counted, training=True), np.unique(raw.videos["video_id"].to_numpy())
-    sums = counters.sums(counters.of_training(changes), totals)
+    sums = counters.sums(counters.in_training(changes), totals)
     videos = counters.with_totals(raw.videos, [sums], raw.counted, totals)
     if settings.recent.enabled:
         videos = recent.with_first_seen(videos, recent.first_seen(raw.events))

@@ -99,10 +99,10 @@ def raw_folder(output_dir: str, data_dir: str | None, manifest: Mapping[str, Any
     own = pathlib.Path(output_dir, "raw")
     if not own.is_dir():
         raise InputError(f"{output_dir} has no raw tables; name their folder with --data-dir.")
-    chosen = settings_module.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
+    chosen = settings_module.from_manifest(manifest, f"{output_dir}/artifacts/manifest.json")
     tables = find(str(own), chosen)
     if {name: [list(file) for file in table.fingerprint] for name, table in tables.items()} != manifest["inputs"]:
-        raise InputError(f"{own}: not the tables that the run has read; name their folder with --data-dir.")
+        raise InputError(f"{own}: not the tables of the run; name their folder with --data-dir.")
     return str(own)
 
 
@@ -131,7 +131,7 @@ def _check_kinds(data_dir: str, settings: Settings, error: InputError) -> None:
         if kind is not own:
             raise InputError(
                 f"{data_dir}: the {key}s there are of the kind {kind}, but those of the run are of the kind {own}; "
-                "name the tables that the run has read with --data-dir."
+                "name the tables of the run with --data-dir."
             ) from error
 
 

@@ -1,1 +1,1 @@
-"""Rows of files as batches: TFRecords of tf.Examples, gzip or not, and Parquet, as NumPy, Arrow, tf.data or PyTorch."""
+"""Reads rows of TFRecords of tf.Examples (also gzip) and Parquet as batches of NumPy, Arrow, tf.data or PyTorch."""

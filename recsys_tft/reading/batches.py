@@ -1,4 +1,4 @@
-"""Batches out of blocks of rows: of one size, in order or shuffled."""
+"""Turns blocks of rows into batches of one size, in order or shuffled."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
@@ -31,7 +31,7 @@ def of_size(blocks: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBa
 
 
 def shuffled(blocks: Iterable[pa.RecordBatch], rows: int, rng: np.random.Generator) -> Iterator[pa.RecordBatch]:
-    """The same rows, `rows` or a few more at a time in an order that is drawn."""
+    """Shuffle the rows, `rows` or a few more at a time."""
     for window in _windows(blocks, rows):
         whole = pa.concat_batches(window)
         yield whole.take(pa.array(rng.permutation(len(whole))))
@@ -59,7 +59,7 @@ def part(blocks: Iterable[pa.RecordBatch], index: int, count: int) -> Iterator[p
 
 
 def alternating(sources: Sequence[Iterable[Item]], at_once: int) -> Iterator[Item]:
-    """An item of each of some sources in turn; the next source begins where one ends."""
+    """Items of several sources in turn; a finished source is replaced by the next one."""
     waiting = [iter(source) for source in reversed(sources)]
     opened = [waiting.pop() for _ in sources[:at_once]]
     while opened:

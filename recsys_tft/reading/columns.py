@@ -23,7 +23,7 @@ class Column:
         name: of the feature.
         type: int64, float32 or binary.
         shape: of a row's values; () for one value, None for a list of any length.
-        default: the values of a row that lacks them, of that shape or one for all; None if that is an error.
+        default: of rows without values, of that shape or one for all; None if missing values are an error.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Column:
 
     @property
     def size(self) -> int | None:
-        """Values in a row; None for any number."""
+        """Values per row; None for any number."""
         return None if self.shape is None else math.prod(self.shape)
 
     @property
     def fixed_size(self) -> int:
-        """Values in a row of a column that has a size."""
+        """Values per row of a column with a size."""
         if self.size is None:
-            raise TypeError(f"{self.name} holds lists of any length.")
+            raise TypeError(f"{self.name} has lists of any length.")
         return self.size
 
     @property
@@ -56,11 +56,11 @@ class Column:
         return np.dtype(object) if self.type == pa.binary() else np.dtype(self.type.to_pandas_dtype())
 
     def defaults(self) -> list[Any] | None:
-        """The default value for each place of the shape."""
+        """The flattened default values."""
         if self.default is None or self.shape is None:
             return None
-        given = np.asarray(self.default, self.dtype)
-        return np.broadcast_to(given, self.shape).ravel().tolist()
+        default = np.asarray(self.default, self.dtype)
+        return np.broadcast_to(default, self.shape).ravel().tolist()
 
 
 def columns_of(spec: Any) -> dict[str, Column]:
@@ -70,14 +70,16 @@ def columns_of(spec: Any) -> dict[str, Column]:
         spec: Columns, a mapping from names to tf.io's features, a tensorflow_metadata Schema, or the path of one.
 
     Raises:
-        InputError: if it is none of these, or holds what has no values of one kind.
+        InputError: if it is none of these, or has a feature without values of one kind.
     """
     if isinstance(spec, str):
-        return _of_schema(read_schema(spec))
+        return _schema_columns(read_schema(spec))
     if hasattr(spec, "feature"):
-        return _of_schema(spec)
+        return _schema_columns(spec)
     if isinstance(spec, Mapping):
-        return {name: given if isinstance(given, Column) else _of_feature(name, given) for name, given in spec.items()}
+        return {
+            name: entry if isinstance(entry, Column) else _feature_column(name, entry) for name, entry in spec.items()
+        }
     return {column.name: column for column in spec}
 
 
@@ -94,39 +96,39 @@ def read_schema(path: str) -> Any:
         return text_format.Parse(read_text(path), schema_pb2.Schema())
 
 
-def chosen(known: Mapping[str, Column], names: Iterable[str] | None, where: str) -> list[Column]:
-    """The named columns, in that order; all where none are named.
+def chosen(columns: Mapping[str, Column], names: Iterable[str] | None, where: str) -> list[Column]:
+    """The named columns, in that order; by default all.
 
     Raises:
-        InputError: if there is none of a name, or none is left.
+        InputError: if a name is unknown, or no column is left.
     """
-    names = list(known) if names is None else list(dict.fromkeys(names))
+    names = list(columns) if names is None else list(dict.fromkeys(names))
     for name in names:
-        if name not in known:
-            raise InputError(f"{where}: the rows have no column '{name}'.{did_you_mean(name, known)}")
+        if name not in columns:
+            raise InputError(f"{where}: the rows have no column '{name}'.{did_you_mean(name, columns)}")
     if not names:
         raise InputError(f"{where}: no column is selected; name at least one in columns.")
-    return [known[name] for name in names]
+    return [columns[name] for name in names]
 
 
 def unreadable(file: str, why: str) -> InputError:
     """The error for a file of rows that cannot be read."""
-    return InputError(f"{file}: the rows cannot be read: {why}; write the file anew.")
+    return InputError(f"{file}: the rows cannot be read: {why}; write the file again.")
 
 
-def _of_schema(schema: Any) -> dict[str, Column]:
-    found = {}
+def _schema_columns(schema: Any) -> dict[str, Column]:
+    columns = {}
     for feature in schema.feature:
         kind = type(feature).DESCRIPTOR.fields_by_name["type"].enum_type.values_by_number[feature.type].name
         if kind not in TYPES:
             raise InputError(f"The feature '{feature.name}' has the type {kind}, which is none of {', '.join(TYPES)}.")
         shape = tuple(dim.size for dim in feature.shape.dim) if feature.HasField("shape") else None
-        found[feature.name] = Column(feature.name, TYPES[kind], shape)
-    return found
+        columns[feature.name] = Column(feature.name, TYPES[kind], shape)
+    return columns
 
 
-def _of_feature(name: str, feature: Any) -> Column:
-    """FixedLenFeature, VarLenFeature, or RaggedFeature without partitions; told by their fields, without TensorFlow."""
+def _feature_column(name: str, feature: Any) -> Column:
+    """From a FixedLenFeature, VarLenFeature, or RaggedFeature without partitions, recognized without TensorFlow."""
     kind = type(feature).__name__
     dtype = _OF_DTYPES.get(getattr(getattr(feature, "dtype", None), "name", ""))
     readable_kind = kind in ("FixedLenFeature", "VarLenFeature") or (kind == "RaggedFeature" and not feature.partitions)

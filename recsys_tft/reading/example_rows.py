@@ -25,20 +25,20 @@ class ExampleRows:
 
     Args:
         columns: to read; other features are skipped.
-        rows: at most, in one call.
+        rows: the most of a call.
     """
 
     def __init__(self, columns: Sequence[Column], rows: int):
         self._rows = rows
-        # The compiled loop takes text and lists first; int64 before float32, so that all are aligned.
+        # Text and lists first, for the compiled loop; int64 before float32, so that all are aligned.
         self._columns = sorted(columns, key=lambda column: (not _is_growing(column), column.dtype.itemsize == 4))
         self._growing = sum(map(_is_growing, columns))
         self._order = [self._columns.index(column) for column in columns]
-        self._rooms = [8] * self._growing  # values, or bytes of text, in a row, as far as is known
+        self._rooms = [8] * self._growing  # estimated values, or bytes of text, per row
         self._names = [_octets(column.name.encode()) for column in self._columns]
         self._defaults = [_default(column) for column in self._columns]
         self._described = np.array(
-            [self._describe(*each) for each in zip(self._columns, self._names, self._defaults, strict=True)]
+            [self._describe(*arguments) for arguments in zip(self._columns, self._names, self._defaults, strict=True)]
         )
         self._widths = [column.fixed_size * column.dtype.itemsize for column in self._columns[self._growing :]]
         self._places = np.cumsum([0, *self._widths])
@@ -53,21 +53,21 @@ class ExampleRows:
         return row
 
     def __call__(self, chunks: Iterable[Chunk]) -> pa.RecordBatch:
-        """The rows of some chunks, at least one.
+        """The rows of one or more chunks.
 
         Raises:
-            InputError: naming the record that cannot be read, or lacks a column that has no default.
+            InputError: naming the record that cannot be read, or lacks a column without a default.
         """
         columns = self._described.copy()
         fixed = np.empty(int(self._places[-1]) * self._rows, np.uint8)
         columns[self._growing :, fields.VALUES] = _address(fixed) + self._places[:-1] * self._rows
         growing = zip(self._columns[: self._growing], self._rooms, strict=True)
-        written = [_Written(column, room, self._rows) for column, room in growing]
-        for number, one in enumerate(written):
+        buffers = [_Written(column, room, self._rows) for column, room in growing]
+        for number, one in enumerate(buffers):
             one.place(columns[number])
-        rows = self._read(chunks, columns, written)
-        self._rooms = [each.per_row for each in written]
-        arrays = [each.array(columns[number], rows) for number, each in enumerate(written)]
+        rows = self._read(chunks, columns, buffers)
+        self._rooms = [buffer.per_row for buffer in buffers]
+        arrays = [buffer.array(columns[number], rows) for number, buffer in enumerate(buffers)]
         arrays += self._fixed(pa.py_buffer(fixed), rows)
         return pa.RecordBatch.from_arrays([arrays[i] for i in self._order], schema=self.schema)
 
@@ -96,12 +96,12 @@ class ExampleRows:
     def _refused(self, chunk: Chunk, code: int, first: int, state: np.ndarray) -> InputError:
         record, byte = int(state[layouts.ROW]) - first, int(state[layouts.PLACE]) - _address(chunk.data)
         column = self._columns[state[layouts.COLUMN]]
-        wanted = _SHOWN[_KINDS[column.type]]
+        kind = _SHOWN[_KINDS[column.type]]
         why = {
-            wire.CHECKSUM: "has other bytes than its checksum is of",
-            wire.MALFORMED: "is no tf.Example",
-            wire.WRONG_KIND: f"has no {wanted} in the feature '{column.name}', as the schema says",
-            wire.WRONG_SIZE: f"has not {column.size} {wanted} in the feature '{column.name}', as the schema says",
+            wire.CHECKSUM: "does not match its checksum",
+            wire.MALFORMED: "is not a tf.Example",
+            wire.WRONG_KIND: f"has no {kind} in the feature '{column.name}', as the schema says",
+            wire.WRONG_SIZE: f"has not {column.size} {kind} in the feature '{column.name}', as the schema says",
             wire.MISSING: f"lacks the feature '{column.name}', which has no default",
         }
         return chunk.unreadable(record, byte, why[code])
@@ -121,20 +121,20 @@ class _Written:
 
     @property
     def per_row(self) -> int:
-        """The room that a row takes, estimated from the rows so far."""
+        """The size of a row, estimated from the rows so far."""
         return max(8, len(self._values) // self._rows)
 
     def place(self, row: np.ndarray) -> None:
-        """Tell the compiled loop where to write."""
+        """Set the addresses for the compiled loop."""
         row[fields.VALUES], row[fields.ROOM] = _address(self._values), len(self._values)
         row[fields.ENDS], row[fields.ENDS_ROOM] = _address(self._ends) + 4, len(self._ends) - 1
         row[fields.SPLITS] = _address(self._splits) + 4
 
     def grow(self, row: np.ndarray) -> None:
-        """Twice the room.
+        """Double the buffer.
 
         Raises:
-            InputError: if that is more than one column may have.
+            InputError: if that exceeds the limit of a column.
         """
         if 2 * len(self._values) > _MOST:
             raise InputError(f"The column '{self._column.name}' has more than {_MOST >> 30} GiB in a few rows.")
@@ -144,7 +144,7 @@ class _Written:
         self.place(row)
 
     def array(self, row: np.ndarray, rows: int) -> pa.Array:
-        """The output of so many rows."""
+        """The output of a number of rows."""
         column, used = self._column, int(row[fields.USED])
         buffers = [None, pa.py_buffer(self._values[:used])]
         if self._is_text:
@@ -168,7 +168,7 @@ def _doubled(array: np.ndarray) -> np.ndarray:
 
 
 def _default(column: Column) -> np.ndarray:
-    """The Feature of a missing value; None without a default."""
+    """The serialized Feature of a missing value; of size -1 without a default."""
     values = column.defaults()
     if values is None:
         return _octets(b"")[:-1]  # a size of -1
@@ -187,7 +187,7 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 def _octets(data: bytes) -> np.ndarray:
-    """The bytes, and the SLACK that may be read behind them."""
+    """The bytes, followed by the SLACK that may be read."""
     return np.array(bytearray(data + bytes(wire.SLACK)), np.uint8)
 
 

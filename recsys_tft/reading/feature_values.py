@@ -1,4 +1,4 @@
-"""Compiled: the values of one feature of a record, written into its column."""
+"""Compiled: writes the values of one feature of a record into its column."""
 
 from recsys_tft.reading.wire_format import (
     FULL,
@@ -15,8 +15,8 @@ from recsys_tft.reading.wire_format import (
 from recsys_tft.storage.kernel_arguments import BYTES, FLOAT, INT64
 from recsys_tft.storage.machine_code import compiled, copy, load8, store32
 
-# One row of `columns` for each column; those whose places are not known beforehand, text and lists, come first.
-# Addresses of what is read:
+# One row of `columns` for each column; text and lists, whose output sizes are unknown, come first.
+# Addresses of inputs:
 KIND, NAME, NAME_SIZE, DEFAULT, DEFAULT_SIZE = range(5)  # DEFAULT: a Feature for missing ones; DEFAULT_SIZE -1: none
 SIZE = 5  # values in a row; RAGGED: any number
 # and of what is written, with its room. Numbers, or bytes of text; ends of texts (int32); ends of lists (int32).
@@ -29,7 +29,7 @@ RAGGED = -1
 
 @compiled()
 def texts(at, end, most, columns, c):
-    """Write the values of a BytesList behind the existing ones; return how many, MALFORMED, or FULL."""
+    """Append the values of a BytesList; return how many, MALFORMED, or FULL."""
     count = 0
     while at < end:
         if load8(at) != TEXT:

@@ -1,4 +1,4 @@
-"""The forms that rows are handed out in: NumPy, tf.data and PyTorch, of which none needs the others."""
+"""Output formats of rows: NumPy, tf.data and PyTorch, each independent of the others."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-_SAMPLE = 256  # texts by which is told whether they repeat
+_SAMPLE = 256  # texts that are checked for repetition
 
 
 class Lists(NamedTuple):
-    """Lists of any length, one a row.
+    """Lists of any length, one per row.
 
     Attributes:
-        values: of all rows, one after the other.
-        offsets: [rows + 1] int64, where each row's values begin, and the last ones end.
+        values: concatenated over all rows.
+        offsets: [rows + 1] int64, of each row's values.
     """
 
     values: Any
@@ -30,7 +30,7 @@ class Lists(NamedTuple):
 
 
 def numpy_batch(batch: pa.RecordBatch, columns: Sequence[Column]) -> dict[str, np.ndarray | Lists]:
-    """[rows, ...] arrays by column, views of the batch where that is possible: text as bytes, lists as Lists."""
+    """[rows, ...] arrays by column, views of the batch if possible: text as bytes, lists as Lists."""
     return {column.name: _array(batch.column(i), column) for i, column in enumerate(columns)}
 
 
@@ -48,7 +48,7 @@ def _flat(values: pa.Array, column: Column) -> np.ndarray:
         return values.to_numpy()
     if len(values.slice(0, _SAMPLE).unique()) > _SAMPLE // 8:
         return values.to_numpy(zero_copy_only=False)
-    coded = values.dictionary_encode()  # each text becomes an object once, not each row
+    coded = values.dictionary_encode()  # one object per distinct text
     return coded.dictionary.to_numpy(zero_copy_only=False).take(coded.indices.to_numpy())
 
 
@@ -56,7 +56,7 @@ def torch_batch(batch: pa.RecordBatch, columns: Sequence[Column]) -> dict[str, A
     """[rows, ...] tensors by column, lists as Lists of tensors.
 
     Raises:
-        InputError: if a column is text, of which there are no tensors.
+        InputError: if a column is text, which torch does not support.
     """
     import torch
 
@@ -64,12 +64,12 @@ def torch_batch(batch: pa.RecordBatch, columns: Sequence[Column]) -> dict[str, A
         raise InputError(f"The column '{texts[0]}' is text, which torch tensors cannot hold; leave it out of columns.")
 
     def tensor(values: np.ndarray) -> Any:
-        return torch.from_numpy(values.copy())  # those of Arrow are not to be written to
+        return torch.from_numpy(values.copy())  # Arrow's memory is read-only
 
-    found = numpy_batch(batch, columns)
+    arrays = numpy_batch(batch, columns)
     return {
         name: Lists(*map(tensor, values)) if isinstance(values, Lists) else tensor(values)
-        for name, values in found.items()
+        for name, values in arrays.items()
     }
 
 
@@ -79,9 +79,9 @@ def tf_dataset(
     """A dataset of batches: [size, ...] tensors by column, lists as RaggedTensors.
 
     Args:
-        batches: begins a pass over the rows.
+        batches: starts a pass over the rows.
         columns: of the rows.
-        size: of every batch, if they all have one.
+        size: of every batch, if all are equal.
     """
     with libraries.first_import():
         import tensorflow as tf

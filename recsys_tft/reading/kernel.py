@@ -5,16 +5,16 @@
     Feature  0A | 12 | 1A size list                        of bytes, floats or integers; empty: missing
     list     0A size numbers (packed), or an element each: 0D float, 08 integer, 0A size bytes
 
-Writers lay out their records alike. So the entries of a record are first expected to be those of the record before, by
-one comparison each; where one is not, all entries of that record are looked up by name, and it is what the next one is
-compared with. Every size is checked against the bytes that are left: nothing is read or written outside of its place,
-whatever the bytes are. What tf.io.parse_example refuses is refused, and little else.
+Writers lay out all records alike. So each entry of a record is first compared with that of the record before; if one
+differs, all entries of the record are looked up by name, and it becomes the layout for the next one. Every size is
+checked against the remaining bytes, so that nothing is read or written out of bounds, whatever the bytes are. What
+tf.io.parse_example refuses is refused, and little else.
 """
 
 from numba.core import types
 
 from recsys_tft.reading.feature_values import ENDS_KEPT, ENDS_USED, KEPT, USED
-from recsys_tft.reading.record_layouts import AT, COLUMN, GROWING, LAYOUT, PLACE, ROW, as_before, by_name
+from recsys_tft.reading.record_layouts import AT, COLUMN, GROWING, LAYOUT, PLACE, ROW, by_name, same_layout
 from recsys_tft.reading.wire_format import CHECKSUM, ENTRY, FULL, MALFORMED, OK, OTHER_LAYOUT, TOO_LONG, span
 from recsys_tft.storage.machine_code import compiled, load8, load32, load64, masked_crc32c
 
@@ -24,14 +24,14 @@ LONGEST = 1 << 30  # bytes of a record
 
 @compiled()
 def keep(columns, growing):
-    """Commit what has been written, which is whole rows."""
+    """Commit the written rows, which are complete."""
     for c in range(growing):
         columns[c, KEPT], columns[c, ENDS_KEPT] = columns[c, USED], columns[c, ENDS_USED]
 
 
 @compiled()
 def drop(columns, growing):
-    """Take back the written part of a row."""
+    """Roll back the written part of a row."""
     for c in range(growing):
         columns[c, USED], columns[c, ENDS_USED] = columns[c, KEPT], columns[c, ENDS_KEPT]
 
@@ -46,8 +46,8 @@ def example(at, end, columns, layout, state):
         at, stop = span(at + 1, end)
         if stop != end:
             return MALFORMED
-    code = as_before(at, end, columns, layout, state) if state[LAYOUT] >= 0 else OTHER_LAYOUT
-    if code not in (OK, FULL):  # what is wrong with an entry does not matter if there is another of its name
+    code = same_layout(at, end, columns, layout, state) if state[LAYOUT] >= 0 else OTHER_LAYOUT
+    if code not in (OK, FULL):  # a wrong entry is ignored if a later one has its name
         drop(columns, state[GROWING])
         code = by_name(at, end, columns, layout, state)
     if code == OK:

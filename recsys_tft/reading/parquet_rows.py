@@ -26,8 +26,8 @@ def columns_in(file: str) -> dict[str, Column]:
             schema = pq.read_schema(source)
     except (OSError, pa.ArrowException) as error:
         raise unreadable(file, reason(error)) from error
-    found = (_column(field) for field in schema)
-    return {column.name: column for column in found if column}
+    columns = (_column(field) for field in schema)
+    return {column.name: column for column in columns if column}
 
 
 def chunks(file: str, names: Sequence[str]) -> Iterator[Chunk]:

@@ -1,4 +1,4 @@
-"""Work done on threads before its results are asked for: a bounded part of it, in order."""
+"""Prefetching on background threads: bounded, and in order."""
 
 import contextlib
 import queue
@@ -15,13 +15,13 @@ _END = object()
 def prefetch(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
     """Apply the function to each item on background threads, and yield the results in order.
 
-    One thread takes the items, and `threads` call the function; at most as many results and two more are waiting. An
-    error of either is raised in its place. When the iterator is closed or forgotten, all threads end.
+    One thread takes the items, and `threads` call the function; at most two more results than threads are waiting.
+    Errors of either are raised in their place. When the iterator is closed or deleted, all threads end.
 
     Args:
-        function: called without the GIL where it releases it.
-        items: need not be safe for several threads.
-        threads: 0 does all of it in the caller's, when it asks.
+        function: should release the GIL.
+        items: need not be thread-safe.
+        threads: 0: everything runs on the caller's thread, on demand.
     """
     if not threads:
         yield from map(function, items)
@@ -38,7 +38,7 @@ def prefetch(function: Callable[[Item], Result], items: Iterable[Item], threads:
         stopped.set()
         with contextlib.suppress(queue.Empty):
             while True:
-                waiting.get_nowait()  # so that the feeder finds room, and sees that it is to stop
+                waiting.get_nowait()  # makes room, so that the feeder sees that it should stop
         feeder.join()
         pool.shutdown(cancel_futures=True)
 
@@ -55,7 +55,7 @@ def _feed(
             waiting.put(pool.submit(function, item))
             if stopped.is_set():
                 return
-    except BaseException as error:  # whatever it is, it belongs to the one who waits for the results
+    except BaseException as error:  # of any kind; raised where results are awaited
         failed: Future = Future()
         failed.set_exception(error)
         waiting.put(failed)

@@ -1,4 +1,4 @@
-"""The bytes of TFRecord files, some whole records at a time."""
+"""Reads the bytes of TFRecord files, several whole records at a time."""
 
 import dataclasses
 import gzip
@@ -14,7 +14,7 @@ from recsys_tft.reading import wire_format as wire
 from recsys_tft.reading.columns import unreadable
 from recsys_tft.storage.files import open_to_read
 
-BYTES = 1 << 20  # at a time: they are still in the processor's cache when they are looked at
+BYTES = 1 << 20  # at a time; they are still in the processor's cache when they are parsed
 _GZIP = b"\x1f\x8b\x08"
 
 
@@ -23,11 +23,11 @@ class Chunk:
     """Some whole records.
 
     Attributes:
-        file: they are from.
+        file: of the records.
         first: the number of the first record in its file, from 0.
-        offset: the byte of the file, unpacked, at which they begin.
+        offset: their offset in the uncompressed file.
         rows: how many they are.
-        data: their bytes, behind which are SLACK more that may be read.
+        data: their bytes, followed by SLACK more that may be read.
     """
 
     file: str
@@ -42,10 +42,10 @@ class Chunk:
 
 
 def chunks(file: str, rows: int) -> Iterator[Iterator[Chunk]]:
-    """All records of a file, in order: for every `rows` of them, the last fewer, the chunks that hold them.
+    """All records of a file, in order: for every `rows` of them (the last may be fewer) their chunks.
 
-    Sizes of records are proven by their checksums, the records are not. Each chunk is read when it is asked for, and
-    all of them have to be before the next ones are.
+    Checksums of sizes are verified, those of records are not. Chunks are read on demand, and all of a group must be
+    consumed before the next group.
 
     Raises:
         InputError: if it cannot be read, or ends in the middle of a record.
@@ -54,12 +54,12 @@ def chunks(file: str, rows: int) -> Iterator[Iterator[Chunk]]:
         with open_to_read(file) as stored, _unpacked(stored, file) as source:
             records = _Records(source, file)
             while chunk := records.take(rows):
-                yield _all(records, chunk, rows)
+                yield _rest_of_rows(records, chunk, rows)
     except (OSError, EOFError, zlib.error) as error:
         raise unreadable(file, reason(error)) from error
 
 
-def _all(records: "_Records", chunk: Chunk | None, rows: int) -> Iterator[Chunk]:
+def _rest_of_rows(records: "_Records", chunk: Chunk | None, rows: int) -> Iterator[Chunk]:
     while chunk:
         yield chunk
         rows -= chunk.rows
@@ -91,7 +91,7 @@ class _Records:
         self._is_last = False
 
     def take(self, most: int) -> Chunk | None:
-        """The next ones, at least one and at most so many; None at the end."""
+        """The next records, from one to `most`; None at the end."""
         chunk, code, needed = self._next(most)
         while not chunk.rows and code == wire.OK and not self._is_last:
             self._read_on(needed)
@@ -101,7 +101,7 @@ class _Records:
             self._first, self._offset = self._first + chunk.rows, self._offset + len(chunk.data)
             return chunk
         if code == wire.CHECKSUM:
-            raise chunk.unreadable(0, 0, "begins with a size that its checksum belies")
+            raise chunk.unreadable(0, 0, "begins with a size that does not match its checksum")
         if code == wire.TOO_LONG:
             raise chunk.unreadable(0, 0, f"is longer than {kernel.LONGEST:,} bytes")
         if self._at < len(self._data):
@@ -115,7 +115,7 @@ class _Records:
         return Chunk(self.file, self._first, self._offset, rows, self._data[self._at : stop - at]), code, needed
 
     def _read_on(self, needed: int) -> None:
-        """Read what follows what is left, so that it has the needed bytes if the file has."""
+        """Read on until the needed bytes are in memory, if the file has them."""
         left = self._data[self._at :]
         data = np.empty(max(BYTES, needed) + wire.SLACK, np.uint8)[: -wire.SLACK]
         data[: len(left)] = left
@@ -129,6 +129,6 @@ class _Records:
 def _into(source: BinaryIO, place: memoryview) -> int:
     if hasattr(source, "readinto"):
         return source.readinto(place)
-    found = source.read(len(place))  # of Beam's filesystems, some have no other
-    place[: len(found)] = found
-    return len(found)
+    data = source.read(len(place))  # of Beam's filesystems, some have no other
+    place[: len(data)] = data
+    return len(data)

@@ -1,4 +1,4 @@
-"""Compiled: the entries of a record, expected to be laid out as those of the one before, or found by name."""
+"""Compiled: parses the entries of a record by the layout of the one before, or by name."""
 
 from recsys_tft.reading.feature_values import (
     BEGIN,
@@ -32,24 +32,23 @@ from recsys_tft.reading.wire_format import NAME as NAME_TAG
 from recsys_tft.storage.kernel_arguments import BYTES, FLOAT, INT64
 from recsys_tft.storage.machine_code import compiled, copy64, differing, load8, load32, store32, store64
 
-# One row of `layout` for each entry of the record before: where it begins, how many of its bytes stand before its
-# value, which of these are to be the same (a bit each), and how many bytes it has in all; which column it is, -1 for
-# none; where its name begins, and how many bytes are to be compared by name, the tag of the Feature included; what it
-# holds; and for ONE_... where that is written.
+# One row of `layout` for each entry of the record before: its address, the bytes before its value, which of these must
+# be equal (a bit each), and its size; its column, -1 for none; the address of its name, and how many bytes to compare,
+# including the tag of the Feature; its kind; and for ONE_... the address of the output.
 ENTRY_AT, PREFIX, SAME, TOTAL, ENTRY_COLUMN, NAME_AT, ENTRY_NAME_SIZE, FORM, TO = range(9)
 ENTRY_FIELDS = 9
 ONE_FLOAT, ONE_INTEGER, ONE_TEXT, SKIPPED, OTHER, UNSEEN = range(6)
 ENTRIES = 1024  # of a layout, at most
 
-# `state`: the next row, the address of the next record, how many entries the layout has (-1: none), where it failed,
-# how many columns are text or lists, and how many the record of the layout lacks.
+# `state`: the next row, the address of the next record, the number of entries of the layout (-1: none), the address of
+# an error, the number of columns of text or lists, and how many columns the record of the layout lacks.
 ROW, AT, LAYOUT, COLUMN, PLACE, GROWING, ABSENT = range(7)
 STATES = 7
 
 
 @compiled()
 def remember(at, name_at, name_size, stop, columns, c, layout, i):
-    """Remember the layout of this entry, which could be read, for the same entry of the next record."""
+    """Remember the layout of this valid entry, for the same entry of the next record."""
     begin, last = span(name_at + name_size, stop)
     form, prefix = OTHER, begin - at
     if c < 0:
@@ -72,20 +71,20 @@ def remember(at, name_at, name_size, stop, columns, c, layout, i):
 
 @compiled()
 def is_same(at, layout, i):
-    """Whether an entry has the name, the tags and where they are to be the same the sizes of the one before."""
+    """Whether an entry has the name, the tags and the fixed sizes of the one before."""
     return differing(at, layout[i, ENTRY_AT]) & layout[i, SAME] == 0
 
 
 @compiled()
 def has_sizes(at, prefix, kind, size):
-    """Whether the sizes in an entry are right, and one byte each, if its value has `size` bytes."""
+    """Whether the sizes in an entry fit a value of `size` bytes, and take one byte each."""
     sizes = (size + 4) | kind << 8 | (size + 2) << 16 | PACKED << 24
     return load32(at + prefix - 5) == sizes and load8(at + prefix - 1) == size and load8(at + 1) == prefix + size - 2
 
 
 @compiled()
 def one_integer(at, prefix, end, to):
-    """Write the one value of an entry known except for its sizes; return where it ends, 0 if it does not match."""
+    """Write the value of an entry whose sizes may differ; return its end, 0 if it does not match."""
     value, stop = number(at + prefix, end)
     if not has_sizes(at, prefix, INT64, stop - at - prefix):
         return 0
@@ -95,7 +94,7 @@ def one_integer(at, prefix, end, to):
 
 @compiled()
 def one_text(at, prefix, end, columns, c):
-    """The same of a text of up to 63 bytes; 0 also where there is no room for 64."""
+    """Like `one_integer`, for a text of up to 63 bytes; 0 also without room for 64."""
     size, used, ends = load8(at + prefix - 1), columns[c, USED], columns[c, ENDS_USED]
     stop = at + prefix + size
     if size >= SLACK or stop > end or used + SLACK > columns[c, ROOM] or ends >= columns[c, ENDS_ROOM]:
@@ -110,7 +109,7 @@ def one_text(at, prefix, end, columns, c):
 
 @compiled()
 def other_size(at, end, columns, layout, i, state):
-    """Write an entry that has the name of the one before; return OK or an error."""
+    """Write an entry with the name of the one before; return OK or an error."""
     if load8(at) != ENTRY:
         return OTHER_LAYOUT, at
     name, stop = span(at + 1, end)
@@ -131,8 +130,8 @@ def other_size(at, end, columns, layout, i, state):
 
 
 @compiled()
-def as_before(at, end, columns, layout, state):
-    """Write a record whose entries are those of the layout; OTHER_LAYOUT if they are not."""
+def same_layout(at, end, columns, layout, state):
+    """Write a record with the same layout; return OTHER_LAYOUT if it has another."""
     row = state[ROW]
     for i in range(state[LAYOUT]):
         if at == end:
@@ -172,7 +171,7 @@ def defaults(at, columns, state):
 
 @compiled()
 def column_of(at, size, columns):
-    """The index of the column whose name stands there, with `size` bytes; -1 for none."""
+    """The index of the column with the name of `size` bytes at an address; -1 for none."""
     for c in range(len(columns)):
         if columns[c, NAME_SIZE] == size and same(at, columns[c, NAME], size):
             return c
@@ -181,7 +180,7 @@ def column_of(at, size, columns):
 
 @compiled()
 def look_up(at, end, columns, layout, state):
-    """Find each column's Feature, of several of one name the last that is not missing, and describe the layout."""
+    """Find each column's Feature (of several the last that is not missing), and remember the layout."""
     columns[:, BEGIN] = 0
     columns[:, END] = 0
     entries, plain = 0, True
@@ -218,7 +217,7 @@ def look_up(at, end, columns, layout, state):
 
 @compiled()
 def by_name(at, end, columns, layout, state):
-    """Write a record whose entries may be any, in any order."""
+    """Write a record with any entries in any order."""
     code = look_up(at, end, columns, layout, state)
     if code != OK:
         return code

@@ -1,4 +1,4 @@
-"""Rows of data folders and of other files, as batches in the requested form."""
+"""Reads rows of data folders and other files, as batches in the requested form."""
 
 import dataclasses
 import os
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 SCHEMA = "schema.pbtxt"
-ROWS = 8192  # that are read at a time, or as many batches as make about so many
-FILES_AT_ONCE = 8  # of which shuffled rows are drawn
+ROWS = 8192  # at a time, or about as many in whole batches
+FILES_AT_ONCE = 8  # read in turn for shuffled rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Rows that are read anew at each iteration; see `read`.
+    """Rows that are read again at each iteration; see `read`.
 
     Attributes:
         files: in order.
-        columns: that are read.
+        columns: to read.
         batch_size: rows of a batch; the last one may have fewer.
         shard: of the rows, as (index, count).
         shuffle: size of the shuffle buffer in rows; 0 for their order in the files.
@@ -53,7 +53,7 @@ class Rows:
     def __post_init__(self) -> None:
         index, count = self.shard
         if self.batch_size < 1:
-            raise InputError(f"batch_size is {self.batch_size}; a batch has at least 1 row.")
+            raise InputError(f"batch_size is {self.batch_size}; expected at least 1.")
         if not 0 <= index < count:
             raise InputError(f"shard is ({index}, {count}); expected (index, count) with 0 <= index < count.")
         if self.shuffle < 0 or self.threads < 0:
@@ -90,7 +90,7 @@ class Rows:
         return pa.Table.from_batches(list(self.blocks()), schema)
 
     def blocks(self) -> Iterator[pa.RecordBatch]:
-        """The rows in batches of whatever size they are read in."""
+        """The rows in batches of the size in which they are read."""
         rng = np.random.default_rng(self.seed)
         index, count = self.shard
         by_file = len(self.files) >= count
@@ -99,13 +99,15 @@ class Rows:
             files = tuple(files[i] for i in rng.permutation(len(files)))
         function, chunks = self._source(files)
         sources = [chunks(file) for file in files]
-        found = prefetch(function, batches.alternating(sources, FILES_AT_ONCE if self.shuffle else 1), self.threads)
+        blocks_of_rows = prefetch(
+            function, batches.alternating(sources, FILES_AT_ONCE if self.shuffle else 1), self.threads
+        )
         if not by_file:
-            found = batches.part(found, index, count)
-        return batches.shuffled(found, self.shuffle, rng) if self.shuffle else found
+            blocks_of_rows = batches.part(blocks_of_rows, index, count)
+        return batches.shuffled(blocks_of_rows, self.shuffle, rng) if self.shuffle else blocks_of_rows
 
     def _source(self, files: Sequence[str]) -> tuple[Callable[[Any], pa.RecordBatch], Callable[[str], Iterator]]:
-        """The function that turns a chunk of a file into rows, and the one that cuts a file into chunks."""
+        """The function that turns a chunk into rows, and the one that splits a file into chunks."""
         if _are_parquet(files):
             names = [column.name for column in self.columns]
             return parquet_rows.ParquetRows(self.columns), lambda file: parquet_rows.chunks(file, names)
@@ -113,7 +115,7 @@ class Rows:
 
         rows = self.batch_size * (ROWS // self.batch_size) or min(self.batch_size, 2 * ROWS)
         function = example_rows.ExampleRows(self.columns, rows)
-        if not self.threads:  # what is read is looked at while it is in the processor's cache
+        if not self.threads:  # data is parsed while it is in the processor's cache
             return function, lambda file: record_chunks.chunks(file, rows)
         return function, lambda file: map(list, record_chunks.chunks(file, rows))
 
@@ -157,11 +159,11 @@ def read(
         >>> batch["label"].shape, batch["weight"].dtype.name
         ((256,), 'float32')
     """
-    files, known, where, held = _folder(source) if _is_folder(source) else _files(source, spec)
+    files, columns_of_source, where, held = _folder(source) if _is_folder(source) else _files(source, spec)
     if spec is not None:
-        known = columns_of(spec)
-    found = tuple(chosen(known, columns, where))
-    return Rows(tuple(files), found, held=held, **options)
+        columns_of_source = columns_of(spec)
+    selected = tuple(chosen(columns_of_source, columns, where))
+    return Rows(tuple(files), selected, held=held, **options)
 
 
 def files_of(folder: str) -> list[str]:
@@ -191,8 +193,8 @@ def _folder(source: str | os.PathLike[str]) -> tuple[list[str], dict[str, Column
 
 
 def _files(source: Any, spec: Any) -> tuple[list[str], dict[str, Column], str, None]:
-    given = [source] if isinstance(source, str | os.PathLike) else list(source)
-    files: list[str] = [os.fspath(file) for file in given]
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    files: list[str] = [os.fspath(file) for file in sources]
     for file in files:
         if is_local(file) and not pathlib.Path(file).is_file():
             raise InputError(f"{file}: there is no such file.")

@@ -1,11 +1,11 @@
 """Building blocks of protocol buffers, compiled: varints, sized spans, and lists of floats and integers.
 
-Nothing is read at or behind `end`, but for SLACK bytes of which nothing is made.
+Nothing is read at or after `end`, except SLACK bytes, which are ignored.
 """
 
 from recsys_tft.storage.machine_code import compiled, copy, load8, load32, load64, lowest_bit, store32, store64
 
-SLACK = 64  # bytes that may be read behind all that is given
+SLACK = 64  # bytes that may be read after the end
 
 # Tags: of an entry of a tf.Example, of its name and its Feature; of packed numbers, a text, a float and an integer in a
 # list. That of the list itself, which tells its kind, is as in `storage.kernel_arguments`.
@@ -20,7 +20,7 @@ _LASTS = -0x7F7F7F7F7F7F7F80  # the bit of each of 8 bytes that the last byte of
 
 @compiled()
 def varint(at, end):
-    """An integer of up to 10 bytes, and where it ends: 0 if it does not."""
+    """An integer of up to 10 bytes, and its end; 0 if it has none."""
     value, shift = 0, 0
     while at < end and shift < 70:
         byte = load8(at)
@@ -34,7 +34,7 @@ def varint(at, end):
 
 @compiled()
 def number(at, end):
-    """The same as `varint`, without branches for up to 8 bytes; SLACK bytes behind the end may be read."""
+    """Like `varint`, without branches for up to 8 bytes; may read SLACK bytes after the end."""
     word = load64(at)
     lasts = ~word & _LASTS
     size = (lowest_bit(lasts) + 1) >> 3
@@ -48,7 +48,7 @@ def number(at, end):
 
 @compiled()
 def span(at, end):
-    """Start and end of the bytes whose size stands at `at`; 0 and 0 if they do not fit."""
+    """Start and end of the bytes whose size is at `at`; 0 and 0 if they do not fit."""
     size, at = varint(at, end)
     if at == 0 or size < 0 or size > end - at:
         return 0, 0
@@ -57,7 +57,7 @@ def span(at, end):
 
 @compiled()
 def same(a, b, size):
-    """Whether two places hold the same bytes."""
+    """Whether the bytes at two addresses are equal."""
     at = 0
     while size - at >= 8:
         if load64(a + at) != load64(b + at):

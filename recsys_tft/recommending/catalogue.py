@@ -1,6 +1,6 @@
-"""What the stages read of videos: worked out once for all videos of an export, and looked up by the number of a row.
+"""Columns of videos for the four stages: computed once for all videos of an export, and looked up by row number.
 
-A request has hundreds of candidates. Rows of them cost more to copy than what is read of these rows.
+A request has hundreds of candidates; copying their rows would cost more than reading these columns.
 """
 
 import dataclasses
@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 from recsys_tft import ids
 from recsys_tft.columns import FIRST_SEEN, IdKind
 from recsys_tft.missing import nulled
-from recsys_tft.serving.serving_rows import Asked, Column, Values
+from recsys_tft.serving.serving_rows import Column, InputSpec, Values
 from recsys_tft.statistics import EMPTY_IDS
 from recsys_tft.tables.video_groups import Groups
 
-EVENTS = "events"  # how many a video has
+EVENTS = "events"  # the number of events of a video
 PUBLISHED = "published_at"
 
 
@@ -43,17 +43,17 @@ class Catalogue:
 
     @functools.cached_property
     def ids(self) -> pa.Array:
-        """[videos], as rows have them."""
+        """[videos] ids, as rows have them."""
         return self.rows["video_id"].combine_chunks()
 
     @functools.cached_property
     def codes(self) -> np.ndarray:
-        """[videos] int64 that stand for the ids."""
+        """[videos] int64 codes of the ids."""
         return ids.codes_of(self.ids).to_numpy()
 
     @functools.cached_property
     def ranks(self) -> np.ndarray:
-        """[videos] int64 in the order of the ids."""
+        """[videos] int64 ranks of the ids."""
         return ids.ranks(self.ids, self._kind)
 
     @functools.cached_property
@@ -74,10 +74,10 @@ class Catalogue:
         return self._grouped[name]
 
     def mask(self, rule: Any, find: Callable[[pa.Table], np.ndarray]) -> np.ndarray:
-        """[videos] bool of a rule, which is asked once.
+        """[videos] bool of a rule, computed once.
 
         Args:
-            rule: what tells it from others.
+            rule: key of the rule.
             find: from rows to a mask.
         """
         if rule not in self._masks:
@@ -85,20 +85,20 @@ class Catalogue:
         return self._masks[rule]
 
     def numbers(self, name: str) -> np.ndarray:
-        """[videos] int64 of a column of whole numbers, the least one where it is missing."""
-        found = self.column(name, np.dtype(np.int64), 1).values
-        assert isinstance(found, np.ndarray)
-        return found
+        """[videos] int64 values of an integer column; the least int64 if missing."""
+        values = self.column(name, np.dtype(np.int64), 1).values
+        assert isinstance(values, np.ndarray)
+        return values
 
     def column(self, name: str, dtype: np.dtype, rank: int | None) -> Column:
-        """A column as a signature asks for it."""
+        """A column with the dtype and rank of a signature."""
         key = name, dtype, rank
         if key not in self._columns:
-            self._columns[key] = Column.of(self._asked(name), dtype, rank)
+            self._columns[key] = Column.of(self._as_read(name), dtype, rank)
         return self._columns[key]
 
-    def _asked(self, name: str) -> pa.ChunkedArray:
-        """A column as models read it: a video without a time of publication is as old as its first event."""
+    def _as_read(self, name: str) -> pa.ChunkedArray:
+        """A column as models read it: without a time of publication the time of the first event."""
         if name == PUBLISHED and FIRST_SEEN in self.rows.column_names:
             return pc.coalesce(self.rows[PUBLISHED], self.rows[FIRST_SEEN])
         return self.rows[name]
@@ -116,7 +116,7 @@ class Candidates:
     Attributes:
         catalogue: of all videos.
         rows: [n] int64 numbers of their rows.
-        changed: [n] int64 by the name of a column of which more is known than the catalogue says.
+        changed: [n] int64 by name: columns with newer values than the catalogue's.
     """
 
     catalogue: Catalogue
@@ -125,12 +125,12 @@ class Candidates:
 
     @classmethod
     def of_rows(cls, rows: pa.Table, kind: IdKind = IdKind.INTEGER) -> "Candidates":
-        """All of some rows."""
+        """All videos of some rows."""
         return cls(Catalogue(rows, kind), np.arange(len(rows)))
 
     @classmethod
     def joined(cls, parts: Sequence["Candidates"]) -> "Candidates":
-        """Several of one catalogue, one after the other."""
+        """Concatenate candidates of one catalogue."""
         catalogue = parts[0].catalogue
         changed = {
             name: np.concatenate([part.changed.get(name, catalogue.numbers(name)[part.rows]) for part in parts])
@@ -146,7 +146,7 @@ class Candidates:
         return name in self.catalogue.rows.column_names
 
     def take(self, chosen: np.ndarray) -> "Candidates":
-        """Those at [m] places."""
+        """The candidates at [m] positions."""
         changed = {name: values[chosen] for name, values in self.changed.items()}
         return Candidates(self.catalogue, self.rows[chosen], changed)
 
@@ -165,23 +165,23 @@ class Candidates:
         """[n] values of a column that does not change."""
         return self.catalogue.rows[name].combine_chunks().take(pa.array(self.rows))
 
-    def values(self, name: str, asked: Asked) -> Values:
-        """[n] values of a column as a signature asks for them."""
+    def values(self, name: str, slot: InputSpec) -> Values:
+        """[n] values of a column for an input of a signature."""
         if name in self.changed:
-            return self.changed[name].astype(asked.dtype, copy=False)
-        found = self.catalogue.column(name, asked.dtype, asked.rank).at(self.rows)
+            return self.changed[name].astype(slot.dtype, copy=False)
+        values = self.catalogue.column(name, slot.dtype, slot.rank).at(self.rows)
         if name == PUBLISHED and FIRST_SEEN in self.changed:
             unknown = self.catalogue.has_no_publication[self.rows]
-            found = np.where(unknown, self.changed[FIRST_SEEN], found)
-        return found
+            values = np.where(unknown, self.changed[FIRST_SEEN], values)
+        return values
 
     def table(self) -> pa.Table:
         """[n] rows."""
         rows = self.catalogue.rows.take(pa.array(self.rows))
         for name, values in self.changed.items():
             place = rows.column_names.index(name)
-            own = pa.array(values, rows.schema.field(name).type, mask=values == EMPTY_IDS)
-            rows = rows.set_column(place, name, own)
+            column = pa.array(values, rows.schema.field(name).type, mask=values == EMPTY_IDS)
+            rows = rows.set_column(place, name, column)
         return rows
 
 

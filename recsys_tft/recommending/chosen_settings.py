@@ -1,4 +1,4 @@
-"""The options of a recommender: those of a file, or else of the run that was exported."""
+"""The options of a recommender: of a file, or else of the exported run."""
 
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -11,12 +11,12 @@ from recsys_tft.recommending.entity_store import EntityStore
 from recsys_tft.serving import serving_folders
 
 
-def of_store(store: pathlib.Path, config: str | None, kinds: Mapping[str, IdKind]) -> RecommenderSettings:
+def read_settings(store: pathlib.Path, config: str | None, kinds: Mapping[str, IdKind]) -> RecommenderSettings:
     """The options, with ids as rows have them.
 
     Args:
         store: of the export.
-        config: a YAML file, whose options take the place of the run's.
+        config: a YAML file whose options replace the run's.
         kinds: of ids, by key.
 
     Raises:
@@ -33,8 +33,8 @@ def unknown_countries(chosen: RecommenderSettings, store: EntityStore) -> Iterat
     if not chosen.filters.unavailable:
         return
     countries = store.countries()
-    known = {country_key(country) for country in countries}
+    keys = {country_key(country) for country in countries}
     for name in chosen.filters.unavailable:
-        if country_key(name) not in known:
+        if country_key(name) not in keys:
             hint = did_you_mean(name, sorted(countries)[:10])
             yield f"recommender.filters.unavailable names the country '{name}', which no user has.{hint}"

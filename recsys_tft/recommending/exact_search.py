@@ -1,7 +1,7 @@
-"""Stage 1 by comparing all videos: the vectors of an export, in the order of the rows of its store.
+"""Stage 1 by exact search: the vectors of an export, in the order of the rows of its store.
 
-A user is compared as `retrieval` does it in its graph, for a quarter of the CPU time; and alone, so that who else asks
-at the same moment changes no bit.
+It finds what the graph `retrieval` does, for a quarter of the CPU time; one user at a time, so that no bit depends on
+other requests.
 """
 
 import pathlib
@@ -15,7 +15,7 @@ FILE = "vectors.npy"  # in the store
 
 
 def write(folder: pathlib.Path, vectors: np.ndarray, rows: np.ndarray, count: int) -> None:
-    """Writes the file.
+    """Write the file.
 
     Args:
         folder: of the store.
@@ -23,9 +23,9 @@ def write(folder: pathlib.Path, vectors: np.ndarray, rows: np.ndarray, count: in
         rows: [n] int64: the row of each in the store.
         count: how many rows there are; those without a vector are never found.
     """
-    found = np.full((vectors.shape[1], count), np.nan, np.float32)
-    found[:, rows] = vectors.T
-    np.save(folder / FILE, found)
+    columns = np.full((vectors.shape[1], count), np.nan, np.float32)
+    columns[:, rows] = vectors.T
+    np.save(folder / FILE, columns)
 
 
 class ExactSearch:
@@ -33,7 +33,7 @@ class ExactSearch:
 
     Args:
         folder: of the store.
-        ranks: [videos] int64: of equal scores the smaller one comes first.
+        ranks: [videos] int64: break ties, the smaller one first.
 
     Raises:
         InputError: if the file is damaged, or of another store.

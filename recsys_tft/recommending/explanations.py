@@ -1,4 +1,4 @@
-"""Why the ranker scored as it did: what the raw columns that a feature is made of have added to the score."""
+"""Explanations of the ranker's scores: the contributions of raw columns."""
 
 import pathlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from recsys_tft.storage import json_files
 
 
 def columns(folder: pathlib.Path) -> Mapping[str, Any]:
-    """What columns.json in a folder describes.
+    """The contents of columns.json in a folder.
 
     Raises:
         InputError: if it is damaged.
@@ -20,7 +20,7 @@ def columns(folder: pathlib.Path) -> Mapping[str, Any]:
 
 
 def by_raw_columns(values: np.ndarray, described: Mapping[str, Any]) -> list[list[tuple[str, float]]]:
-    """For each of [n] rows (raw columns, contribution), the weightiest first.
+    """For each of [n] rows (raw columns, contribution), the largest first.
 
     Args:
         values: [n, columns] contributions.
@@ -36,7 +36,7 @@ def by_raw_columns(values: np.ndarray, described: Mapping[str, Any]) -> list[lis
 
 
 class Explainer:
-    """Explains scores by the library that trained the ranker: for trees with its own implementation of TreeSHAP.
+    """Explains scores by the library that trained the ranker, with its implementation of TreeSHAP for trees.
 
     Lundberg et al., Consistent individualized feature attribution for tree ensembles (2018), arXiv:1802.03888.
 
@@ -44,7 +44,7 @@ class Explainer:
         folder: with the files of the model and columns.json.
 
     Attributes:
-        described: what columns.json describes.
+        described: the contents of columns.json.
 
     Raises:
         InputError: if the library is not installed, or a file is damaged.

@@ -1,4 +1,4 @@
-"""Stage 2: which candidates are left out, and why. Each rule is a function from [n] videos to a mask."""
+"""Stage 2: filters. Each rule is a function from [n] videos to a mask."""
 
 from collections.abc import Mapping
 from typing import TypeAlias
@@ -24,7 +24,7 @@ def seen(video_ids: Ids, seen_ids: Ids) -> np.ndarray:
 
 
 def too_old(published_at: np.ndarray, now: int, max_age_days: float | None) -> np.ndarray:
-    """[n] bool: whether a video is older than the limit; of unknown age, or without a limit, it is not.
+    """[n] bool: whether a video is older than the limit; False for unknown ages, or without a limit.
 
     Args:
         published_at: [n] float64 microseconds since 1970, NaN where unknown.
@@ -37,35 +37,34 @@ def too_old(published_at: np.ndarray, now: int, max_age_days: float | None) -> n
 
 
 def blocked(videos: pa.Table, rules: BlockSettings) -> np.ndarray:
-    """[n] bool: whether a video, or its category, one of its child categories or its channel, is on a list;
-    what is missing is on none.
+    """[n] bool: whether a video, its category, one of its child categories or its channel is on a list.
 
     Args:
-        videos: [n] rows with video_id, category, channel_id and, where the feature table has them, child_categories.
+        videos: [n] rows with video_id, category, channel_id and, if the feature table has them, child_categories.
         rules: the lists.
     """
-    found = np.zeros(len(videos), bool)
+    mask = np.zeros(len(videos), bool)
     if rules.videos:
-        found |= seen(videos["video_id"], pa.array(rules.videos, videos["video_id"].type))
+        mask |= seen(videos["video_id"], pa.array(rules.videos, videos["video_id"].type))
     if rules.categories:
         categories = pa.array([name.encode() for name in rules.categories], pa.binary())
-        found |= pc.is_in(nulled(videos["category"]), categories).to_numpy(zero_copy_only=False)
+        mask |= pc.is_in(nulled(videos["category"]), categories).to_numpy(zero_copy_only=False)
         if CHILD_CATEGORIES in videos.column_names:
             children = nulled(videos[CHILD_CATEGORIES].combine_chunks())
             hit = pc.list_parent_indices(children).filter(pc.is_in(children.flatten(), categories)).to_numpy()
-            found[hit] = True
+            mask[hit] = True
     if rules.channels:
         channels = nulled(videos["channel_id"])
-        found |= seen(channels, pa.array(rules.channels, channels.type))
-    return found
+        mask |= seen(channels, pa.array(rules.channels, channels.type))
+    return mask
 
 
 def unavailable(videos: pa.Table, country: bytes | None, rules: Mapping[str, BlockSettings]) -> np.ndarray:
-    """[n] bool: whether a video is on a list of the user's country, in any case; nothing is, where that is unknown."""
-    return blocked(videos, _of_country(country, rules))
+    """[n] bool: whether a video is on a list of the user's country, which is compared without case."""
+    return blocked(videos, _country_rules(country, rules))
 
 
-def _of_country(country: bytes | None, rules: Mapping[str, BlockSettings]) -> BlockSettings:
+def _country_rules(country: bytes | None, rules: Mapping[str, BlockSettings]) -> BlockSettings:
     if not (rules and country):
         return BlockSettings()
     by_key = {country_key(name): of_country for name, of_country in rules.items()}
@@ -80,11 +79,11 @@ def country_of(known: Mapping[str, pa.Array]) -> bytes | None:
 def removed(
     videos: Candidates, seen_ids: Ids, country: bytes | None, now: int, chosen: FilterSettings
 ) -> dict[str, np.ndarray]:
-    """For each rule which of [n] videos it removes.
+    """The videos that each rule removes, [n] bool by name.
 
     Args:
-        videos: [n] of them.
-        seen_ids: what the user has opened.
+        videos: [n] candidates.
+        seen_ids: videos that the user opened.
         country: of the user.
         now: microseconds since 1970.
         chosen: the rules.
@@ -96,6 +95,6 @@ def removed(
     return {
         "seen": seen(videos.ids, seen_ids if chosen.seen else seen_ids[:0]),
         "too old": too_old(videos.catalogue.published[videos.rows], now, chosen.max_age_days),
-        "unavailable": listed(_of_country(country, chosen.unavailable)),
+        "unavailable": listed(_country_rules(country, chosen.unavailable)),
         "blocked": listed(chosen.blocked),
     }

@@ -16,7 +16,7 @@ from recsys_tft.storage.hashing import keyed_hash
 
 FRESHNESS, EXPLORATION = "fresh", "explored"
 _DURATION = "video_duration"
-_GROUPS = {"channel": "channel_id", "category": "category"}  # what a limit is about: the raw column
+_GROUPS = {"channel": "channel_id", "category": "category"}  # the raw column of a limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Recommendation:
 
     Attributes:
         video_id: its id.
-        title: as in the raw table; None where there is no such column.
+        title: as in the raw table; None if there is no such column.
         category: as in the raw table.
-        video_duration: seconds; None where it is missing.
+        video_duration: seconds; None if missing.
         retrieval_score: of stage 1.
         rank_score: of stage 3.
-        score: of stage 4, with what freshness adds.
-        rank: its place by rank_score, of equal ones by retrieval_score, from 1.
+        score: of stage 4, including freshness.
+        rank: its position by rank_score, then by retrieval_score, from 1.
         rules: names of the rules that moved it.
     """
 
@@ -58,33 +58,33 @@ def arrange(
     """The videos in their final order.
 
     Args:
-        videos: [n] of them.
+        videos: [n] candidates.
         retrieval_scores: [n] float32.
         rank_scores: [n] float32.
-        user: the id, or its code, whose exploration is drawn; it is the same for a user on one day.
+        user: the id or its code; exploration is the same for a user during a day.
         now: microseconds since 1970.
         chosen: the rules.
         k: how many to return; by default all.
     """
-    ranks, published = (of_all[videos.rows] for of_all in (videos.catalogue.ranks, videos.catalogue.published))
+    ranks, published = (all_values[videos.rows] for all_values in (videos.catalogue.ranks, videos.catalogue.published))
     boost = chosen.freshness_boost, chosen.freshness_half_life_days
     scores = boosted(rank_scores.astype(np.float64), published, now, *boost)
-    order, by_rank = (best_first(given, retrieval_scores, ranks) for given in (scores, rank_scores))
+    order, by_rank = (best_first(limits_or_none, retrieval_scores, ranks) for limits_or_none in (scores, rank_scores))
     cold, coded = videos.events < chosen.cold_below_events, videos.catalogue.codes[videos.rows]
     draw = user, now // DAY
     fixed = explored(order, cold, coded, chosen.exploration_share, chosen.first, draw)
-    given = {"channel": chosen.per_channel, "category": chosen.per_category}
-    limits = {name: limit for name, limit in given.items() if limit is not None}
+    limits_or_none = {"channel": chosen.per_channel, "category": chosen.per_category}
+    limits = {name: limit for name, limit in limits_or_none.items() if limit is not None}
     groups = {name: videos.catalogue.groups(_GROUPS[name])[videos.rows] for name in limits}
-    final, held = spread(order.tolist(), groups, limits, chosen.first, fixed)
+    final, blocking = spread(order.tolist(), groups, limits, chosen.first, fixed)
     rank, place = np.empty(len(videos), np.int64), np.empty(len(videos), np.int64)
     rank[by_rank], place[order] = np.arange(len(videos)), np.arange(len(videos))
     drawn = set(fixed.values())
 
     def rules(row: int) -> tuple[str, ...]:
-        limit = f"at most {limits[held[row]]} per {held[row]}" if row in held else None
-        found = (FRESHNESS if place[row] < rank[row] else None, limit, EXPLORATION if row in drawn else None)
-        return tuple(rule for rule in found if rule)
+        limit = f"at most {limits[blocking[row]]} per {blocking[row]}" if row in blocking else None
+        names_of_rules = (FRESHNESS if place[row] < rank[row] else None, limit, EXPLORATION if row in drawn else None)
+        return tuple(rule for rule in names_of_rules if rule)
 
     first = final[:k]
     rows = videos.catalogue.rows
@@ -114,21 +114,21 @@ def _texts(column: pa.ChunkedArray) -> list[Any]:
 
 
 def boosted(scores: np.ndarray, published_at: np.ndarray, now: int, boost: float, half_life_days: float) -> np.ndarray:
-    """[n] scores with a boost for fresh videos: score + boost * 2^(-age / half life); none where the age is unknown.
+    """[n] scores with a boost for fresh videos: score + boost * 2^(-age / half life); no boost for unknown ages.
 
     Args:
         scores: [n] of the ranker.
         published_at: [n] float64 microseconds since 1970, NaN where unknown.
-        now: microseconds since 1970; what is published later has age 0.
+        now: microseconds since 1970; videos published later have age 0.
         boost: of a video published now, in units of the score.
-        half_life_days: after which half of it is left.
+        half_life_days: of the boost.
     """
     age = np.maximum(now - published_at, 0) / (half_life_days * DAY)
     return scores + np.nan_to_num(boost * np.exp2(-age))
 
 
 def best_first(scores: np.ndarray, retrieval_scores: np.ndarray, video_ids: np.ndarray) -> np.ndarray:
-    """[n] row numbers by descending score; of equal ones first by the score of retrieval, then the smaller id.
+    """[n] row numbers by descending score, then by descending score of retrieval, then by id.
 
     Args:
         scores: [n].
@@ -141,16 +141,15 @@ def best_first(scores: np.ndarray, retrieval_scores: np.ndarray, video_ids: np.n
 def explored(
     order: np.ndarray, is_cold: np.ndarray, video_ids: np.ndarray, share: float, first: int, seeds: tuple[int, ...]
 ) -> dict[int, int]:
-    """Which cold videos get a place of their own: row numbers by place, from 0.
+    """The cold videos that get a reserved place: row numbers by place, from 0.
 
-    Of the first places, floor(share * first) go to cold videos, at even distances. Which ones is drawn by a keyed hash,
-    so that each gets its chance, and the same draw can be repeated. A cold video that is among the first on its own
-    merit takes no such place.
+    Of the first places, floor(share * first) go to cold videos, evenly spaced. They are drawn by a keyed hash, so each
+    gets its chance and the draw is reproducible. Cold videos that are among the first anyway are not drawn.
 
     Args:
         order: [n] row numbers, the best first.
         is_cold: [n] bool by row number.
-        video_ids: [n] int64 by row number, or what ids are coded as.
+        video_ids: [n] int64 ids or their codes, by row number.
         share: of the first places, 0 to 1.
         first: how many places count.
         seeds: of the draw, such as (seed, user, day).
@@ -169,9 +168,9 @@ def spread(
     first: int,
     fixed: Mapping[int, int],
 ) -> tuple[list[int], dict[int, str]]:
-    """The order in which, within the first places, no group has more rows than its limit.
+    """Reorder rows so that no group has more rows than its limit among the first places.
 
-    Each place goes to the best row that is left and fits; if none fits, to the best that is left. Rows after the first
+    Each place goes to the best remaining row that fits, or if none does to the best remaining one. Rows after the first
     places keep their order.
 
     Args:
@@ -179,10 +178,10 @@ def spread(
         groups: by the name of the rule, [n] int64 group of each row; -1 for none, which has no limit.
         limits: by the name of the rule, how many rows of a group may be among the first.
         first: how many places count.
-        fixed: row numbers that have their place already.
+        fixed: row numbers with a reserved place, by place.
 
     Returns:
-        The row numbers, and for each one that had to wait the name of the rule that it waited for.
+        The row numbers, and for each row that was delayed the name of the rule.
     """
     is_fixed = set(fixed.values())
     waiting = [row for row in order if row not in is_fixed]

@@ -1,4 +1,4 @@
-"""Raw columns of users, of the moment and of candidates, as the ranker is asked."""
+"""Inputs of the ranker: raw columns of users, of the moment and of candidates."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,11 +6,11 @@ import pyarrow as pa
 
 from recsys_tft.recommending import tallies
 from recsys_tft.recommending.catalogue import Candidates
-from recsys_tft.serving.serving_rows import Arrow, Asked, Values, arrays, repeated, stacked
+from recsys_tft.serving.serving_rows import Arrow, InputSpec, Values, arrays, repeated, stacked
 
 
-def of_candidates(
-    known: Sequence[Mapping[str, pa.Array]], videos: Sequence[Candidates], asked: Mapping[str, Asked]
+def build_inputs(
+    known: Sequence[Mapping[str, pa.Array]], videos: Sequence[Candidates], slots: Mapping[str, InputSpec]
 ) -> dict[str, Values]:
     """Inputs of one row for each candidate of each of [n] users, in their order.
 
@@ -19,22 +19,24 @@ def of_candidates(
     Args:
         known: [1] raw columns of each user and the moment.
         videos: the candidates of each user.
-        asked: the inputs of the signature.
+        slots: the inputs of the signature.
     """
     sizes = [len(rows) for rows in videos]
-    of_pairs = _joined([tallies.of_candidates(*each) for each in zip(known, videos, strict=True)], sizes)
-    pairs = arrays(of_pairs, {name: each for name, each in asked.items() if name in of_pairs})
-    every = Candidates.joined(videos)
-    rows = {name: every.values(name, each) for name, each in asked.items() if name in every and name not in pairs}
-    of_users = {name: each for name, each in asked.items() if name not in rows and name not in pairs}
-    users = stacked([arrays(columns, of_users) for columns in known])
+    pair_columns = _joined([tallies.pair_tallies(*pair) for pair in zip(known, videos, strict=True)], sizes)
+    pairs = arrays(pair_columns, {name: slot for name, slot in slots.items() if name in pair_columns})
+    candidates = Candidates.joined(videos)
+    rows = {
+        name: candidates.values(name, slot) for name, slot in slots.items() if name in candidates and name not in pairs
+    }
+    user_slots = {name: slot for name, slot in slots.items() if name not in rows and name not in pairs}
+    users = stacked([arrays(columns, user_slots) for columns in known])
     if len(known) > 1:
         users = {name: repeated(values, sizes) for name, values in users.items()}
     return rows | pairs | users
 
 
 def _joined(parts: Sequence[Mapping[str, pa.Array]], sizes: Sequence[int]) -> dict[str, Arrow]:
-    """Columns one after the other; of a user of whom nothing is known they are null."""
+    """Concatenate columns; they are null for users without them."""
     kinds = {name: column.type for part in parts for name, column in part.items()}
     return {
         name: pa.chunked_array(

@@ -12,10 +12,10 @@ class Recommendations:
 
     Attributes:
         items: the best first.
-        is_known: whether the store has the user; otherwise only the given columns are known.
+        is_known: whether the store has the user; otherwise only the given columns are used.
         candidates: number of videos found by stage 1.
-        removed: number of videos that each rule of stage 2 dropped; `seen` counts all that the user has opened, which
-            stage 1 does not even find; a video dropped by several rules counts for each.
+        removed: number of videos that each rule of stage 2 removed; `seen` counts all that the user opened, which
+            stage 1 excludes; a video removed by several rules counts for each.
         ranked: number of videos ranked by stage 3.
         seconds: of each stage.
     """
@@ -29,10 +29,10 @@ class Recommendations:
 
 
 class Clock:
-    """Seconds of the parts of something.
+    """A stopwatch with named laps.
 
     Attributes:
-        seconds: by the name of the part.
+        seconds: by the name of the lap.
     """
 
     def __init__(self) -> None:
@@ -40,6 +40,6 @@ class Clock:
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """Ends a part."""
+        """End a lap."""
         now = time.perf_counter()
         self.seconds[name], self._last = now - self._last, now

@@ -74,7 +74,7 @@ class Recommender:
         when_lost: Literal["error", "stale"] = "error",
         log: RequestLog | None = None,
     ):
-        # Held, as what is loaded later is of the same export.
+        # Held, so that files that are loaded later belong to the same export.
         self._held, self.version = serving_folders.hold_version(output_dir, version)
         root = self._held.folder
         if sentence := ownership.warning(output_dir):
@@ -84,9 +84,9 @@ class Recommender:
         is_exact = index is None and ExactSearch.is_there(store)
         names = ("query_tower" if is_exact or index else "retrieval", "ranker")
         loading = served_models.Loading({name: folders[name] for name in names}, EXPORT_AGAIN)
-        self.kinds = request_columns.ids_of_store(store)
-        self.settings = chosen_settings.of_store(store, config, self.kinds)
-        self.columns = request_columns.of_store(store)
+        self.kinds = request_columns.read_id_kinds(store)
+        self.settings = chosen_settings.read_settings(store, config, self.kinds)
+        self.columns = request_columns.read_columns(store)
         self.store = EntityStore(store)
         self._catalogue = Catalogue(self.store.all_videos, self.kinds["video_id"])
         self.warnings = tuple(chosen_settings.unknown_countries(self.settings, self.store))
@@ -99,7 +99,7 @@ class Recommender:
         self._output_dir, self._store_folder = output_dir, store
         self._redis, self._is_patient = redis, when_lost == "stale"
         if redis is not None:
-            self._open()  # as other processes may have put events there
+            self._open()  # other processes may have put events there
         self._models = loading.models()
         self._log: RequestLog | None = None
         self.recommend(None, 1)  # the first call of a graph takes a hundred times as long as the others
@@ -128,20 +128,20 @@ class Recommender:
     def recommend_each(self, wanted: Sequence[Wanted]) -> list[Recommendations]:
         """Recommend for each of [n] requests, equal to `recommend` to the last bit; one call of the trees serves all.
 
-        The `seconds` of a stage are those that it took for all.
+        The `seconds` of a stage are those of all requests together.
         """
         clock, filters = Clock(), self.settings.filters
-        users = [each.request.user for each in wanted]
+        users = [item.request.user for item in wanted]
         if self._live is not None and len(wanted) > 1:
             self._live.expect(users)
-        seen = [self.seen(each.request) for each in wanted]
-        known = [self.known(each.request) for each in wanted]
-        found = list(map(self._retrieve, known, seen))
+        seen = [self.seen(item.request) for item in wanted]
+        known = [self.known(item.request) for item in wanted]
+        retrieved = list(map(self._retrieve, known, seen))
         clock.lap("retrieval")
-        candidates = [self._as_of(rows, each.request.time) for (rows, _), each in zip(found, wanted, strict=True)]
+        candidates = [self._as_of(rows, item.request.time) for (rows, _), item in zip(retrieved, wanted, strict=True)]
         removed = [
-            filtering.removed(videos, opened, filtering.country_of(of_user), each.request.time, filters)
-            for videos, opened, of_user, each in zip(candidates, seen, known, wanted, strict=True)
+            filtering.removed(videos, opened, filtering.country_of(columns), item.request.time, filters)
+            for videos, opened, columns, item in zip(candidates, seen, known, wanted, strict=True)
         ]
         kept = [np.flatnonzero(~np.any(list(masks.values()), axis=0))[: self.settings.ranked] for masks in removed]
         videos = [every.take(chosen) for every, chosen in zip(candidates, kept, strict=True)]
@@ -150,10 +150,10 @@ class Recommender:
         clock.lap("ranking")
         items = [
             arrange(
-                videos[i], found[i][1][kept[i]], scores[i], each.request.code, each.request.time, self.settings.order,
-                each.k,
+                videos[i], retrieved[i][1][kept[i]], scores[i], item.request.code, item.request.time,
+                self.settings.order, item.k,
             )
-            for i, each in enumerate(wanted)
+            for i, item in enumerate(wanted)
         ]  # fmt: skip
         clock.lap("ordering")
         counts = [{name: int(mask.sum()) for name, mask in masks.items()} for masks in removed]
@@ -161,10 +161,10 @@ class Recommender:
             count["seen"] += len(opened) if filters.seen else 0
         are_known = list(map(self.store.knows, users))
         if self._log is not None:
-            self._log.note([each.request for each in wanted], known, are_known)
+            self._log.note([item.request for item in wanted], known, are_known)
         return [
             Recommendations(
-                tuple(items[i]), are_known[i], len(found[i][0]), counts[i], len(kept[i]), dict(clock.seconds)
+                tuple(items[i]), are_known[i], len(retrieved[i][0]), counts[i], len(kept[i]), dict(clock.seconds)
             )
             for i in range(len(wanted))
         ]
@@ -210,35 +210,35 @@ class Recommender:
         from recsys_tft.recommending import live_store
 
         graph = serving_folders.description(self._store_folder)["transform_graph"]
-        live = live_store.of_run(self._output_dir, graph, self.store, self._redis, self._is_patient)
-        for user in self.store.some_users(1):  # the first question compiles what others would wait for
+        live = live_store.open_store(self._output_dir, graph, self.store, self._redis, self._is_patient)
+        for user in self.store.some_users(1):  # the first call compiles kernels
             live.user(self.store.user(user), user, now())
         live.videos(Candidates(self._catalogue, np.arange(1)), now())
         self._live = live
         return live
 
     def request(self, user_id: int | str | None, time: int | None = None, **given: Any) -> Request:
-        """Who asks, when, and what is said of them, as in `recommend`, of the columns that the run knows."""
+        """A checked request; arguments as in `recommend`."""
         return Request(user_id, given, now() if time is None else time, self.columns, self.kinds["user_id"])
 
     def known(self, request: Request) -> dict[str, pa.Array]:
-        """[1] raw columns of the user and the moment, as far as they are known.
+        """[1] known raw columns of the user and the moment.
 
-        Where videos of the history are given without their categories, these are the store's.
+        If a history is given without its categories, these come from the store.
         """
         stored = self.store.user(request.user)
-        found = request.columns(stored if self._live is None else self._live.user(stored, request.user, request.time))
+        columns = request.columns(stored if self._live is None else self._live.user(stored, request.user, request.time))
         videos, categories = HISTORY
         if videos in request.given and categories not in request.given:
-            found[categories] = self.store.categories(found[videos])
-        return found
+            columns[categories] = self.store.categories(columns[videos])
+        return columns
 
     def seen(self, request: Request) -> pa.Array:
-        """[n] videos that the user has opened, or does not want by a negative signal."""
+        """[n] videos that the user opened or gave a negative signal."""
         return self.store.seen(request.user) if self._live is None else self._live.seen(request.user)
 
     def candidates(self, video_ids: pa.Array | Sequence[int | str], time: int) -> Candidates:
-        """[n] videos as of a moment."""
+        """[n] videos at a moment."""
         return self._as_of(self.store.rows_of(video_ids), time)
 
     def _as_of(self, rows: np.ndarray, time: int) -> Candidates:
@@ -246,32 +246,32 @@ class Recommender:
         return stored if self._live is None else self._live.videos(stored, time)
 
     def retrieve(self, known: Mapping[str, pa.Array], seen: pa.Array) -> tuple[pa.Array, np.ndarray]:
-        """Stage 1: [n] ids and scores, the best first, without what the user has seen.
+        """Stage 1: [n] ids and scores, the best first, without videos that the user has seen.
 
         Args:
             known: [1] raw columns of the user.
-            seen: ids of what the user has opened.
+            seen: ids of videos that the user opened.
         """
         rows, scores = self._retrieve(known, seen)
         return self._catalogue.ids.take(pa.array(rows)), scores
 
     def _retrieve(self, known: Mapping[str, pa.Array], seen: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-        """As `retrieve`, by the numbers of rows; for one user at a time, as bits would differ among several."""
+        """As `retrieve`, by row numbers; one user at a time, so that no bit depends on other requests."""
         excluded = pa.array(seen if self.settings.filters.seen else seen[:0])
         if self._exact is None and self._index is None:  # an export of an earlier release
-            given = {**known, "exclude": pa.ListArray.from_arrays(pa.array([0, len(excluded)], pa.int32()), excluded)}
-            found = self._ask("retrieval", given, k=self.settings.candidates)
-            (found_ids,), (scores,) = found["video_ids"], found["scores"]
-            there = ~np.isneginf(scores)
-            return self.store.rows_of(pa.array(found_ids[there], excluded.type)), scores[there]
+            inputs = {**known, "exclude": pa.ListArray.from_arrays(pa.array([0, len(excluded)], pa.int32()), excluded)}
+            answer = self._ask("retrieval", inputs, k=self.settings.candidates)
+            (found_ids,), (scores,) = answer["video_ids"], answer["scores"]
+            is_real = ~np.isneginf(scores)
+            return self.store.rows_of(pa.array(found_ids[is_real], excluded.type)), scores[is_real]
         vector = self._ask("query_tower", known)["vector"]
         if self._exact is not None:
             rows = self.store.known_rows(excluded)
             return self._exact.best(vector[0], self.settings.candidates, rows)
         assert self._index is not None
-        (found,), (scores,) = self._index.best(vector, self.settings.candidates, self.store.numbers(excluded))
-        there = ~np.isneginf(scores)
-        return self.store.rows_of(self.store.numbered(found[there])), scores[there]
+        (answer,), (scores,) = self._index.best(vector, self.settings.candidates, self.store.numbers(excluded))
+        is_real = ~np.isneginf(scores)
+        return self.store.rows_of(self.store.numbered(answer[is_real])), scores[is_real]
 
     def rank(self, known: Mapping[str, pa.Array], videos: Candidates) -> np.ndarray:
         """Stage 3: [n] float32 scores of videos.
@@ -297,10 +297,10 @@ class Recommender:
     def explain(
         self, user_id: int | str | None, video_ids: Sequence[int | str], time: int | None = None, **given: Any
     ) -> list[list[tuple[str, float]]]:
-        """For each video (raw columns, contribution) in the order of their weight in the ranker's score.
+        """For each video (raw columns, contribution to the ranker's score), the largest first.
 
-        Contributions are to the score before it becomes a probability: SHAP values of trees, for which the library that
-        trained them is needed; integrated gradients of dcn, which are in its graph.
+        Contributions are to the score before it becomes a probability: SHAP values for trees, which need the library
+        that trained them; integrated gradients for dcn, which are in its graph.
 
         Args:
             user_id: as in `recommend`.
@@ -316,19 +316,19 @@ class Recommender:
                 video_ids = [ids.text_of(video, kind) for video in video_ids]
             except ValueError as error:
                 raise InputError(f"One of the video_ids {error}.") from None
-        asked = [known], [self.candidates(video_ids, request.time)]
+        inputs = [known], [self.candidates(video_ids, request.time)]
         if CONTRIBUTIONS in self._models["ranker"].signatures:
             described = explanations.columns(self._ranker_folder / serving_folders.EXTRA)
-            (values,) = self._ask_ranker(*asked, CONTRIBUTIONS).values()
+            (values,) = self._ask_ranker(*inputs, CONTRIBUTIONS).values()
             values = np.broadcast_to(values, (len(video_ids), values.shape[1]))
         else:
-            features = self._ask_ranker(*asked, "features")
+            features = self._ask_ranker(*inputs, "features")
             rows = {n: np.broadcast_to(v, (len(video_ids), *v.shape[1:])) for n, v in features.items()}
             described, values = self._explainer.described, self._explainer.contributions(rows)
         return explanations.by_raw_columns(values, described)
 
     def load_explainer(self) -> None:
-        """Loads what `explain` needs, which takes a second the first time.
+        """Load the explainer, which `explain` otherwise does at its first call, in about a second.
 
         Raises:
             InputError: if the library that trained the ranker is needed, and not installed.
@@ -341,14 +341,14 @@ class Recommender:
         return Explainer(self._ranker_folder / serving_folders.EXTRA)
 
     def _ask(self, name: str, columns: Mapping[str, Arrow], **others: Any) -> dict[str, np.ndarray]:
-        """What a model answers for raw columns, and inputs that are none."""
+        """Run a model on raw columns and other inputs."""
         model = self._models[name]
-        asked = {key: slot for key, slot in model.signatures["serving_default"].inputs.items() if key not in others}
-        return model.run("serving_default", {**arrays(columns, asked), **others})
+        slots = {key: slot for key, slot in model.signatures["serving_default"].inputs.items() if key not in others}
+        return model.run("serving_default", {**arrays(columns, slots), **others})
 
     def _ask_ranker(
         self, known: Sequence[Mapping[str, pa.Array]], videos: Sequence[Candidates], signature: str = "serving_default"
     ) -> dict[str, np.ndarray]:
-        """What the ranker answers for the videos of each of [n] users."""
+        """Run the ranker on the videos of each of [n] users."""
         model = self._models["ranker"]
-        return model.run(signature, ranker_inputs.of_candidates(known, videos, model.signatures[signature].inputs))
+        return model.run(signature, ranker_inputs.build_inputs(known, videos, model.signatures[signature].inputs))

@@ -1,4 +1,4 @@
-"""Who asks for recommendations, when, and what is said of them: checked before any model is asked."""
+"""Requests for recommendations, checked before any model runs."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ _OWN = {
     "user_id": Column("user_id", "users", INT64, required=True, key="user_id"),
     "interaction_time": Column("interaction_time", "interactions", TIMESTAMP, required=True),
 }
-_OURS = request_columns.of_table(DEFAULT)
+_OURS = request_columns.columns_of_table(DEFAULT)
 _NOBODY, _NOBODY_OF_TEXTS = EMPTY_IDS + 1, b"\xff"  # ids that no user has: the latter is no UTF-8, as all ids are
 _IDS = range(EMPTY_IDS + 1, 2**63)
 
@@ -34,14 +34,13 @@ class Request:
     """A user at a moment.
 
     Attributes:
-        user_id: whose recommendations are wanted; None for someone without an id, who is asked for as an unseen user:
-            the towers have learned what to make of those, whereas no training row lacks its user. Ids are integers, or
-            else strings; of UUIDs case does not matter.
-        given: raw columns of the user or the moment that take the place of what the store knows, such as
-            {"country": "DE", "age": 30, "device": "mobile"}. None, NaN, "", [] and the least int64 say that it is
-            missing, as an element of a list too. A time is a datetime, its microseconds since 1970 UTC or ISO text.
+        user_id: an integer or a string, as in the tables (UUIDs in any case); None: anonymous, served as an
+            out-of-vocabulary user, since training rows have unseen users, but never a missing one.
+        given: raw columns of the user or the moment that override the stored ones, such as
+            {"country": "DE", "age": 30, "device": "mobile"}. None, NaN, "", [] and the least int64 are missing values,
+            also as elements of a list. A time is a datetime, microseconds since 1970 UTC, or ISO text.
         time: microseconds since 1970 UTC.
-        known: what may be given, as the store says it; by default that of our feature table.
+        known: the columns that may be given; by default those of the default feature table.
         kind: of the ids of users.
 
     Raises:
@@ -62,26 +61,26 @@ class Request:
         elif self.user_id is not None and _integer("user_id", self.user_id) not in _IDS:
             raise InputError(f"user_id is {self.user_id}, which is no id; expected {_IDS.start} to {_IDS.stop - 1}.")
         _check("time", _integer("time", self.time), _OWN["interaction_time"])
-        known = {column.name: column for column in self.known}
+        columns = {column.name: column for column in self.known}
         for name, value in self.given.items():
-            if name not in known:
-                raise InputError(f"'{name}' is not known of a user or a moment.{did_you_mean(name, known)}")
-            (told,) = _array(name, value, known[name]).to_pylist()
-            _check(name, told, known[name])
+            if name not in columns:
+                raise InputError(f"'{name}' is not known of a user or a moment.{did_you_mean(name, columns)}")
+            (plain,) = _array(name, value, columns[name]).to_pylist()
+            _check(name, plain, columns[name])
 
     def columns(self, stored: pa.Table) -> dict[str, pa.Array]:
-        """[1] raw columns of the user and the moment, as far as they are known.
+        """[1] known raw columns of the user and the moment.
 
         Args:
-            stored: the user's row in the store, or none.
+            stored: the user's row in the store, or an empty table.
         """
-        found = {name: stored[name].combine_chunks() for name in stored.column_names} if len(stored) else {}
+        stored_columns = {name: stored[name].combine_chunks() for name in stored.column_names} if len(stored) else {}
         columns = {column.name: column for column in self.known} | _OWN
         given = {name: _array(name, value, columns[name]) for name, value in self.given.items()}
-        own = found | {"interaction_time": pa.array([self.time], INT64)} | given
+        columns_of_request = stored_columns | {"interaction_time": pa.array([self.time], INT64)} | given
         nobody = _NOBODY_OF_TEXTS if self.kind.is_text else _NOBODY
         user = nobody if self.user is None else self.user
-        return own | {"user_id": pa.array([user], pa.binary() if self.kind.is_text else INT64)}
+        return columns_of_request | {"user_id": pa.array([user], pa.binary() if self.kind.is_text else INT64)}
 
     @functools.cached_property
     def user(self) -> int | bytes | None:
@@ -90,17 +89,17 @@ class Request:
 
     @property
     def code(self) -> int:
-        """What stands for the user where a number does; 0 for nobody."""
+        """An integer for the user: the id or its code; 0 for an anonymous user."""
         return 0 if self.user is None else ids.codes_of(pa.array([self.user]))[0].as_py()
 
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """What is asked of a recommender.
+    """A request with the number of videos to return.
 
     Attributes:
-        request: who asks, and when.
-        k: how many videos.
+        request: the user and the moment.
+        k: number of videos.
 
     Raises:
         InputError: if k is below 1.
@@ -127,18 +126,18 @@ def _integer(name: str, value: Any) -> int:
 
 
 def _array(name: str, value: Any, column: Column) -> pa.Array:
-    """[1] as the store types a column, null where it is missing."""
+    """[1] value with the type of the store, null if missing."""
     if column.key and column.kind.is_text:
         return _text_ids(name, value, column)
     kind = pa.list_(column.graph_type) if column.is_list else column.graph_type
     wrong = InputError(f"{name} is {value!r}; expected {_expected(column)}.")
-    given = None if isinstance(value, Sized) and not len(value) else _whole(value, column)
-    if (column.is_list and isinstance(given, str | bytes)) or (column.graph_type == pa.int64() and _is_fraction(given)):
+    plain = None if isinstance(value, Sized) and not len(value) else _as_number(value, column)
+    if (column.is_list and isinstance(plain, str | bytes)) or (column.graph_type == pa.int64() and _is_fraction(plain)):
         raise wrong
-    if pa.types.is_boolean(column.type) and isinstance(given, numbers.Real) and given == given and given not in (0, 1):
+    if pa.types.is_boolean(column.type) and isinstance(plain, numbers.Real) and plain == plain and plain not in (0, 1):
         raise wrong
     try:
-        array = pa.array([given], kind, from_pandas=True)
+        array = pa.array([plain], kind, from_pandas=True)
     except (pa.ArrowException, TypeError, OverflowError, UnicodeEncodeError):
         raise wrong from None
     stored = pa.binary() if pa.types.is_string(column.graph_type) else column.graph_type
@@ -147,18 +146,18 @@ def _array(name: str, value: Any, column: Column) -> pa.Array:
 
 def _text_ids(name: str, value: Any, column: Column) -> pa.Array:
     """As `_array`, of ids that are text."""
-    wanted = ids.WANTED[column.kind]
+    kind_of_id = ids.WANTED[column.kind]
     wrong = InputError(
-        f"{name} is {value!r}; expected {f'a list of ids, each {wanted}' if column.is_list else wanted}."
+        f"{name} is {value!r}; expected {f'a list of ids, each {kind_of_id}' if column.is_list else kind_of_id}."
     )
     if not column.is_list or _is_missing(value):
-        found = [None if _is_missing(value) else value]
+        values = [None if _is_missing(value) else value]
     elif isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise wrong
     else:
-        found = list(value)
+        values = list(value)
     try:
-        texts = [None if _is_missing(each) else ids.text_of(each, column.kind) for each in found]
+        texts = [None if _is_missing(element) else ids.text_of(element, column.kind) for element in values]
     except ValueError:
         raise wrong from None
     if not column.is_list:
@@ -178,12 +177,12 @@ def _expected(column: Column) -> str:
     return str(column.type)
 
 
-def _whole(value: Any, column: Column) -> Any:
-    """A boolean or a time as the number that stands for it, where the column has such."""
+def _as_number(value: Any, column: Column) -> Any:
+    """Convert a boolean or a time to a number, for columns of these."""
     if pa.types.is_boolean(column.type) and isinstance(value, bool):
         return int(value)
     if pa.types.is_timestamp(column.type) and isinstance(value, str):
-        with contextlib.suppress(ValueError):  # else it is refused as any other value of a wrong type
+        with contextlib.suppress(ValueError):  # otherwise it is refused like any wrong type
             value = datetime.datetime.fromisoformat(value)
     if pa.types.is_timestamp(column.type) and isinstance(value, datetime.datetime):
         return pa.scalar(value, TIMESTAMP).cast(pa.int64()).as_py()
@@ -191,14 +190,14 @@ def _whole(value: Any, column: Column) -> Any:
 
 
 def _is_fraction(value: Any) -> bool:
-    """Whether it is a number that Arrow would cut to a whole one; NaN is none."""
+    """Whether a number is one that Arrow would truncate to an integer."""
     if isinstance(value, Iterable) and not isinstance(value, str | bytes):
         return any(map(_is_fraction, value))
     return isinstance(value, numbers.Real) and value == value and value % 1 != 0
 
 
 def _check(name: str, value: Any, column: Column) -> None:
-    """Refuses what a run would reject."""
+    """Refuse values that a run would reject."""
     low, high = column.limits or (None, None)
     if low is not None and value is not None and not low <= value < high:
         raise InputError(f"{name} is {value}; it needs to be {column.wanted}.")

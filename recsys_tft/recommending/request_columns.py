@@ -1,4 +1,4 @@
-"""What a request may say of the user and of the moment: an export writes it, so that serving needs no feature table."""
+"""The columns that a request may have: written by an export, so that serving needs no feature table."""
 
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -12,11 +12,11 @@ from recsys_tft.serving import serving_folders
 
 COLUMNS = "columns"  # the key in the description of an export
 _TYPES = {str(kind): kind for kind in TYPES}
-_OWN = ("user_id", "interaction_time")  # which a request has by itself
-_OF_TRAINING = "counted_video_id"  # which is missing wherever something is served: point_in_time/user_context.py
+_OWN = ("user_id", "interaction_time")  # fields of a request
+_OF_TRAINING = "counted_video_id"  # always missing in serving: point_in_time/user_context.py
 
 
-def of_table(table: FeatureTable) -> tuple[Column, ...]:
+def columns_of_table(table: FeatureTable) -> tuple[Column, ...]:
     """The columns of users, and those of the moment that features read."""
     users = [column for name, column in table.columns_of("users").items() if name not in (*_OWN, UPDATED)]
     read = [c for c in raw_columns(table.features) if c.table == "interactions" and not c.of_group]
@@ -24,7 +24,7 @@ def of_table(table: FeatureTable) -> tuple[Column, ...]:
 
 
 def as_json(columns: Sequence[Column]) -> list[dict[str, Any]]:
-    """In plain values."""
+    """The columns as plain values."""
     return [
         {
             "name": column.name,
@@ -38,33 +38,35 @@ def as_json(columns: Sequence[Column]) -> list[dict[str, Any]]:
     ]
 
 
-def from_json(found: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
-    """What `as_json` returned."""
+def from_json(entries: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """The inverse of `as_json`."""
     return tuple(
         Column(**{**column, "type": _TYPES[column["type"]], "kind": IdKind(column.get("kind", IdKind.AUTO))})
-        for column in found
+        for column in entries
         if column["name"] != _OF_TRAINING  # of an export of an earlier release
     )
 
 
-def of_store(store: pathlib.Path) -> tuple[Column, ...]:
-    """What the store of an export says; of a release that did not say it, our own.
+def read_columns(store: pathlib.Path) -> tuple[Column, ...]:
+    """The columns of an export; the default ones for exports of releases that did not write them.
 
     Raises:
         InputError: if its description is damaged.
     """
-    found = serving_folders.description(store)
+    description = serving_folders.description(store)
     with readable(store / serving_folders.DESCRIPTION, serving_folders.EXPORT_AGAIN):
-        return from_json(found[COLUMNS]) if COLUMNS in found else of_table(DEFAULT)
+        return from_json(description[COLUMNS]) if COLUMNS in description else columns_of_table(DEFAULT)
 
 
-def ids_of_store(store: pathlib.Path) -> dict[str, IdKind]:
-    """What the ids of an export are, by key; of a release that did not say it, integers.
+def read_id_kinds(store: pathlib.Path) -> dict[str, IdKind]:
+    """The kinds of ids of an export, by key; integers for exports of releases that did not write them.
 
     Raises:
         InputError: if its description is damaged.
     """
     from recsys_tft.configuration import settings  # which only an export needs
 
-    found = settings.parse_ids(serving_folders.description(store)["settings"], str(store / serving_folders.DESCRIPTION))
-    return {key: found.kinds.get(key, IdKind.INTEGER) for key in KEYS.values()}
+    id_settings = settings.parse_ids(
+        serving_folders.description(store)["settings"], str(store / serving_folders.DESCRIPTION)
+    )
+    return {key: id_settings.kinds.get(key, IdKind.INTEGER) for key in KEYS.values()}

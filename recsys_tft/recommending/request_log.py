@@ -1,7 +1,7 @@
-"""A log of requests: the raw columns of some of them in Parquet files, for `recsys-tft compare`.
+"""A log of requests: raw columns of a sample of them in Parquet files, for `recsys-tft compare`.
 
-A request is noted in memory, and a thread of its own writes files: each of at most so many rows, or of so many seconds.
-What cannot be written is counted and left out; no request waits for it, or fails.
+Requests are queued in memory, and a thread writes files of limited rows and seconds. Requests that cannot be written
+are counted and dropped; none waits or fails because of the log.
 """
 
 import atexit
@@ -24,13 +24,13 @@ from recsys_tft.recommending.tallies import OF_GROUP
 from recsys_tft.storage.hashing import keyed_hash, unit_interval
 
 PREFIX, IS_KNOWN = "requests-", "is_known"
-_AT_ONCE = 256  # requests that are put into one table
-_WAITING = 10_000  # requests that may wait for the thread
+_AT_ONCE = 256  # requests of one table
+_WAITING = 10_000  # requests in the queue
 _Known = Mapping[str, pa.Array]
 
 
 def files(folder: str) -> list[pathlib.Path]:
-    """The files of a log of requests, in the order of their names; none where a folder is no such log."""
+    """The files of a log of requests, by name; empty if the folder is not a log."""
     return sorted(pathlib.Path(folder).glob(f"{PREFIX}*.parquet"))
 
 
@@ -38,19 +38,18 @@ class RequestLog:
     """Writes the raw columns of requests.
 
     Args:
-        folder: of the files, which is made if it is not there.
-        rate: the share of requests that are noted, above 0 and at most 1: those of which a hash of the user and the
-            time says so.
-        rows: of a file at most.
-        seconds: after which a file is written that is not full.
-        say: is told once why files cannot be written, and again if that happens after some could be.
+        folder: of the files; created if it does not exist.
+        rate: the share of requests to log, above 0 and at most 1, drawn by a hash of user and time.
+        rows: the most of a file.
+        seconds: after which a file is written even if it is not full.
+        say: is told once why files cannot be written, and again after some could be.
 
     Attributes:
         written: requests that are in files.
         lost: requests that could not be written.
 
     Raises:
-        InputError: if the folder cannot be made, or the rate is none.
+        InputError: if the folder cannot be made, or the rate is out of range.
     """
 
     def __init__(
@@ -76,26 +75,26 @@ class RequestLog:
         atexit.register(self.close)
 
     def note(self, requests: Sequence[Request], known: Sequence[_Known], are_known: Sequence[bool]) -> None:
-        """Notes requests, those that are drawn.
+        """Queue a sample of requests.
 
         Args:
-            requests: [n] of them.
+            requests: [n] requests.
             known: [1] raw columns of the user and the moment of each.
             are_known: whether the user of each has a row.
         """
-        codes, times = ([each.code for each in requests], [each.time for each in requests])
+        codes, times = ([item.code for item in requests], [item.time for item in requests])
         drawn = unit_interval(keyed_hash(np.array(codes), np.array(times))) < self._rate
         for place in np.flatnonzero(drawn).tolist():
-            request, own = requests[place], {n: v for n, v in known[place].items() if not n.startswith(OF_GROUP)}
+            request, columns = requests[place], {n: v for n, v in known[place].items() if not n.startswith(OF_GROUP)}
             if request.user is None:
-                own["user_id"] = pa.nulls(1, own["user_id"].type)
+                columns["user_id"] = pa.nulls(1, columns["user_id"].type)
             try:
-                self._queue.put_nowait({**own, IS_KNOWN: pa.array([are_known[place]])})
+                self._queue.put_nowait({**columns, IS_KNOWN: pa.array([are_known[place]])})
             except queue.Full:
-                self._lose(1)
+                self._count_lost(1)
 
     def close(self) -> None:
-        """Writes what is noted, and ends the thread; what comes later is not written."""
+        """Write the queued requests, and end the thread; later requests are dropped."""
         if not self._is_closed:
             self._is_closed = True
             self._queue.put(None)
@@ -104,46 +103,48 @@ class RequestLog:
 
     def _work(self) -> None:
         tables: list[pa.Table] = []
-        begun, is_open = time.monotonic(), True
+        started, is_open = time.monotonic(), True
         while is_open:
             size = sum(map(len, tables))
-            noted, is_open = self._noted(min(_AT_ONCE, self._rows - size), begun + self._seconds - time.monotonic())
-            with self._losing(len(noted)):
-                tables += [pa.concat_tables(map(pa.table, noted), promote_options="default")] if noted else []
-            is_due = time.monotonic() - begun >= self._seconds
-            if size + len(noted) >= self._rows or is_due or not is_open:
-                with self._losing(sum(map(len, tables))):
+            requests, is_open = self._take_waiting(
+                min(_AT_ONCE, self._rows - size), started + self._seconds - time.monotonic()
+            )
+            with self._counting_losses(len(requests)):
+                tables += [pa.concat_tables(map(pa.table, requests), promote_options="default")] if requests else []
+            is_due = time.monotonic() - started >= self._seconds
+            if size + len(requests) >= self._rows or is_due or not is_open:
+                with self._counting_losses(sum(map(len, tables))):
                     self._write(tables)
-                tables, begun = [], time.monotonic()
+                tables, started = [], time.monotonic()
 
     @contextlib.contextmanager
-    def _losing(self, size: int) -> Iterator[None]:
-        """Counts so many requests as lost, and says why, if what is done fails in any way: requests go on."""
+    def _counting_losses(self, size: int) -> Iterator[None]:
+        """Count requests as lost, and report why, if the block fails in any way."""
         try:
             yield
         except Exception as error:
-            self._lose(size)
+            self._count_lost(size)
             if not self._is_told:
                 self._say(f"{self._folder}: {size:,} requests cannot be logged ({reason(error)})")
             self._is_told = True
 
-    def _lose(self, size: int) -> None:
+    def _count_lost(self, size: int) -> None:
         with self._counting:
             self.lost += size
 
-    def _noted(self, most: int, seconds: float) -> tuple[list[_Known], bool]:
-        """Some requests, as they are there after so many seconds at last; and whether there may be more."""
+    def _take_waiting(self, most: int, seconds: float) -> tuple[list[_Known], bool]:
+        """Take requests from the queue, for at most some seconds; and whether there may be more."""
         end = time.monotonic() + seconds
-        found: list[_Known] = []
-        while len(found) < most:
+        requests: list[_Known] = []
+        while len(requests) < most:
             try:
-                one = self._queue.get(timeout=max(end - time.monotonic(), 0.001))
+                request = self._queue.get(timeout=max(end - time.monotonic(), 0.001))
             except queue.Empty:
-                return found, True
-            if one is None:
-                return found, False
-            found.append(one)
-        return found, True
+                return requests, True
+            if request is None:
+                return requests, False
+            requests.append(request)
+        return requests, True
 
     def _write(self, tables: Sequence[pa.Table]) -> None:
         size = sum(map(len, tables))

@@ -1,4 +1,4 @@
-"""What became of a user's exposures to videos of the same groups as candidates, looked up in the user's row."""
+"""Outcomes of a user's exposures to videos of the same groups as candidates, looked up in the user's row."""
 
 from collections.abc import Mapping
 
@@ -10,22 +10,22 @@ from recsys_tft.columns import INT64, TIMESTAMP, Tally
 from recsys_tft.recommending.catalogue import Candidates
 from recsys_tft.statistics import EMPTY_IDS
 
-# Before the name of a column of videos: the values of it that the user has seen, a list; and with `/NAME` behind that
-# for each of these what the raw column NAME holds, of TYPES.
+# Prefix of a column of videos: a list of its values that the user has seen; with the suffix `/NAME` the list of values
+# of the raw column NAME for these, of TYPES.
 OF_GROUP = "of_group/"
 TYPES = {Tally.SHOWN: INT64, Tally.POSITIVE: INT64, Tally.LAST: TIMESTAMP}
 
 
-def of_candidates(known: Mapping[str, pa.Array], videos: Candidates) -> dict[str, pa.Array]:
-    """[n] int64 of each raw column that tells of the user and the groups of a video; null where the user saw none.
+def pair_tallies(known: Mapping[str, pa.Array], videos: Candidates) -> dict[str, pa.Array]:
+    """[n] int64 by raw column of user and group: counts summed over the groups of a video, or the latest time.
 
-    Of several groups it is the sum of the counts, or the latest time.
+    Null for videos without a group that the user has seen.
 
     Args:
         known: [1] columns of the user's row.
-        videos: [n] of them.
+        videos: [n] candidates.
     """
-    found: dict[str, pa.Array] = {}
+    columns: dict[str, pa.Array] = {}
     places: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for name, lists in known.items():
         if not name.startswith(OF_GROUP) or "/" not in name.removeprefix(OF_GROUP):
@@ -33,22 +33,22 @@ def of_candidates(known: Mapping[str, pa.Array], videos: Candidates) -> dict[str
         group, column = name.removeprefix(OF_GROUP).split("/")
         if group not in places:
             places[group] = _places(videos, group, known[f"{OF_GROUP}{group}"].flatten())
-        owners, own = places[group]
+        owners, positions = places[group]
         values = lists.flatten()
-        of_videos = np.full(len(videos), EMPTY_IDS)
+        sums = np.full(len(videos), EMPTY_IDS)
         if pa.types.is_timestamp(values.type):
-            np.maximum.at(of_videos, owners, values.cast(pa.int64()).to_numpy()[own])
+            np.maximum.at(sums, owners, values.cast(pa.int64()).to_numpy()[positions])
         else:
-            of_videos[owners] = 0
-            np.add.at(of_videos, owners, values.to_numpy()[own])
-        found[column] = pa.array(of_videos, mask=of_videos == EMPTY_IDS)
-    return found
+            sums[owners] = 0
+            np.add.at(sums, owners, values.to_numpy()[positions])
+        columns[column] = pa.array(sums, mask=sums == EMPTY_IDS)
+    return columns
 
 
 def _places(videos: Candidates, group: str, seen: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Which videos are in groups that the user has seen, and where these are among them, int64 both."""
+    """The videos in groups that the user has seen, and the positions of these groups, both int64."""
     groups = videos.catalogue.groups_of(group)
     owners, codes = groups.at(videos.rows)
-    own = pc.index_in(groups.values.take(pa.array(codes)), seen, skip_nulls=True)
-    known = own.is_valid().to_numpy(zero_copy_only=False)
-    return owners[known], own.drop_null().to_numpy()
+    positions = pc.index_in(groups.values.take(pa.array(codes)), seen, skip_nulls=True)
+    is_seen = positions.is_valid().to_numpy(zero_copy_only=False)
+    return owners[is_seen], positions.drop_null().to_numpy()

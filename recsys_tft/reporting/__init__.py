@@ -1,1 +1,1 @@
-"""One page of HTML about an output: its data, its features and its models."""
+"""The report: one page of HTML about the data, features and models of an output."""

@@ -1,6 +1,7 @@
-"""Charts as inline SVG: as wide as their place, so that texts keep their size, in the colours of the page.
+"""Charts as inline SVG in the colours of the page, as wide as their container.
 
-What is drawn over a width lies in a part that is stretched; texts and dots stand beside it, at shares of the width.
+Bars and lines are in a part that is stretched to the width; texts and dots are outside it, at shares of the width, so
+that they keep their size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ def picture(height: float, label: str, *children: Child, class_: str = "chart") 
 
 
 def _stretched(columns: float, top: float, height: float, *children: Child) -> Markup:
-    """A part in which x goes from 0 to `columns` over the whole width, and y from 0 to `height`."""
+    """A stretched part, in which x goes from 0 to `columns` and y from 0 to `height`."""
     return element(
         "svg",
         *children,
@@ -40,7 +41,7 @@ def _level(share: float, class_: str, y: float, end: float = 1.0) -> Markup:
 
 
 def distribution(series: Series, marks: Sequence[str], label: str) -> Markup:
-    """Bars of the first of some series, [n] shares each, and steps of the others; `marks` stand below the ends."""
+    """Bars of the first series and steps of the others, [n] shares each; `marks` are below both ends."""
     height, foot = 88.0, 16.0
     floor = height - foot
     n = max((len(values) for values in series.values()), default=0)
@@ -66,7 +67,7 @@ def distribution(series: Series, marks: Sequence[str], label: str) -> Markup:
 
 
 def bars(rows: Sequence[tuple[str, float]], label: str, shown: Sequence[str] | None = None) -> Markup:
-    """Names, horizontal bars of values, whose sign colours them, and numbers."""
+    """Names, horizontal bars coloured by the sign of their value, and numbers."""
     highest = max((abs(value) for _, value in rows), default=0) or 1
     drawn = []
     for number, (name, value) in enumerate(rows):
@@ -80,11 +81,11 @@ def bars(rows: Sequence[tuple[str, float]], label: str, shown: Sequence[str] | N
 
 
 def intervals(rows: Sequence[tuple[str, float, float, float, bool]], label: str) -> Markup:
-    """Names, dots with their intervals on one scale, and numbers; a model's stand out from baselines'.
+    """Names, dots with their intervals on one scale, and numbers; models are highlighted against baselines.
 
     Args:
         rows: the name, the value, the ends of its interval, and whether it is the model.
-        label: what it shows.
+        label: description of the chart.
     """
     low, high = min(row[2] for row in rows), max(row[3] for row in rows)
     low, high = (low - 0.5, high + 0.5) if low == high else (low, high)
@@ -95,27 +96,27 @@ def intervals(rows: Sequence[tuple[str, float, float, float, bool]], label: str)
     drawn = []
     for name, value, least, most, is_model in rows:
         tone = "train" if is_model else "other"
-        parts = (
+        shapes = (
             _level(0, "grid", 10),
             element("line", x1=place(least), x2=place(most), y1=10, y2=10, class_=f"interval {tone}"),
             element("circle", cx=place(value), cy=10, r=4.5, class_=f"dot {tone}"),
         )
-        told = f"{name}: {value:.4f}, between {least:.4f} and {most:.4f}"
-        drawn.append(_row(name, picture(20, told, parts, class_="track"), f"{value:.4f}", is_model))
+        description = f"{name}: {value:.4f}, between {least:.4f} and {most:.4f}"
+        drawn.append(_row(name, picture(20, description, shapes, class_="track"), f"{value:.4f}", is_model))
     return element("div", drawn, class_="rows", role="group", aria_label=label)
 
 
 def _row(name: str, track: Markup, number: str, strong: bool = False) -> Markup:
-    own = "row strong" if strong else "row"
+    style = "row strong" if strong else "row"
     return element(
-        "div", element("span", name, class_="name"), track, element("span", number, class_="number"), class_=own
+        "div", element("span", name, class_="name"), track, element("span", number, class_="number"), class_=style
     )
 
 
 def lines(series: Series, label: str, x_title: str, y_title: str, marked: int | None = None) -> Markup:
-    """Lines over 1, 2, ... of [n] values each; `marked` is the place of the best one."""
+    """Lines of [n] values over 1, 2, ...; `marked` is the index of the best one."""
     top, tall, height = 36.0, 170.0, 242.0
-    values = [value for each in series.values() for value in each]
+    values = [value for points in series.values() for value in points]
     n = max(map(len, series.values()), default=0)
     if not values:
         return picture(60, label, _text("no values", 0.5, 30, "middle"))
@@ -129,11 +130,11 @@ def lines(series: Series, label: str, x_title: str, y_title: str, marked: int | 
     drawn = [
         element(
             "path",
-            d="".join(f"{'L' if i else 'M'}{i} {y(value):.1f}" for i, value in enumerate(own))
-            + ("h1" if len(own) == 1 else ""),
+            d="".join(f"{'L' if i else 'M'}{i} {y(value):.1f}" for i, value in enumerate(points_of_series))
+            + ("h1" if len(points_of_series) == 1 else ""),
             class_=f"line {name}",
         )
-        for name, own in series.items()
+        for name, points_of_series in series.items()
     ]
     grid = []
     for part in range(4):
@@ -157,9 +158,9 @@ def timeline(series: Series, cuts: Sequence[tuple[float, str]], ends: tuple[str,
 
     Args:
         series: by split.
-        cuts: where, as a share of the axis, and what begins there.
+        cuts: the share of the axis at which a split begins, and its name.
         ends: the first and the last time.
-        label: what it shows.
+        label: description of the chart.
     """
     top, tall, height = 24.0, 140.0, 184.0
     n = max((len(values) for values in series.values()), default=0) or 1
@@ -184,19 +185,24 @@ def timeline(series: Series, cuts: Sequence[tuple[float, str]], ends: tuple[str,
 
 
 def calibration(points: Mapping[str, Sequence[tuple[float, float]]], label: str) -> Markup:
-    """The share of positives by the mean score, beside the diagonal on which both are the same."""
+    """The share of positives against the mean score, with the diagonal of perfect calibration."""
     top, tall, height = 36.0, 220.0, 294.0
-    highest = max((max(point) for each in points.values() for point in each), default=1) or 1
+    highest = max((max(point) for points_of_series in points.values() for point in points_of_series), default=1) or 1
 
     def y(value: float) -> float:
         return tall - tall * value / highest
 
     drawn = [element("path", d=f"M0 {tall}L100 0", class_="cut")]
     dots = []
-    for name, own in points.items():
-        path = "".join(f"{'L' if i else 'M'}{100 * a / highest:.2f} {y(b):.1f}" for i, (a, b) in enumerate(own))
+    for name, points_of_split in points.items():
+        path = "".join(
+            f"{'L' if i else 'M'}{100 * a / highest:.2f} {y(b):.1f}" for i, (a, b) in enumerate(points_of_split)
+        )
         drawn.append(element("path", d=path, class_=f"line {name}"))
-        dots += [element("circle", cx=f"{a / highest:.2%}", cy=top + y(b), r=3, class_=f"dot {name}") for a, b in own]
+        dots += [
+            element("circle", cx=f"{a / highest:.2%}", cy=top + y(b), r=3, class_=f"dot {name}")
+            for a, b in points_of_split
+        ]
     grid = []
     for part in range(5):
         value = highest * part / 4

@@ -25,34 +25,34 @@ def inputs(manifest: Mapping[str, Any]) -> Markup:
         read, used = counts.get(f"rows/{name}/in", 0), counts.get(f"rows/{name}/used", 0)
         share = (read - used) / read if read else 0
         rows.append([name, count(read), count(used), count(read - used), percent(share)])
-    found = [table(["table", "rows", "used", "rejected", "share"], rows)]
+    parts = [table(["table", "rows", "used", "rejected", "share"], rows)]
     reasons = _reasons(counts)
     if reasons:
         names = [(f"{name.split('/')[1]}: {name.split('/', 2)[2]}", value) for name, value in reasons.items()]
         shown = [count(value) for value in reasons.values()]
-        found.append(block("Why rows were rejected", charts.bars(names, "Rejected rows by reason", shown)))
+        parts.append(block("Why rows were rejected", charts.bars(names, "Rejected rows by reason", shown)))
     absent_columns = {name: names for name, names in manifest.get("absent_columns", {}).items() if names}
     if absent_columns:
-        told = "What is made of these columns alone is missing in every row."
+        note = "Features of these columns alone are missing in every row."
         rows = [[name, ", ".join(names)] for name, names in absent_columns.items()]
-        found.append(block("Columns that are not there", table(["table", "columns"], rows, texts=2), told=told))
+        parts.append(block("Missing columns", table(["table", "columns"], rows, texts=2), note=note))
     warnings = manifest.get("warnings", [])
     if warnings:
-        found.append(block("What is odd", element("ul", [element("li", text) for text in warnings], class_="warnings")))
+        parts.append(block("Warnings", element("ul", [element("li", text) for text in warnings], class_="warnings")))
     files = [
         [name, path, count(rows)]
-        for name, own in manifest["inputs"].items()
-        for path, _, rows, *_ in (tuple(file) for file in own)
+        for name, listed_files in manifest["inputs"].items()
+        for path, _, rows, *_ in (tuple(file) for file in listed_files)
     ]
     if files:
         listed = table(["table", "file", "rows"], files[:200], texts=2)
-        found.append(element("details", element("summary", f"{count(len(files))} files"), listed, class_="plain"))
-    return section("input", "What was read", *found)
+        parts.append(element("details", element("summary", f"{count(len(files))} files"), listed, class_="plain"))
+    return section("input", "What was read", *parts)
 
 
 def _reasons(counts: Mapping[str, int]) -> dict[str, int]:
-    found = {name: n for name, n in counts.items() if name.startswith("rejected/") and name.count("/") >= 2 and n}
-    return dict(sorted(found.items(), key=lambda item: -item[1]))
+    reasons = {name: n for name, n in counts.items() if name.startswith("rejected/") and name.count("/") >= 2 and n}
+    return dict(sorted(reasons.items(), key=lambda item: -item[1]))
 
 
 def rows(manifest: Mapping[str, Any], figures: Mapping[str, Any] | None) -> Markup:
@@ -60,32 +60,36 @@ def rows(manifest: Mapping[str, Any], figures: Mapping[str, Any] | None) -> Mark
     counts = manifest["counts"]
     listed = []
     for data_set in ("two_tower", "ranker"):
-        own = [counts.get(f"written/{data_set}/{split}", 0) for split in SPLITS]
-        listed.append([data_set, *map(count, own), count(sum(own))])
+        numbers = [counts.get(f"written/{data_set}/{split}", 0) for split in SPLITS]
+        listed.append([data_set, *map(count, numbers), count(sum(numbers))])
     for source in sorted({name.rpartition("/")[2] for name in counts if name.startswith("sources/")}):
-        own = [counts.get(f"sources/{split}/{source}", 0) for split in SPLITS]
-        listed.append([f"    {source}", *map(count, own), count(sum(own))])
+        numbers = [counts.get(f"sources/{split}/{source}", 0) for split in SPLITS]
+        listed.append([f"    {source}", *map(count, numbers), count(sum(numbers))])
     for entity in ("users", "videos"):
         listed.append([entity, *([""] * len(SPLITS)), count(counts.get(f"written/{entity}", 0))])
     axis = _axis(manifest, figures)
     return section(
         "rows", "Rows and splits", *axis, table(["rows", *SPLITS, "all"], listed),
-        told="Each split ends where the next begins; nothing that is fitted has seen what comes after train.",
+        note="Each split ends where the next begins; nothing is fitted on data after train.",
     )  # fmt: skip
 
 
 def _axis(manifest: Mapping[str, Any], figures: Mapping[str, Any] | None) -> list[Markup]:
     if figures is None:
-        return [absent("The time axis is drawn of statistics, which come from", "recsys-tft run")]
-    own = figures["data_sets"]["raw_interactions"]["columns"]["interaction_time"]["splits"]
-    cells = {split: Distribution.of_json(each["cells"]) for split, each in own.items() if each.get("count")}
+        return [absent("The time axis needs statistics, which come from", "recsys-tft run")]
+    splits = figures["data_sets"]["raw_interactions"]["columns"]["interaction_time"]["splits"]
+    cells = {
+        split: Distribution.of_json(figures_of_split["cells"])
+        for split, figures_of_split in splits.items()
+        if figures_of_split.get("count")
+    }
     if not cells:
         return []
     first, last = (min(e.values[0] for e in cells.values()), max(e.values[-1] for e in cells.values()) + 1)
     edges = np.linspace(first, last, _BINS + 1)[1:-1].tolist()
     cuts = [((_hour(text) - first) / (last - first), name) for name, text in _begins(manifest)]
     begin, end = (f"{np.datetime64(int(hour), 'h').astype('datetime64[D]')}" for hour in (first, last))
-    series = {split: each.binned(edges) for split, each in cells.items()}
+    series = {split: figures_of_split.binned(edges) for split, figures_of_split in cells.items()}
     picture = charts.timeline(
         series, [cut for cut in cuts if 0 <= cut[0] <= 1], (begin, end), "Interactions over time, by split"
     )
@@ -126,5 +130,5 @@ def labels(manifest: Mapping[str, Any]) -> Markup:
             block("Positives by rule that holds", picture, table(["rule", "weight", *SPLITS], listed)),
             block("What exposures became", table(["exposures", *SPLITS], became)),
         ),
-        told="An exposure is positive by any of the rules, and several may hold.",
+        note="An exposure is positive by any of the rules, and several may hold.",
     )  # fmt: skip

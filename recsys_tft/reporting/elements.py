@@ -8,23 +8,23 @@ Child: TypeAlias = "Markup | str | int | float | Iterable[Child] | None"
 
 
 class Markup(str):
-    """Text that is HTML already; only `element` makes it, and `raw` of files of our own."""
+    """Text that is HTML already, made only by `element`, and by `raw` from the package's own files."""
 
 
 def element(tag: str, *children: "Child", **attributes: object) -> Markup:
-    """An element with attributes, of which `class_` is class, and None and False are left out; `_` stands for `-`.
+    """An element; of its attributes `class_` is class, `_` is `-`, and None and False are left out.
 
     Examples:
         >>> element("p", "a < b", class_="note")
         '<p class="note">a &lt; b</p>'
     """
-    told = "".join(
+    text = "".join(
         f' {name.rstrip("_").replace("_", "-")}="{html.escape(_value(value))}"'
         for name, value in attributes.items()
         if value is not None and value is not False
     )
     inside = "".join(map(_rendered, children))
-    return Markup(f"<{tag}{told}>{inside}</{tag}>")
+    return Markup(f"<{tag}{text}>{inside}</{tag}>")
 
 
 def titled(text: str) -> Markup:
@@ -59,5 +59,5 @@ def _rendered(child: "Child") -> str:
 
 
 def _shown(text: str) -> str:
-    """Text without characters that no page may contain: surrogates, and control characters except white space."""
+    """Text without characters that HTML forbids: surrogates, and control characters except white space."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,4 +1,4 @@
-"""The features: each raw column and each feature with its distribution by split, to be searched and sorted."""
+"""The section on features: the distribution of each raw column and feature by split, searchable and sortable."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -30,36 +30,36 @@ _LATER = ("val", "test")
 
 
 def build(figures: Mapping[str, Any] | None, output_dir: str) -> Markup:
-    """The section; without statistics, the command that makes them."""
+    """The section, or without statistics the command that makes them."""
     if figures is None:
         command = f"recsys-tft run --output-dir {output_dir} --overwrite"
         return section(
             "features", "Features", absent("Statistics come, with `statistics: {enabled: true}`, from", command)
         )
-    told = (
-        "Bars are the training split, lines the splits after it. Drift is the measure that is largest in parts of "
-        "its limit, between train and the split that is furthest from it: above 1 it is more than the settings allow "
-        "and than chance explains."
+    note = (
+        "Bars are the training split, lines the later splits. Drift is the largest measure divided by its limit, "
+        "between train and the split that differs most from it: above 1 it is more than the settings allow and than "
+        "chance explains."
     )
-    return section("features", "Features", listing(figures, _drift(figures), ("train", "val", "test")), told=told)
+    return section("features", "Features", listing(figures, _drift(figures), ("train", "val", "test")), note=note)
 
 
 def listing(
     figures: Mapping[str, Any], drift: Mapping[tuple[str, str], Compared], splits: Sequence[str], first: str = "place"
 ) -> Markup:
-    """Every column with its picture, to be searched and sorted.
+    """A searchable and sortable list of all columns with their pictures.
 
     Args:
         figures: by data set and column.
-        drift: by the same, what has changed most.
-        splits: what the colours mean.
-        first: by which of the orders they are sorted already.
+        drift: the largest change, by data set and column.
+        splits: names of the colours.
+        first: the initial order.
     """
     rows = [
         _column(data_set, name, column, drift.get((data_set, name)))
-        for data_set, own in figures["data_sets"].items()
-        for name, column in own["columns"].items()
-        if any(each["rows"] for each in column["splits"].values())
+        for data_set, described in figures["data_sets"].items()
+        for name, column in described["columns"].items()
+        if any(split["rows"] for split in column["splits"].values())
     ]
     sets = [element("option", NAMES.get(name, name), value=name) for name in figures["data_sets"]]
     orders = [element("option", text, value=name, selected=name == first) for name, text in _ORDERS.items()]
@@ -87,19 +87,21 @@ _ORDERS = {
 
 
 def _drift(figures: Mapping[str, Any]) -> dict[tuple[str, str], Compared]:
-    """By data set and column, the later split that is furthest from train."""
-    found: dict[tuple[str, str], Compared] = {}
+    """The comparison with the later split that differs most from train, by data set and column."""
+    worst: dict[tuple[str, str], Compared] = {}
     for split in _LATER:
-        if all(split in own["splits"] or "all" in own["splits"] for own in figures["data_sets"].values()):
-            for each in compare_figures(figures, figures, new_split=split).columns:
-                key = (each.data_set, each.column)
-                if key not in found or found[key].worst.ratio < each.worst.ratio:
-                    found[key] = each
-    return found
+        if all(
+            split in described["splits"] or "all" in described["splits"] for described in figures["data_sets"].values()
+        ):
+            for compared in compare_figures(figures, figures, new_split=split).columns:
+                key = (compared.data_set, compared.column)
+                if key not in worst or worst[key].worst.ratio < compared.worst.ratio:
+                    worst[key] = compared
+    return worst
 
 
 def _column(data_set: str, name: str, column: Mapping[str, Any], drift: Compared | None) -> Markup:
-    splits = {split: own for split, own in column["splits"].items() if own["rows"]}
+    splits = {split: figures for split, figures in column["splits"].items() if figures["rows"]}
     first = next(iter(splits.values()))
     missing = first["missing"] / first["rows"]
     oov = first["oov"] / first["count"] if first.get("count") and "oov" in first else None
@@ -119,7 +121,7 @@ def _column(data_set: str, name: str, column: Mapping[str, Any], drift: Compared
     )
     series, marks = shape(column, splits)
     label = f"Distribution of {name} by split"
-    picture = charts.distribution(series, marks, label) if series else element("p", _without(first), class_="told")
+    picture = charts.distribution(series, marks, label) if series else element("p", _no_picture(first), class_="told")
     inside = element("summary", title, badges, element("div", picture, class_="picture"))
     return element(
         "details",
@@ -134,7 +136,7 @@ def _column(data_set: str, name: str, column: Mapping[str, Any], drift: Compared
     )
 
 
-def _without(first: Mapping[str, Any]) -> str:
+def _no_picture(first: Mapping[str, Any]) -> str:
     """The text in place of a missing picture."""
     return f"{_distinct(first)} distinct values" if _distinct(first) else "no values"
 
@@ -144,21 +146,25 @@ def _badge(name: str, value: str, is_high: bool) -> Markup:
 
 
 def shape(column: Mapping[str, Any], splits: Mapping[str, Any]) -> tuple[dict[str, list[float]], list[str]]:
-    """By split the shares of values in bins of equal width, or of the most frequent values; and the marks below."""
-    named = {split: own["top"] for split, own in splits.items() if own.get("top")}
-    if named and (column["kind"] in ("token", "text", "vector")):
-        names = _frequent(splits, named)
-        if column["kind"] != "text" and "vocabulary" not in column:  # places in some order, such as buckets
+    """Shares of values by split, in bins of equal width or of the most frequent values; and the marks below."""
+    tops = {split: figures["top"] for split, figures in splits.items() if figures.get("top")}
+    if tops and (column["kind"] in ("token", "text", "vector")):
+        names = _frequent(splits, tops)
+        if column["kind"] != "text" and "vocabulary" not in column:  # ordered values such as buckets
             names.sort(key=int)
-        totals = {split: max(splits[split]["count"], 1) for split in named}
-        shares = {split: [dict(top).get(name, 0) / totals[split] for name in names] for split, top in named.items()}
+        totals = {split: max(splits[split]["count"], 1) for split in tops}
+        shares = {split: [dict(top).get(name, 0) / totals[split] for name in names] for split, top in tops.items()}
         return _styled(shares), [_cut(names[0]), _cut(names[-1])] if len(names) > 1 else [_cut(names[0])]
-    told = {split: _told(own) for split, own in splits.items()}
-    cells = {split: Distribution.of_json(own["cells"]) for split, own in told.items() if own and own.get("count")}
+    parts = {split: _numeric_part(figures) for split, figures in splits.items()}
+    cells = {
+        split: Distribution.of_json(figures["cells"])
+        for split, figures in parts.items()
+        if figures and figures.get("count")
+    }
     if cells:
         step = next(iter(splits.values())).get("step")
         return _by_width(cells, step)
-    binned = {split: own["histogram"]["counts"] for split, own in splits.items() if own.get("histogram")}
+    binned = {split: figures["histogram"]["counts"] for split, figures in splits.items() if figures.get("histogram")}
     if binned:  # of tokens that are ids
         return _styled({split: _shares(values) for split, values in binned.items()}), ["frequent ids", "rare ids"]
     return {}, []
@@ -173,8 +179,8 @@ def _frequent(splits: Mapping[str, Any], named: Mapping[str, Any]) -> list[str]:
     return sorted(most, key=lambda name: -most[name])[:_VALUES]
 
 
-def _told(own: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    return own if "cells" in own else own.get("norms") or own.get("lengths")
+def _numeric_part(figures: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return figures if "cells" in figures else figures.get("norms") or figures.get("lengths")
 
 
 def _by_width(cells: Mapping[str, Distribution], step: str | None) -> tuple[dict[str, list[float]], list[str]]:
@@ -182,18 +188,20 @@ def _by_width(cells: Mapping[str, Distribution], step: str | None) -> tuple[dict
     first = next(iter(cells.values()))
     low, *_, high = first.quantiles((0.01, 0.99))
     if step is not None or high <= low:
-        low = min(each.values[0] for each in cells.values())
-        high = max(each.values[-1] for each in cells.values())
+        low = min(distribution.values[0] for distribution in cells.values())
+        high = max(distribution.values[-1] for distribution in cells.values())
     if high <= low:
         return _styled({split: [1.0] for split in cells}), [_mark(low, step)]
-    whole = step is None and all((each.values == np.round(each.values)).all() for each in cells.values())
-    bins = int(min(_BINS, high - low + 1)) if whole else _BINS
+    integers = step is None and all(
+        (distribution.values == np.round(distribution.values)).all() for distribution in cells.values()
+    )
+    bins = int(min(_BINS, high - low + 1)) if integers else _BINS
     edges = (
         np.linspace(low, high, bins + 1)[1:-1]
-        if not (whole and high - low + 1 <= _BINS)
+        if not (integers and high - low + 1 <= _BINS)
         else np.arange(low, high) + 0.5
     )
-    shares = {split: _shares(each.binned(edges.tolist())) for split, each in cells.items()}
+    shares = {split: _shares(distribution.binned(edges.tolist())) for split, distribution in cells.items()}
     return _styled(shares), [_mark(low, step), _mark(high, step)]
 
 
@@ -221,24 +229,28 @@ def _figures(column: Mapping[str, Any], splits: Mapping[str, Any]) -> Markup:
     rows: list[list[object]] = []
 
     def add(name: str, value: Callable[[Any], object]) -> None:
-        cells = [value(own) for own in splits.values()]
+        cells = [value(figures) for figures in splits.values()]
         if any(cell is not None for cell in cells):
             rows.append([name, *(NONE if cell is None else cell for cell in cells)])
 
-    add("rows", lambda own: count(own["rows"]))
-    add("missing", lambda own: count(own["missing"]))
-    add("share missing", lambda own: percent(own["missing"] / own["rows"]))
-    add("distinct", lambda own: _distinct(own))
+    add("rows", lambda figures: count(figures["rows"]))
+    add("missing", lambda figures: count(figures["missing"]))
+    add("share missing", lambda figures: percent(figures["missing"] / figures["rows"]))
+    add("distinct", lambda figures: _distinct(figures))
     add(
         "out of vocabulary",
-        lambda own: percent(own["oov"] / own["count"]) if own.get("count") and "oov" in own else None,
+        lambda figures: (
+            percent(figures["oov"] / figures["count"]) if figures.get("count") and "oov" in figures else None
+        ),
     )
     if size := column.get("vocabulary", {}).get("size"):
         mark = {True: "", False: "at least "}
         add(
             "of the vocabulary seen",
-            lambda own: (
-                f"{mark[own.get('seen_is_exact', True)]}{percent(own['seen'] / size)}" if "seen" in own else None
+            lambda figures: (
+                f"{mark[figures.get('seen_is_exact', True)]}{percent(figures['seen'] / size)}"
+                if "seen" in figures
+                else None
             ),
         )
     for what, words in (("", ""), ("lengths", "length, "), ("norms", "norm, ")):
@@ -252,42 +264,42 @@ def _figures(column: Mapping[str, Any], splits: Mapping[str, Any]) -> Markup:
     return table(["", *("all rows" if split == "all" else split for split in splits)], rows)
 
 
-def _distinct(own: Mapping[str, Any]) -> str | None:
-    if "distinct" not in own:
+def _distinct(figures: Mapping[str, Any]) -> str | None:
+    if "distinct" not in figures:
         return None
-    return f"{'' if own.get('distinct_is_exact', True) else 'about '}{count(own['distinct'])}"
+    return f"{'' if figures.get('distinct_is_exact', True) else 'about '}{count(figures['distinct'])}"
 
 
-def _figure(own: Mapping[str, Any], what: str, name: str) -> str | None:
-    told = own.get(what) if what else own
-    if not told or told.get(name) is None:
+def _figure(figures: Mapping[str, Any], what: str, name: str) -> str | None:
+    part = figures.get(what) if what else figures
+    if not part or part.get(name) is None:
         return None
-    value = told[name]
-    if own.get("step") and not what:
-        return None if name in ("zeros", "deviation") else _mark(value, own["step"])
+    value = part[name]
+    if figures.get("step") and not what:
+        return None if name in ("zeros", "deviation") else _mark(value, figures["step"])
     return count(value) if name == "zeros" else short(value)
 
 
-def _quantile(own: Mapping[str, Any], what: str, place: int) -> str | None:
-    told = own.get(what) if what else own
-    if not told or not told.get("quantiles"):
+def _quantile(figures: Mapping[str, Any], what: str, place: int) -> str | None:
+    part = figures.get(what) if what else figures
+    if not part or not part.get("quantiles"):
         return None
-    value = told["quantiles"][place]
-    return _mark(value, own["step"]) if own.get("step") and not what else short(value)
+    value = part["quantiles"][place]
+    return _mark(value, figures["step"]) if figures.get("step") and not what else short(value)
 
 
 def _tops(splits: Mapping[str, Any]) -> Markup | None:
     """The most frequent values, and their shares by split."""
-    named = {split: own for split, own in splits.items() if own.get("top")}
-    if not named:
+    with_tops = {split: figures for split, figures in splits.items() if figures.get("top")}
+    if not with_tops:
         return None
-    names = _frequent(splits, {split: own["top"] for split, own in named.items()})
-    tops = {split: dict(own["top"]) for split, own in named.items()}
+    names = _frequent(splits, {split: figures["top"] for split, figures in with_tops.items()})
+    tops = {split: dict(figures["top"]) for split, figures in with_tops.items()}
     rows = [
-        [name, *(percent(tops[split].get(name, 0) / max(own["count"], 1)) for split, own in named.items())]
+        [name, *(percent(tops[split].get(name, 0) / max(figures["count"], 1)) for split, figures in with_tops.items())]
         for name in names
     ]
-    return table(["value", *("all rows" if split == "all" else split for split in named)], rows)
+    return table(["value", *("all rows" if split == "all" else split for split in with_tops)], rows)
 
 
 def _drifted(drift: Compared | None, ratio: float | None) -> Markup | None:

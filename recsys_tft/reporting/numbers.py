@@ -1,17 +1,17 @@
-"""Numbers as people read them."""
+"""Numbers as text."""
 
 import math
 
-NONE = "\N{EN DASH}"  # in the place of a number that there is not
+NONE = "\N{EN DASH}"  # for a missing number
 
 
 def count(value: float) -> str:
-    """A whole number, with thousands apart."""
+    """An integer with thousands separators."""
     return f"{value:,.0f}"
 
 
 def percent(share: float) -> str:
-    """A share of one."""
+    """A share as a percentage."""
     if 0 < share < 0.0005:
         return "<0.1 %"
     return f"{share * 100:.1f} %"

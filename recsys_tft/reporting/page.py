@@ -1,4 +1,4 @@
-"""The page: all sections, their styles and their one small program in a single file that needs nothing else."""
+"""The page: all sections, styles and scripts in a single file without dependencies."""
 
 import datetime
 import importlib.resources
@@ -38,7 +38,7 @@ def build(output_dir: str) -> str:
     """The page, as text.
 
     Args:
-        output_dir: of a run or a refresh; its manifest, statistics and models' figures are read, and no row.
+        output_dir: of a run or a refresh; only its manifest, statistics and models' metrics are read.
 
     Raises:
         InputError: as `write`.
@@ -95,8 +95,8 @@ def _navigation(sections: Mapping[str, str]) -> Markup:
 
 def _head(title: str, output_dir: str, manifest: Mapping[str, Any], figures: Mapping[str, Any] | None) -> Markup:
     counts, times = manifest["counts"], manifest.get("times", {})
-    made = times.get("finished", "")
-    when = f"{datetime.datetime.fromisoformat(made):%Y-%m-%d %H:%M} UTC" if made else ""
+    finished = times.get("finished", "")
+    when = f"{datetime.datetime.fromisoformat(finished):%Y-%m-%d %H:%M} UTC" if finished else ""
     described = 0 if figures is None else sum(len(own["columns"]) for own in figures["data_sets"].values())
     tiles = {
         "interactions used": counts.get("rows/interactions/used", 0),
@@ -107,9 +107,9 @@ def _head(title: str, output_dir: str, manifest: Mapping[str, Any], figures: Map
         "warnings": len(manifest.get("warnings", [])),
     }
     shown = [element("div", element("b", count(value)), element("span", name)) for name, value in tiles.items()]
-    told = " · ".join(filter(None, (output_dir, f"run {manifest.get('run', '')}", when)))
+    lead = " · ".join(filter(None, (output_dir, f"run {manifest.get('run', '')}", when)))
     return element(
-        "header", element("h1", title), element("p", told, class_="lead"), element("div", shown, class_="tiles")
+        "header", element("h1", title), element("p", lead, class_="lead"), element("div", shown, class_="tiles")
     )
 
 
@@ -120,11 +120,11 @@ def _settings(manifest: Mapping[str, Any]) -> Markup:
     default = Settings().model_dump(mode="json")
     differ = sorted(_differences(manifest["settings"], default))
     rows = [[element("code", name), _json(now), _json(usual)] for name, now, usual in differ]
-    own = table(["setting", "here", "default"], rows, texts=3) if rows else element("p", "All are the defaults.")
+    changed = table(["setting", "here", "default"], rows, texts=3) if rows else element("p", "All are the defaults.")
     every = element("pre", json.dumps(manifest["settings"], indent=2, ensure_ascii=False), tabindex=0)
     versions = table(["library", "version"], list(manifest.get("versions", {}).items()), texts=2)
     return section(
-        "settings", "Settings", own,
+        "settings", "Settings", changed,
         joined(
             element("details", element("summary", "All settings"), every, class_="plain"),
             element("details", element("summary", "Versions"), versions, class_="plain"),
@@ -132,16 +132,16 @@ def _settings(manifest: Mapping[str, Any]) -> Markup:
     )  # fmt: skip
 
 
-def _differences(found: Any, default: Any, name: str = "") -> list[tuple[str, Any, Any]]:
-    if isinstance(found, dict) and isinstance(default, dict):
-        keys = [key for key in found if key not in default or found[key] != default[key]]
-        keys += [key for key in default if key not in found]
+def _differences(value: Any, default: Any, name: str = "") -> list[tuple[str, Any, Any]]:
+    if isinstance(value, dict) and isinstance(default, dict):
+        keys = [key for key in value if key not in default or value[key] != default[key]]
+        keys += [key for key in default if key not in value]
         return [
-            each
+            difference
             for key in keys
-            for each in _differences(found.get(key), default.get(key), f"{name}.{key}" if name else key)
+            for difference in _differences(value.get(key), default.get(key), f"{name}.{key}" if name else key)
         ]
-    return [(name, found, default)]
+    return [(name, value, default)]
 
 
 def _json(value: Any) -> str:

@@ -6,26 +6,26 @@ from typing import Any
 from recsys_tft.reporting.elements import Child, Markup, element, joined
 
 
-def section(name: str, title: str, *children: Child, told: str = "") -> Markup:
+def section(name: str, title: str, *children: Child, note: str = "") -> Markup:
     """A section that links can point to."""
-    lead = element("p", told, class_="lead") if told else None
+    lead = element("p", note, class_="lead") if note else None
     return element("section", element("h2", title), lead, *children, id=name)
 
 
-def block(title: str, *children: Child, told: str = "") -> Markup:
+def block(title: str, *children: Child, note: str = "") -> Markup:
     """A part of a section with a heading of its own."""
-    lead = element("p", told, class_="note") if told else None
+    lead = element("p", note, class_="note") if note else None
     return element("div", element("h3", title), lead, *children, class_="block")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Any]], texts: int = 1, last: bool = False) -> Markup:
-    """A table whose first columns are texts and whose others are numbers; it scrolls by itself where it is too wide.
+    """A table whose first columns are texts and whose others are numbers; it scrolls if it is too wide.
 
     Args:
         headings: of the columns.
         rows: cells.
         texts: how many columns are texts.
-        last: whether the last column is one too.
+        last: whether the last column is a text too.
     """
 
     def style(place: int) -> str | None:
@@ -48,5 +48,5 @@ def legend(*names: str) -> Markup:
 
 
 def columns(*children: Child, narrow: bool = False) -> Markup:
-    """Blocks beside one another, two or, of narrow ones, three, where there is room."""
+    """Blocks side by side, two or if narrow three, where there is room."""
     return element("div", joined(*children), class_=f"columns{' narrow' if narrow else ''}")

@@ -1,4 +1,4 @@
-"""The baselines of a run, each with the one of a few options that is best on val."""
+"""The baselines of a run, each with the option that is best on val."""
 
 import dataclasses
 import functools
@@ -11,22 +11,22 @@ from recsys_tft.retrieval.retrieval_baselines import RECENT_DAYS, Scorer
 from recsys_tft.retrieval.retrieval_evaluation import Judgements
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows
 
-EASE_VIDEOS = 20_000  # below which EASE is fitted: its weights are the square of them
+EASE_VIDEOS = 20_000  # most videos for EASE, whose weights are quadratic in them
 L2 = (100.0, 300.0, 1000.0)
 EASE, RECENT = "EASE", "recent popularity"
 
 
 @dataclasses.dataclass(frozen=True)
 class Baselines:
-    """What the model has to beat on the rows of a run.
+    """The baselines of the retrieval model on the rows of a run.
 
-    Like the model's query, item-kNN and EASE know of a user all positives of earlier splits. They are fitted on
+    Like the model's query, item-kNN and EASE read all of a user's positives in earlier splits. They are fitted on
     training rows.
 
     Args:
         rows: of the run.
-        users: how many of a split are judged at most.
-        seed: of the order of equal scores, and of the random one.
+        users: the most users of a split to evaluate.
+        seed: of the order of ties, and of the random baseline.
     """
 
     rows: TwoTowerRows
@@ -34,7 +34,7 @@ class Baselines:
     seed: int
 
     def scorers(self, split: str, judged: Judgements) -> dict[str, Scorer]:
-        """By name, for the users of a split."""
+        """The scorers by name, for the users of a split."""
         return self._of_videos(self.rows, self._ease[1] if self._has_ease else None, judged) | {
             RECENT: self._recent(split, judged, self.days),
             "popularity": retrieval_baselines.popularity(self.rows.counts),
@@ -42,13 +42,13 @@ class Baselines:
         }
 
     def fitted_on(self, splits: tuple[str, ...], judged: Judgements) -> dict[str, Scorer]:
-        """Item-kNN and EASE fitted on the rows of some splits, with the L2 that val chose for those of training."""
+        """Item-kNN and EASE fitted on the rows of some splits, with the L2 chosen on val for the training split."""
         rows = self.rows.fitting(*splits)
         weights = retrieval_baselines.ease_weights(rows.history(), self._ease[0]) if self._has_ease else None
         return self._of_videos(rows, weights, judged)
 
     def _of_videos(self, rows: TwoTowerRows, ease: np.ndarray | None, judged: Judgements) -> dict[str, Scorer]:
-        """What compares videos with those of a user: item-kNN, and EASE where it has weights."""
+        """The scorers by a user's videos: item-kNN, and EASE if it has weights."""
         found = {"item-kNN": retrieval_baselines.item_knn(rows.history(), judged.seen, rows.counts)}
         if ease is not None:
             found[EASE] = retrieval_baselines.ease(ease, judged.seen, rows.counts)
@@ -56,13 +56,13 @@ class Baselines:
 
     @functools.cached_property
     def days(self) -> int:
-        """How far recent popularity looks back."""
+        """The window of recent popularity, in days."""
         judged = self._val()
         return max(RECENT_DAYS, key=lambda days: self._ndcg(judged, self._recent("val", judged, days)))
 
     @functools.cached_property
     def _ease(self) -> tuple[float, np.ndarray]:
-        """The L2 of EASE, and the weights that it leads to."""
+        """The L2 of EASE, and its weights."""
         judged, history, best = self._val(), self.rows.history(), (-1.0, 0.0, np.zeros((0, 0)))
         for l2 in L2:
             weights = retrieval_baselines.ease_weights(history, l2)
@@ -71,7 +71,7 @@ class Baselines:
         return best[1:]
 
     def described(self) -> dict[str, dict[str, float]]:
-        """The options that were chosen, by baseline."""
+        """The chosen options, by baseline."""
         ease: dict[str, dict[str, float]] = {EASE: {"l2": self._ease[0]}} if self._has_ease else {}
         return {RECENT: {"days": self.days}, **ease}
 

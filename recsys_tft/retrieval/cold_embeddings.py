@@ -1,8 +1,7 @@
-"""What stands for a value that no training row shows: an unseen value, else a missing one.
+"""Cold embeddings: replaces the vectors of values without training rows by that of an unseen or a missing value.
 
-The vector of such a value is as random as it was at the beginning: of each value of a column that the data set lacks,
-of a video that nobody was positive on, of an age group without users. Whoever is served with one would get a random
-answer, and not the one of somebody of whom nothing is known.
+Such a vector is still random: for values of a column that the data set lacks, videos without a positive, or an age
+group without users. Requests with one would get random results, instead of those of an unknown value.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,11 +17,11 @@ from recsys_tft.vocabularies import MISSING_TOKEN
 
 
 class ColdEmbeddings:
-    """Gives the values that training never shows the vector of those that they are like.
+    """Replaces the vectors of values without training rows.
 
     Args:
-        model: whose tables it is about.
-        counts: for each categorical feature [values] int64, in how many training rows each of its tokens is.
+        model: with the tables.
+        counts: for each categorical feature [values] int64, the training rows with each of its tokens.
     """
 
     def __init__(self, model: TwoTower, counts: Mapping[str, np.ndarray]):
@@ -43,24 +42,24 @@ class ColdEmbeddings:
         ]
 
     def __call__(self) -> None:
-        """Sets their vectors by the weights as they are."""
+        """Replace the vectors, by the current weights."""
         for table, untrained, like in self._mends:
             vectors = tf.convert_to_tensor(table.embeddings)
-            # An empty mean is 0 here: where nothing is shown at all, a value adds nothing.
+            # An empty mean is 0: without any training row, a value adds nothing.
             mean = tf.math.divide_no_nan(tf.reduce_sum(tf.gather(vectors, like), 0), tf.cast(tf.size(like), tf.float32))
             table.embeddings.assign(tf.where(untrained[:, None], mean, vectors))
 
 
 def _in_rows(untrained: np.ndarray, table: keras.layers.Embedding) -> np.ndarray:
-    """The same for all rows of a table; those that stand for no value yet stay as they are."""
+    """Extend the mask to all rows of a table; spare rows stay unchanged."""
     return np.pad(untrained, (0, table.embeddings.shape[0] - len(untrained)))
 
 
 def shown_tokens(feature: Feature, counts: np.ndarray, model: TwoTower) -> np.ndarray:
-    """[values] bool: which vectors a training row reads.
+    """[values] bool: which vectors training rows read.
 
-    Those are the tokens of rows, but for the padding of lists; the unseen value, where others are shown as unseen; and
-    the missing one, where the past is hidden.
+    Those are the tokens of rows without the padding of lists; the unseen value with OOV dropout; and the missing one if
+    the past is hidden in some rows.
     """
     options, n_oov = model.settings.two_tower, _out_of_vocabulary(feature, model)
     shown = counts > 0
@@ -74,7 +73,7 @@ def shown_tokens(feature: Feature, counts: np.ndarray, model: TwoTower) -> np.nd
 
 
 def stand_ins(shown: np.ndarray, n_oov: int) -> Sequence[int]:
-    """The tokens whose mean vector a value that is not shown has: unseen ones, else the missing one, else all shown."""
+    """The tokens whose mean replaces other vectors: unseen ones, or else the missing one, or else all in training."""
     tokens = np.arange(len(shown))
     parts = (tokens[1 : 1 + n_oov], tokens[:1], tokens)
     return next((part[shown[part]] for part in parts if shown[part].any()), ())

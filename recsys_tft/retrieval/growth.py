@@ -1,4 +1,4 @@
-"""Two-tower models whose vocabularies have grown: tokens never move, so that a table only gets rows behind its own."""
+"""Grows two-tower models with their vocabularies: tokens never move, so tables only get more rows at the end."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -11,11 +11,11 @@ from recsys_tft.vocabularies import MISSING_TOKEN
 
 
 def grown(model: TwoTower, categories: Mapping[str, int]) -> TwoTower:
-    """The same model for more values; those that it has not been trained on are to it as unseen ones.
+    """The same model for more values, which it treats as unseen ones.
 
     Args:
-        model: as it was trained; itself where there are no more values.
-        categories: for each categorical feature how many values it may have by now.
+        model: the trained model, which is returned itself if there are no more values.
+        categories: the current number of values of each categorical feature.
     """
     if all(categories.get(name, size) == size for name, size in model.categories.items()):
         return model
@@ -23,12 +23,12 @@ def grown(model: TwoTower, categories: Mapping[str, int]) -> TwoTower:
 
 
 def larger(model: TwoTower, categories: Mapping[str, int], settings: Settings) -> TwoTower:
-    """The same model for more values, to go on from: new ones begin at random, as all do in a training from nothing.
+    """The same model for more values, for a warm start: new values are initialized at random, as in any training.
 
     Args:
-        model: as it was trained.
-        categories: as of `grown`.
-        settings: under which it goes on.
+        model: the trained model.
+        categories: as for `grown`.
+        settings: of the next training.
     """
     sizes = {name: categories.get(name, size) for name, size in model.categories.items()}
     made = TwoTower(model.query_features, model.candidate_features, sizes, model.widths, settings)
@@ -37,7 +37,7 @@ def larger(model: TwoTower, categories: Mapping[str, int], settings: Settings) -
 
 
 def with_new_rows(made: TwoTower, model: TwoTower, start: Callable[[np.ndarray, int], np.ndarray]) -> TwoTower:
-    """A larger model whose new rows are another vector, by a function of the table and how many rows are of unseen."""
+    """A larger model with new rows computed by a function of the table and its number of out-of-vocabulary rows."""
     for name, table in made.tables().items():
         rows = np.array(table.embeddings)
         known = _known(model, name)
@@ -47,11 +47,11 @@ def with_new_rows(made: TwoTower, model: TwoTower, start: Callable[[np.ndarray, 
 
 
 def carry(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
-    """Gives variables the values of those that they stand for; rows behind them, of larger tables, stay as they are.
+    """Assign values to variables; further rows of larger tables stay unchanged.
 
     Args:
         variables: of a model, or of its optimizer.
-        values: of the same variables in their order, of the same shape but for fewer rows.
+        values: of the same variables in order, of the same shapes except for fewer rows.
     """
     for variable, old in zip(variables, values, strict=True):
         value = np.array(variable)
@@ -61,12 +61,12 @@ def carry(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> 
 
 
 def unseen(rows: np.ndarray, n_oov: int) -> np.ndarray:
-    """[width] the vector of a value that [values, width] lacks: the mean of the unseen ones, or the missing one."""
+    """[width] the vector of a value outside of [values, width]: the mean of the unseen ones, or the missing one."""
     return rows[1 : 1 + n_oov].mean(axis=0) if n_oov else rows[MISSING_TOKEN]
 
 
 def _known(model: TwoTower, table: str) -> int:
-    """How many of the rows of a table stand for values; those behind them are there for later ones."""
+    """The number of rows of a table with a value; the rest are spare."""
     features = (*model.query_features, *model.candidate_features)
     return max(model.categories[f.name] for f in features if f.is_categorical and f.embedding_table == table)
 

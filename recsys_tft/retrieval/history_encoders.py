@@ -1,7 +1,7 @@
-"""Encoders of ordered lists of videos, the most recent one first: what the mean of their vectors does not tell.
+"""Encoders of ordered lists of videos, the most recent one first; a mean of their vectors would lose the order.
 
-Each is a Keras layer from [batch, n, width] vectors and a [batch, n] bool mask, False for padding, to [batch, width or
-so] float32, zeros for an empty list. What lies beyond the last `length` videos is not read.
+Each is a Keras layer from [batch, n, width] vectors and a [batch, n] bool mask, False for padding, to about
+[batch, width] float32, zeros for an empty list. Videos beyond the last `length` ones are not read.
 """
 
 import keras
@@ -14,12 +14,12 @@ _LOWEST = -1e9  # of a logit of padding
 
 
 class Weighted(keras.layers.Layer):
-    """The mean of the vectors, weighted by place: softmax of a learned number for each place.
+    """The mean of the vectors, weighted by the softmax of a learned number per position.
 
-    At the beginning all are 0, so that it is the mean.
+    All numbers are initially 0, so it begins as the plain mean.
 
     Args:
-        length: how many places.
+        length: number of positions.
     """
 
     def __init__(self, length: int, name: str):
@@ -39,14 +39,14 @@ class Weighted(keras.layers.Layer):
 class Attention(keras.layers.Layer):
     """Self-attention of the most recent video over all of the list, itself included, in HEADS heads.
 
-    Of each head the logit of a video is q k / sqrt(size) + a learned number of its place, with q of the most recent
-    video and k of that one (Vaswani et al., Attention Is All You Need, 2017, with the place as a bias, as in Raffel et
-    al., JMLR 2020, and Zhai et al., Actions Speak Louder than Words, ICML 2024). As only older videos follow, it is
-    what a causal mask gives the last position of a sequence. A layer with ReLU reads the result, and stands beside it:
-    how often a category is in a list counts the less, the more often it is.
+    In each head the logit of a video is q k / sqrt(size) + a learned number of its position, with q of the most recent
+    video and k of this one (Vaswani et al., Attention Is All You Need, 2017, with the position as a bias, as in Raffel
+    et al., JMLR 2020, and Zhai et al., Actions Speak Louder than Words, ICML 2024). As only older videos follow, it
+    equals the last position of causal attention. The result is concatenated with a ReLU layer of it, so that repeated
+    categories count less and less.
 
     Args:
-        length: how many places.
+        length: number of positions.
     """
 
     def __init__(self, length: int, name: str):
@@ -95,13 +95,13 @@ class Recurrent(keras.layers.Layer):
         self._length = length
 
     def build(self, vectors: tuple[int, ...], *shapes: tuple[int | None, ...], **named: tuple) -> None:
-        # Steps that are written out take a fifth of the time of a loop in the graph.
+        # Unrolled steps take a fifth of the time of a loop in the graph.
         self._gru = keras.layers.GRU(vectors[-1], unroll=self._length <= _WRITTEN_OUT, name="gru")
         self._gru.build((None, None, vectors[-1]))
         self.built = True
 
     def call(self, vectors: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-        # Padding comes first then, and leaves the state as it is.
+        # Padding comes first then, and does not change the state.
         vectors, mask = vectors[:, : self._length], mask[:, : self._length]
         places = ((0, 0), (0, self._length - ops.shape(mask)[1]))
         mask = ops.flip(tf.pad(mask, places), axis=1)
@@ -115,6 +115,6 @@ ENCODERS = {"weighted": Weighted, "attention": Attention, "gru": Recurrent}
 
 
 def _softmax(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Shares of what the mask shows, 0 of the rest, along the last axis; all 0 where it shows nothing."""
+    """Softmax along the last axis over the unmasked elements, 0 elsewhere; all 0 if all are masked."""
     shown = ops.cast(mask, "float32")
     return tf.nn.softmax(logits + (1 - shown) * _LOWEST) * shown

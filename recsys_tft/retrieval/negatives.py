@@ -1,4 +1,4 @@
-"""Which videos a row's own one is told from in training: those of the batch, drawn ones, or both."""
+"""Negatives of the two-tower model: the videos of the batch, drawn ones, or both."""
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +8,7 @@ from recsys_tft.retrieval.sampled_softmax import Candidates
 
 
 class Negatives:
-    """Draws videos for a step, and says how often each candidate is among those of a step.
+    """Draws videos for a step, and computes how often each candidate is expected among the negatives of a step.
 
     With B rows of a batch, p the share of training rows that a video has, and M videos drawn of V, a video is expected
     among the negatives of a step
@@ -17,10 +17,10 @@ class Negatives:
         mixed     B p + M / V       (Yang et al., Mixed Negative Sampling, WWW 2020)
         uniform   M / V, so that no correction is needed
 
-    times. M is `uniform_negatives`; where there are no more videos than that, each is there once.
+    times. M is `uniform_negatives`; if there are no more videos than that, each is taken once.
 
     Args:
-        options: `negatives`, `uniform_negatives` and `sampling_correction` matter.
+        options: of which `negatives`, `uniform_negatives` and `sampling_correction` are used.
         counts: [V] training rows of each video.
         seed: of the draws.
     """
@@ -32,7 +32,7 @@ class Negatives:
         self._share = tf.constant(counts / counts.sum(), tf.float32)
 
     def draw(self, step: tf.Tensor) -> tf.Tensor:
-        """[M] int64 rows of videos; none with `in_batch`.
+        """[M] int64 rows of videos; empty with `in_batch`.
 
         Args:
             step: int64 scalar; the draw depends on it and the seed alone.
@@ -45,12 +45,12 @@ class Negatives:
     def split(
         self, vectors: tf.Tensor, rows: tf.Tensor, as_shown: tf.Tensor, batch: tf.Tensor
     ) -> tuple[Candidates, Candidates]:
-        """The own candidates of [batch] rows, and the others, of the videos of the batch and then the drawn ones.
+        """The own candidates of [batch] rows, and the others, from the videos of the batch and then the drawn ones.
 
         Args:
             vectors: [batch + M, dim] float32.
-            rows: [batch + M] int64, which videos.
-            as_shown: [batch + M] float32 probability with which a video is shown as it is, as itself or as unseen.
+            rows: [batch + M] int64 rows of videos.
+            as_shown: [batch + M] float32 probability of the form in which a video is shown, itself or unseen.
             batch: int32 scalar.
         """
         probability = self._probability(rows, as_shown, batch)

@@ -1,11 +1,11 @@
-"""Teaches a model what it is not to know: an unseen value, and a user without a past.
+"""OOV dropout: trains the embeddings of unseen ids and of users without history.
 
-The tokens of values out of the vocabulary occur in no training row, so their embeddings would stay random. Each
-value is shown as unseen in a few rows of an epoch, the same number for all values: a share of all rows would teach that
-an unseen video is like a popular one, as most rows are of those.
+Out-of-vocabulary tokens occur in no training row, so their embeddings would stay random. Each value is replaced by one
+in a few rows of an epoch, in the same number for all values: with a share of all rows, unseen videos would become like
+popular ones, as most rows are of those.
 
-Rows without a history are few: the first of each user. What is learned with one leaves little to the rest of the query
-tower, so that in a share of rows it is hidden (as in Volkovs et al., DropoutNet, NIPS 2017).
+Few rows have no history: the first one of each user. With a history the rest of the query tower would learn little, so
+the history is hidden in a share of rows (as in Volkovs et al., DropoutNet, NIPS 2017).
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ class OovDropout:
 
     Args:
         features: of one tower.
-        counts: for each categorical feature [values] int64, in how many training rows each of its tokens is.
-        settings: of the run; `two_tower.oov_dropout` says in how many rows of an epoch each value is to be unseen.
+        counts: for each categorical feature [values] int64, the training rows with each of its tokens.
+        settings: of the run; `two_tower.oov_dropout` is the number of rows of an epoch in which each value is unseen.
         seed: of the choice.
     """
 
@@ -52,7 +52,7 @@ class OovDropout:
             key = tf.stack([tf.constant(self._seed * 1000 + number, tf.int64), step])
             drawn = tf.random.stateless_uniform(tf.shape(tokens), key)
             chosen = drawn < rate
-            # Which of the out-of-vocabulary tokens, from the same draw: what is below the rate is uniform below it.
+            # The out-of-vocabulary token, from the same draw: draws below the rate are uniform below it.
             other = 1 + tf.cast(tf.math.floor(tf.math.divide_no_nan(drawn, rate) * self._oov[name]), tokens.dtype)
             replaced[name] = tf.where(chosen, other, tokens)
             if tokens.shape.rank == 1:
@@ -63,7 +63,7 @@ class OovDropout:
 def without_past(
     rows: Mapping[str, tf.Tensor], features: Sequence[Feature], share: float, seed: int, step: tf.Tensor
 ) -> dict[str, tf.Tensor]:
-    """[batch, ...] features in which, in a share of rows, all that is as of the exposure is 0, as where it is missing.
+    """[batch, ...] features; in a share of rows all point-in-time features of the exposure are 0, as if missing.
 
     Args:
         rows: by feature.
@@ -85,7 +85,7 @@ def _where(kept: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
 
 
 def _rates(counts: np.ndarray, n_oov: int, rows: float) -> np.ndarray:
-    """[values] float32: how often each token is replaced; missing and out-of-vocabulary ones never."""
+    """[values] float32: the rate at which each token is replaced; 0 for missing and out-of-vocabulary ones."""
     rates = np.minimum(_MOST, rows / np.maximum(counts, 1)).astype(np.float32)
     rates[: 1 + n_oov] = 0
     return rates

@@ -1,4 +1,4 @@
-"""What a retrieval model has to beat: scores of every candidate for some users, by simple rules."""
+"""Baselines of retrieval: scores of all candidates for some users, by simple rules."""
 
 from collections.abc import Callable
 
@@ -10,31 +10,31 @@ Scorer = Callable[[np.ndarray], np.ndarray]  # [b] numbers of users to [b, candi
 
 NEIGHBOURS = 100  # per video
 DAY = 86_400 * 10**6  # microseconds
-RECENT_DAYS = (1, 7, 30)  # that popularity by recency looks back, one of them chosen on val
+RECENT_DAYS = (1, 7, 30)  # windows of recent popularity, one of them chosen on val
 _ROWS = 1024  # of the similarity matrix at a time
 
 
 def random(candidates: int, seed: int) -> Scorer:
-    """Any order, for each user another; the same for the same seed."""
+    """A random order for each user, deterministic by the seed."""
     return lambda users: np.stack([np.random.default_rng([seed, int(user)]).random(candidates) for user in users])
 
 
 def popularity(counts: np.ndarray) -> Scorer:
-    """By [candidates] numbers of training positives, the same for all."""
+    """Popularity: [candidates] numbers of training positives, the same for all users."""
     return lambda users: np.broadcast_to(counts.astype(np.float32), (len(users), len(counts)))
 
 
 def recent_popularity(
     videos: np.ndarray, times: np.ndarray, moments: np.ndarray, counts: np.ndarray, days: int
 ) -> Scorer:
-    """By positives of all users in the days before each user's query, strictly before it; equal ones by popularity.
+    """Positives of all users in the days strictly before each user's query; ties are broken by popularity.
 
     Args:
         videos: [p] int64 candidates of positives.
         times: [p] int64 microseconds.
         moments: [users] int64 microseconds, of the queries.
         counts: [candidates] training positives.
-        days: how far it looks back.
+        days: length of the window.
     """
     order = np.argsort(times, kind="stable")
     videos, times = videos[order], times[order]
@@ -60,15 +60,15 @@ def item_knn(
     counts: np.ndarray,
     neighbours: int = NEIGHBOURS,
 ) -> Scorer:
-    """By the similarity of a candidate to the videos of the user's history, summed.
+    """The summed similarity of a candidate to the videos of the user's history.
 
     The similarity of two videos is the cosine of their columns in `training`; each video keeps its `neighbours` most
-    similar ones (Sarwar et al., Item-Based Collaborative Filtering, WWW 2001). Popularity breaks ties, and so decides
-    for a user without a history.
+    similar ones (Sarwar et al., Item-Based Collaborative Filtering, WWW 2001). Popularity breaks ties, and so ranks for
+    users without a history.
 
     Args:
         training: [all users, candidates] 1 for a training positive.
-        history: [users, candidates] the same, of the users to score for.
+        history: [users, candidates] likewise, of the users to score for.
         counts: [candidates] training positives.
         neighbours: per video.
     """
@@ -78,7 +78,7 @@ def item_knn(
 
 
 def ease(weights: np.ndarray, history: scipy.sparse.csr_matrix, counts: np.ndarray) -> Scorer:
-    """By the history times the weights of `ease_weights`; popularity breaks ties.
+    """The history times the weights of `ease_weights`; popularity breaks ties.
 
     Args:
         weights: [candidates, candidates] float32.
@@ -90,11 +90,11 @@ def ease(weights: np.ndarray, history: scipy.sparse.csr_matrix, counts: np.ndarr
 
 
 def ease_weights(training: scipy.sparse.csr_matrix, l2: float) -> np.ndarray:
-    """[candidates, candidates] float32: the B, 0 on its diagonal, by which training X is nearest to X B.
+    """[candidates, candidates] float32: the B with a zero diagonal that minimizes the distance of X and X B.
 
     That is -P / diag(P), by columns, with P the inverse of X'X + l2 I (Steck, Embarrassingly Shallow Autoencoders for
-    Sparse Data, WWW 2019). It takes 12 to 20 bytes for each pair of videos that have a training positive, and the cube
-    of their number of operations.
+    Sparse Data, WWW 2019). It takes 12 to 20 bytes per pair of videos with a training positive, and operations cubic
+    in their number.
 
     Args:
         training: [users, candidates] 1 for a training positive.
@@ -114,7 +114,7 @@ def ease_weights(training: scipy.sparse.csr_matrix, l2: float) -> np.ndarray:
 
 
 def _inverse(matrix: np.ndarray) -> np.ndarray:
-    """Of a symmetric, positive definite matrix, which is overwritten: there is room for one."""
+    """The inverse of a symmetric, positive definite matrix, which is overwritten to save memory."""
     factor, _ = scipy.linalg.lapack.dpotrf(matrix, lower=1, overwrite_a=1)
     lower, _ = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
     for start in range(0, len(lower), _ROWS):
@@ -126,12 +126,12 @@ def _inverse(matrix: np.ndarray) -> np.ndarray:
 
 
 def _tie(counts: np.ndarray) -> np.ndarray:
-    """[candidates] float32 in the order of popularity, below any difference of scores that matters."""
+    """[candidates] float32 in the order of popularity, smaller than relevant differences of scores."""
     return (counts / (2e6 * max(counts.max(initial=1), 1))).astype(np.float32)
 
 
 def similarities(training: scipy.sparse.csr_matrix, neighbours: int = NEIGHBOURS) -> scipy.sparse.csr_matrix:
-    """[candidates, candidates] cosines; of each row the `neighbours` largest, without the video itself."""
+    """[candidates, candidates] cosines: the `neighbours` largest of each row, without the video itself."""
     lengths = np.sqrt(np.asarray(training.multiply(training).sum(axis=0)).ravel())
     scale = scipy.sparse.diags(np.divide(1, lengths, out=np.zeros_like(lengths), where=lengths > 0))
     columns = (training @ scale).tocsc().astype(np.float32)
@@ -143,7 +143,7 @@ def similarities(training: scipy.sparse.csr_matrix, neighbours: int = NEIGHBOURS
 
 
 def _largest(cosines: scipy.sparse.csr_matrix, first: int, k: int) -> scipy.sparse.csr_matrix:
-    """The k largest of each row, by column where equal; `first` is the number of the first row."""
+    """The k largest of each row, ties by column; `first` is the number of the first row."""
     found = cosines.tocoo()
     other = found.row + first != found.col
     row, column, value = found.row[other], found.col[other], found.data[other]

@@ -1,4 +1,4 @@
-"""Retrieval judged on a split: every candidate is ranked for every user, for models and baselines alike."""
+"""Evaluation of retrieval on a split: models and baselines rank every candidate for every user."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -12,24 +12,24 @@ from recsys_tft.retrieval.retrieval_baselines import Scorer
 from recsys_tft.training import bootstrap
 
 SLICES = ("all", "warm users", "cold users", "cold videos")
-WARM = "warm alone"  # beside them: what protocols report that leave cold users and cold videos out
+WARM = "warm alone"  # as in protocols without cold users and cold videos
 NDCG = "ndcg@10"
-HISTORY_LENGTHS = (0, 1, 5, 20)  # at which groups of users begin
-POPULARITY = {"first tenth": 0.0, "up to the middle": 0.1, "other half": 0.5}  # where groups of videos begin
+HISTORY_LENGTHS = (0, 1, 5, 20)  # lower bounds of groups of users
+POPULARITY = {"first tenth": 0.0, "up to the middle": 0.1, "other half": 0.5}  # lower bounds of groups of videos
 BY_HISTORY_LENGTH, BY_POPULARITY = "by history length", "by popularity"
-_CELLS = 1 << 23  # of scores held at a time
+_CELLS = 1 << 23  # scores in memory at a time
 
 
 @dataclasses.dataclass(frozen=True)
 class Judgements:
-    """What is right for the users of a split.
+    """The relevant videos of the users of a split.
 
     Attributes:
         users: [n] int64 ids of the users with a relevant video, increasing.
         relevant: [n, candidates] the videos that the user is positive on in the split, and was not before.
-        seen: [n, candidates] the videos that the user is positive on in an earlier split: they are not ranked.
+        seen: [n, candidates] the videos that the user is positive on in an earlier split, which are not ranked.
         cold_users: [n] bool, whether the user has no training positive.
-        positives: [candidates] int64, how many training positives the video has.
+        positives: [candidates] int64, training positives of each video.
     """
 
     users: np.ndarray
@@ -52,14 +52,14 @@ class Judgements:
         return np.repeat(np.arange(len(self)), np.diff(self.relevant.indptr))
 
     def by_history_length(self) -> dict[str, np.ndarray]:
-        """[p] bool for each group of users by how many videos they were positive on before the window."""
+        """[p] bool for each group of users by the number of videos that they were positive on before the split."""
         lengths, ends = np.diff(self.seen.indptr)[self.owners], (*HISTORY_LENGTHS[1:], np.inf)
         return {
             _range(low, end): (lengths >= low) & (lengths < end) for low, end in zip(HISTORY_LENGTHS, ends, strict=True)
         }
 
     def by_popularity(self) -> dict[str, np.ndarray]:
-        """[p] bool for each group of the relevant videos by their place among all, by training positives."""
+        """[p] bool for each group of relevant videos by their popularity rank, by training positives."""
         place = np.empty(len(self.positives), np.int64)
         place[np.argsort(-self.positives, kind="stable")] = np.arange(len(place))
         shares, ends = (place / len(place))[self.relevant.indices], (*list(POPULARITY.values())[1:], 1)
@@ -74,12 +74,12 @@ def _range(low: int, end: float) -> str:
 
 
 def pairs_matrix(users: np.ndarray, pairs: tuple[np.ndarray, np.ndarray], candidates: int) -> scipy.sparse.csr_matrix:
-    """[users, candidates] 1 for each pair of a user id and a candidate; pairs of other users are left out.
+    """[users, candidates] 1 for each pair of a user id and a candidate; pairs of other users are dropped.
 
     Args:
         users: [n] int64 ids, increasing.
         pairs: [p] int64 user ids, and [p] int64 candidates.
-        candidates: how many there are.
+        candidates: number of candidates.
     """
     place = np.searchsorted(users, pairs[0])
     known = place < len(users)
@@ -99,7 +99,7 @@ def judge(
 ) -> Judgements:
     """Judgements from pairs of user ids and candidates: of the split, of all earlier splits, and of training.
 
-    At most `most` users are judged, drawn by the seed.
+    At most `most` users are evaluated, drawn by the seed.
     """
     users = np.unique(split[0])
     relevant, seen = (pairs_matrix(users, pairs, candidates) for pairs in (split, earlier))
@@ -115,7 +115,7 @@ def judge(
 
 @dataclasses.dataclass(frozen=True)
 class Ranked:
-    """Where one scorer puts what is relevant.
+    """The ranks of relevant videos by one scorer.
 
     Attributes:
         ranks: [p] int64 from 1, of the relevant pairs in the order of `Judgements.relevant`.
@@ -127,12 +127,12 @@ class Ranked:
 
 
 def rank(scorer: Scorer, judged: Judgements, seed: int) -> Ranked:
-    """Ranks all candidates for all judged users; equal scores are in an order drawn by the seed, the same for all.
+    """Rank all candidates for all users; ties are in a random order that is equal for all scorers.
 
     Args:
-        scorer: scores of all candidates for numbers of judged users.
-        judged: what is right.
-        seed: of the order of equal scores.
+        scorer: scores of all candidates for numbers of users.
+        judged: the relevant videos.
+        seed: of the order of ties.
     """
     candidates = judged.relevant.shape[1]
     order = np.random.default_rng(seed).permutation(candidates)
@@ -183,7 +183,7 @@ def table(ranked: Ranked, judged: Judgements, seed: int) -> dict[str, Any]:
 
 
 def warm_alone(scorer: Scorer, judged: Judgements, seed: int) -> dict[str, Any]:
-    """The metrics over users with a training positive, of videos with one, ranked among such videos alone."""
+    """The metrics over users and videos with a training positive, ranked among such videos alone."""
     rows, columns = judged.relevant.nonzero()
     kept = ~judged.cold_users[rows] & ~judged.cold_videos[columns]
     owners, ones = rows[kept], np.ones(kept.sum(), np.float32)

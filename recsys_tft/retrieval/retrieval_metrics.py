@@ -1,7 +1,6 @@
 """Metrics of retrieval over a full candidate set: pure functions over arrays.
 
-Rankings are by score, the highest first; of equal scores the earlier column is ranked first. Videos that a user has
-seen already are not ranked at all.
+Rankings are by descending score, ties by column. Videos that a user has seen are not ranked.
 """
 
 from collections.abc import Mapping
@@ -10,13 +9,13 @@ import numpy as np
 
 NAMES = ("recall@10", "recall@100", "ndcg@10", "mrr", "hit@10")
 COVERED = 10  # the length of the lists whose union is the coverage
-_CELLS = 1 << 22  # of scores compared at a time
+_CELLS = 1 << 22  # scores compared at a time
 
 Pairs = tuple[np.ndarray, np.ndarray]  # [p] int64 rows (users), [p] int64 columns (candidates)
 
 
 def without_seen(scores: np.ndarray, seen: Pairs) -> np.ndarray:
-    """A copy of [users, candidates] scores in which seen pairs are minus infinity."""
+    """A copy of [users, candidates] scores with minus infinity for seen pairs."""
     left = np.array(scores, np.float64 if scores.dtype == np.float64 else np.float32)
     left[seen] = -np.inf
     return left
@@ -26,7 +25,7 @@ def ranks(scores: np.ndarray, relevant: Pairs) -> np.ndarray:
     """[p] int64: the rank, from 1, of each relevant pair among all candidates of its user.
 
     Args:
-        scores: [users, candidates] float, minus infinity for what is not ranked.
+        scores: [users, candidates] float, minus infinity for candidates that are not ranked.
         relevant: pairs whose scores are finite.
     """
     rows, columns = relevant
@@ -66,7 +65,7 @@ def per_user(ranks: np.ndarray, owners: np.ndarray, users: int) -> Mapping[str, 
     Args:
         ranks: [p] int64 from 1.
         owners: [p] int64, the user of each, 0 to users - 1.
-        users: how many there are.
+        users: number of users.
     """
     relevant = np.bincount(owners, minlength=users).astype(np.float64)
     relevant[relevant == 0] = np.nan

@@ -5,17 +5,17 @@ import dataclasses
 import keras_rs
 import tensorflow as tf
 
-_LOWEST = -1e9  # of a logit that is left out
+_LOWEST = -1e9  # a masked logit
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidates:
-    """Vectors of videos, of which one may occur several times.
+    """Vectors of videos, possibly repeated.
 
     Attributes:
         vectors: [n, dim] float32.
-        ids: [n] int64, by which the same video is known.
-        probability: [n] float32 above 0, in proportion to how often each is among the sampled ones; None: all alike.
+        ids: [n] int64, equal for the same video.
+        probability: [n] float32 above 0, proportional to the sampling probability; None: uniform.
     """
 
     vectors: tf.Tensor
@@ -26,13 +26,13 @@ class Candidates:
 def sampled_softmax(
     query: tf.Tensor, own: Candidates, others: Candidates, weight: tf.Tensor, temperature: float
 ) -> tf.Tensor:
-    """Cross entropy of each row's own candidate among itself and all others, averaged by weight, as a scalar.
+    """Cross entropy of each row's own candidate among itself and all others: a scalar, the weighted mean.
 
-    Logits are dot products over `temperature`. Each candidate's is lowered by the log of the probability with which it
-    is sampled, so that frequent ones are not punished for being drawn as negatives more often (Bengio and Senecal,
-    Adaptive Importance Sampling, 2008; Yi et al., Sampling-Bias-Corrected Neural Modeling, RecSys 2019). Accidental
-    hits, the row's own candidate among the others, are left out. With the candidates of the batch as the others this is
-    the in-batch softmax; with every video once, and no correction, that over all videos.
+    Logits are dot products over `temperature`. Each is reduced by the log of the candidate's sampling probability, so
+    that frequent candidates are not penalized for being sampled more often (Bengio and Senecal, Adaptive Importance
+    Sampling, 2008; Yi et al., Sampling-Bias-Corrected Neural Modeling, RecSys 2019). Accidental hits, the row's own
+    candidate among the others, are masked. With the candidates of the batch as the others this is the in-batch softmax;
+    with every video once, and no correction, the full softmax.
 
     Args:
         query: [batch, dim] float32.

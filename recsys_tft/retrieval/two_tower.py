@@ -1,4 +1,4 @@
-"""The two-tower model: vectors of users in context and of videos, whose dot product says how well they go together."""
+"""The two-tower model: vectors of users in context and of videos, whose dot product is the score."""
 
 import pathlib
 from collections.abc import Mapping
@@ -26,13 +26,13 @@ class TwoTower:
     Args:
         query: the features of the query tower.
         candidate: the features of the candidate tower.
-        categories: for each categorical feature how many values it may have, 0 for missing included.
+        categories: number of values of each categorical feature, including 0 for missing.
         shapes: for each large feature the width of its vector.
-        settings: of the run; `two_tower`, `embeddings`, `vocabularies` and `seed` matter.
+        settings: of the run, of which `two_tower`, `embeddings`, `vocabularies` and `seed` are used.
 
     Attributes:
         query_tower: a keras.Model from dense tensors by feature to [batch, dim] float32.
-        candidate_tower: the same for videos.
+        candidate_tower: likewise for videos.
     """
 
     def __init__(
@@ -62,19 +62,19 @@ class TwoTower:
             tower({feature.name: self._example(feature) for feature in tower.features})
 
     def _example(self, feature: Feature) -> tf.Tensor:
-        """One row of a feature, with which layers are built."""
+        """One row of a feature, to build layers with."""
         shape = (self.widths[feature.name],) if feature.op.is_large else feature.op.shape(self.settings)
         shape = (1,) if shape is None else shape
         return tf.zeros((1, *shape), tf.int64 if feature.is_categorical else tf.float32)
 
     @property
     def query_features(self) -> tuple[Feature, ...]:
-        """What `query` reads."""
+        """The features of `query`."""
         return self.query_tower.features
 
     @property
     def candidate_features(self) -> tuple[Feature, ...]:
-        """What `candidate` reads."""
+        """The features of `candidate`."""
         return self.candidate_tower.features
 
     @property
@@ -83,11 +83,11 @@ class TwoTower:
         return self.settings.two_tower.dim
 
     def query(self, features: Tensors) -> tf.Tensor:
-        """[batch, dim] float32 of engineered features: dense; lists also ragged, sparse or padded with 0."""
+        """[batch, dim] float32 from engineered features: dense; lists also ragged, sparse or padded with 0."""
         return self._vectors(self.query_tower, features)
 
     def candidate(self, features: Tensors) -> tf.Tensor:
-        """As `query`, of videos."""
+        """Like `query`, for videos."""
         return self._vectors(self.candidate_tower, features)
 
     @staticmethod
@@ -100,16 +100,16 @@ class TwoTower:
         return tower({feature.name: dense(features[feature.name]) for feature in tower.features})
 
     def tables(self) -> dict[str, keras.layers.Embedding]:
-        """The embedding tables of both towers, each once, by `Feature.embedding_table`."""
+        """The distinct embedding tables of both towers, by `Feature.embedding_table`."""
         return self.query_tower.tables() | self.candidate_tower.tables()
 
     def variables(self) -> list[keras.Variable]:
-        """What is learned, each once."""
+        """The distinct trainable variables."""
         both = [*self.query_tower.trainable_variables, *self.candidate_tower.trainable_variables]
         return list({id(variable): variable for variable in both}.values())
 
     def description(self) -> dict[str, Any]:
-        """All that `from_description` needs to build it again, in plain values."""
+        """Plain values from which `from_description` builds the model again."""
         return {
             "settings": self.settings.model_dump(mode="json"),
             table_records.RECORD: table_records.record(self.settings.features),
@@ -121,7 +121,7 @@ class TwoTower:
         }
 
     def save(self, folder: pathlib.Path) -> None:
-        """Writes the weights of both towers; those of shared tables are in both files."""
+        """Write the weights of both towers; those of shared tables are in both files."""
         self.query_tower.save_weights(folder / QUERY_WEIGHTS)
         self.candidate_tower.save_weights(folder / CANDIDATE_WEIGHTS)
 
@@ -130,9 +130,9 @@ def from_description(found: Mapping[str, Any], source: str) -> TwoTower:
     """The model that `TwoTower.description` describes, with fresh weights.
 
     Raises:
-        InputError: if it has a feature that the table no longer has; `source` is where it is from.
+        InputError: naming `source`, if it has a feature that the table no longer has.
     """
-    chosen = settings.of_run(found, source)
+    chosen = settings.from_manifest(found, source)
     known = chosen.table.by_name
     for name in (*found["query_features"], *found["candidate_features"]):
         if name not in known:
@@ -146,11 +146,11 @@ def from_description(found: Mapping[str, Any], source: str) -> TwoTower:
 def features_for(chosen: Settings) -> tuple[tuple[Feature, ...], tuple[Feature, ...]]:
     """The features of the query tower and of the candidate tower under these settings.
 
-    By a random split the past of a training row holds what the user is judged on, which would be trained against (a
-    video of the past is never the next one). So what is as of the exposure is left out there.
+    With a random split the past of a training row contains the user's test videos, which would be trained against (a
+    video of the past is never the next one). So point-in-time features of the exposure are left out there.
 
     Raises:
-        InputError: if one is a list of numbers, which padding would be part of.
+        InputError: if one is a list of numbers, which padding would change.
     """
     active = [feature for feature in chosen.table.select(QUERY, CANDIDATE) if feature.is_active(chosen)]
     active = [feature for feature in active if chosen.two_tower.title or not feature.op.is_large]
@@ -176,12 +176,12 @@ def load(output_dir: str) -> TwoTower:
 
 
 def load_held(folder: ModelFolder) -> TwoTower:
-    """As `load`, from a folder that is held."""
+    """Like `load`, from a held folder."""
     return load_weights(folder, folder.read(MODEL))
 
 
 def load_weights(folder: ModelFolder, described: Mapping[str, Any]) -> TwoTower:
-    """The described model with the weights in a folder that is held."""
+    """The described model with the weights of a held folder."""
     with readable(folder.target / MODEL, folder.remedy):
         model = from_description(described, str(folder.target / MODEL))
     for tower, name in ((model.query_tower, QUERY_WEIGHTS), (model.candidate_tower, CANDIDATE_WEIGHTS)):

@@ -54,7 +54,7 @@ class TwoTowerRows:
     @functools.cached_property
     def timeline(self) -> Timeline:
         """Which splits there are."""
-        return timeline.of_run(self.source) if isinstance(self.source, str) else self.source
+        return timeline.single_run(self.source) if isinstance(self.source, str) else self.source
 
     @functools.cached_property
     def videos(self) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""`recsys-tft train two-tower`: trains, judges against baselines in the same run, and writes models/two_tower."""
+"""`recsys-tft train two-tower`: trains, compares with baselines of the same run, and writes models/two_tower."""
 
 import dataclasses
 import pathlib
@@ -32,7 +32,7 @@ class TwoTowerResult(training_report.TrainingResult):
     """A trained two-tower model."""
 
     def report(self) -> list[RenderableType]:
-        """The metrics beside those of the baselines, and where everything is, for a terminal."""
+        """The metrics beside those of the baselines, and paths, for a terminal."""
         seconds = sum(fitted["seconds"] for fitted in self.metrics["training"].values())
         own = self.metrics["training"][FOLDER]
         return [
@@ -50,13 +50,13 @@ class TwoTowerResult(training_report.TrainingResult):
         ]
 
     def _of_both(self) -> list[str]:
-        """What the rows of models that were fitted on train and val are, if there are any."""
+        """A note on the rows of models that were fitted on train and val, if there are any."""
         if f"{FOLDER} {OF_BOTH}" not in self.metrics["test"]:
             return []
-        return [f"Rows '{OF_BOTH}' are of models that were fitted on both, with what val chose before."]
+        return [f"Rows '{OF_BOTH}' are of models that were fitted on both, with the options chosen on val."]
 
     def _baselines(self) -> str:
-        """The options that were chosen, such as `recent popularity with days 7, EASE with l2 100`."""
+        """The chosen options, such as `recent popularity with days 7, EASE with l2 100`."""
         found = self.metrics["baselines"].items()
         return ", ".join(f"{name} with {option} {v:g}" for name, options in found for option, v in options.items())
 
@@ -72,23 +72,23 @@ def train(
     refit: bool = False,
     from_scratch: bool = False,
 ) -> TwoTowerResult:
-    """Trains the two-tower model on the rows of a run and of its periods.
+    """Train the two-tower model on the rows of a run and of its periods.
 
-    Where there are periods, it goes on from the model that is there, if that fits and has not seen all of train.
+    If there are periods, it warm-starts from the existing model, if that fits and has not seen all of train.
 
     Args:
         output_dir: of the run.
-        config: a YAML file; its `two_tower`, `embeddings` and `seed` take the place of the run's.
-        seed: of the weights, the order of rows and the dropout; the settings' by default.
-        resume: whether to go on with an interrupted training.
-        overwrite: whether to replace a model that is there already.
+        config: a YAML file; its `two_tower`, `embeddings` and `seed` override the run's.
+        seed: of the weights, the order of rows and the dropout; that of the settings by default.
+        resume: whether to continue an interrupted training.
+        overwrite: whether to replace an existing model.
         say: is told each step.
-        refit: whether to train again on all splits in the end, for as many epochs; the settings may say so as well.
-        from_scratch: whether to begin with random weights, whatever model there is; the settings may say so as well.
+        refit: whether to train again on all splits at the end, for as many epochs; also a setting.
+        from_scratch: whether to start with random weights, whatever model there is; also a setting.
 
     Raises:
         InputError: if there is no run, a setting is wrong or differs from the run's, the training or validation split
-            is empty, too few videos or users are known, or a model exists already.
+            is empty, there are too few videos or users, or a model exists already.
     """
     folder = ModelFolder(output_dir, FOLDER)
     with folder.writing(overwrite), timeline.held(output_dir) as splits:
@@ -101,7 +101,7 @@ def train(
 def _train(
     splits: Timeline, folder: ModelFolder, chosen: Settings, resume: bool, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Trains and commits the model; returns its metrics."""
+    """Train and commit the model; return its metrics."""
     made_by = splits.described()
     for text in splits.told(FOLDER):
         say(text)
@@ -143,7 +143,7 @@ def _train(
 
 
 def _of_refit(rows: TwoTowerRows, splits: tuple[str, ...], start: Start | None, chosen: Settings) -> TwoTowerRows:
-    """What is trained on again: all of some splits, or those of them that a model which went on has not seen yet."""
+    """The rows of a refit: all of some splits, or after a warm start those that the model has not seen."""
     if start is None:
         return rows.fitting(*splits)
     return rows.fitting(*splits[1:], after=splits[:1], replay=chosen.two_tower.replay)
@@ -157,7 +157,7 @@ def _fits(
     say: Callable[[str], None],
     start: Start | None,
 ) -> Iterator[tuple[str, Fit]]:
-    """The model, and where titles are compared the one without them, both trained; one that goes on is not compared."""
+    """The trained model, and for the comparison, which a warm start skips, the one without titles."""
     if start is not None:
         fresh = rows.fitting(NEW, after=(OLD,), replay=chosen.two_tower.replay)
         yield FOLDER, _fit(folder.work, fresh, chosen, resume, say, start)
@@ -179,7 +179,7 @@ def _fit(
     start: Start | None = None,
     epochs: int | None = None,
 ) -> Fit:
-    """A model, trained until val is no better, or for so many epochs."""
+    """Train a model until val no longer improves, or for a number of epochs."""
     keras.utils.set_random_seed(chosen.seed % 2**32)
     query, candidate = features_for(chosen)
     large = [feature for feature in (*query, *candidate) if feature.op.is_large]

@@ -1,4 +1,4 @@
-"""From which model a training goes on: the last one of the output, if it fits, with what its optimizer remembers."""
+"""Warm starts: from the last model of the output, if it fits, with the state of its optimizer."""
 
 import dataclasses
 import pathlib
@@ -22,19 +22,19 @@ from recsys_tft.training.timeline import Timeline
 
 SLOTS = "optimizer.npz"
 JUDGED = "judged"  # the folder of the model before a refit, which has not seen val and test
-# Of `two_tower` what a model is; the rest says how it is trained.
+# Settings of `two_tower` about the structure of a model; the rest is about training.
 _BUILT_BY = ("dim", "hidden", TITLE, "title_dim", "normalize", "temperature", "history_encoder")
 
 
 @dataclasses.dataclass(frozen=True)
 class Start:
-    """Where a training begins.
+    """The start of a training.
 
     Attributes:
-        model: with its vocabularies as they were.
+        model: with its old vocabularies.
         slots: the values of `Fit.slots`.
-        fitted: the names of the parts of the timeline that it has been trained on.
-        through: the period through which there were rows; None of the run alone.
+        fitted: the names of the parts of the timeline that it was trained on.
+        through: the last period with rows at that time; None for the run alone.
     """
 
     model: TwoTower
@@ -43,17 +43,17 @@ class Start:
     through: str | None = None
 
     def described(self) -> dict[str, Any]:
-        """What the model that follows says of it."""
+        """Its record in the next model."""
         return {"period": self.through, "fitted": list(self.fitted)}
 
 
 def keep(fit: Fit, folder: pathlib.Path) -> None:
-    """Writes into the folder of a model what a later training needs besides it to go on."""
+    """Write the additional state for a warm start into the folder of a model."""
     checkpoints.write(folder / SLOTS, fit.slots, {})
 
 
 def keep_judged(fit: Fit, work: pathlib.Path) -> None:
-    """Writes a model that a refit follows, for a later training to go on from."""
+    """Write the model before a refit, for a later warm start."""
     folder = work / JUDGED
     folder.mkdir(exist_ok=True)
     fit.model.save(folder)
@@ -61,18 +61,18 @@ def keep_judged(fit: Fit, work: pathlib.Path) -> None:
 
 
 def after(fit: Fit) -> Start:
-    """What a training in the same process goes on from."""
+    """The start of a further training in the same process."""
     return Start(fit.model, [np.asarray(variable) for variable in fit.slots])
 
 
 def find(folder: ModelFolder, splits: Timeline, chosen: Settings, say: Callable[[str], None]) -> Start | None:
-    """The last model of an output with periods, if it fits; says which it is, or why a training starts from nothing.
+    """The last model of an output with periods, if it fits; reports it, or why a training starts from scratch.
 
     Args:
         folder: of the model.
         splits: of the output.
-        chosen: the settings that are asked for.
-        say: is told.
+        chosen: the settings.
+        say: is told which.
     """
     if splits.period is None or not chosen.two_tower.warm_start or not folder.target.exists():
         return None
@@ -95,7 +95,7 @@ def _start(held: ModelFolder, splits: Timeline, chosen: Settings) -> Start:
     """The model in a folder.
 
     Raises:
-        InputError: if it does not fit, or there is not all that is needed.
+        InputError: if it does not fit, or a file is missing.
     """
     described = json_files.with_names(held.read(MODEL), RENAMED)
     through = described.get("period")
@@ -114,7 +114,7 @@ def _start(held: ModelFolder, splits: Timeline, chosen: Settings) -> Start:
 
 
 def _built_by(model: TwoTower, chosen: Settings) -> dict[str, tuple[Any, Any]]:
-    """What a model was built by, and what it would be built by now."""
+    """The settings and features that a model was built with, and those of a model built now."""
     was, now = model.settings, chosen
     options = {f"two_tower.{name}": (getattr(was.two_tower, name), getattr(now.two_tower, name)) for name in _BUILT_BY}
     towers = zip((model.query_features, model.candidate_features), two_tower.features_for(chosen), strict=True)

@@ -1,1 +1,1 @@
-"""What a run writes, and where: its data sets, schemas and artifacts, and the folders that hold them."""
+"""The output of a run: data sets, schemas and artifacts, and their folders."""

@@ -1,4 +1,4 @@
-"""What the run fitted, in files for people: vocabularies, normalizers, buckets. All are read off the saved graph."""
+"""Fitted values in readable files: vocabularies, normalizers, buckets. All are read from the saved graph."""
 
 from collections.abc import Container, Mapping
 
@@ -11,19 +11,19 @@ from recsys_tft.vocabularies import values_of
 
 
 def vocabulary_lines(values: list[bytes], n_oov: int) -> str:
-    """One line per token, so that the number of a line, from 0, is the token; newlines and backslashes escaped."""
+    """One line per token: line number, from 0, equals token; newlines and backslashes are escaped."""
     reserved = ["[MISSING]", *(f"[OOV {bucket}]" for bucket in range(n_oov))]
     texts = (value.decode(errors="backslashreplace") for value in values)
     escaped = (text.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r") for text in texts)
     return "".join(f"{line}\n" for line in [*reserved, *escaped])
 
 
-RESERVED = ("vocabularies", "transform_graph", "embeddings")  # folders that hold something else
+RESERVED = ("vocabularies", "transform_graph", "embeddings")  # folders with other contents
 Vocabularies = Mapping[str, list[bytes]]  # the values of each, in order
 
 
 def vocabularies(saved_model: str, settings: Settings) -> Vocabularies:
-    """The vocabularies of the graph in the folder of a saved `transform_fn`, which has those of active features."""
+    """The vocabularies of active features in the folder of a saved `transform_fn`."""
     active = {f.vocabulary.name for f in settings.table.active(settings) if f.vocabulary}
     names = (vocabulary.name for vocabulary in settings.table.vocabularies)
     return {name: values_of(name, saved_model) for name in names if name in active}
@@ -33,7 +33,7 @@ def describe(graph: TransformGraph, values: Vocabularies, settings: Settings) ->
     """File names below `artifacts/`, and their text.
 
     Raises:
-        InputError: if an op describes itself in a file that is not its own.
+        InputError: if the description of an op has the file name of another.
     """
     files = {
         f"vocabularies/{name}.txt": vocabulary_lines(words, settings.vocabulary(name).n_oov)
@@ -42,15 +42,15 @@ def describe(graph: TransformGraph, values: Vocabularies, settings: Settings) ->
     fitted = graph.fitted
     for feature in settings.table.active(settings):
         with naming(feature.name, feature.op, "describe"):
-            own = feature.op.describe(feature.name, feature.sources, fitted.get(feature.name), settings)
-        for path, text in own.items():
+            texts = feature.op.describe(feature.name, feature.sources, fitted.get(feature.name), settings)
+        for path, text in texts.items():
             check_path(feature.name, path, files)
             files[path] = text
     return files
 
 
 def check_path(feature: str, path: str, taken: Container[str] = ()) -> None:
-    """Refuses a file of `Op.describe` that is no FOLDER/FILE of its own below `artifacts/`.
+    """Refuse a file of `Op.describe` that is not a new FOLDER/FILE below `artifacts/`.
 
     Raises:
         InputError: naming the feature and the file.
@@ -65,8 +65,8 @@ def check_path(feature: str, path: str, taken: Container[str] = ()) -> None:
 
 
 def categories(values: Vocabularies, settings: Settings) -> dict[str, int]:
-    """For each categorical feature how many values it may have, 0 for missing included."""
+    """The number of values of each categorical feature, including 0 for missing."""
     sizes = {name: len(words) for name, words in values.items()}
     features = (f for f in settings.table.switched_on(settings) if not f.vocabulary or f.vocabulary.name in sizes)
-    found = {feature.name: feature_size(feature, settings, sizes) for feature in features}
-    return {name: size for name, size in found.items() if size is not None}
+    sizes_of_features = {feature.name: feature_size(feature, settings, sizes) for feature in features}
+    return {name: size for name, size in sizes_of_features.items() if size is not None}

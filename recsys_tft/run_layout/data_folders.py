@@ -55,15 +55,14 @@ class DataFolder:
         return Rows(tuple(self.files), tuple(columns.chosen(self.columns(), names, self.path)), **options)
 
     def feature_spec(self) -> dict[str, "tf.io.FixedLenFeature | tf.io.VarLenFeature"]:
-        """The feature spec by which tf.io.parse_example reads the rows."""
+        """The feature spec of the rows, for tf.io.parse_example."""
         from tensorflow_transform.tf_metadata import schema_utils
 
         with libraries.logging_as_it_is():
             return schema_utils.schema_as_feature_spec(self.schema()).feature_spec
 
     def dataset(self, batch_size: int = 1024) -> "tf.data.Dataset":
-        """Batches of parsed rows in their order: [batch, ...] tensors by column, lists as SparseTensors, ids that
-        are text as bytes.
+        """Batches of parsed rows in order: [batch, ...] tensors by column, lists as SparseTensors, text ids as bytes.
 
         Raises:
             InputError: if the rows are Parquet.
@@ -72,14 +71,14 @@ class DataFolder:
             import tensorflow as tf
 
         if any(file.endswith(".parquet") for file in self.files):
-            raise InputError(f"{self.path}: holds Parquet files; read them with pandas() or read().")
+            raise InputError(f"{self.path}: has Parquet files; read them with pandas() or read().")
         compression = "GZIP" if any(file.endswith(".gz") for file in self.files) else ""
         records = tf.data.TFRecordDataset(self.files, compression, num_parallel_reads=None).batch(batch_size)
         spec = self.feature_spec()
         return records.map(lambda rows: tf.io.parse_example(rows, spec), num_parallel_calls=tf.data.AUTOTUNE)
 
     def pandas(self) -> "pd.DataFrame":
-        """All rows as a DataFrame; vectors and lists as arrays, ids that are text as `str`."""
+        """All rows as a DataFrame; vectors and lists as arrays, text ids as `str`."""
         import pandas as pd
 
         if self.files and self.files[0].endswith(".parquet"):

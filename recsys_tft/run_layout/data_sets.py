@@ -1,4 +1,4 @@
-"""The data sets that a run writes: which columns their rows have, and from which entity each column comes."""
+"""The data sets of a run: their columns, and the entity of each column."""
 
 import dataclasses
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from recsys_tft.configuration.settings import Settings
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, Feature, FeatureTable, Use
 from recsys_tft.labelling.split_times import SPLITS
 
-OUTCOME = "outcome"  # what belongs to one row alone
+OUTCOME = "outcome"  # in the place of an entity: columns of the row itself
 # Columns besides the features, and their types.
 KEY_COLUMNS: dict[str, pa.DataType] = {
     "user_id": pa.int64(),
@@ -19,15 +19,15 @@ KEY_COLUMNS: dict[str, pa.DataType] = {
     "label": pa.int64(),  # 1 positive, 0 negative
     "weight": pa.float32(),
     "source": pa.string(),  # positive, exposed or sampled
-    "watch_share": pa.float32(),  # of the video, at most 1; -1 where it is not known
+    "watch_share": pa.float32(),  # of the video, at most 1; -1 if unknown
     "log_q": pa.float32(),  # log of the probability with which the sampler draws the video
 }
 
-IDS = ("user_id", "video_id")  # of the KEY_COLUMNS, of whatever kind the tables have
+IDS = ("user_id", "video_id")  # KEY_COLUMNS with the kind of ids of the tables
 
 
 def key_type(name: str, settings: Settings) -> pa.DataType:
-    """The type of one of the KEY_COLUMNS; ids are of whatever kind the tables have."""
+    """The type of one of the KEY_COLUMNS; for ids by their kind in the tables."""
     column = settings.table.raw.get(name)
     return column.type if column and column.key else KEY_COLUMNS[name]
 
@@ -43,9 +43,9 @@ class DataSet:
 
     Attributes:
         name: its folder under `processed_data/`.
-        keys: the KEY_COLUMNS that it has, by the entity they come from.
-        rows_of: the rows of a feature table that it may hold.
-        splits: the sub-folders, one for each split; none for a corpus.
+        keys: its KEY_COLUMNS, by entity.
+        rows_of: from a feature table to the features that it may have.
+        splits: the sub-folders, one for each split; empty for a corpus.
     """
 
     name: str
@@ -54,16 +54,16 @@ class DataSet:
     splits: tuple[str, ...] = ()
 
     def features(self, settings: Settings) -> tuple[Feature, ...]:
-        """Its features under these settings; joined rows leave out what is large and stored once per entity."""
+        """Its features under these settings; joined rows leave out large features that are stored once per entity."""
         inline = not self.splits or settings.output.inline_title_embedding
         return tuple(
             f for f in self.rows_of(settings.table) if f.is_active(settings) and (inline or not f.is_stored_once)
         )
 
     def columns(self, entity: Entity | str, settings: Settings) -> list[str]:
-        """The columns that come from one entity."""
-        own = [feature.name for feature in self.features(settings) if feature.entity is entity]
-        return [*(name for name in self.keys.get(entity, ()) if is_written(name, settings)), *own]
+        """The columns of one entity."""
+        features = [feature.name for feature in self.features(settings) if feature.entity is entity]
+        return [*(name for name in self.keys.get(entity, ()) if is_written(name, settings)), *features]
 
     @property
     def labelled(self) -> bool:
@@ -77,8 +77,8 @@ class DataSet:
 
 
 def _example(name: str, keys: dict[Entity | str, tuple[str, ...]], *uses: Use) -> DataSet:
-    own = {Entity.USER: ("user_id",), Entity.VIDEO: ("video_id",), Entity.EXPOSURE: ("interaction_time",)}
-    merged = {entity: own.get(entity, ()) + keys.get(entity, ()) for entity in (*Entity, OUTCOME)}
+    common = {Entity.USER: ("user_id",), Entity.VIDEO: ("video_id",), Entity.EXPOSURE: ("interaction_time",)}
+    merged = {entity: common.get(entity, ()) + keys.get(entity, ()) for entity in (*Entity, OUTCOME)}
     return DataSet(name, merged, lambda table: table.select(*uses), SPLITS)
 
 
@@ -88,21 +88,21 @@ RANKER_ROWS = _example(
 )
 
 
-def _of_users(table: FeatureTable) -> tuple[Feature, ...]:
-    """All that the users table tells, what an exposure replaces by its own history included."""
+def _user_features(table: FeatureTable) -> tuple[Feature, ...]:
+    """All features of the users table, including those that exposures replace by their history."""
     return tuple(f for f in table.features if all(column.table == "users" for column in f.columns))
 
 
-def _of_videos(table: FeatureTable) -> tuple[Feature, ...]:
-    """All that is true of a video whatever the moment."""
+def _video_features(table: FeatureTable) -> tuple[Feature, ...]:
+    """All features of a video that do not depend on the moment."""
     return tuple(feature for feature in table.select(entity=Entity.VIDEO) if not feature.is_versioned)
 
 
-USERS = DataSet("users", {Entity.USER: ("user_id",)}, _of_users)
-VIDEOS = DataSet("videos", {Entity.VIDEO: ("video_id", "candidate_row")}, _of_videos)
+USERS = DataSet("users", {Entity.USER: ("user_id",)}, _user_features)
+VIDEOS = DataSet("videos", {Entity.VIDEO: ("video_id", "candidate_row")}, _video_features)
 DATA_SETS = (TWO_TOWER, RANKER_ROWS, USERS, VIDEOS)
 
 
 def shard_name(number: int, shards: int, extension: str, part: int = 0) -> str:
-    """The file name of one shard, or of a further part of it, which comes right after it in order of names."""
+    """The file name of a shard, or of a further part of it, which sorts right after it."""
     return f"part-{number:05d}-of-{shards:05d}{f'_{part:05d}' if part else ''}.{extension}"

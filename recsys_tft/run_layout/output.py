@@ -1,13 +1,12 @@
-"""The output of a run: it appears whole or not at all.
+"""The output of a run, which appears complete or not at all.
 
 A run writes into `.staging` beside its targets. On this machine the targets are links to a version, and one rename
-commits it: see version_folders.py. Parts in folders apart are committed one after the other, and say of which run they
-are.
+commits it: see version_folders.py. Parts in different folders are committed one after the other, and name their run.
 
-On an object store, which moves no folder at once, committing first writes a marker, which says that the staged output
-is whole; then the manifest goes first and comes last: where there is one, the output that it describes is whole. A run
-that is killed before the marker has changed nothing; one that is killed after it is finished by `resume`, at the next
-attempt or run.
+An object store cannot rename folders. There a commit first writes a marker that the staged output is complete; then the
+old manifest is removed first, and the new one is moved last: an output with a manifest is complete. A run that is
+killed before the marker has changed nothing; one that is killed later is finished by `resume`, at the next attempt or
+run.
 """
 
 import dataclasses
@@ -20,11 +19,11 @@ from recsys_tft.errors import InputError, readable, reason
 from recsys_tft.storage.files import SCRATCH, STAGING, delete, exists, is_local, read_text, write_text
 from recsys_tft.storage.version_folders import CURRENT, VersionFolders
 
-REPLACED = ("processed_data", "artifacts", "rejected", "state")  # a new run's always take the place of the old ones
+REPLACED = ("processed_data", "artifacts", "rejected", "state")  # a new run always replaces them
 RAW = "raw"
 MANIFEST = "manifest.json"  # in artifacts
-RUN = "run.json"  # in processed_data: of which run the rows are, as the manifest says it
-MARKER = "complete"  # in the staging folder on an object store: all of it is there, and is being committed
+RUN = "run.json"  # in processed_data: the run of the rows, as in the manifest
+MARKER = "complete"  # in the staging folder on an object store: it is complete, and being committed
 
 
 def _object_store() -> ModuleType:
@@ -35,17 +34,17 @@ def _object_store() -> ModuleType:
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """Where the parts of an output go.
+    """The folders of an output.
 
     Attributes:
-        targets: (name, folder) of processed_data, artifacts, rejected, state, and raw where the run makes it.
+        targets: (name, folder) of processed_data, artifacts, rejected, state, and raw if the run makes it.
     """
 
     targets: tuple[tuple[str, str], ...]
 
     @classmethod
     def at(cls, output_dir: str, **elsewhere: str | None) -> "Output":
-        """All parts in `output_dir`, but for those that are named: `artifacts="DIR"`."""
+        """All parts in `output_dir`, except those given by name: `artifacts="DIR"`."""
         names = (*REPLACED, RAW)
         return cls(tuple((name, elsewhere.get(name) or posixpath.join(output_dir, name)) for name in names))
 
@@ -54,16 +53,16 @@ class Output:
         return dict(self.targets)[name].rstrip("/")
 
     def staged(self, name: str, *below: str) -> str:
-        """The folder of one part before it is committed, or what lies below it."""
+        """The folder of a part before it is committed, or a path below it."""
         return self._beside(name, STAGING, posixpath.basename(self.target(name)), *below)
 
     def scratch(self, name: str, *below: str) -> str:
-        """A folder for what a run needs while it makes a part, and which goes with the staging folder."""
+        """A folder for temporary files of a part, removed with the staging folder."""
         return self._beside(name, STAGING, SCRATCH, *below)
 
     @property
     def manifest(self) -> str:
-        """The file that describes a whole output."""
+        """The file that describes a complete output."""
         return posixpath.join(self.target("artifacts"), MANIFEST)
 
     def _beside(self, name: str, *below: str) -> str:
@@ -71,12 +70,12 @@ class Output:
 
     @property
     def _folders(self) -> list[VersionFolders]:
-        """What changes in one step on this machine: for each folder the parts in it, the raw tables apart."""
+        """The folders that change in one step on this machine, with the parts in each, without the raw tables."""
         parts: dict[str, list[str]] = {}
         for name in REPLACED:
             if is_local(self.target(name)):
                 parts.setdefault(self._beside(name), []).append(posixpath.basename(self.target(name)))
-        # Other parts of the same folder have another pointer, so that neither takes away what the other shows.
+        # Different sets of parts in one folder have different pointers, so that neither removes the other's.
         return [
             VersionFolders(
                 pathlib.Path(root),
@@ -88,12 +87,12 @@ class Output:
 
     @property
     def local_folders(self) -> list[pathlib.Path]:
-        """The folders on this machine in which parts are, each once."""
+        """The distinct local folders of parts."""
         return list({folders.root.resolve(): folders.root for folders in self._folders}.values())
 
     @property
     def is_staged(self) -> bool:
-        """Whether something waits to be committed on this machine."""
+        """Whether a staged output waits to be committed on this machine."""
         return any(folders.staged.is_symlink() for folders in self._folders)
 
     @property
@@ -106,10 +105,10 @@ class Output:
         return self._beside(self._stored[0], STAGING, MARKER)
 
     def begin(self, overwrite: bool, *also: str) -> None:
-        """Finishes or clears away what a killed run left, and prepares the staging folders.
+        """Finish or clear away the leftovers of a killed run, and prepare the staging folders.
 
         Args:
-            overwrite: whether an output that is there may be replaced.
+            overwrite: whether an existing output may be replaced.
             also: parts that the run makes besides those of REPLACED.
 
         Raises:
@@ -128,7 +127,7 @@ class Output:
             raise InputError(f"{self.target('processed_data')}: cannot write there ({reason(error)}).") from None
 
     def check(self, overwrite: bool, *also: str, stores: bool = False) -> None:
-        """Refuses an output that is there already, if it may not be replaced.
+        """Refuse an existing output, unless it may be replaced.
 
         Args:
             overwrite: whether it may.
@@ -144,7 +143,7 @@ class Output:
                 raise InputError(f"{target} exists already; give --overwrite to replace the output there.")
 
     def check_one_run(self) -> None:
-        """Refuses rows of another run than the artifacts', which folders apart may be of.
+        """Refuse rows of another run than the artifacts, which is possible in different folders.
 
         Raises:
             InputError: naming both.
@@ -158,7 +157,7 @@ class Output:
             )
 
     def commit(self) -> None:
-        """Puts the staged output in place of the old one."""
+        """Replace the old output by the staged one."""
         stores = [(self.staged(name), self.target(name)) for name in self._stored]
         if stores:
             moves = [move for staged, target in stores for move in _moves(staged, target)]
@@ -176,7 +175,7 @@ class Output:
             folders.prune()
 
     def resume(self) -> None:
-        """Finishes a commit that was begun, if there is one."""
+        """Finish an interrupted commit, if there is one."""
         if self._stored and exists(self._marker):
             obsolete = read_text(self._marker).splitlines()
             moves = [move for name in self._stored for move in _moves(self.staged(name), self.target(name))]
@@ -190,12 +189,12 @@ class Output:
 
     @property
     def is_settled(self) -> bool:
-        """Whether raw tables that were committed with the rows, if any, are in their place."""
+        """Whether raw tables that were committed with the rows are at their target."""
         return not any((folders.current / name).is_dir() for folders, name in self._moved_out)
 
     @property
     def _moved_out(self) -> list[tuple[VersionFolders, str]]:
-        """Raw tables, which a run makes beside its rows, and whose place is no link: people copy it."""
+        """Raw tables made by the run; their target is not a link, so that it can be copied."""
         if not is_local(self.target(RAW)):
             return []
         root, name = pathlib.Path(self._beside(RAW)), posixpath.basename(self.target(RAW))
@@ -206,7 +205,7 @@ class Output:
             folders.move_out(name)
 
     def discard(self) -> None:
-        """Removes what was staged; what was being committed is kept, for the next run to finish."""
+        """Remove the staged output, unless it is being committed, which the next run finishes."""
         if not (self._stored and exists(self._marker)):
             self._clear()
 
@@ -220,7 +219,7 @@ class Output:
 
 
 def _run_of(path: str) -> str | None:
-    """Which run a JSON file names; None where there is no file, or it is of a release that knew no runs."""
+    """The run that a JSON file names; None without a file, or for a release that did not write it."""
     if not exists(path):
         return None
     with readable(path, "run the main job again with --overwrite"):
@@ -228,5 +227,5 @@ def _run_of(path: str) -> str | None:
 
 
 def _moves(staged: str, target: str) -> list[tuple[str, str]]:
-    """From where to where each object of a staged folder goes."""
+    """Source and target of each object of a staged folder."""
     return [(path, target + path.removeprefix(staged)) for path in _object_store().below(staged)]

@@ -1,4 +1,4 @@
-"""The output of a run as its readers open it: rows and artifacts of one run, which stay while they are read."""
+"""Opens the output of a run for readers: rows and artifacts of one run, unchanged while they are read."""
 
 import contextlib
 import hashlib
@@ -14,19 +14,19 @@ from recsys_tft.storage.files import exists, is_local
 from recsys_tft.storage.locks import sole_writer
 from recsys_tft.storage.version_folders import Held
 
-RENAMED = {"windows": "splits"}  # what a manifest, a state and a model of release 0.2.0 call what is called so now
+RENAMED = {"windows": "splits"}  # keys in manifests, states and models of release 0.2.0, and their names today
 
 
 @contextlib.contextmanager
 def held(output_dir: str, anywhere: bool = False) -> Iterator[str]:
-    """The folder of `artifacts` and `processed_data` of a run, which stays as it is as long as the block runs.
+    """Hold the folder of `artifacts` and `processed_data` of a run, so that it is unchanged while the block runs.
 
     Args:
         output_dir: of the run.
-        anywhere: whether it may be on an object store too, where nothing keeps others from replacing it.
+        anywhere: whether it may be on an object store too, where it cannot be held.
 
     Raises:
-        InputError: if there is no run, or not on this machine, or the rows are of another run than the artifacts.
+        InputError: if there is no run, it is not on this machine, or rows and artifacts are of different runs.
     """
     if anywhere and not is_local(output_dir):
         output = Output.at(output_dir)
@@ -45,7 +45,7 @@ def held(output_dir: str, anywhere: bool = False) -> Iterator[str]:
 
 
 def _settle(output_dir: str) -> None:
-    """Puts raw tables in their place, if a run was killed after its commit and before that."""
+    """Move raw tables to their target, if a run was killed between its commit and that."""
     output = Output.at(output_dir)
     if output.is_settled:
         return
@@ -54,7 +54,7 @@ def _settle(output_dir: str) -> None:
 
 
 def _hold(root: pathlib.Path, stack: contextlib.ExitStack) -> pathlib.Path:
-    """The version that artifacts and processed_data show together, which is held; the root where there is none."""
+    """Hold the version that artifacts and processed_data link to; the root if there is none."""
     rows = root / "processed_data"
     while rows.exists():
         version = Held(root / "artifacts")
@@ -83,14 +83,14 @@ def manifest(output_dir: str, anywhere: bool = False) -> dict[str, Any]:
 
 
 def run_again(output_dir: str) -> str:
-    """What makes a damaged output anew."""
+    """The advice for a damaged output."""
     return f"run the main job again (recsys-tft run --output-dir {output_dir} --overwrite)"
 
 
 def fingerprint(output_dir: str) -> str:
-    """A hash of the transform graph's files, which tells whether a model belongs to it."""
+    """A hash of the transform graph's files, which identifies the run of a model."""
     root = pathlib.Path(output_dir, "artifacts", "transform_graph")
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
-        found.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()

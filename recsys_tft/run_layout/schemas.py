@@ -1,4 +1,4 @@
-"""The schema of each data folder, so that tf.data and `schema.pbtxt` are all that a reader needs."""
+"""The schema of each data folder, so that readers need only tf.data and `schema.pbtxt`."""
 
 from collections.abc import Mapping
 
@@ -17,9 +17,9 @@ def schema_of(data_set: DataSet, settings: Settings, categories: Mapping[str, in
     """The columns of a data set: keys and features, their types, shapes and ranges.
 
     Args:
-        data_set: which.
+        data_set: the data set.
         settings: of the run.
-        categories: for each categorical feature how many values it may have, 0 included.
+        categories: the number of values of each categorical feature, including 0.
     """
     schema = schema_pb2.Schema()
     for name in (name for keys in data_set.keys.values() for name in keys if is_written(name, settings)):
@@ -34,7 +34,7 @@ def schema_of(data_set: DataSet, settings: Settings, categories: Mapping[str, in
 
 
 def _compare(added: schema_pb2.Feature, feature: Feature, settings: Settings) -> None:
-    """Adds the limits of the settings above which TFDV finds a drift: of categories L-infinity, else Jensen-Shannon."""
+    """Add TFDV's drift limits from the settings: L-infinity for categories, otherwise Jensen-Shannon."""
     limits = settings.drift.of(feature.name)
     if feature.is_categorical and limits.infinity_norm is not None:
         added.drift_comparator.infinity_norm.threshold = limits.infinity_norm
@@ -53,7 +53,7 @@ def _add(schema: schema_pb2.Schema, name: str, kind: int, shape: tuple[int, ...]
 
 
 def feature_size(feature: Feature, settings: Settings, vocabulary_sizes: Mapping[str, int]) -> int | None:
-    """How many values a categorical feature may have, 0 for missing included; None for another feature."""
+    """The number of values of a categorical feature, including 0 for missing; None for other features."""
     if feature.vocabulary:
         name = feature.vocabulary.name
         return 1 + settings.vocabulary(name).n_oov + vocabulary_sizes[name]

@@ -1,7 +1,7 @@
-"""The state of a run: what a refresh needs of all that was before it, under `state/` of an output.
+"""The state of a run, from which a refresh starts, under `state/` of an output.
 
-state/state.json            of which version it is, until when, and which files there are
-state/TABLE/part-*.parquet  rows by partition of users or of videos; Parquet checks the pages by checksums
+state/state.json            its version, its moment, and its files
+state/TABLE/part-*.parquet  rows by partition of users or of videos, with Parquet's page checksums
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ STATE, DESCRIPTION = "state", "state.json"
 VERSION = 1
 ENTITIES = ("users", "videos", "channels")  # usable rows of these tables, with ids as codes
 WORTH: Final = "worth"  # of outcomes.WORTH_SCHEMA
-KEPT = "kept"  # events since the moment as of which the tables are, with the setting `late`
+KEPT = "kept"  # events since the moment of the tables, with the setting `late`
 OF_USERS = (
     "events",
     "viewed",
@@ -36,18 +36,21 @@ OF_USERS = (
     KEPT,
 )  # point_in_time/carried.py
 CHANGES, FIRST_SEEN, CATALOGUE = "changes", "first_seen", "catalogue"
-FITTED_VIDEOS, RARE = "fitted_videos", "rare"  # of vocabularies: whose values are counted, and what is not in them yet
-_SHOWN, _TIME, _LATER = "shown", "time", "later"  # of an exposure; of what became of it; and by how much that is later
+FITTED_VIDEOS, RARE = (
+    "fitted_videos",
+    "rare",
+)  # of vocabularies: videos whose values are counted, and values that are not in them yet
+_SHOWN, _TIME, _LATER = "shown", "time", "later"  # of an exposure; of its outcome; and the difference
 _MOMENTS = (_SHOWN, _TIME, "since", "interaction_time")
 TABLES = (*ENTITIES, *OF_USERS, CHANGES, FIRST_SEEN, CATALOGUE, FITTED_VIDEOS, RARE)
 
 
 def write(output: Output, name: str, partition: int, rows: pa.Table) -> None:
-    """Writes a partition of one of the TABLES into a staged output."""
+    """Write a partition of one of the TABLES into a staged output."""
     path = output.staged(STATE, name, f"part-{partition:05d}.parquet")
     rows = _replaced(rows, _TIME, _LATER, pc.subtract)
     options = {"compression": "zstd", "compression_level": 1, "write_page_checksum": True}
-    if name not in ENTITIES:  # times are nearly all different
+    if name not in ENTITIES:  # nearly all times are distinct
         moments = [column for column in rows.column_names if column in _MOMENTS]
         options["use_dictionary"] = [column for column in rows.column_names if column not in moments]
         options["column_encoding"] = dict.fromkeys(moments, "DELTA_BINARY_PACKED")
@@ -55,7 +58,7 @@ def write(output: Output, name: str, partition: int, rows: pa.Table) -> None:
 
 
 def _replaced(rows: pa.Table, name: str, by: str, function: Callable) -> pa.Table:
-    """Where a table has _SHOWN and a time that is nearly always the same, that time as a difference, or back."""
+    """Replace a time that mostly equals _SHOWN by the difference, or back."""
     if not {_SHOWN, name} <= {*rows.column_names}:
         return rows
     place = rows.column_names.index(name)
@@ -77,11 +80,11 @@ _AGAIN = "run the main job again, or the refresh that wrote it with --overwrite"
 
 
 def describe(output: Output, values: Mapping[str, Any]) -> None:
-    """Writes state.json of a staged state, all of whose files are there.
+    """Write state.json of a staged state with all of its files.
 
     Args:
         output: of the run.
-        values: what it holds besides the files.
+        values: contents besides the files.
     """
     folder = output.staged(STATE)
     files = {name: sizes(f"{folder}/{name}") for name in TABLES}
@@ -94,14 +97,14 @@ class EarlierState:
     """The state from which a refresh starts.
 
     Attributes:
-        until: microseconds; all events that it knows are strictly before.
-        bounds: as of which moment the tables are, and where each later period begins; the events since are in KEPT.
+        until: microseconds; it covers the events strictly before.
+        bounds: the moment of the tables, and the start of each later period; the events since are in KEPT.
         files: the paths of the files of each of the TABLES.
-        graph: the folder of the transform graph that goes with it.
-        splits: where splits and periods end, as the manifest has it.
-        users: how many there are.
-        videos: how many there are.
-        lineage: what the manifest of the refresh says of it.
+        graph: the folder of its transform graph.
+        splits: where splits and periods end, as in the manifest.
+        users: number of users.
+        videos: number of videos.
+        lineage: for the manifest of the refresh.
     """
 
     until: int
@@ -119,28 +122,28 @@ class EarlierState:
         return posixpath.join(self.graph, "transform_fn")
 
 
-def open_state(root: str, told: str) -> EarlierState:
-    """The state of an output, whose files are all there, of their sizes.
+def open_state(root: str, shown_dir: str) -> EarlierState:
+    """Open the state of an output, after checking its files and their sizes.
 
     Args:
-        root: the folder of the output, as its readers hold it.
-        told: the folder as the user knows it.
+        root: the held folder of the output.
+        shown_dir: the folder for messages.
 
     Raises:
-        InputError: if there is none, or it is of another version, or a part of it is gone.
+        InputError: if there is none, it has another version, or a part of it is gone.
     """
     folder = posixpath.join(root, STATE)
     path = f"{folder}/{DESCRIPTION}"
     if not exists(path):
-        raise InputError(f"{told}/{STATE}: holds no state to start from; {_AGAIN}.")
+        raise InputError(f"{shown_dir}/{STATE}: has no state to start from; {_AGAIN}.")
     with readable(path, _AGAIN, LookupError):
-        found = json_files.read(path, _AGAIN, renamed=RENAMED)
-        version, until, files = found["version"], int(found["until"]), found["files"]
-        splits, bounds = dict(found["splits"]), [int(moment) for moment in found.get("bounds", [until])]
-        users, videos = (int(found["rows"][name]) for name in ("users", "videos"))
+        description = json_files.read(path, _AGAIN, renamed=RENAMED)
+        version, until, files = description["version"], int(description["until"]), description["files"]
+        splits, bounds = dict(description["splits"]), [int(moment) for moment in description.get("bounds", [until])]
+        users, videos = (int(description["rows"][name]) for name in ("users", "videos"))
     if version != VERSION:
         raise InputError(
-            f"{told}/{STATE}/{DESCRIPTION}: is of version {version}, and this release reads version {VERSION}; "
+            f"{shown_dir}/{STATE}/{DESCRIPTION}: is of version {version}, and this release reads version {VERSION}; "
             f"{_AGAIN}."
         )
     for name in TABLES:
@@ -148,7 +151,7 @@ def open_state(root: str, told: str) -> EarlierState:
         for file, size in files.get(name, {}).items():
             if there.get(file) != size:
                 what = "is gone" if file not in there else f"has {there[file]:,} bytes in the place of {size:,}"
-                raise InputError(f"{told}/{STATE}/{name}/{file}: {what}; {_AGAIN}.")
+                raise InputError(f"{shown_dir}/{STATE}/{name}/{file}: {what}; {_AGAIN}.")
     paths = {name: [f"{folder}/{name}/{file}" for file in files.get(name, {})] for name in TABLES}
     graph = posixpath.join(root, "artifacts", "transform_graph")
     return EarlierState(until, bounds, paths, graph, splits, users=users, videos=videos)

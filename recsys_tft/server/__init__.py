@@ -1,1 +1,1 @@
-"""The recommender as an HTTP server, with a page for people."""
+"""The recommender as an HTTP server, with a web page."""

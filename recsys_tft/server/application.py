@@ -1,4 +1,4 @@
-"""The paths of the server: what is read, and what an answer looks like."""
+"""The routes of the server: reading requests, and writing responses."""
 
 import asyncio
 import contextlib
@@ -20,8 +20,8 @@ from recsys_tft.server.bodies import Refused
 from recsys_tft.server.service import Service
 
 MOST_BYTES = 1 << 20  # of a body
-_READ_ON = 32 << 20  # bytes of a body that is too large, so that who sends it reads the answer
-_BODY_SECONDS = 20.0  # in which a body has to be there
+_READ_ON = 32 << 20  # bytes to read of a body that is too large, so that the client reads the response
+_BODY_SECONDS = 20.0  # timeout of a body
 _JSON = "application/json"
 
 
@@ -34,10 +34,10 @@ def application(
     """The server as an ASGI application.
 
     Args:
-        service: what answers.
-        reload_seconds: how often a newer export is looked for; 0 for never.
-        say: is told of what went wrong here, with the error.
-        begun: is called when requests are answered, and a signal ends that in good order.
+        service: answers requests.
+        reload_seconds: interval of checks for a newer export; 0: never.
+        say: is told of failures, with the error.
+        begun: called when the server accepts requests, and signals are handled.
     """
 
     @contextlib.asynccontextmanager
@@ -88,7 +88,7 @@ def application(
         return _refusal(error)
 
     async def failed(_: Request, __: Exception) -> Response:
-        return _refusal(Refused(500, "The server has failed; what it has printed says why."))
+        return _refusal(Refused(500, "The server failed; its output has the reason."))
 
     async def wrong_path(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -113,14 +113,14 @@ async def _renewing(service: Service, seconds: float, say: Callable[[str, BaseEx
         await asyncio.sleep(seconds)
         try:
             await service.renew()
-        except Exception as error:  # a defect: what is served goes on
+        except Exception as error:  # a defect; serving continues
             say("a newer export was not loaded", error)
 
 
 async def _body(request: Request) -> dict[str, Any]:
-    """The object that a request holds.
+    """The JSON object of a request.
 
-    A type other than JSON is refused: a browser sends it from any site without asking us first.
+    Other content types are refused: browsers send them from any site without a preflight request.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _JSON:
@@ -135,7 +135,7 @@ async def _body(request: Request) -> dict[str, Any]:
                 elif size > _READ_ON:
                     break
     except TimeoutError:
-        raise Refused(408, f"The body was not there after {_BODY_SECONDS:.0f} seconds.") from None
+        raise Refused(408, f"The body did not arrive within {_BODY_SECONDS:.0f} seconds.") from None
     if size > MOST_BYTES:
         raise Refused(413, f"The body is larger than {MOST_BYTES >> 20} MiB; send less at once.")
     return bodies.parsed(b"".join(parts))
@@ -152,7 +152,7 @@ def _refusal(refused: Refused, headers: Any = None) -> Response:
 
 
 class _Measured:
-    """Counts requests and their seconds; what goes wrong in the application is told of, and answered by a sentence."""
+    """Counts requests and their seconds; failures of the application are reported, and answered by a sentence."""
 
     def __init__(
         self, application: ASGIApp, service: Service, paths: set[str], say: Callable[[str, BaseException], None]
@@ -174,7 +174,7 @@ class _Measured:
         try:
             await self._application(scope, receive, sent)
         except ClientDisconnect:
-            status = 499  # as others count it: nobody is there for an answer
+            status = 499  # by convention: the client closed the connection
         except Exception as error:  # a defect; Starlette has sent its own answer
             self._say(f"{scope['method']} {path} failed", error)
         self._metrics.answered(path, status, time.perf_counter() - begun)

@@ -1,4 +1,4 @@
-"""Requests that wait are answered together, in the order in which they came, on threads of their own."""
+"""Answers waiting requests in batches, in their order, on own threads."""
 
 import asyncio
 import contextlib
@@ -13,17 +13,17 @@ Answer = TypeVar("Answer")
 
 
 class Full(Exception):
-    """As many requests wait as may."""
+    """The queue of requests is full."""
 
 
 class Batches(Generic[Asked, Answer]):
-    """Batches of what is asked while others are answered; nothing waits for others to come.
+    """Batches of the requests that arrived while others were answered; no request waits for a batch to fill.
 
     Args:
-        answer: from [n] requests to [n] answers, of which an exception is one; on several threads at once.
-        most: of a batch.
-        waiting: how many may wait.
-        threads: that answer. Each takes its share of what waits: while a graph runs for one, Python does for another.
+        answer: from [n] requests to [n] answers or exceptions; called on several threads at once.
+        most: the size of a batch at most.
+        waiting: the size of the queue.
+        threads: that answer. Each takes its share of the queue: while a graph runs for one, Python runs for another.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class Batches(Generic[Asked, Answer]):
 
     @property
     def waiting(self) -> int:
-        """How many wait."""
+        """The number of waiting requests."""
         return self._queue.qsize()
 
     async def ask(self, asked: Asked) -> Answer:
         """The answer to a request.
 
         Raises:
-            Full: if as many wait as may.
-            Exception: the one that is the answer.
+            Full: if the queue is full.
+            Exception: if that is the answer.
         """
         if self._queue.qsize() >= self._limit:
             raise Full
@@ -59,7 +59,7 @@ class Batches(Generic[Asked, Answer]):
         return await future
 
     def close(self) -> None:
-        """Ends the threads when all that waits is answered."""
+        """End the threads after the waiting requests."""
         for _ in self._threads:
             self._queue.put(None)
         for thread in self._threads:
@@ -69,27 +69,27 @@ class Batches(Generic[Asked, Answer]):
         while batch := self._next():
             try:
                 answers = self._answer([asked for asked, _, _ in batch])
-            except Exception as error:  # a defect, which is the answer to all
+            except Exception as error:  # a defect; it is the answer to all
                 answers = [error for _ in batch]
             batch[0][2].call_soon_threadsafe(_settle, [future for _, future, _ in batch], answers)
 
     def _next(self) -> list:
-        """What a thread answers next; nothing when it is to end."""
-        found = [self._queue.get()]
+        """The next batch of a thread; empty if it should end."""
+        batch = [self._queue.get()]
         share = min(self._most, math.ceil((1 + self._queue.qsize()) / len(self._threads)))
         with contextlib.suppress(queue.Empty):
-            while len(found) < share and found[-1] is not None:
-                found.append(self._queue.get_nowait())
-        if found[-1] is None:
-            found.pop()
-            if found:
+            while len(batch) < share and batch[-1] is not None:
+                batch.append(self._queue.get_nowait())
+        if batch[-1] is None:
+            batch.pop()
+            if batch:
                 self._queue.put(None)  # the end comes after what is found
-        return found
+        return batch
 
 
 def _settle(futures: Sequence[asyncio.Future], answers: Sequence[Any]) -> None:
     for future, answer in zip(futures, answers, strict=True):
-        if future.done():  # whoever asked has gone
+        if future.done():  # the client is gone
             continue
         if isinstance(answer, Exception):
             future.set_exception(answer)

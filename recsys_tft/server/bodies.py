@@ -1,4 +1,4 @@
-"""Bodies of requests: JSON to what a recommender is asked, or one sentence that says what is wrong."""
+"""Parses JSON bodies to requests of a recommender; errors are one sentence."""
 
 import datetime
 import json
@@ -14,7 +14,7 @@ MOST_EVENTS = 1000  # of one request
 EVENTS, _HAPPENED = "events", "interaction_time"
 USER, K, TIME, GIVEN, EXPLAIN = "user_id", "k", "time", "given", "explain"
 _KNOWN = (USER, K, TIME, GIVEN, EXPLAIN)
-_LONGEST = 500  # characters of a sentence, which may show what was sent
+_LONGEST = 500  # characters of a sentence, which may quote the request
 
 
 class Refused(Exception):
@@ -22,8 +22,8 @@ class Refused(Exception):
 
     Args:
         status: of HTTP.
-        sentence: what is wrong, and what would be right.
-        more: of the answer.
+        sentence: the error, and what would be right.
+        more: fields of the response.
     """
 
     def __init__(self, status: int, sentence: str, more: Mapping[str, Any] | None = None):
@@ -33,28 +33,28 @@ class Refused(Exception):
 
 
 def parsed(body: bytes) -> dict[str, Any]:
-    """The object that a body holds.
+    """Parse the object of a body.
 
     Raises:
-        Refused: 400 if it is no JSON, 422 if it is no object.
+        Refused: 400 if it is not JSON, 422 if it is not an object.
     """
     try:
-        found = json.loads(body, parse_constant=_no_number)
+        value = json.loads(body, parse_constant=_no_number)
     except RecursionError:
         raise Refused(400, "The body is nested too deeply to be read.") from None
     except ValueError as error:  # of UTF-8 and of JSON
-        raise Refused(400, f"The body is no JSON: {error}.") from None
-    if not isinstance(found, dict):
-        raise Refused(422, f"The body is {_kind(found)}; expected an object such as {{}}.")
-    return found
+        raise Refused(400, f"The body is not JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise Refused(422, f"The body is {_kind(value)}; expected an object such as {{}}.")
+    return value
 
 
 def _no_number(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a number of JSON")
 
 
-def wanted(body: Mapping[str, Any], recommender: Recommender) -> Wanted:
-    """Who asks for how many videos.
+def read_request(body: Mapping[str, Any], recommender: Recommender) -> Wanted:
+    """The request for recommendations of a body.
 
     Raises:
         Refused: 422 naming the field, what it is, and what would be right.
@@ -63,9 +63,9 @@ def wanted(body: Mapping[str, Any], recommender: Recommender) -> Wanted:
     k = body.get(K, 10)
     if not _is_integer(k) or not 1 <= k <= MOST_ASKED:
         raise Refused(422, f"{K} is {shown(k)}; expected an integer from 1 to {MOST_ASKED}.")
-    given = body.get(GIVEN, {})
-    if not isinstance(given, dict):
-        raise Refused(422, f'{GIVEN} is {_kind(given)}; expected an object such as {{"age": 30}}.')
+    columns = body.get(GIVEN, {})
+    if not isinstance(columns, dict):
+        raise Refused(422, f'{GIVEN} is {_kind(columns)}; expected an object such as {{"age": 30}}.')
     explains(body)
     user = body.get(USER)
     if isinstance(user, bool | list | dict):
@@ -73,30 +73,30 @@ def wanted(body: Mapping[str, Any], recommender: Recommender) -> Wanted:
         raise Refused(422, f"{USER} is {shown(user)}; expected {expected}, or null for someone unknown.")
     time = moment(body.get(TIME))
     try:
-        request = Request(user, given, now() if time is None else time, recommender.columns, recommender.kinds[USER])
+        request = Request(user, columns, now() if time is None else time, recommender.columns, recommender.kinds[USER])
     except InputError as error:
         raise Refused(422, str(error)) from None
     return Wanted(request, k)
 
 
 def events(body: Mapping[str, Any]) -> list[Any]:
-    """The events of a body; those that tell no time have happened now.
+    """The events of a body; the default time is now.
 
     Raises:
         Refused: 422 if there is no list of them, 413 if it is too long.
     """
     only(body, (EVENTS,), "A request of events")
-    given = body.get(EVENTS)
-    if not isinstance(given, list):
-        raise Refused(422, f'{EVENTS} is {_kind(given)}; expected a list such as [{{"user_id": 5, "video_id": 3}}].')
-    if len(given) > MOST_EVENTS:
-        raise Refused(413, f"There are {len(given):,} {EVENTS}; send at most {MOST_EVENTS:,} at once.")
+    entries = body.get(EVENTS)
+    if not isinstance(entries, list):
+        raise Refused(422, f'{EVENTS} is {_kind(entries)}; expected a list such as [{{"user_id": 5, "video_id": 3}}].')
+    if len(entries) > MOST_EVENTS:
+        raise Refused(413, f"There are {len(entries):,} {EVENTS}; send at most {MOST_EVENTS:,} at once.")
     moment = now()
-    return [{_HAPPENED: moment, **event} if isinstance(event, dict) else event for event in given]
+    return [{_HAPPENED: moment, **event} if isinstance(event, dict) else event for event in entries]
 
 
 def explains(body: Mapping[str, Any]) -> bool:
-    """Whether reasons are asked for.
+    """Whether reasons are requested.
 
     Raises:
         Refused: 422 if that is neither true nor false.
@@ -107,37 +107,37 @@ def explains(body: Mapping[str, Any]) -> bool:
     return explain
 
 
-def moment(given: Any) -> int | None:
-    """Microseconds since 1970 UTC of such, or of ISO text; None for none.
+def moment(value: Any) -> int | None:
+    """Microseconds since 1970 UTC, from the same or from ISO text; None for null.
 
     Raises:
         Refused: 422 if it is neither.
     """
-    if given is None or _is_integer(given):
-        return given
+    if value is None or _is_integer(value):
+        return value
     try:
-        time = datetime.datetime.fromisoformat(given)
+        time = datetime.datetime.fromisoformat(value)
     except (TypeError, ValueError):
-        wanted = "a time such as 2025-03-01T12:00, or its microseconds since 1970 UTC"
-        raise Refused(422, f"{TIME} is {shown(given)}; expected {wanted}.") from None
+        expected = "a time such as 2025-03-01T12:00, or its microseconds since 1970 UTC"
+        raise Refused(422, f"{TIME} is {shown(value)}; expected {expected}.") from None
     aware = time if time.tzinfo else time.replace(tzinfo=datetime.UTC)
     return (aware - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)) // datetime.timedelta(microseconds=1)
 
 
-def only(body: Mapping[str, Any], known: Iterable[str], what: str) -> None:
-    """Refuses fields that are not known.
+def only(body: Mapping[str, Any], allowed: Iterable[str], what: str) -> None:
+    """Refuse unknown fields.
 
     Raises:
         Refused: 422 naming the first one.
     """
-    known = tuple(known)
+    allowed = tuple(allowed)
     for name in body:
-        if name not in known:
-            raise Refused(422, f"{what} has no '{name[:100]}'.{did_you_mean(name[:100], known)}")
+        if name not in allowed:
+            raise Refused(422, f"{what} has no '{name[:100]}'.{did_you_mean(name[:100], allowed)}")
 
 
 def shown(value: Any) -> str:
-    """A value as it was sent."""
+    """A value as JSON, shortened."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 100 else f"{text[:100]}..."
 

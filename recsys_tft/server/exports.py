@@ -1,4 +1,4 @@
-"""The export that is served, and the change to a newer one while requests go on."""
+"""The served export, and the switch to a newer one without interruption."""
 
 import itertools
 import json
@@ -24,12 +24,12 @@ class Exports:
     Args:
         output_dir: of the run.
         load: makes the recommender of the newest export, or of the only one to serve.
-        is_pinned: whether later exports are left alone.
-        keeps_events: whether a newer recommender knows events that an older one was told of, as it does from Redis.
-        say: is told of a change, and why there is none.
+        is_pinned: whether to ignore later exports.
+        keeps_events: whether a newer recommender has the events of an older one, as with Redis.
+        say: is told of a switch, or why there is none.
 
     Attributes:
-        current: what answers. Who has taken it may go on with it after a change.
+        current: the recommender; it may still be used after a switch.
         is_pinned: as given.
 
     Raises:
@@ -49,23 +49,23 @@ class Exports:
         self._tree = self._now()
         self.current = self._load()
         self._changing, self._observing = threading.Lock(), threading.Lock()
-        self._observed: list[bytes] = []  # events that a newer export has to be told of
+        self._observed: list[bytes] = []  # events for a newer export
 
     def _now(self) -> pathlib.Path | None:
-        """The tree of versions that is seen, which each export replaces by another."""
+        """The current tree of versions, which each export replaces."""
         folder = serving_folders.serving_folder(self._output_dir) / serving_folders.STORE
         return folder.resolve() if folder.exists() else None
 
     @property
     def takes_events(self) -> bool:
-        """Whether there is a state that events can be added to."""
+        """Whether there is a state for events."""
         return pathlib.Path(self._output_dir, STATE, DESCRIPTION).is_file()
 
     def observe_each(self, given: Sequence[Sequence[Mapping[str, Any]]]) -> "list[Observed]":
-        """As `Recommender.observe` of [n] lists of events; a newer export is told of the events as well.
+        """Like `Recommender.observe`, for [n] lists of events; a newer export gets the events too.
 
         Raises:
-            InputError: as there.
+            InputError: as `Recommender.observe`.
         """
         with self._observing:
             with sentences():
@@ -76,7 +76,7 @@ class Exports:
         return found
 
     def _tell(self, newer: Recommender, kept: Sequence[bytes]) -> list[bytes]:
-        """Tells a newer export of events; those that its state has not known yet."""
+        """Replay events on a newer export; returns those that its state did not have yet."""
         return [each for each in kept if newer.observe(json.loads(zlib.decompress(each))).applied]
 
     def renew(self) -> bool:

@@ -1,4 +1,4 @@
-"""The server as a process: a socket, Uvicorn, and an end that leaves no request without an answer."""
+"""The server as a process: a socket, Uvicorn, and a graceful shutdown."""
 
 import contextlib
 import ipaddress
@@ -11,33 +11,33 @@ from collections.abc import Callable
 from recsys_tft.errors import InputError, reason
 from recsys_tft.faults import sentence_for
 
-_GRACE = 30  # seconds that requests have to end in
-_KEPT = 75  # seconds of silence after which a connection is closed: longer than those of proxies, 60 as a rule
+_GRACE = 30  # seconds for running requests at shutdown
+_KEPT = 75  # keep-alive in seconds: longer than that of proxies, usually 60
 _BACKLOG = 2048
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens.
+    """Open a listening socket.
 
     Raises:
-        InputError: if the address cannot be listened at.
+        InputError: if the address cannot be used.
     """
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except (OSError, UnicodeError) as error:
         number = getattr(error, "errno", None)
-        why = os.strerror(number) if number and number > 0 else reason(error)  # else of a name: no such host
-        raise InputError(f"{address(host, port)} cannot be listened at ({why}).") from None
+        why = os.strerror(number) if number and number > 0 else reason(error)  # otherwise a name: no such host
+        raise InputError(f"{address(host, port)}: cannot listen there ({why}).") from None
 
 
 def address(host: str, port: int) -> str:
-    """As a browser takes it."""
+    """The URL for a browser."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def is_local(host: str) -> bool:
-    """Whether only this machine reaches it."""
+    """Whether only this machine can reach the host."""
     if host == "localhost":
         return True
     try:
@@ -47,7 +47,7 @@ def is_local(host: str) -> bool:
 
 
 def complain(debug: bool) -> Callable[[str, BaseException], None]:
-    """What prints to stderr what has gone wrong: a sentence, or else the whole traceback."""
+    """A function that prints errors to stderr as a sentence; in debug mode with the traceback."""
 
     def say(what: str, error: BaseException) -> None:
         why = sentence_for(error) or f"{type(error).__name__}: {reason(error)}"
@@ -59,7 +59,7 @@ def complain(debug: bool) -> Callable[[str, BaseException], None]:
 
 
 def serve(application: Callable, listening: socket.socket) -> None:
-    """Serves until SIGTERM or Ctrl-C; what has been asked by then is answered."""
+    """Serve until SIGTERM or Ctrl-C; running requests are answered."""
     import uvicorn
 
     config = uvicorn.Config(
@@ -73,5 +73,5 @@ def serve(application: Callable, listening: socket.socket) -> None:
         timeout_graceful_shutdown=_GRACE,
         timeout_keep_alive=_KEPT,
     )
-    with contextlib.suppress(KeyboardInterrupt):  # Uvicorn has ended by then, and raises the signal again
+    with contextlib.suppress(KeyboardInterrupt):  # Uvicorn has ended, and raises the signal again
         uvicorn.Server(config).run(sockets=[listening])

@@ -1,4 +1,4 @@
-"""What Prometheus reads."""
+"""Metrics for Prometheus."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -19,13 +19,13 @@ class Metrics:
     Attributes:
         total: of requests.
         requests: by path and status.
-        seconds: from the first byte of a request to its answer, by path.
-        batch: how many requests are answered together.
-        stages: seconds of each stage, of a batch.
-        events: by what became of them.
-        reloads: how often a newer export has taken the place of the one before.
+        seconds: from the first byte of a request to its response, by path.
+        batch: sizes of batches.
+        stages: seconds of each stage, by batch.
+        events: by result.
+        reloads: how often a newer export was loaded.
         version: of the export.
-        waiting: requests that wait.
+        waiting: waiting requests.
     """
 
     def __init__(self) -> None:
@@ -47,25 +47,25 @@ class Metrics:
         self.waiting = Gauge("recsys_waiting_requests", "Requests that wait for a batch.", registry=registry)
 
     def answered(self, path: str, status: int, seconds: float) -> None:
-        """Counts a request."""
+        """Count a request."""
         self.total += 1
         self.requests.labels(path, str(status)).inc()
         self.seconds.labels(path).observe(seconds)
 
     def batched(self, size: int, stages: Mapping[str, float]) -> None:
-        """Counts a batch of requests for recommendations."""
+        """Count a batch of requests for recommendations."""
         self.batch.observe(size)
         for stage, seconds in stages.items():
             self.stages.labels(stage).observe(seconds)
 
-    def observed(self, found: "Observed") -> None:
-        """Counts events."""
+    def observed(self, result: "Observed") -> None:
+        """Count events."""
         for name, count in (
-            ("applied", found.applied), ("repeated", found.repeated), ("rejected", len(found.rejected))
+            ("applied", result.applied), ("repeated", result.repeated), ("rejected", len(result.rejected))
         ):  # fmt: skip
             self.events.labels(name).inc(count)
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """All of it, in the format that is asked for, and the content type."""
+        """All metrics in the requested format, and the content type."""
         encode, kind = choose_encoder(accept)
         return encode(self._registry), kind

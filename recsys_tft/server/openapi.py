@@ -1,4 +1,4 @@
-"""The server's description of itself in OpenAPI 3.1, with the columns of the export that is served."""
+"""The server's description in OpenAPI 3.1, with the columns of the served export."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -28,21 +28,21 @@ def describe(recommender: Recommender) -> dict[str, Any]:
         "info": dict(title="recsys_tft", version=importlib.metadata.version("recsys_tft")),
         "paths": {
             "/recommend": {"post": _post("The best videos for a user.", "Wanted", "Recommendations")},
-            "/events": {"post": _post("What users did; the next answers know of it.", "Events", "Observed")},
-            "/healthz": {"get": _get("Whether requests are answered.", "Health")},
-            "/known": {"get": _get("What may be said of a user, with usual values.", "Known")},
+            "/events": {"post": _post("Events of users, which affect the next recommendations.", "Events", "Observed")},
+            "/healthz": {"get": _get("Whether the server is healthy.", "Health")},
+            "/known": {"get": _get("The columns of a request, with usual values.", "Known")},
             "/metrics": {"get": {"summary": "What Prometheus reads.", "responses": {"200": _plain("text/plain")}}},
             "/openapi.json": {"get": {"summary": "This.", "responses": {"200": _plain("application/json")}}},
-            "/": {"get": {"summary": "A page for people.", "responses": {"200": _plain("text/html")}}},
+            "/": {"get": {"summary": "A web page.", "responses": {"200": _plain("text/html")}}},
         },
         "components": {"schemas": schemas(recommender)},
     }
 
 
 def schemas(recommender: Recommender) -> dict[str, Schema]:
-    """JSON schemas of what is sent and answered, by name."""
+    """JSON schemas of requests and responses, by name."""
     user, video = (_id(recommender, key) for key in (USER, "video_id"))
-    given = {column.name: _column(column) for column in recommender.columns}
+    columns = {column.name: _column(column) for column in recommender.columns}
     reason = _object({"columns": _TEXT, "contribution": _NUMBER})
     item = {
         "video_id": video,
@@ -65,7 +65,7 @@ def schemas(recommender: Recommender) -> dict[str, Schema]:
             "interaction_time": _MOMENT,
             "interaction_type": _TEXT,
             "watch_time": {"type": ["number", "null"], "description": "seconds"},
-            "event_id": {"description": "tells events apart that agree in user, video, time and signals"},
+            "event_id": {"description": "distinguishes events with the same user, video, time and signals"},
         },
         "description": "the columns of interactions, as the tables have them",
     }
@@ -75,11 +75,11 @@ def schemas(recommender: Recommender) -> dict[str, Schema]:
                 USER: {
                     **user,
                     "type": [user["type"], "null"],
-                    "description": "null or unknown: by what is given alone",
+                    "description": "null or unknown: a cold start from the given columns",
                 },
                 K: {"type": "integer", "minimum": 1, "maximum": MOST_ASKED, "default": 10},
                 TIME: _MOMENT,
-                GIVEN: _object(given, (), "instead of what is stored; null says that it is missing"),
+                GIVEN: _object(columns, (), "override the stored values; null: missing"),
                 EXPLAIN: {"type": "boolean", "default": False, "description": "with `because_of` of each item"},
             },
             (),
@@ -129,9 +129,9 @@ def _column(column: Column) -> Schema:
 
 
 def _object(fields: Mapping[str, Schema], required: tuple[str, ...] | None = None, text: str = "") -> Schema:
-    found: Schema = {"type": "object", "properties": dict(fields), "additionalProperties": False}
+    schema: Schema = {"type": "object", "properties": dict(fields), "additionalProperties": False}
     needed = tuple(fields) if required is None else required
-    return found | ({"required": list(needed)} if needed else {}) | ({"description": text} if text else {})
+    return schema | ({"required": list(needed)} if needed else {}) | ({"description": text} if text else {})
 
 
 def _plain(kind: str) -> Schema:
@@ -151,13 +151,13 @@ def _get(text: str, answer: str) -> Schema:
 
 def _post(text: str, body: str, answer: str) -> Schema:
     refused = {
-        "400": "the body is no JSON",
-        "408": "the body did not come in time",
-        "413": "the body, or what is asked for, is too large",
+        "400": "the body is not JSON",
+        "408": "the body did not arrive in time",
+        "413": "the body, or the number of events, is too large",
         "415": "the content type is not application/json",
         "422": "a field is wrong",
-        "501": "there is no state that events could be added to",
-        "503": "too many requests wait",
+        "501": "there is no state for events",
+        "503": "too many requests are waiting",
     }
     return {
         "summary": text,

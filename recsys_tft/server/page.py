@@ -1,4 +1,4 @@
-"""`GET /`: one page for people, which needs nothing from elsewhere."""
+"""`GET /`: a self-contained web page."""
 
 import base64
 import hashlib
@@ -30,7 +30,7 @@ HEADERS = {
 
 
 def known(exports: Exports) -> dict[str, Any]:
-    """The answer to `GET /known`: what may be said of a user, and usual values."""
+    """The response to `GET /known`: the columns of a request, and usual values."""
     recommender = exports.current
     return {
         "version": recommender.version,

@@ -1,4 +1,4 @@
-"""What the server does with requests once they are read: answers by one recommender, several at a time."""
+"""Answers parsed requests with the recommender, several at a time."""
 
 import asyncio
 import dataclasses
@@ -20,14 +20,14 @@ from recsys_tft.server.exports import Exports
 from recsys_tft.server.metrics import Metrics
 from recsys_tft.serving.c_library import GraphError
 
-THREADS = min(2, os.cpu_count() or 1)  # more only wait for Python's lock
-MOST_WAITING = 512  # requests; at 150 a second the last of them waits for more than three seconds
-_EVENTS_TOGETHER = 32  # requests with events that are taken at once, each of at most 1,000
+THREADS = min(2, os.cpu_count() or 1)  # more would only wait for the GIL
+MOST_WAITING = 512  # requests; at 150 a second the last one waits for more than three seconds
+_EVENTS_TOGETHER = 32  # requests with events in a batch, each of at most 1,000
 
 
 @dataclasses.dataclass(frozen=True)
 class _Ask:
-    """A request for recommendations, and who answers it: an export that is replaced meanwhile still does."""
+    """A request for recommendations, and the recommender of the export at its arrival, which answers it."""
 
     recommender: Recommender
     wanted: Wanted
@@ -41,15 +41,15 @@ class _Answer:
 
 
 class Service:
-    """Answers.
+    """Answers requests.
 
     Args:
-        exports: what is served.
-        batch: how many requests are answered together at most.
+        exports: the served export.
+        batch: the largest number of requests in a batch.
 
     Attributes:
-        exports: what is served.
-        metrics: what is counted.
+        exports: the served export.
+        metrics: of the server.
     """
 
     def __init__(self, exports: Exports, batch: int = 16):
@@ -63,10 +63,10 @@ class Service:
         """The answer to `POST /recommend`.
 
         Raises:
-            Refused: if the request is wrong, or too many wait.
+            Refused: if the request is wrong, or too many are waiting.
         """
         recommender = self.exports.current
-        ask = _Ask(recommender, bodies.wanted(body, recommender), bodies.explains(body))
+        ask = _Ask(recommender, bodies.read_request(body, recommender), bodies.explains(body))
         try:
             if ask.explains:
                 await asyncio.to_thread(recommender.load_explainer)
@@ -101,16 +101,16 @@ class Service:
         return answer
 
     def _observe_each(self, given: Sequence[list[Any]]) -> list[Observed | Exception]:
-        """Of lists of events that waited together."""
+        """The results of lists of events, which are taken together."""
         try:
             return list(self.exports.observe_each(given))
-        except Exception as error:  # of any kind is the answer to who sent them
+        except Exception as error:  # any error is the answer to the client
             if len(given) == 1 or isinstance(error, InputError):
                 return [error for _ in given]
             return [self._observe_each([events])[0] for events in given]  # as in `_of_one_export`
 
     def _answer(self, asked: Sequence[_Ask]) -> list[_Answer | Exception]:
-        """Of requests that waited together; those of one export are answered together."""
+        """The answers to a batch of requests; those of one export are answered together."""
         return [
             answer
             for recommender, group in itertools.groupby(asked, key=lambda ask: ask.recommender)
@@ -120,26 +120,28 @@ class Service:
     def _of_one_export(self, recommender: Recommender, asked: Sequence[_Ask]) -> list[_Answer | Exception]:
         try:
             found = recommender.recommend_each([ask.wanted for ask in asked])
-        except Exception as error:  # of any kind is the answer to who asked
+        except Exception as error:  # any error is the answer to the client
             if len(asked) == 1:
                 return [error]
-            return [self._of_one_export(recommender, [ask])[0] for ask in asked]  # who is not to blame gets an answer
+            return [
+                self._of_one_export(recommender, [ask])[0] for ask in asked
+            ]  # so that only the faulty request fails
         self.metrics.batched(len(asked), found[0].seconds)
         return [_explained(ask, each) for ask, each in zip(asked, found, strict=True)]
 
     async def renew(self) -> None:
-        """Changes to a newer export, if there is one."""
+        """Switch to a newer export, if there is one."""
         if await asyncio.to_thread(self.exports.renew):
             self.metrics.reloads.inc()
 
     async def close(self) -> None:
-        """Answers what still waits."""
+        """Answer the waiting requests."""
         await asyncio.to_thread(self._batches.close)
         await asyncio.to_thread(self._events.close)
 
 
 def _is_lost(error: BaseException) -> bool:
-    """Whether Redis, where events are, does not answer."""
+    """Whether Redis does not answer."""
     return isinstance(error, LostError) or isinstance(error.__cause__, LostError)
 
 

@@ -1,1 +1,1 @@
-"""Models for serving, which hold the transform graph, and their inputs."""
+"""Serving models with the transform graph inside, and their inputs."""

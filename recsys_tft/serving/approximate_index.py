@@ -15,15 +15,15 @@ from recsys_tft.errors import InputError, readable
 
 Kind = Literal["hnsw", "ivf"]
 _LINKS, _BREADTH, _BREADTH_AT_BUILD = 32, 128, 80  # of HNSW
-_PROBED = 0.2  # share of the cells of IVF that a search looks into
-_VECTORS_PER_CELL = 64  # that IVF's cells are learned from: faiss warns below 39
+_PROBED = 0.2  # share of IVF cells that a search probes
+_VECTORS_PER_CELL = 64  # of IVF's training; faiss warns below 39
 
 
 class ApproximateIndex:
     """Finds the vectors with the largest dot products, nearly always all of them.
 
     Args:
-        index: of faiss, which knows vectors by id, a whole number.
+        index: of faiss, with integer ids.
     """
 
     def __init__(self, index: Any):
@@ -33,7 +33,7 @@ class ApproximateIndex:
         return self._index.ntotal
 
     def best(self, queries: np.ndarray, k: int, exclude: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """[batch, at most k] int64 ids and float32 scores, the best first; id -1 and minus infinity of none.
+        """[batch, at most k] int64 ids and float32 scores, the best first, padded with -1 and minus infinity.
 
         Args:
             queries: [batch, dim] float32.
@@ -44,7 +44,7 @@ class ApproximateIndex:
         left_out = np.isin(ids, exclude) | (ids < 0)
         order = np.argsort(left_out, axis=1, kind="stable")[:, :k]
         gone = np.take_along_axis(left_out, order, 1)
-        ids, scores = (np.take_along_axis(found, order, 1) for found in (ids, scores))
+        ids, scores = (np.take_along_axis(array, order, 1) for array in (ids, scores))
         return np.where(gone, -1, ids), np.where(gone, np.float32(-np.inf), scores)
 
     def write(self, path: pathlib.Path) -> None:
@@ -53,7 +53,7 @@ class ApproximateIndex:
 
 
 def build(video_ids: np.ndarray, vectors: np.ndarray, kind: Kind) -> ApproximateIndex:
-    """An index of some vectors.
+    """Build an index.
 
     Args:
         video_ids: [n] int64 >= 0.
@@ -61,7 +61,7 @@ def build(video_ids: np.ndarray, vectors: np.ndarray, kind: Kind) -> Approximate
         kind: hnsw (faster to search, slower to build) or ivf.
 
     Raises:
-        InputError: if faiss is not installed, or an id is negative, which faiss has no place for.
+        InputError: if faiss is not installed, or an id is negative, which faiss does not support.
     """
     faiss, (count, dim) = _faiss(), vectors.shape
     if count and video_ids.min() < 0:
@@ -81,10 +81,10 @@ def build(video_ids: np.ndarray, vectors: np.ndarray, kind: Kind) -> Approximate
 
 
 def read(path: pathlib.Path) -> ApproximateIndex:
-    """The index in a file.
+    """Read an index from a file.
 
     Raises:
-        InputError: if it is not there, or faiss is not installed.
+        InputError: if the file does not exist, or faiss is not installed.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such index; run recsys-tft export --index {path.stem}.")
@@ -96,9 +96,9 @@ def read(path: pathlib.Path) -> ApproximateIndex:
 def recall(index: ApproximateIndex, video_ids: np.ndarray, vectors: np.ndarray, queries: np.ndarray, k: int) -> float:
     """The share of the exact k best that the index finds, on average over [n, dim] queries."""
     k = min(k, len(video_ids))
-    found, _ = index.best(queries, k, np.zeros(0, np.int64))
+    ids_found, _ = index.best(queries, k, np.zeros(0, np.int64))
     shares = []
-    for query, ids in zip(queries, found, strict=True):  # one at a time: all scores of all queries may be too many
+    for query, ids in zip(queries, ids_found, strict=True):  # one at a time, as all scores may exceed memory
         exact = np.argpartition(-(vectors @ query), k - 1)[:k]
         shares.append(np.isin(video_ids[exact], ids).mean())
     return float(np.mean(shares))

@@ -1,8 +1,8 @@
 """SavedModels run by TensorFlow's C library, without its Python: loaded in a third of a second instead of two.
 
-`pip install tensorflow` has the library as libtensorflow_cc, with the C interface, which is the documented way to run
-TensorFlow from other languages and does not change between releases: https://www.tensorflow.org/install/lang_c. The
-graph and the kernels are the same that Python runs. Decision 25 tells why.
+`pip install tensorflow` contains libtensorflow_cc with the C API, the documented and stable way to run TensorFlow from
+other languages: https://www.tensorflow.org/install/lang_c. Graph and kernels are the same as in Python. Decision 25
+has the reasons.
 """
 
 import ctypes
@@ -30,21 +30,21 @@ _STRING = np.dtype(object)
 _EXHAUSTED = 8  # the code of TensorFlow's ResourceExhaustedError
 # ConfigProto{device_count{"GPU": 0}, intra_op_parallelism_threads: 1, inter_op_parallelism_threads: -1,
 # graph_options{rewrite_options{disable_tfg_optimizer, meta_optimizer_iterations: ONE}}}
-# To start a GPU takes longer than any request, and its memory is for others. A call runs on the thread that asks: its
-# ops are so short that handing them to others takes a third of the CPU time. A second pass over graphs that are called
-# a few times, and the passes in MLIR, which change no result, take a third of the time of loading.
+# Starting a GPU takes longer than any request, and would occupy its memory. A call runs on the calling thread: its ops
+# are so short that a thread pool would cost a third of the CPU time. A second optimizer pass and the MLIR passes change
+# no result, and would take a third of the loading time.
 _CONFIG = bytes.fromhex("0a070a0347505510001001" + "28ffffffffffffffffff01" + "520752056001800201")
-# A string that lies elsewhere, in 24 bytes: four times its length and a mark, its address, 8 that mean nothing.
+# A view of a string, in 24 bytes: four times its length plus a tag, its address, 8 unused bytes.
 _VIEW = np.dtype([("size", np.uint64), ("address", np.uint64), ("rest", np.uint64)])
 _IS_VIEW = 3
 
 
 class Unavailable(Exception):
-    """The library is missing, or it cannot load the model; TensorFlow's Python may."""
+    """The library is missing or cannot load the model; TensorFlow's Python may be able to."""
 
 
 class GraphError(RuntimeError):
-    """A call that a graph has refused."""
+    """A call failed in the graph."""
 
 
 class _Output(ctypes.Structure):
@@ -84,9 +84,9 @@ _FUNCTIONS: dict[str, tuple[Any, tuple]] = {
 
 @functools.cache
 def _library() -> ctypes.CDLL:
-    """The library, or the reason why there is none as an error."""
-    found = importlib.util.find_spec("tensorflow")
-    folders = [pathlib.Path(folder) for folder in (found and found.submodule_search_locations) or ()]
+    """Load the library; raises Unavailable with the reason if that fails."""
+    spec = importlib.util.find_spec("tensorflow")
+    folders = [pathlib.Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
     paths = [folder / name for folder in folders for name in _LIBRARIES if (folder / name).exists()]
     if not paths:
         raise Unavailable("TensorFlow is installed without its C library")
@@ -103,18 +103,18 @@ def _library() -> ctypes.CDLL:
 
 
 def _check_views(library: ctypes.CDLL) -> None:
-    """Check that a string lies in memory as we write it."""
+    """Check that the memory layout of strings is the one we write."""
     text = b"a text that is too long to lie in place"
-    given = Texts.of_objects(np.array([text], object))
-    ours, theirs = _views(given), np.zeros(1, _VIEW)
+    texts = Texts.of_objects(np.array([text], object))
+    ours, theirs = _views(texts), np.zeros(1, _VIEW)
     library.TF_StringInit(_address(theirs))
     library.TF_StringAssignView(_address(theirs), int(ours["address"][0]), len(text))
     if theirs.tobytes()[:16] != ours.tobytes()[:16]:
-        raise Unavailable("strings lie in memory otherwise")
+        raise Unavailable("strings have another memory layout")
 
 
 def _views(texts: Texts) -> np.ndarray:
-    """Strings for TensorFlow, which point to the data of the texts."""
+    """TensorFlow strings that point into the data of the texts."""
     views = np.zeros(texts.shape, _VIEW)
     views["size"] = texts.sizes * 4 + _IS_VIEW
     views["address"] = texts.starts + _address(texts.data)
@@ -136,7 +136,7 @@ class Session:
         signatures: of it.
 
     Attributes:
-        signatures: what it can be asked, by name.
+        signatures: by name.
 
     Raises:
         Unavailable: if the library is not there or cannot load it.
@@ -168,7 +168,7 @@ class Session:
         return _Output(self._library.TF_GraphOperationByName(graph, name.encode()), int(index or 0))
 
     def _message(self, status: int) -> tuple[int, str] | None:
-        """The code and the text of an error, or None; the status is of no more use."""
+        """The code and the text of an error, or None; frees the status."""
         code, text = self._library.TF_GetCode(status), self._library.TF_Message(status)
         self._library.TF_DeleteStatus(status)
         return (code, text.decode(errors="replace")) if code else None
@@ -178,34 +178,34 @@ class Session:
 
         Args:
             name: of the signature.
-            inputs: all of its inputs, of dtypes that become its own; strings as Texts, or objects of str or bytes.
+            inputs: all of its inputs, cast to its dtypes; strings as Texts, or objects of str or bytes.
 
         Raises:
-            GraphError: if the graph refuses them.
+            GraphError: if the call fails in the graph.
             MemoryError: if there is too little memory.
         """
         signature = self.signatures[name]
-        given = [_Given(self._library, inputs[key], slot.dtype) for key, slot in signature.inputs.items()]
-        found = (c_void_p * len(signature.outputs))()
+        tensors = [_Given(self._library, inputs[key], slot.dtype) for key, slot in signature.inputs.items()]
+        results = (c_void_p * len(signature.outputs))()
         try:
             status = self._library.TF_NewStatus()
             self._library.TF_SessionRun(
                 self._session, None,
                 self._outputs(slot.tensor for slot in signature.inputs.values()),
-                (c_void_p * len(given))(*(each.tensor for each in given)), len(given),
-                self._outputs(slot.tensor for slot in signature.outputs.values()), found, len(found),
+                (c_void_p * len(tensors))(*(tensor_of_input.tensor for tensor_of_input in tensors)), len(tensors),
+                self._outputs(slot.tensor for slot in signature.outputs.values()), results, len(results),
                 None, 0, None, status,
             )  # fmt: skip
             if (message := self._message(status)) is not None:
                 raise MemoryError(message[1]) if message[0] == _EXHAUSTED else GraphError(message[1])
-            return {key: _array(self._library, tensor) for key, tensor in zip(signature.outputs, found, strict=True)}
-        finally:  # strings of an output may be those of an input
-            for tensor in (*filter(None, found), *(each.tensor for each in given)):
+            return {key: _array(self._library, tensor) for key, tensor in zip(signature.outputs, results, strict=True)}
+        finally:  # strings of an output may share memory with an input
+            for tensor in (*filter(None, results), *(tensor_of_input.tensor for tensor_of_input in tensors)):
                 self._library.TF_DeleteTensor(tensor)
 
     def _outputs(self, tensors: Iterable[str]) -> ctypes.Array:
-        found = [self._operations[tensor] for tensor in tensors]
-        return (_Output * len(found))(*found)
+        operations = [self._operations[tensor] for tensor in tensors]
+        return (_Output * len(operations))(*operations)
 
 
 def _close(library: ctypes.CDLL, session: int, graph: int) -> None:
@@ -242,8 +242,8 @@ def _array(library: ctypes.CDLL, tensor: int) -> np.ndarray:
     data, size = library.TF_TensorData(tensor), math.prod(shape)
     if dtype != _STRING:
         return np.frombuffer(ctypes.string_at(data, size * dtype.itemsize) if size else b"", dtype).reshape(shape)
-    found = np.empty(size, object)
+    texts = np.empty(size, object)
     for i in range(size):
         place = data + i * _VIEW.itemsize
-        found[i] = ctypes.string_at(library.TF_StringGetDataPointer(place), library.TF_StringGetSize(place))
-    return found.reshape(shape)
+        texts[i] = ctypes.string_at(library.TF_StringGetDataPointer(place), library.TF_StringGetSize(place))
+    return texts.reshape(shape)

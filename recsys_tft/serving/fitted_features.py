@@ -1,8 +1,7 @@
-"""The served part of the graph: some rows of the feature table with their fitted values, and nothing else.
+"""The served part of the graph: some rows of the feature table with their fitted values.
 
-The transform graph holds every table and weight of the whole; a SavedModel of a part of it would carry them all. Here
-the same ops are applied again to the chosen features alone, with the numbers and vocabularies that the saved graph
-holds, so that the results are the same to the last bit.
+A SavedModel of a part of the transform graph would carry all of its tables and weights. So the same ops are applied
+again to the chosen features alone, with the numbers and vocabularies of the saved graph; results are equal to the bit.
 """
 
 import pathlib
@@ -31,14 +30,14 @@ def fitted_graph(output_dir: str, settings: Settings) -> FittedGraph:
 
 
 class FittedFeatures(tf.Module):
-    """Callable: raw columns of [batch] rows as SparseTensors by name, without missing values, to the features by name.
+    """Callable: raw columns of [batch] rows as SparseTensors by name, without missing values, to features by name.
 
     Args:
-        features: what it computes.
-        graph: what was fitted.
+        features: to compute.
+        graph: the fitted values.
 
     Attributes:
-        features: what it computes.
+        features: to compute.
         columns: the raw columns that it reads.
     """
 
@@ -58,5 +57,5 @@ class FittedFeatures(tf.Module):
 
 def _served(feature: Feature, graph: FittedGraph) -> Any:
     with naming(feature.name, feature.op, "served"):
-        found = feature.op.served(feature.name, graph)
-    return tf.constant(found) if isinstance(found, np.ndarray) else found
+        served = feature.op.served(feature.name, graph)
+    return tf.constant(served) if isinstance(served, np.ndarray) else served

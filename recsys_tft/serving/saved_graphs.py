@@ -1,4 +1,4 @@
-"""Saved graphs of a run, loaded to compute features of raw rows: the transform graph and the serving models."""
+"""Saved graphs of a run that compute features of raw rows: the transform graph and the serving models."""
 
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,14 @@ from recsys_tft.serving import served_models, serving_folders
 from recsys_tft.serving.serving_rows import arrays
 from recsys_tft.transform_graph import TransformGraph
 
-_MANY, _FEW = 1 << 15, 256  # rows per call, without and with a feature that takes an encoder
+_MANY, _FEW = 1 << 15, 256  # rows per call, without and with a text embedding
 
 
 class SavedGraph(Protocol):
     """Computes features.
 
     Attributes:
-        name: for people.
+        name: for messages.
     """
 
     name: str
@@ -37,7 +37,7 @@ def compute(graph: SavedGraph, raw: pa.Table, features: Sequence[Feature]) -> di
     """[n] or [n, width] values of features of [n] raw rows by name; lists padded with 0 to the longest.
 
     Args:
-        graph: which computes them.
+        graph: that computes them.
         raw: rows of one entity.
         features: of this entity.
     """
@@ -47,7 +47,7 @@ def compute(graph: SavedGraph, raw: pa.Table, features: Sequence[Feature]) -> di
 
 
 def stack(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays one after the other; those of lists padded with 0 to the longest."""
+    """Concatenate arrays; lists are padded with 0 to the longest."""
     if parts[0].ndim == 1:
         return np.concatenate(parts)
     width = max(part.shape[1] for part in parts)
@@ -75,8 +75,8 @@ class Transform:
 
     def call(self, raw: pa.Table, features: Sequence[Feature]) -> dict[str, np.ndarray]:
         columns = [column.name for column in raw_columns(tuple(features))]
-        found = self._graph.engineer(raw.select(columns), features)
-        return {name: _array(found[name].combine_chunks()) for name in found.column_names}
+        table = self._graph.engineer(raw.select(columns), features)
+        return {name: _array(table[name].combine_chunks()) for name in table.column_names}
 
 
 def load_transform(output_dir: str) -> Transform:
@@ -109,8 +109,8 @@ class Serving:
 
     def call(self, raw: pa.Table, features: Sequence[Feature]) -> dict[str, np.ndarray]:
         columns = {column.name: raw[column.name] for column in raw_columns(tuple(features))}
-        found = self._model.run("features", arrays(columns, self._signature.inputs))
-        return {feature.name: found[feature.name] for feature in features}
+        outputs = self._model.run("features", arrays(columns, self._signature.inputs))
+        return {feature.name: outputs[feature.name] for feature in features}
 
 
 def load_serving(output_dir: str, run: str | None = None) -> Iterator[Serving]:
@@ -118,9 +118,9 @@ def load_serving(output_dir: str, run: str | None = None) -> Iterator[Serving]:
 
     Args:
         output_dir: with the exports.
-        run: the folder in which its artifacts are held; by default where they are seen.
+        run: the held folder of its artifacts; by default `output_dir`.
 
-    A period's is in the output that it is of; there may be a newer one, which is of a later period.
+    The export of a period is in the output of its run; there may be a newer one, of a later period.
 
     Raises:
         InputError: if the newest export is of another run.

@@ -1,4 +1,4 @@
-"""The signatures of a SavedModel, read from its file without TensorFlow, whose import takes longer than a request.
+"""The signatures of a SavedModel, read from its file without TensorFlow, which is slow to import.
 
 References:
     https://protobuf.dev/programming-guides/encoding
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 CONTRIBUTIONS = "contributions"  # the signature, and the output, of a ranker whose graph explains its scores
-# By the number of TensorFlow's DataType. Strings are objects, as in NumPy arrays that TensorFlow gives.
+# By TensorFlow's DataType. Strings are objects, as in NumPy arrays of TensorFlow.
 DTYPES: dict[int, np.dtype] = {
     1: np.dtype(np.float32), 2: np.dtype(np.float64), 3: np.dtype(np.int32), 4: np.dtype(np.uint8),
     5: np.dtype(np.int16), 6: np.dtype(np.int8), 7: np.dtype(object), 9: np.dtype(np.int64), 10: np.dtype(np.bool_),
@@ -29,8 +29,8 @@ class Slot:
 
     Attributes:
         tensor: its name in the graph, as `StatefulPartitionedCall:0`.
-        dtype: as NumPy has it.
-        rank: how many dimensions it has; None where it may have any number.
+        dtype: of NumPy.
+        rank: number of dimensions; None: any.
     """
 
     tensor: str
@@ -50,7 +50,7 @@ def read(folder: str) -> dict[str, Signature]:
     """The signatures of a SavedModel by name.
 
     Raises:
-        OSError, LookupError, ValueError: if the file is not there or damaged, or a type is none of DTYPES.
+        OSError, LookupError, ValueError: if the file is missing or damaged, or a type is not in DTYPES.
     """
     model = _Message(memoryview(pathlib.Path(folder, "saved_model.pb").read_bytes()))
     graph = _Message(model[_META_GRAPHS][0])
@@ -79,7 +79,7 @@ def _entries(entries: list) -> Iterator[tuple[str, "_Message"]]:
 
 
 class _Message(dict):
-    """The values of a message by field: integers, or bytes of strings and messages. A field that is not there is []."""
+    """The values of a message by field: integers, or bytes of strings and messages; [] for a missing field."""
 
     def __init__(self, data: memoryview):
         at = 0
@@ -101,7 +101,7 @@ class _Message(dict):
 
 
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    """The number that begins at a place, and the place after it."""
+    """The number at a position, and the position after it."""
     value = shift = 0
     while True:
         byte = data[at]

@@ -1,4 +1,4 @@
-"""Exported models as a process that recommends asks them: arrays in, arrays out, and TensorFlow's Python not loaded."""
+"""Exported models for a process that recommends: arrays in, arrays out, without TensorFlow's Python."""
 
 import concurrent.futures
 import contextlib
@@ -18,24 +18,24 @@ from recsys_tft.storage.temporary import without_pattern
 
 
 class ServedModel(Protocol):
-    """A model that is loaded.
+    """A loaded model.
 
     Attributes:
-        signatures: what it can be asked, by name.
+        signatures: by name.
     """
 
     signatures: Mapping[str, Signature]
 
     def run(self, name: str, inputs: Mapping[str, Values]) -> dict[str, np.ndarray]:
-        """The outputs of a signature, of all of its inputs; strings are objects of bytes."""
+        """Run a signature on all of its inputs; strings in the outputs are objects of bytes."""
 
 
 class InPython:
-    """A model that TensorFlow's Python runs, where the C library is not there or lacks an op that Python registers.
+    """A model run by TensorFlow's Python, if the C library is missing or lacks an op that Python registers.
 
     Args:
         folder: of the SavedModel.
-        remedy: what makes it anew.
+        remedy: how to make it again.
         signatures: of it.
 
     Raises:
@@ -49,26 +49,26 @@ class InPython:
             from recsys_tft.transform_graph import load_saved_model
 
             with contextlib.suppress(ImportError):
-                importlib.import_module("tensorflow_text")  # registers the ops of an encoder of texts that it may hold
+                importlib.import_module("tensorflow_text")  # registers ops of text encoders
         self._constant, self._model, self.signatures = tf.constant, load_saved_model(folder, remedy), signatures
 
     def run(self, name: str, inputs: Mapping[str, Values]) -> dict[str, np.ndarray]:
         slots = self.signatures[name].inputs
-        given: dict[str, Any] = {
+        inputs_of_graph: dict[str, Any] = {
             key: self._constant(np.asarray(inputs[key]), slot.dtype) for key, slot in slots.items()
         }
-        return {key: value.numpy() for key, value in self._model.signatures[name](**given).items()}
+        return {key: value.numpy() for key, value in self._model.signatures[name](**inputs_of_graph).items()}
 
 
 class Loading:
-    """Models that are being loaded, each on a thread of its own, and called once.
+    """Loads models, each on its own thread, and calls each once.
 
     Args:
         folders: of the SavedModels, by name.
-        remedy: what makes them anew.
+        remedy: how to make them again.
 
     Raises:
-        InputError: naming the folder and the remedy, if one is not there.
+        InputError: naming the folder and the remedy, if one does not exist.
     """
 
     def __init__(self, folders: Mapping[str, pathlib.Path], remedy: str):
@@ -80,10 +80,10 @@ class Loading:
 
     def _session(self, name: str) -> c_library.Session:
         session = _session(self._folders[name], self._signatures[name])
-        asked = self._signatures[name]["serving_default"].inputs
+        slots = self._signatures[name]["serving_default"].inputs
         with contextlib.suppress(c_library.GraphError):  # the first call of a graph takes as long as loading it
             session.run(
-                "serving_default", {key: np.zeros([0] * (slot.rank or 0), slot.dtype) for key, slot in asked.items()}
+                "serving_default", {key: np.zeros([0] * (slot.rank or 0), slot.dtype) for key, slot in slots.items()}
             )
         return session
 
@@ -101,14 +101,14 @@ class Loading:
 
 
 def load(folder: str, remedy: str) -> ServedModel:
-    """A model that has not been called yet.
+    """Load a model without calling it.
 
     Args:
         folder: of the SavedModel.
-        remedy: what makes it anew.
+        remedy: how to make it again.
 
     Raises:
-        InputError: naming the folder and the remedy, if it is not there or damaged.
+        InputError: naming the folder and the remedy, if it does not exist or is damaged.
     """
     signatures = _read(pathlib.Path(folder), remedy)
     return _or_in_python(lambda: _session(pathlib.Path(folder), signatures), folder, remedy, signatures)
@@ -128,5 +128,5 @@ def _or_in_python(
 ) -> ServedModel:
     try:
         return session()
-    except c_library.Unavailable:  # Python says what is wrong, if anything is
+    except c_library.Unavailable:  # Python reports errors, if there are any
         return InPython(folder, remedy, signatures)

@@ -19,14 +19,14 @@ NAMES = ("query_tower", "candidate_tower", "retrieval", "ranker")
 STORE = "store"
 DESCRIPTION = "export.json"  # in the store
 EXPORT_AGAIN = "run recsys-tft export again, which writes a new version"
-EXTRA = "assets.extra"  # which a SavedModel may have, and loaders leave alone
+EXTRA = "assets.extra"  # of a SavedModel; ignored by loaders
 
 
 def serving_folder(output_dir: str) -> pathlib.Path:
     """The folder of all versions.
 
     Raises:
-        InputError: if it is not on this machine.
+        InputError: if it is not a local folder.
     """
     require_local(output_dir)
     return pathlib.Path(output_dir, "serving")
@@ -38,7 +38,7 @@ def folders(output_dir: str) -> VersionFolders:
 
 
 def hold(output_dir: str) -> Held:
-    """The current exports in `folder`, held as long as the result lives.
+    """Hold the current exports as long as the result lives; they are in its `folder`.
 
     Raises:
         InputError: if there are none.
@@ -53,7 +53,7 @@ def hold(output_dir: str) -> Held:
 
 
 def hold_version(output_dir: str, version: int | None = None) -> tuple[Held, int]:
-    """The current exports, as `hold` gives them, and the number that `latest` finds among them."""
+    """The result of `hold`, and of `latest` in it."""
     held = hold(output_dir)
     return held, latest(held.folder, version, serving_folder(output_dir))
 
@@ -65,12 +65,12 @@ def versions(root: pathlib.Path, name: str) -> list[int]:
 
 @contextlib.contextmanager
 def next_version(output_dir: str) -> Iterator[tuple[int, dict[str, pathlib.Path]]]:
-    """One more than the version of any model, and the folders of all models to write; they appear when the block ends.
+    """The next version, and the folders of all models to write; they appear when the block ends.
 
-    Earlier versions are seen beside it as before: their files get a second name in the tree that is written.
+    Earlier versions stay beside it: their files are hard-linked into the new tree.
 
     Raises:
-        InputError: if another export is at work, or the folder cannot be written.
+        InputError: if another export is running, or the folder cannot be written.
     """
     root = serving_folder(output_dir)
     require_inside(root, output_dir)
@@ -93,7 +93,7 @@ def next_version(output_dir: str) -> Iterator[tuple[int, dict[str, pathlib.Path]
 
 
 def _link(source: str, target: str) -> None:
-    """A second name of a file; where the filesystem has none, a copy."""
+    """Hard-link a file, or copy it if the filesystem has no hard links."""
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:
@@ -106,12 +106,12 @@ def description(store: pathlib.Path) -> dict[str, Any]:
 
 
 def latest(root: pathlib.Path, version: int | None = None, seen: pathlib.Path | None = None) -> int:
-    """The newest whole version, or `version` if it is whole.
+    """The newest complete version, or `version` if it is complete.
 
     Args:
         root: of the exports, which may be held.
-        version: which one.
-        seen: where people see them, if not in the root.
+        version: to look for.
+        seen: the folder for messages, if it is not the root.
 
     Raises:
         InputError: if there is none.
@@ -121,6 +121,6 @@ def latest(root: pathlib.Path, version: int | None = None, seen: pathlib.Path | 
         return whole[-1]
     if version in whole:
         return version
-    found = f"versions {', '.join(map(str, whole))}" if whole else "none"
-    wanted = "an exported version" if version is None else f"version {version}"
-    raise InputError(f"{seen or root}: looked for {wanted}, found {found}; run recsys-tft export first.")
+    existing = f"versions {', '.join(map(str, whole))}" if whole else "none"
+    looked_for = "an exported version" if version is None else f"version {version}"
+    raise InputError(f"{seen or root}: looked for {looked_for}, found {existing}; run recsys-tft export first.")

@@ -1,14 +1,10 @@
 """Inputs of a serving model: one tensor per raw column, or tf.Examples.
 
-A column of one value a row is a [batch] tensor, or [batch, 1]; a list is a [batch, n] tensor. An empty tensor of any
-shape stands for a column that is missing in every row, and one row for the same value in every row: one user's columns
-go with those of many videos. Within a tensor, '' and NaN are missing, and so is the least int64, which is no id, and a
-duration of 0. docs/missing.md has the table.
+A column of scalars is [batch] or [batch, 1], a column of lists [batch, n]. An empty tensor of any shape is a column
+that is missing in every row; one row is broadcast, such as one user's columns for many videos. Within a tensor, '',
+NaN, the least int64 and a duration of 0 are missing; docs/missing.md has the table. UUIDs are strings in any case.
 
-UUIDs are strings, in upper or lower case.
-
-A value that a run would reject, such as an age of -5, is refused: the call ends with an InvalidArgumentError that names
-the column.
+A value that a run would reject, such as an age of -5, raises an InvalidArgumentError that names the column.
 """
 
 import contextlib
@@ -42,36 +38,36 @@ def example_spec(columns: Sequence[Column]) -> dict[str, tf.io.VarLenFeature]:
 
 
 def from_examples(examples: tf.Tensor, columns: Sequence[Column]) -> dict[str, tf.SparseTensor]:
-    """The columns of [batch] serialized tf.Examples, without what is missing: an absent or an empty feature is.
+    """The columns of [batch] serialized tf.Examples, without missing values; absent and empty features are missing.
 
     Raises:
-        tf.errors.InvalidArgumentError: when called, if a column of one value has several, or a value is refused.
+        tf.errors.InvalidArgumentError: when called, if a scalar column has several values, or a value is refused.
     """
-    found = tf.io.parse_example(examples, example_spec(columns))
+    parsed = tf.io.parse_example(examples, example_spec(columns))
     single = [column for column in columns if not column.is_list]
-    widths = {column.name: found[column.name].dense_shape for column in single}
+    widths = {column.name: parsed[column.name].dense_shape for column in single}
     fits = tf.reduce_all([shape[1] <= 1 for shape in widths.values()])
     with _asserted(fits, "A feature of one value a row has several; found [rows, values] of", widths):
-        return {column.name: _present_only(found[column.name], column) for column in columns}
+        return {column.name: _present_only(parsed[column.name], column) for column in columns}
 
 
-def _present_only(column: tf.SparseTensor, of: Column) -> tf.SparseTensor:
-    kept = tf.where(_is_present(column.values, of))
-    values = _usable(tf.gather_nd(column.values, kept), of)
+def _present_only(column: tf.SparseTensor, spec: Column) -> tf.SparseTensor:
+    kept = tf.where(_is_present(column.values, spec))
+    values = _usable(tf.gather_nd(column.values, kept), spec)
     return tf.SparseTensor(tf.gather_nd(column.indices, kept), values, column.dense_shape)
 
 
 def from_named(inputs: Inputs, columns: Sequence[Column]) -> dict[str, tf.SparseTensor]:
-    """The columns of named inputs, [batch, n] each, without what is missing.
+    """The columns of named inputs, [batch, n] each, without missing values.
 
     Raises:
-        tf.errors.InvalidArgumentError: when called, if the inputs differ in how many rows they have, a column of one
-            value has several, a list is not given by row, or a value is refused.
+        tf.errors.InvalidArgumentError: when called, if the inputs differ in their number of rows, a scalar column has
+            several values per row, a list is not [batch, n], or a value is refused.
     """
-    given = {column.name: _of_any_shape(inputs[column.name]) for column in columns}
-    shapes = {name: tf.shape(values, tf.int64) for name, values in given.items()}
+    named = {column.name: _of_any_shape(inputs[column.name]) for column in columns}
+    shapes = {name: tf.shape(values, tf.int64) for name, values in named.items()}
     lengths = tf.stack([_rows(shape) for shape in shapes.values()])
-    sizes = tf.stack([tf.size(values, tf.int64) for values in given.values()])
+    sizes = tf.stack([tf.size(values, tf.int64) for values in named.values()])
     rows = tf.reduce_max(lengths)
     equal = tf.reduce_all((lengths == rows) | (lengths <= 1))
     equal = _asserted(equal, "Each column needs 0, 1 or the same number of rows; found the shapes", shapes)
@@ -82,30 +78,30 @@ def from_named(inputs: Inputs, columns: Sequence[Column]) -> dict[str, tf.Sparse
     with equal, fits:
         widths = tf.unstack(sizes // tf.maximum(lengths, 1), len(columns))
         times = tf.unstack(tf.where(lengths == 1, rows, 1), len(columns))
-    return {c.name: _sparse(given[c.name], times[i], rows, widths[i], c) for i, c in enumerate(columns)}
+    return {c.name: _sparse(named[c.name], times[i], rows, widths[i], c) for i, c in enumerate(columns)}
 
 
 def ids_by_row(values: tf.Tensor, rows: tf.Tensor, kind: IdKind) -> tf.Tensor:
-    """[rows, n] ids of a kind, of [rows, n] or [1, n]; of an empty tensor of any shape [rows, 0].
+    """[rows, n] ids of a kind, from [rows, n] or [1, n]; [rows, 0] from an empty tensor of any shape.
 
     Raises:
-        tf.errors.InvalidArgumentError: when called, if they are not given by row, or of another number of rows.
+        tf.errors.InvalidArgumentError: when called, if they have another shape.
     """
-    given = _of_any_shape(values)
-    shape, size = tf.shape(given), tf.size(given)
+    untyped = _of_any_shape(values)
+    shape, size = tf.shape(untyped), tf.size(untyped)
     length = _rows(shape)
     fits = (size == 0) | ((tf.size(shape) == 2) & ((length == rows) | (length == 1)))
     with _asserted(fits, "exclude needs a shape of [batch, n], [1, n] or [0]; found", {"exclude": shape}):
         length = tf.where(size == 0, 1, length)
-    found = tf.broadcast_to(tf.reshape(given, [length, size // length]), [rows, size // length])
-    return _in_one_case(found, kind)
+    ids = tf.broadcast_to(tf.reshape(untyped, [length, size // length]), [rows, size // length])
+    return _in_one_case(ids, kind)
 
 
 def one_by_row(values: tf.Tensor, rows: tf.Tensor, name: str) -> tf.Tensor:
-    """[rows, 1] of a number for each row, [rows] or [rows, 1], or [1, 1] of one for all.
+    """[rows, 1] from [rows] or [rows, 1] numbers, or [1, 1] from one for all rows.
 
     Raises:
-        tf.errors.InvalidArgumentError: when called, if there are others.
+        tf.errors.InvalidArgumentError: when called, if there is another number of them.
     """
     size, shape = tf.size(values), tf.shape(values)
     with _asserted((size == 1) | (size == rows), f"{name} needs one number, or [batch]; found", {"": shape}):
@@ -113,27 +109,27 @@ def one_by_row(values: tf.Tensor, rows: tf.Tensor, name: str) -> tf.Tensor:
 
 
 def _in_one_case(ids: tf.Tensor, kind: IdKind) -> tf.Tensor:
-    """Ids as a run knows them: UUIDs in lower case."""
+    """Ids as in rows: UUIDs in lower case."""
     return tf.strings.lower(ids) if kind is IdKind.UUID else ids
 
 
 def _of_any_shape(values: tf.Tensor) -> tf.Tensor:
-    """The same tensor, of whose shape the graph assumes nothing: `[]` for a list is of rank 1, not of rank 2."""
+    """The same tensor with an unknown static shape: `[]` for a list has rank 1, not 2."""
     return tf.compat.v1.placeholder_with_default(values, None)
 
 
 def _rows(shape: tf.Tensor) -> tf.Tensor:
-    """The first of the dimensions; 1 of a single value, which has none."""
+    """The first dimension; 1 for a scalar."""
     return tf.concat([shape, tf.ones([1], shape.dtype)], 0)[0]
 
 
 def _sparse(values: tf.Tensor, times: tf.Tensor, rows: tf.Tensor, width: tf.Tensor, column: Column) -> tf.SparseTensor:
     flat = tf.tile(tf.reshape(values, [-1]), [times])
     present = tf.where(_is_present(flat, column))
-    found = _usable(tf.gather_nd(flat, present), column)
+    usable = _usable(tf.gather_nd(flat, present), column)
     width = tf.maximum(width, 1)
     indices = tf.concat([present // width, present % width], 1) if column.is_list else tf.pad(present, _SECOND)
-    return tf.SparseTensor(indices, found, tf.stack([rows, width]))
+    return tf.SparseTensor(indices, usable, tf.stack([rows, width]))
 
 
 _SECOND = [[0, 0], [0, 1]]  # a column of zeros behind the first one
@@ -147,7 +143,7 @@ def _is_present(values: tf.Tensor, column: Column) -> tf.Tensor:
 
 
 def _usable(values: tf.Tensor, column: Column) -> tf.Tensor:
-    """The values as a run knows them, when all of them are within the limits of their column."""
+    """The values as in rows, after a check that they are within the limits of their column."""
     if column.limits is None:
         return _in_one_case(values, column.kind)
     low, high = column.limits
@@ -159,11 +155,11 @@ def _usable(values: tf.Tensor, column: Column) -> tf.Tensor:
         return tf.identity(values)
 
 
-def _asserted(holds: tf.Tensor, sentence: str, found: Mapping[str, tf.Tensor]) -> contextlib.AbstractContextManager:
-    """Run the block if a condition holds; else the call ends with a sentence and the values found.
+def _asserted(holds: tf.Tensor, sentence: str, tensors: Mapping[str, tf.Tensor]) -> contextlib.AbstractContextManager:
+    """Run the block if a condition holds; otherwise the call ends with a sentence and the tensors.
 
-    Without the conditional of tf.debugging.Assert, which takes longer than what is asked here.
+    tf.debugging.Assert adds a conditional, which takes longer than these checks.
     """
-    shown = [part for name, values in found.items() for part in ([name] if name else []) + [values]]
+    shown = [part for name, values in tensors.items() for part in ([name] if name else []) + [values]]
     check = tf.raw_ops.Assert(condition=holds, data=[sentence, *shown], summarize=_SHOWN)
     return tf.control_dependencies([check])

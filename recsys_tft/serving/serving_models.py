@@ -1,4 +1,4 @@
-"""The serving models: SavedModels that take raw columns, each with no more of the feature table than it reads."""
+"""The serving models: SavedModels that take raw columns, each with only the features that it reads."""
 
 import functools
 import inspect
@@ -31,12 +31,12 @@ class ServingModel(tf.Module):
 
     Args:
         name: one of NAMES.
-        features: what it reads.
+        features: that it reads.
         head: from the features of [batch] rows, and the other inputs, to the outputs by name.
-        parts: what the head is made of, to be saved with it.
-        others: specs of inputs that are no raw columns.
-        defaults: what those are that a request leaves out.
-        heads: further heads by the name of their signature, which take the features alone.
+        parts: objects of the head that are saved with it.
+        others: specs of inputs that are not raw columns.
+        defaults: of these, for requests that leave them out.
+        heads: further heads by the name of their signature, which take only the features.
     """
 
     def __init__(
@@ -51,34 +51,34 @@ class ServingModel(tf.Module):
     ):
         super().__init__(name=name)
         self._features, self._head, self._parts, self._others = features, head, list(parts), dict(others or {})
-        self._heads = (heads or {}).items  # of a mapping that it holds TensorFlow would save a trace
+        self._heads = (heads or {}).items  # TensorFlow would trace an attribute that is a mapping
         self._defaults = (defaults or {}).items
 
     def save(self, folder: str) -> None:
         """Write the SavedModel.
 
-        Signatures: `serving_default` takes named inputs, `examples` tf.Examples; `features` gives the engineered
-        features of named inputs, lists padded with 0; those of further heads take named inputs. Each says what inputs
-        are that a request leaves out: a raw column is missing in every row.
+        Signatures: `serving_default` takes named inputs, `examples` tf.Examples; `features` returns the engineered
+        features of named inputs, lists padded with 0; those of further heads take named inputs. Each has defaults for
+        omitted inputs: an omitted raw column is missing in every row.
         """
         columns = self._features.columns
         named = serving_inputs.specs(columns)
-        as_it_is = functools.partial(tf.function, autograph=False)  # as tf.Transform traces: a third of the time less
+        as_it_is = functools.partial(tf.function, autograph=False)  # as in tf.Transform; saves a third of the time
         # All three are traced once, and called by the signatures.
         engineered = as_it_is(self._features, input_signature=[serving_inputs.sparse_specs(columns)])
-        of_named = as_it_is(lambda inputs: engineered(serving_inputs.from_named(inputs, columns)))
+        engineer_named = as_it_is(lambda inputs: engineered(serving_inputs.from_named(inputs, columns)))
         head = as_it_is(self._head)
 
         def serving_default(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
             others = {name: inputs.pop(name) for name in self._others}
-            return head(of_named(inputs), **others)
+            return head(engineer_named(inputs), **others)
 
         def examples(examples: tf.Tensor, **others: tf.Tensor) -> dict[str, tf.Tensor]:
             return head(engineered(serving_inputs.from_examples(examples, columns)), **others)
 
         def features(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-            found = of_named(inputs)
-            return {n: v.to_tensor() if isinstance(v, tf.RaggedTensor) else v for n, v in found.items()}
+            engineered_values = engineer_named(inputs)
+            return {n: v.to_tensor() if isinstance(v, tf.RaggedTensor) else v for n, v in engineered_values.items()}
 
         serialized = {"examples": tf.TensorSpec([None], tf.string, "examples")}
         defaults = dict(self._defaults())
@@ -88,7 +88,7 @@ class ServingModel(tf.Module):
             "examples": _signature(examples, {**serialized, **self._others}, defaults),
             "features": _signature(features, named, missing),
         } | {
-            name: _signature(lambda head=head, **inputs: head(of_named(inputs)), named, missing)
+            name: _signature(lambda head=head, **inputs: head(engineer_named(inputs)), named, missing)
             for name, head in self._heads()
         }
         tf.saved_model.save(self, folder, signatures, tf.saved_model.SaveOptions(experimental_custom_gradients=False))
@@ -115,7 +115,7 @@ def _signature(
 
 
 def query_tower(model: TwoTower, graph: FittedGraph) -> ServingModel:
-    """Raw columns of users in context to `vector`, [batch, dim] float32."""
+    """Raw columns of users and context to `vector`, [batch, dim] float32."""
     features = FittedFeatures(model.query_features, graph)
     return ServingModel("query_tower", features, lambda f: {"vector": model.query(f)}, _weights(model.query_tower))
 
@@ -130,19 +130,19 @@ def candidate_tower(model: TwoTower, graph: FittedGraph) -> ServingModel:
 def retrieval(
     model: TwoTower, graph: FittedGraph, video_ids: pa.Array | np.ndarray, vectors: np.ndarray
 ) -> ServingModel:
-    """Raw columns of users in context, `k` and `exclude` to the best videos by the towers' dot product.
+    """Raw columns of users and context, `k` and `exclude` to the best videos by the towers' dot product.
 
     Further inputs: `k`, int32, how many, one number or [batch], by default `recommender.candidates`; `exclude`,
-    [batch, n] or [1, n] ids of videos to leave out, of which the one that is missing is none, or an empty tensor.
-    Outputs: `video_ids` [batch, k] and `scores` [batch, k] float32, the best first, for the largest k; where a row has
-    fewer videos, or asks for fewer, the id is missing and the score minus infinity. Ids are int64, of which the least
-    is missing, or else strings, of which '' is.
+    [batch, n] or [1, n] ids of videos to leave out, padded with the missing id, or an empty tensor.
+    Outputs: `video_ids` [batch, k] and `scores` [batch, k] float32, the best first, for the largest k; rows with fewer
+    videos, or a smaller k, are padded with the missing id and minus infinity. Ids are int64, the least one missing, or
+    strings, '' missing.
 
     Args:
         model: the towers.
         graph: what was fitted.
         video_ids: [videos] int64 or binary.
-        vectors: [videos, dim] float32, of the candidate tower.
+        vectors: [videos, dim] float32 of the candidate tower.
     """
     index = ExactIndex(video_ids, vectors, graph.settings.ids.video_id)
     features = FittedFeatures(model.query_features, graph)
@@ -160,7 +160,7 @@ def retrieval(
 
 
 class ExactIndex(tf.Module):
-    """The vectors of all candidates, searched exhaustively; of equal scores the smaller id comes first.
+    """The vectors of all candidates, searched exhaustively; ties are broken by the smaller id.
 
     Args:
         video_ids: [videos] int64 or binary, distinct.
@@ -173,11 +173,11 @@ class ExactIndex(tf.Module):
 
     def __init__(self, video_ids: pa.Array | np.ndarray, vectors: np.ndarray, kind: IdKind = IdKind.INTEGER):
         super().__init__(name="index")
-        given = pa.array(video_ids)
-        order = np.argsort(ids.ranks(given, kind))
-        known = given.take(pa.array(order)).to_numpy(zero_copy_only=False)
-        self.dtype = tf.int64 if pa.types.is_integer(given.type) else tf.string
-        self._ids = tf.Variable(tf.constant(known, self.dtype), trainable=False, name="video_ids")
+        array = pa.array(video_ids)
+        order = np.argsort(ids.ranks(array, kind))
+        sorted_ids = array.take(pa.array(order)).to_numpy(zero_copy_only=False)
+        self.dtype = tf.int64 if pa.types.is_integer(array.type) else tf.string
+        self._ids = tf.Variable(tf.constant(sorted_ids, self.dtype), trainable=False, name="video_ids")
         self._vectors = tf.Variable(vectors[order], trainable=False, name="vectors")
         self._kind, self._salt = kind, 0
         if self.dtype == tf.string:
@@ -186,7 +186,7 @@ class ExactIndex(tf.Module):
             self._rows = tf.Variable(rows, trainable=False, name="rows")
 
     def _by_hash(self) -> np.ndarray:
-        """[videos] int32 rows by the hashes of their ids, with the first salt by which no two of these are equal."""
+        """[videos] int32 rows by the hashes of their ids, with the first salt that gives distinct hashes."""
         while True:
             hashes = self._hash(self._ids).numpy()
             rows = np.argsort(hashes, kind="stable")
@@ -198,12 +198,12 @@ class ExactIndex(tf.Module):
         """SipHash (Aumasson and Bernstein, 2012), int64 >= 0."""
         return tf.strings.to_hash_bucket_strong(texts, 2**63 - 1, [self._salt, 0])
 
-    def _find(self, wanted: tf.Tensor) -> tf.Tensor:
-        """[n] int32: the only row in which each of [n] ids may be."""
+    def _find(self, wanted_ids: tf.Tensor) -> tf.Tensor:
+        """[n] int32: the only row that may have each of [n] ids."""
         last = self._ids.shape[0] - 1
         if self.dtype != tf.string:
-            return tf.minimum(tf.searchsorted(self._ids, wanted), last)
-        return tf.gather(self._rows, tf.minimum(tf.searchsorted(self._hashes, self._hash(wanted)), last))
+            return tf.minimum(tf.searchsorted(self._ids, wanted_ids), last)
+        return tf.gather(self._rows, tf.minimum(tf.searchsorted(self._hashes, self._hash(wanted_ids)), last))
 
     def best(self, query: tf.Tensor, k: tf.Tensor, exclude: tf.Tensor) -> dict[str, tf.Tensor]:
         """Like `retrieval`, for [batch, dim] vectors."""
@@ -215,11 +215,11 @@ class ExactIndex(tf.Module):
         where = tf.stack([tf.cast(hit[:, 0], tf.int32), tf.gather_nd(place, hit)], 1)
         scores = tf.tensor_scatter_nd_update(scores, where, tf.fill([tf.shape(where)[0]], -np.inf))
         most = tf.minimum(serving_inputs.one_by_row(k, rows, "k"), count)
-        values, found = tf.math.top_k(scores, tf.reduce_max(most))
-        values = tf.where(tf.range(tf.shape(values)[1]) < most, values, -np.inf)  # of a row that asks for fewer
+        values, top_rows = tf.math.top_k(scores, tf.reduce_max(most))
+        values = tf.where(tf.range(tf.shape(values)[1]) < most, values, -np.inf)  # of rows with a smaller k
         missing = tf.constant(MISSING_VALUES[self.dtype], self.dtype)
         return {
-            "video_ids": tf.where(tf.math.is_inf(values), missing, tf.gather(self._ids, found)),
+            "video_ids": tf.where(tf.math.is_inf(values), missing, tf.gather(self._ids, top_rows)),
             "scores": values,
         }
 
@@ -229,21 +229,21 @@ def ranker(
     columns: Sequence[Mapping[str, Any]],
     graph: FittedGraph,
     calibrated: Calibration = calibration.NONE,
-    known: Tastes = tastes.NONE,
+    taste_table: Tastes = tastes.NONE,
 ) -> ServingModel:
     """Raw columns of users, videos and context to `score`, [batch] float32: a probability, or a ranking's raw score.
 
-    Where the model's graph explains itself, the signature `contributions` has what each column has added to the raw
+    If the model's graph explains itself, the signature `contributions` has the contribution of each column to the raw
     score, [batch, columns] float32.
 
     Args:
         served: the model.
         columns: of `columns.json`: `feature`, `index` of a component of a vector, `kind`.
-        graph: what was fitted.
-        calibrated: which makes a probability of a classifier's raw score.
-        known: of ids, which the model reads in their place.
+        graph: the fitted values.
+        calibrated: turns a classifier's raw score into a probability.
+        taste_table: vectors that the model reads in the place of ids.
     """
-    in_place = TastesGraph(known)
+    in_place = TastesGraph(taste_table)
     names = dict.fromkeys(column["feature"] for column in columns)
 
     def inputs(tokens: Features) -> tuple[tf.Tensor, tf.Tensor]:
@@ -265,7 +265,7 @@ def ranker(
 
 
 def _probability(raw: tf.Tensor, calibrated: Calibration) -> tf.Tensor:
-    """[batch] float64: as `Calibration.__call__`."""
+    """[batch] float64, as `Calibration.__call__`."""
     segment = tf.searchsorted(tf.constant(calibrated.scores), raw, side="right")
     knot = tf.maximum(segment - 1, 0)
     start, slope = tf.gather(calibrated.scores, knot), tf.gather(calibrated.slopes, segment)
@@ -276,10 +276,12 @@ def _matrix(features: Features, columns: Sequence[Mapping[str, Any]], dtype: tf.
     """[columns, batch]."""
     if not columns:
         return tf.zeros([0, tf.shape(next(iter(features.values())))[0]], dtype)
-    of = (features[c["feature"]] if c["index"] is None else features[c["feature"]][:, c["index"]] for c in columns)
-    return tf.stack([tf.cast(values, dtype) for values in of])
+    columns_of_features = (
+        features[c["feature"]] if c["index"] is None else features[c["feature"]][:, c["index"]] for c in columns
+    )
+    return tf.stack([tf.cast(values, dtype) for values in columns_of_features])
 
 
 def _weights(tower: Any) -> list[tf.Variable]:
-    """The TensorFlow variables of a Keras model: the graph needs them, and not the rest of the model."""
+    """The TensorFlow variables of a Keras model, the only part of it that the graph needs."""
     return [variable.value for variable in tower.variables]

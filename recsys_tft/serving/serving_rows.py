@@ -23,7 +23,7 @@ _MISSING: dict[np.dtype, Any] = {  # as serving_inputs.MISSING_VALUES
 }
 
 
-class Asked(Protocol):
+class InputSpec(Protocol):
     """The spec of an input: its number of dimensions, None for any, and its NumPy dtype."""
 
     @property
@@ -34,7 +34,7 @@ class Asked(Protocol):
 
 
 def tensors(columns: Mapping[str, Arrow], specs: "Mapping[str, tf.TensorSpec]") -> "dict[str, tf.Tensor]":
-    """Like `arrays`, for a signature that TensorFlow's Python has loaded."""
+    """Like `arrays`, for a signature loaded by TensorFlow's Python."""
     import tensorflow as tf
 
     def values(name: str, spec: "tf.TensorSpec") -> np.ndarray:
@@ -43,19 +43,19 @@ def tensors(columns: Mapping[str, Arrow], specs: "Mapping[str, tf.TensorSpec]") 
     return {name: tf.constant(values(name, spec), spec.dtype) for name, spec in specs.items()}
 
 
-def arrays(columns: Mapping[str, Arrow], asked: Mapping[str, Asked]) -> dict[str, Values]:
+def arrays(columns: Mapping[str, Arrow], slots: Mapping[str, InputSpec]) -> dict[str, Values]:
     """The inputs of a signature, from raw columns by name; an absent column is an empty array.
 
     Args:
-        columns: [n] values as `raw_tables.read` types them, or [1] that hold for every row; nulls are missing.
-        asked: the inputs of the signature.
+        columns: [n] values with the types of `raw_tables.read`, or [1] for all rows; nulls are missing.
+        slots: the inputs of the signature.
     """
-    return {name: _values(columns, name, each.dtype, each.rank) for name, each in asked.items()}
+    return {name: _values(columns, name, slot.dtype, slot.rank) for name, slot in slots.items()}
 
 
-def stacked(asked: Sequence[Mapping[str, Values]]) -> dict[str, Values]:
-    """Inputs of [n] rows of inputs of one row each, as `arrays` gives them."""
-    return {name: _stacked([each[name] for each in asked]) for name in asked[0]}
+def stacked(parts: Sequence[Mapping[str, Values]]) -> dict[str, Values]:
+    """Stack [n] inputs of one row each, as returned by `arrays`."""
+    return {name: _stacked([part[name] for part in parts]) for name in parts[0]}
 
 
 def _stacked(parts: Sequence[Values]) -> Values:
@@ -63,12 +63,12 @@ def _stacked(parts: Sequence[Values]) -> Values:
         return parts[0]
     arrays = [np.asarray(part) for part in parts]
     shape = (len(arrays), *np.max([array.shape[1:] for array in arrays], axis=0).astype(int))
-    found = np.full(shape, _MISSING[arrays[0].dtype], arrays[0].dtype)
+    stack = np.full(shape, _MISSING[arrays[0].dtype], arrays[0].dtype)
     for row, array in enumerate(arrays):
         if array.size:
             place: tuple[Any, ...] = (row, *map(slice, array.shape[1:]))
-            found[place] = array[0]
-    return found
+            stack[place] = array[0]
+    return stack
 
 
 def repeated(values: Values, times: Sequence[int]) -> Values:
@@ -82,11 +82,11 @@ def repeated(values: Values, times: Sequence[int]) -> Values:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column in the form of a signature's input, whose rows are looked up.
+    """A column in the form of a signature's input, for lookups of rows.
 
     Attributes:
-        values: [n], or those of all lists one after the other.
-        bounds: [n + 1] int64 where the lists begin and end; None where there are no lists.
+        values: [n], or the concatenated values of all lists.
+        bounds: [n + 1] int64 offsets of the lists; None for scalars.
     """
 
     values: Values
@@ -132,7 +132,7 @@ def _filled(array: pa.Array, dtype: np.dtype) -> Values:
 
 
 def _lengths(array: pa.Array) -> np.ndarray:
-    """[n] int of [n] lists, 0 of one that is missing."""
+    """[n] int: the lengths of lists, 0 if missing."""
     if len(array) == 1:
         return np.array([len(array.flatten())])
     lengths = pc.list_value_length(array)
@@ -140,7 +140,7 @@ def _lengths(array: pa.Array) -> np.ndarray:
 
 
 def _padded(flat: Values, lengths: np.ndarray) -> Values:
-    """[n, longest] of lists one after the other."""
+    """[n, longest] from concatenated lists."""
     is_there = np.arange(int(lengths.max(initial=0))) < lengths[:, None]
     if isinstance(flat, Texts):
         return flat.padded(is_there)

@@ -1,4 +1,4 @@
-"""Strings for a graph without a Python object for each: a request has thousands."""
+"""Strings for a graph without a Python object each, as a request has thousands."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,20 +8,17 @@ import pyarrow as pa
 
 
 class Texts:
-    """An array of strings, which lie one after the other in memory.
-
-    `numpy.asarray` makes an array of objects of bytes of it.
+    """An array of strings in one buffer; `numpy.asarray` converts it to objects of bytes.
 
     Args:
-        data: uint8, with a zero behind each string, as behind strings of TensorFlow's own: StringLower of UTF-8 reads
-            up to it; and one in the end.
-        starts: int64, of any shape: where in the data each string begins.
-        sizes: int64, of the same shape: how many bytes it has.
+        data: uint8, with a zero after each string, as StringLower of UTF-8 reads up to it, and one at the end.
+        starts: int64, of any shape: offset of each string.
+        sizes: int64, of the same shape: bytes of each string.
 
     Attributes:
-        dtype: that of objects.
+        dtype: object.
         shape: of the array.
-        size: how many strings it has.
+        size: number of strings.
     """
 
     dtype = np.dtype(object)
@@ -31,7 +28,7 @@ class Texts:
 
     @classmethod
     def of_arrow(cls, array: pa.Array) -> "Texts":
-        """From [n] binaries or strings; '' for a null."""
+        """From [n] binaries or strings; null becomes ''."""
         if not pa.types.is_binary(array.type) and not pa.types.is_string(array.type):
             array = array.cast(pa.binary())
         if not len(array):
@@ -47,12 +44,12 @@ class Texts:
             sizes = np.where(array.is_valid().to_numpy(zero_copy_only=False), sizes, 0)
         size = int(sizes.sum())
         starts = np.cumsum(sizes + 1) - sizes - 1
-        found = np.zeros(size + len(sizes) + 1, np.uint8)
+        packed = np.zeros(size + len(sizes) + 1, np.uint8)
         if size:
             within = np.arange(size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-            given = np.frombuffer(data, np.uint8)
-            found[np.repeat(starts, sizes) + within] = given[np.repeat(ends[:-1], sizes) + within]
-        return cls(found, starts, sizes)
+            source = np.frombuffer(data, np.uint8)
+            packed[np.repeat(starts, sizes) + within] = source[np.repeat(ends[:-1], sizes) + within]
+        return cls(packed, starts, sizes)
 
     @classmethod
     def of_objects(cls, values: np.ndarray) -> "Texts":
@@ -71,7 +68,7 @@ class Texts:
         return self.sizes.size
 
     def padded(self, is_there: np.ndarray) -> "Texts":
-        """These strings where a bool array is true, in its shape, and '' elsewhere."""
+        """The strings at the true elements of a bool array, and '' elsewhere."""
         starts, sizes = np.full(is_there.shape, len(self.data) - 1), np.zeros(is_there.shape, np.int64)
         starts[is_there], sizes[is_there] = self.starts, self.sizes
         return Texts(self.data, starts, sizes)
@@ -87,10 +84,10 @@ class Texts:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         data = self.data.tobytes()
         places = zip(self.starts.ravel().tolist(), self.sizes.ravel().tolist(), strict=True)
-        found = np.empty(self.size, object)
-        found[:] = [data[start : start + size] for start, size in places]
-        return found.reshape(self.shape)
+        objects = np.empty(self.size, object)
+        objects[:] = [data[start : start + size] for start, size in places]
+        return objects.reshape(self.shape)
 
     def tolist(self) -> list:
-        """Like that of an array of objects."""
+        """As of an array of objects."""
         return np.asarray(self).tolist()

@@ -1,1 +1,1 @@
-"""Rows on disk and how they get there: tf.Examples, TFRecords, Parquet, and an output that is whole or absent."""
+"""File formats and file systems: tf.Examples, TFRecords, Parquet, and folders that change atomically."""

@@ -1,7 +1,7 @@
-"""Tables as bytes, which is how they travel between the stages of the pipeline.
+"""Tables as bytes, the elements of the pipeline.
 
-A table that is sent as an object may drag along the buffers of the larger table that it was cut from; an Arrow IPC
-stream holds its own rows alone. On one machine it need not travel: it waits in a file (`beam_pipelines.staging`).
+A pickled table may include the buffers of the larger table that it is a slice of; an Arrow IPC stream has its own rows
+alone. On one machine tables are staged in files (`beam_pipelines.staging`).
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ def dumps(table: pa.Table) -> bytes:
     table = table.combine_chunks()
     counted = pa.MockOutputStream()
     _write(table, counted)
-    buffer = pa.allocate_buffer(counted.size())  # at once: one that grows is copied again and again
+    buffer = pa.allocate_buffer(counted.size())  # in one piece, as a growing one would be copied repeatedly
     with pa.FixedSizeBufferWriter(buffer) as sink:
         _write(table, sink)
     return buffer.to_pybytes()
@@ -51,7 +51,7 @@ def loads(data: Packed) -> pa.Table:
 
 
 def concat(parts: Iterable[Packed]) -> pa.Table:
-    """The rows of all streams, of which there is at least one."""
+    """Concatenate the rows of one or more streams."""
     return pa.concat_tables([loads(part) for part in parts]).combine_chunks()
 
 

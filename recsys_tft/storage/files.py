@@ -1,7 +1,6 @@
 """Files and folders on this machine or on any Beam filesystem.
 
-Local ones are worked on by the operating system alone, whatever characters their names have; Beam would take some of
-them for patterns.
+Local files are accessed without Beam, which would read some characters in names as patterns.
 """
 
 import io
@@ -13,10 +12,10 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, BinaryIO
 
-_BUFFER = 1 << 20  # bytes that are written at a time
-_KEPT = 1 << 25  # bytes of a new file that stay in the system's memory, however long it becomes
+_BUFFER = 1 << 20  # bytes of a write
+_KEPT = 1 << 25  # most bytes of a new file in the page cache
 
-STAGING, SCRATCH = ".staging", "scratch"  # where a run writes, and in it what it needs for a time
+STAGING, SCRATCH = ".staging", "scratch"  # where a run writes, and its temporary files
 
 
 def is_local(path: str) -> bool:
@@ -37,7 +36,7 @@ def _object_store() -> ModuleType:
 
 
 def exists(path: str) -> bool:
-    """Whether there is a file or folder; on an object store a folder exists as long as it contains something."""
+    """Whether a file or folder exists; on an object store a folder exists if it has any object."""
     if is_local(path):
         return pathlib.Path(path).exists()
     if _filesystems().exists(path):
@@ -48,21 +47,21 @@ def exists(path: str) -> bool:
 def sizes(folder: str) -> dict[str, int]:
     """The files in a folder by name, with their sizes; none if there is no folder."""
     if is_local(folder):
-        found = {path.name: path.stat().st_size for path in pathlib.Path(folder).glob("*")}
+        sizes_by_name = {path.name: path.stat().st_size for path in pathlib.Path(folder).glob("*")}
     else:
-        found = {path.rpartition("/")[2]: size for path, size in _object_store().sizes_below(folder).items()}
-    return dict(sorted(found.items()))
+        sizes_by_name = {path.rpartition("/")[2]: size for path, size in _object_store().sizes_below(folder).items()}
+    return dict(sorted(sizes_by_name.items()))
 
 
 def files_below(folder: str) -> list[str]:
-    """The paths of the files in a folder and the folders in it, in order."""
+    """The paths of all files below a folder, in order."""
     if is_local(folder):
         return sorted(str(path) for path in pathlib.Path(folder).rglob("*") if path.is_file())
     return [path for path in _object_store().below(folder) if not path.endswith("/")]
 
 
 def folders_with(folder: str, file: str) -> list[str]:
-    """The names of the folders in a folder that hold a file, by its path in them; in order."""
+    """The names of the folders in a folder that have a file, by its path in them; in order."""
     if is_local(folder):
         return sorted(path.name for path in pathlib.Path(folder).glob("*/") if (path / file).exists())
     return _object_store().folders_with(folder, file)
@@ -79,10 +78,10 @@ def delete(path: str) -> None:
 
 
 def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
-    """Let `write` fill a file, which then gets its name at once.
+    """Let `write` fill a file, which then appears atomically.
 
-    Two attempts at the same staged file, of which one may be late or die, leave one file, and nothing beside it: each
-    writes to a place of its own, in the scratch folder of the run.
+    Several attempts at the same staged file, some of which may be late or die, leave one file and nothing else: each
+    writes to a path of its own, in the scratch folder of the run.
     """
     root, staging, _ = path.rpartition(f"/{STAGING}/")
     beside = f"{root}{staging}{SCRATCH}/" if staging else f"{path}."
@@ -96,13 +95,13 @@ def write_file(path: str, write: Callable[[BinaryIO], object]) -> None:
 
 
 def copy_folder(folder: str, to: str) -> None:
-    """Copies the files in a folder and the folders in it."""
+    """Copy all files below a folder."""
     for path in files_below(folder):
         copy(path, f"{to}{path.removeprefix(folder)}")
 
 
 def copy(path: str, to: str) -> None:
-    """Copies a file, from anywhere to anywhere."""
+    """Copy a file between any filesystems."""
     with open_to_read(path) as source:
         write_file(to, lambda file: shutil.copyfileobj(source, file, _BUFFER))
 
@@ -118,10 +117,10 @@ def open_to_write(path: str) -> BinaryIO:
 
 
 class _LongFile(io.FileIO):
-    """A new file that the system starts to write at once, and drops from its cache when it is on the disk.
+    """A new file that the system writes back at once, and drops from the page cache when it is on the disk.
 
-    Left to itself it fills all of its memory with what nobody reads soon, takes new pages for each megabyte (which on a
-    virtual machine costs several times as much as to copy the bytes), and lets the writer wait in the end all the same.
+    Otherwise it would fill all memory with pages that nobody reads soon; fresh pages cost several times as much as the
+    copy on a virtual machine, and the writer has to wait in the end all the same.
     """
 
     def __init__(self, path: str, mode: str):

@@ -1,4 +1,4 @@
-"""Hashes of ids that are the same on every machine: for partitions, and for draws that do not depend on order."""
+"""Hashes that are equal on every machine: for partitions, and for draws that do not depend on order."""
 
 import numpy as np
 import pyarrow as pa
@@ -26,13 +26,13 @@ def keyed_hash(*keys: np.ndarray | int) -> np.ndarray:
 
 
 def text_hash(texts: pa.Array) -> np.ndarray:
-    """[n] uint64 of the bytes of [n] strings or binaries; of a null any number."""
+    """[n] uint64 of the bytes of [n] strings or binaries; undefined for nulls."""
     array = texts.cast(pa.large_binary())
     offsets = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
     begins, sizes = offsets[:-1] - offsets[:1], np.diff(offsets)
     used = np.frombuffer(array.buffers()[2] or b"", np.uint8)[offsets[:1].sum() : offsets[-1:].sum()]
     data = np.concatenate([used, np.zeros(8, np.uint8)])
-    words = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))  # the eight bytes from each one on
+    words = np.ndarray(len(data) - 7, "<u8", data, strides=(1,))  # the eight bytes at each position
     hashed = mix(sizes.astype(np.uint64) + _GOLDEN)
     rows = np.arange(len(sizes))
     for begin in range(0, int(sizes.max(initial=0)), 8):
@@ -49,5 +49,5 @@ def unit_interval(hashes: np.ndarray) -> np.ndarray:
 
 
 def partition_of(ids: np.ndarray, partitions: int) -> np.ndarray:
-    """The partition in 0 .. partitions - 1 that each of [n] int64 ids belongs to, as [n] int64."""
+    """[n] int64: the partition of each of [n] int64 ids, from 0 to partitions - 1."""
     return (keyed_hash(ids) % np.uint64(partitions)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""JSON that a run, a training or an export wrote, and that a person or a full disk may have damaged since."""
+"""JSON files of runs, trainings and exports, which may have been damaged since."""
 
 import json
 import os
@@ -12,33 +12,33 @@ from recsys_tft.storage.files import read_text
 def read(
     path: str | os.PathLike[str], remedy: str, keys: Sequence[str] = (), renamed: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
-    """A mapping in a file.
+    """Read a mapping from a file.
 
     Args:
         path: of the file.
-        remedy: what makes it anew, as the end of a sentence.
-        keys: that it has to have.
-        renamed: names that keys had in earlier releases, and what they are called now.
+        remedy: how to make it again, as the end of a sentence.
+        keys: that it must have.
+        renamed: names of keys in earlier releases, with their names today.
 
     Raises:
-        InputError: naming the file and the remedy, if it is not there, or is damaged.
+        InputError: naming the file and the remedy, if it does not exist or is damaged.
     """
     with readable(path, remedy):
-        found = json.loads(read_text(os.fspath(path)))
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: damaged: it holds no mapping; {remedy}.")
-    found = with_names(found, renamed or {})
+        mapping = json.loads(read_text(os.fspath(path)))
+    if not isinstance(mapping, dict):
+        raise InputError(f"{path}: damaged: it has no mapping; {remedy}.")
+    mapping = with_names(mapping, renamed or {})
     for key in keys:
-        if key not in found:
+        if key not in mapping:
             raise InputError(f"{path}: damaged: it lacks '{key}'; {remedy}.")
-    return found
+    return mapping
 
 
-def with_names(found: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
-    """A mapping, its keys by the names of today."""
-    return {renamed.get(key, key): value for key, value in found.items()}
+def with_names(mapping: Mapping[str, Any], renamed: Mapping[str, str]) -> dict[str, Any]:
+    """A mapping with keys by their names today."""
+    return {renamed.get(key, key): value for key, value in mapping.items()}
 
 
 def to_json(value: object) -> str:
-    """JSON for people: indented, and the same text for the same value."""
+    """Readable JSON: indented, and deterministic."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

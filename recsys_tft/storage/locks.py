@@ -12,15 +12,15 @@ LOCK = ".lock"
 
 
 @contextlib.contextmanager
-def sole_writer(folder: pathlib.Path, what: str, name: str = LOCK) -> Iterator[None]:
-    """Refuse a second writer while one is at work, and make the folder.
+def sole_writer(folder: pathlib.Path, writer: str, name: str = LOCK) -> Iterator[None]:
+    """Make a folder, and refuse other writers in it while the block runs.
 
-    A writer that fails leaves no empty folder behind. One that is interrupted does, for who interrupted it to look at.
+    A writer that fails leaves no empty folder; one that is interrupted leaves everything, for inspection.
 
     Args:
-        folder: where is written.
-        what: the writer, for the message, such as `run`.
-        name: of the file that is locked, which goes at the end.
+        folder: to write in.
+        writer: for the message, such as `run`.
+        name: of the lock file, which is removed at the end.
 
     Raises:
         InputError: if there is another writer, the folder cannot be written, or the lock is a link, which is never
@@ -31,7 +31,7 @@ def sole_writer(folder: pathlib.Path, what: str, name: str = LOCK) -> Iterator[N
         folder.mkdir(parents=True, exist_ok=True)
         opened = _open_locked(path)
     except BlockingIOError:
-        raise InputError(f"{folder}: another {what} is writing there.") from None
+        raise InputError(f"{folder}: another {writer} is writing there.") from None
     except OSError as error:
         if path.is_symlink():
             raise InputError(f"{path}: is a link to {path.readlink()}; remove it, as it leads elsewhere.") from None
@@ -51,7 +51,7 @@ def sole_writer(folder: pathlib.Path, what: str, name: str = LOCK) -> Iterator[N
 
 
 def _open_locked(path: pathlib.Path) -> int:
-    """A descriptor of the locked file, which is still the one of that name."""
+    """Open and lock the file, and check that it still has its name."""
     while True:
         opened = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:

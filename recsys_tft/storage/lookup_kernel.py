@@ -1,4 +1,4 @@
-"""A compiled binary search, of many numbers in parts of an array each."""
+"""A compiled binary search for many numbers, each in its part of an array."""
 
 from numba.core import types
 
@@ -8,17 +8,17 @@ _READ, _FILLED = types.Array(types.int64, 1, "C", readonly=True), types.int64[::
 
 
 @compiled(types.void(_READ, _READ, _FILLED, _READ))
-def search(values, wanted, first, end):
-    """Moves the `first` of each part behind the values in it that are less than the wanted one.
+def search(values, numbers, first, end):
+    """Find in each part the first value that is not less than a number.
 
     Args:
         values: increasing within each part, [n].
-        wanted: [m].
-        first: where the part begins, [m]; becomes the place of the first value that is not less, or the end.
-        end: where it ends, [m].
+        numbers: to search for, [m].
+        first: start of the part, [m]; overwritten by the result, which is `end` if there is no such value.
+        end: of the part, [m].
     """
     for row in range(len(first)):
-        low, high, number = first[row], end[row], wanted[row]
+        low, high, number = first[row], end[row], numbers[row]
         while low < high:
             middle = (low + high) >> 1
             if values[middle] < number:

@@ -1,7 +1,7 @@
 """Building blocks of compiled code: reads and writes at an address, and the processor's CRC-32C.
 
-Addresses are int64, as are the values that are loaded; nothing is checked here. The checksum is that of the library
-inside google-crc32c, which Beam needs too: it uses the processor's own instruction, on every processor that has one.
+Addresses and loaded values are int64; nothing is checked here. The checksum is from the library inside google-crc32c,
+which Beam needs too: it uses the instruction of the processor, if there is one.
 """
 
 import ctypes
@@ -16,10 +16,10 @@ from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-_CRC = "recsys_tft_crc32c_extend"  # the name by which compiled code, that of an earlier process too, finds it
+_CRC = "recsys_tft_crc32c_extend"  # symbol for compiled code, also of earlier processes
 _LIBRARY = ctypes.CDLL(_crc32c.__file__)
 binding.add_symbol(_CRC, ctypes.cast(_LIBRARY.crc32c_extend, ctypes.c_void_p).value)
-# What is kept of compiled code has this in its name, as it is made of all these files.
+# Part of the names of cached compiled code, which depends on all these files.
 _FILES = (
     "storage/machine_code", "storage/kernel_arguments", "storage/record_kernels", "point_in_time/history_kernel",
     "point_in_time/tally_kernel", "storage/lookup_kernel", "storage/sort_kernel",
@@ -34,8 +34,8 @@ crc32c = types.ExternalFunction(_CRC, types.uint32(types.uint32, types.int64, ty
 def compiled(*signature: Any) -> Callable[[Callable], Callable]:
     """Compile a function so that it runs without the GIL.
 
-    With a signature it is compiled now, and kept for later processes where a folder can be written for it; without, as
-    a part of the functions that call it.
+    With a signature it is compiled now, and cached for later processes if a folder can be written; without one it is
+    compiled as a part of its callers.
     """
 
     def compile_now(function: Callable) -> Callable:
@@ -45,7 +45,7 @@ def compiled(*signature: Any) -> Callable[[Callable], Callable]:
         function.__qualname__ += f"_{_DIGEST}"
         try:
             return numba.njit(*signature, cache=True, **options)(function)
-        except RuntimeError:  # no folder can be written, neither this one nor the user's own
+        except RuntimeError:  # neither this folder nor the user's cache can be written
             return numba.njit(*signature, **options)(function)
 
     return compile_now
@@ -53,7 +53,7 @@ def compiled(*signature: Any) -> Callable[[Callable], Callable]:
 
 @compiled()
 def masked_crc32c(at: int, size: int) -> int:
-    """The checksum of bytes as TFRecord stores it."""
+    """The checksum of bytes, masked as in TFRecords."""
     crc = types.int64(crc32c(types.uint32(0), at, size))
     return (((crc >> 15 | crc << 17) & 0xFFFFFFFF) + 0xA282EAD8) & 0xFFFFFFFF
 
@@ -90,7 +90,7 @@ def copy(context, to, at, size):
     """Copy `size` bytes."""
 
     def generate(context, builder, signature, arguments):
-        pointers = [builder.inttoptr(each, cgutils.voidptr_t) for each in arguments[:2]]
+        pointers = [builder.inttoptr(address, cgutils.voidptr_t) for address in arguments[:2]]
         cgutils.raw_memcpy(builder, *pointers, arguments[2], 1)
         return context.get_dummy_value()
 
@@ -112,7 +112,7 @@ def copy64(context, to, at):
 
 @intrinsic
 def differing(context, a, b):
-    """Compare 64 bytes at two places: one bit each, set where they differ."""
+    """Compare 64 bytes at two addresses: one bit each, set if they differ."""
 
     def generate(context, builder, signature, arguments):
         pointer = ir.VectorType(ir.IntType(8), 64).as_pointer()
@@ -124,7 +124,7 @@ def differing(context, a, b):
 
 @intrinsic
 def lowest_bit(context, value):
-    """The number of the lowest bit that is set; 64 if none is."""
+    """The number of the lowest set bit; 64 without one."""
 
     def generate(context, builder, signature, arguments):
         return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))

@@ -1,6 +1,6 @@
-"""Folders of filesystems that have none, such as Cloud Storage: a folder is what the names of its objects begin with.
+"""Folders on object stores such as Cloud Storage, where a folder is a prefix of names.
 
-Nothing moves a folder at once there. Everything here can be repeated from the beginning, and by two workers at a time.
+Folders cannot be moved atomically. All functions here are idempotent, and may run on two workers at a time.
 """
 
 import re
@@ -11,38 +11,38 @@ from typing import Any
 from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
-_THREADS, _AT_A_TIME = 16, 100  # requests at a time, and objects in one, which is as many as Cloud Storage takes
+_THREADS, _AT_A_TIME = 16, 100  # requests at a time; objects of a request, the limit of Cloud Storage
 
 
 def below(folder: str, limit: int | None = None) -> list[str]:
-    """The objects in a folder and the folders in it, by name."""
+    """All objects below a folder, by name."""
     return sorted(sizes_below(folder, limit))
 
 
 def sizes_below(folder: str, limit: int | None = None) -> dict[str, int]:
-    """The bytes of the same objects."""
+    """The bytes of all objects below a folder."""
     pattern = f"{_literally(folder)}/**"
-    return {found.path: found.size_in_bytes for found in FileSystems.match([pattern], [limit])[0].metadata_list}
+    return {entry.path: entry.size_in_bytes for entry in FileSystems.match([pattern], [limit])[0].metadata_list}
 
 
 def folders_with(folder: str, file: str) -> list[str]:
-    """The names of the folders in a folder that hold a file, by its path in them; in order."""
-    found = FileSystems.match([f"{_literally(folder)}/*/{file}"])[0].metadata_list
-    return sorted(each.path.removeprefix(f"{folder.rstrip('/')}/").partition("/")[0] for each in found)
+    """The names of the folders in a folder that have a file, by its path in them; in order."""
+    entries = FileSystems.match([f"{_literally(folder)}/*/{file}"])[0].metadata_list
+    return sorted(entry.path.removeprefix(f"{folder.rstrip('/')}/").partition("/")[0] for entry in entries)
 
 
 def _literally(folder: str) -> str:
-    """A pattern that stands for a folder alone."""
+    """A pattern that matches only this folder."""
     return re.sub(r"([*?[])", r"[\1]", folder.rstrip("/"))
 
 
 def move(moves: Sequence[tuple[str, str]]) -> None:
-    """Rename objects, (from, to) each; those that are not there any more have been renamed before."""
+    """Rename objects, (from, to) each; missing ones have been renamed before."""
     _in_batches(moves, lambda batch: FileSystems.rename(*map(list, zip(*batch, strict=True))), lambda move: move[0])
 
 
 def delete(paths: Sequence[str]) -> None:
-    """Remove objects; those that are not there any more have been removed before."""
+    """Remove objects; missing ones have been removed before."""
     _in_batches(paths, FileSystems.delete, lambda path: path)
 
 

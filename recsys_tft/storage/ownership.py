@@ -1,6 +1,6 @@
 """Ownership of files: files that another user could have changed are not trusted blindly. See docs/trust.md.
 
-A folder is this user's or root's, and nobody else may write there but its group, which whoever made it chose.
+A trusted folder belongs to this user or root, and only they and its group may write there.
 """
 
 import os
@@ -13,21 +13,21 @@ from recsys_tft.errors import InputError, reason
 _ROOT = 0
 
 
-def doubt(folder: str | os.PathLike[str]) -> str | None:
-    """The reason why another user may have written to a local folder, as the end of a sentence; None for none.
+def reason_to_doubt(folder: str | os.PathLike[str]) -> str | None:
+    """The reason why another user may have written to a local folder, as the end of a sentence; None if there is none.
 
-    Links are followed. A folder that is not there, or on another filesystem, raises no doubt.
+    Links are followed. Missing folders and those on other filesystems are not doubted.
     """
     if "://" in os.fspath(folder) or not hasattr(os, "getuid"):
         return None
     try:
-        found = pathlib.Path(folder).stat()
+        status = pathlib.Path(folder).stat()
     except OSError:
         return None
-    if found.st_uid not in (os.getuid(), _ROOT):
-        return f"belongs to {_user(found.st_uid)}"
-    if found.st_mode & stat.S_IWOTH:
-        return f"may be written by every user (mode {stat.S_IMODE(found.st_mode):o})"
+    if status.st_uid not in (os.getuid(), _ROOT):
+        return f"belongs to {_user(status.st_uid)}"
+    if status.st_mode & stat.S_IWOTH:
+        return f"may be written by every user (mode {stat.S_IMODE(status.st_mode):o})"
     return None
 
 
@@ -39,20 +39,20 @@ def _user(number: int) -> str:
 
 
 def check(name: str, folder: str | os.PathLike[str]) -> None:
-    """Refuse a folder of a cache into which another user may have put something.
+    """Refuse a folder of a cache to which another user may have written.
 
     Raises:
         InputError: naming the folder, why, and what to do.
     """
-    if why := doubt(folder):
+    if why := reason_to_doubt(folder):
         raise InputError(
             f"{name}: {folder} {why}, so its contents are not trusted; use a folder of your own, or change its "
             "owner or mode (chown, chmod o-w)."
         )
 
 
-def private(name: str, folder: str | os.PathLike[str]) -> pathlib.Path:
-    """A folder of a cache, made for this user alone if it is not there.
+def private_folder(name: str, folder: str | os.PathLike[str]) -> pathlib.Path:
+    """A folder of a cache, created with access for this user alone if it does not exist.
 
     Raises:
         InputError: as `check`, or if it cannot be made.
@@ -68,9 +68,9 @@ def private(name: str, folder: str | os.PathLike[str]) -> pathlib.Path:
 
 
 def warning(output_dir: str) -> str | None:
-    """A sentence for whoever reads an output that another user may have changed: a saved graph in it can run code."""
+    """A warning if another user may have changed an output, as a saved graph in it can run code."""
     for part in ("", "artifacts", "artifacts/manifest.json", "models", "serving", "serving/store"):
         path = os.path.join(output_dir, part) if part else output_dir  # noqa: PTH118, as it may be a URL
-        if why := doubt(path):
+        if why := reason_to_doubt(path):
             return f"{path} {why}; use it if you trust them, as a saved graph in it can run code (docs/trust.md)"
     return None

@@ -1,6 +1,6 @@
-"""Two compiled loops: rows of columns to fragments of tf.Examples, and fragments to TFRecords.
+"""Two compiled loops: from rows of columns to fragments of tf.Examples, and from fragments to TFRecords.
 
-Where things lie is given by addresses: see `recsys_tft.storage.kernel_arguments`.
+Arguments are addresses: see `recsys_tft.storage.kernel_arguments`.
 """
 
 from numba.core import types
@@ -23,12 +23,12 @@ from recsys_tft.storage.kernel_arguments import (
 )
 from recsys_tft.storage.machine_code import compiled, copy, load64, masked_crc32c, store8, store32, store64
 
-_DELIMITED = 0x0A  # the tag of an entry, of its name, of packed numbers, and of an element that is text
+_DELIMITED = 0x0A  # the tag of an entry, of its name, of packed numbers, and of a text
 
 
 @compiled()
 def _size_of(value: int) -> int:
-    """Bytes of a varint, which takes what is negative for 64 bits without a sign."""
+    """Bytes of a varint; negative numbers are encoded as unsigned 64 bits."""
     if value < 0:
         return 10
     size = 1
@@ -40,7 +40,7 @@ def _size_of(value: int) -> int:
 
 @compiled()
 def _put(at: int, value: int) -> int:
-    """Write a varint, and return where it ends."""
+    """Write a varint, and return its end."""
     while value < 0 or value > 127:
         store8(at, value & 127 | 128)
         value = value >> 7 & 0x01FFFFFFFFFFFFFF
@@ -88,7 +88,7 @@ def _put_payload(at: int, kind: int, values: int, ends: int, first: int, end: in
 
 @compiled(types.void(types.int64[:, ::1], types.int64, types.int64[::1]))
 def encode(columns, out, offsets):
-    """Write a map entry per column for each row from `out` on, and where rows end into `offsets`, [rows + 1]."""
+    """Write a map entry per column for each row to `out`, and the ends of rows to `offsets`, [rows + 1]."""
     at = out
     for row in range(len(offsets) - 1):
         for k in range(columns.shape[0]):
@@ -116,7 +116,7 @@ def encode(columns, out, offsets):
 
 @compiled(types.UniTuple(types.int64, 2)(types.int64[:, ::1], types.int64, types.int64, types.int64, types.int64))
 def frame(parts, row, rows, out, room):
-    """Write records from `row` on to `out`, as many as there is `room` for; the next row, and the bytes written."""
+    """Write as many records from `row` on to `out` as there is `room` for; return the next row, and the bytes."""
     at = out
     while row < rows:
         size = 0

@@ -1,23 +1,23 @@
-"""A compiled radix sort, which keeps the order of rows that are equal."""
+"""A compiled stable radix sort."""
 
 import numpy as np
 from numba.core import types
 
 from recsys_tft.storage.machine_code import compiled
 
-_BITS = 11  # of a key that are sorted by at a time: as many counters as the processor's nearest cache holds
+_BITS = 11  # of a key per pass; the counters fit into the processor's nearest cache
 _SIZE = 1 << _BITS
 _KEY, _ROWS = types.Array(types.uint64, 1, "C", readonly=True), types.int64[::1]
 
 
 @compiled(types.boolean(_KEY, _ROWS, _ROWS))
 def sort_by(keys, order, room):
-    """Sorts rows by a key, and says whether they are in `room` in the end, else in `order`.
+    """Sort rows by a key; return whether the result is in `room` instead of `order`.
 
     Args:
         keys: of all rows, [n].
-        order: of rows so far, [n].
-        room: for as many.
+        order: the current order of rows, [n].
+        room: work space, [n].
     """
     begins = np.empty(_SIZE, np.int64)
     largest = np.uint64(0)

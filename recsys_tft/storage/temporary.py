@@ -1,4 +1,4 @@
-"""Temporary folders that hardly outlive their process: the next one removes those of a killed one."""
+"""Temporary folders; those of killed processes are removed by the next one."""
 
 import atexit
 import contextlib
@@ -10,16 +10,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-PREFIX = "recsys_tft-run-"  # releases that locked no folder had names of the first part alone
+PREFIX = "recsys_tft-run-"  # earlier releases, without locks, used only its first part
 
 
 @contextlib.contextmanager
 def temporary_folder(within: str | os.PathLike[str] | None = None, prefix: str = PREFIX) -> Iterator[str]:
-    """A new folder, which goes when the block ends.
+    """A new folder, removed when the block ends.
 
     Args:
-        within: the folder that it is made in; None: the one for temporary files (TMPDIR).
-        prefix: of its name. Folders of this prefix that the same user has made in a process that has ended are removed.
+        within: its parent; None: the folder for temporary files (TMPDIR).
+        prefix: of its name. This user's folders with the prefix whose process has ended are removed.
     """
     root = pathlib.Path(within or tempfile.gettempdir())
     _remove_left(root, prefix)
@@ -36,12 +36,12 @@ def temporary_folder(within: str | os.PathLike[str] | None = None, prefix: str =
 
 
 def _kept(folder: str) -> int | None:
-    """The new folder, open and locked; None if another process took it for one that was left, and removes it."""
+    """Open and lock the new folder; None if another process is removing it as left over."""
     try:
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
         return None
-    with contextlib.suppress(OSError):  # no folder can be locked here, so that none is removed
+    with contextlib.suppress(OSError):  # where folders cannot be locked, none is removed
         try:
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -55,7 +55,7 @@ def _kept(folder: str) -> int | None:
 
 def _remove_left(root: pathlib.Path, prefix: str) -> None:
     for path in [path for path in root.iterdir() if path.name.startswith(prefix)]:
-        with contextlib.suppress(OSError):  # it has gone, or is not ours to remove
+        with contextlib.suppress(OSError):  # it is gone, or belongs to another user
             opened = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 if os.fstat(opened).st_uid == os.geteuid() and _lock(opened):
@@ -65,7 +65,7 @@ def _remove_left(root: pathlib.Path, prefix: str) -> None:
 
 
 def _lock(opened: int) -> bool:
-    """Locks an open folder, which its process does as long as it lives; False if another has, or none can."""
+    """Lock an open folder for the life of the process; False if another process has the lock, or locks fail."""
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -74,8 +74,8 @@ def _lock(opened: int) -> bool:
 
 
 def without_pattern(path: str) -> str:
-    """The path, or a link to it that lasts as long as the process, for a library that takes `[`, `*` and `?` for more
-    than characters, as TensorFlow does where it looks for a model's variables."""
+    """The path, or if it contains `[`, `*` or `?` a link to it that lasts as long as the process, for libraries that
+    read these as patterns, such as TensorFlow when it looks for a model's variables."""
     if "://" in path or not set(path) & set("[]*?\\"):
         return path
     return _link_to(pathlib.Path(path).resolve())

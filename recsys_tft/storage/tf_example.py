@@ -1,4 +1,4 @@
-"""tf.Examples by the column: the map entries of some features, encoded once per entity and joined per row.
+"""tf.Examples by column: the map entries of some features, encoded once per entity and joined per row.
 
 A serialized tf.Example is `0x0A varint(length)` and the concatenation of its map entries, one per feature. So the
 entries of the user features of one user (a *fragment*) are encoded once, and a row of training data is the
@@ -7,7 +7,7 @@ entry is
 
     0A varint(size)  0A varint(size) name  12 varint(size)  kind varint(size)  [0A varint(size)] payload
 
-where the payload is packed numbers (only these have the bracket) or, for bytes, `0A varint(size) value` an element.
+where the payload is packed numbers (only these have the bracket) or, for bytes, `0A varint(size) value` per element.
 Reference: https://github.com/tensorflow/tensorflow/blob/master/tensorflow/core/example/feature.proto
 """
 
@@ -22,25 +22,25 @@ from recsys_tft.errors import InputError
 from recsys_tft.storage.kernel_arguments import BYTES, COLUMN_FIELDS, FLOAT, INT64
 from recsys_tft.storage.varints import varint
 
-LONGEST = 1 << 30  # bytes of a fragment, as a tf.Example holds less than 2 GiB
-_ENTRY = 1 + 5 + 5 + 1 + 5 + 1 + 5  # bytes of tags and sizes at most, without those in the name
+LONGEST = 1 << 30  # bytes of a fragment; a tf.Example is limited to 2 GiB
+_ENTRY = 1 + 5 + 5 + 1 + 5 + 1 + 5  # most bytes of tags and sizes
 _TYPES = {INT64: pa.int64(), FLOAT: pa.float32(), BYTES: pa.large_binary()}
 _WIDTHS = {INT64: 8, FLOAT: 4}  # bytes of a number in memory
-_MOST = {INT64: 10, FLOAT: 4, BYTES: 1 + 5}  # bytes that are written of an element, without those of text
+_MOST = {INT64: 10, FLOAT: 4, BYTES: 1 + 5}  # most bytes of an element, without its text
 
 
 def encode_fragments(table: pa.Table) -> pa.LargeBinaryArray:
     """[n] fragments, one per row: a map entry per column, in the order of the columns.
 
-    A null becomes a Feature without a list, which parsers take as missing (as tfx_bsl has it); an empty list becomes
-    an empty list of its kind. Integers and bool become int64, floats float32; bytes of strings are UTF-8.
+    A null becomes a Feature without a list, which parsers read as missing (like tfx_bsl); an empty list becomes an
+    empty list of its kind. Integers and bool become int64, floats float32; strings are UTF-8.
 
     Args:
         table: columns of integers, bool, floats, strings or binaries, or of lists of these (also of fixed size).
 
     Raises:
-        InputError: if a column is of another type, has a null inside a list or an integer beyond int64, if two
-            columns have the same name, or if a row takes a gigabyte.
+        InputError: if a column has another type, a null inside a list or an integer beyond int64, if two columns have
+            the same name, or if a row has a gigabyte.
     """
     from recsys_tft.storage import record_kernels  # loads numba
 
@@ -58,11 +58,11 @@ def encode_fragments(table: pa.Table) -> pa.LargeBinaryArray:
 
 
 class _Column:
-    """A column as compiled code reads it.
+    """A column as an argument of compiled code.
 
     Attributes:
-        fields: [COLUMN_FIELDS] of `record_kernels`; what they point to lives as long as this.
-        most: bytes that its entries take in all, or less.
+        fields: [COLUMN_FIELDS] of `record_kernels`; the memory lives as long as this object.
+        most: upper bound of the bytes of its entries.
     """
 
     def __init__(self, name: str, column: pa.ChunkedArray):
@@ -113,7 +113,7 @@ def _is_list(column: pa.DataType) -> bool:
 
 
 def _flatten(column: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
-    """The elements that rows hold, and [n] int64 how many: -1 for null; None: one each."""
+    """The elements of all rows, and [n] int64 their number per row: -1 for null; None: one each."""
     if _is_list(column.type):
         lengths, flat = pc.list_value_length(column).cast(pa.int64()), pc.list_flatten(column)
     elif column.null_count:

@@ -1,4 +1,4 @@
-"""TFRecord files of tf.Examples that are joined from fragments.
+"""TFRecord files of tf.Examples joined from fragments.
 
 A record is
 
@@ -22,33 +22,33 @@ from recsys_tft.errors import InputError
 from recsys_tft.storage.kernel_arguments import FRAMING, PART_FIELDS
 from recsys_tft.storage.tf_example import encode_fragments
 
-BLOCK_BYTES = 1 << 20  # written at a time: what stays in the processor's cache until it is written
-LEVEL = 1  # of gzip: names repeat in every row, so that 1 makes a tenth of them, and 6 an eleventh in twice the time
+BLOCK_BYTES = 1 << 20  # written at a time; it fits into the processor's cache
+LEVEL = 1  # of gzip: names repeat in every row; level 1 compresses to a tenth, 6 to an eleventh in twice the time
 
 File = str | os.PathLike[str] | BinaryIO
 Joined = Sequence[tuple[pa.LargeBinaryArray, np.ndarray | None]]
 
 
 def frame(parts: Joined) -> bytes:
-    """All records; `frames` gives them block by block.
+    """All records; `frames` yields them block by block.
 
     Args:
-        parts: fragments, and for each output row which of them it takes ([n] integers; None: row i takes fragment
-            i). All parts give the same number of rows.
+        parts: fragments, and the index of the fragment of each output row ([n] integers; None: row i has fragment i).
+            All parts have the same number of rows.
 
     Raises:
-        InputError: if there is no part, an index points nowhere, or the parts differ in rows.
+        InputError: if there is no part, an index is out of range, or the parts differ in rows.
     """
     return b"".join(map(bytes, frames(parts)))
 
 
 def frames(parts: Joined) -> Iterator[memoryview]:
-    """The records of `frame`, about a megabyte at a time; each block is there until the next one is asked for."""
+    """The records of `frame`, about a megabyte at a time; a block is valid until the next one."""
     from recsys_tft.storage import record_kernels  # loads numba
 
     rows = _rows(parts)
     codes = [None if codes is None else np.ascontiguousarray(codes, np.int64) for _, codes in parts]
-    places = [_place(part, own) for (part, _), own in zip(parts, codes, strict=True)]
+    places = [_place(part, contiguous) for (part, _), contiguous in zip(parts, codes, strict=True)]
     fields = np.array(places, np.int64).reshape(-1, PART_FIELDS)
     block = np.empty(max(BLOCK_BYTES, 6 + FRAMING + sum(_longest(part) for part, _ in parts)), np.uint8)
     row = 0
@@ -63,7 +63,7 @@ def write_records(file: File, parts: Joined, *, compress: bool = False) -> int:
     Args:
         file: path, or binary file, which stays open.
         parts: see `frame`.
-        compress: gzip, the same bytes for the same rows at any time.
+        compress: gzip, with the same bytes for the same rows.
     """
     with _sink(file, compress) as sink:
         for block in frames(parts):
@@ -92,13 +92,13 @@ def _rows(parts: Joined) -> int:
         raise InputError(f"The parts of a row must be equally many, but there are {sorted(rows)}.")
     for k, (fragments, codes) in enumerate(parts):
         if codes is not None and len(codes) and not 0 <= codes.min() <= codes.max() < len(fragments):
-            found = f"from {codes.min()} to {codes.max()}"
-            raise InputError(f"Part {k} has {len(fragments)} fragments, but is indexed {found}.")
+            indices = f"from {codes.min()} to {codes.max()}"
+            raise InputError(f"Part {k} has {len(fragments)} fragments, but is indexed {indices}.")
     return rows.pop()
 
 
 def _place(fragments: pa.LargeBinaryArray, codes: np.ndarray | None) -> list[int]:
-    """Addresses for compiled code: the fragments of a part, and the ones that its rows take."""
+    """Addresses for compiled code: the fragments of a part, and the indices of its rows."""
     _, offsets, data = fragments.buffers()
     begin = offsets.address + 8 * fragments.offset if len(fragments) else 0
     return [data.address if data is not None else 0, begin, 0 if codes is None else codes.ctypes.data]

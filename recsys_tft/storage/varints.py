@@ -1,4 +1,4 @@
-"""Protobuf's varints: groups of seven bits, lowest first; a top bit says that more follow.
+"""Protobuf's varints: groups of seven bits, lowest first; the top bit marks that more follow.
 
 References:
     https://protobuf.dev/programming-guides/encoding/#varints

@@ -1,14 +1,14 @@
-"""Folders that change in one step: their names show a version, selected by one symbolic link.
+"""Folders that change atomically: their names lead to a version, selected by one symbolic link.
 
-    ROOT/.versions/20250301T120000-1f2e3d4c/NAME/   what was written, and does not change
+    ROOT/.versions/20250301T120000-1f2e3d4c/NAME/   the written files, which never change
     ROOT/.current -> .versions/20250301T120000-1f2e3d4c
     ROOT/NAME -> .current/NAME
 
-A version is written under ROOT/.staging, which is a link as well. To commit it is to rename that link to `.current`: a
-process that is killed at any moment leaves the old version or the new one, under all names at once. Readers that hold
-a version (`Held`) keep it; nobody else's is removed, and the next writer removes what a killed one left.
+A version is written under ROOT/.staging, a link as well, and committed by renaming that link to `.current`: a process
+that is killed at any moment leaves the old version or the new one, under all names at once. Versions held by readers
+(`Held`) are not removed, and the next writer removes the leftovers of a killed one.
 
-A single folder needs no links below: it is itself the link, `models/ranker -> .ranker.versions/...`.
+A single folder needs no links below: it is the link itself, `models/ranker -> .ranker.versions/...`.
 """
 
 import contextlib
@@ -27,20 +27,20 @@ from recsys_tft.errors import InputError
 from recsys_tft.storage.files import STAGING
 
 CURRENT, VERSIONS = ".current", ".versions"
-_MOVED = "_version"  # in a folder that is moved out of a version, for as long as that takes
-_GONE, _BESIDE = ".gone-", ".link-"  # begin the names of a version that is being removed, and of a link being made
+_MOVED = "_version"  # in a folder while it is moved out of a version
+_GONE, _BESIDE = ".gone-", ".link-"  # prefixes of a version being removed, and of a link being made
 
 
 @dataclasses.dataclass(frozen=True)
 class VersionFolders:
-    """Some names in one folder that show one version.
+    """Some names in one folder that lead to one version.
 
     Attributes:
         root: the folder.
-        names: what is seen in it through the pointer; none where the pointer is itself what is seen.
-        pointer: the link to the version that is seen.
+        names: the links in it through the pointer; empty if the pointer itself is the visible name.
+        pointer: the link to the current version.
         staging: the link to the version that is being written.
-        versions: the folder of all versions; those who write into one root without one lock have one each.
+        versions: the folder of all versions; writers of one root with different locks have one each.
     """
 
     root: pathlib.Path
@@ -51,19 +51,19 @@ class VersionFolders:
 
     @property
     def staged(self) -> pathlib.Path:
-        """The folder in which the next version is written."""
+        """The folder of the next version."""
         return self.root / self.staging
 
     @property
     def current(self) -> pathlib.Path:
-        """The version that is seen."""
+        """The current version."""
         return (self.root / self.pointer).resolve()
 
     def begin(self) -> None:
         """Remove the remains of killed writers, and make an empty version to write. The caller holds the root's lock.
 
         Raises:
-            InputError: if a link takes the place of the folder of versions.
+            InputError: if the folder of versions is a link.
         """
         self._mend()
         self.discard()
@@ -71,14 +71,14 @@ class VersionFolders:
         (self.root / self._add()).mkdir(parents=True)
 
     def _mend(self) -> None:
-        """Put the link in its place of a folder that was to change places with it: see _exchange."""
+        """Finish interrupted exchanges of folders and links: see _exchange."""
         for name in (self.pointer, self.staging, *self.names):
             beside = self.root / f"{_BESIDE}{name}"
             if beside.is_symlink() and not os.path.lexists(self.root / name):
                 beside.rename(self.root / name)
 
     def _add(self) -> str:
-        """The name of a version that does not exist yet, to which `staging` points."""
+        """Point `staging` to a new version, and return its name."""
         name = f"{self.versions}/{_new_name()}"
         self._make_versions()
         self.staged.symlink_to(name)
@@ -91,15 +91,15 @@ class VersionFolders:
         versions.mkdir(parents=True, exist_ok=True)
 
     def adopt_staged(self) -> None:
-        """Make a version of a staged folder that is no link, as it was in releases without versions."""
+        """Turn a staged folder of a release without versions into a version."""
         if _is_folder(self.staged):
             self._make_versions()
             self._adopt(self.staging)
 
     def commit(self) -> None:
-        """Publish the staged version in one step; `prune` removes versions no longer shown."""
+        """Publish the staged version atomically; `prune` removes unused versions."""
         pointer = self.root / self.pointer
-        if _is_folder(pointer):  # of a release without versions, or what a copy made of the link
+        if _is_folder(pointer):  # of a release without versions, or a copy that followed the link
             self._adopt(self.pointer)
         self._link_names()
         self.staged.rename(pointer)
@@ -108,7 +108,7 @@ class VersionFolders:
                 (self.root / name).unlink()
 
     def _adopt(self, name: str) -> None:
-        """Make of a folder a version, and a link to it in its place."""
+        """Turn a folder into a version, and link to it in its place."""
         version = f"{self.versions}/{_new_name()}"
         (self.root / version).symlink_to(version)
         _exchange(self.root / name, self.root / version)
@@ -117,7 +117,7 @@ class VersionFolders:
         return pathlib.PurePath(link).parent == pathlib.PurePath(self.versions)
 
     def move_out(self, name: str) -> None:
-        """Put a folder of the current version in the place of the root's folder of that name, or continue doing so."""
+        """Replace the root's folder of a name by that of the current version, or continue doing so."""
         version = self.current
         inner, outer = version / name, self.root / name
         if not inner.is_dir():
@@ -134,14 +134,14 @@ class VersionFolders:
         return path.is_symlink() and str(path.readlink()) == f"{self.pointer}/{name}"
 
     def _link_names(self) -> None:
-        """Make all names links through the pointer, under which the same is seen as before, whenever it is killed.
+        """Make all names links through the pointer, without a change of contents, even if killed.
 
-        Folders, as writers without versions made them, and links of other kinds become entries of a version for that.
+        Folders of releases without versions, and links of other kinds, become entries of a version.
         """
         others = [name for name in self.names if not self._is_linked(name)]
         others = [name for name in others if os.path.lexists(self.root / name) or (self.staged / name).exists()]
-        found = [name for name in others if os.path.lexists(self.root / name)]
-        if found:
+        existing = [name for name in others if os.path.lexists(self.root / name)]
+        if existing:
             gathered = self.root / self.versions / _new_name()
             gathered.mkdir()
             for name in self.names:
@@ -155,7 +155,7 @@ class VersionFolders:
                 _point(path, f"{self.pointer}/{name}")
 
     def _gather(self, name: str, gathered: pathlib.Path) -> None:
-        """Put what is seen under a name into a version, or for a folder the link that is to change places with it."""
+        """Put the contents of a name into a version, or for a folder the link to exchange it with."""
         path = self.root / name
         if path.is_symlink():
             if path.exists():
@@ -174,7 +174,7 @@ class VersionFolders:
             (self.root / self.versions).rmdir()
 
     def prune(self) -> None:
-        """Remove versions that no link of the root leads to and no reader holds."""
+        """Remove versions that are neither linked nor held."""
         versions = self.root / self.versions
         if not _is_folder(versions):
             return
@@ -183,14 +183,14 @@ class VersionFolders:
             if self.names and link.name.startswith(_BESIDE):
                 link.unlink()
                 continue
-            with contextlib.suppress(FileNotFoundError):  # another writer's, which has just committed
+            with contextlib.suppress(FileNotFoundError):  # of another writer that has just committed
                 kept.add(str(link.readlink()))
-        for name in list(kept):  # of links in a version to another: see _gather
+        for name in list(kept):  # links from a version to another: see _gather
             if self._is_version(name) and _is_folder(self.root / name):
                 inner = [path.resolve().parent for path in (self.root / name).iterdir() if path.is_symlink()]
                 kept |= {f"{self.versions}/{folder.name}" for folder in inner}
         for path in versions.iterdir():
-            if path.is_symlink():  # of a folder that was to change places with it
+            if path.is_symlink():  # to be exchanged with a folder
                 path.unlink()
             elif path.name.startswith(_GONE):
                 shutil.rmtree(path, ignore_errors=True)
@@ -203,20 +203,20 @@ def _new_name() -> str:
 
 
 def _point(link: pathlib.Path, target: str) -> None:
-    """Make or redirect a link in one step."""
+    """Make or redirect a link atomically."""
     beside = link.with_name(f"{_BESIDE}{uuid.uuid4().hex}")
     beside.symlink_to(target)
     beside.rename(link)
 
 
 def _exchange(folder: pathlib.Path, link: pathlib.Path) -> None:
-    """Let a folder and a link, which leads to where it is itself, change places.
+    """Exchange a folder and the link that leads to its place.
 
-    Where that takes more than one step, the folder is missing for a moment, once for each output of a release that
-    knew no versions.
+    If the filesystem cannot do that atomically, the folder is missing for a moment, once for each output of a release
+    without versions.
     """
     if not swap(folder, link):
-        beside = folder.with_name(f"{_BESIDE}{folder.name}")  # which keeps the version from being pruned meanwhile
+        beside = folder.with_name(f"{_BESIDE}{folder.name}")  # keeps the version from being pruned meanwhile
         _delete(beside)
         beside.symlink_to(link.readlink())
         link.unlink()
@@ -225,9 +225,9 @@ def _exchange(folder: pathlib.Path, link: pathlib.Path) -> None:
 
 
 def take_place(folder: pathlib.Path, target: pathlib.Path, replaced: pathlib.Path) -> None:
-    """Give a folder the name of what is there, if anything is, which takes its name, or else that of `replaced`.
+    """Move a folder to `target`; an existing target takes its name, or that of `replaced`.
 
-    On a filesystem where names cannot change places, the target is missing for a moment.
+    If the filesystem cannot exchange names, the target is missing for a moment.
     """
     if os.path.lexists(target):
         if swap(folder, target):
@@ -238,7 +238,7 @@ def take_place(folder: pathlib.Path, target: pathlib.Path, replaced: pathlib.Pat
 
 
 def swap(one: pathlib.Path, other: pathlib.Path) -> bool:
-    """Let two names change places in one step; False where the filesystem, such as NFS, cannot do that."""
+    """Exchange two names atomically; False if the filesystem cannot, such as NFS."""
     at_folder, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if rename is None:
@@ -276,7 +276,7 @@ def _remove(version: pathlib.Path) -> None:
 
 
 def _is_free(opened: int) -> bool:
-    """Whether nobody holds an open folder, as far as the filesystem knows locks."""
+    """Whether nobody holds an open folder, if the filesystem has locks."""
     try:
         fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -287,14 +287,14 @@ def _is_free(opened: int) -> bool:
 
 
 class Held:
-    """The version that a path shows now; it stays as long as this object lives, whatever is committed meanwhile.
+    """Holds the version that a path leads to; it stays as long as this object lives, whatever is committed meanwhile.
 
     Args:
-        path: a name that leads into a version, or into none: then nothing is held.
+        path: a name that leads into a version; other paths are not held.
 
     Attributes:
         folder: the version, or the folder of the path.
-        path: the same as the path, in that folder.
+        path: the path in that folder.
 
     Raises:
         FileNotFoundError: if it leads nowhere.
@@ -310,7 +310,7 @@ class Held:
         self.path = self.path if versions else path
 
     def _lock(self, version: pathlib.Path) -> bool:
-        """Whether the version could be held, before another took its place."""
+        """Whether the version could be locked before it was replaced."""
         try:
             opened = os.open(version, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:

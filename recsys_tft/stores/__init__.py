@@ -1,1 +1,1 @@
-"""An export in the formats of other stores: of vectors, and of features."""
+"""An export in the formats of vector stores and feature stores."""

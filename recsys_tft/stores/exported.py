@@ -19,7 +19,7 @@ from recsys_tft.serving.serving_folders import DESCRIPTION, EXPORT_AGAIN, STORE
 from recsys_tft.storage import json_files
 from recsys_tft.storage.temporary import without_pattern
 
-# Of the description; what a release has exported that did not say all of them has to be exported again.
+# Keys of the description; an export of a release that lacked one has to be made again.
 _KEYS = ("settings", "transform_graph", "as_of", "metric", "stored")
 _VALUE = ".ATTRIBUTES/VARIABLE_VALUE"
 _INDEX = "_parts/0"  # of the retrieval model: see serving_models.retrieval
@@ -34,12 +34,12 @@ class Exported:
 
     Attributes:
         version: its number.
-        description: what it says of itself.
-        kinds: what the ids are, by key.
+        description: contents of its export.json.
+        kinds: of ids, by key.
         store: its rows.
 
     Raises:
-        InputError: if it is not there, damaged, or of a release that said less of itself.
+        InputError: if it does not exist, is damaged, or is of a release with a shorter description.
     """
 
     def __init__(self, output_dir: str, version: int | None = None):
@@ -47,26 +47,26 @@ class Exported:
         self._root = self._held.folder
         folder = self._root / STORE / str(self.version)
         self.description = json_files.read(folder / DESCRIPTION, EXPORT_AGAIN, _KEYS)
-        self.kinds = request_columns.ids_of_store(folder)
+        self.kinds = request_columns.read_id_kinds(folder)
         self.store = EntityStore(folder)
 
     @property
     def as_of(self) -> datetime.datetime:
-        """The moment that it is of: the first one after the last event."""
+        """Its moment: the first one after the last event."""
         since = datetime.timedelta(microseconds=self.description["as_of"])
         return datetime.datetime.fromtimestamp(0, datetime.UTC) + since
 
     @functools.cached_property
     def own_names(self) -> dict[str, str]:
         """The user's names of columns of users, videos and channels that differ from ours, by our names."""
-        found: dict[str, str] = {}
+        names: dict[str, str] = {}
         for entries in map(self.description["settings"].get("columns", {}).get, ("users", "videos", "channels")):
-            given = {own: _setting(entry) for own, entry in (entries or {}).items()}
-            found |= names_and_units(given)[0]
-        return found
+            settings = {theirs: _setting(entry) for theirs, entry in (entries or {}).items()}
+            names |= names_and_units(settings)[0]
+        return names
 
     def inputs(self, model: str) -> frozenset[str]:
-        """The raw columns that a model is asked about."""
+        """The raw columns that a model takes."""
         folder = self._folder(model)
         with readable(folder, EXPORT_AGAIN):
             return frozenset(saved_signatures.read(str(folder))["serving_default"].inputs)
@@ -82,7 +82,7 @@ class Exported:
         """Rows of the store with texts as strings and times as timestamps.
 
         Raises:
-            InputError: naming the column, if a text is no UTF-8.
+            InputError: naming the column, if a text is not UTF-8.
         """
         columns = {name: self._typed(name, rows[name].combine_chunks()) for name in rows.column_names}
         return pa.table(columns)
@@ -101,14 +101,14 @@ class Exported:
         Raises:
             InputError: naming the column, if one is no UTF-8.
         """
-        wanted = {pa.binary(): pa.string(), pa.list_(pa.binary()): pa.list_(pa.string())}.get(values.type)
-        if wanted is None:
+        kind = {pa.binary(): pa.string(), pa.list_(pa.binary()): pa.list_(pa.string())}.get(values.type)
+        if kind is None:
             return values
         try:
-            return values.cast(wanted)
+            return values.cast(kind)
         except pa.ArrowInvalid:
             raise InputError(
-                f"The column {self.own_name(name)} holds a text that is no UTF-8; mend it, and {EXPORT_AGAIN}."
+                f"The column {self.own_name(name)} has a text that is not UTF-8; repair it, and {EXPORT_AGAIN}."
             ) from None
 
     @functools.cached_property
@@ -118,19 +118,19 @@ class Exported:
         retrieval = self._folder("retrieval")
         with readable(retrieval, EXPORT_AGAIN, tf.errors.OpError):
             reader = tf.train.load_checkpoint(without_pattern(str(retrieval)) + "/variables/variables")
-            found, vectors = (reader.get_tensor(f"{_INDEX}/{name}/{_VALUE}") for name in ("_ids", "_vectors"))
+            video_ids, vectors = (reader.get_tensor(f"{_INDEX}/{name}/{_VALUE}") for name in ("_ids", "_vectors"))
         if not np.isfinite(vectors).all():
-            raise InputError(f"{retrieval}: holds a vector that is not finite; train the two-tower model again.")
-        return pa.array(found, pa.int64() if found.dtype == np.int64 else pa.binary()), vectors
+            raise InputError(f"{retrieval}: has a vector that is not finite; train the two-tower model again.")
+        return pa.array(video_ids, pa.int64() if video_ids.dtype == np.int64 else pa.binary()), vectors
 
     @property
     def video_ids(self) -> pa.Array:
-        """[videos] int64 or binary, of the retrieval model, in its order."""
+        """[videos] int64 or binary ids of the retrieval model, in its order."""
         return self._index[0]
 
     @property
     def vectors(self) -> np.ndarray:
-        """[videos, dim] float32, of the same."""
+        """[videos, dim] float32 vectors of the retrieval model."""
         return self._index[1]
 
 

@@ -1,11 +1,11 @@
 """`recsys-tft feast`: users and videos of an export as a feature repository of Feast.
 
     TO/feature_store.yaml     a local store, to begin with
-    TO/features.py            entities, feature views, and a service for each model: what it reads of them
-    TO/data/users.parquet     a row for each user as of the export, and so for videos
-    TO/export.json            which export it is
+    TO/features.py            entities, feature views, and a service for each model with the features that it reads
+    TO/data/users.parquet     a row for each user at the time of the export; likewise videos.parquet
+    TO/export.json            metadata of the export
 
-Nothing of Feast is imported: https://docs.feast.dev/reference/feature-repository.
+Feast is not imported: https://docs.feast.dev/reference/feature-repository.
 """
 
 import dataclasses
@@ -28,8 +28,8 @@ from recsys_tft.stores.new_folder import check, new_folder
 
 MARK, TIME = "export.json", "event_timestamp"
 _TYPES = {pa.int64(): "Int64", pa.float32(): "Float32", pa.string(): "String", pa.bool_(): "Bool"}
-_EXACT = 2**53  # to which float64 has every integer
-_STORE = """# recsys-tft feast wrote this for a store on one machine: https://docs.feast.dev/reference/feature-repository
+_EXACT = 2**53  # float64 has every integer up to it
+_STORE = """# Written by recsys-tft feast for a store on one machine: https://docs.feast.dev/reference/feature-repository
 project: recsys_tft
 provider: local
 registry: data/registry.db
@@ -40,7 +40,7 @@ offline_store:
   type: file
 entity_key_serialization_version: 3
 """
-_HEAD = '''"""What version {version} of an export knows of users and videos as of {as_of}; recsys-tft feast wrote it."""
+_HEAD = '''"""Users and videos of version {version} of an export, as of {as_of}; written by recsys-tft feast."""
 
 from datetime import timedelta
 
@@ -63,12 +63,12 @@ _VIEW = """
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """A feature repository that is written.
+    """A written feature repository.
 
     Attributes:
-        folder: where.
+        folder: its path.
         counts: of users and videos.
-        description: what `export.json` holds.
+        description: contents of `export.json`.
     """
 
     folder: pathlib.Path
@@ -86,10 +86,10 @@ def write(output_dir: str, to: str, version: int | None = None, overwrite: bool 
         output_dir: of the run.
         to: the folder to make.
         version: of the export; the newest by default.
-        overwrite: whether a folder that such a call has made is replaced.
+        overwrite: whether to replace a folder made by such a call.
 
     Raises:
-        InputError: if there is no such export, or the folder is taken.
+        InputError: if there is no such export, or the folder exists.
     """
     folder = pathlib.Path(to)
     check(folder, MARK, overwrite)
@@ -116,7 +116,7 @@ def _users(exported: Exported) -> pa.Table:
 
 
 def _videos(exported: Exported) -> pa.Table:
-    """The videos as the ranker takes them: one without a time of publication has that of its first event."""
+    """The videos as the ranker reads them: without a time of publication the time of the first event."""
     rows = exported.store.all_videos
     if FIRST_SEEN in rows.column_names:
         place = rows.column_names.index("published_at")
@@ -130,9 +130,9 @@ def _typed(exported: Exported, rows: pa.Table) -> pa.Table:
 
 
 def _without_gaps(values: pa.Array) -> pa.Array:
-    """The same, with the models' missing values in place of nulls that Feast cannot hold.
+    """Replace nulls by the models' missing values where Feast cannot keep them; times become int64.
 
-    Its lists hold no null; and of a column with a null its integers go through float64. Times become int64.
+    Feast has no nulls in lists, and converts integer columns with a null to float64.
     """
     if values.type == pa.list_(TIMESTAMP):
         values = values.cast(pa.list_(pa.int64()))

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 
 def members(name: str, values: pa.Array) -> pl.Series:
-    """[n] texts `"name":value`; null for a null. Floats are the shortest text that gives the same float32 again."""
+    """[n] texts `"name":value`, null for a null; floats are the shortest text that parses to the same float32."""
     column = pl.DataFrame({"v": pl.from_arrow(values)})
     value = pl.struct("v").struct.json_encode().str.slice(len('{"v":')).str.head(-1)
     return column.select(pl.when(pl.col("v").is_not_null()).then(pl.lit(f"{_text(name)}:") + value)).to_series()
@@ -19,12 +19,12 @@ def _text(name: str) -> str:
 
 
 def objects(parts: Sequence[pl.Series]) -> pl.Series:
-    """[n] JSON objects of [n] members each, without those that are null."""
+    """[n] JSON objects from columns of [n] members, without null members."""
     return _joined(parts, "{", "}")
 
 
 def lists(parts: Sequence[pl.Series]) -> pl.Series:
-    """[n] JSON lists of [n] elements each, without those that are null."""
+    """[n] JSON lists from columns of [n] elements, without null elements."""
     return _joined(parts, "[", "]")
 
 

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, and takes the place of none but one of its own kind."""
+"""A folder that appears complete or not at all, and replaces only folders of its own kind."""
 
 import contextlib
 import pathlib
@@ -13,22 +13,22 @@ def check(folder: pathlib.Path, mark: str, overwrite: bool) -> None:
     """Refuse a folder that may not be written.
 
     Args:
-        folder: to be made.
+        folder: the new folder.
         mark: a file that every folder of its kind has.
-        overwrite: whether it may take the place of another of its kind.
+        overwrite: whether it may replace another of its kind.
 
     Raises:
-        UsageError: if it is there and `overwrite` does not allow that.
+        UsageError: if it exists and `overwrite` is false.
         InputError: if something else has its name.
     """
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
-        raise InputError(f"{folder}: is no folder; name one that is not there yet.")
+        raise InputError(f"{folder}: is not a folder; name a new one.")
     if not folder.exists() or not any(folder.iterdir()):
         return
     if not (folder / mark).is_file():
-        raise InputError(f"{folder}: holds other files than {mark} and what belongs to it; name another folder.")
+        raise InputError(f"{folder}: has other files than those of {mark}; name another folder.")
     if not overwrite:
-        raise UsageError(f"{folder}: is there already; --overwrite replaces it.")
+        raise UsageError(f"{folder}: exists already; --overwrite replaces it.")
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ def new_folder(folder: pathlib.Path, mark: str, overwrite: bool) -> Iterator[pat
     """A folder to write, which gets its name when the block ends; an error leaves the existing one.
 
     Raises:
-        InputError: as `check`, or if the folder above cannot be written.
+        InputError: as `check`, or if the parent folder cannot be written.
     """
     check(folder, mark, overwrite)
     target = folder.absolute()

@@ -36,13 +36,13 @@ class Part:
     """Some videos.
 
     Attributes:
-        name: what the user calls the id.
-        ids: [n] int64 or string, as the tables have them.
-        numbers: [n] uint64 that stand for the ids, the same where these are no text nor negative; or string, UUIDs.
+        name: the user's name of the id.
+        ids: [n] int64 or string, as in the tables.
+        numbers: [n] uint64, equal to ids that are integers from 0, else codes of them; or UUIDs as strings.
         vectors: [n, dim] float32.
         metadata: [n] strings, lists of strings, bool, timestamps, int64 or float32, by the user's names.
-        keys: which of the metadata are ids.
-        texts: which of them are texts that are embedded, and so nothing to filter by.
+        keys: the metadata that are ids.
+        texts: the metadata that are embedded texts, which are no filters.
     """
 
     name: str
@@ -106,7 +106,7 @@ def _vertex(part: Part, folder: pathlib.Path, number: int) -> None:
 
 
 def _single(values: pa.Array) -> pa.Array:
-    """[n] lists of the one value, null for a null."""
+    """[n] lists of one value each, null for a null."""
     ends = pa.array(np.arange(len(values) + 1, dtype=np.int32))
     return pa.ListArray.from_arrays(ends, values, mask=values.is_null())
 
@@ -160,7 +160,7 @@ def _refuse(part: Part, wrong: pa.Array, sentence: str) -> None:
         raise InputError(f"The video {part.ids.filter(pc.fill_null(wrong, False))[0].as_py()!r}: {sentence}.")
 
 
-# --- How the collection is made, as the body of the request that does so
+# --- Bodies of requests that create the collection
 
 
 def _pinecone_index(name: str, part: Part, metric: str) -> dict[str, Any]:
@@ -217,7 +217,7 @@ class Format:
 
     Attributes:
         write: writes a part into a folder, as the file of a number.
-        collection: from a name, any part and the metric to what makes a collection, or index.
+        collection: from a name, any part and the metric to the definition of a collection or index.
     """
 
     write: Callable[[Part, pathlib.Path, int], None]

@@ -1,7 +1,7 @@
 """`recsys-tft vectors`: the vectors of an export's videos in the bulk format of a vector store.
 
-TO/vectors.json    what they are: version of the export, metric, ids, columns, and how the collection is made
-TO/data/           the files that the store loads
+TO/vectors.json    version of the export, metric, ids, columns, and the definition of the collection
+TO/data/           the files to load
 """
 
 import dataclasses
@@ -23,17 +23,17 @@ from recsys_tft.stores.vector_formats import VECTOR, Part
 
 FILE, DATA = "vectors.json", "data"
 ROWS = 50_000  # of a file
-_FILTERED = ("string", "list<item: string>", "bool", "timestamp[us, tz=UTC]")  # types of what is filtered by
+_FILTERED = ("string", "list<item: string>", "bool", "timestamp[us, tz=UTC]")  # types of filters
 
 
 @dataclasses.dataclass(frozen=True)
 class Written:
-    """Vectors that are written.
+    """Written vectors.
 
     Attributes:
-        folder: where.
+        folder: their path.
         count: of videos.
-        description: what `vectors.json` holds.
+        description: contents of `vectors.json`.
     """
 
     folder: pathlib.Path
@@ -59,11 +59,11 @@ def write(
         to: the folder to make.
         metadata: columns of videos, by the user's names; by default texts, lists of texts, booleans, times and ids.
         version: of the export; the newest by default.
-        overwrite: whether a folder that such a call has made is replaced.
+        overwrite: whether to replace a folder made by such a call.
         say: is told each step.
 
     Raises:
-        InputError: if there is no such export, a column is unknown, the folder is taken, or the store cannot hold an id
+        InputError: if there is no such export, a column is unknown, the folder exists, or the store cannot hold an id
             or a value.
     """
     folder = pathlib.Path(to)
@@ -82,31 +82,31 @@ def write(
     return Written(folder, len(exported.video_ids), description)
 
 
-def _metadata(exported: Exported, asked: Sequence[str] | None) -> dict[str, str]:
+def _metadata(exported: Exported, chosen: Sequence[str] | None) -> dict[str, str]:
     """Our names of the columns to write, by the user's names.
 
     Raises:
-        UsageError: naming one that is not there.
+        UsageError: naming an unknown one.
     """
     there = [f.name for f in exported.store.all_videos.schema if f.name != KEYS["videos"] and _is_filter(f.type)]
-    known = {exported.own_name(name): name for name in there}
-    if asked is None:
+    columns = {exported.own_name(name): name for name in there}
+    if chosen is None:
         stored = exported.description["stored"]
         usual = [
             name for name in there if stored.get(name, {}).get("type") in _FILTERED or "key" in stored.get(name, {})
         ]
-        asked = [exported.own_name(name) for name in usual]
-    for name in asked:
-        if name not in known:
-            hint = did_you_mean(name, known)
-            raise UsageError(f"--metadata names '{name}', which no video has, or which nothing is filtered by.{hint}")
+        chosen = [exported.own_name(name) for name in usual]
+    for name in chosen:
+        if name not in columns:
+            hint = did_you_mean(name, columns)
+            raise UsageError(f"--metadata names '{name}', which is not a column of videos that can be a filter.{hint}")
         if name in (VECTOR, exported.own_name(KEYS["videos"])):
             raise UsageError(f"--metadata names '{name}', which is another column here; leave it out.")
-    return {name: known[name] for name in dict.fromkeys(asked)}
+    return {name: columns[name] for name in dict.fromkeys(chosen)}
 
 
 def _is_filter(kind: pa.DataType) -> bool:
-    """Whether a store can filter by a column: not so by lists of numbers."""
+    """Whether stores can filter by a column: by all but lists of numbers."""
     return not pa.types.is_list(kind) or pa.types.is_binary(kind.value_type)
 
 
@@ -116,12 +116,12 @@ def _parts(exported: Exported, names: dict[str, str]) -> Iterator[Part]:
     keys = frozenset(name for name, ours in names.items() if "key" in stored.get(ours, {}))
     texts = frozenset(name for name, ours in names.items() if stored.get(ours, {}).get("text"))
     for start in range(0, len(exported.video_ids), ROWS):
-        own = exported.video_ids.slice(start, ROWS)
-        rows = exported.typed(exported.store.videos(own).select(list(names.values())))
+        video_ids = exported.video_ids.slice(start, ROWS)
+        rows = exported.typed(exported.store.videos(video_ids).select(list(names.values())))
         yield Part(
             exported.own_name(KEYS["videos"]),
-            exported.as_text(KEYS["videos"], own),
-            numbers(own, kind),
+            exported.as_text(KEYS["videos"], video_ids),
+            numbers(video_ids, kind),
             exported.vectors[start : start + ROWS],
             {name: rows[ours].combine_chunks() for name, ours in names.items()},
             keys,
@@ -130,26 +130,26 @@ def _parts(exported: Exported, names: dict[str, str]) -> Iterator[Part]:
 
 
 def numbers(video_ids: pa.Array, kind: IdKind) -> pa.Array:
-    """[n] uint64 for [n] ids, the same where these are integers from 0; UUIDs as strings."""
+    """[n] uint64 for [n] ids, equal to integers from 0; UUIDs as strings."""
     return (
         video_ids.cast(pa.string()) if kind is IdKind.UUID else pa.array(ids.codes_of(video_ids).to_numpy().view("u8"))
     )
 
 
 def _description(exported: Exported, store: str, part: Part) -> dict[str, Any]:
-    found = exported.description
+    described = exported.description
     name = f"videos-{exported.version}"
     return {
         "format": store,
         "version": exported.version,
         "as_of": exported.as_of.isoformat(),
-        **({"period": found["period"]} if "period" in found else {}),
-        "transform_graph": found["transform_graph"],
-        "metric": found["metric"],
+        **({"period": described["period"]} if "period" in described else {}),
+        "transform_graph": described["transform_graph"],
+        "metric": described["metric"],
         "count": len(exported.video_ids),
         "dimension": exported.vectors.shape[1],
         "id": part.name,
         "id_kind": str(exported.kinds["video_id"]),
         "metadata": {name: str(values.type) for name, values in part.metadata.items()},
-        "collection": vector_formats.FORMATS[store].collection(name, part, found["metric"]),
+        "collection": vector_formats.FORMATS[store].collection(name, part, described["metric"]),
     }

@@ -1,1 +1,1 @@
-"""The four raw tables: as users give them, as MovieLens has them, and synthetic ones."""
+"""The four raw tables: the user's, of public data sets, and synthetic ones."""

@@ -1,6 +1,7 @@
 """Arrow types: those accepted for each column, and how they are read.
 
-docs/input.md has the table. What is taken loses nothing; a value that would is a fault of its row.
+docs/input.md has the table. Accepted types are read without loss; a value that would lose something is a fault of its
+row.
 """
 
 import functools
@@ -17,96 +18,100 @@ from recsys_tft.tables.conversions import Converted
 _types = pa.types
 
 
-def is_taken(found: pa.DataType, wanted: pa.DataType, unit: str | None = None, kind: IdKind = IdKind.AUTO) -> bool:
-    """Whether a column of the found type can be read as the wanted one, and holds ids of the kind."""
-    found = value_type(found)
-    if _types.is_null(found):
+def is_taken(stored: pa.DataType, expected: pa.DataType, unit: str | None = None, kind: IdKind = IdKind.AUTO) -> bool:
+    """Whether a column of the stored type can be read as the expected one, with ids of the kind."""
+    stored = value_type(stored)
+    if _types.is_null(stored):
         return True
-    if _types.is_list(wanted):
-        return is_text(found) or (is_list(found) and is_taken(found.value_type, wanted.value_type, kind=kind))
-    if _types.is_timestamp(wanted):
-        is_time = _types.is_timestamp(found) or _types.is_date(found) or is_text(found)
-        return is_time or (unit is not None and is_number(found) and not is_short_float(found))
-    if _types.is_string(wanted):
-        is_bytes, is_numeric = is_binary(found) and kind is not IdKind.UINT64, is_number(found)
-        return is_text(found) or is_bytes or (is_numeric and kind is not IdKind.UUID)
-    if _types.is_boolean(wanted) and _types.is_boolean(found):
+    if _types.is_list(expected):
+        return is_text(stored) or (is_list(stored) and is_taken(stored.value_type, expected.value_type, kind=kind))
+    if _types.is_timestamp(expected):
+        is_time = _types.is_timestamp(stored) or _types.is_date(stored) or is_text(stored)
+        return is_time or (unit is not None and is_number(stored) and not is_short_float(stored))
+    if _types.is_string(expected):
+        is_bytes, is_numeric = is_binary(stored) and kind is not IdKind.UINT64, is_number(stored)
+        return is_text(stored) or is_bytes or (is_numeric and kind is not IdKind.UUID)
+    if _types.is_boolean(expected) and _types.is_boolean(stored):
         return True
-    return is_number(found) or is_text(found)
+    return is_number(stored) or is_text(stored)
 
 
-def depends_on_values(found: pa.DataType, wanted: pa.DataType, kind: IdKind = IdKind.AUTO) -> bool:
-    """Whether some values of the found type, which is taken, cannot be read as the wanted one, or ids of the kind."""
-    found = value_type(found)
-    if _types.is_list(wanted):
-        return is_text(found) or (is_list(found) and depends_on_values(found.value_type, wanted.value_type, kind))
-    if _types.is_null(found) or found == wanted:
-        return is_text(found) and kind in (IdKind.UUID, IdKind.UINT64)
-    if _types.is_timestamp(wanted):
-        return not _types.is_timestamp(found)
-    if _types.is_string(wanted):
-        return not (is_text(found) or _types.is_integer(found))
-    if _types.is_float32(wanted):
-        return is_text(found)
-    return not _types.is_integer(found) or found == pa.uint64() or _types.is_boolean(wanted)
+def depends_on_values(stored: pa.DataType, expected: pa.DataType, kind: IdKind = IdKind.AUTO) -> bool:
+    """Whether some values of an accepted stored type cannot be read as the expected one, or as ids of the kind."""
+    stored = value_type(stored)
+    if _types.is_list(expected):
+        return is_text(stored) or (is_list(stored) and depends_on_values(stored.value_type, expected.value_type, kind))
+    if _types.is_null(stored) or stored == expected:
+        return is_text(stored) and kind in (IdKind.UUID, IdKind.UINT64)
+    if _types.is_timestamp(expected):
+        return not _types.is_timestamp(stored)
+    if _types.is_string(expected):
+        return not (is_text(stored) or _types.is_integer(stored))
+    if _types.is_float32(expected):
+        return is_text(stored)
+    return not _types.is_integer(stored) or stored == pa.uint64() or _types.is_boolean(expected)
 
 
 def read(values: pa.ChunkedArray | pa.Array, column: Column, unit: str | None = None) -> Converted:
-    """The values as a column holds them, and by reason a mask [n] bool of those that cannot be.
+    """Convert values to the type of a column; and by reason a mask [n] bool of those that cannot be converted.
 
-    Times keep their unit, as their range is still to be checked. What needs no conversion is not touched.
+    Times keep their unit, as their range is checked later. Values of the right type are unchanged.
 
     Args:
         values: of a type that `is_taken`.
         column: the column.
         unit: of times that are numbers, s, ms, us or ns.
     """
-    of_ids = _OF_IDS.get(column.kind)
-    if not _types.is_dictionary(values.type) and values.type == column.type and not column.is_list and not of_ids:
+    convert_ids = _OF_IDS.get(column.kind)
+    if not _types.is_dictionary(values.type) and values.type == column.type and not column.is_list and not convert_ids:
         return values, {}
-    found = value_type(values.type)
-    if values.type != found:
-        values = values.cast(found)
-    if of_ids and not _types.is_null(found):
+    stored = value_type(values.type)
+    if values.type != stored:
+        values = values.cast(stored)
+    if convert_ids and not _types.is_null(stored):
         whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-        return _lists(whole, lambda flat: of_ids(flat.cast(value_type(flat.type)))) if column.is_list else of_ids(whole)
-    if _is_as_it_is(values, column):
+        return (
+            _lists(whole, lambda flat: convert_ids(flat.cast(value_type(flat.type))))
+            if column.is_list
+            else convert_ids(whole)
+        )
+    if _is_plain_cast(values, column):
         return values.cast(column.type, safe=not _types.is_float32(column.type)), {}
-    if _types.is_timestamp(column.type) and _types.is_timestamp(found) and found.unit in ("us", "ns"):
+    if _types.is_timestamp(column.type) and _types.is_timestamp(stored) and stored.unit in ("us", "ns"):
         return values, {}
     whole = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    return _converter(found, column.type, unit)(whole)
+    return _converter(stored, column.type, unit)(whole)
 
 
-def _is_as_it_is(values: pa.ChunkedArray | pa.Array, column: Column) -> bool:
-    found, wanted = values.type, column.type
-    if _types.is_null(found):
+def _is_plain_cast(values: pa.ChunkedArray | pa.Array, column: Column) -> bool:
+    stored, expected = values.type, column.type
+    if _types.is_null(stored):
         return True
-    if _types.is_list(wanted):
-        return found == wanted and not _inner_nulls(values)
-    if _types.is_float32(wanted):
-        return _types.is_floating(found) or _types.is_integer(found)
-    if _types.is_string(wanted):
-        return is_text(found)
-    return wanted == pa.int64() and _types.is_integer(found) and found != pa.uint64()
+    if _types.is_list(expected):
+        return stored == expected and not _inner_nulls(values)
+    if _types.is_float32(expected):
+        return _types.is_floating(stored) or _types.is_integer(stored)
+    if _types.is_string(expected):
+        return is_text(stored)
+    return expected == pa.int64() and _types.is_integer(stored) and stored != pa.uint64()
 
 
 def _inner_nulls(lists: pa.ChunkedArray | pa.Array) -> int:
     return sum(part.values.null_count for part in (lists.chunks if isinstance(lists, pa.ChunkedArray) else [lists]))
 
 
-def _converter(found: pa.DataType, wanted: pa.DataType, unit: str | None) -> Callable[[pa.Array], Converted]:
-    """The function that converts values of the found type."""
-    found = value_type(found)
-    if _types.is_list(wanted):
-        return functools.partial(_lists, convert=functools.partial(_flat, wanted=wanted.value_type))
-    if _types.is_timestamp(wanted):
+def _converter(stored: pa.DataType, expected: pa.DataType, unit: str | None) -> Callable[[pa.Array], Converted]:
+    """The function that converts values of the stored type."""
+    stored = value_type(stored)
+    if _types.is_list(expected):
+        return functools.partial(_lists, convert=functools.partial(_flat, expected=expected.value_type))
+    if _types.is_timestamp(expected):
         return functools.partial(_times, unit=unit)
-    if _types.is_string(wanted):
+    if _types.is_string(expected):
         return _text
-    if _types.is_float32(wanted):
+    if _types.is_float32(expected):
         return _floats
-    if _types.is_boolean(wanted):
+    if _types.is_boolean(expected):
         return _flags
     return _integers
 
@@ -115,22 +120,22 @@ def _lists(values: pa.Array, convert: Callable[[pa.Array], Converted]) -> Conver
     faults: conversions.Faults = {}
     if is_text(values.type):
         values, faults = conversions.lists_from_text(values.cast(pa.string()))
-    found, of_values = conversions.in_lists(values, convert)
-    return found, faults | of_values
+    lists, value_faults = conversions.in_lists(values, convert)
+    return lists, faults | value_faults
 
 
-# What converts ids of kinds whose text has a form.
+# Converters of ids whose text has a form.
 _OF_IDS = {IdKind.UUID: conversions.uuids, IdKind.UINT64: conversions.wide_whole}
 
 
-def _flat(values: pa.Array, wanted: pa.DataType) -> Converted:
-    found = value_type(values.type)
-    values = values.cast(found) if values.type != found else values
-    if found == wanted or _types.is_null(found):
-        return values.cast(wanted), {}
-    if _types.is_float32(wanted):
+def _flat(values: pa.Array, expected: pa.DataType) -> Converted:
+    stored = value_type(values.type)
+    values = values.cast(stored) if values.type != stored else values
+    if stored == expected or _types.is_null(stored):
+        return values.cast(expected), {}
+    if _types.is_float32(expected):
         return _floats(values)
-    return _text(values) if _types.is_string(wanted) else _integers(values)
+    return _text(values) if _types.is_string(expected) else _integers(values)
 
 
 def _integers(values: pa.Array) -> Converted:
@@ -183,22 +188,22 @@ def _times(values: pa.Array, unit: str | None) -> Converted:
 
 
 def _times_from_text(values: pa.Array, unit: str | None) -> Converted:
-    """Times in text; where a unit is given, numbers too."""
+    """Times in text, or with a unit numbers in text."""
     micros, faults = conversions.times_from_text(values)
     if unit is None:
         return micros, faults
     broken = faults[conversions.NOT_A_TIME]
     numbers = pc.if_else(pa.array(broken), values, None)
-    whole, of_whole = conversions.whole_from_text(numbers)
+    whole, whole_faults = conversions.whole_from_text(numbers)
     counted, far = conversions.times_from_whole(whole, unit)
-    floats, of_floats = conversions.floats_from_text(
-        pc.if_else(pa.array(of_whole[conversions.NOT_WHOLE]), values, None)
+    floats, float_faults = conversions.floats_from_text(
+        pc.if_else(pa.array(whole_faults[conversions.NOT_WHOLE]), values, None)
     )
     split, far_floats = conversions.times_from_floats(floats, unit)
-    found = pc.coalesce(micros, counted, split)
-    return found, {
-        conversions.NOT_A_TIME: of_floats[conversions.NOT_A_NUMBER],
-        conversions.TOO_LARGE: of_whole[conversions.TOO_LARGE],
+    times = pc.coalesce(micros, counted, split)
+    return times, {
+        conversions.NOT_A_TIME: float_faults[conversions.NOT_A_NUMBER],
+        conversions.TOO_LARGE: whole_faults[conversions.TOO_LARGE],
         conversions.TIME_TOO_FAR: far.get(conversions.TIME_TOO_FAR, False) | far_floats[conversions.TIME_TOO_FAR],
         conversions.NOT_EXACT: far_floats[conversions.NOT_EXACT],
     }

@@ -1,7 +1,7 @@
-"""CSV files, gzipped or not: where their rows begin and end, without holding them all, and the rows of one part.
+"""CSV files, gzipped or not: finds the bounds of rows without loading the file, and reads parts of it.
 
-A quote begins a value or is doubled within one that is quoted; then a line break ends a row where the quotes before it
-are even in number. Files in which a quote stands elsewhere are refused, as nothing says what they mean.
+Quotes begin and end a value, or are doubled within a quoted one; then a line break after an even number of quotes ends
+a row. Files with quotes elsewhere are refused as ambiguous.
 """
 
 import csv
@@ -33,7 +33,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def describe(file: TableFile) -> Described:
-    """The columns, the sources and the fingerprint of a file, which is read once for that.
+    """The columns, the sources and the fingerprint of a file, from one pass over it.
 
     Raises:
         InputError: if it cannot be read as a CSV file, naming the line.
@@ -63,10 +63,10 @@ def describe(file: TableFile) -> Described:
 
 
 def read(source: Source, names: list[str]) -> pa.Table:
-    """The rows of a source as text, with those of the named columns that the file has.
+    """The rows of a source as text, with the named columns that the file has.
 
     Raises:
-        InputError: if the file has changed or turns out to be damaged.
+        InputError: if the file has changed or is damaged.
     """
     part = source.text
     assert part is not None
@@ -95,7 +95,7 @@ def _open(path: str) -> BinaryIO:
 
 
 def _blocks(stream: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
-    """(where it begins, bytes) of blocks of whole rows."""
+    """(offset, bytes) of blocks of whole rows."""
     begin, rest = 0, b""
     while data := stream.read(max(_BLOCK, len(rest))):
         rest += data
@@ -112,7 +112,7 @@ def _blocks(stream: BinaryIO, path: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _end_of_rows(data: bytes, path: str) -> int:
-    """The number of bytes that make whole rows."""
+    """The number of bytes of whole rows."""
     array = np.frombuffer(data, np.uint8)
     quotes, breaks = np.flatnonzero(array == _QUOTE), np.flatnonzero(array == _LINE)
     _check_quotes(array, quotes, delimiter(path).encode()[0], path, data)
@@ -121,7 +121,7 @@ def _end_of_rows(data: bytes, path: str) -> int:
 
 
 def _check_quotes(array: np.ndarray, quotes: np.ndarray, separator: int, path: str, data: bytes) -> None:
-    """Refuse quotes that neither begin nor end a value, nor are doubled."""
+    """Refuse quotes that are neither at an end of a value nor doubled."""
     edges = np.array([separator, _LINE, _RETURN, _QUOTE], np.uint8)
     opening, closing = quotes[::2], quotes[1::2]
     before, after = array[opening - 1], array[np.minimum(closing + 1, len(array) - 1)]
@@ -134,7 +134,7 @@ def _check_quotes(array: np.ndarray, quotes: np.ndarray, separator: int, path: s
         place = int(wrong.min())
         begin = data.rfind(b"\n", 0, place) + 1
         raise InputError(
-            f"{path}: there is a quote inside a value, in the line {_shown(data[begin:])}; quote the whole value and "
+            f"{path}: a quote is inside a value, in the line {_shown(data[begin:])}; quote the whole value and "
             f'double its quotes (Spark: option("escape", "\\"")).'
         )
 
@@ -164,11 +164,11 @@ def _check_text(block: bytes, path: str, lines: int) -> None:
 
 
 def _header(block: bytes, path: str) -> tuple[tuple[str, ...], int]:
-    """The names of the columns, and where the rows begin."""
+    """The names of the columns, and the offset of the rows."""
     text = block.decode()
     skipped = len(text) - len(text.lstrip("\r\n"))
     if "\n" not in text and "\r" in text.strip():
-        raise InputError(f"{path}: its lines end in CR only; write them with LF, or CR and LF.")
+        raise InputError(f"{path}: its lines end with CR only; write them with LF, or CR and LF.")
     most = 1 + skipped + 1000
     lines = [f"{line}\n" for line in text.split("\n", most)[:most]]  # and at no other character that ends a line
     reader = csv.reader(iter(lines), delimiter=delimiter(path))
@@ -189,7 +189,7 @@ def _header(block: bytes, path: str) -> tuple[tuple[str, ...], int]:
 
 
 def _end_of_line(block: bytes, number: int) -> int:
-    """The end of the line with a number, from 1, in a block."""
+    """The end of a line, counted from 1, in a block."""
     end = 0
     for _ in range(number):
         end = block.find(b"\n", end) + 1 or len(block)
@@ -199,7 +199,7 @@ def _end_of_line(block: bytes, number: int) -> int:
 def _parse(
     rows: bytes, part: TextPart, separator: str, places: tuple[int, ...]
 ) -> tuple[pa.Table, list[pa_csv.InvalidRow]]:
-    """Columns of rows, by their numbers, as text in which an empty value is null; and the rows of another length."""
+    """Columns of rows, by number, as text, null if empty; and the rows of another length."""
     ragged: list[pa_csv.InvalidRow] = []
 
     def skip(row: pa_csv.InvalidRow) -> str:
@@ -235,6 +235,6 @@ def _ragged(rows: list[pa_csv.InvalidRow], block: bytes, lines: int, expected: i
     line = lines + block.count(b"\n", 0, max(block.find(first.text.encode()), 0)) + 1
     more = f", and {len(rows) - 1:,} more lines like it" if len(rows) > 1 else ""
     return [
-        f"{path}: line {line} has {first.actual_columns} values, the header {expected}: {first.text[:60]!r}{more}; a "
-        "value with the separator in it is quoted."
+        f"{path}: line {line} has {first.actual_columns} values, the header {expected}: {first.text[:60]!r}{more}; "
+        "quote values that contain the separator."
     ]

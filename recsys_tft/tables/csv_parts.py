@@ -1,4 +1,4 @@
-"""CSV files of a public data set, in parts of some hundred thousand rows, each checked with its line."""
+"""CSV files of a public data set, in parts of some hundred thousand rows; errors name the line."""
 
 import csv
 import dataclasses
@@ -17,13 +17,13 @@ _BLOCK = 1 << 24  # bytes
 
 @dataclasses.dataclass(frozen=True)
 class CsvPart(Checked):
-    """Some rows of a file: `name` is the file's, `source` says where they stand in it."""
+    """Some rows of a file: `name` is the file's, `source` their position in it."""
 
     name: str
     source: Source
 
     def rows(self, columns: tuple[str, ...]) -> pl.DataFrame:
-        """These columns as strings, null where a value is empty, and each row's number in the part as `row`."""
+        """These columns as strings, null if empty, and each row's number in the part as `row`."""
         text = pl.DataFrame(csv_files.read(self.source, list(columns)))
         return text.select(columns).with_row_index("row")
 
@@ -41,12 +41,12 @@ class CsvPart(Checked):
 def read(
     path: pathlib.Path, columns: tuple[str, ...], typed: Callable[[CsvPart, pl.DataFrame], pl.DataFrame]
 ) -> pl.DataFrame:
-    """Apply `typed` to all rows, holding one part at a time as text.
+    """Apply `typed` to all rows, one part at a time.
 
     Args:
-        path: of the file, whose name errors say.
-        columns: those that are read, found by the header; others are ignored.
-        typed: makes of a part, with its columns as strings and `row`, the frame that is wanted, or raises InputError.
+        path: of the file.
+        columns: to read, by their names in the header.
+        typed: from a part, and its columns as strings and `row`, to a frame; may raise InputError.
 
     Raises:
         InputError: the file is not a readable CSV file, is empty, lacks a column, or has lines of another length.
@@ -59,7 +59,7 @@ def _parts(path: pathlib.Path, columns: tuple[str, ...]) -> Iterator[CsvPart]:
     header = [name for name, _ in described.columns]
     if missing := [name for name in columns if name not in header]:
         raise InputError(
-            f"{path.name}, line 1: expected the columns {', '.join(missing)} too, found {', '.join(header)}."
+            f"{path.name}, line 1: the columns {', '.join(missing)} are missing; found {', '.join(header)}."
         )
     if described.problems:
         raise InputError(described.problems[0])

@@ -14,8 +14,8 @@ def events_of(rows: pa.Table, is_long: bool, bits: SignalBits) -> pa.Table:
 
     Args:
         rows: usable interactions as `raw_tables.read` returns them.
-        is_long: whether `interaction_type` names a signal; else a row is an impression. Flags add to either.
-        bits: of the signals that they may hold.
+        is_long: whether `interaction_type` names a signal; otherwise a row is an impression. Flags add to either.
+        bits: of the table's signals.
     """
     signals = (_types if is_long else _impressions)(rows, bits) | _flags(rows, bits)
     return rows.drop_columns(["interaction_type", *bits.flags]).append_column("signals", pa.array(signals))
@@ -39,28 +39,29 @@ def _flags(rows: pa.Table, bits: SignalBits) -> np.ndarray:
 
 
 def raw_signals(events: pa.Table, is_long: bool, bits: SignalBits, flags: Sequence[str]) -> pa.Table:
-    """The signals of events as raw columns that give the same signals.
+    """Convert the signals of events back to raw columns with the same signals.
 
-    An event whose type and flags say more than one thing has, of the types that may have been its own, the first that
-    no flag says, else the first.
+    The type of an event with several signals is the first one without a flag, or else the first.
 
     Args:
         events: with `signals`.
         is_long: whether they came from `interaction_type`.
-        bits: of the signals that they may hold.
-        flags: the boolean columns that the table has, beside that or in its place.
+        bits: of the table's signals.
+        flags: the boolean columns of the table.
     """
     signals = events["signals"].to_numpy()
-    told = {column: pa.array(signals & bits.mask(name) != 0) for column, name in bits.flags.items() if column in flags}
+    flags_of_events = {
+        column: pa.array(signals & bits.mask(name) != 0) for column, name in bits.flags.items() if column in flags
+    }
     if not is_long:
-        return pa.table(told)
-    by_flags = bits.mask(*(bits.flags[column] for column in told))
-    own = np.where(signals & ~by_flags, signals & ~by_flags, signals)
-    first = np.searchsorted(bits.each, own & (~own + bits.dtype.type(1)))
-    return pa.table({"interaction_type": pa.array(bits.names).take(pa.array(first)), **told})
+        return pa.table(flags_of_events)
+    by_flags = bits.mask(*(bits.flags[column] for column in flags_of_events))
+    unflagged = np.where(signals & ~by_flags, signals & ~by_flags, signals)
+    first = np.searchsorted(bits.each, unflagged & (~unflagged + bits.dtype.type(1)))
+    return pa.table({"interaction_type": pa.array(bits.names).take(pa.array(first)), **flags_of_events})
 
 
 def is_viewing(events: pa.Table, bits: SignalBits) -> np.ndarray:
-    """[n] bool: whether the user opened the video: a signal that says so, or some watch time."""
+    """[n] bool: whether the user opened the video, by a signal or by watch time."""
     watched = pc.fill_null(pc.greater(events["watch_time"], 0), False).to_numpy()
     return (events["signals"].to_numpy() & bits.viewing != 0) | watched

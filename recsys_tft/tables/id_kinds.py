@@ -1,7 +1,7 @@
-"""Kinds of the ids in the user's tables: the same in every table that has the key.
+"""Detects the kinds of ids in the user's tables, which must agree in all tables with the key.
 
-A type says it, except that bytes may be text or UUIDs, that a uint64 may or may not be above 2^63 - 1, and that text of
-a CSV file may be anything. There some rows of each file are looked at.
+The type decides, except that bytes may be text or UUIDs, uint64 may exceed 2^63 - 1, and CSV text may be anything; then
+some rows of each file are inspected.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ from recsys_tft.tables.table_checks import Problem
 
 INTEGER, UINT64, STRING, UUID = IdKind.INTEGER, IdKind.UINT64, IdKind.STRING, IdKind.UUID
 _IN_WORDS = {INTEGER: "integers", UINT64: "integers", STRING: "strings", UUID: "UUIDs"}
-_TOLERATED = 20  # of so many ids in a CSV file one may be no integer without all of them being strings
+_TOLERATED = 20  # one of this many ids in a CSV file may be no integer without all being taken for strings
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,33 +47,33 @@ def find(
 
     Args:
         files: of each table.
-        columns: what the user calls columns, as the setting has it.
-        features: which columns hold ids.
-        problems: gets a sentence for each key whose ids are of several kinds.
+        columns: the setting with the user's names of columns.
+        features: the table with the columns of ids.
+        problems: extended by a sentence for each key with several kinds.
     """
-    found = {}
+    kinds = {}
     for key in KEYS.values():
         kind = features.raw[key].kind
         if kind is IdKind.AUTO:
             evidence = list(_evidence(key, files, columns, features))
             common = _common(evidence)
             if common is None:
-                one, other = _apart(evidence)
-                told = f"{key}: it holds {one}, but {other}; expected the same kind in every table."
-                problems.append(Problem("", told))
+                one, other = _conflicting(evidence)
+                text = f"{key}: it has {one}, but {other}; expected the same kind in every table."
+                problems.append(Problem("", text))
                 continue
             kind = common
-        found[key] = kind
-    return found
+        kinds[key] = kind
+    return kinds
 
 
 def _common(evidence: Sequence[_Found]) -> IdKind | None:
-    """The kind that all files may have; integers where none says anything."""
-    possible = [kind for kind in (INTEGER, UINT64, STRING, UUID) if all(kind in each.kinds for each in evidence)]
+    """The kind that all files may have; integers without evidence."""
+    possible = [kind for kind in (INTEGER, UINT64, STRING, UUID) if all(kind in one.kinds for one in evidence)]
     return possible[0] if possible else None
 
 
-def _apart(evidence: Sequence[_Found]) -> tuple[_Found, _Found]:
+def _conflicting(evidence: Sequence[_Found]) -> tuple[_Found, _Found]:
     """Two files without a kind in common."""
     pairs = ((one, other) for place, one in enumerate(evidence) for other in evidence[place + 1 :])
     apart = [pair for pair in pairs if _common(pair) is None]
@@ -87,32 +87,32 @@ def _evidence(
     features: FeatureTable,
 ) -> Iterator[_Found]:
     for table in TABLES:
-        known = features.columns_of(table)
-        names = stored_rows.stored_names(known, names_and_units(columns.get(table, {}))[0])
-        own = [name for name, column in known.items() if column.key == key and not column.is_list]
-        for name in own:
+        columns_of_table = features.columns_of(table)
+        names = stored_rows.stored_names(columns_of_table, names_and_units(columns.get(table, {}))[0])
+        key_columns = [name for name, column in columns_of_table.items() if column.key == key and not column.is_list]
+        for name in key_columns:
             for file in files[table]:
-                yield from _of_file(file, names.get(name), KEYS.get(table) == key)
+                yield from _kinds_of_file(file, names.get(name), KEYS.get(table) == key)
 
 
-def _of_file(file: Described, column: str | None, is_own: bool) -> Iterator[_Found]:
-    """The kinds in a column of a file, if it is there and has values; is_own: whether the table is that of the key."""
+def _kinds_of_file(file: Described, column: str | None, is_own: bool) -> Iterator[_Found]:
+    """The kinds in a column of a file, if it exists and has values; is_own: whether it is the key of the table."""
     types = [kind for name, kind in file.columns if name == column]
     if len(types) != 1 or not file.rows or column is None:
         return
-    found = value_type(types[0])
+    stored = value_type(types[0])
     kinds: tuple[IdKind, ...]
-    if found == pa.uint64():
+    if stored == pa.uint64():
         large = is_own and mask_of(pc.greater(_sample(file, column), pa.scalar(2**63 - 1, pa.uint64()))).any()
         kinds = (UINT64,) if large else (INTEGER, UINT64)
-    elif is_number(found):
+    elif is_number(stored):
         kinds = (INTEGER, UINT64)
-    elif is_text(found):
-        kinds = _of_texts(_sample(file, column), is_own) if file.file.format == CSV else (STRING,)
-    elif found == pa.binary(16):
+    elif is_text(stored):
+        kinds = _kinds_of_texts(_sample(file, column), is_own) if file.file.format == CSV else (STRING,)
+    elif stored == pa.binary(16):
         kinds = (UUID,)
-    elif is_binary(found):
-        kinds = _of_binaries(_sample(file, column))
+    elif is_binary(stored):
+        kinds = _kinds_of_binaries(_sample(file, column))
     else:
         return
     if kinds:
@@ -125,7 +125,7 @@ def _sample(file: Described, column: str) -> pa.Array:
     return values.cast(value_type(values.type))
 
 
-def _of_texts(values: pa.Array, is_own: bool) -> tuple[IdKind, ...]:
+def _kinds_of_texts(values: pa.Array, is_own: bool) -> tuple[IdKind, ...]:
     """Possible kinds of text without a type: strings, if numbers are padded or many values are not numbers."""
     texts = values.drop_null()
     if not len(texts):
@@ -139,7 +139,7 @@ def _of_texts(values: pa.Array, is_own: bool) -> tuple[IdKind, ...]:
     return (UINT64, STRING) if is_own and large.any() else (INTEGER, UINT64, STRING)
 
 
-def _of_binaries(values: pa.Array) -> tuple[IdKind, ...]:
+def _kinds_of_binaries(values: pa.Array) -> tuple[IdKind, ...]:
     """Possible kinds of bytes: UUIDs, if all have 16 bytes and some are not text."""
     values = values.cast(pa.binary())
     if pc.any(pc.not_equal(pc.binary_length(values), 16)).as_py():

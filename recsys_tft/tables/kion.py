@@ -1,4 +1,4 @@
-"""KION, viewings of a video streaming service, as the four raw tables, out of a folder that the user has."""
+"""KION, viewings of a video streaming service, as the four raw tables, from the user's folder."""
 
 import os
 
@@ -11,8 +11,8 @@ PAGE = "https://github.com/irsafilo/KION_DATASET"
 NOTICE = f"KION is a data set of MTS; {PAGE} says how it may be used."
 # The English translation of users and items has files of other names.
 FILES = (("interactions.csv",), ("users.csv", "users_en.csv"), ("items.csv", "items_en.csv"))
-LEAST_WATCHED = 25  # percent, from which on a viewing tells how long the video is
-OPEN_BAND = 10  # years that the last band, 65 and older, is taken for
+LEAST_WATCHED = 25  # percent; shorter viewings are not used to estimate durations
+OPEN_BAND = 10  # assumed years of the last band, 65 and older
 
 
 def write_tables(directory: str | os.PathLike[str], source: str | os.PathLike[str] | None) -> None:
@@ -38,8 +38,8 @@ def write_tables(directory: str | os.PathLike[str], source: str | os.PathLike[st
     Raises:
         InputError: there is no source, a file is missing, or a line cannot be read.
     """
-    public_tables.free(directory)
-    interactions, users, items = public_tables.found("kion", source, FILES, PAGE)
+    public_tables.check_free(directory)
+    interactions, users, items = public_tables.find_files("kion", source, FILES, PAGE)
     watched = csv_parts.read(
         interactions, ("user_id", "item_id", "last_watch_dt", "total_dur", "watched_pct"), _interactions
     )

@@ -12,7 +12,7 @@ from recsys_tft.tables.sources import Entry
 def entries(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
     """The entries of each data folder whose names begin with a table's.
 
-    A folder is taken as it is; only where there is none of its name, the name is a glob.
+    A name is a glob only if there is no folder of that name.
 
     Raises:
         InputError: if there is no such folder, or one cannot be read.
@@ -78,11 +78,11 @@ def _children(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def similar(data_dir: str, table: str) -> str:
-    """A hint at a file or folder that is called nearly like a table."""
+    """A hint at a file or folder with a name similar to a table."""
     if not pathlib.Path(data_dir).is_dir():
         return ""
     if pathlib.Path(data_dir, table).is_dir():
-        return f" The folder {table}/ holds no data."
+        return f" The folder {table}/ has no data."
     there = {path.name.partition(".")[0].lower(): path.name for path in _children(pathlib.Path(data_dir))}
     close = difflib.get_close_matches(table, there, n=1, cutoff=0.75)
     return f" Is {there[close[0]]} meant?" if close else ""

@@ -63,8 +63,8 @@ def write_tables(
     Args:
         directory: where the tables go; created if need be.
         source: a folder with u.data, u.item and u.user (GroupLens), or with ml-100k.inter, .item and .user (RecBole),
-            or the wheel of RecBole 1.2.1. None takes what RECSYS_TFT_MOVIELENS names, else downloads that wheel.
-        liked_from: 0.5 to 5 stars; 1 makes every rating a like, as comparisons that take all ratings as relevant do.
+            or the wheel of RecBole 1.2.1. None: the value of RECSYS_TFT_MOVIELENS, or else that wheel is downloaded.
+        liked_from: 0.5 to 5 stars; with 1 every rating is a like, as in comparisons where all ratings are relevant.
 
     Raises:
         InputError: the source is not one of these, a line cannot be read, or the download failed.
@@ -83,8 +83,8 @@ def _contents(source: str | os.PathLike[str] | None) -> dict[str, bytes]:
         raise InputError(f"MovieLens source {path} does not exist.")
     if not path.is_dir():
         return _unzipped(path)
-    known = {file.name for file in GROUPLENS + RECBOLE}
-    return {file.name: file.read_bytes() for file in path.iterdir() if file.name in known}
+    names = {file.name for file in GROUPLENS + RECBOLE}
+    return {file.name: file.read_bytes() for file in path.iterdir() if file.name in names}
 
 
 def _downloaded() -> dict[str, bytes]:
@@ -115,7 +115,7 @@ def _unzipped(path: pathlib.Path) -> dict[str, bytes]:
 
 
 def _tables(contents: dict[str, bytes], liked_from: float) -> dict[str, pl.DataFrame]:
-    """The three tables, of the columns that MovieLens has."""
+    """The three tables, with the columns of MovieLens."""
     layout = RECBOLE if any(file.name in contents for file in RECBOLE) else GROUPLENS
     if missing := [file.name for file in layout if file.name not in contents]:
         raise InputError(f"The MovieLens source lacks {', '.join(missing)}; expected all of {_names(layout)}.")

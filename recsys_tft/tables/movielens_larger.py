@@ -1,4 +1,4 @@
-"""MovieLens-1M, MovieLens-20M and MovieLens latest-small as the four raw tables, out of a folder that the user has."""
+"""MovieLens-1M, MovieLens-20M and MovieLens latest-small as the four raw tables, from the user's folder."""
 
 import os
 import pathlib
@@ -20,7 +20,7 @@ RATINGS = TextFile("ratings.dat", "::", ("user_id", "video_id", "rating", "times
 MOVIES = TextFile("movies.dat", "::", ("video_id", "title", "genres"), encoding="latin-1")
 USERS = TextFile("users.dat", "::", ("user_id", "gender", "age", "occupation", "zip_code"), encoding="latin-1")
 NO_GENRES = "(no genres listed)"
-# The middle of the years that a code of MovieLens-1M stands for; the last one, 56 and older, taken as ten years.
+# The middle of the age band of each code in MovieLens-1M; the last one, 56 and older, is assumed to be ten years.
 AGES = {1: 14, 18: 21, 25: 29, 35: 39, 45: 47, 50: 52, 56: 60}
 PAGES = {"movielens-1m": "1m", "movielens-20m": "20m", "movielens-latest-small": "latest"}
 
@@ -35,32 +35,32 @@ def write_tables(
 ) -> None:
     """Write users, videos, channels and interactions .parquet, and print the data's notice.
 
-    Ratings, titles and genres become what `movielens.write_tables` makes of them. Of MovieLens-1M a user's age is the
-    middle of the band that is known; the others know nothing of users, who are those of the ratings. `tags.csv` is not
-    read: its tags were given over years, and `tags` of a video would tell a row of what came later.
+    Ratings, titles and genres are converted as by `movielens.write_tables`. In MovieLens-1M a user's age is the middle
+    of its band; the others have no table of users, who are those of the ratings. `tags.csv` is not read: its tags were
+    given over years, and as `tags` of a video they would leak the future.
 
     Args:
         name: movielens-1m, movielens-20m or movielens-latest-small.
         directory: where the tables go; created if need be.
         source: the unpacked folder, with ratings.dat, users.dat and movies.dat, or ratings.csv and movies.csv.
-        liked_from: 0.5 to 5 stars, from which on a rating is a `like`; a lower one is a `watch` of unknown length.
+        liked_from: 0.5 to 5 stars; from there on a rating is a `like`, a lower one a `watch` of unknown length.
 
     Raises:
         InputError: there is no source, a file is missing, or a line cannot be read.
     """
-    public_tables.free(directory)
+    public_tables.check_free(directory)
     page = f"https://grouplens.org/datasets/movielens/{PAGES[name]}/"
     names = (
         [file.name for file in (RATINGS, USERS, MOVIES)] if name == "movielens-1m" else ["ratings.csv", "movies.csv"]
     )
-    files = public_tables.found(name, source, [(file,) for file in names], page)
-    read: Callable[..., Tables] = _of_1m if name == "movielens-1m" else _of_csv
+    files = public_tables.find_files(name, source, [(file,) for file in names], page)
+    read: Callable[..., Tables] = _tables_of_1m if name == "movielens-1m" else _tables_of_csv
     tables = read(*files, liked_from)
     public_tables.write(directory, tables)
     print(NOTICE.format(name=name))
 
 
-def _of_1m(ratings: pathlib.Path, users: pathlib.Path, movies: pathlib.Path, liked_from: float) -> Tables:
+def _tables_of_1m(ratings: pathlib.Path, users: pathlib.Path, movies: pathlib.Path, liked_from: float) -> Tables:
     return {
         "interactions": movielens_ratings.interactions(RATINGS, RATINGS.rows(ratings.read_bytes()), liked_from),
         "videos": _videos(MOVIES, MOVIES.rows(movies.read_bytes())),
@@ -74,7 +74,7 @@ def _users(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select("user_id", pl.col("age").replace_strict(AGES, return_dtype=pl.Int64))
 
 
-def _of_csv(ratings: pathlib.Path, movies: pathlib.Path, liked_from: float) -> Tables:
+def _tables_of_csv(ratings: pathlib.Path, movies: pathlib.Path, liked_from: float) -> Tables:
     def rated(part: CsvPart, rows: pl.DataFrame) -> pl.DataFrame:
         rows = rows.rename({"userId": "user_id", "movieId": "video_id"})
         return movielens_ratings.interactions(part, rows, liked_from, lowest=0.5)

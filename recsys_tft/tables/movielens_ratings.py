@@ -18,11 +18,11 @@ def interactions(file: Checked, rows: pl.DataFrame, liked_from: float, lowest: f
     Args:
         file: where the rows come from.
         rows: user_id, video_id, rating and timestamp as text.
-        liked_from: the stars from which on a rating is a like.
-        lowest: the least number of stars that the data set knows.
+        liked_from: the least stars of a like.
+        lowest: the least number of stars in the data set.
 
     Raises:
-        InputError: at the first line where one of the four is not what it should be.
+        InputError: at the first line where one of the four is not valid.
     """
     rows = file.integers(rows, "user_id", "video_id", "timestamp")
     file.check(rows, pl.col("timestamp").is_between(0, LAST_SECOND), "a timestamp in seconds since 1970")

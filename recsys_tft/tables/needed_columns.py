@@ -6,7 +6,7 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.features import raw_columns
 from recsys_tft.tables.raw_tables import RawTable
 
-# What each table contributes: keys, and what labels need, besides the columns that features read.
+# Columns of each table for keys and labels, besides those that features read.
 _NEEDED = {
     "users": (),
     "videos": ("video_id", "channel_id", "video_duration", "category"),
@@ -17,7 +17,7 @@ _NEEDED = {
 
 def needed_columns(table: RawTable, settings: Settings) -> list[str]:
     """The columns of a table that the job uses."""
-    # What the job itself reads is read for it, also where a user's table leaves out what we make of it.
+    # The job's own columns are read even if the user's table has no feature of them.
     ours = [column for column in raw_columns(DEFAULT.switched_on(settings)) if column.built_in]
     read = (column for column in (*raw_columns(settings.table.switched_on(settings)), *ours))
     features = [column.name for column in read if column.table == table.name and column.name in table.known]

@@ -1,4 +1,4 @@
-"""Parquet files: their columns without reading them, and the rows of some of their row groups."""
+"""Parquet files: their columns, from the footer, and the rows of some row groups."""
 
 import hashlib
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from recsys_tft.storage.files import open_to_read
 from recsys_tft.tables.sources import Described, Source, TableFile
 
 _ROWS_PER_READ = 1 << 18
-_FEW_ROWS = 1 << 12  # which are read before other threads have begun
+_FEW_ROWS = 1 << 12  # for which other threads do not pay off
 
 
 def describe(file: TableFile) -> Described:
@@ -36,7 +36,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def _sources(file: TableFile, footer: pq.FileMetaData) -> tuple[Source, ...]:
-    """The file's row groups, gathered into reads of about _ROWS_PER_READ rows, by their place in the file."""
+    """The file's row groups, combined into reads of about _ROWS_PER_READ rows."""
     sources, groups, start, rows = [], [], 0, 0
     for group in range(footer.num_row_groups):
         groups.append(group)
@@ -54,10 +54,10 @@ def _rows(footer: pq.FileMetaData, groups: Sequence[int]) -> int:
 
 
 def read(source: Source, names: list[str], groups: Sequence[int]) -> pa.Table:
-    """The rows of some row groups of a source, with those of the named columns that the file has.
+    """The rows of some row groups of a source, with the named columns that the file has.
 
     Raises:
-        InputError: if the file turns out to be damaged.
+        InputError: if the file is damaged.
     """
     try:
         with open_to_read(source.path) as opened, pq.ParquetFile(opened, coerce_int96_timestamp_unit="us") as file:

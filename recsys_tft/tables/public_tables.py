@@ -1,4 +1,4 @@
-"""Code shared by public data sets, which turn a folder of files into the four raw tables."""
+"""Code shared by converters of public data sets to the four raw tables."""
 
 import os
 import pathlib
@@ -16,13 +16,13 @@ from recsys_tft.storage.version_folders import take_place
 TIME = pl.Datetime("us", "UTC")
 
 
-def found(
+def find_files(
     data_set: str, source: str | os.PathLike[str] | None, files: Sequence[Sequence[str]], page: str
 ) -> tuple[pathlib.Path, ...]:
-    """The files of a data set that is not downloaded, of each the first of its names that is there.
+    """The files of a data set that is not downloaded; for each the first of its names that exists.
 
     Raises:
-        InputError: naming all files that are missing, or the page where the data set is had if there is no source.
+        InputError: naming all missing files, or without a source the page of the data set.
     """
     names = ", ".join(" or ".join(file) for file in files)
     if source is None:
@@ -39,8 +39,8 @@ def found(
     return tuple(path for path in there if path is not None)
 
 
-def free(directory: str | os.PathLike[str]) -> None:
-    """InputError where the tables cannot go to a folder because a file has its name."""
+def check_free(directory: str | os.PathLike[str]) -> None:
+    """Refuse a folder for tables whose name is taken by a file."""
     path = pathlib.Path(directory).resolve()
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file; expected a folder to write the tables to.")
@@ -56,7 +56,7 @@ def write(directory: str | os.PathLike[str], tables: Mapping[str, pl.DataFrame])
     Raises:
         InputError: `directory` is a file.
     """
-    free(directory)
+    check_free(directory)
     directory = pathlib.Path(directory).resolve()
     directory.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(directory.parent, f".{directory.name}-recsys_tft-") as beside:
@@ -79,7 +79,7 @@ def _typed(table: str, rows: pl.DataFrame) -> pa.Table:
 
 
 def with_genres(videos: pl.DataFrame) -> pl.DataFrame:
-    """The videos with category and child_categories out of their tags, midnight UTC as the time of a date."""
+    """The videos with category and child_categories from their tags, and dates as midnight UTC."""
     return videos.with_columns(
         pl.col("title").replace("", None),
         pl.col("tags").list.first().alias("category"),

@@ -1,4 +1,4 @@
-"""The user's four raw tables: the contents of their files, checks of whole tables, and their rows."""
+"""The user's four raw tables: their files, checks of whole tables, and their rows."""
 
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
@@ -31,15 +31,14 @@ class RawTable:
     Attributes:
         name: one of the TABLES.
         sources: its rows, in order.
-        own_names: for each column of ours that the user calls differently, what the user calls it.
-        absent: columns that no file has, UPDATED apart.
+        own_names: the user's names of columns, by our names, where they differ.
+        absent: columns that no file has, without UPDATED.
         is_versioned: whether a file has UPDATED, so that a key may have several rows.
-        fingerprint: of each file: name, bytes, rows, and a hash of its footer, which describes its contents; of a CSV
-            file of its text.
-        units: of columns of times that are numbers, by our name, what these count.
-        notes: sentences on what is not read, and on values that cannot be.
+        fingerprint: of each file: name, bytes, rows, and a hash of its footer, or of the text of a CSV file.
+        units: of columns of numeric times, by our names.
+        notes: sentences on what is not read, and on values that cannot be read.
         known: the columns that it may have, by our names.
-        signals: that interactions may hold.
+        signals: that interactions may have.
     """
 
     name: str
@@ -70,43 +69,43 @@ class RawTable:
         """
         ignored = {"channel_id", "interaction_type", *self.possible_flags, *computed}
         if "view_count" not in self.absent:
-            ignored.add("popularity")  # is derived from it
+            ignored.add("popularity")  # derived from it
         columns = self.known
-        found = [
-            f"{self.name} has no column '{name}'; what is made of it is missing in every row"
+        sentences = [
+            f"{self.name} has no column '{name}'; features of it are missing in every row"
             for name in self.absent
             if name not in ignored and columns[name].accuracy is not Accuracy.AS_OF
         ]
-        found += [
+        sentences += [
             f"{self.name} has a column '{name}', which is not read: it is counted (counters: {{source: as_of}})"
             for name in computed
             if name in columns and name not in self.absent
         ]
         if self.name == "interactions" and not self.is_long:
-            found += [
+            sentences += [
                 f"interactions has no column '{n}'; nothing was {n}" for n in self.possible_flags if n in self.absent
             ]
-        return [*found, *self.notes]
+        return [*sentences, *self.notes]
 
     @property
     def stored_names(self) -> dict[str, str]:
-        """The names in the files of the columns that are read, by our names."""
+        """The names of the read columns in the files, by our names."""
         names = stored_rows.stored_names(self.known, self.own_names)
-        return {name: own for name, own in names.items() if name in self.columns}
+        return {name: stored for name, stored in names.items() if name in self.columns}
 
     @property
     def is_long(self) -> bool:
-        """Whether interactions name their type, rather than having a boolean column for each."""
+        """Whether interactions have a column with their type, instead of a boolean column for each."""
         return "interaction_type" not in self.absent
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """The boolean columns that stand for a type of interaction; beside `interaction_type` they add to it."""
+        """The boolean columns of signals; beside `interaction_type` they add to it."""
         return tuple(name for name in self.possible_flags if name not in self.absent)
 
     @property
     def possible_flags(self) -> tuple[str, ...]:
-        """The boolean columns that may stand for a signal."""
+        """The boolean columns of signals that the table may have."""
         return tuple(self.bits.flags)
 
     @property
@@ -121,34 +120,37 @@ def find(
     features: FeatureTable = DEFAULT,
     optional: Collection[str] = (),
 ) -> dict[str, RawTable]:
-    """The four tables in `data_dir`, by name; `columns` maps a user's own names to those of `features`, per table.
+    """Find the four tables in `data_dir`, by name; `columns` maps a user's names to those of `features`, per table.
 
-    One of the `optional` ones that is not there has no rows.
+    Missing `optional` tables have no rows.
 
     Raises:
-        InputError: with all that is wrong, naming file, column, what was found and what would be right: where a table
-            or a required column is missing, a type is of no use, a file cannot be read, or a table is empty (channels
-            may be).
+        InputError: with all errors, naming file, column, what was found and what would be right: if a table or a
+            required column is missing, a type is not accepted, a file cannot be read, or a table other than channels is
+            empty.
     """
     described = {name: _describe(data_dir, name, name in optional) for name in TABLES}
     problems: list[Problem] = []
     kinds = id_kinds.find({name: files.good for name, files in described.items()}, columns, features, problems)
     features = features.with_ids(kinds)
-    apart = {key for key in KEYS.values() if key not in kinds}
-    there = [name for name in TABLES if described[name] is not _NOTHING]
-    found = {name: _checked(data_dir, name, described[name], columns.get(name, {}), features, apart) for name in there}
-    problems += [problem for _, of_table in found.values() for problem in of_table]
-    for name, (table, _) in found.items():
+    conflicting = {key for key in KEYS.values() if key not in kinds}
+    existing = [name for name in TABLES if described[name] is not _NOTHING]
+    checked = {
+        name: _checked(data_dir, name, described[name], columns.get(name, {}), features, conflicting)
+        for name in existing
+    }
+    problems += [problem for _, problems_of_table in checked.values() for problem in problems_of_table]
+    for name, (table, _) in checked.items():
         if table is not None and not table.rows and name != "channels":
             problems.append(Problem(f"{data_dir}/{table.fingerprint[0][0]}", EMPTY.format(table=name)))
     table_checks.refuse(problems)
-    tables = {name: table for name, (table, _) in found.items() if table is not None}
+    tables = {name: table for name, (table, _) in checked.items() if table is not None}
     return {name: tables.get(name) or _without_rows(name, features) for name in TABLES}
 
 
 def _without_rows(name: str, features: FeatureTable) -> RawTable:
-    known = features.columns_of(name)
-    return RawTable(name, (), {}, tuple(known), (), known=known, signals=features.signals)
+    columns = features.columns_of(name)
+    return RawTable(name, (), {}, tuple(columns), (), known=columns, signals=features.signals)
 
 
 def id_settings(tables: Mapping[str, RawTable]) -> dict[str, IdKind]:
@@ -158,7 +160,7 @@ def id_settings(tables: Mapping[str, RawTable]) -> dict[str, IdKind]:
 
 @dataclasses.dataclass(frozen=True)
 class _Files:
-    """The files of a table: those that can be read, what is wrong with the others, and what is not read."""
+    """The files of a table: readable ones, problems of others, and names of those that are not read."""
 
     good: tuple[Described, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -175,13 +177,13 @@ def _describe(data_dir: str, name: str, is_optional: bool) -> _Files:
         return _NOTHING if is_optional else _Files(problems=(Problem("", str(error)),))
     except InputError as error:
         return _Files(problems=(Problem("", str(error)),))
-    if len(files.files) == 1:  # for which a thread takes longer than the reading
+    if len(files.files) == 1:  # a thread would take longer than reading it
         described = [_described(files.files[0])]
     else:
         with ThreadPoolExecutor(16) as pool:
             described = list(pool.map(_described, files.files))
-    good = tuple(each for each in described if isinstance(each, Described))
-    return _Files(good, tuple(each for each in described if isinstance(each, Problem)), files.unread)
+    good = tuple(file for file in described if isinstance(file, Described))
+    return _Files(good, tuple(file for file in described if isinstance(file, Problem)), files.unread)
 
 
 def _checked(
@@ -192,23 +194,23 @@ def _checked(
     features: FeatureTable,
     apart: Collection[str],
 ) -> tuple[RawTable | None, list[Problem]]:
-    """The table, if it can be used, and what is wrong with it, but for keys whose ids are of several kinds."""
+    """The table, if it is usable, and its problems, except keys with several kinds of ids."""
     if not files.good:
         return None, [*files.problems]
     own_names, units = names_and_units(mapping)
-    known = {own: column for own, column in features.columns_of(name).items() if column.key not in apart}
-    checked = table_checks.check(name, known, features.signals, files.good, own_names, units, files.unread)
+    columns = {key: column for key, column in features.columns_of(name).items() if column.key not in apart}
+    checked = table_checks.check(name, columns, features.signals, files.good, own_names, units, files.unread)
     if files.problems or checked.problems:
         return None, [*files.problems, *checked.problems]
     sources, fingerprint, first_row = [], [], 0
-    for each in files.good:
-        sources += [dataclasses.replace(source, first_row=first_row + source.file_row) for source in each.sources]
-        first_row += each.rows
-        path = each.file.path.removeprefix(data_dir).lstrip("/")
-        fingerprint.append((path, each.file.size, each.rows, each.digest))
-    absent = tuple(column for column in known if column not in (*checked.present, UPDATED))
+    for file in files.good:
+        sources += [dataclasses.replace(source, first_row=first_row + source.file_row) for source in file.sources]
+        first_row += file.rows
+        path = file.file.path.removeprefix(data_dir).lstrip("/")
+        fingerprint.append((path, file.file.size, file.rows, file.digest))
+    absent = tuple(column for column in columns if column not in (*checked.present, UPDATED))
     versioned = UPDATED in checked.present
-    described = (own_names, absent, tuple(fingerprint), versioned, units, checked.notes, known, features.signals)
+    described = (own_names, absent, tuple(fingerprint), versioned, units, checked.notes, columns, features.signals)
     kept = RawTable(name, tuple(sources), *described)
     return kept, []
 
@@ -229,23 +231,23 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
         keep: the columns to return; those that the files lack are null. Required and checked ones are read anyway.
 
     Returns:
-        Two tables with the columns of `keep` as `columns.py` types them (times are int64 microseconds, strings
+        Two tables with the columns of `keep` with the types of `columns.py` (times are int64 microseconds, strings
         binary) and ROW. In the first one, ids are coded; see `ids.coded`. The second one has all columns of the table,
-        and `source_file`, `source_row` and `reason`; and `value`, where a value could not be read as what its column
-        holds.
+        and `source_file`, `source_row` and `reason`; and `value`, if any value could not be read as the type of its
+        column.
 
     Raises:
-        InputError: if the file turns out to be damaged.
+        InputError: if the file is damaged.
     """
     columns = table.columns
-    found = stored_rows.read(source, table.stored_names)
+    stored = stored_rows.read(source, table.stored_names)
     converted = {
-        name: column_types.read(found[name], column, table.units.get(name)) if name in found else (None, {})
+        name: column_types.read(stored[name], column, table.units.get(name)) if name in stored else (None, {})
         for name, column in columns.items()
     }
-    nothing = {name: pa.nulls(source.rows, columns[name].type) for name in columns if name not in found}
+    nothing = {name: pa.nulls(source.rows, columns[name].type) for name in columns if name not in stored}
     raw = pa.table({name: nothing[name] if name in nothing else converted[name][0] for name in columns})
-    faults = {name: of_column for name, (_, of_column) in converted.items()}
+    faults = {name: column_faults for name, (_, column_faults) in converted.items()}
     raw = without_missing(raw, columns)
     reasons = check_rows(raw, columns, table.bits.names if table.is_long else (), faults)
     arrays = {name: canonical(raw[name], column) for name, column in columns.items()}
@@ -254,8 +256,8 @@ def read(table: RawTable, source: Source, keep: Sequence[str]) -> tuple[pa.Table
     good = pc.is_null(reasons)
     usable = ids.coded(checked.select([*keep, ROW]).filter(good), columns.values())
     rejected = _rejected(checked, reasons, source)
-    if any(bad.any() for of_column in faults.values() for bad in of_column.values()):
-        rejected = rejected.append_column("value", _values(found, faults, reasons))
+    if any(bad.any() for column_faults in faults.values() for bad in column_faults.values()):
+        rejected = rejected.append_column("value", _values(stored, faults, reasons))
     return usable, rejected.filter(pc.invert(good))
 
 
@@ -269,7 +271,7 @@ def canonical(array: pa.ChunkedArray | pa.Array, column: Column) -> pa.ChunkedAr
 
 
 def empty(columns: Mapping[str, Column], keep: Sequence[str]) -> pa.Table:
-    """No rows of a table with these columns, as `read` returns its usable rows."""
+    """An empty table, as `read` returns usable rows."""
     arrays = {name: canonical(pa.nulls(0, columns[name].type), columns[name]) for name in keep}
     return ids.coded(pa.table({**arrays, ROW: pa.nulls(0, pa.int64())}), columns.values())
 
@@ -283,12 +285,12 @@ def _rejected(checked: pa.Table, reasons: pa.Array, source: Source) -> pa.Table:
     return checked.drop_columns([ROW])
 
 
-def _values(found: Mapping[str, pa.ChunkedArray], faults: Mapping[str, Faults], reasons: pa.Array) -> pa.Array:
-    """For each row the value, as text, that its reason is about, if it is of one that could not be converted."""
-    told: list[str | None] = [None] * len(reasons)
-    for name, of_column in faults.items():
-        for reason, bad in of_column.items():
+def _values(stored: Mapping[str, pa.ChunkedArray], faults: Mapping[str, Faults], reasons: pa.Array) -> pa.Array:
+    """For each row with a value that could not be converted this value as text; null for other reasons."""
+    texts: list[str | None] = [None] * len(reasons)
+    for name, column_faults in faults.items():
+        for reason, bad in column_faults.items():
             about = pc.equal(reasons, f"{name} {reason}")
             for row in pc.indices_nonzero(pc.and_(pc.fill_null(about, False), pa.array(bad))).to_pylist():
-                told[row] = table_checks.shown(found[name][row])
-    return pa.array(told, pa.string())
+                texts[row] = table_checks.shown(stored[name][row])
+    return pa.array(texts, pa.string())

@@ -13,11 +13,11 @@ from recsys_tft.tables.raw_tables import ROW, RawTable
 
 
 def rejected_rows(rows: pa.Table, table: RawTable) -> pa.Table:
-    """Rows that a later step rejected, with a `reason` and where they stand in which file.
+    """Rows that a later step rejected, with a `reason`, and their file and row in it.
 
     Args:
-        rows: with ROW and `reason`; events in the place of interactions.
-        table: where they come from.
+        rows: with ROW and `reason`; for interactions events.
+        table: of the rows.
     """
     if "signals" in rows.column_names:
         signals = raw_signals(rows, table.is_long, table.bits, table.flags if table.is_long else table.possible_flags)
@@ -27,16 +27,18 @@ def rejected_rows(rows: pa.Table, table: RawTable) -> pa.Table:
     rows = ids.shown(rows)
     numbers = rows[ROW].to_numpy()
     firsts = np.array([source.first_row for source in table.sources])
-    found = np.searchsorted(firsts, numbers, side="right") - 1
-    in_file = numbers - firsts[found] + np.array([source.file_row for source in table.sources])[found]
-    paths = pa.array([source.path for source in table.sources]).take(pa.array(found))
+    sources_of_rows = np.searchsorted(firsts, numbers, side="right") - 1
+    in_file = (
+        numbers - firsts[sources_of_rows] + np.array([source.file_row for source in table.sources])[sources_of_rows]
+    )
+    paths = pa.array([source.path for source in table.sources]).take(pa.array(sources_of_rows))
     ours = [name for name in table.known if name in rows.column_names]
     kept = rows.select(ours).append_column("source_file", paths).append_column("source_row", pa.array(in_file))
     return kept.append_column("reason", rows["reason"])
 
 
 def check_fractions(counts: Mapping[str, int], limit: float) -> None:
-    """Refuse to go on where too large a part of a table was rejected.
+    """Refuse to go on if too large a share of a table was rejected.
 
     Raises:
         InputError: naming the table, how many rows, and the most frequent reason.

@@ -1,4 +1,4 @@
-"""Checks of single rows: why a row cannot be used."""
+"""Checks of single rows, with reasons why they cannot be used."""
 
 from collections.abc import Mapping, Sequence
 
@@ -16,13 +16,13 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def without_missing(rows: pa.Table, columns: Mapping[str, Column]) -> pa.Table:
-    """The rows with null for each value that counts as missing; keys stay, so that a rejected row shows its own.
+    """The rows with null for each missing value; keys stay, so that rejected rows show theirs.
 
     Args:
         rows: all columns of a table.
-        columns: what they are, by name.
+        columns: of the table, by name.
     """
-    # A duration of 0 is counted, and taken out a step later: see entities.known_durations.
+    # Durations of 0 are counted and replaced later: see entities.known_durations.
     zeros = {name: column.zero_is_missing and not column.built_in for name, column in columns.items()}
     values = {
         name: rows[name] if column.required else nulled(rows[name], zeros[name]) for name, column in columns.items()
@@ -36,9 +36,9 @@ def check_rows(
     """For each row the first reason why it cannot be used, as a string; null for a usable row.
 
     Args:
-        rows: all columns of a table, as `without_missing` leaves them.
-        columns: what they are, by name.
-        types: what interactions may name as theirs; none where they name none.
+        rows: all columns of a table, as `without_missing` returns them.
+        columns: of the table, by name.
+        types: allowed values of `interaction_type`; empty without that column.
         unreadable: by column and reason a mask [n] bool of values that could not be read, and are null in `rows`.
     """
     reasons = np.full(len(rows), None, object)
@@ -51,7 +51,7 @@ def check_rows(
 
 
 def _faults(values: pa.ChunkedArray, column: Column, types: Sequence[str]) -> list[tuple[str, pa.ChunkedArray]]:
-    """(reason, [n] bool) for each way in which a value of the column can be unusable, the first to be named first."""
+    """(reason, [n] bool) for each way in which a value of the column can be unusable, the most important first."""
     faults = []
     required = column.required or column.name == UPDATED
     if required:
@@ -68,8 +68,8 @@ def _faults(values: pa.ChunkedArray, column: Column, types: Sequence[str]) -> li
     if required and pa.types.is_timestamp(column.type):
         faults.append(("is not a time between 1970 and 2200", _outside_time(values)))
     if column.name == "interaction_type" and types:
-        known = pc.is_in(values, pa.array(types, values.type))
-        faults.append((f"is none of {', '.join(types)}", pc.invert(known)))
+        is_known = pc.is_in(values, pa.array(types, values.type))
+        faults.append((f"is none of {', '.join(types)}", pc.invert(is_known)))
     return [(reason, pc.fill_null(bad, False)) for reason, bad in faults]
 
 

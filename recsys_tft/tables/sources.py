@@ -1,4 +1,4 @@
-"""Facts about the files of a table, known before their rows are read."""
+"""Descriptions of the files of a table, before their rows are read."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ class TableFile:
         path: of the file, local or on any Beam filesystem.
         size: bytes.
         format: PARQUET or CSV.
-        keys: (name, value) of each folder `name=value` that it lies in; None where a row has no value.
+        keys: (name, value) of each folder `name=value` that it is in; None for a missing value.
     """
 
     path: str
@@ -39,8 +39,8 @@ class TextPart:
     """Some whole rows of a CSV file.
 
     Attributes:
-        begin: where they begin, in bytes of the text.
-        size: how many bytes they take.
+        begin: their offset in the text, in bytes.
+        size: bytes.
         header: the names of the file's columns.
     """
 
@@ -55,12 +55,12 @@ class Source:
 
     Attributes:
         path: of the file.
-        row_groups: which of them, in a Parquet file.
-        first_row: the number of their first row in the whole table.
-        file_row: the number of their first row in the file; in a CSV file the row after the header is number 0.
-        rows: how many they hold.
-        keys: (name, value) of each folder `name=value` that the file lies in.
-        text: which part of a CSV file.
+        row_groups: of a Parquet file.
+        first_row: the number of the first row in the whole table.
+        file_row: the number of the first row in the file; in a CSV file the row after the header is number 0.
+        rows: number of rows.
+        keys: (name, value) of each folder `name=value` that the file is in.
+        text: part of a CSV file.
     """
 
     path: str
@@ -74,15 +74,15 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Described:
-    """A file as far as it is known before a run.
+    """The description of a file before its rows are read.
 
     Attributes:
-        file: which one.
-        columns: names and types, in their order; a name may occur twice.
+        file: the file.
+        columns: names and types, in order; a name may occur twice.
         sources: its rows, numbered within the file.
-        rows: how many there are.
-        digest: a hash of what describes its contents, or of these.
-        problems: what makes it useless, as sentences that begin with its path.
+        rows: number of rows.
+        digest: a hash of the footer, or of the contents.
+        problems: that make it unusable, as sentences that begin with its path.
     """
 
     file: TableFile

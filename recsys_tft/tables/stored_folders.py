@@ -13,16 +13,16 @@ def entries(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
     Raises:
         InputError: if the filesystem is unknown or cannot be reached.
     """
-    found = _below(f"{_literally(data_dir)}/{table}")
-    if not found and re.search(r"[*?[]", data_dir):
-        found = _below(f"{data_dir}/{table}")
-        depth = data_dir.count("/") + 1  # a glob has as many parts as what it stands for
+    files = _below(f"{_literally(data_dir)}/{table}")
+    if not files and re.search(r"[*?[]", data_dir):
+        files = _below(f"{data_dir}/{table}")
+        depth = data_dir.count("/") + 1  # a glob has as many parts as its matches
         folders: dict[str, list[Entry]] = {}
-        for path, size in found:
+        for path, size in files:
             parts = path.split("/")
             folders.setdefault("/".join(parts[:depth]), []).append(Entry("/".join(parts[depth:]), size))
         return sorted(folders.items())
-    return [(data_dir, [Entry(path.removeprefix(data_dir).lstrip("/"), size) for path, size in found])]
+    return [(data_dir, [Entry(path.removeprefix(data_dir).lstrip("/"), size) for path, size in files])]
 
 
 def _literally(path: str) -> str:
@@ -36,20 +36,20 @@ def _below(prefix: str) -> list[tuple[str, int]]:
     try:
         if not FileSystems.get_filesystem(prefix).has_dirs():
             return _match([f"{prefix}**"])
-        found, waiting = [], [f"{prefix}*"]
+        files, waiting = [], [f"{prefix}*"]
         while waiting:  # such a filesystem lists one folder at a time
             listed = _match(waiting)
-            found += listed
+            files += listed
             waiting = [
                 f"{_literally(path.rstrip('/'))}/*" for path, size in listed if not size and _may_be_folder(path)
             ]
-        return [(path, size) for path, size in found if size]
+        return [(path, size) for path, size in files if size]
     except (BeamIOError, ValueError) as error:
         raise InputError(f"{prefix}: cannot be read ({' '.join(str(error).split()).rstrip('.')}).") from None
 
 
 def _may_be_folder(path: str) -> bool:
-    """Whether a name of no bytes may be a folder; to list what is none is an error there."""
+    """Whether an empty name may be a folder; listing anything else is an error there."""
     return "." not in path.rstrip("/").rpartition("/")[2].partition("=")[0]
 
 
@@ -57,4 +57,4 @@ def _match(patterns: Iterable[str]) -> list[tuple[str, int]]:
     from apache_beam.io.filesystems import FileSystems
 
     matches = FileSystems.match(list(patterns))
-    return sorted((found.path, found.size_in_bytes) for match in matches for found in match.metadata_list)
+    return sorted((entry.path, entry.size_in_bytes) for match in matches for entry in match.metadata_list)

@@ -1,4 +1,4 @@
-"""Rows as files store them, whatever their format, under our names."""
+"""Stored rows of any file format, under our names."""
 
 from collections.abc import Mapping
 
@@ -18,10 +18,10 @@ def describe(file: TableFile) -> Described:
     return parquet_files.describe(file) if file.format == PARQUET else csv_files.describe(file)
 
 
-def stored_names(known: Mapping[str, Column], own_names: Mapping[str, str]) -> dict[str, str]:
-    """The names of the columns in the files, by our names; without columns whose name the user has given to another."""
+def stored_names(columns: Mapping[str, Column], own_names: Mapping[str, str]) -> dict[str, str]:
+    """The names of the columns in the files, by our names; without those whose name the user gave to another column."""
     taken = set(own_names.values())
-    return {name: own_names.get(name, name) for name in known if name in own_names or name not in taken}
+    return {name: own_names.get(name, name) for name in columns if name in own_names or name not in taken}
 
 
 def read(source: Source, names: Mapping[str, str], sample: bool = False) -> dict[str, pa.ChunkedArray]:
@@ -29,20 +29,20 @@ def read(source: Source, names: Mapping[str, str], sample: bool = False) -> dict
 
     Args:
         source: what to read.
-        names: what files call each column, by our names.
+        names: of the columns in the files, by our names.
         sample: whether the first row group is enough.
 
     Raises:
-        InputError: if the file turns out to be damaged.
+        InputError: if the file is damaged.
     """
     if source.text is not None:
         rows = csv_files.read(source, list(names.values()))
     else:
         rows = parquet_files.read(source, list(names.values()), source.row_groups[:1] if sample else source.row_groups)
-    found = {name: rows[own] for name, own in names.items() if own in rows.column_names}
+    columns = {name: rows[stored] for name, stored in names.items() if stored in rows.column_names}
     keys = dict(source.keys)
-    for name, own in names.items():
-        if name not in found and own in keys:
-            value = pa.array([keys[own]], pa.string())
-            found[name] = pa.chunked_array([value.take(pa.array([0] * len(rows), pa.int32()))])
-    return found
+    for name, stored in names.items():
+        if name not in columns and stored in keys:
+            value = pa.array([keys[stored]], pa.string())
+            columns[name] = pa.chunked_array([value.take(pa.array([0] * len(rows), pa.int32()))])
+    return columns

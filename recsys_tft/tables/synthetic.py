@@ -1,9 +1,9 @@
 """Seeded raw tables with a planted taste, so that a model has something to learn.
 
-`synthetic_world` says what is true of users and videos. A session of one user starts at an hour that is usual in their
-country and shows some videos, one after the other. A shown video's category is drawn by the user's taste (a share
-EXPLORED of them uniformly); out of CANDIDATES published videos of that category, drawn by popularity, one is shown, by
-how well its language is understood. What follows, with affinity a:
+`synthetic_world` has the ground truth about users and videos. A session of one user starts at an hour that is usual in
+their country and shows some videos in turn. A shown video's category is drawn by the user's taste (a share EXPLORED of
+them uniformly); out of CANDIDATES published videos of that category, drawn by popularity, one is shown, by how well its
+language is understood. Then, with affinity a:
 
     impression -> click, probability 0.05 + 0.8 a
                -> watch of a ratio r of the duration, P(r < x) = x ** (0.3 + 3 a), in one or two rows
@@ -46,7 +46,7 @@ EXPLORED = 0.15
 # Sessions that start in each hour of the user's day, relative to the busiest.
 HOURS = np.array([25, 14, 8, 5, 4, 6, 12, 22, 30, 32, 34, 40, 52, 48, 42, 42, 46, 55, 68, 82, 95, 100, 80, 48]) / 100
 LONGEST_WAIT = 900  # seconds; keeps the events of an exposure less than 30 minutes apart
-# What can happen to one shown video, as indices into _SIGNALS; a watch (2) may go on after a pause.
+# Possible events of one shown video, as indices into _SIGNALS; a watch (2) may continue after a pause.
 EVENT_SLOTS = np.array([0, 1, 2, 2, 3, 4, 5])
 _SIGNALS = tuple(signal.name for signal in DEFAULT.signals)
 
@@ -66,8 +66,8 @@ def write_tables(
 ) -> None:
     """Write users, videos, channels and interactions .parquet; the same arguments give the same bytes.
 
-    Exactly `interactions` events over eight weeks, one row each, all usable; in order of time but for sessions that
-    outlast the window of their row group. Memory grows with users and videos, not with interactions.
+    Exactly `interactions` events over eight weeks, one row each, all usable; by time, except for sessions that exceed
+    the window of their row group. Memory grows with users and videos, not with interactions.
 
     Args:
         directory: where the files go; created if need be.
@@ -76,8 +76,8 @@ def write_tables(
         interactions: rows of interactions.
         seed: 0 or greater.
         versioned: whether users, videos and channels change, and have a row for each time (`synthetic_versions`).
-        features: whose columns and signals there are besides ours (`synthetic_columns`).
-        ids: what stands in the place of the numbers (`synthetic_ids`).
+        features: a table with further columns and signals (`synthetic_columns`).
+        ids: the kind of ids (`synthetic_ids`).
 
     Raises:
         InputError: users, videos or interactions is less than 1, or the seed less than 0.
@@ -87,25 +87,25 @@ def write_tables(
     world = plant(users=users, videos=videos, seed=seed)
     for stream, (table, draw) in enumerate(_ENTITIES.items(), start=2):
         columns = draw(world, np.random.default_rng([seed, stream]))
-        own = synthetic_columns.own_columns(features, table)
-        columns |= synthetic_columns.values(own, len(columns[KEYS[table]]), seed)
+        own_columns = synthetic_columns.own_columns(features, table)
+        columns |= synthetic_columns.values(own_columns, len(columns[KEYS[table]]), seed)
         if versioned:
             rng = np.random.default_rng([seed, 6, stream])
             columns = synthetic_versions.with_versions(table, columns, world, rng, START, PERIOD)
-        rows = pa.table(columns, pa.schema([field for field in _schema(table, own) if field.name in columns]))
+        rows = pa.table(columns, pa.schema([field for field in _schema(table, own_columns) if field.name in columns]))
         rows = synthetic_ids.with_ids(rows, ids)
         pq.write_table(rows, directory / f"{table}.parquet", row_group_size=ROWS_PER_GROUP)
-    own = synthetic_columns.own_columns(features, "interactions")
-    schema = synthetic_ids.with_ids(_schema("interactions", own).empty_table(), ids).schema
+    own_columns = synthetic_columns.own_columns(features, "interactions")
+    schema = synthetic_ids.with_ids(_schema("interactions", own_columns).empty_table(), ids).schema
     with pq.ParquetWriter(directory / "interactions.parquet", schema) as writer:
         for window in _windows(world, interactions, seed, features):
             writer.write_table(synthetic_ids.with_ids(window, ids))
 
 
-def _schema(table: str, own: Sequence[Column]) -> pa.Schema:
-    """The table's columns in the long layout, our own and then the user's."""
+def _schema(table: str, own_columns: Sequence[Column]) -> pa.Schema:
+    """The table's columns in the long layout, the default ones and then the user's."""
     ours = [column for name, column in DEFAULT.columns_of(table).items() if name not in DEFAULT.flags]
-    return pa.schema([(column.name, column.type) for column in (*ours, *own)])
+    return pa.schema([(column.name, column.type) for column in (*ours, *own_columns)])
 
 
 def _users(world: World, rng: np.random.Generator) -> dict[str, pa.Array]:
@@ -166,17 +166,17 @@ _ENTITIES = {"users": _users, "videos": _videos, "channels": _channel_sizes}
 
 
 def _windows(world: World, interactions: int, seed: int, features: FeatureTable) -> Iterator[pa.Table]:
-    """The events, one table for each of as many equal spans of time as keep a table within ROWS_PER_GROUP."""
+    """The events, in one table for each of equal time spans, so that a table has at most ROWS_PER_GROUP rows."""
     count = -(-interactions // ROWS_PER_GROUP)
     for i in range(count):
         events = interactions * (i + 1) // count - interactions * i // count
         begins, span = START + PERIOD * i // count, PERIOD // count
         rows = _window(world, np.random.default_rng([seed, 5, i]), begins, span, events, features)
-        own = synthetic_columns.own_columns(features, "interactions")
+        own_columns = synthetic_columns.own_columns(features, "interactions")
         sessions = pa.array(rows["session"].to_numpy())
-        found = synthetic_columns.values(own, int(rows["session"].to_numpy().max()) + 1, seed, i)
-        columns = _raw(rows, features) | {name: values.take(sessions) for name, values in found.items()}
-        yield pa.table(columns, _schema("interactions", own))
+        session_values = synthetic_columns.values(own_columns, int(rows["session"].to_numpy().max()) + 1, seed, i)
+        columns = _raw(rows, features) | {name: values.take(sessions) for name, values in session_values.items()}
+        yield pa.table(columns, _schema("interactions", own_columns))
 
 
 def _window(
@@ -194,7 +194,7 @@ def _window(
 
 
 def _raw(rows: pl.DataFrame, features: FeatureTable) -> dict[str, pa.Array]:
-    """Our columns of events, as the tables hold them."""
+    """The default columns of events, as in the tables."""
     signals = (*_SIGNALS, *(signal.name for signal in synthetic_columns.own_signals(features)))
     return {name: rows[name].to_arrow() for name in ("user_id", "video_id", "watch_time")} | {
         "interaction_time": rows["interaction_time"].to_arrow().cast(TIMESTAMP),
@@ -204,7 +204,7 @@ def _raw(rows: pl.DataFrame, features: FeatureTable) -> dict[str, pa.Array]:
 
 
 def _sessions(world: World, rng: np.random.Generator, start: int, span: int, tries: int) -> tuple[Array, Array]:
-    """Users (rows) and start times of sessions: by activity, thinned to the hours that are usual in their country."""
+    """Users (rows) and start times of sessions: by activity, thinned to the usual hours of their country."""
     user = drawn(rng, world.activity, tries)
     time = start + (rng.random(tries) * span).astype(np.int64)
     hour = (time + _OFFSETS[world.country[user]]).astype(np.int64) % DAY // HOUR
@@ -223,7 +223,7 @@ def _events(
     video = _shown_videos(world, rng, user, time)
     happens, watched = _engagement(world, rng, user, video)
     spent = ((watched.sum(axis=1) + rng.gamma(2, 20, len(video))) * SECOND).astype(np.int64)
-    before = np.cumsum(spent) - spent  # of all sessions; the next line takes off what was before the own one
+    before = np.cumsum(spent) - spent  # over all sessions; the next line subtracts earlier sessions
     begins = time + before - np.repeat(before[np.cumsum(shown) - shown], shown)
     delays, reported, slots = _delays(rng, watched), _reported(rng, watched), EVENT_SLOTS
     if signals:
@@ -246,10 +246,10 @@ def _events(
 def _own_events(
     world: World, rng: np.random.Generator, user: Array, video: Array, happens: Array, signals: Sequence[Signal]
 ) -> tuple[Array, Array]:
-    """[n, signals] bool and float: which signals of a user's own an exposure has, and after how many seconds."""
+    """[n, signals] bool and float: which custom signals an exposure has, and after how many seconds."""
     liking = world.affinity(user + 1, video + 1)
-    found = synthetic_columns.happening(signals, happens[:, 1], liking, rng)
-    return found, 1 + rng.gamma(2, 2, found.shape)
+    happening_signals = synthetic_columns.happening(signals, happens[:, 1], liking, rng)
+    return happening_signals, 1 + rng.gamma(2, 2, happening_signals.shape)
 
 
 def _by_taste(rng: np.random.Generator, taste: Array) -> Array:

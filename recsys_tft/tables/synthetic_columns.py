@@ -1,12 +1,12 @@
-"""Values for the columns and signals of a user's own, which the generator knows nothing of but their types.
+"""Values for custom columns and signals, by their types alone.
 
-    string      one of eight words, the first by far the most frequent; missing in one row of twenty, as all of them
+    string      one of eight words, the first by far the most frequent; like all others, missing in one row of twenty
     bool        true in three rows of ten
     number      at least the column's minimum, with a long tail above it
     time        within a year before the events
     list        none to four such values
 
-Of interactions a value holds for a whole session, as a device does. A signal of its own follows a click in up to one of
+In interactions a value is the same for a whole session, like a device. A custom signal follows a click in up to one of
 twenty exposures, the better the video matches; a negative one an exposure without a click, the worse it matches.
 """
 
@@ -26,36 +26,40 @@ from recsys_tft.tables.synthetic_world import DAY, START, Array, drawn
 _STREAM = 7  # of the seeds, beside those of the tables
 _WORDS = 8
 _MISSING = 0.05
-OFTEN = 0.05  # how often a signal occurs at most
+OFTEN = 0.05  # the largest probability of a signal
 
 
 def own_columns(features: FeatureTable, table: str) -> list[Column]:
-    """The columns of one table that are not ours, without those that stand for signals."""
-    known = DEFAULT.columns_of(table)
-    return [c for name, c in features.columns_of(table).items() if name not in known and name not in features.flags]
+    """The custom columns of one table, without those of signals."""
+    default_columns = DEFAULT.columns_of(table)
+    return [
+        c
+        for name, c in features.columns_of(table).items()
+        if name not in default_columns and name not in features.flags
+    ]
 
 
 def own_signals(features: FeatureTable) -> list[Signal]:
-    """The signals that are not ours."""
-    known = {signal.name for signal in DEFAULT.signals}
-    return [signal for signal in features.signals if signal.name not in known]
+    """The custom signals."""
+    default_names = {signal.name for signal in DEFAULT.signals}
+    return [signal for signal in features.signals if signal.name not in default_names]
 
 
 def values(columns: Sequence[Column], n: int, seed: int, *stream: int) -> dict[str, pa.Array]:
-    """[n] values of each column, by its name.
+    """[n] values of each column, by name.
 
     Args:
-        columns: what they are of.
+        columns: to generate.
         n: how many.
         seed: of the tables.
         stream: further numbers that the values depend on.
     """
-    found = {}
+    columns_by_name = {}
     for column in columns:
         rng = np.random.default_rng([seed, _STREAM, zlib.crc32(f"{column.table}.{column.name}".encode()), *stream])
         drawn_values = _lists(column, n, rng) if column.is_list else _single(column, column.type, n, rng)
-        found[column.name] = words.some_missing(rng, drawn_values, 0 if column.required else _MISSING)
-    return found
+        columns_by_name[column.name] = words.some_missing(rng, drawn_values, 0 if column.required else _MISSING)
+    return columns_by_name
 
 
 def _lists(column: Column, n: int, rng: np.random.Generator) -> pa.Array:

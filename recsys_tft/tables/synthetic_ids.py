@@ -1,4 +1,4 @@
-"""Ids of other kinds in the place of the numbers from 1 that synthetic tables have."""
+"""Ids of other kinds, instead of the numbers from 1 of synthetic tables."""
 
 import numpy as np
 import pyarrow as pa
@@ -15,20 +15,20 @@ def with_ids(rows: pa.Table, kind: IdKind) -> pa.Table:
 
     Args:
         rows: with ids as int64.
-        kind: STRING makes 11 characters, as YouTube has them; UUID 16 bytes of version 8 (RFC 9562); UINT64 numbers of
-            which half are 2^63 and more; INTEGER leaves them as they are.
+        kind: STRING gives 11 characters, as on YouTube; UUID 16 bytes of version 8 (RFC 9562); UINT64 numbers, half of
+            them 2^63 or more; INTEGER keeps the numbers.
     """
     if kind is not IdKind.INTEGER:
         for key in (key for key in _KEYS if key in rows.column_names):
-            given = rows[key].combine_chunks()
-            numbers = given.fill_null(0).to_numpy().astype(np.uint64) | np.uint64(_KEYS[key] << 56)
-            there = pa.array(np.arange(len(given)), mask=given.is_null().to_numpy(zero_copy_only=False))
-            rows = rows.set_column(rows.column_names.index(key), key, _MADE[kind](numbers).take(there))
+            integers = rows[key].combine_chunks()
+            numbers = integers.fill_null(0).to_numpy().astype(np.uint64) | np.uint64(_KEYS[key] << 56)
+            positions = pa.array(np.arange(len(integers)), mask=integers.is_null().to_numpy(zero_copy_only=False))
+            rows = rows.set_column(rows.column_names.index(key), key, _MADE[kind](numbers).take(positions))
     return rows
 
 
 def _strings(numbers: np.ndarray) -> pa.Array:
-    sixths = mix(numbers)[:, None] >> np.arange(0, 64, 6, dtype=np.uint64)  # the last one of 4 bits
+    sixths = mix(numbers)[:, None] >> np.arange(0, 64, 6, dtype=np.uint64)  # the last one has 4 bits
     return _fixed(_LETTERS[sixths & np.uint64(63)]).cast(pa.binary()).cast(pa.string())
 
 

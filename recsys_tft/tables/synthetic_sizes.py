@@ -3,7 +3,7 @@
 from recsys_tft.columns import IdKind
 from recsys_tft.errors import InputError
 
-# Users and videos are held in memory, in some hundred bytes each; interactions are not.
+# Users and videos are in memory, some hundred bytes each; interactions are not.
 _MOST = {"users": 10**9, "videos": 10**9, "interactions": 10**12, "seed": 2**63 - 1}
 
 

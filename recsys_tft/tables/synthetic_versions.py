@@ -21,15 +21,15 @@ def with_versions(
 ) -> Columns:
     """The rows of a table and their later versions, by key and UPDATED; no two rows share both.
 
-    Each change is one of the first row. Every row is there before the first event; of videos, when they are published.
+    Each change is relative to the first row. First versions start before the first event, of videos when published.
 
     Args:
         table: users, videos or channels.
         columns: of the table, [n] each.
-        world: what they are drawn from.
-        rng: what the changes are drawn from.
+        world: the ground truth.
+        rng: for the changes.
         start: of the events, in microseconds.
-        period: how long they last.
+        period: of the events, in microseconds.
     """
     n = len(next(iter(columns.values())))
     first = world.published if table == "videos" else start - rng.integers(1, 200 * DAY, n)
@@ -48,7 +48,7 @@ def with_versions(
 
 
 def _users(later: Columns, row: Array, _: Array, __: World, rng: np.random.Generator) -> Columns:
-    """Half of them in another country, the others a year older."""
+    """Half of them move to another country, the others get a year older."""
     moves = rng.random(len(row)) < MOVED
     countries = words.named(list(words.COUNTRIES), rng.integers(len(words.COUNTRIES), size=len(row)))
     return {
@@ -58,7 +58,7 @@ def _users(later: Columns, row: Array, _: Array, __: World, rng: np.random.Gener
 
 
 def _videos(later: Columns, row: Array, _: Array, world: World, rng: np.random.Generator) -> Columns:
-    """All with another title, some in another category, with its tags."""
+    """All get another title, some another category, with its tags."""
     other = rng.random(len(row)) < RECATEGORISED
     category = np.where(other, rng.integers(len(words.CATEGORIES), size=len(row)), world.category[row])
     language = world.video_language[row]

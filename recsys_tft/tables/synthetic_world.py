@@ -1,4 +1,4 @@
-"""The world behind the synthetic tables: ground truth about users and videos, even where the tables are silent.
+"""The world behind the synthetic tables: ground truth about users and videos, even where the tables have gaps.
 
 A user has a *taste*, a share for each category (Dirichlet), understands the own language fully and one other (English;
 Spanish for English speakers) fairly well. A video has one category, one language, a quality, and a popularity that
@@ -42,7 +42,7 @@ def affinity(taste: Array, understood: Array, quality: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class World:
-    """Ground truth about U users and V videos, whether or not the tables tell it. Row i belongs to id i + 1."""
+    """Ground truth about U users and V videos, whether or not it is in the tables. Row i belongs to id i + 1."""
 
     taste: Array  # [U, categories] float64, a user's shares, sum 1
     activity: Array  # [U] float64, rank ** -0.6: how many sessions, relative to the busiest
@@ -78,12 +78,12 @@ class World:
 
 
 def plant(*, users: int, videos: int, seed: int = 0) -> World:
-    """The world behind the tables that `write_tables` writes for the same users, videos and seed."""
+    """The world of the tables that `write_tables` writes for the same users, videos and seed."""
     rng = np.random.default_rng([seed, 0])
     taste = rng.gamma(CONCENTRATION, size=(users, len(CATEGORIES))) + 1e-6
     country = drawn(rng, [share for *_, share in words.COUNTRIES.values()], users)
-    own = np.array([LANGUAGES.index(language) for language, *_ in words.COUNTRIES.values()])[country]
-    language = np.where(rng.random(users) < 0.9, own, drawn(rng, list(words.LANGUAGES.values()), users))
+    native = np.array([LANGUAGES.index(language) for language, *_ in words.COUNTRIES.values()])[country]
+    language = np.where(rng.random(users) < 0.9, native, drawn(rng, list(words.LANGUAGES.values()), users))
     english, spanish = LANGUAGES.index("en"), LANGUAGES.index("es")
     return World(
         taste=taste / taste.sum(axis=1, keepdims=True),

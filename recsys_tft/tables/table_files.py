@@ -1,6 +1,6 @@
 """Locations of a table: its files, the columns in its folder names, and the entries that are not read.
 
-docs/input.md has the rules. A path is taken as it is; only one that does not exist is a glob.
+docs/input.md has the rules. A path is a glob only if it does not exist.
 """
 
 import dataclasses
@@ -29,7 +29,7 @@ class NoTable(InputError):
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """The files of a table in their order, and the names of what is beside them and not read."""
+    """The files of a table in order, and the names of entries that are not read."""
 
     files: tuple[TableFile, ...]
     unread: tuple[str, ...] = ()
@@ -39,11 +39,11 @@ def find(data_dir: str, table: str) -> Found:
     """The files of one table.
 
     Raises:
-        InputError: if the folder is not there, or the table is there twice; NoTable if it is not there.
+        InputError: if the folder does not exist, or has the table twice; NoTable if it has none.
     """
     files, unread = [], []
     for folder, entries in _listed(data_dir, table):
-        of_folder, others = _of_table(folder, table, entries, _matched(data_dir, folder))
+        of_folder, others = _table_files(folder, table, entries, _matched(data_dir, folder))
         files += of_folder
         unread += others
     if files:
@@ -70,36 +70,36 @@ def _listed(data_dir: str, table: str) -> list[tuple[str, list[Entry]]]:
 
 
 def _matched(data_dir: str, folder: str) -> list[str]:
-    """The parts of a folder's path that stand for a pattern, whose keys are columns too."""
+    """The parts of a folder's path that match a pattern, whose keys are columns too."""
     pairs = zip(data_dir.rstrip("/").split("/"), folder.rstrip("/").split("/"), strict=False)
     return [part for pattern, part in pairs if pattern != part]
 
 
-def _of_table(
+def _table_files(
     folder: str, table: str, entries: Iterable[Entry], above: Sequence[str]
 ) -> tuple[list[TableFile], list[str]]:
-    """The files of a table among what lies in a folder, and names of the others.
+    """The files of a table in a folder, and names of the other entries.
 
     Raises:
-        InputError: if the table is there twice.
+        InputError: if the table exists twice.
     """
     by_place: dict[str, list[Entry]] = {}
     for entry in entries:
         by_place.setdefault(_place(table, entry.name), []).append(entry)
-    unread = [_named(entry) for entry in by_place.pop("", [])]
-    found: dict[str, list[TableFile]] = {}
+    unread = [_entry_text(entry) for entry in by_place.pop("", [])]
+    files_by_place: dict[str, list[TableFile]] = {}
     for place in sorted(by_place, key=lambda name: (name.endswith("-*"), name.endswith("/"), name)):
         files, others = _data_files(folder, by_place[place], above)
         unread += others
-        found |= {place: files} if files else {}
-    if len(found) > 1:
-        first, second = (min(file.path for file in files) for files in list(found.values())[:2])
+        files_by_place |= {place: files} if files else {}
+    if len(files_by_place) > 1:
+        first, second = (min(file.path for file in files) for files in list(files_by_place.values())[:2])
         raise InputError(f"{folder}: the table {table} exists twice, as {first} and {second}.")
-    return next(iter(found.values()), []), sorted(unread)
+    return next(iter(files_by_place.values()), []), sorted(unread)
 
 
 def _place(table: str, name: str) -> str:
-    """The form of table storage that an entry of a data folder belongs to: a file, a folder, a name with `-`."""
+    """The layout of the table that an entry belongs to: a file, a folder, a name with `-`."""
     head, is_below, _ = name.partition("/")
     stem, kind = _format(head)
     if is_below:
@@ -110,7 +110,7 @@ def _place(table: str, name: str) -> str:
 
 
 def _format(name: str) -> tuple[str, str | None]:
-    """A name without the extension that says its format, and that format; None for another extension."""
+    """A name without its extension, and the format of that; None for an unknown extension."""
     for extension in sorted(_FORMATS, key=len, reverse=True):
         if name.lower().endswith(extension):
             return name[: -len(extension)], _FORMATS[extension]
@@ -118,7 +118,7 @@ def _format(name: str) -> tuple[str, str | None]:
 
 
 def _data_files(folder: str, entries: Iterable[Entry], above: Sequence[str]) -> tuple[list[TableFile], list[str]]:
-    """The Parquet files of one place, or its CSV files, if it has no Parquet; and names of the others."""
+    """The Parquet files of one layout, or else its CSV files; and names of the others."""
     files: dict[str, list[TableFile]] = {PARQUET: [], CSV: []}
     unread, logs = [], set()
     for entry in entries:
@@ -133,7 +133,7 @@ def _data_files(folder: str, entries: Iterable[Entry], above: Sequence[str]) -> 
         path = f"{folder.rstrip('/')}/{entry.name}" if folder.strip("/") else f"{folder}{entry.name}"
         kind = None if hidden or entry.fault else _kind(path, name, entry.size, alone=not folders)
         if kind is None:
-            unread.append(_named(entry))
+            unread.append(_entry_text(entry))
         else:
             if _shown(path) != path:
                 raise InputError(f"{_shown(path)}: the name is not UTF-8; rename it.")
@@ -144,7 +144,7 @@ def _data_files(folder: str, entries: Iterable[Entry], above: Sequence[str]) -> 
 
 
 def _kind(path: str, name: str, size: int, alone: bool) -> str | None:
-    """The format of a file; an empty one in a folder has none, as a file may be that is only begun."""
+    """The format of a file; None for an empty one in a folder, which may be unfinished."""
     if not size and not alone:
         return None
     _, kind = _format(name)
@@ -164,7 +164,7 @@ def _keys(folders: Sequence[str]) -> Keys:
     return tuple((name, None if value in ("", _NOTHING) else value) for name, value in pairs)
 
 
-def _named(entry: Entry) -> str:
+def _entry_text(entry: Entry) -> str:
     fault = entry.fault or ("0 bytes" if not entry.size else "")
     return f"{_shown(entry.name)} ({fault})" if fault else _shown(entry.name)
 

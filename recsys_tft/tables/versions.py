@@ -1,8 +1,8 @@
 """Versions: the values of a key from one moment on. docs/examples.md has the rules.
 
-A table of versions is sorted by its key and SINCE, and the first version of each key is there since ALWAYS. What was
-known at a time is the last version strictly before it. Users, videos and channels have versions where their tables have
-the column UPDATED; videos have some also where their counters are counted.
+A table of versions is sorted by its key and SINCE, and the first version of each key starts at ALWAYS. The version at a
+time is the last one that starts strictly before. Users, videos and channels have versions if their tables have the
+column UPDATED; videos also if their counters are counted.
 """
 
 from collections.abc import Iterable
@@ -26,13 +26,13 @@ def of_rows(rows: pa.Table, key: str) -> pa.Table:
 
 
 def dated(rows: pa.Table, since: np.ndarray) -> pa.Table:
-    """Rows that begin to hold at these times."""
+    """Rows as versions that start at these times."""
     columns = dict(zip(rows.column_names, rows.columns, strict=True))
     return pa.table(columns | {SINCE: pa.array(since)})
 
 
 def in_order(parts: Iterable[pa.Table], key: str) -> pa.Table:
-    """The rows of several tables by key; those of versions by key and SINCE."""
+    """The rows of several tables by key; versions by key and SINCE."""
     table = pa.concat_tables(parts)
     by = [name for name in (key, SINCE) if name in table.column_names]
     return table.sort_by([(name, "ascending") for name in by])
@@ -46,32 +46,37 @@ def latest(table: pa.Table, key: str) -> pa.Table:
 def together(
     table: pa.Table, key: str, other: pa.Table, other_key: str, others: np.ndarray, has_other: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Versions of two tables in one: one begins whenever a version of either does.
+    """Merge the versions of two tables: one starts whenever a version of either does.
 
     Args:
         table: versions.
         key: the name of their key.
         other: other versions.
         other_key: the name of their key.
-        others: [n] int64, which key of `other` goes with each version of `table`.
-        has_other: [n] bool, whether there is that key.
+        others: [n] int64, the key of `other` for each version of `table`.
+        has_other: [n] bool, whether that key exists.
 
     Returns:
-        Rows of `table`, rows of `other` (-1 for none), and since when both hold, each [m] int64, by row of `table` and
-        time.
+        Rows of `table`, rows of `other` (-1 for none), and the start of each pair, each [m] int64, by row of `table`
+        and time.
     """
     since = table[SINCE].to_numpy()
     until = np.append(since[1:], NEVER)
     until[ends(table[key].to_numpy())] = NEVER
-    known = np.flatnonzero(has_other)
-    own, found = Timeline(other, other_key).between(others[known], since[known] + 1, until[known])
+    with_other = np.flatnonzero(has_other)
+    lookups, other_rows = Timeline(other, other_key).between(
+        others[with_other], since[with_other] + 1, until[with_other]
+    )
     without = np.flatnonzero(~has_other)
-    rows, found = np.concatenate([without, known[own]]), np.concatenate([np.full(len(without), -1), found])
-    began = np.maximum(since[rows], np.where(found >= 0, _at(other[SINCE].to_numpy(), found), ALWAYS))
+    rows, other_rows = (
+        np.concatenate([without, with_other[lookups]]),
+        np.concatenate([np.full(len(without), -1), other_rows]),
+    )
+    began = np.maximum(since[rows], np.where(other_rows >= 0, _at(other[SINCE].to_numpy(), other_rows), ALWAYS))
     order = np.lexsort((began, rows))
-    return rows[order], found[order], began[order]
+    return rows[order], other_rows[order], began[order]
 
 
 def _at(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """values[rows], of which there may be none where all rows are -1."""
+    """values[rows]; values may be empty if all rows are -1."""
     return np.append(values, ALWAYS)[rows]

@@ -1,7 +1,7 @@
 """A BERT sentence encoder in TensorFlow: titles in, unit vectors out, in one SavedModel without side files.
 
-The layers that work on one token at a time, nearly all of the arithmetic, run on the batch's tokens laid end to end
-("packed"): no time goes into padding. Only attention, which pairs the tokens of one title, pads to the longest.
+Layers that work on one token at a time, nearly all of the arithmetic, run on the concatenated ("packed") tokens of the
+batch, without padding. Only attention pads to the longest title.
 BERT: Devlin et al. (2019), arXiv:1810.04805. Mean pooling: Reimers and Gurevych (2019), arXiv:1908.10084.
 """
 
@@ -20,8 +20,8 @@ from recsys_tft.titles.safetensors import read_safetensors
 from recsys_tft.titles.wordpiece import WordPiece
 
 Precision = Literal["float32", "bfloat16"]
-# Where the weights are constants, oneDNN keeps them in the layout that suits the first batch it sees, and reorders them
-# in each call that wants another, which takes longer than the product. From 8 rows on, all batches want the same.
+# oneDNN keeps constant weights in the layout of the first batch, and reorders them for batches that need another one,
+# which takes longer than the product. From 8 rows on, all batches need the same layout.
 FEWEST_ROWS = 8
 _EMBEDDINGS = ("word", "position", "token_type")
 
@@ -63,7 +63,7 @@ class Bert(tf.Module):
     """Callable: [batch] tf.string of any bytes to [batch, width] float32 of length 1; '' is a title of no words.
 
     Args:
-        shape: what the weights measure.
+        shape: of the weights.
         weights: arrays by Hugging Face's names (`encoder.layer.0.attention.self.query.weight`, ...).
         vocabulary: tokens in the order of their ids.
         precision: of the dense layers; norms, softmax and pooling are float32 in either case.
@@ -84,7 +84,7 @@ class Bert(tf.Module):
         self.tokenizer = WordPiece(vocabulary, shape.max_tokens)
         word, position, kind = (weights[f"embeddings.{part}_embeddings.weight"] for part in _EMBEDDINGS)
         self.word = tf.Variable(word, trainable=False)
-        self.position = tf.Variable(position + kind[0], trainable=False)  # a title is all of the first kind
+        self.position = tf.Variable(position + kind[0], trainable=False)  # all tokens of a title are of the first kind
         self.norm = _Norm(weights, "embeddings.LayerNorm", shape.epsilon)
         self.layers = [_Layer(shape, weights, f"encoder.layer.{k}", self.dtype) for k in range(shape.layers)]
 
@@ -109,10 +109,10 @@ class _Places:
     """Positions of the packed tokens in the padded batch of attention, head by head.
 
     Attributes:
-        padded: for query, key and value, [batch, heads, longest] int32 which row of the packed [tokens * 3 * heads] to
-            put there; any where there is no token.
-        packed: [tokens + spare, heads] int32 which row of the padded [batch * heads * longest] to take back.
-        spare: how many rows beyond the tokens the packed arrays have; what they hold is never used.
+        padded: for query, key and value, [batch, heads, longest] int32 row of the packed [tokens * 3 * heads]; any row
+            at padding.
+        packed: [tokens + spare, heads] int32 row of the padded [batch * heads * longest].
+        spare: unused rows of the packed arrays beyond the tokens.
         bias: [batch, 1, 1, longest] float32, 0 at a token, very negative at padding.
     """
 
@@ -191,13 +191,13 @@ class _Layer(tf.Module):
 
 
 def _softmax(scores: tf.Tensor) -> tf.Tensor:
-    """Over the last axis; faster for few titles than `tf.nn.softmax`, whose oneDNN kernel is slow to start."""
+    """Softmax over the last axis; faster for few titles than `tf.nn.softmax`, whose oneDNN kernel starts slowly."""
     powers = tf.exp(scores - tf.reduce_max(scores, axis=-1, keepdims=True))
     return powers / tf.reduce_sum(powers, axis=-1, keepdims=True)
 
 
 def read(folder: str | os.PathLike[str], precision: Precision = "float32") -> Bert:
-    """The encoder that a folder of sentence-transformers holds; InputError if it is of another kind, or damaged."""
+    """Read the encoder in a folder of sentence-transformers; InputError if it is of another kind, or damaged."""
     folder = pathlib.Path(folder)
     vocabulary = (folder / "vocab.txt").read_text("utf-8").removesuffix("\n").split("\n")
     return Bert(BertShape.read(folder), read_safetensors(folder / "model.safetensors"), vocabulary, precision)

@@ -1,8 +1,8 @@
-"""Vectors of titles that an earlier run has encoded: Parquet files on any filesystem that Beam knows.
+"""A cache of title vectors across runs: Parquet files on any filesystem of Beam.
 
 A file is written once, sorted by the hash of the title, and named after the range of its hashes and the sha256 of its
-bytes: writers never meet, damage shows, and a lookup reads only files in whose range it has titles. Callers that split
-their titles by `owner` get files of narrow ranges, and each of them reads only its own.
+bytes: writers never conflict, damage is detected, and a lookup reads only files whose range has its titles. Callers
+that split titles by `owner` write files of narrow ranges, and each reads only its own.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ from recsys_tft.errors import InputError, reason
 from recsys_tft.storage import ownership
 
 KEY_BYTES = 16  # of the title's sha256
-_ROWS_PER_FILE = 1 << 12  # 6 MB at width 384: what a lookup of one title reads
+_ROWS_PER_FILE = 1 << 12  # 6 MB at width 384, read by a lookup of one title
 _NAME = re.compile(r"([0-9a-f]{4})-([0-9a-f]{4})-([0-9a-f]{32})\.parquet")
 _DAMAGE = (OSError, ValueError, KeyError, pa.ArrowException)  # what reading a broken file raises
 
 
-# Files that no lookup of this process could use, and why; whoever runs the job says so when it is done.
+# Files that lookups of this process could not use, with reasons; reported at the end of the job.
 NOTICED: dict[str, str] = {}
 
 
@@ -36,8 +36,8 @@ class EmbeddingCache:
     """The vectors of one encoder.
 
     Attributes:
-        folder: where the files of this encoder lie.
-        ignored: {path: reason} of the files that lookups could not use; their titles count as not found.
+        folder: of the files of this encoder.
+        ignored: {path: reason} of files that lookups could not use; their titles count as not found.
     """
 
     def __init__(self, folder: str, fingerprint: str, width: int) -> None:
@@ -55,7 +55,7 @@ class EmbeddingCache:
         """The vectors of [n] strings or bytes without nulls.
 
         Returns:
-            [n, width] float32, bit for bit what was added, 0 where nothing was; and [n] bool, which were found.
+            [n, width] float32, equal in every bit to what was added, 0 if not found; and [n] bool, whether found.
 
         Raises:
             InputError: the folder cannot be listed.
@@ -63,10 +63,10 @@ class EmbeddingCache:
         keys = hashes(titles)
         vectors, found = np.zeros((len(keys), self._width), np.float32), np.zeros(len(keys), bool)
         for path, low, high in self._files() if len(keys) else ():
-            asked = np.flatnonzero(~found & _between(keys, low, high))
-            if len(asked):
-                hits, rows = self._read(path, keys.take(pa.array(asked)))
-                vectors[asked[hits]], found[asked[hits]] = rows, True
+            missing = np.flatnonzero(~found & _between(keys, low, high))
+            if len(missing):
+                hits, rows = self._read(path, keys.take(pa.array(missing)))
+                vectors[missing[hits]], found[missing[hits]] = rows, True
         return vectors, found
 
     def add(self, titles: pa.Array, vectors: np.ndarray) -> None:
@@ -97,7 +97,7 @@ class EmbeddingCache:
             if named := _NAME.fullmatch(posixpath.basename(path)):
                 yield path, int(named[1], 16), int(named[2], 16)
             else:
-                self.ignored[path] = "not named as this cache names its files"
+                self.ignored[path] = "its name is not one of this cache"
 
     def _read(self, path: str, keys: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         """The keys in the file, as indices, and their vectors; none if it cannot be used."""
@@ -111,7 +111,7 @@ class EmbeddingCache:
             return np.zeros(0, np.int64), np.zeros((0, self._width), np.float32)
 
     def _verified(self, path: str, data: bytes) -> pa.Table:
-        """The file's table; ValueError if it was changed since it was named, or is of another encoder."""
+        """The file's table; ValueError if it is damaged, or of another encoder."""
         named = _NAME.fullmatch(posixpath.basename(path))
         if named is None or _digest(data) != named[3]:
             raise ValueError(f"damaged: the sha256 of its {len(data)} bytes is not the one in its name")
@@ -128,14 +128,14 @@ class EmbeddingCache:
         return vectors.reshape(-1, self._width)
 
     def _make_folders(self) -> None:
-        """Make local folders: the first for this user alone, the one in it as open as that one is."""
+        """Make local folders, private to this user unless the outer one exists already."""
         if "://" in self.folder or pathlib.Path(self.folder).is_dir():
             return
-        mode = stat.S_IMODE(ownership.private("encoder_cache", self._parent).stat().st_mode)
-        ownership.private("encoder_cache", self.folder).chmod(mode)
+        mode = stat.S_IMODE(ownership.private_folder("encoder_cache", self._parent).stat().st_mode)
+        ownership.private_folder("encoder_cache", self.folder).chmod(mode)
 
     def _write(self, keys: pa.Array, vectors: np.ndarray) -> None:
-        """One file of keys in order, written aside, then renamed."""
+        """Write a file of sorted keys atomically."""
         column = _bytes_array(np.ascontiguousarray(vectors, "<f4"), 4 * self._width)
         memory = pa.BufferOutputStream()
         pq.write_table(
@@ -162,7 +162,7 @@ def hashes(titles: pa.Array) -> pa.Array:
 
 
 def owner(titles: pa.Array, owners: int) -> np.ndarray:
-    """[n] int64 in 0 .. owners - 1: which of so many equal ranges of hashes each title lies in."""
+    """[n] int64 in 0 .. owners - 1: the range of hashes of each title, out of that many equal ones."""
     return _prefixes(hashes(titles)).astype(np.int64) * owners >> 16
 
 
@@ -179,7 +179,7 @@ def _between(keys: pa.Array, low: int, high: int) -> np.ndarray:
 
 
 def _bytes_array(data: bytes | np.ndarray, size: int) -> pa.Array:
-    """[n] fixed-size binary whose values lie end to end in `data`."""
+    """[n] fixed-size binary from concatenated values."""
     buffer = pa.py_buffer(data)
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(size), buffer.size // size, [None, buffer])
 

@@ -1,11 +1,11 @@
 """The embeddings of the texts of all videos as arrays: `artifacts/embeddings/`, in the order of `videos/`.
 
-    title_embeddings.npy    [videos, width] float32, and so for each feature that embeds a text of videos
-    titles.parquet          video_id, title, and so for each column that such a feature reads
-    video_ids.npy           [videos] int64; of ids that are text, which .npy cannot hold exactly, video_ids.parquet with
-                            the column video_id
+    title_embeddings.npy    [videos, width] float32; likewise for each feature that embeds a text of videos
+    titles.parquet          video_id, title; likewise for each column that such a feature reads
+    video_ids.npy           [videos] int64; for text ids, which .npy cannot hold exactly, video_ids.parquet with the
+                            column video_id
 
-Each partition of videos writes its part; `gather` strings the parts together without holding all of them.
+Each partition of videos writes its part; `gather` concatenates the parts without loading all of them.
 """
 
 import functools
@@ -45,15 +45,15 @@ def write_part(folder: str, partition: int, part: pa.Table) -> None:
 def gather(
     parts: str, folder: str, partitions: int, videos: int, widths: Mapping[str, int], texts: Mapping[str, str]
 ) -> None:
-    """Make the arrays and tables of all parts.
+    """Concatenate the parts into arrays and tables.
 
     Args:
         parts: the folder of the parts.
         folder: of the arrays.
-        partitions: how many there are.
-        videos: how many rows they have.
+        partitions: number of parts.
+        videos: number of rows of all parts.
         widths: of the vectors, by feature.
-        texts: what the raw columns are called, by what parts call them.
+        texts: names of raw columns, by their names in the parts.
     """
     paths = [_part(parts, partition) for partition in range(partitions)]
     for feature, width in widths.items():
@@ -69,12 +69,12 @@ def gather(
 
 
 def _write_table(path: str, parts: list[str], names: Mapping[str, str]) -> None:
-    """A file of the ids, and of some columns by new names."""
+    """Write a file of the ids and some renamed columns."""
     write_file(path, functools.partial(_write_rows, parts=parts, names=names))
 
 
 def _write_rows(file: BinaryIO, parts: list[str], names: Mapping[str, str]) -> None:
-    """One row group for each part, so that only one is in memory."""
+    """Write one row group per part, so that only one is in memory."""
     tables = (_with_text_ids(_read(part, "video_id", *names)) for part in parts)
     tables = (table.rename_columns(["video_id", *names.values()]) for table in tables)
     first = next(tables)
@@ -84,7 +84,7 @@ def _write_rows(file: BinaryIO, parts: list[str], names: Mapping[str, str]) -> N
 
 
 def _with_text_ids(table: pa.Table) -> pa.Table:
-    """The same with ids that are bytes as text."""
+    """The table with binary ids as text."""
     ids = table["video_id"]
     return table.set_column(0, "video_id", ids.cast(pa.string())) if pa.types.is_binary(ids.type) else table
 

@@ -1,17 +1,17 @@
-"""A title encoder for serving: its weights are constants of the graph, which TensorFlow then folds and fuses."""
+"""A title encoder for serving, with its weights as constants, which TensorFlow folds and fuses."""
 
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from recsys_tft.titles.hub_encoder import HubEncoder
 
-MOST_BYTES = 1 << 30  # of weights, as a graph holds at most 2 GiB
+MOST_BYTES = 1 << 30  # of weights; a graph is limited to 2 GiB
 
 
 class FrozenEncoder(tf.Module):
-    """Callable: [n] tf.string to [n, width] float32, as the encoder that it is made of; for MiniLM a third faster.
+    """Callable: [n] tf.string to [n, width] float32, as the encoder; a third faster for MiniLM.
 
-    One with tables of its own, or with more than MOST_BYTES of weights, is kept as it is.
+    An encoder with tables, or with more than MOST_BYTES of weights, is not frozen.
 
     Args:
         encoder: what to freeze.
@@ -31,5 +31,5 @@ class FrozenEncoder(tf.Module):
         self._encode = convert_variables_to_constants_v2(traced) if can_be else encoder
 
     def __call__(self, titles: tf.Tensor) -> tf.Tensor:
-        found = self._encode(titles)
-        return found[0] if isinstance(found, list | tuple) else found
+        vectors = self._encode(titles)
+        return vectors[0] if isinstance(vectors, list | tuple) else vectors

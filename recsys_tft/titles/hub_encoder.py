@@ -1,4 +1,4 @@
-"""Title encoders that are SavedModels: from strings to vectors, or a pair of models that does it in two steps."""
+"""Title encoders that are SavedModels: from strings to vectors, in one model or a pair."""
 
 import contextlib
 import hashlib
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 
 importlib.import_module("tensorflow_text")  # registers the ops that most text models are made of
 
-_HUB_CACHE = "TFHUB_CACHE_DIR"  # of tensorflow-hub, whose own default is one folder for all users of the machine
-PATIENCE = 20.0  # seconds that a server may stay silent
+_HUB_CACHE = "TFHUB_CACHE_DIR"  # of tensorflow-hub, whose default is shared by all users of the machine
+PATIENCE = 20.0  # seconds without an answer of a server
 HUB_PACKAGES = "'tensorflow-hub>=0.16,<0.17' 'setuptools<82'"  # setuptools 82 lacks pkg_resources, which hub imports
-_V1_MODULE = "tfhub_module.pb"  # in a folder of TensorFlow 1's Hub format, whose graph has no tags
+_V1_MODULE = "tfhub_module.pb"  # in TensorFlow 1's Hub format, whose graph has no tags
 _FAILURES = (
     OSError,
     ValueError,
@@ -50,12 +50,12 @@ class HubEncoder(tf.Module):
     """Callable: [n] tf.string to [n, width] float32.
 
     Attributes:
-        models: the one or two that were loaded.
-        pooling: of a pair, else None.
+        models: one or two loaded models.
+        pooling: of a pair; otherwise None.
         width: of the vectors.
 
     Raises:
-        InputError: a model cannot be loaded, or does not do this.
+        InputError: a model cannot be loaded, or has other inputs or outputs.
     """
 
     def __init__(self, spec: "Spec") -> None:
@@ -66,14 +66,14 @@ class HubEncoder(tf.Module):
         with _explained(" and ".join(handles)):
             vectors = self._encode(tf.constant(["a title"]))
             if not tf.is_tensor(vectors) or not vectors.dtype.is_floating or vectors.shape.rank != 2:
-                raise TypeError(f"it makes {_described(vectors)} of strings, not [batch, width] floats")
+                raise TypeError(f"it maps strings to {_described(vectors)}, not to [batch, width] floats")
             self.width = int(vectors.shape[1])
 
     def __call__(self, titles: tf.Tensor) -> tf.Tensor:
         return tf.ensure_shape(tf.cast(self._encode(titles), tf.float32), [None, self.width])
 
     def vectors(self, titles: Sequence[str | bytes]) -> np.ndarray:
-        """The same outside of a graph."""
+        """Encode titles outside of a graph."""
         return self(tf.constant(titles, tf.string, shape=[len(titles)])).numpy()
 
     def _encode(self, titles: tf.Tensor) -> tf.Tensor:
@@ -87,7 +87,7 @@ class HubEncoder(tf.Module):
 
 
 def folder_fingerprint(handle: str) -> str:
-    """32 hex digits from the model's files; a copy of an export of `minilm` has that export's, wherever it lies.
+    """32 hex digits from the model's files; copies of an export of `minilm` have the digits of the export.
 
     Raises:
         InputError: they cannot be read.
@@ -105,7 +105,7 @@ def folder_fingerprint(handle: str) -> str:
 
 
 def _names(folder: str) -> list[str]:
-    """The files below a folder, sorted, by their paths in it."""
+    """The sorted relative paths of all files below a folder."""
     walked = tf.io.gfile.walk(folder)
     return sorted(posixpath.relpath(posixpath.join(path, name), folder) for path, _, names in walked for name in names)
 
@@ -133,7 +133,7 @@ def _folder(handle: str) -> str:
 
 
 def _tensorflow_hub(handle: str) -> ModuleType:
-    """Imported only where there is something to download, as it needs a setuptools that fewer and fewer machines have.
+    """Import tensorflow_hub, only for downloads, as it needs an old setuptools.
 
     Raises:
         InputError: it cannot be imported.
@@ -152,7 +152,7 @@ def _tensorflow_hub(handle: str) -> ModuleType:
 def _downloaded(handle: str) -> str:
     """The local folder of a model, in a private cache; its description there shows no token."""
     if not os.environ.get(_HUB_CACHE):
-        os.environ[_HUB_CACHE] = str(ownership.private(minilm.CACHE, minilm.cache_folder() / "tfhub"))
+        os.environ[_HUB_CACHE] = str(ownership.private_folder(minilm.CACHE, minilm.cache_folder() / "tfhub"))
     folder = _tensorflow_hub(handle).resolve(handle)
     described = pathlib.Path(f"{folder}.descriptor.txt")
     if redacted(handle) != handle and described.is_file():
@@ -162,7 +162,7 @@ def _downloaded(handle: str) -> str:
 
 @contextlib.contextmanager
 def _explained(handle: str) -> Iterator[None]:
-    """Turn errors of a model into one sentence, and wait for no server for long."""
+    """Turn errors of a model into one sentence, and limit the wait for servers."""
     kept = socket.getdefaulttimeout()
     socket.setdefaulttimeout(PATIENCE)
     try:
@@ -180,13 +180,12 @@ def _explained(handle: str) -> Iterator[None]:
 
 
 def _call(model: Any, inputs: Any) -> Any:
-    """The model's result, for inference if it knows the difference."""
+    """Call the model, with `training=False` if it has that argument."""
     if not callable(model):
         (signature,) = model.signatures.values()
         (name,) = signature.structured_input_signature[1]
         return signature(**{name: inputs})
-    # Asked first, as a tf.function that is called with an argument that it lacks keeps its lock, and with it all other
-    # threads, for good.
+    # Checked first: a tf.function called with an unknown argument never releases its lock, which blocks other threads.
     spec = inspect.getfullargspec(model.__call__)
     return model(inputs, **({"training": False} if "training" in (*spec.args, *spec.kwonlyargs) else {}))
 

@@ -26,7 +26,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """The arrays by name: views of one buffer, little-endian as in the file.
 
     Raises:
-        InputError: the file ends early, or its header isn't as the format wants it.
+        InputError: the file ends early, or its header is not valid.
     """
     data = pathlib.Path(path).read_bytes()
     begin = 8 + int.from_bytes(data[:8], "little")
@@ -35,7 +35,7 @@ def read_safetensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         header.pop("__metadata__", None)
         return {name: _array(memoryview(data)[begin:], entry) for name, entry in header.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is no whole safetensors file of {len(data)} bytes: {error!r}.") from error
+        raise InputError(f"{path} of {len(data)} bytes is not a complete safetensors file: {error!r}.") from error
 
 
 def _array(data: memoryview, entry: dict) -> np.ndarray:

@@ -23,22 +23,21 @@ if TYPE_CHECKING:
 class TextEmbedding(Op):
     """Sentence embedding of a text.
 
-    The encoder is part of the graph; one that has been loaded already may stand under the feature's name in
-    `Fitting.fitted`. The batch job encodes each distinct text once and joins the vectors; see
-    `beam_pipelines.texts`.
+    The encoder is part of the graph; a loaded one may be under the feature's name in `Fitting.fitted`. The batch job
+    encodes each distinct text once and joins the vectors; see `beam_pipelines.texts`.
 
     Attributes:
-        encoder: a Spec, as `title_encoder` of the settings; None for the one that the settings name there. The setting
-            `text_encoders` takes its place by the feature's name.
+        encoder: a Spec, like `title_encoder` of the settings, which is used if it is None. The setting `text_encoders`
+            overrides both by the feature's name.
 
     Columns:
         text: [batch] string.
 
     Returns:
-        [batch, width] float32, width being the encoder's; the zero vector where the text is missing or empty.
+        [batch, width] float32, with the encoder's width; the zero vector if the text is missing or empty.
 
     Raises:
-        InputError: at construction, if the encoder is of no known form.
+        InputError: at construction, if the encoder has an unknown form.
 
     Examples:
         Feature("description_embedding", "description", TextEmbedding("minilm"), CANDIDATE)
@@ -73,7 +72,7 @@ class TextEmbedding(Op):
         return tf.ensure_shape(vectors, [None, encoder.width])
 
     def served(self, name: str, graph: FittedGraph) -> "FrozenEncoder":
-        """The encoder, as constants of the served graph; one for all features that name it."""
+        """The encoder as constants of the served graph, shared by all features of it."""
         from recsys_tft.titles.frozen_encoder import FrozenEncoder
 
         spec, precision = self.spec(graph.settings), graph.settings.title_precision
@@ -87,14 +86,14 @@ class TextEmbedding(Op):
 
         spec = self.spec(settings)
         load = functools.partial(title_encoder.load, spec, settings.title_precision)
-        # Features of one encoder share it. The name of that of titles stands in graphs of earlier runs.
+        # Features of one encoder share it. Graphs of earlier runs have the name of the title encoder.
         other = "" if spec == settings.title_encoder else f"_{hashlib.sha256(repr(spec).encode()).hexdigest()[:8]}"
-        # Outside of a function there is no graph that would have to keep the weights.
+        # Outside of a function no graph has to track the weights.
         return tft.make_and_track_object(load, name=f"title_encoder{other}") if tf.inside_function() else load()
 
 
 def text_features(settings: "Settings", *entities: Entity) -> tuple[Feature, ...]:
-    """The features that embed a text under these settings, of some entities if any are named."""
+    """The features that embed a text under these settings, optionally of some entities only."""
     return tuple(
         feature
         for feature in settings.table.features
@@ -103,19 +102,19 @@ def text_features(settings: "Settings", *entities: Entity) -> tuple[Feature, ...
 
 
 def text_op(feature: Feature) -> TextEmbedding:
-    """The op of one of these features."""
+    """The op of a text feature."""
     return cast(TextEmbedding, feature.op)
 
 
 def encoders(settings: "Settings") -> dict[Spec, str]:
-    """The encoders that features need, each once, with their names in the settings."""
-    found: dict[Spec, str] = {}
+    """The distinct encoders of the features, with their names in the settings."""
+    names: dict[Spec, str] = {}
     for feature in text_features(settings):
         name = "title_encoder" if text_op(feature).encoder is None else f"text_encoders.{feature.name}"
-        found.setdefault(text_op(feature).spec(settings), name)
-    return found
+        names.setdefault(text_op(feature).spec(settings), name)
+    return names
 
 
 def sources(features: Sequence[Feature]) -> list[str]:
-    """The columns of texts that features read, each once."""
+    """The distinct text columns of features."""
     return list(dict.fromkeys(source for feature in features for source in feature.sources))

@@ -1,4 +1,4 @@
-"""A BERT of the usual build with random weights: it loads in no time and means nothing. For tests and dry runs."""
+"""A small BERT with random weights, for tests and dry runs: it loads at once, and its vectors mean nothing."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ TINY = BertShape(width=32, layers=2, heads=4, hidden=64, max_tokens=64)
 
 
 def tiny(seed: int = 0, precision: Precision = "float32", shape: BertShape = TINY) -> Bert:
-    """The encoder; its vocabulary is the printable ASCII characters, so any other word is unknown."""
+    """The encoder; its vocabulary is the printable ASCII characters, all other words are unknown."""
     characters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
     vocabulary = [*SPECIAL, *characters, *(f"##{character}" for character in characters if character.isalnum())]
     return Bert(shape, random_weights(shape, len(vocabulary), np.random.default_rng(seed)), vocabulary, precision)

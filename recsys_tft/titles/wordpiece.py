@@ -3,9 +3,9 @@ r"""Hugging Face's uncased BERT tokenizer as TensorFlow ops: from strings to tok
 The steps and their order are those of `BertNormalizer`, `BertPreTokenizer` and `WordPiece` in Hugging Face's Rust
 crate `tokenizers` 0.23, and give the same ids for every Unicode code point. Three things need care:
 
-* The crate classes characters by Unicode 8, RE2 by a later version: what came in between is a plain letter there.
+* The crate classes characters by Unicode 8, RE2 by a later version: newer characters are plain letters in the crate.
 * `tf.strings.lower` follows the process's locale (I in Turkish) and the context (a final sigma); the crate doesn't.
-* Special tokens that are spelled out in a text, such as `[MASK]`, are found before anything else is done to it.
+* Special tokens that are spelled out in a text, such as `[MASK]`, are found first.
 
 tensorflow_text's FastBertTokenizer is faster, and gives other tokens for 45 of 247 titles of 12 scripts: decision 50.
 
@@ -24,7 +24,7 @@ from recsys_tft.errors import InputError
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 LONGEST_WORD = 100  # characters; a longer word is unknown
 
-# What stands for a special token while the text is cleaned: characters for private use, which cleaning would remove.
+# Placeholders of special tokens while the text is cleaned: private-use characters, which cleaning would remove.
 _STAND_INS = tuple(chr(0xE000 + k) for k in range(len(SPECIAL)))
 _PRIVATE = r"\x{E000}-\x{F8FF}\x{F0000}-\x{FFFFD}\x{100000}-\x{10FFFD}"
 _CONTROL = rf"[\p{{Cc}}\p{{Cf}}\x{{FFFD}}{_PRIVATE.replace('E000', 'E005')}]"
@@ -52,10 +52,10 @@ _UNKNOWN_LETTER = "\U00010280"  # Lycian, in no vocabulary: any word with it is 
 class WordPiece:
     """Maps [n] tf.string to ragged [n, (tokens)] int32: [CLS], the text's tokens, [SEP].
 
-    Bytes that aren't UTF-8 are ignored. A text beyond `max_tokens`, [CLS] and [SEP] included, is cut there.
+    Bytes that aren't UTF-8 are ignored. Texts are cut at `max_tokens`, [CLS] and [SEP] included.
 
     Args:
-        vocabulary: the tokens in the order of their ids; `##` begins one that continues a word.
+        vocabulary: the tokens in the order of their ids; `##` marks those that continue a word.
         max_tokens: at least 2.
 
     Raises:
@@ -102,7 +102,7 @@ def _before_decomposition() -> list[tuple[str, str]]:
     spelled = [(re.escape(token), f" {char} ") for token, char in zip(SPECIAL, _STAND_INS, strict=True)]
     newer = "".join(f"\\x{{{code}}}" for code in _NEWER.split()).replace("-", r"}-\x{")
     return [
-        (f"[{_PRIVATE}]", "\uf8ff"),  # kept until the special tokens are found, which it may interrupt
+        (f"[{_PRIVATE}]", "\uf8ff"),  # kept until special tokens are found, as it may interrupt one
         *spelled,
         (f"[{newer}]", _UNKNOWN_LETTER),
         (r"\x{111C9}", "\u166d"),  # both were punctuation in Unicode 8; now a mark and a symbol

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-_CELLS = 1 << 22  # of resampled values held at a time
+_CELLS = 1 << 22  # resampled values in memory at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,9 +15,9 @@ class Estimate:
     """A mean over users, with the 2.5 % and 97.5 % quantiles of its bootstrap distribution.
 
     Attributes:
-        value: None where no user counts.
-        low: as value.
-        high: as value.
+        value: None if no user counts.
+        low: likewise.
+        high: likewise.
         users: how many count.
     """
 
@@ -28,7 +28,7 @@ class Estimate:
 
 
 def draws(users: int, samples: int, seed: int) -> np.ndarray:
-    """[samples, users] int64 numbers of users: resamples of as many, drawn with replacement."""
+    """[samples, users] int64 numbers of users, drawn with replacement."""
     return np.random.default_rng(seed).integers(0, users, size=(samples, users))
 
 
@@ -45,11 +45,11 @@ def mean(values: np.ndarray, samples: int = 1000, seed: int = 0) -> Estimate:
 
 
 def ratio(above: np.ndarray, below: np.ndarray, samples: int = 1000, seed: int = 0) -> Estimate:
-    """A sum over users, over another one, such as the mean over rows from sums and counts of each user.
+    """A ratio of two sums over users, such as the mean over rows from each user's sums and counts.
 
     Args:
         above: [n] float64.
-        below: [n] float64 >= 0; without a value where all are 0.
+        below: [n] float64 >= 0; the value is None if all are 0.
         samples: resamples of users.
         seed: of the resampling.
     """

@@ -1,4 +1,4 @@
-"""Checkpoints of Keras models: the values of some variables, and a few numbers beside them, in one file."""
+"""Checkpoints of Keras models: variables and a few numbers in one file."""
 
 import json
 import pathlib
@@ -12,7 +12,7 @@ from recsys_tft.errors import readable
 
 
 def write(path: pathlib.Path, variables: Sequence[keras.Variable], state: Mapping[str, Any]) -> None:
-    """Write a checkpoint, which is whole or not there."""
+    """Write a checkpoint atomically."""
     part = path.with_name(f".{path.name}")
     arrays: dict[str, Any] = {f"v{number}": np.asarray(variable) for number, variable in enumerate(variables)}
     np.savez(part, state=json.dumps(state), **arrays)
@@ -25,8 +25,8 @@ def values(path: pathlib.Path, remedy: str) -> list[np.ndarray]:
     Raises:
         InputError: if the file is damaged; `remedy` says what to do.
     """
-    with readable(path, remedy), np.load(path) as found:
-        return [found[f"v{number}"] for number in range(len(found.files) - 1)]
+    with readable(path, remedy), np.load(path) as arrays:
+        return [arrays[f"v{number}"] for number in range(len(arrays.files) - 1)]
 
 
 def read(path: pathlib.Path, variables: Sequence[keras.Variable]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def read(path: pathlib.Path, variables: Sequence[keras.Variable]) -> dict[str, A
     Raises:
         InputError: if the file is damaged.
     """
-    with readable(path, "start again without --resume, with --overwrite"), np.load(path) as found:
+    with readable(path, "start again without --resume, with --overwrite"), np.load(path) as arrays:
         for number, variable in enumerate(variables):
-            variable.assign(found[f"v{number}"])
-        return json.loads(str(found["state"]))
+            variable.assign(arrays[f"v{number}"])
+        return json.loads(str(arrays["state"]))

@@ -1,6 +1,7 @@
-"""Metrics of a trained model under names that experiment trackers take: MLflow refuses `@`, and a name below another.
+"""Metrics of a trained model under names that experiment trackers accept.
 
-MLflow takes letters, digits, `_`, `-`, `.`, `/`, `:` and blanks: https://mlflow.org/docs/latest/ml/tracking.
+MLflow accepts letters, digits, `_`, `-`, `.`, `/`, `:` and blanks, and no name that is a prefix folder of another:
+https://mlflow.org/docs/latest/ml/tracking.
 """
 
 import re
@@ -13,7 +14,7 @@ _NOT_TAKEN = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 def flat_metrics(output_dir: str, model: str) -> dict[str, float]:
-    """The numbers of a model's metrics.json by one name each, as `test/two_tower/all/recall_at_10`.
+    """The numbers of a model's metrics.json by flat names such as `test/two_tower/all/recall_at_10`.
 
     Args:
         output_dir: of the run.
@@ -30,16 +31,16 @@ def flat_metrics(output_dir: str, model: str) -> dict[str, float]:
 
 
 def flattened(metrics: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, float]]:
-    """The numbers of nested mappings; the `value` of an interval has the name of the mapping, and its limits behind it.
+    """The numbers of nested mappings; the `value` of an interval has the name of the mapping.
 
-    An interval's limits are `NAME_low` and `NAME_high`, so that no name is that of a folder of others.
+    An interval's limits are `NAME_low` and `NAME_high`, so that no name is also a folder.
     """
     for key, value in metrics.items():
         name = above + _taken(key)
         if isinstance(value, Mapping):
             if "value" in value:
-                rest = {(_taken(key) if part == "value" else f"{key}_{part}"): each for part, each in value.items()}
-                yield from flattened(rest, above)
+                named = {(_taken(key) if part == "value" else f"{key}_{part}"): limit for part, limit in value.items()}
+                yield from flattened(named, above)
             else:
                 yield from flattened(value, f"{name}/")
         elif isinstance(value, int | float) and not isinstance(value, bool):

@@ -1,7 +1,7 @@
-"""Output folder of a trainer, OUTPUT_DIR/models/NAME, which appears only when training has ended.
+"""Output folder of a trainer, OUTPUT_DIR/models/NAME, which appears when training has ended.
 
-While it is going on, its logs and checkpoints grow in OUTPUT_DIR/models/NAME.training, from which it can be resumed.
-Both are links: see version_folders.py.
+Until then logs and checkpoints are in OUTPUT_DIR/models/NAME.training, from which it can be resumed. Both are links:
+see version_folders.py.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from recsys_tft.titles.encoder_spec import Pair
 
 METRICS, MODEL = "metrics.json", "model.json"
 _BEGUN = "begun.json"
-DESCRIPTIONS = {"ranker": "columns.json", "two_tower": MODEL}  # which say of which rows a model is
+DESCRIPTIONS = {"ranker": "columns.json", "two_tower": MODEL}  # files that record a model's rows
 _KEYS = {
     ("ranker", DESCRIPTIONS["ranker"]): ("columns", "transform_graph"),
     ("two_tower", MODEL): ("settings", "query_features", "candidate_features", "categories", "transform_graph"),
@@ -36,7 +36,7 @@ class ModelFolder:
     Attributes:
         output_dir: of the run whose rows are trained on.
         name: two_tower or ranker.
-        version: of the finished model, where one is held.
+        version: of the finished model, if one is held.
     """
 
     output_dir: str
@@ -64,7 +64,7 @@ class ModelFolder:
         return (self.work / _BEGUN).is_file()
 
     def check_free(self, overwrite: bool) -> None:
-        """Refuse an existing model that may not be replaced; one of an earlier period may be.
+        """Refuse to replace an existing model, unless `overwrite` or it is of an earlier period.
 
         Raises:
             InputError: if there is one, or models would be written outside the output.
@@ -74,51 +74,50 @@ class ModelFolder:
             raise InputError(f"{self.target} exists already; --overwrite replaces it.")
 
     def _is_behind(self) -> bool:
-        """Whether the model is of the run or a period, and a later period is there."""
-        from recsys_tft.run_layout import periods  # which needs more than the help of a command does
+        """Whether there is a later period than that of the model."""
+        from recsys_tft.run_layout import periods  # not needed by the help of a command
 
-        found: dict[str | None, str] = {None: self.output_dir}
-        found.update(periods.folders(self.output_dir))
-        with contextlib.suppress(InputError):  # what is damaged is replaced if that is asked for
-            made = self.read(DESCRIPTIONS[self.name])
-            root = found.get(made.get("period"))
-            is_last = root == list(found.values())[-1]
-            return root is not None and not is_last and made["transform_graph"] == fingerprint(root)
+        folders: dict[str | None, str] = {None: self.output_dir}
+        folders.update(periods.folders(self.output_dir))
+        with contextlib.suppress(InputError):  # damaged models are replaced with --overwrite
+            described = self.read(DESCRIPTIONS[self.name])
+            root = folders.get(described.get("period"))
+            is_last = root == list(folders.values())[-1]
+            return root is not None and not is_last and described["transform_graph"] == fingerprint(root)
         return False
 
     @contextlib.contextmanager
     def writing(self, overwrite: bool) -> Iterator[None]:
-        """Keep other trainings of this model out of the folder as long as the block runs.
+        """Lock the folder against other trainings of this model while the block runs.
 
         Raises:
-            InputError: as `check_free`, or if there is one.
+            InputError: as `check_free`, or if another training runs.
         """
         self.check_free(overwrite)
         with sole_writer(self.target.parent, f"training of {self.name}", f".{self.name}.lock"):
             yield
 
     def begin(self, resume: bool, fingerprint: Mapping[str, Any]) -> None:
-        """Prepares `work`: as it was left, to resume; else empty.
+        """Prepare `work`: as it was left, to resume; otherwise empty.
 
         Raises:
-            InputError: if there is nothing to resume, or what there is was trained with other settings or on other
-                rows.
+            InputError: if there is nothing to resume, or it was trained with other settings or on other rows.
         """
-        begun = self.work / _BEGUN
+        record = self.work / _BEGUN
         if resume:
-            if not begun.is_file():
+            if not record.is_file():
                 raise InputError(f"{self.work}: no interrupted training to resume; leave out --resume.")
-            if json_files.read(begun, "start again without --resume") != json.loads(json.dumps(fingerprint)):
+            if json_files.read(record, "start again without --resume") != json.loads(json.dumps(fingerprint)):
                 raise InputError(
                     f"{self.work}: that training had other settings or rows; start again without --resume."
                 )
             self._folders.adopt_staged()
             return
         self._folders.begin()
-        begun.write_text(json.dumps(fingerprint))
+        record.write_text(json.dumps(fingerprint))
 
     def commit(self) -> None:
-        """Put `work` in the place of the model."""
+        """Replace the model by `work`."""
         self._folders.commit()
         self._folders.prune()
         (self.target / _BEGUN).unlink(missing_ok=True)
@@ -163,43 +162,45 @@ class ModelFolder:
 
     @property
     def remedy(self) -> str:
-        """The command that makes a damaged model anew."""
+        """The command that makes a damaged model again."""
         command = self.name.replace("_", "-")
         return f"train it again (recsys-tft train {command} --output-dir {self.output_dir} --overwrite)"
 
 
 def settings_for(output_dir: str, config: str | None, seed: int | None, refit: str | None = None) -> settings.Settings:
-    """The run's settings, with the training settings of a config file in their place.
+    """The run's settings, with training settings replaced by those of a config file.
 
     Args:
         output_dir: of the run.
         config: the file.
-        seed: in the place of theirs.
-        refit: the section whose `refit` is true, whatever they say.
+        seed: replaces the seed of both.
+        refit: the section whose `refit` is set to true.
 
     Raises:
-        InputError: if there is no run, or the file changes what the rows were made by.
+        InputError: if there is no run, or the file changes settings that the rows were made with.
     """
-    made = manifest(output_dir)
-    of_run = settings.of_run(made, f"{output_dir}/artifacts/manifest.json")
+    run_manifest = manifest(output_dir)
+    run_settings = settings.from_manifest(run_manifest, f"{output_dir}/artifacts/manifest.json")
     changes: dict[str, Any] = {} if seed is None else {"seed": seed}
     if config is not None:
-        given = settings.load(config)
+        config_settings = settings.load(config)
         free = {"embeddings", "two_tower", "recommender", "seed", "encoder_cache", "beam"}
-        if given.features is not None and made.get(table_records.RECORD):
-            free.add("features")  # which another folder may hold by now
-            table_records.check({**made, "settings": {"features": given.features}}, config)
-        for name in sorted(given.model_fields_set - free):
-            _same(getattr(of_run, name), getattr(given, name), name, config)
-        names = given.model_fields_set & {"embeddings", "two_tower", "ranker"} | ({"seed"} if seed is None else set())
-        found = given.model_dump(mode="json", exclude_unset=True)
-        changes |= {name: found[name] for name in names if name in found}
-    merged = of_run.replace(changes)
+        if config_settings.features is not None and run_manifest.get(table_records.RECORD):
+            free.add("features")  # the module may have moved to another folder
+            table_records.check({**run_manifest, "settings": {"features": config_settings.features}}, config)
+        for name in sorted(config_settings.model_fields_set - free):
+            _same(getattr(run_settings, name), getattr(config_settings, name), name, config)
+        names = config_settings.model_fields_set & {"embeddings", "two_tower", "ranker"} | (
+            {"seed"} if seed is None else set()
+        )
+        dumped = config_settings.model_dump(mode="json", exclude_unset=True)
+        changes |= {name: dumped[name] for name in names if name in dumped}
+    merged = run_settings.replace(changes)
     return merged.replace({refit: {"refit": True}}) if refit else merged
 
 
 def _same(old: Any, new: Any, path: str, config: str) -> None:
-    """InputError if a setting that the rows were made by differs."""
+    """Refuse different values of a setting that the rows were made with."""
     if hasattr(new, "model_fields_set"):
         for name in sorted(new.model_fields_set - (model_settings.RANKER_TRAINING if path == "ranker" else set())):
             _same(getattr(old, name), getattr(new, name), f"{path}.{name}", config)
@@ -208,7 +209,7 @@ def _same(old: Any, new: Any, path: str, config: str) -> None:
 
 
 def _shown(value: Any) -> Any:
-    """A value as a manifest may hold it: of the address of a title encoder, what opens it is left out."""
+    """A value as in a manifest: without tokens in the address of a title encoder."""
     if isinstance(value, Pair):
         return dataclasses.replace(value, preprocessor=redacted(value.preprocessor), encoder=redacted(value.encoder))
     return redacted(value) if isinstance(value, str) else value

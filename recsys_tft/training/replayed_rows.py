@@ -1,4 +1,4 @@
-"""Batches of new rows mixed with older ones, so that the model does not forget these."""
+"""Batches of new rows mixed with older ones, against forgetting."""
 
 from collections.abc import Iterator
 
@@ -10,13 +10,13 @@ Batch = dict[str, tf.Tensor]
 
 
 class ReplayedRows:
-    """Batches of two kinds of rows; an epoch shows each new one once, and as many older ones as go with them.
+    """Batches of new and old rows; an epoch has each new row once, and old rows in proportion.
 
     Args:
-        new: what an epoch is of.
-        old: what is drawn from, none twice before all others were drawn.
-        share: of a batch that is older, above 0 and below 1.
-        most: how many older ones there are, at least 1.
+        new: the rows of an epoch.
+        old: drawn from without replacement, until all were drawn.
+        share: of old rows in a batch, above 0 and below 1.
+        most: number of old rows, at least 1.
     """
 
     def __init__(self, new: ShuffledRows, old: ShuffledRows, share: float, most: int):
@@ -36,12 +36,12 @@ class ReplayedRows:
 
 
 def _joined(one: Batch, other: Batch) -> Batch:
-    """The rows of both; lists padded with 0 to the longer width."""
-    found = {}
+    """Concatenate batches; lists are padded with 0 to the longer width."""
+    joined = {}
     for name, values in one.items():
         pair = [values, other[name]]
         if values.shape.rank == 2:
             width = max(part.shape[1] for part in pair)
             pair = [tf.pad(part, [[0, 0], [0, width - part.shape[1]]]) for part in pair]
-        found[name] = tf.concat(pair, 0)
-    return found
+        joined[name] = tf.concat(pair, 0)
+    return joined

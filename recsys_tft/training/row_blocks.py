@@ -1,4 +1,4 @@
-"""Blocks of rows out of the files that the main job wrote, as arrays by column: lists padded with 0, text as bytes."""
+"""Blocks of rows from the files of the main job, as arrays by column: lists padded with 0, text as bytes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -24,27 +24,27 @@ def spec_of(folder: DataFolder, names: Sequence[str]) -> Spec:
     Raises:
         InputError: if the folder lacks one of them.
     """
-    known = folder.columns()
+    columns = folder.columns()
     for name in names:
-        if name not in known:
+        if name not in columns:
             raise InputError(
                 f"{folder.path}: the rows have no column '{name}'; run the job again with this feature table."
             )
-    return {name: known[name] for name in names}
+    return {name: columns[name] for name in names}
 
 
 def in_order(files: Sequence[str], spec: Spec, rows: int = ROWS, threads: int = 2) -> Iterator[Block]:
-    """All rows of TFRecord or of Parquet files; a block may reach into the next file.
+    """All rows of TFRecord or Parquet files; a block may span files.
 
     Raises:
-        InputError: naming the file that turns out to be damaged.
+        InputError: naming a damaged file.
     """
     read = Rows(tuple(files), tuple(spec.values()), batch_size=rows, threads=threads)
     return ({name: dense(batch.column(name)) for name in spec} for batch in read.arrow())
 
 
 def alternating(files: Sequence[str], spec: Spec, rows: int = ROWS) -> Iterator[Block]:
-    """The same rows, a block of each of some files in turn; the next file begins where one ends."""
+    """All rows, in blocks from several files in turn; a finished file is replaced by the next one."""
     return in_turn([in_order([file], spec, rows, threads=1) for file in files], _FILES_AT_ONCE)
 
 
@@ -61,12 +61,12 @@ def dense(values: pa.Array) -> np.ndarray:
 
 
 def stacked(blocks: Sequence[Block], spec: Spec) -> Block:
-    """All rows of some blocks, [n, ...] by column; lists as wide as the longest."""
+    """Concatenate blocks, [n, ...] by column; lists are as wide as the longest."""
     return {name: _stacked([block[name] for block in blocks], column) for name, column in spec.items()}
 
 
 def widened(lists: np.ndarray, width: int) -> np.ndarray:
-    """[n, at most `width`] lists, padded with 0 to [n, width]; scalars [n] as they are."""
+    """Pad [n, at most `width`] lists with 0 to [n, width]; [n] scalars stay."""
     missing = width - lists.shape[1] if lists.ndim == 2 else 0
     return np.pad(lists, ((0, 0), (0, missing))) if missing > 0 else lists
 

@@ -1,7 +1,7 @@
-"""Scalars for TensorBoard, written by TensorFlow alone: the tensorboard package is needed to look at them only.
+"""Scalars for TensorBoard, written by TensorFlow alone; only viewing them needs the tensorboard package.
 
-What has no TensorFlow reads the same ones as rows of step, name and value from a table; of a step that is there twice,
-as a training was resumed, the last row holds.
+They are also in a CSV file of step, name and value; if a step is there twice, after a resumed training, the last row
+is valid.
 """
 
 import csv
@@ -16,7 +16,7 @@ class ScalarLog:
     """A log of numbers by step.
 
     Args:
-        folder: which TensorBoard is to be started with.
+        folder: the `--logdir` of TensorBoard.
     """
 
     def __init__(self, folder: pathlib.Path):

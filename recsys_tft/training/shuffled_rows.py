@@ -1,4 +1,4 @@
-"""Shuffled batches of rows: out of memory where all rows fit there, else through a pool of as many as do."""
+"""Shuffled batches of rows: from memory if all rows fit, otherwise through a shuffle buffer."""
 
 import functools
 from collections.abc import Callable, Iterator, Sequence
@@ -19,16 +19,16 @@ _AHEAD = 4  # batches
 class ShuffledRows:
     """Batches of the rows of a folder, each epoch in another order.
 
-    Up to `held` rows are read once and stay in memory; an epoch is then a permutation of them. Of more rows, a pool of
-    `held` is kept: each block that is read takes the places of as many rows drawn from the pool, which go into batches.
-    Files are read in an order drawn for the epoch, several in turn.
+    Up to `held` rows are read once and stay in memory; an epoch is then a permutation of them. More rows go through a
+    pool of `held`: each block that is read replaces rows drawn from the pool, which go into batches. Files are read in
+    an order drawn for the epoch, several in turn.
 
     Args:
         folder: TFRecord or Parquet.
         names: the columns to read.
         held: rows in memory, at least 1.
         reading: counts the time that reading takes.
-        change: what is made of each block that is read; integers may take the place of a column.
+        change: maps each block that is read; it may replace columns by integers.
 
     Raises:
         InputError: if the folder lacks one of the columns.
@@ -58,7 +58,7 @@ class ShuffledRows:
         return tf.data.Dataset.from_generator(lambda: self._pooled(size, seed), output_signature=signature)
 
     def batches(self, size: int, seed: int) -> Iterator[dict[str, tf.Tensor]]:
-        """The same batches, for a loop in Python: of rows in memory without other threads, for which it would wait."""
+        """The same batches, for a Python loop; rows in memory need no other threads."""
         if self._resident is None:
             yield from self.epoch(size, seed).prefetch(_AHEAD)
             return
@@ -67,7 +67,7 @@ class ShuffledRows:
 
     @functools.cached_property
     def _resident(self) -> dict[str, tf.Tensor] | None:
-        """All rows; None where they are too many."""
+        """All rows; None if there are too many."""
         blocks, rows = [], 0
         with self._reading:
             for block in row_blocks.in_order(self._folder.files, self._read):
@@ -92,7 +92,7 @@ class ShuffledRows:
     def _pooled(self, size: int, seed: int) -> Iterator[Block]:
         rng = np.random.default_rng(seed)
         files = [self._folder.files[i] for i in rng.permutation(len(self._folder.files))]
-        # A block is never larger than the pool, so that it finds room there.
+        # A block is at most as large as the pool.
         blocks = self._timed(row_blocks.alternating(files, self._read, min(row_blocks.ROWS, self._held)))
         waiting = None
         for drawn in self._drawn(blocks, rng):
@@ -111,7 +111,7 @@ class ShuffledRows:
             yield self._change(block)
 
     def _drawn(self, blocks: Iterator[Block], rng: np.random.Generator) -> Iterator[Block]:
-        """All rows of the blocks: first as many as come in, at the end the rest of the pool."""
+        """All rows of the blocks in drawn order: as many as come in, at the end the rest of the pool."""
         first: list[Block] = []
         while sum(map(_rows, first)) < self._held:
             first.append(next(blocks))

@@ -26,11 +26,11 @@ class Stopwatch:
             self.seconds += time.monotonic() - self._begun
 
     def described(self) -> dict[str, float]:
-        """The seconds of reading, and their share of the time since this was made, for metrics.json."""
+        """The seconds of reading, and their share of the time since construction, for metrics.json."""
         share = self.seconds / max(time.monotonic() - self._made, 1e-9)
         return {"reading_seconds": self.seconds, "reading_share": share}
 
 
 def sentence(training: dict[str, float]) -> str:
-    """The same for a terminal."""
+    """The result of `described` as text."""
     return f"Reading: {training['reading_seconds']:.1f} s, {training['reading_share']:.1%} of the time"

@@ -1,6 +1,6 @@
-"""The splits of an output in the order of time: those of its run, and each of its periods as one more.
+"""The splits of a run and its periods in order of time; each period is one split.
 
-Trainers read them as one data set: the last split is `test`, the one before `val`, and all earlier ones are `train`.
+Trainers read them as one data set: the last one is `test`, the one before `val`, and all earlier ones are `train`.
 """
 
 import contextlib
@@ -21,10 +21,10 @@ class Part:
     """One split of a run, or a period.
 
     Attributes:
-        name: `run.train`, `run.val`, `run.test`, or that of the period.
-        root: the folder of the output that it is in.
-        split: what it is called there.
-        rows: how many there are, by data set.
+        name: `run.train`, `run.val`, `run.test`, or the name of the period.
+        root: the folder of its output.
+        split: its name there.
+        rows: how many it has, by data set.
     """
 
     name: str
@@ -47,8 +47,9 @@ class Timeline:
 
     Attributes:
         splits: the parts of each.
-        newest: the folder of the run or of its last period, with every user and video, and the last transform graph.
-        period: the name of that period; None where there is none.
+        newest: the folder of the last period or else of the run, with all users and videos and the last transform
+            graph.
+        period: the name of that period; None without periods.
     """
 
     splits: Mapping[str, tuple[Part, ...]]
@@ -56,7 +57,7 @@ class Timeline:
     period: str | None = None
 
     def folder(self, data_set: str, *splits: str) -> DataFolder:
-        """The rows of some splits, one part after the other.
+        """The rows of some splits, concatenated.
 
         Raises:
             InputError: if the main job has not written them.
@@ -67,7 +68,7 @@ class Timeline:
         return Joined(folders, folder_of(self.newest, data_set, SPLITS[0]))
 
     def corpus(self, data_set: str) -> DataFolder:
-        """All users or videos that there are."""
+        """All users or videos."""
         return folder_of(self.newest, data_set)
 
     def schema_of(self, data_set: str) -> DataFolder:
@@ -75,7 +76,7 @@ class Timeline:
         return folder_of(self.newest, data_set, SPLITS[0])
 
     def root(self, period: str | None) -> str | None:
-        """The folder of a period, or with None of the run; None without such a period."""
+        """The folder of a period, or of the run for None; None if there is no such period."""
         name = f"run.{SPLITS[0]}" if period is None else period
         return next((part.root for parts in self.splits.values() for part in parts if part.name == name), None)
 
@@ -91,7 +92,7 @@ class Timeline:
         return {**graph, "period": self.period, "splits": {split: self.names(split) for split in SPLITS}}
 
     def has_made(self, described: Mapping[str, Any]) -> bool:
-        """Whether a model is of these rows, or of those through an earlier period, by what it says of them."""
+        """Whether a model was trained on these rows, or those through an earlier period, by its record."""
         root = self.root(described.get("period"))
         return root is not None and described["transform_graph"] == run_folders.fingerprint(root)
 
@@ -99,53 +100,53 @@ class Timeline:
         """A sentence for people, where there are periods."""
         if self.period is None:
             return []
-        parts = (f"{split} is {self._told(split, data_set)}" for split in SPLITS)
+        parts = (f"{split} is {self._describe_split(split, data_set)}" for split in SPLITS)
         return [f"Of the run and its periods {', '.join(parts)}"]
 
-    def _told(self, split: str, data_set: str) -> str:
+    def _describe_split(self, split: str, data_set: str) -> str:
         names, rows = self.names(split), sum(part.rows[data_set] for part in self.splits[split])
-        told = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" if names else "nothing"
-        return f"{told} ({rows:,} rows)"
+        names_text = names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}" if names else "nothing"
+        return f"{names_text} ({rows:,} rows)"
 
     def since(self, fitted: Sequence[str]) -> "Timeline":
-        """The same with the splits NEW and OLD, by the names of the parts that a model has been trained on."""
+        """The timeline with the splits NEW and OLD, given the names of the parts that a model was trained on."""
         train = self.splits[SPLITS[0]]
         new = tuple(part for part in train if part.name not in fitted)
         old = tuple(part for part in train if part.name in fitted)
         return dataclasses.replace(self, splits={**self.splits, NEW: new, OLD: old})
 
 
-def of_run(root: str) -> Timeline:
+def single_run(root: str) -> Timeline:
     """The timeline of a single run."""
     return Timeline({split: (Part(f"run.{split}", root, split, {}),) for split in SPLITS}, root)
 
 
 @contextlib.contextmanager
 def held(output_dir: str, through: str | None = None) -> Iterator[Timeline]:
-    """Hold the timeline of an output, which stays unchanged within the block.
+    """Hold the timeline of an output, so that it stays unchanged within the block.
 
     Args:
         output_dir: of the run.
         through: the last period to read; by default all.
 
     Raises:
-        InputError: if there is no run on this machine, or a period is of another one.
+        InputError: if there is no run on this machine, or a period belongs to another run.
     """
     with contextlib.ExitStack() as stack:
         run = stack.enter_context(run_folders.held(output_dir))
-        found = periods.folders(output_dir)
-        chosen = {name: path for name, path in found.items() if through is None or name <= through}
+        folders = periods.folders(output_dir)
+        chosen = {name: path for name, path in folders.items() if through is None or name <= through}
         yield _joined(run, {name: stack.enter_context(run_folders.held(path)) for name, path in chosen.items()})
 
 
-def _joined(run: str, found: Mapping[str, str]) -> Timeline:
+def _joined(run: str, folders: Mapping[str, str]) -> Timeline:
     """The timeline of a run and its periods, by their folders."""
-    if not found:
-        return of_run(run)
+    if not folders:
+        return single_run(run)
     parts = [_part(f"run.{split}", run, split) for split in SPLITS]
-    parts += [_part(name, root, SPLITS[0]) for name, root in found.items()]
+    parts += [_part(name, root, SPLITS[0]) for name, root in folders.items()]
     groups: list[list[Part]] = []
-    for part in parts:  # one without positives, which nobody can be judged on, goes with what is before it
+    for part in parts:  # a part without positives, which cannot be evaluated, joins the one before
         if part.rows["two_tower"] or not groups:
             groups.append([])
         groups[-1].append(part)
@@ -153,7 +154,7 @@ def _joined(run: str, found: Mapping[str, str]) -> Timeline:
     train = tuple(part for group in groups[:last] for part in group)
     others = [tuple(group) for group in groups[last:]]
     splits = dict(zip(SPLITS, [train, *others, (), ()], strict=False))
-    name, newest = list(found.items())[-1]
+    name, newest = list(folders.items())[-1]
     return Timeline(splits, newest, name)
 
 

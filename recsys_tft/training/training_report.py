@@ -14,7 +14,7 @@ class TrainingResult:
 
     Attributes:
         folder: of the model.
-        metrics: what `metrics.json` holds.
+        metrics: contents of `metrics.json`.
     """
 
     folder: ModelFolder
@@ -29,14 +29,14 @@ def by_split(
     metric: str,
     parts: Mapping[str, str] | None = None,
 ) -> list[Listing]:
-    """Per split every metric over all users, the same of parts of the rows where there are several, and one by slice.
+    """Per split every metric over all users, over each of several parts of the rows, and one metric by slice.
 
     Args:
-        metrics: what `metrics.json` holds.
+        metrics: contents of `metrics.json`.
         names: of metrics with intervals.
         plain: of metrics that are shares.
         slices: of users.
-        metric: the one that is shown by slice.
+        metric: the one to show by slice.
         parts: titles of slices that are parts of the rows.
     """
     return [
@@ -53,48 +53,50 @@ def by_split(
 
 def refitted(metrics: Mapping[str, Any]) -> list[str]:
     """The results of a refit, if there was one."""
-    if not (found := metrics["refit"]):
+    if not (refit := metrics["refit"]):
         return []
-    splits = " and ".join(", ".join(found["splits"]).rsplit(", ", 1))
+    splits = " and ".join(", ".join(refit["splits"]).rsplit(", ", 1))
     return [
-        f"Refitted on all {found['rows']:,} rows of {splits}. The metrics above are those of the previous model, "
+        f"Refitted on all {refit['rows']:,} rows of {splits}. The metrics above are those of the previous model, "
         "which had not seen val and test."
     ]
 
 
 def _parts(
-    found: Mapping[str, Any], split: str, names: Sequence[str], metric: str, parts: Mapping[str, str]
+    models: Mapping[str, Any], split: str, names: Sequence[str], metric: str, parts: Mapping[str, str]
 ) -> list[Listing]:
     """A table for each part, if the metric has a value in all of them."""
-    first = next(iter(found.values()))
+    first = next(iter(models.values()))
     if any(first[part][metric]["value"] is None for part in parts):
         return []
     return [
-        _metrics(f"\n{split}: {title}", found, part, [name for name in names if first[part][name]["value"] is not None])
+        _metrics(
+            f"\n{split}: {title}", models, part, [name for name in names if first[part][name]["value"] is not None]
+        )
         for part, title in parts.items()
     ]
 
 
-def _overall(found: Mapping[str, Any], split: str, names: Sequence[str], plain: Sequence[str]) -> Listing:
-    users = next(iter(found.values()))["all"][names[0]]["users"]
-    return _metrics(f"\n{split}: {users:,} users, with 95 % confidence intervals", found, "all", names, plain)
+def _overall(models: Mapping[str, Any], split: str, names: Sequence[str], plain: Sequence[str]) -> Listing:
+    users = next(iter(models.values()))["all"][names[0]]["users"]
+    return _metrics(f"\n{split}: {users:,} users, with 95 % confidence intervals", models, "all", names, plain)
 
 
 def _metrics(
-    title: str, found: Mapping[str, Any], part: str, names: Sequence[str], plain: Sequence[str] = ()
+    title: str, models: Mapping[str, Any], part: str, names: Sequence[str], plain: Sequence[str] = ()
 ) -> Listing:
     table = _table(title, (*names, *plain))
-    for model, values in found.items():
+    for model, values in models.items():
         shares = [f"{values[name]:.1%}" for name in plain]
         table.add_row(model, *(_shown(values[part][name]) for name in names), *shares)
     return table
 
 
-def _by_slice(found: Mapping[str, Any], split: str, slices: Sequence[str], metric: str) -> Listing:
-    first = next(iter(found.values()))
+def _by_slice(models: Mapping[str, Any], split: str, slices: Sequence[str], metric: str) -> Listing:
+    first = next(iter(models.values()))
     headings = [f"{name} ({first[name][metric]['users']:,})" for name in slices]
     table = _table(f"\n{split}: {metric} by slice (number of users)", headings)
-    for model, values in found.items():
+    for model, values in models.items():
         table.add_row(model, *(_shown(values[name][metric]) for name in slices))
     return table
 

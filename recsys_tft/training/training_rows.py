@@ -1,4 +1,4 @@
-"""Reads the rows that the main job wrote: whole columns as arrays, shuffled batches for tf.data, counts of tokens."""
+"""Reads the rows of the main job: whole columns as arrays, shuffled batches for tf.data, counts of tokens."""
 
 import functools
 import pathlib
@@ -23,7 +23,7 @@ class Joined(DataFolder):
 
     Args:
         folders: one, several or none.
-        schema: the folder whose schema is taken; by default the first.
+        schema: the folder whose schema is used; by default the first.
     """
 
     def __init__(self, folders: Sequence[DataFolder], schema: DataFolder | None = None):
@@ -37,7 +37,7 @@ class Joined(DataFolder):
 
 
 def columns(folder: DataFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """All rows of a folder in their order: [n, ...] by column; lists padded with 0 to the longest, text as bytes.
+    """All rows of a folder in order: [n, ...] by column; lists padded with 0 to the longest, text as bytes.
 
     Raises:
         InputError: if the folder lacks one of the columns, or a file is damaged.
@@ -46,13 +46,13 @@ def columns(folder: DataFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def coded_columns(folder: DataFolder, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """The same with ids as [n] int64: of ids that are text their codes, by which the run told them apart.
+    """Like `columns`, with ids as [n] int64; text ids by their codes.
 
     Raises:
         InputError: if the folder lacks one of the columns, or a file is damaged.
     """
-    found = _columns(folder, names)
-    coded = {n: ids.codes_of(values) if values.type == pa.binary() else values for n, values in found.items()}
+    columns_read = _columns(folder, names)
+    coded = {n: ids.codes_of(values) if values.type == pa.binary() else values for n, values in columns_read.items()}
     return {name: row_blocks.dense(values) for name, values in coded.items()}
 
 
@@ -74,7 +74,7 @@ def batches(folder: DataFolder, names: Sequence[str], size: int, seed: int, shuf
         names: the columns to read; others are skipped.
         size: rows per batch.
         seed: of the order.
-        shuffled: rows that are held in memory, among which the next is drawn.
+        shuffled: rows of the shuffle buffer.
     """
     from recsys_tft.training.shuffled_rows import ShuffledRows
 
@@ -82,7 +82,7 @@ def batches(folder: DataFolder, names: Sequence[str], size: int, seed: int, shuf
 
 
 def token_counts(folder: DataFolder, sizes: dict[str, int]) -> dict[str, np.ndarray]:
-    """For each named column of tokens [size] int64, how often each token occurs in the rows and lists."""
+    """How often each token occurs in rows and lists, [size] int64 for each named column."""
     counts = {name: np.zeros(size, np.int64) for name, size in sizes.items()}
     spec = row_blocks.spec_of(folder, list(sizes))
     for block in Rows(tuple(folder.files), tuple(spec.values())).blocks():

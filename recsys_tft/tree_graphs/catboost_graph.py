@@ -1,6 +1,6 @@
-"""A CatBoost model as a TensorFlow graph: compare, bit index, gather. It needs no catboost where it is served.
+"""A CatBoost model as a TensorFlow graph: compare, bit index, gather. Serving needs no catboost.
 
-Inside, the batch is the last axis, so that choosing inputs copies whole rows.
+Inside, the batch is the last axis, so that selecting inputs copies whole rows.
 """
 
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ import tensorflow as tf
 from recsys_tft.tree_graphs.catboost_lookups import Lookups
 from recsys_tft.tree_graphs.catboost_model import CatBoostModel, Tests
 
-_UNSEEN = 1 << 40  # takes the place of a hash, which has 32 bits
-_LANE = 8  # outcomes of so many rows, a byte each, are handled as one int64; bits of so many splits fit into a byte
+_UNSEEN = 1 << 40  # in the place of a hash of 32 bits
+_LANE = 8  # rows whose outcomes, a byte each, are one int64; also splits whose bits fit into a byte
 
 
 class TreeEnsemble(tf.Module):
     """Callable: columns of [batch] rows to [batch] float64 raw scores: logits or rank scores.
 
     Args:
-        model: what it computes.
-        sizes: for each categorical column how many values it may have: 0 .. size - 1; any other value is an unseen one.
-        limit: combinations of at most so many values are looked up by index, which takes so many floats each.
+        model: to compute.
+        sizes: number of values of each categorical column: 0 .. size - 1; all others are unseen.
+        limit: combinations of at most this many values are looked up by index, which takes as many floats each.
     """
 
     def __init__(self, model: CatBoostModel, sizes: Sequence[int], limit: int = 1 << 16):
@@ -73,12 +73,12 @@ class TreeEnsemble(tf.Module):
     def _inputs(self, numeric: tf.Tensor, numbers: tf.Tensor, hashes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The numbers and the hashes of the inputs of combinations; an outcome's hash is 0 or 1."""
         outcomes = tf.concat([self._numeric_elements(numeric), self._category_elements(hashes)], 0)
-        return tuple(tf.concat([known, tf.cast(outcomes, known.dtype)], 0) for known in (numbers, hashes))
+        return tuple(tf.concat([inputs, tf.cast(outcomes, inputs.dtype)], 0) for inputs in (numbers, hashes))
 
     def _bits(self, outcomes: tf.Tensor) -> tf.Tensor:
         """[tests, batch] bool to [trees, batch] int32, whose bit b is the outcome of a tree's split b."""
         batch = tf.shape(outcomes)[1]
-        # One more test, of which the outcome is false, fills trees up to the same depth.
+        # An additional test, whose outcome is false, pads trees to the same depth.
         bytes_ = tf.pad(tf.cast(outcomes, tf.uint8), [[0, 1], [0, -batch % _LANE]])
         lanes = tf.bitcast(tf.reshape(bytes_, [tf.shape(bytes_)[0], -1, _LANE]), tf.int64)
         index = tf.zeros([self._splits.shape[1], batch], tf.int32)
@@ -88,15 +88,15 @@ class TreeEnsemble(tf.Module):
 
 
 def _hashes(model: CatBoostModel, size: int) -> np.ndarray:
-    """[size + 1] int64: CatBoost's hashes of 0 .. size - 1, as far as it has seen them, and that of anything else."""
-    found = np.full(size + 1, _UNSEEN)
+    """[size + 1] int64: CatBoost's hashes of 0 .. size - 1, _UNSEEN for those not in training, and for all others."""
+    hashes = np.full(size + 1, _UNSEEN)
     inside = (model.categories >= 0) & (model.categories < size)
-    found[model.categories[inside]] = model.category_hashes[inside]
-    return found
+    hashes[model.categories[inside]] = model.category_hashes[inside]
+    return hashes
 
 
 def _packed(lanes: tf.Tensor, splits: np.ndarray) -> tf.Tensor:
-    """[trees, lanes] int64, in each of whose bytes the bits are the outcomes of [depth, trees] splits, depth <= 8."""
+    """[trees, lanes] int64; the bits of each byte are the outcomes of [depth, trees] splits, depth <= 8."""
     last, *others = reversed(splits)
     packed = tf.gather(lanes, last)
     for layer in others:
@@ -105,7 +105,7 @@ def _packed(lanes: tf.Tensor, splits: np.ndarray) -> tf.Tensor:
 
 
 def _unpack(packed: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
-    """[trees, lanes] int64 to the [trees, batch] bytes that they hold, as int32."""
+    """[trees, lanes] int64 to their [trees, batch] bytes, as int32."""
     trees = tf.shape(packed)[0]
     return tf.cast(tf.reshape(tf.bitcast(packed, tf.uint8), [trees, tf.shape(packed)[1] * _LANE]), tf.int32)[:, :batch]
 

@@ -1,7 +1,7 @@
-"""The target statistics of a CatBoost model in its graph: by the numbers of the categories, or by their hash.
+"""The target statistics of a CatBoost model in its graph, looked up by numbers of categories or by hash.
 
-The tokens of a column are few, so nearly all combinations of columns have few values, and their statistics are found by
-index. Only for a combination of too many values are they found by CatBoost's hash, in a hash table.
+A column has few tokens, so nearly all combinations of columns have few values, and their statistics are looked up by
+index. Only combinations of too many values use CatBoost's hash and a hash table.
 """
 
 import itertools
@@ -22,10 +22,10 @@ class Lookups(tf.Module):
     Args:
         tables: the statistics.
         hashes: for each input, the int64 hash of each of its numbers.
-        limit: combinations of at most so many values are looked up by index.
+        limit: combinations of at most this many values are looked up by index.
 
     Attributes:
-        positions: [statistics] int32, where each of the tables' statistics is in the result.
+        positions: [statistics] int32, the position of each of the tables' statistics in the result.
     """
 
     def __init__(self, tables: StatisticsTables, hashes: Sequence[np.ndarray], limit: int):
@@ -72,13 +72,15 @@ class ByNumber(tf.Module):
         return tf.gather(self._values, tf.gather(index, self._owner) + self._starts)
 
 
-def _fill(elements: tuple[int, ...], known: np.ndarray, values: np.ndarray, hashes: Sequence[np.ndarray]) -> np.ndarray:
-    """[statistics, size] float32: those of every combination of numbers, the last input's counting fastest."""
+def _fill(
+    elements: tuple[int, ...], table_hashes: np.ndarray, values: np.ndarray, hashes: Sequence[np.ndarray]
+) -> np.ndarray:
+    """[statistics, size] float32: of every combination of numbers, with the last input changing fastest."""
     keys = np.zeros(1, np.int64)
     for element in elements:
         keys = (_HASH_FACTOR * keys[:, None] + _HASH_FACTOR_SQUARED * hashes[element]).ravel()
-    place = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-    return values[:, np.where(known[place] == keys, place, len(known))]
+    place = np.minimum(np.searchsorted(table_hashes, keys), len(table_hashes) - 1)
+    return values[:, np.where(table_hashes[place] == keys, place, len(table_hashes))]
 
 
 class ByHash(tf.Module):
@@ -91,7 +93,7 @@ class ByHash(tf.Module):
     def __init__(self, tables: StatisticsTables):
         super().__init__()
         self._steps = tables.steps()
-        counts = np.array([len(known) for known in tables.hashes])
+        counts = np.array([len(table_hashes) for table_hashes in tables.hashes])
         firsts = np.cumsum(counts) - counts
         salts, keys = _salted(tables.hashes)
         self._salts = tf.constant(salts[:, None])
@@ -104,9 +106,9 @@ class ByHash(tf.Module):
 
     def __call__(self, hashes: tf.Tensor) -> tf.Tensor:
         entry = self._table.lookup(tf.bitwise.bitwise_xor(self._keys(hashes), self._salts)) - self._firsts
-        # One that is nowhere, or in another table, has the value of no combination, the last one.
-        found = tf.where((entry >= 0) & (entry < self._counts), entry, self._counts)
-        return tf.gather(self._values, tf.gather(tf.cast(found, tf.int32), self._owner) + self._starts)
+        # Missing keys, and those of other tables, have the last value, of no combination.
+        row = tf.where((entry >= 0) & (entry < self._counts), entry, self._counts)
+        return tf.gather(self._values, tf.gather(tf.cast(row, tf.int32), self._owner) + self._starts)
 
     def _keys(self, hashes: tf.Tensor) -> tf.Tensor:
         """[tables, batch] int64 hashes. Step i is for combinations of more than i inputs, which come first."""
@@ -122,7 +124,7 @@ def _salted(tables: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """A number for each table that distinguishes its hashes from those of others; and all hashes with it."""
     for seed in itertools.count():
         salts = np.random.default_rng([seed, len(tables)]).integers(-(2**63), 2**63, len(tables))
-        keys = np.concatenate([known ^ salt for known, salt in zip(tables, salts, strict=True)])
+        keys = np.concatenate([table_hashes ^ salt for table_hashes, salt in zip(tables, salts, strict=True)])
         if len(np.unique(keys)) == len(keys):
             break
     return salts, keys

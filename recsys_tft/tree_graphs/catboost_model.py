@@ -1,7 +1,7 @@
 """A CatBoost model, as `save_model(format='json', pool=...)` writes it, in arrays.
 
-The meaning of the file is that of the applicators that CatBoost itself exports (`save_model(format='python')`); nothing
-here imports catboost. What these arrays cannot hold is refused by name: `check` is for a trainer to call before saving.
+The semantics are those of the code that CatBoost exports (`save_model(format='python')`); nothing here imports
+catboost. Unsupported parts of a model are refused by name; trainers call `check` before saving.
 """
 
 import dataclasses
@@ -37,24 +37,24 @@ class CatBoostModel:
     """Symmetric trees over numeric and categorical columns.
 
     Attributes:
-        numeric: for each numeric column its number among all columns.
-        categorical: for each categorical column its number among all columns.
-        nan_is_large: [numeric] bool, whether NaN lies above every border, rather than below.
-        categories: [n] int64, increasing: the values that any categorical column has had.
+        numeric: the numbers of the numeric columns among all columns.
+        categorical: the numbers of the categorical columns among all columns.
+        nan_is_large: [numeric] bool, whether NaN is above every border, instead of below.
+        categories: [n] int64, increasing: the values of all categorical columns.
         category_hashes: [n] int64, -2^31 <= hash < 2^31: CatBoost's hash of each value.
         above: tests whether a numeric column is above a border.
-        equal: tests whether the hash of a categorical column is a given one.
+        equal: tests whether the hash of a categorical column equals a value.
         statistic_above: tests whether a target statistic is above a border.
-        numeric_elements: tests as `above`, whose outcome takes part in combinations.
-        category_elements: tests as `equal`, whose outcome takes part in combinations.
+        numeric_elements: tests like `above`, whose outcome is part of combinations.
+        category_elements: tests like `equal`, whose outcome is part of combinations.
         statistics: the target statistics. The inputs of their combinations are numbered through the categorical
             columns, `numeric_elements` and `category_elements`.
-        splits: [depth, trees] int32, numbers of tests through `above`, `equal` and `statistic_above`; where a tree is
-            less deep, the number of tests in all.
+        splits: [depth, trees] int32, numbers of tests through `above`, `equal` and `statistic_above`; shallower trees
+            are padded with the total number of tests.
         leaves: [trees, 2^depth] float64; bit b of a row's leaf is the outcome of split b.
         scale: of the sum of a row's leaves.
         bias: added to it.
-        is_probability: whether that is a logit, rather than a rank score.
+        is_probability: whether the result is a logit, instead of a rank score.
     """
 
     numeric: tuple[int, ...]
@@ -82,7 +82,7 @@ def check(model: Json) -> None:
         model: the parsed JSON.
 
     Raises:
-        InputError: naming what cannot be held.
+        InputError: naming what is not supported.
     """
     info = model["features_info"]
     if "trees" in model:
@@ -92,18 +92,22 @@ def check(model: Json) -> None:
             f"The CatBoost model gives {len(_biases(model))} scores per row (loss {_loss(model)}); "
             "train it with a loss that gives one, such as Logloss or YetiRank."
         )
-    for entry in _listed(info, "cat_features_hash"):
+    for entry in _list(info, "cat_features_hash"):
         if not _is_whole(entry["value"]):
             raise InputError(f"The CatBoost model knows the category {entry['value']!r}; categories must be tokens.")
-    for statistic in _listed(info, "ctrs"):
+    for statistic in _list(info, "ctrs"):
         if statistic["ctr_type"] not in CTR_TYPES:
-            known = ", ".join(CTR_TYPES)
-            raise InputError(f"The CatBoost model has statistics of type {statistic['ctr_type']}; supported: {known}.")
-    for tree in _listed(model, "oblivious_trees"):
-        for split in _listed(tree, "splits"):
+            supported = ", ".join(CTR_TYPES)
+            raise InputError(
+                f"The CatBoost model has statistics of type {statistic['ctr_type']}; supported: {supported}."
+            )
+    for tree in _list(model, "oblivious_trees"):
+        for split in _list(tree, "splits"):
             if split["split_type"] not in _SPLITS:
-                known = ", ".join(_SPLITS)
-                raise InputError(f"The CatBoost model has splits of type {split['split_type']}; supported: {known}.")
+                supported = ", ".join(_SPLITS)
+                raise InputError(
+                    f"The CatBoost model has splits of type {split['split_type']}; supported: {supported}."
+                )
 
 
 def parse(model: Json) -> CatBoostModel:
@@ -117,18 +121,18 @@ def parse(model: Json) -> CatBoostModel:
     """
     check(model)
     info = model["features_info"]
-    numeric, categorical, ctrs = (_listed(info, k) for k in ("float_features", "categorical_features", "ctrs"))
+    numeric, categorical, ctrs = (_list(info, k) for k in ("float_features", "categorical_features", "ctrs"))
     rows = {"float": _rows(numeric), "cat": _rows(categorical)}
     elements = sorted({_element(e, rows) for ctr in ctrs for e in ctr["elements"] if _kind(e) != _ELEMENTS[0]})
     numbers = {element: len(categorical) + number for number, element in enumerate(elements)}
     numbers |= {(0, row, 0): row for row in range(len(categorical))}
     combinations = [tuple(numbers[_element(e, rows)] for e in ctr["elements"]) for ctr in ctrs]
     statistics, positions = statistics_tables(ctrs, model.get("ctr_data") or {}, combinations)
-    trees = _listed(model, "oblivious_trees")
+    trees = _list(model, "oblivious_trees")
     owners = _statistic_of_split(numeric, categorical, ctrs)
-    found = [[_split(s, rows, owners, positions) for s in _listed(tree, "splits")] for tree in trees]
-    tests = sorted({split for splits in found for split in splits})
-    hashes = {int(e["value"]): signed(e["hash"]) for e in _listed(info, "cat_features_hash")}
+    splits_of_trees = [[_split(s, rows, owners, positions) for s in _list(tree, "splits")] for tree in trees]
+    tests = sorted({split for splits in splits_of_trees for split in splits})
+    hashes = {int(e["value"]): signed(e["hash"]) for e in _list(info, "cat_features_hash")}
     return CatBoostModel(
         numeric=tuple(f["flat_feature_index"] for f in numeric),
         categorical=tuple(f["flat_feature_index"] for f in categorical),
@@ -141,7 +145,7 @@ def parse(model: Json) -> CatBoostModel:
         numeric_elements=_tests(elements, 1, np.float32),
         category_elements=_tests(elements, 2, np.int64),
         statistics=statistics,
-        splits=_layers(found, tests),
+        splits=_layers(splits_of_trees, tests),
         leaves=_leaves(trees),
         scale=float(model["scale_and_bias"][0]),
         bias=float(_biases(model)[0]),
@@ -150,12 +154,12 @@ def parse(model: Json) -> CatBoostModel:
 
 
 def signed(value: int) -> int:
-    """A hash of 32 bits as CatBoost chains it: with a sign."""
+    """A hash of 32 bits as a signed integer, as CatBoost chains it."""
     return int(np.uint32(int(value) & 0xFFFFFFFF).view(np.int32))
 
 
-def _listed(of: Json, name: str) -> Sequence[Any]:
-    return of.get(name) or []  # CatBoost writes an empty list as null, or leaves it out
+def _list(node: Json, name: str) -> Sequence[Any]:
+    return node.get(name) or []  # CatBoost writes an empty list as null, or leaves it out
 
 
 def _biases(model: Json) -> Sequence[float]:
@@ -205,21 +209,21 @@ def _split(
 
 def _statistic_of_split(numeric: Sequence[Json], categorical: Sequence[Json], ctrs: Sequence[Json]) -> dict[int, int]:
     """The statistic of a split's index; all borders of numeric columns come first, then all one-hot values."""
-    first = sum(len(_listed(f, "borders")) for f in numeric) + sum(len(_listed(f, "values")) for f in categorical)
+    first = sum(len(_list(f, "borders")) for f in numeric) + sum(len(_list(f, "values")) for f in categorical)
     owners = np.repeat(np.arange(len(ctrs)), [len(ctr["borders"]) for ctr in ctrs]).tolist()
     return dict(enumerate(owners, first))
 
 
-def _tests(found: Iterable[Test], kind: int, dtype: type) -> Tests:
-    chosen = [test for test in found if test[0] == kind]
+def _tests(tests: Iterable[Test], kind: int, dtype: type) -> Tests:
+    chosen = [test for test in tests if test[0] == kind]
     return Tests(np.array([t[1] for t in chosen], np.int32), np.array([t[2] for t in chosen], dtype))
 
 
-def _layers(found: Sequence[Sequence[Test]], tests: Sequence[Test]) -> np.ndarray:
+def _layers(splits_of_trees: Sequence[Sequence[Test]], tests: Sequence[Test]) -> np.ndarray:
     numbers = {test: number for number, test in enumerate(tests)}
-    depth = max(map(len, found), default=0)
-    layers = np.full((depth, len(found)), len(tests), np.int32)
-    for tree, splits in enumerate(found):
+    depth = max(map(len, splits_of_trees), default=0)
+    layers = np.full((depth, len(splits_of_trees)), len(tests), np.int32)
+    for tree, splits in enumerate(splits_of_trees):
         layers[: len(splits), tree] = [numbers[split] for split in splits]
     return layers
 

@@ -17,9 +17,9 @@ class StatisticsTables(NamedTuple):
     """The statistics of each combination of inputs: one table each, the longest combinations first.
 
     Attributes:
-        elements: for each table, which inputs are hashed, in order.
-        hashes: for each table [n] int64, increasing.
-        values: for each table [statistics, n + 1] float32; the last column is for a combination that it lacks.
+        elements: the hashed inputs of each table, in order.
+        hashes: of each table [n] int64, increasing.
+        values: of each table [statistics, n + 1] float32; the last column is for missing combinations.
     """
 
     elements: tuple[tuple[int, ...], ...]
@@ -35,18 +35,18 @@ class StatisticsTables(NamedTuple):
         )
 
     def steps(self) -> list[np.ndarray]:
-        """For each step i the i-th inputs of the combinations that have as many, which are the first ones."""
+        """For each step i the i-th inputs of the combinations with more than i inputs, which come first."""
         longest = len(self.elements[0])
-        found = [[inputs[step] for inputs in self.elements if len(inputs) > step] for step in range(longest)]
-        return [np.array(inputs, np.int32) for inputs in found]
+        inputs_by_step = [[inputs[step] for inputs in self.elements if len(inputs) > step] for step in range(longest)]
+        return [np.array(inputs, np.int32) for inputs in inputs_by_step]
 
 
 def statistics_tables(
     ctrs: Sequence[Json], data: Mapping[str, Json], combinations: Sequence[tuple[int, ...]]
 ) -> tuple[StatisticsTables, np.ndarray]:
-    """The tables of a model, and which number each of its [n] statistics has if they are counted through the tables.
+    """The tables of a model, and the numbers of its [n] statistics in these.
 
-    CatBoost keeps a table for each type of statistics; those of one combination become one.
+    CatBoost has a table for each type of statistics; those of one combination are merged.
 
     Args:
         ctrs: `features_info.ctrs` of the model's JSON.
@@ -69,9 +69,9 @@ def _table(ctrs: Sequence[Json], data: Mapping[str, Json]) -> tuple[np.ndarray, 
     values = np.empty((len(ctrs), len(hashes) + 1), np.float32)
     for row, ctr in zip(values, ctrs, strict=True):
         keys, counts = entries[ctr["identifier"]]
-        own = _values(ctr, counts, np.float32(data[ctr["identifier"]]["counter_denominator"]))
-        row[:] = own[-1]
-        row[np.searchsorted(hashes, keys)] = own[:-1]
+        statistic = _values(ctr, counts, np.float32(data[ctr["identifier"]]["counter_denominator"]))
+        row[:] = statistic[-1]
+        row[np.searchsorted(hashes, keys)] = statistic[:-1]
     return hashes, values
 
 
@@ -84,7 +84,7 @@ def _entries(table: Json) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _values(ctr: Json, counts: np.ndarray, denominator: np.float32) -> np.ndarray:
-    """[n + 1] float32: ((good + prior) / (total + prior's denominator) + shift) * scale; of no events in the end."""
+    """[n + 1] float32: ((good + prior) / (total + prior's denominator) + shift) * scale; the last: no events."""
     good, total = _good_and_total(ctr, counts, denominator)
     good = np.append(good, np.float32(0))
     total = np.append(total, denominator if ctr["ctr_type"] == "Counter" else np.float32(0))

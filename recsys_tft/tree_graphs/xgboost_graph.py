@@ -1,8 +1,8 @@
-"""An XGBoost model as a TensorFlow graph: a gather for each level of the trees. It needs no xgboost where it is served.
+"""An XGBoost model as a TensorFlow graph: a gather for each level of the trees. Serving needs no xgboost.
 
-Each column becomes a code: a number its place among the thresholds of its column, a category the number of its class.
-Whether a row goes right at a node is then found in one table, at the node's place plus the code of its column. Inside,
-the batch is the last axis.
+Each value becomes a code: for a number its position among the thresholds of its column, for a category the number of
+its class. Whether a row goes right at a node is looked up in one table, at the node's offset plus the code. Inside, the
+batch is the last axis.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ class TreeEnsemble(tf.Module):
     """Callable: columns of [batch] rows to [batch] float64 raw scores, which are logits.
 
     Args:
-        model: what it computes.
-        sizes: for each categorical column how many values it may have: 0 .. size - 1; any other value is an unseen one.
+        model: to compute.
+        sizes: number of values of each categorical column: 0 .. size - 1; all others are unseen.
     """
 
     def __init__(self, model: XGBoostModel, sizes: Sequence[int]):
@@ -34,8 +34,8 @@ class TreeEnsemble(tf.Module):
         cuts = _cuts(model, numeric)
         self._cuts = tf.constant(cuts)
         ranks = cuts.shape[1]  # the code of a number is 0 .. ranks; the table below is 0 up to `ranks`, then 1
-        columns, starts = np.zeros((2, len(model.left)), np.int32)  # of a leaf: the column of zeros, which goes left
-        # Two codes for each number: missing ones are below all thresholds in the first, above in the second.
+        columns, starts = np.zeros((2, len(model.left)), np.int32)  # leaves have the column of zeros, which goes left
+        # Two codes for each number: missing numbers are below all thresholds in the first, above in the second.
         columns[numeric] = 1 + model.source[numeric] + len(model.numeric) * model.nan_goes_right[numeric]
         places = _places(cuts, model.source[numeric], _keys(model.threshold[numeric]))
         starts[numeric] = ranks - places
@@ -43,17 +43,17 @@ class TreeEnsemble(tf.Module):
         class_of = []
         for row, size in enumerate(sizes):
             nodes = categorical[model.source[categorical] == row]
-            found, members = classes([model.sets[node] for node in nodes.tolist()], size)
-            class_of.append(found)
+            class_of_category, members = classes([model.sets[node] for node in nodes.tolist()], size)
+            class_of.append(class_of_category)
             columns[nodes] = 1 + 2 * len(model.numeric) + row
             begin = sum(map(len, tables))
             starts[nodes] = begin + members.shape[1] * np.arange(len(nodes))
             tables.append(members.ravel())
-        counts = np.array([len(found) for found in class_of], np.int64)[:, None]
+        counts = np.array([len(class_of_category) for class_of_category in class_of], np.int64)[:, None]
         self._last, self._first = tf.constant(counts - 1), tf.constant(np.cumsum(counts)[:, None] - counts)
         self._classes = _variable(np.concatenate([*class_of, np.zeros(0, np.int32)]), "classes")
         self._goes_right = _variable(np.concatenate(tables).astype(np.uint8), "goes_right")
-        # Of each node the column, the place in the table, and the left child: one gather of three numbers.
+        # Column, offset in the table, and left child of each node: one gather of three numbers.
         self._nodes = _variable(np.stack([columns, starts, model.left], 1), "nodes")
         self._leaves = _variable(model.leaves, "leaves")
         self._roots, self._depth = tf.constant(model.roots[:, None]), model.depth
@@ -67,7 +67,9 @@ class TreeEnsemble(tf.Module):
             categorical: [columns, batch] int64, in the order of `XGBoostModel.categorical`.
         """
         batch = tf.shape(numeric)[1]
-        codes = tf.concat([tf.zeros([1, batch], tf.int32), *self._of_numbers(numeric), self._of_tokens(categorical)], 0)
+        codes = tf.concat(
+            [tf.zeros([1, batch], tf.int32), *self._number_codes(numeric), self._token_codes(categorical)], 0
+        )
         codes, rows = tf.reshape(codes, [-1]), tf.range(batch)
         node = tf.tile(self._roots, [1, batch])
         for _ in range(self._depth):
@@ -75,22 +77,22 @@ class TreeEnsemble(tf.Module):
             right = tf.gather(self._goes_right, start + tf.gather(codes, column * batch + rows))
             node = left + tf.cast(right, tf.int32)
         leaves = tf.gather(self._leaves, node)
-        # One after the other in float32, as XGBoost adds them up.
+        # Summed sequentially in float32, as in XGBoost.
         sums = tf.cumsum(tf.concat([tf.fill([1, batch], self._bias), leaves], 0), 0)
         return tf.cast(sums[-1], tf.float64)
 
-    def _of_numbers(self, numeric: tf.Tensor) -> list[tf.Tensor]:
-        """[columns, batch] codes, with missing ones below all thresholds, and with them above."""
+    def _number_codes(self, numeric: tf.Tensor) -> list[tf.Tensor]:
+        """[columns, batch] codes, once with missing numbers below all thresholds, and once above."""
         if not self._has_numbers:
             return []
         missing, ranks = tf.math.is_nan(numeric), self._cuts.shape[1]
-        # As whole numbers, whose order is the same: TensorFlow takes numbers below 1e-38 for 0 where it compares them.
+        # As integers in the same order: TensorFlow's comparisons treat numbers below 1e-38 as 0.
         bits = tf.bitcast(tf.where(missing, 0.0, numeric), tf.int32)
         keys = tf.clip_by_value(tf.where(bits < 0, _SIGN - bits, bits), -_LARGEST, _LARGEST)
         codes = tf.searchsorted(self._cuts, keys, side="right")
         return [tf.where(missing, 0, codes), tf.where(missing, ranks, codes)]
 
-    def _of_tokens(self, categorical: tf.Tensor) -> tf.Tensor:
+    def _token_codes(self, categorical: tf.Tensor) -> tf.Tensor:
         inside = (categorical >= 0) & (categorical < self._last)
         return tf.gather(self._classes, tf.where(inside, categorical, self._last) + self._first)
 
@@ -103,19 +105,21 @@ def _keys(values: np.ndarray) -> np.ndarray:
 
 def _cuts(model: XGBoostModel, nodes: np.ndarray) -> np.ndarray:
     """[numeric, most] int32 increasing keys of the thresholds of each column, then the largest number."""
-    own = [np.unique(_keys(model.threshold[nodes[model.source[nodes] == row]])) for row in range(len(model.numeric))]
-    found = np.full((len(own), max([1, *map(len, own)])), np.iinfo(np.int32).max)
-    for row, keys in enumerate(own):
-        found[row, : len(keys)] = keys
-    return found.astype(np.int32)
+    thresholds = [
+        np.unique(_keys(model.threshold[nodes[model.source[nodes] == row]])) for row in range(len(model.numeric))
+    ]
+    padded = np.full((len(thresholds), max([1, *map(len, thresholds)])), np.iinfo(np.int32).max)
+    for row, keys in enumerate(thresholds):
+        padded[row, : len(keys)] = keys
+    return padded.astype(np.int32)
 
 
 def _places(cuts: np.ndarray, rows: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """[n] int: where each of [n] keys stands in its row of cuts."""
-    found = np.zeros(len(keys), np.int64)
-    for row, own in enumerate(cuts):
-        found[rows == row] = np.searchsorted(own, keys[rows == row])
-    return found
+    """[n] int: the position of each of [n] keys in its row of cuts."""
+    positions = np.zeros(len(keys), np.int64)
+    for row, keys_of_column in enumerate(cuts):
+        positions[rows == row] = np.searchsorted(keys_of_column, keys[rows == row])
+    return positions
 
 
 def _variable(values: np.ndarray, name: str) -> tf.Variable:

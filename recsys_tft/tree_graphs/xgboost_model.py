@@ -1,7 +1,7 @@
 """An XGBoost model, as `save_model("model.json")` writes it, in arrays; nothing here imports xgboost.
 
-The meaning of the file is that of XGBoost's CPU predictor. A number below the threshold of a node goes left, a category
-in its set goes right, any other one left.
+The semantics are those of XGBoost's CPU predictor: numbers below the threshold of a node go left, categories in its set
+go right, all others left.
 """
 
 import dataclasses
@@ -19,14 +19,14 @@ _CATEGORICAL = 1  # a node's split_type
 
 @dataclasses.dataclass(frozen=True)
 class XGBoostModel:
-    """Trees over numeric and categorical columns, their nodes numbered one tree after the other.
+    """Trees over numeric and categorical columns, with nodes numbered tree by tree.
 
     Attributes:
-        numeric: for each numeric column its number among all columns.
-        categorical: for each categorical column its number among all columns.
+        numeric: the numbers of the numeric columns among all columns.
+        categorical: the numbers of the categorical columns among all columns.
         roots: [trees] int32.
-        left: [nodes] int32, the left child, which the right one follows; a leaf is its own.
-        source: [nodes] int32, row of the numeric or categorical columns; -1 of a leaf.
+        left: [nodes] int32, the left child, followed by the right one; a leaf is its own child.
+        source: [nodes] int32, row of the numeric or categorical columns; -1 for leaves.
         is_categorical: [nodes] bool.
         threshold: [nodes] float32 of numeric columns.
         nan_goes_right: [nodes] bool.
@@ -57,7 +57,7 @@ def check(model: Json) -> None:
         model: the parsed JSON.
 
     Raises:
-        InputError: naming what cannot be held.
+        InputError: naming what is not supported.
     """
     learner = model["learner"]
     if (objective := learner["objective"]["name"]) != OBJECTIVE:
@@ -114,7 +114,7 @@ _KINDS = {"left": np.int32, "column": np.int64, "is_categorical": bool, "thresho
 
 
 def _tree(tree: Json) -> dict[str, Any]:
-    """The nodes of a tree, a level after the other, so that brothers stand together; column -1 of a leaf."""
+    """The nodes of a tree by level, so that siblings are adjacent; the column of leaves is -1."""
     children = np.stack([tree["left_children"], tree["right_children"]], 1)
     order, levels = [np.zeros(1, np.int64)], 0
     while len(parents := order[-1][children[order[-1], 0] >= 0]):
@@ -140,27 +140,31 @@ def _tree(tree: Json) -> dict[str, Any]:
 
 
 def _bias(base_score: str) -> np.float32:
-    """The logit of XGBoost's base score, in float32 as it computes it; NumPy's own log has another last bit."""
+    """The logit of XGBoost's base score, computed in float32 like XGBoost; NumPy's log differs in the last bit."""
     odds = np.float32(1) / np.float32(base_score.strip("[]")) - np.float32(1)
     return np.float32(-np.log(np.float64(odds)))
 
 
 def classes(tokens: Sequence[np.ndarray], size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Categories that all sets of a column treat alike, under one number.
+    """Number the classes of categories that all sets of a column treat alike.
 
     Args:
         tokens: of each set.
         size: categories are 0 .. size - 1.
 
     Returns:
-        [size + 1] int32 class of each category, and in the end of any other one, 0 of those in no set; and
-        [sets, classes] bool, whether a class is in a set.
+        [size + 1] int32 class of each category, and last of all others (0: in no set); and [sets, classes] bool,
+        whether a class is in a set.
     """
-    known = np.unique(np.concatenate([np.zeros(0, np.int64), *tokens]))
-    known = known[(known >= 0) & (known < size)]
-    members = np.stack([np.isin(known, own) for own in tokens]) if tokens else np.zeros((0, len(known)), bool)
+    categories = np.unique(np.concatenate([np.zeros(0, np.int64), *tokens]))
+    categories = categories[(categories >= 0) & (categories < size)]
+    members = (
+        np.stack([np.isin(categories, members_of_set) for members_of_set in tokens])
+        if tokens
+        else np.zeros((0, len(categories)), bool)
+    )
     packed = np.concatenate([np.zeros((len(members), 1), bool), members], 1)
     _, first, number = np.unique(np.packbits(packed, axis=0), axis=1, return_index=True, return_inverse=True)
-    found = np.full(size + 1, number.ravel()[0], np.int32)
-    found[known] = number.ravel()[1:]
-    return found, packed[:, first]
+    class_of_category = np.full(size + 1, number.ravel()[0], np.int32)
+    class_of_category[categories] = number.ravel()[1:]
+    return class_of_category, packed[:, first]

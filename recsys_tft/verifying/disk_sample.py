@@ -13,9 +13,9 @@ from recsys_tft.training import training_rows
 def sample(
     folder: DataFolder, names: Sequence[str], total: int, rows: int | None, seed: int
 ) -> tuple[dict[str, np.ndarray], int]:
-    """Columns of sampled rows, lists padded with 0 to the longest; and how many rows the folder has.
+    """Columns of sampled rows, lists padded with 0 to the longest; and the number of rows of the folder.
 
-    Each file gives its share, at least one row.
+    Each file contributes its share, at least one row.
 
     Args:
         folder: of one data set and split.
@@ -29,15 +29,15 @@ def sample(
     """
     share = 1.0 if rows is None or total <= rows else rows / total
     random = np.random.default_rng(seed)
-    parts, found = [], 0
+    parts, size = [], 0
     for file in folder.files:
         read = _read(folder, file, names)
         count = len(next(iter(read.values())))
         chosen = np.sort(random.choice(count, min(count, math.ceil(share * count)), replace=False))
         parts.append({name: values[chosen] for name, values in read.items()})
-        found += count
+        size += count
     parts = parts or [training_rows.columns(folder, names)]
-    return {name: stack([part[name] for part in parts]) for name in names}, found
+    return {name: stack([part[name] for part in parts]) for name in names}, size
 
 
 def _read(folder: DataFolder, file: str, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -13,7 +13,7 @@ from recsys_tft.labelling.split_times import Cuts
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.verifying import online_matches, replay
 from recsys_tft.verifying.raw_matches import Matches
-from recsys_tft.verifying.replay import Asked, Known
+from recsys_tft.verifying.replay import Known, RowKeys
 
 _KEYS = ("user_id", "video_id", "interaction_time")
 
@@ -24,12 +24,12 @@ class Online:
 
     Attributes:
         asked: the rows.
-        known: what is known of them.
+        known: their online values.
         raw: the raw tables.
         settings: of the run.
     """
 
-    asked: Asked
+    asked: RowKeys
     known: Known
     raw: RawRows
     settings: Settings
@@ -37,11 +37,11 @@ class Online:
     def matches(
         self, by_entity: Mapping[Entity, Sequence[Feature]], batch: Matches, videos: pa.Table
     ) -> Iterator[tuple[Matches, list[Feature]]]:
-        """Raw rows, and the features that are made of them and change with events.
+        """Raw rows, and the features of them that change with events.
 
         Args:
             by_entity: all features.
-            batch: the exposures as the main job knows them, for what events do not change.
+            batch: the exposures of the main job, for columns that events do not change.
             videos: raw rows by increasing `video_id`, or versions of them.
         """
         exposures = online_matches.by_exposure(batch, self.known)
@@ -76,10 +76,10 @@ def replayed(
     Raises:
         InputError: as `replay.replay`.
     """
-    each = [Asked(*(ids.codes_of(pa.array(disk[name])).to_numpy() for name in _KEYS)) for disk in folders]
+    asked_by_folder = [RowKeys(*(ids.codes_of(pa.array(disk[name])).to_numpy() for name in _KEYS)) for disk in folders]
     fields = ("users", "videos", "times")
-    together = Asked(*(np.concatenate([getattr(asked, name) for asked in each]) for name in fields))
-    known = replay.replay(raw, cuts, settings, together, at_once) if len(together) else None
-    for asked, end in zip(each, np.cumsum(list(map(len, each))), strict=True):
+    all_asked = RowKeys(*(np.concatenate([getattr(asked, name) for asked in asked_by_folder]) for name in fields))
+    known = replay.replay(raw, cuts, settings, all_asked, at_once) if len(all_asked) else None
+    for asked, end in zip(asked_by_folder, np.cumsum(list(map(len, asked_by_folder))), strict=True):
         assert known is not None  # as each has a row
         yield Online(asked, known.of(int(end) - len(asked), len(asked)), raw, settings)

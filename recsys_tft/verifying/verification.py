@@ -41,15 +41,15 @@ _SHOWN = 10
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """One value on disk that a graph does not compute.
+    """One value on disk that differs from the computed one.
 
     Attributes:
-        feature: its name, or what else is wrong with the row.
+        feature: its name, or `row` for a row without raw rows.
         folder: below `processed_data/`.
         key: of the row.
         on_disk: the value there.
         computed: the graph's value, or why there is none.
-        graph: which.
+        graph: its name.
     """
 
     feature: str
@@ -69,10 +69,10 @@ class Line:
     """The comparison of one feature.
 
     Attributes:
-        rows: how many values, of all folders and graphs.
+        rows: how many values, over all folders and graphs.
         unequal: how many of them differ.
         largest: the largest difference of floats.
-        graphs: by which it was computed.
+        graphs: that computed it.
     """
 
     rows: int = 0
@@ -88,7 +88,7 @@ class Verified:
     Attributes:
         lines: by feature.
         differences: the first ones of each feature and folder.
-        rows: compared, by folder.
+        rows: how many were compared, by folder.
     """
 
     lines: dict[str, Line] = dataclasses.field(default_factory=dict)
@@ -127,21 +127,21 @@ def verify(
 ) -> Verified:
     """Compare rows of every data folder with values that the run's saved graphs compute from their raw rows.
 
-    Call it in a process that has not run the job, as the command does, so that nothing is shared with it but files.
+    Call it in a process that has not run the job, as the command does, so that only files are shared with it.
 
     Args:
-        output_dir: of the run, or the folder of a period; the newest export, if it is of that, is verified too.
-        data_dir: its raw tables; by default OUTPUT_DIR/raw. Of a period the folders of the run and of all periods up to
-            it, in their order, or one with the tables of all these days.
+        output_dir: of the run, or the folder of a period; its export is verified too, if it is the newest.
+        data_dir: its raw tables; by default OUTPUT_DIR/raw. For a period the folders of the run and of all periods up
+            to it, in order, or one with the tables of all these days.
         rows: how many to sample of each folder; None for all.
         seed: of the sample.
         say: is told each step.
-        online: whether to replay the interactions through the state that takes events online, and to compare what it
-            knows at the moment of each row; of the features that events change.
+        online: whether to replay the interactions through the online state, and compare the features that events
+            change with its values at the moment of each row.
 
     Raises:
-        InputError: if there is no run, no raw tables, rows cannot be read, or exposures are cut for each user at other
-            moments and cannot be replayed.
+        InputError: if there is no run or no raw tables, rows cannot be read, or a run split by `time_per_user` is to be
+            replayed.
     """
     with run_folders.held(output_dir) as run:
         return _verify(run, output_dir, data_dir, rows, seed, say, online)
@@ -157,7 +157,7 @@ def _verify(
     replays: bool,
 ) -> Verified:
     manifest = run_folders.manifest(run)
-    chosen = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
+    chosen = settings.from_manifest(manifest, f"{output_dir}/artifacts/manifest.json")
     say("Reading the raw tables")
     days = raw_days(output_dir, data_dir, manifest)
     raw, cuts = raw_rows.read_days(days, manifest, chosen), raw_rows.cuts_of(manifest)
@@ -166,7 +166,7 @@ def _verify(
     say("Loading the saved graphs")
     transform = saved_graphs.load_transform(run)
     graphs: list[saved_graphs.SavedGraph] = [transform, *saved_graphs.load_serving(output_dir, run)]
-    found, sampled = Verified(), []
+    result, sampled = Verified(), []
     for data_set in DATA_SETS:
         if replays and not data_set.splits:
             continue
@@ -179,41 +179,41 @@ def _verify(
                 raise InputError(
                     f"{output_dir}/processed_data/{folder} has {count:,} rows, but the manifest says {total:,}."
                 )
-            found.rows[folder] = len(disk[names[0]])
-            if found.rows[folder]:
-                own = _Folder(data_set, folder, disk, cuts, chosen)
+            result.rows[folder] = len(disk[names[0]])
+            if result.rows[folder]:
+                sample = _Folder(data_set, folder, disk, cuts, chosen)
                 if replays:
-                    sampled.append(own)
+                    sampled.append(sample)
                 else:
-                    own.compare(raw, videos, graphs, found)
+                    sample.compare(raw, videos, graphs, result)
     if replays:
         say(f"Replaying {len(raw.events):,} events")
-        of_folders = online_rows.replayed([own.disk for own in sampled], raw, cuts, chosen)
-        for own, known in zip(sampled, of_folders, strict=True):
-            dataclasses.replace(own, online=known).compare(raw, videos, graphs, found)
-    return found
+        online_by_folder = online_rows.replayed([sample.disk for sample in sampled], raw, cuts, chosen)
+        for sample, online_values in zip(sampled, online_by_folder, strict=True):
+            dataclasses.replace(sample, online=online_values).compare(raw, videos, graphs, result)
+    return result
 
 
 def _check_whose(run: str, folder: str, raw: RawRows) -> None:
-    """Check that the raw tables know any user of the run.
+    """Check that the raw tables have any user of the run.
 
     Raises:
-        InputError: if not; with one of each.
+        InputError: if not, naming a user of each.
     """
     users = training_rows.columns(folder_of(run, USERS.name), ["user_id"])["user_id"]
-    known = raw.users["user_id"].to_numpy()
-    if len(users) and not np.isin(ids.codes_of(pa.array(users)).to_numpy(), known).any():
-        there = ids.shown(raw.users.select(ids.beside(["user_id"], raw.users)))["user_id"].slice(0, 1).to_pylist()
-        has = "".join(f", but {_told(user)!r}" for user in there)
+    user_ids = raw.users["user_id"].to_numpy()
+    if len(users) and not np.isin(ids.codes_of(pa.array(users)).to_numpy(), user_ids).any():
+        example = ids.shown(raw.users.select(ids.beside(["user_id"], raw.users)))["user_id"].slice(0, 1).to_pylist()
+        has = "".join(f", but {_printed_id(user)!r}" for user in example)
         raise InputError(
-            f"{folder}: these tables have no user of the run, such as {_told(users[0])!r}{has}; "
-            "name the tables that the run has read with --data-dir."
+            f"{folder}: these tables have no user of the run, such as {_printed_id(users[0])!r}{has}; "
+            "name the tables of the run with --data-dir."
         )
 
 
 def _keys(data_set: DataSet) -> list[str]:
-    known = ("user_id", "video_id", "interaction_time")
-    return [name for name in known if any(name in names for names in data_set.keys.values())]
+    names_of_keys = ("user_id", "video_id", "interaction_time")
+    return [name for name in names_of_keys if any(name in names for names in data_set.keys.values())]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,23 +225,23 @@ class _Folder:
     disk: dict[str, np.ndarray]
     cuts: Cuts | None
     settings: Settings
-    online: Online | None = None  # what is known of them there, which is compared instead
+    online: Online | None = None  # online values, to compare instead of those of graphs on raw tables
 
-    def compare(self, raw: RawRows, videos: DatedVideos, graphs: Sequence[SavedGraph], found: Verified) -> None:
-        """Add the results of all graphs for the rows' features to `found`."""
+    def compare(self, raw: RawRows, videos: DatedVideos, graphs: Sequence[SavedGraph], result: Verified) -> None:
+        """Add the results of all graphs for the rows' features to `result`."""
         for matches, features in self._matched(raw, videos):
             for row in matches.missing[:_SHOWN]:
-                found.differences.append(self._difference("row", row, "a row", "no such row", "the raw tables"))
+                result.differences.append(self._difference("row", row, "a row", "no such row", "the raw tables"))
             for graph in graphs:
-                own = [feature for feature in features if graph.has(feature)]
-                if own and len(matches.owner):
-                    self._compare(matches, own, graph, found)
+                computable = [feature for feature in features if graph.has(feature)]
+                if computable and len(matches.owner):
+                    self._compare(matches, computable, graph, result)
 
     def _matched(self, raw: RawRows, videos: DatedVideos) -> Iterator[tuple[Matches, list[Feature]]]:
-        """Raw rows, and the features that are made of them."""
+        """Raw rows, and the features of them."""
         by_entity = self._by_entity()
         keys = {name: ids.codes_of(pa.array(self.disk[name])).to_numpy() for name in _keys(self.data_set)}
-        if not self.data_set.splits:  # one row per key, of what it is at last
+        if not self.data_set.splits:  # one row per key, the latest
             tables = {Entity.USER: ("user_id", raw.latest_users), Entity.VIDEO: ("video_id", videos.latest)}
             for entity, features in by_entity.items():
                 key, table = tables[entity]
@@ -264,26 +264,26 @@ class _Folder:
             else:
                 dated = [f for f in features if f.is_counted or f.is_versioned] if videos.counts is not None else []
                 others = [feature for feature in features if feature not in dated]
-                for table, own in ((videos.uncounted, others), (videos, dated)):
-                    if own:
-                        yield raw_matches.by_video(table, keys["video_id"], keys["interaction_time"]), own
+                for table, chosen in ((videos.uncounted, others), (videos, dated)):
+                    if chosen:
+                        yield raw_matches.by_video(table, keys["video_id"], keys["interaction_time"]), chosen
 
     def _by_entity(self) -> dict[Entity, list[Feature]]:
-        """The features by the raw row that they are made of; the users folder is made of the users table alone."""
-        found: dict[Entity, list[Feature]] = {}
+        """The features by the entity of their raw row; those of the users folder have only the users table."""
+        by_entity: dict[Entity, list[Feature]] = {}
         for feature in self.data_set.features(self.settings):
             entity = Entity.USER if self.data_set is USERS else feature.entity
-            found.setdefault(entity, []).append(feature)
-        return found
+            by_entity.setdefault(entity, []).append(feature)
+        return by_entity
 
-    def _compare(self, matches: Matches, features: list[Feature], graph: SavedGraph, found: Verified) -> None:
+    def _compare(self, matches: Matches, features: list[Feature], graph: SavedGraph, result: Verified) -> None:
         computed = saved_graphs.compute(graph, ids.shown(matches.raw), features)
-        by = f"{graph.name}{' of what is known online' if self.online else ''}"
+        by = f"{graph.name}{' on online values' if self.online else ''}"
         gaps = {f.name: self._gaps(f, computed[f.name], matches) for f in features}
         unequal = {f.name: gaps[f.name] > self._tolerance(f) for f in features}
         best = _best(matches.owner, np.sum(list(unequal.values()), axis=0))
         for feature in features:
-            line = found.lines.setdefault(feature.name, Line())
+            line = result.lines.setdefault(feature.name, Line())
             wrong = best[unequal[feature.name][best]]
             line.rows += len(best)
             line.unequal += len(wrong)
@@ -292,10 +292,10 @@ class _Folder:
             for pair in wrong[:_SHOWN]:
                 row, value = matches.owner[pair], computed[feature.name][matches.row[pair]]
                 on_disk = self.disk[feature.name][row]
-                found.differences.append(self._difference(feature.name, row, *_shown(on_disk, value), by))
+                result.differences.append(self._difference(feature.name, row, *_shown(on_disk, value), by))
 
     def _gaps(self, feature: Feature, computed: np.ndarray, matches: Matches) -> np.ndarray:
-        """[m] float64: the largest difference of a row on disk and a raw row that it may be of; infinite for NaN."""
+        """[m] float64: the largest difference of each pair of a row on disk and a raw row; infinite for NaN."""
         disk = self.disk[feature.name]
         if computed.ndim == 2:
             width = max(disk.shape[1], computed.shape[1])
@@ -318,23 +318,23 @@ class _Folder:
         return TOLERANCE
 
     def _difference(self, feature: str, row: int, on_disk: Any, computed: Any, graph: str) -> Difference:
-        key = {name: _told(self.disk[name][row]) for name in _keys(self.data_set)}
+        key = {name: _printed_id(self.disk[name][row]) for name in _keys(self.data_set)}
         return Difference(feature, self.name, key, on_disk, computed, graph)
 
 
-def _told(key: bytes | int | np.integer) -> str | int:
+def _printed_id(key: bytes | int | np.integer) -> str | int:
     return key.decode() if isinstance(key, bytes) else int(key)
 
 
 def _best(owner: np.ndarray, unequal: np.ndarray) -> np.ndarray:
-    """For each row on disk the pair with the fewest differences: [rows] numbers of pairs."""
+    """[rows] the pair with the fewest differences, for each row on disk."""
     order = np.lexsort((unequal, owner))
     first = np.concatenate([[True], np.diff(owner[order]) != 0])
     return order[first]
 
 
 def _shown(on_disk: np.ndarray, computed: np.ndarray) -> tuple[Any, Any]:
-    """Both values; of vectors the component that differs most."""
+    """Both values; for vectors the component that differs most."""
     if np.ndim(on_disk) == 0:
         return on_disk.item(), computed.item()
     width = max(len(on_disk), len(computed))
