@@ -57,7 +57,7 @@ def exposure_times(events: pa.Table, gap: int) -> np.ndarray:
 def gather_events(events: pa.Table, users: pa.Table, videos: VideoLookup, settings: Settings) -> UserEvents:
     """Events with those of unknown users or videos set apart, and users without duplicates."""
     users, duplicates = drop_duplicates(users, "user_id")
-    check_told(users, videos)
+    check_histories(users, videos)
     user, video = first_rows_of(events, users, videos)
     known = pa.array((user >= 0) & (video >= 0))
     unknown = unknown_events(events, user, video)
@@ -84,19 +84,19 @@ def _first_rows(events: pa.Table, rows: pa.Table, key: str) -> np.ndarray:
     return found
 
 
-def check_told(users: pa.Table, videos: VideoLookup) -> None:
+def check_histories(users: pa.Table, videos: VideoLookup) -> None:
     """Checks that the videos of histories that the users table tells can be told apart, and from known ones.
 
     Raises:
         InputError: naming two that cannot.
     """
     if ids.GIVEN + HISTORY[0] in users.column_names:
-        codes, told = _told(users)
+        codes, told = _history_codes(users)
         same = told.take(pc.index_in(codes, codes))
         ids.check_same("video_id", told, pc.coalesce(videos.given(codes.to_numpy()), same))
 
 
-def _told(users: pa.Table) -> tuple[pa.Array, pa.Array]:
+def _history_codes(users: pa.Table) -> tuple[pa.Array, pa.Array]:
     """[n] int64 codes of the videos of histories that users have been given, and [n] binary what they stand for."""
     codes, told = (users[prefix + HISTORY[0]].combine_chunks().flatten() for prefix in ("", ids.GIVEN))
     return codes, told
@@ -225,7 +225,7 @@ def with_given_ids(exposures: pa.Table, users: pa.Table, videos: VideoLookup) ->
         found = videos.given(encoded.dictionary.to_numpy())
         assert found is not None  # as ids are texts
         if found.null_count:
-            of_told, told = _told(users)
+            of_told, told = _history_codes(users)
             found = pc.coalesce(found, told.take(pc.index_in(encoded.dictionary, of_told)))
         return pa.DictionaryArray.from_arrays(encoded.indices, found)
 
@@ -240,7 +240,7 @@ def with_given_ids(exposures: pa.Table, users: pa.Table, videos: VideoLookup) ->
 def outcomes_of(events: pa.Table, videos: VideoLookup, cuts: split_times.Cuts | None, settings: Settings) -> pa.Table:
     """What became of exposures, of `outcomes.SCHEMA`, as `label_exposures` finds it."""
     if not settings.positive_rates.enabled:
-        return outcomes.none()
+        return outcomes.empty_outcomes()
     return weighted_exposures(events, videos, cuts, settings)[1]
 
 
@@ -272,12 +272,12 @@ def weighted_exposures(
     splits = splits_of(events, cuts, settings)
     counts: Counter[str] = Counter()
     odd: Counter[str] = Counter()
-    found, became = [], [outcomes.none()]
+    found, became = [], [outcomes.empty_outcomes()]
     for first, end in itertools.pairwise(chunk_bounds(events, CHUNK)):
         of_chunk = events.slice(first, end - first), splits[first:end]
         chunk, counted, odd_ones = _weighted_chunk(*of_chunk, videos, settings, before)
         if settings.positive_rates.enabled:
-            became.append(outcomes.of_events(*of_chunk, chunk, uncut, settings.labels.exposure_gap))
+            became.append(outcomes.find_outcomes(*of_chunk, chunk, uncut, settings.labels.exposure_gap))
         found.append(chunk)
         counts.update(counted)
         odd.update(odd_ones)

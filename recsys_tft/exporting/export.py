@@ -105,7 +105,7 @@ def _export(
 ) -> Exported:
     run = splits.newest
     manifest = run_folders.manifest(run)
-    of_run = settings.of_run(manifest, f"{output_dir}/artifacts/manifest.json")
+    of_run = settings.from_manifest(manifest, f"{output_dir}/artifacts/manifest.json")
     days = raw_rows.raw_days(output_dir, data_dir, manifest)
     columns = ranker.read("columns.json")
     for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
@@ -156,7 +156,7 @@ def _export(
             "as_of": stored_entities.end(rows),
             "stored": stored_entities.described(of_run.table),
             "metric": "cosine" if model.settings.two_tower.normalize else "dot product",
-            request_columns.COLUMNS: request_columns.as_json(request_columns.of_table(of_run.table)),
+            request_columns.COLUMNS: request_columns.as_json(request_columns.columns_of_table(of_run.table)),
         }
         (staged[STORE] / DESCRIPTION).write_text(to_json(described))
     folders = {name: serving_folder(output_dir) / name / str(version) for name in staged}

@@ -115,7 +115,7 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
         return users
     user_ids = users["user_id"].to_numpy()
     moments = np.full(len(user_ids), end(rows) - settings.counters.delay_microseconds)
-    for name, values in recent.of_users(recent.counts_of(rows.events, settings), user_ids, moments).items():
+    for name, values in recent.user_counts(recent.counts_of(rows.events, settings), user_ids, moments).items():
         users = users.append_column(name, pa.array(values))
     return users
 
@@ -129,7 +129,7 @@ def _with_outcomes(
     user_ids = users["user_id"].to_numpy()
     moment = end(rows) - settings.counters.delay_microseconds
     moments = np.full(len(user_ids), moment)
-    for name, values in outcomes.of_users(at_end.steps, user_ids, moments).items():
+    for name, values in outcomes.user_counts(at_end.steps, user_ids, moments).items():
         users = users.append_column(name, pa.array(values))
     if outcomes.reads_expected(settings):
         expected = outcomes.expected(outcomes.worth(begun, counts), user_ids, moments)

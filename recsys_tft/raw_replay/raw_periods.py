@@ -48,9 +48,9 @@ def labelled(raw: RawRows, cuts: Cuts | None, settings: Settings) -> Known:
         cuts: where the splits end.
         settings: of the run.
     """
-    begun = [outcomes.begun(outcomes.STEP_SCHEMA.empty_table())]
+    begun = [outcomes.started_exposures(outcomes.STEP_SCHEMA.empty_table())]
     for before, _, found in _periods(raw, cuts, settings):
-        begun.append(outcomes.begun(found.period.steps, before.until if before else None))
+        begun.append(outcomes.started_exposures(found.period.steps, before.until if before else None))
     return Known(found, pa.concat_tables(begun))
 
 
@@ -65,7 +65,7 @@ def changes(raw: RawRows, cuts: Cuts | None, settings: Settings, counted: bool) 
     """
     if not settings.positive_rates.enabled:  # nothing that is counted depends on labels
         splits = examples.splits_of(raw.events, cuts, settings)
-        return video_counts.increments(raw.events, outcomes.none(), splits, cuts, settings, counted)
+        return video_counts.increments(raw.events, outcomes.empty_outcomes(), splits, cuts, settings, counted)
     parts = []
     for before, own, found in _periods(raw, cuts, settings):
         events = found.period.events

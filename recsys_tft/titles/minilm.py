@@ -97,7 +97,7 @@ def exported(
         return str(target)
     source = weights()
     say(f"Exporting the title encoder to {target}")
-    ownership.private(CACHE, cache)
+    ownership.private_folder(CACHE, cache)
     with temporary_folder(cache, f".{name.partition('-')[0]}-") as beside:
         made, replaced = pathlib.Path(beside, "made"), pathlib.Path(beside, "replaced")
         save(source, made)

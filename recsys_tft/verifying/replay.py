@@ -26,7 +26,7 @@ _FOLD_AT = 2000  # events; few, so that folding is replayed too
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class RowKeys:
     """The user, the video and the moment of [n] rows, int64 each."""
 
     users: np.ndarray
@@ -64,7 +64,7 @@ class Known:
         )
 
 
-def replay(raw: RawRows, cuts: Cuts | None, settings: Settings, asked: Asked, at_once: int | None = None) -> Known:
+def replay(raw: RawRows, cuts: Cuts | None, settings: Settings, asked: RowKeys, at_once: int | None = None) -> Known:
     """Replay events in order from the first one on, and return the values of each row by the events before it.
 
     Where tables are of several days, the state of each day but the first starts from that of the day before.
@@ -109,7 +109,7 @@ class _Moments:
         self._observe(len(self._events), at_once)
         return self._live.later(end)
 
-    def known(self, asked: Asked, at_once: int | None) -> Known:
+    def known(self, asked: RowKeys, at_once: int | None) -> Known:
         """The values at the moment of each row."""
         order = np.argsort(asked.times, kind="stable")
         bounds = np.flatnonzero(np.diff(asked.times[order])) + 1
@@ -125,7 +125,7 @@ class _Moments:
         shown = ids.plain(examples.with_given_ids(users, self._rules.users, self._rules.videos))
         return Known(shown, videos, first_seen, tallies)
 
-    def _at(self, rows: np.ndarray, asked: Asked, at_once: int | None) -> Known:
+    def _at(self, rows: np.ndarray, asked: RowKeys, at_once: int | None) -> Known:
         """The values of rows that share their moment."""
         users, videos, time = asked.users[rows], asked.videos[rows], int(asked.times[rows[0]])
         self._observe(int(np.searchsorted(self._times, time)), at_once)
