@@ -7,6 +7,11 @@ rather than an exposed negative (e (1 - p)) or a drawn one (uniform).
 
 No model knows a user's taste but from what they did. "Tastes from the past" is the score of someone who knows all the
 rest of the generator, and takes for a taste what is to be expected after the user's positives of train and val.
+"Counted" knows what the tables say alone: those tastes relative to the usual one, times the training rows of the video
+in the time since it was published, times how much more often than by chance its language meets the user's.
+
+Rows of train are weighted by their labels, while NDCG counts all positives alike. "By weight" is a score that is best
+for weighted rows, and "graded" is NDCG with the weights of the positives as their gains.
 """
 
 import argparse
@@ -21,6 +26,7 @@ from recsys_tft.retrieval import retrieval_baselines, retrieval_evaluation, two_
 from recsys_tft.retrieval.two_tower_rows import TwoTowerRows, encode
 from recsys_tft.run_layout import run_folders
 from recsys_tft.tables import synthetic, synthetic_world
+from recsys_tft.training import training_rows
 
 
 class Generator:
@@ -34,6 +40,9 @@ class Generator:
         counts, chosen = manifest["counts"], manifest["settings"]
         sizes = {name: counts[f"rows/{name}/in"] for name in ("users", "videos")}
         self.world = synthetic_world.plant(**sizes, seed=chosen["seed"])
+        positive = chosen["labels"]["positive"]
+        self._weights = [positive.get(name, 0.0) for name in ("impression", "click", "watch")]
+        self._watched = chosen["ranker"]["min_watch_ratio"]
         self._engaged = "impression" not in chosen["labels"]["positive"]
         self._by_category = [np.flatnonzero(self.world.category == c) for c in range(self.world.taste.shape[1])]
 
@@ -49,10 +58,13 @@ class Generator:
             found[own] = share * weight[own] / max(weight[own].sum(), 1e-300)
         return found
 
-    def with_tastes_from(self, users: np.ndarray, videos: np.ndarray) -> "Generator":
-        """The same with the mean of the tastes after [n] positives, by the ids of their users and videos."""
+    def with_tastes_from(self, users: np.ndarray, videos: np.ndarray, counted: np.ndarray | float = 1.0) -> "Generator":
+        """The same with the mean of the tastes after [n] positives, by the ids of their users and videos.
+
+        Each counts as one, or as so many.
+        """
         found = np.zeros_like(self.world.taste)
-        np.add.at(found, (users - 1, self.world.category[videos - 1]), 1 - synthetic.EXPLORED)
+        np.add.at(found, (users - 1, self.world.category[videos - 1]), (1 - synthetic.EXPLORED) * counted)
         found += synthetic_world.CONCENTRATION
         other = copy.copy(self)
         other.world = dataclasses.replace(self.world, taste=found / found.sum(axis=1, keepdims=True))
@@ -62,6 +74,53 @@ class Generator:
         """[n] the probability of a click, or 1 where an impression counts."""
         liking = self.world.affinity(users, videos)
         return 0.05 + 0.8 * liking if self._engaged else np.ones(len(liking))
+
+    def weight(self, users: np.ndarray, videos: np.ndarray) -> np.ndarray:
+        """[n] the expected weight of a shown row, 0 if it is no positive; likes of what is not watched are left out."""
+        liking, (shown, clicked, watched) = self.world.affinity(users, videos), np.maximum.accumulate(self._weights)
+        clicks = 0.05 + 0.8 * liking
+        return shown + clicks * (clicked - shown + (watched - clicked) * (1 - self._watched ** (0.3 + 3 * liking)))
+
+    def languages_met(self, users: np.ndarray, videos: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """[languages, videos] how much more often than by chance users of a language are shown that of each video.
+
+        Args:
+            users: [n] ids of training rows.
+            videos: [n] ids of the same.
+            weights: [n] of the same.
+        """
+        found = np.zeros((len(synthetic_world.LANGUAGES),) * 2)
+        np.add.at(found, (self.world.language[users - 1], self.world.video_language[videos - 1]), weights)
+        chance = found.sum(axis=1, keepdims=True) * found.sum(axis=0) / found.sum()
+        return ((found + 2) / (chance + 2))[:, self.world.video_language]
+
+
+def graded(ranks: np.ndarray, owners: np.ndarray, gains: np.ndarray, users: int) -> float:
+    """The mean over users of NDCG@10 with gains.
+
+    Args:
+        ranks: [p] int64 from 1, of relevant pairs.
+        owners: [p] int64 users of the pairs, increasing.
+        gains: [p] above 0.
+        users: how many there are.
+    """
+    best = np.lexsort((-gains, owners))
+    place = 1 + np.arange(len(owners)) - np.searchsorted(owners, owners)
+    found, ideal = (
+        np.bincount(owners, np.where(at <= 10, of / np.log2(1 + at), 0), users)
+        for at, of in ((ranks, gains), (place, gains[best]))
+    )
+    return float((found / ideal).mean())
+
+
+def gains(rows: TwoTowerRows, judged: retrieval_evaluation.Judgements) -> np.ndarray:
+    """[p] float32: the largest weight of the rows of each relevant pair of test."""
+    weights = training_rows.columns(rows.timeline.folder("two_tower", "test"), ["weight"])["weight"]
+    users, videos = rows.pairs("test")
+    codes = users * rows.candidates + videos
+    order = np.lexsort((-weights, codes))
+    asked = judged.users[judged.owners] * rows.candidates + judged.relevant.indices
+    return weights[order][np.searchsorted(codes[order], asked)]
 
 
 def retrieval(output_dir: str, truth: Generator) -> None:
@@ -73,28 +132,53 @@ def retrieval(output_dir: str, truth: Generator) -> None:
     query = encode(tf.function(model.query), rows.queries("test", judged.users), model.query_features)
     candidate = encode(tf.function(model.candidate), rows.videos, model.candidate_features)
 
-    def known(knows: Generator, users: np.ndarray) -> np.ndarray:
-        found = [
-            knows.shown(user)[ids - 1] * knows.reaction(np.full(len(ids), user), ids) for user in judged.users[users]
-        ]
-        return np.stack(found)
+    def known(knows: Generator, users: np.ndarray, by_weight: bool) -> np.ndarray:
+        of = knows.weight if by_weight else knows.reaction
+        return np.stack([knows.shown(user)[ids - 1] * of(np.full(len(ids), user), ids) for user in judged.users[users]])
 
     past_users, past_videos = rows.pairs("train", "val")
     guessed = truth.with_tastes_from(past_users, ids[past_videos])
+    weights = np.concatenate([
+        training_rows.columns(rows.timeline.folder("two_tower", split), ["weight"])["weight"]
+        for split in ("train", "val")
+    ])  # fmt: skip
+
+    def counted(counts: np.ndarray) -> retrieval_baselines.Scorer:
+        tastes = truth.with_tastes_from(past_users, ids[past_videos], counts / counts.mean()).world.taste
+        train, category = slice(len(rows.pairs("train")[0])), truth.world.category[ids - 1]
+        popular = np.bincount(past_videos[train], counts[train], len(ids))
+        usual = np.bincount(category, popular, tastes.shape[1]) / popular.sum()
+        met = truth.languages_met(past_users[train], ids[past_videos[train]], counts[train])[:, ids - 1]
+        since = np.sort(rows.times("train")).searchsorted(truth.world.published[ids - 1]) / max(train.stop, 1)
+        each = (popular + 0.1) / usual[category] / np.maximum(1 - since, 0.02)
+
+        def scores(users: np.ndarray) -> np.ndarray:
+            row = judged.users[users] - 1
+            return tastes[row][:, category] * each * met[truth.world.language[row]]
+
+        return scores
 
     def affinity(users: np.ndarray) -> np.ndarray:
         return np.stack([truth.world.affinity(np.full(len(ids), user), ids) for user in judged.users[users]])
 
     scorers = {
-        "best possible": lambda users: known(truth, users),
-        "tastes from the past": lambda users: known(guessed, users),
+        "best possible": lambda users: known(truth, users, False),
+        "best possible, by weight": lambda users: known(truth, users, True),
+        "tastes from the past": lambda users: known(guessed, users, False),
+        "tastes from the past, by weight": lambda users: known(guessed, users, True),
+        "counted": counted(np.ones(len(weights))),
+        "counted, by weight": counted(weights),
         "two_tower": lambda users: query[users] @ candidate.T,
         "popularity": retrieval_baselines.popularity(rows.counts),
         "affinity alone": affinity,
     }
+    worth = gains(rows, judged)
     for name, scorer in scorers.items():
-        found = retrieval_evaluation.table(retrieval_evaluation.rank(scorer, judged, 0), judged, 0)["all"]
-        print(f"{name:20}", *(f"{metric} {estimate['value']:.4f}" for metric, estimate in found.items()))
+        ranked = retrieval_evaluation.rank(scorer, judged, 0)
+        found = retrieval_evaluation.table(ranked, judged, 0)["all"]
+        values = {metric: estimate["value"] for metric, estimate in found.items()}
+        values["graded"] = graded(ranked.ranks, judged.owners, worth, len(judged))
+        print(f"{name:32}", *(f"{metric} {value:.4f}" for metric, value in values.items()))
 
 
 def ranking(output_dir: str, truth: Generator, counts: dict[str, int]) -> None:

@@ -2,13 +2,15 @@
 
 import math
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
 
 from recsys_tft.configuration.model_settings import TwoTowerSettings
-from recsys_tft.retrieval.negatives import Negatives
-from recsys_tft.retrieval.sampled_softmax import sampled_softmax
+from recsys_tft.retrieval.negatives import Negatives, begins
+from recsys_tft.retrieval.sampled_softmax import Candidates, sampled_softmax
 
 COUNTS = np.array([0, 1, 1, 2, 4, 8, 16, 32])
 
@@ -93,3 +95,55 @@ def test_uniform_negatives_of_all_videos_give_the_softmax_over_all_videos() -> N
         expected += weight[row] * (math.log(sum(map(math.exp, logits))) - logits[rows[row]])
     found = sampled_softmax(tf.constant(query), own, others, tf.constant(weight), 0.5)
     assert float(found) == pytest.approx(expected / weight.sum(), rel=1e-5)
+
+
+ALWAYS = np.iinfo(np.int64).min
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 2, 4]), st.integers(-5, 50)), max_size=60))
+def test_a_video_begins_with_its_first_row_where_it_lacks_before_by_more_than_chance(rows: list) -> None:
+    ordered = sorted(rows, key=lambda row: row[1])
+    expected = [ALWAYS] * 5
+    for video in {video for video, _ in rows}:
+        own = [i for i, row in enumerate(ordered) if row[0] == video]
+        if (1 - own[0] / len(rows)) ** len(own) < 0.01:
+            expected[video] = ordered[own[0]][1]
+    videos, times = (np.array([row[i] for row in rows], np.int64) for i in range(2))
+    assert begins(videos, times, 5).tolist() == expected
+
+
+def test_a_video_that_begins_later_is_no_negative_of_a_row() -> None:
+    rng = np.random.default_rng(0)
+    query, videos = rng.normal(size=(2, 3)).astype(np.float32), rng.normal(size=(4, 3)).astype(np.float32)
+    ids, weight = tf.constant([0, 1, 2, 3], tf.int64), tf.ones(2)
+    own = Candidates(videos[:2], ids[:2])
+    found = sampled_softmax(
+        query, own, Candidates(videos, ids, begins=tf.constant([0, 0, 7, ALWAYS], tf.int64)), weight, 1.0,
+        tf.constant([7, 6], tf.int64),
+    )  # fmt: skip
+    expected = [
+        np.log(np.exp(query[row] @ videos[among].T).sum()) - query[row] @ videos[row]
+        for row, among in ((0, [0, 1, 2, 3]), (1, [0, 1, 3]))
+    ]
+    assert float(found) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_the_popularity_of_a_new_video_is_that_since_it_is_there() -> None:
+    """By the softmax over all videos, of rows of which one video is shown in half of those since it is there."""
+    rng = np.random.default_rng(0)
+    times = np.arange(4000)
+    videos = np.where(times >= 3000, np.where(rng.random(4000) < 0.5, 0, 1), 1)
+    ids, since = tf.constant(videos), tf.constant(begins(videos, times, 2))
+    scores = tf.Variable([0.0, 0.0])
+
+    def loss() -> tf.Tensor:
+        own = Candidates(tf.gather(scores, ids)[:, None], ids)
+        every = Candidates(scores[:, None], tf.constant([0, 1], tf.int64), begins=since)
+        return sampled_softmax(tf.ones((4000, 1)), own, every, tf.ones(4000), 1.0, tf.constant(times))
+
+    for _ in range(60):
+        with tf.GradientTape() as tape:
+            value = loss()
+        scores.assign_sub(4 * tape.gradient(value, scores))
+    share = (videos[3000:] == 0).mean()
+    assert float(scores[0] - scores[1]) == pytest.approx(np.log(share / (1 - share)), abs=0.02)

@@ -6,6 +6,28 @@ import tensorflow as tf
 from recsys_tft.configuration.model_settings import TwoTowerSettings
 from recsys_tft.retrieval.sampled_softmax import Candidates
 
+_BY_CHANCE = 0.01  # how probable it is at most that a video which counts as new was there before
+
+
+def begins(videos: np.ndarray, times: np.ndarray, candidates: int) -> np.ndarray:
+    """[candidates] int64 microseconds: when the first row of each video is that is new, else the smallest int64.
+
+    A video of n rows that is in none of the first share s of all rows is new where (1 - s) ** n is below _BY_CHANCE: so
+    probable that is if it was there. What was not there cannot have been left for another video: as a negative of
+    earlier rows it would look the less popular, the newer it is.
+
+    Args:
+        videos: [n] int64 candidates of rows.
+        times: [n] int64 microseconds.
+        candidates: how many there are.
+    """
+    order = np.argsort(times, kind="stable")
+    known, place, rows = np.unique(videos[order], return_index=True, return_counts=True)
+    new = rows * np.log1p(-place / max(len(order), 1)) < np.log(_BY_CHANCE)
+    found = np.full(candidates, np.iinfo(np.int64).min)
+    found[known[new]] = times[order][place[new]]
+    return found
+
 
 class Negatives:
     """Draws videos for a step, and computes how often each candidate is expected among the negatives of a step.

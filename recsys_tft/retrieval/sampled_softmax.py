@@ -16,23 +16,30 @@ class Candidates:
         vectors: [n, dim] float32.
         ids: [n] int64, equal for the same video.
         probability: [n] float32 above 0, proportional to the sampling probability; None: uniform.
+        begins: [n] int64 microseconds, from when on each can be chosen; None: always.
     """
 
     vectors: tf.Tensor
     ids: tf.Tensor
     probability: tf.Tensor | None = None
+    begins: tf.Tensor | None = None
 
 
 def sampled_softmax(
-    query: tf.Tensor, own: Candidates, others: Candidates, weight: tf.Tensor, temperature: float
+    query: tf.Tensor,
+    own: Candidates,
+    others: Candidates,
+    weight: tf.Tensor,
+    temperature: float,
+    times: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Cross entropy of each row's own candidate among itself and all others: a scalar, the weighted mean.
 
     Logits are dot products over `temperature`. Each is reduced by the log of the candidate's sampling probability, so
     that frequent candidates are not penalized for being sampled more often (Bengio and Senecal, Adaptive Importance
     Sampling, 2008; Yi et al., Sampling-Bias-Corrected Neural Modeling, RecSys 2019). Accidental hits, the row's own
-    candidate among the others, are masked. With the candidates of the batch as the others this is the in-batch softmax;
-    with every video once, and no correction, the full softmax.
+    candidate among the others, are masked, and so are candidates that begin after the row. With the candidates of the
+    batch as the others this is the in-batch softmax; with every video once, and no correction, the full softmax.
 
     Args:
         query: [batch, dim] float32.
@@ -40,10 +47,14 @@ def sampled_softmax(
         others: [n] candidates, the same for all rows.
         weight: [batch] float32.
         temperature: above 0.
+        times: [batch] int64 microseconds, when each row is; needed where others begin at some time.
     """
     first = _corrected(tf.reduce_sum(query * own.vectors, axis=1) / temperature, own.probability)
     rest = _corrected(tf.matmul(query, others.vectors, transpose_b=True) / temperature, others.probability)
-    rest = tf.where(tf.equal(own.ids[:, None], others.ids[None, :]), _LOWEST, rest)
+    left_out = tf.equal(own.ids[:, None], others.ids[None, :])
+    if times is not None and others.begins is not None:
+        left_out |= others.begins[None, :] > times[:, None]
+    rest = tf.where(left_out, _LOWEST, rest)
     logits = tf.concat([first[:, None], rest], 1)
     rows = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.zeros_like(own.ids, tf.int32), logits)
     return tf.math.divide_no_nan(tf.reduce_sum(weight * rows), tf.reduce_sum(weight))

@@ -81,6 +81,7 @@ class Fit:
         self._shuffled = rows.shuffled(self._options.shuffle_rows)
         self._batch = batch_size(self._options.batch_size, rows.examples)
         self._corpus = {f.name: tf.constant(rows.videos[f.name]) for f in model.candidate_features}
+        self._begins = tf.constant(rows.trained.begins)
         self._negatives = Negatives(self._options, rows.counts, self._seed)
         self._query_dropout = OovDropout(model.query_features, rows.query_counts, model.settings, 2 * self._seed)
         self._video_dropout = OovDropout(
@@ -181,7 +182,9 @@ class Fit:
             query = self.model.query_tower(queries, training=True)
             candidate = self.model.candidate_tower(videos, training=True)
             own, others = self._negatives.split(candidate, both, as_shown, tf.size(row))
-            loss = sampled_softmax(query, own, others, batch["weight"], self._options.temperature)
+            others = dataclasses.replace(others, begins=tf.gather(self._begins, others.ids))
+            times = batch["interaction_time"]
+            loss = sampled_softmax(query, own, others, batch["weight"], self._options.temperature, times)
         gradients = tape.gradient(loss, [variable.value for variable in self._variables])
         self._optimizer.apply(gradients, self._variables)
         return loss

@@ -13,7 +13,7 @@ from recsys_tft import ids
 from recsys_tft.errors import InputError
 from recsys_tft.features import Feature
 from recsys_tft.labelling.split_times import SPLITS
-from recsys_tft.retrieval import retrieval_evaluation
+from recsys_tft.retrieval import negatives, retrieval_evaluation
 from recsys_tft.time_lookups import find_sorted
 from recsys_tft.training import timeline, training_rows
 from recsys_tft.training.replayed_rows import ReplayedRows
@@ -107,6 +107,11 @@ class TwoTowerRows:
         """[videos] rows of an epoch, of each video: int64, or with `replay` float64, how many are to be expected."""
         own, before = (np.bincount(self.pairs(*w)[1], minlength=self.candidates) for w in (self.fitted, self.after))
         return self._with_replayed(own, before)
+
+    @functools.cached_property
+    def begins(self) -> np.ndarray:
+        """[videos] int64 microseconds: from when on each is among the negatives of a row, by the rows to train on."""
+        return negatives.begins(self.pairs(*self.fitted)[1], self.times(*self.fitted), self.candidates)
 
     @property
     def examples(self) -> int:
@@ -231,7 +236,7 @@ class TwoTowerRows:
         return ReplayedRows(own, self._shuffled(self.after, held), self.replay, self._count(self.after))
 
     def _shuffled(self, splits: Sequence[str], held: int) -> ShuffledRows:
-        names = [*(feature.name for feature in self.query), ROW, "weight"]
+        names = [*(feature.name for feature in self.query), ROW, "interaction_time", "weight"]
         folder = self.timeline.folder("two_tower", *splits)
         return ShuffledRows(folder, list(map(self._on_disk, names)), held, self.reading, self._placed)
 
