@@ -12,7 +12,7 @@ from conftest import pipeline_in
 from days import delay, moments, write_days
 
 import recsys_tft
-from recsys_tft.configuration.settings import of_run
+from recsys_tft.configuration.settings import from_manifest
 from recsys_tft.exporting import stored_entities
 from recsys_tft.online.opening import open_live
 from recsys_tft.raw_replay import raw_counters, raw_rows
@@ -90,7 +90,7 @@ def test_each_day_is_labelled_by_what_was_known_then(tmp_path: pathlib.Path, lat
 def check_export(out: pathlib.Path, last: pathlib.Path, days: list[str], store: pathlib.Path) -> None:
     """What an export stores of users and videos is what the state of the last period knows."""
     manifest = json.loads((last / "artifacts/manifest.json").read_text())
-    settings = of_run(manifest, "the run")
+    settings = from_manifest(manifest, "the run")
     rows, cuts = raw_rows.read_days(days, manifest, settings), raw_rows.cuts_of(manifest)
     dated = raw_counters.dated_videos(rows, cuts, settings)
     stored_entities.write(store, rows, stored_entities.current_videos(rows, dated), dated.counts, cuts, settings)

@@ -10,7 +10,7 @@ import pytest
 from conftest import Ran
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from recsys_tft.configuration.settings import of_run
+from recsys_tft.configuration.settings import from_manifest
 from recsys_tft.describing import statistics_files
 from recsys_tft.raw_replay import raw_periods, raw_rows
 
@@ -101,7 +101,7 @@ def test_raw_columns_by_split_are_as_joined_to_its_exposures(synthetic_run: Ran,
     )
     names = "shown_users", "shown_videos", "raw_exposures"
     of_users, of_videos, of_exposures = (figures["data_sets"][name] for name in names)
-    settings, cuts = of_run(synthetic_run.result.manifest, "the run"), raw_rows.cuts_of(synthetic_run.result.manifest)
+    settings, cuts = from_manifest(synthetic_run.result.manifest, "the run"), raw_rows.cuts_of(synthetic_run.result.manifest)
     found = raw_periods.labelled(raw_rows.read(str(synthetic_run.raw), settings), cuts, settings).last.keys.to_pandas()
     for number, split in enumerate(SPLITS):
         exposures = found[found["split"] == number][["user_id", "video_id"]]
