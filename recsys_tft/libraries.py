@@ -1,4 +1,4 @@
-"""Loading TensorFlow, Beam and the like for a command: quietly, and in two thirds of the time."""
+"""Loads TensorFlow, Beam and the like for a command, quietly and in two thirds of the time."""
 
 import contextlib
 import gc
@@ -11,10 +11,10 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from types import ModuleType
 
-# What TensorFlow and Beam import where they can, and need for nothing that we do.
+# Optional imports of TensorFlow and Beam that we do not need.
 UNUSED = ("PIL", "h5py", "pandas", "pymongo", "scipy")
-UNSERVED = (*UNUSED, "googleapiclient")  # the same where Beam is not loaded
-# What Beam imports where it can, for buckets and for Dataflow.
+UNSERVED = (*UNUSED, "googleapiclient")  # without Beam
+# Optional imports of Beam, for buckets and for Dataflow.
 CLOUD = ("apache_beam.io.aws.s3filesystem", "apache_beam.io.azure.blobstoragefilesystem",
          "apache_beam.io.gcp.bigquery", "apache_beam.io.gcp.gcsfilesystem", "apitools", "google.api_core",
          "google.auth", "google.cloud", "googleapiclient")  # fmt: skip
@@ -46,7 +46,7 @@ def load(module: str, debug: bool = False, without: Collection[str] = ()) -> Non
 def absent(names: Collection[str]) -> Iterator[None]:
     """Hide libraries that are not loaded yet, as if they were not installed, while the block runs.
 
-    It is for those that others import inside `try`. What has been imported in the block without them stays so.
+    For those that others import inside `try`. Modules imported in the block stay without them.
     """
     finder = _Absent(names)
     sys.meta_path.insert(0, finder)
@@ -57,7 +57,7 @@ def absent(names: Collection[str]) -> Iterator[None]:
 
 
 class _Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds libraries, as who only looks whether they are there goes on to find them, but does not load them."""
+    """Finds libraries, for code that only checks whether they exist, but does not load them."""
 
     def __init__(self, names: Collection[str]):
         self._names = frozenset(names)
@@ -65,19 +65,19 @@ class _Absent(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        found = importlib.machinery.PathFinder.find_spec(name, path, target) if name in self._names else None
-        if found is not None:
-            found.loader = self
-        return found
+        spec = importlib.machinery.PathFinder.find_spec(name, path, target) if name in self._names else None
+        if spec is not None:
+            spec.loader = self
+        return spec
 
     def exec_module(self, module: ModuleType) -> None:
         raise ModuleNotFoundError(f"{module.__name__} is left out", name=module.__name__)
 
 
 def arrow_without_pandas() -> None:
-    """Keep Arrow from importing pandas, in a process of its own that converts nothing from pandas or to it.
+    """Keep Arrow from importing pandas, in a process that does not convert from or to pandas.
 
-    Arrow does so when it makes its first array, to know a Series if it is given one, and never looks again.
+    Arrow imports it once, when it makes its first array, to recognize a Series.
     """
     with absent({"pandas"}):
         import pyarrow as pa
@@ -86,7 +86,7 @@ def arrow_without_pandas() -> None:
 
 
 def quietly(debug: bool = False) -> contextlib.AbstractContextManager[None]:
-    """The context for the first import of TensorFlow in a command, which may be that of a user's feature table."""
+    """The context for the first import of TensorFlow in a command, perhaps by a user's feature table."""
     # tf.Transform sets this too, but only after TensorFlow has loaded Keras 3, and with it matplotlib, for `tf.keras`.
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     return contextlib.nullcontext() if debug else _silenced()
@@ -99,9 +99,9 @@ _LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 def first_import() -> Iterator[None]:
     """The context for a possible import of TensorFlow when our package is used as a library.
 
-    TensorFlow's C++ code prints lines that nobody can act upon. They are kept off the terminal, for good, unless the
-    level of its log is set (TF_CPP_MIN_LOG_LEVEL), or TensorFlow is imported already, which is the user's own doing. No
-    logging of Python is touched, and the environment is as it was.
+    TensorFlow's C++ code prints lines that nobody can act upon. They are kept off the terminal for good, unless its
+    log level is set (TF_CPP_MIN_LOG_LEVEL) or TensorFlow is imported already. Python's logging and the environment stay
+    unchanged.
     """
     if "tensorflow" in sys.modules or _LEVEL in os.environ:
         yield
@@ -116,7 +116,7 @@ def first_import() -> Iterator[None]:
 
 @contextlib.contextmanager
 def logging_as_it_is() -> Iterator[None]:
-    """Keep Beam from configuring the user's logging, which it does where nobody else has, and from printing there."""
+    """Keep Beam from configuring the user's logging, which it does if nobody else has, and from printing there."""
     root, nothing = logging.getLogger(), logging.NullHandler()
     if root.handlers:
         yield
@@ -128,13 +128,13 @@ def logging_as_it_is() -> Iterator[None]:
         root.removeHandler(nothing)
 
 
-_terminal: list[int] = []  # stderr itself, while file descriptor 2 is something else
-_noise = [os.devnull]  # where what C++ code prints goes, the last one
+_terminal: list[int] = []  # the real stderr, while file descriptor 2 is redirected
+_noise = [os.devnull]  # files for the output of C++ code; the last one is in use
 
 
 @contextlib.contextmanager
 def noise_in(path: str) -> Iterator[None]:
-    """Write to a file what `quietly` keeps off the terminal, while the block runs."""
+    """Write the output that `quietly` keeps off the terminal to a file, while the block runs."""
     _noise.append(path)
     try:
         yield
@@ -144,7 +144,7 @@ def noise_in(path: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
-    """Keep what TensorFlow's C++ code prints while it is imported, before any log level applies, off the terminal."""
+    """Keep output of TensorFlow's C++ code during import, where log levels do not apply yet, off the terminal."""
     kept = os.dup(2)
     _terminal.append(kept)
     with open(_noise[-1], "ab") as null:
@@ -158,7 +158,7 @@ def _silenced() -> Iterator[None]:
 
 
 def warn(text: str) -> None:
-    """Write a line to stderr, also while that is kept off the terminal."""
+    """Write a line to stderr, even while it is redirected."""
     if _terminal:
         os.write(_terminal[0], f"{text}\n".encode())
     else:

@@ -101,7 +101,10 @@ def test_raw_columns_by_split_are_as_joined_to_its_exposures(synthetic_run: Ran,
     )
     names = "shown_users", "shown_videos", "raw_exposures"
     of_users, of_videos, of_exposures = (figures["data_sets"][name] for name in names)
-    settings, cuts = from_manifest(synthetic_run.result.manifest, "the run"), raw_rows.cuts_of(synthetic_run.result.manifest)
+    settings, cuts = (
+        from_manifest(synthetic_run.result.manifest, "the run"),
+        raw_rows.cuts_of(synthetic_run.result.manifest),
+    )
     found = raw_periods.labelled(raw_rows.read(str(synthetic_run.raw), settings), cuts, settings).last.keys.to_pandas()
     for number, split in enumerate(SPLITS):
         exposures = found[found["split"] == number][["user_id", "video_id"]]

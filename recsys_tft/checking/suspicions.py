@@ -20,13 +20,13 @@ _FEW = 1000  # events below which shares say little
 
 
 def find(sample: Sample, joined: Joined, tables: Mapping[str, RawTable], now: datetime.datetime) -> list[str]:
-    """All suspicious findings.
+    """All findings.
 
     Args:
         sample: of the tables.
         joined: its interactions.
         tables: as `raw_tables.find` returns them.
-        now: what is later has not happened.
+        now: times after it are in the future.
     """
     return [
         *_nulls(sample, tables),
@@ -79,11 +79,11 @@ def _publication(joined: Joined) -> Iterable[str]:
 
 
 def _nobody(sample: Sample, joined: Joined) -> Iterable[str]:
-    """Users and videos that nothing is known of, where all of them were read."""
+    """Too many users or videos without interactions, if all interactions were read."""
     if "interactions" not in sample.whole or len(joined.events) < _FEW:
         return
     for name, key, rows in (("users", "user_id", joined.users), ("videos", "video_id", joined.videos)):
-        known = np.unique(rows[key].to_numpy())
-        idle = len(known) - len(np.unique(joined.events[key].to_numpy()))
-        if 2 * idle > len(known):
-            yield f"{idle:,} of {len(known):,} {name} have no interaction"
+        keys = np.unique(rows[key].to_numpy())
+        idle = len(keys) - len(np.unique(joined.events[key].to_numpy()))
+        if 2 * idle > len(keys):
+            yield f"{idle:,} of {len(keys):,} {name} have no interaction"

@@ -24,7 +24,7 @@ from recsys_tft.storage.sorting import lexsort
 from recsys_tft.tables.entities import VideoLookup, drop_duplicates, early
 from recsys_tft.time_lookups import are_among, find_sorted, rows_at, take_or_null
 
-DISLIKED = "disliked"  # bool; without it no exposure is
+DISLIKED = "disliked"  # bool; absent if no signal is negative
 WATCH_SHARE = "watch_share"  # as `labels.watch_shares`, with `ranker.watch_share`
 
 
@@ -59,9 +59,9 @@ def gather_events(events: pa.Table, users: pa.Table, videos: VideoLookup, settin
     users, duplicates = drop_duplicates(users, "user_id")
     check_histories(users, videos)
     user, video = first_rows_of(events, users, videos)
-    known = pa.array((user >= 0) & (video >= 0))
+    is_known = pa.array((user >= 0) & (video >= 0))
     unknown = unknown_events(events, user, video)
-    return UserEvents(users, sort_events(events.filter(known), settings), duplicates, unknown)
+    return UserEvents(users, sort_events(events.filter(is_known), settings), duplicates, unknown)
 
 
 def first_rows_of(events: pa.Table, users: pa.Table, videos: VideoLookup) -> tuple[np.ndarray, np.ndarray]:
@@ -78,28 +78,28 @@ def first_rows_of(events: pa.Table, users: pa.Table, videos: VideoLookup) -> tup
 
 
 def _first_rows(events: pa.Table, rows: pa.Table, key: str) -> np.ndarray:
-    found, given = find_sorted(rows[key].to_numpy(), events[key].to_numpy()), ids.GIVEN + key
-    if given in rows.column_names:
-        ids.check_same(key, events[given], take_or_null(rows[given], found))
-    return found
+    rows_of_keys, given_name = find_sorted(rows[key].to_numpy(), events[key].to_numpy()), ids.GIVEN + key
+    if given_name in rows.column_names:
+        ids.check_same(key, events[given_name], take_or_null(rows[given_name], rows_of_keys))
+    return rows_of_keys
 
 
 def check_histories(users: pa.Table, videos: VideoLookup) -> None:
-    """Checks that the videos of histories that the users table tells can be told apart, and from known ones.
+    """Check that no two ids of videos in the histories of the users table, and in videos, have the same code.
 
     Raises:
-        InputError: naming two that cannot.
+        InputError: naming two that have.
     """
     if ids.GIVEN + HISTORY[0] in users.column_names:
-        codes, told = _history_codes(users)
-        same = told.take(pc.index_in(codes, codes))
-        ids.check_same("video_id", told, pc.coalesce(videos.given(codes.to_numpy()), same))
+        codes, originals = _history_codes(users)
+        first_of_code = originals.take(pc.index_in(codes, codes))
+        ids.check_same("video_id", originals, pc.coalesce(videos.given(codes.to_numpy()), first_of_code))
 
 
 def _history_codes(users: pa.Table) -> tuple[pa.Array, pa.Array]:
-    """[n] int64 codes of the videos of histories that users have been given, and [n] binary what they stand for."""
-    codes, told = (users[prefix + HISTORY[0]].combine_chunks().flatten() for prefix in ("", ids.GIVEN))
-    return codes, told
+    """[n] int64 codes of the videos in the histories of the users table, and [n] binary original ids."""
+    codes, originals = (users[prefix + HISTORY[0]].combine_chunks().flatten() for prefix in ("", ids.GIVEN))
+    return codes, originals
 
 
 def unknown_events(events: pa.Table, user: np.ndarray, video: np.ndarray) -> pa.Table:
@@ -116,14 +116,14 @@ class Labelled:
     Attributes:
         keys: user_id, video_id, interaction_time, split and label (bool) of the exposures, by user, time and video;
             without the contradicted ones.
-        training_users: increasing ids of the users with an exposure in the training split; of later events in any.
-        training_videos: how many exposures in the training split each video has.
+        training_users: increasing ids of the users with an exposure in the training split; in a refresh in any split.
+        training_videos: exposures of each video in the training split.
         counts: of exposures by split, of positives by rule, of contradicted ones.
-        odd: what is odd about their watch times, as `odd_data.of_watch_times` counts it.
-        outcomes: of `outcomes.SCHEMA`, of all exposures formed without cuts; none where the run has no use for them.
-        period: what is there to be carried into a later period.
+        odd: oddities of watch times, as `odd_data.of_watch_times` counts them.
+        outcomes: of `outcomes.SCHEMA`, of all exposures formed without cuts; empty if the run does not use them.
+        period: what a later period starts from.
         number: for each exposure, how many earlier ones its user has, contradicted ones included.
-        context: makes the exposures of the rows of `keys` in each of some parts, as `history.Histories.of_parts` does.
+        context: makes the exposures of some rows of `keys`, part by part, as `history.Histories.of_parts` does.
     """
 
     keys: pa.Table
@@ -139,14 +139,14 @@ class Labelled:
     @functools.cached_property
     def exposures(self) -> pa.Table:
         """All of them: user_id, video_id, interaction_time, the context, previously_watched_category, split, label,
-        weight, WATCH_SHARE where it is wanted, DISLIKED where there are negative signals, and HISTORY,
+        weight, WATCH_SHARE with `ranker.watch_share`, DISLIKED if there are negative signals, and HISTORY,
         recent.USER_COLUMNS, outcomes.USER_COLUMNS and COUNTED_VIDEO unless they are turned off."""
         return next(self.context([np.arange(len(self.keys))]))
 
 
 def splits_of(events: pa.Table, cuts: split_times.Cuts | None, settings: Settings) -> np.ndarray:
-    """The number of the split of each of [n] sorted events, as [n] int8; without `cuts` the split is per user, and
-    without the first of them that of the events before the others, if there are any."""
+    """[n] int8: the split of each sorted event. Without `cuts` the split is per user; if only their first is missing,
+    events before the others are split per user."""
     time = events["interaction_time"].to_numpy()
     if cuts is None:
         return _splits_per_user(events, settings)
@@ -180,81 +180,81 @@ def label_exposures(
         videos: the lookup of all videos.
         cuts: where the splits end; None where the split is per user.
         settings: of the run.
-        before: what is known of the users at the beginning, where the events are later ones, with those of
-            exposures that they may belong to (`Carried.with_events`). Only exposures after it are labelled.
+        before: the state of the users at the beginning of a refresh, whose events include those of exposures that may
+            continue (`Carried.with_events`). Only exposures after it are labelled.
     """
     others = None
     if before:  # most users do nothing in a period
         before, others = before.divided(time_lookups.distinct(events["user_id"].to_numpy()))
-    found, became, counts, odd = weighted_exposures(events, videos, cuts, settings, before)
+    rows, became, counts, odd = weighted_exposures(events, videos, cuts, settings, before)
     steps = outcomes.step_table(became, before.until if before else None)
     if before:
-        found = found.filter(pa.array(found["split"].to_numpy() > 0))
+        rows = rows.filter(pa.array(rows["split"].to_numpy() > 0))
         steps = pa.concat_tables([before.steps, steps])
-    user, training = found["user_id"].to_numpy(), found["split"].to_numpy() == (1 if before else 0)
+    user, training = rows["user_id"].to_numpy(), rows["split"].to_numpy() == (1 if before else 0)
     fitting = user[training]  # in order
     training_users = fitting[time_lookups.begins(fitting)]
-    training_videos = split_times.histogram(found["video_id"].to_numpy()[training])
+    training_videos = split_times.histogram(rows["video_id"].to_numpy()[training])
     number = np.arange(len(user)) - np.repeat(first := time_lookups.begins(user), np.diff(np.append(first, len(user))))
-    if found["left_out"].to_numpy().any():
-        number = number[~found["left_out"].to_numpy()]
-        found = found.filter(pc.invert(found["left_out"]))
-    positives = positives_of(found, before)
-    found = found.drop_columns([name for name in ("since", "until", "left_out") if name in found.column_names])
-    counts.update(_count_early(found, users, videos))
-    context = functools.cache(lambda: UserContext(found, events, positives, steps, users, videos, settings, before))
-    keys = found.select([*KEY, "split", "label"])
+    if rows["left_out"].to_numpy().any():
+        number = number[~rows["left_out"].to_numpy()]
+        rows = rows.filter(pc.invert(rows["left_out"]))
+    positives = positives_of(rows, before)
+    rows = rows.drop_columns([name for name in ("since", "until", "left_out") if name in rows.column_names])
+    counts.update(_count_early(rows, users, videos))
+    context = functools.cache(lambda: UserContext(rows, events, positives, steps, users, videos, settings, before))
+    keys = rows.select([*KEY, "split", "label"])
     period = carried.Period(events, keys, positives, steps, training_users, before, others)
     known = keys, training_users, training_videos, counts, odd, became, period, number
     return Labelled(*known, lambda parts: context().of_parts(parts))
 
 
 def with_given_ids(exposures: pa.Table, users: pa.Table, videos: VideoLookup) -> pa.Table:
-    """Exposures whose histories, and COUNTED_VIDEO, hold ids as the tables have them, in the place of codes.
+    """Replace codes by original ids in the histories and COUNTED_VIDEO of exposures.
 
     Args:
         exposures: as `label_exposures` returns them.
-        users: whose tables may tell of histories, of videos that nobody knows besides.
+        users: whose histories may contain videos that are not in the videos table.
         videos: the lookup of all videos.
     """
     if not videos.has_text_ids:
         return exposures
 
-    def given(codes: pa.Array) -> pa.DictionaryArray:
+    def restored(codes: pa.Array) -> pa.DictionaryArray:
         encoded = codes.dictionary_encode()
-        found = videos.given(encoded.dictionary.to_numpy())
-        assert found is not None  # as ids are texts
-        if found.null_count:
-            of_told, told = _history_codes(users)
-            found = pc.coalesce(found, told.take(pc.index_in(encoded.dictionary, of_told)))
-        return pa.DictionaryArray.from_arrays(encoded.indices, found)
+        originals = videos.given(encoded.dictionary.to_numpy())
+        assert originals is not None  # as ids are texts
+        if originals.null_count:
+            history_codes, history_ids = _history_codes(users)
+            originals = pc.coalesce(originals, history_ids.take(pc.index_in(encoded.dictionary, history_codes)))
+        return pa.DictionaryArray.from_arrays(encoded.indices, originals)
 
     for name in (HISTORY[0], COUNTED_VIDEO):
         if name in exposures.column_names:
             column = exposures[name].combine_chunks()
-            values = given(column) if name == COUNTED_VIDEO else ids.in_lists(column, given)
+            values = restored(column) if name == COUNTED_VIDEO else ids.in_lists(column, restored)
             exposures = exposures.set_column(exposures.column_names.index(name), name, values)
     return exposures
 
 
 def outcomes_of(events: pa.Table, videos: VideoLookup, cuts: split_times.Cuts | None, settings: Settings) -> pa.Table:
-    """What became of exposures, of `outcomes.SCHEMA`, as `label_exposures` finds it."""
+    """The outcomes of exposures, of `outcomes.SCHEMA`, as `label_exposures` has them."""
     if not settings.positive_rates.enabled:
         return outcomes.empty_outcomes()
     return weighted_exposures(events, videos, cuts, settings)[1]
 
 
-def positives_of(found: pa.Table, before: Carried | None) -> history.Positives:
-    """Those of exposures, and those of histories that were there before."""
-    has_ends = "until" in found.column_names
+def positives_of(rows: pa.Table, before: Carried | None) -> history.Positives:
+    """The positives of exposures, and those of earlier histories."""
+    has_ends = "until" in rows.column_names
     names = ("user_id", "video_id", "since", *(("until",) if has_ends else ()))
-    was_positive = found["since"].to_numpy() < found["until"].to_numpy() if has_ends else found["label"].to_numpy()
-    own = [found[name].to_numpy()[was_positive] for name in names]
+    was_positive = rows["since"].to_numpy() < rows["until"].to_numpy() if has_ends else rows["label"].to_numpy()
+    columns = [rows[name].to_numpy()[was_positive] for name in names]
     if before:
         earlier = [column.to_numpy() for column in before.positives.columns]
         earlier += [np.full(len(before.positives), recent.NEVER)] if has_ends else []
-        own = [np.concatenate(both) for both in zip(own, earlier, strict=True)]
-    return history.Positives(*own)
+        columns = [np.concatenate(both) for both in zip(columns, earlier, strict=True)]
+    return history.Positives(*columns)
 
 
 def weighted_exposures(
@@ -264,7 +264,7 @@ def weighted_exposures(
     settings: Settings,
     before: Carried | None = None,
 ) -> tuple[pa.Table, pa.Table, Counter[str], Counter[str]]:
-    """Exposures by user, time and video, of `_weighted_chunk`, their outcomes, counts, and what is odd about them."""
+    """Exposures of `_weighted_chunk` by user, time and video; their outcomes, counts and oddities."""
 
     def uncut(some: pa.Table) -> pa.Table:
         return _weighted_chunk(some, np.zeros(len(some), np.int8), videos, settings)[0]
@@ -272,21 +272,21 @@ def weighted_exposures(
     splits = splits_of(events, cuts, settings)
     counts: Counter[str] = Counter()
     odd: Counter[str] = Counter()
-    found, became = [], [outcomes.empty_outcomes()]
+    chunks, became = [], [outcomes.empty_outcomes()]
     for first, end in itertools.pairwise(chunk_bounds(events, CHUNK)):
-        of_chunk = events.slice(first, end - first), splits[first:end]
-        chunk, counted, odd_ones = _weighted_chunk(*of_chunk, videos, settings, before)
+        arguments = events.slice(first, end - first), splits[first:end]
+        chunk, counted, odd_ones = _weighted_chunk(*arguments, videos, settings, before)
         if settings.positive_rates.enabled:
-            became.append(outcomes.find_outcomes(*of_chunk, chunk, uncut, settings.labels.exposure_gap))
-        found.append(chunk)
+            became.append(outcomes.find_outcomes(*arguments, chunk, uncut, settings.labels.exposure_gap))
+        chunks.append(chunk)
         counts.update(counted)
         odd.update(odd_ones)
-    together = pa.concat_tables(found)
-    user, video, time = (together[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
+    merged = pa.concat_tables(chunks)
+    user, video, time = (merged[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
     order = pa.array(lexsort((videos.order(video), time, user)))
-    columns = dict(zip(together.column_names, together.columns, strict=True))
-    del found, chunk, together
-    for name in columns:  # one by one, as each of them is there twice meanwhile
+    columns = dict(zip(merged.column_names, merged.columns, strict=True))
+    del chunks, chunk, merged
+    for name in columns:  # one by one, as each is in memory twice meanwhile
         columns[name] = columns[name].take(order).combine_chunks()
     return pa.table(columns), pa.concat_tables(became).combine_chunks(), counts, odd
 
@@ -294,13 +294,12 @@ def weighted_exposures(
 def _weighted_chunk(
     events: pa.Table, splits: np.ndarray, videos: VideoLookup, settings: Settings, before: Carried | None = None
 ) -> tuple[pa.Table, Counter[str], odd_data.Counts]:
-    """Exposures of whole pairs of user and video, `since` when they are positive, and whether they are `left_out`.
-
-    Where negatives win, those that were positive at any time are so `until` a later time; others from NEVER on.
+    """Exposures of whole pairs of user and video, the time `since` which they are positive, and whether they are
+    `left_out`. Where negatives win, exposures that were ever positive are so `until` a time; others `since` NEVER.
     """
-    found = exposures(events, splits, settings)
-    user, video, time = (found[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
-    split, signals, watched = (found[name].to_numpy() for name in ("split", "signals", "watch_time"))
+    formed = exposures(events, splits, settings)
+    user, video, time = (formed[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
+    split, signals, watched = (formed[name].to_numpy() for name in ("split", "signals", "watch_time"))
     duration = videos.duration(videos.position(video, time))
     starts = exposure_starts(events, settings.labels.exposure_gap, splits)
     rules = labels.rules_that_hold(signals, watched, duration, settings)
@@ -314,7 +313,7 @@ def _weighted_chunk(
         "user_id": user,
         "video_id": video,
         "interaction_time": time,
-        **{column.name: found[column.name] for column in context_columns(settings)},
+        **{column.name: formed[column.name] for column in context_columns(settings)},
         "split": split,
         "label": positive,
         "weight": np.where(positive, weight, np.float32(1)),
@@ -337,9 +336,9 @@ def _weighted_chunk(
 def _count_labels(
     split: np.ndarray, kinds: dict[str, np.ndarray], rules: dict[str, np.ndarray], first: int
 ) -> Counter[str]:
-    """How many exposures of each split are of each kind, `exposed` those of none; and by which rules positive.
+    """Count exposures by split and kind (`exposed`: of no other kind), and positives by rule and split.
 
-    The splits have the names of SPLITS from the one of number `first` on.
+    Splits have the names of SPLITS from number `first` on.
     """
     kinds = kinds | {"exposed": ~np.logical_or.reduce(list(kinds.values()))}
     counts: Counter[str] = Counter()
@@ -353,9 +352,9 @@ def _count_labels(
 
 
 def _count_early(exposures: pa.Table, users: pa.Table, videos: VideoLookup) -> dict[str, int]:
-    """By table with versions, how many exposures are before the first one of their user, video or channel."""
+    """Count, for each table with versions, the exposures before the first version of their user, video or channel."""
     user, video, time = (exposures[name].to_numpy() for name in ("user_id", "video_id", "interaction_time"))
-    found = videos.early(video, time)
+    counts = videos.early(video, time)
     if UPDATED in users.column_names:
-        found["users"] = early(users[UPDATED], rows_at(users, "user_id", user, time), time)
-    return {f"versions/{table}/early": count for table, count in found.items()}
+        counts["users"] = early(users[UPDATED], rows_at(users, "user_id", user, time), time)
+    return {f"versions/{table}/early": count for table, count in counts.items()}

@@ -1,7 +1,6 @@
-"""Data that is odd but legal: what a run counts of it on the way, and the warnings that it ends with.
+"""Odd but legal data: the counts that a run keeps of it, and its warnings at the end.
 
-Each step counts its part in a few vector operations; counts of all parts are summed, and become one sentence per oddity
-at the end. What is usual leaves no trace.
+Each step counts in a few vector operations; the sums become one sentence per oddity.
 """
 
 from collections.abc import Collection, Mapping
@@ -24,7 +23,7 @@ Counts = dict[str, int]
 
 _DAY, _LONG = 86_400, 3 * 3600  # seconds: few catalogues are mostly longer than the latter
 _FEW = 10  # watch times of which nothing is said
-_MILLISECONDS, _MINUTES = 100, 3  # how many durations a watch time has at least, if its unit is 1000 or 60 times off
+_MILLISECONDS, _MINUTES = 100, 3  # least watch time in durations, if its unit is off by 1000 or 60
 _LEVEL = "level/"  # in front of a popularity that is no level
 _OTHER = "titles/other/"  # in front of an encoder
 _ANOTHER = {
@@ -35,14 +34,14 @@ _NAMED = 3  # levels of each partition, and in the warning
 
 
 def of_videos(videos: pa.Table, computed: Collection[str], settings: Settings) -> Counts:
-    """What is odd about some videos.
+    """Count the oddities of some videos.
 
     Args:
         videos: raw rows, one per key.
         computed: columns of videos that are not read.
         settings: of the run.
     """
-    found = {
+    counts = {
         f"videos/{name}": _sum(test(videos["video_duration"], limit))
         for name, test, limit in (
             ("timed", pc.greater, 0), ("hours", pc.greater, _LONG), ("long", pc.greater_equal, _DAY)
@@ -50,14 +49,14 @@ def of_videos(videos: pa.Table, computed: Collection[str], settings: Settings) -
     }  # fmt: skip
     if not {"view_count", "like_count"} & {*computed}:
         views, likes = videos["view_count"], videos["like_count"]
-        told = pc.greater(pc.max_element_wise(views, likes, skip_nulls=False), 0)
-        found |= {"videos/told": _sum(told), "videos/equal": _sum(pc.and_(told, pc.equal(views, likes)))}
+        has_counts = pc.greater(pc.max_element_wise(views, likes, skip_nulls=False), 0)
+        counts |= {"videos/told": _sum(has_counts), "videos/equal": _sum(pc.and_(has_counts, pc.equal(views, likes)))}
     if "popularity" not in computed:
-        found |= _unknown_levels(videos["popularity"], settings.popularity.levels)
+        counts |= _unknown_levels(videos["popularity"], settings.popularity.levels)
     encoder = settings.title_encoder
     if isinstance(encoder, str) and encoder in SCRIPTS and TITLE in videos.column_names:
-        found |= _scripts(videos[TITLE], encoder)
-    return found
+        counts |= _scripts(videos[TITLE], encoder)
+    return counts
 
 
 def _scripts(titles: pa.ChunkedArray, encoder: str) -> Counts:
@@ -74,20 +73,20 @@ def _sum(values: pa.ChunkedArray) -> int:
 
 
 def _unknown_levels(values: pa.ChunkedArray, levels: tuple[str, ...]) -> Counts:
-    """How many values are no level, and the most frequent ones of them."""
+    """How many values are no level, and the most frequent ones."""
     text = values.cast(pa.string(), safe=False)  # a user's bytes need not be UTF-8
-    known = pa.array([level.lower() for level in levels])
-    unknown = text.filter(pc.and_(text.is_valid(), pc.invert(pc.is_in(pc.ascii_lower(text), known))))
+    lowered = pa.array([level.lower() for level in levels])
+    unknown = text.filter(pc.and_(text.is_valid(), pc.invert(pc.is_in(pc.ascii_lower(text), lowered))))
     counted = sorted((-n["counts"], n["values"]) for n in unknown.cast(pa.binary()).value_counts().to_pylist())
-    named = {f"{_LEVEL}{value.decode(errors='replace')}": -number for number, value in counted[:_NAMED]}
-    return {"videos/levels": len(unknown), **named}
+    frequent = {f"{_LEVEL}{value.decode(errors='replace')}": -number for number, value in counted[:_NAMED]}
+    return {"videos/levels": len(unknown), **frequent}
 
 
 def repeated(events: pa.Table) -> int:
     """How many events are equal to another one in every column.
 
     Args:
-        events: sorted as by `exposures.sort_events`, so that equal ones stand together.
+        events: sorted as by `exposures.sort_events`, so that equal ones are adjacent.
     """
     keys = (events[name].to_numpy() for name in KEY)
     same = np.logical_and.reduce([key[1:] == key[:-1] for key in keys])
@@ -107,10 +106,10 @@ def of_watch_times(watched: np.ndarray, duration: np.ndarray) -> Counts:
         watched: [n] float64 seconds of exposures.
         duration: [n] float32 seconds of their videos, NaN where unknown.
     """
-    known = (watched > 0) & (duration > 0)
-    durations = watched[known] / duration[known]
+    usable = (watched > 0) & (duration > 0)
+    durations = watched[usable] / duration[usable]
     above = {name: int((durations > limit).sum()) for name, limit in _ABOVE.items()}
-    shares = (watched[known] <= 1) & (duration[known] > 1)
+    shares = (watched[usable] <= 1) & (duration[usable] > 1)
     return {"watched": len(durations), **above, "watched/shares": int(shares.sum())}
 
 
@@ -141,42 +140,42 @@ def warnings(
             counted from the interactions.
         splits: how many exposures each split has.
         span: the times of the first and the last exposure.
-        cuts: where the splits end; None where they end for each user elsewhere.
-        split: as the settings say; None where a refresh divides nothing.
+        cuts: where the splits end; None if each user has their own.
+        split: the settings; None for a refresh, which has one split.
     """
-    found = [*_of_durations(odd), *_of_counts(odd), *_of_levels(odd), *_of_titles(odd), *_of_events(odd, span)]
-    return found + (_of_splits(splits, span, cuts, split) if split else [])
+    sentences = [*_of_durations(odd), *_of_counts(odd), *_of_levels(odd), *_of_titles(odd), *_of_events(odd, span)]
+    return sentences + (_of_splits(splits, span, cuts, split) if split else [])
 
 
 def _of_durations(odd: Mapping[str, int]) -> list[str]:
-    found = []
+    sentences = []
     if zeros := odd.get("zero_durations", 0):
-        found.append(
+        sentences.append(
             f"{_rows(zeros, 'videos', 'has')} a video_duration of 0, which counts as missing: "
             "no watch time makes an exposure of such a video positive"
         )
     if long := odd.get("videos/long", 0):
-        found.append(
+        sentences.append(
             f"{_rows(long, 'videos', 'has')} a video_duration of a day or more; it is read as seconds, "
             "so divide it by 1,000 if yours is in milliseconds"
         )
     elif 2 * odd.get("videos/hours", 0) > odd.get("videos/timed", 0):
-        found.append(
+        sentences.append(
             f"{odd['videos/hours']:,} of {odd['videos/timed']:,} videos have a video_duration above 3 hours; it is "
             "read as seconds, so divide it by 1,000 if yours is in milliseconds"
         )
     watched, above = odd.get("watched", 0), odd.get("watched/above", 0)
     if 2 * above > watched:
-        found.append(
+        sentences.append(
             f"{above:,} of {watched:,} exposures have a watch_time above the video_duration; both are read as seconds"
             f"{_unit(odd, watched)}"
         )
     if odd.get("watched/shares", 0) == watched > _FEW:
-        found.append(
+        sentences.append(
             f"none of {watched:,} watch times is above 1 second; watch_time is read as seconds, so multiply it by "
             "video_duration if yours is a share"
         )
-    return found
+    return sentences
 
 
 def _unit(odd: Mapping[str, int], watched: int) -> str:
@@ -188,10 +187,10 @@ def _unit(odd: Mapping[str, int], watched: int) -> str:
 
 
 def _of_counts(odd: Mapping[str, int]) -> list[str]:
-    told = odd.get("videos/told", 0)
-    if told > 1 and odd.get("videos/equal", 0) == told:
+    both = odd.get("videos/told", 0)
+    if both > 1 and odd.get("videos/equal", 0) == both:
         return [
-            f"view_count equals like_count for all {told:,} videos that have both, so that like_ratio tells nothing; "
+            f"view_count equals like_count for all {both:,} videos that have both, so that like_ratio tells nothing; "
             "is one column mapped or copied to both names?"
         ]
     views = odd.get("views", 0)
@@ -228,26 +227,26 @@ def _of_titles(odd: Mapping[str, int]) -> list[str]:
 
 
 def _of_events(odd: Mapping[str, int], span: tuple[int, int]) -> list[str]:
-    found = []
+    sentences = []
     if number := odd.get("repeated", 0):
-        found.append(
+        sentences.append(
             f"{_rows(number, 'interactions', 'is')} equal to another one in every column; they count as one exposure, "
             "in which their watch times add up"
         )
     if span[0] == span[1]:
-        found.append(
+        sentences.append(
             f"all interactions are at one time, {split_times.describe(span[0])}, so that nothing is before another"
         )
-    return found
+    return sentences
 
 
 def _of_splits(splits: Mapping[str, int], span: tuple[int, int], cuts: Cuts | None, split: SplitSettings) -> list[str]:
-    """A sentence about the splits that are empty though they were asked for."""
+    """A sentence about requested splits that are empty."""
     if split.fixed_cuts:
-        asked = ["val", "test"] if split.test_from else ["val"]
+        wanted = ["val", "test"] if split.test_from else ["val"]
     else:
-        asked = [name for name, share in (("val", split.val_share), ("test", split.test_share)) if share]
-    empty = [name for name in asked if not splits.get(name)]
+        wanted = [name for name, share in (("val", split.val_share), ("test", split.test_share)) if share]
+    empty = [name for name in wanted if not splits.get(name)]
     if not empty:
         return []
     which = " and ".join(empty) + (" splits are" if len(empty) > 1 else " split is")
@@ -258,8 +257,8 @@ def _why(span: tuple[int, int], cuts: Cuts | None, split: SplitSettings) -> str:
     if cuts is None:
         return f"no user has enough exposures for a split of kind {split.kind}"
     ends = {"val_from": cuts[0], "test_from": cuts[1]}
-    told = " and ".join(f"{name} is {split_times.describe(time)}" for name, time in ends.items() if time is not None)
-    return f"{told}, and exposures are from {split_times.describe(span[0])} to {split_times.describe(span[1])}"
+    when = " and ".join(f"{name} is {split_times.describe(time)}" for name, time in ends.items() if time is not None)
+    return f"{when}, and exposures are from {split_times.describe(span[0])} to {split_times.describe(span[1])}"
 
 
 def _rows(number: int, table: str, verb: str) -> str:
@@ -270,12 +269,12 @@ _PLURALS = {"is": "are", "has": "have"}
 
 
 def gap(until: int, first: int) -> list[str]:
-    """A sentence, if a day or more lies between what is known and the first exposure of a refresh."""
+    """A sentence, if there is a day or more between the end of the state and the first exposure of a refresh."""
     if first - until < _DAY * 1_000_000:
         return []
     return [
-        f"no interaction is between {split_times.describe(until)}, where what is known ends, and "
-        f"{split_times.describe(first)}; of a day in between that is missed, all interactions will be too late"
+        f"no interaction is between {split_times.describe(until)}, the end of the last period, and "
+        f"{split_times.describe(first)}; if a day was skipped, its interactions will be too late"
     ]
 
 
@@ -286,5 +285,5 @@ def exposures_by_split(counts: Mapping[str, int]) -> Counts:
 
 
 def span_of(times: Histogram) -> tuple[int, int]:
-    """The first and the last of all times, of which `times` holds at least these."""
+    """The first and the last of all times; `times` has at least these."""
     return int(times[0][0]), int(times[0][-1])

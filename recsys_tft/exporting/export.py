@@ -36,7 +36,7 @@ from recsys_tft.training.timeline import Timeline
 # Which stand beside the graph, where the ranker has them.
 RANKER_FILES = (trained_ranker.COLUMNS, calibration.FILE, tastes.FILE, logistic.FILE)
 _BATCH = 4096
-RECALL_AT, _QUERIES = 100, 500  # an approximate index is judged by the best so many for so many users
+RECALL_AT, _QUERIES = 100, 500  # an approximate index is evaluated by the best 100 videos of 500 users
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Exported:
         version: its number.
         folders: of each model and the store, by name.
         videos: how many the index holds.
-        recall: which share of the exact best the approximate index finds; None without one.
+        recall: share of the exact best videos that the approximate index finds; None without one.
     """
 
     version: int
@@ -70,10 +70,10 @@ def export(
     index: Kind | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Exported:
-    """Write the serving models of a run, or of its last period, and its trained models.
+    """Write the serving models of a run, or of its last period, from its trained models.
 
-    A version appears whole or not at all, of all models at once. Earlier versions are left as they are. To models that
-    were trained through an earlier period, values that have come since are unseen ones.
+    A version of all models appears at once or not at all; earlier versions stay. Models trained through an earlier
+    period treat newer values as unseen.
 
     Args:
         output_dir: of the run.
@@ -105,34 +105,34 @@ def _export(
 ) -> Exported:
     run = splits.newest
     manifest = run_folders.manifest(run)
-    of_run = settings.from_manifest(manifest, f"{output_dir}/artifacts/manifest.json")
+    run_settings = settings.from_manifest(manifest, f"{output_dir}/artifacts/manifest.json")
     days = raw_rows.raw_days(output_dir, data_dir, manifest)
     columns = ranker.read("columns.json")
-    for folder, described in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
-        _check_whose(splits, output_dir, folder, described, say)
+    for folder, description in ((ranker, columns), (two_towers, two_towers.read("model.json"))):
+        _check_whose(splits, output_dir, folder, description, say)
     say("Loading the models")
-    kind, graph = trained_ranker.kind_of(columns), fitted_graph(run, of_run)
+    kind, graph = trained_ranker.kind_of(columns), fitted_graph(run, run_settings)
     sizes = artifacts.categories(artifacts.vocabularies(graph.saved_model, graph.settings), graph.settings)
     served = kind.served(ranker, [sizes.get(column["feature"]) for column in columns["columns"]])
     if kind.explained_by:
         kind.load(ranker.target, ranker.remedy)
-    calibrated, known = trained_ranker.calibration_of(ranker), tastes.load(ranker.target, ranker.remedy)
+    calibrated, taste_table = trained_ranker.calibration_of(ranker), tastes.load(ranker.target, ranker.remedy)
     model = growth.grown(two_tower.load_held(two_towers), sizes)
     say("Reading the raw tables")
-    rows, cuts = raw_rows.read_days(days, manifest, of_run), raw_rows.cuts_of(manifest)
-    dated = raw_counters.dated_videos(rows, cuts, of_run)
+    rows, cuts = raw_rows.read_days(days, manifest, run_settings), raw_rows.cuts_of(manifest)
+    dated = raw_counters.dated_videos(rows, cuts, run_settings)
     videos = stored_entities.current_videos(rows, dated)
     say("Computing the vectors of all videos")
     video_ids, vectors = candidate_vectors(run, model, videos if rows.counted else None)
     places = _places(video_ids, videos, output_dir)  # of which each may be recommended
-    made = {
+    models = {
         "query_tower": lambda: serving_models.query_tower(model, graph),
         "candidate_tower": lambda: serving_models.candidate_tower(model, graph),
         "retrieval": lambda: serving_models.retrieval(model, graph, video_ids, vectors),
-        "ranker": lambda: serving_models.ranker(served, columns["columns"], graph, calibrated, known),
+        "ranker": lambda: serving_models.ranker(served, columns["columns"], graph, calibrated, taste_table),
     }
     with serving_folders.next_version(output_dir) as (version, staged):
-        for name, make in made.items():
+        for name, make in models.items():
             say(f"Writing {name}")
             make().save(str(staged[name]))
             (staged[name] / EXTRA).mkdir()
@@ -142,23 +142,23 @@ def _export(
         if index is not None:
             say(f"Building the index {index}")
             numbers = _numbers(video_ids, videos)
-            found = approximate_index.build(numbers, vectors, index)
-            found.write(staged["retrieval"] / EXTRA / f"{index}.faiss")
+            approximate = approximate_index.build(numbers, vectors, index)
+            approximate.write(staged["retrieval"] / EXTRA / f"{index}.faiss")
             queries = user_vectors(run, model)
-            recall = approximate_index.recall(found, numbers, vectors, queries, RECALL_AT)
+            recall = approximate_index.recall(approximate, numbers, vectors, queries, RECALL_AT)
         say("Writing the raw rows of users and videos")
-        stored_entities.write(staged[STORE], rows, videos, dated.counts, cuts, of_run)
+        stored_entities.write(staged[STORE], rows, videos, dated.counts, cuts, run_settings)
         exact_search.write(staged[STORE], vectors, places, len(videos))
-        described = {
+        description = {
             "settings": manifest["settings"],
             "transform_graph": run_folders.fingerprint(run),
             **({"period": splits.period} if splits.period else {}),
             "as_of": stored_entities.end(rows),
-            "stored": stored_entities.described(of_run.table),
+            "stored": stored_entities.described(run_settings.table),
             "metric": "cosine" if model.settings.two_tower.normalize else "dot product",
-            request_columns.COLUMNS: request_columns.as_json(request_columns.columns_of_table(of_run.table)),
+            request_columns.COLUMNS: request_columns.as_json(request_columns.columns_of_table(run_settings.table)),
         }
-        (staged[STORE] / DESCRIPTION).write_text(to_json(described))
+        (staged[STORE] / DESCRIPTION).write_text(to_json(description))
     folders = {name: serving_folder(output_dir) / name / str(version) for name in staged}
     return Exported(version, folders, len(video_ids), recall)
 
@@ -166,7 +166,7 @@ def _export(
 def _check_whose(
     splits: Timeline, output_dir: str, folder: ModelFolder, described: Mapping[str, Any], say: Callable[[str], None]
 ) -> None:
-    """Tell of a model that knows nothing of the last periods.
+    """Report a model that was not trained on the last periods.
 
     Raises:
         InputError: if it is of another run or period.
@@ -183,7 +183,7 @@ def _check_whose(
 
 
 def _numbers(video_ids: pa.Array, stored: pa.Table) -> np.ndarray:
-    """[videos] int64 by which an approximate index knows videos, as `EntityStore.numbers`."""
+    """[videos] int64 keys of videos in an approximate index, as `EntityStore.numbers`."""
     if pa.types.is_integer(video_ids.type):
         return video_ids.to_numpy()
     return find_sorted(stored["video_id"].to_numpy(), ids.codes_of(video_ids).to_numpy())
@@ -195,8 +195,7 @@ def candidate_vectors(output_dir: str, model: TwoTower, current: pa.Table | None
     Args:
         output_dir: of the run.
         model: of the run.
-        current: raw rows of these videos by increasing id, of which the counters are taken; without, those that the
-            run has engineered.
+        current: raw rows of these videos by increasing id, with current counters; by default those of the run.
 
     Raises:
         InputError: if one of the videos is not among the current ones.
@@ -206,8 +205,8 @@ def candidate_vectors(output_dir: str, model: TwoTower, current: pa.Table | None
     video_ids = pa.array(rows.pop("video_id"))
     changing = [feature for feature in model.candidate_features if feature.is_counted]
     if current is not None and changing:
-        own = ids.shown(current.take(pa.array(_places(video_ids, current, output_dir))))
-        rows |= saved_graphs.compute(saved_graphs.load_transform(output_dir), own, changing)
+        rows_now = ids.shown(current.take(pa.array(_places(video_ids, current, output_dir))))
+        rows |= saved_graphs.compute(saved_graphs.load_transform(output_dir), rows_now, changing)
     batches = ({n: v[start : start + _BATCH] for n, v in rows.items()} for start in range(0, len(video_ids), _BATCH))
     return video_ids, np.concatenate([model.candidate(batch).numpy() for batch in batches])
 

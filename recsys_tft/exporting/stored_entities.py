@@ -38,10 +38,10 @@ def write(
     """Write the three files.
 
     Args:
-        folder: to be made.
+        folder: a new one.
         rows: the raw tables.
         videos: as `current_videos` returns them.
-        counts: what is counted of them, as `DatedVideos` has it.
+        counts: of `DatedVideos`.
         cuts: where the run's splits end.
         settings: of the run.
     """
@@ -67,13 +67,13 @@ def described(table: FeatureTable) -> dict[str, dict[str, Any]]:
         name: {"type": str(column.type)}
         | ({"key": column.key} if column.key else {})
         | ({"text": True} if name in texts else {})
-        for name, column in itertools.chain.from_iterable(table.columns_of(each).items() for each in KEYS)
+        for name, column in itertools.chain.from_iterable(table.columns_of(entity).items() for entity in KEYS)
         if name != UPDATED
     }
 
 
 def current_videos(rows: RawRows, videos: DatedVideos) -> pa.Table:
-    """The latest raw rows of all videos, with their counts at the end of the data."""
+    """The latest raw rows of all videos, with their counters at the end of the data."""
     return _undated(videos.latest_with_counts_at(end(rows)))
 
 
@@ -93,19 +93,19 @@ def end(rows: RawRows) -> int:
 
 
 def _with_history(rows: RawRows, users: pa.Table, at_end: Carried, settings: Settings) -> pa.Table:
-    """The users with the videos that they were positive on last, unless the history is turned off."""
+    """The users with their histories, unless these are turned off."""
     if not settings.history.length:
         return users
     positives = history.Positives(*(column.to_numpy() for column in at_end.positives.columns))
     videos, user_ids = _latest_lookup(rows), users["user_id"].to_numpy()
     times, length = np.full(len(user_ids), end(rows)), settings.history.length
-    found, known = history.histories(positives, users, videos, user_ids, times, length), users
-    for name, values in found.items():
+    columns, before = history.histories(positives, users, videos, user_ids, times, length), users
+    for name, values in columns.items():
         users = users.set_column(users.column_names.index(name), name, values)
-    given = ids.GIVEN + HISTORY[0]
-    if given in users.column_names:
-        shown = examples.with_given_ids(users, known, videos)[HISTORY[0]]
-        users = users.set_column(users.column_names.index(given), given, shown.cast(pa.list_(pa.binary())))
+    given_name = ids.GIVEN + HISTORY[0]
+    if given_name in users.column_names:
+        shown = examples.with_given_ids(users, before, videos)[HISTORY[0]]
+        users = users.set_column(users.column_names.index(given_name), given_name, shown.cast(pa.list_(pa.binary())))
     return users
 
 
@@ -123,7 +123,7 @@ def _with_recent(rows: RawRows, users: pa.Table, settings: Settings) -> pa.Table
 def _with_outcomes(
     rows: RawRows, users: pa.Table, counts: pa.Table | None, at_end: Carried, begun: pa.Table, settings: Settings
 ) -> pa.Table:
-    """The users with the outcomes of their exposures, in all and by group, if the run has them."""
+    """The users with the outcomes of their exposures, overall and by group, if the run has them."""
     if not settings.positive_rates.enabled:
         return users
     user_ids = users["user_id"].to_numpy()
@@ -155,8 +155,8 @@ def _with_last_category(rows: RawRows, viewings: pa.Table) -> pa.Table:
     videos = _latest_lookup(rows)
     last = time_lookups.last_before(user, time, users, never, tie=videos.order(video))
     positions = np.where(last >= 0, videos.position(video, time)[last], -1) if len(video) else last
-    known = pc.if_else(pa.array(last >= 0), videos.category(positions), latest[name])
-    return latest.set_column(latest.column_names.index(name), name, known)
+    categories = pc.if_else(pa.array(last >= 0), videos.category(positions), latest[name])
+    return latest.set_column(latest.column_names.index(name), name, categories)
 
 
 def _seen(rows: RawRows, viewings: pa.Table) -> pa.Table:
@@ -165,19 +165,19 @@ def _seen(rows: RawRows, viewings: pa.Table) -> pa.Table:
     users, starts = np.unique(pairs[0], return_index=True)
     offsets = pa.array(np.append(starts, pairs.shape[1]), pa.int64())
     seen = {"user_id": users, "video_ids": pa.LargeListArray.from_arrays(offsets, _videos_of(rows, pairs[1]))}
-    given = ids.GIVEN + "user_id"
-    if given in rows.users.column_names:
-        seen[given] = rows.users[given].take(pa.array(find_sorted(rows.users["user_id"].to_numpy(), users)))
+    given_name = ids.GIVEN + "user_id"
+    if given_name in rows.users.column_names:
+        seen[given_name] = rows.users[given_name].take(pa.array(find_sorted(rows.users["user_id"].to_numpy(), users)))
     return pa.table(seen)
 
 
 def _videos_of(rows: RawRows, codes: np.ndarray) -> pa.Array:
-    """[n] ids of known videos as the tables have them; those that are text by a dictionary, as many are the same."""
+    """[n] original ids of known videos; texts as a dictionary array, as many are the same."""
     distinct = time_lookups.distinct(codes)
-    given = rows.lookup.given(distinct)
-    if given is None:
+    original = rows.lookup.given(distinct)
+    if original is None:
         return pa.array(codes)
-    return pa.DictionaryArray.from_arrays(pa.array(np.searchsorted(distinct, codes), pa.int32()), given)
+    return pa.DictionaryArray.from_arrays(pa.array(np.searchsorted(distinct, codes), pa.int32()), original)
 
 
 def _write(path: pathlib.Path, table: pa.Table, key: str) -> None:

@@ -1,4 +1,4 @@
-"""Places that a user may name: local paths, or on a filesystem of Beam. Checked before anything large is loaded."""
+"""Checks paths given by users, local or on a filesystem of Beam, before anything large is loaded."""
 
 import functools
 import importlib.util
@@ -12,7 +12,7 @@ from recsys_tft.errors import InputError, UsageError, reason
 
 Result = TypeVar("Result")
 PATIENCE = 8.0  # seconds for a filesystem to answer; clients of Cloud Storage try for two minutes
-# By scheme: a module that the filesystem needs, and the extra of apache-beam that has it.
+# By scheme: a module of the filesystem, and the extra of apache-beam that installs it.
 _FILESYSTEMS = {"gs": ("google.cloud.storage", "gcp"), "s3": ("boto3", "aws"), "hdfs": ("hdfs", "hadoop"),
                 "azfs": ("azure.storage.blob", "azure")}  # fmt: skip
 
@@ -23,11 +23,11 @@ def scheme(place: str) -> str | None:
 
 
 def check(option: str, place: str | None) -> None:
-    """Refuse a place without a filesystem.
+    """Refuse a path on an unknown filesystem.
 
     Args:
-        option: what names the place, for the error.
-        place: a path, local or with a scheme; None is none.
+        option: that has the path, for the error.
+        place: a path, local or with a scheme; None: not given.
 
     Raises:
         UsageError: naming the option and what is needed.
@@ -40,24 +40,24 @@ def check(option: str, place: str | None) -> None:
         place.encode()
     except UnicodeEncodeError:
         raise UsageError(f"{option} is {place!r}, which is not UTF-8; rename it.") from None
-    found = scheme(place)
-    if found is None:
+    scheme_ = scheme(place)
+    if scheme_ is None:
         return
     rest = place.partition("://")[2]
-    if found == "file":
+    if scheme_ == "file":
         raise UsageError(f"{option} is '{place}'; write only the path: /{rest.lstrip('/')}.")
-    if found not in _FILESYSTEMS and found not in _registered():
+    if scheme_ not in _FILESYSTEMS and scheme_ not in _registered():
         known = ", ".join(f"{name}://" for name in _FILESYSTEMS)
-        raise UsageError(f"{option} is '{place}'; {found}:// is not a filesystem of Beam; expected one of {known}.")
-    if found in _FILESYSTEMS and not _is_installed(module := _FILESYSTEMS[found][0]):
-        package = f"pip install 'apache-beam[{_FILESYSTEMS[found][1]}]'"
-        raise UsageError(f"{option} is '{place}'; {found}:// needs the package {module}: run `{package}`.")
-    if not rest.strip("/") or (rest.startswith("/") and found != "hdfs"):
-        raise UsageError(f"{option} is '{place}'; expected the name of a bucket, such as {found}://bucket/folder.")
+        raise UsageError(f"{option} is '{place}'; {scheme_}:// is not a filesystem of Beam; expected one of {known}.")
+    if scheme_ in _FILESYSTEMS and not _is_installed(module := _FILESYSTEMS[scheme_][0]):
+        package = f"pip install 'apache-beam[{_FILESYSTEMS[scheme_][1]}]'"
+        raise UsageError(f"{option} is '{place}'; {scheme_}:// needs the package {module}: run `{package}`.")
+    if not rest.strip("/") or (rest.startswith("/") and scheme_ != "hdfs"):
+        raise UsageError(f"{option} is '{place}'; expected the name of a bucket, such as {scheme_}://bucket/folder.")
 
 
 def _registered() -> set[str | None]:
-    """Schemes of filesystems that were made known to Beam, if it is loaded; plugins are loaded with it."""
+    """Schemes of filesystems that are registered with Beam, if it is loaded."""
     beam = sys.modules.get("apache_beam.io.filesystem")
     return {kind.scheme() for kind in beam.FileSystem.get_all_subclasses()} if beam else set()
 
@@ -70,10 +70,10 @@ def _is_installed(module: str) -> bool:
 
 
 def check_data(place: str) -> None:
-    """Refuse a folder of raw tables that is not there, where that is seen at once.
+    """Refuse a local folder of raw tables that does not exist.
 
     Raises:
-        InputError: if it is local and no folder, nor a pattern of some.
+        InputError: if it is neither a folder nor a pattern that matches one.
     """
     check("--data-dir", place)
     is_pattern = any(character in place for character in "*?[")
@@ -89,8 +89,8 @@ def reach(places: Iterable[str]) -> None:
     Raises:
         InputError: naming the place and why it cannot be reached.
     """
-    asked = sorted({place for place in places if scheme(place)})
-    waiting = [_Asked(place, functools.partial(_listed, place)) for place in asked]
+    remote = sorted({place for place in places if scheme(place)})
+    waiting = [_Asked(place, functools.partial(_listed, place)) for place in remote]
     for one in waiting:
         one.result()
 
@@ -105,7 +105,7 @@ def answered(place: str, ask: Callable[[], Result]) -> Result:
 
 
 class _Asked(Generic[Result]):
-    """A question to a place, asked in a thread that nothing waits for in the end."""
+    """A query of a path, on a thread that is abandoned if it does not answer."""
 
     def __init__(self, place: str, ask: Callable[[], Result]):
         self._place, self._ask = place, ask
@@ -117,7 +117,7 @@ class _Asked(Generic[Result]):
     def _run(self) -> None:
         try:
             self._found = self._ask()
-        except Exception as error:  # it is raised where the answer is wanted
+        except Exception as error:  # raised in `result`
             self._error = error
 
     def result(self) -> Result:

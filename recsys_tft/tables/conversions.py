@@ -1,7 +1,7 @@
-"""Values of one kind read as another, without loss: pure functions over Arrow arrays.
+"""Lossless conversions of values: pure functions over Arrow arrays.
 
-Each returns the values, null where one is missing or cannot be converted, and by reason a mask [n] bool of those that
-cannot. A reason goes on from the name of a column: `age is no whole number`.
+Each returns the values, null if missing or not convertible, and by reason a mask [n] bool of those that are not. A
+reason follows the name of a column: `age is no whole number`.
 """
 
 import json
@@ -53,7 +53,7 @@ def _where(good: np.ndarray, values: np.ndarray | pa.Array, kind: pa.DataType) -
 
 
 def whole_from_floats(values: pa.Array) -> Converted:
-    """Floats as int64; NaN is missing, and so is the least int64, which NumPy makes of a time that is missing."""
+    """Floats as int64; NaN is missing, and so is the least int64, NumPy's missing time."""
     numbers = _present(values)
     large = np.abs(numbers) >= _EXACT
     broken = ~np.isnan(numbers) & ~large & (numbers != np.trunc(numbers))
@@ -81,7 +81,7 @@ def whole_from_unsigned(values: pa.Array) -> Converted:
 
 
 def whole_from_text(values: pa.Array) -> Converted:
-    """Digits as int64, with `.0` behind them too; an empty text is missing, and one such as 007 is no number."""
+    """Digits as int64, optionally followed by `.0`; empty text is missing, and text such as 007 is no number."""
     text = _trimmed(values)
     good = mask_of(pc.match_substring_regex(text, _WHOLE_TEXT))
     broken = mask_of(text.is_valid()) & ~good
@@ -144,20 +144,20 @@ def _digits(parts: pa.StructArray, name: str) -> np.ndarray:
 
 
 def _integers(digits: pa.Array) -> np.ndarray:
-    """[n] int64; 0 where there are none."""
+    """[n] int64; 0 without digits."""
     present = pc.if_else(pc.equal(digits, ""), None, digits)
     return pc.fill_null(present.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
 
 
 def _days(year: np.ndarray, month: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """Days since 1970-01-01 in the Gregorian calendar; the year is taken to begin in March, after its leap day."""
+    """Days since 1970-01-01 in the Gregorian calendar; computed with years that begin in March, after the leap day."""
     shifted = year - (month <= 2)
     of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
     return shifted * 365 + shifted // 4 - shifted // 100 + shifted // 400 + of_year - 719_468
 
 
 def times_from_whole(values: pa.Array, unit: str) -> Converted:
-    """int64 in a unit since 1970 as microseconds; those of nanoseconds are rounded down; the least is missing."""
+    """int64 in a unit since 1970 as microseconds; nanoseconds are rounded down; the least int64 is missing."""
     values = pc.if_else(pc.equal(values, LEAST), None, values)
     numbers = pc.fill_null(values, 0).to_numpy(zero_copy_only=False)
     if unit == "ns":
@@ -220,18 +220,18 @@ def _parsed(encoded: bytes) -> list[str | None] | None:
         text = encoded.decode()
         if not text.lstrip().startswith("["):
             return list(text.split("|"))
-        found = json.loads(text, parse_float=str, parse_int=str)
-        texts = [value for value in found if value is not None]
+        values = json.loads(text, parse_float=str, parse_int=str)
+        texts = [value for value in values if value is not None]
         "".join(texts).encode()  # which fails for half of a surrogate pair
     except (ValueError, TypeError, RecursionError):
         return None
-    return found
+    return values
 
 
 def in_lists(lists: pa.Array, convert: Callable[[pa.Array], Converted]) -> Converted:
-    """Lists of any kind whose values are converted; missing ones are left out, and one that cannot be spoils its list.
+    """Convert the values of lists; missing ones are dropped, and one that is not convertible spoils its list.
 
-    Views are not cast to lists, as pyarrow 25 makes empty ones of those that it has read from Parquet.
+    Views are not cast to lists, as pyarrow 25 turns those read from Parquet into empty lists.
     """
     flat = lists.flatten()
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
@@ -242,8 +242,8 @@ def in_lists(lists: pa.Array, convert: Callable[[pa.Array], Converted]) -> Conve
     offsets = pa.array(np.concatenate([[0], np.cumsum(sizes)]), pa.int32())
     spoilt = {reason: np.bincount(parents[bad], minlength=len(lists)) > 0 for reason, bad in faults.items()}
     missing = mask_of(lists.is_null()) | np.any([*spoilt.values(), np.zeros(len(lists), bool)], axis=0)
-    found = pa.ListArray.from_arrays(offsets, values.drop_null(), mask=pa.array(missing))
-    return found, {f"holds a value that {reason}": bad for reason, bad in spoilt.items()}
+    converted = pa.ListArray.from_arrays(offsets, values.drop_null(), mask=pa.array(missing))
+    return converted, {f"holds a value that {reason}": bad for reason, bad in spoilt.items()}
 
 
 def _trimmed(values: pa.Array) -> pa.Array:
@@ -256,7 +256,7 @@ def _trimmed(values: pa.Array) -> pa.Array:
 
 
 def uuids(values: pa.Array) -> Converted:
-    """16 bytes each, or their text, as text of 36 characters in lower case (RFC 9562)."""
+    """16 bytes each, or text, as text of 36 characters in lower case (RFC 9562)."""
     if pa.types.is_null(values.type):
         return values.cast(pa.string()), {}
     if is_text(values.type):
@@ -270,16 +270,16 @@ def uuids(values: pa.Array) -> Converted:
     digits = np.frombuffer(kept.buffers()[2] or b"", np.uint8, 16 * len(kept)).reshape(-1, 16)
     text = np.full((len(digits), 36), ord("-"), np.uint8)
     text[:, np.delete(np.arange(36), _DASHES)] = _HEX[np.stack([digits >> 4, digits & 15], axis=2).reshape(-1, 32)]
-    found = pa.FixedSizeBinaryArray.from_buffers(pa.binary(36), len(text), [None, pa.py_buffer(text.tobytes())])
+    texts = pa.FixedSizeBinaryArray.from_buffers(pa.binary(36), len(text), [None, pa.py_buffer(text.tobytes())])
     places = pa.array(np.cumsum(good) - 1, mask=~good)
-    return found.cast(pa.binary()).cast(pa.string()).take(places), {NOT_A_UUID: broken}
+    return texts.cast(pa.binary()).cast(pa.string()).take(places), {NOT_A_UUID: broken}
 
 
 def wide_whole(values: pa.Array) -> Converted:
-    """Whole numbers from -2^63 to 2^64 - 1, or their digits in text, as decimal text without leading zeros."""
+    """Integers from -2^63 to 2^64 - 1, or their digits in text, as decimal text without leading zeros."""
     if pa.types.is_floating(values.type):
-        found, faults = whole_from_floats(values)
-        return found.cast(pa.string()), faults
+        integers, faults = whole_from_floats(values)
+        return integers.cast(pa.string()), faults
     text = _trimmed(values.cast(pa.string()))
     good = mask_of(pc.match_substring_regex(text, _WHOLE_TEXT))
     digits = pc.replace_substring_regex(pc.if_else(pa.array(good), text, None), r"\.0*$", "")

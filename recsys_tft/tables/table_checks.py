@@ -21,9 +21,9 @@ from recsys_tft.tables.table_files import listed
 
 _IDS = {IdKind.UUID: "UUIDs", IdKind.UINT64: "whole numbers below 2^64"}
 _SHOWN = 60  # characters of a value in a sentence
-_TOLERATED = 20  # of so many rows one may be unreadable without all of the column being taken for something else
+_TOLERATED = 20  # one of this many rows may be unreadable without the column being taken for something else
 _YEAR_1971, _YEAR_2200 = 31_536_000_000_000, 7_258_118_400_000_000  # microseconds
-_USUAL = (631_152_000_000_000, 4_102_444_800_000_000)  # of times that a unit is guessed for: 1990 to 2100
+_USUAL = (631_152_000_000_000, 4_102_444_800_000_000)  # 1990 to 2100, for guesses of units
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Checked:
 
     Attributes:
         present: our names of the columns that any file has.
-        problems: what makes it useless.
+        problems: that make it unusable.
         notes: sentences on what is not read.
     """
 
@@ -81,16 +81,16 @@ def check(
     units: Mapping[str, str],
     unread_files: Sequence[str],
 ) -> Checked:
-    """Check the columns of all files of a table, their types, and of some rows whether the values are what they seem.
+    """Check the columns of all files of a table, their types, and the values of some rows.
 
     Args:
         table: one of the TABLES.
         columns: that it may have, by our names.
-        signals: that interactions may hold.
-        files: what is known of each.
-        own_names: what the user calls a column, by our names, where that differs.
-        units: of times that are numbers, by our names.
-        unread_files: names of what lies there and is not read.
+        signals: that interactions may have.
+        files: their descriptions.
+        own_names: the user's names of columns, by our names, where they differ.
+        units: of numeric times, by our names.
+        unread_files: names of files that are not read.
     """
     names = stored_rows.stored_names(columns, own_names)
     present = {name for file in files for name in _present(file, names)}
@@ -111,8 +111,8 @@ def check(
 
 
 def _present(file: Described, names: Mapping[str, str]) -> set[str]:
-    there = {name for name, _ in file.columns} | dict(file.file.keys).keys()
-    return {name for name, own in names.items() if own in there}
+    stored = {name for name, _ in file.columns} | dict(file.file.keys).keys()
+    return {name for name, theirs in names.items() if theirs in stored}
 
 
 def _columns(
@@ -126,23 +126,25 @@ def _columns(
 ) -> Iterator[str]:
     """Problems with the columns of one file."""
     types = dict(file.columns)
-    known = {**dict.fromkeys(dict(file.file.keys), pa.string()), **types}
+    stored = {**dict.fromkeys(dict(file.file.keys), pa.string()), **types}
     for name, column in columns.items():
-        own = names.get(name)
-        if own in types:
-            if sum(other == own for other, _ in file.columns) > 1:
-                yield f"column '{own}' appears more than once; a table holds a name once."
-            elif not column_types.is_taken(types[own], column.type, units.get(name), column.kind):
-                remedy = remedies.remedy(own, types[own], column, table)
-                yield f"column '{own}' is {types[own]}, expected {_any_of(column)}; {remedy}."
-        elif own not in known and (column.required or name in own_names):
+        theirs = names.get(name)
+        if theirs in types:
+            if sum(other == theirs for other, _ in file.columns) > 1:
+                yield f"column '{theirs}' appears more than once; a table holds a name once."
+            elif not column_types.is_taken(types[theirs], column.type, units.get(name), column.kind):
+                remedy = remedies.remedy(theirs, types[theirs], column, table)
+                yield f"column '{theirs}' is {types[theirs]}, expected {_any_of(column)}; {remedy}."
+        elif theirs not in stored and (column.required or name in own_names):
             yield (
-                f"the table {table} has no column '{own or name}'.{did_you_mean(own or name, known)}"
+                f"the table {table} has no column '{theirs or name}'.{did_you_mean(theirs or name, stored)}"
                 f" Name it under `columns: {{{table}: ...}}` in the config if it is called otherwise."
             )
-        is_shadowed = name in own_names and own != name and name in known and name not in own_names.values()
-        if own in known and is_shadowed:
-            yield f"column '{own}' is read as '{name}', but there is a column '{name}' too; rename or drop one of them."
+        is_shadowed = name in own_names and theirs != name and name in stored and name not in own_names.values()
+        if theirs in stored and is_shadowed:
+            yield (
+                f"column '{theirs}' is read as '{name}', but there is a column '{name}' too; rename or drop one of them."
+            )
 
 
 def _signals(flags: Sequence[str], present: set[str], present_anywhere: set[str]) -> Iterator[str]:
@@ -154,7 +156,7 @@ def _signals(flags: Sequence[str], present: set[str], present_anywhere: set[str]
 
 def _unread(
     table: str,
-    known: Mapping[str, Column],
+    columns_of_table: Mapping[str, Column],
     files: Sequence[Described],
     names: Mapping[str, str],
     present: set[str],
@@ -163,21 +165,21 @@ def _unread(
     """One sentence on everything that is not read; empty if everything is."""
     read = set(names.values())
     columns = dict.fromkeys(name for file in files for name, _ in file.columns if name not in read)
-    absent = [name for name in known if name not in present]
-    found = [_with_hint(name, absent) for name in columns]
-    of_folders = [(key, key in dict(file.columns)) for file in files for key, _ in file.file.keys]
-    found += [f"{key} of its folders" for key in dict.fromkeys(key for key, _ in of_folders if key not in read)]
-    twice = dict.fromkeys(key for key, is_column in of_folders if is_column and key in read)
-    found += [f"{key} of its folders (the files have it)" for key in twice]
-    if not found and not unread_files:
+    absent = [name for name in columns_of_table if name not in present]
+    unread = [_with_hint(name, absent) for name in columns]
+    folder_keys = [(key, key in dict(file.columns)) for file in files for key, _ in file.file.keys]
+    unread += [f"{key} of its folders" for key in dict.fromkeys(key for key, _ in folder_keys if key not in read)]
+    duplicates = dict.fromkeys(key for key, is_column in folder_keys if is_column and key in read)
+    unread += [f"{key} of its folders (the files have it)" for key in duplicates]
+    if not unread and not unread_files:
         return ""
-    parts = [listed(found)] if found else []
+    parts = [listed(unread)] if unread else []
     parts += [listed(unread_files)] if unread_files else []
     return f"{table}: not read: {'; '.join(parts)}"
 
 
 def _with_hint(name: str, absent: Sequence[str]) -> str:
-    """The name of a column, with a guess which absent one it may be meant for."""
+    """The name of a column, with the absent one that it may be meant for."""
     plain = {_plain(column): column for column in absent}
     close = difflib.get_close_matches(_plain(name), plain, n=1, cutoff=0.85)
     return f"{name or '(a column without a name)'}" + (f" (did you mean {plain[close[0]]}?)" if close else "")
@@ -194,9 +196,9 @@ def _tried(
     names: Mapping[str, str],
     units: Mapping[str, str],
 ) -> Iterator[tuple[str, str, bool]]:
-    """(file, sentence, whether it is a problem) of values that are not what their column holds.
+    """(file, sentence, whether it is a problem) for values that their column cannot hold.
 
-    Some rows of a file are tried of each kind that there is, and every value that a folder has in its name.
+    It tries some rows of a file of each combination of types, and all values in names of folders.
     """
     tried: set[object] = set()
     for file in files:
@@ -226,7 +228,7 @@ def _tried(
 
 @dataclasses.dataclass(frozen=True)
 class _Trial:
-    """Some values of a column, to be read as what it should hold."""
+    """Tries to read some values of a column as its type."""
 
     table: str
     own: str
@@ -239,29 +241,29 @@ class _Trial:
         """At most one (file, sentence, whether it is a problem)."""
         converted, faults = column_types.read(values, self.column, self.unit)
         bad = np.any([*faults.values(), np.zeros(len(values), bool)], axis=0)
-        path, told = self.source.path, f"column '{self.own}' is {self.found}, expected {_wanted(self.column)}; "
+        path, beginning = self.source.path, f"column '{self.own}' is {self.found}, expected {_wanted(self.column)}; "
         if not bad.any():
             wrong = self._wrong_unit(values, converted) if self.unit else None
             yield from [(path, f"column '{self.own}' {wrong}.", True)] if wrong else []
             return
         row = int(np.flatnonzero(bad)[0])
-        reason = next(reason for reason, of_reason in faults.items() if of_reason[row])
+        reason = next(reason for reason, mask in faults.items() if mask[row])
         found = pa.int64() if reason == NOT_A_TIME and _is_count(values.slice(row, 1)) else self.found
         remedy = remedies.remedy(self.own, found, self.column, self.table, reason)
         example = f"row {self.source.file_row + row} has {shown(values[row])}, which {reason}"
         if self._is_something_else(converted, bad, reason):
-            yield path, f"{told}{example}; {remedy}.", True
+            yield path, f"{beginning}{example}; {remedy}.", True
             return
-        yield path, f"{told}{example}; rows with such values are rejected, or {remedy}", False
+        yield path, f"{beginning}{example}; rows with such values are rejected, or {remedy}", False
 
     def _is_something_else(self, converted: pa.Array, bad: np.ndarray, reason: str) -> bool:
         """Whether the whole column is unusable, rather than some rows."""
         if self.column.key and reason == TOO_LARGE and value_type(self.found) == pa.uint64():
-            return True  # hashes, of which half are above the limit
+            return True  # hashes, half of which are above the limit
         return converted.null_count == len(converted) and bad.sum() * _TOLERATED > len(bad)
 
     def _wrong_unit(self, values: pa.ChunkedArray, converted: pa.Array) -> str | None:
-        """Say that no value is a time between 1971 and 2200, and which unit may be meant."""
+        """A sentence if no value is a time between 1971 and 2200, with the unit that may be meant."""
         micros = converted.cast(pa.int64())
         numbers = micros.drop_null().to_numpy(zero_copy_only=False)
         if not len(numbers) or ((numbers >= _YEAR_1971) & (numbers < _YEAR_2200)).any():
@@ -284,13 +286,13 @@ def _is_count(text: pa.ChunkedArray) -> bool:
 
 
 def _wanted(column: Column) -> str:
-    """The values that a column should hold, in words."""
-    own = _IDS.get(column.kind, str(column.type))
-    return f"lists of {own}" if column.is_list and column.kind in _IDS else own
+    """The expected values of a column, in words."""
+    text = _IDS.get(column.kind, str(column.type))
+    return f"lists of {text}" if column.is_list and column.kind in _IDS else text
 
 
 def _any_of(column: Column) -> str:
-    """The same of a type that cannot be read: without it nothing says that ids are integers."""
+    """Like `_expected`, for a type that is not accepted: if ids have no kind yet, all kinds."""
     is_open = column.key and not column.is_list and column.kind is IdKind.INTEGER
     return "integers, strings or UUIDs" if is_open else _wanted(column)
 
@@ -303,7 +305,7 @@ def _date(micros: int) -> str:
 
 
 def shown(value: pa.Scalar) -> str:
-    """A value as a sentence shows it."""
+    """A value as text for a sentence."""
     try:
         text = repr(value.as_py())
     except UnicodeDecodeError:

