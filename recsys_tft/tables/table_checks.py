@@ -143,7 +143,8 @@ def _columns(
         is_shadowed = name in own_names and theirs != name and name in stored and name not in own_names.values()
         if theirs in stored and is_shadowed:
             yield (
-                f"column '{theirs}' is read as '{name}', but there is a column '{name}' too; rename or drop one of them."
+                f"column '{theirs}' is read as '{name}', but there is a column '{name}' too; rename or drop one of "
+                "them."
             )
 
 
