@@ -139,6 +139,13 @@ def test_all_that_is_wrong_with_all_tables_is_told_at_once(workspace: Workspace,
     ]
 
 
+def test_a_channels_table_by_a_similar_name_is_not_left_out(workspace: Workspace, fails: Fails) -> None:
+    (workspace.data / "channels.parquet").rename(workspace.data / "channel.parquet")
+    sentence = fails()
+    assert "found no table channels" in sentence
+    assert sentence.rstrip().endswith("Is channel.parquet meant?")
+
+
 def test_what_many_files_share_is_told_once(workspace: Workspace, fails: Fails) -> None:
     users = pq.read_table(workspace.data / "users.parquet").drop_columns(["user_id"])
     (workspace.data / "users.parquet").unlink()

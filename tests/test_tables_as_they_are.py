@@ -10,6 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 from workspace import DAYS, USERS, VIDEOS, Workspace, good_rows, succeeds
 
+from recsys_tft import check
+from recsys_tft.cli import main
 from recsys_tft.processing import PipelineConfig, ProcessingPipeline
 from recsys_tft.run_layout.data_folders import OutputFolders
 from recsys_tft.run_layout.output import Output
@@ -66,3 +68,28 @@ def test_what_is_not_read_is_said(workspace: Workspace) -> None:
     pipeline.check(str(workspace.data))
     pipeline._find(str(workspace.data))
     assert "warning: users: not read: Country (did you mean country?); users_old.parquet" in said
+
+
+def test_a_run_without_a_channels_table_is_one_with_an_empty_one(
+    workspace: Workspace, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = workspace.config("labels: {positive: {click: 1.0}}")
+    path = workspace.data / "channels.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    succeeds(workspace, capfd, "--config", config)
+    before = rows_of(workspace)
+    path.unlink()
+    succeeds(workspace, capfd, "--config", config)
+    for name, table in rows_of(workspace).items():
+        assert table.equals(before[name]), name
+
+    warning = "there is no table channels; features of its columns are missing in every row"
+    assert warning in check(str(workspace.data), config).warnings
+    folders = ("--output-dir", str(workspace.out), "--data-dir", str(workspace.data))
+    assert main(["audit", *folders, "--users", "5"]) == 0
+
+
+def rows_of(workspace: Workspace) -> dict[str, pa.Table]:
+    found = OutputFolders(Output.at(str(workspace.out)))
+    names = ("users", "videos", "two_tower_train", "ranker_train", "ranker_test")
+    return {name: pa.Table.from_pandas(found[name].pandas()) for name in names}

@@ -53,9 +53,12 @@ def _is_in(rows: pl.DataFrame, key: str, others: pl.DataFrame) -> pl.Series:
 
 
 def _rows(tables: Sequence[RawTable], chosen: Callable[[pl.DataFrame], pl.Series] | None = None) -> pl.DataFrame:
-    """The usable rows of a table over all days, filtered by `chosen`, with the columns of the first day."""
+    """The usable rows of a table over all days, filtered by `chosen`, with the columns of the first day that exist.
+
+    Of a table without files all columns are kept.
+    """
     first = tables[-1]
-    keep = [name for name in first.columns if name not in first.absent]
+    keep = [name for name in first.columns if name not in first.absent or not first.fingerprint]
     parts = [pl.DataFrame(ids.shown(raw_tables.empty(first.known, keep)).select(keep))]
     for table in tables:
         for source in table.sources:

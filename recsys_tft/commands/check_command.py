@@ -64,6 +64,8 @@ def _tables(preview: "Preview") -> "RenderableType":
 def _columns(preview: "Preview") -> Iterator[str]:
     yield "\nColumns"
     for name, table in preview.tables.items():
+        if not table.fingerprint:
+            continue
         columns = [column for column in table.columns if column not in table.absent]
         named = (f"{column} (called {table.own_names[column]})" if column in table.own_names else column
                  for column in columns)  # fmt: skip

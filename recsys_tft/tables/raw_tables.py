@@ -67,6 +67,8 @@ class RawTable:
         Args:
             computed: columns that the job computes, so that nothing is missing without them.
         """
+        if not self.fingerprint:
+            return [f"there is no table {self.name}; features of its columns are missing in every row"]
         ignored = {"channel_id", "interaction_type", *self.possible_flags, *computed}
         if "view_count" not in self.absent:
             ignored.add("popularity")  # derived from it
@@ -122,7 +124,7 @@ def find(
 ) -> dict[str, RawTable]:
     """Find the four tables in `data_dir`, by name; `columns` maps a user's names to those of `features`, per table.
 
-    Missing `optional` tables have no rows.
+    Missing `optional` tables, and a missing table channels, have no rows.
 
     Raises:
         InputError: with all errors, naming file, column, what was found and what would be right: if a table or a
@@ -174,7 +176,8 @@ def _describe(data_dir: str, name: str, is_optional: bool) -> _Files:
     try:
         files = table_files.find(data_dir, name)
     except table_files.NoTable as error:
-        return _NOTHING if is_optional else _Files(problems=(Problem("", str(error)),))
+        is_left_out = is_optional or (name == "channels" and not error.hint)
+        return _NOTHING if is_left_out else _Files(problems=(Problem("", str(error)),))
     except InputError as error:
         return _Files(problems=(Problem("", str(error)),))
     if len(files.files) == 1:  # a thread would take longer than reading it

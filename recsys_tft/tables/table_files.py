@@ -24,7 +24,20 @@ _SHOWN = 8  # names in a list, before the rest is only counted
 
 
 class NoTable(InputError):
-    """A data folder has no file of a table."""
+    """A data folder has no file of a table.
+
+    Args:
+        data_dir: the folder.
+        table: the name.
+        hint: a sentence on what may be meant as the table; empty if nothing is.
+    """
+
+    def __init__(self, data_dir: str, table: str, hint: str):
+        super().__init__(
+            f"{data_dir}: found no table {table}; expected {table}.parquet or {table}.csv, or a folder {table}/ of "
+            f"Parquet or CSV files.{hint}"
+        )
+        self.hint = hint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,10 +63,7 @@ def find(data_dir: str, table: str) -> Found:
         return Found(tuple(sorted(files, key=lambda file: file.path)), tuple(unread))
     there = f" There is {listed(unread)}, which is not read." if unread else ""
     there = there or (local_folders.similar(data_dir, table) if is_local(data_dir) else "")
-    raise NoTable(
-        f"{data_dir}: found no table {table}; expected {table}.parquet or {table}.csv, or a folder {table}/ of "
-        f"Parquet or CSV files.{there}"
-    )
+    raise NoTable(data_dir, table, there)
 
 
 def listed(names: Sequence[str]) -> str:
