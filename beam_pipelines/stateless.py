@@ -6,6 +6,7 @@ the time of the stage, up to 0.2 seconds.
 """
 
 import functools
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,7 @@ def _specs_of(dofn: beam.DoFn) -> tuple[set[Any], set[Any]]:
 def _arguments_of(f: Any) -> tuple[list[str], list[Any]]:
     """The names of the arguments of a function, and their default values; of a method without the first."""
     own = getattr(f, "__func__", None)
-    if own is None or hasattr(own, "__wrapped__"):
+    if not isinstance(own, types.FunctionType) or hasattr(own, "__wrapped__"):
         return _inspect(f)
     names, defaults = _arguments_of_method(own)
     return list(names), list(defaults)

@@ -230,6 +230,7 @@ REFUSED: list[tuple[str, str, pa.Array, str]] = [
     ("interactions", "interaction_time", pa.array([1740830400]), 'pd.to_datetime(df["interaction_time"], unit="s"'),
     ("interactions", "interaction_time", pa.array(["1740830400"]), "which is no time such as 2025-03-01 12:00:00; say "
      "in the config what it counts, such as `columns: {interactions: {interaction_time: {name: interaction_time, unit"),
+    ("interactions", "interaction_time", pa.array(["20250301120000"]), 'format="mixed"'),
     ("interactions", "interaction_time", pa.array(["01.03.2025"]), 'df["interaction_time"] = pd.to_datetime(df["inte'),
     ("interactions", "interaction_time", pa.array([datetime.time(12)]), "is time64[us], expected timestamp"),
 ]  # fmt: skip

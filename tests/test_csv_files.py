@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import pathlib
+import re
 import uuid
 from typing import Any
 
@@ -68,12 +69,13 @@ def test_compressed_and_tabbed_files_are_read_with_or_without_a_mark(tmp_path: p
         (b"user_id,country\n1,M\xfcnchen\n", "line 2 is not UTF-8 (byte 0xFC)"),
         ("user_id\n1\n".encode("utf-16"), "this is UTF-16; expected UTF-8"),
         (b'user_id,title\n1,"a\n', "a quoted value is never closed"),
-        (b'user_id,title\n1,5" disc\n2,b\n', "there is a quote inside a value, in the line '1,5\" disc'"),
-        (b'user_id,title\n1,"he said \\"hi\\""\n', "there is a quote inside a value, in the line "),
-        (b"user_id,age\r1,2\r", "its lines end in CR only"),
+        (b'user_id,title\n1,5" disc\n2,b\n', "a quote is inside a value, in the line '1,5\" disc'"),
+        (b'user_id,title\n1,"he said \\"hi\\""\n', "a quote is inside a value, in the line "),
+        (b"user_id,age\r1,2\r", "its lines end with CR only"),
         (b"\xef\xbb\xbf\n\n", "the CSV file is empty; expected a header line with the column names."),
         ("user_id\n1\n".encode("utf-16-le"), "there are NUL characters in its header; expected UTF-8"),
         (gzip.compress(b"user_id\n1\n"), "this is a gzip file; name it so: users.csv.gz."),
+        (b",,\n1,2,3\n", "its header line has no names; expected those of the columns."),
         (b"PAR1\x15\x04", "this is a Parquet file; name it so: users.parquet."),
         (b"PK\x03\x04\x14", "this is a ZIP file; unpack it."),
     ],
@@ -85,6 +87,20 @@ def test_a_file_that_is_no_csv_is_named_with_its_line(tmp_path: pathlib.Path, te
         read_all(path, [])
     assert str(found.value).startswith(f"{path}: ")
     assert sentence in str(found.value)
+
+
+def test_a_gzip_file_is_named_by_its_own_extension(tmp_path: pathlib.Path) -> None:
+    packed = gzip.compress(b"user_id\n1\n")
+    for name, text, sentence in (
+        ("users.tsv", packed, "this is a gzip file; name it so: users.tsv.gz."),
+        ("users.csv.gz", gzip.compress(packed), "it is compressed twice; decompress it once."),
+    ):
+        tables_in(tmp_path, users="")
+        (tmp_path / "users.csv").unlink()
+        (tmp_path / name).write_bytes(text)
+        with pytest.raises(InputError, match=re.escape(f"{name}: {sentence}")):
+            raw_tables.find(str(tmp_path), {})
+        (tmp_path / name).unlink()
 
 
 def test_a_damaged_gzip_file_is_named(tmp_path: pathlib.Path) -> None:
@@ -115,7 +131,7 @@ def test_only_a_line_feed_ends_the_header(mark: str, quote: str, tmp_path: pathl
 
 def test_rows_of_another_length_are_named_by_line(tmp_path: pathlib.Path) -> None:
     tables_in(tmp_path, users='user_id,country\n1,"D\nE"\n2\n3,DE,4\n')
-    with pytest.raises(InputError, match="line 4 has 1 values, the header 2: '2', and 1 more lines like it; a value"):
+    with pytest.raises(InputError, match="line 4 has 1 values, the header 2: '2', and 1 more lines like it; quote"):
         raw_tables.find(str(tmp_path), {})
 
 

@@ -120,7 +120,7 @@ def counters_of_the_whole_table(patch: pytest.MonkeyPatch) -> None:
 
 
 def fitted_counters_of_the_whole_table(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(counters, "of_training", lambda increments: increments)
+    patch.setattr(counters, "in_training", lambda increments: increments)
 
 
 def labels_across_splits(patch: pytest.MonkeyPatch) -> None:

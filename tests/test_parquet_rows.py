@@ -2,6 +2,7 @@
 
 import io
 import pathlib
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 
-from recsys_tft.storage import parquet_file
+from recsys_tft.storage import parquet_file, parquet_pages
 from recsys_tft.storage.parquet_pages import CodedTable
 from recsys_tft.storage.rows import ParquetWriter
 
@@ -122,6 +123,25 @@ def test_text_that_is_no_utf8_stays_as_it_is() -> None:
     text = pa.Array.from_buffers(pa.string(), 3, given.buffers())
     found = written([pa.table({"a": text})], [np.array([2, 0, 0, 1])]).read()["a"].combine_chunks()
     assert found.cast(pa.binary()).to_pylist() == [b"\xc3(", b"\xff\xfe", b"\xff\xfe", b""]
+
+
+def test_a_page_fits_however_long_values_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet_pages, "_PAGE", 4000)
+    random = np.random.default_rng(0)
+    texts = ["".join(map(chr, random.integers(97, 123, size))) for size in random.integers(0, 300, 200)]
+    lists = [random.integers(0, 2**60, size).tolist() for size in random.integers(0, 30, 200)]
+    table, places = pa.table({"a": texts, "b": lists}), random.integers(0, 200, 500)
+    pages, plain = [], parquet_pages._page
+
+    def noted(data: bytes, *others: Any, **named: Any) -> tuple[bytes, int]:
+        pages.append(len(data))
+        return plain(data, *others, **named)
+
+    monkeypatch.setattr(parquet_pages, "_page", noted)
+    file = io.BytesIO()
+    ParquetWriter([table]).write(file, [places])
+    assert 1000 < max(pages) <= 4000
+    assert bits(pq.read_table(io.BytesIO(file.getvalue()))) == bits(expected([table], [places]))
 
 
 def test_a_page_is_smaller_than_its_values_where_few_are_distinct() -> None:

@@ -42,3 +42,17 @@ def test_what_else_is_in_the_folder_stays(other: str, tmp_path: pathlib.Path) ->
     _write(folder, 2)
     assert _held(folder) == {2}
     assert (folder / other).read_text() == "mine"
+
+
+def test_the_working_directory_stays_and_a_folder_keeps_its_mode(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(0o2775)
+    _write(folder, 1)
+    assert folder.stat().st_mode & 0o7777 == 0o2775
+    monkeypatch.chdir(folder)
+    _write(pathlib.Path(), 2)
+    assert pathlib.Path.cwd() == folder
+    assert _held(pathlib.Path()) == _held(folder) == {2}

@@ -141,7 +141,7 @@ def test_a_process_that_is_killed_has_lost_nothing_that_it_acknowledged(home: Ho
         "import sys, time; from recsys_tft.serving import serving_folders as f;"
         "from recsys_tft.recommending import live_store, entity_store; root, address, end = sys.argv[1:];"
         "folder = f.hold(root).folder / 'store' / '1'; graph = f.description(folder)['transform_graph'];"
-        "store = live_store.of_run(root, graph, entity_store.EntityStore(folder), address)\n"
+        "store = live_store.open_store(root, graph, entity_store.EntityStore(folder), address)\n"
         "for n in range(10**6):\n"
         "    event = dict(user_id=3, video_id=5, interaction_time=int(end) + n, interaction_type='click')\n"
         "    print(store.observe([event]).applied, flush=True)"

@@ -22,7 +22,7 @@ from recsys_tft.default_table import DEFAULT
 from recsys_tft.examples import examples
 from recsys_tft.features import CANDIDATE, QUERY, RANKER, Entity, raw_columns
 from recsys_tft.point_in_time import outcomes, recent
-from recsys_tft.ranking import trained_ranker
+from recsys_tft.ranking import logistic, trained_ranker
 from recsys_tft.raw_replay import raw_counters, raw_rows
 from recsys_tft.raw_replay.raw_rows import RawRows
 from recsys_tft.retrieval import two_tower
@@ -314,10 +314,11 @@ def test_the_ranker_scores_raw_rows_as_catboost_scores_the_rows_on_disk(
     categorical = [
         c["name"] for c in described if c["kind"] == "categorical" and c["name"] not in trained.tastes.columns
     ]
-    pool = catboost.Pool(trained.tastes(frame), cat_features=categorical)
+    frame = trained.tastes(frame)
+    trees = model.predict(catboost.Pool(frame, cat_features=categorical), prediction_type="RawFormulaVal")
     calibrated = trained.calibration
     assert calibrated.method != "none"
-    expected = calibrated(model.predict(pool, prediction_type="RawFormulaVal"))
+    expected = calibrated(trees + logistic.load(served / "models/ranker", "train again")(frame))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
     assert np.std(expected) > 0.01
 

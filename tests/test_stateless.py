@@ -1,6 +1,7 @@
 """What Beam finds out about steps, once it is remembered; and how often it looks at which step is at work."""
 
 import pickle
+import types
 from collections.abc import Iterator
 
 import apache_beam as beam
@@ -66,6 +67,14 @@ def test_arguments_are_found_as_beam_finds_them_each_time(name: str) -> None:
             names, defaults = core.get_function_arguments(step, name)
             assert (names, defaults) == wanted
             names.clear()
+
+
+def test_a_method_of_an_object_that_can_be_called_is_inspected_by_beam() -> None:
+    class Call:
+        def __call__(self, owner: object, q: int = 4) -> None: ...
+
+    method = types.MethodType(Call(), object())
+    assert stateless._arguments_of(method) == stateless._inspect(method)
 
 
 def test_a_stage_waits_a_few_milliseconds_at_most_for_who_looks_at_its_steps() -> None:

@@ -474,6 +474,6 @@ def test_columns_have_the_names_of_the_users_own_tables(served: pathlib.Path, tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Exported, "own_names", names)
         vectors.write(str(served), "parquet", str(tmp_path / "x"), ["genre", "out", "tags"])
-        with pytest.raises(UsageError, match="'category', which no video has"):
+        with pytest.raises(UsageError, match="'category', which is not a column of videos"):
             vectors.write(str(served), "parquet", str(tmp_path / "y"), ["category"])
     assert pq.read_table(tmp_path / "x" / "data").column_names == ["film", "vector", "genre", "out", "tags"]

@@ -49,7 +49,7 @@ def write(
 def importance(model: Fitted, sample: RankerRows, weights: np.ndarray) -> np.ndarray:
     """[columns] how much the AUC of a sample falls when the values of one column are shuffled among its rows.
 
-    Breiman, Random forests, Machine Learning (2001).
+    0 in a sample of one label. Breiman, Random forests, Machine Learning (2001).
 
     Args:
         model: whose AUC it is.
@@ -63,7 +63,7 @@ def importance(model: Fitted, sample: RankerRows, weights: np.ndarray) -> np.nda
         return ranking_metrics.auc(sample.keys["label"], scores, weights)
 
     shuffled = (sample.data.assign(**{name: sample.data[name].array[order]}) for name in sample.data)
-    return auc(sample.data) - np.array([auc(data) for data in shuffled])
+    return np.nan_to_num(auc(sample.data) - np.array([auc(data) for data in shuffled]))
 
 
 def _write(

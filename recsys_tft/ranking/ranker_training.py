@@ -15,6 +15,7 @@ from recsys_tft.faults import sentences
 from recsys_tft.labelling.split_times import SPLITS
 from recsys_tft.ranking import (
     calibration,
+    logistic,
     ranker_kinds,
     ranker_report,
     ranker_rows,
@@ -123,7 +124,7 @@ def _train(
         own = splits.folder(FOLDER, split).path
         path = own if splits.period else f"{folder.output_dir}/processed_data/{FOLDER}/{split}"
         _check(rows[split], path, split)
-    folder.begin(resume, {**made_by, "settings": chosen.model_dump(mode="json")})
+    folder.begin(resume, {**made_by, "settings": chosen.model_dump(mode="json"), "start": logistic.FILE})
     begun = time.monotonic()
     say("Training")
     given = rows

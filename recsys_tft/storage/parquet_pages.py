@@ -21,6 +21,7 @@ PHYSICAL = {pa.int64(): 2, pa.float32(): 4, pa.string(): 6}  # INT64, FLOAT, BYT
 _PLAIN, _RLE, _RLE_DICTIONARY = 0, 3, 8  # encodings
 _WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32)  # bits of a code: whole bytes within one uint64
 _LONGEST = 1 << 12  # bytes of text that statistics show
+_PAGE = (1 << 31) - (1 << 16)  # bytes, of which a header has the rest
 _WIDEST = 32  # numbers of a vector: of embeddings no number occurs twice
 
 
@@ -59,6 +60,14 @@ class _Column:
             return cls(*_encoded(column))
         return cls(*_encoded(pc.list_flatten(column)), pc.list_value_length(column).to_numpy().astype(np.int64))
 
+    @property
+    def widest(self) -> int:
+        """Bytes that a row takes at most before compression, levels and codes included."""
+        width = 8
+        if pa.types.is_string(self.values.type):
+            width = 4 + (pc.max(pc.binary_length(self.values)).as_py() or 0)
+        return 8 + width * (1 if self.sizes is None else int(self.sizes.max(initial=0)))
+
     def chunk(self, used: np.ndarray, places: np.ndarray, codec: pa.Codec) -> Chunk:
         """The values of rows, of which row i is used[places[i]]."""
         if self.sizes is None:
@@ -85,6 +94,11 @@ class CodedTable:
     def takes(table: pa.Table) -> bool:
         """Whether all columns are of the PHYSICAL types, or lists of them that are no wide vectors, without nulls."""
         return all(field.nullable for field in table.schema) and all(map(_is_taken, table.columns))
+
+    @property
+    def rows_of_a_group(self) -> int:
+        """How many rows fit into a row group: a page has less than 2 GiB."""
+        return max(_PAGE // max((column.widest for column in self._columns), default=1), 1)
 
     def chunks(self, rows: np.ndarray, codec: pa.Codec) -> Iterator[Chunk]:
         """The columns of [n] rows, 0 < n, by their places in the table."""

@@ -56,6 +56,7 @@ class ParquetWriter:
         if self._coded is not None:
             has_lists = any(is_list(field.type) for field in self._schema)
             size = _ROWS_WITH_LISTS if has_lists else _ROWS_PER_GROUP
+            size = min(size, *(table.rows_of_a_group for table in self._coded))
             parquet_file.write(file, self._schema, self._coded, rows, self._compression, size)
             return
         with pq.ParquetWriter(file, self._schema, compression=self._compression) as writer:

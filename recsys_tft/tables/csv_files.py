@@ -24,10 +24,11 @@ _BLOCK = 1 << 24  # bytes that one worker reads at a time, which are some hundre
 _QUOTE, _LINE, _RETURN = b'"\n\r'
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _OTHERS = {
-    b"\x1f\x8b": ("gzip", "name it so: {}.csv.gz"),
-    b"PAR1": ("Parquet", "name it so: {}.parquet"),
+    b"\x1f\x8b": ("gzip", "name it so: {name}.gz"),
+    b"PAR1": ("Parquet", "name it so: {stem}.parquet"),
     b"PK\x03\x04": ("ZIP", "unpack it"),
 }  # kinds of files, by what they begin with
+_NO_NAMES = "its header line has no names; expected those of the columns."
 _EMPTY = "the CSV file is empty; expected a header line with the column names."
 _BOM = b"\xef\xbb\xbf"
 
@@ -147,9 +148,12 @@ def _check_kind(data: bytes, path: str) -> None:
     """Refuse what begins as another kind of file does."""
     if data.startswith(_UTF16):
         raise InputError(f"{path}: this is UTF-16; expected UTF-8, as df.to_csv(path, index=False) writes it.")
+    name = pathlib.PurePath(path).name
     for mark, (kind, remedy) in _OTHERS.items():
+        if data.startswith(mark) and kind == "gzip" and name.endswith(".gz"):
+            raise InputError(f"{path}: it is compressed twice; decompress it once.")
         if data.startswith(mark):
-            raise InputError(f"{path}: this is a {kind} file; {remedy.format(pathlib.PurePath(path).stem)}.")
+            raise InputError(f"{path}: this is a {kind} file; {remedy.format(name=name, stem=name.partition('.')[0])}.")
 
 
 def _check_text(block: bytes, path: str, lines: int) -> None:
@@ -176,7 +180,8 @@ def _header(block: bytes, path: str) -> tuple[tuple[str, ...], int]:
     end = _end_of_line(block, reader.line_num)
     header = tuple(name.strip().removeprefix("\ufeff").strip() for name in names)
     if not any(header):
-        raise InputError(f"{path}: {_EMPTY}")
+        is_blank = not text.strip("\ufeff\r\n")
+        raise InputError(f"{path}: {_EMPTY if is_blank else _NO_NAMES}")
     if "\0" in "".join(header):
         raise InputError(f"{path}: there are NUL characters in its header; expected UTF-8, without any.")
     other = next((mark for mark in ";\t|" if mark in header[0]), None) if len(header) == 1 else None

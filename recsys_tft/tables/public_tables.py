@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import shutil
 from collections.abc import Mapping, Sequence
 
 import polars as pl
@@ -47,7 +48,9 @@ def check_free(directory: str | os.PathLike[str]) -> None:
 
 
 def write(directory: str | os.PathLike[str], tables: Mapping[str, pl.DataFrame]) -> None:
-    """Write these tables, and channels without a row; they replace others in one step, if nothing else is there.
+    """Write these tables, and channels without a row.
+
+    They replace earlier tables in one step, unless the folder holds more or is, or is above, the working directory.
 
     Args:
         directory: where they go; created if need be.
@@ -57,7 +60,7 @@ def write(directory: str | os.PathLike[str], tables: Mapping[str, pl.DataFrame])
         InputError: `directory` is a file.
     """
     check_free(directory)
-    directory = pathlib.Path(directory).resolve()
+    directory, cwd = pathlib.Path(directory).resolve(), pathlib.Path.cwd()
     directory.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(directory.parent, f".{directory.name}-recsys_tft-") as beside:
         made = pathlib.Path(beside, "made")
@@ -66,7 +69,10 @@ def write(directory: str | os.PathLike[str], tables: Mapping[str, pl.DataFrame])
         for name, table in tables.items():
             pq.write_table(_typed(name, table), made / f"{name}.parquet")
         own = {f"{name}.parquet" for name in tables}
-        if not directory.exists() or {path.name for path in directory.iterdir()} <= own:
+        if not directory.exists():
+            made.rename(directory)
+        elif {path.name for path in directory.iterdir()} <= own and directory not in (cwd, *cwd.parents):
+            shutil.copymode(directory, made)
             take_place(made, directory, pathlib.Path(beside, "replaced"))
         else:
             for name in tables:

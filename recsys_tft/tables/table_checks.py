@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -281,9 +282,11 @@ class _Trial:
 
 
 def _is_count(text: pa.ChunkedArray) -> bool:
-    """Whether the only value is a time in digits, of more than a date such as 20250301 has."""
-    whole, _ = conversions.whole_from_text(text.combine_chunks().cast(pa.string()))
-    return (whole[0].as_py() or 0) >= 10**8
+    """Whether the only value counts a time in digits, and is no date such as 20250301 or 20250301120000."""
+    values = text.combine_chunks().cast(pa.string())
+    whole, _ = conversions.whole_from_text(values)
+    is_date = re.fullmatch(r"\s*(19|20)\d{10}(\d\d)?\s*", values[0].as_py() or "")
+    return (whole[0].as_py() or 0) >= 10**8 and not is_date
 
 
 def _wanted(column: Column) -> str:
