@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,6 @@ from recsys_tft.ranking.logistic import Logistic
 from recsys_tft.ranking.ranker_interface import Fitted, Kind, Served, Task
 from recsys_tft.ranking.ranker_rows import START, RankerRows
 from recsys_tft.training.model_folders import ModelFolder
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclasses.dataclass(frozen=True)

@@ -102,10 +102,8 @@ def fit(rows: RankerRows, weights: np.ndarray, seed: int) -> Logistic:
     Returns:
         A regression on the numeric columns that vary.
     """
-    if len(rows) > _ROWS:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(rows), _ROWS, replace=False))
-        rows, weights = rows.take(chosen), weights[chosen]
-    weights, labels = weights.astype(np.float64), rows.keys["label"].astype(np.float64)
+    rows = RankerRows(rows.keys | {"weight": weights}, rows.data).sample(_ROWS, seed)
+    weights, labels = (rows.keys[name].astype(np.float64) for name in ("weight", "label"))
     columns = np.flatnonzero(~is_categorical(rows.data))
     numbers = np.empty((len(rows), len(columns)))
     for place, column in enumerate(columns):

@@ -23,7 +23,7 @@ class Known:
 
     Attributes:
         last: the exposures of the last period, or of all where there are no periods.
-        begun: all exposures, as `outcomes.begun` returns them.
+        begun: all exposures, as `outcomes.started_exposures` returns them.
     """
 
     last: Labelled

@@ -11,7 +11,8 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 
-from recsys_tft.storage.parquet_pages import PHYSICAL, Chunk, CodedTable, is_list
+from recsys_tft.storage.parquet_pages import PHYSICAL, Chunk, CodedTable
+from recsys_tft.storage.tf_example import is_list
 from recsys_tft.storage.thrift import I64, Struct, encode
 
 _MAGIC = b"PAR1"

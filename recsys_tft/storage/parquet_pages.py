@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recsys_tft.storage.tf_example import is_list
 from recsys_tft.storage.thrift import I64, Struct, Value, encode
 from recsys_tft.storage.varints import varint
 
@@ -105,11 +106,6 @@ class CodedTable:
         used, places = _distinct(rows, self._size)
         for column in self._columns:
             yield column.chunk(used, places, codec)
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """Whether values of this type are lists, of one size or of any."""
-    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
 
 
 def _is_taken(column: pa.ChunkedArray) -> bool:

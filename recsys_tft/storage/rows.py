@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recsys_tft.storage import parquet_file, tfrecord
-from recsys_tft.storage.parquet_pages import CodedTable, is_list
-from recsys_tft.storage.tf_example import encode_fragments
+from recsys_tft.storage.parquet_pages import CodedTable
+from recsys_tft.storage.tf_example import encode_fragments, is_list
 
 _ROWS_PER_GROUP = 1 << 19
 _ROWS_WITH_LISTS = 1 << 17  # the same where columns are lists, or where Arrow joins all of them at once

@@ -95,7 +95,7 @@ def _places(elements: pa.Array, kind: int) -> tuple[int, int]:
 
 
 def _kind(name: str, column: pa.DataType) -> int:
-    element = column.value_type if _is_list(column) else column
+    element = column.value_type if is_list(column) else column
     if pt.is_integer(element) or pt.is_boolean(element):
         return INT64
     if pt.is_floating(element):
@@ -108,13 +108,14 @@ def _kind(name: str, column: pa.DataType) -> int:
     )
 
 
-def _is_list(column: pa.DataType) -> bool:
+def is_list(column: pa.DataType) -> bool:
+    """Whether values of this type are lists, of one size or of any."""
     return pt.is_list(column) or pt.is_large_list(column) or pt.is_fixed_size_list(column)
 
 
 def _flatten(column: pa.Array) -> tuple[pa.Array, np.ndarray | None]:
     """The elements of all rows, and [n] int64 their number per row: -1 for null; None: one each."""
-    if _is_list(column.type):
+    if is_list(column.type):
         lengths, flat = pc.list_value_length(column).cast(pa.int64()), pc.list_flatten(column)
     elif column.null_count:
         lengths, flat = pa.repeat(pa.scalar(1, pa.int64()), len(column)), column.drop_null()
