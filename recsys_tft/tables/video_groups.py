@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from recsys_tft.missing import nulled
-from recsys_tft.time_lookups import begins
+from recsys_tft.time_lookups import begins, distinct
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Groups:
             owners, encoded = np.repeat(np.arange(len(values)), sizes), values.flatten().dictionary_encode()
             numbers = encoded.indices.to_numpy().astype(np.int64)
             size = max(len(encoded.dictionary), 1)
-            owners, numbers = np.divmod(np.unique(owners * size + numbers), size)
+            owners, numbers = np.divmod(distinct(owners * size + numbers), size)
         else:
             owners, encoded = np.flatnonzero(values.is_valid()), values.dictionary_encode()
             numbers = encoded.indices.drop_null().to_numpy().astype(np.int64)
