@@ -1,8 +1,10 @@
 """CSV tables: cut into parts at the ends of rows, read as text of the schema's columns, and refused by line."""
 
+import bz2
 import csv
 import gzip
 import io
+import lzma
 import pathlib
 import re
 import uuid
@@ -61,6 +63,14 @@ def test_compressed_and_tabbed_files_are_read_with_or_without_a_mark(tmp_path: p
     assert read_all(path, ["user_id", "title"])[0] == [{"user_id": "1", "title": "a,b\tc"}]
 
 
+@pytest.mark.parametrize("name", ['"user_id"', '"user_id "', " user_id", '"user\nid"'])
+def test_a_header_after_a_mark_may_be_quoted(tmp_path: pathlib.Path, name: str) -> None:
+    path = tmp_path / "users.csv"
+    path.write_bytes(f'\ufeff{name},"title"\n"1","a"\n'.encode())
+    first = name.replace('"', "").strip()
+    assert read_all(path, [first, "title"])[0] == [{first: "1", "title": "a"}]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -78,6 +88,9 @@ def test_compressed_and_tabbed_files_are_read_with_or_without_a_mark(tmp_path: p
         (b",,\n1,2,3\n", "its header line has no names; expected those of the columns."),
         (b"PAR1\x15\x04", "this is a Parquet file; name it so: users.parquet."),
         (b"PK\x03\x04\x14", "this is a ZIP file; unpack it."),
+        (bz2.compress(b"user_id\n1\n"), "this is a bzip2 file; unpack it."),
+        (lzma.compress(b"user_id\n1\n"), "this is an XZ file; unpack it."),
+        (b"\x28\xb5\x2f\xfd\x20\x0a", "this is a Zstandard file; unpack it."),
     ],
 )
 def test_a_file_that_is_no_csv_is_named_with_its_line(tmp_path: pathlib.Path, text: bytes, sentence: str) -> None:

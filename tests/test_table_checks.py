@@ -130,3 +130,32 @@ def test_a_file_that_changes_while_it_is_read_is_named(raw: pathlib.Path, rows: 
     path.unlink()
     with pytest.raises(InputError, match=r"users\.parquet: the file vanished while it was being read; run again\.$"):
         raw_tables.read(users, users.sources[0], ["user_id"])
+
+
+@pytest.mark.parametrize(
+    ("tags", "told"),
+    [
+        (["a,b", None], "'a,b'"),
+        (["a", "b; c"], "'b; c'"),
+        (["{a,b}", "{}"], "'{a,b}'"),
+        (["('a')"], "\"('a')\""),
+        ([*["a"] * 18, "a,b"], "'a,b'"),
+        ([b"a,\xff", "x", "a,b"], "'a,b'"),
+        ([*["a"] * 19, "a,b"], ""),
+        (["a,b", "a|b"], ""),
+        (['["a,b"]', "a,b"], ""),
+        (["a", "", None, "{a", "a b"], ""),
+    ],
+)
+@pytest.mark.parametrize("kind", [pa.string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())])
+def test_texts_that_seem_to_hold_several_values_of_a_list_are_told_of(
+    raw: pathlib.Path, tags: list[str | bytes | None], told: str, kind: pa.DataType
+) -> None:
+    encoded = pa.array([tag.encode() if isinstance(tag, str) else tag for tag in tags], pa.binary())
+    texts = pa.StringArray.from_buffers(len(tags), *encoded.buffers()[1:], encoded.buffers()[0])
+    texts = texts.dictionary_encode() if pa.types.is_dictionary(kind) else texts.cast(kind, safe=False)
+    rows = pa.table({"video_id": pa.array(range(len(tags))), "tags": texts})
+    pq.write_table(rows, raw / "videos.parquet")
+    notes = [note for note in found(raw, "videos").notes if "holds" in note]
+    several = 'which is read as a list of one value; several are written as a|b or ["a", "b"]'
+    assert notes == ([f"{raw}/videos.parquet: column 'tags' holds {told}, {several}"] if told else [])

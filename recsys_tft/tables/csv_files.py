@@ -24,9 +24,12 @@ _BLOCK = 1 << 24  # bytes that one worker reads at a time, which are some hundre
 _QUOTE, _LINE, _RETURN = b'"\n\r'
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _OTHERS = {
-    b"\x1f\x8b": ("gzip", "name it so: {name}.gz"),
-    b"PAR1": ("Parquet", "name it so: {stem}.parquet"),
-    b"PK\x03\x04": ("ZIP", "unpack it"),
+    b"\x1f\x8b": ("a gzip", "name it so: {name}.gz"),
+    b"PAR1": ("a Parquet", "name it so: {stem}.parquet"),
+    b"PK\x03\x04": ("a ZIP", "unpack it"),
+    b"BZh91AY&SY": ("a bzip2", "unpack it"),
+    b"\x28\xb5\x2f\xfd": ("a Zstandard", "unpack it"),
+    b"\xfd7zXZ\x00": ("an XZ", "unpack it"),
 }  # kinds of files, by what they begin with
 _NO_NAMES = "its header line has no names; expected those of the columns."
 _EMPTY = "the CSV file is empty; expected a header line with the column names."
@@ -150,10 +153,10 @@ def _check_kind(data: bytes, path: str) -> None:
         raise InputError(f"{path}: this is UTF-16; expected UTF-8, as df.to_csv(path, index=False) writes it.")
     name = pathlib.PurePath(path).name
     for mark, (kind, remedy) in _OTHERS.items():
-        if data.startswith(mark) and kind == "gzip" and name.endswith(".gz"):
+        if data.startswith(mark) and kind == "a gzip" and name.endswith(".gz"):
             raise InputError(f"{path}: it is compressed twice; decompress it once.")
         if data.startswith(mark):
-            raise InputError(f"{path}: this is a {kind} file; {remedy.format(name=name, stem=name.partition('.')[0])}.")
+            raise InputError(f"{path}: this is {kind} file; {remedy.format(name=name, stem=name.partition('.')[0])}.")
 
 
 def _check_text(block: bytes, path: str, lines: int) -> None:
@@ -169,7 +172,7 @@ def _check_text(block: bytes, path: str, lines: int) -> None:
 
 def _header(block: bytes, path: str) -> tuple[tuple[str, ...], int]:
     """The names of the columns, and the offset of the rows."""
-    text = block.decode()
+    text = block.removeprefix(_BOM).decode()
     skipped = len(text) - len(text.lstrip("\r\n"))
     if "\n" not in text and "\r" in text.strip():
         raise InputError(f"{path}: its lines end with CR only; write them with LF, or CR and LF.")
@@ -178,9 +181,9 @@ def _header(block: bytes, path: str) -> tuple[tuple[str, ...], int]:
     reader = csv.reader(iter(lines), delimiter=delimiter(path))
     names: list[str] = next((row for row in reader if row), [])
     end = _end_of_line(block, reader.line_num)
-    header = tuple(name.strip().removeprefix("\ufeff").strip() for name in names)
+    header = tuple(name.strip() for name in names)
     if not any(header):
-        is_blank = not text.strip("\ufeff\r\n")
+        is_blank = not text.strip("\r\n")
         raise InputError(f"{path}: {_EMPTY if is_blank else _NO_NAMES}")
     if "\0" in "".join(header):
         raise InputError(f"{path}: there are NUL characters in its header; expected UTF-8, without any.")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from recsys_tft.columns import Column, IdKind
 from recsys_tft.configuration.column_settings import UNITS
@@ -15,14 +16,15 @@ from recsys_tft.errors import InputError, did_you_mean
 from recsys_tft.errors import problems as problems_with
 from recsys_tft.signals import Signal
 from recsys_tft.tables import column_types, conversions, remedies, stored_rows
-from recsys_tft.tables.arrow_kinds import value_type
-from recsys_tft.tables.conversions import NOT_A_TIME, TOO_LARGE
+from recsys_tft.tables.arrow_kinds import is_text, value_type
+from recsys_tft.tables.conversions import NOT_A_TIME, TOO_LARGE, mask_of
 from recsys_tft.tables.sources import Described, Source
 from recsys_tft.tables.table_files import listed
 
 _IDS = {IdKind.UUID: "UUIDs", IdKind.UINT64: "whole numbers below 2^64"}
 _SHOWN = 60  # characters of a value in a sentence
 _TOLERATED = 20  # one of this many rows may be unreadable without the column being taken for something else
+_SEVERAL = r"[,;\t\n]|^\s*[{(].*[)}]\s*$"  # as other programs write lists
 _YEAR_1971, _YEAR_2200 = 31_536_000_000_000, 7_258_118_400_000_000  # microseconds
 _USUAL = (631_152_000_000_000, 4_102_444_800_000_000)  # 1990 to 2100, for guesses of units
 
@@ -240,10 +242,12 @@ class _Trial:
     source: Source
 
     def told(self, values: pa.ChunkedArray) -> Iterator[tuple[str, str, bool]]:
-        """At most one (file, sentence, whether it is a problem)."""
+        """(file, sentence, whether it is a problem) of each finding."""
         converted, faults = column_types.read(values, self.column, self.unit)
         bad = np.any([*faults.values(), np.zeros(len(values), bool)], axis=0)
         path, beginning = self.source.path, f"column '{self.own}' is {self.found}, expected {_wanted(self.column)}; "
+        if self.column.is_list and is_text(value_type(self.found)) and (joined := _joined(values, bad)):
+            yield path, f"column '{self.own}' {joined}", False
         if not bad.any():
             wrong = self._wrong_unit(values, converted) if self.unit else None
             yield from [(path, f"column '{self.own}' {wrong}.", True)] if wrong else []
@@ -279,6 +283,17 @@ class _Trial:
     def _as(self, value: pa.Scalar, unit: str) -> int:
         converted, _ = column_types.read(pa.array([value.as_py()], value.type), self.column, unit)
         return converted.cast(pa.int64())[0].as_py() or 0
+
+
+def _joined(values: pa.ChunkedArray, bad: np.ndarray) -> str:
+    """A sentence if texts that are read as lists of one value seem to hold several; empty otherwise."""
+    texts = values.cast(value_type(values.type)).cast(pa.binary())
+    is_several = mask_of(pc.match_substring_regex(texts, _SEVERAL)) & ~bad
+    is_list = mask_of(pc.match_substring_regex(texts, r"^\s*\[|\|"))
+    if is_list.any() or _TOLERATED * is_several.sum() <= len(texts) - texts.null_count:
+        return ""
+    text = shown(values[int(np.flatnonzero(is_several)[0])])
+    return f"holds {text}, which is read as a list of one value; several are written as a|b or [\"a\", \"b\"]"
 
 
 def _is_count(text: pa.ChunkedArray) -> bool:
