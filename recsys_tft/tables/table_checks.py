@@ -293,7 +293,7 @@ def _joined(values: pa.ChunkedArray, bad: np.ndarray) -> str:
     if is_list.any() or _TOLERATED * is_several.sum() <= len(texts) - texts.null_count:
         return ""
     text = shown(values[int(np.flatnonzero(is_several)[0])])
-    return f"holds {text}, which is read as a list of one value; several are written as a|b or [\"a\", \"b\"]"
+    return f'holds {text}, which is read as a list of one value; several are written as a|b or ["a", "b"]'
 
 
 def _is_count(text: pa.ChunkedArray) -> bool:
